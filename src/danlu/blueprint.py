@@ -1,0 +1,183 @@
+"""Blueprints: the frozen, hashable, JSON-able descriptions that everything in danlu is built from.
+
+A layer, a loss and an initializer are all *blueprints*: a frozen dataclass of plain values (numbers, strings,
+tuples, other blueprints) that holds no arrays. Because a blueprint is data, it can be compared, hashed (one
+compiled program per blueprint), printed, and written to JSON without running any code on the way back in.
+
+The ranges that a field accepts are data beside the field (:func:`setting`) and are checked by one validator with
+one form of message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+from danlu.errors import ArtifactError, ConfigError, unknown_name
+
+__all__ = ["Blueprint", "from_json", "setting", "to_json"]
+
+_REGISTRY: dict[str, type[Blueprint]] = {}
+_TYPE_KEY = "blueprint"
+B = TypeVar("B", bound="Blueprint")
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: Iterable[str] | None = None,
+    integer: bool = False,
+    optional: bool = False,
+) -> Any:
+    """A dataclass field together with the values that it accepts.
+
+    Args:
+        default: the default value; none makes the field required.
+        minimum: smallest accepted number (inclusive); ``above`` is the exclusive form.
+        maximum: largest accepted number (inclusive); ``below`` is the exclusive form.
+        choices: the accepted names, for a text field.
+        integer: whether a number must be whole.
+        optional: whether None is accepted as well.
+    """
+    rules = {
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "below": below,
+        "choices": tuple(choices) if choices is not None else None,
+        "integer": integer,
+        "optional": optional,
+    }
+    return dataclasses.field(default=default, metadata={"rules": rules})
+
+
+def _expected(rules: dict[str, Any]) -> str:
+    if rules["choices"] is not None:
+        return "one of: " + ", ".join(rules["choices"])
+    bounds = [
+        f"{sign} {rules[name]:g}"
+        for name, sign in (("minimum", ">="), ("above", ">"), ("maximum", "<="), ("below", "<"))
+        if rules[name] is not None
+    ]
+    kind = "a whole number" if rules["integer"] else "a number"
+    text = " ".join([kind, " and ".join(bounds)]).strip()
+    return text + (" or None" if rules["optional"] else "")
+
+
+def validate(owner: str, name: str, value: Any, rules: dict[str, Any]) -> None:
+    """Raise ConfigError unless ``value`` fits ``rules`` (see :func:`setting`)."""
+    if value is None and rules["optional"]:
+        return
+    if rules["choices"] is not None:
+        if value not in rules["choices"]:
+            error = unknown_name(f"{owner}.{name}", value, rules["choices"])
+            raise error
+        return
+    ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    ok = ok and (not rules["integer"] or isinstance(value, numbers.Integral))
+    ok = ok and value == value
+    ok = ok and (rules["minimum"] is None or value >= rules["minimum"])
+    ok = ok and (rules["maximum"] is None or value <= rules["maximum"])
+    ok = ok and (rules["above"] is None or value > rules["above"])
+    ok = ok and (rules["below"] is None or value < rules["below"])
+    if not ok:
+        raise ConfigError(f"{owner}.{name} is {value!r}; expected {_expected(rules)}")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(setting, dataclasses.field))
+class Blueprint:
+    """A frozen dataclass that is checked on construction and can be written to JSON.
+
+    A subclass becomes a frozen dataclass by itself and is known by its class name from then on.
+
+    >>> class Scale(Blueprint):
+    ...     factor: float = setting(1.0, above=0)
+    >>> to_json(Scale(2.0))
+    {'blueprint': 'Scale', 'factor': 2.0}
+    >>> from_json({'blueprint': 'Scale', 'factor': 3})
+    Scale(factor=3)
+    """
+
+    _renamed: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True)(cls)
+        known = _REGISTRY.get(cls.__name__)
+        if known is not None and known.__module__.startswith("danlu.") and known.__module__ != cls.__module__:
+            raise ConfigError(
+                f"a blueprint named {cls.__name__!r} is already defined in {known.__module__}",
+                hint="give your class another name; a saved model finds its classes by name",
+            )
+        _REGISTRY[cls.__name__] = cls
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            rules = field.metadata.get("rules")
+            if rules is not None:
+                validate(type(self).__name__, field.name, getattr(self, field.name), rules)
+
+    def replace(self: B, **changes: Any) -> B:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+def to_json(value: Any) -> Any:
+    """``value`` as plain JSON data: blueprints become dicts that carry their class name."""
+    if isinstance(value, Blueprint):
+        body = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
+        return {_TYPE_KEY: type(value).__name__, **body}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    what = "a function" if isinstance(value, Callable) else f"a {type(value).__name__}"  # type: ignore[arg-type]
+    raise ConfigError(
+        f"a blueprint holds {what} ({value!r}), which cannot be written to JSON",
+        hint="use a name danlu knows (such as activation='relu') or a Blueprint subclass of your own",
+    )
+
+
+def from_json(data: Any) -> Any:
+    """The inverse of :func:`to_json`. Only registered blueprint classes are ever built; no code is run.
+
+    Raises:
+        ArtifactError: an unknown class, an unknown or missing field, or a value that the class refuses.
+    """
+    if isinstance(data, list):
+        return tuple(from_json(item) for item in data)
+    if not isinstance(data, dict):
+        return data
+    if _TYPE_KEY not in data:
+        return {key: from_json(item) for key, item in data.items()}
+    name = data[_TYPE_KEY]
+    cls = _REGISTRY.get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise ArtifactError(
+            f"the saved model uses {name!r}, which this danlu does not know",
+            hint="import the module that defines it first, or upgrade danlu",
+        )
+    fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    body = {key: from_json(item) for key, item in data.items() if key != _TYPE_KEY}
+    extra = sorted(set(body) - fields)
+    if extra:
+        raise ArtifactError(
+            f"the saved {name} has the fields {extra}, which this danlu does not know",
+            hint="it was probably written by a newer danlu; upgrade",
+        )
+    try:
+        return cls(**body)
+    except (TypeError, ConfigError) as error:
+        raise ArtifactError(f"the saved {name} is not valid: {error}") from error

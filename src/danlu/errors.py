@@ -1,0 +1,113 @@
+"""Every error that danlu raises on purpose.
+
+The tree::
+
+    DanluError
+    ├── ConfigError        a value, name or option that danlu does not accept   (also a ValueError)
+    ├── DataError          a file, frame or array that cannot be used           (also a ValueError)
+    │   └── SchemaError    new data that does not fit the data trained on
+    ├── TrainingError      training cannot go on (diverged, nothing to train on)
+    ├── CheckpointError    a checkpoint that cannot be written or read
+    ├── ArtifactError      a saved model that cannot be written or read
+    └── MissingExtraError  an optional dependency is not installed              (also an ImportError)
+
+A message answers three questions: what was received, what was expected, what to do. The last goes into
+``hint`` and is printed on a line of its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArtifactError",
+    "CheckpointError",
+    "ConfigError",
+    "DanluError",
+    "DataError",
+    "MissingExtraError",
+    "SchemaError",
+    "TrainingError",
+    "nearest",
+    "unknown_name",
+]
+
+
+class DanluError(Exception):
+    """Base of every error that danlu raises on purpose.
+
+    Args:
+        message: what was received and what was expected.
+        hint: what to do about it; shown on its own line.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message if hint is None else f"{message}\nHint: {hint}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(cls: type[DanluError], message: str, hint: str | None) -> DanluError:
+    return cls(message, hint=hint)
+
+
+class ConfigError(DanluError, ValueError):
+    """A value, name or option that danlu does not accept."""
+
+
+class DataError(DanluError, ValueError):
+    """A file, frame or array that cannot be used."""
+
+
+class SchemaError(DataError):
+    """New data that does not fit the schema of the data the model was trained on."""
+
+
+class TrainingError(DanluError):
+    """Training cannot start or cannot go on."""
+
+
+class CheckpointError(DanluError):
+    """A checkpoint that cannot be written or read."""
+
+
+class ArtifactError(DanluError):
+    """A saved model that cannot be written or read."""
+
+
+class MissingExtraError(DanluError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        DanluError.__init__(self, message, hint=hint)
+
+
+def nearest(name: str, options: Iterable[str]) -> str | None:
+    """The option most like ``name``, or None when nothing is close.
+
+    >>> nearest("relo", ["relu", "tanh"])
+    'relu'
+    """
+    by_lower = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[close[0]] if close else None
+
+
+def unknown_name(
+    kind: str, name: object, options: Iterable[str], *, error: type[DanluError] = ConfigError
+) -> DanluError:
+    """An error for a name that is not among ``options``, offering the nearest one.
+
+    >>> print(unknown_name("activation", "relo", ["relu", "tanh"]))
+    unknown activation 'relo'; expected one of: relu, tanh
+    Hint: did you mean 'relu'?
+    """
+    options = sorted(options)
+    shown = ", ".join(options[:40]) + (", …" if len(options) > 40 else "")
+    close = nearest(str(name), options)
+    hint = f"did you mean {close!r}?" if close else None
+    return error(f"unknown {kind} {name!r}; expected one of: {shown or '(none)'}", hint=hint)
