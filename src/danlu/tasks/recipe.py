@@ -1,0 +1,145 @@
+"""The default recipe for a table: which network, and how it is trained, from the table's size alone.
+
+One recipe for every table. The number of epochs comes from a budget of arithmetic, not of time, so the same table gives
+the same recipe on every machine; on two CPU cores the budget is about a minute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from danlu.blueprint import Blueprint, setting
+from danlu.errors import ConfigError
+from danlu.nn.table_embeddings import NumericEmbedding
+from danlu.nn.tabular import TabularNet
+from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
+from danlu.optim.schedules import Cosine, WarmUp
+
+__all__ = ["Recipe", "recipe"]
+
+_TASKS = ("regression", "binary", "multiclass")
+_BUDGET = 3.5e12  # floating-point operations of the hidden layers over the whole training, backward passes included
+_EPOCHS = (8, 40)
+_STEPS = 300  # the fewest updates that training a small table takes
+
+
+class Recipe(Blueprint):
+    """What :func:`recipe` decides; change any field with ``replace``.
+
+    Attributes:
+        model: the network.
+        loss: name of the loss, averaged over the members: ``"mse"`` (of the standardised target) or
+            ``"categorical_crossentropy"`` (of the members' logits, one a class, for two classes as well).
+        batch_size: rows a step.
+        epochs: passes over the training rows, the length of the learning-rate schedule.
+        patience: epochs without a better validation loss after which training may stop; the best weights are kept.
+        learning_rate: peak learning rate of AdamW.
+        warm_up: share of the steps in which the rate rises from 0; after it half a cosine takes it back to 0.
+        weight_decay: decoupled decay of the weights (see :meth:`~danlu.nn.tabular.TabularNet.decays`).
+        beta2: AdamW's β₂.
+        clip_norm: global norm above which a gradient is scaled down.
+        validation: share of the training rows that is held out to choose the best epoch.
+    """
+
+    model: TabularNet
+    loss: str = setting(choices=("mse", "categorical_crossentropy"))
+    batch_size: int = setting(256, minimum=1, integer=True)
+    epochs: int = setting(30, minimum=1, integer=True)
+    patience: int = setting(16, minimum=1, integer=True)
+    learning_rate: float = setting(8e-3, above=0)
+    warm_up: float = setting(0.05, minimum=0, below=1)
+    weight_decay: float = setting(0.01, minimum=0)
+    beta2: float = setting(0.99, minimum=0, below=1)
+    clip_norm: float = setting(1.0, above=0)
+    validation: float = setting(0.15, above=0, below=1)
+
+    def optimizer(self, rows: int) -> Optimizer:
+        """The optimizer for ``rows`` training rows: gradient clipping, then AdamW on a warm-up and half a cosine."""
+        steps = self.epochs * math.ceil(rows / self.batch_size)
+        rising = min(int(self.warm_up * steps), steps - 1)
+        falling = Cosine(self.learning_rate, max(steps - rising, 1))
+        schedule = WarmUp(falling, rising) if rising else falling
+        return chain(
+            clip_by_global_norm(self.clip_norm),
+            adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.model.decays),
+        )
+
+    def initial(self, key: jax.Array, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """``(params, state)`` of the model for encoded training rows ``inputs``, the numeric bins set from them."""
+        shapes = {name: tuple(array.shape[1:]) for name, array in inputs.items()}
+        params, state, _ = self.model.init(key, shapes)
+        return params, self.model.with_bins(state, inputs.get("numeric"))
+
+
+def recipe(
+    task: str,
+    rows: int,
+    *,
+    numeric: int = 0,
+    vocabularies: Sequence[int] = (),
+    text: int = 0,
+    classes: int = 2,
+    **changes: Any,
+) -> Recipe:
+    """The default recipe for a table.
+
+    Args:
+        task: "regression", "binary" or "multiclass".
+        rows: training rows, >= 1, validation rows not counted.
+        numeric: numeric columns as encoded, indicator columns included.
+        vocabularies: codes of each categorical column, "unknown" included.
+        text: columns of text features.
+        classes: classes of a multiclass target.
+        **changes: fields of the :class:`Recipe` to set instead of the defaults.
+
+    Raises:
+        ConfigError: an unknown task or field, no rows, no columns, or a value out of range.
+
+    Example:
+        >>> plan = recipe("regression", 14_000, numeric=9, vocabularies=(6,))
+        >>> plan.epochs, plan.batch_size, plan.model.members, plan.loss
+        (40, 256, 16, 'mse')
+        >>> recipe("binary", 100, numeric=4, epochs=3).epochs
+        3
+    """
+    if task not in _TASKS:
+        raise ConfigError(f"unknown task {task!r}; expected one of: {', '.join(_TASKS)}")
+    if rows < 1 or numeric + len(vocabularies) + text < 1:
+        raise ConfigError(
+            f"recipe() was given {rows} rows, {numeric} numeric, {len(vocabularies)} categorical and {text} text "
+            "columns; expected at least one row and one column"
+        )
+    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))  # type: ignore[attr-defined]
+    if unknown:
+        raise ConfigError(
+            f"recipe() received the settings {unknown}; expected some of: {', '.join(Recipe.__dataclass_fields__)}"  # type: ignore[attr-defined]
+        )
+    units = {"regression": 1, "binary": 2, "multiclass": classes}[task]
+    # Wide tables get fewer numbers a column, and few rows fewer bins, each with enough rows in it to be learnt.
+    dim = min(12, max(2, 1200 // max(numeric, 1)))
+    embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)))
+    model = TabularNet(units, vocabularies=tuple(int(count) for count in vocabularies), numeric=embedding)
+    batch_size = min(256, max(16, rows // 4)) if rows >= 64 else rows
+    fields = {
+        "model": model,
+        "loss": "mse" if task == "regression" else "categorical_crossentropy",
+        "batch_size": batch_size,
+        "epochs": _epochs(model, rows, batch_size, numeric, text),
+    }
+    return Recipe(**{**fields, **changes})
+
+
+def _epochs(model: TabularNet, rows: int, batch_size: int, numeric: int, text: int) -> int:
+    """Epochs that spend the budget, within bounds; a small table gets enough epochs for a fair number of updates."""
+    columns = len(model.vocabularies)
+    shapes: dict[str, Any] = {"numeric": (numeric,)} if numeric else {}
+    shapes |= {"categorical": (columns,)} if columns else {}
+    shapes |= {"text": (text,)} if text else {}
+    affordable = int(_BUDGET / (3 * model.flops(shapes) * rows))
+    fewest, most = _EPOCHS
+    enough = math.ceil(_STEPS / math.ceil(rows / batch_size))
+    return max(min(max(affordable, fewest), most), min(enough, 100))
