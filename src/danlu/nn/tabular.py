@@ -39,8 +39,9 @@ class TabularNet(Layer):
     Member ``m`` computes ``h₀ = r_m ⊙ embed(x)``, ``h_l = dropout(relu(h_{l−1} W_l + b_ml))``, ``outputs_m = h_L H_m
     + c_m + x S``. Only the scales ``r``, the biases and the heads are the member's own, so the members cost one
     wide matrix product a layer, and they disagree enough to make a good ensemble. Train on the
-    mean of the members' losses; average their *predictions* (probabilities or values, not logits). The shortcut ``S`` from the numeric
-    columns starts at 0 and is shared by the members: on few rows most of what can be learnt is a line.
+    mean of the members' losses; average their *predictions* (probabilities or values, not logits). The
+    shortcut ``S`` from the numeric columns starts at 0 and is shared by the members:
+    on few rows most of what can be learnt is a line.
 
     Args:
         units: outputs of each member: classes, or 1 for regression.
