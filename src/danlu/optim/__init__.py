@@ -1,0 +1,69 @@
+"""Optimizers, schedules and gradient clipping; every hyper-parameter is an array in the optimizer's state."""
+
+from danlu.optim.adagrad import AdagradState, adagrad
+from danlu.optim.adam import AdamState, AdamWState, adam, adamw
+from danlu.optim.base import Optimizer, UpdateFn
+from danlu.optim.chain import chain
+from danlu.optim.clip import ClipState, NormClipState, clip_by_global_norm, clip_by_norm, clip_by_value
+from danlu.optim.decay import WeightDecayState, weight_decay
+from danlu.optim.hyperparameters import apply_updates, hyperparameter, observe, set_hyperparameter
+from danlu.optim.momentum import MomentumState, momentum, nesterov
+from danlu.optim.registry import OPTIMIZERS, get_optimizer
+from danlu.optim.rmsprop import RMSpropState, rmsprop
+from danlu.optim.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    Function,
+    OneCycle,
+    ReduceOnPlateau,
+    Schedule,
+    Step,
+    WarmUp,
+    as_schedule,
+    get_schedule,
+)
+from danlu.optim.sgd import SGDState, sgd
+
+__all__ = [
+    "OPTIMIZERS",
+    "AdagradState",
+    "AdamState",
+    "AdamWState",
+    "ClipState",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "Function",
+    "MomentumState",
+    "NormClipState",
+    "OneCycle",
+    "Optimizer",
+    "RMSpropState",
+    "ReduceOnPlateau",
+    "SGDState",
+    "Schedule",
+    "Step",
+    "UpdateFn",
+    "WarmUp",
+    "WeightDecayState",
+    "adagrad",
+    "adam",
+    "adamw",
+    "apply_updates",
+    "as_schedule",
+    "chain",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
+    "get_optimizer",
+    "get_schedule",
+    "hyperparameter",
+    "momentum",
+    "nesterov",
+    "observe",
+    "rmsprop",
+    "set_hyperparameter",
+    "sgd",
+    "weight_decay",
+]
