@@ -47,8 +47,9 @@ class AdamWState(NamedTuple):
 
 
 def _init(params: Any, *, learning_rate: Any, beta1: Any, beta2: Any, epsilon: Any) -> AdamState:
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    return AdamState(stored(learning_rate), stored(beta1), stored(beta2), stored(epsilon), zero_step(), zeros, zeros)
+    # Two trees of zeros, not one twice: a step that donates its state must not donate a buffer twice.
+    mean, variance = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+    return AdamState(stored(learning_rate), stored(beta1), stored(beta2), stored(epsilon), zero_step(), mean, variance)
 
 
 def _correction(beta: jax.Array, t: jax.Array) -> jax.Array:
@@ -86,7 +87,7 @@ def _adamw_update(grads: Any, state: AdamWState, params: Any = None) -> tuple[An
         updates = jax.tree.map(lambda u, p: like(u - rate * p, u), updates, params)
     else:
         updates = jax.tree.map(lambda u, p, on: like(u - rate * on * p, u), updates, params, state.mask)
-    return updates, state._replace(adam=adam, step=adam.step)
+    return updates, state._replace(adam=adam, step=next_step(state.step))
 
 
 def adam(learning_rate: Any = 1e-3, *, beta1: Any = 0.9, beta2: Any = 0.999, epsilon: Any = 1e-8) -> Optimizer:

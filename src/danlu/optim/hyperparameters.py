@@ -38,10 +38,13 @@ def checked(owner: str, name: str, value: Any, **rules: Any) -> Any:
 
 
 def stored(value: Any) -> Any:
-    """A checked hyper-parameter as it is kept in the state: arrays with fixed dtypes, a number as float32."""
+    """A checked hyper-parameter as it is kept in the state: arrays with fixed dtypes, a number as float32.
+
+    Arrays are copied: a step that donates its state would delete the caller's.
+    """
     if isinstance(value, Schedule):
-        return jax.tree.map(as_array, value)
-    return jnp.asarray(value, jnp.float32)
+        return jax.tree.map(lambda leaf: jnp.array(as_array(leaf)), value)
+    return jnp.array(value, jnp.float32)
 
 
 def current(value: Any, step: jax.Array) -> jax.Array:
@@ -153,7 +156,7 @@ def _fit(value: Any, old: Any) -> Any:
     if not isinstance(value, numbers.Real) and not is_array(value):
         return stored(checked("set_hyperparameter", "value", value))
     shape = () if isinstance(old, Schedule) else jnp.shape(old)
-    return jnp.broadcast_to(jnp.asarray(value, jnp.float32), shape)
+    return jnp.array(jnp.broadcast_to(jnp.asarray(value, jnp.float32), shape))
 
 
 def _injected(node: Any) -> dict[str, Any]:

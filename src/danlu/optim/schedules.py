@@ -386,4 +386,4 @@ def _ratio(count: Number, steps: Number) -> jax.Array:
 def _anneal(start: Number, end: Number, done: jax.Array) -> jax.Array:
     """Half a cosine from ``start`` at ``done = 0`` to ``end`` at ``done = 1``, constant outside."""
     weight = (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1))) / 2
-    return jnp.asarray(end + (start - end) * weight, jnp.float32)
+    return jnp.asarray(start * weight + end * (1 - weight), jnp.float32)  # exact at both ends
