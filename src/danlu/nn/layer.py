@@ -60,3 +60,23 @@ class Layer(Blueprint, abc.ABC):
         Returns:
             ``(y, new_state)``; ``new_state`` has the same tree, shapes and dtypes as ``state``.
         """
+
+    @property
+    def expanded(self) -> Layer:
+        """The same layer written with simpler ones, sharing its params and state; most layers are their own."""
+        return self
+
+    def children(self) -> tuple[tuple[str, Layer], ...]:
+        """The parts of a composite layer, named; ``params[i]`` and ``state[i]`` belong to ``children()[i]``."""
+        return ()
+
+    def child_shapes(self, in_shape: Shape) -> tuple[Shape, ...]:
+        """The input shape of each child; as the layer's own unless a composite says otherwise."""
+        return (in_shape,) * len(self.children())
+
+    def flops(self, in_shape: Shape) -> int | None:
+        """Floating-point operations of one example's forward pass, children included; None when not known.
+
+        A multiply-add counts 2, an elementwise function 1 an element.
+        """
+        return 0
