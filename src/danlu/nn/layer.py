@@ -61,6 +61,18 @@ class Layer(Blueprint, abc.ABC):
             ``(y, new_state)``; ``new_state`` has the same tree, shapes and dtypes as ``state``.
         """
 
+    def out_shape(self, in_shape: Shape) -> Shape:
+        """The shape of one example's output, without computing or allocating anything."""
+        found: list[Shape] = []
+
+        def draw(key: jax.Array) -> tuple[Params, State]:
+            params, state, out_shape = self.init(key, in_shape)
+            found.append(out_shape)
+            return params, state
+
+        jax.eval_shape(draw, jax.random.key(0))
+        return found[0]
+
     @property
     def expanded(self) -> Layer:
         """The same layer written with simpler ones, sharing its params and state; most layers are their own."""

@@ -29,7 +29,8 @@ class BatchNorm(Layer):
             ``1 − momentum``).
         epsilon: added to the variance.
 
-    Params: ``{"scale": γ (features,), "bias": β (features,)}``. State: ``{"mean": (features,), "variance": (features,)}``.
+    Params: ``{"scale": γ (features,), "bias": β (features,)}``.
+    State: ``{"mean": (features,), "variance": (features,)}``.
 
     Reference: Ioffe & Szegedy (2015), arXiv:1502.03167, algorithms 1 and 2.
     """

@@ -1,0 +1,35 @@
+"""The loss contract."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import jax
+
+from danlu.blueprint import Blueprint
+
+__all__ = ["Loss"]
+
+
+class Loss(Blueprint, abc.ABC):
+    """A blueprint called as ``loss(outputs, targets) -> values``: one value for each example, shape ``(batch,)``.
+
+    Outputs are logits or values, as the network gives them. Weights and the mean over the batch are not the loss's
+    business: see :func:`danlu.nn.losses.reduce`. How shapes meet is :mod:`danlu.nn.losses.align`'s.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, outputs: Any, targets: Any) -> jax.Array:
+        """The loss of each example.
+
+        Args:
+            outputs: ``(batch, ...)``, possibly with member axes after the batch (averaged).
+            targets: see the loss.
+
+        Returns:
+            ``(batch,)``, in the outputs' floating type.
+
+        Raises:
+            DataError: shapes or types that do not fit.
+        """
