@@ -126,7 +126,7 @@ class Step(Schedule):
 
     initial: Number = setting(minimum=0)
     every: Number = setting(minimum=1, integer=True)
-    factor: Number = setting(0.1, above=0, maximum=1)
+    factor: Number = setting(default=0.1, above=0, maximum=1)
 
     def __call__(self, count: Number) -> jax.Array:
         drops = jnp.asarray(count // self.every, jnp.float32)
@@ -148,7 +148,7 @@ class Exponential(Schedule):
 
     initial: Number = setting(minimum=0)
     steps: Number = setting(minimum=1, integer=True)
-    factor: Number = setting(0.1, above=0, maximum=1)
+    factor: Number = setting(default=0.1, above=0, maximum=1)
 
     def __call__(self, count: Number) -> jax.Array:
         return jnp.asarray(self.initial * self.factor ** _ratio(count, self.steps), jnp.float32)
@@ -172,7 +172,7 @@ class Cosine(Schedule):
 
     peak: Number = setting(minimum=0)
     steps: Number = setting(minimum=1, integer=True)
-    final: Number = setting(0.0, minimum=0)
+    final: Number = setting(default=0.0, minimum=0)
 
     def __call__(self, count: Number) -> jax.Array:
         return _anneal(self.peak, self.final, _ratio(count, self.steps))
@@ -198,7 +198,7 @@ class WarmUp(Schedule):
 
     schedule: Any
     steps: Number = setting(minimum=1, integer=True)
-    initial: Number = setting(0.0, minimum=0)
+    initial: Number = setting(default=0.0, minimum=0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", as_schedule(self.schedule))
@@ -238,9 +238,9 @@ class OneCycle(Schedule):
 
     peak: Number = setting(minimum=0)
     steps: Number = setting(minimum=1, integer=True)
-    warmup: Number = setting(0.3, above=0, below=1)
-    initial_divisor: Number = setting(25.0, minimum=1)
-    final_divisor: Number = setting(1e4, minimum=1)
+    warmup: Number = setting(default=0.3, above=0, below=1)
+    initial_divisor: Number = setting(default=25.0, minimum=1)
+    final_divisor: Number = setting(default=1e4, minimum=1)
 
     def __call__(self, count: Number) -> jax.Array:
         initial = self.peak / self.initial_divisor
@@ -281,12 +281,12 @@ class ReduceOnPlateau(Schedule):
     STATIC = ("mode",)
 
     value: Number = setting(minimum=0)
-    factor: Number = setting(0.1, above=0, maximum=1)
-    patience: Number = setting(10, minimum=1, integer=True)
-    threshold: Number = setting(1e-4, minimum=0)
-    minimum: Number = setting(0.0, minimum=0)
-    mode: str = setting("min", choices=("min", "max"))
-    waited: Number = setting(0, minimum=0, integer=True)
+    factor: Number = setting(default=0.1, above=0, maximum=1)
+    patience: Number = setting(default=10, minimum=1, integer=True)
+    threshold: Number = setting(default=1e-4, minimum=0)
+    minimum: Number = setting(default=0.0, minimum=0)
+    mode: str = setting(default="min", choices=("min", "max"))
+    waited: Number = setting(default=0, minimum=0, integer=True)
     best: Any = dataclasses.field(default=None)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,165 @@
+"""Activations: value and derivative over a wide range, against float64 NumPy, its finite differences, and PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.nn import activations
+from danlu.verify.case import Check, case
+from danlu.verify.oracles import draw, finite_difference, to_torch
+
+__all__: list[str] = []
+
+# No point within 0.05 of 0, where a kink has no derivative; the ends show stability.
+GRID = np.concatenate([np.linspace(-12, -0.05, 60), np.linspace(0.05, 12, 60), [-1e4, -100.0, 100.0, 1e4]])
+GRID = GRID.astype(np.float32).astype(np.float64)
+# Derivatives are of size 1; in the tails their formulas (1 - tanh², σ·(1-σ)) end in a rounding of 1.
+FLOOR = 0.1
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def compare(
+    check: Check,
+    ours: Any,
+    formula: Callable[[Any], Any],
+    torch: Callable[[Any, Any], Any] | None,
+    *,
+    floor: float = 1e-3,
+) -> None:
+    """An elementwise activation: value and derivative."""
+    x = jnp.asarray(GRID, jnp.float32)
+    value, derivative = ours(x), jax.vmap(jax.grad(ours))(x)
+    check(value, formula(GRID), floor=floor)
+    # Larger steps where the numbers are larger; the step keeps its side of 0.
+    step = 1e-6 * np.maximum(1, np.abs(GRID))
+    slope = (formula(GRID + step) - formula(GRID - step)) / ((GRID + step) - (GRID - step))
+    check(derivative, slope, oracle="finite differences", floor=FLOOR)
+    if torch is not None and (module := check.module("torch")):
+        point = to_torch(module, GRID, grad=True)
+        theirs = torch(module, point)
+        theirs.sum().backward()
+        check(value, theirs.detach().numpy(), oracle="torch", floor=floor)
+        check(derivative, point.grad.numpy(), oracle="torch", floor=FLOOR)
+
+
+def logistic(x: Any) -> Any:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+@case("activation.identity")
+def identity(check: Check) -> None:
+    compare(check, activations.identity, lambda x: x, None)
+
+
+@case("activation.sigmoid")
+def sigmoid(check: Check) -> None:
+    compare(check, activations.sigmoid, logistic, lambda torch, x: torch.sigmoid(x))
+
+
+@case("activation.tanh")
+def tanh(check: Check) -> None:
+    compare(check, activations.tanh, np.tanh, lambda torch, x: torch.tanh(x))
+
+
+@case("activation.relu")
+def relu(check: Check) -> None:
+    compare(check, activations.relu, lambda x: np.maximum(x, 0), lambda torch, x: torch.relu(x))
+
+
+@case("activation.leaky_relu")
+def leaky_relu(check: Check) -> None:
+    compare(
+        check,
+        activations.leaky_relu,
+        lambda x: np.maximum(x, 0.01 * x),
+        lambda torch, x: torch.nn.functional.leaky_relu(x, 0.01),
+    )
+
+
+@case("activation.elu")
+def elu(check: Check) -> None:
+    compare(
+        check,
+        activations.elu,
+        lambda x: np.maximum(x, 0) + np.expm1(np.minimum(x, 0)),
+        lambda torch, x: torch.nn.functional.elu(x),
+    )
+
+
+@case("activation.gelu")
+def gelu(check: Check) -> None:
+    compare(
+        check,
+        activations.gelu,
+        lambda x: x * _erfc(-x / math.sqrt(2)) / 2,
+        lambda torch, x: torch.nn.functional.gelu(x),
+    )
+
+
+@case("activation.gelu_tanh", tolerance=1e-4, reason="float32: 1 - tanh² cancels and is then multiplied by up to 30")
+def gelu_tanh(check: Check) -> None:
+    def formula(x: Any) -> Any:
+        return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+    compare(
+        check,
+        activations.gelu_tanh,
+        formula,
+        lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
+        floor=FLOOR,
+    )
+
+
+@case("activation.silu")
+def silu(check: Check) -> None:
+    compare(check, activations.silu, lambda x: x * logistic(x), lambda torch, x: torch.nn.functional.silu(x))
+
+
+@case("activation.softplus")
+def softplus(check: Check) -> None:
+    compare(
+        check,
+        activations.softplus,
+        lambda x: np.logaddexp(0, x),
+        lambda torch, x: torch.nn.functional.softplus(x, threshold=100),
+    )
+
+
+def _along_axis(check: Check, ours: Any, formula: Callable[[Any], Any], name: str) -> None:
+    """softmax and log-softmax: rows of ordinary size, and of ±1e4."""
+    for x in (3 * draw(4, 5), np.array([[1e4, 1e4 - 1, -1e4], [-1e4, -1e4 + 2, -1e4 + 1]])):
+        direction = draw(*x.shape, seed=1)
+        point = jnp.asarray(x, jnp.float32)
+        value = ours(point)
+        derivative = jax.grad(lambda z: jnp.sum(ours(z) * jnp.asarray(direction, jnp.float32)))(point)  # noqa: B023
+        check(value, formula(x))
+        numeric = finite_difference(lambda z: (formula(z) * direction).sum(), x, step=1e-4)  # noqa: B023
+        check(derivative, numeric, oracle="finite differences", floor=0.1)
+        if torch := check.module("torch"):
+            theirs = to_torch(torch, x, grad=True)
+            out = getattr(torch, name)(theirs, -1)
+            (out * to_torch(torch, direction)).sum().backward()
+            check(value, out.detach().numpy(), oracle="torch")
+            check(derivative, theirs.grad.numpy(), oracle="torch", floor=0.1)
+
+
+def _log_softmax(x: Any) -> Any:
+    shifted = x - x.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+@case("activation.softmax")
+def softmax(check: Check) -> None:
+    _along_axis(check, activations.softmax, lambda x: np.exp(_log_softmax(x)), "softmax")
+
+
+@case("activation.log_softmax")
+def log_softmax(check: Check) -> None:
+    _along_axis(check, activations.log_softmax, _log_softmax, "log_softmax")

@@ -1,0 +1,112 @@
+"""Schedules: their values over a whole run, against the formulas in float64, optax and PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu import optim
+from danlu.verify.case import Check, case
+from danlu.verify.oracles import draw
+
+__all__: list[str] = []
+
+COUNTS = np.arange(50)
+
+
+def compare(check: Check, schedule: optim.Schedule, formula: Any, optax: Callable[[Any], Any] | None) -> None:
+    ours = jax.vmap(schedule)(jnp.asarray(COUNTS, jnp.int32))
+    check(ours, np.broadcast_to(formula, COUNTS.shape))
+    if optax is not None and (module := check.module("optax")):
+        theirs = optax(module)
+        check(ours, [theirs(count) for count in COUNTS], oracle="optax")
+
+
+def cosine(start: float, end: float, done: Any) -> Any:
+    return end + (start - end) * (1 + np.cos(np.pi * np.clip(done, 0, 1))) / 2
+
+
+@case("schedule.constant")
+def constant(check: Check) -> None:
+    compare(check, optim.Constant(0.3), 0.3, lambda optax: optax.constant_schedule(0.3))
+
+
+@case("schedule.step")
+def step(check: Check) -> None:
+    compare(
+        check,
+        optim.Step(0.3, 10, 0.5),
+        0.3 * 0.5 ** (COUNTS // 10),
+        lambda optax: optax.exponential_decay(0.3, 10, 0.5, staircase=True),
+    )
+
+
+@case("schedule.exponential")
+def exponential(check: Check) -> None:
+    compare(
+        check,
+        optim.Exponential(0.3, 10, 0.5),
+        0.3 * 0.5 ** (COUNTS / 10),
+        lambda optax: optax.exponential_decay(0.3, 10, 0.5),
+    )
+
+
+@case("schedule.cosine")
+def cosine_decay(check: Check) -> None:
+    compare(
+        check,
+        optim.Cosine(0.3, 40, 0.03),
+        cosine(0.3, 0.03, COUNTS / 40),
+        lambda optax: optax.cosine_decay_schedule(0.3, 40, alpha=0.1),
+    )
+
+
+@case("schedule.warm_up")
+def warm_up(check: Check) -> None:
+    compare(
+        check,
+        optim.WarmUp(optim.Cosine(0.3, 30, 0.03), 10, 0.05),
+        np.where(COUNTS < 10, 0.05 + 0.25 * COUNTS / 10, cosine(0.3, 0.03, (COUNTS - 10) / 30)),
+        lambda optax: optax.warmup_cosine_decay_schedule(0.05, 0.3, 10, 40, end_value=0.03),
+    )
+
+
+@case("schedule.one_cycle")
+def one_cycle(check: Check) -> None:
+    rising, falling = cosine(0.012, 0.3, COUNTS / 12), cosine(0.3, 1.2e-6, (COUNTS - 12) / 28)
+    compare(
+        check,
+        optim.OneCycle(0.3, 40),
+        np.where(COUNTS < 12, rising, falling),
+        lambda optax: optax.cosine_onecycle_schedule(40, 0.3),
+    )
+
+
+@case("schedule.reduce_on_plateau")
+def reduce_on_plateau(check: Check) -> None:
+    values = -draw(60).cumsum()
+    schedule = optim.ReduceOnPlateau(0.5, factor=0.5, patience=2, threshold=0.1, minimum=0.01)
+    rate, best, waited = 0.5, np.inf, 0
+    received, expected = [], []
+    for value in values:
+        schedule = schedule.observe(value)
+        received.append(float(schedule(0)))
+        best, waited = (value, 0) if value < best - 0.1 else (best, waited + 1)
+        if waited == 2:
+            rate, waited = max(rate / 2, 0.01), 0
+        expected.append(rate)
+    check(received, expected)
+    if torch := check.module("torch"):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.5)
+        theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.5, patience=1, threshold=0.1, threshold_mode="abs", min_lr=0.01, eps=0.0
+        )
+        rates = []
+        for value in values:
+            theirs.step(value)
+            rates.append(optimizer.param_groups[0]["lr"])
+        check(received, rates, oracle="torch")
