@@ -12,6 +12,7 @@ from danlu.nn.losses import LOSSES, Loss, get_loss, get_metric
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import BatchNorm, LayerNorm
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
+from danlu.nn.summary import Summary, summary
 from danlu.nn.tabular import TabularNet
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Parallel",
     "Residual",
     "Sequential",
+    "Summary",
     "TabularNet",
     "get_activation",
     "get_initializer",
@@ -41,4 +43,5 @@ __all__ = [
     "get_metric",
     "initializer_for",
     "lift",
+    "summary",
 ]

@@ -50,7 +50,7 @@ def _total(parts: list[int | None]) -> int | None:
 class Activation(Layer):
     """An activation function as a layer of its own. Params and state: ``{}``."""
 
-    activation: str = setting("relu", choices=ACTIVATIONS)
+    activation: str = setting(default="relu", choices=ACTIVATIONS)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         return {}, {}, array_shape("Activation", in_shape)
@@ -193,7 +193,7 @@ class Parallel(Layer):
     """
 
     branches: tuple[Layer, ...]
-    merge: str = setting("concatenate", choices=("concatenate", "add", "stack", "dict"))
+    merge: str = setting(default="concatenate", choices=("concatenate", "add", "stack", "dict"))
     inputs: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
 

@@ -37,7 +37,7 @@ class Dense(Layer):
     """
 
     units: int = setting(minimum=1, integer=True)
-    activation: str = setting("identity", choices=ACTIVATIONS)
+    activation: str = setting(default="identity", choices=ACTIVATIONS)
     initializer: str | Initializer | None = None
     use_bias: bool = True
 

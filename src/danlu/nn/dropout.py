@@ -43,7 +43,7 @@ class Dropout(Layer):
     Reference: Srivastava et al. (2014), JMLR 15, section 4; the scaling is moved from test time to training time.
     """
 
-    rate: float = setting(0.5, minimum=0, below=1)
+    rate: float = setting(default=0.5, minimum=0, below=1)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         return {}, {"rate": jnp.asarray(self.rate, jnp.float32)}, in_shape

@@ -69,7 +69,7 @@ class Initializer(Blueprint, abc.ABC):
 class Constant(Initializer):
     """Every element is ``value``."""
 
-    value: float = setting(0.0)
+    value: float = setting(default=0.0)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
         return jnp.full(shape, self.value, dtype)
@@ -78,7 +78,7 @@ class Constant(Initializer):
 class Normal(Initializer):
     """Independent normal draws of mean 0 and standard deviation ``stddev``."""
 
-    stddev: float = setting(0.02, minimum=0)
+    stddev: float = setting(default=0.02, minimum=0)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
         return self.stddev * jax.random.normal(key, shape, dtype)
@@ -87,7 +87,7 @@ class Normal(Initializer):
 class TruncatedNormal(Initializer):
     """Normal draws redrawn beyond two standard deviations, rescaled to standard deviation ``stddev`` exactly."""
 
-    stddev: float = setting(0.02, minimum=0)
+    stddev: float = setting(default=0.02, minimum=0)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
         return (self.stddev / _TRUNCATED_STDDEV) * jax.random.truncated_normal(key, -2, 2, shape, dtype)
@@ -106,9 +106,9 @@ class VarianceScaling(Initializer):
     truncated; here, as in Keras, it is); LeCun et al. (1998), "Efficient BackProp", section 4.6.
     """
 
-    scale: float = setting(1.0, above=0)
-    mode: str = setting("fan_in", choices=("fan_in", "fan_out", "fan_average"))
-    distribution: str = setting("truncated_normal", choices=("truncated_normal", "normal", "uniform"))
+    scale: float = setting(default=1.0, above=0)
+    mode: str = setting(default="fan_in", choices=("fan_in", "fan_out", "fan_average"))
+    distribution: str = setting(default="truncated_normal", choices=("truncated_normal", "normal", "uniform"))
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
         fan_in, fan_out = fans(tuple(shape))
@@ -131,7 +131,7 @@ class Orthogonal(Initializer):
     Reference: Saxe, McClelland & Ganguli (2014), arXiv:1312.6120; Mezzadri (2007), arXiv:math-ph/0609050, section 5.
     """
 
-    gain: float = setting(1.0, above=0)
+    gain: float = setting(default=1.0, above=0)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
         if len(shape) < 2:

@@ -24,7 +24,7 @@ class Lifted(Layer):
 
     init_function: Callable[..., Any]
     apply_function: Callable[..., Any]
-    takes: str = setting("shape", choices=("shape", "example"))
+    takes: str = setting(default="shape", choices=("shape", "example"))
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         example = jax.tree.map(lambda shape: jnp.zeros((1, *shape)), in_shape, is_leaf=_is_shape)

@@ -39,9 +39,9 @@ class MLP(Layer):
 
     hidden: tuple[int, ...]
     outputs: int = setting(minimum=1, integer=True)
-    activation: str = setting("relu", choices=ACTIVATIONS)
-    dropout: float = setting(0.0, minimum=0, below=1)
-    norm: str = setting("none", choices=("none", "batch", "layer"))
+    activation: str = setting(default="relu", choices=ACTIVATIONS)
+    dropout: float = setting(default=0.0, minimum=0, below=1)
+    norm: str = setting(default="none", choices=("none", "batch", "layer"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -35,8 +35,8 @@ class BatchNorm(Layer):
     Reference: Ioffe & Szegedy (2015), arXiv:1502.03167, algorithms 1 and 2.
     """
 
-    momentum: float = setting(0.9, minimum=0, maximum=1)
-    epsilon: float = setting(1e-5, above=0)
+    momentum: float = setting(default=0.9, minimum=0, maximum=1)
+    epsilon: float = setting(default=1e-5, above=0)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         n = features("BatchNorm", in_shape)
@@ -81,7 +81,7 @@ class LayerNorm(Layer):
     Reference: Ba, Kiros & Hinton (2016), arXiv:1607.06450, eq. 3.
     """
 
-    epsilon: float = setting(1e-5, above=0)
+    epsilon: float = setting(default=1e-5, above=0)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         n = features("LayerNorm", in_shape)

@@ -94,11 +94,11 @@ class NumericEmbedding(Layer):
         ((12,), (5, 12))
     """
 
-    dim: int = setting(12, minimum=1, integer=True)
-    bins: int = setting(48, minimum=0, integer=True)
-    frequencies: int = setting(16, minimum=0, integer=True)
-    scale: float = setting(1.0, above=0)
-    gain: float = setting(5.0, above=0)
+    dim: int = setting(default=12, minimum=1, integer=True)
+    bins: int = setting(default=48, minimum=0, integer=True)
+    frequencies: int = setting(default=16, minimum=0, integer=True)
+    scale: float = setting(default=1.0, above=0)
+    gain: float = setting(default=5.0, above=0)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         columns = features("NumericEmbedding", in_shape)
@@ -114,7 +114,8 @@ class NumericEmbedding(Layer):
         state = {}
         if self.bins:
             params["bend"] = jnp.zeros((columns, self.bins, self.dim))
-            normal = jax.scipy.special.ndtri(jnp.linspace(0.001, 0.999, self.bins + 1))
+            with jax.ensure_compile_time_eval():  # the bins' layout needs numbers even when init is traced
+                normal = jax.scipy.special.ndtri(jnp.linspace(0.001, 0.999, self.bins + 1))
             state = self._bins([np.asarray(normal)] * columns)
         if self.frequencies:
             drawn = jax.random.normal(frequency_key, (columns, self.frequencies))
@@ -190,9 +191,9 @@ class CategoricalEmbedding(Layer):
     """
 
     vocabularies: tuple[int, ...]
-    dim: int = setting(8, minimum=1, integer=True)
-    one_hot_limit: int = setting(16, minimum=0, integer=True)
-    gain: float = setting(5.0, above=0)
+    dim: int = setting(default=8, minimum=1, integer=True)
+    one_hot_limit: int = setting(default=16, minimum=0, integer=True)
+    gain: float = setting(default=5.0, above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

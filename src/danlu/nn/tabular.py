@@ -77,13 +77,13 @@ class TabularNet(Layer):
 
     units: int = setting(minimum=1, integer=True)
     vocabularies: tuple[int, ...] = ()
-    members: int = setting(16, minimum=1, integer=True)
-    width: int = setting(192, minimum=1, integer=True)
-    depth: int = setting(2, minimum=1, integer=True)
-    dropout: float = setting(0.1, minimum=0, below=1)
+    members: int = setting(default=16, minimum=1, integer=True)
+    width: int = setting(default=192, minimum=1, integer=True)
+    depth: int = setting(default=2, minimum=1, integer=True)
+    dropout: float = setting(default=0.1, minimum=0, below=1)
     numeric: NumericEmbedding = NumericEmbedding()
-    category_dim: int = setting(8, minimum=1, integer=True)
-    one_hot_limit: int = setting(16, minimum=0, integer=True)
+    category_dim: int = setting(default=8, minimum=1, integer=True)
+    one_hot_limit: int = setting(default=16, minimum=0, integer=True)
 
     @property
     def categorical(self) -> CategoricalEmbedding:

@@ -31,7 +31,7 @@ class BinaryCrossEntropy(Loss):
     [0.693...]
     """
 
-    label_smoothing: float = setting(0.0, minimum=0, below=1)
+    label_smoothing: float = setting(default=0.0, minimum=0, below=1)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = align_values("BinaryCrossEntropy", outputs, targets)
@@ -53,7 +53,7 @@ class CategoricalCrossEntropy(Loss):
     [1.386...]
     """
 
-    label_smoothing: float = setting(0.0, minimum=0, below=1)
+    label_smoothing: float = setting(default=0.0, minimum=0, below=1)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = labels_to_probabilities(
@@ -74,8 +74,8 @@ class BinaryFocal(Loss):
     Reference: Lin et al. (2017), arXiv:1708.02002, eqs. 4 and 5.
     """
 
-    gamma: float = setting(2.0, minimum=0)
-    alpha: float | None = setting(None, above=0, below=1, optional=True)
+    gamma: float = setting(default=2.0, minimum=0)
+    alpha: float | None = setting(default=None, above=0, below=1, optional=True)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = align_values("BinaryFocal", outputs, targets)
@@ -97,7 +97,7 @@ class CategoricalFocal(Loss):
     Reference: Lin et al. (2017), arXiv:1708.02002, eq. 4, over softmax as in its section 3.
     """
 
-    gamma: float = setting(2.0, minimum=0)
+    gamma: float = setting(default=2.0, minimum=0)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = labels_to_probabilities("CategoricalFocal", outputs, targets)

@@ -57,7 +57,7 @@ class Huber(Loss):
     Reference: Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35.
     """
 
-    delta: float = setting(1.0, above=0)
+    delta: float = setting(default=1.0, above=0)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         outputs, targets = align_values("Huber", outputs, targets)
