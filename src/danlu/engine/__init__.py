@@ -1,0 +1,45 @@
+"""The one trainer: a step, its transformations, and the loop around them."""
+
+from danlu.engine.cache import enable_compilation_cache
+from danlu.engine.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    JSONLogger,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+)
+from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
+from danlu.engine.fit import FitOptions, Training, fit
+from danlu.engine.fitted import Fitted
+from danlu.engine.sources import ArraySource, BatchSource, ChunkSource
+from danlu.engine.state import Best, TrainState
+from danlu.engine.step import Program, run_steps, step
+
+__all__ = [
+    "ArraySource",
+    "BatchSource",
+    "Best",
+    "CSVLogger",
+    "Callback",
+    "ChunkSource",
+    "EarlyStopping",
+    "FitOptions",
+    "Fitted",
+    "JSONLogger",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "Program",
+    "ReduceLROnPlateau",
+    "TrainState",
+    "Training",
+    "enable_compilation_cache",
+    "fit",
+    "load_checkpoint",
+    "run_steps",
+    "save_checkpoint",
+    "step",
+]

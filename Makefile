@@ -1,0 +1,39 @@
+# One word per task. `make help` lists them.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: help test test-all check format clean
+
+help:
+	@echo "make test      install what is needed and run the tests"
+	@echo "make test-all  the same with the slow tests"
+	@echo "make check     format check, lint, types"
+	@echo "make format    format and fix the code"
+	@echo "make clean     remove the virtual environment and caches"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "danlu needs Python 3.11 or newer, and none was found."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+test-all: .venv/.dev
+	$(BIN)/python -m pytest -m 'not bench'
+
+check: .venv/.dev
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+format: .venv/.dev
+	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

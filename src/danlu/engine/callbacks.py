@@ -1,0 +1,248 @@
+"""Callbacks: what a user hangs into the loop, under the names that Keras users know.
+
+A callback sees the training between compiled parts: at the start and end of training, of each epoch, and now and then
+within a long one. There is no hook for a single batch: batches run inside one compiled program.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from danlu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from danlu.engine.fit import Training
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "JSONLogger",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+]
+
+Logs = Mapping[str, Any]
+
+
+class Callback:
+    """Base of all callbacks; override what you need.
+
+    ``self.training`` is the running :class:`~danlu.engine.fit.Training`: its ``params``, ``stop()``, ``learning_rate`` and so on.
+    A callback that must survive a kill and resume returns its state (plain JSON data) from ``state`` and takes it back in
+    ``restore``.
+    """
+
+    training: Training
+
+    def on_train_begin(self) -> None:
+        """Before the first epoch (of this process: also after a resume)."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Before epoch ``epoch`` (from 0)."""
+
+    def on_progress(self, done: int, total: int | None, logs: Logs) -> None:
+        """Within an epoch, a few times a second: ``done`` of ``total`` steps (None: not known) are through."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """After epoch ``epoch``; ``logs`` is its row of the history."""
+
+    def on_train_end(self, logs: Logs) -> None:
+        """After the last epoch, also when training was stopped or failed; ``logs`` is the last row (may be empty)."""
+
+    def state(self) -> Any:
+        """What a checkpoint keeps for this callback (plain JSON data), or None."""
+        return None
+
+    def restore(self, state: Any) -> None:
+        """Take back what ``state`` returned."""
+
+
+class EarlyStopping(Callback):
+    """Stop when the monitored value has not improved for a while, and keep the best weights.
+
+    The engine does this itself (inside the compiled program, for each member of a population); this callback is the
+    setting under its usual name: ``fit(..., callbacks=[EarlyStopping(patience=5)])`` is ``fit(..., patience=5)``.
+
+    Args:
+        monitor: the column of the history to watch.
+        patience: epochs without improvement before stopping.
+        min_delta: the least change that counts as an improvement.
+        mode: ``"min"``, ``"max"`` or ``"auto"`` (by the name of the column).
+        restore_best_weights: whether training ends with the best weights rather than the last.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best_weights: bool = True,
+    ) -> None:
+        self.settings = {
+            "monitor": monitor,
+            "patience": patience,
+            "min_delta": min_delta,
+            "mode": mode,
+            "restore_best": restore_best_weights,
+        }
+
+
+class LambdaCallback(Callback):
+    """A callback from functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs["loss"]))``."""
+
+    def __init__(self, **functions: Callable[..., Any]) -> None:
+        hooks = [name for name in vars(Callback) if name.startswith("on_")]
+        for name, function in functions.items():
+            if name not in hooks:
+                raise ConfigError(f"unknown hook {name!r}; expected some of: {', '.join(sorted(hooks))}")
+            setattr(self, name, function)
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate at the start of each epoch: ``schedule(epoch, current) -> learning rate``.
+
+    A schedule object (``danlu.optim.Cosine`` and so on) moves at every step and needs no callback; this is for a rate that a
+    Python function decides.
+    """
+
+    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+        self.schedule = schedule
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self.training.learning_rate = float(self.schedule(epoch, self.training.learning_rate))
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiply the learning rate by ``factor`` when the monitored value has stalled for ``patience`` epochs.
+
+    Args:
+        monitor: the column of the history to watch; smaller is better unless ``mode`` is ``"max"``.
+        factor: what the rate is multiplied by, in (0, 1).
+        min_lr: the rate never falls below this.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        mode: str = "min",
+        min_lr: float = 0.0,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ConfigError(f"ReduceLROnPlateau.factor is {factor!r}; expected a number > 0 and < 1")
+        self.monitor, self.factor, self.patience = monitor, factor, patience
+        self.min_delta, self.sign, self.min_lr = min_delta, -1.0 if mode == "max" else 1.0, min_lr
+        self.best, self.stale = float("inf"), 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        value = self.sign * _watched(logs, self.monitor)
+        if value < self.best - self.min_delta:
+            self.best, self.stale = value, 0
+            return
+        self.stale += 1
+        if self.stale >= self.patience:
+            self.training.learning_rate = max(self.training.learning_rate * self.factor, self.min_lr)
+            self.stale = 0
+
+    def state(self) -> Any:
+        return [self.best, self.stale]
+
+    def restore(self, state: Any) -> None:
+        self.best, self.stale = state
+
+
+class ModelCheckpoint(Callback):
+    """Save the weights after epochs, as a safetensors file.
+
+    Args:
+        path: the file; ``{epoch}`` and any column of the history may stand in it, as in ``"w-{epoch:03d}-{val_loss:.3f}.safetensors"``.
+        save_best_only: whether only an epoch that improves the monitored value is saved.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        monitor: str = "val_loss",
+        mode: str = "min",
+        save_best_only: bool = False,
+    ) -> None:
+        self.path, self.monitor, self.sign = str(path), monitor, -1.0 if mode == "max" else 1.0
+        self.save_best_only, self.best = save_best_only, float("inf")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        from danlu.engine.checkpoint import save_checkpoint
+
+        if self.save_best_only:
+            value = self.sign * _watched(logs, self.monitor)
+            if not value < self.best:
+                return
+            self.best = value
+        columns = {name: value for name, value in logs.items() if name != "epoch"}
+        tree = {"params": self.training.params, "state": self.training.model_state}
+        save_checkpoint(self.path.format(epoch=epoch, **columns), tree, {"epoch": epoch})
+
+    def state(self) -> Any:
+        return self.best
+
+    def restore(self, state: Any) -> None:
+        self.best = state
+
+
+class _RowLogger(Callback):
+    """Writes the history to a file, a row an epoch; after a resume the file holds each row once."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def on_train_begin(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write("w", list(self.training.history))
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self._write("a", [logs])
+
+    def _write(self, mode: str, rows: list[Logs]) -> None:
+        raise NotImplementedError
+
+
+class CSVLogger(_RowLogger):
+    """The history as CSV."""
+
+    def _write(self, mode: str, rows: list[Logs]) -> None:
+        fresh = mode == "w" or self.path.stat().st_size == 0
+        with open(self.path, mode, newline="", encoding="utf-8") as file:
+            if rows:
+                writer = csv.DictWriter(file, list(rows[0]))
+                if fresh:
+                    writer.writeheader()
+                writer.writerows(rows)
+
+
+class JSONLogger(_RowLogger):
+    """The history as JSON lines."""
+
+    def _write(self, mode: str, rows: list[Logs]) -> None:
+        with open(self.path, mode, encoding="utf-8") as file:
+            file.writelines(json.dumps(dict(row)) + "\n" for row in rows)
+
+
+def _watched(logs: Logs, monitor: str) -> float:
+    from danlu.errors import unknown_name
+
+    if monitor not in logs:
+        raise unknown_name("column to monitor", monitor, logs)
+    return float(logs[monitor])

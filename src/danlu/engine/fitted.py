@@ -1,0 +1,115 @@
+"""What training returns: weights, history, and evaluation and prediction with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from danlu.engine.order import capacity, num_batches, pad_order, pad_rows
+from danlu.engine.sources import Piece, Source, _leaves, as_arrays, as_source, rows_of
+from danlu.engine.state import TrainState
+from danlu.engine.step import Program, evaluate_steps, predict_steps
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["EVALUATION_BATCH", "Fitted", "evaluate_source", "evaluation_pieces"]
+
+EVALUATION_BATCH = 512
+
+
+def _size(rows: int) -> int:
+    return min(EVALUATION_BATCH, capacity(rows))
+
+
+def evaluation_pieces(data: Any) -> list[Piece] | Source:
+    """Data made ready to be evaluated again and again: arrays go to the device once."""
+    if isinstance(data, tuple) or (isinstance(data, dict) and set(data) == {"x", "y", "weight"}):
+        chunk = data if isinstance(data, dict) else as_arrays(data)
+        rows = rows_of(chunk["x"], "x")
+        size = _size(rows)
+        order = jax.device_put(pad_order(np.arange(rows), size))
+        return [Piece(jax.device_put(pad_rows(chunk, rows)), order, num_batches(rows, size), size)]
+    return as_source(data, batch_size=EVALUATION_BATCH, seed=0)
+
+
+def evaluate_source(program: Program, params: Any, model_state: Any, data: list[Piece] | Source) -> dict[str, float]:
+    """The weighted mean of the loss and of each metric over evaluation data."""
+    pieces: Iterable[Piece] = data if isinstance(data, list) else data.pieces(0, 0)
+    total: dict[str, float] = {}
+    for piece in pieces:
+        sums = evaluate_steps(
+            program, params, model_state, piece.chunk, piece.order, piece.steps, size=piece.batch_size
+        )
+        for name, value in sums.items():
+            total[name] = total.get(name, 0.0) + float(value)
+    weight = total.pop("weight", 0.0) or math.nan
+    return {name: value / weight for name, value in total.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A trained model.
+
+    Attributes:
+        program: the model, the loss and the rest that it was trained with.
+        params: the parameters (the best ones, if something was monitored).
+        state: the model's state that goes with them.
+        history: a row (dict) an epoch.
+        train_state: the full state after the last step.
+        best_epoch: the epoch ``params`` come from, None when nothing was monitored.
+        stopped_because: why training ended before its last epoch, or None.
+    """
+
+    program: Program
+    params: Any
+    state: Any
+    history: list[dict[str, Any]]
+    train_state: TrainState
+    best_epoch: int | None = None
+    stopped_because: str | None = None
+
+    @property
+    def model(self) -> Any:
+        """The blueprint."""
+        return self.program.model
+
+    def predict(self, x: Any) -> Any:
+        """The model's outputs (logits or values) for the rows of ``x``, as NumPy arrays."""
+        x = _leaves(x, "x")
+        rows = rows_of(x, "x")
+        size = _size(max(rows, 1))
+        order = pad_order(np.arange(rows), size)
+        outputs = predict_steps(
+            self.model,
+            self.params,
+            self.state,
+            jax.device_put(pad_rows(x, rows)),
+            order,
+            num_batches(rows, size),
+            size=size,
+        )
+        return jax.tree.map(lambda a: np.asarray(a)[:rows], outputs)
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The loss and the metrics on ``(x, y)``, ``(x, y, weight)`` or an iterable of such batches."""
+        return evaluate_source(self.program, self.params, self.state, evaluation_pieces(data))
+
+    def frame(self) -> pl.DataFrame:
+        """The history as a polars frame, a row an epoch."""
+        import polars as pl
+
+        return pl.DataFrame(self.history)
+
+    def __repr__(self) -> str:
+        last = self.history[-1] if self.history else {}
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in last.items() if isinstance(value, float))
+        return f"Fitted({type(self.model).__name__}, {len(self.history)} epochs{', ' + shown if shown else ''})"
+
+    def _repr_html_(self) -> str:
+        return self.frame()._repr_html_()

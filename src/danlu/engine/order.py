@@ -1,0 +1,109 @@
+"""Orders: which rows of a chunk are visited, in which sequence, and with what weight.
+
+A *chunk* is a tree of arrays with one leading row axis. An *order* is an int32 vector of its row numbers. An entry
+``r >= 0`` is row ``r``; a negative entry ``~r`` (that is, ``-1 - r``) is row ``r`` *with weight zero*: it fills a batch up
+without counting. This one idea serves as
+
+- the shuffle, and the ragged last batch (filled up with rows of weight zero, so that nothing recompiles; real rows, so
+  that batch statistics stay those of the data);
+- over- and under-sampling, a fold of cross-validation (a population gives each member an order of its own);
+- evaluation and prediction in batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["Sampler", "capacity", "gather", "num_batches", "pad_order", "pad_rows", "rng_for", "shuffled"]
+
+Sampler = Callable[[int, np.random.Generator], np.ndarray]
+"""``sampler(epoch, rng) -> row numbers`` for one epoch, in the sequence in which they are to be visited."""
+
+
+def rng_for(*words: int) -> np.random.Generator:
+    """The random generator of the moment named by ``words`` (seed, epoch, chunk): the same words, the same numbers."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([word & 0xFFFFFFFF for word in words])))
+
+
+def shuffled(rows: int | np.ndarray) -> Sampler:
+    """A sampler that visits each of ``rows`` (a count, or row numbers) once an epoch in random sequence."""
+
+    def sample(epoch: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(rows)
+
+    return sample
+
+
+def capacity(rows: int) -> int:
+    """``rows`` rounded up to one of eight sizes an octave, so that tables of similar size share a compiled program.
+
+    >>> [capacity(n) for n in (3, 16, 17, 891, 1000)]
+    [8, 16, 18, 896, 1024]
+    """
+    if rows <= 8:
+        return 8
+    grain = max(1, 2 ** (int(rows - 1).bit_length() - 4))
+    return -(-rows // grain) * grain
+
+
+def num_batches(rows: int, batch_size: int) -> int:
+    """Batches in an order of ``rows`` entries, the last one perhaps ragged."""
+    return -(-rows // batch_size)
+
+
+def pad_order(order: np.ndarray, batch_size: int, *, length: int | None = None) -> np.ndarray:
+    """``order`` filled up to whole batches (and to ``capacity(length)`` entries) with its own rows at weight zero.
+
+    >>> pad_order(np.array([4, 2, 0]), 2).tolist()[:4]
+    [4, 2, 0, -5]
+    """
+    order = np.asarray(order, np.int32)
+    full = num_batches(capacity(max(length or 0, order.size)), batch_size) * batch_size
+    if order.size == 0:
+        return np.full(full, -1, np.int32)
+    filler = np.resize(order, full - order.size)
+    return np.concatenate([order, np.where(filler >= 0, ~filler, filler)])
+
+
+def pad_rows(tree: Any, rows: int, *, to: int | None = None) -> Any:
+    """Every array of ``tree`` lengthened from ``rows`` to ``to`` rows (default ``capacity(rows)``) with zeros."""
+    target = capacity(rows) if to is None else to
+
+    def pad(array: np.ndarray) -> np.ndarray:
+        if target == rows:
+            return array
+        out = np.zeros((target, *array.shape[1:]), array.dtype)
+        out[:rows] = array
+        return out
+
+    return jax.tree.map(pad, tree)
+
+
+def gather(chunk: Any, order: jax.Array, batch: jax.Array | int, batch_size: int) -> tuple[Any, jax.Array]:
+    """Batch number ``batch`` of ``order``: the rows, and a float32 mask that is 0 for entries of weight zero."""
+    entries = jax.lax.dynamic_slice_in_dim(order, batch * batch_size, batch_size)
+    rows = jnp.where(entries >= 0, entries, ~entries)
+    taken = jax.tree.map(lambda array: array.at[rows].get(mode="promise_in_bounds"), chunk)
+    return taken, (entries >= 0).astype(jnp.float32)
+
+
+def check_order(order: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
+    """``order`` as int32, every entry a row of the chunk.
+
+    Raises:
+        DataError: an entry that is not a row number.
+    """
+    from danlu.errors import DataError
+
+    array = np.asarray(order)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise DataError(f"an order has shape {array.shape} and dtype {array.dtype}; expected a vector of row numbers")
+    rows_named = np.where(array >= 0, array, ~array)
+    if array.size and rows_named.max() >= rows:
+        raise DataError(f"an order names row {int(rows_named.max())}; the data has {rows} rows")
+    return array.astype(np.int32)

@@ -1,0 +1,322 @@
+"""Where batches come from: arrays, an iterable of batches, or a stream of chunks. All three are sequences of chunks.
+
+A source yields *pieces*: a chunk (arrays with a leading row axis) and the order in which its rows are visited. Arrays are
+one piece that stays on the device; an iterable is one piece a batch; a stream of a table larger than memory is one piece a
+chunk. Every piece of a source has the same shapes, so one compiled program serves them all.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from danlu.engine.order import Sampler, capacity, check_order, num_batches, pad_order, pad_rows, rng_for, shuffled
+from danlu.errors import DataError, TrainingError
+
+__all__ = ["ArraySource", "BatchSource", "ChunkSource", "Piece", "Source", "as_arrays", "as_source", "rows_of"]
+
+
+class Piece(NamedTuple):
+    """A chunk, the order of its rows, how many batches that order has, and the rows of a batch.
+
+    In a population ``order`` has a leading member axis.
+    """
+
+    chunk: dict[str, Any]
+    order: Any
+    steps: int
+    batch_size: int
+
+
+class Source(Protocol):
+    """What the trainer draws from."""
+
+    in_shape: Any
+    steps_per_epoch: int | None
+
+    def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        """The pieces of ``epoch`` from number ``start`` on; the same call gives the same pieces."""
+        ...
+
+
+@runtime_checkable
+class Chunks(Protocol):
+    """A table in chunks of equal size: what :class:`ChunkSource` reads (``danlu.data`` has one for Parquet)."""
+
+    def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
+        """Dicts of NumPy arrays ``{"x", "y", "weight"}``, from chunk ``start`` of ``epoch`` on."""
+        ...
+
+
+def _narrow(array: np.ndarray, where: str) -> np.ndarray:
+    if array.dtype.kind == "f":
+        return np.ascontiguousarray(array, np.float32)
+    if array.dtype.kind in "iu":
+        if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
+            raise DataError(f"{where} holds whole numbers beyond 32 bits", hint="scale them, or pass them as floats")
+        return np.ascontiguousarray(array, np.int32)
+    if array.dtype.kind == "b":
+        return array.astype(np.int32)
+    if array.dtype.name in ("bfloat16", "float16"):
+        return array
+    raise DataError(
+        f"{where} has dtype {array.dtype}; expected numbers",
+        hint="encode text and categories first; danlu.train and danlu.Classifier do that by themselves",
+    )
+
+
+def _leaves(tree: Any, where: str) -> Any:
+    def convert(path: Any, leaf: Any) -> np.ndarray:
+        name = where + jax.tree_util.keystr(path)
+        try:
+            array = np.asarray(leaf)
+        except Exception as error:
+            raise DataError(f"{name} is a {type(leaf).__name__}; expected an array") from error
+        if array.ndim == 0:
+            raise DataError(f"{name} is a single value; expected an array with one row an example")
+        return _narrow(array, name)
+
+    is_leaf = lambda node: not isinstance(node, dict | tuple)  # noqa: E731  a list is an array here
+    return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=is_leaf)
+
+
+def rows_of(tree: Any, where: str) -> int:
+    """The common number of rows of the arrays in ``tree``."""
+    sizes = {jax.tree_util.keystr(path): leaf.shape[0] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    if not sizes:
+        raise DataError(f"{where} holds no arrays")
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{where}{name} has {n}" for name, n in sizes.items())
+        raise DataError(f"the arrays of {where} differ in their number of rows: {shown}")
+    return next(iter(sizes.values()))
+
+
+def _check_finite(tree: Any, where: str) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            bad = ~np.isfinite(leaf)
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise DataError(
+                f"{where}{jax.tree_util.keystr(path)} holds {int(bad.sum())} values that are not finite; the first is "
+                f"{leaf[first]} at row {first[0]}" + (f", position {first[1:]}" if first[1:] else ""),
+                hint="drop or fill the missing values, and scale values too large for 32-bit floats",
+            )
+
+
+def as_arrays(data: Any, *, need_targets: bool = True) -> dict[str, Any]:
+    """``(x, y)`` or ``(x, y, weight)`` as a checked chunk ``{"x", "y", "weight"}`` of 32-bit NumPy arrays.
+
+    Raises:
+        DataError: not arrays of equal length, not numbers, not finite, no rows, or a negative weight.
+    """
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        what = f"a tuple of {len(data)}" if isinstance(data, tuple) else f"a {type(data).__name__}"
+        raise DataError(f"the data is {what}; expected (x, y) or (x, y, weight)")
+    x, y, *rest = data
+    x = _leaves(x, "x")
+    rows = rows_of(x, "x")
+    if rows == 0:
+        raise DataError("the data has no rows", hint="check the file, the filter or the split that it comes from")
+    y = _leaves(y, "y")
+    if rows_of(y, "y") != rows:
+        raise DataError(f"x has {rows} rows and y has {rows_of(y, 'y')}; expected as many of each")
+    weight = np.ones(rows, np.float32) if not rest or rest[0] is None else np.asarray(rest[0], np.float32)
+    if weight.shape != (rows,):
+        raise DataError(f"the weights have shape {weight.shape}; expected ({rows},), one a row")
+    chunk = {"x": x, "y": y, "weight": weight}
+    for name, tree in chunk.items():
+        _check_finite(tree, name)
+    if (weight < 0).any():
+        raise DataError("a row has a negative weight; expected weights of 0 or more")
+    if not weight.any():
+        raise DataError("every row has weight 0, so there is nothing to learn from")
+    return chunk
+
+
+def shapes_of(tree: Any) -> Any:
+    """The shape of one row of each array: what ``Layer.init`` takes as ``in_shape``."""
+    return jax.tree.map(lambda a: tuple(int(n) for n in a.shape[1:]), tree)
+
+
+class ArraySource:
+    """Arrays that lie on the device: one piece an epoch.
+
+    Args:
+        data: ``(x, y)`` or ``(x, y, weight)``; a chunk from :func:`as_arrays` is taken as it is.
+        batch_size: rows a step.
+        seed: decides the sequence of rows; a sequence of seeds gives one order for each member of a population.
+        sampler: which rows an epoch visits (default: each once, shuffled); for a population one for each member.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        batch_size: int,
+        seed: int | Sequence[int] = 0,
+        sampler: Sampler | Sequence[Sampler] | None = None,
+    ) -> None:
+        chunk = data if isinstance(data, dict) and set(data) == {"x", "y", "weight"} else as_arrays(data)
+        self.rows = rows_of(chunk["x"], "x")
+        self.in_shape = shapes_of(chunk["x"])
+        self.chunk = jax.device_put(pad_rows(chunk, self.rows))
+        self.batch_size = batch_size
+        self.members = None if isinstance(seed, int) else len(seed)
+        self.seeds = [seed] if isinstance(seed, int) else list(seed)
+        samplers = sampler if isinstance(sampler, Sequence) else [sampler or shuffled(self.rows)] * len(self.seeds)
+        if len(samplers) != len(self.seeds):
+            raise DataError(f"{len(samplers)} samplers for {len(self.seeds)} members; expected one for each")
+        self.samplers = samplers
+        self.steps_per_epoch: int | None = max(num_batches(o.size, batch_size) for o in self._orders(0))
+
+    def _orders(self, epoch: int) -> list[np.ndarray]:
+        drawn = [s(epoch, rng_for(seed, epoch)) for s, seed in zip(self.samplers, self.seeds, strict=True)]
+        return [check_order(order, self.rows) for order in drawn]
+
+    def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        if start > 0:
+            return
+        orders = self._orders(epoch)
+        length = max(order.size for order in orders)
+        padded = np.stack([pad_order(order, self.batch_size, length=length) for order in orders])
+        order = padded[0] if self.members is None else padded
+        yield Piece(self.chunk, jax.device_put(order), num_batches(length, self.batch_size), self.batch_size)
+
+
+class BatchSource:
+    """Any iterable of batches ``(x, y)`` or ``(x, y, weight)``; each is one step.
+
+    The first batch sets the size; a smaller one (the ragged last) is filled up with rows of weight zero. The iterable is
+    started anew for each epoch, so it must be one that can be (a list, a loader), or a function that returns an iterator.
+    """
+
+    def __init__(self, batches: Iterable[Any] | Callable[[], Iterator[Any]], *, batch_size: int | None = None) -> None:
+        self._batches = batches
+        first = next(iter(self._start()), None)
+        if first is None:
+            raise DataError(
+                "the iterable gave no batch", hint="an iterator can be used once; pass a list or a function"
+            )
+        if iter(self._start()) is batches:
+            raise DataError(
+                "the data is an iterator, which can be walked only once; training walks it once an epoch",
+                hint="pass a list, a loader object, or a function that returns a new iterator",
+            )
+        chunk = as_arrays(first)
+        self.batch_size = batch_size or rows_of(chunk["x"], "x")
+        self.in_shape = shapes_of(chunk["x"])
+        self.members = None
+        self.steps_per_epoch: int | None = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+
+    def _start(self) -> Iterator[Any]:
+        return self._batches() if callable(self._batches) else iter(self._batches)
+
+    def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        room = capacity(self.batch_size)
+        for number, batch in enumerate(self._start()):
+            if number < start:
+                continue
+            chunk = as_arrays(batch)
+            rows = rows_of(chunk["x"], "x")
+            if rows > self.batch_size:
+                raise DataError(
+                    f"batch {number} has {rows} rows, more than the first one's {self.batch_size}",
+                    hint="yield batches of one size; only the last may be smaller",
+                )
+            if shapes_of(chunk["x"]) != self.in_shape:
+                raise DataError(f"batch {number} has rows of shape {shapes_of(chunk['x'])}; expected {self.in_shape}")
+            order = pad_order(np.arange(rows), self.batch_size, length=self.batch_size)
+            yield Piece(jax.device_put(pad_rows(chunk, rows, to=room)), jax.device_put(order), 1, self.batch_size)
+
+
+class ChunkSource:
+    """A table in chunks, for data larger than memory: one piece a chunk, the next one read while this one trains.
+
+    Args:
+        stream: an object with ``chunks(epoch, start)``.
+        batch_size: rows a step.
+        seed: decides the sequence of rows within a chunk (the stream decides that of the chunks).
+        shuffle: whether rows are shuffled within their chunk.
+    """
+
+    def __init__(self, stream: Chunks, *, batch_size: int, seed: int = 0, shuffle: bool = True) -> None:
+        self.stream, self.batch_size, self.seed, self.shuffle = stream, batch_size, seed, shuffle
+        first = next(iter(stream.chunks(0, 0)), None)
+        if first is None:
+            raise DataError("the stream gave no rows")
+        self.in_shape = shapes_of(first["x"])
+        self.room = capacity(rows_of(first["x"], "x"))
+        self.members = None
+        self.steps_per_epoch: int | None = None
+
+    def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        for number, chunk in enumerate(prefetch(self.stream.chunks(epoch, start)), start):
+            rows = rows_of(chunk["x"], "x")
+            if rows > self.room:
+                raise DataError(f"chunk {number} has {rows} rows, more than the first one's {self.room}")
+            order = rng_for(self.seed, epoch, number).permutation(rows) if self.shuffle else np.arange(rows)
+            padded = pad_order(order, self.batch_size, length=self.room)
+            on_device = jax.device_put(pad_rows(chunk, rows, to=self.room))
+            yield Piece(on_device, jax.device_put(padded), num_batches(rows, self.batch_size), self.batch_size)
+
+
+def prefetch(items: Iterable[Any]) -> Iterator[Any]:
+    """The same items, the next one made in a thread while the current one is used. Errors come out where they belong."""
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def offer(entry: tuple[str, Any]) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not offer(("item", item)):
+                    return
+            offer(("end", None))
+        except BaseException as error:
+            offer(("error", error))
+
+    worker = threading.Thread(target=work, name="danlu-prefetch", daemon=True)
+    worker.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+    finally:
+        stop.set()
+        worker.join()
+
+
+def as_source(data: Any, *, batch_size: int, seed: int, sampler: Sampler | None = None) -> Source:
+    """The source for whatever the user handed over: arrays, a stream of chunks, or an iterable of batches."""
+    if isinstance(data, ArraySource | BatchSource | ChunkSource):
+        return data
+    if isinstance(data, dict) and set(data) == {"x", "y", "weight"}:
+        return ArraySource(data, batch_size=batch_size, seed=seed, sampler=sampler)
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        return ArraySource(data, batch_size=batch_size, seed=seed, sampler=sampler)
+    if sampler is not None:
+        raise TrainingError("a sampler chooses rows of arrays; an iterable or stream of batches chooses its own")
+    if isinstance(data, Chunks):
+        return ChunkSource(data, batch_size=batch_size, seed=seed)
+    if callable(data) or hasattr(data, "__iter__"):
+        return BatchSource(data)
+    raise DataError(
+        f"the data is a {type(data).__name__}; expected (x, y), (x, y, weight), an iterable of such batches, or a stream"
+    )

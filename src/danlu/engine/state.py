@@ -1,0 +1,97 @@
+"""What training carries from step to step, as one tree of arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+__all__ = ["Best", "TrainState", "track_best"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that a training step reads and changes.
+
+    Randomness in step ``n`` is ``fold_in(key, n)``, so the state alone decides how training goes on: a copy taken at any
+    step continues to the same weights.
+
+    Attributes:
+        step: the number of steps done, int32.
+        key: the run's PRNG key.
+        params: the parameters, a tree with the model's structure.
+        model_state: what else the model carries (running statistics, dropout rates).
+        opt_state: the optimizer's state, hyper-parameters included.
+        penalties: coefficients of the ``"l1"`` and ``"l2"`` penalties; a key that is absent costs nothing.
+    """
+
+    step: Int[Array, ""]
+    key: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: Any
+    penalties: dict[str, Float[Array, ""]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best weights seen so far and how long ago that was.
+
+    Attributes:
+        value: the monitored value they reached; smaller is better (a score is negated before it comes here).
+        epoch: the epoch that they come from, −1 before the first.
+        stale: epochs since then.
+        active: False once ``stale`` has reached the patience; a member of a population that has stopped keeps its best.
+        params, model_state: the weights.
+    """
+
+    value: Float[Array, ""]
+    epoch: Int[Array, ""]
+    stale: Int[Array, ""]
+    active: Array
+    params: Any
+    model_state: Any
+
+    @classmethod
+    def start(cls, state: TrainState) -> Best:
+        """Nothing seen yet: any finite value is better."""
+        return cls(
+            value=jnp.asarray(jnp.inf, jnp.float32),
+            epoch=jnp.asarray(-1, jnp.int32),
+            stale=jnp.asarray(0, jnp.int32),
+            active=jnp.asarray(True),
+            params=jax.tree.map(jnp.copy, state.params),
+            model_state=jax.tree.map(jnp.copy, state.model_state),
+        )
+
+
+def track_best(
+    best: Best, state: TrainState, value: jax.Array, epoch: jax.Array, patience: jax.Array, min_delta: jax.Array
+) -> Best:
+    """``best`` after an epoch that ended in ``state`` with the monitored ``value``.
+
+    Args:
+        value: the monitored value, smaller is better; NaN is never better.
+        epoch: the number of the epoch.
+        patience: epochs without improvement after which ``active`` falls.
+        min_delta: by how much a value must fall below the best one to count.
+    """
+    better = best.active & (value < best.value - min_delta)
+    stale = jnp.where(better, 0, best.stale + best.active.astype(jnp.int32))
+
+    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(better, new, old)
+
+    return Best(
+        value=pick(value, best.value),
+        epoch=pick(epoch, best.epoch),
+        stale=stale,
+        active=best.active & (stale < patience),
+        params=jax.tree.map(pick, state.params, best.params),
+        model_state=jax.tree.map(pick, state.model_state, best.model_state),
+    )

@@ -1,0 +1,16 @@
+"""Settings that every test shares."""
+
+import os
+import warnings
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("danlu")
+jax.config.update("jax_numpy_rank_promotion", "allow")
+warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
