@@ -31,7 +31,17 @@ __all__ = ["CASES", "TOLERANCE", "Case", "Check", "case", "relative_error", "sel
 TOLERANCE = 1e-5
 """The default: about a hundred roundings of float32."""
 
-_MODULES = ("activations", "initializers", "layers", "losses", "backprop", "optimizers", "schedules", "clipping")
+_MODULES = (
+    "activations",
+    "initializers",
+    "layers",
+    "composites",
+    "losses",
+    "backprop",
+    "optimizers",
+    "schedules",
+    "clipping",
+)
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 
@@ -158,7 +168,8 @@ def select(patterns: str | Iterable[str] | None = None) -> list[Case]:
             kinds = {name.split(".")[0] for name in CASES}
             algorithms = {name.split(".")[1]: name for name in CASES}
             if pattern in algorithms:
-                raise ConfigError(f"no algorithm is called {pattern!r}", hint=f"did you mean {algorithms[pattern]!r}?")
+                hint = f"did you mean {algorithms[pattern]!r}?"
+                raise ConfigError(f"no algorithm is called {pattern!r}", hint=hint)
             raise unknown_name("algorithm", pattern, CASES if "." in pattern else kinds)
         chosen.update(found)
     return [case for name, case in CASES.items() if name in chosen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -34,7 +35,7 @@ def compare(
 ) -> None:
     """An elementwise activation: value and derivative."""
     x = jnp.asarray(GRID, jnp.float32)
-    value, derivative = ours(x), jax.vmap(jax.grad(ours))(x)
+    value, derivative = jax.jit(lambda x: (ours(x), jax.vmap(jax.grad(ours))(x)))(x)
     check(value, formula(GRID), floor=floor)
     # Larger steps where the numbers are larger; the step keeps its side of 0.
     step = 1e-6 * np.maximum(1, np.abs(GRID))
@@ -134,11 +135,17 @@ def softplus(check: Check) -> None:
 
 def _along_axis(check: Check, ours: Any, formula: Callable[[Any], Any], name: str) -> None:
     """softmax and log-softmax: rows of ordinary size, and of ±1e4."""
+
+    @jax.jit
+    @partial(jax.grad, has_aux=True)
+    def weighted(x: Any, direction: Any) -> tuple[Any, Any]:
+        value = ours(x)
+        return jnp.sum(value * direction), value
+
     for x in (3 * draw(4, 5), np.array([[1e4, 1e4 - 1, -1e4], [-1e4, -1e4 + 2, -1e4 + 1]])):
         direction = draw(*x.shape, seed=1)
         point = jnp.asarray(x, jnp.float32)
-        value = ours(point)
-        derivative = jax.grad(lambda z: jnp.sum(ours(z) * jnp.asarray(direction, jnp.float32)))(point)  # noqa: B023
+        derivative, value = weighted(point, jnp.asarray(direction, jnp.float32))
         check(value, formula(x))
         numeric = finite_difference(lambda z: (formula(z) * direction).sum(), x, step=1e-4)  # noqa: B023
         check(derivative, numeric, oracle="finite differences", floor=0.1)

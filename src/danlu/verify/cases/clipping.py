@@ -25,12 +25,12 @@ def compare(
     grads = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), GRADS)
     for limit in LIMITS:
         clip = make(limit)
-        ours = clip.update(grads, clip.init(grads))[0]
+        ours = jax.jit(clip.update)(grads, clip.init(grads))[0]
         for got, want in zip(ours, formula(limit), strict=True):
             check(got, want)
         if optax is not None and (module := check.module("optax")):
             theirs = optax(module, limit)
-            for got, want in zip(ours, theirs.update(grads, theirs.init(grads))[0], strict=True):
+            for got, want in zip(ours, jax.jit(theirs.update)(grads, theirs.init(grads))[0], strict=True):
                 check(got, want, oracle="optax")
 
 
@@ -45,7 +45,7 @@ def torch_clipped(check: Check, make: Callable[[float], Any], clip: Callable[[An
         clip(torch.nn.utils, params, limit)
         ours = make(limit)
         grads = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), GRADS)
-        for got, param in zip(ours.update(grads, ours.init(grads))[0], params, strict=True):
+        for got, param in zip(jax.jit(ours.update)(grads, ours.init(grads))[0], params, strict=True):
             check(got, param.grad.numpy(), oracle="torch")
 
 

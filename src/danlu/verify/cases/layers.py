@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -108,11 +109,11 @@ def batch_norm(check: Check) -> None:
     # The running statistics after one batch, and their use.
     layer = BatchNorm(momentum=0.8, epsilon=1e-5)
     _, state, _ = layer.init(jax.random.key(0), (5,))
-    _, state = layer.apply(single(params), state, single(X), train=True)
+    _, state = jax.jit(partial(layer.apply, train=True))(single(params), state, single(X))
     mean, variance = 0.2 * X.mean(0), 0.8 + 0.2 * X.var(0, ddof=1)
     check(state["mean"], mean)
     check(state["variance"], variance)
-    value, _ = layer.apply(single(params), state, single(X))
+    value, _ = jax.jit(layer.apply)(single(params), state, single(X))
     check(value, (X - mean) / np.sqrt(variance + 1e-5) * params["scale"] + params["bias"], floor=0.1)
     if torch := check.module("torch"):
         theirs = torch.nn.BatchNorm1d(5, momentum=0.2, dtype=torch.float64)
@@ -144,7 +145,7 @@ def embedding(check: Check) -> None:
         y, _ = layer.apply(params, state, jnp.asarray(rows, jnp.int32))
         return jnp.sum(y * single(weights)), y
 
-    gradient, value = jax.grad(weighted, has_aux=True)({"table": single(table)})
+    gradient, value = jax.jit(jax.grad(weighted, has_aux=True))({"table": single(table)})
     one_hot = np.eye(7)[known]
     check(value, one_hot @ table)
     check(gradient["table"], np.einsum("bcv,bcd->vd", one_hot, weights))
@@ -160,7 +161,8 @@ def embedding(check: Check) -> None:
 def dropout(check: Check) -> None:
     layer, x = Dropout(0.3), np.ones((1000, 1000))
     _, state, _ = layer.init(jax.random.key(0), (1000,))
-    y = np.asarray(layer.apply({}, state, single(x), train=True, key=jax.random.key(1))[0], np.float64)
+    y = jax.jit(lambda x, key: layer.apply({}, state, x, train=True, key=key)[0])(single(x), jax.random.key(1))
+    y = np.asarray(y, np.float64)
     kept = y != 0
     check([kept.mean(), y.mean()], [0.7, 1.0], oracle="closed form")
     check(y[kept], np.full(kept.sum(), 1 / 0.7), oracle="closed form")

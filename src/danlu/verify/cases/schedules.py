@@ -19,11 +19,11 @@ COUNTS = np.arange(50)
 
 
 def compare(check: Check, schedule: optim.Schedule, formula: Any, optax: Callable[[Any], Any] | None) -> None:
-    ours = jax.vmap(schedule)(jnp.asarray(COUNTS, jnp.int32))
+    counts = jnp.asarray(COUNTS, jnp.int32)
+    ours = jax.jit(jax.vmap(schedule))(counts)
     check(ours, np.broadcast_to(formula, COUNTS.shape))
     if optax is not None and (module := check.module("optax")):
-        theirs = optax(module)
-        check(ours, [theirs(count) for count in COUNTS], oracle="optax")
+        check(ours, jax.jit(jax.vmap(optax(module)))(counts), oracle="optax")
 
 
 def cosine(start: float, end: float, done: Any) -> Any:
