@@ -40,7 +40,7 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any, note: dict[str, Any
     from safetensors.numpy import save
 
     arrays = {
-        name: np.ascontiguousarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in _named(tree)
+        name: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf, order="C") for name, leaf in _named(tree)
     }
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
