@@ -1,3 +1,58 @@
-"""danlu: model training without the alchemy."""
+"""danlu: model training without the alchemy.
+
+The names below are loaded when first used, so that ``import danlu`` costs little more than ``import jax``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Callback": "danlu.engine",
+    "CSVLogger": "danlu.engine",
+    "EarlyStopping": "danlu.engine",
+    "FitOptions": "danlu.engine",
+    "Fitted": "danlu.engine",
+    "LambdaCallback": "danlu.engine",
+    "LearningRateScheduler": "danlu.engine",
+    "ModelCheckpoint": "danlu.engine",
+    "ReduceLROnPlateau": "danlu.engine",
+    "fit": "danlu.engine",
+    "verify": "danlu.verify",
+}
+_ROOMS = ("data", "engine", "errors", "nn", "optim")
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "FitOptions",
+    "Fitted",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "__version__",
+    "data",
+    "engine",
+    "errors",
+    "fit",
+    "nn",
+    "optim",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"danlu.{name}")
+    raise AttributeError(f"module 'danlu' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
