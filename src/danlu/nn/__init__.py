@@ -11,8 +11,8 @@ from danlu.nn.lift import lift
 from danlu.nn.losses import LOSSES, Loss, get_loss, get_metric
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import BatchNorm, LayerNorm
-from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
 from danlu.nn.summary import Summary, summary
+from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
 from danlu.nn.tabular import TabularNet
 
 __all__ = [

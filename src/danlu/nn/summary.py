@@ -87,7 +87,7 @@ def _shape_text(shape: Shape) -> str:
 
 
 def text_table(header: list[str], body: list[list[str]], *, left: int, width: int = 80) -> str:
-    """A table in text, at most ``width`` columns wide; the first ``left`` columns align left and are cut when too long."""
+    """A table in text, at most ``width`` wide; the first ``left`` columns align left and are cut when too long."""
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     for index in range(left):
         excess = sum(widths) + 2 * (len(widths) - 1) - width
@@ -121,7 +121,7 @@ def describe(layer: Layer) -> str:
     if layer.children():
         return type(layer).__name__
     shown = []
-    for field in dataclasses.fields(layer):  # type: ignore[arg-type]
+    for field in dataclasses.fields(layer):
         value = getattr(layer, field.name)
         if field.default is dataclasses.MISSING:
             shown.append(getattr(value, "__name__", str(value)))
