@@ -1,0 +1,254 @@
+"""Any table to one kind of table: files by their format, frames and arrays by their type."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data.delimited import parse_delimited
+from danlu.data.infer import canonical, infer_types
+from danlu.data.table import Table
+from danlu.errors import DataError, MissingExtraError, nearest, unknown_name
+
+__all__ = ["DEFAULT_MISSING", "read_table"]
+
+DEFAULT_MISSING: tuple[str, ...] = ("", "?", "NA", "N/A", "#N/A", "null", "nan", "<NA>", "NaT")
+"""Texts that stand for a missing value, whatever their case."""
+
+_BY_SUFFIX = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".jsonl": "json lines",
+    ".ndjson": "json lines",
+    ".json": "json",
+    ".xlsx": "excel",
+    ".xls": "excel",
+    ".xlsb": "excel",
+    ".ods": "excel",
+}
+_UNPACK = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
+
+
+def read_table(
+    source: Any,
+    *,
+    delimiter: str | None = None,
+    header: bool | str = "auto",
+    names: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    missing: Iterable[str] = DEFAULT_MISSING,
+    quote: str = '"',
+    encoding: str | None = None,
+) -> Table:
+    """Read a table from a file, a frame, an array or a dict of columns.
+
+    Files: CSV and other delimited text (delimiter, header line, encoding and gz, bz2 or xz compression are worked out
+    from the file), Parquet, Arrow/Feather, JSON lines, JSON, Excel (first sheet). In memory: polars, pandas, pyarrow
+    and other eager frames that narwhals knows, 2-D NumPy arrays, dicts of columns.
+
+    In delimited text white space around a cell is removed; a file without a header has the columns ``c1`` … ``cn``; a
+    column name that comes twice gets ``_2`` at its second place. Columns of strings whose values are numbers, truth
+    values or dates get that type, except where the source has types of its own (Parquet, Arrow, JSON, polars).
+
+    Args:
+        source: a path or an object as above.
+        delimiter: the delimiter, one character; None looks at the file.
+        header: whether the first line holds the column names; ``"auto"`` looks at the file.
+        names: new names for all columns, in order.
+        columns: the columns to keep, in that order; None keeps all.
+        missing: texts that stand for a missing value; their case does not matter.
+        quote: the quote character of a delimited file.
+        encoding: the encoding of a delimited file, as Python names it; None looks at the file.
+
+    Raises:
+        DataError: the source does not exist, is empty, or cannot be read; the message says where.
+        MissingExtraError: reading Excel without the ``excel`` extra.
+
+    Example:
+        >>> table = read_table({"age": ["31", "?", "45"], "city": ["Bern", "Oslo", ""]})
+        >>> table.frame["age"].to_list(), table.frame["city"].to_list()
+        ([31, None, 45], ['Bern', 'Oslo', None])
+    """
+    blanks = frozenset(text.strip().lower() for text in missing)
+    if isinstance(source, str | Path):
+        table = _read_file(
+            Path(source), missing=blanks, delimiter=delimiter, header=header, quote=quote, encoding=encoding
+        )
+    else:
+        table = _read_object(source, missing=blanks)
+    frame = table.frame
+    if frame.width == 0 or frame.height == 0:
+        raise DataError(f"{table.source} has {frame.height} rows and {frame.width} columns; expected at least one of each")
+    if names is not None:
+        if len(names) != frame.width or len(set(names)) != len(names):
+            raise DataError(f"{len(names)} names were given for the {frame.width} columns of {table.source}")
+        frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    if columns is not None:
+        for column in columns:
+            if column not in frame.columns:
+                raise unknown_name(f"column of {table.source}:", column, frame.columns, error=DataError)
+        frame = frame.select(columns)
+    return Table(frame, table.notices, table.source, table.line_offset)
+
+
+def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a file", hint="for a folder of Parquet files use ParquetStream")
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}", hint=_near_file(path)) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+    kind = _BY_SUFFIX.get(path.suffix.lower())
+    if start[:4] == b"PAR1":
+        kind = "parquet"
+    elif start[:6] == b"ARROW1":
+        kind = "arrow"
+    elif start[:4] == b"PK\x03\x04":
+        kind = "excel"
+    name = str(path)
+    if kind is None:
+        data = path.read_bytes()
+        for magic, unpack in _UNPACK.items():
+            if data.startswith(magic):
+                try:
+                    data = unpack(data)
+                except (OSError, EOFError, lzma.LZMAError) as error:
+                    raise DataError(f"{name} cannot be unpacked: {error}", hint="the file is cut short?") from error
+        table, found = parse_delimited(data, source=name, missing=missing, **options)
+        return infer_types(table, missing=missing, decimal_comma=found != ",")
+    if not start:
+        raise DataError(f"{name} is empty", hint="a table needs a line of column names and some rows")
+    return Table(_read_typed(path, kind, missing), (), name)
+
+
+def _read_typed(path: Path, kind: str, missing: frozenset[str]) -> pl.DataFrame:
+    try:
+        if kind == "excel":
+            frame = _read_excel(path)
+        elif kind == "parquet":
+            frame = pl.read_parquet(path)
+        elif kind == "arrow":
+            frame = pl.read_ipc(path, memory_map=False)
+        elif kind == "json lines" or not path.read_bytes().lstrip().startswith(b"["):
+            frame = pl.read_ndjson(path, infer_schema_length=None)
+        else:
+            frame = pl.read_json(path, infer_schema_length=None)
+    except MissingExtraError:
+        raise
+    except Exception as error:  # the readers raise a dozen kinds: every one means that the file cannot be read
+        first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise DataError(f"{path} cannot be read as {kind}: {first_line}", hint="the file is damaged?") from error
+    frame = canonical(frame, source=str(path))
+    if kind == "excel":
+        return infer_types(Table(frame), missing=missing).frame
+    return _blanks(frame)
+
+
+def _blanks(frame: pl.DataFrame) -> pl.DataFrame:
+    """Blank strings of a typed source are missing; everything else it says is taken at its word."""
+    text = pl.col(pl.String)
+    return frame.with_columns(pl.when(text.str.strip_chars() != "").then(text))
+
+
+def _read_excel(path: Path) -> pl.DataFrame:
+    try:
+        import fastexcel  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"reading {path} needs the package fastexcel", hint="install danlu[excel], or save the sheet as CSV"
+        ) from error
+    return pl.read_excel(io.BytesIO(path.read_bytes()), infer_schema_length=None)
+
+
+def _near_file(path: Path) -> str | None:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder} either"
+    close = nearest(path.name, (entry.name for entry in folder.iterdir() if entry.is_file()))
+    return f"did you mean {folder / close}?" if close else None
+
+
+def _read_object(source: Any, *, missing: frozenset[str]) -> Table:
+    name = f"the {type(source).__name__} given"
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, pl.LazyFrame):
+        source = source.collect()
+    if isinstance(source, pl.DataFrame):
+        return Table(_blanks(canonical(source, source=name)), (), name)
+    try:
+        if isinstance(source, np.ndarray):
+            frame = _from_numpy(source)
+        elif isinstance(source, Mapping):
+            frame = pl.DataFrame({str(key): _to_series(str(key), values) for key, values in source.items()})
+        else:
+            frame = _from_native(source)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name} cannot be read as a table: {error}") from error
+    if type(source).__module__.startswith("pyarrow"):
+        return Table(_blanks(canonical(frame, source=name)), (), name)
+    return infer_types(Table(canonical(frame, source=name), (), name), missing=missing)
+
+
+def _from_numpy(array: np.ndarray[Any, Any]) -> pl.DataFrame:
+    if array.dtype.names:
+        return pl.DataFrame({field: _to_series(field, array[field]) for field in array.dtype.names})
+    if array.ndim != 2:
+        raise DataError(
+            f"the array has the shape {array.shape}; expected two dimensions (rows, columns)",
+            hint="a single column is array.reshape(-1, 1)",
+        )
+    return pl.DataFrame([_to_series(f"c{i + 1}", array[:, i]) for i in range(array.shape[1])])
+
+
+def _from_native(source: Any) -> pl.DataFrame:
+    import narwhals as nw
+
+    try:
+        frame = nw.from_native(source, eager_only=True)
+    except TypeError as error:
+        raise DataError(
+            f"a {type(source).__name__} is not a table danlu knows",
+            hint="give a path, a pandas, polars or pyarrow frame, a 2-D NumPy array or a dict of columns",
+        ) from error
+    columns = []
+    for name in frame.columns:
+        column = frame[name]
+        try:
+            columns.append(column.to_polars().rename(str(name)))
+        except Exception:  # pandas object columns of mixed types, or no pyarrow to convert with
+            columns.append(_to_series(str(name), column.to_list()))
+    return pl.DataFrame(columns)
+
+
+def _to_series(name: str, values: Any) -> pl.Series:
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        if values.dtype.kind == "c":
+            raise DataError(f"column {name!r} holds complex numbers; expected real ones")
+        if values.dtype == np.float16:
+            values = values.astype(np.float32)
+        return pl.Series(name, np.ascontiguousarray(values))
+    items = list(values)
+    items = [None if item is None or (isinstance(item, float) and item != item) else item for item in items]
+    if any(isinstance(item, str) for item in items):
+        items = [item if item is None or isinstance(item, str) else str(item) for item in items]
+    try:
+        return pl.Series(name, items, strict=True)
+    except (TypeError, pl.exceptions.PolarsError):
+        return pl.Series(name, items, strict=False)
