@@ -20,7 +20,9 @@ _HOMES = {
     "LearningRateScheduler": "danlu.engine",
     "ModelCheckpoint": "danlu.engine",
     "ReduceLROnPlateau": "danlu.engine",
+    "cross_validate": "danlu.engine",
     "fit": "danlu.engine",
+    "fit_population": "danlu.engine",
     "verify": "danlu.verify",
 }
 _ROOMS = ("data", "engine", "errors", "nn", "optim")
@@ -36,10 +38,12 @@ __all__ = [
     "ModelCheckpoint",
     "ReduceLROnPlateau",
     "__version__",
+    "cross_validate",
     "data",
     "engine",
     "errors",
     "fit",
+    "fit_population",
     "nn",
     "optim",
     "verify",

@@ -14,6 +14,7 @@ from danlu.engine.callbacks import (
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.fit import FitOptions, Training, fit
 from danlu.engine.fitted import Fitted
+from danlu.engine.population import cross_validate, fit_population
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource
 from danlu.engine.state import Best, TrainState
 from danlu.engine.step import Program, run_steps, step
@@ -36,8 +37,10 @@ __all__ = [
     "ReduceLROnPlateau",
     "TrainState",
     "Training",
+    "cross_validate",
     "enable_compilation_cache",
     "fit",
+    "fit_population",
     "load_checkpoint",
     "run_steps",
     "save_checkpoint",

@@ -23,7 +23,7 @@ from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.fitted import Fitted, evaluate_source, evaluation_pieces
 from danlu.engine.order import Sampler
 from danlu.engine.progress import make_progress
-from danlu.engine.sources import ArraySource, Source, as_arrays, as_source
+from danlu.engine.sources import Source, as_arrays, as_source
 from danlu.engine.state import Best, TrainState
 from danlu.engine.step import NEVER, Program, end_epoch, run_steps, zero_sums
 from danlu.errors import CheckpointError, ConfigError, DataError, TrainingError, unknown_name
@@ -142,6 +142,28 @@ def _jit_init(model: Layer, shape: _Frozen, key: jax.Array) -> tuple[Any, Any]:
 _compiled_init = jax.jit(_jit_init, static_argnums=(0, 1))
 
 
+def initial_state(
+    program: Program,
+    source: Source,
+    optimizer: Any,
+    *,
+    seed: int,
+    options: FitOptions,
+    initial: tuple[Any, Any] | None = None,
+) -> TrainState:
+    """The state before the first step, in buffers of its own (the steps donate them)."""
+    key = jax.random.key(seed)
+    params, model_state = initial or _compiled_init(program.model, _Frozen(source.in_shape), _fold(key, 0))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key=_fold(key, 1),
+        params=jax.tree.map(jnp.array, params),
+        model_state=jax.tree.map(jnp.array, model_state),
+        opt_state=jax.tree.map(jnp.array, optimizer.init(params)),
+        penalties={name: jnp.float32(value) for name, value in (("l1", options.l1), ("l2", options.l2)) if value},
+    )
+
+
 class Training:
     """A training run under way; callbacks see it as ``self.training``.
 
@@ -171,22 +193,13 @@ class Training:
         self.stopped_because: str | None = None
         self._stop = False
         self._sums: dict[str, jax.Array] | None = None
-        key = jax.random.key(options.seed)
-        params, model_state = initial or _compiled_init(program.model, _Frozen(source.in_shape), _fold(key, 0))
-        self.state = TrainState(
-            step=jnp.zeros((), jnp.int32),
-            key=_fold(key, 1),
-            params=jax.tree.map(jnp.array, params),
-            model_state=jax.tree.map(jnp.array, model_state),
-            opt_state=jax.tree.map(jnp.array, optimizer.init(params)),
-            penalties={n: jnp.float32(v) for n, v in (("l1", options.l1), ("l2", options.l2)) if v},
-        )
+        self.state = initial_state(program, source, optimizer, seed=options.seed, options=options, initial=initial)
         self._observes = any(
             isinstance(node, ReduceOnPlateau) or isinstance(getattr(node, "schedule", None), ReduceOnPlateau)
             for node in jax.tree.leaves(self.state.opt_state, is_leaf=lambda n: isinstance(n, Schedule))
         )
         self.monitor = options.monitor or ("val_loss" if validation is not None else None)
-        self.sign = _sign(options.mode, self.monitor)
+        self.sign = sign_of(options.mode, self.monitor)
         self.best = Best.start(self.state) if self.monitor else None
         progress = make_progress(options.display)
         self.callbacks = [*callbacks, *([progress] if progress else [])]
@@ -366,7 +379,8 @@ class Training:
         return True
 
 
-def _sign(mode: str, monitor: str | None) -> float:
+def sign_of(mode: str, monitor: str | None) -> float:
+    """1 when a smaller value of ``monitor`` is better, −1 when a larger one is."""
     if mode == "auto":
         gains = ("accuracy", "auc", "f1", "precision", "recall", "r2", "score")
         mode = "max" if monitor and any(word in monitor.lower() for word in gains) else "min"
@@ -430,6 +444,34 @@ def _per_example(program: Program, source: Source, params: Any, model_state: Any
             f"the loss returns shape {shape} for a batch of {program.batch_size}; expected one value a row"
         )
     return program
+
+
+def optimizer_of(optimizer: Any, learning_rate: float | None) -> Any:
+    """The optimizer that the user named or handed over."""
+    if isinstance(optimizer, str):
+        return get_optimizer(optimizer, **({} if learning_rate is None else {"learning_rate": learning_rate}))
+    if learning_rate is not None:
+        raise ConfigError("learning_rate is for an optimizer given by name; set it in the optimizer you pass")
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise ConfigError(f"the optimizer is {optimizer!r}; expected a name or a pair with init and update")
+    return optimizer
+
+
+def build_program(
+    model: Any, source: Source, *, loss: Any, update: Any, metrics: Sequence[Any], options: FitOptions
+) -> Program:
+    """The program for what the user handed over, checked against the source's shapes before anything is compiled."""
+    pairs = tuple((m, get_metric(m)) if isinstance(m, str) else (getattr(m, "__name__", "metric"), m) for m in metrics)
+    program = Program(
+        model=_as_model(model),
+        loss=_resolve(loss, get_loss, "loss"),
+        update=update,
+        metrics=pairs,
+        batch_size=getattr(source, "batch_size", options.batch_size),
+        accumulate=options.accumulate,
+    )
+    params, state = jax.eval_shape(lambda key: _init(program.model, source.in_shape, key), jax.random.key(0))
+    return _per_example(program, source, params, state)
 
 
 def _shapes(tree: Any) -> str:
@@ -497,28 +539,11 @@ def fit(
         if name not in known:
             raise unknown_name("option of fit", name, [*known, "learning_rate"])
     options = (options or FitOptions()).replace(**changes)
-    if isinstance(optimizer, str):
-        optimizer = get_optimizer(optimizer, **({} if rate is None else {"learning_rate": rate}))
-    elif rate is not None:
-        raise ConfigError("learning_rate is for an optimizer given by name; set it in the optimizer you pass")
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise ConfigError(f"the optimizer is {optimizer!r}; expected a name or a pair with init and update")
+    optimizer = optimizer_of(optimizer, rate)
     if isinstance(validation, float):
         data, validation = _hold_out(data, validation)
-    pairs = tuple((m, get_metric(m)) if isinstance(m, str) else (getattr(m, "__name__", "metric"), m) for m in metrics)
-    program = Program(
-        model=_as_model(model),
-        loss=_resolve(loss, get_loss, "loss"),
-        update=optimizer.update,
-        metrics=pairs,
-        batch_size=options.batch_size,
-        accumulate=options.accumulate,
-    )
     source = as_source(data, batch_size=options.batch_size, seed=options.seed, sampler=sampler)
-    if getattr(source, "batch_size", options.batch_size) != options.batch_size:
-        program = dataclasses.replace(program, batch_size=source.batch_size)  # type: ignore[attr-defined]
-    shape_params, shape_state = jax.eval_shape(lambda k: _init(program.model, source.in_shape, k), jax.random.key(0))
-    program = _per_example(program, source, shape_params, shape_state)
+    program = build_program(model, source, loss=loss, update=optimizer.update, metrics=metrics, options=options)
     training = Training(
         program,
         source,
@@ -567,8 +592,3 @@ def _finish(training: Training) -> Fitted:
         best_epoch=int(best.epoch) if best is not None else None,
         stopped_because=training.stopped_because,
     )
-
-
-def array_source(data: Any, *, batch_size: int, seed: int = 0) -> ArraySource:
-    """Arrays as a source that can be handed to several fits without being copied to the device again."""
-    return ArraySource(data, batch_size=batch_size, seed=seed)
