@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from danlu.blueprint import Blueprint
 from danlu.nn.layer import Layer, Shape
 
 __all__ = ["Summary", "SummaryRow", "summary", "text_table"]
@@ -117,7 +118,7 @@ def html_table(header: list[str], body: list[list[str]], *, left: int) -> str:
 
 
 def describe(layer: Layer) -> str:
-    """A layer in a few words: its class and the fields that differ from the defaults, children left out."""
+    """A layer in a few words: its class and the plain fields that differ from the defaults."""
     if layer.children():
         return type(layer).__name__
     shown = []
@@ -125,7 +126,7 @@ def describe(layer: Layer) -> str:
         value = getattr(layer, field.name)
         if field.default is dataclasses.MISSING:
             shown.append(getattr(value, "__name__", str(value)))
-        elif value != field.default:
+        elif value != field.default and not isinstance(value, Blueprint):
             shown.append(str(value) if isinstance(value, str) else f"{field.name}={value}")
     return f"{type(layer).__name__}({', '.join(shown)})"
 

@@ -82,6 +82,11 @@ def _double(tree: Any) -> Any:
     return jax.tree.map(convert, tree)
 
 
+def _same_structure(left: Any, right: Any) -> bool:
+    one: Any = jax.tree.structure(left)
+    return bool(one == jax.tree.structure(right))
+
+
 def _objective(layer: Layer, given: dict[str, Any]) -> Callable[[Any], jax.Array]:
     for name in ("x", "y", "loss"):
         if given[name] is None:
@@ -152,7 +157,8 @@ def gradient_check(
         A :class:`GradientCheck`; ``.ok`` is the verdict.
 
     Raises:
-        DataError: ``f`` gives no scalar, the gradient is not a tree like ``params``, or ``f`` computes in less than double precision (a cast inside it).
+        DataError: ``f`` gives no scalar, the gradient is not a tree like ``params``, or ``f``
+            computes in less than double precision (a cast inside it).
         ConfigError: a layer without ``x``, ``y`` and ``loss``.
 
     Example:
@@ -178,7 +184,7 @@ def gradient_check(
                 hint="gradient_check needs a scalar that is computed in the type of its parameters, without casts",
             )
         found = (jax.jit(jax.grad(scalar)) if gradient is None else gradient)(params)
-        if jax.tree.structure(found) != jax.tree.structure(params):
+        if not _same_structure(found, params):
             raise DataError(
                 f"the gradient has the structure {jax.tree.structure(found)}; expected {jax.tree.structure(params)}"
             )
