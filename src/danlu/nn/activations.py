@@ -124,13 +124,21 @@ def silu(x: jax.Array) -> jax.Array:
     return x * sigmoid(x)
 
 
+@jax.custom_jvp
 def softplus(x: jax.Array) -> jax.Array:
     """``log(1 + eˣ)``, computed as ``max(x, 0) + log(1 + e^(−|x|))``; derivative ``σ(x)``.
+
+    The derivative is given by hand: those of ``max`` and ``|x|`` do not add up to ½ at 0, where logits often start.
 
     >>> round(float(softplus(jnp.array(0.0))), 6)
     0.693147
     """
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return softplus(primals[0]), tangents[0] * sigmoid(primals[0])
 
 
 def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
