@@ -25,6 +25,7 @@ KINDS = (
     "layer",
     "loss",
     "penalty",
+    "backprop",
     "optimizer",
     "schedule",
     "clipping",

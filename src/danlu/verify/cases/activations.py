@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.nn import activations
+from danlu.nn.backprop import ACTIVATION_RULES
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw, finite_difference, to_torch
 
@@ -27,20 +28,27 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 def compare(
     check: Check,
-    ours: Any,
+    name: str,
     formula: Callable[[Any], Any],
     torch: Callable[[Any, Any], Any] | None,
     *,
     floor: float = 1e-3,
 ) -> None:
-    """An elementwise activation: value and derivative."""
-    x = jnp.asarray(GRID, jnp.float32)
-    value, derivative = jax.jit(lambda x: (ours(x), jax.vmap(jax.grad(ours))(x)))(x)
+    """An elementwise activation: value, derivative by autodiff, and derivative by its hand-written rule."""
+    ours = getattr(activations, name)
+
+    @jax.jit
+    def run(x: Any) -> tuple[Any, Any, Any]:
+        value = ours(x)
+        return value, jax.vmap(jax.grad(ours))(x), ACTIVATION_RULES[name](x, value, jnp.ones_like(x))
+
+    value, derivative, by_rule = run(jnp.asarray(GRID, jnp.float32))
     check(value, formula(GRID), floor=floor)
     # Larger steps where the numbers are larger; the step keeps its side of 0.
     step = 1e-6 * np.maximum(1, np.abs(GRID))
     slope = (formula(GRID + step) - formula(GRID - step)) / ((GRID + step) - (GRID - step))
     check(derivative, slope, oracle="finite differences", floor=FLOOR)
+    check(by_rule, slope, oracle="finite differences", floor=FLOOR)
     if torch is not None and (module := check.module("torch")):
         point = to_torch(module, GRID, grad=True)
         theirs = torch(module, point)
@@ -56,29 +64,29 @@ def logistic(x: Any) -> Any:
 
 @case("activation.identity")
 def identity(check: Check) -> None:
-    compare(check, activations.identity, lambda x: x, None)
+    compare(check, "identity", lambda x: x, None)
 
 
 @case("activation.sigmoid")
 def sigmoid(check: Check) -> None:
-    compare(check, activations.sigmoid, logistic, lambda torch, x: torch.sigmoid(x))
+    compare(check, "sigmoid", logistic, lambda torch, x: torch.sigmoid(x))
 
 
 @case("activation.tanh")
 def tanh(check: Check) -> None:
-    compare(check, activations.tanh, np.tanh, lambda torch, x: torch.tanh(x))
+    compare(check, "tanh", np.tanh, lambda torch, x: torch.tanh(x))
 
 
 @case("activation.relu")
 def relu(check: Check) -> None:
-    compare(check, activations.relu, lambda x: np.maximum(x, 0), lambda torch, x: torch.relu(x))
+    compare(check, "relu", lambda x: np.maximum(x, 0), lambda torch, x: torch.relu(x))
 
 
 @case("activation.leaky_relu")
 def leaky_relu(check: Check) -> None:
     compare(
         check,
-        activations.leaky_relu,
+        "leaky_relu",
         lambda x: np.maximum(x, 0.01 * x),
         lambda torch, x: torch.nn.functional.leaky_relu(x, 0.01),
     )
@@ -88,7 +96,7 @@ def leaky_relu(check: Check) -> None:
 def elu(check: Check) -> None:
     compare(
         check,
-        activations.elu,
+        "elu",
         lambda x: np.maximum(x, 0) + np.expm1(np.minimum(x, 0)),
         lambda torch, x: torch.nn.functional.elu(x),
     )
@@ -98,7 +106,7 @@ def elu(check: Check) -> None:
 def gelu(check: Check) -> None:
     compare(
         check,
-        activations.gelu,
+        "gelu",
         lambda x: x * _erfc(-x / math.sqrt(2)) / 2,
         lambda torch, x: torch.nn.functional.gelu(x),
     )
@@ -111,7 +119,7 @@ def gelu_tanh(check: Check) -> None:
 
     compare(
         check,
-        activations.gelu_tanh,
+        "gelu_tanh",
         formula,
         lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
         floor=FLOOR,
@@ -120,21 +128,23 @@ def gelu_tanh(check: Check) -> None:
 
 @case("activation.silu")
 def silu(check: Check) -> None:
-    compare(check, activations.silu, lambda x: x * logistic(x), lambda torch, x: torch.nn.functional.silu(x))
+    compare(check, "silu", lambda x: x * logistic(x), lambda torch, x: torch.nn.functional.silu(x))
 
 
 @case("activation.softplus")
 def softplus(check: Check) -> None:
     compare(
         check,
-        activations.softplus,
+        "softplus",
         lambda x: np.logaddexp(0, x),
         lambda torch, x: torch.nn.functional.softplus(x, threshold=100),
     )
 
 
-def _along_axis(check: Check, ours: Any, formula: Callable[[Any], Any], name: str) -> None:
+def _along_axis(check: Check, name: str, formula: Callable[[Any], Any]) -> None:
     """softmax and log-softmax: rows of ordinary size, and of ±1e4."""
+
+    ours = getattr(activations, name)
 
     @jax.jit
     @partial(jax.grad, has_aux=True)
@@ -149,6 +159,8 @@ def _along_axis(check: Check, ours: Any, formula: Callable[[Any], Any], name: st
         check(value, formula(x))
         numeric = finite_difference(lambda z: (formula(z) * direction).sum(), x, step=1e-4)  # noqa: B023
         check(derivative, numeric, oracle="finite differences", floor=0.1)
+        by_rule = ACTIVATION_RULES[name](point, value, jnp.asarray(direction, jnp.float32))
+        check(by_rule, numeric, oracle="finite differences", floor=0.1)
         if torch := check.module("torch"):
             theirs = to_torch(torch, x, grad=True)
             out = getattr(torch, name)(theirs, -1)
@@ -164,9 +176,9 @@ def _log_softmax(x: Any) -> Any:
 
 @case("activation.softmax")
 def softmax(check: Check) -> None:
-    _along_axis(check, activations.softmax, lambda x: np.exp(_log_softmax(x)), "softmax")
+    _along_axis(check, "softmax", lambda x: np.exp(_log_softmax(x)))
 
 
 @case("activation.log_softmax")
 def log_softmax(check: Check) -> None:
-    _along_axis(check, activations.log_softmax, _log_softmax, "log_softmax")
+    _along_axis(check, "log_softmax", _log_softmax)

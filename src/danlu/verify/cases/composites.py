@@ -19,15 +19,18 @@ X = draw(6, 5)
 
 
 def started(layer: Layer, in_shape: Any) -> tuple[Any, Any, Any]:
-    """Random parameters for a layer (biases too), its state, and the parameters in float64."""
-    if isinstance(layer, NumericEmbedding | TabularNet):  # their state holds numbers: the bins
-        params, state, _ = layer.init(jax.random.key(0), in_shape)
-    else:
-        params, state = jax.eval_shape(lambda key: layer.init(key, in_shape)[:2], jax.random.key(0))
-    leaves, structure = jax.tree.flatten(params)
-    drawn = [0.5 * draw(*leaf.shape, seed=index) for index, leaf in enumerate(leaves)]
-    single = [jnp.asarray(value, jnp.float32) for value in drawn]
-    return jax.tree.unflatten(structure, single), state, jax.tree.unflatten(structure, drawn)
+    """Random parameters for a layer (biases too), its state (which holds no numbers), the parameters in float64."""
+    shapes, state = jax.eval_shape(lambda key: layer.init(key, in_shape)[:2], jax.random.key(0))
+    params, p = drawn(shapes)
+    return params, state, p
+
+
+def drawn(templates: Any) -> tuple[Any, Any]:
+    """A tree of random arrays in these shapes: in float32 for danlu, and the same numbers in float64."""
+    leaves, structure = jax.tree.flatten(templates)
+    arrays = [0.5 * draw(*leaf.shape, seed=index) for index, leaf in enumerate(leaves)]
+    single = [jnp.asarray(array, jnp.float32) for array in arrays]
+    return jax.tree.unflatten(structure, single), jax.tree.unflatten(structure, arrays)
 
 
 def output(layer: Layer, params: Any, state: Any, x: Any) -> Any:
@@ -100,6 +103,13 @@ def numeric_by_hand(layer: NumericEmbedding, p: Any, state: Any, x: Any) -> Any:
 
 
 NUMERIC = NumericEmbedding(dim=3, bins=4, frequencies=2, scale=1.0, gain=2.0)
+NUMERIC_PARAMS = {
+    "slope": np.empty((5, 3)),
+    "offset": np.empty((5, 3)),
+    "bend": np.empty((5, 4, 3)),
+    "frequency": np.empty((5, 2)),
+    "wave": np.empty((5, 4, 3)),
+}
 
 
 @case(
@@ -108,9 +118,9 @@ NUMERIC = NumericEmbedding(dim=3, bins=4, frequencies=2, scale=1.0, gain=2.0)
     reason="float32: an angle of several turns loses digits before its cosine is taken",
 )
 def numeric_embedding(check: Check) -> None:
-    params, state, p = started(NUMERIC, (5,))
+    params, p = drawn(NUMERIC_PARAMS)
     edges = np.quantile(X, [0, 0.25, 0.5, 0.75, 1], axis=0).T
-    state = NUMERIC.with_bins(state, X)
+    state = NUMERIC.with_bins({"left": np.zeros((5, 4))}, X)
     check(state["left"], edges[:, :-1], floor=0.1)
     check(state["inverse_width"], 1 / np.diff(edges, axis=1))
     received = output(NUMERIC, params, state, jnp.asarray(X, jnp.float32))
@@ -142,7 +152,22 @@ def tabular_net(check: Check) -> None:
     net = TabularNet(
         2, (3, 20), members=3, width=7, depth=2, dropout=0.0, numeric=NUMERIC, category_dim=4, one_hot_limit=16
     )
-    params, state, p = started(net, {"numeric": (5,), "categorical": (2,)})
+    inputs = 5 * 3 + 3 + 4  # numeric columns · dim, a one-hot column, an embedded one
+    params, p = drawn(
+        {
+            "numeric": NUMERIC_PARAMS,
+            "categorical": {"table_1": np.empty((20, 4))},
+            "scale": np.empty((3, inputs)),
+            "kernel_0": np.empty((inputs, 7)),
+            "bias_0": np.empty((3, 7)),
+            "kernel_1": np.empty((7, 7)),
+            "bias_1": np.empty((3, 7)),
+            "head": np.empty((3, 7, 2)),
+            "head_bias": np.empty((3, 2)),
+            "shortcut": np.empty((5, 2)),
+        }
+    )
+    state = {"rate": jnp.zeros(()), "numeric": NUMERIC.with_bins({"left": np.zeros((5, 4))}, X)}
     x = {"numeric": jnp.asarray(X, jnp.float32), "categorical": jnp.asarray(CODES, jnp.int32)}
     embedded = np.concatenate(
         [

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.nn.backprop.rules import LAYER_RULES, Visit
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
@@ -41,6 +42,8 @@ def compare(
 ) -> None:
     """The output, and the gradient of a random weighting of it in every parameter and in the input.
 
+    The gradient is checked twice: as training takes it, and by the layer's hand-written backward rule.
+
     Args:
         params: float64 values for the layer's parameters.
         formula: the layer in NumPy.
@@ -54,17 +57,25 @@ def compare(
         y, _ = layer.apply(params, state, x, train=train)
         return jnp.sum(y * single(weights)), y
 
-    run = jax.jit(jax.grad(weighted, argnums=(0, 1), has_aux=True))
-    (by_param, by_input), value = run(single(params), single(x))
+    @jax.jit
+    def run(params: Any, x: Any, dy: Any) -> tuple[Any, Any, Any]:
+        gradients, y = jax.grad(weighted, argnums=(0, 1), has_aux=True)(params, x)
+        by_input, by_param = LAYER_RULES[type(layer)](Visit(layer, params, state, x, y, train, None), dy)
+        return y, gradients, (by_param, by_input)
+
+    value, (by_param, by_input), (rule_by_param, rule_by_input) = run(single(params), single(x), single(weights))
     check(value, expected, floor=0.1)
     for name in params:
 
         def loss(value: Any, name: str = name) -> float:
             return float((formula({**params, name: value}, x) * weights).sum())
 
-        check(by_param[name], finite_difference(loss, params[name]), oracle="finite differences", floor=0.1)
+        numeric = finite_difference(loss, params[name])
+        check(by_param[name], numeric, oracle="finite differences", floor=0.1)
+        check(rule_by_param[name], numeric, oracle="finite differences", floor=0.1)
     numeric = finite_difference(lambda x: float((formula(params, x) * weights).sum()), x)
     check(by_input, numeric, oracle="finite differences", floor=0.1)
+    check(rule_by_input, numeric, oracle="finite differences", floor=0.1)
 
     if torch is not None and (module := check.module("torch")):
         their_params = {name: to_torch(module, value, grad=True) for name, value in params.items()}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.nn import losses
+from danlu.nn.backprop.loss_rules import loss_backward
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw, finite_difference, to_torch
 
@@ -30,7 +31,7 @@ def compare(
     formula: Callable[[Any], Any],
     torch: Callable[[Any, Any, Any], Any] | None = None,
 ) -> None:
-    """The value of each example and the gradient of their sum, in the outputs.
+    """The value of each example and the gradient of their sum in the outputs, by autodiff and by the hand-written rule.
 
     Args:
         formula: one value for each example, of float64 outputs.
@@ -43,10 +44,16 @@ def compare(
         values = loss(z, y)
         return jnp.sum(values), values
 
-    gradient, values = jax.jit(jax.grad(total, has_aux=True))(z)
+    @jax.jit
+    def run(z: Any) -> tuple[Any, Any, Any]:
+        gradient, values = jax.grad(total, has_aux=True)(z)
+        return values, gradient, loss_backward(loss, z, y, jnp.ones_like(values))[0]
+
+    values, gradient, by_rule = run(z)
     check(values, formula(outputs))
     numeric = finite_difference(lambda z: float(formula(z).sum()), outputs)
     check(gradient, numeric, oracle="finite differences", floor=0.01)
+    check(by_rule, numeric, oracle="finite differences", floor=0.01)
     if torch is not None and (module := check.module("torch")):
         theirs = to_torch(module, outputs, grad=True)
         out = torch(module, theirs, module.tensor(targets))
