@@ -82,6 +82,7 @@ def test_a_wrong_algorithm_fails_its_row_and_the_exit_status(
     [
         ("activation.gelu", activations, "gelu", lambda x: x * jax.nn.sigmoid(1.702 * x)),
         ("activation.relu", activations, "relu", lambda x: jnp.where(x > 0, x, jnp.nan * x)),
+        ("activation.softplus", activations, "softplus", lambda x: jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))),
         ("loss.mse", losses, "MSE", lambda: lambda z, y: jnp.square(z - y).mean(1) / 2),
         ("penalty.l2", losses, "l2", lambda params, over: 0.5 * sum(jnp.sum(w**2) for w in jax.tree.leaves(params))),
         ("clipping.by_norm", optim, "clip_by_norm", optim.clip_by_global_norm),

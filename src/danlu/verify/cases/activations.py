@@ -18,9 +18,9 @@ from danlu.verify.oracles import draw, finite_difference, to_torch
 
 __all__: list[str] = []
 
-# No point within 0.05 of 0, where a kink has no derivative; the ends show stability.
+# The ends show stability; 0 is where formulas with |x| or max(x, 0) can go wrong.
 GRID = np.concatenate([np.linspace(-12, -0.05, 60), np.linspace(0.05, 12, 60), [-1e4, -100.0, 100.0, 1e4]])
-GRID = GRID.astype(np.float32).astype(np.float64)
+GRID = np.concatenate([GRID, [0.0, 1e-3, -1e-3]]).astype(np.float32).astype(np.float64)
 # Derivatives are of size 1; in the tails their formulas (1 - tanh², σ·(1-σ)) end in a rounding of 1.
 FLOOR = 0.1
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -33,6 +33,7 @@ def compare(
     torch: Callable[[Any, Any], Any] | None,
     *,
     floor: float = 1e-3,
+    kink: bool = False,
 ) -> None:
     """An elementwise activation: value, derivative by autodiff, and derivative by its hand-written rule."""
     ours = getattr(activations, name)
@@ -42,15 +43,16 @@ def compare(
         value = ours(x)
         return value, jax.vmap(jax.grad(ours))(x), ACTIVATION_RULES[name](x, value, jnp.ones_like(x))
 
-    value, derivative, by_rule = run(jnp.asarray(GRID, jnp.float32))
-    check(value, formula(GRID), floor=floor)
-    # Larger steps where the numbers are larger; the step keeps its side of 0.
-    step = 1e-6 * np.maximum(1, np.abs(GRID))
-    slope = (formula(GRID + step) - formula(GRID - step)) / ((GRID + step) - (GRID - step))
+    grid = GRID[np.abs(GRID) > 0.01] if kink else GRID  # a kink at 0 has no derivative
+    value, derivative, by_rule = run(jnp.asarray(grid, jnp.float32))
+    check(value, formula(grid), floor=floor)
+    # Larger steps where the numbers are larger.
+    step = 1e-6 * np.maximum(1, np.abs(grid))
+    slope = (formula(grid + step) - formula(grid - step)) / ((grid + step) - (grid - step))
     check(derivative, slope, oracle="finite differences", floor=FLOOR)
     check(by_rule, slope, oracle="finite differences", floor=FLOOR)
     if torch is not None and (module := check.module("torch")):
-        point = to_torch(module, GRID, grad=True)
+        point = to_torch(module, grid, grad=True)
         theirs = torch(module, point)
         theirs.sum().backward()
         check(value, theirs.detach().numpy(), oracle="torch", floor=floor)
@@ -79,7 +81,7 @@ def tanh(check: Check) -> None:
 
 @case("activation.relu")
 def relu(check: Check) -> None:
-    compare(check, "relu", lambda x: np.maximum(x, 0), lambda torch, x: torch.relu(x))
+    compare(check, "relu", lambda x: np.maximum(x, 0), lambda torch, x: torch.relu(x), kink=True)
 
 
 @case("activation.leaky_relu")
@@ -89,6 +91,7 @@ def leaky_relu(check: Check) -> None:
         "leaky_relu",
         lambda x: np.maximum(x, 0.01 * x),
         lambda torch, x: torch.nn.functional.leaky_relu(x, 0.01),
+        kink=True,
     )
 
 
