@@ -97,7 +97,7 @@ class Blueprint:
     A subclass becomes a frozen dataclass by itself and is known by its class name from then on.
 
     >>> class Scale(Blueprint):
-    ...     factor: float = setting(1.0, above=0)
+    ...     factor: float = setting(default=1.0, above=0)
     >>> to_json(Scale(2.0))
     {'blueprint': 'Scale', 'factor': 2.0}
     >>> from_json({'blueprint': 'Scale', 'factor': 3})

@@ -397,3 +397,36 @@ def test_prefetch_passes_errors_and_stops():
     assert next(found) == 1
     with pytest.raises(DataError, match="broken"):
         next(found)
+
+
+@pytest.mark.parametrize("display", ["plain", "live", "none"])
+def test_what_is_shown(display, capfd):
+    fit(
+        MODEL,
+        (X, Y),
+        validation=(X[:40], Y[:40]),
+        metrics=["accuracy"],
+        epochs=3,
+        batch_size=16,
+        display=display,
+        loss="binary_cross_entropy",
+    )
+    shown = capfd.readouterr().err
+    assert ("epoch 3/3" in shown) == (display == "plain")
+    assert (shown == "") == (display == "none")
+    assert all(len(line) <= 110 for line in shown.splitlines())
+
+
+@pytest.mark.slow
+def test_two_hundred_fits_do_not_grow_memory():
+    import gc
+
+    import psutil
+
+    process, sizes = psutil.Process(), []
+    for number in range(200):
+        fit(MODEL, (X, Y), epochs=2, seed=number, learning_rate=0.001 * (number + 1), **COMMON)
+        if number % 50 == 49:
+            gc.collect()
+            sizes.append(process.memory_info().rss / 2**20)
+    assert sizes[-1] - sizes[0] < 20, sizes

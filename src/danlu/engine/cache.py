@@ -28,8 +28,9 @@ def cache_folder() -> Path | None:
 
 def enable_compilation_cache() -> Path | None:
     """Turn the cache on (idempotent). Returns its folder, or None when it is off or cannot be used."""
-    if jax.config.jax_compilation_cache_dir:
-        return Path(jax.config.jax_compilation_cache_dir)
+    present = getattr(jax.config, "jax_compilation_cache_dir", None)
+    if present:
+        return Path(present)
     folder = cache_folder()
     if folder is None:
         return None

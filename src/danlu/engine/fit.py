@@ -58,19 +58,19 @@ class FitOptions(Blueprint):
         display: ``"auto"``, ``"live"``, ``"plain"`` or ``"none"``.
     """
 
-    epochs: int = setting(10, minimum=0, integer=True)
-    batch_size: int = setting(32, minimum=1, integer=True)
-    accumulate: int = setting(1, minimum=1, integer=True)
-    patience: int | None = setting(None, minimum=1, integer=True, optional=True)
+    epochs: int = setting(default=10, minimum=0, integer=True)
+    batch_size: int = setting(default=32, minimum=1, integer=True)
+    accumulate: int = setting(default=1, minimum=1, integer=True)
+    patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     monitor: str | None = None
-    mode: str = setting("auto", choices=("auto", "min", "max"))
-    min_delta: float = setting(0.0, minimum=0)
+    mode: str = setting(default="auto", choices=("auto", "min", "max"))
+    min_delta: float = setting(default=0.0, minimum=0)
     restore_best: bool = True
-    l1: float = setting(0.0, minimum=0)
-    l2: float = setting(0.0, minimum=0)
-    seed: int = setting(0, minimum=0, integer=True)
-    checkpoint_every: float = setting(10.0, minimum=0)
-    display: str = setting("auto", choices=("auto", "live", "plain", "none"))
+    l1: float = setting(default=0.0, minimum=0)
+    l2: float = setting(default=0.0, minimum=0)
+    seed: int = setting(default=0, minimum=0, integer=True)
+    checkpoint_every: float = setting(default=10.0, minimum=0)
+    display: str = setting(default="auto", choices=("auto", "live", "plain", "none"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -50,15 +50,16 @@ class Progress(Callback):
 
     def __init__(self) -> None:
         self._begun = self._last = time.monotonic()
-        self._resumed_at = 0
+        self._from = 0.0
 
     def on_train_begin(self) -> None:
         self._begun = time.monotonic()
         self._last = float("-inf")
-        self._resumed_at = self.training.epoch
+        self._from = float(self.training.epoch)
 
     def _left(self, epochs_done: float) -> float | None:
-        new = epochs_done - self._resumed_at
+        """Seconds left, going by the epochs after the first, which compiles."""
+        new = epochs_done - self._from
         if new <= 0:
             return None
         return (time.monotonic() - self._begun) / new * (self.training.options.epochs - epochs_done)
@@ -71,10 +72,12 @@ class Progress(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         now = time.monotonic()
+        left = self._left(epoch + 1)
+        if len(self.training.history) == 1:
+            self._begun, self._from, left = now, epoch + 1.0, None
         if now - self._last < self.every and epoch + 1 < self.training.options.epochs:
             return
         self._last = now
-        left = self._left(epoch + 1)
         tail = f"  {_rate(logs['rows_per_second'])}" + (f"  {_seconds(left)} left" if left and left >= 1 else "")
         print(self.line(epoch, logs) + tail, file=sys.stderr, flush=True)
 
@@ -117,6 +120,8 @@ class LiveProgress(Progress):
         self._show(self.training.epoch + part, logs.get("rows_per_second"))
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if len(self.training.history) == 1:
+            self._begun, self._from = time.monotonic(), epoch + 1.0
         self._values = {name: logs[name] for name in shown_columns(logs)}
         self._show(epoch + 1, logs["rows_per_second"])
 

@@ -33,7 +33,7 @@ class Recipe(Blueprint):
     Attributes:
         model: the network.
         loss: name of the loss, averaged over the members: ``"mse"`` (of the standardised target) or
-            ``"categorical_crossentropy"`` (of the members' logits, one a class, for two classes as well).
+            ``"categorical_cross_entropy"`` (of the members' logits, one a class, for two classes as well).
         batch_size: rows a step.
         epochs: passes over the training rows, the length of the learning-rate schedule.
         patience: epochs without a better validation loss after which training may stop; the best weights are kept.
@@ -46,7 +46,7 @@ class Recipe(Blueprint):
     """
 
     model: TabularNet
-    loss: str = setting(choices=("mse", "categorical_crossentropy"))
+    loss: str = setting(choices=("mse", "categorical_cross_entropy"))
     batch_size: int = setting(256, minimum=1, integer=True)
     epochs: int = setting(30, minimum=1, integer=True)
     patience: int = setting(16, minimum=1, integer=True)
@@ -126,7 +126,7 @@ def recipe(
     batch_size = min(256, max(16, rows // 4)) if rows >= 64 else rows
     fields = {
         "model": model,
-        "loss": "mse" if task == "regression" else "categorical_crossentropy",
+        "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
         "epochs": _epochs(model, rows, batch_size, numeric, text),
     }

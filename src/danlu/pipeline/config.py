@@ -1,0 +1,167 @@
+"""The configuration of a training run: checked, saved with the run, and changed by dotted names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from danlu.blueprint import Blueprint, setting
+from danlu.errors import ConfigError, unknown_name
+
+__all__ = ["DataConfig", "ModelConfig", "SplitConfig", "TrainConfig", "TrainerConfig", "load_config", "override"]
+
+
+class DataConfig(Blueprint):
+    """What is learnt from.
+
+    Args:
+        source: the file.
+        target: the column to predict.
+        test: a file of test rows, instead of a part of ``source``.
+        task: ``"auto"``, ``"regression"``, ``"binary"`` or ``"multiclass"``.
+        kinds: the kind of single columns (``{"zip": "categorical"}``), where the inferred one is wrong.
+        drop: columns to leave out.
+        delimiter: the delimiter, where it is not found by itself.
+        header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
+    """
+
+    source: str = ""
+    target: str = ""
+    test: str | None = None
+    task: str = setting(default="auto", choices=("auto", "regression", "binary", "multiclass"))
+    kinds: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    drop: tuple[str, ...] = ()
+    delimiter: str | None = None
+    header: str = setting(default="auto", choices=("auto", "yes", "no"))
+
+
+class SplitConfig(Blueprint):
+    """How the rows are divided.
+
+    Args:
+        method: ``"stratified"``, ``"random"``, ``"time"``, ``"group"`` or ``"column"``.
+        column: the column that the last three go by.
+        validation: share of the rows that decides when to stop.
+        test: share of the rows that the result is measured on (0 with a separate test file).
+    """
+
+    method: str = setting(default="stratified", choices=("stratified", "random", "time", "group", "column"))
+    column: str | None = None
+    validation: float = setting(default=0.15, above=0, below=1)
+    test: float = setting(default=0.2, minimum=0, below=1)
+
+
+class ModelConfig(Blueprint):
+    """The table network; None leaves the recipe's choice, which goes by the size of the table."""
+
+    members: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    width: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    depth: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    dropout: float | None = setting(default=None, minimum=0, below=1, optional=True)
+
+
+class TrainerConfig(Blueprint):
+    """How it is trained; None leaves the recipe's choice.
+
+    Args:
+        class_weight: ``"none"`` or ``"balanced"``: every class weighs the same in the loss.
+        seed: decides the split, the initial weights and every random draw.
+    """
+
+    epochs: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    batch_size: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    learning_rate: float | None = setting(default=None, above=0, optional=True)
+    weight_decay: float | None = setting(default=None, minimum=0, optional=True)
+    class_weight: str = setting(default="none", choices=("none", "balanced"))
+    seed: int = setting(default=0, minimum=0, integer=True)
+
+
+class TrainConfig(Blueprint):
+    """Everything that decides a training run."""
+
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    trainer: TrainerConfig = TrainerConfig()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested data, as in a config file."""
+        return dataclasses.asdict(self) 
+
+
+def _build(cls: Any, values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path or 'the config'} is {values!r}; expected a table of settings")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise unknown_name("setting", f"{path}{name}", [f"{path}{known}" for known in fields])
+        default = fields[name].default
+        if isinstance(default, Blueprint):
+            value = _build(type(default), value, f"{path}{name}.")
+        elif isinstance(value, list):
+            value = tuple(value)
+        built[name] = value
+    return cls(**built)
+
+
+def config_from(values: Mapping[str, Any]) -> TrainConfig:
+    """A config from plain nested data.
+
+    Raises:
+        ConfigError: an unknown setting (the nearest one is offered) or a value out of range.
+    """
+    config: TrainConfig = _build(TrainConfig, values, "")
+    return config
+
+
+def load_config(path: str | Path) -> dict[str, Any]:
+    """The plain data of a config file, TOML or JSON.
+
+    Raises:
+        ConfigError: no such file, or not a valid one.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(f"the config {path} is not valid {kind}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"the config {path} holds a {type(values).__name__}; expected a table of settings")
+    return values
+
+
+def override(values: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """``values`` with dotted changes made, each like ``trainer.epochs=20``.
+
+    >>> override({}, ["trainer.epochs=20", "data.drop=[\\"id\\"]"])
+    {'trainer': {'epochs': 20}, 'data': {'drop': ['id']}}
+    """
+    result = json.loads(json.dumps(values))
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{change!r} is not a setting; expected name=value, such as trainer.epochs=20")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None if text == "none" else text
+        *path, last = name.strip().split(".")
+        node = result
+        for part in path:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"{name!r} goes through {part!r}, which is a value; expected a table of settings")
+        node[last] = value
+    return result
