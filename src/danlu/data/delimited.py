@@ -73,7 +73,9 @@ def parse_delimited(
     has_header, certain = (bool(header), True) if header != "auto" else sniff_header(rows, missing)
     names = [f"c{i + 1}" for i in range(width)]
     if header == "auto" and not (has_header and certain):
-        what = "the first line was taken for column names" if has_header else "no header line: the columns are c1, c2, …"
+        what = (
+            "the first line was taken for column names" if has_header else "no header line: the columns are c1, c2, …"
+        )
         notices.append(f"{what} (say header=True or False if that is wrong)")
     if has_header:
         names = _header_names(rows[0], width, source, notices)

@@ -13,7 +13,17 @@ from danlu.errors import DataError
 __all__ = ["canonical", "infer_types", "parse_datetimes", "parse_numbers"]
 
 DATETIME = pl.Datetime("us")
-_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m/%d/%y", "%d %b %Y")
+_DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y%m%d",
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%m/%d/%y",
+    "%d %b %Y",
+)
 _TIME_FORMATS = ("", " %H:%M:%S%.f", "T%H:%M:%S%.f", " %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M")
 _DATE_LIKE = r"^\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}"
 _GROUPED = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"

@@ -89,7 +89,9 @@ def read_table(
         table = _read_object(source, missing=blanks)
     frame = table.frame
     if frame.width == 0 or frame.height == 0:
-        raise DataError(f"{table.source} has {frame.height} rows and {frame.width} columns; expected at least one of each")
+        raise DataError(
+            f"{table.source} has {frame.height} rows and {frame.width} columns; expected at least one of each"
+        )
     if names is not None:
         if len(names) != frame.width or len(set(names)) != len(names):
             raise DataError(f"{len(names)} names were given for the {frame.width} columns of {table.source}")

@@ -1,0 +1,241 @@
+"""A table to the arrays that a network takes, fitted on training rows only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data.dates import date_parts, useful_parts
+from danlu.data.infer import canonical
+from danlu.data.levels import LevelCoder, prefixes
+from danlu.data.scaling import SCALINGS, NumericScaler
+from danlu.data.schema import Schema, as_kind
+from danlu.data.words import WordPresence
+from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError, unknown_name
+
+__all__ = ["TableEncoder"]
+
+_MAX_TEXT = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableEncoder:
+    """Encodes the used columns of a table; build it with :meth:`fit` or :meth:`from_state`.
+
+    - numeric columns and the parts of date-times: scaled, gaps filled with the median, an indicator column for each
+      column that had gaps in training (see :class:`~danlu.data.scaling.NumericScaler`);
+    - categorical and boolean columns: codes, 0 for unknown or rare (see :class:`~danlu.data.levels.LevelCoder`). A
+      column in which more than a tenth of the rows are rare levels (ticket numbers, cabins) gets a second column of
+      codes, for the prefixes of its values;
+    - text: presence of frequent words.
+
+    Attributes:
+        schema: the schema fitted to.
+        dates: the names of the parts of each date-time column.
+        scaler: scales the numeric columns and date-time parts; None when there are none.
+        levels: ``(column, "whole" | "prefix", coder)`` for each categorical output column.
+        words: ``(column, vocabulary)`` for each text column.
+
+    Example:
+        >>> from danlu.data import infer_schema
+        >>> frame = pl.DataFrame({"age": [20.0, 40.0, None], "city": ["Bern", "Oslo", "Bern"], "y": [0, 1, 1]})
+        >>> encoder = TableEncoder.fit(frame, infer_schema(frame, target="y"), min_count=1)
+        >>> encoded = encoder.transform(frame)
+        >>> encoder.numeric_names, encoded["numeric"].shape
+        (('age', 'age:missing'), (3, 2))
+        >>> encoded["categorical"].tolist(), encoder.cardinalities
+        ([[1], [2], [1]], (3,))
+    """
+
+    schema: Schema
+    dates: tuple[tuple[str, tuple[str, ...]], ...]
+    scaler: NumericScaler | None
+    levels: tuple[tuple[str, str, LevelCoder], ...]
+    words: tuple[tuple[str, WordPresence], ...]
+
+    @classmethod
+    def fit(
+        cls,
+        frame: pl.DataFrame,
+        schema: Schema,
+        *,
+        scaling: str = "standard",
+        min_count: int = 3,
+        max_categories: int = 512,
+        max_words: int = 128,
+    ) -> TableEncoder:
+        """Fit to training rows.
+
+        Args:
+            frame: the training rows, and no others.
+            schema: the schema of the table.
+            scaling: how numbers are scaled: ``"standard"``, ``"robust"`` or ``"quantile"``.
+            min_count: rows below which a level is "unknown", >= 1.
+            max_categories: the most levels of a column that get codes of their own, >= 1.
+            max_words: the most words of a text column, >= 0; all text columns together have 256 at most.
+        """
+        if scaling not in SCALINGS:
+            raise unknown_name("scaling", scaling, SCALINGS)
+        for name, value, least in (
+            ("min_count", min_count, 1),
+            ("max_categories", max_categories, 1),
+            ("max_words", max_words, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"{name} is {value}; expected a whole number >= {least}")
+        if frame.height == 0:
+            raise DataError("the encoder was given no rows to fit to")
+        frame = _prepared(frame, schema)
+        dates = tuple((c.name, useful_parts(frame[c.name])) for c in schema.of_kind("datetime"))
+        matrix = _numeric_matrix(frame, schema, dates)
+        levels: list[tuple[str, str, LevelCoder]] = []
+        for column in schema.features:
+            values = frame[column.name]
+            if column.kind == "boolean":
+                coder = LevelCoder(("false", "true"), values.null_count() > 0)
+                levels.append((column.name, "whole", coder))
+            elif column.kind == "categorical":
+                coder = LevelCoder.fit(values, min_count=min_count, max_levels=max_categories)
+                levels.append((column.name, "whole", coder))
+                rare = (coder.transform(values) == 0).sum()
+                if rare > 0.1 * max(values.len() - values.null_count(), 1):
+                    short = LevelCoder.fit(prefixes(values), min_count=min_count, max_levels=max_categories)
+                    if len(short.levels) >= 2:
+                        levels.append((column.name, "prefix", short))
+        texts = schema.of_kind("text")
+        share = min(max_words, _MAX_TEXT // max(len(texts), 1))
+        words = tuple((c.name, WordPresence.fit(frame[c.name], max_words=share)) for c in texts)
+        words = tuple((name, vocabulary) for name, vocabulary in words if vocabulary.words)
+        # The parts of a date-time are missing together: one indicator, that of its time, says so.
+        flagged = [True] * len(schema.of_kind("numeric")) + [part == "time" for _, parts in dates for part in parts]
+        scaler = NumericScaler.fit(matrix, scaling=scaling, flagged=np.asarray(flagged)) if flagged else None
+        if scaler is None and not levels and not words:
+            raise DataError(
+                "no column of the training rows can be encoded",
+                hint="say what a column is with kinds={name: 'numeric' | 'categorical'}",
+            )
+        return cls(schema, dates, scaler, tuple(levels), words)
+
+    @property
+    def numeric_names(self) -> tuple[str, ...]:
+        """A name for each column of ``"numeric"``."""
+        if self.scaler is None:
+            return ()
+        names = [c.name for c in self.schema.of_kind("numeric")]
+        names += [f"{name}:{part}" for name, parts in self.dates for part in parts]
+        return (*names, *(f"{names[j]}:missing" for j in np.flatnonzero(self.scaler.indicators)))
+
+    @property
+    def categorical_names(self) -> tuple[str, ...]:
+        """A name for each column of ``"categorical"``."""
+        return tuple(name if form == "whole" else f"{name}:prefix" for name, form, _ in self.levels)
+
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """A name for each column of ``"text"``."""
+        return tuple(f"{name}:{word}" for name, vocabulary in self.words for word in vocabulary.words)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """The number of codes of each column of ``"categorical"``, code 0 included."""
+        return tuple(coder.cardinality for _, _, coder in self.levels)
+
+    @property
+    def in_shape(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one encoded row, as layers take it."""
+        sizes = (len(self.numeric_names), len(self.levels), len(self.text_names))
+        return {name: (n,) for name, n in zip(("numeric", "categorical", "text"), sizes, strict=True) if n}
+
+    def transform(self, frame: pl.DataFrame) -> dict[str, np.ndarray]:
+        """Encode rows; a row's code does not depend on the rows beside it.
+
+        Returns:
+            ``"numeric"`` float32 ``(rows, n)``, ``"categorical"`` int32 ``(rows, c)`` and ``"text"`` float32
+            ``(rows, t)``, each only when it has columns. Never NaN or infinite.
+
+        Raises:
+            SchemaError: a column is missing (see :func:`danlu.data.check_frame` for a full check).
+        """
+        frame = _prepared(frame, self.schema)
+        encoded: dict[str, np.ndarray] = {}
+        if self.scaler is not None:
+            encoded["numeric"] = self.scaler.transform(_numeric_matrix(frame, self.schema, self.dates))
+        if self.levels:
+            codes = [
+                coder.transform(frame[name] if form == "whole" else prefixes(frame[name]))
+                for name, form, coder in self.levels
+            ]
+            encoded["categorical"] = np.stack(codes, axis=1)
+        if self.words:
+            encoded["text"] = np.concatenate([v.transform(frame[name]) for name, v in self.words], axis=1)
+        return encoded
+
+    def bins(self, count: int) -> np.ndarray:
+        """Quantile bin edges of the encoded numeric columns, ``(n, count + 1)`` float32; see :class:`NumericScaler`."""
+        if count < 1:
+            raise ConfigError(f"count is {count}; expected a whole number >= 1")
+        return np.zeros((0, count + 1), np.float32) if self.scaler is None else self.scaler.bins(count)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The encoder as plain JSON data and a dict of arrays."""
+        settings, arrays = self.scaler.state() if self.scaler is not None else (None, {})
+        data = {
+            "schema": self.schema.to_json(),
+            "dates": [[name, list(parts)] for name, parts in self.dates],
+            "scaler": settings,
+            "levels": [[name, form, coder.to_json()] for name, form, coder in self.levels],
+            "words": [[name, list(vocabulary.words)] for name, vocabulary in self.words],
+        }
+        return data, arrays
+
+    @classmethod
+    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableEncoder:
+        """The inverse of :meth:`state`.
+
+        Raises:
+            ArtifactError: the data is not an encoder.
+        """
+        try:
+            return cls(
+                schema=Schema.from_json(data["schema"]),
+                dates=tuple((name, tuple(parts)) for name, parts in data["dates"]),
+                scaler=None if data["scaler"] is None else NumericScaler.from_state(data["scaler"], arrays),
+                levels=tuple((name, form, LevelCoder.from_json(body)) for name, form, body in data["levels"]),
+                words=tuple((name, WordPresence(tuple(words))) for name, words in data["words"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ArtifactError):
+                raise
+            raise ArtifactError(f"the saved encoder is not valid: {error}") from error
+
+
+def _prepared(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The used columns, each in the type of its kind; booleans as texts."""
+    missing = [c.name for c in schema.features if c.name not in frame.columns]
+    if missing:
+        raise SchemaError(
+            f"the data lacks the columns {', '.join(map(repr, missing))}", hint="give a table with the same columns"
+        )
+    frame = canonical(frame.select([c.name for c in schema.features]), source="the frame")
+    columns = []
+    for column in schema.features:
+        values = as_kind(frame[column.name], column.kind)
+        if column.kind == "categorical" or column.kind == "text":
+            values = values.str.strip_chars()
+            values = values.set((values == "").fill_null(False), None)
+        columns.append(values.cast(pl.String) if column.kind == "boolean" else values)
+    return pl.DataFrame(columns)
+
+
+def _numeric_matrix(frame: pl.DataFrame, schema: Schema, dates: tuple[tuple[str, tuple[str, ...]], ...]) -> np.ndarray:
+    """``(rows, columns)`` float64 of the numeric columns and date-time parts; NaN for gaps and infinities."""
+    parts = []
+    for column in schema.of_kind("numeric"):
+        values = frame[column.name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        parts.append(np.where(np.isfinite(values), values, np.nan)[:, None])
+    parts += [date_parts(frame[name], names) for name, names in dates]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((frame.height, 0))
