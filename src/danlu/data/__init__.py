@@ -1,7 +1,33 @@
 """Reading tables, their schema, splits, encoding, resampling and streams."""
 
+from danlu.data.check import check_frame
 from danlu.data.encode import TableEncoder
 from danlu.data.read import DEFAULT_MISSING, read_table
+from danlu.data.resample import oversample, resampler, undersample
 from danlu.data.schema import Column, Schema, infer_schema
+from danlu.data.split import Split, folds, leakage, split_rows
 from danlu.data.table import Table
+from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, drop_missing_target, infer_task
+
+__all__ = [
+    "DEFAULT_MISSING",
+    "Column",
+    "InferredTask",
+    "Schema",
+    "Split",
+    "Table",
+    "TableEncoder",
+    "TargetEncoder",
+    "check_frame",
+    "drop_missing_target",
+    "folds",
+    "infer_schema",
+    "infer_task",
+    "leakage",
+    "oversample",
+    "read_table",
+    "resampler",
+    "split_rows",
+    "undersample",
+]

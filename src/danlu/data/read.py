@@ -144,7 +144,7 @@ def _read_typed(path: Path, kind: str, missing: frozenset[str]) -> pl.DataFrame:
         elif kind == "parquet":
             frame = pl.read_parquet(path)
         elif kind == "arrow":
-            frame = pl.read_ipc(path, memory_map=False)
+            frame = pl.read_ipc(io.BytesIO(path.read_bytes()))
         elif kind == "json lines" or not path.read_bytes().lstrip().startswith(b"["):
             frame = pl.read_ndjson(path, infer_schema_length=None)
         else:

@@ -1,0 +1,159 @@
+"""Does new data fit the schema of the data trained on? One error for all that is wrong, or repairs in lenient mode."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from danlu.data.infer import blank_to_null, canonical
+from danlu.data.schema import Column, Schema, _text, as_kind
+from danlu.errors import SchemaError, nearest
+
+__all__ = ["check_frame"]
+
+_FAR = 3.0
+_BLANKS = ("", "?", "na", "n/a", "#n/a", "null", "nan", "<na>", "nat")
+
+
+def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Check new rows against the schema that a model was trained on.
+
+    ================================================  ============================  ==============================
+    found                                             strict                        lenient
+    ================================================  ============================  ==============================
+    a column is missing                               error                         filled with missing
+    a value has the wrong type (text in a number)     error                         read as missing
+    an infinite number                                error                         read as missing
+    a level never seen, few levels in training        error                         treated as unknown
+    a level never seen, many levels in training       treated as unknown            treated as unknown
+    a number far outside the training range           notice                        notice
+    an extra column                                   notice, ignored               notice, ignored
+    ================================================  ============================  ==============================
+
+    Far means further outside than three times the width of the training range. Missing values are accepted anywhere.
+
+    Args:
+        frame: the new rows; the target may be among its columns.
+        schema: the schema of the training data.
+        lenient: repair what can be repaired, and say so in the notices.
+
+    Returns:
+        the used columns, each in the type of its kind, then the target if it is there; and the notices.
+
+    Raises:
+        SchemaError: names every column that does not fit, its first bad rows (counted from 1), and what to do.
+
+    Example:
+        >>> from danlu.data import infer_schema
+        >>> schema = infer_schema(pl.DataFrame({"age": [31, 45], "y": [0, 1]}), target="y")
+        >>> check_frame(pl.DataFrame({"age": ["31", "old"]}), schema, lenient=True)[1]
+        ("column 'age': 1 value is not a number: 'old' (row 2); read as missing",)
+    """
+    if frame.height == 0:
+        raise SchemaError("the data has no rows", hint="give at least one row to predict")
+    problems: list[str] = []
+    notices: list[str] = []
+    lost = [c.name for c in schema.features if c.name not in frame.columns]
+    extra = [name for name in frame.columns if name not in schema.names]
+    for name in lost:
+        close = nearest(name, extra)
+        message = f"column {name!r} is missing" + (f" (there is {close!r}; is it the same?)" if close else "")
+        problems.append(message)
+    if len(lost) == len(schema.features):
+        shown = ", ".join(map(repr, frame.columns[:6])) + (", …" if frame.width > 6 else "")
+        expected = ", ".join(c.name for c in schema.features[:6]) + (", …" if len(schema.features) > 6 else "")
+        raise SchemaError(
+            f"the data has none of the columns that the model was trained on; it has {shown}",
+            hint=f"expected {expected}; does the file lack its header line?",
+        )
+    if extra:
+        notices.append(
+            f"{_count(len(extra), 'column')} not seen in training ignored: {', '.join(map(repr, extra[:8]))}"
+        )
+    kept = [c.name for c in schema.features if c.name in frame.columns]
+    values_of = canonical(frame.select(kept), source="the data")
+    columns = []
+    for column in schema.features:
+        if column.name in lost:
+            empty = pl.Series(column.name, [None] * frame.height, dtype=pl.String)
+            columns.append(as_kind(empty, column.kind))
+            continue
+        columns.append(_checked(values_of[column.name], column, problems, notices))
+    if problems and not lenient:
+        raise SchemaError(
+            "the data does not fit the data that the model was trained on:\n  - " + "\n  - ".join(problems),
+            hint="repair the data, or accept it as it is with lenient=True (--lenient): what does not fit is then "
+            "treated as missing or unknown",
+        )
+    for problem in problems:
+        what = "treated as unknown" if "never seen" in problem else "read as missing"
+        notices.append(f"{problem}; {'filled with missing values' if 'is missing' in problem else what}")
+    checked = pl.DataFrame(columns)
+    if schema.target is not None and schema.target in frame.columns:
+        checked = checked.with_columns(frame[schema.target])
+    return checked, tuple(notices)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _rows(bad: pl.Series, values: pl.Series) -> str:
+    rows = bad.arg_true().head(3).to_list()
+    shown = ", ".join(f"{_short(values[row])} (row {row + 1})" for row in rows)
+    return shown + (", …" if int(bad.sum()) > len(rows) else "")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _checked(values: pl.Series, column: Column, problems: list[str], notices: list[str]) -> pl.Series:
+    if values.dtype == pl.String:
+        values = blank_to_null(values, _BLANKS if column.kind != "text" else ("",))
+    fitted = as_kind(values, column.kind)
+    wrong = (values.is_not_null() & fitted.is_null()).rename("wrong")
+    if column.kind in ("numeric", "datetime", "boolean") and wrong.any():
+        kind = {"numeric": "a number", "datetime": "a date-time", "boolean": "true or false"}[column.kind]
+        count = int(wrong.sum())
+        verb = "is not" if count == 1 else "are not"
+        problems.append(f"column {column.name!r}: {_count(count, 'value')} {verb} {kind}: {_rows(wrong, values)}")
+    if column.kind == "numeric":
+        fitted = _check_numbers(fitted, column, problems, notices)
+    elif column.kind == "categorical":
+        _check_levels(fitted, column, problems, notices)
+    return fitted
+
+
+def _check_numbers(values: pl.Series, column: Column, problems: list[str], notices: list[str]) -> pl.Series:
+    if values.dtype == pl.Float64:
+        infinite = values.is_infinite().fill_null(False)
+        if infinite.any():
+            problems.append(
+                f"column {column.name!r}: {_count(int(infinite.sum()), 'value')} infinite: {_rows(infinite, values)}"
+            )
+            values = values.set(infinite, None)
+    if column.minimum is not None and column.maximum is not None:
+        # A column that was 0 everywhere has no width; its own size stands in for it.
+        margin = _FAR * max(column.maximum - column.minimum, abs(column.maximum), 1e-12)
+        far = ((values < column.minimum - margin) | (values > column.maximum + margin)).fill_null(False)
+        if far.any():
+            notices.append(
+                f"column {column.name!r}: {_count(int(far.sum()), 'value')} far outside the training range "
+                f"{column.minimum:g} … {column.maximum:g}: {_rows(far, values)}; do not trust those rows"
+            )
+    return values
+
+
+def _check_levels(values: pl.Series, column: Column, problems: list[str], notices: list[str]) -> None:
+    if column.is_open:
+        return
+    unseen = (values.is_not_null() & ~values.is_in(list(column.categories)).fill_null(False)).rename("unseen")
+    if not unseen.any():
+        return
+    levels = _text(values.filter(unseen)).unique(maintain_order=True)
+    close = nearest(levels[0], column.categories)
+    hint = f" (did you mean {close!r}?)" if close else ""
+    problems.append(
+        f"column {column.name!r}: {_count(len(levels), 'level')} never seen in training: {_rows(unseen, values)}{hint}"
+    )
