@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from danlu.errors import DanluError
+from danlu.errors import ConfigError, DanluError
 
 __all__ = ["app", "main"]
 
@@ -21,9 +21,71 @@ app = typer.Typer(
 )
 
 
+Lenient = Annotated[bool, typer.Option("--lenient", help="Take unseen categories and odd values as unknown.")]
+
+
 @app.callback()
 def _root() -> None:
     """Model training without the alchemy."""
+
+
+@app.command()
+def train(
+    source: Annotated[str, typer.Argument(help="The table: CSV, TSV, Parquet, Arrow, JSON lines or Excel.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
+    runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
+    display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
+) -> None:
+    """Train a model on a table."""
+    from danlu.pipeline import load_config, override, train_table
+    from danlu.pipeline.config import config_from
+
+    values = override(load_config(config) if config else {}, settings or [])
+    data = values.setdefault("data", {})
+    for key, value in (("source", source), ("target", target), ("test", test)):
+        if value is not None:
+            data[key] = value
+    result = train_table(config_from(values), root=runs, name=name, display=display)
+    print(f"\n{result.rows['train']} training, {result.rows['validation']} validation, {result.rows['test']} test rows")
+    _print_scores(result.scores)
+    print(
+        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; next:\n  danlu predict {result.run.path} FILE -o out.csv"
+    )
+
+
+@app.command()
+def evaluate(run: Path, source: str, lenient: Lenient = False) -> None:
+    """Measure a trained run on a table that holds the target."""
+    from danlu.pipeline import load
+
+    _print_scores(load(run).evaluate(source, lenient=lenient))
+
+
+@app.command()
+def predict(
+    run: Path,
+    source: str,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The CSV file to write (default: print).")
+    ] = None,
+    lenient: Lenient = False,
+) -> None:
+    """Predict with a trained run."""
+    from danlu.pipeline import load
+
+    frame = load(run).predict(source, lenient=lenient)
+    if output is None:
+        print(frame.write_csv(), end="")
+        return
+    try:
+        frame.write_csv(output)
+    except OSError as error:
+        raise ConfigError(f"the predictions cannot be written to {output}: {error.strerror or error}") from error
+    print(f"{frame.height} predictions written to {output}")
 
 
 @app.command()
@@ -35,6 +97,11 @@ def verify(
     from danlu.verify import run_verify
 
     raise typer.Exit(run_verify(pattern, json_path=json))
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    for name, value in scores.items():
+        print(f"  {name:18} {value:.4g}")
 
 
 def main() -> None:

@@ -1,0 +1,7 @@
+"""The whole way from a file to a trained model in a run directory, and back to predictions."""
+
+from danlu.pipeline.config import TrainConfig, load_config, override
+from danlu.pipeline.predict import Model, load
+from danlu.pipeline.train import TrainResult, train_table
+
+__all__ = ["Model", "TrainConfig", "TrainResult", "load", "load_config", "override", "train_table"]

@@ -91,7 +91,7 @@ class TrainConfig(Blueprint):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, as in a config file."""
-        return dataclasses.asdict(self) 
+        return dataclasses.asdict(self)
 
 
 def _build(cls: Any, values: Any, path: str) -> Any:

@@ -1,0 +1,255 @@
+"""Trees of arrays as flat dictionaries with readable names.
+
+A tree of parameters, a network's state or a whole training state becomes ``{"params/0/kernel": array, …}``, which is
+what a safetensors file holds. Two ways lead back: :func:`unflatten_tree` rebuilds dicts, tuples and lists from a
+structure that is plain JSON (a saved model, which must not need code), :func:`unflatten_like` fills the arrays into a
+tree of the same type (a checkpoint, whose optimizer states are named tuples and registered dataclasses).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+
+from danlu.errors import ArtifactError
+
+__all__ = ["DTYPES", "flatten_tree", "tree_structure", "unflatten_like", "unflatten_tree"]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    **{
+        name: np.dtype(name)
+        for name in (
+            *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+            *("float16", "float32", "float64"),
+        )
+    },
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+"""The element types that a saved tree may hold, by name."""
+
+MAX_DEPTH = 100
+MAX_RANK = 32
+
+
+def _escape(name: str) -> str:
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def _segment(entry: Any) -> str:
+    """One step of a path as text: a dict's key, a sequence's index or a field's name."""
+    for attribute in ("key", "idx", "name"):
+        if hasattr(entry, attribute):
+            return _escape(str(getattr(entry, attribute)))
+    return _escape(str(entry))
+
+
+def _join(prefix: str, segment: str) -> str:
+    return f"{prefix}/{segment}" if prefix else segment
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _as_numpy(path: str, leaf: Any) -> np.ndarray:
+    if _is_key(leaf):
+        leaf = jax.random.key_data(leaf)
+    try:
+        array = np.asarray(leaf)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path or 'the tree'} holds a {type(leaf).__name__}, which is not an array") from error
+    if array.dtype.name not in DTYPES:
+        raise ArtifactError(
+            f"{path or 'the tree'} holds {array.dtype.name} values; a saved tree may hold: {', '.join(DTYPES)}"
+        )
+    # np.ascontiguousarray would turn a scalar into a vector of one.
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def flatten_tree(tree: Any, *, prefix: str = "") -> dict[str, np.ndarray]:
+    """The arrays of ``tree`` by path: dict keys, sequence indices and field names joined by ``/``.
+
+    Element types are kept (bfloat16 and integers too); a typed PRNG key becomes its words. Empty containers and
+    None have no arrays and so no entry: :func:`tree_structure` keeps them.
+
+    Args:
+        tree: any pytree of arrays or numbers.
+        prefix: put before every path.
+
+    Returns:
+        NumPy arrays by path, in the tree's own order.
+
+    Raises:
+        ArtifactError: a leaf that is not an array of numbers, or two leaves of the same path.
+
+    >>> flat = flatten_tree({"layers": ({"kernel": np.ones((2, 3))}, {})}, prefix="params")
+    >>> {name: array.shape for name, array in flat.items()}
+    {'params/layers/0/kernel': (2, 3)}
+    """
+    flat: dict[str, np.ndarray] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        name = prefix
+        for entry in path:
+            name = _join(name, _segment(entry))
+        if name in flat:
+            raise ArtifactError(f"two arrays of the tree have the same path {name!r}")
+        flat[name] = _as_numpy(name, leaf)
+    return flat
+
+
+def tree_structure(tree: Any) -> Any:
+    """The structure of a tree of dicts, tuples, lists and arrays as plain JSON, to go with :func:`flatten_tree`.
+
+    Raises:
+        ArtifactError: a container of another kind, or a dict whose keys are not text.
+
+    >>> tree_structure(({"bias": np.zeros(3, np.float32)}, None))
+    {'tuple': [{'dict': {'bias': {'shape': [3], 'dtype': 'float32'}}}, {'none': True}]}
+    """
+    if tree is None:
+        return {"none": True}
+    if isinstance(tree, dict):
+        wrong = [key for key in tree if not isinstance(key, str)]
+        if wrong:
+            raise ArtifactError(f"a saved tree's dict keys must be text; got {wrong[0]!r}")
+        return {"dict": {key: tree_structure(tree[key]) for key in sorted(tree)}}
+    if type(tree) in (tuple, list):
+        return {type(tree).__name__: [tree_structure(item) for item in tree]}
+    if isinstance(tree, tuple | Mapping):
+        raise ArtifactError(
+            f"a saved tree may hold dicts, tuples, lists and arrays; got a {type(tree).__name__}",
+            hint="use unflatten_like with a tree of the same type",
+        )
+    array = _as_numpy("", tree)
+    return {"shape": list(array.shape), "dtype": array.dtype.name}
+
+
+def expected_arrays(structure: Any, *, prefix: str = "") -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """The ``(shape, dtype)`` of each path that ``structure`` declares; the structure itself is checked on the way.
+
+    Raises:
+        ArtifactError: a structure that :func:`tree_structure` cannot have written.
+    """
+    found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    _walk(structure, prefix, found, 0)
+    return found
+
+
+def _walk(node: Any, path: str, found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ArtifactError(f"the tree at {path[:60]!r} is nested more than {MAX_DEPTH} levels deep")
+    if not isinstance(node, dict):
+        raise ArtifactError(f"the tree at {path!r} is described by {str(node)[:60]!r}; expected a JSON object")
+    if set(node) == {"shape", "dtype"}:
+        found[path] = (_shape(node["shape"], path), _dtype(node["dtype"], path))
+    elif set(node) == {"dict"} and isinstance(node["dict"], dict):
+        for key, child in node["dict"].items():
+            if key in ("", ".", "..") or "\0" in key:
+                raise ArtifactError(f"the tree at {path!r} has the name {key!r}, which is not allowed")
+            _walk(child, _join(path, _escape(key)), found, depth + 1)
+    elif len(node) == 1 and isinstance(items := node.get("tuple", node.get("list")), list):
+        for index, child in enumerate(items):
+            _walk(child, _join(path, str(index)), found, depth + 1)
+    elif node != {"none": True}:
+        raise ArtifactError(
+            f"the tree at {path!r} is described by {str(node)[:60]!r}; expected dict, tuple, list, none, "
+            "or a shape with a dtype"
+        )
+
+
+def _shape(value: Any, path: str) -> tuple[int, ...]:
+    fine = isinstance(value, list) and len(value) <= MAX_RANK
+    fine = fine and all(type(size) is int and 0 <= size < 2**48 for size in value)
+    if not fine or math.prod(value) >= 2**48:
+        raise ArtifactError(f"{path!r} has the shape {str(value)[:60]}; expected a list of sizes")
+    return tuple(value)
+
+
+def _dtype(value: Any, path: str) -> np.dtype[Any]:
+    if not isinstance(value, str) or value not in DTYPES:
+        raise ArtifactError(f"{path!r} has the dtype {str(value)[:60]!r}; expected one of: {', '.join(DTYPES)}")
+    return DTYPES[value]
+
+
+def unflatten_tree(flat: Mapping[str, np.ndarray], structure: Any, *, prefix: str = "") -> Any:
+    """The tree that :func:`tree_structure` described, with the arrays of ``flat``.
+
+    Args:
+        flat: arrays by path, as :func:`flatten_tree` gave them. Paths outside ``prefix`` are not looked at.
+        structure: what :func:`tree_structure` gave, also after a trip through JSON.
+        prefix: as given to :func:`flatten_tree`.
+
+    Raises:
+        ArtifactError: a structure that is not valid, or an array that is missing, of another shape or dtype.
+
+    >>> tree = {"a": (np.arange(3), [])}
+    >>> unflatten_tree(flatten_tree(tree), tree_structure(tree))
+    {'a': (array([0, 1, 2]), [])}
+    """
+    expected = expected_arrays(structure, prefix=prefix)
+    check_arrays(flat, expected)
+    return _build(structure, prefix, flat)
+
+
+def check_arrays(flat: Mapping[str, np.ndarray], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
+    """Raise ArtifactError unless each of ``expected`` is in ``flat`` with its shape and dtype."""
+    for path, (shape, dtype) in expected.items():
+        if path not in flat:
+            raise ArtifactError(f"the array {path!r} is missing")
+        array = flat[path]
+        if array.shape != shape or array.dtype != dtype:
+            raise ArtifactError(
+                f"the array {path!r} is {array.dtype.name}{list(array.shape)}; expected {dtype.name}{list(shape)}"
+            )
+
+
+def _build(node: dict[str, Any], path: str, flat: Mapping[str, np.ndarray]) -> Any:
+    if "shape" in node:
+        return flat[path]
+    if "dict" in node:
+        return {key: _build(child, _join(path, _escape(key)), flat) for key, child in node["dict"].items()}
+    if "none" in node:
+        return None
+    (kind,) = node
+    items = [_build(child, _join(path, str(index)), flat) for index, child in enumerate(node[kind])]
+    return tuple(items) if kind == "tuple" else items
+
+
+def unflatten_like(flat: Mapping[str, np.ndarray], template: Any, *, prefix: str = "") -> Any:
+    """A tree of the type of ``template`` (named tuples, registered dataclasses, …) with the arrays of ``flat``.
+
+    Args:
+        flat: arrays by path, as :func:`flatten_tree` gave them for a tree of the same structure.
+        template: a tree whose leaves have the shapes and dtypes expected; its values are not used.
+        prefix: as given to :func:`flatten_tree`.
+
+    Returns:
+        The tree; its leaves are NumPy arrays, and typed PRNG keys where the template has them.
+
+    Raises:
+        ArtifactError: an array that is missing, left over below ``prefix``, or of another shape or dtype.
+    """
+    paths, treedef = jax.tree_util.tree_flatten_with_path(template)
+    leaves, wanted = [], {}
+    for path, leaf in paths:
+        name = prefix
+        for entry in path:
+            name = _join(name, _segment(entry))
+        words = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        wanted[name] = (tuple(np.shape(words)), np.dtype(getattr(words, "dtype", None) or np.asarray(words).dtype))
+        leaves.append((name, leaf))
+    check_arrays(flat, wanted)
+    start = f"{prefix}/" if prefix else ""
+    extra = sorted(name for name in flat if name.startswith(start) and name not in wanted)
+    if extra:
+        raise ArtifactError(f"{len(extra)} arrays have no place in the tree, the first {extra[0]!r}")
+    values = [
+        jax.random.wrap_key_data(flat[name], impl=jax.random.key_impl(leaf)) if _is_key(leaf) else flat[name]
+        for name, leaf in leaves
+    ]
+    return jax.tree_util.tree_unflatten(treedef, values)
