@@ -3,11 +3,13 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help test test-all check format clean
+.PHONY: help train bench test test-all check format clean
 
 help:
+	@echo "make train     install danlu and train a first model"
 	@echo "make test      install what is needed and run the tests"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make bench     speed beside PyTorch, Keras and scikit-learn, where installed"
 	@echo "make check     format check, lint, types"
 	@echo "make format    format and fix the code"
 	@echo "make clean     remove the virtual environment and caches"
@@ -19,6 +21,16 @@ $(BIN)/python:
 .venv/.dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+.venv/.run: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+train: .venv/.run
+	$(BIN)/danlu train
+
+bench: .venv/.dev
+	$(BIN)/python benchmarks/mlp.py
 
 test: .venv/.dev
 	$(BIN)/python -m pytest

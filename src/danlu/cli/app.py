@@ -31,7 +31,12 @@ def _root() -> None:
 
 @app.command()
 def train(
-    source: Annotated[str, typer.Argument(help="The table: CSV, TSV, Parquet, Arrow, JSON lines or Excel.")],
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="The table: CSV, TSV, Parquet, Arrow, JSON lines or Excel. Without one, an example is used."
+        ),
+    ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
@@ -41,11 +46,14 @@ def train(
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
 ) -> None:
     """Train a model on a table."""
-    from danlu.pipeline import load_config, override, train_table
+    from danlu.pipeline import example_table, load_config, override, train_table
     from danlu.pipeline.config import config_from
 
     values = override(load_config(config) if config else {}, settings or [])
     data = values.setdefault("data", {})
+    if source is None and not data.get("source"):
+        source, target = example_table(), "diagnosis"
+        print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")
     for key, value in (("source", source), ("target", target), ("test", test)):
         if value is not None:
             data[key] = value
@@ -53,7 +61,9 @@ def train(
     print(f"\n{result.rows['train']} training, {result.rows['validation']} validation, {result.rows['test']} test rows")
     _print_scores(result.scores)
     print(
-        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; next:\n  danlu predict {result.run.path} FILE -o out.csv"
+        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n"
+        f"  danlu predict {result.run.path} FILE -o out.csv\n"
+        "  danlu train YOUR.csv --target COLUMN"
     )
 
 

@@ -1,7 +1,8 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
 from danlu.pipeline.config import TrainConfig, load_config, override
+from danlu.pipeline.example import example_table
 from danlu.pipeline.predict import Model, load
 from danlu.pipeline.train import TrainResult, train_table
 
-__all__ = ["Model", "TrainConfig", "TrainResult", "load", "load_config", "override", "train_table"]
+__all__ = ["Model", "TrainConfig", "TrainResult", "example_table", "load", "load_config", "override", "train_table"]
