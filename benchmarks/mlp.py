@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FEATURES, CLASSES, ROWS, BATCH, EPOCHS = 20, 3, 8192, 32, 8
+FEATURES, CLASSES, ROWS, BATCH, EPOCHS = 20, 3, 8192, 32, 5
 LEARNING_RATE = 1e-3
 WIDTHS = (64, 256)
 BARS = {64: {"PyTorch eager": 8.0, "scikit-learn": 5.0}, 256: {"PyTorch eager": 2.0, "scikit-learn": 2.0}}
@@ -176,7 +177,7 @@ def contest(key: str, width: int) -> None:
     started = float(os.environ["BENCH_STARTED"])
     name, _, variant = key.partition("-")
     ends, loss = TRAINERS[name](width, int(variant) if variant.isdigit() else 1)
-    warm = statistics.median(b - a for a, b in zip(ends, ends[1:], strict=False))
+    warm = statistics.median(b - a for a, b in itertools.pairwise(ends))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         json.dumps(
@@ -216,6 +217,8 @@ def measure(rounds: int) -> list[dict[str, Any]]:
                 turn = found if number % 2 == 0 else [*found[2:][::-1], *found[:2]]
                 for key, _, _ in turn:
                     runs.setdefault((width, key), []).append(spawn(key, width, warm))
+                    rate = runs[width, key][-1]["warm_rows_per_second"]
+                    print(f"round {number + 1}, width {width}, {key}: {rate:,.0f} rows/s", file=sys.stderr, flush=True)
     rows = []
     for (width, key), figures in sorted(runs.items()):
         label = next(label for k, _, label in CONTESTANTS if k == key)
@@ -229,7 +232,8 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rates = {(r["width"], r["key"]): r["warm_rows_per_second"] for r in rows}
     result = []
     for width in WIDTHS:
-        ours = max(v for (w, k), v in rates.items() if w == width and k.startswith("danlu"))
+        runs = [run for r in rows if r["width"] == width and r["key"].startswith("danlu") for run in r["rounds"]]
+        ours = statistics.median(run["warm_rows_per_second"] for run in runs)
         for name, prefix in (("PyTorch eager", "torch"), ("Keras on JAX", "keras"), ("scikit-learn", "sklearn")):
             theirs = [v for (w, k), v in rates.items() if w == width and k.startswith(prefix)]
             if theirs:
