@@ -68,6 +68,35 @@ def test_a_loaded_model_does_not_depend_on_the_other_rows(trained, folder):
     np.testing.assert_allclose(model.predict_values(frame)[:5], model.predict_values(frame[:5]), rtol=1e-5)
 
 
+def test_a_killed_run_resumes_to_the_same_weights(folder, monkeypatch, capfd):
+    import os
+    import subprocess
+    import time
+
+    arguments = [folder / "t.csv", "--target", "label", "--display", "none", "--runs", folder / "k"]
+    settings = [*SMALL[:2], "trainer.epochs=400", "trainer.batch_size=2", "trainer.patience=400"]
+    assert run(monkeypatch, capfd, "train", *arguments, "--name", "whole", *settings)[0] == 0
+    command = [
+        sys.executable,
+        "-c",
+        "from danlu.cli import main; main()",
+        "train",
+        *arguments,
+        "--name",
+        "killed",
+        *settings,
+    ]
+    with subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, env=os.environ) as process:
+        deadline = time.monotonic() + 60
+        while not (folder / "k" / "killed" / "checkpoints").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+    code, _, err = run(monkeypatch, capfd, "train", "--resume", folder / "k" / "killed", "--display", "none")
+    assert code == 0, err
+    weights = [(folder / "k" / name / "artifact" / "weights.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+
+
 def test_mistakes_get_one_message(trained, folder, monkeypatch, capfd):
     pl.read_csv(folder / "t.csv").drop("size").write_csv(folder / "less.csv")
     pl.DataFrame({"size": [1.0], "colour": ["pink"]}).write_csv(folder / "pink.csv")
@@ -80,6 +109,8 @@ def test_mistakes_get_one_message(trained, folder, monkeypatch, capfd):
         (["train", folder / "t.csv", "--target", "label", "trainer.epochs=0"], "expected a whole number >= 1"),
         (["train", folder / "t.csv", "--target", "label", "--config", folder / "bad.toml"], "not valid TOML"),
         (["train", folder / "t.csv", "--target", "label", "--runs", folder / "runs", "--name", "a"], "exists already"),
+        (["train", "--resume", folder / "runs" / "b"], "no run"),
+        (["train", folder / "t.csv", "--resume", trained], "no other settings"),
         (["predict", trained, folder / "less.csv"], "size"),
         (["predict", trained, folder / "pink.csv"], "pink"),
         (["predict", folder / "nothing", folder / "t.csv"], "nothing"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from danlu.errors import ConfigError, DanluError
+
+if TYPE_CHECKING:
+    from danlu.pipeline import TrainResult
 
 __all__ = ["app", "main"]
 
@@ -44,11 +47,19 @@ def train(
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
 ) -> None:
     """Train a model on a table."""
+    from danlu.artifact import RunDirectory
     from danlu.pipeline import example_table, load_config, override, train_table
     from danlu.pipeline.config import config_from
 
+    if resume is not None:
+        if source or settings or target or test or config or name:
+            raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
+        run = RunDirectory.open(resume)
+        _finished(train_table(config_from(run.read_json("config.json")), display=display, resume=run))
+        return
     values = override(load_config(config) if config else {}, settings or [])
     data = values.setdefault("data", {})
     if source is None and not data.get("source"):
@@ -57,7 +68,10 @@ def train(
     for key, value in (("source", source), ("target", target), ("test", test)):
         if value is not None:
             data[key] = value
-    result = train_table(config_from(values), root=runs, name=name, display=display)
+    _finished(train_table(config_from(values), root=runs, name=name, display=display))
+
+
+def _finished(result: TrainResult) -> None:
     print(f"\n{result.rows['train']} training, {result.rows['validation']} validation, {result.rows['test']} test rows")
     _print_scores(result.scores)
     print(

@@ -127,6 +127,7 @@ def train_table(
     name: str | None = None,
     display: str = "auto",
     say: Callable[[str], None] = print,
+    resume: RunDirectory | None = None,
 ) -> TrainResult:
     """Train a model on a table and leave it, with its record, in a new run directory.
 
@@ -139,6 +140,7 @@ def train_table(
         name: the run's name (default: the data's name and the time).
         display: see :class:`danlu.engine.FitOptions`.
         say: called with each line for the user.
+        resume: the run to go on with, instead of a new one; its ``config`` must be the one given.
 
     Raises:
         DanluError: input that cannot be used; one clear message.
@@ -152,7 +154,7 @@ def train_table(
     encoder = TableEncoder.fit(parts.train, parts.schema)
     inputs, labels = encoder.transform(parts.train), task.encode(parts.train[target])
     plan = _plan(config, task, encoder, parts.train.height)
-    run = RunDirectory.create(root, name=name, dataset=Path(config.data.source).stem, config=config.as_dict())
+    run = resume or RunDirectory.create(root, name=name, dataset=Path(config.data.source).stem, config=config.as_dict())
     weights = None
     if config.trainer.class_weight == "balanced":
         if task.task == "regression":
@@ -168,6 +170,7 @@ def train_table(
         callbacks=[JSONLogger(run.metrics_path)],
         initial=plan.initial(jax.random.key(config.trainer.seed), inputs),
         checkpoint=run.checkpoints_path,
+        resume=resume is not None,
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         patience=plan.patience,
