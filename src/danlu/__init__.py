@@ -23,6 +23,8 @@ _HOMES = {
     "cross_validate": "danlu.engine",
     "fit": "danlu.engine",
     "fit_population": "danlu.engine",
+    "load": "danlu.pipeline",
+    "train": "danlu.pipeline",
     "verify": "danlu.verify",
 }
 _ROOMS = ("data", "engine", "errors", "nn", "optim")
@@ -44,8 +46,10 @@ __all__ = [
     "errors",
     "fit",
     "fit_population",
+    "load",
     "nn",
     "optim",
+    "train",
     "verify",
 ]
 

@@ -50,15 +50,14 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
 ) -> None:
     """Train a model on a table."""
-    from danlu.artifact import RunDirectory
+    from danlu import pipeline
     from danlu.pipeline import example_table, load_config, override, train_table
     from danlu.pipeline.config import config_from
 
     if resume is not None:
         if source or settings or target or test or config or name:
             raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
-        run = RunDirectory.open(resume)
-        _finished(train_table(config_from(run.read_json("config.json")), display=display, resume=run))
+        _finished(pipeline.resume(resume, display=display))
         return
     values = override(load_config(config) if config else {}, settings or [])
     data = values.setdefault("data", {})

@@ -13,7 +13,7 @@ from danlu.engine.callbacks import (
 )
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.fit import FitOptions, Training, fit
-from danlu.engine.fitted import Fitted
+from danlu.engine.fitted import Fitted, predict_outputs
 from danlu.engine.population import cross_validate, fit_population
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource
 from danlu.engine.state import Best, TrainState
@@ -42,6 +42,7 @@ __all__ = [
     "fit",
     "fit_population",
     "load_checkpoint",
+    "predict_outputs",
     "run_steps",
     "save_checkpoint",
     "step",

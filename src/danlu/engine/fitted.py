@@ -18,7 +18,7 @@ from danlu.engine.step import Program, evaluate_steps, predict_steps
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["EVALUATION_BATCH", "Fitted", "evaluate_source", "evaluation_pieces"]
+__all__ = ["EVALUATION_BATCH", "Fitted", "evaluate_source", "evaluation_pieces", "predict_outputs"]
 
 EVALUATION_BATCH = 512
 
@@ -52,6 +52,17 @@ def evaluate_source(program: Program, params: Any, model_state: Any, data: list[
     return {name: value / weight for name, value in total.items()}
 
 
+def predict_outputs(model: Any, params: Any, state: Any, x: Any) -> Any:
+    """A model's outputs for the rows of ``x``, as NumPy arrays, computed in batches of one shape."""
+    x = _leaves(x, "x")
+    rows = rows_of(x, "x")
+    size = _size(max(rows, 1))
+    order = pad_order(np.arange(rows), size)
+    chunk = jax.device_put(pad_rows(x, rows))
+    outputs = predict_steps(model, params, state, chunk, order, num_batches(rows, size), size=size)
+    return jax.tree.map(lambda a: np.asarray(a)[:rows], outputs)
+
+
 @dataclasses.dataclass(frozen=True)
 class Fitted:
     """A trained model.
@@ -81,20 +92,7 @@ class Fitted:
 
     def predict(self, x: Any) -> Any:
         """The model's outputs (logits or values) for the rows of ``x``, as NumPy arrays."""
-        x = _leaves(x, "x")
-        rows = rows_of(x, "x")
-        size = _size(max(rows, 1))
-        order = pad_order(np.arange(rows), size)
-        outputs = predict_steps(
-            self.model,
-            self.params,
-            self.state,
-            jax.device_put(pad_rows(x, rows)),
-            order,
-            num_batches(rows, size),
-            size=size,
-        )
-        return jax.tree.map(lambda a: np.asarray(a)[:rows], outputs)
+        return predict_outputs(self.model, self.params, self.state, x)
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """The loss and the metrics on ``(x, y)``, ``(x, y, weight)`` or an iterable of such batches."""

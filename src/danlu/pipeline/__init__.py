@@ -2,7 +2,18 @@
 
 from danlu.pipeline.config import TrainConfig, load_config, override
 from danlu.pipeline.example import example_table
-from danlu.pipeline.predict import Model, load
-from danlu.pipeline.train import TrainResult, train_table
+from danlu.pipeline.model import Model, load
+from danlu.pipeline.train import TrainResult, resume, train, train_table
 
-__all__ = ["Model", "TrainConfig", "TrainResult", "example_table", "load", "load_config", "override", "train_table"]
+__all__ = [
+    "Model",
+    "TrainConfig",
+    "TrainResult",
+    "example_table",
+    "load",
+    "load_config",
+    "override",
+    "resume",
+    "train",
+    "train_table",
+]

@@ -11,6 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
+from danlu.tasks import Imbalance
 
 __all__ = ["DataConfig", "ModelConfig", "SplitConfig", "TrainConfig", "TrainerConfig", "load_config", "override"]
 
@@ -68,7 +69,7 @@ class TrainerConfig(Blueprint):
     """How it is trained; None leaves the recipe's choice.
 
     Args:
-        class_weight: ``"none"`` or ``"balanced"``: every class weighs the same in the loss.
+        loss: ``"auto"``, or for a quantity ``"mse"``, ``"mae"`` or ``"huber"``.
         seed: decides the split, the initial weights and every random draw.
     """
 
@@ -77,7 +78,7 @@ class TrainerConfig(Blueprint):
     patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     learning_rate: float | None = setting(default=None, above=0, optional=True)
     weight_decay: float | None = setting(default=None, minimum=0, optional=True)
-    class_weight: str = setting(default="none", choices=("none", "balanced"))
+    loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
     seed: int = setting(default=0, minimum=0, integer=True)
 
 
@@ -88,6 +89,7 @@ class TrainConfig(Blueprint):
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     trainer: TrainerConfig = TrainerConfig()
+    imbalance: Imbalance = Imbalance()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, as in a config file."""
@@ -107,6 +109,8 @@ def _build(cls: Any, values: Any, path: str) -> Any:
             value = _build(type(default), value, f"{path}{name}.")
         elif isinstance(value, list):
             value = tuple(value)
+        elif value is None and default == "none":
+            value = "none"
         built[name] = value
     return cls(**built)
 

@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
-from danlu.tasks import TableTask
+from danlu.tasks import TableModel
 
 __all__ = ["score"]
 
 
-def score(task: TableTask, truth: pl.Series, prediction: np.ndarray) -> dict[str, float]:
+def score(model: TableModel, truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     """Scores by name.
 
     Args:
-        truth: the target column.
-        prediction: as :meth:`danlu.tasks.TableTask.predict` gives it.
-
-    Returns:
-        RMSE, MAE and R² for regression; accuracy, balanced accuracy, macro F1, log loss and, where both classes occur,
-        ROC-AUC for classification.
+        truth: the encoded target: class codes, or standardised values.
+        prediction: as the model gives it.
     """
     from sklearn import metrics
 
-    if task.task == "regression":
-        values = truth.cast(pl.Float64).to_numpy()
+    if model.target.task == "regression":
+        values = model.target.inverse(truth)
         return {
             "rmse": float(metrics.root_mean_squared_error(values, prediction)),
             "mae": float(metrics.mean_absolute_error(values, prediction)),
             "r2": float(metrics.r2_score(values, prediction)),
         }
-    labels, numbers = task.encode(truth), np.arange(len(task.classes))
-    chosen = prediction.argmax(axis=1)
+    numbers = np.arange(model.target.units)
+    chosen = model.decide(prediction)
     scores = {
-        "accuracy": float(metrics.accuracy_score(labels, chosen)),
-        "balanced_accuracy": float(np.mean([np.mean(chosen[labels == k] == k) for k in np.unique(labels)])),
-        "f1": float(metrics.f1_score(labels, chosen, average="macro", labels=numbers, zero_division=0)),
-        "log_loss": float(metrics.log_loss(labels, prediction, labels=numbers)),
+        "accuracy": float(metrics.accuracy_score(truth, chosen)),
+        "balanced_accuracy": float(np.mean([np.mean(chosen[truth == k] == k) for k in np.unique(truth)])),
+        "f1": float(metrics.f1_score(truth, chosen, average="macro", labels=numbers, zero_division=0)),
+        "log_loss": float(metrics.log_loss(truth, prediction, labels=numbers)),
     }
-    if len(np.unique(labels)) == len(task.classes):
-        probability = prediction[:, 1] if len(task.classes) == 2 else prediction
-        scores["roc_auc"] = float(metrics.roc_auc_score(labels, probability, multi_class="ovr"))
+    if len(np.unique(truth)) == len(numbers):
+        probability = prediction[:, 1] if len(numbers) == 2 else prediction
+        scores["roc_auc"] = float(metrics.roc_auc_score(truth, probability, multi_class="ovr"))
     return scores

@@ -1,127 +1,81 @@
-"""From a table to a trained model in a run directory: read, split, encode, train, measure, save."""
+"""From a table to a trained model in a run directory: prepare, train, measure, save."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import jax
-import polars as pl
-
-from danlu.artifact import RunDirectory, save_artifact
-from danlu.data import InferredTask, Schema, TableEncoder, drop_missing_target, infer_schema, infer_task, read_table
-from danlu.data.split import Split, split_rows
-from danlu.engine import Fitted, JSONLogger, fit
-from danlu.errors import ConfigError, unknown_name
-from danlu.nn.losses import class_weights, example_weights
-from danlu.pipeline.config import TrainConfig
+from danlu.artifact import RunDirectory
+from danlu.data import TableEncoder, TargetEncoder
+from danlu.engine import Fitted, JSONLogger
+from danlu.errors import ConfigError
+from danlu.pipeline.config import TrainConfig, config_from
+from danlu.pipeline.model import Model, save_model
+from danlu.pipeline.prepare import Prepared, fingerprint, prepare
 from danlu.pipeline.scores import score
-from danlu.tasks import Recipe, TableTask, recipe
+from danlu.tasks import Recipe, learn_table, plan_for
 
-__all__ = ["TrainResult", "train_table"]
+__all__ = ["TrainResult", "resume", "train", "train_table"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TrainResult:
-    """What a training run made."""
+    """What a training run made.
+
+    Attributes:
+        run: where it is.
+        model: the trained model.
+        fitted: the history of the training.
+        scores: the test scores.
+        rows: the number of rows of each part.
+        seconds: from the start to the saved model.
+    """
 
     run: RunDirectory
+    model: Model
     fitted: Fitted
-    schema: Schema
-    inferred: InferredTask
-    task: TableTask
     scores: dict[str, float]
     rows: dict[str, int]
     seconds: float
 
-
-@dataclasses.dataclass(frozen=True)
-class _Parts:
-    """The rows of the three parts, and the schema of the whole."""
-
-    train: pl.DataFrame
-    validation: pl.DataFrame
-    test: pl.DataFrame
-    schema: Schema
-    inferred: InferredTask
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())
+        return f"TrainResult({str(self.run.path)!r}, {shown})"
 
 
-def _read(config: TrainConfig, say: Callable[[str], None]) -> _Parts:
-    data = config.data
-    header: bool | str = {"auto": "auto", "yes": True, "no": False}[data.header]
-    table = read_table(data.source, delimiter=data.delimiter, header=header)
-    if not data.target:
+def _plan(config: TrainConfig, encoder: TableEncoder, target: TargetEncoder, rows: int) -> Recipe:
+    trainer = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
+    network = ("members", "width", "depth", "dropout")
+    chosen = {name: getattr(config.trainer, name) for name in trainer}
+    chosen |= {name: getattr(config.model, name) for name in network}
+    if config.trainer.loss != "auto":
+        if target.task != "regression":
+            raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
+        chosen["loss"] = config.trainer.loss
+    return plan_for(encoder, target, rows, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _begin(config: TrainConfig, source: Any, root: str | Path, name: str | None) -> RunDirectory:
+    run = RunDirectory.create(root, name=name, dataset=Path(config.data.source).stem, config=config.as_dict())
+    run.write_json("source.json", {"sha256": fingerprint(source)})
+    return run
+
+
+def _check_unchanged(run: RunDirectory, source: Any) -> None:
+    """Refuse to go on with other data: the weights would be those of neither run."""
+    if run.read_json("source.json")["sha256"] != fingerprint(source):
         raise ConfigError(
-            f"no target was named; {data.source} has the columns: {', '.join(table.names[:30])}",
-            hint="name the column to predict: --target COLUMN",
+            f"the data {source} is not what the run {run.path} was started with",
+            hint="put the file back as it was, or start a new run",
         )
-    if data.target not in table.names:
-        raise unknown_name("target column", data.target, table.names)
-    frame, dropped = drop_missing_target(table.frame, data.target)
-    inferred = infer_task(frame[data.target], task=None if data.task == "auto" else data.task)
-    schema = infer_schema(frame, target=data.target, kinds=data.kinds, drop=data.drop)
-    for notice in (*table.notices, *dropped, *inferred.notices):
-        say(f"note: {notice}")
-    separate = None
-    if data.test is not None:
-        other = read_table(data.test, delimiter=data.delimiter, header=header)
-        absent = [name for name in frame.columns if name not in other.names]
-        if absent:
-            raise ConfigError(f"the test file {data.test} lacks the columns: {', '.join(absent)}")
-        separate, _ = drop_missing_target(other.frame.select(frame.columns), data.target)
-    split = split_rows(
-        frame,
-        method=config.split.method,
-        column=config.split.column,
-        target=data.target,
-        task=inferred.task,
-        validation=config.split.validation,
-        test=0.0 if separate is not None else config.split.test,
-        seed=config.trainer.seed,
-    )
-    return _parts(frame, split, separate, schema, inferred)
-
-
-def _parts(
-    frame: pl.DataFrame, split: Split, separate: pl.DataFrame | None, schema: Schema, inferred: InferredTask
-) -> _Parts:
-    return _Parts(
-        train=frame[split.train],
-        validation=frame[split.validation],
-        test=frame[split.test] if separate is None else separate,
-        schema=schema,
-        inferred=inferred,
-    )
-
-
-def _plan(config: TrainConfig, task: TableTask, encoder: TableEncoder, rows: int) -> Recipe:
-    shapes = encoder.in_shape
-    chosen = {
-        name: value
-        for name in ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
-        if (value := getattr(config.trainer, name)) is not None
-    }
-    plan = recipe(
-        task.task,
-        rows,
-        numeric=shapes["numeric"][0] if "numeric" in shapes else 0,
-        vocabularies=encoder.cardinalities,
-        text=shapes["text"][0] if "text" in shapes else 0,
-        classes=max(2, len(task.classes)),
-        **chosen,
-    )
-    network = {
-        name: value
-        for name in ("members", "width", "depth", "dropout")
-        if (value := getattr(config.model, name)) is not None
-    }
-    return plan.replace(model=plan.model.replace(**network)) if network else plan
 
 
 def train_table(
     config: TrainConfig,
+    source: Any = None,
     *,
     root: str | Path = "runs",
     name: str | None = None,
@@ -136,6 +90,7 @@ def train_table(
 
     Args:
         config: what to do.
+        source: a frame or arrays to learn from, instead of the file ``config.data.source``.
         root: the folder of the runs.
         name: the run's name (default: the data's name and the time).
         display: see :class:`danlu.engine.FitOptions`.
@@ -146,55 +101,109 @@ def train_table(
         DanluError: input that cannot be used; one clear message.
     """
     begun = time.perf_counter()
-    parts = _read(config, say)
-    say(str(parts.schema))
-    say(str(parts.inferred))
-    target = config.data.target
-    task = TableTask.fit(parts.inferred, parts.train[target])
-    encoder = TableEncoder.fit(parts.train, parts.schema)
-    inputs, labels = encoder.transform(parts.train), task.encode(parts.train[target])
-    plan = _plan(config, task, encoder, parts.train.height)
-    run = resume or RunDirectory.create(root, name=name, dataset=Path(config.data.source).stem, config=config.as_dict())
-    weights = None
-    if config.trainer.class_weight == "balanced":
-        if task.task == "regression":
-            raise ConfigError("class weights are for classification; this target is a quantity")
-        weights = example_weights(labels, class_weights(labels, len(task.classes)))
-    fitted = fit(
-        plan.model,
-        (inputs, labels, weights),
-        loss=plan.loss,
-        optimizer=plan.optimizer(parts.train.height),
-        validation=(encoder.transform(parts.validation), task.encode(parts.validation[target])),
-        metrics=[task.metric],
+    source = config.data.source if source is None else source
+    if resume is not None:
+        _check_unchanged(resume, source)
+    prepared = prepare(config, source, say)
+    target, rows = prepared.target, prepared.rows
+    config.imbalance.check(target.task)
+    encoder = TableEncoder.fit(prepared.train, prepared.schema)
+    plan = _plan(config, encoder, target, rows["train"])
+    run = resume or _begin(config, source, root, name)
+    encoded = {
+        part: (encoder.transform(frame), target.transform(frame[target.name]))
+        for part in rows
+        if (frame := getattr(prepared, part)).height
+    }
+    learned = learn_table(
+        encoded["train"],
+        encoder=encoder,
+        target=target,
+        plan=plan,
+        validation=encoded["validation"],
+        imbalance=config.imbalance,
+        seed=config.trainer.seed,
         callbacks=[JSONLogger(run.metrics_path)],
-        initial=plan.initial(jax.random.key(config.trainer.seed), inputs),
         checkpoint=run.checkpoints_path,
         resume=resume is not None,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        patience=plan.patience,
-        seed=config.trainer.seed,
         display=display,
     )
-    truth = parts.test[target]
-    prediction = task.predict(fitted.predict(encoder.transform(parts.test))) if parts.test.height else None
-    scores = {} if prediction is None else score(task, truth, prediction)
-    rows = {name: getattr(parts, name).height for name in ("train", "validation", "test")}
-    description, arrays = encoder.state()
-    save_artifact(
-        run.artifact_path,
-        model=plan.model,
-        variables=(fitted.params, fitted.state),
-        task=task.to_json(),
-        schema=parts.schema.to_json(),
-        encoder=description,
-        encoder_arrays=arrays,
-        classes=task.classes,
-        metrics=scores,
-        provenance={"rows": rows, "source": Path(config.data.source).name},
-    )
-    if prediction is not None:
-        task.frame(prediction).write_csv(run.predictions_path)
-    run.write_json("results.json", {"test": scores, "rows": rows, "best_epoch": fitted.best_epoch})
-    return TrainResult(run, fitted, parts.schema, parts.inferred, task, scores, rows, time.perf_counter() - begun)
+    scores: dict[str, float] = {}
+    if "test" in encoded:
+        inputs, truth = encoded["test"]
+        prediction = learned.model.predict_inputs(inputs)
+        scores = score(learned.model, truth, prediction)
+        learned.model.frame(prediction).write_csv(run.predictions_path)
+    provenance = _provenance(config, prepared)
+    save_model(run.artifact_path, learned.model, metrics=scores, provenance=provenance)
+    run.write_json("results.json", {"test": scores, "rows": rows, "best_epoch": learned.fitted.best_epoch})
+    model = Model(learned.model, scores, provenance)
+    return TrainResult(run, model, learned.fitted, scores, rows, time.perf_counter() - begun)
+
+
+def train(
+    source: Any,
+    *,
+    target: str,
+    test: str | None = None,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    display: str = "auto",
+    say: Callable[[str], None] = print,
+    **settings: Mapping[str, Any],
+) -> TrainResult:
+    """Train a model on a table.
+
+    Args:
+        source: a file (CSV, Parquet, Arrow, JSON lines, Excel), a polars, pandas or pyarrow frame, or a dict of columns.
+        target: the column to predict.
+        test: a file of test rows, instead of a part of ``source``.
+        name: the run's name (default: the data's name and the time).
+        runs: the folder of the runs.
+        display: ``"auto"``, ``"live"``, ``"plain"`` or ``"none"``.
+        say: called with each line for the user.
+        **settings: sections of the config, such as ``trainer={"epochs": 20}, imbalance={"threshold": "f1"}``; see
+            :class:`TrainConfig`.
+
+    Returns:
+        A :class:`TrainResult`: its ``model`` predicts, its ``run`` holds the record.
+
+    Raises:
+        DanluError: input that cannot be used; one clear message.
+
+    Example:
+        >>> import tempfile
+        >>> table = {"x": [float(i) for i in range(80)], "y": ["low", "high"] * 40}
+        >>> result = train(table, target="y", runs=tempfile.mkdtemp(), display="none", say=lambda line: None,
+        ...                model={"members": 2, "width": 8}, trainer={"epochs": 1})
+        >>> result.model.predict({"x": [3.0]}).columns
+        ['y', 'probability high', 'probability low']
+    """
+    is_file = isinstance(source, str | Path)
+    data = {**settings.pop("data", {}), "source": str(source) if is_file else "table", "target": target}
+    if test is not None:
+        data["test"] = str(test)
+    config = config_from({**settings, "data": data})
+    return train_table(config, None if is_file else source, root=runs, name=name, display=display, say=say)
+
+
+def resume(
+    run: str | Path, *, source: Any = None, display: str = "auto", say: Callable[[str], None] = print
+) -> TrainResult:
+    """Go on with a run that was killed or stopped; the weights will be those of a run that never was.
+
+    Args:
+        run: the run's folder.
+        source: the frame or arrays it was started with, when it was not a file.
+
+    Raises:
+        ArtifactError: there is no such run.
+        ConfigError: the data is not what the run was started with.
+    """
+    directory = RunDirectory.open(run)
+    config = config_from(directory.read_json("config.json"))
+    return train_table(config, source, display=display, say=say, resume=directory)
+
+
+def _provenance(config: TrainConfig, prepared: Prepared) -> dict[str, Any]:
+    return {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}

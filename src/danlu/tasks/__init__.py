@@ -1,6 +1,7 @@
-"""What ties data, head, loss and metrics together."""
+"""What ties data, network, loss and trainer together."""
 
+from danlu.tasks.learn import Imbalance, Learned, learn_table, plan_for
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.tasks.table import TableTask
+from danlu.tasks.table import TableModel
 
-__all__ = ["Recipe", "TableTask", "recipe"]
+__all__ = ["Imbalance", "Learned", "Recipe", "TableModel", "learn_table", "plan_for", "recipe"]

@@ -46,7 +46,7 @@ class Recipe(Blueprint):
     """
 
     model: TabularNet
-    loss: str = setting(choices=("mse", "categorical_cross_entropy"))
+    loss: str = setting(choices=("mse", "mae", "huber", "categorical_cross_entropy"))
     batch_size: int = setting(256, minimum=1, integer=True)
     epochs: int = setting(30, minimum=1, integer=True)
     patience: int = setting(16, minimum=1, integer=True)
@@ -113,10 +113,10 @@ def recipe(
             f"recipe() was given {rows} rows, {numeric} numeric, {len(vocabularies)} categorical and {text} text "
             "columns; expected at least one row and one column"
         )
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))  # type: ignore[attr-defined]
+    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
     if unknown:
         raise ConfigError(
-            f"recipe() received the settings {unknown}; expected some of: {', '.join(Recipe.__dataclass_fields__)}"  # type: ignore[attr-defined]
+            f"recipe() received the settings {unknown}; expected some of: {', '.join(Recipe.__dataclass_fields__)}"
         )
     units = {"regression": 1, "binary": 2, "multiclass": classes}[task]
     # Wide tables get fewer numbers a column, and few rows fewer bins, each with enough rows in it to be learnt.

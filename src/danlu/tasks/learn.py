@@ -1,0 +1,185 @@
+"""From encoded rows to a trained table model: the recipe, the answers to class imbalance, and the one trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from danlu.blueprint import Blueprint, setting
+from danlu.data import TableEncoder, TargetEncoder, resampler
+from danlu.engine import Callback, Fitted, fit
+from danlu.errors import ConfigError
+from danlu.nn.losses import CategoricalFocal, class_weights, example_weights
+from danlu.tasks.recipe import Recipe, recipe
+from danlu.tasks.table import TableModel
+
+__all__ = ["Imbalance", "Learned", "learn_table", "plan_for"]
+
+
+class Imbalance(Blueprint):
+    """What is done about classes of very different sizes; each can be used alone or with the others.
+
+    Args:
+        class_weight: ``"balanced"`` makes every class weigh the same in the loss: ``n / (classes · n_k)``.
+        resample: ``"oversample"`` or ``"undersample"``: an epoch shows every class equally often.
+        focal_gamma: γ of the focal loss ``(1 − p)^γ · (−log p)``, which looks away from what is already known; None
+            keeps the cross-entropy.
+        threshold: the measure (``"f1"``, ``"balanced_accuracy"``, ``"accuracy"`` or ``"mcc"``) for which the
+            decision threshold of two classes is chosen on the validation rows; ``"none"`` keeps ½.
+    """
+
+    class_weight: str = setting(default="none", choices=("none", "balanced"))
+    resample: str = setting(default="none", choices=("none", "oversample", "undersample"))
+    focal_gamma: float | None = setting(default=None, minimum=0, optional=True)
+    threshold: str = setting(default="none", choices=("none", "f1", "balanced_accuracy", "accuracy", "mcc"))
+
+    def check(self, task: str) -> None:
+        """Refuse what does not fit the task.
+
+        Raises:
+            ConfigError: any of it with regression, a threshold with more than two classes.
+        """
+        asked = [name for name, value in dataclasses.asdict(self).items() if value not in ("none", None)]
+        if asked and task == "regression":
+            raise ConfigError(f"imbalance.{asked[0]} is for classification; this target is a quantity")
+        if self.threshold != "none" and task != "binary":
+            raise ConfigError("imbalance.threshold is for two classes; this target has more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What training gave: the model, and the record of the training."""
+
+    model: TableModel
+    fitted: Fitted
+
+
+def plan_for(encoder: TableEncoder, target: TargetEncoder, rows: int, **changes: Any) -> Recipe:
+    """The default recipe for ``rows`` encoded training rows.
+
+    Args:
+        **changes: fields of the :class:`Recipe`, or of its network (``members``, ``width``, ``depth``, ``dropout``).
+    """
+    shapes = encoder.in_shape
+    of_network = {name: changes.pop(name) for name in ("members", "width", "depth", "dropout") if name in changes}
+    plan = recipe(
+        target.task,
+        rows,
+        numeric=shapes["numeric"][0] if "numeric" in shapes else 0,
+        vocabularies=encoder.cardinalities,
+        text=shapes["text"][0] if "text" in shapes else 0,
+        classes=target.units,
+        **changes,
+    )
+    return plan.replace(model=plan.model.replace(**of_network)) if of_network else plan
+
+
+def learn_table(
+    data: Any,
+    *,
+    encoder: TableEncoder,
+    target: TargetEncoder,
+    plan: Recipe,
+    validation: tuple[Any, ...] | None = None,
+    rows: int | None = None,
+    sample: Mapping[str, np.ndarray] | None = None,
+    imbalance: Imbalance | None = None,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    display: str = "none",
+) -> Learned:
+    """Train the recipe's network on encoded rows.
+
+    Args:
+        data: ``(inputs, labels)`` or ``(inputs, labels, weight)`` as the encoders give them, or a stream of chunks of these.
+        validation: rows of the same kind, which choose the best epoch; None trains to the last one.
+        rows: training rows of a stream.
+        sample: encoded rows of a stream, from which the bins of the numeric columns are set.
+        imbalance: what to do about rare classes.
+        seed: decides the initial weights and every random draw.
+        callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
+
+    Raises:
+        ConfigError: options that do not fit the task or the data.
+    """
+    imbalance = imbalance or Imbalance()
+    imbalance.check(target.task)
+    sampler = None
+    if isinstance(data, tuple):
+        inputs, labels, weight = (*data, None)[:3]
+        rows, sample = len(labels), inputs
+        data, validation = _weighed(imbalance, target, inputs, labels, weight, validation)
+        if imbalance.resample != "none":
+            sampler = resampler(imbalance.resample, labels)
+            rows = sampler(0, np.random.default_rng(0)).size
+    elif imbalance.class_weight != "none" or imbalance.resample != "none":
+        raise ConfigError(
+            "class weights and resampling need the whole table in memory, and this one is read as a stream",
+            hint="use imbalance.focal_gamma or imbalance.threshold, or data.stream=false",
+        )
+    if rows is None or sample is None:
+        raise ConfigError("learn_table() was given a stream; expected its number of rows and a sample of them as well")
+    fitted = fit(
+        plan.model,
+        data,
+        loss=_loss(plan, imbalance),
+        optimizer=plan.optimizer(rows),
+        validation=validation,
+        metrics=["squared_error" if target.task == "regression" else "accuracy"],
+        callbacks=callbacks,
+        initial=plan.initial(jax.random.key(seed), sample),
+        sampler=sampler,
+        checkpoint=checkpoint,
+        resume=resume,
+        epochs=plan.epochs,
+        batch_size=plan.batch_size,
+        patience=plan.patience if validation is not None else None,
+        seed=seed,
+        display=display,
+    )
+    model = TableModel(plan.model, fitted.params, fitted.state, encoder, target)
+    if imbalance.threshold != "none":
+        model = dataclasses.replace(model, threshold=_threshold(model, imbalance.threshold, validation))
+    return Learned(model, fitted)
+
+
+def _loss(plan: Recipe, imbalance: Imbalance) -> str | Callable[[Any, Any], Any]:
+    if imbalance.focal_gamma is not None:
+        return CategoricalFocal(gamma=imbalance.focal_gamma)
+    return plan.loss
+
+
+def _weighed(
+    imbalance: Imbalance,
+    target: TargetEncoder,
+    inputs: Any,
+    labels: np.ndarray,
+    weight: np.ndarray | None,
+    validation: tuple[Any, ...] | None,
+) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+    """The rows with their weights. Where training evens the classes out, the rows that judge it are evened out as well."""
+    if imbalance.class_weight == "none" and imbalance.resample == "none":
+        return (inputs, labels, weight), validation
+    of_class = class_weights(labels, target.units)
+    if validation is not None:
+        x, y, w = (*validation, None)[:3]
+        validation = (x, y, example_weights(y, of_class, sample_weight=w))
+    if imbalance.class_weight != "none" and imbalance.resample == "none":
+        weight = example_weights(labels, of_class, sample_weight=weight)
+    return (inputs, labels, weight), validation
+
+
+def _threshold(model: TableModel, measure: str, validation: Any) -> float:
+    if not isinstance(validation, tuple):
+        raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
+    from danlu.evaluate import choose_threshold
+
+    inputs, labels = validation[:2]
+    return float(choose_threshold(np.asarray(labels), model.predict_inputs(inputs)[:, 1], measure).value)
