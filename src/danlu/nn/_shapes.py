@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
+import numpy as np
 
 from danlu.errors import ConfigError, DataError
 from danlu.nn.layer import Shape
 
-__all__ = ["array_shape", "check_last_axis", "features", "on_last_axis", "size"]
+__all__ = ["array_shape", "check_last_axis", "drawn", "features", "on_last_axis", "size"]
 
 
 def array_shape(owner: str, in_shape: Shape) -> tuple[int, ...]:
@@ -50,3 +51,15 @@ def size(shape: Shape) -> int:
     if isinstance(shape, Mapping):
         return sum(size(part) for part in shape.values())
     return math.prod(shape)
+
+
+def drawn(
+    draw: Callable[[jax.Array, tuple[int, ...]], jax.Array], key: jax.Array, shapes: Sequence[tuple[int, ...]]
+) -> list[jax.Array]:
+    """Arrays of ``shapes``, cut from one flat call of ``draw``.
+
+    Every call of a random generator takes a tenth of a second to compile, and one with three axes ten times as long.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    flat, ends = jax.lax.optimization_barrier(draw(key, (sum(sizes),))), np.cumsum(sizes)
+    return [flat[end - n : end].reshape(shape) for n, end, shape in zip(sizes, ends, shapes, strict=True)]

@@ -6,7 +6,9 @@ which is most of what trees have over networks on tables.
 
 from __future__ import annotations
 
+import functools
 import math
+import statistics
 from typing import Any
 
 import jax
@@ -16,7 +18,7 @@ from jaxtyping import Array, Float
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
-from danlu.nn._shapes import check_last_axis, features, size
+from danlu.nn._shapes import check_last_axis, drawn, features, size
 from danlu.nn.layer import Layer, Params, Shape, State
 
 __all__ = ["CategoricalEmbedding", "NumericEmbedding", "bin_edges"]
@@ -102,27 +104,22 @@ class NumericEmbedding(Layer):
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         columns = features("NumericEmbedding", in_shape)
-        slope_key, offset_key, frequency_key, wave_key = jax.random.split(key, 4)
-
-        def uniform(key: jax.Array, shape: tuple[int, ...], limit: float) -> jax.Array:
-            return jax.random.uniform(key, shape, minval=-limit, maxval=limit) / self.gain
-
-        params = {
-            "slope": uniform(slope_key, (columns, self.dim), 1.0),
-            "offset": uniform(offset_key, (columns, self.dim), 1.0),
-        }
+        uniform_key, frequency_key = jax.random.split(key)
+        shapes: dict[str, tuple[int, ...]] = {"slope": (columns, self.dim), "offset": (columns, self.dim)}
+        if self.frequencies:
+            shapes["wave"] = (columns, 2 * self.frequencies, self.dim)
+        uniform = functools.partial(jax.random.uniform, minval=-1 / self.gain, maxval=1 / self.gain)
+        params = dict(zip(shapes, drawn(uniform, uniform_key, list(shapes.values())), strict=True))
+        if self.frequencies:
+            params["wave"] /= math.sqrt(2 * self.frequencies)
+            [frequency] = drawn(jax.random.normal, frequency_key, [(columns, self.frequencies)])
+            params["frequency"] = self.scale / self.gain * frequency
         state = {}
         if self.bins:
             params["bend"] = jnp.zeros((columns, self.bins, self.dim))
-            with jax.ensure_compile_time_eval():  # the bins' layout needs numbers even when init is traced
-                normal = jax.scipy.special.ndtri(jnp.linspace(0.001, 0.999, self.bins + 1))
-            state = self._bins([np.asarray(normal)] * columns)
-        if self.frequencies:
-            drawn = jax.random.normal(frequency_key, (columns, self.frequencies))
-            params["frequency"] = self.scale / self.gain * drawn
-            params["wave"] = uniform(
-                wave_key, (columns, 2 * self.frequencies, self.dim), 1 / math.sqrt(2 * self.frequencies)
-            )
+            quantile = statistics.NormalDist().inv_cdf
+            normal = np.array([quantile(share) for share in np.linspace(0.001, 0.999, self.bins + 1)])
+            state = self._bins([normal] * columns)
         return params, state, (columns * self.dim,)
 
     def _bins(self, edges: list[np.ndarray]) -> dict[str, jax.Array]:
@@ -215,12 +212,10 @@ class CategoricalEmbedding(Layer):
         columns = features("CategoricalEmbedding", in_shape)
         if columns != len(self.vocabularies):
             raise ConfigError(f"CategoricalEmbedding has {len(self.vocabularies)} vocabularies for {columns} columns")
-        params = {
-            f"table_{j}": jax.random.normal(jax.random.fold_in(key, j), (count, self.dim))
-            / (self.gain * math.sqrt(self.dim))
-            for j, count in enumerate(self.vocabularies)
-            if count > self.one_hot_limit
-        }
+        large = [j for j, count in enumerate(self.vocabularies) if count > self.one_hot_limit]
+        tables = drawn(jax.random.normal, key, [(self.vocabularies[j], self.dim) for j in large]) if large else []
+        scale = 1 / (self.gain * math.sqrt(self.dim))
+        params = {f"table_{j}": scale * table for j, table in zip(large, tables, strict=True)}
         return params, {}, (sum(self.sections),)
 
     def apply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
+from danlu.nn._shapes import drawn
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
 
@@ -114,20 +116,21 @@ class TabularNet(Layer):
             sections += self.categorical.sections
         if "text" in shapes:
             sections += [1] * shapes["text"][0]
-        scale = jax.random.normal(scale_key, (self.members, len(sections)))
+        [scale] = drawn(jax.random.normal, scale_key, [(self.members, len(sections))])
         params["scale"] = jnp.repeat(scale, np.asarray(sections), axis=1)
 
-        def uniform(index: int, shape: tuple[int, ...], fan_in: int) -> jax.Array:
-            limit = 1 / math.sqrt(fan_in)
-            return jax.random.uniform(jax.random.fold_in(body_key, index), shape, minval=-limit, maxval=limit)
-
-        fan_in = sum(sections)
+        fans = [sum(sections), *[self.width] * self.depth]
+        weights: dict[str, tuple[int, tuple[int, ...]]] = {}
         for layer in range(self.depth):
-            params[f"kernel_{layer}"] = uniform(2 * layer, (fan_in, self.width), fan_in)
-            params[f"bias_{layer}"] = uniform(2 * layer + 1, (self.members, self.width), fan_in)
-            fan_in = self.width
-        params["head"] = uniform(2 * self.depth, (self.members, fan_in, self.units), fan_in)
-        params["head_bias"] = uniform(2 * self.depth + 1, (self.members, self.units), fan_in)
+            weights[f"kernel_{layer}"] = fans[layer], (fans[layer], self.width)
+            weights[f"bias_{layer}"] = fans[layer], (self.members, self.width)
+        weights["head"] = self.width, (self.members, self.width, self.units)
+        weights["head_bias"] = self.width, (self.members, self.units)
+        uniform = functools.partial(jax.random.uniform, minval=-1.0, maxval=1.0)
+        parts = drawn(uniform, body_key, [shape for _, shape in weights.values()])
+        params |= {
+            name: part / math.sqrt(fan_in) for (name, (fan_in, _)), part in zip(weights.items(), parts, strict=True)
+        }
         if "numeric" in shapes:
             params["shortcut"] = jnp.zeros((shapes["numeric"][0], self.units))
         return params, state, (self.members, self.units)

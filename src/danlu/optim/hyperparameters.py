@@ -52,6 +52,9 @@ def current(value: Any, step: jax.Array) -> jax.Array:
     return value(step) if isinstance(value, Schedule) else value
 
 
+_compiled_current = jax.jit(current)  # asked for outside a program: one compilation, not one an operation
+
+
 def zero_step() -> jax.Array:
     """The number of finished updates at the start."""
     return jnp.zeros((), jnp.int32)
@@ -116,7 +119,7 @@ def hyperparameter(opt_state: Any, name: str = "learning_rate") -> jax.Array:
         names = _names(node)
         known.update(names)
         if name in names:
-            return _injected(node)[name] if _injected(node) else current(getattr(node, name), node.step)
+            return _injected(node)[name] if _injected(node) else _compiled_current(getattr(node, name), node.step)
     raise unknown_name("hyper-parameter", name, known)
 
 

