@@ -96,7 +96,7 @@ def loss_backward(loss: Any, outputs: Any, targets: Any, shares: jax.Array) -> t
         slope, positions = BINARY_AND_VALUE_RULES[kind](loss, z, y), math.prod(z.shape[1:])
     elif kind in CLASS_RULES:
         smoothing = getattr(loss, "label_smoothing", 0.0)
-        z, y = labels_to_probabilities(kind.__name__, outputs, targets, label_smoothing=smoothing)
+        z, y, _ = labels_to_probabilities(kind.__name__, outputs, targets, label_smoothing=smoothing)
         slope, positions = CLASS_RULES[kind](loss, z, y), math.prod(z.shape[1:-1])
     else:
         return jax.vjp(lambda o: loss(o, targets), outputs)[1](shares)[0], "vjp"

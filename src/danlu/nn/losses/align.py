@@ -15,12 +15,17 @@ import jax.numpy as jnp
 
 from danlu.errors import DataError
 
-__all__ = ["align_values", "labels_to_probabilities", "member_axes", "per_example"]
+__all__ = ["align_values", "labels_to_probabilities", "member_axes", "nan_unless", "per_example"]
 
 
 def per_example(values: jax.Array) -> jax.Array:
     """The mean over every axis but the batch: ``(batch, ...) -> (batch,)``."""
     return values if values.ndim == 1 else jnp.mean(values, axis=tuple(range(1, values.ndim)))
+
+
+def nan_unless(valid: jax.Array, values: jax.Array) -> jax.Array:
+    """``values`` where ``valid``, elsewhere NaN with a derivative of 0 (so that a weight of 0 can leave it out)."""
+    return jnp.where(valid, values, jnp.nan)
 
 
 def _refuse(owner: str, outputs: Any, targets: Any, expected: str, hint: str | None = None) -> DataError:
@@ -94,25 +99,26 @@ def align_values(owner: str, outputs: Any, targets: Any) -> tuple[jax.Array, jax
 
 def labels_to_probabilities(
     owner: str, outputs: Any, targets: Any, *, label_smoothing: float = 0.0
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Outputs and target probabilities for a loss over classes (the last axis of the outputs).
 
     Targets are class numbers, ``(batch,)`` or the outputs' shape without the classes; or probabilities ("soft labels"),
-    ``(batch, classes)`` or the outputs' shape. A class number outside ``0 … classes − 1`` becomes NaN in every class:
-    a label that does not exist must not pass for one that does.
+    ``(batch, classes)`` or the outputs' shape. A class number outside ``0 … classes − 1`` is not valid: a label
+    that does not exist must not pass for one that does.
 
     Args:
         label_smoothing: α in [0, 1): ``(1 − α)·p + α/classes``.
 
     Returns:
-        Both ``(batch, ..., classes)``; the probabilities' middle axes may be 1 where the outputs have members.
+        Outputs and probabilities, both ``(batch, ..., classes)``, and whether each target is valid, ``(batch, ...)``; the
+        middle axes of the last two may be 1 where the outputs have members.
 
     Raises:
         DataError: shapes that do not fit, fewer than two classes, or fractional class numbers.
     """
     outputs, targets = _float_outputs(owner, outputs), jnp.asarray(targets)
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
-        hint = "for two classes and one output use binary_cross_entropy" if outputs.shape[-1:] in ((), (1,)) else None
+        hint = "for two classes and one output use binary_cross_entropy"
         raise _refuse(owner, outputs, targets, "outputs (batch, ..., classes) with at least two classes", hint)
     if not targets.ndim or targets.shape[0] != outputs.shape[0]:
         raise _refuse(owner, outputs, targets, "the same batch size on the first axis of both")
@@ -121,14 +127,15 @@ def labels_to_probabilities(
         targets.ndim == 2 and targets.shape[1] == classes and jnp.issubdtype(targets.dtype, jnp.floating)
     ):
         probabilities = _between(targets, outputs.ndim).astype(outputs.dtype)
+        valid = jnp.ones(probabilities.shape[:-1], jnp.bool_)
     else:
-        probabilities = _one_hot(owner, outputs, targets)
+        probabilities, valid = _one_hot(owner, outputs, targets)
     if label_smoothing:
         probabilities = (1 - label_smoothing) * probabilities + label_smoothing / classes
-    return outputs, probabilities
+    return outputs, probabilities, valid
 
 
-def _one_hot(owner: str, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+def _one_hot(owner: str, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     classes = outputs.shape[-1]
     if targets.shape == (outputs.shape[0], 1) and outputs.ndim == 2:
         targets = targets[:, 0]
@@ -151,5 +158,4 @@ def _one_hot(owner: str, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         )
     labels = labels[..., None].astype(jnp.int32)
     numbers = jnp.arange(classes, dtype=jnp.int32).reshape((1,) * (labels.ndim - 1) + (classes,))
-    valid = (labels >= 0) & (labels < classes)
-    return jnp.where(valid, (labels == numbers).astype(outputs.dtype), jnp.nan)
+    return (labels == numbers).astype(outputs.dtype), ((labels >= 0) & (labels < classes))[..., 0]

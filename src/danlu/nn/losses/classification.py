@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.nn.activations import log_softmax, softplus
-from danlu.nn.losses.align import align_values, labels_to_probabilities, per_example
+from danlu.nn.losses.align import align_values, labels_to_probabilities, nan_unless, per_example
 from danlu.nn.losses.base import Loss
 
 __all__ = ["BinaryCrossEntropy", "BinaryFocal", "CategoricalCrossEntropy", "CategoricalFocal"]
@@ -56,10 +56,10 @@ class CategoricalCrossEntropy(Loss):
     label_smoothing: float = setting(default=0.0, minimum=0, below=1)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        z, y = labels_to_probabilities(
+        z, y, valid = labels_to_probabilities(
             "CategoricalCrossEntropy", outputs, targets, label_smoothing=self.label_smoothing
         )
-        return per_example(-jnp.sum(y * log_softmax(z), axis=-1))
+        return per_example(nan_unless(valid, -jnp.sum(y * log_softmax(z), axis=-1)))
 
 
 class BinaryFocal(Loss):
@@ -100,9 +100,10 @@ class CategoricalFocal(Loss):
     gamma: float = setting(default=2.0, minimum=0)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        z, y = labels_to_probabilities("CategoricalFocal", outputs, targets)
+        z, y, valid = labels_to_probabilities("CategoricalFocal", outputs, targets)
         log_p = log_softmax(z)
-        return per_example(-jnp.sum(y * jnp.exp(self.gamma * log_not(log_p)) * log_p, axis=-1))
+        values = -jnp.sum(y * jnp.exp(self.gamma * log_not(log_p)) * log_p, axis=-1)
+        return per_example(nan_unless(valid, values))
 
 
 def log_not(log_p: jax.Array) -> jax.Array:

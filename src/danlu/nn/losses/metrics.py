@@ -27,7 +27,8 @@ def accuracy(outputs: Any, targets: Any) -> jax.Array:
 
     Outputs whose last axis is 1, or that have only the batch axis, are binary logits: class 1 where the members' mean
     of ``σ(z)`` exceeds ½. Otherwise the last axis is classes: the class of the largest mean probability (the first of
-    equals). Soft labels count as their largest class. Targets with more axes (time) are averaged.
+    equals). A label that does not exist is never right. Soft labels count as their largest class. Targets with more
+    axes (time) are averaged.
 
     >>> accuracy(jnp.array([[2.0, 1.0], [0.0, 3.0]]), jnp.array([0, 0])).tolist()
     [1.0, 0.0]
@@ -38,10 +39,10 @@ def accuracy(outputs: Any, targets: Any) -> jax.Array:
         axes = member_axes(z, targets)
         probability, y = jnp.mean(sigmoid(z), axis=axes), jnp.mean(y, axis=axes)
         return per_example(((probability > 0.5) == (y > 0.5)).astype(z.dtype))
-    z, y = labels_to_probabilities("accuracy", outputs, targets)
+    z, y, valid = labels_to_probabilities("accuracy", outputs, targets)
     axes = tuple(axis for axis in range(1, z.ndim - 1) if y.shape[axis] == 1)
     probability = jnp.mean(softmax(z), axis=axes, keepdims=True)
-    return per_example((jnp.argmax(probability, -1) == jnp.argmax(y, -1)).astype(z.dtype))
+    return per_example(((jnp.argmax(probability, -1) == jnp.argmax(y, -1)) & valid).astype(z.dtype))
 
 
 def _error(owner: str, outputs: Any, targets: Any) -> jax.Array:

@@ -22,7 +22,7 @@ def _leaves(params: Any, over: str) -> list[jax.Array]:
 
 
 def l1(params: Any, *, over: str = "weights") -> jax.Array:
-    """``Σ |w|``; derivative ``sign(w)``. It drives weights to exactly 0 only in the limit of small steps.
+    """``Σ |w|``; derivative ``sign(w)``, 0 at 0. It drives weights to exactly 0 only in the limit of small steps.
 
     Args:
         params: a tree of arrays.
@@ -35,7 +35,7 @@ def l1(params: Any, *, over: str = "weights") -> jax.Array:
     >>> float(l1({"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([9.0])}))
     3.0
     """
-    return sum((jnp.sum(jnp.abs(a)) for a in _leaves(params, over)), start=jnp.zeros(()))
+    return sum((jnp.sum(a * jnp.sign(a)) for a in _leaves(params, over)), start=jnp.zeros(()))
 
 
 def l2(params: Any, *, over: str = "weights") -> jax.Array:

@@ -1,0 +1,336 @@
+"""Every layer through one contract table, and each against an independent implementation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from danlu.blueprint import from_json, to_json
+from danlu.errors import ConfigError, DataError
+from danlu.nn import (
+    MLP,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Parallel,
+    Residual,
+    Sequential,
+    lift,
+)
+
+pytestmark = pytest.mark.usefixtures("no_silent_broadcasting")
+ROWS = 6
+KEY = jax.random.key(7)
+
+
+def _linear_init(key: jax.Array, in_shape: Any) -> Any:
+    return {"w": jax.random.normal(key, (in_shape[0], 2))}
+
+
+def _linear_apply(params: Any, x: Any) -> Any:
+    return x @ params["w"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A layer, the shape of one example, and what does not hold for it."""
+
+    layer: Layer
+    in_shape: Any
+    out_shape: Any
+    whole: bool = False  # the input is whole numbers
+    json: bool = True
+    rowwise: bool = True  # in training, a row's output depends on that row alone
+
+
+CASES = {
+    "dense": Case(Dense(3, "gelu"), (5,), (3,)),
+    "neuron": Case(Dense(1, use_bias=False, initializer="orthogonal"), (5,), (1,)),
+    "dense 3d": Case(Dense(3, "softmax"), (2, 5), (2, 3)),
+    "activation": Case(Activation("silu"), (2, 5), (2, 5)),
+    "flatten": Case(Flatten(), (2, 5), (10,)),
+    "dropout": Case(Dropout(0.4), (5,), (5,), rowwise=False),
+    "batch norm": Case(BatchNorm(), (5,), (5,), rowwise=False),
+    "batch norm 3d": Case(BatchNorm(momentum=0.5), (2, 5), (2, 5), rowwise=False),
+    "layer norm": Case(LayerNorm(), (2, 5), (2, 5)),
+    "embedding": Case(Embedding(9, 4), (3,), (3, 4), whole=True),
+    "empty": Case(Sequential(()), (5,), (5,)),
+    "sequential": Case(Sequential((Dense(4, "tanh"), Dropout(0.2), Dense(2))), (5,), (2,), rowwise=False),
+    "residual": Case(Residual(Dense(5, "relu")), (5,), (5,)),
+    "residual shortcut": Case(Residual(Dense(2, "relu"), Dense(2, use_bias=False)), (5,), (2,)),
+    "parallel concatenate": Case(Parallel((Dense(2), Dense(3))), (5,), (5,)),
+    "parallel add": Case(Parallel((Dense(2), Dense(2)), "add"), (5,), (2,)),
+    "parallel stack": Case(Parallel((Dense(2), Dense(2)), "stack"), (5,), (2, 2)),
+    "parallel dict": Case(
+        Parallel((Dense(2), Flatten()), "dict", inputs=("a", "b"), outputs=("u", "v")),
+        {"a": (5,), "b": (2, 3)},
+        {"u": (2,), "v": (6,)},
+    ),
+    "mlp": Case(MLP((4, 4), 2, dropout=0.1, norm="layer"), (5,), (2,), rowwise=False),
+    "mlp batch": Case(MLP((4,), 2, activation="tanh", norm="batch"), (5,), (2,), rowwise=False),
+    "lift": Case(lift(_linear_init, _linear_apply), (5,), (2,), json=False),
+}
+names = pytest.mark.parametrize("name", sorted(CASES))
+
+
+def _input(case: Case, rows: int = ROWS) -> Any:
+    rng = np.random.default_rng(3)
+
+    def draw(shape: tuple[int, ...]) -> jax.Array:
+        if case.whole:
+            return jnp.asarray(rng.integers(0, 9, (rows, *shape)), jnp.int32)
+        return jnp.asarray(rng.normal(size=(rows, *shape)), jnp.float32)
+
+    return jax.tree.map(draw, case.in_shape, is_leaf=lambda s: isinstance(s, tuple))
+
+
+def _rows(tree: Any) -> Any:
+    return jax.tree.map(lambda a: a[2:4], tree)
+
+
+def _arrays(layer: Layer, key: jax.Array, in_shape: Any) -> Any:
+    """``init``'s params and state, compiled: one compilation instead of one an array."""
+    return jax.jit(lambda key: layer.init(key, in_shape)[:2])(key)
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+
+
+def _close(left: Any, right: Any, atol: float = 1e-6) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=atol), left, right)
+
+
+@names
+def test_contract(name: str) -> None:
+    case = CASES[name]
+    layer, x = case.layer, _input(case)
+    params, state, out_shape = layer.init(KEY, case.in_shape)
+    assert out_shape == case.out_shape
+    _close((params, state), _arrays(case.layer, KEY, case.in_shape))
+    assert layer.out_shape(case.in_shape) == case.out_shape
+    compiled = jax.jit(layer.apply, static_argnames="train")
+    for train in (False, True):
+        y, after = compiled(params, state, x, train=train, key=KEY)
+        expected = jax.tree.map(lambda s: (ROWS, *s), case.out_shape, is_leaf=lambda s: isinstance(s, tuple))
+        assert jax.tree.map(lambda a: a.shape, y) == expected
+        assert _shapes(after) == _shapes(state)
+        if train:
+            _close((y, after), layer.apply(params, state, x, train=True, key=KEY))
+        else:
+            assert _shapes(jax.eval_shape(layer.apply, params, state, x)) == _shapes((y, after)), "no key is needed"
+            _close(after, state)
+        if not train or case.rowwise:
+            part, _ = compiled(params, state, _rows(x), train=train, key=KEY)
+            _close(part, _rows(y))
+    assert _shapes(jax.eval_shape(lambda: layer.init(KEY, case.in_shape)[:2])) == _shapes((params, state))
+
+
+@names
+def test_vmap_over_members_is_a_loop(name: str) -> None:
+    case = CASES[name]
+    x, keys = _input(case), jax.random.split(KEY, 2)
+
+    def run(key: jax.Array) -> Any:
+        params, state, _ = case.layer.init(key, case.in_shape)
+        return case.layer.apply(params, state, x, train=True, key=key)
+
+    together, alone = jax.jit(jax.vmap(run))(keys), jax.jit(run)
+    for member in range(2):
+        _close(jax.tree.map(lambda a, i=member: a[i], together), alone(keys[member]))
+
+
+@names
+def test_half_precision_is_kept(name: str) -> None:
+    case = CASES[name]
+    params, state = _arrays(case.layer, KEY, case.in_shape)
+    params, state, x = jax.tree.map(
+        lambda a: a.astype(jnp.bfloat16) if jnp.issubdtype(a.dtype, jnp.floating) else a, (params, state, _input(case))
+    )
+    y, after = jax.eval_shape(lambda *a: case.layer.apply(*a, train=True, key=KEY), params, state, x)
+    assert {a.dtype for a in jax.tree.leaves(y)} == {jnp.dtype(jnp.bfloat16)}
+    assert _shapes(after) == _shapes(state)
+
+
+@names
+def test_json_and_hash(name: str) -> None:
+    case = CASES[name]
+    assert hash(case.layer) == hash(case.layer.replace())
+    if case.json:
+        assert from_json(json.loads(json.dumps(to_json(case.layer)))) == case.layer
+    else:
+        with pytest.raises(ConfigError, match="a function"):
+            to_json(case.layer)
+
+
+@names
+def test_children_own_the_params_at_their_index(name: str) -> None:
+    case = CASES[name]
+    params, state, _ = case.layer.init(KEY, case.in_shape)
+    children = case.layer.children()
+    shapes = case.layer.child_shapes(case.in_shape)
+    assert len(shapes) == len(children)
+    for index, ((_, child), shape) in enumerate(zip(children, shapes, strict=True)):
+        own = child.init(jax.random.fold_in(KEY, index), shape)
+        _close((params[index], state[index]), own[:2])
+    assert len({label for label, _ in children}) == len(children)
+
+
+def test_dense_is_the_formula() -> None:
+    layer = Dense(3, "relu")
+    params, _, _ = layer.init(KEY, (2, 4))
+    params["bias"] = jnp.asarray([0.1, -0.2, 0.3])
+    x = np.random.default_rng(0).normal(size=(5, 2, 4)).astype(np.float32)
+    expected = np.maximum(np.einsum("btf,fu->btu", x, params["kernel"]) + np.asarray(params["bias"]), 0)
+    np.testing.assert_allclose(layer.apply(params, {}, jnp.asarray(x))[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_activation_chooses_the_initial_spread() -> None:
+    spread = {name: float(Dense(400, name).init(KEY, (400,))[0]["kernel"].std()) for name in ("relu", "identity")}
+    assert spread["relu"] / spread["identity"] == pytest.approx(2**0.5, rel=0.01)
+
+
+def test_batch_norm_agrees_with_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(1).normal(2, 3, (8, 5)).astype(np.float32)
+    theirs = torch.nn.BatchNorm1d(5, eps=1e-5, momentum=0.1)
+    layer = BatchNorm(momentum=0.9, epsilon=1e-5)
+    params, state, _ = layer.init(KEY, (5,))
+    for _ in range(3):
+        expected = theirs(torch.tensor(x)).detach().numpy()
+        y, state = layer.apply(params, state, jnp.asarray(x), train=True)
+        np.testing.assert_allclose(y, expected, atol=1e-5)
+    np.testing.assert_allclose(state["mean"], theirs.running_mean.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(state["variance"], theirs.running_var.numpy(), rtol=1e-5)
+    theirs.eval()
+    expected = theirs(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(layer.apply(params, state, jnp.asarray(x))[0], expected, atol=1e-5)
+
+
+def test_layer_norm_agrees_with_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    x, scale, bias = (rng.normal(2, 3, s).astype(np.float32) for s in ((4, 3, 5), (5,), (5,)))
+    expected = torch.nn.functional.layer_norm(*map(torch.tensor, (x,)), (5,), torch.tensor(scale), torch.tensor(bias))
+    ours = LayerNorm().apply({"scale": jnp.asarray(scale), "bias": jnp.asarray(bias)}, {}, jnp.asarray(x))[0]
+    np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [BatchNorm(), LayerNorm()])
+def test_norms_of_constant_and_huge_inputs_are_finite(norm: Layer) -> None:
+    params, state, _ = norm.init(KEY, (3,))
+    for x in (jnp.full((4, 3), 1e4), jnp.full((1, 3), -1e4), 1e4 * jax.random.normal(KEY, (4, 3))):
+        slope = jax.grad(lambda x: norm.apply(params, state, x, train=True)[0].sum())(x)
+        assert jnp.isfinite(slope).all()
+        assert all(jnp.isfinite(a).all() for a in jax.tree.leaves(norm.apply(params, state, x, train=True)))
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    layer = Dropout(0.25)
+    x = jnp.ones((200, 200))
+    y = np.asarray(layer.apply({}, {"rate": jnp.asarray(0.25)}, x, train=True, key=KEY)[0])
+    assert set(np.unique(y).round(5)) == {0.0, np.float32(4 / 3).round(5)}
+    assert (y == 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert y.mean() == pytest.approx(1, abs=0.01)
+    assert np.array_equal(layer.apply({}, {"rate": jnp.asarray(0.0)}, x, train=True, key=KEY)[0], x)
+
+
+def test_dropout_rate_is_the_states() -> None:
+    run = jax.vmap(lambda rate: Dropout(0.5).apply({}, {"rate": rate}, jnp.ones((50, 50)), train=True, key=KEY)[0])
+    dropped = (run(jnp.asarray([0.0, 0.1, 0.9])) == 0).mean(axis=(1, 2))
+    np.testing.assert_allclose(dropped, [0, 0.1, 0.9], atol=0.03)
+
+
+def test_embedding_looks_up_rows_and_sends_strangers_to_row_0() -> None:
+    layer = Embedding(4, 2)
+    params, state, _ = layer.init(KEY, (3,))
+    y, _ = layer.apply(params, state, jnp.asarray([[1, 3, 0], [4, -1, 2_000_000]]))
+    table = np.asarray(params["table"])
+    np.testing.assert_array_equal(y, table[[[1, 3, 0], [0, 0, 0]]])
+    with pytest.raises(DataError, match="whole"):
+        layer.apply(params, state, jnp.ones((2, 3)))
+
+
+def test_parallel_reads_by_key_and_merges() -> None:
+    x = {"a": jnp.ones((2, 3)), "b": 2 * jnp.ones((2, 3))}
+    net = Parallel((Activation("identity"), Activation("identity"), Activation("identity")), inputs=("a", "b", "a"))
+    _, state, _ = net.init(KEY, {"a": (3,), "b": (3,)})
+    np.testing.assert_array_equal(net.apply(({}, {}, {}), state, x)[0][0], [1, 1, 1, 2, 2, 2, 1, 1, 1])
+    stacked = net.replace(merge="stack").apply(({}, {}, {}), state, x)[0]
+    np.testing.assert_array_equal(stacked[0], [[1] * 3, [2] * 3, [1] * 3])
+    np.testing.assert_array_equal(net.replace(merge="add").apply(({}, {}, {}), state, x)[0][0], [4, 4, 4])
+
+
+def test_children_draw_from_different_keys() -> None:
+    net = Sequential((Dropout(0.5), Dropout(0.5)))
+    _, state, _ = net.init(KEY, (100,))
+    y = net.apply(((), ()), state, jnp.ones((50, 100)), train=True, key=KEY)[0]
+    assert float((y != 0).mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_mlp_is_its_expansion() -> None:
+    mlp = MLP((4,), 2, norm="batch", dropout=0.3)
+    kinds = [type(layer).__name__ for layer in mlp.expanded.layers]
+    assert kinds == ["Dense", "BatchNorm", "Activation", "Dropout", "Dense"]
+    assert mlp.expanded.layers[-1] == Dense(2)
+    assert MLP((), 2).expanded == Sequential((Dense(2),))
+
+
+def test_lift_takes_an_example() -> None:
+    def init(key: jax.Array, example: jax.Array) -> Any:
+        return jnp.ones((example.shape[-1], 2))
+
+    params, state, out_shape = lift(init, lambda p, x: x @ p, takes="example").init(KEY, (5,))
+    assert (params.shape, state, out_shape) == ((5, 2), {}, (2,))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Dense(0), ConfigError, r"Dense.units is 0; expected a whole number >= 1"),
+        (lambda: Dense(2.5), ConfigError, "whole number"),
+        (lambda: Dense(2, "relo"), ConfigError, "did you mean 'relu'"),
+        (lambda: Dense(2, initializer="he"), ConfigError, "unknown initializer"),
+        (lambda: Dropout(1.0), ConfigError, "expected a number >= 0 and < 1"),
+        (lambda: BatchNorm(momentum=2), ConfigError, "BatchNorm.momentum"),
+        (lambda: MLP(64, 1), ConfigError, r"such as \(64, 64\)"),
+        (lambda: MLP((0,), 1), ConfigError, "Dense.units is 0"),
+        (lambda: Sequential((Dense,)), ConfigError, r"call the class: Dense\(...\)"),
+        (lambda: Sequential(Dense(2)), ConfigError, "tuple of layers"),
+        (lambda: Residual(3), ConfigError, "expected a layer"),
+        (lambda: Parallel(()), ConfigError, "no branches"),
+        (lambda: Parallel((Dense(1),), inputs=("a", "b")), ConfigError, "expected 1 keys, one for each"),
+        (lambda: Parallel((Dense(1),), "dict"), ConfigError, "set outputs"),
+        (lambda: lift(None, _linear_apply), ConfigError, "expected a function"),
+        (lambda: Residual(Dense(3)).init(KEY, (4,)), ConfigError, "shortcut"),
+        (lambda: Parallel((Dense(3), Dense(4)), "add").init(KEY, (4,)), ConfigError, "same shape"),
+        (lambda: Dense(3).init(KEY, ()), ConfigError, "at least one feature"),
+        (lambda: Dense(3).init(KEY, {"a": (3,)}), ConfigError, "dict of 'a'"),
+        (lambda: Parallel((Dense(3),), inputs=("a",)).init(KEY, {"b": (3,)}), DataError, "unknown input 'a'"),
+        (lambda: Parallel((Dense(3),), inputs=("a",)).init(KEY, (3,)), DataError, "received one array"),
+        (lambda: Dropout(0.1).apply({}, {"rate": jnp.zeros(())}, jnp.ones((2, 2)), train=True), ConfigError, "no key"),
+    ],
+)
+def test_errors(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_input_of_another_width_is_refused() -> None:
+    for layer in (Dense(3), BatchNorm(), LayerNorm()):
+        params, state, _ = layer.init(KEY, (4,))
+        with pytest.raises(DataError, match=r"expected \(batch, ..., 4\)"):
+            layer.apply(params, state, jnp.ones((2, 5)))
+        with pytest.raises(DataError, match="the first axis is the batch"):
+            layer.apply(params, state, jnp.ones((4,)))
