@@ -1,0 +1,27 @@
+"""Measuring a prediction honestly: scores with intervals, baselines, comparisons, thresholds and calibration."""
+
+from danlu.evaluate.baselines import BASELINES, Baseline, baselines
+from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
+from danlu.evaluate.compare import Comparison, compare
+from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, Rows, scores
+from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold
+
+__all__ = [
+    "BASELINES",
+    "METRICS",
+    "PRIMARY",
+    "Baseline",
+    "Calibration",
+    "Comparison",
+    "Interval",
+    "Metric",
+    "Rows",
+    "Threshold",
+    "baselines",
+    "bootstrap",
+    "calibration",
+    "choose_threshold",
+    "compare",
+    "resample_weights",
+    "scores",
+]

@@ -1,0 +1,108 @@
+"""The probability from which a row is called positive, and whether probabilities mean what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from danlu.errors import DataError, unknown_name
+
+__all__ = ["Calibration", "Threshold", "calibration", "choose_threshold"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """A decision threshold, and the measure it reaches on the rows it was chosen on."""
+
+    value: float
+    score: float
+
+
+def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str = "f1") -> Threshold:
+    """The threshold with the best ``measure`` on these rows, half way between two neighbouring probabilities.
+
+    Every threshold that changes a decision is tried. Choose it on validation rows, never on the test rows.
+
+    Args:
+        labels: 0 or 1, ``(rows,)``.
+        probability: of class 1, ``(rows,)``.
+        measure: ``"f1"``, ``"balanced_accuracy"``, ``"accuracy"`` or ``"mcc"``.
+
+    Raises:
+        DataError: rows of one class only.
+
+    Example:
+        >>> choose_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.4, 0.9]))
+        Threshold(value=0.35, score=1.0)
+    """
+    if measure not in _MEASURES:
+        raise unknown_name("measure", measure, _MEASURES)
+    positive, probability = np.asarray(labels) == 1, np.asarray(probability, np.float64)
+    if positive.all() or not positive.any():
+        raise DataError(
+            f"all {len(positive)} rows have the same class; a threshold needs both", hint="give more validation rows"
+        )
+    order = np.argsort(-probability, kind="stable")
+    ranked = probability[order]
+    last = np.flatnonzero(np.concatenate([ranked[1:] != ranked[:-1], [True]]))
+    hits = np.cumsum(positive[order])[last].astype(np.float64)
+    alarms = last + 1 - hits
+    measured = _MEASURES[measure](hits, alarms, float(positive.sum()), float((~positive).sum()))
+    best = int(np.argmax(measured))
+    below = ranked[last[best] + 1] if last[best] + 1 < len(ranked) else 0.0
+    return Threshold(float((ranked[last[best]] + below) / 2), float(measured[best]))
+
+
+def _f1(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:
+    return 2 * hits / (hits + alarms + positives)
+
+
+def _balanced(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:
+    return (hits / positives + 1 - alarms / negatives) / 2
+
+
+def _accuracy(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:
+    return (hits + negatives - alarms) / (positives + negatives)
+
+
+def _mcc(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:
+    found, n = hits + alarms, positives + negatives
+    spread = np.sqrt(found * (n - found) * positives * negatives)
+    return np.where(spread > 0, (hits * n - found * positives) / np.where(spread > 0, spread, 1), 0.0)
+
+
+_MEASURES = {"f1": _f1, "balanced_accuracy": _balanced, "accuracy": _accuracy, "mcc": _mcc}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Calibration:
+    """Predicted against observed shares.
+
+    Attributes:
+        predicted, observed: mean probability and share of positives in each bin that has rows.
+        count: rows in each.
+        error: the expected calibration error, ``Σ count/n · |observed − predicted|``.
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    count: np.ndarray
+    error: float
+
+
+def calibration(labels: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> Calibration:
+    """The reliability of probabilities of class 1, in bins of equal width.
+
+    Reference:
+        Naeini, Cooper & Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning" (AAAI 2015), section 3.
+    """
+    positive = (np.asarray(labels) == 1).astype(np.float64)
+    probability = np.asarray(probability, np.float64)
+    number = np.clip((probability * bins).astype(np.int64), 0, bins - 1)
+    count = np.bincount(number, minlength=bins)
+    used = count > 0
+    predicted = np.bincount(number, probability, minlength=bins)[used] / count[used]
+    observed = np.bincount(number, positive, minlength=bins)[used] / count[used]
+    error = float((np.abs(observed - predicted) * count[used]).sum() / len(positive))
+    return Calibration(predicted, observed, count[used], error)
