@@ -39,7 +39,7 @@ def trained(folder, monkeypatch, capfd):
         code, out, err = run(monkeypatch, capfd, "train", folder / "t.csv", *common, *SMALL)
         assert code == 0, err
         assert "binary: label has 2 different values" in out
-        assert "roc_auc" in out
+        assert "ROC-AUC" in out
     return folder / "runs" / "a"
 
 

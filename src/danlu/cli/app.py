@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -71,10 +71,15 @@ def train(
 
 
 def _finished(result: TrainResult) -> None:
-    print(f"\n{result.rows['train']} training, {result.rows['validation']} validation, {result.rows['test']} test rows")
-    _print_scores(result.scores)
+    parts = ", ".join(f"{count:,} {name}" for name, count in result.rows.items())
+    print(f"\n{parts} rows")
+    if result.fitted.stopped_because:
+        print(result.fitted.stopped_because)
+    if result.judgement is not None:
+        print(f"\n{result.judgement}")
     print(
         f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n"
+        f"  look at {result.run.report_path}\n"
         f"  danlu predict {result.run.path} FILE -o out.csv\n"
         "  danlu train YOUR.csv --target COLUMN"
     )
@@ -85,7 +90,7 @@ def evaluate(run: Path, source: str, lenient: Lenient = False) -> None:
     """Measure a trained run on a table that holds the target."""
     from danlu.pipeline import load
 
-    _print_scores(load(run).evaluate(source, lenient=lenient))
+    print(load(run).evaluate(source, lenient=lenient))
 
 
 @app.command()
@@ -120,11 +125,6 @@ def verify(
     from danlu.verify import run_verify
 
     raise typer.Exit(run_verify(pattern, json_path=json))
-
-
-def _print_scores(scores: dict[str, Any]) -> None:
-    for name, value in scores.items():
-        print(f"  {name:18} {value:.4g}")
 
 
 def main() -> None:

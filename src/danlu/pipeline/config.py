@@ -13,7 +13,16 @@ from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
 from danlu.tasks import Imbalance
 
-__all__ = ["DataConfig", "ModelConfig", "SplitConfig", "TrainConfig", "TrainerConfig", "load_config", "override"]
+__all__ = [
+    "DataConfig",
+    "EvaluateConfig",
+    "ModelConfig",
+    "SplitConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "load_config",
+    "override",
+]
 
 
 class DataConfig(Blueprint):
@@ -82,6 +91,20 @@ class TrainerConfig(Blueprint):
     seed: int = setting(default=0, minimum=0, integer=True)
 
 
+class EvaluateConfig(Blueprint):
+    """How the result is measured.
+
+    Args:
+        baselines: whether simple models are trained on the same rows to compare with.
+        resamples: of the bootstrap that the intervals come from.
+        report: whether ``report.html`` is written.
+    """
+
+    baselines: bool = True
+    resamples: int = setting(default=1000, minimum=10, integer=True)
+    report: bool = True
+
+
 class TrainConfig(Blueprint):
     """Everything that decides a training run."""
 
@@ -90,6 +113,7 @@ class TrainConfig(Blueprint):
     model: ModelConfig = ModelConfig()
     trainer: TrainerConfig = TrainerConfig()
     imbalance: Imbalance = Imbalance()
+    evaluate: EvaluateConfig = EvaluateConfig()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, as in a config file."""

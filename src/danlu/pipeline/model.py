@@ -14,7 +14,7 @@ import polars as pl
 from danlu.artifact import Artifact, load_artifact, save_artifact
 from danlu.data import TableEncoder, TargetEncoder, check_frame, drop_missing_target, read_table
 from danlu.errors import ArtifactError, SchemaError
-from danlu.pipeline.scores import score
+from danlu.pipeline.judge import Judgement, judge, rows_of
 from danlu.tasks import TableModel
 
 __all__ = ["Model", "load", "save_model"]
@@ -64,8 +64,14 @@ class Model:
         """The prediction, and each class's probability, a row a row of ``source``; arguments as above."""
         return self.table.frame(self.predict_values(source, lenient=lenient, say=say))
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Callable[[str], None] = _warn) -> dict[str, float]:
-        """The scores on a file or frame that holds the target."""
+    def evaluate(
+        self, source: Any, *, lenient: bool = False, say: Callable[[str], None] = _warn, resamples: int = 1000
+    ) -> Judgement:
+        """The scores, with intervals, on a file or frame that holds the target.
+
+        Raises:
+            SchemaError: columns or values that do not fit what the model was trained on, or no target.
+        """
         target = self.table.target
         frame = self._frame(source, lenient=lenient, say=say)
         if target.name not in frame.columns:
@@ -76,7 +82,8 @@ class Model:
             say(notice)
         if not frame.height:
             raise SchemaError(f"no row has a value for the target {target.name!r}")
-        return score(self.table, target.transform(labels), self.table.predict_values(frame))
+        inputs = self.table.encoder.transform(frame)
+        return judge(rows_of(self.table, (inputs, target.transform(labels))), self.table, resamples=resamples)
 
     def __repr__(self) -> str:
         target = self.table.target

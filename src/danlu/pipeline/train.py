@@ -8,14 +8,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from danlu.artifact import RunDirectory
 from danlu.data import TableEncoder, TargetEncoder
 from danlu.engine import Fitted, JSONLogger
 from danlu.errors import ConfigError
+from danlu.evaluate import scores
 from danlu.pipeline.config import TrainConfig, config_from
+from danlu.pipeline.judge import Judgement, judge, rows_of
 from danlu.pipeline.model import Model, save_model
-from danlu.pipeline.prepare import Prepared, fingerprint, prepare
-from danlu.pipeline.scores import score
+from danlu.pipeline.prepare import fingerprint, prepare
+from danlu.pipeline.record import write_record
+from danlu.report import TensorBoardLogger
 from danlu.tasks import Recipe, learn_table, plan_for
 
 __all__ = ["TrainResult", "resume", "train", "train_table"]
@@ -29,7 +34,7 @@ class TrainResult:
         run: where it is.
         model: the trained model.
         fitted: the history of the training.
-        scores: the test scores.
+        judgement: the test, with intervals and baselines; None without test rows.
         rows: the number of rows of each part.
         seconds: from the start to the saved model.
     """
@@ -37,9 +42,14 @@ class TrainResult:
     run: RunDirectory
     model: Model
     fitted: Fitted
-    scores: dict[str, float]
+    judgement: Judgement | None
     rows: dict[str, int]
     seconds: float
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The test scores; empty without test rows."""
+        return {} if self.judgement is None else {k: v.value for k, v in self.judgement.scores.items()}
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())
@@ -123,22 +133,41 @@ def train_table(
         validation=encoded["validation"],
         imbalance=config.imbalance,
         seed=config.trainer.seed,
-        callbacks=[JSONLogger(run.metrics_path)],
+        callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
         checkpoint=run.checkpoints_path,
         resume=resume is not None,
         display=display,
     )
-    scores: dict[str, float] = {}
-    if "test" in encoded:
-        inputs, truth = encoded["test"]
-        prediction = learned.model.predict_inputs(inputs)
-        scores = score(learned.model, truth, prediction)
-        learned.model.frame(prediction).write_csv(run.predictions_path)
-    provenance = _provenance(config, prepared)
-    save_model(run.artifact_path, learned.model, metrics=scores, provenance=provenance)
-    run.write_json("results.json", {"test": scores, "rows": rows, "best_epoch": learned.fitted.best_epoch})
-    model = Model(learned.model, scores, provenance)
-    return TrainResult(run, model, learned.fitted, scores, rows, time.perf_counter() - begun)
+    rows_tested = rows_of(learned.model, encoded["test"]) if "test" in encoded else None
+    provenance = {"rows": rows, "source": Path(config.data.source).name, "split": prepared.split}
+    save_model(
+        run.artifact_path,
+        learned.model,
+        metrics={} if rows_tested is None else scores(rows_tested),
+        provenance=provenance,
+    )
+    judgement = None
+    if rows_tested is not None:
+        learned.model.frame(rows_tested.prediction).write_csv(run.predictions_path)
+        known = _joined(encoded["train"], encoded["validation"]) if config.evaluate.baselines else None
+        judgement = judge(
+            rows_tested,
+            learned.model,
+            train=known,
+            test=encoded["test"],
+            resamples=config.evaluate.resamples,
+            seed=config.trainer.seed,
+        )
+    seconds = time.perf_counter() - begun
+    write_record(run, config, prepared, learned, judgement, seconds=seconds)
+    model = Model(learned.model, {} if rows_tested is None else scores(rows_tested), provenance)
+    return TrainResult(run, model, learned.fitted, judgement, rows, seconds)
+
+
+def _joined(*parts: Any) -> Any:
+    """Encoded rows one after the other: what a baseline may learn from is what the network saw, validation rows included."""
+    inputs, labels = zip(*parts, strict=True)
+    return {name: np.concatenate([each[name] for each in inputs]) for name in inputs[0]}, np.concatenate(labels)
 
 
 def train(
@@ -203,7 +232,3 @@ def resume(
     directory = RunDirectory.open(run)
     config = config_from(directory.read_json("config.json"))
     return train_table(config, source, display=display, say=say, resume=directory)
-
-
-def _provenance(config: TrainConfig, prepared: Prepared) -> dict[str, Any]:
-    return {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}

@@ -1,0 +1,92 @@
+"""What a trained model is worth: its test scores with intervals, beside simple models on the same rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from danlu.evaluate import METRICS, Comparison, Interval, Rows, baselines, bootstrap, compare
+from danlu.tasks import TableModel
+
+__all__ = ["Judgement", "judge", "rows_of"]
+
+Encoded = tuple[Mapping[str, np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judgement:
+    """The test of a model.
+
+    Attributes:
+        rows: the test rows with the model's prediction.
+        scores: each measure with its interval.
+        others: the same of each baseline, by its label.
+        comparisons: of the model with each baseline.
+    """
+
+    rows: Rows
+    scores: Mapping[str, Interval]
+    others: Mapping[str, Mapping[str, Interval]] = dataclasses.field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for ``results.json``."""
+        return {
+            "test": {name: interval.value for name, interval in self.scores.items()},
+            "intervals": {name: [interval.low, interval.high] for name, interval in self.scores.items()},
+            "baselines": {
+                label: {name: interval.value for name, interval in each.items()} for label, each in self.others.items()
+            },
+            "comparisons": [dataclasses.asdict(each) for each in self.comparisons],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.rows.truth):,} test rows".ljust(26) + "value".rjust(10) + "95 % interval".rjust(24)]
+        for name, interval in self.scores.items():
+            between = f"{_figure(interval.low)} to {_figure(interval.high)}"
+            lines.append(f"  {METRICS[name].label:24}{_figure(interval.value):>10}{between:>24}")
+        return "\n".join([*lines, *(each.sentence for each in self.comparisons)])
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def rows_of(model: TableModel, test: Encoded) -> Rows:
+    """Encoded test rows with the model's prediction, in the target's own unit."""
+    inputs, labels = test
+    prediction = model.predict_inputs(inputs)
+    truth = model.target.inverse(labels) if model.target.task == "regression" else np.asarray(labels, np.int64)
+    return Rows(model.target.task, truth, prediction, model.threshold)
+
+
+def judge(
+    rows: Rows,
+    model: TableModel,
+    *,
+    train: Encoded | None = None,
+    test: Encoded | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Judgement:
+    """Scores with intervals; with ``train`` also those of the baselines that learn from these rows.
+
+    Args:
+        rows: see :func:`rows_of`.
+        train, test: encoded rows; the training rows should include the validation rows.
+        resamples: of the bootstrap.
+    """
+    measured = bootstrap(rows, resamples=resamples, seed=seed)
+    if train is None or test is None:
+        return Judgement(rows, measured)
+    target = model.target
+    found = baselines(target.task, train, test[0], classes=target.units, seed=seed)
+    others, comparisons = {}, []
+    for each in found.values():
+        prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction
+        others[each.label] = bootstrap(Rows(target.task, rows.truth, prediction), resamples=resamples, seed=seed)
+        comparisons.append(compare(rows, prediction, each.label, resamples=resamples, seed=seed))
+    return Judgement(rows, measured, others, tuple(comparisons))

@@ -1,0 +1,146 @@
+"""The report of a run: one HTML file that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.artifact.files import write_atomic
+from danlu.evaluate import METRICS, PRIMARY, Comparison, Interval, Rows
+from danlu.report.plots import (
+    calibration_plot,
+    confusion_plot,
+    curves_plot,
+    interval_plot,
+    ranking_plot,
+    residual_plot,
+)
+
+__all__ = ["ReportData", "write_report"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReportData:
+    """What a report shows; what is None or empty is left out.
+
+    Attributes:
+        title: such as the run's name.
+        target, task: what is predicted, and as what.
+        classes: names of the classes, in the order of their codes.
+        rows: the test rows with their prediction.
+        scores: test scores with intervals, by measure.
+        others: scores with intervals of each baseline, by its label.
+        comparisons: the sentences.
+        history: a row an epoch; ``best_epoch`` counts from 0.
+        schema_html, model_html: the table of the columns, and that of the layers.
+        parts: number of rows by part (train, validation, test); ``split`` says how they were divided.
+        facts: further lines ``name: value`` about the training.
+        notices: sentences the user should know.
+        mistakes: the test rows predicted worst: a list of dicts with the same keys.
+        config: the resolved config; ``command`` reproduces the run.
+        environment: versions and machine.
+    """
+
+    title: str
+    target: str
+    task: str
+    classes: Sequence[str] = ()
+    rows: Rows | None = None
+    scores: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
+    others: Mapping[str, Mapping[str, Interval]] = dataclasses.field(default_factory=dict)
+    comparisons: Sequence[Comparison] = ()
+    history: Sequence[Mapping[str, Any]] = ()
+    best_epoch: int | None = None
+    schema_html: str = ""
+    model_html: str = ""
+    parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    split: str = ""
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    notices: Sequence[str] = ()
+    mistakes: Sequence[Mapping[str, Any]] = ()
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    command: str = ""
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
+    """Write the report; whatever comes from the user's data is escaped.
+
+    Raises:
+        ArtifactError: the file cannot be written; an older report stays.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("report.html.jinja").render(
+        data=data,
+        table=_score_table(data),
+        figures=_figures(data),
+        against=_against(data),
+        config_text=json.dumps(data.config, indent=2, ensure_ascii=False, default=str),
+    )
+    path = Path(path)
+    write_atomic(path, text)
+    return path
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _score_table(data: ReportData) -> list[dict[str, Any]]:
+    """A row a measure: ours with its interval, then each baseline's; the best of them is marked."""
+    table = []
+    for name, interval in data.scores.items():
+        metric = METRICS[name]
+        values = [interval.value, *(other[name].value if name in other else None for other in data.others.values())]
+        known = [value for value in values if value is not None]
+        best = (max if metric.higher_is_better else min)(known)
+        table.append(
+            {
+                "label": metric.label,
+                "interval": f"{_number(interval.low)} – {_number(interval.high)}",
+                "cells": [
+                    {"text": "–" if value is None else _number(value), "best": value == best and len(known) > 1}
+                    for value in values
+                ],
+                "arrow": "↑" if metric.higher_is_better else "↓",
+            }
+        )
+    return table
+
+
+def _primary(data: ReportData) -> str | None:
+    name = data.comparisons[0].metric if data.comparisons else PRIMARY.get(data.task, "")
+    return name if name in data.scores else None
+
+
+def _against(data: ReportData) -> str:
+    name = _primary(data)
+    if name is None or not data.others:
+        return ""
+    models = {"the network": data.scores[name]}
+    models |= {label: other[name] for label, other in data.others.items() if name in other}
+    return interval_plot(models, METRICS[name].label)
+
+
+def _figures(data: ReportData) -> list[str]:
+    figures = [curves_plot(data.history, data.best_epoch)] if data.history else []
+    if data.rows is not None and data.task == "regression":
+        figures.append(residual_plot(data.rows, data.target))
+    elif data.rows is not None:
+        two = data.task == "binary"
+        figures += [ranking_plot(data.rows)] if two else []
+        figures.append(confusion_plot(data.rows, data.classes))
+        figures += [calibration_plot(data.rows)] if two else []
+    return [figure for figure in figures if figure]

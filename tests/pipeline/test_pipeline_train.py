@@ -1,0 +1,158 @@
+"""Training from Python: frames, splits, test files, the answers to class imbalance, and resuming."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+import danlu
+from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.pipeline import resume
+
+SMALL = {
+    "evaluate": {"baselines": False, "resamples": 20},
+    "model": {"members": 2, "width": 8},
+    "trainer": {"epochs": 3, "batch_size": 32},
+}
+
+
+def quiet(line):
+    pass
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rng = np.random.default_rng(1)
+    size = rng.normal(size=240).round(3)
+    colour = rng.choice(["red", "green", "blue"], 240)
+    label = np.where(size + (colour == "red") > 1.2, "rare", "common")
+    group = [f"g{number % 12}" for number in range(240)]
+    return pl.DataFrame({"size": size, "colour": colour, "group": group, "label": label})
+
+
+def train(source, folder, **settings):
+    said = []
+    result = danlu.train(
+        source, runs=folder, display="none", say=said.append, **{"target": "label", **SMALL, **settings}
+    )
+    return result, "\n".join(said)
+
+
+def test_a_frame_is_trained_on_and_the_run_loads(frame, tmp_path):
+    result, said = train(frame, tmp_path)
+    assert "label has 2 different values: common, rare" in said
+    loaded = danlu.load(result.run.path)
+    np.testing.assert_array_equal(loaded.predict_values(frame), result.model.predict_values(frame))
+    assert loaded.evaluate(frame).scores.keys() == result.scores.keys()
+    assert set(loaded.predict(frame)["label"]) <= {"common", "rare"}
+
+
+@pytest.mark.parametrize(
+    "imbalance",
+    [{"class_weight": "balanced"}, {"resample": "oversample"}, {"resample": "undersample"}],
+    ids=lambda options: "-".join(options.values()),
+)
+def test_each_answer_to_imbalance_finds_more_of_the_rare_class(frame, tmp_path, imbalance):
+    few = {"epochs": 12, "batch_size": 32}
+    plain, _ = train(frame, tmp_path, name="plain", trainer=few)
+    other, _ = train(frame, tmp_path, name="other", trainer=few, imbalance=imbalance)
+    rare = lambda result: (result.model.predict(frame)["label"] == "rare").sum()  # noqa: E731
+    assert rare(other) >= rare(plain)
+    moved = other.model.predict_values(frame) != plain.model.predict_values(frame)
+    assert moved.any()
+
+
+def test_focal_loss_is_used(frame, tmp_path):
+    result, _ = train(frame, tmp_path, imbalance={"focal_gamma": 2.0})
+    assert type(result.fitted.program.loss).__name__ == "CategoricalFocal"
+
+
+def test_a_threshold_is_saved_and_used(frame, tmp_path):
+    result, _ = train(frame, tmp_path, imbalance={"threshold": "f1"})
+    loaded = danlu.load(result.run.path)
+    assert loaded.table.threshold == result.model.table.threshold
+    probability = loaded.predict_values(frame)[:, 1]
+    expected = np.where(probability >= loaded.table.threshold, "rare", "common")
+    assert loaded.predict(frame)["label"].to_list() == expected.tolist()
+
+
+def test_groups_stay_together_and_are_not_learnt_from(frame, tmp_path):
+    result, said = train(frame, tmp_path, split={"method": "group", "column": "group"})
+    assert "'group' divides the rows" in said
+    assert "group" not in [column.name for column in result.model.table.encoder.schema.features]
+
+
+def test_a_column_divides_the_rows(frame, tmp_path):
+    part = np.repeat(["train", "val", "test"], [150, 50, 40])
+    result, _ = train(
+        frame.with_columns(pl.Series("part", part)), tmp_path, split={"method": "column", "column": "part"}
+    )
+    assert result.rows == {"train": 150, "validation": 50, "test": 40}
+
+
+def test_a_test_file_may_spell_its_labels_with_a_dot(frame, tmp_path):
+    frame.write_csv(tmp_path / "train.csv")
+    other = frame.head(60).with_columns(pl.col("label") + ".")
+    other.write_csv(tmp_path / "test.csv")
+    result, said = train(tmp_path / "train.csv", tmp_path, test=tmp_path / "test.csv")
+    assert result.rows["test"] == 60
+    assert "another spelling" in said
+    evaluated = result.model.evaluate(other, say=quiet).as_dict()
+    assert evaluated["test"] == pytest.approx(result.scores)
+
+
+def test_a_test_file_with_other_columns_is_refused(frame, tmp_path):
+    frame.write_csv(tmp_path / "train.csv")
+    frame.drop("size").write_csv(tmp_path / "test.csv")
+    with pytest.raises(DataError, match="lacks the columns: size"):
+        train(tmp_path / "train.csv", tmp_path, test=tmp_path / "test.csv")
+
+
+def test_regression_keeps_the_unit_of_the_target(frame, tmp_path):
+    frame = frame.with_columns((1000 + 50 * pl.col("size")).alias("price")).drop("label")
+    result, _ = train(frame, tmp_path, target="price", trainer={"epochs": 60, "batch_size": 32, "loss": "huber"})
+    assert 900 < result.model.predict_values(frame).mean() < 1100
+    assert result.scores["r2"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target": "labl"}, "did you mean 'label'"),
+        ({"trainer": {"epoch": 3}}, "trainer.epochs"),
+        ({"imbalance": {"threshold": "f2"}}, "threshold"),
+        ({"target": "size", "imbalance": {"resample": "oversample"}}, "is for classification"),
+        ({"trainer": {"loss": "mae"}}, "is for a quantity"),
+        ({"split": {"method": "group"}}, "needs a column"),
+    ],
+    ids=["target", "setting", "choice", "regression-resample", "class-loss", "group"],
+)
+def test_a_mistake_is_one_message_and_leaves_no_run(frame, tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        train(frame, tmp_path / "runs", **settings)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_resuming_on_other_data_is_refused(frame, tmp_path):
+    frame.write_csv(tmp_path / "t.csv")
+    result, _ = train(tmp_path / "t.csv", tmp_path)
+    frame.head(200).write_csv(tmp_path / "t.csv")
+    with pytest.raises(ConfigError, match="not what the run"):
+        resume(result.run.path, say=quiet, display="none")
+
+
+def test_resuming_a_finished_run_changes_nothing(frame, tmp_path):
+    frame.write_csv(tmp_path / "t.csv")
+    result, _ = train(tmp_path / "t.csv", tmp_path)
+    before = result.run.metrics_path.read_text()
+    again = resume(result.run.path, say=quiet, display="none")
+    np.testing.assert_array_equal(again.model.predict_values(frame), result.model.predict_values(frame))
+    assert result.run.metrics_path.read_text() == before
+    assert json.loads(result.run.results_path.read_text())["test"] == pytest.approx(again.scores)
+
+
+def test_evaluation_needs_the_target(frame, tmp_path):
+    result, _ = train(frame, tmp_path)
+    with pytest.raises(SchemaError, match="lacks the target 'label'"):
+        result.model.evaluate(frame.drop("label"))

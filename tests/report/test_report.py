@@ -1,0 +1,138 @@
+"""The HTML report, its plots, and TensorBoard events."""
+
+import html
+import re
+import struct
+
+import numpy as np
+import pytest
+
+import danlu
+from danlu import nn
+from danlu.evaluate import Rows, bootstrap, compare
+from danlu.report import ReportData, TensorBoardLogger, write_report
+from danlu.report.plots import confusion_plot, curves_plot, ranking_plot
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+def rows_of(task, classes=2, rows=80):
+    rng = np.random.default_rng(0)
+    if task == "regression":
+        truth = rng.normal(size=rows)
+        return Rows(task, truth, truth + rng.normal(size=rows))
+    prediction = rng.dirichlet(np.ones(classes), size=rows)
+    return Rows(task, rng.integers(classes, size=rows), prediction)
+
+
+def data_of(task, classes=("no", "yes"), **changes):
+    rows = rows_of(task, len(classes))
+    other = np.zeros_like(rows.prediction) + rows.prediction.mean(axis=0)
+    history = [
+        {"epoch": e, "step": e, "loss": 1 / (e + 1), "val_loss": 1.1 / (e + 1), "accuracy": 0.5, "val_accuracy": 0.6}
+        for e in range(5)
+    ]
+    fields = {
+        "title": "run",
+        "target": "churn",
+        "task": task,
+        "classes": () if task == "regression" else classes,
+        "rows": rows,
+        "scores": bootstrap(rows, resamples=20),
+        "others": {"the mean": bootstrap(Rows(task, rows.truth, other), resamples=20)},
+        "comparisons": [compare(rows, other, "the mean", resamples=20)],
+        "history": history,
+        "best_epoch": 3,
+        "parts": {"train": 1000, "validation": 10, "test": 80},
+        "mistakes": [{"true": "yes", "size": 3}],
+        "notices": ["two rows were dropped"],
+        "config": {"trainer": {"epochs": 5}},
+        "facts": {"epochs": "5"},
+        "environment": {"danlu": "0"},
+    }
+    return ReportData(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "figures"),
+    [("regression", ("-",), 3), ("binary", ("no", "yes"), 5), ("multiclass", tuple("abcde"), 3)],
+)
+def test_a_report_is_one_file_that_needs_no_network(tmp_path, task, classes, figures):
+    data = data_of(task, classes)
+    text = write_report(tmp_path / "report.html", data).read_text(encoding="utf-8")
+    assert text.count("<svg") == figures
+    assert "1,000" in text
+    assert data.comparisons[0].sentence in html.unescape(text)
+    outside = re.sub(r'xmlns(:\w+)?="[^"]*"|rdf:resource="[^"]*"|"http://[^"]*\.dtd"', "", text)
+    assert not re.search(r"(src|href)=\"(?!#)", outside)
+    assert "url(" not in re.sub(r"url\(#\w+\)", "", outside)
+    assert len(text) < 1_000_000
+
+
+def test_nothing_of_the_users_is_run(tmp_path):
+    changes = {
+        "target": HOSTILE,
+        "title": HOSTILE,
+        "notices": [HOSTILE],
+        "mistakes": [{HOSTILE: HOSTILE}],
+        "facts": {HOSTILE: HOSTILE},
+        "config": {HOSTILE: HOSTILE},
+        "command": HOSTILE,
+    }
+    for task, classes in (("binary", (HOSTILE, "no")), ("regression", ("-",))):
+        text = write_report(tmp_path / "report.html", data_of(task, classes, **changes)).read_text(encoding="utf-8")
+        assert "<script" not in text
+
+
+def test_what_there_is_not_is_left_out(tmp_path):
+    text = write_report(tmp_path / "r.html", ReportData("run", "y", "regression")).read_text(encoding="utf-8")
+    assert "<svg" not in text
+    assert "Largest mistakes" not in text
+
+
+def test_names_in_any_script_are_drawn(recwarn):
+    rows = rows_of("multiclass", 3)
+    assert "流失客户" in confusion_plot(rows, ["流失客户", "$x^2", "ж"])
+    assert not recwarn
+
+
+def test_many_classes_fit():
+    rows = rows_of("multiclass", 40)
+    assert len(confusion_plot(rows, [f"class number {i}" for i in range(40)])) < 300_000
+
+
+def test_curves_of_one_epoch_without_validation():
+    assert "<svg" in curves_plot([{"epoch": 0, "step": 1, "loss": 1.0}], None)
+    assert curves_plot([], None) == ""
+
+
+def test_ranking_of_one_class_is_left_out():
+    rows = Rows("binary", np.zeros(5, int), np.tile([0.5, 0.5], (5, 1)))
+    assert ranking_plot(rows) == ""
+
+
+def _records(path):
+    """The events of a file: TFRecord framing, then the protocol buffer."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data = path.read_bytes()
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        event = Event()
+        event.ParseFromString(data[12 : 12 + length])
+        yield event
+        data = data[16 + length :]
+
+
+def test_events_hold_the_history(tmp_path):
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    logger = TensorBoardLogger(tmp_path)
+    fitted = danlu.fit(
+        nn.Dense(1), (x, x[:, 0]), loss="mse", validation=0.25, epochs=3, callbacks=[logger], display="none"
+    )
+    [path] = tmp_path.glob("events.out.tfevents.*")
+    found = {(v.tag, e.step): v.simple_value for e in _records(path) for v in e.summary.value}
+    for row in fitted.history:
+        assert found["train/loss", row["step"]] == pytest.approx(row["loss"])
+        assert found["validation/loss", row["step"]] == pytest.approx(row["val_loss"])
+        assert found["training/learning_rate", row["step"]] == pytest.approx(row["learning_rate"])
