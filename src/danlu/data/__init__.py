@@ -6,6 +6,7 @@ from danlu.data.read import DEFAULT_MISSING, read_table
 from danlu.data.resample import oversample, resampler, undersample
 from danlu.data.schema import Column, Schema, infer_schema
 from danlu.data.split import Split, folds, leakage, split_rows
+from danlu.data.stream import EncodedStream, TableStream, open_stream
 from danlu.data.table import Table
 from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, drop_missing_target, infer_task
@@ -13,11 +14,13 @@ from danlu.data.task import InferredTask, drop_missing_target, infer_task
 __all__ = [
     "DEFAULT_MISSING",
     "Column",
+    "EncodedStream",
     "InferredTask",
     "Schema",
     "Split",
     "Table",
     "TableEncoder",
+    "TableStream",
     "TargetEncoder",
     "check_frame",
     "drop_missing_target",
@@ -25,6 +28,7 @@ __all__ = [
     "infer_schema",
     "infer_task",
     "leakage",
+    "open_stream",
     "oversample",
     "read_table",
     "resampler",

@@ -233,9 +233,14 @@ def _prepared(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 def _numeric_matrix(frame: pl.DataFrame, schema: Schema, dates: tuple[tuple[str, tuple[str, ...]], ...]) -> np.ndarray:
     """``(rows, columns)`` float64 of the numeric columns and date-time parts; NaN for gaps and infinities."""
-    parts = []
-    for column in schema.of_kind("numeric"):
+    numeric = schema.of_kind("numeric")
+    width = len(numeric) + sum(len(names) for _, names in dates)
+    matrix = np.empty((frame.height, width), order="F")  # a column at a time is written, and looked at when fitting
+    for j, column in enumerate(numeric):
         values = frame[column.name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        parts.append(np.where(np.isfinite(values), values, np.nan)[:, None])
-    parts += [date_parts(frame[name], names) for name, names in dates]
-    return np.concatenate(parts, axis=1) if parts else np.zeros((frame.height, 0))
+        matrix[:, j] = np.where(np.isfinite(values), values, np.nan)
+    j = len(numeric)
+    for name, names in dates:
+        matrix[:, j : j + len(names)] = date_parts(frame[name], names)
+        j += len(names)
+    return matrix

@@ -106,7 +106,7 @@ def read_table(
 
 def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
     if path.is_dir():
-        raise DataError(f"{path} is a folder; expected a file", hint="for a folder of Parquet files use ParquetStream")
+        raise DataError(f"{path} is a folder; expected a file", hint="for a folder of Parquet files use open_stream")
     try:
         with path.open("rb") as file:
             start = file.read(8)

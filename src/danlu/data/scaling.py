@@ -17,6 +17,7 @@ SCALINGS = ("standard", "robust", "quantile")
 _KNOTS = 1000
 _GRID = 256
 _LIMIT = 30.0
+_SLAB = 16_384
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,28 +101,31 @@ class NumericScaler:
             offsets=offsets,
             grid=np.zeros((columns, 0), np.float32),
         )
-        scaled = scaler._scaled(values)
-        grid = np.quantile(scaled, np.linspace(0, 1, _GRID + 1), axis=0).T.astype(np.float32)
-        return dataclasses.replace(scaler, grid=np.ascontiguousarray(grid))
+        # A column, or a slab of rows, at a time: the temporaries of a whole table would be several times its size.
+        at = np.linspace(0, 1, _GRID + 1)
+        grid = np.zeros((columns, _GRID + 1), np.float32)
+        for j in range(columns):
+            grid[j] = np.quantile(scaler._scaled(values[:, j : j + 1], slice(j, j + 1)), at)
+        return dataclasses.replace(scaler, grid=grid)
 
     @property
     def width(self) -> int:
         """The number of output columns, indicators included."""
         return len(self.center) + int(self.indicators.sum())
 
-    def _scaled(self, values: np.ndarray) -> np.ndarray:
-        filled = np.where(np.isnan(values), self.fill, values)
+    def _scaled(self, values: np.ndarray, columns: slice = slice(None)) -> np.ndarray:
+        """The scaled values of some columns, float64, without gaps."""
+        scale = self.scale[columns]
+        filled = np.where(np.isnan(values), self.fill[columns], values)
         if self.scaling == "quantile":
-            parts = zip(self.offsets[:-1], self.offsets[1:], strict=True)
-            columns = [
-                np.interp(filled[:, j], self.knots[a:b], self.scores[a:b]) * (self.scale[j] > 0)
-                for j, (a, b) in enumerate(parts)
-            ]
-            return np.stack(columns, axis=1) if columns else np.zeros((len(values), 0))
+            starts, ends = self.offsets[:-1][columns], self.offsets[1:][columns]
+            for j, (a, b) in enumerate(zip(starts, ends, strict=True)):
+                filled[:, j] = np.interp(filled[:, j], self.knots[a:b], self.scores[a:b]) * (scale[j] > 0)
+            return filled
         with np.errstate(over="ignore", invalid="ignore"):
-            z = np.nan_to_num((filled - self.center) * self.scale, nan=0.0, posinf=1e30, neginf=-1e30)
+            z = np.nan_to_num((filled - self.center[columns]) * scale, nan=0.0, posinf=1e30, neginf=-1e30)
             soft = z / np.sqrt(1 + (z / 3) ** 2)
-        return np.where(self.smooth, soft, np.clip(z, -_LIMIT, _LIMIT))
+        return np.where(self.smooth[columns], soft, np.clip(z, -_LIMIT, _LIMIT))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """``(rows, columns)`` with NaN for gaps to ``(rows, width)`` float32: scaled columns, then indicators (0 or 1)."""
@@ -129,8 +133,12 @@ class NumericScaler:
             raise DataError(
                 f"the scaler received an array of shape {values.shape}; expected (rows, {len(self.center)})"
             )
-        gaps = np.isnan(values[:, self.indicators])
-        return np.concatenate([self._scaled(values), gaps], axis=1).astype(np.float32)
+        out = np.empty((len(values), self.width), np.float32)
+        for start in range(0, len(values), _SLAB):
+            slab = values[start : start + _SLAB]
+            out[start : start + _SLAB, : len(self.center)] = self._scaled(slab)
+            out[start : start + _SLAB, len(self.center) :] = np.isnan(slab[:, self.indicators])
+        return out
 
     def bins(self, count: int) -> np.ndarray:
         """Edges of ``count`` quantile bins of each output column, ``(width, count + 1)`` float32, not decreasing.

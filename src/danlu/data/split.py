@@ -293,16 +293,30 @@ def _by_group(values: pl.Series, validation: float, test: float, seed: int) -> S
     return Split(_rows(train), _rows(validation_rows), _rows(test_rows), how)
 
 
-def _by_column(values: pl.Series) -> Split:
+def part_names(values: pl.Series, *, first_row: int = 0) -> pl.Series:
+    """A column's own words for the parts as ``"train"``, ``"validation"`` and ``"test"``.
+
+    Args:
+        values: train, validation (val, valid, dev) or test in each row, in any case.
+        first_row: the number of the first row, for the message.
+
+    Raises:
+        DataError: a value that is none of these.
+    """
     names = values.cast(pl.String).str.strip_chars().str.to_lowercase()
     parts = names.replace_strict(_PARTS, default=None, return_dtype=pl.String)
     bad = parts.is_null()
     if bad.any():
         row = int(bad.arg_true()[0])
         raise DataError(
-            f"column {values.name!r} holds {values[row]!r} in row {row + 1}; expected train, validation or test",
+            f"column {values.name!r} holds {values[row]!r} in row {first_row + row + 1}; expected train, validation or test",
             hint="validation may also be written val, valid or dev",
         )
+    return parts
+
+
+def _by_column(values: pl.Series) -> Split:
+    parts = part_names(values)
     rows = {part: parts.eq(part).arg_true().to_numpy() for part in ("train", "validation", "test")}
     if not len(rows["train"]):
         raise DataError(f"column {values.name!r} marks no row as train")

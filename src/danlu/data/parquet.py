@@ -1,0 +1,167 @@
+"""The rows of Parquet files, a few of them in memory at a time, under one set of column types."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from danlu.data.infer import canonical
+from danlu.errors import DataError, nearest, unknown_name
+
+__all__ = ["ParquetRows"]
+
+
+class ParquetRows:
+    """The rows of one or several Parquet files, read by their number.
+
+    Rows come as :func:`danlu.data.read_table` gives them: every column in one of danlu's five types, blank texts as
+    missing. The files must have the same columns; a column of whole numbers in one file and of decimals in another has
+    decimals, and a column without a value in one file takes its type from the others.
+
+    Args:
+        source: a Parquet file, a folder (every ``*.parquet`` and ``*.pq`` file in it and below, by name), a pattern such
+            as ``"part-*.parquet"``, or several of these.
+        columns: the columns to keep, in that order; None keeps all.
+
+    Raises:
+        DataError: no file, a file that is not Parquet or is damaged, columns that differ between files, no rows.
+
+    Example:
+        >>> rows = ParquetRows("table.parquet")  # doctest: +SKIP
+        >>> rows.read(1_000_000, 5).height  # doctest: +SKIP
+        5
+    """
+
+    def __init__(self, source: str | Path | Sequence[str | Path], *, columns: Sequence[str] | None = None) -> None:
+        self.paths = _files(source)
+        starts, types = [0], dict[str, pl.DataType]()
+        for path in self.paths:
+            length, found = _length_and_types(path)
+            if path == self.paths[0]:
+                types = found
+            else:
+                _merge(types, found, path, self.paths[0])
+            starts.append(starts[-1] + length)
+        for name in columns or ():
+            if name not in types:
+                raise unknown_name(f"column of {self.paths[0]}:", name, types, error=DataError)
+        self.types = {name: types[name] for name in columns} if columns is not None else types
+        self._starts = starts
+        if not self.rows or not self.types:
+            raise DataError(
+                f"{self.name} has {self.rows} rows and {len(self.types)} columns; expected at least one of each"
+            )
+
+    @property
+    def rows(self) -> int:
+        """How many rows all files have."""
+        return self._starts[-1]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self.types)
+
+    @property
+    def name(self) -> str:
+        """The files in words."""
+        more = len(self.paths) - 1
+        return self.paths[0] + (f" and {more} more file{'s' * (more > 1)}" if more else "")
+
+    def read(self, start: int, length: int, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Rows ``start`` to ``start + length`` (fewer at the end). Only the pages that hold them are decoded.
+
+        Raises:
+            DataError: a damaged file, or one that was changed since.
+        """
+        names = list(self.types if columns is None else columns)
+        stop = min(start + length, self.rows)
+        pieces: list[pl.DataFrame] = []
+        while start < stop or not pieces:
+            file = min(bisect.bisect_right(self._starts, start), len(self.paths)) - 1
+            count = min(stop, self._starts[file + 1]) - start
+            pieces.append(self._read_file(self.paths[file], start - self._starts[file], count, names))
+            start += count
+        return pieces[0] if len(pieces) == 1 else pl.concat(pieces)
+
+    def _read_file(self, path: str, offset: int, count: int, names: list[str]) -> pl.DataFrame:
+        try:
+            frame = pl.scan_parquet(path, glob=False).slice(offset, count).select(names).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _damaged(path, error) from error
+        if frame.height != count:
+            raise DataError(f"{path} has other rows than when it was opened", hint="do not change a file in use")
+        typed = canonical(frame, source=path).with_columns(pl.col(name).cast(self.types[name]) for name in names)
+        text = pl.col(pl.String)
+        return typed.with_columns(pl.when(text.str.strip_chars() != "").then(text))
+
+    def __repr__(self) -> str:
+        return f"ParquetRows({self.name!r}: {self.rows:,} rows, {len(self.types)} columns)"
+
+
+def _files(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    given = [source] if isinstance(source, str | Path) else list(source)
+    files: list[str] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            inside = itertools.chain(path.rglob("*.parquet"), path.rglob("*.pq"))
+            files += sorted(str(file) for file in inside if file.is_file() and not file.name.startswith((".", "_")))
+        elif path.is_file():
+            files.append(str(path))
+        elif any(mark in path.name for mark in "*?["):
+            files += sorted(str(file) for file in path.parent.glob(path.name))
+        else:
+            near = nearest(path.name, (entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else None
+            raise DataError(f"there is no file {path}", hint=f"did you mean {path.parent / near}?" if near else None)
+    if not files:
+        raise DataError(
+            f"there is no Parquet file in {', '.join(map(str, given)) or 'an empty list'}",
+            hint="files in a folder are found by their ending, .parquet or .pq",
+        )
+    return tuple(files)
+
+
+def _length_and_types(path: str) -> tuple[int, dict[str, pl.DataType]]:
+    try:
+        scan = pl.scan_parquet(path, glob=False)
+        schema, length = scan.collect_schema(), int(scan.select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(path, error) from error
+    # An empty frame of a Null column tells that nothing is known of its type.
+    empty = canonical(pl.DataFrame(schema=schema), source=path)
+    return length, {name: pl.Null() if schema[name] == pl.Null else dtype for name, dtype in empty.schema.items()}
+
+
+def _merge(types: dict[str, pl.DataType], found: dict[str, pl.DataType], path: str, first: str) -> None:
+    """Take the column types of one more file into ``types``."""
+    lacking, extra = [name for name in types if name not in found], [name for name in found if name not in types]
+    if lacking or extra:
+        what = [f"lacks {', '.join(map(repr, lacking[:5]))}"] if lacking else []
+        what += [f"also has {', '.join(map(repr, extra[:5]))}"] if extra else []
+        raise DataError(
+            f"{path} does not have the columns of {first}: it {' and '.join(what)}",
+            hint="stream files of one table only, or name the columns that all have with columns=[...]",
+        )
+    for name, dtype in found.items():
+        known = types[name]
+        if known == dtype or dtype == pl.Null:
+            continue
+        if known == pl.Null or {known, dtype} == {pl.Int64(), pl.Float64()}:
+            types[name] = dtype if known == pl.Null else pl.Float64()
+            continue
+        raise DataError(
+            f"column {name!r} holds {dtype} in {path} and {known} in {first}",
+            hint="write the files with one type for each column",
+        )
+
+
+def _damaged(path: str, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read as Parquet: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+        hint="the file is damaged, or of another format; write delimited text to Parquet first with "
+        "danlu.data.to_parquet(source, target)",
+    )

@@ -1,0 +1,272 @@
+"""Tables larger than memory: Parquet files in chunks of equal size, split, encoded and shuffled in a way that can be replayed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data.encode import TableEncoder
+from danlu.data.parquet import ParquetRows
+from danlu.data.partition import PARTS, Partition
+from danlu.data.schema import Schema, infer_schema
+from danlu.data.survey import count_parts, draw_sample, rows_of_part, survey_target
+from danlu.data.target import TargetEncoder
+from danlu.data.task import InferredTask, drop_missing_target
+from danlu.errors import ConfigError, DataError, unknown_name
+
+__all__ = ["EncodedStream", "TableStream", "open_stream"]
+
+_MIX = 4  # blocks that a chunk of an unsplit table takes its rows from
+_CHUNK_BYTES, _CHUNK_ROWS = 32 * 2**20, (1024, 65_536)
+_SAMPLE_BYTES, _SAMPLE_ROWS = 64 * 2**20, (10_000, 200_000)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableStream:
+    """A table in Parquet files, of which a few chunks are in memory at a time; :func:`open_stream` makes one.
+
+    The table is cut into *blocks* of neighbouring rows. An epoch reads the blocks in random order and leaves out the rows
+    of other parts; a chunk is made of several blocks, so it holds rows from several places of a table that is sorted.
+    (Shuffling the rows within a chunk is the trainer's.) The order is a function of ``(seed, epoch)``, so a run that was
+    stopped goes on from any chunk. Every chunk of an epoch has ``chunk_rows`` rows, except the last.
+
+    Attributes:
+        source: the files.
+        partition: which part each row belongs to.
+        target: encodes the target: the classes of all rows, or the mean and deviation of the training rows.
+        inferred: the task, and why.
+        schema: the columns, as inferred from the sample.
+        sample: training rows, for fitting an encoder.
+        chunk_rows: rows of a chunk.
+        block_rows: rows of a block.
+        counts: ``(blocks, 3)`` int64, rows of each part in each block.
+        seed: with the epoch, decides the order of the blocks.
+        notices: what the user should know.
+    """
+
+    source: ParquetRows
+    partition: Partition
+    target: TargetEncoder
+    inferred: InferredTask
+    schema: Schema
+    sample: pl.DataFrame
+    chunk_rows: int
+    block_rows: int
+    counts: np.ndarray
+    seed: int
+    notices: tuple[str, ...]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The number of rows of each part; rows without a target are among them."""
+        return dict(zip(PARTS, (int(n) for n in self.counts.sum(axis=0)), strict=True))
+
+    @property
+    def split(self) -> str:
+        """How the rows are divided, in a sentence."""
+        return self.partition.description
+
+    def train(self, encoder: TableEncoder, target: TargetEncoder | None = None) -> EncodedStream:
+        """The training rows, in another order each epoch."""
+        return EncodedStream(self, "train", encoder, target or self.target, shuffle=True)
+
+    def validation(self, encoder: TableEncoder, target: TargetEncoder | None = None) -> EncodedStream:
+        """The validation rows, in the order of the files."""
+        return EncodedStream(self, "validation", encoder, target or self.target)
+
+    def test(self, encoder: TableEncoder, target: TargetEncoder | None = None) -> EncodedStream:
+        """The test rows, in the order of the files."""
+        return EncodedStream(self, "test", encoder, target or self.target)
+
+    def frames(self, part: str, epoch: int = 0, start: int = 0, *, shuffle: bool = False) -> Iterator[pl.DataFrame]:
+        """The chunks of one part from chunk number ``start`` on, as frames of the used columns and the target.
+
+        Args:
+            part: ``"train"``, ``"validation"`` or ``"test"``.
+            epoch: decides the order of the blocks.
+            start: the first chunk.
+            shuffle: whether blocks come in random order; otherwise rows come in the order of the files.
+        """
+        if part not in PARTS:
+            raise unknown_name("part", part, PARTS)
+        code = PARTS.index(part)
+        skip, held = start * self.chunk_rows, 0
+        pieces: list[pl.DataFrame] = []
+        for block in self._order(epoch, shuffle):
+            there = int(self.counts[block, code])
+            if skip >= there:
+                skip -= there
+                continue
+            pieces.append(self._rows_of(block, code).slice(skip))
+            held, skip = held + pieces[-1].height, 0
+            if held >= self.chunk_rows:
+                chunk = pl.concat(pieces)
+                for first in range(0, held - self.chunk_rows + 1, self.chunk_rows):
+                    yield chunk.slice(first, self.chunk_rows)
+                held %= self.chunk_rows
+                pieces = [chunk.tail(held)]
+        if held:
+            yield pl.concat(pieces)
+
+    def _order(self, epoch: int, shuffle: bool) -> np.ndarray:
+        blocks = len(self.counts)
+        if not shuffle:
+            return np.arange(blocks)
+        words = [self.seed & 0xFFFFFFFF, epoch & 0xFFFFFFFF]
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(words))).permutation(blocks)
+
+    def _rows_of(self, block: int, code: int) -> pl.DataFrame:
+        names = [*(column.name for column in self.schema.features), self.target.name]
+        return rows_of_part(self.source, self.partition, block * self.block_rows, self.block_rows, code, names)
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items())
+        return f"TableStream({self.source.name!r}: {rows} rows; chunks of {self.chunk_rows:,})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedStream:
+    """The chunks of one part of a :class:`TableStream` as the trainer takes them: ``{"x", "y", "weight"}`` of NumPy arrays.
+
+    A row without a target keeps its place, with weight 0.
+
+    Attributes:
+        stream: the table.
+        part: ``"train"``, ``"validation"`` or ``"test"``.
+        encoder: encodes the used columns.
+        target: encodes the target.
+        shuffle: whether the order changes from epoch to epoch.
+    """
+
+    stream: TableStream
+    part: str
+    encoder: TableEncoder
+    target: TargetEncoder
+    shuffle: bool = False
+
+    @property
+    def rows(self) -> int:
+        """How many rows an epoch has, those without a target included."""
+        return self.stream.rows[self.part]
+
+    @property
+    def num_chunks(self) -> int:
+        """How many chunks an epoch has."""
+        return -(-self.rows // self.stream.chunk_rows)
+
+    def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
+        """The encoded chunks of ``epoch`` from number ``start`` on; the same arguments give the same chunks."""
+        for frame in self.stream.frames(self.part, epoch, start, shuffle=self.shuffle):
+            yield self._encoded(frame)
+
+    def arrays(self, *, limit: int | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """``(x, y)`` of the rows that have a target, in memory: all of them, or ``limit`` from random blocks.
+
+        Raises:
+            DataError: the part has no such row.
+        """
+        chosen = limit is not None and limit < self.rows
+        pieces: list[dict[str, Any]] = []
+        for frame in self.stream.frames(self.part, shuffle=chosen):
+            frame = drop_missing_target(frame, self.target.name)[0]
+            if limit is not None:
+                frame = frame.head(limit - sum(len(piece["y"]) for piece in pieces))
+            if frame.height:
+                pieces.append(self._encoded(frame))
+            if limit is not None and sum(len(piece["y"]) for piece in pieces) >= limit:
+                break
+        if not pieces:
+            raise DataError(f"the {self.part} part of {self.stream.source.name} has no row with a target")
+        x = {name: np.concatenate([piece["x"][name] for piece in pieces]) for name in pieces[0]["x"]}
+        return x, np.concatenate([piece["y"] for piece in pieces])
+
+    def _encoded(self, frame: pl.DataFrame) -> dict[str, Any]:
+        values = frame[self.target.name]
+        known = values.is_not_null().to_numpy()
+        y = np.zeros(len(known), np.float32 if self.target.task == "regression" else np.int32)
+        y[known] = self.target.transform(values.drop_nulls())
+        return {"x": self.encoder.transform(frame), "y": y, "weight": known.astype(np.float32)}
+
+
+def open_stream(
+    source: str | Path | Sequence[str | Path],
+    *,
+    target: str,
+    task: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
+    method: str = "random",
+    column: str | None = None,
+    validation: float = 0.15,
+    test: float = 0.2,
+    seed: int = 0,
+    chunk_rows: int | None = None,
+    sample_rows: int | None = None,
+) -> TableStream:
+    """Open Parquet files for training without holding them in memory.
+
+    The schema is inferred from a sample of the training rows, the classes of the target are collected from all rows, and
+    the mean and deviation of a quantity from all training rows.
+
+    Args:
+        source: a Parquet file, a folder of them, a pattern or several files (see :class:`~danlu.data.parquet.ParquetRows`);
+            write delimited text to Parquet with :func:`danlu.data.to_parquet` first.
+        target: the column to predict.
+        task, kinds, drop: as for :func:`danlu.data.infer_task` and :func:`danlu.data.infer_schema`.
+        method, column, validation, test: how rows are divided, as for :func:`danlu.data.split_rows`, except that rows are
+            dealt out one by one, so that the shares are met on average, and that ``"stratified"`` is ``"random"``.
+        seed: decides the split, the sample and the order of training.
+        chunk_rows: rows of a chunk, >= 1; None takes about 32 MiB, at most 65,536 rows.
+        sample_rows: rows of the sample, >= 1; None takes about 64 MiB, at most 200,000 rows.
+
+    Raises:
+        DataError: files that cannot be read, a target or a split that cannot be used.
+        ConfigError: an unknown task, kind or method, or a number out of range.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "table.parquet")
+        >>> pl.DataFrame({"x": [float(i) for i in range(100)], "y": ["a", "b"] * 50}).write_parquet(path)
+        >>> stream = open_stream(path, target="y", chunk_rows=32)
+        >>> encoder = TableEncoder.fit(stream.sample, stream.schema)
+        >>> stream.rows, [len(chunk["y"]) for chunk in stream.train(encoder).chunks(0, 0)]
+        ({'train': 68, 'validation': 20, 'test': 12}, [32, 32, 4])
+    """
+    for name, value in (("chunk_rows", chunk_rows), ("sample_rows", sample_rows)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{name} is {value!r}; expected a whole number >= 1")
+    partition = Partition("random" if method == "stratified" else method, column, validation, test, seed)
+    rows = ParquetRows(source)
+    for wanted in (target, column) if partition.reads_column else (target,):
+        if wanted not in rows.types:
+            raise unknown_name("column", wanted, rows.types, error=DataError)
+    head = rows.read(0, 1024)
+    width = max(head.estimated_size() / head.height, 1.0)
+    if chunk_rows is None:
+        chunk_rows = int(np.clip(_CHUNK_BYTES / width, *_CHUNK_ROWS))
+    if sample_rows is None:
+        sample_rows = int(np.clip(_SAMPLE_BYTES / width, *_SAMPLE_ROWS))
+    block_rows = max(chunk_rows // _MIX, 1)
+    partition, counts = count_parts(rows, partition, block_rows)
+    if not counts[:, 0].any():
+        raise DataError(f"the split left no rows of {rows.name} to train on")
+    inferred, encoder, notices = survey_target(rows, partition, target, task)
+    sample = draw_sample(rows, partition, block_rows, counts, sample_rows, seed)
+    drawn, total = sample.height, int(counts[:, 0].sum())
+    sample, _ = drop_missing_target(sample, target)
+    if not sample.height:
+        raise DataError(f"the sampled training rows of {rows.name} have no value for the target {target!r}")
+    if partition.method in ("group", "column") and column not in (None, *drop):
+        drop = (*drop, str(column))
+        notices.append(f"column {column!r} divides the rows and is not learnt from")
+    schema = infer_schema(sample, target=target, kinds=kinds, drop=drop)
+    if drawn < total:
+        notices.append(f"schema and encoder come from a sample of {drawn:,} of {total:,} training rows")
+    return TableStream(
+        rows, partition, encoder, inferred, schema, sample, chunk_rows, block_rows, counts, seed, tuple(notices)
+    )

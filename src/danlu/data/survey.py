@@ -1,0 +1,117 @@
+"""What must be known of a table before its rows are streamed: how many are of which part, the target, a sample."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from danlu.data.parquet import ParquetRows
+from danlu.data.partition import PARTS, Partition
+from danlu.data.target import TargetEncoder
+from danlu.data.task import InferredTask, infer_task
+from danlu.errors import DataError
+
+__all__ = ["count_parts", "draw_sample", "rows_of_part", "survey_target"]
+
+_SAMPLE_BLOCKS = 64
+_WHOLE_TARGET = 1_000_000  # rows up to which the whole target column is looked at at once
+_MANY = 2000
+
+
+def rows_of_part(
+    rows: ParquetRows, partition: Partition, start: int, length: int, code: int, names: Sequence[str]
+) -> pl.DataFrame:
+    """The columns ``names`` of those rows of a piece of the table that belong to one part."""
+    wanted = [*names]
+    if partition.reads_column and partition.column not in names:
+        wanted.append(str(partition.column))
+    frame = rows.read(start, length, columns=wanted)
+    values = frame[partition.column] if partition.reads_column and partition.column is not None else None
+    keep = partition.codes(start, frame.height, values) == code
+    return frame.select(names).filter(pl.Series(keep))
+
+
+def _pieces(rows: ParquetRows, step: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, rows.rows, step):
+        yield start, min(step, rows.rows - start)
+
+
+def count_parts(rows: ParquetRows, partition: Partition, block_rows: int) -> tuple[Partition, np.ndarray]:
+    """The partition, fitted, and the rows of each part in each block."""
+    step = max(1, _WHOLE_TARGET // block_rows) * block_rows
+    values = None
+    if partition.reads_column:
+        name = str(partition.column)
+        partition = partition.fitted(rows.read(*piece, columns=[name])[name] for piece in _pieces(rows, step))
+    counts = np.zeros((-(-rows.rows // block_rows), len(PARTS)), np.int64)
+    for start, length in _pieces(rows, step):
+        if partition.reads_column:
+            values = rows.read(start, length, columns=[name])[name]
+        cells = (start + np.arange(length)) // block_rows * len(PARTS) + partition.codes(start, length, values)
+        counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
+    return partition, counts
+
+
+def survey_target(
+    rows: ParquetRows, partition: Partition, target: str, task: str | None
+) -> tuple[InferredTask, TargetEncoder, list[str]]:
+    """The task, the target's encoder, and notices, from the target column alone."""
+    levels: pl.Series | None = None
+    missing, moments = 0, np.zeros(3)
+    shift: float | None = None
+    for start, length in _pieces(rows, _WHOLE_TARGET):
+        values = rows.read(start, length, columns=[target])[target].drop_nulls()
+        missing += length - len(values)
+        if levels is None or len(levels) <= _MANY:
+            # Up to a million rows are looked at as they are; of more, five of each value.
+            seen = values if rows.rows <= _WHOLE_TARGET else values.unique(maintain_order=True)
+            levels = seen if levels is None else pl.concat([levels, seen]).unique(maintain_order=True)
+        if values.dtype.is_numeric() or values.dtype == pl.Boolean:
+            training = rows_of_part(rows, partition, start, length, 0, [target])[target]
+            own = training.drop_nulls().cast(pl.Float64).to_numpy()
+            shift = float(own[0]) if shift is None and len(own) else shift
+            off = own - (shift or 0.0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                moments += (len(off), off.sum(), (off**2).sum())
+    looked_at = levels if levels is not None else pl.Series(target, [], dtype=pl.String)
+    if rows.rows > _WHOLE_TARGET and len(looked_at) <= _MANY:
+        looked_at = pl.concat([looked_at] * 5)
+    inferred = infer_task(looked_at, task=task)
+    if rows.rows > _WHOLE_TARGET and len(looked_at) > _MANY and inferred.task == "regression" and task is None:
+        inferred = dataclasses.replace(inferred, reason=f"{target} holds more than {_MANY:,} different numbers")
+    encoder = TargetEncoder.fit(looked_at, task=inferred.task)
+    if inferred.task == "regression" and shift is not None:
+        count, total, squares = (float(n) for n in moments)
+        mean, variance = shift + total / count, squares / count - (total / count) ** 2
+        if not math.isfinite(variance):
+            raise DataError(f"the target {target!r} holds infinite values", hint="repair or drop those rows")
+        encoder = dataclasses.replace(encoder, mean=mean, std=math.sqrt(variance) if variance > 0 else 1.0)
+    notices = list(inferred.notices)
+    if missing:
+        notices.append(f"{missing} of {rows.rows} rows have no value for the target {target} and do not count")
+    return inferred, encoder, notices
+
+
+def draw_sample(
+    rows: ParquetRows, partition: Partition, block_rows: int, counts: np.ndarray, wanted: int, seed: int
+) -> pl.DataFrame:
+    """Training rows: all of them when they are few, else random rows of blocks spread evenly over the table."""
+    names = rows.columns
+    blocks = np.flatnonzero(counts[:, 0]).tolist()
+    total = int(counts[:, 0].sum())
+    if total <= wanted:
+        return pl.concat([rows_of_part(rows, partition, b * block_rows, block_rows, 0, names) for b in blocks])
+    rng = np.random.default_rng(seed)
+    parts = np.array_split(np.asarray(blocks), min(len(blocks), max(_SAMPLE_BLOCKS, -(-wanted // block_rows) * 2)))
+    chosen = np.array([part[rng.integers(len(part))] for part in parts])
+    share = min(1.0, wanted / counts[chosen, 0].sum())
+    pieces = []
+    for block in chosen:
+        frame = rows_of_part(rows, partition, int(block) * block_rows, block_rows, 0, names)
+        take = min(frame.height, max(1, int(share * frame.height)))
+        pieces.append(frame[np.sort(rng.choice(frame.height, take, replace=False))])
+    return pl.concat(pieces).head(wanted)
