@@ -156,3 +156,23 @@ def test_evaluation_needs_the_target(frame, tmp_path):
     result, _ = train(frame, tmp_path)
     with pytest.raises(SchemaError, match="lacks the target 'label'"):
         result.model.evaluate(frame.drop("label"))
+
+
+def test_a_streamed_table_gives_a_model_like_that_of_the_table_in_memory(frame, tmp_path):
+    many = pl.concat([frame] * 4)
+    many.write_parquet(tmp_path / "t.parquet")
+    few = {"epochs": 25, "batch_size": 32}
+    streamed, said = train(tmp_path / "t.parquet", tmp_path, name="s", data={"stream": True}, trainer=few)
+    whole, _ = train(tmp_path / "t.parquet", tmp_path, name="w", trainer=few)
+    assert sum(streamed.rows.values()) == many.height
+    assert "label has 2 different values" in said
+    assert streamed.scores["accuracy"] > 0.9
+    assert whole.scores["accuracy"] > 0.9
+    again = resume(streamed.run.path, say=quiet, display="none")
+    np.testing.assert_array_equal(again.model.predict_values(frame), streamed.model.predict_values(frame))
+
+
+def test_a_stream_cannot_be_resampled(frame, tmp_path):
+    frame.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match="whole table in memory"):
+        train(tmp_path / "t.parquet", tmp_path, data={"stream": True}, imbalance={"resample": "oversample"})

@@ -8,7 +8,7 @@ import io
 import lzma
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
@@ -107,13 +107,8 @@ def read_table(
 def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
     if path.is_dir():
         raise DataError(f"{path} is a folder; expected a file", hint="for a folder of Parquet files use open_stream")
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}", hint=_near_file(path)) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+    with open_source(path) as file:
+        start = file.read(8)
     kind = _BY_SUFFIX.get(path.suffix.lower())
     if start[:4] == b"PAR1":
         kind = "parquet"
@@ -135,6 +130,22 @@ def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
     if not start:
         raise DataError(f"{name} is empty", hint="a table needs a line of column names and some rows")
     return Table(_read_typed(path, kind, missing), (), name)
+
+
+def open_source(path: Path, encoding: str | None = None) -> IO[Any]:
+    """The file opened for reading: bytes, or text of an encoding with its line ends as they are.
+
+    Raises:
+        DataError: there is no such file, or it cannot be opened.
+    """
+    try:
+        return path.open("rb") if encoding is None else path.open(encoding=encoding, newline="")
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}", hint=_near_file(path)) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+    except LookupError as error:
+        raise DataError(f"{path} cannot be read as {encoding}: {error}", hint="leave the encoding out") from error
 
 
 def _read_typed(path: Path, kind: str, missing: frozenset[str]) -> pl.DataFrame:
@@ -230,12 +241,11 @@ def _from_native(source: Any) -> pl.DataFrame:
             hint="give a path, a pandas, polars or pyarrow frame, a 2-D NumPy array or a dict of columns",
         ) from error
     columns = []
-    for name in frame.columns:
-        column = frame[name]
+    for column in frame.iter_columns():  # a name may be a number, which would be taken as a row
         try:
-            columns.append(column.to_polars().rename(str(name)))
+            columns.append(column.to_polars().rename(str(column.name)))
         except Exception:  # pandas object columns of mixed types, or no pyarrow to convert with
-            columns.append(_to_series(str(name), column.to_list()))
+            columns.append(_to_series(str(column.name), column.to_list()))
     return pl.DataFrame(columns)
 
 

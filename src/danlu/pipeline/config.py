@@ -36,6 +36,8 @@ class DataConfig(Blueprint):
         kinds: the kind of single columns (``{"zip": "categorical"}``), where the inferred one is wrong.
         drop: columns to leave out.
         delimiter: the delimiter, where it is not found by itself.
+        stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
+            would fill a good part of the memory.
         header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
     """
 
@@ -46,6 +48,7 @@ class DataConfig(Blueprint):
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     drop: tuple[str, ...] = ()
     delimiter: str | None = None
+    stream: bool | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from danlu.evaluate import METRICS, Comparison, Interval, Rows, baselines, bootstrap, compare
+from danlu.pipeline.prepare import Encoded
 from danlu.tasks import TableModel
 
 __all__ = ["Judgement", "judge", "rows_of"]
-
-Encoded = tuple[Mapping[str, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

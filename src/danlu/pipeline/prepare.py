@@ -1,64 +1,80 @@
-"""From a source to rows that can be learnt from: read, typed, split."""
+"""From a source to rows that can be learnt from: read, typed, split and encoded, in memory or as a stream."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from danlu.data import (
+    EncodedStream,
     InferredTask,
     Schema,
     Table,
+    TableEncoder,
     TargetEncoder,
     drop_missing_target,
     infer_schema,
     infer_task,
     leakage,
+    open_stream,
     read_table,
     split_rows,
 )
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.pipeline.config import DataConfig, TrainConfig
 
-__all__ = ["Prepared", "fingerprint", "prepare"]
+__all__ = ["Encoded", "Prepared", "fingerprint", "prepare"]
+
+Encoded = tuple[Mapping[str, np.ndarray], np.ndarray]
+
+_HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """The rows of the three parts, and what was learnt about the table.
+    """Encoded rows of the three parts, and what was learnt about the table.
 
     Attributes:
-        train, validation, test: rows; ``test`` may be empty.
         schema: the columns.
         inferred: the task, and why.
         target: encodes the target, fitted on the training rows (the names of the classes on all rows).
+        encoder: encodes the other columns, fitted on the training rows.
+        train: the training rows, or a stream of them.
+        validation: the rows that choose the best epoch.
+        test: the rows that the result is measured on, or None.
+        test_frame: the same rows as they were read, where they are in memory.
+        rows: the number of rows of each part.
         split: how the rows were divided, in a sentence.
         notices: what the user should know.
     """
 
-    train: pl.DataFrame
-    validation: pl.DataFrame
-    test: pl.DataFrame
     schema: Schema
     inferred: InferredTask
     target: TargetEncoder
+    encoder: TableEncoder
+    train: Encoded | EncodedStream
+    validation: Encoded
+    test: Encoded | None
+    test_frame: pl.DataFrame | None
+    rows: dict[str, int]
     split: str
     notices: tuple[str, ...]
 
-    @property
-    def rows(self) -> dict[str, int]:
-        """The number of rows of each part."""
-        return {name: getattr(self, name).height for name in ("train", "validation", "test")}
+    def sample(self) -> Encoded:
+        """The training rows, or as many of a stream's as fit in memory."""
+        return self.train if isinstance(self.train, tuple) else self.train.arrays(limit=_HELD)
 
-
-def _read(source: Any, data: DataConfig) -> Table:
-    header: bool | str = "auto" if data.header == "auto" else data.header == "yes"
-    return read_table(source, delimiter=data.delimiter, header=header)
+    def known(self) -> Encoded:
+        """All rows that the network sees, validation rows included: what a baseline may learn from."""
+        (x, y), (more, also) = self.sample(), self.validation
+        return {name: np.concatenate([x[name], more[name]]) for name in x}, np.concatenate([y, also])
 
 
 def fingerprint(source: Any) -> str | None:
@@ -70,7 +86,7 @@ def fingerprint(source: Any) -> str | None:
 
 
 def prepare(config: TrainConfig, source: Any, say: Callable[[str], None]) -> Prepared:
-    """Read the source, work out schema and task, and split the rows.
+    """Read the source, work out schema and task, split the rows and encode them.
 
     Args:
         source: the file, frame or arrays to learn from.
@@ -79,15 +95,45 @@ def prepare(config: TrainConfig, source: Any, say: Callable[[str], None]) -> Pre
     Raises:
         DanluError: a source, a target or a split that cannot be used.
     """
-    data, name = config.data, config.data.target
-    table = _read(source, data)
-    if not name:
+    prepared = (_streamed if _streams(config.data, source) else _in_memory)(config, source)
+    for notice in prepared.notices:
+        say(f"note: {notice}")
+    say(str(prepared.schema))
+    say(str(prepared.inferred))
+    return prepared
+
+
+def _streams(data: DataConfig, source: Any) -> bool:
+    """Whether to read as a stream: as the user says, or when Parquet files would fill a good part of the memory."""
+    if data.stream is not None or not isinstance(source, str):
+        return bool(data.stream)
+    path = Path(source)
+    if path.is_dir():
+        return any(path.glob("*.parquet"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+    return path.suffix in (".parquet", ".pq") and path.is_file() and path.stat().st_size > memory / 16
+
+
+def _read(source: Any, data: DataConfig) -> Table:
+    header: bool | str = "auto" if data.header == "auto" else data.header == "yes"
+    return read_table(source, delimiter=data.delimiter, header=header)
+
+
+def _named_target(data: DataConfig, what: str, names: Any) -> str:
+    if not data.target:
         raise ConfigError(
-            f"no target was named; {table.source or 'the table'} has the columns: {', '.join(table.names[:30])}",
+            f"no target was named; {what} has the columns: {', '.join(list(names)[:30])}",
             hint="name the column to predict: --target COLUMN",
         )
-    if name not in table.names:
-        raise unknown_name("target column", name, table.names)
+    if data.target not in names:
+        raise unknown_name("target column", data.target, names)
+    return data.target
+
+
+def _in_memory(config: TrainConfig, source: Any) -> Prepared:
+    data = config.data
+    table = _read(source, data)
+    name = _named_target(data, table.source or "the table", table.names)
     frame, dropped = drop_missing_target(table.frame, name)
     inferred = infer_task(frame[name], task=None if data.task == "auto" else data.task)
     notices = [*table.notices, *dropped, *inferred.notices]
@@ -111,30 +157,89 @@ def prepare(config: TrainConfig, source: Any, say: Callable[[str], None]) -> Pre
             f"the split left no validation rows ({split})", hint="give more rows, or a larger split.validation"
         )
     notices += leakage(frame, split)
-    classes = TargetEncoder.fit(frame[name], task=inferred.task)
-    train = frame[split.train]
-    target = TargetEncoder.fit(train[name], task="regression") if inferred.task == "regression" else classes
-    test = frame[split.test]
+    train, validation, test = (frame[rows] for rows in (split.train, split.validation, split.test))
+    fitted_on = train if inferred.task == "regression" else frame
+    target = TargetEncoder.fit(fitted_on[name], task=inferred.task)
     if data.test is not None:
-        test, more = _separate(data, frame, target)
+        test, more = _separate(data, frame.columns, target)
         notices += more
-    for notice in notices:
-        say(f"note: {notice}")
-    say(str(schema))
-    say(str(inferred))
-    return Prepared(train, frame[split.validation], test, schema, inferred, target, split.description, tuple(notices))
+    encoder = TableEncoder.fit(train, schema)
+
+    def encoded(part: pl.DataFrame) -> Encoded:
+        return encoder.transform(part), target.transform(part[name])
+
+    return Prepared(
+        schema,
+        inferred,
+        target,
+        encoder,
+        train=encoded(train),
+        validation=encoded(validation),
+        test=encoded(test) if test.height else None,
+        test_frame=test,
+        rows={"train": train.height, "validation": validation.height, "test": test.height},
+        split=split.description,
+        notices=tuple(notices),
+    )
 
 
-def _separate(data: DataConfig, frame: pl.DataFrame, target: TargetEncoder) -> tuple[pl.DataFrame, list[str]]:
+def _streamed(config: TrainConfig, source: Any) -> Prepared:
+    data = config.data
+    if not isinstance(source, str | Path):
+        raise ConfigError("data.stream is for Parquet files; this table is in memory already")
+    if not data.target:
+        raise ConfigError("no target was named", hint="name the column to predict: --target COLUMN")
+    stream = open_stream(
+        source,
+        target=data.target,
+        task=None if data.task == "auto" else data.task,
+        kinds=data.kinds,
+        drop=data.drop,
+        method=config.split.method,
+        column=config.split.column,
+        validation=config.split.validation,
+        test=0.0 if data.test is not None else config.split.test,
+        seed=config.trainer.seed,
+    )
+    notices, rows = [*stream.notices, *stream.inferred.notices], stream.rows
+    encoder = TableEncoder.fit(stream.sample, stream.schema)
+    test, frame = None, None
+    if data.test is not None:
+        names = [*(column.name for column in stream.schema.features), data.target]
+        frame, more = _separate(data, names, stream.target)
+        notices += more
+        rows["test"] = frame.height
+        test = encoder.transform(frame), stream.target.transform(frame[data.target])
+    elif rows["test"]:
+        test = stream.test(encoder).arrays(limit=_HELD)
+    for part in ("validation", "test"):
+        if rows[part] > _HELD and (part == "validation" or data.test is None):
+            notices.append(f"{_HELD:,} of the {rows[part]:,} {part} rows are used")
+    return Prepared(
+        stream.schema,
+        stream.inferred,
+        stream.target,
+        encoder,
+        stream.train(encoder),
+        stream.validation(encoder).arrays(limit=_HELD),
+        test,
+        frame,
+        rows=rows,
+        split=stream.split,
+        notices=tuple(notices),
+    )
+
+
+def _separate(data: DataConfig, columns: Any, target: TargetEncoder) -> tuple[pl.DataFrame, list[str]]:
     """The rows of the user's own test file, in the columns of the training file."""
     other = _read(data.test, data)
-    absent = [column for column in frame.columns if column not in other.names]
+    absent = [column for column in columns if column not in other.names]
     if absent:
         raise DataError(
             f"the test file {data.test} lacks the columns: {', '.join(absent)}; it has: {', '.join(other.names[:30])}",
             hint="give a test file with the columns of the training file",
         )
-    test, dropped = drop_missing_target(other.frame.select(frame.columns), target.name)
+    test, dropped = drop_missing_target(other.frame.select(columns), target.name)
     labels, notices = target.normalise(test[target.name])
     test = test.with_columns(labels.alias(target.name))
     target.transform(labels)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import polars as pl
 
 import danlu
 from danlu.artifact import RunDirectory
@@ -72,7 +73,7 @@ def write_record(
         split=prepared.split,
         facts=facts,
         notices=prepared.notices,
-        mistakes=() if judgement is None else _mistakes(prepared, judgement),
+        mistakes=_mistakes(prepared.test_frame, prepared, judgement),
         config=config.as_dict(),
         command=_command(run),
         environment=_environment(),
@@ -80,8 +81,10 @@ def write_record(
     write_report(run.report_path, data)
 
 
-def _mistakes(prepared: Prepared, judgement: Judgement) -> list[dict[str, Any]]:
+def _mistakes(frame: pl.DataFrame | None, prepared: Prepared, judgement: Judgement | None) -> list[dict[str, Any]]:
     """The test rows predicted worst, with their first columns."""
+    if frame is None or judgement is None:
+        return []
     rows, target = judgement.rows, prepared.target
     if target.task == "regression":
         size = np.abs(rows.prediction - rows.truth)
@@ -101,7 +104,7 @@ def _mistakes(prepared: Prepared, judgement: Judgement) -> list[dict[str, Any]]:
                 "predicted": target.classes[chosen],
                 "probability of the truth": f"{rows.prediction[row, true]:.2g}",
             }
-        values = prepared.test.row(int(row), named=True)
+        values = frame.row(int(row), named=True)
         shown.append({**line, **{name: _cell(values[name]) for name in names}})
     return shown
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from danlu.artifact import RunDirectory
 from danlu.data import TableEncoder, TargetEncoder
 from danlu.engine import Fitted, JSONLogger
@@ -115,22 +113,18 @@ def train_table(
     if resume is not None:
         _check_unchanged(resume, source)
     prepared = prepare(config, source, say)
-    target, rows = prepared.target, prepared.rows
+    target, encoder, rows = prepared.target, prepared.encoder, prepared.rows
     config.imbalance.check(target.task)
-    encoder = TableEncoder.fit(prepared.train, prepared.schema)
     plan = _plan(config, encoder, target, rows["train"])
     run = resume or _begin(config, source, root, name)
-    encoded = {
-        part: (encoder.transform(frame), target.transform(frame[target.name]))
-        for part in rows
-        if (frame := getattr(prepared, part)).height
-    }
     learned = learn_table(
-        encoded["train"],
+        prepared.train,
         encoder=encoder,
         target=target,
         plan=plan,
-        validation=encoded["validation"],
+        validation=prepared.validation,
+        rows=rows["train"],
+        sample=None if isinstance(prepared.train, tuple) else prepared.sample()[0],
         imbalance=config.imbalance,
         seed=config.trainer.seed,
         callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
@@ -138,36 +132,25 @@ def train_table(
         resume=resume is not None,
         display=display,
     )
-    rows_tested = rows_of(learned.model, encoded["test"]) if "test" in encoded else None
+    tested = None if prepared.test is None else rows_of(learned.model, prepared.test)
     provenance = {"rows": rows, "source": Path(config.data.source).name, "split": prepared.split}
-    save_model(
-        run.artifact_path,
-        learned.model,
-        metrics={} if rows_tested is None else scores(rows_tested),
-        provenance=provenance,
-    )
+    metrics = {} if tested is None else scores(tested)
+    save_model(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
     judgement = None
-    if rows_tested is not None:
-        learned.model.frame(rows_tested.prediction).write_csv(run.predictions_path)
-        known = _joined(encoded["train"], encoded["validation"]) if config.evaluate.baselines else None
+    if tested is not None:
+        learned.model.frame(tested.prediction).write_csv(run.predictions_path)
         judgement = judge(
-            rows_tested,
+            tested,
             learned.model,
-            train=known,
-            test=encoded["test"],
+            train=prepared.known() if config.evaluate.baselines else None,
+            test=prepared.test,
             resamples=config.evaluate.resamples,
             seed=config.trainer.seed,
         )
     seconds = time.perf_counter() - begun
     write_record(run, config, prepared, learned, judgement, seconds=seconds)
-    model = Model(learned.model, {} if rows_tested is None else scores(rows_tested), provenance)
+    model = Model(learned.model, metrics, provenance)
     return TrainResult(run, model, learned.fitted, judgement, rows, seconds)
-
-
-def _joined(*parts: Any) -> Any:
-    """Encoded rows one after the other: what a baseline may learn from is what the network saw, validation rows included."""
-    inputs, labels = zip(*parts, strict=True)
-    return {name: np.concatenate([each[name] for each in inputs]) for name in inputs[0]}, np.concatenate(labels)
 
 
 def train(
