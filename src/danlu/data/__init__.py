@@ -1,6 +1,7 @@
 """Reading tables, their schema, splits, encoding, resampling and streams."""
 
 from danlu.data.check import check_frame
+from danlu.data.convert import to_parquet
 from danlu.data.encode import TableEncoder
 from danlu.data.read import DEFAULT_MISSING, read_table
 from danlu.data.resample import oversample, resampler, undersample
@@ -33,5 +34,6 @@ __all__ = [
     "read_table",
     "resampler",
     "split_rows",
+    "to_parquet",
     "undersample",
 ]

@@ -27,6 +27,7 @@ def parse_delimited(
     header: bool | str = "auto",
     quote: str = '"',
     encoding: str | None = None,
+    lines_before: int = 0,
 ) -> tuple[Table, str]:
     """The cells of a delimited file, as strings with the white space around them removed.
 
@@ -38,6 +39,7 @@ def parse_delimited(
         header: whether the first line holds the names; ``"auto"`` looks at the file.
         quote: the quote character.
         encoding: a Python codec name; None looks at the file.
+        lines_before: lines of the file that come before ``data``, for the line numbers in messages.
 
     Returns:
         a table of strings (null where a cell is empty) and the delimiter.
@@ -53,7 +55,7 @@ def parse_delimited(
     notices = [notice] if notice else []
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    blank = len(data) - len(data.lstrip(b"\n"))
+    blank = lines_before + len(data) - len(data.lstrip(b"\n"))
     data = data.strip(b"\n")
     if not data.strip():
         raise DataError(f"{source} is empty", hint="a table needs a line of column names and some rows")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
 from danlu.data.table import Table
 from danlu.errors import DataError
 
-__all__ = ["canonical", "infer_types", "parse_datetimes", "parse_numbers"]
+__all__ = ["canonical", "datetime_formats", "infer_types", "parse_datetimes", "parse_format", "parse_numbers"]
 
 DATETIME = pl.Datetime("us")
 _DATE_FORMATS = (
@@ -25,6 +25,7 @@ _DATE_FORMATS = (
     "%d %b %Y",
 )
 _TIME_FORMATS = ("", " %H:%M:%S%.f", "T%H:%M:%S%.f", " %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M")
+_ZONED_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 _DATE_LIKE = r"^\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}"
 _GROUPED = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 _DECIMAL_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
@@ -50,22 +51,28 @@ def parse_datetimes(values: pl.Series) -> pl.Series | None:
 
     A date such as 3/4/2024 is read day first unless some row shows that it cannot be.
     """
+    pattern = next(datetime_formats(values), None)
+    return None if pattern is None else parse_format(values, pattern)
+
+
+def datetime_formats(values: pl.Series) -> Iterator[str]:
+    """The formats that read all of some strings as date-times, the preferred one first; none when there are no strings."""
     present = values.drop_nulls()
-    if not len(present) or not present.head(100).str.contains(_DATE_LIKE).all():
-        return None
     sample = present.head(100)
-    for date in _DATE_FORMATS:
-        for time in _TIME_FORMATS:
-            if sample.str.to_datetime(date + time, strict=False, time_unit="us").null_count():
-                continue
-            parsed = values.str.to_datetime(date + time, strict=False, time_unit="us")
-            if parsed.null_count() == values.null_count():
-                return parsed
-    for pattern in ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z"):
-        parsed = values.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC")
-        if parsed.null_count() == values.null_count():
-            return parsed.dt.replace_time_zone(None)
-    return None
+    if not len(present) or not sample.str.contains(_DATE_LIKE).all():
+        return
+    patterns = [date + time for date in _DATE_FORMATS for time in _TIME_FORMATS]
+    for pattern in (*patterns, *_ZONED_FORMATS):
+        if not parse_format(sample, pattern).null_count() and not parse_format(present, pattern).null_count():
+            yield pattern
+
+
+def parse_format(values: pl.Series, pattern: str) -> pl.Series:
+    """Strings as date-times of one format, in UTC where it names a time zone; null where one does not fit."""
+    if pattern in _ZONED_FORMATS:
+        zoned = values.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC")
+        return zoned.dt.replace_time_zone(None)
+    return values.str.to_datetime(pattern, strict=False, time_unit="us")
 
 
 def infer_types(table: Table, *, missing: frozenset[str], decimal_comma: bool = False) -> Table:
