@@ -166,8 +166,7 @@ def test_a_streamed_table_gives_a_model_like_that_of_the_table_in_memory(frame, 
     whole, _ = train(tmp_path / "t.parquet", tmp_path, name="w", trainer=few)
     assert sum(streamed.rows.values()) == many.height
     assert "label has 2 different values" in said
-    assert streamed.scores["accuracy"] > 0.9
-    assert whole.scores["accuracy"] > 0.9
+    assert min(streamed.scores["roc_auc"], whole.scores["roc_auc"]) > 0.9
     again = resume(streamed.run.path, say=quiet, display="none")
     np.testing.assert_array_equal(again.model.predict_values(frame), streamed.model.predict_values(frame))
 
