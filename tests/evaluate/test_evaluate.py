@@ -166,7 +166,16 @@ def test_no_threshold_is_better_than_the_chosen_one(seed, measure):
         return METRICS[measure].compute(rows, np.ones((1, 22)))[0]
 
     assert at(found.value) == pytest.approx(found.score)
-    assert found.score >= max(at(t) for t in np.linspace(0.05, 0.95, 19)) - 1e-12
+    assert found.score >= max(at(t) for t in np.linspace(0.05, 1.05, 21)) - 1e-12
+
+
+@given(st.integers(0, 10**6))
+def test_a_threshold_divides_single_precision_neighbours(seed):
+    below = np.random.default_rng(seed).random(dtype=np.float32)
+    probability = np.array([below, np.nextafter(below, np.float32(1))])
+    found = choose_threshold(np.array([0, 1]), probability)
+    assert found.score == 1
+    assert (probability >= found.value).tolist() == [False, True]
 
 
 def test_a_threshold_needs_both_classes_and_a_known_measure():

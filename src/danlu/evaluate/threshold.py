@@ -10,6 +10,8 @@ from danlu.errors import DataError, unknown_name
 
 __all__ = ["Calibration", "Threshold", "calibration", "choose_threshold"]
 
+_BEYOND = 1e-3  # a threshold this far above every probability calls no row positive
+
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
@@ -22,7 +24,7 @@ class Threshold:
 def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str = "f1") -> Threshold:
     """The threshold with the best ``measure`` on these rows, half way between two neighbouring probabilities.
 
-    Every threshold that changes a decision is tried. Choose it on validation rows, never on the test rows.
+    Every threshold that changes a decision is tried, the one that calls no row positive included. Choose it on validation rows, never on the test rows.
 
     Args:
         labels: 0 or 1, ``(rows,)``.
@@ -45,13 +47,17 @@ def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str =
         )
     order = np.argsort(-probability, kind="stable")
     ranked = probability[order]
-    last = np.flatnonzero(np.concatenate([ranked[1:] != ranked[:-1], [True]]))
-    hits = np.cumsum(positive[order])[last].astype(np.float64)
-    alarms = last + 1 - hits
-    measured = _MEASURES[measure](hits, alarms, float(positive.sum()), float((~positive).sum()))
+    found = np.flatnonzero(
+        np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])
+    )  # rows called positive; first none
+    hits = np.concatenate([[0], np.cumsum(positive[order])])[found].astype(np.float64)
+    measured = _MEASURES[measure](hits, found - hits, float(positive.sum()), float((~positive).sum()))
     best = int(np.argmax(measured))
-    below = ranked[last[best] + 1] if last[best] + 1 < len(ranked) else 0.0
-    return Threshold(float((ranked[last[best]] + below) / 2), float(measured[best]))
+    above = float(ranked[found[best] - 1]) if best else max(1.0, float(ranked[0])) + _BEYOND
+    below = float(ranked[found[best]]) if found[best] < len(ranked) else 0.0
+    middle = (above + below) / 2
+    # Two neighbouring float32 probabilities have no number between them; the upper one then divides them.
+    return Threshold(middle if np.float32(middle) > np.float32(below) else above, float(measured[best]))
 
 
 def _f1(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:
