@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 
 import polars as pl
@@ -16,6 +17,7 @@ __all__ = ["parse_delimited"]
 
 _SAMPLE_BYTES = 256 * 1024
 _SAMPLE_LINES = 200
+_SPACE_AFTER_QUOTE = r"%s[ \t]+(?=%s|\n|$)"
 
 
 def parse_delimited(
@@ -79,6 +81,8 @@ def parse_delimited(
             "the first line was taken for column names" if has_header else "no header line: the columns are c1, c2, …"
         )
         notices.append(f"{what} (say header=True or False if that is wrong)")
+    if has_header and len(rows[0]) == width - 1 > 1:  # R leaves out the name of the row-name column
+        data, rows[0] = f"row{delimiter}".encode() + data, ["row", *rows[0]]
     if has_header:
         names = _header_names(rows[0], width, source, notices)
     if has_header and len(rows) == 1:
@@ -103,8 +107,6 @@ def _shown(names: list[str]) -> str:
 
 
 def _header_names(first: list[str], width: int, source: str, notices: list[str]) -> list[str]:
-    if len(first) == width - 1:  # R leaves out the name of the row-name column
-        first = ["row", *first]
     if len(first) != width:
         raise DataError(
             f"{source}: the header line has {len(first)} names, the lines below it have {width} fields",
@@ -183,6 +185,9 @@ def _slow_cells(data: bytes, delimiter: str, quote: str, width: int, source: str
                 rows.append(cells)
             line = reader.line_num + 1
     except csv.Error as error:
+        tight = re.sub(_SPACE_AFTER_QUOTE % (re.escape(quote), re.escape(delimiter)), quote, data.decode("utf-8"))
+        if "expected after" in str(error) and len(tight) < len(data.decode("utf-8")):
+            return _slow_cells(tight.encode(), delimiter, quote, width, source, blank)
         what = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
         raise DataError(
             f"{source}, line {line + blank}: {what}", hint="close the quote, or double a quote inside a field"

@@ -16,7 +16,6 @@ DATETIME = pl.Datetime("us")
 _DATE_FORMATS = (
     "%Y-%m-%d",
     "%Y/%m/%d",
-    "%Y%m%d",
     "%d.%m.%Y",
     "%d/%m/%Y",
     "%m/%d/%Y",
@@ -27,6 +26,7 @@ _DATE_FORMATS = (
 _TIME_FORMATS = ("", " %H:%M:%S%.f", "T%H:%M:%S%.f", " %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M")
 _ZONED_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
 _DATE_LIKE = r"^\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}"
+_DOTTED_DATE = r"^\d{1,2}\.\d{1,2}\.\d{4}$"
 _GROUPED = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 _DECIMAL_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
@@ -111,7 +111,7 @@ def _typed(values: pl.Series, table: Table, notices: list[str], decimal_comma: b
         lower = values.str.to_lowercase()
         if lower.is_in(["true", "false"]).fill_null(True).all():
             return lower == "true"
-    if _few_numbers(head, decimal_comma):
+    if _few_numbers(head) or head.str.contains(_DOTTED_DATE).all():
         dates = parse_datetimes(values)
         return values if dates is None else dates
     if present.str.contains(_INTEGER).all():
@@ -141,7 +141,7 @@ def _typed(values: pl.Series, table: Table, notices: list[str], decimal_comma: b
     return numbers
 
 
-def _few_numbers(head: pl.Series, decimal_comma: bool) -> bool:
+def _few_numbers(head: pl.Series) -> bool:
     digits = head.str.contains(r"^[+-]?[.,]?\d[\d.,]*([eE][+-]?\d+)?$|^[+-]?(inf|infinity|Infinity)$")
     return bool(digits.sum() < 0.5 * len(head))
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -123,7 +124,7 @@ def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
             if data.startswith(magic):
                 try:
                     data = unpack(data)
-                except (OSError, EOFError, lzma.LZMAError) as error:
+                except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
                     raise DataError(f"{name} cannot be unpacked: {error}", hint="the file is cut short?") from error
         table, found = parse_delimited(data, source=name, missing=missing, **options)
         return infer_types(table, missing=missing, decimal_comma=found != ",")

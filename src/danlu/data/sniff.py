@@ -62,6 +62,8 @@ def decode(data: bytes, *, source: str, encoding: str | None = None) -> tuple[by
 
 def parse_lines(lines: Sequence[str], delimiter: str, quote: str = '"') -> list[list[str]]:
     """The fields of some lines, white space around them removed; blank lines are left out."""
+    if delimiter == " ":
+        lines = [line.strip() for line in lines]
     rows = csv.reader(lines, delimiter=delimiter, quotechar=quote, skipinitialspace=True)
     parsed = [[field.strip() for field in row] for row in rows]
     return [row for row in parsed if row and row != [""]]
@@ -78,11 +80,12 @@ def sniff_delimiter(lines: Sequence[str], *, quote: str = '"') -> str | None:
     best: tuple[float, int] = (0.0, 0)
     found = None
     for rank, delimiter in enumerate(DELIMITERS):
-        counts = Counter(len(row) for row in parse_lines(lines, delimiter, quote))
-        if not counts:
+        sizes = [len(row) for row in parse_lines(lines, delimiter, quote)]
+        if not sizes:
             continue
-        fields, lines_that_fit = counts.most_common(1)[0]
-        share = lines_that_fit / sum(counts.values())
+        fields, lines_that_fit = Counter(sizes).most_common(1)[0]
+        # R leaves out the name of the row-name column: a first line that is one short fits as well.
+        share = (lines_that_fit + (sizes[0] == fields - 1 > 1)) / len(sizes)
         # A space is also what separates words: it must fit without exception.
         if fields < 2 or share < (1.0 if delimiter == " " else 0.7):
             continue
