@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Callback": "danlu.engine",
     "CSVLogger": "danlu.engine",
+    "Classifier": "danlu.estimators",
+    "Regressor": "danlu.estimators",
     "EarlyStopping": "danlu.engine",
     "FitOptions": "danlu.engine",
     "Fitted": "danlu.engine",
@@ -32,6 +34,7 @@ _ROOMS = ("data", "engine", "errors", "nn", "optim")
 __all__ = [
     "CSVLogger",
     "Callback",
+    "Classifier",
     "EarlyStopping",
     "FitOptions",
     "Fitted",
@@ -39,6 +42,7 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",
+    "Regressor",
     "__version__",
     "cross_validate",
     "data",

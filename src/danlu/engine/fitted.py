@@ -52,11 +52,16 @@ def evaluate_source(program: Program, params: Any, model_state: Any, data: list[
     return {name: value / weight for name, value in total.items()}
 
 
-def predict_outputs(model: Any, params: Any, state: Any, x: Any) -> Any:
-    """A model's outputs for the rows of ``x``, as NumPy arrays, computed in batches of one shape."""
+def predict_outputs(model: Any, params: Any, state: Any, x: Any, *, batch_size: int | None = None) -> Any:
+    """A model's outputs for the rows of ``x``, as NumPy arrays, computed in batches of one shape.
+
+    Args:
+        batch_size: rows of a batch; None fits it to the rows. A fixed one gives a row the same outputs to the last bit
+            whatever rows are beside it, at the cost of filling up the last batch.
+    """
     x = _leaves(x, "x")
     rows = rows_of(x, "x")
-    size = _size(max(rows, 1))
+    size = batch_size or _size(max(rows, 1))
     order = pad_order(np.arange(rows), size)
     chunk = jax.device_put(pad_rows(x, rows))
     outputs = predict_steps(model, params, state, chunk, order, num_batches(rows, size), size=size)

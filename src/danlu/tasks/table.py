@@ -15,6 +15,8 @@ from danlu.nn.layer import Layer
 
 __all__ = ["TableModel", "members_mean"]
 
+_BATCH = 256  # one size for all: a row's prediction does not depend on the rows beside it
+
 
 def members_mean(task: str, outputs: np.ndarray) -> np.ndarray:
     """Probabilities ``(rows, classes)`` or standardised values ``(rows,)`` from outputs ``(rows, members, units)``.
@@ -53,7 +55,7 @@ class TableModel:
 
     def predict_inputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Probabilities ``(rows, classes)`` or values ``(rows,)``, float64, for encoded rows."""
-        outputs = predict_outputs(self.network, self.params, self.state, dict(inputs))
+        outputs = predict_outputs(self.network, self.params, self.state, dict(inputs), batch_size=_BATCH)
         mean = members_mean(self.target.task, outputs)
         return self.target.inverse(mean) if self.target.task == "regression" else mean
 

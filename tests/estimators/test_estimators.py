@@ -1,0 +1,130 @@
+"""The scikit-learn estimators: scikit-learn's own checks, frames, weights, labels, saving."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import danlu
+from danlu import Classifier, Regressor
+
+SMALL = {"epochs": 30, "members": 4, "width": 32}
+
+
+@parametrize_with_checks([Classifier(**SMALL), Regressor(**SMALL)])
+@pytest.mark.filterwarnings("ignore")  # the checks warn on purpose
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([Classifier(), Regressor()])
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_checks_with_the_defaults(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    rows = 240
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=rows),
+            "colour": rng.choice(["red", "green", "blue"], rows),
+            "count": rng.integers(0, 9, rows),
+        }
+    )
+    frame.loc[::7, "size"] = np.nan
+    frame.loc[::11, "colour"] = None
+    label = np.where((frame["size"].fillna(0) > 0) ^ (frame["colour"] == "red"), "yes", "no")
+    return frame, label
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    return Classifier(**SMALL, random_state=0).fit(*table)
+
+
+def test_frames_with_texts_and_gaps(table, fitted):
+    frame, label = table
+    assert fitted.score(frame, label) > 0.85
+    assert list(fitted.classes_) == ["no", "yes"]
+    assert list(fitted.feature_names_in_) == ["size", "colour", "count"]
+    assert fitted.n_iter_ == len(fitted.history_) <= 30
+    polars = pl.from_pandas(frame)
+    np.testing.assert_array_equal(fitted.predict_proba(polars), fitted.predict_proba(frame))
+
+
+def test_levels_never_seen_are_unknown(table, fitted):
+    odd = table[0].head(3).assign(colour="violet")
+    assert np.isfinite(fitted.predict_proba(odd)).all()
+
+
+def test_a_frame_in_another_order_is_refused(table, fitted):
+    with pytest.raises(ValueError, match="same order"):
+        fitted.predict(table[0][["colour", "size", "count"]])
+
+
+def test_a_model_survives_pickle_and_the_artifact(table, fitted, tmp_path):
+    frame, _ = table
+    expected = fitted.predict_proba(frame)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(frame), expected)
+    fitted.save(tmp_path / "artifact")
+    loaded = danlu.load(tmp_path / "artifact")
+    np.testing.assert_array_equal(loaded.predict_values(pl.from_pandas(frame)), expected)
+    assert loaded.predict(pl.from_pandas(frame))["target"].to_list() == fitted.predict(frame).tolist()
+
+
+def test_a_weight_is_a_number_of_copies_whatever_the_order(table):
+    frame, label = table
+    counts = np.arange(len(frame)) % 3
+    rows = np.random.default_rng(0).permutation(np.repeat(np.arange(len(frame)), counts))
+    weighted = Classifier(**SMALL, random_state=0).fit(frame, label, sample_weight=counts)
+    repeated = Classifier(**SMALL, random_state=0).fit(frame.iloc[rows], label[rows])
+    np.testing.assert_array_equal(weighted.predict_proba(frame), repeated.predict_proba(frame))
+
+
+@pytest.mark.parametrize(
+    "options", [{"class_weight": "balanced"}, {"class_weight": {"a": 5.0, "b": 1.0}}, {"resample": "oversample"}]
+)
+def test_answers_to_imbalance_find_more_of_the_rare_class(options):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = np.where(X[:, 0] + rng.normal(size=300) > 1.8, "a", "b")
+    plain = Classifier(**SMALL, random_state=0).fit(X, y)
+    other = Classifier(**SMALL, random_state=0, **options).fit(X, y)
+    assert (other.predict(X) == "a").sum() > (plain.predict(X) == "a").sum()
+
+
+def test_cross_validation_beats_chance_by_far():
+    X, y = load_breast_cancer(return_X_y=True)
+    scores = cross_val_score(Classifier(**SMALL, random_state=0), X, y, cv=3, scoring="roc_auc")
+    assert scores.min() > 0.96
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "message"),
+    [
+        (Classifier(), np.zeros(6, int), "at least two classes"),
+        (Classifier(), np.arange(6) / 7, "Unknown label type"),
+        (Regressor(), np.full(6, np.nan), "NaN"),
+        (Classifier(threshold="f1"), np.arange(6) % 2, "validation rows"),
+        (Classifier(resample="smote"), np.arange(6) % 2, "undersample"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(estimator, y, message):
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).fit(np.random.default_rng(0).normal(size=(6, 2)), y)
+
+
+def test_an_estimator_that_was_not_fitted_says_so():
+    with pytest.raises(NotFittedError):
+        Classifier().predict(np.zeros((2, 2)))
