@@ -45,6 +45,9 @@ def test_a_frame_is_trained_on_and_the_run_loads(frame, tmp_path):
     loaded = danlu.load(result.run.path)
     np.testing.assert_array_equal(loaded.predict_values(frame), result.model.predict_values(frame))
     assert loaded.evaluate(frame).scores.keys() == result.scores.keys()
+    for shown in (result, loaded, loaded.evaluate(frame)):
+        assert "<table" in shown._repr_html_()
+    assert "roc_auc=" in repr(result)
     assert set(loaded.predict(frame)["label"]) <= {"common", "rare"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,21 @@ class Judgement:
             between = f"{_figure(interval.low)} to {_figure(interval.high)}"
             lines.append(f"  {METRICS[name].label:24}{_figure(interval.value):>10}{between:>24}")
         return "\n".join([*lines, *(each.sentence for each in self.comparisons)])
+
+    def _repr_html_(self) -> str:
+        head = "<tr><th></th><th>value</th><th>95 % interval</th>"
+        head += "".join(f"<th>{html.escape(label)}</th>" for label in self.others) + "</tr>"
+        lines = []
+        for name, interval in self.scores.items():
+            cells = [
+                METRICS[name].label,
+                _figure(interval.value),
+                f"{_figure(interval.low)} – {_figure(interval.high)}",
+            ]
+            cells += [_figure(each[name].value) if name in each else "–" for each in self.others.values()]
+            lines.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
+        said = "".join(f"<li>{html.escape(each.sentence)}</li>" for each in self.comparisons)
+        return f"<table>{head}{''.join(lines)}</table>" + (f"<ul>{said}</ul>" if said else "")
 
 
 def _figure(value: float) -> str:

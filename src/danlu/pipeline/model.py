@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,6 +90,10 @@ class Model:
         target = self.table.target
         shown = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items() if isinstance(value, float))
         return f"Model({target.task} of {target.name!r}{', ' + shown if shown else ''})"
+
+    def _repr_html_(self) -> str:
+        said = html.escape(repr(self))
+        return f"<p><b>{said}</b></p>{self.table.encoder.schema._repr_html_()}"
 
 
 def save_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,6 +53,12 @@ class TrainResult:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())
         return f"TrainResult({str(self.run.path)!r}, {shown})"
+
+    def _repr_html_(self) -> str:
+        tested = "" if self.judgement is None else self.judgement._repr_html_()
+        rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items())
+        place = html.escape(str(self.run.path))
+        return f"<p><b>{place}</b>: {rows} rows, {self.seconds:.0f} s</p>{tested}"
 
 
 def _plan(config: TrainConfig, encoder: TableEncoder, target: TargetEncoder, rows: int) -> Recipe:
