@@ -64,7 +64,9 @@ def test_a_column_of_many_levels_is_open() -> None:
 
 
 def test_the_user_knows_better() -> None:
-    frame = pl.DataFrame({"zip": [1, 2, 3] * 4, "id": [f"u{i}" for i in range(12)], "x": [1.5, 2.5] * 6, "y": [0, 1] * 6})
+    frame = pl.DataFrame(
+        {"zip": [1, 2, 3] * 4, "id": [f"u{i}" for i in range(12)], "x": [1.5, 2.5] * 6, "y": [0, 1] * 6}
+    )
     schema = infer_schema(frame, target="y", kinds={"zip": "categorical", "id": "categorical"}, drop=["x"])
     assert schema["zip"].categories == ("1", "2", "3")
     assert schema["id"].used
@@ -75,7 +77,11 @@ def test_the_user_knows_better() -> None:
     ("options", "error", "message"),
     [
         ({"target": "Y"}, DataError, "unknown column 'Y'; expected one of: x, y\nHint: did you mean 'y'"),
-        ({"kinds": {"x": "number"}}, ConfigError, "unknown kind of column 'x': 'number'.*\nHint: did you mean 'numeric'"),
+        (
+            {"kinds": {"x": "number"}},
+            ConfigError,
+            "unknown kind of column 'x': 'number'.*\nHint: did you mean 'numeric'",
+        ),
         ({"drop": ["z"]}, DataError, "unknown column 'z'"),
         ({"target": "y", "drop": ["x"]}, DataError, r"no column is left to predict 'y' from \(x: you left it out\)"),
     ],
@@ -94,7 +100,9 @@ def test_a_lone_counter_is_what_there_is_to_learn_from() -> None:
 def test_schema_survives_json_and_shows_itself() -> None:
     import json
 
-    frame = pl.DataFrame({"名<b>": ["a", None, "b"] * 5, "x": [0.1, 2.0, None] * 5, "when": [DAY] * 15, "y": [0, 1, 1] * 5})
+    frame = pl.DataFrame(
+        {"名<b>": ["a", None, "b"] * 5, "x": [0.1, 2.0, None] * 5, "when": [DAY] * 15, "y": [0, 1, 1] * 5}
+    )
     schema = infer_schema(frame, target="y")
     assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
     text = str(schema)

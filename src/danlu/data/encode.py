@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from danlu.data.dates import date_parts, useful_parts
+from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
 from danlu.data.infer import canonical
 from danlu.data.levels import LevelCoder, prefixes
 from danlu.data.scaling import SCALINGS, NumericScaler
@@ -200,17 +200,37 @@ class TableEncoder:
             ArtifactError: the data is not an encoder.
         """
         try:
-            return cls(
+            encoder = cls(
                 schema=Schema.from_json(data["schema"]),
                 dates=tuple((name, tuple(parts)) for name, parts in data["dates"]),
                 scaler=None if data["scaler"] is None else NumericScaler.from_state(data["scaler"], arrays),
                 levels=tuple((name, form, LevelCoder.from_json(body)) for name, form, body in data["levels"]),
                 words=tuple((name, WordPresence(tuple(words))) for name, words in data["words"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, ArtifactError):
-                raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"the saved encoder is not valid: {error}") from error
+        encoder._check()
+        return encoder
+
+    def _check(self) -> None:
+        """Refuse parts that do not belong together."""
+        used = {column.name: column.kind for column in self.schema.features}
+        named = [
+            *(name for name, _ in self.dates),
+            *(name for name, _, _ in self.levels),
+            *(name for name, _ in self.words),
+        ]
+        unknown = [name for name in named if not isinstance(name, str) or name not in used]
+        parts = [part for _, parts in self.dates for part in parts]
+        columns = len(self.schema.of_kind("numeric")) + len(parts)
+        if (
+            unknown
+            or any(part not in DATE_PARTS for part in parts)
+            or any(form not in ("whole", "prefix") for _, form, _ in self.levels)
+            or any(not isinstance(word, str) for _, vocabulary in self.words for word in vocabulary.words)
+            or columns != (0 if self.scaler is None else self.scaler.center.size)
+        ):
+            raise ArtifactError("the saved encoder is not valid: its parts do not fit its schema")
 
 
 def _prepared(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:

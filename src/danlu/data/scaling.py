@@ -123,7 +123,7 @@ class NumericScaler:
                 filled[:, j] = np.interp(filled[:, j], self.knots[a:b], self.scores[a:b]) * (scale[j] > 0)
             return filled
         with np.errstate(over="ignore", invalid="ignore"):
-            z = np.nan_to_num((filled - self.center[columns]) * scale, nan=0.0, posinf=1e30, neginf=-1e30)
+            z = np.clip(np.nan_to_num((filled - self.center[columns]) * scale), -1e30, 1e30)
             soft = z / np.sqrt(1 + (z / 3) ** 2)
         return np.where(self.smooth[columns], soft, np.clip(z, -_LIMIT, _LIMIT))
 
@@ -162,12 +162,40 @@ class NumericScaler:
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> NumericScaler:
-        """The inverse of :meth:`state`."""
+        """The inverse of :meth:`state`.
+
+        Raises:
+            ArtifactError: the data or the arrays are not those of a scaler.
+        """
         try:
-            fields = {f.name: np.asarray(arrays[f.name]) for f in dataclasses.fields(cls) if f.name != "scaling"}
-            return cls(scaling=data["scaling"], **fields)
+            scaler = cls(data["scaling"], **{name: np.asarray(arrays[name]) for name in _ARRAYS})
         except KeyError as error:
             raise ArtifactError(f"the saved scaler lacks {error}") from error
+        if scaler.scaling not in SCALINGS:
+            raise ArtifactError(
+                f"the saved scaler has the scaling {str(scaler.scaling)[:40]!r}; expected one of: {SCALINGS}"
+            )
+        columns = scaler.center.size
+        sizes = {"knots": scaler.knots.size, "scores": scaler.knots.size, "offsets": scaler.offsets.size}
+        for name, kind in _ARRAYS.items():
+            array = getattr(scaler, name)
+            shape = (columns, _GRID + 1) if name == "grid" else (sizes.get(name, columns),)
+            if array.dtype.kind != kind or array.shape != shape:
+                raise ArtifactError(
+                    f"the saved scaler has {name} of {array.dtype}{list(array.shape)}; expected {kind}{list(shape)}"
+                )
+        ends = scaler.offsets
+        if scaler.scaling == "quantile" and not (
+            ends.size == columns + 1 and ends[0] == 0 and ends[-1] == scaler.knots.size and (np.diff(ends) > 0).all()
+        ):
+            raise ArtifactError("the saved scaler's offsets do not fit its knots")
+        return scaler
+
+
+_ARRAYS = {
+    "center": "f", "scale": "f", "smooth": "b", "fill": "f", "indicators": "b",
+    "knots": "f", "scores": "f", "offsets": "i", "grid": "f",
+}  # fmt: skip
 
 
 def _scale(present: np.ndarray, scaling: str) -> tuple[float, float, float, bool]:
