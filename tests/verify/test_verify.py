@@ -29,6 +29,7 @@ KINDS = (
     "optimizer",
     "schedule",
     "clipping",
+    "engine",
 )
 
 

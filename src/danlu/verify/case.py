@@ -41,6 +41,7 @@ _MODULES = (
     "optimizers",
     "schedules",
     "clipping",
+    "engine",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
