@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from danlu.data.task import TASKS, infer_task
 from danlu.errors import ArtifactError, DataError, SchemaError, nearest
 
 __all__ = ["TargetEncoder"]
+
+_KINDS = ("text", "integer", "float", "boolean")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,8 +186,28 @@ class TargetEncoder:
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the saved target is not valid: {error}") from error
         if encoder.task not in TASKS:
-            raise ArtifactError(f"the saved target has the task {encoder.task!r}; expected one of: {', '.join(TASKS)}")
+            raise ArtifactError(
+                f"the saved target has the task {str(encoder.task)[:40]!r}; expected one of: {', '.join(TASKS)}"
+            )
+        if not encoder._is_sound():
+            raise ArtifactError(
+                f"the saved target is not valid: {str(encoder)[:200]}", hint="was the artifact changed by hand?"
+            )
         return encoder
+
+    def _is_sound(self) -> bool:
+        """Whether the fields have their types and fit the task."""
+        numbers = all(type(n) in (int, float) and math.isfinite(n) for n in (self.mean, self.std))
+        if not (isinstance(self.name, str) and self.kind in _KINDS and numbers and self.std > 0):
+            return False
+        if self.task == "regression":
+            return not self.classes
+        if not all(isinstance(name, str) for name in self.classes) or len(set(self.classes)) < len(self.classes):
+            return False
+        try:
+            return len(self.labels) == 2 if self.task == "binary" else len(self.labels) >= 2
+        except ValueError:  # a class that is not a number, of a target of numbers
+            return False
 
 
 def _plain(label: str) -> str:
