@@ -1,0 +1,64 @@
+"""The pages' code runs, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from danlu import blueprint
+from danlu.verify import case, select
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)\)")
+
+
+def code_of(page: str) -> str:
+    """The page's Python, each block at its own lines, so that an error names the line of the page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = [""] * text.count("\n")
+    for found in BLOCK.finditer(text):
+        start = text.count("\n", 0, found.start(1))
+        block = found.group(1).splitlines()
+        lines[start : start + len(block)] = block
+    return "\n".join(lines)
+
+
+RUN = [page for page in PAGES if code_of(page).strip()]
+
+
+@pytest.fixture
+def registries_as_before() -> Iterator[None]:
+    """What a page registers (layers, losses, cases) is forgotten afterwards."""
+    select()
+    known = [(registry, dict(registry)) for registry in (blueprint._REGISTRY, case.__globals__["CASES"])]
+    yield
+    for registry, before in known:
+        registry.clear()
+        registry.update(before)
+
+
+def test_the_pages_with_code_are_found() -> None:
+    assert len(RUN) == 6
+
+
+@pytest.mark.parametrize("page", RUN)
+@pytest.mark.usefixtures("registries_as_before")
+def test_the_code_of_a_page_runs(page: str) -> None:
+    exec(compile(code_of(page), page, "exec", dont_inherit=True), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("page", [*PAGES, "README.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    links = [link for link in LINK.findall((ROOT / page).read_text(encoding="utf-8")) if "://" not in link]
+    lost = [link for link in links if not ((ROOT / page).parent / link).exists()]
+    assert not lost
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert [page for page in PAGES if page != "docs/index.md" and page.removeprefix("docs/") not in index] == []
