@@ -1,9 +1,11 @@
 """The saved model (JSON + safetensors, no code) and the run directory."""
 
-from danlu.artifact.artifact import FORMAT_VERSION, Artifact, load_artifact, save_artifact
+from danlu.artifact.artifact import FORMAT_VERSION, Artifact
 from danlu.artifact.files import write_atomic
+from danlu.artifact.load import load_artifact
 from danlu.artifact.run import RunDirectory
-from danlu.artifact.tree import flatten_tree, tree_structure, unflatten_like, unflatten_tree
+from danlu.artifact.save import save_artifact
+from danlu.artifact.tree import flatten_tree, tree_structure, unflatten_tree
 
 __all__ = [
     "FORMAT_VERSION",
@@ -13,7 +15,6 @@ __all__ = [
     "load_artifact",
     "save_artifact",
     "tree_structure",
-    "unflatten_like",
     "unflatten_tree",
     "write_atomic",
 ]

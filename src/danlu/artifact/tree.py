@@ -1,9 +1,9 @@
 """Trees of arrays as flat dictionaries with readable names.
 
-A tree of parameters, a network's state or a whole training state becomes ``{"params/0/kernel": array, …}``, which is
-what a safetensors file holds. Two ways lead back: :func:`unflatten_tree` rebuilds dicts, tuples and lists from a
-structure that is plain JSON (a saved model, which must not need code), :func:`unflatten_like` fills the arrays into a
-tree of the same type (a checkpoint, whose optimizer states are named tuples and registered dataclasses).
+The parameters or the state of a network become ``{"params/0/kernel": array, …}``, which is what a safetensors file holds;
+:func:`unflatten_tree` rebuilds the dicts, tuples and lists from a structure that is plain JSON, because a saved model must
+not need code. (A checkpoint, whose optimizer states are named tuples and registered dataclasses, is filled into a tree of
+the same type: :func:`danlu.engine.load_checkpoint`.)
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import jax
 import ml_dtypes
 import numpy as np
 
+from danlu.engine.tree import escape, is_key, named_leaves
 from danlu.errors import ArtifactError
 
-__all__ = ["DTYPES", "flatten_tree", "tree_structure", "unflatten_like", "unflatten_tree"]
+__all__ = ["DTYPES", "check_arrays", "expected_arrays", "flatten_tree", "tree_structure", "unflatten_tree"]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     **{
@@ -36,28 +37,12 @@ MAX_DEPTH = 100
 MAX_RANK = 32
 
 
-def _escape(name: str) -> str:
-    return name.replace("%", "%25").replace("/", "%2F")
-
-
-def _segment(entry: Any) -> str:
-    """One step of a path as text: a dict's key, a sequence's index or a field's name."""
-    for attribute in ("key", "idx", "name"):
-        if hasattr(entry, attribute):
-            return _escape(str(getattr(entry, attribute)))
-    return _escape(str(entry))
-
-
 def _join(prefix: str, segment: str) -> str:
     return f"{prefix}/{segment}" if prefix else segment
 
 
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _as_numpy(path: str, leaf: Any) -> np.ndarray:
-    if _is_key(leaf):
+    if is_key(leaf):
         leaf = jax.random.key_data(leaf)
     try:
         array = np.asarray(leaf)
@@ -92,10 +77,7 @@ def flatten_tree(tree: Any, *, prefix: str = "") -> dict[str, np.ndarray]:
     {'params/layers/0/kernel': (2, 3)}
     """
     flat: dict[str, np.ndarray] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        name = prefix
-        for entry in path:
-            name = _join(name, _segment(entry))
+    for name, leaf in named_leaves(tree, prefix=prefix):
         if name in flat:
             raise ArtifactError(f"two arrays of the tree have the same path {name!r}")
         flat[name] = _as_numpy(name, leaf)
@@ -123,7 +105,7 @@ def tree_structure(tree: Any) -> Any:
     if isinstance(tree, tuple | Mapping):
         raise ArtifactError(
             f"a saved tree may hold dicts, tuples, lists and arrays; got a {type(tree).__name__}",
-            hint="use unflatten_like with a tree of the same type",
+            hint="turn it into one of those first",
         )
     array = _as_numpy("", tree)
     return {"shape": list(array.shape), "dtype": array.dtype.name}
@@ -151,7 +133,7 @@ def _walk(node: Any, path: str, found: dict[str, tuple[tuple[int, ...], np.dtype
         for key, child in node["dict"].items():
             if key in ("", ".", "..") or "\0" in key:
                 raise ArtifactError(f"the tree at {path!r} has the name {key!r}, which is not allowed")
-            _walk(child, _join(path, _escape(key)), found, depth + 1)
+            _walk(child, _join(path, escape(key)), found, depth + 1)
     elif len(node) == 1 and isinstance(items := node.get("tuple", node.get("list")), list):
         for index, child in enumerate(items):
             _walk(child, _join(path, str(index)), found, depth + 1)
@@ -212,44 +194,9 @@ def _build(node: dict[str, Any], path: str, flat: Mapping[str, np.ndarray]) -> A
     if "shape" in node:
         return flat[path]
     if "dict" in node:
-        return {key: _build(child, _join(path, _escape(key)), flat) for key, child in node["dict"].items()}
+        return {key: _build(child, _join(path, escape(key)), flat) for key, child in node["dict"].items()}
     if "none" in node:
         return None
     (kind,) = node
     items = [_build(child, _join(path, str(index)), flat) for index, child in enumerate(node[kind])]
     return tuple(items) if kind == "tuple" else items
-
-
-def unflatten_like(flat: Mapping[str, np.ndarray], template: Any, *, prefix: str = "") -> Any:
-    """A tree of the type of ``template`` (named tuples, registered dataclasses, …) with the arrays of ``flat``.
-
-    Args:
-        flat: arrays by path, as :func:`flatten_tree` gave them for a tree of the same structure.
-        template: a tree whose leaves have the shapes and dtypes expected; its values are not used.
-        prefix: as given to :func:`flatten_tree`.
-
-    Returns:
-        The tree; its leaves are NumPy arrays, and typed PRNG keys where the template has them.
-
-    Raises:
-        ArtifactError: an array that is missing, left over below ``prefix``, or of another shape or dtype.
-    """
-    paths, treedef = jax.tree_util.tree_flatten_with_path(template)
-    leaves, wanted = [], {}
-    for path, leaf in paths:
-        name = prefix
-        for entry in path:
-            name = _join(name, _segment(entry))
-        words = jax.random.key_data(leaf) if _is_key(leaf) else leaf
-        wanted[name] = (tuple(np.shape(words)), np.dtype(getattr(words, "dtype", None) or np.asarray(words).dtype))
-        leaves.append((name, leaf))
-    check_arrays(flat, wanted)
-    start = f"{prefix}/" if prefix else ""
-    extra = sorted(name for name in flat if name.startswith(start) and name not in wanted)
-    if extra:
-        raise ArtifactError(f"{len(extra)} arrays have no place in the tree, the first {extra[0]!r}")
-    values = [
-        jax.random.wrap_key_data(flat[name], impl=jax.random.key_impl(leaf)) if _is_key(leaf) else flat[name]
-        for name, leaf in leaves
-    ]
-    return jax.tree_util.tree_unflatten(treedef, values)

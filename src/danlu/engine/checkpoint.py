@@ -16,19 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.tree import is_key, named_leaves
 from danlu.errors import CheckpointError
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
 FORMAT = "danlu-checkpoint-1"
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _named(tree: Any) -> list[tuple[str, Any]]:
-    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def save_checkpoint(path: str | os.PathLike[str], tree: Any, note: dict[str, Any]) -> None:
@@ -40,7 +33,8 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any, note: dict[str, Any
     from safetensors.numpy import save
 
     arrays = {
-        name: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf, order="C") for name, leaf in _named(tree)
+        name: np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf, order="C")
+        for name, leaf in named_leaves(tree)
     }
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -90,15 +84,17 @@ def load_checkpoint(path: str | os.PathLike[str], like: Any) -> tuple[Any, dict[
         if name not in arrays:
             raise CheckpointError(f"{path} has no entry {name}: it belongs to another model or other settings")
         array = arrays.pop(name)
-        expected = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        expected = jax.random.key_data(leaf) if is_key(leaf) else leaf
         if array.shape != expected.shape or array.dtype != expected.dtype:
             raise CheckpointError(
                 f"{path}: {name} is {array.dtype}{list(array.shape)}; "
                 f"this model expects {expected.dtype}{list(expected.shape)}"
             )
-        return jax.random.wrap_key_data(jnp.asarray(array)) if _is_key(leaf) else jnp.asarray(array)
+        if is_key(leaf):
+            return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+        return jnp.asarray(array)
 
-    leaves = [restore(name, leaf) for name, leaf in _named(like)]
+    leaves = [restore(name, leaf) for name, leaf in named_leaves(like)]
     if arrays:
         raise CheckpointError(f"{path} has entries this model does not know: {', '.join(sorted(arrays)[:5])}")
     return jax.tree.unflatten(jax.tree.structure(like), leaves), note

@@ -1,0 +1,168 @@
+"""Reading a saved model: nothing in its folder is run, and everything is checked before it is used.
+
+``model.json`` holds the format version, the blueprint, the data's schema and encoder, the classes, the metrics, the
+provenance, and the name, shape and dtype of every array together with the SHA-256 of the weights file. A damaged or
+hostile folder is an :class:`ArtifactError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.artifact.artifact import (
+    FORMAT,
+    FORMAT_VERSION,
+    MODEL_FILE,
+    TREES,
+    WEIGHTS_FILE,
+    Artifact,
+    check_finite,
+    previous_of,
+)
+from danlu.artifact.files import parse_json, read_bytes
+from danlu.artifact.tree import DTYPES, check_arrays, expected_arrays, unflatten_tree
+from danlu.blueprint import Blueprint, from_json
+from danlu.errors import ArtifactError
+
+__all__ = ["load_artifact"]
+
+MAX_MODEL_BYTES = 64 * 2**20
+
+_SAFETENSORS_NAMES = {
+    "BOOL": "bool",
+    "BF16": "bfloat16",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    **{f"{sign}{bits}": f"{'u' * (sign == 'U')}int{bits}" for sign in "IU" for bits in (8, 16, 32, 64)},
+}
+
+
+def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
+    """Read a saved model. Nothing in the folder is run, and everything is checked before it is used.
+
+    Args:
+        folder: what :func:`save_artifact` wrote.
+
+    Returns:
+        The artifact, its variables as NumPy arrays.
+
+    Raises:
+        ArtifactError: the folder is missing, damaged, of a newer format, or not what it says.
+    """
+    path = Path(folder)
+    if not path.exists() and previous_of(path).is_dir():
+        path = previous_of(path)
+    if not path.is_dir():
+        raise ArtifactError(
+            f"{path} is not an artifact: expected a folder with {MODEL_FILE} and {WEIGHTS_FILE}",
+            hint="an artifact is the folder 'artifact' in a run",
+        )
+    document = parse_json(read_bytes(path / MODEL_FILE, limit=MAX_MODEL_BYTES), str(path / MODEL_FILE))
+    version = _check_version(document, path)
+    weights_info = _get(document, "weights", dict, path)
+    trees = _get(weights_info, "trees", dict, path)
+    if set(trees) != set(TREES):
+        raise ArtifactError(f"{path / MODEL_FILE} has the trees {sorted(trees)[:5]}; expected {sorted(TREES)}")
+    expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    for name in TREES:
+        expected |= expected_arrays(trees[name], prefix=name)
+    arrays = _read_weights(path / WEIGHTS_FILE, weights_info, expected)
+    blueprint = _get(document, "blueprint", dict, path)
+    threshold = document.get("threshold")
+    if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
+        raise ArtifactError(f"{path / MODEL_FILE} has the threshold {str(threshold)[:40]!r}; expected 0 to 1 or null")
+    task = document.get("task")
+    if not isinstance(task, str | dict) or not task:
+        raise ArtifactError(f"{path / MODEL_FILE} has the task {str(task)[:40]!r}; expected a name or an object")
+    return Artifact(
+        model=_build_model(blueprint),
+        params=unflatten_tree(arrays, trees["params"], prefix="params"),
+        state=unflatten_tree(arrays, trees["state"], prefix="state"),
+        task=task,
+        schema=document.get("schema"),
+        encoder=document.get("encoder"),
+        encoder_arrays=unflatten_tree(arrays, trees["encoder"], prefix="encoder"),
+        classes=tuple(_get(document, "classes", list, path)),
+        threshold=threshold,
+        metrics=_get(document, "metrics", dict, path),
+        provenance=_get(document, "provenance", dict, path),
+        extra=_get(document, "extra", dict, path),
+        format_version=version,
+    )
+
+
+def _get(document: dict[str, Any], key: str, kind: type, path: Path) -> Any:
+    value = document.get(key)
+    if not isinstance(value, kind):
+        got = "nothing" if key not in document else f"{str(value)[:40]!r}"
+        raise ArtifactError(f"{path / MODEL_FILE} has {got} as {key!r}; expected a JSON {kind.__name__}")
+    return value
+
+
+def _check_version(document: dict[str, Any], path: Path) -> int:
+    if document.get("format") != FORMAT:
+        raise ArtifactError(f"{path / MODEL_FILE} is not a danlu model: expected 'format': {FORMAT!r}")
+    version = document.get("format_version")
+    if type(version) is not int or version < 1:
+        raise ArtifactError(f"{path / MODEL_FILE} has the format version {str(version)[:40]!r}; expected 1 or more")
+    if version > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} was written in format version {version}; this danlu reads up to {FORMAT_VERSION}",
+            hint="upgrade danlu",
+        )
+    return version
+
+
+def _read_weights(
+    path: Path, info: dict[str, Any], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+) -> dict[str, np.ndarray]:
+    declared = sum(int(np.prod(shape, dtype=object)) * dtype.itemsize for shape, dtype in expected.values())
+    data = read_bytes(path)
+    if declared > len(data):
+        raise ArtifactError(f"{path} has {len(data):,} bytes; the model's arrays need {declared:,}")
+    digest = hashlib.sha256(data).hexdigest()
+    if info.get("bytes") != len(data) or info.get("sha256") != digest:
+        raise ArtifactError(
+            f"{path} is not the file that was saved: its SHA-256 is {digest[:12]}…, "
+            f"expected {str(info.get('sha256'))[:12]}…",
+            hint="it was truncated or changed; copy the whole folder again",
+        )
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = deserialize(data)
+    except SafetensorError as error:
+        raise ArtifactError(f"{path} is not a safetensors file: {str(error)[:200]}") from error
+    flat: dict[str, np.ndarray] = {}
+    for name, entry in entries:
+        dtype = _SAFETENSORS_NAMES.get(entry["dtype"])
+        if name not in expected or dtype is None:
+            raise ArtifactError(f"{path} holds the array {name[:80]!r} ({entry['dtype']}), which was not expected")
+        array = np.frombuffer(entry["data"], dtype=DTYPES[dtype]).reshape(entry["shape"])
+        array.flags.writeable = False
+        flat[name] = array
+    check_arrays(flat, expected)
+    check_finite(flat)
+    return flat
+
+
+def _build_model(blueprint: dict[str, Any]) -> Any:
+    import danlu.nn
+    import danlu.tasks  # noqa: F401  (both define the blueprints that a saved model is made of)
+
+    try:
+        model = from_json(blueprint)
+    except ArtifactError:
+        raise
+    except Exception as error:  # a blueprint may refuse hostile values in any way it likes
+        raise ArtifactError(f"the saved blueprint is not valid: {type(error).__name__}: {str(error)[:200]}") from error
+    if not isinstance(model, Blueprint):
+        raise ArtifactError(f"the saved blueprint is a {type(model).__name__}; expected a layer")
+    return model

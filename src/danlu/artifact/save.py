@@ -1,0 +1,144 @@
+"""Writing a saved model: the folder appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import danlu
+from danlu.artifact.artifact import FORMAT, FORMAT_VERSION, MODEL_FILE, TREES, WEIGHTS_FILE, check_finite, previous_of
+from danlu.artifact.files import json_text, sync_folder, write_synced
+from danlu.artifact.tree import expected_arrays, flatten_tree, tree_structure
+from danlu.blueprint import Blueprint, to_json
+from danlu.errors import ArtifactError, DanluError
+
+__all__ = ["save_artifact"]
+
+
+def default_provenance() -> dict[str, Any]:
+    """The versions that write the artifact and the time (UTC)."""
+    return {
+        "danlu": danlu.__version__,
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def save_artifact(
+    folder: str | os.PathLike[str],
+    *,
+    model: Blueprint,
+    variables: tuple[Any, Any],
+    task: Any,
+    schema: Any = None,
+    encoder: Any = None,
+    encoder_arrays: Mapping[str, np.ndarray] | None = None,
+    classes: Sequence[Any] = (),
+    threshold: float | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model so that :func:`load_artifact` gives it back, anywhere, without running any of its code.
+
+    The folder appears whole or not at all: it is written beside its place, put on disk, and renamed. An artifact that
+    is already there is replaced only once the new one is complete.
+
+    Args:
+        folder: where to; an existing folder is replaced only if it is empty or an artifact.
+        model: the network's blueprint.
+        variables: ``(params, state)``: trees of dicts, tuples, lists and arrays.
+        task, schema, encoder, classes, metrics, extra: plain data (see :class:`Artifact`); NaN is written as null.
+        encoder_arrays: the encoder's arrays by name.
+        threshold: in [0, 1], or None.
+        provenance: what to record beside the versions and the time (such as the data's fingerprint).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArtifactError: the variables hold NaN or something other than arrays, or the folder cannot be written.
+    """
+    target = Path(folder)
+    params, state = variables
+    trees = {"params": params, "state": state, "encoder": dict(encoder_arrays or {})}
+    arrays: dict[str, np.ndarray] = {}
+    for name in TREES:
+        arrays |= flatten_tree(trees[name], prefix=name)
+    check_finite(arrays)
+    try:
+        blueprint = to_json(model)
+    except DanluError as error:
+        raise ArtifactError(f"the model cannot be saved: {error.message}", hint=error.hint) from error
+    structures = {name: tree_structure(trees[name]) for name in TREES}
+    for name in TREES:  # what a reader would refuse is refused before it is written
+        expected_arrays(structures[name], prefix=name)
+    from safetensors.numpy import save
+
+    weights = save(arrays)
+    document = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "task": task,
+        "blueprint": blueprint,
+        "schema": schema,
+        "encoder": encoder,
+        "classes": list(classes),
+        "threshold": threshold,
+        "metrics": dict(metrics or {}),
+        "provenance": default_provenance() | dict(provenance or {}),
+        "extra": dict(extra or {}),
+        "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights), "trees": structures},
+    }
+    _write_folder(target, {WEIGHTS_FILE: weights, MODEL_FILE: json_text(document).encode()})
+    return target
+
+
+def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    previous = previous_of(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if previous.is_dir() and not target.exists():  # a writer was killed between its two renames
+            os.rename(previous, target)
+        if target.is_symlink() or (target.exists() and not target.is_dir()):
+            raise ArtifactError(f"{target} exists and is not a folder; nothing was written")
+        if target.is_dir() and any(target.iterdir()) and not (target / MODEL_FILE).is_file():
+            raise ArtifactError(
+                f"{target} exists and is not an artifact; nothing was written", hint="choose another folder"
+            )
+        temporary.mkdir()
+        for name, data in files.items():
+            write_synced(temporary / name, data)
+        sync_folder(temporary)
+        if target.is_dir():
+            shutil.rmtree(previous, ignore_errors=True)
+            os.rename(target, previous)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if previous.is_dir() and not target.exists():
+                os.rename(previous, target)
+            raise
+        sync_folder(target.parent)
+        shutil.rmtree(previous, ignore_errors=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write the artifact {target}: {error.strerror or error}; what was there before is unchanged",
+            hint="check the free space and the permissions of the folder",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(temporary, ignore_errors=True)
