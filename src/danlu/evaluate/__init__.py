@@ -3,7 +3,10 @@
 from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
 from danlu.evaluate.compare import Comparison, compare
-from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, Rows, scores
+from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
+from danlu.evaluate.ranking import Ranking
+from danlu.evaluate.residuals import Residuals, residuals
+from danlu.evaluate.rows import Rows
 from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold
 
 __all__ = [
@@ -15,6 +18,8 @@ __all__ = [
     "Comparison",
     "Interval",
     "Metric",
+    "Ranking",
+    "Residuals",
     "Rows",
     "Threshold",
     "baselines",
@@ -23,5 +28,6 @@ __all__ = [
     "choose_threshold",
     "compare",
     "resample_weights",
+    "residuals",
     "scores",
 ]

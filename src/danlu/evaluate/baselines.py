@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from danlu.errors import unknown_name
+from danlu.errors import DataError, unknown_name
+from danlu.evaluate.rows import TASKS
 
 __all__ = ["BASELINES", "Baseline", "baselines"]
 
 _MOST_ROWS = 100_000
-_MOST_LEVELS = 255
+_MOST_LEVELS = 255  # of a categorical column, in HistGradientBoosting
+_WORK = {"linear": 5e7, "boosting": 2e8}  # rows times columns times classes that take about a minute on two cores
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -29,7 +32,7 @@ class Baseline:
         label: what it is, in words.
         prediction: probabilities ``(rows, classes)`` or values ``(rows,)``.
         seconds: time to fit and predict.
-        notes: what was done differently, if anything.
+        notes: what was done differently, if anything, such as ``"fitted to 100,000 of the 250,000 rows"``.
     """
 
     name: str
@@ -79,6 +82,7 @@ BASELINES: Mapping[str, tuple[dict[str, str], Callable[[str, Inputs], Any]]] = {
     "linear": ({"regression": "ridge regression", "": "logistic regression"}, _linear),
     "boosting": ({"": "HistGradientBoosting"}, _boosting),
 }
+"""How each baseline is called by task, and how it is made: ``(task, inputs) -> an unfitted scikit-learn model``."""
 
 
 def baselines(
@@ -92,6 +96,9 @@ def baselines(
 ) -> dict[str, Baseline]:
     """Fit scikit-learn's default models on the rows that the network learnt from.
 
+    The linear model gets each category as a column of its own (an unknown one as zeros); HistGradientBoosting gets the
+    codes as categories where a column has at most 255, and as numbers where it has more.
+
     Args:
         task: ``"regression"``, ``"binary"`` or ``"multiclass"``.
         train: encoded inputs (``"numeric"``, ``"categorical"``, ``"text"``) and labels or values. The network uses its validation
@@ -99,41 +106,74 @@ def baselines(
         test: encoded inputs to predict.
         classes: the number of classes; a class without training rows gets probability 0.
         weight: a weight for each training row.
-        seed: decides which rows are kept of a table too large.
+        seed: decides which rows are kept of a table too large, at most 100,000 and fewer for many columns and classes.
 
     Returns:
-        By name: ``"commonest"`` (mean or majority), ``"linear"`` and ``"boosting"``. One that fails is left out.
+        By name: ``"commonest"`` (mean or majority), ``"linear"`` and ``"boosting"``. One that scikit-learn cannot fit to
+        these rows is left out (a linear model of one class, say).
+
+    Raises:
+        ConfigError: an unknown task.
+        DataError: inputs of other lengths than the labels.
+
+    Example:
+        >>> x = {"numeric": np.arange(8.0)[:, None]}
+        >>> found = baselines("regression", (x, 2 * np.arange(8.0)), x)
+        >>> found["commonest"].label, found["commonest"].prediction[0].item()
+        ('the mean', 7.0)
     """
-    if task not in ("regression", "binary", "multiclass"):
-        raise unknown_name("task", task, ["regression", "binary", "multiclass"])
-    x, y = _stacked(train[0]), np.asarray(train[1])
-    notes: tuple[str, ...] = ()
-    if len(y) > _MOST_ROWS:
-        kept = np.sort(np.random.default_rng(seed).choice(len(y), _MOST_ROWS, replace=False))
-        x, y, weight = x[kept], y[kept], None if weight is None else weight[kept]
-        notes = (f"fitted to {_MOST_ROWS:,} of the {len(train[1]):,} rows",)
-    return {
-        name: Baseline(
-            name, labels.get(task, labels.get("", "")), *_run(make(task, train[0]), x, y, weight, test, classes), notes
-        )
-        for name, (labels, make) in BASELINES.items()
-    }
+    if task not in TASKS:
+        raise unknown_name("task", task, TASKS)
+    x, y, asked = _stacked(train[0]), np.asarray(train[1]), _stacked(test)
+    if len(x) != len(y) or not len(y):
+        raise DataError(f"{len(x)} rows of inputs and {len(y)} labels; expected one for each, and some")
+    found = {}
+    for name, (labels, make) in BASELINES.items():
+        kept, notes = _affordable(name, len(y), x.shape[1] * max(classes, 1), seed)
+        part = None if weight is None else weight[kept]
+        fitted = _run(make(task, train[0]), x[kept], y[kept], part, asked, classes)
+        if fitted is not None:
+            label = labels.get(task, labels.get("", ""))
+            found[name] = Baseline(name, label, fitted[0], fitted[1], (*notes, *fitted[2]))
+    return found
+
+
+def _affordable(name: str, rows: int, width: int, seed: int) -> tuple[np.ndarray | slice, tuple[str, ...]]:
+    most = int(min(_MOST_ROWS, max(_WORK.get(name, math.inf) / max(width, 1), 1000)))
+    if rows <= most or name not in _WORK:
+        return slice(None), ()
+    kept = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    return kept, (f"fitted to {most:,} of the {rows:,} rows",)
 
 
 def _run(
-    model: Any, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, test: Inputs, classes: int
-) -> tuple[np.ndarray, float]:
+    model: Any, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, test: np.ndarray, classes: int
+) -> tuple[np.ndarray, float, tuple[str, ...]] | None:
+    """The prediction, the seconds it took and what is to be said about it; None when the model refuses the rows."""
+    from sklearn.exceptions import ConvergenceWarning
+
     begun = time.perf_counter()
     given = {} if weight is None else {_weight_name(model): weight}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.fit(x, y, **given)
-    if not hasattr(model, "predict_proba"):
-        return np.asarray(model.predict(_stacked(test)), np.float64), time.perf_counter() - begun
-    known = model.predict_proba(_stacked(test))
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        try:
+            model.fit(x, y, **given)
+        except ValueError:
+            try:  # gradient boosting holds rows back to know when to stop, which a class of one row does not allow
+                model.set_params(early_stopping=False).fit(x, y, **given)
+            except ValueError:
+                return None
+        classifies = hasattr(model, "predict_proba")
+        known = np.asarray((model.predict_proba if classifies else model.predict)(test), np.float64)
+    early = any(issubclass(each.category, ConvergenceWarning) for each in raised)
+    notes = ("stopped before it had converged",) if early else ()
+    if not classifies:
+        return known, time.perf_counter() - begun, notes
+    if known.shape[1] != len(model.classes_):  # gradient boosting of one class answers with two
+        return None
     prediction = np.zeros((len(known), max(classes, int(model.classes_.max()) + 1)))
     prediction[:, model.classes_] = known
-    return prediction, time.perf_counter() - begun
+    return prediction, time.perf_counter() - begun, notes
 
 
 def _weight_name(model: Any) -> str:

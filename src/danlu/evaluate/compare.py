@@ -6,8 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from danlu.evaluate.bootstrap import Interval, resampled
-from danlu.evaluate.metrics import METRICS, PRIMARY, Rows, scores
+from danlu.errors import unknown_name
+from danlu.evaluate.bootstrap import Interval, paired
+from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, metrics_of
+from danlu.evaluate.rows import Rows
 
 __all__ = ["Comparison", "compare"]
 
@@ -22,6 +24,7 @@ class Comparison:
         difference: how much better ours is (positive: better), with a 95 % interval.
         verdict: ``"better"``, ``"worse"`` or ``"undecided"``.
         sentence: all of this in words.
+        label: what the other model is called.
     """
 
     metric: str
@@ -30,6 +33,7 @@ class Comparison:
     difference: Interval
     verdict: str
     sentence: str
+    label: str = ""
 
 
 def compare(
@@ -44,44 +48,82 @@ def compare(
 ) -> Comparison:
     """Compare a prediction with another one for the same rows, by the paired bootstrap of their difference.
 
+    The verdict is ``"better"`` or ``"worse"`` when the 95 % interval of the difference leaves 0 out. It speaks of these two
+    trained models, not of other runs with other training rows or seeds.
+
     Args:
         rows: the truth and our prediction.
-        other: the other prediction, of the same kind (decided at ½ when there are two classes).
-        label: what the other one is called.
+        other: the other prediction, of the same kind (decided at ½ when there are two classes). One that is the same for
+            all rows is what a model must beat to have learnt anything, and the sentence says so.
+        label: what the other one is called, such as ``"logistic regression"``.
         name: what ours is called.
         metric: default: the task's :data:`~danlu.evaluate.PRIMARY`, or accuracy where that is not defined.
+        resamples: see :func:`~danlu.evaluate.bootstrap`.
+        seed: likewise.
+
+    Raises:
+        ConfigError: a metric that the task does not have.
+        DataError: a prediction for other rows, or of another kind.
+
+    Reference:
+        Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; pairs are kept together as in Koehn,
+        "Statistical significance tests for machine translation evaluation" (EMNLP 2004), section 3.
 
     Example:
         >>> truth = np.arange(50.0)
-        >>> print(compare(Rows("regression", truth, truth + 1), truth - 3, "the mean").sentence)
-        The network is better than the mean: RMSE 1 against 3.
+        >>> print(compare(Rows("regression", truth, truth + 1), truth - 3, "ridge regression").sentence)
+        The network is better than ridge regression: RMSE 1 is 2 lower than 3.
     """
-    defined = scores(rows)
-    chosen = metric or (PRIMARY[rows.task] if PRIMARY[rows.task] in defined else "accuracy")
-    theirs = Rows(rows.task, rows.truth, other)
-    ours_drawn, theirs_drawn = resampled([rows, theirs], [chosen], resamples=resamples, seed=seed)[:, 0]
-    sign = 1.0 if METRICS[chosen].higher_is_better else -1.0
-    values = [float(METRICS[chosen].compute(each, np.ones((1, len(rows.truth))))[0]) for each in (rows, theirs)]
-    low, high = np.nanquantile(sign * (ours_drawn - theirs_drawn), [0.025, 0.975])
-    difference = Interval(sign * (values[0] - values[1]), float(low), float(high))
-    verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
-    sentence = _sentence(name, label, METRICS[chosen].label, values, difference, verdict)
-    return Comparison(chosen, values[0], values[1], difference, verdict, sentence)
+    theirs = rows.with_prediction(other)
+    known = {each.name: each for each in metrics_of(rows.task)}
+    if metric is not None and metric not in known:
+        raise unknown_name("metric", metric, known)
+    one = np.ones(len(rows))
+    chosen = known[metric or PRIMARY[rows.task]]
+    values = [chosen.compute(each, one) for each in (rows, theirs)]
+    if metric is None and not np.isfinite(values).all():
+        chosen = METRICS["accuracy"]
+        values = [chosen.compute(each, one) for each in (rows, theirs)]
+    ends = paired(rows, theirs, chosen.name, resamples=resamples, seed=seed)
+    raw = Interval(values[0] - values[1], *ends)
+    better = raw if chosen.higher_is_better else Interval(-raw.value, -raw.high, -raw.low)
+    verdict = "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
+    constant = bool((np.ptp(theirs.prediction, axis=0) == 0).all())
+    sentence = _sentence(name, label, chosen, values, raw, verdict, constant)
+    return Comparison(chosen.name, values[0], values[1], better, verdict, sentence, label)
 
 
-def _sentence(name: str, label: str, metric: str, values: list[float], difference: Interval, verdict: str) -> str:
-    ours, theirs = _apart(*values)
-    figures = f"{metric} {ours} against {theirs}"
+def _sentence(
+    name: str, label: str, metric: Metric, values: list[float], raw: Interval, verdict: str, constant: bool
+) -> str:
     start = name[:1].upper() + name[1:]
+    ours, theirs = _apart(*values)
+    gap = _digits(abs(raw.value))
+    way = "higher" if raw.value > 0 else "lower"
+    figures = f"{metric.label} {ours} is {gap} {way} than {theirs}"
+    if raw.value == 0:
+        figures = f"{metric.label} {ours} for both"
+    between = f"95 % interval of the difference {_digits(raw.low)} to {_digits(raw.high)}"
+    doubt = "" if raw.low == raw.high else f" ({between})"
+    if constant and verdict != "better":
+        return (
+            f"{start} is not better than always answering {label}: {figures}{doubt}. "
+            "It has learnt nothing that these test rows can show."
+        )
     if verdict == "better":
-        return f"{start} is better than {label}: {figures}."
+        return f"{start} is better than {label}: {figures}{doubt}."
     if verdict == "worse":
-        return f"{start} is worse than {label}: {figures}. Use {label} instead."
-    ahead = "ahead of" if difference.value > 0 else "behind" if difference.value < 0 else "level with"
-    return (
-        f"{start} is {ahead} {label} ({figures}), but these test rows cannot tell the two apart: "
-        f"the difference may be {difference.low:+.2g} to {difference.high:+.2g}."
-    )
+        return f"{_upper(label)} is better than {name}: {figures}{doubt}. Use {label}."
+    return f"{start} and {label} cannot be told apart by these test rows: {figures}{doubt}."
+
+
+def _upper(label: str) -> str:
+    return label[:1].upper() + label[1:]
+
+
+def _digits(value: float) -> str:
+    """Two significant digits, with a true minus sign."""
+    return f"{value + 0.0:.2g}".replace("-", "−", 1) if abs(value) < 100 else f"{value:,.0f}".replace("-", "−", 1)
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:

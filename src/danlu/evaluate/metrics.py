@@ -1,171 +1,131 @@
 """The measures of a prediction, each written once for any weights of the rows.
 
-A measure is a function of the rows and of a matrix of weights ``(resamples, rows)``. With weights of one it is the
-ordinary measure; with the counts of a bootstrap resample it is the measure of that resample, so a thousand resamples are
-a few matrix products instead of a thousand calls.
+With weights of one a measure is the ordinary one. With the counts of a bootstrap resample it is the measure of that
+resample: what does not depend on the weights (orders, errors, decisions) is worked out once, so a thousand resamples cost
+a thousand passes over the rows instead of a thousand sorts.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 
-from danlu.errors import DataError, unknown_name
+from danlu.errors import unknown_name
+from danlu.evaluate.ranking import dot
+from danlu.evaluate.rows import TASKS, Rows
 
-__all__ = ["METRICS", "PRIMARY", "Metric", "Rows", "scores"]
+__all__ = ["METRICS", "PRIMARY", "Metric", "metrics_of", "scores"]
 
 Weights = np.ndarray
+_NAN = float("nan")
+
+
+def _mean(values: np.ndarray, weights: Weights) -> float:
+    return dot(weights, values) / float(weights.sum())
+
+
+def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """``above / below``, 0 where ``below`` is 0."""
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+def _accuracy(rows: Rows, weights: Weights) -> float:
+    return _mean(rows.right, weights)
+
+
+def _balanced_accuracy(rows: Rows, weights: Weights) -> float:
+    hits, true, _ = rows.class_weights(weights)
+    return float((hits[true > 0] / true[true > 0]).mean())
+
+
+def _class_measure(rows: Rows, weights: Weights, which: str) -> float:
+    hits, true, found = rows.class_weights(weights)
+    if which == "f1":
+        each = _divide(2 * hits, true + found)
+    else:
+        each = _divide(hits, found if which == "precision" else true)
+    return float(each[1] if rows.task == "binary" else each[(true + found) > 0].mean())
+
+
+def _precision(rows: Rows, weights: Weights) -> float:
+    return _class_measure(rows, weights, "precision")
+
+
+def _recall(rows: Rows, weights: Weights) -> float:
+    return _class_measure(rows, weights, "recall")
+
+
+def _f1(rows: Rows, weights: Weights) -> float:
+    return _class_measure(rows, weights, "f1")
+
+
+def _mcc(rows: Rows, weights: Weights) -> float:
+    hits, true, found = rows.class_weights(weights)
+    n = true.sum()
+    spread = math.sqrt(max((n**2 - found @ found) * (n**2 - true @ true), 0.0))
+    return float((hits.sum() * n - true @ found) / spread) if spread > 0 else 0.0
+
+
+def _roc_auc(rows: Rows, weights: Weights) -> float:
+    each = [value for value in (ranking.roc_auc(weights) for ranking in rows.rankings) if not math.isnan(value)]
+    return sum(each) / len(each) if each else _NAN
+
+
+def _average_precision(rows: Rows, weights: Weights) -> float:
+    return rows.rankings[0].average_precision(weights)
+
+
+def _log_loss(rows: Rows, weights: Weights) -> float:
+    return _mean(rows.surprise, weights)
+
+
+def _brier(rows: Rows, weights: Weights) -> float:
+    return _mean(rows.distance, weights)
+
+
+def _rmse(rows: Rows, weights: Weights) -> float:
+    return math.sqrt(_mean(rows.error**2, weights))
+
+
+def _mae(rows: Rows, weights: Weights) -> float:
+    return _mean(np.abs(rows.error), weights)
+
+
+def _median_error(rows: Rows, weights: Weights) -> float:
+    order, size = rows.sizes
+    reached = np.cumsum(weights[order])
+    half = reached[-1] / 2
+    low, high = np.searchsorted(reached, half, side="left"), np.searchsorted(reached, half, side="right")
+    return float((size[low] + size[min(high, len(size) - 1)]) / 2)
+
+
+def _mape(rows: Rows, weights: Weights) -> float:
+    size = np.abs(rows.truth)
+    if size.min() < 0.01 * size.mean() or not size.mean() > 0:  # a share of almost nothing says nothing
+        return _NAN
+    return _mean(np.abs(rows.error) / size, weights)
+
+
+def _r2(rows: Rows, weights: Weights) -> float:
+    centred = rows.truth - rows.truth.mean()
+    spread = _mean(centred**2, weights) - _mean(centred, weights) ** 2
+    return 1 - _mean(rows.error**2, weights) / spread if spread > 1e-12 * _mean(centred**2, weights) else _NAN
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows with their truth and a prediction.
-
-    Attributes:
-        task: ``"regression"``, ``"binary"`` or ``"multiclass"``.
-        truth: values ``(rows,)``, or class codes ``(rows,)``.
-        prediction: values ``(rows,)``, or probabilities ``(rows, classes)``.
-        threshold: for two classes: the probability from which the second is predicted.
-    """
-
-    task: str
-    truth: np.ndarray
-    prediction: np.ndarray
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        if len(self.truth) != len(self.prediction) or not len(self.truth):
-            raise DataError(
-                f"{len(self.truth)} true values and {len(self.prediction)} predictions; expected one for each, and some"
-            )
-
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return int(self.prediction.shape[1])
-
-    @property
-    def chosen(self) -> np.ndarray:
-        """The predicted class codes."""
-        if self.task == "binary":
-            return (self.prediction[:, 1] >= self.threshold).astype(np.int64)
-        return self.prediction.argmax(axis=1)
-
-    def confusion(self, weights: Weights) -> np.ndarray:
-        """Weight of the rows of each true class (axis 1) predicted as each class (axis 2), ``(resamples, k, k)``."""
-        k = self.classes
-        cell = np.asarray(self.truth, np.int64) * k + self.chosen
-        used, position = np.unique(cell, return_inverse=True)
-        counts = np.zeros((len(weights), k * k))
-        counts[:, used] = weights @ (position[:, None] == np.arange(len(used))).astype(weights.dtype)
-        return counts.reshape(-1, k, k)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray, empty: float = np.nan) -> np.ndarray:
-    return np.where(below > 0, above / np.where(below > 0, below, 1), empty)
-
-
-def _mean(values: np.ndarray, weights: Weights) -> np.ndarray:
-    return weights @ values / weights.sum(axis=1)
-
-
-def _accuracy(rows: Rows, weights: Weights) -> np.ndarray:
-    return _mean((rows.chosen == rows.truth).astype(np.float64), weights)
-
-
-def _balanced_accuracy(rows: Rows, weights: Weights) -> np.ndarray:
-    counts = rows.confusion(weights)
-    recall = _ratio(np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2))
-    present = ~np.isnan(recall)
-    return _ratio(np.where(present, recall, 0).sum(axis=1), present.sum(axis=1).astype(np.float64))
-
-
-def _class_ratios(rows: Rows, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    counts = rows.confusion(weights)
-    hits, true, found = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
-    ratios = _ratio(hits, found, 0.0), _ratio(hits, true, 0.0), _ratio(2 * hits, true + found, 0.0)
-    if rows.task == "binary":
-        return ratios[0][:, 1], ratios[1][:, 1], ratios[2][:, 1]
-    here = (true + found) > 0
-    share = here / np.maximum(here.sum(axis=1, keepdims=True), 1)
-    return (ratios[0] * share).sum(1), (ratios[1] * share).sum(1), (ratios[2] * share).sum(1)
-
-
-def _mcc(rows: Rows, weights: Weights) -> np.ndarray:
-    counts = rows.confusion(weights)
-    true, found, n = counts.sum(axis=2), counts.sum(axis=1), counts.sum(axis=(1, 2))
-    hits = np.trace(counts, axis1=1, axis2=2)
-    spread = np.sqrt((n**2 - (found**2).sum(1)) * (n**2 - (true**2).sum(1)))
-    return _ratio(hits * n - (true * found).sum(1), spread, 0.0)
-
-
-def _groups(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order of falling scores, and where each group of equal scores begins in it."""
-    order = np.argsort(-score, kind="stable")
-    ranked = score[order]
-    return order, np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-
-
-def _by_group(positive: np.ndarray, score: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-    order, starts = _groups(score)
-    sorted_weights = weights[:, order]
-    hits = np.add.reduceat(sorted_weights * positive[order], starts, axis=1)
-    return hits, np.add.reduceat(sorted_weights, starts, axis=1) - hits
-
-
-def _binary_auc(positive: np.ndarray, score: np.ndarray, weights: Weights) -> np.ndarray:
-    hits, misses = _by_group(positive, score, weights)
-    above = np.cumsum(hits, axis=1) - hits / 2  # positives ranked before a negative, half of those tied with it
-    return _ratio((above * misses).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
-
-
-def _roc_auc(rows: Rows, weights: Weights) -> np.ndarray:
-    if rows.task == "binary":
-        return _binary_auc(rows.truth == 1, rows.prediction[:, 1], weights)
-    each = [_binary_auc(rows.truth == k, rows.prediction[:, k], weights) for k in range(rows.classes)]
-    return np.mean(each, axis=0)
-
-
-def _average_precision(rows: Rows, weights: Weights) -> np.ndarray:
-    hits, misses = _by_group(rows.truth == 1, rows.prediction[:, 1], weights)
-    found = np.cumsum(hits, axis=1)
-    precision = _ratio(found, found + np.cumsum(misses, axis=1), 0.0)
-    return _ratio((precision * hits).sum(axis=1), hits.sum(axis=1))
-
-
-def _log_loss(rows: Rows, weights: Weights) -> np.ndarray:
-    of_truth = rows.prediction[np.arange(len(rows.truth)), rows.truth]
-    tiny = np.finfo(np.float64).eps
-    return _mean(-np.log(np.clip(of_truth, tiny, 1 - tiny)), weights)
-
-
-def _brier(rows: Rows, weights: Weights) -> np.ndarray:
-    return _mean((rows.prediction[:, 1] - (rows.truth == 1)) ** 2, weights)
-
-
-def _rmse(rows: Rows, weights: Weights) -> np.ndarray:
-    return np.sqrt(_mean((rows.prediction - rows.truth) ** 2, weights))
-
-
-def _mae(rows: Rows, weights: Weights) -> np.ndarray:
-    return _mean(np.abs(rows.prediction - rows.truth), weights)
-
-
-def _r2(rows: Rows, weights: Weights) -> np.ndarray:
-    centred = rows.truth - rows.truth.mean()
-    spread = _mean(centred**2, weights) - _mean(centred, weights) ** 2
-    return 1 - _ratio(_mean((rows.prediction - rows.truth) ** 2, weights), spread)
-
-
-@dataclasses.dataclass(frozen=True)
 class Metric:
     """A measure: its name, how it is written for people, and which way is better.
 
     Attributes:
-        compute: ``(rows, weights (resamples, rows)) -> (resamples,)``; NaN where it is not defined.
+        name: its key in results.
+        label: how it is printed.
+        higher_is_better: its direction.
+        tasks: where it applies.
+        compute: ``(rows, weights (rows,)) -> number``; NaN where it is not defined.
         unit: ``"share"`` (0 to 1), ``"target"`` (the target's unit) or ``""``.
     """
 
@@ -173,7 +133,7 @@ class Metric:
     label: str
     higher_is_better: bool
     tasks: tuple[str, ...]
-    compute: Callable[[Rows, Weights], np.ndarray]
+    compute: Callable[[Rows, Weights], float]
     unit: str = "share"
 
 
@@ -185,45 +145,52 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         for metric in (
             Metric("accuracy", "accuracy", True, _CLASSES, _accuracy),
             Metric("balanced_accuracy", "balanced accuracy", True, _CLASSES, _balanced_accuracy),
-            Metric("precision", "precision", True, _CLASSES, lambda r, w: _class_ratios(r, w)[0]),
-            Metric("recall", "recall", True, _CLASSES, lambda r, w: _class_ratios(r, w)[1]),
-            Metric("f1", "F1", True, _CLASSES, lambda r, w: _class_ratios(r, w)[2]),
+            Metric("precision", "precision", True, _CLASSES, _precision),
+            Metric("recall", "recall", True, _CLASSES, _recall),
+            Metric("f1", "F1", True, _CLASSES, _f1),
             Metric("roc_auc", "ROC-AUC", True, _CLASSES, _roc_auc),
             Metric("average_precision", "average precision", True, _TWO, _average_precision),
             Metric("log_loss", "log loss", False, _CLASSES, _log_loss, ""),
-            Metric("brier", "Brier score", False, _TWO, _brier, ""),
+            Metric("brier", "Brier score", False, _CLASSES, _brier, ""),
             Metric("mcc", "Matthews correlation", True, _CLASSES, _mcc, ""),
             Metric("rmse", "RMSE", False, _QUANTITY, _rmse, "target"),
             Metric("mae", "MAE", False, _QUANTITY, _mae, "target"),
+            Metric("median_error", "median absolute error", False, _QUANTITY, _median_error, "target"),
+            Metric("mape", "mean error, relative", False, _QUANTITY, _mape),
             Metric("r2", "R²", True, _QUANTITY, _r2, ""),
         )
     }
 )
-"""Every measure by its name. Precision, recall and F1 are those of the second of two classes, and the classes' mean otherwise."""
+"""Every measure by its name, as scikit-learn defines it.
+
+Precision, recall and F1 are those of the second of two classes, and the unweighted mean of several classes otherwise; the
+ROC-AUC of several classes is the mean over the classes, each against the rest, that the rows have. ``mape`` is left out where
+a true value is below 1 % of the mean one.
+"""
 
 PRIMARY: Mapping[str, str] = MappingProxyType({"regression": "rmse", "binary": "roc_auc", "multiclass": "accuracy"})
 """The measure that models are compared by."""
 
 
 def metrics_of(task: str) -> list[Metric]:
-    """The measures of a task.
+    """The measures of a task, in the order in which they are shown.
 
     Raises:
         ConfigError: an unknown task.
     """
-    if task not in PRIMARY:
-        raise unknown_name("task", task, PRIMARY)
+    if task not in TASKS:
+        raise unknown_name("task", task, TASKS)
     return [metric for metric in METRICS.values() if task in metric.tasks]
 
 
 def scores(rows: Rows) -> dict[str, float]:
-    """Every measure of the task that is defined for ``rows``.
+    """Every measure of the task that is defined for ``rows``, by name.
 
     Example:
         >>> rows = Rows("binary", np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
         >>> {name: round(value, 3) for name, value in scores(rows).items()}["roc_auc"]
         1.0
     """
-    one = np.ones((1, len(rows.truth)))
-    values = {metric.name: float(metric.compute(rows, one)[0]) for metric in metrics_of(rows.task)}
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+    one = np.ones(len(rows))
+    values = {metric.name: metric.compute(rows, one) for metric in metrics_of(rows.task)}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

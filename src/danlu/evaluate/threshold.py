@@ -24,7 +24,8 @@ class Threshold:
 def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str = "f1") -> Threshold:
     """The threshold with the best ``measure`` on these rows, half way between two neighbouring probabilities.
 
-    Every threshold that changes a decision is tried, the one that calls no row positive included. Choose it on validation rows, never on the test rows.
+    Every threshold that changes a decision is tried, the one that calls no row positive included. Choose it on validation
+    rows, never on the test rows.
 
     Args:
         labels: 0 or 1, ``(rows,)``.

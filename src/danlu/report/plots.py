@@ -98,7 +98,7 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int | None) ->
 
 def confusion_plot(rows: Rows, classes: Sequence[str]) -> str:
     """Counts of true against predicted classes, shaded by the share of the true class; at most 20 classes are named."""
-    counts = rows.confusion(np.ones((1, len(rows.truth))))[0]
+    counts = rows.confusion()
     size = len(counts)
     with _Drawing(1, width=min(3.2 + 0.35 * size, 9), height=min(2.6 + 0.3 * size, 8)) as (drawing, (axes,)):
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -1,0 +1,169 @@
+"""Rows with their truth and a prediction: what every measure is computed from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from danlu.errors import DataError, unknown_name
+from danlu.evaluate.ranking import Ranking
+
+__all__ = ["TASKS", "Rows"]
+
+TASKS = ("regression", "binary", "multiclass")
+Weights = np.ndarray
+_TINY = float(np.finfo(np.float64).eps)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows with their truth and a prediction.
+
+    Attributes:
+        task: ``"regression"``, ``"binary"`` or ``"multiclass"``.
+        truth: values ``(rows,)``, or class codes ``(rows,)`` from 0.
+        prediction: values ``(rows,)``, or probabilities ``(rows, classes)``.
+        threshold: for two classes: the probability from which the second is predicted.
+
+    Raises:
+        ConfigError: an unknown task.
+        DataError: no rows, shapes that do not belong together, a class code without a column, a value that is not finite.
+
+    Example:
+        >>> rows = Rows("binary", [0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        >>> rows.chosen
+        array([0, 1, 0])
+        >>> rows.confusion()
+        array([[1., 0.],
+               [1., 1.]])
+    """
+
+    task: str
+    truth: np.ndarray
+    prediction: np.ndarray
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise unknown_name("task", self.task, TASKS)
+        truth, prediction = _array("the truth", self.truth), _array("the prediction", self.prediction)
+        if len(truth) != len(prediction) or not len(truth):
+            raise DataError(
+                f"{len(truth)} true values and {len(prediction)} predictions; expected one for each, and some"
+            )
+        wanted = 1 if self.task == "regression" else 2
+        if truth.ndim != 1 or prediction.ndim != wanted:
+            shape = "(rows,)" if wanted == 1 else "(rows, classes)"
+            raise DataError(
+                f"the truth has the shape {truth.shape} and the prediction {prediction.shape}; "
+                f"expected (rows,) and {shape} for the task {self.task!r}"
+            )
+        if self.task == "regression":
+            truth = truth.astype(np.float64)
+        else:
+            truth = _codes(truth, prediction.shape[1], self.task)
+        object.__setattr__(self, "truth", truth)
+        object.__setattr__(self, "prediction", prediction.astype(np.float64))
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes; 0 for a quantity."""
+        return 0 if self.task == "regression" else int(self.prediction.shape[1])
+
+    @functools.cached_property
+    def chosen(self) -> np.ndarray:
+        """The predicted class codes ``(rows,)``; of a quantity, the predicted values."""
+        if self.task == "regression":
+            return self.prediction
+        if self.task == "binary":
+            return (self.prediction[:, 1] >= self.threshold).astype(np.int64)
+        return self.prediction.argmax(axis=1)
+
+    @functools.cached_property
+    def right(self) -> np.ndarray:
+        """Whether the chosen class is the true one, ``(rows,)`` float64."""
+        return (self.chosen == self.truth).astype(np.float64)
+
+    @functools.cached_property
+    def error(self) -> np.ndarray:
+        """Predicted minus true value of a quantity, ``(rows,)``."""
+        return self.prediction - self.truth
+
+    @functools.cached_property
+    def sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows in the order of growing absolute error, and these errors, of a quantity."""
+        order = np.argsort(np.abs(self.error))
+        return order, np.abs(self.error)[order]
+
+    @functools.cached_property
+    def of_truth(self) -> np.ndarray:
+        """The probability given to the true class, ``(rows,)``."""
+        return self.prediction[np.arange(len(self)), self.truth]
+
+    @functools.cached_property
+    def surprise(self) -> np.ndarray:
+        """``−ln of_truth``, in nats, where a probability of 0 counts as the least that float64 tells from 1."""
+        return -np.log(np.clip(self.of_truth, _TINY, 1 - _TINY))
+
+    @functools.cached_property
+    def distance(self) -> np.ndarray:
+        """The squared distance of the probabilities from certainty: ``(p₁ − y)²`` for two classes, ``Σₖ (pₖ − yₖ)²`` for more."""
+        if self.task == "binary":
+            return (self.prediction[:, 1] - self.truth) ** 2
+        return (self.prediction**2).sum(axis=1) - 2 * self.of_truth + 1
+
+    @functools.cached_property
+    def rankings(self) -> tuple[Ranking, ...]:
+        """The order of the rows by the probability of class 1, or by that of each of several classes."""
+        of = (1,) if self.task == "binary" else range(self.classes)
+        return tuple(Ranking(self.truth == k, self.prediction[:, k]) for k in of)
+
+    def with_prediction(self, prediction: np.ndarray) -> Rows:
+        """The same rows with another prediction; two classes are told apart at ½."""
+        return Rows(self.task, self.truth, prediction)
+
+    def confusion(self, weights: Weights | None = None) -> np.ndarray:
+        """The weight (default: the number) of the rows of each true class (axis 0) predicted as each class (axis 1)."""
+        cells = np.bincount(self.truth * self.classes + self.chosen, weights, minlength=self.classes**2)
+        return cells.reshape(self.classes, self.classes).astype(np.float64)
+
+    def class_weights(self, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Per class: the weight of the rows that are right, that are of the class, and that are predicted as it."""
+        last = self.__dict__.get("_last")
+        if last is None or last[0] is not weights:  # five measures ask for the same resample in turn
+            k = self.classes
+            found = (
+                np.bincount(self.truth, weights * self.right, minlength=k),
+                np.bincount(self.truth, weights, minlength=k),
+                np.bincount(self.chosen, weights, minlength=k),
+            )
+            last = self.__dict__["_last"] = (weights, found)
+        return last[1]
+
+
+def _array(what: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} holds values of the type {array.dtype}; expected numbers")
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise DataError(f"{bad:,} of the {array.size:,} numbers of {what} are not finite; expected finite numbers")
+    return array
+
+
+def _codes(truth: np.ndarray, classes: int, task: str) -> np.ndarray:
+    if task == "binary" and classes != 2:
+        raise DataError(f"the prediction has {classes} columns; expected the probabilities of 2 classes")
+    codes = truth.astype(np.int64)
+    if (codes != truth).any() or codes.min() < 0 or codes.max() >= classes:
+        raise DataError(
+            f"the true class codes go from {truth.min()} to {truth.max()}; expected whole numbers from 0 to {classes - 1}, "
+            "one for each column of the prediction"
+        )
+    return codes
