@@ -65,6 +65,7 @@ class Progress(Callback):
         return (time.monotonic() - self._begun) / new * (self.training.options.epochs - epochs_done)
 
     def line(self, epoch: int, logs: Logs) -> str:
+        """An epoch's row of the history as one line of text; a star marks the best epoch so far."""
         width = len(str(self.training.options.epochs))
         values = "  ".join(f"{name} {_number(logs[name])}" for name in shown_columns(logs))
         best = "  *" if logs.get("best") else ""

@@ -179,6 +179,7 @@ class ArraySource:
         return [check_order(order, self.rows) for order in drawn]
 
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        """One piece: the arrays, which stay on the device, in this epoch's order."""
         if start > 0:
             return
         orders = self._orders(epoch)
@@ -217,6 +218,7 @@ class BatchSource:
         return self._batches() if callable(self._batches) else iter(self._batches)
 
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        """A piece for each batch of the iterable."""
         room = capacity(self.batch_size)
         for number, batch in enumerate(self._start()):
             if number < start:
@@ -255,6 +257,7 @@ class ChunkSource:
         self.steps_per_epoch: int | None = None
 
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        """A piece for each chunk of the stream, read ahead while the one before is trained on."""
         for number, chunk in enumerate(prefetch(self.stream.chunks(epoch, start)), start):
             rows = rows_of(chunk["x"], "x")
             if rows > self.room:
