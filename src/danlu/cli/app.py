@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -133,4 +134,11 @@ def main() -> None:
         app()
     except DanluError as error:
         print(f"danlu: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of the output, such as ``head``, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"danlu: {error.strerror or error}{where}; what was saved before is still there", file=sys.stderr)
         sys.exit(1)

@@ -124,6 +124,7 @@ def train_table(
     config.imbalance.check(target.task)
     plan = _plan(config, encoder, target, rows["train"])
     run = resume or _begin(config, source, root, name)
+    say(f"run: {run.path} (if it is stopped: danlu train --resume {run.path})")
     learned = learn_table(
         prepared.train,
         encoder=encoder,
