@@ -63,7 +63,7 @@ def predict_outputs(model: Any, params: Any, state: Any, x: Any, *, batch_size: 
     rows = rows_of(x, "x")
     size = batch_size or _size(max(rows, 1))
     order = pad_order(np.arange(rows), size)
-    chunk = jax.device_put(pad_rows(x, rows))
+    chunk = jax.device_put(pad_rows(x, rows, to=capacity(max(rows, size))))
     outputs = predict_steps(model, params, state, chunk, order, num_batches(rows, size), size=size)
     return jax.tree.map(lambda a: np.asarray(a)[:rows], outputs)
 

@@ -1,0 +1,186 @@
+"""danlu's classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from danlu.data import TargetEncoder
+from danlu.errors import ConfigError, DataError, unknown_name
+from danlu.estimators.base import TableEstimator, checked_target
+from danlu.tasks import Imbalance
+
+__all__ = ["Classifier"]
+
+_KINDS = {"i": "integer", "u": "integer", "f": "float", "b": "boolean"}
+
+
+class Classifier(ClassifierMixin, TableEstimator):
+    """A classifier for tables: danlu's default network and recipe behind scikit-learn's interface.
+
+    Frames (pandas, polars, pyarrow) may hold numbers, texts, truth values, dates and gaps, with no preparation: each
+    column's kind is worked out as by ``danlu train`` (columns that name the rows are left out), gaps are filled, categories not
+    seen in training are "unknown". Columns of arrays are numbers, and NaN is a gap; arrays of objects are read like frames.
+
+    A row of whole weight k means the same as that row k times, a weight of 0 the same as without it, to the last bit (with
+    very large weights only in the loss). Rows are sorted before all else, so their sequence does not matter; where their
+    kinds are given by ``kinds`` or by a numeric array, nothing else about them does.
+
+    Args:
+        epochs: passes over the rows; None lets the recipe choose by the size of the table, here and below.
+        batch_size: rows a step.
+        patience: epochs without a better validation loss after which training stops.
+        learning_rate: peak learning rate of AdamW, above 0.
+        weight_decay: its decoupled weight decay.
+        members: networks in the ensemble.
+        width: units of each hidden layer.
+        depth: hidden layers.
+        dropout: rate after each hidden layer, in [0, 1).
+        kinds: the kind of columns of a frame by name (``{"zip": "categorical"}``), in place of the one worked out.
+        class_weight: None; ``"balanced"``, by which each class weighs the same in all; or a weight for each label (1 for
+            labels not named). Both training and validation rows are weighted.
+        resample: None, ``"oversample"`` or ``"undersample"``: an epoch shows every class equally often. ``"balanced"`` class
+            weights would add nothing to it and are refused beside it.
+        focal_gamma: γ of the focal loss; None is the cross-entropy.
+        threshold: the measure (``"f1"``, ``"balanced_accuracy"``, ``"accuracy"`` or ``"mcc"``) for which the decision
+            threshold of two classes is chosen on the validation rows; None is ½.
+        validation_fraction: share of the rows that is held out to choose the best epoch, in [0, 1). None is 0.15 from 100
+            rows on (or where a threshold is to be chosen), and 0 below.
+        random_state: decides the split, the initial weights and every random draw.
+        verbose: whether progress is shown.
+
+    Attributes:
+        classes_: the labels, sorted.
+        model_: the trained :class:`danlu.tasks.TableModel`.
+        history_: a row (dict) an epoch, as :func:`danlu.fit` gives it.
+        n_iter_: epochs trained.
+        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+
+    Not supported: several outputs, several labels a row, sparse matrices, warm starts and ``partial_fit``.
+
+    Example:
+        >>> X = [["Bern", 3], ["Oslo", 5], ["Bern", 5], ["Oslo", 3]] * 10
+        >>> y = ["warm", "cold", "warm", "cold"] * 10
+        >>> model = Classifier(members=2, width=16, depth=1, random_state=0).fit(X, y)
+        >>> model.predict([["Oslo", 3], ["Bern", None]]).tolist(), model.predict_proba(X).shape
+        (['cold', 'warm'], (40, 2))
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        patience: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        members: int | None = None,
+        width: int | None = None,
+        depth: int | None = None,
+        dropout: float | None = None,
+        kinds: Mapping[str, str] | None = None,
+        class_weight: Any = None,
+        resample: str | None = None,
+        focal_gamma: float | None = None,
+        threshold: str | None = None,
+        validation_fraction: float | None = None,
+        random_state: Any = None,
+        verbose: bool | int = 0,
+    ) -> None:
+        super().__init__(
+            epochs=epochs,
+            batch_size=batch_size,
+            patience=patience,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            members=members,
+            width=width,
+            depth=depth,
+            dropout=dropout,
+            kinds=kinds,
+            validation_fraction=validation_fraction,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+        self.resample = resample
+        self.focal_gamma = focal_gamma
+        self.threshold = threshold
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows.
+
+        Args:
+            X: a frame or array ``(rows, columns)``.
+            y: labels ``(rows,)``: texts, numbers or truth values.
+            sample_weight: ``(rows,)``, at least 0; a weight of 2 is a row given twice.
+
+        Raises:
+            ValueError: rows, labels, weights or parameters that cannot be used.
+            TypeError: a sparse matrix, values in ``X`` that are neither numbers nor texts.
+        """
+        labels = checked_target(y)
+        check_classification_targets(labels)
+        classes, codes = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise DataError(
+                f"y holds one class only ({', '.join(map(repr, classes.tolist()))}); expected at least two classes"
+            )
+        imbalance = Imbalance(
+            resample=self.resample or "none", focal_gamma=self.focal_gamma, threshold=self.threshold or "none"
+        )
+        self._learn(
+            X,
+            y,
+            codes.astype(np.int32),
+            sample_weight,
+            target=_target(classes),
+            imbalance=imbalance,
+            class_weight=self._class_weight(classes),
+        )
+        self.classes_ = classes
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities ``(rows, classes)``, float64, in the order of ``classes_``."""
+        return self._values(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The labels ``(rows,)``: the likeliest; of two classes, the second from the threshold on."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[self.model_.decide(probabilities)]
+
+    def _class_weight(self, classes: np.ndarray) -> Any:
+        """``class_weight`` with codes for labels."""
+        given = self.class_weight
+        if given is None:
+            return None
+        if not isinstance(given, Mapping):
+            if not isinstance(given, str) or given != "balanced":
+                raise unknown_name("class_weight", given, ["balanced"])
+            if self.resample is not None:
+                raise ConfigError(
+                    f"class_weight='balanced' and resample={self.resample!r} both even the classes out",
+                    hint="use one of them",
+                )
+            return given
+        codes = {label: code for code, label in enumerate(classes.tolist())}
+        for label, value in given.items():
+            if label not in codes:
+                raise unknown_name("label in class_weight:", label, map(str, codes))
+            if not np.isfinite(value) or value < 0:
+                raise ConfigError(f"class_weight of {label!r} is {value!r}; expected a finite number of at least 0")
+        return {codes[label]: value for label, value in given.items()}
+
+
+def _target(classes: np.ndarray) -> TargetEncoder:
+    """The target of these labels, whose code order is theirs."""
+    kind = _KINDS.get(classes.dtype.kind, "text")
+    names = [str(label).lower() if kind == "boolean" else str(label) for label in classes.tolist()]
+    if kind == "float" and all(label.is_integer() for label in classes.tolist()):
+        names = [str(int(label)) for label in classes.tolist()]
+    return TargetEncoder("target", "binary" if len(names) == 2 else "multiclass", tuple(names), kind)
