@@ -220,24 +220,14 @@ def _by_strata(strata: np.ndarray, validation: float, test: float, seed: int, ho
 
 def _draw(strata: np.ndarray, rows: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """``count`` of ``rows`` with the strata's shares, and the others; a stratum of one row stays with the others."""
-    from sklearn.model_selection import train_test_split
-
     if count == 0:
         return rows[:0], rows
     _, inverse, counts = np.unique(strata[rows], return_inverse=True, return_counts=True)
     alone = counts[inverse] < 2
     pool = rows[~alone] if int((~alone).sum()) > count else rows
-    # scikit-learn refuses a part smaller than the number of strata: the smallest strata then count as one.
-    labels = strata[pool]
-    levels, sizes = np.unique(labels, return_counts=True)
-    room = min(count, len(pool) - count)
-    if len(levels) > room or sizes.min() < 2:
-        small = levels[np.argsort(sizes, kind="stable")][: max(0, len(levels) - room + 1)]
-        labels = np.where(np.isin(labels, np.concatenate([small, levels[sizes < 2]])), -1, labels)
-    levels, sizes = np.unique(labels, return_counts=True)
-    stratify = labels if len(levels) > 1 and sizes.min() >= 2 and len(levels) <= room else None
-    _, taken = train_test_split(pool, test_size=count, random_state=seed % 2**32, stratify=stratify)
-    taken = np.sort(taken)
+    # A systematic sample: rows at equal distances of a random order that keeps strata together.
+    place = (np.arange(count) + np.random.default_rng(seed).random()) * len(pool) / count
+    taken = np.sort(pool[_spread(strata[pool], seed)][place.astype(np.int64)])
     return taken, np.setdiff1d(rows, taken)
 
 
