@@ -33,6 +33,7 @@ from danlu.errors import ArtifactError
 __all__ = ["load_artifact"]
 
 MAX_MODEL_BYTES = 64 * 2**20
+_ATTEMPTS = 20  # while a writer replaces the artifact
 
 _SAFETENSORS_NAMES = {
     "BOOL": "bool",
@@ -51,12 +52,35 @@ def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
         folder: what :func:`save_artifact` wrote.
 
     Returns:
-        The artifact, its variables as NumPy arrays.
+        The artifact, its variables as NumPy arrays: the old one or the new one while a writer replaces it.
 
     Raises:
         ArtifactError: the folder is missing, damaged, of a newer format, or not what it says.
     """
     path = Path(folder)
+    for _ in range(_ATTEMPTS):
+        found = _identity(path)
+        try:
+            return _load(path)
+        except ArtifactError:
+            if found == _identity(path):
+                raise
+    return _load(path)
+
+
+def _identity(path: Path) -> list[tuple[int, int] | None]:
+    """Which folders are there now: another answer a moment later means that a writer replaced the artifact."""
+    identity: list[tuple[int, int] | None] = []
+    for folder in (path, previous_of(path)):
+        try:
+            status = folder.stat()
+            identity.append((status.st_ino, status.st_ctime_ns))
+        except OSError:
+            identity.append(None)
+    return identity
+
+
+def _load(path: Path) -> Artifact:
     if not path.exists() and previous_of(path).is_dir():
         path = previous_of(path)
     if not path.is_dir():

@@ -66,12 +66,12 @@ class RunDirectory:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
             except FileExistsError:
+                if not path.parent.is_dir():
+                    raise ArtifactError(f"cannot make runs in {root}: it is not a folder") from None
                 if name is not None:
                     raise ConfigError(
                         f"the run {path} exists already", hint="choose another name, or resume that run"
                     ) from None
-                if not path.parent.is_dir():
-                    raise ArtifactError(f"cannot make runs in {root}: it is not a folder") from None
                 continue
             except OSError as error:
                 raise ArtifactError(

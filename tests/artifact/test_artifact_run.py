@@ -1,0 +1,154 @@
+"""Run directories: names, what is in them, and records that survive a kill."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from danlu.artifact import RunDirectory
+from danlu.artifact import run as run_module
+from danlu.errors import ArtifactError, ConfigError
+
+
+def test_everything_has_its_place(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "runs", name="first", config={"rate": np.float32(0.5), "best": float("nan")})
+    assert run.name == "first"
+    assert os.fspath(run) == str(tmp_path / "runs" / "first")
+    assert json.loads(run.config_path.read_text()) == {"rate": 0.5, "best": None}
+    names = ("config", "metrics", "checkpoints", "artifact", "predictions", "results", "report")
+    paths = [getattr(run, f"{name}_path") for name in names]
+    assert len(set(paths)) == len(paths)
+    assert {path.parent for path in paths} == {run.path}
+    assert "first" in repr(run)
+    assert RunDirectory.open(run.path).read_json("config.json") == {"rate": 0.5, "best": None}
+
+
+def test_runs_of_one_second_get_different_names(tmp_path: Path) -> None:
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: RunDirectory.create(tmp_path, dataset="adult income.csv"), range(12)))
+    names = [run.name for run in runs]
+    assert len(set(names)) == 12
+    assert all(name.startswith("adult-income.csv-2") for name in names)
+
+
+def test_a_name_that_is_taken(tmp_path: Path) -> None:
+    RunDirectory.create(tmp_path, name="a", config={"mine": 1})
+    with pytest.raises(ConfigError, match=r"the run .* exists already") as caught:
+        RunDirectory.create(tmp_path, name="a", config={"mine": 2})
+    assert "resume" in str(caught.value.hint)
+    assert RunDirectory.open(tmp_path / "a").read_json("config.json") == {"mine": 1}
+
+
+BAD_NAMES = [
+    "",
+    " ",
+    ".",
+    "..",
+    "...",
+    "a/b",
+    "../a",
+    "/etc",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    " a",
+    "a ",
+    "x" * 121,
+    "c:",
+    'q"',
+    "a*",
+    "a|b",
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be the name of a run or of a file in it"):
+        RunDirectory.create(tmp_path, name=name)
+    run = RunDirectory.create(tmp_path, name="fine")
+    with pytest.raises(ConfigError, match="cannot be the name"):
+        run.write_json(name, {})
+    with pytest.raises(ConfigError, match="cannot be the name"):
+        run.read_json(name)
+    assert os.listdir(tmp_path) == ["fine"]
+
+
+@pytest.mark.parametrize("name", ["a.b", "结果", "run-1_final (2)", "été", "x" * 120])
+def test_names_that_can(tmp_path: Path, name: str) -> None:
+    assert RunDirectory.create(tmp_path, name=name).name == name
+
+
+@pytest.mark.parametrize("dataset", ["", "...", "/", "\0", "数据 表.csv", "../../etc/passwd", "x" * 500])
+def test_default_names_come_from_any_data_set(tmp_path: Path, dataset: str) -> None:
+    run = RunDirectory.create(tmp_path, dataset=dataset)
+    assert run.path.parent == tmp_path
+    assert run.config_path.is_file()
+
+
+def test_roots_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    for options in ({"name": "a"}, {}):
+        with pytest.raises(ArtifactError, match=r"cannot make (the run|runs in)"):
+            RunDirectory.create(tmp_path / "file", **options)
+
+    def refuse(self: Path, *args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(run_module.Path, "mkdir", refuse)
+    with pytest.raises(ArtifactError, match=r"cannot make the run .*: Permission denied"):
+        RunDirectory.create(tmp_path / "runs", name="a")
+
+
+def test_runs_that_are_not_there(tmp_path: Path) -> None:
+    RunDirectory.create(tmp_path, name="kept")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ArtifactError, match=r"there is no run at .*kep\nHint: the latest runs in .*: kept"):
+        RunDirectory.open(tmp_path / "kep")
+    with pytest.raises(ArtifactError, match=r"is not a run: it has no config.json"):
+        RunDirectory.open(tmp_path / "folder")
+
+
+def test_metrics_survive_a_torn_line(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, name="a")
+    assert run.read_metrics() == []
+    run.append_metrics({"epoch": 0, "loss": np.float32(0.5), "best": True, "gap": float("inf")})
+    run.append_metrics({"epoch": 1})
+    with run.metrics_path.open("a") as file:
+        file.write('{"epoch": 2, "lo')
+    assert [row["epoch"] for row in run.read_metrics()] == [0, 1]
+    run.append_metrics({"epoch": 2})
+    assert run.read_metrics() == [{"epoch": 0, "loss": 0.5, "best": True, "gap": None}, {"epoch": 1}, {"epoch": 2}]
+    run.rewind_metrics(0)
+    assert [row["epoch"] for row in run.read_metrics()] == [0]
+
+
+def test_metrics_with_a_single_torn_line(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, name="a")
+    run.metrics_path.write_text('{"epoch"')
+    run.append_metrics({"epoch": 0})
+    assert run.read_metrics() == [{"epoch": 0}]
+
+
+@pytest.mark.parametrize("line", ["[1]", "nonsense", "[" * 100_000, '"text"'])
+def test_metrics_that_are_not_metrics(tmp_path: Path, line: str) -> None:
+    run = RunDirectory.create(tmp_path, name="a")
+    run.append_metrics({"epoch": 0})
+    with run.metrics_path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ArtifactError, match=r"line 2 of .* is not a JSON object"):
+        run.read_metrics()
+
+
+def test_a_damaged_config(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, name="a")
+    for text in ("", "{", "[]", '{"a": NaN}', '{"a": 1, "a": 2}'):
+        run.config_path.write_text(text)
+        with pytest.raises(ArtifactError, match=r"config.json"):
+            run.read_json("config.json")
+    with pytest.raises(ArtifactError, match="does not exist"):
+        run.read_json("results.json")

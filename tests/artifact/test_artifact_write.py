@@ -1,0 +1,182 @@
+"""A save that fails or is killed leaves what was there before, whole, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from danlu.artifact import files, load_artifact, save, save_artifact, write_atomic
+from danlu.errors import ArtifactError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from saved_models import parts
+
+
+def with_threshold(value: float) -> dict[str, Any]:
+    return {**parts(), "threshold": value}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_artifact(tmp_path / "m", **with_threshold(0.25))
+
+
+def unchanged(folder: Path) -> None:
+    assert load_artifact(folder).threshold == 0.25
+    assert os.listdir(folder.parent) == [folder.name]
+
+
+def test_saving_again_replaces(folder: Path) -> None:
+    save_artifact(folder, **with_threshold(0.75))
+    assert load_artifact(folder).threshold == 0.75
+    assert os.listdir(folder.parent) == ["m"]
+
+
+class FullDisk:
+    """A file that takes ``room`` bytes and then has no space left."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file, self._room = file, room
+
+    def __enter__(self) -> FullDisk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data[: self._room])
+        if len(data) > self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@pytest.mark.parametrize("room", [0, 100, 1000])
+def test_a_full_disk_keeps_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    monkeypatch.setattr(files, "open", lambda path, mode: FullDisk(path.open(mode), room), raising=False)
+    with pytest.raises(ArtifactError, match="No space left on device; what was there before is unchanged") as caught:
+        save_artifact(folder, **with_threshold(0.75))
+    assert "free space" in str(caught.value.hint)
+    with pytest.raises(ArtifactError, match="No space left"):
+        save_artifact(folder.with_name("new"), **with_threshold(0.75))
+    with pytest.raises(ArtifactError, match="No space left"):
+        write_atomic(folder.parent / "text", "x" * 2000)
+    unchanged(folder)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_rename_that_fails_keeps_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    rename, calls = os.rename, []
+
+    def failing(source: Any, target: Any) -> None:
+        calls.append(source)
+        if len(calls) == step:
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(save.os, "rename", failing)
+    with pytest.raises(ArtifactError, match="Input/output error"):
+        save_artifact(folder, **with_threshold(0.75))
+    monkeypatch.undo()
+    unchanged(folder)
+
+
+def test_killed_between_the_two_renames(folder: Path) -> None:
+    """The old model is aside, the new one not yet there: both loading and saving find the old one."""
+    os.rename(folder, folder.with_name(".m.previous"))
+    assert load_artifact(folder).threshold == 0.25
+    save_artifact(folder, **with_threshold(0.75))
+    assert load_artifact(folder).threshold == 0.75
+    assert os.listdir(folder.parent) == ["m"]
+
+
+def test_killed_at_any_moment_there_is_a_whole_model(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from saved_models import parts\n"
+        "from danlu.artifact import save_artifact\n"
+        "print('ready', flush=True)\n"
+        "count = 0\n"
+        "while True:\n"
+        "    count += 1\n"
+        "    save_artifact(sys.argv[1], **{**parts(), 'extra': {'count': count}})\n"
+    )
+    save_artifact(tmp_path / "m", **{**parts(), "extra": {"count": 0}})
+    seen = set()
+    rng = np.random.default_rng()
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / "m"), str(Path(__file__).parent)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.1 + 0.3 * rng.random())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        seen.add(load_artifact(tmp_path / "m").extra["count"])
+    assert max(seen) > 0
+    save_artifact(tmp_path / "m", **with_threshold(0.25))
+    assert load_artifact(tmp_path / "m").threshold == 0.25
+
+
+def test_readers_see_a_whole_model_while_it_is_replaced(folder: Path) -> None:
+    done = threading.Event()
+
+    def replace() -> None:
+        for i in range(20):
+            save_artifact(folder, **with_threshold(i / 32))
+        done.set()
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    loaded = 0
+    while not done.is_set():
+        load_artifact(folder)
+        loaded += 1
+    writer.join()
+    assert loaded > 0
+
+
+def test_folders_that_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.txt").write_text("years of work")
+    with pytest.raises(ArtifactError, match="exists and is not an artifact; nothing was written"):
+        save_artifact(tmp_path / "work", **parts())
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ArtifactError, match="exists and is not a folder; nothing was written"):
+        save_artifact(tmp_path / "file", **parts())
+    (tmp_path / "link").symlink_to(tmp_path / "work")
+    with pytest.raises(ArtifactError, match="is not a folder; nothing was written"):
+        save_artifact(tmp_path / "link", **parts())
+    with pytest.raises(ArtifactError, match="cannot write the artifact"):
+        save_artifact(tmp_path / "file" / "m", **parts())
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "work"]
+    (tmp_path / "empty").mkdir()
+    assert load_artifact(save_artifact(tmp_path / "empty", **parts())).threshold == 0.375
+
+
+def test_a_file_is_written_whole(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "t", "old é")
+    write_atomic(tmp_path / "t", b"new")
+    assert (tmp_path / "t").read_bytes() == b"new"
+    with pytest.raises(ArtifactError, match="cannot write"):
+        write_atomic(tmp_path / "no" / "t", "x")
+    (tmp_path / "d").mkdir()
+    with pytest.raises(ArtifactError, match="cannot write"):
+        write_atomic(tmp_path / "d", "x")
+    assert sorted(os.listdir(tmp_path)) == ["d", "t"]
