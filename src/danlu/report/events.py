@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from danlu.engine import Callback
 
 __all__ = ["TensorBoardLogger"]
 
+_SUFFIX = ".danlu"
+
 
 class TensorBoardLogger(Callback):
     """Writes every number of an epoch's row as a scalar; look at them with ``tensorboard --logdir runs``.
 
     The loss and each measure go to ``train/NAME`` and ``validation/NAME``, the rest to ``training/NAME``; the step is the
-    number of updates. A resumed run writes its whole history again, into a file of its own, after removing the old ones.
+    number of updates. Each training of a folder replaces the events that a logger wrote there before: a resumed one writes
+    its whole history again. Event files of others are left alone.
 
     Args:
         folder: where to; made when missing.
@@ -28,11 +33,12 @@ class TensorBoardLogger(Callback):
         self._writer: Any = None
 
     def on_train_begin(self) -> None:
-        from tensorboardX import SummaryWriter
+        with _hidden("torch"):
+            from tensorboardX import SummaryWriter
 
-        for old in self.folder.glob("events.out.tfevents.*"):
+        for old in self.folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
             old.unlink()
-        self._writer = SummaryWriter(str(self.folder), flush_secs=10)
+        self._writer = SummaryWriter(str(self.folder), flush_secs=10, filename_suffix=_SUFFIX)
         for row in self.training.history:
             self._write(row)
 
@@ -57,3 +63,16 @@ def _tag(name: str, row: Mapping[str, Any]) -> str:
     if name.startswith("val_"):
         return f"validation/{name[4:]}"
     return f"train/{name}" if f"val_{name}" in row or name == "loss" else f"training/{name}"
+
+
+@contextlib.contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Within, the module ``name`` cannot be imported: tensorboardX imports PyTorch where it finds it, which takes seconds."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
