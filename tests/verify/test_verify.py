@@ -15,7 +15,6 @@ import pytest
 from danlu import optim
 from danlu.errors import ConfigError
 from danlu.nn import INITIALIZERS, activations, losses
-from danlu.optim import schedules
 from danlu.verify import Case, Check, Report, Row, case, relative_error, run_verify, select, verify
 from danlu.verify.run import _run
 
@@ -50,7 +49,7 @@ def test_every_algorithm_of_the_rooms_has_a_row() -> None:
     assert {f"loss.{name}" for name in losses.LOSSES} <= names
     assert {f"optimizer.{name}" for name in optim.OPTIMIZERS if name != "gradient_descent"} <= names
     assert {f"initializer.{name}" for name in INITIALIZERS} <= names
-    assert {f"schedule.{name}" for name in schedules._SCHEDULES} <= names
+    assert {f"schedule.{name}" for name in optim.SCHEDULES} <= names
 
 
 def broken_adam(grads: Any, state: Any, params: Any = None) -> Any:

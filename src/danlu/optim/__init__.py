@@ -11,6 +11,7 @@ from danlu.optim.momentum import MomentumState, momentum, nesterov
 from danlu.optim.registry import OPTIMIZERS, get_optimizer
 from danlu.optim.rmsprop import RMSpropState, rmsprop
 from danlu.optim.schedules import (
+    SCHEDULES,
     Constant,
     Cosine,
     Exponential,
@@ -27,6 +28,7 @@ from danlu.optim.sgd import SGDState, sgd
 
 __all__ = [
     "OPTIMIZERS",
+    "SCHEDULES",
     "AdagradState",
     "AdamState",
     "AdamWState",

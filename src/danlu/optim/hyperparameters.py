@@ -16,7 +16,8 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting, validate
 from danlu.errors import unknown_name
-from danlu.optim.schedules import Function, Schedule, as_array, is_array
+from danlu.optim.schedules import Function, Schedule
+from danlu.optim.schedules.base import as_array, is_array
 
 __all__ = ["apply_updates", "hyperparameter", "observe", "set_hyperparameter"]
 
