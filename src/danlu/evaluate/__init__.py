@@ -2,7 +2,7 @@
 
 from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
-from danlu.evaluate.compare import Comparison, compare
+from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
 from danlu.evaluate.ranking import Ranking
 from danlu.evaluate.residuals import Residuals, residuals
@@ -27,6 +27,7 @@ __all__ = [
     "calibration",
     "choose_threshold",
     "compare",
+    "conclusion",
     "resample_weights",
     "residuals",
     "scores",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from danlu.evaluate.bootstrap import Interval, paired
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, metrics_of
 from danlu.evaluate.rows import Rows
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "conclusion"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Comparison:
         verdict: ``"better"``, ``"worse"`` or ``"undecided"``.
         sentence: all of this in words.
         label: what the other model is called.
+        constant: whether the other model answers the same for all rows.
     """
 
     metric: str
@@ -34,6 +36,7 @@ class Comparison:
     verdict: str
     sentence: str
     label: str = ""
+    constant: bool = False
 
 
 def compare(
@@ -90,7 +93,7 @@ def compare(
     verdict = "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
     constant = bool((np.ptp(theirs.prediction, axis=0) == 0).all())
     sentence = _sentence(name, label, chosen, values, raw, verdict, constant)
-    return Comparison(chosen.name, values[0], values[1], better, verdict, sentence, label)
+    return Comparison(chosen.name, values[0], values[1], better, verdict, sentence, label, constant)
 
 
 def _sentence(
@@ -133,3 +136,39 @@ def _apart(one: float, other: float) -> tuple[str, str]:
         if texts[0] != texts[1]:
             break
     return texts
+
+
+def conclusion(comparisons: Sequence[Comparison], *, name: str = "the network") -> tuple[str, str]:
+    """What several comparisons of one model come to: a verdict as in :class:`Comparison`, and a sentence.
+
+    Example:
+        >>> rows = Rows("regression", np.arange(50.0), np.arange(50.0) + 1)
+        >>> conclusion([compare(rows, rows.truth - 3, "ridge regression"), compare(rows, rows.truth, "the formula")])
+        ('worse', 'The formula is better than the network on these test rows: use it.')
+    """
+    start = _upper(name)
+    if not comparisons:
+        return "undecided", f"{start} was not compared with another model."
+    worse = [each for each in comparisons if each.verdict == "worse" and not each.constant]
+    level = [each.label for each in comparisons if each.verdict == "undecided" and not each.constant]
+    if any(each.constant and each.verdict != "better" for each in comparisons):
+        return (
+            "worse",
+            f"{start} is not better than one answer for all rows: nothing that these test rows can show was learnt.",
+        )
+    if worse:
+        best = min(worse, key=lambda each: each.difference.value)
+        also = " are" if len(worse) > 1 else " is"
+        use = f"use {best.label}" if len(worse) > 1 else "use it"
+        return (
+            "worse",
+            f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these test rows: {use}.",
+        )
+    if level:
+        return "undecided", f"No baseline is better than {name}; these test rows cannot tell it from {_listed(level)}."
+    others = _listed([each.label for each in comparisons])
+    return "better", f"{start} is better than {others} on these test rows."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

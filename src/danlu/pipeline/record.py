@@ -41,7 +41,7 @@ def write_record(
     run.write_json("results.json", {**results, **record, "seconds": round(seconds, 2)})
     if not config.evaluate.report:
         return
-    from danlu.report import ReportData, write_report
+    from danlu.report import ReportData, describe_columns, write_report
 
     target, encoder = prepared.target, learned.model.encoder
     layers = summary(learned.model.network, encoder.in_shape)
@@ -67,7 +67,7 @@ def write_record(
         comparisons=() if judgement is None else judgement.comparisons,
         history=fitted.history,
         best_epoch=fitted.best_epoch,
-        schema_html=prepared.schema._repr_html_(),
+        columns=describe_columns(prepared.schema, prepared.test_frame),
         model_html=layers._repr_html_(),
         parts=prepared.rows,
         split=prepared.split,

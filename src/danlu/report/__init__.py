@@ -1,6 +1,7 @@
 """The record of a run for people: the HTML report, its plots, TensorBoard events."""
 
+from danlu.report.columns import ColumnSummary, describe_columns
 from danlu.report.events import TensorBoardLogger
 from danlu.report.html import ReportData, write_report
 
-__all__ = ["ReportData", "TensorBoardLogger", "write_report"]
+__all__ = ["ColumnSummary", "ReportData", "TensorBoardLogger", "describe_columns", "write_report"]

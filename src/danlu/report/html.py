@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from danlu.artifact.files import write_atomic
-from danlu.evaluate import METRICS, PRIMARY, Comparison, Interval, Rows
+from danlu.evaluate import METRICS, PRIMARY, Comparison, Interval, Rows, conclusion, residuals
+from danlu.report.columns import ColumnSummary
 from danlu.report.plots import (
     calibration_plot,
     confusion_plot,
@@ -22,10 +23,16 @@ from danlu.report.plots import (
 
 __all__ = ["ReportData", "write_report"]
 
+_TILES = {
+    "binary": ("roc_auc", "accuracy", "f1"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1"),
+    "regression": ("rmse", "mae", "r2"),
+}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReportData:
-    """What a report shows; what is None or empty is left out.
+    """What a report shows; what is None or empty is left out, so that a part of it makes a report as well.
 
     Attributes:
         title: such as the run's name.
@@ -34,9 +41,11 @@ class ReportData:
         rows: the test rows with their prediction.
         scores: test scores with intervals, by measure.
         others: scores with intervals of each baseline, by its label.
-        comparisons: the sentences.
+        comparisons: of the model with each baseline.
         history: a row an epoch; ``best_epoch`` counts from 0.
-        schema_html, model_html: the table of the columns, and that of the layers.
+        columns: of the table, see :func:`~danlu.report.describe_columns`.
+        schema_html, model_html: the table of the columns (shown when there is no ``columns``), and that of the layers: HTML
+            that is taken as it is.
         parts: number of rows by part (train, validation, test); ``split`` says how they were divided.
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know.
@@ -55,6 +64,7 @@ class ReportData:
     comparisons: Sequence[Comparison] = ()
     history: Sequence[Mapping[str, Any]] = ()
     best_epoch: int | None = None
+    columns: Sequence[ColumnSummary] = ()
     schema_html: str = ""
     model_html: str = ""
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -70,6 +80,9 @@ class ReportData:
 def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     """Write the report; whatever comes from the user's data is escaped.
 
+    Returns:
+        The path.
+
     Raises:
         ArtifactError: the file cannot be written; an older report stays.
     """
@@ -84,10 +97,15 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     )
     text = environment.get_template("report.html.jinja").render(
         data=data,
+        test_rows=data.parts.get("test") or (len(data.rows) if data.rows is not None else 0),
+        conclusion=conclusion(data.comparisons) if data.comparisons else None,
+        tiles=_tiles(data),
         table=_score_table(data),
+        curves=curves_plot(data.history, data.best_epoch),
         figures=_figures(data),
+        errors=str(residuals(data.rows)) if data.rows is not None and data.task == "regression" else "",
         against=_against(data),
-        config_text=json.dumps(data.config, indent=2, ensure_ascii=False, default=str),
+        config_text=json.dumps(data.config, indent=2, ensure_ascii=False, default=str) if data.config else "",
     )
     path = Path(path)
     write_atomic(path, text)
@@ -96,6 +114,23 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _between(interval: Interval) -> str:
+    return f"{_number(interval.low)} – {_number(interval.high)}"
+
+
+def _tiles(data: ReportData) -> list[dict[str, str]]:
+    """The measures that are shown large."""
+    names = [name for name in _TILES.get(data.task, ()) if name in data.scores]
+    return [
+        {
+            "label": METRICS[name].label,
+            "value": _number(data.scores[name].value),
+            "between": _between(data.scores[name]),
+        }
+        for name in names
+    ]
 
 
 def _score_table(data: ReportData) -> list[dict[str, Any]]:
@@ -109,7 +144,7 @@ def _score_table(data: ReportData) -> list[dict[str, Any]]:
         table.append(
             {
                 "label": metric.label,
-                "interval": f"{_number(interval.low)} – {_number(interval.high)}",
+                "interval": _between(interval),
                 "cells": [
                     {"text": "–" if value is None else _number(value), "best": value == best and len(known) > 1}
                     for value in values
@@ -120,14 +155,10 @@ def _score_table(data: ReportData) -> list[dict[str, Any]]:
     return table
 
 
-def _primary(data: ReportData) -> str | None:
-    name = data.comparisons[0].metric if data.comparisons else PRIMARY.get(data.task, "")
-    return name if name in data.scores else None
-
-
 def _against(data: ReportData) -> str:
-    name = _primary(data)
-    if name is None or not data.others:
+    """The picture of the measure compared by, for all models."""
+    name = data.comparisons[0].metric if data.comparisons else PRIMARY.get(data.task, "")
+    if name not in data.scores or not data.others:
         return ""
     models = {"the network": data.scores[name]}
     models |= {label: other[name] for label, other in data.others.items() if name in other}
@@ -135,12 +166,9 @@ def _against(data: ReportData) -> str:
 
 
 def _figures(data: ReportData) -> list[str]:
-    figures = [curves_plot(data.history, data.best_epoch)] if data.history else []
-    if data.rows is not None and data.task == "regression":
-        figures.append(residual_plot(data.rows, data.target))
-    elif data.rows is not None:
-        two = data.task == "binary"
-        figures += [ranking_plot(data.rows)] if two else []
-        figures.append(confusion_plot(data.rows, data.classes))
-        figures += [calibration_plot(data.rows)] if two else []
-    return [figure for figure in figures if figure]
+    if data.rows is None:
+        return []
+    if data.task == "regression":
+        return residual_plot(data.rows, data.target)
+    figures = [*ranking_plot(data.rows), calibration_plot(data.rows), confusion_plot(data.rows, data.classes)]
+    return figures if data.task == "binary" else figures[::-1]

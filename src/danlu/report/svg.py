@@ -1,0 +1,106 @@
+"""A matplotlib figure as SVG text that several of can stand in one page."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import warnings
+import zlib
+from typing import Any
+
+__all__ = ["Panel", "short"]
+
+# Okabe & Ito, "Color universal design" (2008).
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8f98"
+INK = "#24292f"
+WIDTH, HEIGHT = 3.35, 2.7  # inches; three panels fill the page, one a phone
+
+_STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "text.parse_math": False,  # a name may hold a $
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#b6bac2",
+    "axes.labelcolor": "#3c4149",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.unicode_minus": True,
+    "xtick.color": "#3c4149",
+    "ytick.color": "#3c4149",
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "grid.color": "#e8eaee",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "danlu",
+}
+
+
+class Panel:
+    """One pair of axes that becomes SVG text, ``svg``, at the end of the ``with`` block.
+
+    The figure belongs to the panel alone: no pyplot, no window, nothing left behind.
+
+    Args:
+        title: above the axes, and what a screen reader says.
+        width, height: in inches.
+    """
+
+    def __init__(self, title: str, *, width: float = WIDTH, height: float = HEIGHT) -> None:
+        self.title, self._size, self.svg = title, (width, height), ""
+
+    def __enter__(self) -> tuple[Panel, Any]:
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        self._context = matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
+        self._context.__enter__()
+        self._figure = Figure(figsize=self._size, layout="constrained")
+        self._figure.patch.set_alpha(0)
+        axes = self._figure.subplots()
+        axes.set_title(self.title)
+        return self, axes
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            if raised[0] is None:
+                buffer = io.StringIO()
+                with warnings.catch_warnings():  # letters that the layout's font lacks; the browser has them
+                    warnings.simplefilter("ignore")
+                    self._figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+                self.svg = _embedded(buffer.getvalue(), self.title)
+        finally:
+            self._context.__exit__(*raised)
+
+
+def _embedded(text: str, title: str) -> str:
+    """The SVG without its header and metadata, and with identifiers that only it can have."""
+    text = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text))
+    names = {name for pair in used for name in pair if name}
+    mark = f"i{zlib.crc32(text.encode()):08x}"
+
+    def identifier(match: re.Match[str]) -> str:
+        return f' id="{mark}{match[1]}"' if match[1] in names else ""
+
+    text = re.sub(r' id="([^"]+)"', identifier, text)
+    text = re.sub(r'url\(#([^)]+)\)|href="#([^"]+)"', lambda m: m[0].replace("#", f"#{mark}"), text)
+    label = html.escape(title, quote=True)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def short(text: Any, width: int = 18) -> str:
+    """``text`` on one line, cut to ``width`` characters; one of a Chinese text counts two."""
+    words, taken = " ".join(str(text).split()), 0
+    for place, letter in enumerate(words):
+        taken += 1 if ord(letter) < 0x2E80 else 2
+        if taken > width:
+            return words[: max(place - 1, 1)] + "…"
+    return words
