@@ -1,4 +1,4 @@
-"""The scikit-learn estimators: scikit-learn's own checks, frames, weights, labels, saving."""
+"""The scikit-learn estimators: frames, weights, labels, saving."""
 
 import pickle
 
@@ -10,25 +10,11 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import danlu
 from danlu import Classifier, Regressor
 
 SMALL = {"epochs": 30, "members": 4, "width": 32}
-
-
-@parametrize_with_checks([Classifier(**SMALL), Regressor(**SMALL)])
-@pytest.mark.filterwarnings("ignore")  # the checks warn on purpose
-def test_scikit_learns_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.slow
-@parametrize_with_checks([Classifier(), Regressor()])
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learns_checks_with_the_defaults(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")
