@@ -24,7 +24,7 @@ from danlu.engine.fitted import Fitted, evaluate_source, evaluation_pieces
 from danlu.engine.order import Sampler
 from danlu.engine.progress import make_progress
 from danlu.engine.sources import Source, as_arrays, as_source
-from danlu.engine.state import Best, TrainState
+from danlu.engine.state import Best, TrainState, owned
 from danlu.engine.step import NEVER, Program, end_epoch, run_steps, zero_sums
 from danlu.errors import CheckpointError, ConfigError, DataError, TrainingError, unknown_name
 from danlu.nn.layer import Layer
@@ -154,14 +154,15 @@ def initial_state(
     """The state before the first step, in buffers of its own (the steps donate them)."""
     key = jax.random.key(seed)
     params, model_state = initial or _compiled_init(program.model, _Frozen(source.in_shape), _fold(key, 0))
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
+    state = TrainState(
+        step=np.int32(0),
         key=_fold(key, 1),
-        params=jax.tree.map(jnp.array, params),
-        model_state=jax.tree.map(jnp.array, model_state),
-        opt_state=jax.tree.map(jnp.array, optimizer.init(params)),
-        penalties={name: jnp.float32(value) for name, value in (("l1", options.l1), ("l2", options.l2)) if value},
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+        penalties={name: np.float32(value) for name, value in (("l1", options.l1), ("l2", options.l2)) if value},
     )
+    return owned(state)
 
 
 class Training:

@@ -7,9 +7,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-__all__ = ["Best", "TrainState", "track_best"]
+__all__ = ["Best", "TrainState", "owned", "track_best"]
+
+
+@jax.jit
+def owned(tree: Any) -> Any:
+    """A copy of a tree of arrays and numbers: arrays of their own, none with a weak type, from one program."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=leaf.dtype), tree)
 
 
 @jax.tree_util.register_dataclass
@@ -60,14 +67,8 @@ class Best:
     @classmethod
     def start(cls, state: TrainState) -> Best:
         """Nothing seen yet: any finite value is better."""
-        return cls(
-            value=jnp.asarray(jnp.inf, jnp.float32),
-            epoch=jnp.asarray(-1, jnp.int32),
-            stale=jnp.asarray(0, jnp.int32),
-            active=jnp.asarray(True),
-            params=jax.tree.map(jnp.copy, state.params),
-            model_state=jax.tree.map(jnp.copy, state.model_state),
-        )
+        nothing = cls(np.float32(np.inf), np.int32(-1), np.int32(0), np.bool_(True), state.params, state.model_state)
+        return owned(nothing)
 
 
 def track_best(

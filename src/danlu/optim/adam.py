@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from danlu.optim.base import Optimizer
+from danlu.optim.base import Optimizer, zeros_like
 from danlu.optim.decay import Mask, checked_mask, stored_mask
 from danlu.optim.hyperparameters import checked, current, like, next_step, stored, zero_step
 
@@ -48,7 +48,7 @@ class AdamWState(NamedTuple):
 
 def _init(params: Any, *, learning_rate: Any, beta1: Any, beta2: Any, epsilon: Any) -> AdamState:
     # Two trees of zeros, not one twice: a step that donates its state must not donate a buffer twice.
-    mean, variance = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+    mean, variance = zeros_like(params), zeros_like(params)
     return AdamState(stored(learning_rate), stored(beta1), stored(beta2), stored(epsilon), zero_step(), mean, variance)
 
 

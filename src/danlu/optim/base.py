@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Optimizer", "UpdateFn"]
+import jax
+import jax.numpy as jnp
+
+__all__ = ["Optimizer", "UpdateFn", "zeros_like"]
 
 
 class UpdateFn(Protocol):
@@ -32,3 +35,9 @@ class Optimizer(NamedTuple):
 
     init: InitFn
     update: UpdateFn
+
+
+@jax.jit
+def zeros_like(params: Any) -> Any:
+    """Zeros of the parameters' shapes and types, from one program for the whole tree."""
+    return jax.tree.map(jnp.zeros_like, params)

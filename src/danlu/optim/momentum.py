@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from danlu.optim.base import Optimizer
+from danlu.optim.base import Optimizer, zeros_like
 from danlu.optim.hyperparameters import checked, current, like, next_step, stored, zero_step
 
 __all__ = ["MomentumState", "momentum", "nesterov"]
@@ -29,7 +28,7 @@ class MomentumState(NamedTuple):
 
 
 def _init(params: Any, *, learning_rate: Any, momentum: Any) -> MomentumState:
-    velocity = jax.tree.map(jnp.zeros_like, params)
+    velocity = zeros_like(params)
     return MomentumState(stored(learning_rate), stored(momentum), zero_step(), velocity)
 
 

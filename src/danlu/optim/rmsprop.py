@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from danlu.optim.base import Optimizer
+from danlu.optim.base import Optimizer, zeros_like
 from danlu.optim.hyperparameters import checked, current, like, next_step, stored, zero_step
 
 __all__ = ["RMSpropState", "rmsprop"]
@@ -30,7 +30,7 @@ class RMSpropState(NamedTuple):
 
 
 def _init(params: Any, *, learning_rate: Any, decay: Any, epsilon: Any) -> RMSpropState:
-    mean_square = jax.tree.map(jnp.zeros_like, params)
+    mean_square = zeros_like(params)
     return RMSpropState(stored(learning_rate), stored(decay), stored(epsilon), zero_step(), mean_square)
 
 

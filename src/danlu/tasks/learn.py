@@ -12,7 +12,7 @@ import numpy as np
 
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TableEncoder, TargetEncoder, resampler
-from danlu.engine import Callback, Fitted, fit
+from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
 from danlu.errors import ConfigError
 from danlu.nn.losses import CategoricalFocal, class_weights, example_weights
 from danlu.tasks.recipe import Recipe, recipe
@@ -111,6 +111,7 @@ def learn_table(
     """
     imbalance = imbalance or Imbalance()
     imbalance.check(target.task)
+    enable_compilation_cache()
     sampler = None
     if isinstance(data, tuple):
         inputs, labels, weight = (*data, None)[:3]
