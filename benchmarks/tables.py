@@ -4,6 +4,7 @@
 
 Each table is split 80/20 at random by the seed (adult has its official test file); danlu takes its validation rows from the
 80, scikit-learn's models learn from all of them. Nothing is tuned. Tables from files are skipped when the folder lacks them.
+What the results' file holds of other tables and seeds is kept.
 """
 
 from __future__ import annotations
@@ -137,17 +138,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "tables.json")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = json.loads(arguments.out.read_text())["rows"] if arguments.out.exists() else []
     for name in arguments.tables.split(","):
         for seed in map(int, arguments.seeds.split(",")):
             try:
-                rows.append(_run(name, arguments.data, seed))
+                found = _run(name, arguments.data, seed)
             except Exception as error:
                 if not (arguments.data / name).exists():
                     print(f"{name}: skipped, {error}")
                     break
                 raise
-            print(rows[-1], flush=True)
+            print(found, flush=True)
+            rows = [row for row in rows if (row["table"], row["seed"]) != (name, seed)] + [found]
             machine = f"{platform.machine()}, {os.cpu_count()} cores"
             arguments.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     arguments.out.with_suffix(".md").write_text(_table(rows) + "\n")
