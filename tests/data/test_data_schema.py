@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from danlu.data import Schema, infer_schema, infer_task
-from danlu.data.schema import as_kind
+from danlu.data.kinds import as_kind
 from danlu.errors import ArtifactError, ConfigError, DataError
 
 DAY = dt.datetime(2024, 1, 1)

@@ -30,7 +30,8 @@ from danlu.engine import (
     step,
 )
 from danlu.engine.order import capacity, pad_order
-from danlu.engine.sources import ArraySource, prefetch
+from danlu.engine.prefetch import prefetch
+from danlu.engine.sources import ArraySource
 from danlu.engine.state import TrainState
 from danlu.engine.step import zero_sums
 from danlu.errors import CheckpointError, ConfigError, DataError, TrainingError

@@ -2,10 +2,11 @@
 
 from danlu.data.check import check_frame
 from danlu.data.convert import to_parquet
+from danlu.data.describe import infer_schema
 from danlu.data.encode import TableEncoder
 from danlu.data.read import DEFAULT_MISSING, read_table
 from danlu.data.resample import oversample, resampler, undersample
-from danlu.data.schema import Column, Schema, infer_schema
+from danlu.data.schema import Column, Schema
 from danlu.data.split import Split, folds, leakage, split_rows
 from danlu.data.stream import EncodedStream, TableStream, open_stream
 from danlu.data.table import Table

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from danlu.data.infer import blank_to_null, canonical
-from danlu.data.schema import Column, Schema, _text, as_kind
+from danlu.data.kinds import as_kind, as_text
+from danlu.data.schema import Column, Schema
 from danlu.errors import SchemaError, nearest
 
 __all__ = ["check_frame"]
@@ -151,7 +152,7 @@ def _check_levels(values: pl.Series, column: Column, problems: list[str], notice
     unseen = (values.is_not_null() & ~values.is_in(list(column.categories)).fill_null(False)).rename("unseen")
     if not unseen.any():
         return
-    levels = _text(values.filter(unseen)).unique(maintain_order=True)
+    levels = as_text(values.filter(unseen)).unique(maintain_order=True)
     close = nearest(levels[0], column.categories)
     hint = f" (did you mean {close!r}?)" if close else ""
     problems.append(

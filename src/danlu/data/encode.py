@@ -11,9 +11,10 @@ import polars as pl
 
 from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
 from danlu.data.infer import canonical
+from danlu.data.kinds import as_kind
 from danlu.data.levels import LevelCoder, prefixes
 from danlu.data.scaling import SCALINGS, NumericScaler
-from danlu.data.schema import Schema, as_kind
+from danlu.data.schema import Schema
 from danlu.data.words import WordPresence
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError, unknown_name
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.data.describe import infer_schema
 from danlu.data.encode import TableEncoder
 from danlu.data.parquet import ParquetRows
 from danlu.data.partition import PARTS, Partition
-from danlu.data.schema import Schema, infer_schema
+from danlu.data.schema import Schema
 from danlu.data.survey import count_parts, draw_sample, rows_of_part, survey_target
 from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, drop_missing_target

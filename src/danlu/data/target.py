@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data.infer import canonical
-from danlu.data.schema import _text, as_kind
+from danlu.data.kinds import as_kind, as_text
 from danlu.data.task import TASKS, infer_task
 from danlu.errors import ArtifactError, DataError, SchemaError, nearest
 
@@ -104,14 +104,14 @@ class TargetEncoder:
         return codes.to_numpy().astype(np.int32)
 
     def _labels(self, target: pl.Series) -> pl.Series:
-        labels = _text(target)
+        labels = as_text(target)
         if self.kind == "boolean" and target.dtype != pl.Boolean:
             return as_kind(target, "boolean").cast(pl.String)
         if target.dtype == pl.String:
             labels = labels.str.strip_chars()
             if self.kind in ("integer", "float"):
                 numbers = labels.cast(pl.Float64, strict=False)
-                return _text(numbers).fill_null(labels) if numbers.null_count() == 0 else labels
+                return as_text(numbers).fill_null(labels) if numbers.null_count() == 0 else labels
         elif self.kind == "text" and target.dtype == pl.Boolean:
             # CSV readers turn True/False into truth values; the classes may be spelt "True".
             spelling = {name.lower(): name for name in self.classes}

@@ -7,7 +7,7 @@ import dataclasses
 import polars as pl
 
 from danlu.data.infer import canonical, natural_key
-from danlu.data.schema import _text
+from danlu.data.kinds import as_text
 from danlu.errors import ConfigError, DataError
 
 __all__ = ["TASKS", "InferredTask", "drop_missing_target", "infer_task"]
@@ -61,7 +61,7 @@ def infer_task(target: pl.Series, *, task: str | None = None) -> InferredTask:
         raise DataError(f"the target {name!r} has no values", hint="give another column as the target")
     if distinct == 1:
         raise DataError(
-            f"the target {name!r} has the same value in every row: {_text(present.head(1))[0]!r}",
+            f"the target {name!r} has the same value in every row: {as_text(present.head(1))[0]!r}",
             hint="a constant cannot be learnt; give another column as the target",
         )
     if present.dtype.is_temporal():
@@ -81,7 +81,7 @@ def infer_task(target: pl.Series, *, task: str | None = None) -> InferredTask:
         reason = _why_regression(present, name, rows, distinct)
         if reason is not None:
             return InferredTask("regression", reason)
-    return _classification(_text(present), name, rows, distinct, task, numeric)
+    return _classification(as_text(present), name, rows, distinct, task, numeric)
 
 
 def _why_regression(present: pl.Series, name: str, rows: int, distinct: int) -> str | None:

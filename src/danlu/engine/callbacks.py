@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from danlu.errors import ConfigError
 
 if TYPE_CHECKING:
-    from danlu.engine.fit import Training
+    from danlu.engine.training import Training
 
 __all__ = [
     "CSVLogger",
@@ -35,7 +35,7 @@ Logs = Mapping[str, Any]
 class Callback:
     """Base of all callbacks; override what you need.
 
-    ``self.training`` is the running :class:`~danlu.engine.fit.Training`: its ``params``, ``stop()``, ``learning_rate`` and so on.
+    ``self.training`` is the running :class:`~danlu.engine.training.Training`: its ``params``, ``stop()``, ``learning_rate`` and so on.
     A callback that must survive a kill and resume returns its state (plain JSON data) from ``state`` and takes it back in
     ``restore``.
     """

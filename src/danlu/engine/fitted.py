@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from danlu.engine.arrays import as_arrays, as_leaves, rows_of
 from danlu.engine.order import capacity, num_batches, pad_order, pad_rows
-from danlu.engine.sources import Piece, Source, _leaves, as_arrays, as_source, rows_of
+from danlu.engine.sources import Piece, Source, as_source
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program, evaluate_steps, predict_steps
 
@@ -59,7 +60,7 @@ def predict_outputs(model: Any, params: Any, state: Any, x: Any, *, batch_size: 
         batch_size: rows of a batch; None fits it to the rows. A fixed one gives a row the same outputs to the last bit
             whatever rows are beside it, at the cost of filling up the last batch.
     """
-    x = _leaves(x, "x")
+    x = as_leaves(x, "x")
     rows = rows_of(x, "x")
     size = batch_size or _size(max(rows, 1))
     order = pad_order(np.arange(rows), size)

@@ -16,13 +16,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.arrays import as_arrays
+from danlu.engine.build import build_program, optimizer_of
 from danlu.engine.cache import enable_compilation_cache
-from danlu.engine.fit import FitOptions, build_program, initial_state, optimizer_of, sign_of
 from danlu.engine.fitted import EVALUATION_BATCH, Fitted
+from danlu.engine.initial import initial_state
+from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler, capacity, num_batches, pad_order, shuffled
-from danlu.engine.sources import ArraySource, as_arrays
+from danlu.engine.sources import ArraySource
 from danlu.engine.state import Best
 from danlu.engine.step import NEVER, Program, end_epoch, evaluate_steps, run_steps, zero_sums
+from danlu.engine.training import sign_of
 from danlu.errors import ConfigError, DataError, TrainingError
 
 __all__ = ["cross_validate", "fit_population"]

@@ -7,18 +7,18 @@ chunk. Every piece of a source has the same shapes, so one compiled program serv
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
+from danlu.engine.arrays import as_arrays, rows_of, shapes_of
 from danlu.engine.order import Sampler, capacity, check_order, num_batches, pad_order, pad_rows, rng_for, shuffled
+from danlu.engine.prefetch import prefetch
 from danlu.errors import DataError, TrainingError
 
-__all__ = ["ArraySource", "BatchSource", "ChunkSource", "Piece", "Source", "as_arrays", "as_source", "rows_of"]
+__all__ = ["ArraySource", "BatchSource", "ChunkSource", "Piece", "Source", "as_source"]
 
 
 class Piece(NamedTuple):
@@ -51,96 +51,6 @@ class Chunks(Protocol):
     def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
         """Dicts of NumPy arrays ``{"x", "y", "weight"}``, from chunk ``start`` of ``epoch`` on."""
         ...
-
-
-def _narrow(array: np.ndarray, where: str) -> np.ndarray:
-    if array.dtype.kind == "f":
-        return np.ascontiguousarray(array, np.float32)
-    if array.dtype.kind in "iu":
-        if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
-            raise DataError(f"{where} holds whole numbers beyond 32 bits", hint="scale them, or pass them as floats")
-        return np.ascontiguousarray(array, np.int32)
-    if array.dtype.kind == "b":
-        return array.astype(np.int32)
-    if array.dtype.name in ("bfloat16", "float16"):
-        return array
-    raise DataError(
-        f"{where} has dtype {array.dtype}; expected numbers",
-        hint="encode text and categories first; danlu.train and danlu.Classifier do that by themselves",
-    )
-
-
-def _leaves(tree: Any, where: str) -> Any:
-    def convert(path: Any, leaf: Any) -> np.ndarray:
-        name = where + jax.tree_util.keystr(path)
-        try:
-            array = np.asarray(leaf)
-        except Exception as error:
-            raise DataError(f"{name} is a {type(leaf).__name__}; expected an array") from error
-        if array.ndim == 0:
-            raise DataError(f"{name} is a single value; expected an array with one row an example")
-        return _narrow(array, name)
-
-    is_leaf = lambda node: not isinstance(node, dict | tuple)  # noqa: E731  a list is an array here
-    return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=is_leaf)
-
-
-def rows_of(tree: Any, where: str) -> int:
-    """The common number of rows of the arrays in ``tree``."""
-    sizes = {jax.tree_util.keystr(path): leaf.shape[0] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-    if not sizes:
-        raise DataError(f"{where} holds no arrays")
-    if len(set(sizes.values())) > 1:
-        shown = ", ".join(f"{where}{name} has {n}" for name, n in sizes.items())
-        raise DataError(f"the arrays of {where} differ in their number of rows: {shown}")
-    return next(iter(sizes.values()))
-
-
-def _check_finite(tree: Any, where: str) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-            bad = ~np.isfinite(leaf)
-            first = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise DataError(
-                f"{where}{jax.tree_util.keystr(path)} holds {int(bad.sum())} values that are not finite; the first is "
-                f"{leaf[first]} at row {first[0]}" + (f", position {first[1:]}" if first[1:] else ""),
-                hint="drop or fill the missing values, and scale values too large for 32-bit floats",
-            )
-
-
-def as_arrays(data: Any, *, need_targets: bool = True) -> dict[str, Any]:
-    """``(x, y)`` or ``(x, y, weight)`` as a checked chunk ``{"x", "y", "weight"}`` of 32-bit NumPy arrays.
-
-    Raises:
-        DataError: not arrays of equal length, not numbers, not finite, no rows, or a negative weight.
-    """
-    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-        what = f"a tuple of {len(data)}" if isinstance(data, tuple) else f"a {type(data).__name__}"
-        raise DataError(f"the data is {what}; expected (x, y) or (x, y, weight)")
-    x, y, *rest = data
-    x = _leaves(x, "x")
-    rows = rows_of(x, "x")
-    if rows == 0:
-        raise DataError("the data has no rows", hint="check the file, the filter or the split that it comes from")
-    y = _leaves(y, "y")
-    if rows_of(y, "y") != rows:
-        raise DataError(f"x has {rows} rows and y has {rows_of(y, 'y')}; expected as many of each")
-    weight = np.ones(rows, np.float32) if not rest or rest[0] is None else np.asarray(rest[0], np.float32)
-    if weight.shape != (rows,):
-        raise DataError(f"the weights have shape {weight.shape}; expected ({rows},), one a row")
-    chunk = {"x": x, "y": y, "weight": weight}
-    for name, tree in chunk.items():
-        _check_finite(tree, name)
-    if (weight < 0).any():
-        raise DataError("a row has a negative weight; expected weights of 0 or more")
-    if not weight.any():
-        raise DataError("every row has weight 0, so there is nothing to learn from")
-    return chunk
-
-
-def shapes_of(tree: Any) -> Any:
-    """The shape of one row of each array: what ``Layer.init`` takes as ``in_shape``."""
-    return jax.tree.map(lambda a: tuple(int(n) for n in a.shape[1:]), tree)
 
 
 class ArraySource:
@@ -266,44 +176,6 @@ class ChunkSource:
             padded = pad_order(order, self.batch_size, length=self.room)
             on_device = jax.device_put(pad_rows(chunk, rows, to=self.room))
             yield Piece(on_device, jax.device_put(padded), num_batches(rows, self.batch_size), self.batch_size)
-
-
-def prefetch(items: Iterable[Any]) -> Iterator[Any]:
-    """The same items, the next one made in a thread while the current one is used. Errors come out where they belong."""
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
-    stop = threading.Event()
-
-    def offer(entry: tuple[str, Any]) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not offer(("item", item)):
-                    return
-            offer(("end", None))
-        except BaseException as error:
-            offer(("error", error))
-
-    worker = threading.Thread(target=work, name="danlu-prefetch", daemon=True)
-    worker.start()
-    try:
-        while True:
-            kind, value = ready.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stop.set()
-        worker.join()
 
 
 def as_source(data: Any, *, batch_size: int, seed: int, sampler: Sampler | None = None) -> Source:

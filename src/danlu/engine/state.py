@@ -67,8 +67,9 @@ class Best:
     @classmethod
     def start(cls, state: TrainState) -> Best:
         """Nothing seen yet: any finite value is better."""
-        nothing = cls(np.float32(np.inf), np.int32(-1), np.int32(0), np.bool_(True), state.params, state.model_state)
-        return owned(nothing)
+        nothing: dict[str, Any] = {"value": np.float32(np.inf), "epoch": np.int32(-1), "stale": np.int32(0)}
+        nothing["active"] = np.bool_(True)
+        return owned(cls(**nothing, params=state.params, model_state=state.model_state))
 
 
 def track_best(

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data import Column, Schema
-from danlu.data.schema import as_kind
+from danlu.data.kinds import as_kind
 
 __all__ = ["ColumnSummary", "describe_columns"]
 

@@ -1,0 +1,146 @@
+"""The schema of a table, worked out from its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from danlu.data.infer import canonical
+from danlu.data.kinds import KINDS, as_kind, as_text
+from danlu.data.schema import MAX_CATEGORIES, Column, Schema
+from danlu.errors import DataError, unknown_name
+
+__all__ = ["infer_schema"]
+
+_ID_NAME = re.compile(r"[a-z](Id|ID)$|(^|[_\W])(id|ID|Id|idx|index|Index|uuid|guid|rownum|row)$|^Unnamed")
+_TOKENS = r"[一-鿿぀-ヿ가-힯]|[^\s一-鿿぀-ヿ가-힯]+"
+
+
+def infer_schema(
+    frame: pl.DataFrame,
+    *,
+    target: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    drop: Iterable[str] = (),
+) -> Schema:
+    """Work out what each column of ``frame`` is.
+
+    A column is not used when it is constant or empty, when it names the rows (an *identifier*: a column of different
+    words, a whole number that counts the rows, a number that differs in each row and is called an id), or when it is
+    in ``drop``. Text is a column of mostly different values of three words or more. A column of whole numbers is
+    numeric, however few different ones there are, unless ``kinds`` says otherwise.
+
+    Args:
+        frame: the rows, as :func:`read_table` gives them.
+        target: the column to predict.
+        kinds: the kind of some columns by name, in place of the one inferred; such a column is used.
+        drop: columns that the model must not see.
+
+    Raises:
+        DataError: an unknown column, or nothing left to learn from.
+        ConfigError: an unknown kind.
+
+    Example:
+        >>> frame = pl.DataFrame({"age": [31, 45, 31, 60], "city": ["Bern", "Oslo", "Oslo", "Bern"], "y": [0, 1, 1, 0]})
+        >>> schema = infer_schema(frame, target="y")
+        >>> [(column.name, column.kind) for column in schema.features]
+        [('age', 'numeric'), ('city', 'categorical')]
+    """
+    frame = canonical(frame, source="the frame")
+    overrides, dropped = dict(kinds or {}), tuple(drop)
+    for name in [*overrides, *dropped, *([target] if target is not None else [])]:
+        if name not in frame.columns:
+            raise unknown_name("column", name, frame.columns, error=DataError)
+    for name, kind in overrides.items():
+        if kind not in KINDS:
+            raise unknown_name(f"kind of column {name!r}:", kind, KINDS)
+    columns = []
+    for values in frame.get_columns():
+        given = overrides.get(values.name)
+        if given is not None:
+            values = as_kind(values, given)
+            kind, used, reason = given, given != "identifier", "as you said"
+        else:
+            kind, used, reason = _kind_of(values)
+        if values.name in dropped:
+            used, reason = False, "you left it out"
+        elif values.name == target:
+            used, reason = False, "the target"
+        columns.append(_describe(values, kind, used, reason))
+    schema = Schema(tuple(columns), target, frame.height)
+    if not schema.features:
+        # A lone column that counts the rows is all there is to learn from: x = 0, 1, 2, …
+        counting = [c for c in columns if c.kind == "identifier" and c.name not in dropped and c.name != target]
+        numeric = {c.name for c in counting if frame[c.name].dtype == pl.Int64 and not _ID_NAME.search(c.name)}
+        if numeric:
+            return infer_schema(
+                frame, target=target, kinds={**overrides, **dict.fromkeys(numeric, "numeric")}, drop=dropped
+            )
+        if target is not None:
+            why = "; ".join(f"{c.name}: {c.reason}" for c in columns if c.name != target)
+            raise DataError(
+                f"no column is left to predict {target!r} from ({why or 'it is the only column'})",
+                hint="say what a column is with kinds={name: 'numeric' | 'categorical' | 'text'}",
+            )
+    return schema
+
+
+def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
+    present = values.drop_nulls()
+    rows, distinct = len(present), present.n_unique()
+    dtype = values.dtype
+    plain = "boolean" if dtype == pl.Boolean else "datetime" if dtype.is_temporal() else "numeric"
+    if dtype == pl.String:
+        plain = "categorical"
+    if rows == 0:
+        return plain, False, "it has no values"
+    if distinct == 1 and rows == len(values):
+        return plain, False, "it is constant"
+    if dtype == pl.Int64 and rows == len(values) == distinct and rows >= 10:
+        if _ID_NAME.search(values.name):
+            return "identifier", False, "a different whole number in each row, called an id"
+        if present[0] in (0, 1) and (present.diff().drop_nulls() == 1).all():
+            return "identifier", False, "it counts the rows"
+    if dtype != pl.String or rows < 10:
+        return plain, True, ""
+    sample = present.head(5000)
+    words = float(sample.str.count_matches(_TOKENS).mean() or 0)  # type: ignore[arg-type]
+    share = distinct / rows
+    if words >= 3 and share > 0.5 and distinct > 20:
+        return "text", True, f"{words:.0f} words in a value, few values twice"
+    if words >= 20:
+        return "text", True, f"{words:.0f} words in a value"
+    if (share > 0.95 and distinct > 20) or (distinct == rows and rows == len(values)):
+        return "identifier", False, "a different value in (almost) each row"
+    return "categorical", True, ""
+
+
+def _describe(values: pl.Series, kind: str, used: bool, reason: str) -> Column:
+    present = values.drop_nulls()
+    details: dict[str, Any] = {}
+    if kind in ("numeric", "datetime") and len(present):
+        numbers = present.dt.timestamp("ms").cast(pl.Float64) / 1e3 if kind == "datetime" else present.cast(pl.Float64)
+        finite = numbers.filter(numbers.is_finite())
+        if len(finite):
+            low, high, mean = (float(v) for v in (finite.min(), finite.max(), finite.mean()))  # type: ignore[arg-type]
+            whole = kind == "numeric" and bool((finite == finite.round()).all())
+            details = {"minimum": low, "maximum": high, "mean": mean, "whole": whole}
+    if kind == "categorical":
+        counts = as_text(present).value_counts(name="rows").sort(["rows", present.name], descending=[True, False])
+        levels = counts[present.name].to_list()
+        details = {"categories": tuple(levels[:MAX_CATEGORIES])}
+    examples = tuple(as_text(present.head(200).unique(maintain_order=True).head(5)).to_list())
+    examples = tuple(example if len(example) <= 60 else example[:59] + "…" for example in examples)
+    return Column(
+        name=values.name,
+        kind=kind,
+        missing=values.null_count(),
+        distinct=present.n_unique(),
+        examples=examples,
+        used=used,
+        reason=reason,
+        **details,
+    )

@@ -1,0 +1,71 @@
+"""The state before the first step."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from danlu.engine.options import FitOptions
+from danlu.engine.sources import Source
+from danlu.engine.state import TrainState, owned
+from danlu.engine.step import Program
+from danlu.nn.layer import Layer
+
+__all__ = ["initial_state", "initial_weights"]
+
+
+class _Frozen:
+    """A tree of shapes as a hashable static argument."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+        self._key = repr(tree)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Frozen) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _init(model: Layer, shape: _Frozen, key: jax.Array) -> tuple[Any, Any]:
+    return model.init(key, shape.tree)[:2]
+
+
+def initial_weights(model: Layer, in_shape: Any, key: jax.Array) -> tuple[Any, Any]:
+    """``(params, state)`` as ``model.init`` draws them, from one compiled program instead of one an operation."""
+    return _init(model, _Frozen(in_shape), key)
+
+
+@jax.jit
+def _fold(key: jax.Array, number: Any) -> jax.Array:
+    return jax.random.fold_in(key, number)
+
+
+def initial_state(
+    program: Program,
+    source: Source,
+    optimizer: Any,
+    *,
+    seed: int,
+    options: FitOptions,
+    initial: tuple[Any, Any] | None = None,
+) -> TrainState:
+    """The state before the first step, in buffers of its own (the steps donate them)."""
+    key = jax.random.key(seed)
+    params, model_state = initial or initial_weights(program.model, source.in_shape, _fold(key, 0))
+    zero: Any = np.int32(0)
+    penalties: Any = {name: np.float32(value) for name, value in (("l1", options.l1), ("l2", options.l2)) if value}
+    state = TrainState(
+        step=zero,
+        key=_fold(key, 1),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+        penalties=penalties,
+    )
+    return owned(state)

@@ -1,0 +1,51 @@
+"""How long and in what portions to train."""
+
+from __future__ import annotations
+
+from danlu.blueprint import Blueprint, setting
+from danlu.errors import ConfigError
+
+__all__ = ["FitOptions"]
+
+
+class FitOptions(Blueprint):
+    """How long and in what portions to train.
+
+    Args:
+        epochs: passes over the data, >= 0.
+        batch_size: rows a step.
+        accumulate: micro-batches a step; must divide ``batch_size``.
+        patience: epochs without improvement before stopping early; None never stops.
+        monitor: the column that early stopping and the best weights go by; None is ``"val_loss"`` where there is
+            validation data.
+        mode: whether a smaller (``"min"``) or larger (``"max"``) value of it is better; ``"auto"`` goes by its name.
+        min_delta: the least change that counts as an improvement.
+        restore_best: whether training ends with the best weights (when something is monitored) or the last.
+        l1: coefficient of the penalty ‖θ‖₁ on weights.
+        l2: coefficient of the squared penalty on weights.
+        seed: decides the initial weights, the sequence of rows and every random draw.
+        checkpoint_every: seconds between checkpoints, when a folder for them is given.
+        display: ``"auto"``, ``"live"``, ``"plain"`` or ``"none"``.
+    """
+
+    epochs: int = setting(default=10, minimum=0, integer=True)
+    batch_size: int = setting(default=32, minimum=1, integer=True)
+    accumulate: int = setting(default=1, minimum=1, integer=True)
+    patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    monitor: str | None = None
+    mode: str = setting(default="auto", choices=("auto", "min", "max"))
+    min_delta: float = setting(default=0.0, minimum=0)
+    restore_best: bool = True
+    l1: float = setting(default=0.0, minimum=0)
+    l2: float = setting(default=0.0, minimum=0)
+    seed: int = setting(default=0, minimum=0, integer=True)
+    checkpoint_every: float = setting(default=10.0, minimum=0)
+    display: str = setting(default="auto", choices=("auto", "live", "plain", "none"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"FitOptions.batch_size is {self.batch_size} and accumulate is {self.accumulate}; "
+                "expected a batch size that is a multiple of it"
+            )

@@ -1,0 +1,291 @@
+"""A training run under way: epochs of the one step, early stopping, checkpoints, callbacks and a clean stop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.engine.callbacks import Callback
+from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
+from danlu.engine.fitted import evaluate_source
+from danlu.engine.initial import initial_state
+from danlu.engine.options import FitOptions
+from danlu.engine.progress import make_progress
+from danlu.engine.sources import Source
+from danlu.engine.state import Best
+from danlu.engine.step import NEVER, Program, end_epoch, run_steps, zero_sums
+from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_name
+from danlu.optim import hyperparameter, observe, set_hyperparameter
+from danlu.optim.schedules import ReduceOnPlateau, Schedule
+
+__all__ = ["CHECKPOINT", "Training", "sign_of"]
+
+CHECKPOINT = "last.safetensors"
+
+
+@contextlib.contextmanager
+def _graceful_interrupt() -> Iterator[threading.Event]:
+    """Within, the first Ctrl-C sets the event; a second one interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handler(signum: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    previous = signal.signal(signal.SIGINT, handler)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class Training:
+    """A training run under way; callbacks see it as ``self.training``.
+
+    Attributes:
+        history: the rows of the epochs so far.
+        epoch: the epoch under way (from 0).
+        options: the :class:`FitOptions`.
+        stopped_because: why training stopped before its last epoch, or None.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        source: Source,
+        optimizer: Any,
+        *,
+        options: FitOptions,
+        validation: Any = None,
+        callbacks: Sequence[Callback] = (),
+        checkpoint: Path | None = None,
+        initial: tuple[Any, Any] | None = None,
+    ) -> None:
+        self.program, self.source, self.options = program, source, options
+        self.validation, self.checkpoint = validation, checkpoint
+        self.history: list[dict[str, Any]] = []
+        self.epoch = self._piece = self._start = 0
+        self.stopped_because: str | None = None
+        self._stop = False
+        self._sums: dict[str, jax.Array] | None = None
+        self.state = initial_state(program, source, optimizer, seed=options.seed, options=options, initial=initial)
+        self._observes = any(
+            isinstance(node, ReduceOnPlateau) or isinstance(getattr(node, "schedule", None), ReduceOnPlateau)
+            for node in jax.tree.leaves(self.state.opt_state, is_leaf=lambda n: isinstance(n, Schedule))
+        )
+        self.monitor = options.monitor or ("val_loss" if validation is not None else None)
+        self.sign = sign_of(options.mode, self.monitor)
+        self.best = Best.start(self.state) if self.monitor else None
+        progress = make_progress(options.display)
+        self.callbacks = [*callbacks, *([progress] if progress else [])]
+        for callback in self.callbacks:
+            callback.training = self
+
+    @property
+    def params(self) -> Any:
+        """The current parameters."""
+        return self.state.params
+
+    @property
+    def model_state(self) -> Any:
+        """The current model state."""
+        return self.state.model_state
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate that the next step uses; NaN for an optimizer that does not tell."""
+        try:
+            return float(hyperparameter(self.state.opt_state, "learning_rate"))
+        except ConfigError:
+            return math.nan
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        opt_state = set_hyperparameter(self.state.opt_state, "learning_rate", value)
+        self.state = dataclasses.replace(self.state, opt_state=opt_state)
+
+    def stop(self, because: str = "stopped by a callback") -> None:
+        """Stop after the current part of the epoch."""
+        self._stop = True
+        self.stopped_because = because
+
+    def run(self) -> None:
+        """Train to the end, to a stop, or to a failure; what was learned stays in ``state`` and ``best``."""
+        self._call("on_train_begin")
+        try:
+            with _graceful_interrupt() as asked:
+                while self.epoch < self.options.epochs and not self._stop:
+                    if not self._run_epoch(asked):
+                        break
+            if self.checkpoint is not None:
+                self._save()
+        finally:
+            self._call("on_train_end", self.history[-1] if self.history else {})
+
+    def _call(self, hook: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
+
+    def _run_epoch(self, asked: threading.Event) -> bool:
+        """One epoch, or what is left of it after a resume. False when it was broken off."""
+        if self._sums is None:
+            self._sums = zero_sums(self.program)
+        begun, first_step = time.perf_counter(), int(self.state.step)
+        if self._piece == 0 and self._start == 0:
+            self._call("on_epoch_begin", self.epoch)
+        done = self._start
+        last_shown = last_saved = time.monotonic()
+        for piece in self.source.pieces(self.epoch, self._piece):
+            portion = 64
+            while self._start < piece.steps:
+                stop = min(self._start + portion, piece.steps)
+                tick = time.monotonic()
+                self.state, self._sums = run_steps(
+                    self.program, self.state, self._sums, piece.chunk, piece.order, self._start, stop
+                )
+                self._start, done = stop, done + stop - self._start
+                self._check_finite()
+                now = time.monotonic()
+                if now - tick < 0.1:
+                    portion *= 4
+                if now - last_shown > 0.25:
+                    last_shown = now
+                    self._call("on_progress", done, self.source.steps_per_epoch, self._means(begun, first_step))
+                if asked.is_set() or self._stop:
+                    self.stopped_because = self.stopped_because or "stopped by Ctrl-C; what was learned is kept"
+                    self._stop = True
+                    return False
+                if self.checkpoint is not None and now - last_saved > self.options.checkpoint_every:
+                    self._save()
+                    last_saved = time.monotonic()
+            self._piece, self._start = self._piece + 1, 0
+        if done == 0 and self._piece == 0:
+            raise TrainingError("the data source gave no batch")
+        self._end_epoch(begun, first_step)
+        return True
+
+    def _means(self, begun: float, first_step: int) -> dict[str, Any]:
+        sums = {name: float(value) for name, value in (self._sums or {}).items() if name != "bad_step"}
+        weight = sums.pop("weight", 0.0) or math.nan
+        rate = (int(self.state.step) - first_step) * self.program.batch_size / max(time.perf_counter() - begun, 1e-9)
+        return {**{name: value / weight for name, value in sums.items()}, "rows_per_second": rate}
+
+    def _check_finite(self) -> None:
+        bad = int(self._sums["bad_step"]) if self._sums else NEVER
+        if bad != NEVER:
+            raise TrainingError(*_diagnose(self, bad))
+
+    def _end_epoch(self, begun: float, first_step: int) -> None:
+        means = self._means(begun, first_step)
+        row: dict[str, Any] = {"epoch": self.epoch, "step": int(self.state.step)}
+        row.update({name: value for name, value in means.items() if name != "rows_per_second"})
+        if self.validation is not None:
+            sums = evaluate_source(self.program, self.state.params, self.state.model_state, self.validation)
+            row.update({f"val_{name}": value for name, value in sums.items()})
+        row["learning_rate"] = self.learning_rate
+        if self.best is not None:
+            if self.monitor not in row:
+                raise unknown_name("column to monitor", self.monitor, row)
+            value = jnp.float32(self.sign * row[self.monitor])
+            patience = self.options.patience or np.iinfo(np.int32).max
+            self.best = end_epoch(
+                self.best,
+                self.state,
+                value,
+                jnp.int32(self.epoch),
+                jnp.int32(patience),
+                jnp.float32(self.options.min_delta),
+            )
+            row["best"] = int(self.best.epoch) == self.epoch
+            if self._observes:
+                opt_state = observe(self.state.opt_state, row[self.monitor])
+                self.state = dataclasses.replace(self.state, opt_state=opt_state)
+            if not bool(self.best.active):
+                self.stop(
+                    f"stopped early: {self.monitor} has not improved for {patience} epochs; "
+                    f"the best was epoch {int(self.best.epoch) + 1}"
+                )
+        row["seconds"] = round(time.perf_counter() - begun, 4)
+        row["rows_per_second"] = round(means["rows_per_second"], 1)
+        self.history.append(row)
+        self._call("on_epoch_end", self.epoch, row)
+        self.epoch, self._piece, self._start, self._sums = self.epoch + 1, 0, 0, None
+        if self.checkpoint is not None:
+            due = time.monotonic() - getattr(self, "_saved_at", -math.inf) > self.options.checkpoint_every
+            if due or self._stop or self.epoch == self.options.epochs:
+                self._save()
+
+    def _tree(self) -> dict[str, Any]:
+        return {"state": self.state, "best": self.best, "sums": self._sums or zero_sums(self.program)}
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        note = {
+            "epoch": self.epoch,
+            "piece": self._piece,
+            "start": self._start,
+            "mid_epoch": self._sums is not None,
+            "history": self.history,
+            "stopped_because": self.stopped_because,
+            "finished": self.epoch >= self.options.epochs or (self.best is not None and not bool(self.best.active)),
+            "callbacks": [callback.state() for callback in self.callbacks],
+        }
+        save_checkpoint(self.checkpoint / CHECKPOINT, self._tree(), note)
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint, if there is one. Returns whether there was."""
+        if self.checkpoint is None or not (self.checkpoint / CHECKPOINT).exists():
+            return False
+        tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, self._tree())
+        self.state, self.best = tree["state"], tree["best"]
+        self._sums = tree["sums"] if note["mid_epoch"] else None
+        self.epoch, self._piece, self._start = note["epoch"], note["piece"], note["start"]
+        self.history = note["history"]
+        if note["finished"]:
+            self._stop = True
+            self.stopped_because = note["stopped_because"]
+        if len(note["callbacks"]) != len(self.callbacks):
+            raise CheckpointError("the checkpoint was written with other callbacks; resume with the same ones")
+        for callback, state in zip(self.callbacks, note["callbacks"], strict=True):
+            if state is not None:
+                callback.restore(state)
+        return True
+
+
+def sign_of(mode: str, monitor: str | None) -> float:
+    """1 when a smaller value of ``monitor`` is better, −1 when a larger one is."""
+    if mode == "auto":
+        gains = ("accuracy", "auc", "f1", "precision", "recall", "r2", "score")
+        mode = "max" if monitor and any(word in monitor.lower() for word in gains) else "min"
+    return -1.0 if mode == "max" else 1.0
+
+
+def _diagnose(training: Training, bad: int) -> tuple[str]:
+    """What to say about a loss that is not finite, with the likeliest cause that the run's own record supports."""
+    losses = [row["loss"] for row in training.history]
+    rate = training.learning_rate
+    where = f"the loss is not finite at step {bad} (epoch {training.epoch + 1})"
+    if bad == 0:
+        cause = "it was so before any update: the inputs or targets are extreme, or the loss does not fit the outputs"
+    else:
+        cause = f"the likely cause is a learning rate that is too high ({rate:.3g})"
+    if len(losses) > 1 and losses[-1] > losses[0]:
+        cause += f"; the loss had been rising, from {losses[0]:.4g} to {losses[-1]:.4g}"
+    return (f"{where}; {cause}.\nHint: lower the learning rate, add clip_by_global_norm(1.0), or scale the inputs",)
