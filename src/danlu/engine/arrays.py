@@ -31,6 +31,7 @@ def _narrow(array: np.ndarray, where: str) -> np.ndarray:
 
 def as_leaves(tree: Any, where: str) -> Any:
     """``tree`` with NumPy arrays of at least one axis as leaves; ``where`` names it in the message of an error."""
+
     def convert(path: Any, leaf: Any) -> np.ndarray:
         name = where + jax.tree_util.keystr(path)
         try:
