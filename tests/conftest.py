@@ -12,5 +12,5 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danlu")
-jax.config.update("jax_numpy_rank_promotion", "allow")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)

@@ -57,10 +57,10 @@ def test_members_are_separate_networks(fitted):
     params, state, x, _ = fitted
     got, _ = NET.apply(params, state, x)
     for member in range(NET.members):
-        hidden = NET.embed(params, state, x) * params["scale"][member]
+        hidden = NET.embed(params, state, x) * params["scale"][member][None]
         for layer in range(NET.depth):
-            hidden = jax.nn.relu(hidden @ params[f"kernel_{layer}"] + params[f"bias_{layer}"][member])
-        alone = hidden @ params["head"][member] + params["head_bias"][member] + x["numeric"] @ params["shortcut"]
+            hidden = jax.nn.relu(hidden @ params[f"kernel_{layer}"] + params[f"bias_{layer}"][member][None])
+        alone = hidden @ params["head"][member] + params["head_bias"][member][None] + x["numeric"] @ params["shortcut"]
         assert_allclose(got[:, member], alone, rtol=1e-4, atol=1e-5)
     assert np.ptp(np.asarray(got), axis=1).max() > 1e-3
 
