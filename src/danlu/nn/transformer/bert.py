@@ -1,0 +1,113 @@
+"""BERT: an encoder over tokens, for masked words or for classes."""
+
+from __future__ import annotations
+
+import functools
+
+from danlu.blueprint import setting
+from danlu.errors import ConfigError
+from danlu.nn.activations import ACTIVATIONS
+from danlu.nn.attention.positions import LearnedPositions
+from danlu.nn.attention.sequence import PerToken
+from danlu.nn.combine import Sequential
+from danlu.nn.dense import Dense
+from danlu.nn.dropout import Dropout
+from danlu.nn.embedding import Embedding
+from danlu.nn.initializers import TruncatedNormal
+from danlu.nn.layer import Layer
+from danlu.nn.norm import LayerNorm
+from danlu.nn.transformer.block import TransformerBlock
+from danlu.nn.transformer.pool import Pool
+from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.transformer.tied import Tied
+
+__all__ = ["BERT"]
+
+
+class BERT(Shorthand):
+    """An encoder in which every token sees every other. The defaults are BERT base.
+
+    It is shorthand: :attr:`expanded` is the same network out of simpler layers, with the same params and state.
+
+    Args:
+        vocabulary: how many tokens there are.
+        context: the longest sequence.
+        dim: features of a token.
+        num_layers, num_heads: blocks, and heads of each.
+        hidden: of the feed-forward layers; None is ``4·dim``.
+        outputs: 0 gives each token's features; with ``head="class"``, how many logits a sequence gets.
+        head: ``"none"``; ``"tokens"``: logits over the vocabulary for each token (masked language modelling; the output
+            kernel is the embedding's table); ``"class"``: from the first token, through a tanh layer, ``outputs`` logits.
+        activation, norm_first, epsilon: see :class:`~danlu.nn.TransformerBlock`.
+        dropout: on embeddings, sublayers and attention weights, in [0, 1).
+
+    Input: token numbers ``(batch, time)``, or ``{"x": numbers, "mask": (batch, time)}``; see
+    :mod:`danlu.nn.attention.sequence`.
+
+    Reference: Devlin et al. (2019), arXiv:1810.04805. Left out: segment embeddings (add the first segment's vector to the
+    positions to map published weights) and the bias of the masked word's logits.
+
+    Example:
+        >>> import jax
+        >>> net = BERT(100, 16, dim=8, num_layers=1, num_heads=2, head="class", outputs=3)
+        >>> net.init(jax.random.key(0), {"x": (16,), "mask": (16,)})[2]
+        (3,)
+    """
+
+    vocabulary: int = setting(default=30522, minimum=2, integer=True)
+    context: int = setting(default=512, minimum=1, integer=True)
+    dim: int = setting(default=768, minimum=1, integer=True)
+    num_layers: int = setting(default=12, minimum=1, integer=True)
+    num_heads: int = setting(default=12, minimum=1, integer=True)
+    hidden: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    head: str = setting(default="none", choices=("none", "tokens", "class"))
+    outputs: int = setting(default=0, minimum=0, integer=True)
+    activation: str = setting(default="gelu", choices=ACTIVATIONS)
+    norm_first: bool = False
+    epsilon: float = setting(default=1e-12, above=0)
+    dropout: float = setting(default=0.0, minimum=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.head == "class") != (self.outputs > 0):
+            raise ConfigError(
+                f"BERT has head={self.head!r} and outputs={self.outputs}; expected outputs with head='class' and no other"
+            )
+        if self.dim % self.num_heads:
+            raise ConfigError(
+                f"BERT.dim is {self.dim} and BERT.num_heads {self.num_heads}; expected heads that divide the features"
+            )
+
+    @property
+    def expanded(self) -> Layer:
+        """The same network out of simpler layers."""
+        return _expanded(self)
+
+
+@functools.lru_cache(maxsize=64)
+def _expanded(bert: BERT) -> Layer:
+    small = TruncatedNormal(0.02)
+    norm = PerToken(LayerNorm(bert.epsilon))
+    block = TransformerBlock(
+        bert.num_heads,
+        bert.hidden or 4 * bert.dim,
+        activation=bert.activation,
+        dropout=bert.dropout,
+        attention_dropout=bert.dropout,
+        norm_first=bert.norm_first,
+        epsilon=bert.epsilon,
+        initializer=small,
+    )
+    layers: list[Layer] = [LearnedPositions(bert.context, small), norm]
+    if bert.dropout:
+        layers.append(PerToken(Dropout(bert.dropout)))
+    layers += [block] * bert.num_layers
+    if bert.norm_first:  # the shortcut has not been normalised since the embeddings
+        layers.append(norm)
+    embedding = Embedding(bert.vocabulary, bert.dim, small)
+    if bert.head == "tokens":
+        layers += [PerToken(Dense(bert.dim, bert.activation, small)), norm]
+        return Tied(embedding, Sequential(tuple(layers)))
+    if bert.head == "class":
+        layers += [Pool("first"), Dense(bert.dim, "tanh", small), Dense(bert.outputs, initializer=small)]
+    return Sequential((PerToken(embedding), *layers))
