@@ -14,9 +14,12 @@ import pytest
 from danlu.blueprint import from_json, to_json
 from danlu.errors import ConfigError, DataError
 from danlu.nn import (
+    GRU,
+    LSTM,
     MLP,
     Activation,
     BatchNorm,
+    Bidirectional,
     Dense,
     Dropout,
     Embedding,
@@ -26,6 +29,7 @@ from danlu.nn import (
     Parallel,
     Residual,
     Sequential,
+    SimpleRNN,
     lift,
 )
 
@@ -79,6 +83,10 @@ CASES = {
     ),
     "mlp": Case(MLP((4, 4), 2, dropout=0.1, norm="layer"), (5,), (2,), rowwise=False),
     "mlp batch": Case(MLP((4,), 2, activation="tanh", norm="batch"), (5,), (2,), rowwise=False),
+    "simple rnn": Case(SimpleRNN(3, activation="relu"), (4, 5), (4, 3)),
+    "lstm": Case(LSTM(3, reverse=True), (4, 5), (4, 3)),
+    "gru": Case(GRU(3, return_sequences=False), (4, 5), (3,)),
+    "bidirectional": Case(Bidirectional(LSTM(2)), (4, 5), (4, 4)),
     "lift": Case(lift(_linear_init, _linear_apply), (5,), (2,), json=False),
 }
 names = pytest.mark.parametrize("name", sorted(CASES))

@@ -1,6 +1,7 @@
 """The mathematics of networks: activations, initializers, layers, losses, backpropagation."""
 
 from danlu.nn.activations import ACTIVATIONS, get_activation
+from danlu.nn.attention import LearnedPositions, MultiHeadAttention, PerToken, SinusoidalPositions
 from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
@@ -11,37 +12,97 @@ from danlu.nn.lift import lift
 from danlu.nn.losses import LOSSES, Loss, get_loss, get_metric
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import BatchNorm, LayerNorm
+from danlu.nn.recurrent import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    BiLSTMClassifier,
+    CharRNN,
+    SimpleRNN,
+    mask_from_lengths,
+    pad,
+    stream,
+)
+from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.summary import Summary, summary
+from danlu.nn.swiglu import SwiGLU
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
 from danlu.nn.tabular import TabularNet
+from danlu.nn.transformer import (
+    BERT,
+    GPT,
+    ClassToken,
+    EncoderDecoder,
+    FeedForward,
+    Patches,
+    Pool,
+    Sublayer,
+    Tied,
+    Transformer,
+    TransformerBlock,
+    ViT,
+    cached_step,
+    generate,
+    init_cache,
+)
 
 __all__ = [
     "ACTIVATIONS",
+    "BERT",
+    "GPT",
+    "GRU",
     "INITIALIZERS",
     "LOSSES",
+    "LSTM",
     "MLP",
     "Activation",
     "BatchNorm",
+    "BiLSTMClassifier",
+    "Bidirectional",
     "CategoricalEmbedding",
+    "CharRNN",
+    "ClassToken",
     "Dense",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
+    "FeedForward",
     "Flatten",
     "Initializer",
     "Layer",
     "LayerNorm",
+    "LearnedPositions",
     "Loss",
+    "MultiHeadAttention",
     "NumericEmbedding",
     "Parallel",
+    "Patches",
+    "PerToken",
+    "Pool",
+    "RMSNorm",
     "Residual",
     "Sequential",
+    "SimpleRNN",
+    "SinusoidalPositions",
+    "Sublayer",
     "Summary",
+    "SwiGLU",
     "TabularNet",
+    "Tied",
+    "Transformer",
+    "TransformerBlock",
+    "ViT",
+    "cached_step",
+    "generate",
     "get_activation",
     "get_initializer",
     "get_loss",
     "get_metric",
+    "init_cache",
     "initializer_for",
     "lift",
+    "mask_from_lengths",
+    "pad",
+    "stream",
     "summary",
 ]

@@ -17,12 +17,14 @@ import jax.numpy as jnp
 
 from danlu.nn._shapes import on_last_axis
 from danlu.nn.activations import sigmoid
+from danlu.nn.backprop.recurrent_rules import recurrent
 from danlu.nn.combine import Activation, Flatten
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout, dropout_scale
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer
 from danlu.nn.norm import BatchNorm, LayerNorm
+from danlu.nn.recurrent import GRU, LSTM, SimpleRNN
 
 __all__ = ["ACTIVATION_RULES", "LAYER_RULES", "Visit", "activation_backward"]
 
@@ -203,7 +205,10 @@ LAYER_RULES: Mapping[type[Layer], LayerRule] = MappingProxyType(
         Dropout: _dropout,
         Embedding: _embedding,
         Flatten: _flatten,
+        GRU: recurrent,
+        LSTM: recurrent,
         LayerNorm: _layer_norm,
+        SimpleRNN: recurrent,
     }
 )
 """``(∂L/∂x, ∂L/∂params)`` from ``(visit, dy)`` for every leaf layer."""

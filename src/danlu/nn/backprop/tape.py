@@ -20,6 +20,7 @@ from danlu.nn.backprop.rules import LAYER_RULES, Visit
 from danlu.nn.combine import Parallel, Residual, Sequential, child_key
 from danlu.nn.layer import Layer
 from danlu.nn.losses import reduce
+from danlu.nn.recurrent import Bidirectional
 from danlu.nn.summary import describe, html_table, text_table
 
 __all__ = ["Record", "Trace", "trace"]
@@ -129,6 +130,8 @@ def _walk(
         return _residual(layer, x, child)
     if isinstance(layer, Parallel):
         return _parallel(layer, x, child)
+    if isinstance(layer, Bidirectional):
+        return _bidirectional(layer, x, child)
     return _leaf(layer, params, state, x, path, train=train, key=key)
 
 
@@ -196,6 +199,18 @@ def _parallel(layer: Parallel, x: Any, child: Child) -> tuple[Any, Any, Backward
         return errors, gradients
 
     return layer.merged(outputs), tuple(new_state for _, new_state, _ in done), backward
+
+
+def _bidirectional(layer: Bidirectional, x: Any, child: Child) -> tuple[Any, Any, Backward]:
+    """Each direction receives its half of ``dy``, and ``∂L/∂x`` is the sum of what they pass on."""
+    done = [child(index, x) for index in range(2)]
+
+    def backward(dy: Any, records: Records) -> tuple[Any, Any]:
+        pairs = list(zip(done, layer.shares(dy), strict=True))
+        passed = [back(part, records) for (_, _, back), part in reversed(pairs)][::-1]
+        return _add(passed[0][0], passed[1][0]), tuple(own for _, own in passed)
+
+    return layer.merged([y for y, _, _ in done]), tuple(new_state for _, new_state, _ in done), backward
 
 
 def _no_error(x: Any) -> Any:

@@ -1,0 +1,42 @@
+"""The chain rule through a recurrent layer: backpropagation through time, by the formulas in each cell's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from danlu.nn.attention.sequence import tokens
+from danlu.nn.recurrent.rnn import keep, project, steps_mask
+
+if TYPE_CHECKING:
+    from danlu.nn.backprop.rules import Visit
+
+__all__ = ["recurrent"]
+
+
+def recurrent(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
+    """``Z = X·W + b``, then the loop: the cell gives ``δ = ∂L/∂Z``; ``∂L/∂W = Xᵀδ``, ``∂L/∂b = Σ δ``, ``∂L/∂X = δWᵀ``.
+
+    ``dy`` reaches ``h`` at every real step, or the last output alone; no error comes back from the final carry. The mask has no
+    error signal (None).
+    """
+    layer, params = visit.layer, visit.params
+    x, mask = tokens(visit.x), steps_mask(visit.x)
+    z = project(type(layer).__name__, params, x)
+    weights = {name: params[name] for name in params if name.startswith("recurrent")}
+    hs, carry, kept = layer.cell.forward(z, weights, layer.zeros(z), mask, layer.reverse)
+    if layer.return_sequences:
+        d_hs = tokens(dy).swapaxes(0, 1)
+        d_hs = keep(mask, d_hs, jnp.zeros_like(d_hs))
+    else:
+        d_hs = jnp.zeros_like(hs).at[0 if layer.reverse else -1].set(dy)
+    d_carry = tuple(jnp.zeros_like(part) for part in carry)
+    deltas, gradients, _ = layer.cell.backward(kept, weights, d_hs, d_carry, mask, layer.reverse)
+    flat = deltas.reshape(-1, deltas.shape[2])
+    gradients["kernel"] = x.swapaxes(0, 1).reshape(flat.shape[0], -1).T @ flat
+    gradients["bias"] = jnp.sum(flat, axis=0)
+    d_x = (flat @ params["kernel"].T).reshape(*deltas.shape[:2], -1).swapaxes(0, 1)
+    return ({**dict.fromkeys(visit.x), "x": d_x} if isinstance(visit.x, Mapping) else d_x), gradients
