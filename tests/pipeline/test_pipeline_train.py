@@ -68,7 +68,22 @@ def test_each_answer_to_imbalance_finds_more_of_the_rare_class(frame, tmp_path, 
 
 def test_focal_loss_is_used(frame, tmp_path):
     result, _ = train(frame, tmp_path, imbalance={"focal_gamma": 2.0})
-    assert type(result.fitted.program.loss).__name__ == "CategoricalFocal"
+    assert type(result.fitted.program.loss.measure).__name__ == "CategoricalFocal"
+
+
+def test_one_network_and_validation_rows_on_request(frame, tmp_path):
+    result, _ = train(frame, tmp_path, split={"folds": 1})
+    assert result.rows["validation"] > 0
+    assert type(result.fitted.program.loss).__name__ == "CategoricalCrossEntropy"
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [({"folds": 10_000}, "at most the number of rows"), ({"folds": 2, "method": "group", "column": "group"}, "at random")],
+)
+def test_folds_that_cannot_be(frame, tmp_path, split, message):
+    with pytest.raises(ConfigError, match=message):
+        train(frame.with_columns(pl.Series("group", np.arange(frame.height) % 9)), tmp_path, split=split)
 
 
 def test_a_threshold_is_saved_and_used(frame, tmp_path):

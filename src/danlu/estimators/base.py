@@ -18,7 +18,7 @@ from danlu.data import TableEncoder, TargetEncoder, infer_schema, split_rows
 from danlu.errors import ConfigError, DataError
 from danlu.estimators.frames import features
 from danlu.estimators.rows import learning_rows
-from danlu.tasks import Imbalance, learn_table, plan_for
+from danlu.tasks import Imbalance, fold_numbers, folds_for, learn_table, plan_for
 
 __all__ = ["TableEstimator"]
 
@@ -120,7 +120,12 @@ class TableEstimator(BaseEstimator):
             _two_classes(labels)
             weight = _by_class(labels, weight, target, class_weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        train, held = self._split(labels, target, seed, judged=imbalance.threshold != "none")
+        count = folds_for(len(labels)) if self.validation_fraction is None else 1
+        folds = fold_numbers(labels, target.task, count, seed=seed) if count > 1 else None
+        if folds is None:
+            train, held = self._split(labels, target, seed, judged=imbalance.threshold != "none")
+        else:
+            train, held = np.arange(len(labels)), np.zeros(0, np.int64)
         encoder = TableEncoder.fit(rows[train], schema)
 
         def encoded(part: np.ndarray) -> tuple[Any, ...]:
@@ -131,8 +136,9 @@ class TableEstimator(BaseEstimator):
             encoded(train),
             encoder=encoder,
             target=target,
-            plan=plan_for(encoder, target, len(train), **chosen),
+            plan=plan_for(encoder, target, len(train), folds=count, **chosen),
             validation=encoded(held) if held.size else None,
+            folds=folds,
             imbalance=imbalance,
             seed=seed,
             display="auto" if self.verbose else "none",

@@ -48,8 +48,9 @@ class Classifier(ClassifierMixin, TableEstimator):
         focal_gamma: γ of the focal loss; None is the cross-entropy.
         threshold: the measure (``"f1"``, ``"balanced_accuracy"``, ``"accuracy"`` or ``"mcc"``) for which the decision
             threshold of two classes is chosen on the validation rows; None is ½.
-        validation_fraction: share of the rows that is held out to choose the best epoch, in [0, 1). None is 0.15 from 100
-            rows on (or where a threshold is to be chosen), and 0 below.
+        validation_fraction: share of the rows that is held out to choose the best epoch, in [0, 1). None is 0.15 of more
+            than 10,000 rows; of 50 to 10,000 rows nothing is held out, and five networks each leave out a fifth and are
+            judged on it; with fewer, training goes to the last epoch (unless a threshold is to be chosen).
         random_state: decides the split, the initial weights and every random draw.
         verbose: whether progress is shown.
 

@@ -6,6 +6,7 @@ from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
+from danlu.nn.ensemble import Ensemble
 from danlu.nn.initializers import INITIALIZERS, Initializer, get_initializer, initializer_for
 from danlu.nn.layer import Layer
 from danlu.nn.lift import lift
@@ -66,6 +67,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EncoderDecoder",
+    "Ensemble",
     "FeedForward",
     "Flatten",
     "Initializer",

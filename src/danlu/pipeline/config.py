@@ -60,12 +60,16 @@ class SplitConfig(Blueprint):
         column: the column that the last three go by.
         validation: share of the rows that decides when to stop.
         test: share of the rows that the result is measured on (0 with a separate test file).
+        folds: of 2 or more: so many networks, each trained without one fold of the rows and judged on it, and no
+            validation rows apart; 1: one network and validation rows; None: 5 folds for a table of up to 10,000 rows
+            that is divided at random, else 1.
     """
 
     method: str = setting(default="stratified", choices=("stratified", "random", "time", "group", "column"))
     column: str | None = None
     validation: float = setting(default=0.15, above=0, below=1)
     test: float = setting(default=0.2, minimum=0, below=1)
+    folds: int | None = setting(default=None, minimum=1, integer=True, optional=True)
 
 
 class ModelConfig(Blueprint):

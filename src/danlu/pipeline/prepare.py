@@ -29,6 +29,7 @@ from danlu.data import (
 )
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.pipeline.config import DataConfig, TrainConfig
+from danlu.tasks import fold_numbers, folds_for
 
 __all__ = ["Encoded", "Prepared", "fingerprint", "prepare"]
 
@@ -47,7 +48,8 @@ class Prepared:
         target: encodes the target, fitted on the training rows (the names of the classes on all rows).
         encoder: encodes the other columns, fitted on the training rows.
         train: the training rows, or a stream of them.
-        validation: the rows that choose the best epoch.
+        validation: the rows that choose the best epoch; None with folds.
+        folds: the fold of each training row, where networks are judged on the rows that they did not learn from; or None.
         test: the rows that the result is measured on, or None.
         test_frame: the same rows as they were read, where they are in memory.
         rows: the number of rows of each part.
@@ -60,7 +62,8 @@ class Prepared:
     target: TargetEncoder
     encoder: TableEncoder
     train: Encoded | EncodedStream
-    validation: Encoded
+    validation: Encoded | None
+    folds: np.ndarray | None
     test: Encoded | None
     test_frame: pl.DataFrame | None
     rows: dict[str, int]
@@ -73,6 +76,8 @@ class Prepared:
 
     def known(self) -> Encoded:
         """All rows that the network sees, validation rows included: what a baseline may learn from."""
+        if self.validation is None:
+            return self.sample()
         (x, y), (more, also) = self.sample(), self.validation
         return {name: np.concatenate([x[name], more[name]]) for name in x}, np.concatenate([y, also])
 
@@ -157,6 +162,11 @@ def _in_memory(config: TrainConfig, source: Any) -> Prepared:
             f"the split left no validation rows ({split})", hint="give more rows, or a larger split.validation"
         )
     notices += leakage(frame, split)
+    count = _folds(config, len(split.train) + len(split.validation))
+    folds, description = None, split.description
+    if count > 1:
+        split = dataclasses.replace(split, train=np.union1d(split.train, split.validation), validation=split.train[:0])
+        description += f"; {count} networks, each judged on a part of the training rows that it did not learn from"
     train, validation, test = (frame[rows] for rows in (split.train, split.validation, split.test))
     fitted_on = train if inferred.task == "regression" else frame
     target = TargetEncoder.fit(fitted_on[name], task=inferred.task)
@@ -164,6 +174,8 @@ def _in_memory(config: TrainConfig, source: Any) -> Prepared:
         test, more = _separate(data, frame.columns, target)
         notices += more
     encoder = TableEncoder.fit(train, schema)
+    if count > 1:
+        folds = fold_numbers(target.transform(train[name]), inferred.task, count, seed=config.trainer.seed)
 
     def encoded(part: pl.DataFrame) -> Encoded:
         return encoder.transform(part), target.transform(part[name])
@@ -174,17 +186,35 @@ def _in_memory(config: TrainConfig, source: Any) -> Prepared:
         target,
         encoder,
         train=encoded(train),
-        validation=encoded(validation),
+        validation=encoded(validation) if validation.height else None,
+        folds=folds,
         test=encoded(test) if test.height else None,
         test_frame=test,
         rows={"train": train.height, "validation": validation.height, "test": test.height},
-        split=split.description,
+        split=description,
         notices=tuple(notices),
     )
 
 
+def _folds(config: TrainConfig, rows: int) -> int:
+    """How many folds the rows are learnt from in; only rows that are drawn at random are divided again at random."""
+    chosen = config.split.folds
+    if config.split.method in ("stratified", "random"):
+        if chosen is not None and chosen > rows:
+            raise ConfigError(f"split.folds is {chosen}; expected at most the number of rows to learn from, {rows}")
+        return folds_for(rows, chosen)
+    if chosen is not None and chosen > 1:
+        raise ConfigError(
+            f"split.folds is {chosen} and split.method is {config.split.method!r}; rows are dealt out to folds at random",
+            hint='leave split.folds out, or use split.method="stratified"',
+        )
+    return 1
+
+
 def _streamed(config: TrainConfig, source: Any) -> Prepared:
     data = config.data
+    if config.split.folds is not None and config.split.folds > 1:
+        raise ConfigError("split.folds is for tables in memory, and this one is read as a stream", hint="leave it out")
     if not isinstance(source, str | Path):
         raise ConfigError("data.stream is for Parquet files; this table is in memory already")
     if not data.target:
@@ -222,6 +252,7 @@ def _streamed(config: TrainConfig, source: Any) -> Prepared:
         encoder,
         stream.train(encoder),
         stream.validation(encoder).arrays(limit=_HELD),
+        None,
         test,
         frame,
         rows=rows,

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
-from danlu.data import TableEncoder, TargetEncoder
 from danlu.engine import Fitted, JSONLogger
 from danlu.errors import ConfigError
 from danlu.evaluate import scores
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.judge import Judgement, judge, rows_of
 from danlu.pipeline.model import Model, save_model
-from danlu.pipeline.prepare import fingerprint, prepare
+from danlu.pipeline.prepare import Prepared, fingerprint, prepare
 from danlu.pipeline.record import write_record
 from danlu.report import TensorBoardLogger
 from danlu.tasks import Recipe, learn_table, plan_for
@@ -61,7 +60,8 @@ class TrainResult:
         return f"<p><b>{place}</b>: {rows} rows, {self.seconds:.0f} s</p>{tested}"
 
 
-def _plan(config: TrainConfig, encoder: TableEncoder, target: TargetEncoder, rows: int) -> Recipe:
+def _plan(config: TrainConfig, prepared: Prepared) -> Recipe:
+    target = prepared.target
     trainer = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
     network = ("members", "width", "depth", "dropout")
     chosen = {name: getattr(config.trainer, name) for name in trainer}
@@ -70,7 +70,10 @@ def _plan(config: TrainConfig, encoder: TableEncoder, target: TargetEncoder, row
         if target.task != "regression":
             raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
         chosen["loss"] = config.trainer.loss
-    return plan_for(encoder, target, rows, **{name: value for name, value in chosen.items() if value is not None})
+    if prepared.folds is not None:
+        chosen["folds"] = int(prepared.folds.max()) + 1
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    return plan_for(prepared.encoder, target, prepared.rows["train"], **chosen)
 
 
 def _begin(config: TrainConfig, source: Any, root: str | Path, name: str | None) -> RunDirectory:
@@ -122,7 +125,7 @@ def train_table(
     prepared = prepare(config, source, say)
     target, encoder, rows = prepared.target, prepared.encoder, prepared.rows
     config.imbalance.check(target.task)
-    plan = _plan(config, encoder, target, rows["train"])
+    plan = _plan(config, prepared)
     run = resume or _begin(config, source, root, name)
     say(f"run: {run.path} (if it is stopped: danlu train --resume {run.path})")
     learned = learn_table(
@@ -131,6 +134,7 @@ def train_table(
         target=target,
         plan=plan,
         validation=prepared.validation,
+        folds=prepared.folds,
         rows=rows["train"],
         sample=None if isinstance(prepared.train, tuple) else prepared.sample()[0],
         imbalance=config.imbalance,

@@ -14,7 +14,8 @@ from danlu.blueprint import Blueprint, setting
 from danlu.data import TableEncoder, TargetEncoder, resampler
 from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
 from danlu.errors import ConfigError
-from danlu.nn.losses import CategoricalFocal, class_weights, example_weights
+from danlu.nn.losses import CategoricalFocal, PerFold, class_weights, example_weights, get_loss, get_metric, with_folds
+from danlu.tasks.folds import out_of_fold
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.table import TableModel
 
@@ -63,20 +64,22 @@ def plan_for(encoder: TableEncoder, target: TargetEncoder, rows: int, **changes:
     """The default recipe for ``rows`` encoded training rows.
 
     Args:
-        **changes: fields of the :class:`Recipe`, or of its network (``members``, ``width``, ``depth``, ``dropout``).
+        **changes: ``folds`` and fields of the :class:`Recipe`, or of its network (``members``, ``width``, ``depth``, ``dropout``).
     """
     shapes = encoder.in_shape
-    of_network = {name: changes.pop(name) for name in ("members", "width", "depth", "dropout") if name in changes}
-    plan = recipe(
+    network: dict[str, Any] = {
+        name: changes.pop(name) for name in ("members", "width", "depth", "dropout") if name in changes
+    }
+    return recipe(
         target.task,
         rows,
         numeric=shapes["numeric"][0] if "numeric" in shapes else 0,
         vocabularies=encoder.cardinalities,
         text=shapes["text"][0] if "text" in shapes else 0,
         classes=target.units,
+        network=network,
         **changes,
     )
-    return plan.replace(model=plan.model.replace(**of_network)) if of_network else plan
 
 
 def learn_table(
@@ -86,6 +89,7 @@ def learn_table(
     target: TargetEncoder,
     plan: Recipe,
     validation: tuple[Any, ...] | None = None,
+    folds: np.ndarray | None = None,
     rows: int | None = None,
     sample: Mapping[str, np.ndarray] | None = None,
     imbalance: Imbalance | None = None,
@@ -100,6 +104,8 @@ def learn_table(
     Args:
         data: ``(inputs, labels)`` or ``(inputs, labels, weight)`` as the encoders give them, or a stream of chunks of these.
         validation: rows of the same kind, which choose the best epoch; None trains to the last one.
+        folds: instead of validation rows, for a plan of several folds: the fold of each row of ``data``. Each network is
+            judged on the rows of its own fold, which it does not learn from.
         rows: training rows of a stream.
         sample: encoded rows of a stream, from which the bins of the numeric columns are set.
         imbalance: what to do about rare classes.
@@ -116,7 +122,13 @@ def learn_table(
     if isinstance(data, tuple):
         inputs, labels, weight = (*data, None)[:3]
         rows, sample = len(labels), inputs
+        if folds is not None:
+            validation = data
         data, validation = _weighed(imbalance, target, inputs, labels, weight, validation)
+        if folds is not None and validation is not None:
+            data, validation = (
+                _with_folds(part, folds, plan.folds, held) for part, held in ((data, False), (validation, True))
+            )
         if imbalance.resample != "none":
             sampler = resampler(imbalance.resample, labels)
             rows = sampler(0, np.random.default_rng(0)).size
@@ -127,13 +139,20 @@ def learn_table(
         )
     if rows is None or sample is None:
         raise ConfigError("learn_table() was given a stream; expected its number of rows and a sample of them as well")
+    if (folds is not None) != (plan.folds > 1):
+        raise ConfigError(
+            f"the plan is for {plan.folds} folds; expected the fold of each row with 2 or more, else none"
+        )
+    measures = [_loss(plan, imbalance), get_metric("squared_error" if target.task == "regression" else "accuracy")]
+    if folds is not None:
+        measures = [PerFold(measure, plan.folds) for measure in measures]
     fitted = fit(
         plan.model,
         data,
-        loss=_loss(plan, imbalance),
+        loss=measures[0],
         optimizer=plan.optimizer(rows),
         validation=validation,
-        metrics=["squared_error" if target.task == "regression" else "accuracy"],
+        metrics=measures[1:],
         callbacks=callbacks,
         initial=plan.initial(jax.random.key(seed), sample),
         sampler=sampler,
@@ -147,14 +166,19 @@ def learn_table(
     )
     model = TableModel(plan.model, fitted.params, fitted.state, encoder, target)
     if imbalance.threshold != "none":
-        model = dataclasses.replace(model, threshold=_threshold(model, imbalance.threshold, validation))
+        model = dataclasses.replace(model, threshold=_threshold(model, imbalance.threshold, validation, folds))
     return Learned(model, fitted)
 
 
-def _loss(plan: Recipe, imbalance: Imbalance) -> str | Callable[[Any, Any], Any]:
+def _loss(plan: Recipe, imbalance: Imbalance) -> Callable[[Any, Any], Any]:
     if imbalance.focal_gamma is not None:
         return CategoricalFocal(gamma=imbalance.focal_gamma)
-    return plan.loss
+    return get_loss(plan.loss)
+
+
+def _with_folds(part: tuple[Any, ...], folds: np.ndarray, count: int, held_out: bool) -> tuple[Any, ...]:
+    inputs, labels, *weight = part
+    return inputs, with_folds(np.asarray(labels), folds, count, held_out=held_out), *weight
 
 
 def _weighed(
@@ -177,10 +201,14 @@ def _weighed(
     return (inputs, labels, weight), validation
 
 
-def _threshold(model: TableModel, measure: str, validation: Any) -> float:
+def _threshold(model: TableModel, measure: str, validation: Any, folds: np.ndarray | None) -> float:
     if not isinstance(validation, tuple):
         raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
     from danlu.evaluate import choose_threshold
 
-    inputs, labels = validation[:2]
-    return float(choose_threshold(np.asarray(labels), model.predict_inputs(inputs)[:, 1], measure).value)
+    inputs, labels = validation[0], np.asarray(validation[1])
+    if folds is None:
+        predicted = model.predict_inputs(inputs)
+    else:
+        labels, predicted = labels[:, 0], out_of_fold(model, inputs, folds)
+    return float(choose_threshold(labels, predicted[:, 1], measure).value)

@@ -15,6 +15,7 @@ import jax
 from danlu.blueprint import Blueprint, setting
 from danlu.engine.initial import initial_weights
 from danlu.errors import ConfigError
+from danlu.nn.ensemble import Ensemble
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
@@ -32,7 +33,7 @@ class Recipe(Blueprint):
     """What :func:`recipe` decides; change any field with ``replace``.
 
     Attributes:
-        model: the network.
+        model: the network, or an ensemble of them, one a fold.
         loss: name of the loss, averaged over the members: ``"mse"`` (of the standardised target) or
             ``"categorical_cross_entropy"`` (of the members' logits, one a class, for two classes as well).
         batch_size: rows a step.
@@ -46,7 +47,7 @@ class Recipe(Blueprint):
         validation: share of the training rows that is held out to choose the best epoch.
     """
 
-    model: TabularNet
+    model: TabularNet | Ensemble
     loss: str = setting(choices=("mse", "mae", "huber", "categorical_cross_entropy"))
     batch_size: int = setting(256, minimum=1, integer=True)
     epochs: int = setting(30, minimum=1, integer=True)
@@ -58,6 +59,18 @@ class Recipe(Blueprint):
     clip_norm: float = setting(1.0, above=0)
     validation: float = setting(0.15, above=0, below=1)
 
+    @property
+    def network(self) -> TabularNet:
+        """The network, of which there is a copy for each fold."""
+        model: Any = self.model
+        network: Any = model.network if isinstance(model, Ensemble) else model
+        return network
+
+    @property
+    def folds(self) -> int:
+        """How many networks are trained, each without a part of the rows; 1 when all learn from all rows."""
+        return self.model.count if isinstance(self.model, Ensemble) else 1
+
     def optimizer(self, rows: int) -> Optimizer:
         """The optimizer for ``rows`` training rows: gradient clipping, then AdamW on a warm-up and half a cosine."""
         steps = self.epochs * math.ceil(rows / self.batch_size)
@@ -66,14 +79,17 @@ class Recipe(Blueprint):
         schedule = WarmUp(falling, rising) if rising else falling
         return chain(
             clip_by_global_norm(self.clip_norm),
-            adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.model.decays),
+            adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.network.decays),
         )
 
     def initial(self, key: jax.Array, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """``(params, state)`` of the model for encoded training rows ``inputs``, the numeric bins set from them."""
         shapes = {name: tuple(array.shape[1:]) for name, array in inputs.items()}
         params, state = initial_weights(self.model, shapes, key)
-        return params, self.model.with_bins(state, inputs.get("numeric"))
+        if not isinstance(self.model, Ensemble):
+            return params, self.model.with_bins(state, inputs.get("numeric"))
+        one = self.network.with_bins(jax.tree.map(lambda leaf: leaf[0], state), inputs.get("numeric"))
+        return params, self.model.alike(one)
 
 
 def recipe(
@@ -84,6 +100,8 @@ def recipe(
     vocabularies: Sequence[int] = (),
     text: int = 0,
     classes: int = 2,
+    folds: int = 1,
+    network: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Recipe:
     """The default recipe for a table.
@@ -95,6 +113,8 @@ def recipe(
         vocabularies: codes of each categorical column, "unknown" included.
         text: columns of text features.
         classes: classes of a multiclass target.
+        folds: networks that are trained side by side, each without a part of the rows; they share out the members.
+        network: fields of the :class:`~danlu.nn.TabularNet` to set instead of the defaults.
         **changes: fields of the :class:`Recipe` to set instead of the defaults.
 
     Raises:
@@ -123,24 +143,26 @@ def recipe(
     # Wide tables get fewer numbers a column, and few rows fewer bins, each with enough rows in it to be learnt.
     dim = min(12, max(2, 1200 // max(numeric, 1)))
     embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)))
-    model = TabularNet(units, vocabularies=tuple(int(count) for count in vocabularies), numeric=embedding)
+    one = TabularNet(
+        units, vocabularies=tuple(int(count) for count in vocabularies), numeric=embedding, **(network or {})
+    )
+    model = one if folds == 1 else Ensemble(one.replace(members=max(1, one.members // folds)), folds)
     batch_size = min(256, max(16, rows // 4)) if rows >= 64 else rows
     fields = {
         "model": model,
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
-        "epochs": _epochs(model, rows, batch_size, numeric, text),
+        "patience": 16 if folds == 1 else 10,  # every row judges, so chance hides less
+        "epochs": _epochs(model, rows, batch_size, numeric, len(vocabularies), text),
     }
     return Recipe(**{**fields, **changes})
 
 
-def _epochs(model: TabularNet, rows: int, batch_size: int, numeric: int, text: int) -> int:
+def _epochs(model: TabularNet | Ensemble, rows: int, batch_size: int, numeric: int, columns: int, text: int) -> int:
     """Epochs that spend the budget, within bounds; a small table gets enough epochs for a fair number of updates."""
-    columns = len(model.vocabularies)
-    shapes: dict[str, Any] = {"numeric": (numeric,)} if numeric else {}
-    shapes |= {"categorical": (columns,)} if columns else {}
-    shapes |= {"text": (text,)} if text else {}
-    affordable = int(_BUDGET / (3 * model.flops(shapes) * rows))
+    widths = {"numeric": numeric, "categorical": columns, "text": text}
+    shapes = {name: (width,) for name, width in widths.items() if width}
+    affordable = int(_BUDGET / (3 * (model.flops(shapes) or 1) * rows))
     fewest, most = _EPOCHS
     enough = math.ceil(_STEPS / math.ceil(rows / batch_size))
     return max(min(max(affordable, fewest), most), min(enough, 100))

@@ -7,6 +7,7 @@ from danlu.nn.losses.classification import (
     CategoricalCrossEntropy,
     CategoricalFocal,
 )
+from danlu.nn.losses.folds import PerFold, with_folds
 from danlu.nn.losses.metrics import METRICS, absolute_error, accuracy, get_metric, squared_error
 from danlu.nn.losses.penalties import l1, l2
 from danlu.nn.losses.registry import LOSSES, get_loss
@@ -25,6 +26,7 @@ __all__ = [
     "HalfMSE",
     "Huber",
     "Loss",
+    "PerFold",
     "absolute_error",
     "accuracy",
     "class_weights",
@@ -35,4 +37,5 @@ __all__ = [
     "l2",
     "reduce",
     "squared_error",
+    "with_folds",
 ]

@@ -8,7 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.nn import MLP, CategoricalEmbedding, Dense, NumericEmbedding, Parallel, Residual, Sequential, TabularNet
+from danlu.nn import (
+    MLP,
+    CategoricalEmbedding,
+    Dense,
+    Ensemble,
+    NumericEmbedding,
+    Parallel,
+    Residual,
+    Sequential,
+    TabularNet,
+)
 from danlu.nn.layer import Layer
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw
@@ -145,6 +155,14 @@ def categorical_embedding(check: Check) -> None:
     params, state, p = started(layer, (2,))
     received = output(layer, params, state, jnp.asarray(CODES, jnp.int32))
     check(received, categorical_by_hand(p, CODES, (3, 20), 2.0))
+
+
+@case("layer.Ensemble")
+def ensemble(check: Check) -> None:
+    layer = Ensemble(Dense(2, "tanh"), 3)
+    params, state, p = started(layer, (5,))
+    copies = [np.tanh(X @ p["kernel"][k] + p["bias"][k]) for k in range(3)]
+    check(output(layer, params, state, jnp.asarray(X, jnp.float32)), np.stack(copies, axis=1))
 
 
 @case("layer.TabularNet")
