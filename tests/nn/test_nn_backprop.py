@@ -15,18 +15,27 @@ from danlu.nn import (
     LSTM,
     MLP,
     Activation,
+    AdaptiveAveragePool,
+    AveragePool,
     BatchNorm,
     Bidirectional,
+    Conv,
+    ConvTranspose,
     Dense,
     Dropout,
     Embedding,
     Flatten,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    GroupNorm,
     LayerNorm,
+    MaxPool,
     NumericEmbedding,
     Parallel,
     Residual,
     Sequential,
     SimpleRNN,
+    SqueezeExcite,
     TabularNet,
     lift,
 )
@@ -65,6 +74,19 @@ SHARED = Parallel(
     ),
     inputs=("categorical", "numeric", "numeric"),
 )
+IMAGE = Sequential(
+    (
+        Conv(4, 3, padding="valid", activation="tanh"),
+        GroupNorm(2),
+        SqueezeExcite(2),
+        ConvTranspose(4, 2, activation="silu"),
+        AveragePool(3, stride=2, padding="same"),
+        BatchNorm(),
+        MaxPool(2),
+        Parallel((GlobalAveragePool(), GlobalMaxPool(), Sequential((AdaptiveAveragePool(1), Flatten())))),
+        Dense(3),
+    )
+)
 # name -> (network, loss, kind of input)
 NETS: dict[str, tuple[Any, Any, str]] = {
     "mlp": (MLP((6, 5), 3, activation="gelu", dropout=0.3, norm="batch"), CategoricalCrossEntropy(0.1), "numeric"),
@@ -83,17 +105,19 @@ NETS: dict[str, tuple[Any, Any, str]] = {
         Sequential((PerToken(Embedding(9, 3)), SimpleRNN(4), Bidirectional(GRU(3)), LSTM(3, return_sequences=False), Dense(1))),
         MSE(), "masked",
     ),
+    "image": (IMAGE, CategoricalCrossEntropy(), "image"),
     "borrowed": (Sequential((lift(_init, _apply), Activation("sigmoid"), Dense(1))), HalfMSE(), "numeric"),
     "foreign loss": (Dense(1), lambda o, y: jnp.cosh(o[:, 0] - y), "numeric"),
 }  # fmt: skip
 
 
 def _data(kind: str, loss: Any) -> tuple[Any, Any, Any]:
-    shapes = {"numeric": (6,), "categorical": (2,), "masked": {"x": (2,), "mask": (2,)}}
+    shapes = {"numeric": (6,), "image": (6, 6, 2), "categorical": (2,), "masked": {"x": (2,), "mask": (2,)}}
     x = {
         "numeric": jnp.asarray(RNG.normal(size=(ROWS, 6)), jnp.float32),
         "categorical": jnp.asarray([[0, 1], [8, 9], [1, 1], [-3, 4], [2, 5]]),
     }
+    x["image"] = jnp.asarray(np.random.default_rng(3).normal(size=(ROWS, 6, 6, 2)), jnp.float32)
     x["masked"] = {"x": x["categorical"], "mask": jnp.asarray([[True, True], [True, False]] * 2 + [[False, True]])}
     classes = 3 if "Categorical" in type(loss).__name__ else 2
     y = jnp.asarray([0, 1, 0, 1, 2])[:ROWS] % classes

@@ -3,16 +3,19 @@
 from danlu.nn.activations import ACTIVATIONS, get_activation
 from danlu.nn.attention import LearnedPositions, MultiHeadAttention, PerToken, SinusoidalPositions
 from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
+from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.ensemble import Ensemble
+from danlu.nn.group_norm import GroupNorm
 from danlu.nn.initializers import INITIALIZERS, Initializer, get_initializer, initializer_for
 from danlu.nn.layer import Layer
 from danlu.nn.lift import lift
 from danlu.nn.losses import LOSSES, Loss, get_loss, get_metric
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import BatchNorm, LayerNorm
+from danlu.nn.pool import AdaptiveAveragePool, AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from danlu.nn.recurrent import (
     GRU,
     LSTM,
@@ -25,6 +28,7 @@ from danlu.nn.recurrent import (
     stream,
 )
 from danlu.nn.rms_norm import RMSNorm
+from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.summary import Summary, summary
 from danlu.nn.swiglu import SwiGLU
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
@@ -57,12 +61,16 @@ __all__ = [
     "LSTM",
     "MLP",
     "Activation",
+    "AdaptiveAveragePool",
+    "AveragePool",
     "BatchNorm",
     "BiLSTMClassifier",
     "Bidirectional",
     "CategoricalEmbedding",
     "CharRNN",
     "ClassToken",
+    "Conv",
+    "ConvTranspose",
     "Dense",
     "Dropout",
     "Embedding",
@@ -70,11 +78,15 @@ __all__ = [
     "Ensemble",
     "FeedForward",
     "Flatten",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "GroupNorm",
     "Initializer",
     "Layer",
     "LayerNorm",
     "LearnedPositions",
     "Loss",
+    "MaxPool",
     "MultiHeadAttention",
     "NumericEmbedding",
     "Parallel",
@@ -86,6 +98,7 @@ __all__ = [
     "Sequential",
     "SimpleRNN",
     "SinusoidalPositions",
+    "SqueezeExcite",
     "Sublayer",
     "Summary",
     "SwiGLU",

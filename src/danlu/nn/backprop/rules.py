@@ -17,6 +17,8 @@ import jax.numpy as jnp
 
 from danlu.nn._shapes import on_last_axis
 from danlu.nn.activations import sigmoid
+from danlu.nn.backprop.attention_rules import attention_rules
+from danlu.nn.backprop.conv_rules import convolution_rules
 from danlu.nn.backprop.recurrent_rules import recurrent
 from danlu.nn.combine import Activation, Flatten
 from danlu.nn.dense import Dense
@@ -199,6 +201,8 @@ def _embedding(visit: Visit, dy: jax.Array) -> tuple[None, dict[str, jax.Array]]
 
 LAYER_RULES: Mapping[type[Layer], LayerRule] = MappingProxyType(
     {
+        **attention_rules(activation_backward),
+        **convolution_rules(activation_backward),
         Activation: _activation,
         BatchNorm: _batch_norm,
         Dense: _dense,
