@@ -40,6 +40,8 @@ def as_leaves(tree: Any, where: str) -> Any:
             raise DataError(f"{name} is a {type(leaf).__name__}; expected an array") from error
         if array.ndim == 0:
             raise DataError(f"{name} is a single value; expected an array with one row an example")
+        if array.dtype == np.bool_ and path and getattr(path[-1], "key", None) == "mask":
+            return array  # a sequence's padding mask, not a number
         return _narrow(array, name)
 
     is_leaf = lambda node: not isinstance(node, dict | tuple)  # noqa: E731  a list is an array here
