@@ -36,6 +36,7 @@ _MODULES = (
     "initializers",
     "layers",
     "composites",
+    "recurrence",
     "losses",
     "backprop",
     "optimizers",
