@@ -37,6 +37,7 @@ _MODULES = (
     "layers",
     "composites",
     "recurrence",
+    "attention",
     "losses",
     "backprop",
     "optimizers",

@@ -6,7 +6,7 @@ the batch is a dict::
     {"x": (batch, time, ...), "mask": (batch, time) of bool}        True = a real token, False = padding
 
 A plain array means that there is no padding. A layer that reads other positions (attention, recurrence) looks only at
-real ones, so what padding holds never reaches a real token. A layer that keeps the time axis gives back what it
+real ones, so whatever (finite) numbers padding holds, they never reach a real token. A layer that keeps the time axis gives back what it
 received: an array for an array, and for a dict the same dict with another ``"x"``; so layers follow one another in a
 :class:`~danlu.nn.combine.Sequential` and the mask goes with them. A layer that removes the time axis (pooling), and a
 head at a model's end, give an array. Outputs at padding are finite and mean nothing.

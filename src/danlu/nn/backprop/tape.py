@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from danlu.errors import DataError
 from danlu.nn.backprop.loss_rules import loss_backward
 from danlu.nn.backprop.rules import LAYER_RULES, Visit
+from danlu.nn.backprop.transformer_walks import WALKS
 from danlu.nn.combine import Parallel, Residual, Sequential, child_key
 from danlu.nn.layer import Layer
 from danlu.nn.losses import reduce
@@ -132,6 +133,8 @@ def _walk(
         return _parallel(layer, x, child)
     if isinstance(layer, Bidirectional):
         return _bidirectional(layer, x, child)
+    if type(layer) in WALKS:
+        return WALKS[type(layer)](layer, params, x, child)
     return _leaf(layer, params, state, x, path, train=train, key=key)
 
 
