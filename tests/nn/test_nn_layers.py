@@ -14,6 +14,7 @@ import pytest
 from danlu.blueprint import from_json, to_json
 from danlu.errors import ConfigError, DataError
 from danlu.nn import (
+    GPT,
     GRU,
     LSTM,
     MLP,
@@ -22,24 +23,36 @@ from danlu.nn import (
     AveragePool,
     BatchNorm,
     Bidirectional,
+    ClassToken,
     Conv,
     ConvTranspose,
     Dense,
     Dropout,
     Embedding,
     Ensemble,
+    FeedForward,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
     GroupNorm,
     Layer,
     LayerNorm,
+    LearnedPositions,
     MaxPool,
+    MultiHeadAttention,
     Parallel,
+    Patches,
+    PerToken,
+    Pool,
     Residual,
+    RMSNorm,
     Sequential,
     SimpleRNN,
+    SinusoidalPositions,
     SqueezeExcite,
+    SwiGLU,
+    TransformerBlock,
+    ViT,
     lift,
 )
 
@@ -66,6 +79,7 @@ class Case:
     whole: bool = False  # the input is whole numbers
     json: bool = True
     rowwise: bool = True  # in training, a row's output depends on that row alone
+    slow: bool = False
 
 
 CASES = {
@@ -114,9 +128,26 @@ CASES = {
     "instance norm": Case(GroupNorm(None), (3, 2, 4), (3, 2, 4)),
     "squeeze excite": Case(SqueezeExcite(2), (3, 2, 4), (3, 2, 4)),
     "batch norm image": Case(BatchNorm(), (3, 2, 4), (3, 2, 4), rowwise=False),
+    "attention": Case(MultiHeadAttention(4, 2, rotary_base=99.0, dropout=0.2), (3, 8), (3, 8), rowwise=False),
+    "feed forward": Case(FeedForward(6, "gelu_tanh"), (3, 4), (3, 4)),
+    "swiglu": Case(SwiGLU(6), (3, 4), (3, 4)),
+    "rms norm": Case(RMSNorm(), (3, 4), (3, 4)),
+    "learned positions": Case(LearnedPositions(5), (3, 4), (3, 4)),
+    "sinusoidal positions": Case(SinusoidalPositions(2.0), (3, 5), (3, 5), slow=True),
+    "per token": Case(PerToken(Dense(2)), (3, 4), (3, 2)),
+    "pool of tokens": Case(Pool("first"), (3, 4), (4,)),
+    "patches": Case(Patches(2), (4, 6, 1), (6, 4)),
+    "class token": Case(ClassToken(), (3, 4), (4, 4), slow=True),
+    "block": Case(TransformerBlock(2, 6, dropout=0.1, norm_first=False), (3, 4), (3, 4), rowwise=False, slow=True),
+    "gpt": Case(GPT(9, 4, dim=4, num_layers=1, num_heads=2), (3,), (3, 9), whole=True, slow=True),
+    "vit": Case(
+        ViT(2, patch=2, dim=4, num_layers=1, num_heads=2, pool="mean", max_patches=6), (4, 6, 1), (2,), slow=True
+    ),
     "lift": Case(lift(_linear_init, _linear_apply), (5,), (2,), json=False),
 }
-names = pytest.mark.parametrize("name", sorted(CASES))
+names = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * CASES[name].slow) for name in sorted(CASES)]
+)
 
 
 def _input(case: Case, rows: int = ROWS) -> Any:
