@@ -29,6 +29,7 @@ from danlu.nn import (
     GlobalMaxPool,
     GroupNorm,
     LayerNorm,
+    LayerScale,
     MaxPool,
     NumericEmbedding,
     Parallel,
@@ -37,6 +38,7 @@ from danlu.nn import (
     SimpleRNN,
     SqueezeExcite,
     TabularNet,
+    TextCNN,
     lift,
 )
 from danlu.nn.attention.sequence import PerToken
@@ -78,6 +80,7 @@ IMAGE = Sequential(
     (
         Conv(4, 3, padding="valid", activation="tanh"),
         GroupNorm(2),
+        LayerScale(0.7),
         SqueezeExcite(2),
         ConvTranspose(4, 2, activation="silu"),
         AveragePool(3, stride=2, padding="same"),
@@ -106,6 +109,7 @@ NETS: dict[str, tuple[Any, Any, str]] = {
         MSE(), "masked",
     ),
     "image": (IMAGE, CategoricalCrossEntropy(), "image"),
+    "text cnn": (TextCNN(9, 1, dim=3, filters=4, widths=(1, 2), dropout=0.3), MSE(), "masked"),
     "borrowed": (Sequential((lift(_init, _apply), Activation("sigmoid"), Dense(1))), HalfMSE(), "numeric"),
     "foreign loss": (Dense(1), lambda o, y: jnp.cosh(o[:, 0] - y), "numeric"),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from danlu.nn.activations import ACTIVATIONS, get_activation
 from danlu.nn.attention import LearnedPositions, MultiHeadAttention, PerToken, SinusoidalPositions
+from danlu.nn.augment import RandomAffine, RandomColor, RandomErase, RandomFlip, Rescale
 from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
 from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.dense import Dense
@@ -22,7 +23,9 @@ from danlu.nn.recurrent import (
     Bidirectional,
     BiLSTMClassifier,
     CharRNN,
+    MaxOverTime,
     SimpleRNN,
+    ZeroPadding,
     mask_from_lengths,
     pad,
     stream,
@@ -33,6 +36,7 @@ from danlu.nn.summary import Summary, summary
 from danlu.nn.swiglu import SwiGLU
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
 from danlu.nn.tabular import TabularNet
+from danlu.nn.text_cnn import TextCNN
 from danlu.nn.transformer import (
     BERT,
     GPT,
@@ -50,6 +54,7 @@ from danlu.nn.transformer import (
     generate,
     init_cache,
 )
+from danlu.nn.vision import ConvNeXt, LayerScale, LeNet, ResNet, UNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -70,6 +75,7 @@ __all__ = [
     "CharRNN",
     "ClassToken",
     "Conv",
+    "ConvNeXt",
     "ConvTranspose",
     "Dense",
     "Dropout",
@@ -84,8 +90,11 @@ __all__ = [
     "Initializer",
     "Layer",
     "LayerNorm",
+    "LayerScale",
+    "LeNet",
     "LearnedPositions",
     "Loss",
+    "MaxOverTime",
     "MaxPool",
     "MultiHeadAttention",
     "NumericEmbedding",
@@ -94,6 +103,12 @@ __all__ = [
     "PerToken",
     "Pool",
     "RMSNorm",
+    "RandomAffine",
+    "RandomColor",
+    "RandomErase",
+    "RandomFlip",
+    "ResNet",
+    "Rescale",
     "Residual",
     "Sequential",
     "SimpleRNN",
@@ -103,10 +118,13 @@ __all__ = [
     "Summary",
     "SwiGLU",
     "TabularNet",
+    "TextCNN",
     "Tied",
     "Transformer",
     "TransformerBlock",
+    "UNet",
     "ViT",
+    "ZeroPadding",
     "cached_step",
     "generate",
     "get_activation",

@@ -42,6 +42,8 @@ Forward = Callable[[jax.Array, jax.Array, "Window"], jax.Array]
 
 # Patches of a few images that together stay within a core's cache.
 _PATCH_BYTES = 1 << 20
+# Windows of up to so many elements are spelled out as slices.
+_UNROLLED = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +98,46 @@ def _is_depthwise(shape: tuple[int, ...], how: Window) -> bool:
     return how.groups > 1 and shape[-2] == 1 and shape[-1] == how.groups
 
 
+def _by_rows(how: Window, rows: int, x: jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """From a row of the window (its place along the first spatial axis) to the padded input's part that it slides over.
+
+    A large window is walked row by row in a loop: 49 slices in one program take a minute to compile.
+    """
+    padded = jnp.pad(x, ((0, 0), *how.pads, (0, 0))) if any(map(any, how.pads)) else x
+    span = padded.shape[1] - how.dilation[0] * (rows - 1)
+    return lambda row: lax.dynamic_slice_in_dim(padded, row * how.dilation[0], span, axis=1)
+
+
+def _unpadded(how: Window) -> Window:
+    return dataclasses.replace(how, pads=((0, 0),) * len(how.pads))
+
+
 def _depthwise(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
-    taps = kernel.reshape(-1, *(1,) * (x.ndim - 1), kernel.shape[-1])
-    seen = _shifted(x, kernel.shape[:-2], how)
-    return functools.reduce(jnp.add, (part * taps[k] for k, part in enumerate(seen)))
+    window = kernel.shape[:-2]
+    if math.prod(window) <= _UNROLLED or len(window) == 1:
+        taps = kernel.reshape(-1, *(1,) * (x.ndim - 1), kernel.shape[-1])
+        seen = _shifted(x, window, how)
+        return functools.reduce(jnp.add, (part * taps[k] for k, part in enumerate(seen)))
+    part = _by_rows(how, window[0], x)
+
+    def add(total: jax.Array, row: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        return total + _depthwise(part(row[0]), row[1][None], _unpadded(how)), None
+
+    out = (x.shape[0], *how.out(x.shape[1:-1], window), x.shape[-1])
+    return lax.scan(add, jnp.zeros(out, x.dtype), (jnp.arange(window[0]), kernel))[0]
+
+
+def _depthwise_kernel_gradient(x: jax.Array, dy: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
+    """``Σ_{n, q} x[n, stride·q + k, c]·dy[n, q, c]``, ``(*window, 1, channels)``."""
+    if math.prod(window) <= _UNROLLED or len(window) == 1:
+        axes = tuple(range(x.ndim - 1))
+        return jnp.stack([jnp.sum(part * dy, axes) for part in _shifted(x, window, how)]).reshape(*window, 1, -1)
+    part = _by_rows(how, window[0], x)
+
+    def one(row: jax.Array) -> jax.Array:
+        return _depthwise_kernel_gradient(part(row), dy, (1, *window[1:]), _unpadded(how))[0]
+
+    return lax.map(one, jnp.arange(window[0]))
 
 
 def _forward_on_cpu(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
@@ -128,8 +166,7 @@ def _kernel_gradient_on_cpu(x: jax.Array, dy: jax.Array, shape: tuple[int, ...],
     """The weight gradient as matrix products, ``dyᵀ · patches(x)``, a few images at a time."""
     window, channels, taps = shape[:-2], shape[-2], math.prod(shape[:-2])
     if _is_depthwise(shape, how):
-        axes = tuple(range(x.ndim - 1))
-        return jnp.stack([jnp.sum(part * dy, axes) for part in _shifted(x, window, how)]).reshape(shape)
+        return _depthwise_kernel_gradient(x, dy, window, how)
     if x.ndim != 4 or how.groups > 1 or taps == 1 or not 32 <= channels <= 128 or x.shape[0] == 0:
         return _kernel_gradient(x, dy, shape, how)
     size = taps * channels * math.prod(dy.shape[1:-1]) * x.dtype.itemsize

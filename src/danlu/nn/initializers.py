@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import jax
@@ -52,6 +52,13 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
+def _flat(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...]) -> jax.Array:
+    """``draw(shape)``, the same numbers: a generator over more than two axes takes ten times as long to compile."""
+    if len(shape) <= 2:
+        return draw(shape)
+    return jax.lax.optimization_barrier(draw((math.prod(shape),))).reshape(shape)
+
+
 class Initializer(Blueprint, abc.ABC):
     """A rule for initial values; a blueprint that is called."""
 
@@ -81,7 +88,7 @@ class Normal(Initializer):
     stddev: float = setting(default=0.02, minimum=0)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
-        return self.stddev * jax.random.normal(key, shape, dtype)
+        return self.stddev * _flat(lambda shape: jax.random.normal(key, shape, dtype), shape)
 
 
 class TruncatedNormal(Initializer):
@@ -90,7 +97,8 @@ class TruncatedNormal(Initializer):
     stddev: float = setting(default=0.02, minimum=0)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
-        return (self.stddev / _TRUNCATED_STDDEV) * jax.random.truncated_normal(key, -2, 2, shape, dtype)
+        drawn = _flat(lambda shape: jax.random.truncated_normal(key, -2, 2, shape, dtype), shape)
+        return (self.stddev / _TRUNCATED_STDDEV) * drawn
 
 
 class VarianceScaling(Initializer):
@@ -119,7 +127,7 @@ class VarianceScaling(Initializer):
         if self.distribution == "truncated_normal":
             return TruncatedNormal(stddev)(key, shape, dtype)
         bound = math.sqrt(3) * stddev
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+        return _flat(lambda shape: jax.random.uniform(key, shape, dtype, -bound, bound), shape)
 
 
 class Orthogonal(Initializer):

@@ -29,6 +29,7 @@ from danlu.nn.pool import (
     window_of,
 )
 from danlu.nn.squeeze_excite import SqueezeExcite
+from danlu.nn.vision.convnext import LayerScale
 
 if TYPE_CHECKING:
     from danlu.nn.backprop.rules import Visit
@@ -119,6 +120,12 @@ def _group_norm(visit: Visit, dy: jax.Array) -> Gradients:
     return (inverse * (g - along_mean - normal * along_normal)).reshape(dy.shape), gradients
 
 
+def _layer_scale(visit: Visit, dy: jax.Array) -> Gradients:
+    """``y = γ ⊙ x``: ``∂L/∂x = γ ⊙ dy``, ``∂L/∂γ = Σ dy ⊙ x``."""
+    gradient = jnp.sum(dy * visit.x, axis=tuple(range(dy.ndim - 1)))
+    return dy * on_last_axis(visit.params["scale"], dy.ndim), {"scale": gradient}
+
+
 def _squeeze_excite(activation_backward: ActivationBackward, visit: Visit, dy: jax.Array) -> Gradients:
     """``y = x ⊙ g(x̄)``: directly ``dy ⊙ g``; through the gates, ``Σ_p dy ⊙ x`` goes back through two dense layers."""
     x, (_, first, second) = visit.x, visit.params
@@ -153,6 +160,7 @@ def convolution_rules(
         GlobalAveragePool: _global_average_pool,
         GlobalMaxPool: _global_max_pool,
         GroupNorm: _group_norm,
+        LayerScale: _layer_scale,
         MaxPool: _max_pool,
         SqueezeExcite: partial(_squeeze_excite, activation_backward),
     }
