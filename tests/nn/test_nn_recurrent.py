@@ -18,9 +18,11 @@ from danlu.nn import (
     BiLSTMClassifier,
     CharRNN,
     Dense,
+    MaxOverTime,
     Parallel,
     Sequential,
     SimpleRNN,
+    TextCNN,
     mask_from_lengths,
     pad,
     stream,
@@ -220,6 +222,20 @@ def test_a_padded_row_is_the_row_alone() -> None:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, 3 * b, rtol=1e-4, atol=1e-5), gradient, gradient_alone)
 
 
+def test_a_padded_text_is_the_text_alone() -> None:
+    net = TextCNN(9, 2, dim=3, filters=8, widths=(2, 5))
+    params, state, out_shape = net.init(jax.random.key(0), (6,))
+    assert out_shape == (2,)
+    texts = [np.array([1, 2, 3], np.int32), np.array([5], np.int32), np.arange(6, dtype=np.int32)]
+    padded = pad(texts)
+    padded["x"][~padded["mask"]] = 8
+    together = jax.jit(net.apply)(params, state, jax.tree.map(jnp.asarray, padded))[0]
+    for row, text in zip(together, texts, strict=True):
+        np.testing.assert_allclose(row, net.apply(params, state, jnp.asarray(text)[None])[0][0], atol=1e-6)
+    nothing = MaxOverTime().apply({}, {}, {"x": jnp.ones((1, 2, 3)), "mask": jnp.zeros((1, 2), bool)})[0]
+    assert not nothing.any()
+
+
 def test_both_directions_and_padding_agree_with_pytorch() -> None:
     torch = pytest.importorskip("torch")
     layer, lengths = LSTM(UNITS), np.array([5, 2, 4])
@@ -356,6 +372,7 @@ def _run(layer: Any, x: Any, carry: Any = None) -> Any:
         (lambda: stream(Bidirectional(GRU(3)), (), (), X), ConfigError, "other steps"),
         (lambda: stream(GRU(3, reverse=True), (), (), X), ConfigError, "other steps"),
         (lambda: stream(Parallel((GRU(3),)), (), (), X), ConfigError, "PerToken"),
+        (lambda: TextCNN(9, 2, widths=3), ConfigError, r"such as \(3, 4, 5\)"),
         (lambda: pad([]), DataError, "expected"),
         (lambda: pad([[1, 2], [1]], time=1), DataError, "at most time=1"),
         (lambda: CharRNN(9).generate((), (), jnp.ones((1, 0), int), 3, jax.random.key(0)), DataError, "prompt"),

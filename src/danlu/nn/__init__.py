@@ -2,7 +2,6 @@
 
 from danlu.nn.activations import ACTIVATIONS, get_activation
 from danlu.nn.attention import LearnedPositions, MultiHeadAttention, PerToken, SinusoidalPositions
-from danlu.nn.augment import RandomAffine, RandomColor, RandomErase, RandomFlip, Rescale
 from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
 from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.dense import Dense
@@ -54,7 +53,6 @@ from danlu.nn.transformer import (
     generate,
     init_cache,
 )
-from danlu.nn.vision import ConvNeXt, LayerScale, LeNet, ResNet, UNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -75,7 +73,6 @@ __all__ = [
     "CharRNN",
     "ClassToken",
     "Conv",
-    "ConvNeXt",
     "ConvTranspose",
     "Dense",
     "Dropout",
@@ -90,8 +87,6 @@ __all__ = [
     "Initializer",
     "Layer",
     "LayerNorm",
-    "LayerScale",
-    "LeNet",
     "LearnedPositions",
     "Loss",
     "MaxOverTime",
@@ -103,12 +98,6 @@ __all__ = [
     "PerToken",
     "Pool",
     "RMSNorm",
-    "RandomAffine",
-    "RandomColor",
-    "RandomErase",
-    "RandomFlip",
-    "ResNet",
-    "Rescale",
     "Residual",
     "Sequential",
     "SimpleRNN",
@@ -122,7 +111,6 @@ __all__ = [
     "Tied",
     "Transformer",
     "TransformerBlock",
-    "UNet",
     "ViT",
     "ZeroPadding",
     "cached_step",

@@ -1,4 +1,4 @@
-"""The chain rule through a recurrent layer: backpropagation through time, by the formulas in each cell's file."""
+"""The chain rule through a recurrent layer (backpropagation through time, by the formulas in each cell's file) and padding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from danlu.nn.attention.sequence import tokens
+from danlu.nn.recurrent.masking import real_only
 from danlu.nn.recurrent.rnn import keep, project, steps_mask
 
 if TYPE_CHECKING:
     from danlu.nn.backprop.rules import Visit
 
-__all__ = ["recurrent"]
+__all__ = ["max_over_time", "recurrent", "zero_padding"]
 
 
 def recurrent(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
@@ -39,4 +40,21 @@ def recurrent(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
     gradients["kernel"] = x.swapaxes(0, 1).reshape(flat.shape[0], -1).T @ flat
     gradients["bias"] = jnp.sum(flat, axis=0)
     d_x = (flat @ params["kernel"].T).reshape(*deltas.shape[:2], -1).swapaxes(0, 1)
-    return ({**dict.fromkeys(visit.x), "x": d_x} if isinstance(visit.x, Mapping) else d_x), gradients
+    return _alone(visit.x, d_x), gradients
+
+
+def zero_padding(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
+    """``dy`` at the real steps, 0 at padding."""
+    return _alone(visit.x, real_only(visit.x, tokens(dy))), {}
+
+
+def max_over_time(visit: Visit, dy: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+    """``dy`` goes to the step that was the largest; equals share it."""
+    largest = real_only(visit.x, (tokens(visit.x) == visit.y[:, None]).astype(dy.dtype))
+    count = jnp.maximum(jnp.sum(largest, axis=1, keepdims=True), 1)
+    return _alone(visit.x, largest * dy[:, None] / count), {}
+
+
+def _alone(x: Any, d_x: jax.Array) -> Any:
+    """``∂L/∂x`` for a sequence input; what else is in the dict has no error signal."""
+    return {**dict.fromkeys(x), "x": d_x} if isinstance(x, Mapping) else d_x

@@ -19,14 +19,14 @@ from danlu.nn._shapes import on_last_axis
 from danlu.nn.activations import sigmoid
 from danlu.nn.backprop.attention_rules import attention_rules
 from danlu.nn.backprop.conv_rules import convolution_rules
-from danlu.nn.backprop.recurrent_rules import recurrent
+from danlu.nn.backprop.recurrent_rules import max_over_time, recurrent, zero_padding
 from danlu.nn.combine import Activation, Flatten
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout, dropout_scale
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer
 from danlu.nn.norm import BatchNorm, LayerNorm
-from danlu.nn.recurrent import GRU, LSTM, SimpleRNN
+from danlu.nn.recurrent import GRU, LSTM, MaxOverTime, SimpleRNN, ZeroPadding
 
 __all__ = ["ACTIVATION_RULES", "LAYER_RULES", "Visit", "activation_backward"]
 
@@ -212,7 +212,9 @@ LAYER_RULES: Mapping[type[Layer], LayerRule] = MappingProxyType(
         GRU: recurrent,
         LSTM: recurrent,
         LayerNorm: _layer_norm,
+        MaxOverTime: max_over_time,
         SimpleRNN: recurrent,
+        ZeroPadding: zero_padding,
     }
 )
 """``(∂L/∂x, ∂L/∂params)`` from ``(visit, dy)`` for every leaf layer."""

@@ -2,7 +2,7 @@
 
 from danlu.nn.recurrent.gru import GRU
 from danlu.nn.recurrent.lstm import LSTM
-from danlu.nn.recurrent.masking import mask_from_lengths, pad
+from danlu.nn.recurrent.masking import MaxOverTime, ZeroPadding, mask_from_lengths, pad
 from danlu.nn.recurrent.models import BiLSTMClassifier, CharRNN
 from danlu.nn.recurrent.rnn import Recurrent
 from danlu.nn.recurrent.simple import SimpleRNN
@@ -14,8 +14,10 @@ __all__ = [
     "BiLSTMClassifier",
     "Bidirectional",
     "CharRNN",
+    "MaxOverTime",
     "Recurrent",
     "SimpleRNN",
+    "ZeroPadding",
     "mask_from_lengths",
     "pad",
     "stream",

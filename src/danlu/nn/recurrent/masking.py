@@ -1,4 +1,7 @@
-"""Sequences of different lengths in one array: padding and its mask (the contract: :mod:`danlu.nn.attention.sequence`)."""
+"""Sequences of different lengths in one array: padding, its mask, and layers that leave it out.
+
+The contract is :mod:`danlu.nn.attention.sequence`'s.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.errors import DataError
+from danlu.nn._shapes import size
+from danlu.nn.attention.sequence import padding_mask, replaced, sequence_shape, tokens
+from danlu.nn.layer import Layer, Params, Shape, State
 
-__all__ = ["mask_from_lengths", "pad"]
+__all__ = ["MaxOverTime", "ZeroPadding", "mask_from_lengths", "pad", "real_only"]
 
 
 def mask_from_lengths(lengths: Any, time: int) -> jax.Array:
@@ -50,3 +56,54 @@ def pad(sequences: Sequence[Any], *, time: int | None = None) -> dict[str, np.nd
     for index, row in enumerate(rows):
         x[index, : len(row)] = row
     return {"x": x, "mask": np.arange(time) < np.array([len(row) for row in rows])[:, None]}
+
+
+class ZeroPadding(Layer):
+    """0 at padding, and the sequence as it is elsewhere, so that a window which reaches past the end reads zeros.
+
+    Params and state: ``{}``. Input: ``(batch, time, features)`` or a dict with a mask; output the same.
+    """
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
+        sequence_shape("ZeroPadding", in_shape)
+        return {}, {}, in_shape
+
+    def apply(
+        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
+    ) -> tuple[Any, State]:
+        return replaced(x, real_only(x, tokens(x))), state
+
+
+class MaxOverTime(Layer):
+    """Each feature's largest value over the real steps: ``(batch, time, features)`` to ``(batch, features)``.
+
+    Params and state: ``{}``. Input: an array, or a dict with a mask; 0 for a sequence of padding alone.
+
+    Reference: Collobert et al. (2011), "Natural language processing (almost) from scratch", section 3.3.2.
+
+    Example:
+        >>> x = {"x": jnp.array([[[1.0], [3.0], [9.0]]]), "mask": jnp.array([[True, True, False]])}
+        >>> MaxOverTime().apply({}, {}, x)[0].tolist()
+        [[3.0]]
+    """
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
+        return {}, {}, sequence_shape("MaxOverTime", in_shape)[1:]
+
+    def apply(
+        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        given, mask = tokens(x), padding_mask(x)
+        if mask is None:
+            return jnp.max(given, axis=1), state
+        largest = jnp.max(jnp.where(mask[:, :, None], given, -jnp.inf), axis=1)
+        return jnp.where(jnp.any(mask, axis=1, keepdims=True), largest, 0), state
+
+    def flops(self, in_shape: Shape) -> int:
+        return size(tokens(in_shape))
+
+
+def real_only(x: Any, values: jax.Array) -> jax.Array:
+    """``values`` ``(batch, time, features)`` at the real steps of the sequence ``x``, 0 at padding."""
+    mask = padding_mask(x)
+    return values if mask is None else jnp.where(mask[:, :, None], values, 0)

@@ -15,19 +15,20 @@ from danlu.nn.combine import Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
-from danlu.nn.layer import Layer, Params, Shape, State
+from danlu.nn.layer import Layer, Params, State
 from danlu.nn.recurrent.gru import GRU
 from danlu.nn.recurrent.lstm import LSTM
 from danlu.nn.recurrent.rnn import Recurrent
 from danlu.nn.recurrent.simple import SimpleRNN
 from danlu.nn.recurrent.stack import Bidirectional, stream
+from danlu.nn.transformer.shorthand import Shorthand
 
 __all__ = ["BiLSTMClassifier", "CharRNN"]
 
 _CELLS: dict[str, type[Recurrent]] = {"gru": GRU, "lstm": LSTM, "simple": SimpleRNN}
 
 
-class CharRNN(Layer):
+class CharRNN(Shorthand):
     """The next character's logits at every step: an embedding, recurrent layers one on another, a linear output.
 
     It is shorthand: :attr:`expanded` is the same network as a Sequential, with the same params and state. Input:
@@ -60,23 +61,6 @@ class CharRNN(Layer):
     def expanded(self) -> Sequential:
         """The same network as a Sequential."""
         return _char_rnn(self)
-
-    def children(self) -> tuple[tuple[str, Layer], ...]:
-        return self.expanded.children()
-
-    def child_shapes(self, in_shape: Shape) -> tuple[Shape, ...]:
-        return self.expanded.child_shapes(in_shape)
-
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        return self.expanded.init(key, in_shape)
-
-    def apply(
-        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[Any, State]:
-        return self.expanded.apply(params, state, x, train=train, key=key)
-
-    def flops(self, in_shape: Shape) -> int | None:
-        return self.expanded.flops(in_shape)
 
     def generate(
         self, params: Params, state: State, prompt: Any, steps: int, key: jax.Array, *, temperature: float = 1.0
@@ -129,7 +113,7 @@ def _char_rnn(model: CharRNN) -> Sequential:
     return Sequential((*layers, PerToken(Dense(model.vocabulary), head=True)))
 
 
-class BiLSTMClassifier(Layer):
+class BiLSTMClassifier(Shorthand):
     """One vector of logits for a whole sequence: an embedding, bidirectional LSTMs, their last outputs, a linear output.
 
     It is shorthand: :attr:`expanded` is the same network as a Sequential, with the same params and state. Input:
@@ -162,23 +146,6 @@ class BiLSTMClassifier(Layer):
     def expanded(self) -> Sequential:
         """The same network as a Sequential."""
         return _classifier(self)
-
-    def children(self) -> tuple[tuple[str, Layer], ...]:
-        return self.expanded.children()
-
-    def child_shapes(self, in_shape: Shape) -> tuple[Shape, ...]:
-        return self.expanded.child_shapes(in_shape)
-
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        return self.expanded.init(key, in_shape)
-
-    def apply(
-        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[Any, State]:
-        return self.expanded.apply(params, state, x, train=train, key=key)
-
-    def flops(self, in_shape: Shape) -> int | None:
-        return self.expanded.flops(in_shape)
 
 
 @functools.lru_cache(maxsize=256)
