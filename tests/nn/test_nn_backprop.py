@@ -29,6 +29,7 @@ from danlu.nn import (
     GlobalMaxPool,
     GroupNorm,
     LayerNorm,
+    LayerScale,
     MaxPool,
     NumericEmbedding,
     Parallel,
@@ -79,6 +80,7 @@ IMAGE = Sequential(
     (
         Conv(4, 3, padding="valid", activation="tanh"),
         GroupNorm(2),
+        LayerScale(0.7),
         SqueezeExcite(2),
         ConvTranspose(4, 2, activation="silu"),
         AveragePool(3, stride=2, padding="same"),

@@ -2,6 +2,7 @@
 
 from danlu.nn.activations import ACTIVATIONS, get_activation
 from danlu.nn.attention import LearnedPositions, MultiHeadAttention, PerToken, SinusoidalPositions
+from danlu.nn.augment import RandomAffine, RandomColor, RandomErase, RandomFlip, Rescale
 from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
 from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.dense import Dense
@@ -53,6 +54,7 @@ from danlu.nn.transformer import (
     generate,
     init_cache,
 )
+from danlu.nn.vision import ConvNeXt, LayerScale, LeNet, ResNet, UNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -73,6 +75,7 @@ __all__ = [
     "CharRNN",
     "ClassToken",
     "Conv",
+    "ConvNeXt",
     "ConvTranspose",
     "Dense",
     "Dropout",
@@ -87,6 +90,8 @@ __all__ = [
     "Initializer",
     "Layer",
     "LayerNorm",
+    "LayerScale",
+    "LeNet",
     "LearnedPositions",
     "Loss",
     "MaxOverTime",
@@ -98,6 +103,12 @@ __all__ = [
     "PerToken",
     "Pool",
     "RMSNorm",
+    "RandomAffine",
+    "RandomColor",
+    "RandomErase",
+    "RandomFlip",
+    "ResNet",
+    "Rescale",
     "Residual",
     "Sequential",
     "SimpleRNN",
@@ -111,6 +122,7 @@ __all__ = [
     "Tied",
     "Transformer",
     "TransformerBlock",
+    "UNet",
     "ViT",
     "ZeroPadding",
     "cached_step",
