@@ -1,4 +1,4 @@
-"""Recurrent layers: outputs and gradients against the formulas step by step in NumPy, finite differences, and PyTorch."""
+"""Recurrent layers, and networks for texts: outputs and gradients against the formulas step by step in NumPy, finite differences, and PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.nn import GRU, LSTM, Bidirectional, BiLSTMClassifier, CharRNN, SimpleRNN
+from danlu.nn import GRU, LSTM, Bidirectional, BiLSTMClassifier, CharRNN, SimpleRNN, TextCNN
 from danlu.nn.recurrent import Recurrent
 from danlu.verify.case import Check, case
 from danlu.verify.cases.composites import affine, output, started
@@ -134,3 +134,19 @@ def bilstm_classifier(check: Check) -> None:
     hidden = both(p[1], p[0][0]["table"][TOKENS], MASK, return_sequences=False)
     padded = {"x": jnp.asarray(TOKENS, jnp.int32), "mask": jnp.asarray(MASK)}
     check(output(net, params, state, padded), affine(p[2], hidden), floor=0.1)
+
+
+@case("layer.TextCNN")
+def text_cnn(check: Check) -> None:
+    net = TextCNN(5, 2, dim=2, filters=3, widths=(2, 3), dropout=0.0)
+    params, state, p = started(net, (4,))
+    x = np.where(MASK[:, :, None], p[0][0]["table"][TOKENS], 0)
+    found = []
+    for width, branch in zip((2, 3), p[2], strict=True):
+        kernel, before = branch[0][0], (width - 1) // 2
+        around = np.pad(x, ((0, 0), (before, width - 1 - before), (0, 0)))
+        windows = np.stack([around[:, t : t + width] for t in range(4)], axis=1)
+        values = np.maximum(np.einsum("btkc,kco->bto", windows, kernel["kernel"]) + kernel["bias"], 0)
+        found.append(np.where(MASK[:, :, None], values, -np.inf).max(axis=1))
+    padded = {"x": jnp.asarray(TOKENS, jnp.int32), "mask": jnp.asarray(MASK)}
+    check(output(net, params, state, padded), affine(p[3], np.concatenate(found, axis=1)), floor=0.1)
