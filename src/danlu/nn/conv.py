@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, DataError
 from danlu.nn._shapes import check_last_axis, on_last_axis, size
 from danlu.nn._windows import Padding, Sizes, check_padding, check_sizes, image_shape, pads, per_axis
 from danlu.nn.activations import ACTIVATIONS, get_activation
@@ -214,7 +214,7 @@ class ConvTranspose(Layer):
 
 
 def check_rank(owner: str, x: jax.Array, kernel: jax.Array) -> None:
-    """Raise ConfigError unless ``x`` has the spatial axes that the kernel was made for."""
+    """Raise DataError unless ``x`` has the spatial axes that the kernel was made for."""
     if x.ndim != kernel.ndim:
         axes = ", ".join("n" * (kernel.ndim - 2))
-        raise ConfigError(f"{owner} received an array of shape {x.shape}; expected (batch, {axes}, channels)")
+        raise DataError(f"{owner} received an array of shape {x.shape}; expected (batch, {axes}, channels)")
