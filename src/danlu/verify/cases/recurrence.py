@@ -1,4 +1,4 @@
-"""Recurrent layers, and networks for texts: outputs and gradients against the formulas step by step in NumPy, finite differences, and PyTorch."""
+"""Recurrent layers, and networks for texts: against the formulas step by step in NumPy, finite differences, and PyTorch."""
 
 from __future__ import annotations
 
