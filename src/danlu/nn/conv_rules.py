@@ -157,6 +157,27 @@ def _input_gradient(
     return jax.linear_transpose(lambda x: forward(x, kernel, how), x)(dy)[0]
 
 
+def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
+    """The convolution of ``dy``, zeros between its elements for a stride, with the kernel turned round."""
+    if _is_depthwise(kernel.shape, how):
+        return _input_gradient(_depthwise, dy, kernel, shape, how)
+    if how.groups > 1:
+        return _input_gradient(_plain, dy, kernel, shape, how)
+    around = []
+    axes = zip(shape[1:-1], dy.shape[1:-1], kernel.shape[:-2], how.stride, how.pads, how.dilation, strict=True)
+    for n, m, k, s, (before, _), d in axes:
+        low = d * (k - 1) - before
+        around.append((low, n + before - (m - 1) * s - 1))
+    if any(s > 1 for s in how.stride) or any(min(pad) < 0 for pad in around):
+        inner = [(*pad, s - 1) for pad, s in zip(around, how.stride, strict=True)]
+        dy = lax.pad(dy, jnp.zeros((), dy.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
+        around = [(0, 0)] * len(around)
+    turned = jnp.swapaxes(jnp.flip(kernel, tuple(range(kernel.ndim - 2))), -1, -2)
+    # The barrier keeps XLA from folding this into a transposed convolution, for which its CPU code in a loop is slow.
+    turned = lax.optimization_barrier(turned)
+    return _forward_on_cpu(dy, turned, Window((1,) * len(around), tuple(around), how.dilation))
+
+
 def _kernel_gradient(x: jax.Array, dy: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
     kernel = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda kernel: _plain(x, kernel, how), kernel)(dy)[0]
@@ -167,7 +188,7 @@ def _kernel_gradient_on_cpu(x: jax.Array, dy: jax.Array, shape: tuple[int, ...],
     window, channels, taps = shape[:-2], shape[-2], math.prod(shape[:-2])
     if _is_depthwise(shape, how):
         return _depthwise_kernel_gradient(x, dy, window, how)
-    if x.ndim != 4 or how.groups > 1 or taps == 1 or not 32 <= channels <= 128 or x.shape[0] == 0:
+    if how.groups > 1 or x.shape[0] == 0:
         return _kernel_gradient(x, dy, shape, how)
     size = taps * channels * math.prod(dy.shape[1:-1]) * x.dtype.itemsize
     most = max(1, _PATCH_BYTES // size)
@@ -218,9 +239,8 @@ def input_gradient(dy: jax.Array, kernel: jax.Array, shape: tuple[int, ...], how
         shape: of ``x``.
         how: as in :func:`convolve`.
     """
-    forward = _depthwise if _is_depthwise(kernel.shape, how) else _plain
     return _on_platform(
-        lambda dy, kernel: _input_gradient(forward, dy, kernel, shape, how),
+        lambda dy, kernel: _input_gradient_on_cpu(dy, kernel, shape, how),
         lambda dy, kernel: _input_gradient(_plain, dy, kernel, shape, how),
         dy,
         kernel,
