@@ -51,6 +51,14 @@ def _params(layer: Any, features: int = FEATURES) -> dict[str, np.ndarray]:
     return {name: 0.7 * RNG.normal(size=shapes[name].shape) for name in sorted(shapes)}
 
 
+def _drawn(net: Any, in_shape: Any) -> Any:
+    """Random params for a network, and its state of zeros: ``init`` costs a second to compile."""
+    params, state = jax.eval_shape(lambda key: net.init(key, in_shape)[:2], jax.random.key(0))
+    return jax.tree.map(lambda a: jnp.asarray(0.7 * RNG.normal(size=a.shape), jnp.float32), params), jax.tree.map(
+        lambda a: jnp.zeros(a.shape, a.dtype), state
+    )
+
+
 def _theirs(torch: Any, layer: Any, params: dict[str, np.ndarray], **options: Any) -> Any:
     """PyTorch's module with our weights; its second bias is 0 but for the GRU's candidate."""
     kind = {SimpleRNN: torch.nn.RNN, LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}[type(layer)]
@@ -168,24 +176,21 @@ def test_the_hand_derived_gradient_is_that_of_the_plain_loop(name: str, reverse:
 
     @jax.jit
     def both(*args: Any) -> Any:
-        slow = weighted(lambda *a: _plain(layer, *a, mask))
-        return jax.vmap(weighted(ours))(*args), [slow(*jax.tree.map(lambda a, i=i: a[i], args)) for i in range(2)]
+        return jax.vmap(weighted(ours))(*args), jax.vmap(weighted(lambda *a: _plain(layer, *a, mask)))(*args)
 
     with jax.enable_x64(True):
         members = [
             (_params(layer), X + i, tuple(RNG.normal(size=(BATCH, UNITS)) for _ in range(layer.cell.carries)))
             for i in range(2)
         ]
-        together, alone = both(*jax.tree.map(lambda *a: jnp.stack(a), *members))
-    for i in range(2):
-        member = jax.tree.map(lambda a, i=i: a[i], together)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), member, alone[i])
+        found, expected = both(*jax.tree.map(lambda *a: jnp.stack(a), *members))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), found, expected)
 
 
 def test_finite_differences_through_a_padded_stack() -> None:
     net = Sequential((Bidirectional(GRU(2)), LSTM(2, return_sequences=False), Dense(1)))
     x = {"x": jnp.asarray(X), "mask": jnp.asarray(MASK)}
-    params, state, _ = net.init(jax.random.key(0), {"x": (TIME, FEATURES), "mask": (TIME,)})
+    params, state = _drawn(net, {"x": (TIME, FEATURES), "mask": (TIME,)})
     found = gradient_check(
         net, params, state=state, x=x, y=jnp.asarray([0.0, 1.0, -1.0]), loss=MSE(), directions=1, coordinates=1
     )
@@ -210,7 +215,7 @@ def test_a_padded_row_is_the_row_alone() -> None:
 
     compiled = jax.jit(run, static_argnums=0)
     for net in (Bidirectional(LSTM(2)), Bidirectional(GRU(2, return_sequences=False))):
-        params = net.init(jax.random.key(1), (TIME, FEATURES))[0]
+        params, _ = _drawn(net, (TIME, FEATURES))
         (_, y), gradient = compiled(net, params, padded)
         (_, alone), gradient_alone = compiled(net, params, short)
         for row, place in enumerate(places):
@@ -224,8 +229,8 @@ def test_a_padded_row_is_the_row_alone() -> None:
 
 def test_a_padded_text_is_the_text_alone() -> None:
     net = TextCNN(9, 2, dim=3, filters=8, widths=(2, 5))
-    params, state, out_shape = net.init(jax.random.key(0), (6,))
-    assert out_shape == (2,)
+    params, state = _drawn(net, (6,))
+    assert net.out_shape((6,)) == (2,)
     texts = [np.array([1, 2, 3], np.int32), np.array([5], np.int32)]
     padded = pad(texts, time=6)
     padded["x"][~padded["mask"]] = 8
@@ -283,8 +288,8 @@ def test_agrees_with_keras(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stream_in_pieces_is_the_whole() -> None:
     net = CharRNN(7, dim=3, units=4, num_layers=2, cell="lstm", dropout=0.5)
-    params, state, out_shape = net.init(jax.random.key(0), (TIME,))
-    assert out_shape == (TIME, 7)
+    params, state = _drawn(net, (TIME,))
+    assert net.out_shape((TIME,)) == (TIME, 7)
     x = jnp.asarray(RNG.integers(0, 7, (BATCH, TIME)), jnp.int32)
     whole, _ = jax.jit(net.apply)(params, state, x)
     run = jax.jit(stream, static_argnums=0)
@@ -300,7 +305,7 @@ def test_a_stream_in_pieces_is_the_whole() -> None:
 
 def test_generation_follows_the_network() -> None:
     net = CharRNN(6, dim=3, units=4, cell="gru")
-    params, state, _ = net.init(jax.random.key(3), (4,))
+    params, state = _drawn(net, (4,))
     prompt = jnp.asarray([[1, 2, 3, 0], [5, 5, 4, 2]])
     generate = jax.jit(net.generate, static_argnums=3, static_argnames="temperature")
     greedy = generate(params, state, prompt, 3, jax.random.key(0), temperature=0)
@@ -352,7 +357,7 @@ def test_padding_helpers() -> None:
 
 
 def _run(layer: Any, x: Any, carry: Any = None) -> Any:
-    return layer.run(layer.init(jax.random.key(0), (TIME, FEATURES))[0], x, carry)
+    return layer.run(_drawn(layer, (TIME, FEATURES))[0], x, carry)
 
 
 @pytest.mark.parametrize(
