@@ -35,6 +35,7 @@ _MODULES = (
     "activations",
     "initializers",
     "layers",
+    "convolution",
     "composites",
     "recurrence",
     "attention",
