@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ __all__: list[str] = []
 X = draw(2, 5, 4, 2)
 
 
-def windows(x: Any, size: int, stride: int, pad: int = 0, dilation: int = 1, fill: float = 0.0) -> Any:
+def windows(x: Any, size: int, stride: int, pad: int = 0, dilation: int = 1, *, fill: float = 0.0) -> Any:
     """What the windows of an image see, ``(batch, out, out, size, size, channels)``, one by one."""
     padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=fill)
     span = dilation * (size - 1) + 1
@@ -62,19 +63,22 @@ def conv(check: Check) -> None:
         compare(check, layer, params, formula, x=X, torch=theirs)
 
 
+def depthwise_formula(how: tuple[int, ...], p: Any, x: Any) -> Any:
+    return np.einsum("nijklc,klc->nijc", windows(x, *how), p["kernel"][:, :, 0])
+
+
+def depthwise_torch(how: tuple[int, ...], torch: Any, p: Any, x: Any) -> Any:
+    kernel, (_, stride, pad) = p["kernel"].permute(3, 2, 0, 1), how
+    return last(torch, torch.nn.functional.conv2d(first(torch, x), kernel, None, stride, pad, groups=2))
+
+
 @case("layer.DepthwiseConv")
 def depthwise(check: Check) -> None:
-    for size, stride in ((3, 2), (5, 1)):
-        compare(
-            check,
-            Conv(2, size, stride, size // 2, groups=2, use_bias=False),
-            {"kernel": draw(size, size, 1, 2, seed=1)},
-            lambda p, x, how=(size, stride, size // 2): np.einsum("nijklc,klc->nijc", windows(x, *how), p["kernel"][:, :, 0]),
-            x=X,
-            torch=lambda torch, p, x, how=(None, stride, size // 2, 1, 2): last(
-                torch, torch.nn.functional.conv2d(first(torch, x), p["kernel"].permute(3, 2, 0, 1), *how)
-            ),
-        )  # fmt: skip
+    for how in ((3, 2, 1), (5, 1, 2)):
+        layer = Conv(2, *how, groups=2, use_bias=False)
+        params = {"kernel": draw(how[0], how[0], 1, 2, seed=1)}
+        torch = partial(depthwise_torch, how)
+        compare(check, layer, params, partial(depthwise_formula, how), x=X, torch=torch)
 
 
 @case("layer.ConvTranspose")
@@ -98,36 +102,32 @@ def conv_transpose(check: Check) -> None:
     )
 
 
+def maxima(how: tuple[int, int, int], p: Any, x: Any) -> Any:
+    return windows(x, *how, fill=-np.inf).max((3, 4))
+
+
+def maxima_torch(how: tuple[int, int, int], torch: Any, p: Any, x: Any) -> Any:
+    return last(torch, torch.nn.functional.max_pool2d(first(torch, x), *how))
+
+
 @case("layer.MaxPool")
 def max_pool(check: Check) -> None:
-    for size, stride, pad in ((2, 2, 0), (3, 2, 1)):
-        compare(
-            check,
-            MaxPool(size, stride, pad),
-            {},
-            lambda p, x, how=(size, stride, pad): windows(x, *how, fill=-np.inf).max((3, 4)),
-            x=X,
-            torch=lambda torch, p, x, how=(size, stride, pad): last(
-                torch, torch.nn.functional.max_pool2d(first(torch, x), *how)
-            ),
-        )
+    for how in ((2, 2, 0), (3, 2, 1)):
+        compare(check, MaxPool(*how), {}, partial(maxima, how), x=X, torch=partial(maxima_torch, how))
+
+
+def means(how: tuple[int, int, int], p: Any, x: Any) -> Any:
+    return windows(x, *how).sum((3, 4)) / windows(np.ones_like(x), *how).sum((3, 4))
+
+
+def means_torch(how: tuple[int, int, int], torch: Any, p: Any, x: Any) -> Any:
+    return last(torch, torch.nn.functional.avg_pool2d(first(torch, x), *how, count_include_pad=False))
 
 
 @case("layer.AveragePool")
 def average_pool(check: Check) -> None:
-    for size, stride, pad in ((2, 2, 0), (3, 2, 1)):
-        compare(
-            check,
-            AveragePool(size, stride, pad),
-            {},
-            lambda p, x, how=(size, stride, pad): (
-                windows(x, *how).sum((3, 4)) / windows(np.ones_like(x), *how).sum((3, 4))
-            ),
-            x=X,
-            torch=lambda torch, p, x, how=(size, stride, pad): last(
-                torch, torch.nn.functional.avg_pool2d(first(torch, x), *how, count_include_pad=False)
-            ),
-        )
+    for how in ((2, 2, 0), (3, 2, 1)):
+        compare(check, AveragePool(*how), {}, partial(means, how), x=X, torch=partial(means_torch, how))
 
 
 @case("layer.AdaptiveAveragePool")
@@ -198,10 +198,11 @@ def _compare_tuple(check: Check, layer: Layer, weights: dict[str, Any], formula:
 
     y, (by_params, by_x), (rule_by_x, rule_by_params) = run(single(tree(weights)), single(x), single(dy))
     check(y, formula(weights, x), floor=0.1)
-    numeric = {
-        name: finite_difference(lambda a, n=name: float((formula({**weights, n: a}, x) * dy).sum()), value)
-        for name, value in weights.items()
-    }
+
+    def weighted(name: str, value: Any) -> float:
+        return float((formula({**weights, name: value}, x) * dy).sum())
+
+    numeric = {name: finite_difference(partial(weighted, name), value) for name, value in weights.items()}
     for found in (by_params, rule_by_params):
         for got, want in zip(jax.tree.leaves(found), jax.tree.leaves(tree(numeric)), strict=True):
             check(got, want, oracle="finite differences", floor=0.1)
