@@ -79,7 +79,10 @@ def test_one_network_and_validation_rows_on_request(frame, tmp_path):
 
 @pytest.mark.parametrize(
     ("split", "message"),
-    [({"folds": 10_000}, "at most the number of rows"), ({"folds": 2, "method": "group", "column": "group"}, "at random")],
+    [
+        ({"folds": 10_000}, "at most the number of rows"),
+        ({"folds": 2, "method": "group", "column": "group"}, "at random"),
+    ],
 )
 def test_folds_that_cannot_be(frame, tmp_path, split, message):
     with pytest.raises(ConfigError, match=message):
@@ -89,16 +92,16 @@ def test_folds_that_cannot_be(frame, tmp_path, split, message):
 def test_a_threshold_is_saved_and_used(frame, tmp_path):
     result, _ = train(frame, tmp_path, imbalance={"threshold": "f1"})
     loaded = danlu.load(result.run.path)
-    assert loaded.table.threshold == result.model.table.threshold
+    assert loaded.predictor.threshold == result.model.predictor.threshold
     probability = loaded.predict_values(frame)[:, 1]
-    expected = np.where(probability >= loaded.table.threshold, "rare", "common")
+    expected = np.where(probability >= loaded.predictor.threshold, "rare", "common")
     assert loaded.predict(frame)["label"].to_list() == expected.tolist()
 
 
 def test_groups_stay_together_and_are_not_learnt_from(frame, tmp_path):
     result, said = train(frame, tmp_path, split={"method": "group", "column": "group"})
     assert "'group' divides the rows" in said
-    assert "group" not in [column.name for column in result.model.table.encoder.schema.features]
+    assert "group" not in [column.name for column in result.model.predictor.encoder.schema.features]
 
 
 def test_a_column_divides_the_rows(frame, tmp_path):

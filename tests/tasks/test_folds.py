@@ -11,9 +11,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from danlu.data import TableEncoder, TargetEncoder, infer_schema
 from danlu.errors import ConfigError, DataError
 from danlu.nn.losses import MSE, PerFold, accuracy, with_folds
-from danlu.tasks import fold_numbers, folds_for, learn_table, plan_for
+from danlu.tasks import fold_numbers, folds_for, learn, plan_for
 from danlu.tasks.folds import out_of_fold
-from danlu.tasks.table import members_mean
+from danlu.tasks.predictor import members_mean
 
 ROWS, FOLDS = 90, 3
 
@@ -30,11 +30,11 @@ def table():
     return encoder, target, encoder.transform(frame), codes, fold_numbers(codes, "binary", FOLDS, seed=0)
 
 
-def learn(table, labels=None, **changes):
+def trained(table, labels=None, **changes):
     encoder, target, inputs, codes, folds = table
     plan = plan_for(encoder, target, ROWS, folds=FOLDS, members=6, width=8, depth=1, **{"epochs": 3, **changes})
     data = inputs, codes if labels is None else labels
-    return learn_table(data, encoder=encoder, target=target, plan=plan, folds=folds)
+    return learn(data, encoder=encoder, target=target, plan=plan, folds=folds)
 
 
 def test_folds_share_out_rows_and_classes(table):
@@ -56,7 +56,7 @@ def test_a_network_never_learns_from_its_own_fold(table):
     *_, codes, folds = table
     turned = np.where(folds == 1, 1 - codes, codes)
     # Clipping looks at all networks together, so it is put out of reach here.
-    plain, other = learn(table, clip_norm=1e9), learn(table, turned, clip_norm=1e9)
+    plain, other = trained(table, clip_norm=1e9), trained(table, turned, clip_norm=1e9)
     for before, after in zip(
         *(jax.tree.leaves(each.fitted.train_state.params) for each in (plain, other)), strict=True
     ):
@@ -67,7 +67,7 @@ def test_a_network_never_learns_from_its_own_fold(table):
 
 def test_the_monitored_loss_is_the_out_of_fold_loss(table):
     _, _, inputs, codes, folds = table
-    learned = learn(table)
+    learned = trained(table)
     predicted = out_of_fold(learned.model, inputs, folds)
     best = learned.fitted.history[learned.fitted.best_epoch]
     assert_allclose(best["val_accuracy"], (predicted.argmax(1) == codes).mean(), atol=1e-6)
@@ -89,7 +89,7 @@ def test_per_fold_by_hand():
 
 def test_out_of_fold_takes_the_own_network(table):
     _, target, inputs, _, folds = table
-    model = learn(table).model
+    model = trained(table).model
     for k in range(FOLDS):
         alone = dataclasses.replace(
             model,
@@ -108,4 +108,4 @@ def test_mistakes_are_named(table):
         PerFold(MSE(), 3)(np.zeros((2, 4, 1)), np.zeros((2, 4)))
     plan = plan_for(encoder, target, ROWS, members=2, width=8, epochs=1)
     with pytest.raises(ConfigError, match="1 folds"):
-        learn_table((inputs, codes), encoder=encoder, target=target, plan=plan, folds=folds)
+        learn((inputs, codes), encoder=encoder, target=target, plan=plan, folds=folds)

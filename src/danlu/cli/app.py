@@ -38,7 +38,8 @@ def train(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="The table: CSV, TSV, Parquet, Arrow, JSON lines or Excel. Without one, an example is used."
+            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), or images (a folder with a folder a class, npz, "
+            "idx files). Without one, an example is used."
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
@@ -50,7 +51,7 @@ def train(
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
 ) -> None:
-    """Train a model on a table."""
+    """Train a model on a table or on images."""
     from danlu import pipeline
     from danlu.pipeline import example_table, load_config, override, train_table
     from danlu.pipeline.config import config_from

@@ -15,6 +15,8 @@ __all__ = ["as_arrays", "as_leaves", "rows_of", "shapes_of"]
 def _narrow(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.kind == "f":
         return np.ascontiguousarray(array, np.float32)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)  # pixels stay a quarter of the size
     if array.dtype.kind in "iu":
         if array.size and (array.max() > 2**31 - 1 or array.min() < -(2**31)):
             raise DataError(f"{where} holds whole numbers beyond 32 bits", hint="scale them, or pass them as floats")

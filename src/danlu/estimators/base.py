@@ -18,7 +18,7 @@ from danlu.data import TableEncoder, TargetEncoder, infer_schema, split_rows
 from danlu.errors import ConfigError, DataError
 from danlu.estimators.frames import features
 from danlu.estimators.rows import learning_rows
-from danlu.tasks import Imbalance, fold_numbers, folds_for, learn_table, plan_for
+from danlu.tasks import Imbalance, fold_numbers, folds_for, learn, plan_for
 
 __all__ = ["TableEstimator"]
 
@@ -132,7 +132,7 @@ class TableEstimator(BaseEstimator):
             return encoder.transform(rows[part]), labels[part], None if weight is None else weight[part]
 
         chosen = {name: value for name in _PLAN if (value := getattr(self, name, None)) is not None}
-        learned = learn_table(
+        learned = learn(
             encoded(train),
             encoder=encoder,
             target=target,

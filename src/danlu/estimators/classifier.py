@@ -56,7 +56,7 @@ class Classifier(ClassifierMixin, TableEstimator):
 
     Attributes:
         classes_: the labels, sorted.
-        model_: the trained :class:`danlu.tasks.TableModel`.
+        model_: the trained :class:`danlu.tasks.Predictor`.
         history_: a row (dict) an epoch, as :func:`danlu.fit` gives it.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.

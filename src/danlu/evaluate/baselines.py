@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,7 @@ def baselines(
     classes: int = 0,
     weight: np.ndarray | None = None,
     seed: int = 0,
+    names: Sequence[str] = tuple(BASELINES),
 ) -> dict[str, Baseline]:
     """Fit scikit-learn's default models on the rows that the network learnt from.
 
@@ -106,6 +107,7 @@ def baselines(
         test: encoded inputs to predict.
         classes: the number of classes; a class without training rows gets probability 0.
         weight: a weight for each training row.
+        names: which of them.
         seed: decides which rows are kept of a table too large, at most 100,000 and fewer for many columns and classes.
 
     Returns:
@@ -128,7 +130,8 @@ def baselines(
     if len(x) != len(y) or not len(y):
         raise DataError(f"{len(x)} rows of inputs and {len(y)} labels; expected one for each, and some")
     found = {}
-    for name, (labels, make) in BASELINES.items():
+    for name in names:
+        labels, make = BASELINES[name]
         kept, notes = _affordable(name, len(y), x.shape[1] * max(classes, 1), seed)
         part = None if weight is None else weight[kept]
         fitted = _run(make(task, train[0]), x[kept], y[kept], part, asked, classes)

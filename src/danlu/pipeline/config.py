@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
-from danlu.tasks import Imbalance
+from danlu.tasks import Augment, Imbalance
 
 __all__ = [
     "DataConfig",
@@ -39,6 +39,8 @@ class DataConfig(Blueprint):
         stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
             would fill a good part of the memory.
         header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
+        image_column: of a table of pictures: the column with the paths of the image files.
+        image_size: the side that images are brought to, in pixels; None keeps theirs (the median, at most 64).
     """
 
     source: str = ""
@@ -50,6 +52,8 @@ class DataConfig(Blueprint):
     delimiter: str | None = None
     stream: bool | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
+    image_column: str | None = None
+    image_size: int | None = setting(default=None, minimum=4, maximum=512, integer=True, optional=True)
 
 
 class SplitConfig(Blueprint):
@@ -73,7 +77,7 @@ class SplitConfig(Blueprint):
 
 
 class ModelConfig(Blueprint):
-    """The table network; None leaves the recipe's choice, which goes by the size of the table."""
+    """The network; None leaves the recipe's choice, which goes by the size of the data. For images only ``width`` counts."""
 
     members: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     width: int | None = setting(default=None, minimum=1, integer=True, optional=True)
@@ -120,6 +124,7 @@ class TrainConfig(Blueprint):
     model: ModelConfig = ModelConfig()
     trainer: TrainerConfig = TrainerConfig()
     imbalance: Imbalance = Imbalance()
+    augment: Augment = Augment()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from danlu.evaluate import METRICS, Comparison, Interval, Rows, baselines, bootstrap, compare
+from danlu.evaluate import BASELINES, METRICS, Comparison, Interval, Rows, baselines, bootstrap, compare
+from danlu.pipeline.images import baseline_inputs
 from danlu.pipeline.prepare import Encoded
-from danlu.tasks import TableModel
+from danlu.tasks import Predictor
 
 __all__ = ["Judgement", "judge", "rows_of"]
 
@@ -70,7 +71,7 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def rows_of(model: TableModel, test: Encoded) -> Rows:
+def rows_of(model: Predictor, test: Encoded) -> Rows:
     """Encoded test rows with the model's prediction, in the target's own unit."""
     inputs, labels = test
     prediction = model.predict_inputs(inputs)
@@ -80,7 +81,7 @@ def rows_of(model: TableModel, test: Encoded) -> Rows:
 
 def judge(
     rows: Rows,
-    model: TableModel,
+    model: Predictor,
     *,
     train: Encoded | None = None,
     test: Encoded | None = None,
@@ -98,7 +99,11 @@ def judge(
     if train is None or test is None:
         return Judgement(rows, measured)
     target = model.target
-    found = baselines(target.task, train, test[0], classes=target.units, seed=seed)
+    names = tuple(BASELINES)
+    if isinstance(test[0], np.ndarray):  # images: boosting on thousands of pixels takes longer than the network
+        (inputs, labels), test, names = train, (baseline_inputs(test[0]), test[1]), ("commonest", "linear")
+        train = baseline_inputs(inputs), labels
+    found = baselines(target.task, train, test[0], classes=target.units, seed=seed, names=names)
     others, comparisons = {}, []
     for each in found.values():
         prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction

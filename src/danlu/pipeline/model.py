@@ -14,9 +14,11 @@ import polars as pl
 
 from danlu.artifact import Artifact, load_artifact, save_artifact
 from danlu.data import TableEncoder, TargetEncoder, check_frame, drop_missing_target, read_table
+from danlu.data.images import ImageEncoder, read_images
+from danlu.data.images.encode import check_pixels
 from danlu.errors import ArtifactError, SchemaError
 from danlu.pipeline.judge import Judgement, judge, rows_of
-from danlu.tasks import TableModel
+from danlu.tasks import Predictor
 
 __all__ = ["Model", "load", "save_model"]
 
@@ -27,30 +29,46 @@ def _warn(notice: str) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """A trained table model that checks what it is given.
+    """A trained model that checks what it is given.
 
     Attributes:
-        table: the model itself.
+        predictor: the model itself.
         metrics: its test scores.
         provenance: versions, time, and what it was trained on.
     """
 
-    table: TableModel
+    predictor: Predictor
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def _frame(self, source: Any, *, lenient: bool, say: Callable[[str], None]) -> pl.DataFrame:
+    def _read(
+        self, source: Any, *, lenient: bool, say: Callable[[str], None]
+    ) -> tuple[Any, pl.Series | None, pl.Series | None]:
+        """What the encoder takes, the target where the source has it, and the names of image files."""
+        encoder, name = self.predictor.encoder, self.predictor.target.name
+        if isinstance(encoder, ImageEncoder):
+            if isinstance(source, np.ndarray):
+                return check_pixels(source, "the array"), None, None
+            found = read_images(source, target=name if Path(source).suffix not in (".npz", "") else None)
+            for notice in found.notices:
+                say(notice)
+            paths = None if found.paths is None else pl.Series("file", found.paths)
+            if found.parts is None or "test" not in found.parts:
+                return found.images, found.labels, paths
+            rows = np.flatnonzero(found.parts == "test")
+            say(f"the source has parts; its {len(rows)} test images are taken")
+            images = (
+                found.images[rows] if isinstance(found.images, np.ndarray) else [found.images[int(r)] for r in rows]
+            )
+            return images, None if found.labels is None else found.labels[rows], None if paths is None else paths[rows]
         frame = source if isinstance(source, pl.DataFrame) else read_table(source).frame
-        checked, notices = check_frame(frame, self.table.encoder.schema, lenient=lenient)
+        checked, notices = check_frame(frame, encoder.schema, lenient=lenient)
         for notice in notices:
             say(notice)
-        name = self.table.target.name
-        if name in frame.columns and name not in checked.columns:
-            checked = checked.with_columns(frame[name])
-        return checked
+        return checked, frame[name] if name in frame.columns else None, None
 
     def predict_values(self, source: Any, *, lenient: bool = False, say: Callable[[str], None] = _warn) -> np.ndarray:
-        """Probabilities ``(rows, classes)`` or values ``(rows,)`` for a file or frame.
+        """Probabilities ``(rows, classes)`` or values ``(rows,)`` for a file, a frame, a folder or an array of images.
 
         Args:
             lenient: whether unseen categories and odd values are taken as unknown, with a note, instead of refused.
@@ -59,54 +77,65 @@ class Model:
         Raises:
             SchemaError: columns or values that do not fit what the model was trained on.
         """
-        return self.table.predict_values(self._frame(source, lenient=lenient, say=say))
+        return self.predictor.predict_values(self._read(source, lenient=lenient, say=say)[0])
 
     def predict(self, source: Any, *, lenient: bool = False, say: Callable[[str], None] = _warn) -> pl.DataFrame:
-        """The prediction, and each class's probability, a row a row of ``source``; arguments as above."""
-        return self.table.frame(self.predict_values(source, lenient=lenient, say=say))
+        """The prediction, and each class's probability, a row a row (or image) of ``source``; arguments as above."""
+        rows, _, names = self._read(source, lenient=lenient, say=say)
+        frame = self.predictor.frame(self.predictor.predict_values(rows))
+        return frame if names is None else frame.insert_column(0, names)
 
     def evaluate(
         self, source: Any, *, lenient: bool = False, say: Callable[[str], None] = _warn, resamples: int = 1000
     ) -> Judgement:
-        """The scores, with intervals, on a file or frame that holds the target.
+        """The scores, with intervals, on a source that holds the target.
 
         Raises:
             SchemaError: columns or values that do not fit what the model was trained on, or no target.
         """
-        target = self.table.target
-        frame = self._frame(source, lenient=lenient, say=say)
-        if target.name not in frame.columns:
+        target = self.predictor.target
+        rows, truth, _ = self._read(source, lenient=lenient, say=say)
+        if truth is None:
             raise SchemaError(f"the data lacks the target {target.name!r}, which evaluation needs")
-        frame, dropped = drop_missing_target(frame, target.name)
-        labels, respelt = target.normalise(frame[target.name])
-        for notice in (*dropped, *respelt):
-            say(notice)
-        if not frame.height:
-            raise SchemaError(f"no row has a value for the target {target.name!r}")
-        inputs = self.table.encoder.transform(frame)
-        return judge(rows_of(self.table, (inputs, target.transform(labels))), self.table, resamples=resamples)
+        if isinstance(rows, pl.DataFrame):
+            rows, dropped = drop_missing_target(rows.with_columns(truth.alias(target.name)), target.name)
+            labels, respelt = target.normalise(rows[target.name])
+            for notice in (*dropped, *respelt):
+                say(notice)
+            if not rows.height:
+                raise SchemaError(f"no row has a value for the target {target.name!r}")
+        else:
+            labels = truth
+        inputs: Any = self.predictor.encoder.transform(rows)
+        return judge(rows_of(self.predictor, (inputs, target.transform(labels))), self.predictor, resamples=resamples)
 
     def __repr__(self) -> str:
-        target = self.table.target
+        target = self.predictor.target
         shown = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items() if isinstance(value, float))
         return f"Model({target.task} of {target.name!r}{', ' + shown if shown else ''})"
 
     def _repr_html_(self) -> str:
-        said = html.escape(repr(self))
-        return f"<p><b>{said}</b></p>{self.table.encoder.schema._repr_html_()}"
+        said, encoder = html.escape(repr(self)), self.predictor.encoder
+        shown = html.escape(repr(encoder)) if isinstance(encoder, ImageEncoder) else encoder.schema._repr_html_()
+        return f"<p><b>{said}</b></p>{shown}"
 
 
 def save_model(
-    folder: str | Path, model: TableModel, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
+    folder: str | Path, model: Predictor, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
     """Write ``model`` as an artifact."""
-    description, arrays = model.encoder.state()
+    if isinstance(model.encoder, ImageEncoder):
+        schema: Any = None
+        description: Any = model.encoder.to_json()
+        arrays: dict[str, np.ndarray] = {}
+    else:
+        schema, (description, arrays) = model.encoder.schema.to_json(), model.encoder.state()
     save_artifact(
         folder,
         model=model.network,
         variables=(model.params, model.state),
         task=model.target.to_json(),
-        schema=model.encoder.schema.to_json(),
+        schema=schema,
         encoder=description,
         encoder_arrays=arrays,
         classes=model.target.classes,
@@ -130,12 +159,17 @@ def load(path: str | Path) -> Model:
 
 
 def _model(artifact: Artifact) -> Model:
-    table = TableModel(
+    described = artifact.encoder
+    of_images = isinstance(described, Mapping) and described.get("kind") == "image"
+    encoder = (
+        ImageEncoder.from_json(described) if of_images else TableEncoder.from_state(described, artifact.encoder_arrays)
+    )
+    predictor = Predictor(
         artifact.model,
         artifact.params,
         artifact.state,
-        TableEncoder.from_state(artifact.encoder, artifact.encoder_arrays),
+        encoder,
         TargetEncoder.from_json(artifact.task),
         0.5 if artifact.threshold is None else float(artifact.threshold),
     )
-    return Model(table, artifact.metrics, artifact.provenance)
+    return Model(predictor, artifact.metrics, artifact.provenance)

@@ -1,14 +1,15 @@
-"""From a source to rows that can be learnt from: read, typed, split and encoded, in memory or as a stream."""
+"""From a table to rows that can be learnt from: read, typed, split and encoded, in memory or as a stream."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -27,13 +28,14 @@ from danlu.data import (
     read_table,
     split_rows,
 )
+from danlu.data.images import ImageEncoder
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.pipeline.config import DataConfig, TrainConfig
 from danlu.tasks import fold_numbers, folds_for
 
-__all__ = ["Encoded", "Prepared", "fingerprint", "prepare"]
+__all__ = ["Encoded", "Prepared", "fingerprint", "prepare", "tell"]
 
-Encoded = tuple[Mapping[str, np.ndarray], np.ndarray]
+Encoded = tuple[Any, np.ndarray]  # a table's dict of arrays or an array of images; codes or standardised values
 
 _HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
 
@@ -43,7 +45,7 @@ class Prepared:
     """Encoded rows of the three parts, and what was learnt about the table.
 
     Attributes:
-        schema: the columns.
+        schema: the columns of a table; None for images.
         inferred: the task, and why.
         target: encodes the target, fitted on the training rows (the names of the classes on all rows).
         encoder: encodes the other columns, fitted on the training rows.
@@ -57,10 +59,10 @@ class Prepared:
         notices: what the user should know.
     """
 
-    schema: Schema
+    schema: Schema | None
     inferred: InferredTask
     target: TargetEncoder
-    encoder: TableEncoder
+    encoder: TableEncoder | ImageEncoder
     train: Encoded | EncodedStream
     validation: Encoded | None
     folds: np.ndarray | None
@@ -79,11 +81,16 @@ class Prepared:
         if self.validation is None:
             return self.sample()
         (x, y), (more, also) = self.sample(), self.validation
-        return {name: np.concatenate([x[name], more[name]]) for name in x}, np.concatenate([y, also])
+        return jax.tree.map(lambda *parts: np.concatenate(parts), x, more), np.concatenate([y, also])
 
 
 def fingerprint(source: Any) -> str | None:
-    """The SHA-256 of a file's bytes; None for what is not a file."""
+    """The SHA-256 of a file's bytes, or of the names and sizes in a folder; None for what is neither."""
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        digest = hashlib.sha256()
+        for entry in sorted(entry for entry in Path(source).rglob("*") if entry.is_file()):
+            digest.update(f"{entry.relative_to(source)}\0{entry.stat().st_size}\n".encode())
+        return digest.hexdigest()
     if not isinstance(source, str | Path) or not Path(source).is_file():
         return None
     with open(source, "rb") as file:
@@ -100,10 +107,15 @@ def prepare(config: TrainConfig, source: Any, say: Callable[[str], None]) -> Pre
     Raises:
         DanluError: a source, a target or a split that cannot be used.
     """
-    prepared = (_streamed if _streams(config.data, source) else _in_memory)(config, source)
+    return tell((_streamed if _streams(config.data, source) else _in_memory)(config, source), say)
+
+
+def tell(prepared: Prepared, say: Callable[[str], None]) -> Prepared:
+    """Say what was found."""
     for notice in prepared.notices:
         say(f"note: {notice}")
-    say(str(prepared.schema))
+    if prepared.schema is not None:
+        say(str(prepared.schema))
     say(str(prepared.inferred))
     return prepared
 

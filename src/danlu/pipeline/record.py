@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import polars as pl
 
 import danlu
 from danlu.artifact import RunDirectory
@@ -22,6 +21,7 @@ from danlu.tasks import Learned
 __all__ = ["write_record"]
 
 _MISTAKES = 8
+_PICTURES = 24
 _COLUMNS = 8
 
 
@@ -67,13 +67,14 @@ def write_record(
         comparisons=() if judgement is None else judgement.comparisons,
         history=fitted.history,
         best_epoch=fitted.best_epoch,
-        columns=describe_columns(prepared.schema, prepared.test_frame),
+        columns=() if prepared.schema is None else describe_columns(prepared.schema, prepared.test_frame),
         model_html=layers._repr_html_(),
         parts=prepared.rows,
         split=prepared.split,
         facts=facts,
         notices=prepared.notices,
-        mistakes=_mistakes(prepared.test_frame, prepared, judgement),
+        mistakes=_mistakes(prepared, judgement),
+        gallery=_gallery(prepared, judgement),
         config=config.as_dict(),
         command=_command(run),
         environment=_environment(),
@@ -81,9 +82,26 @@ def write_record(
     write_report(run.report_path, data)
 
 
-def _mistakes(frame: pl.DataFrame | None, prepared: Prepared, judgement: Judgement | None) -> list[dict[str, Any]]:
+def _gallery(prepared: Prepared, judgement: Judgement | None) -> list[dict[str, str]]:
+    """The test images whose true class was given the least probability, as pictures with a caption."""
+    if judgement is None or prepared.test is None or not isinstance(prepared.test[0], np.ndarray):
+        return []
+    from danlu.report import png_uri
+
+    rows, classes, shown = judgement.rows, prepared.target.classes, []
+    for row in np.argsort(rows.of_truth, kind="stable")[:_PICTURES]:
+        true, chosen = int(rows.truth[row]), int(rows.chosen[row])
+        if true == chosen:
+            break
+        caption = f"{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"
+        shown.append({"image": png_uri(prepared.test[0][row]), "caption": caption})
+    return shown
+
+
+def _mistakes(prepared: Prepared, judgement: Judgement | None) -> list[dict[str, Any]]:
     """The test rows predicted worst, with their first columns."""
-    if frame is None or judgement is None:
+    frame = prepared.test_frame
+    if frame is None or judgement is None or prepared.schema is None:
         return []
     rows, target = judgement.rows, prepared.target
     if target.task == "regression":

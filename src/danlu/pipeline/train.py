@@ -1,4 +1,4 @@
-"""From a table to a trained model in a run directory: prepare, train, measure, save."""
+"""From a table or images to a trained model in a run directory: prepare, train, measure, save."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from danlu.engine import Fitted, JSONLogger
 from danlu.errors import ConfigError
 from danlu.evaluate import scores
 from danlu.pipeline.config import TrainConfig, config_from
+from danlu.pipeline.images import is_of_images, plan_for_images, prepare_images
 from danlu.pipeline.judge import Judgement, judge, rows_of
 from danlu.pipeline.model import Model, save_model
-from danlu.pipeline.prepare import Prepared, fingerprint, prepare
+from danlu.pipeline.prepare import Prepared, fingerprint, prepare, tell
 from danlu.pipeline.record import write_record
 from danlu.report import TensorBoardLogger
-from danlu.tasks import Recipe, learn_table, plan_for
+from danlu.tasks import Recipe, learn, plan_for
 
 __all__ = ["TrainResult", "resume", "train", "train_table"]
 
@@ -73,7 +74,8 @@ def _plan(config: TrainConfig, prepared: Prepared) -> Recipe:
     if prepared.folds is not None:
         chosen["folds"] = int(prepared.folds.max()) + 1
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    return plan_for(prepared.encoder, target, prepared.rows["train"], **chosen)
+    encoder: Any = prepared.encoder
+    return plan_for(encoder, target, prepared.rows["train"], **chosen)
 
 
 def _begin(config: TrainConfig, source: Any, root: str | Path, name: str | None) -> RunDirectory:
@@ -101,7 +103,7 @@ def train_table(
     say: Callable[[str], None] = print,
     resume: RunDirectory | None = None,
 ) -> TrainResult:
-    """Train a model on a table and leave it, with its record, in a new run directory.
+    """Train a model on a table or on images and leave it, with its record, in a new run directory.
 
     Everything that is fitted (encoder, target, bins) is fitted on the training rows only; the validation rows choose the
     best epoch; the test rows are used once, for the scores.
@@ -122,13 +124,14 @@ def train_table(
     source = config.data.source if source is None else source
     if resume is not None:
         _check_unchanged(resume, source)
-    prepared = prepare(config, source, say)
+    of_images = is_of_images(config.data, source)
+    prepared = tell(prepare_images(config, source), say) if of_images else prepare(config, source, say)
     target, encoder, rows = prepared.target, prepared.encoder, prepared.rows
     config.imbalance.check(target.task)
-    plan = _plan(config, prepared)
+    plan = plan_for_images(config, prepared) if of_images else _plan(config, prepared)
     run = resume or _begin(config, source, root, name)
     say(f"run: {run.path} (if it is stopped: danlu train --resume {run.path})")
-    learned = learn_table(
+    learned = learn(
         prepared.train,
         encoder=encoder,
         target=target,
@@ -168,7 +171,7 @@ def train_table(
 def train(
     source: Any,
     *,
-    target: str,
+    target: str = "",
     test: str | None = None,
     name: str | None = None,
     runs: str | Path = "runs",
@@ -176,11 +179,12 @@ def train(
     say: Callable[[str], None] = print,
     **settings: Mapping[str, Any],
 ) -> TrainResult:
-    """Train a model on a table.
+    """Train a model on a table or on images.
 
     Args:
-        source: a file (CSV, Parquet, Arrow, JSON lines, Excel), a polars, pandas or pyarrow frame, or a dict of columns.
-        target: the column to predict.
+        source: a file (CSV, Parquet, Arrow, JSON lines, Excel), a polars, pandas or pyarrow frame, or a dict of columns; or
+            images (a folder with a folder for each class, an npz file, …; see :func:`danlu.data.images.read_images`).
+        target: the column to predict; images in folders need none.
         test: a file of test rows, instead of a part of ``source``.
         name: the run's name (default: the data's name and the time).
         runs: the folder of the runs.

@@ -50,6 +50,7 @@ class ReportData:
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
+        gallery: pictures of them: dicts of ``"image"`` (see :func:`~danlu.report.png_uri`) and ``"caption"``.
         config: the resolved config; ``command`` reproduces the run.
         environment: versions and machine.
     """
@@ -72,6 +73,7 @@ class ReportData:
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: Sequence[str] = ()
     mistakes: Sequence[Mapping[str, Any]] = ()
+    gallery: Sequence[Mapping[str, str]] = ()
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -1,18 +1,21 @@
 """What ties data, network, loss and trainer together."""
 
 from danlu.tasks.folds import fold_numbers, folds_for
-from danlu.tasks.learn import Imbalance, Learned, learn_table, plan_for
+from danlu.tasks.image import Augment, image_recipe
+from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
+from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.tasks.table import TableModel
 
 __all__ = [
+    "Augment",
     "Imbalance",
     "Learned",
+    "Predictor",
     "Recipe",
-    "TableModel",
     "fold_numbers",
     "folds_for",
-    "learn_table",
+    "image_recipe",
+    "learn",
     "plan_for",
     "recipe",
 ]

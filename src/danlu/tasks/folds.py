@@ -12,7 +12,7 @@ import polars as pl
 
 from danlu.data import folds as fold_splits
 from danlu.engine import predict_outputs
-from danlu.tasks.table import TableModel, members_mean
+from danlu.tasks.predictor import Predictor, members_mean
 
 __all__ = ["FOLDS", "fold_numbers", "folds_for", "out_of_fold"]
 
@@ -41,7 +41,7 @@ def fold_numbers(labels: np.ndarray, task: str, count: int, *, seed: int) -> np.
     return numbers
 
 
-def out_of_fold(model: TableModel, inputs: dict[str, np.ndarray], folds: np.ndarray) -> np.ndarray:
+def out_of_fold(model: Predictor, inputs: dict[str, np.ndarray], folds: np.ndarray) -> np.ndarray:
     """Each row's prediction by the network that did not learn from it: probabilities or standardised values."""
     outputs = predict_outputs(model.network, model.params, model.state, inputs)
     apart = outputs.reshape(len(folds), int(folds.max()) + 1, -1, outputs.shape[-1])

@@ -1,9 +1,9 @@
-"""From encoded rows to a trained table model: the recipe, the answers to class imbalance, and the one trainer."""
+"""From encoded rows to a trained model: the recipe, the answers to class imbalance, and the one trainer."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ import numpy as np
 
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TableEncoder, TargetEncoder, resampler
+from danlu.data.images import ImageEncoder
 from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
 from danlu.errors import ConfigError
 from danlu.nn.losses import CategoricalFocal, PerFold, class_weights, example_weights, get_loss, get_metric, with_folds
 from danlu.tasks.folds import out_of_fold
+from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.tasks.table import TableModel
 
-__all__ = ["Imbalance", "Learned", "learn_table", "plan_for"]
+__all__ = ["Imbalance", "Learned", "learn", "plan_for"]
 
 
 class Imbalance(Blueprint):
@@ -56,7 +57,7 @@ class Imbalance(Blueprint):
 class Learned:
     """What training gave: the model, and the record of the training."""
 
-    model: TableModel
+    model: Predictor
     fitted: Fitted
 
 
@@ -82,16 +83,16 @@ def plan_for(encoder: TableEncoder, target: TargetEncoder, rows: int, **changes:
     )
 
 
-def learn_table(
+def learn(
     data: Any,
     *,
-    encoder: TableEncoder,
+    encoder: TableEncoder | ImageEncoder,
     target: TargetEncoder,
     plan: Recipe,
     validation: tuple[Any, ...] | None = None,
     folds: np.ndarray | None = None,
     rows: int | None = None,
-    sample: Mapping[str, np.ndarray] | None = None,
+    sample: Any = None,
     imbalance: Imbalance | None = None,
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -107,7 +108,7 @@ def learn_table(
         folds: instead of validation rows, for a plan of several folds: the fold of each row of ``data``. Each network is
             judged on the rows of its own fold, which it does not learn from.
         rows: training rows of a stream.
-        sample: encoded rows of a stream, from which the bins of the numeric columns are set.
+        sample: encoded rows of a stream, from which the bins of a table's numeric columns are set.
         imbalance: what to do about rare classes.
         seed: decides the initial weights and every random draw.
         callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
@@ -138,7 +139,7 @@ def learn_table(
             hint="use imbalance.focal_gamma or imbalance.threshold, or data.stream=false",
         )
     if rows is None or sample is None:
-        raise ConfigError("learn_table() was given a stream; expected its number of rows and a sample of them as well")
+        raise ConfigError("learn() was given a stream; expected its number of rows and a sample of them as well")
     if (folds is not None) != (plan.folds > 1):
         raise ConfigError(
             f"the plan is for {plan.folds} folds; expected the fold of each row with 2 or more, else none"
@@ -164,7 +165,7 @@ def learn_table(
         seed=seed,
         display=display,
     )
-    model = TableModel(plan.model, fitted.params, fitted.state, encoder, target)
+    model = Predictor(plan.model, fitted.params, fitted.state, encoder, target)
     if imbalance.threshold != "none":
         model = dataclasses.replace(model, threshold=_threshold(model, imbalance.threshold, validation, folds))
     return Learned(model, fitted)
@@ -201,7 +202,7 @@ def _weighed(
     return (inputs, labels, weight), validation
 
 
-def _threshold(model: TableModel, measure: str, validation: Any, folds: np.ndarray | None) -> float:
+def _threshold(model: Predictor, measure: str, validation: Any, folds: np.ndarray | None) -> float:
     if not isinstance(validation, tuple):
         raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
     from danlu.evaluate import choose_threshold

@@ -1,4 +1,4 @@
-"""The default recipe for a table: which network, and how it is trained, from the table's size alone.
+"""How a network is trained, and the default recipe for a table, from the table's size alone.
 
 One recipe for every table. The number of epochs comes from a budget of arithmetic, not of time, so the same table gives
 the same recipe on every machine; on two CPU cores the budget is about a minute.
@@ -13,9 +13,11 @@ from typing import Any
 import jax
 
 from danlu.blueprint import Blueprint, setting
+from danlu.engine.arrays import shapes_of
 from danlu.engine.initial import initial_weights
 from danlu.errors import ConfigError
 from danlu.nn.ensemble import Ensemble
+from danlu.nn.layer import Layer
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
@@ -30,7 +32,7 @@ _STEPS = 300  # the fewest updates that training a small table takes
 
 
 class Recipe(Blueprint):
-    """What :func:`recipe` decides; change any field with ``replace``.
+    """What :func:`recipe` (for tables) and :func:`image_recipe` decide; change any field with ``replace``.
 
     Attributes:
         model: the network, or an ensemble of them, one a fold.
@@ -41,13 +43,13 @@ class Recipe(Blueprint):
         patience: epochs without a better validation loss after which training may stop; the best weights are kept.
         learning_rate: peak learning rate of AdamW.
         warm_up: share of the steps in which the rate rises from 0; after it half a cosine takes it back to 0.
-        weight_decay: decoupled decay of the weights (see :meth:`~danlu.nn.tabular.TabularNet.decays`).
+        weight_decay: decoupled decay of the weights (see :meth:`decays`).
         beta2: AdamW's β₂.
         clip_norm: global norm above which a gradient is scaled down.
         validation: share of the training rows that is held out to choose the best epoch.
     """
 
-    model: TabularNet | Ensemble
+    model: Layer
     loss: str = setting(choices=("mse", "mae", "huber", "categorical_cross_entropy"))
     batch_size: int = setting(256, minimum=1, integer=True)
     epochs: int = setting(30, minimum=1, integer=True)
@@ -60,16 +62,20 @@ class Recipe(Blueprint):
     validation: float = setting(0.15, above=0, below=1)
 
     @property
-    def network(self) -> TabularNet:
+    def network(self) -> Layer:
         """The network, of which there is a copy for each fold."""
-        model: Any = self.model
-        network: Any = model.network if isinstance(model, Ensemble) else model
-        return network
+        return self.model.network if isinstance(self.model, Ensemble) else self.model
 
     @property
     def folds(self) -> int:
         """How many networks are trained, each without a part of the rows; 1 when all learn from all rows."""
         return self.model.count if isinstance(self.model, Ensemble) else 1
+
+    def decays(self, params: Any) -> Any:
+        """True for the parameters that weight decay is meant for: what the network says, else those with two axes or more."""
+        if isinstance(self.network, TabularNet):
+            return self.network.decays(params)
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     def optimizer(self, rows: int) -> Optimizer:
         """The optimizer for ``rows`` training rows: gradient clipping, then AdamW on a warm-up and half a cosine."""
@@ -79,15 +85,16 @@ class Recipe(Blueprint):
         schedule = WarmUp(falling, rising) if rising else falling
         return chain(
             clip_by_global_norm(self.clip_norm),
-            adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.network.decays),
+            adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.decays),
         )
 
-    def initial(self, key: jax.Array, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
-        """``(params, state)`` of the model for encoded training rows ``inputs``, the numeric bins set from them."""
-        shapes = {name: tuple(array.shape[1:]) for name, array in inputs.items()}
-        params, state = initial_weights(self.model, shapes, key)
+    def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+        """``(params, state)`` of the model for encoded training rows ``inputs``; a table's numeric bins are set from them."""
+        params, state = initial_weights(self.model, shapes_of(inputs), key)
+        if not isinstance(self.network, TabularNet):
+            return params, state
         if not isinstance(self.model, Ensemble):
-            return params, self.model.with_bins(state, inputs.get("numeric"))
+            return params, self.network.with_bins(state, inputs.get("numeric"))
         one = self.network.with_bins(jax.tree.map(lambda leaf: leaf[0], state), inputs.get("numeric"))
         return params, self.model.alike(one)
 

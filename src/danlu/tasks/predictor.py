@@ -1,4 +1,4 @@
-"""A trained table model: a frame goes in, predictions in the target's own words come out."""
+"""A trained network with what stands between it and the user's data: rows go in, predictions in the target's own words come out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 import polars as pl
 
 from danlu.data import TableEncoder, TargetEncoder
+from danlu.data.images import ImageEncoder
 from danlu.engine import predict_outputs
 from danlu.nn.layer import Layer
 
-__all__ = ["TableModel", "members_mean"]
+__all__ = ["Predictor", "members_mean"]
 
 _BATCH = 256  # one size for all: a row's prediction does not depend on the rows beside it
 
 
 def members_mean(task: str, outputs: np.ndarray) -> np.ndarray:
-    """Probabilities ``(rows, classes)`` or standardised values ``(rows,)`` from outputs ``(rows, members, units)``.
+    """Probabilities ``(rows, classes)`` or standardised values ``(rows,)`` from outputs ``(rows[, members], units)``.
 
     The members' probabilities (not their logits) are averaged: a member that is sure does not outvote the others.
 
@@ -28,6 +29,7 @@ def members_mean(task: str, outputs: np.ndarray) -> np.ndarray:
         [[0.25, 0.75]]
     """
     outputs = np.asarray(outputs, np.float64)
+    outputs = outputs[:, None] if outputs.ndim == 2 else outputs
     if task == "regression":
         return outputs[..., 0].mean(axis=1)
     shifted = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
@@ -35,13 +37,13 @@ def members_mean(task: str, outputs: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TableModel:
-    """A network for a table, with all that stands between it and the user's rows.
+class Predictor:
+    """A network with all that stands between it and the user's rows.
 
     Attributes:
-        network: the blueprint; its outputs are ``(rows, members, units)``.
+        network: the blueprint; its outputs are ``(rows, units)`` or ``(rows, members, units)``.
         params, state: its variables.
-        encoder: turns a frame into the network's inputs.
+        encoder: turns a frame, or images, into the network's inputs.
         target: turns outputs into labels or values.
         threshold: for two classes: the probability of the second one from which it is predicted.
     """
@@ -49,19 +51,19 @@ class TableModel:
     network: Layer
     params: Any
     state: Any
-    encoder: TableEncoder
+    encoder: TableEncoder | ImageEncoder
     target: TargetEncoder
     threshold: float = 0.5
 
-    def predict_inputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def predict_inputs(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> np.ndarray:
         """Probabilities ``(rows, classes)`` or values ``(rows,)``, float64, for encoded rows."""
-        outputs = predict_outputs(self.network, self.params, self.state, dict(inputs), batch_size=_BATCH)
+        outputs = predict_outputs(self.network, self.params, self.state, inputs, batch_size=_BATCH)
         mean = members_mean(self.target.task, outputs)
         return self.target.inverse(mean) if self.target.task == "regression" else mean
 
-    def predict_values(self, frame: pl.DataFrame) -> np.ndarray:
-        """Probabilities ``(rows, classes)`` or values ``(rows,)``, float64, for rows as they were read."""
-        return self.predict_inputs(self.encoder.transform(frame))
+    def predict_values(self, rows: Any) -> np.ndarray:
+        """Probabilities ``(rows, classes)`` or values ``(rows,)``, float64, for a frame or images as they were read."""
+        return self.predict_inputs(self.encoder.transform(rows))
 
     def decide(self, prediction: np.ndarray) -> np.ndarray:
         """The class codes ``(rows,)`` for probabilities: the likeliest class; for two classes, by the threshold."""

@@ -1,0 +1,275 @@
+"""Labelled images from what people have: a folder a class, a list of paths and labels, npz and idx files."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import math
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data.images.encode import MOST_PIXELS, check_pixels
+from danlu.errors import DataError
+
+__all__ = ["ImageSet", "is_image_source", "read_images"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
+_PARTS |= {"test": "test", "testing": "test", "t10k": "test"}
+_IDX = re.compile(r"^(?P<part>[a-z0-9]+)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?$")
+_NAMED = 10  # broken files that are named in a notice
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 arrays, all of one shape in one array, else a list.
+        labels: the label of each, or None.
+        parts: ``"train"``, ``"validation"`` or ``"test"`` of each where the source says so, or None.
+        paths: the files they come from, or None.
+        notices: what the user should know, such as files that cannot be read.
+    """
+
+    images: Sequence[np.ndarray] | np.ndarray
+    labels: pl.Series | None
+    parts: np.ndarray | None = None
+    paths: tuple[str, ...] | None = None
+    notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def is_image_source(source: Any) -> bool:
+    """Whether a path is images: an npz file, a folder with image or idx files, or with folders of image files.
+
+    Example:
+        >>> is_image_source("table.csv")
+        False
+    """
+    if not isinstance(source, str | Path):
+        return False
+    path = Path(source)
+    if path.suffix == ".npz":
+        return True
+    if not path.is_dir():
+        return path.suffix.lower() in SUFFIXES
+    depth_3 = (entry for pattern in ("*", "*/*", "*/*/*") for entry in path.glob(pattern))
+    return any(entry.suffix.lower() in SUFFIXES or _IDX.match(entry.name) for entry in depth_3)
+
+
+def read_images(source: str | Path, *, path_column: str | None = None, target: str | None = None) -> ImageSet:
+    """Read labelled images.
+
+    Args:
+        source: one of
+
+            - a folder with a folder for each class (or with folders ``train``, ``val`` and ``test`` of such folders),
+            - a folder of images without labels, or one image file,
+            - a table (CSV, …) whose column ``path_column`` holds paths, relative to the table, and ``target`` the labels,
+            - an ``.npz`` file with arrays such as ``x_train, y_train, x_test, y_test`` or ``images, labels``,
+            - a folder with the idx files of MNIST, as they are or gzipped.
+        path_column: of a table; None takes the first column whose values are names of image files.
+        target: of a table.
+
+    Raises:
+        DataError: nothing that can be read, or files that do not belong together.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"there is no file or folder {path}")
+    if path.is_dir():
+        idx = {found.group("part", "what"): file for file in path.iterdir() if (found := _IDX.match(file.name))}
+        return _read_idx(path, idx) if idx else _read_folder(path)
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    if path.suffix.lower() in SUFFIXES:
+        return _decode([path], None, None)
+    return _read_list(path, path_column, target)
+
+
+def _read_folder(root: Path) -> ImageSet:
+    groups = {child.name.lower(): child for child in root.iterdir() if child.is_dir()}
+    parted = {_PARTS[name]: child for name, child in groups.items() if name in _PARTS}
+    files: list[Path] = []
+    labels: list[str] = []
+    parts: list[str] = []
+    if parted and len(parted) == len(groups):
+        listed = [(part, label, file) for part, folder in parted.items() for label, file in _by_class(folder)]
+    else:
+        listed = [("", label, file) for label, file in _by_class(root)]
+    for part, label, file in listed:
+        files.append(file)
+        labels.append(label)
+        parts.append(part)
+    if not files:
+        alone = sorted(file for file in root.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not alone:
+            raise DataError(
+                f"the folder {root} holds no image ({', '.join(SUFFIXES[:5])}, …)",
+                hint="put the images of each class into a folder of its own, named like the class",
+            )
+        return _decode(alone, None, None)
+    return _decode(files, labels, np.asarray(parts) if parts[0] else None)
+
+
+def _by_class(folder: Path) -> list[tuple[str, Path]]:
+    found = []
+    for group in sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
+        found += [(group.name, file) for file in sorted(group.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    return found
+
+
+def _decode(files: Sequence[Path], labels: Sequence[str] | None, parts: np.ndarray | None) -> ImageSet:
+    """Decode image files in worker threads; those that cannot be read are left out and named."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor() as pool:
+        decoded = list(pool.map(_open, files))
+    kept = [row for row, image in enumerate(decoded) if isinstance(image, np.ndarray)]
+    broken = [f"{files[row]} ({image})" for row, image in enumerate(decoded) if isinstance(image, str)]
+    if not kept:
+        raise DataError(f"none of the {len(files)} images can be read; the first: {broken[0]}")
+    notices = []
+    if broken:
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        notices.append(
+            f"{len(broken)} of {len(files)} images cannot be read and are left out: {', '.join(broken[:_NAMED])}{more}"
+        )
+    images: Any = [decoded[row] for row in kept]
+    shapes = {image.shape for image in images}
+    if len(shapes) == 1:
+        images = np.stack(images)
+    else:
+        notices.append(f"the images have {len(shapes)} different sizes or modes and are brought to one")
+    return ImageSet(
+        images,
+        None if labels is None else pl.Series("label", [labels[row] for row in kept]),
+        None if parts is None else parts[kept],
+        tuple(str(files[row]) for row in kept),
+        tuple(notices),
+    )
+
+
+def _open(file: Path) -> np.ndarray | str:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            if max(picture.size) > MOST_PIXELS:
+                return f"{picture.size[0]}×{picture.size[1]} pixels; expected at most {MOST_PIXELS} a side"
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode in ("I;16", "I", "F"):
+                return f"mode {upright.mode}; expected 8 bits a channel"
+            mode = (
+                "L" if upright.mode in ("1", "L") else "RGBA" if "A" in upright.mode or upright.mode == "P" else "RGB"
+            )
+            return np.asarray(upright.convert(mode))
+    except UnidentifiedImageError:
+        return "not an image"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return str(error).splitlines()[0][:80] or type(error).__name__
+
+
+def _read_list(path: Path, path_column: str | None, target: str | None) -> ImageSet:
+    from danlu.data.read import read_table
+
+    table = read_table(path)
+    names = [name for name in table.names if table.frame[name].dtype == pl.String]
+    column = path_column or next((name for name in names if _names_images(table.frame[name])), None)
+    if column is None or column not in table.names:
+        raise DataError(f"{path} has no column of image files; its columns: {', '.join(table.names[:30])}")
+    if target is not None and target not in table.names:
+        raise DataError(f"{path} has no column {target!r}; its columns: {', '.join(table.names[:30])}")
+    labels = None if target is None else [str(label) for label in table.frame[target].to_list()]
+    return _decode([path.parent / str(name) for name in table.frame[column].to_list()], labels, None)
+
+
+def _names_images(values: pl.Series) -> bool:
+    some = values.drop_nulls().head(20)
+    return len(some) > 0 and all(str(value).lower().endswith(SUFFIXES) for value in some)
+
+
+def _read_npz(path: Path) -> ImageSet:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as an npz file: {str(error).splitlines()[0][:80]}") from error
+    return _joined(path, _pairs(path, arrays))
+
+
+def _pairs(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """``(images, labels)`` by part, from names such as ``x_train`` and ``y_train``, or ``train_images``."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        words = re.split(r"[_\-.]", name.lower())
+        part = next((_PARTS[word] for word in words if word in _PARTS), "")
+        kind = {
+            "x": "images",
+            "y": "labels",
+            "images": "images",
+            "labels": "labels",
+            "image": "images",
+            "label": "labels",
+        }
+        what = next((kind[word] for word in words if word in kind), "")
+        if what:
+            found.setdefault(part, {})[what] = array
+    whole = {part: (pair["images"], pair["labels"]) for part, pair in found.items() if len(pair) == 2}
+    if not whole:
+        raise DataError(
+            f"{path} has the arrays {', '.join(sorted(arrays)[:10]) or '(none)'}; expected images and labels, such as "
+            "x_train, y_train, x_test, y_test or images, labels"
+        )
+    return whole
+
+
+def _read_idx(root: Path, files: Mapping[Any, Path]) -> ImageSet:
+    pairs = {}
+    for part in {part for part, _ in files}:
+        if (part, "images") not in files or (part, "labels") not in files:
+            raise DataError(f"{root} has one of the images and labels of {part!r} but not the other")
+        pairs[_PARTS.get(part, "")] = (_idx(files[part, "images"]), _idx(files[part, "labels"]))
+    return _joined(root, pairs)
+
+
+def _idx(file: Path) -> np.ndarray:
+    """An idx file: two zero bytes, the type (8: uint8), the number of axes, each axis as big-endian int32, the bytes."""
+    try:
+        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (OSError, EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{file} cannot be read: {error}") from error
+    axes = raw[3] if len(raw) >= 4 else 0
+    shape = tuple(int(n) for n in np.frombuffer(raw[4 : 4 + 4 * axes], ">i4")) if len(raw) >= 4 + 4 * axes else ()
+    if raw[:3] != b"\0\0\x08" or not shape or len(raw) != 4 + 4 * axes + math.prod(shape):
+        raise DataError(f"{file} is not a whole idx file of bytes")
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
+
+
+def _joined(path: Path, pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> ImageSet:
+    images, labels, parts = [], [], []
+    for part in sorted(pairs, key=["train", "validation", "test", ""].index):
+        pixels = check_pixels(pairs[part][0], f"the {part} images of {path.name}")
+        names = pairs[part][1].reshape(len(pairs[part][1]), -1)
+        if names.shape[1] != 1 or len(names) != len(pixels):
+            raise DataError(
+                f"{path} has {len(pixels)} {part} images and labels of the shape {pairs[part][1].shape}; expected one each"
+            )
+        images.append(pixels)
+        labels.append(names[:, 0])
+        parts += [part] * len(pixels)
+    if len({each.shape[1:] for each in images}) > 1:
+        raise DataError(
+            f"the images of {path} differ in shape from part to part: {[each.shape[1:] for each in images]}"
+        )
+    values = pl.Series("label", np.concatenate(labels))
+    return ImageSet(np.concatenate(images), values, None if set(parts) == {""} else np.asarray(parts))

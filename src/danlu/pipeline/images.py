@@ -1,0 +1,158 @@
+"""From a source of labelled images to rows that can be learnt from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data import TargetEncoder, infer_task, split_rows
+from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
+from danlu.errors import ConfigError, DataError
+from danlu.pipeline.config import DataConfig, TrainConfig
+from danlu.pipeline.prepare import Prepared
+from danlu.tasks import Recipe, image_recipe
+
+__all__ = ["baseline_inputs", "is_of_images", "plan_for_images", "prepare_images"]
+
+_LARGEST = 64  # the longest side that images keep by themselves
+_BASELINE = 14  # the side to which images are averaged for the baselines
+
+
+def is_of_images(data: DataConfig, source: Any) -> bool:
+    """Whether to learn from images: as the user says by ``data.image_column``, or as the source looks."""
+    return data.image_column is not None or is_image_source(source)
+
+
+def prepare_images(config: TrainConfig, source: Any) -> Prepared:
+    """Read the images, work out the classes, divide and encode them.
+
+    Raises:
+        DanluError: a source, labels or a split that cannot be used.
+    """
+    data = config.data
+    if config.split.method not in ("stratified", "random"):
+        raise ConfigError(f"split.method={config.split.method} is for tables; images are divided at random")
+    if data.task == "regression":
+        raise ConfigError("images are told apart by class; data.task=regression is for tables")
+    found = read_images(source, path_column=data.image_column, target=data.target or None)
+    if found.labels is None:
+        raise DataError(
+            f"the images of {source} have no labels",
+            hint="put the images of each class into a folder of its own, or name the label: --target COLUMN",
+        )
+    task = None if data.task == "auto" else data.task
+    inferred = infer_task(found.labels, task=task or ("binary" if found.labels.n_unique() == 2 else "multiclass"))
+    target = TargetEncoder.fit(found.labels.rename(data.target or "label"), task=inferred.task)
+    parts, description = _parts(config, found)
+    notices = [*found.notices, *inferred.notices]
+    if data.test is not None:
+        apart = read_images(data.test, path_column=data.image_column, target=data.target or None)
+        if apart.labels is None:
+            raise DataError(f"the test images {data.test} have no labels")
+        test_codes = target.transform(apart.labels)
+        notices += [f"test: {notice}" for notice in apart.notices]
+    size = data.image_size
+    encoder = ImageEncoder.fit(_take(found.images, parts["train"]), size=size)
+    if size is None and max(encoder.height, encoder.width) > _LARGEST:
+        shrink = _LARGEST / max(encoder.height, encoder.width)
+        height, width = round(encoder.height * shrink), round(encoder.width * shrink)
+        notices.append(
+            f"images of {encoder.height}×{encoder.width} are brought to {height}×{width}; data.image_size sets it"
+        )
+        encoder = dataclasses.replace(encoder, height=height, width=width)
+    codes = target.transform(found.labels)
+
+    def encoded(part: str) -> tuple[np.ndarray, np.ndarray]:
+        rows = parts[part]
+        return encoder.transform(_take(found.images, rows)), codes[rows]
+
+    test: Any = encoded("test") if len(parts["test"]) else None
+    if data.test is not None:
+        test = encoder.transform(apart.images), test_codes
+    counts = {part: len(rows) for part, rows in parts.items()} | {"test": 0 if test is None else len(test[1])}
+    return Prepared(
+        schema=None,
+        inferred=inferred,
+        target=target,
+        encoder=encoder,
+        train=encoded("train"),
+        validation=encoded("validation"),
+        folds=None,
+        test=test,
+        test_frame=None,
+        rows=counts,
+        split=description,
+        notices=tuple(notices),
+    )
+
+
+def _take(images: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> Any:
+    return images[rows] if isinstance(images, np.ndarray) else [images[row] for row in rows]
+
+
+def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray], str]:
+    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part."""
+    names = ("train", "validation", "test")
+    own = {name: np.flatnonzero(found.parts == name) if found.parts is not None else np.zeros(0, int) for name in names}
+    known = (
+        own["train"] if len(own["train"]) else np.setdiff1d(np.arange(len(found)), [*own["validation"], *own["test"]])
+    )
+    draws_test = not len(own["test"]) and config.data.test is None
+    labels = found.labels
+    split = split_rows(
+        pl.DataFrame({"label": labels.cast(pl.String).gather(known) if labels is not None else []}),
+        method="stratified",
+        target="label",
+        task="multiclass",
+        validation=0.0 if len(own["validation"]) else config.split.validation,
+        test=config.split.test if draws_test else 0.0,
+        seed=config.trainer.seed,
+    )
+    parts = {"train": known[split.train], "validation": own["validation"], "test": own["test"]}
+    given = [name for name in names if len(own[name])]
+    if not len(own["validation"]):
+        parts["validation"] = known[split.validation]
+    if draws_test:
+        parts["test"] = known[split.test]
+    if not len(parts["validation"]) or not len(parts["train"]):
+        raise DataError(f"{len(found)} images are too few to divide; expected some of each class for each part")
+    said = f"the source's own {', '.join(given)}; " if given else ""
+    return parts, said + split.description
+
+
+def plan_for_images(config: TrainConfig, prepared: Prepared) -> Recipe:
+    """The recipe for prepared images, with the config's settings."""
+    names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
+    chosen: dict[str, Any] = {name: getattr(config.trainer, name) for name in names}
+    chosen["width"] = config.model.width
+    inputs = prepared.sample()[0]
+    in_shape: Any = prepared.encoder.in_shape
+    return image_recipe(
+        prepared.target.task,
+        prepared.rows["train"],
+        in_shape,
+        classes=prepared.target.units,
+        augment=config.augment,
+        fill=_ground(inputs),
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+
+
+def _ground(inputs: np.ndarray) -> float:
+    """The commonest brightness of the images' borders, in −1 … 1: what belongs outside an image that is moved."""
+    some = inputs[:1000]
+    border = np.concatenate([some[:, 0].ravel(), some[:, -1].ravel(), some[:, :, 0].ravel(), some[:, :, -1].ravel()])
+    return float(np.median(border)) / 127.5 - 1
+
+
+def baseline_inputs(inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Images as columns of numbers for scikit-learn's models: means over cells, 14 a side at most, in 0 … 1."""
+    rows, height, width, channels = inputs.shape
+    down, across = -(-height // _BASELINE), -(-width // _BASELINE)
+    kept = inputs[:, : height // down * down, : width // across * across].astype(np.float32)
+    cells = kept.reshape(rows, height // down, down, width // across, across, channels).mean(axis=(2, 4))
+    return {"numeric": cells.reshape(rows, -1) / 255}

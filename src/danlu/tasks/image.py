@@ -1,0 +1,139 @@
+"""The default recipe for pictures: a small convolutional network with augmentation, trained within a budget."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from danlu.blueprint import Blueprint, setting
+from danlu.errors import ConfigError
+from danlu.nn import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    GlobalAveragePool,
+    Layer,
+    MaxPool,
+    RandomAffine,
+    RandomColor,
+    RandomErase,
+    RandomFlip,
+    Rescale,
+    Sequential,
+)
+from danlu.tasks.recipe import Recipe
+
+__all__ = ["Augment", "image_network", "image_recipe"]
+
+_BUDGET = 2.0e13  # floating-point operations of a training, backward passes included: minutes on two cores
+_EPOCHS = (6, 60)
+
+
+class Augment(Blueprint):
+    """Random changes to the training images; 0 or false leaves one out.
+
+    Args:
+        flip: whether images are mirrored left to right (not for digits, text or X-rays).
+        rotation: largest angle, degrees.
+        scale: largest change of size, a share.
+        shear: largest angle, degrees.
+        translate: largest move, a share of the side.
+        erase: side of a square that is blanked out, a share of the side.
+        color: largest change of brightness, contrast and saturation, a share.
+    """
+
+    flip: bool = False
+    rotation: float = setting(default=10.0, minimum=0, maximum=180)
+    scale: float = setting(default=0.1, minimum=0, maximum=1)
+    shear: float = setting(default=5.0, minimum=0, maximum=60)
+    translate: float = setting(default=0.08, minimum=0, maximum=1)
+    erase: float = setting(default=0.0, minimum=0, maximum=1)
+    color: float = setting(default=0.0, minimum=0, maximum=1)
+
+    def layers(self, fill: float) -> tuple[Layer, ...]:
+        """The layers that do it, for inputs in −1 … 1; ``fill`` is the value outside an image."""
+        found: list[Layer] = []
+        if self.flip:
+            found.append(RandomFlip())
+        if self.rotation or self.scale or self.shear or self.translate:
+            moved = {"rotation": self.rotation, "scale": self.scale, "shear": self.shear, "translate": self.translate}
+            found.append(RandomAffine(**moved, fill=fill))
+        if self.color:
+            found.append(RandomColor(2 * self.color, self.color, self.color))
+        if self.erase:
+            found.append(RandomErase(self.erase))
+        return tuple(found)
+
+
+def image_network(
+    in_shape: tuple[int, int, int], units: int, *, width: int = 16, augment: Augment | None = None, fill: float = -1.0
+) -> Sequential:
+    """A convolutional network: stages of two 3×3 convolutions, each half the size and twice as wide, then the mean.
+
+    Args:
+        in_shape: ``(height, width, channels)`` of pixels 0 … 255.
+        units: outputs, one a class.
+        width: channels of the first stage.
+        augment: random changes in training.
+        fill: see :meth:`Augment.layers`.
+
+    Example:
+        >>> image_network((28, 28, 1), 10).out_shape((28, 28, 1))
+        (10,)
+    """
+    stages = max(1, min(4, round(math.log2(max(min(in_shape[:2]), 8) / 4))))
+    layers: list[Layer] = [Rescale(), *(augment.layers(fill) if augment else ())]
+    for stage in range(stages):
+        layers += [MaxPool(2)] if stage else []
+        channels = width * 2**stage
+        for _ in range(1 if stage == 0 else 2):
+            layers += [Conv(channels, 3, use_bias=False, initializer="he_normal"), BatchNorm(), Activation("relu")]
+    return Sequential((*layers, GlobalAveragePool(), Dropout(0.2), Dense(units)))
+
+
+def image_recipe(
+    task: str,
+    rows: int,
+    in_shape: tuple[int, int, int],
+    *,
+    classes: int,
+    augment: Augment | None = None,
+    fill: float = -1.0,
+    width: int = 16,
+    **changes: Any,
+) -> Recipe:
+    """The default recipe for ``rows`` training images of one shape.
+
+    Args:
+        task: ``"binary"`` or ``"multiclass"``.
+        classes: how many.
+        augment, fill, width: see :func:`image_network`.
+        **changes: fields of the :class:`Recipe` to set instead of the defaults.
+
+    Raises:
+        ConfigError: another task, images too small to be pooled, or an unknown field.
+
+    Example:
+        >>> plan = image_recipe("multiclass", 60_000, (28, 28, 1), classes=10)
+        >>> plan.batch_size, plan.loss
+        (128, 'categorical_cross_entropy')
+    """
+    if task not in ("binary", "multiclass"):
+        raise ConfigError(f"images are told apart by class, and the task is {task!r}; expected binary or multiclass")
+    if min(in_shape[:2]) < 4:
+        raise ConfigError(f"the images have {in_shape[0]}×{in_shape[1]} pixels; expected at least 4 a side")
+    model = image_network(in_shape, classes, width=width, augment=augment, fill=fill)
+    batch_size = min(128, max(16, rows // 20))
+    affordable = int(_BUDGET / (3 * (model.flops(in_shape) or 1) * rows))
+    fields: dict[str, Any] = {
+        "model": model,
+        "loss": "categorical_cross_entropy",
+        "batch_size": batch_size,
+        "epochs": max(_EPOCHS[0], min(affordable, _EPOCHS[1])),
+        "learning_rate": 5e-3,
+        "weight_decay": 0.02,
+        "warm_up": 0.2,
+    }
+    return Recipe(**{**fields, **changes})
