@@ -45,7 +45,9 @@ def prepare_images(config: TrainConfig, source: Any) -> Prepared:
             hint="put the images of each class into a folder of its own, or name the label: --target COLUMN",
         )
     task = None if data.task == "auto" else data.task
-    inferred = infer_task(found.labels, task=task or ("binary" if found.labels.n_unique() == 2 else "multiclass"))
+    inferred = infer_task(
+        found.labels.cast(pl.String).rename(data.target or "label"), task=task
+    )  # numbers are names here
     target = TargetEncoder.fit(found.labels.rename(data.target or "label"), task=inferred.task)
     parts, description = _parts(config, found)
     notices = [*found.notices, *inferred.notices]
