@@ -339,6 +339,7 @@ def _max_pool_backward(window: tuple[int, ...], how: Window, kept: Any, dy: jax.
 
 
 def to_first_winner(x: jax.Array, y: jax.Array, dy: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
+    """The gradient of :func:`max_pool`: all of ``dy`` to the first position of each window, in row order, that holds ``y``."""
     open_ = jnp.ones(y.shape, bool)  # where no earlier position of the window has won
     shares = []
     for seen in _views(x, window, how):
