@@ -87,7 +87,17 @@ NETS = [
 ]
 
 
-@pytest.mark.parametrize(("net", "in_shape"), NETS, ids=[type(n).__name__ + str(i) for i, (n, _) in enumerate(NETS)])
+# Deep networks take long to compile.
+SLOW = {ResNet, UNet}
+LEARNERS = [
+    pytest.param(
+        net, shape, id=f"{type(net).__name__}{i}", marks=[pytest.mark.slow] if type(net) in SLOW and i < 4 else []
+    )
+    for i, (net, shape) in enumerate(NETS)
+]
+
+
+@pytest.mark.parametrize(("net", "in_shape"), LEARNERS)
 def test_is_json_and_its_expansion_and_every_parameter_learns(net: Any, in_shape: Any) -> None:
     assert from_json(json.loads(json.dumps(to_json(net)))) == net
     x = jax.random.normal(KEY, (4, *in_shape))
