@@ -31,7 +31,10 @@ class _Frozen:
         return hash(self._key)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+_RUN_ONCE = {"xla_backend_optimization_level": 0}  # half the time to compile, the same numbers
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_RUN_ONCE)
 def _init(model: Layer, shape: _Frozen, key: jax.Array) -> tuple[Any, Any]:
     return model.init(key, shape.tree)[:2]
 
