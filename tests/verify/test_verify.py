@@ -20,15 +20,17 @@ from danlu.verify.run import _run
 
 KINDS = (
     "activation",
+    "backprop",
+    "clipping",
+    "engine",
     "initializer",
     "layer",
     "loss",
-    "penalty",
-    "backprop",
+    "model",
     "optimizer",
+    "penalty",
+    "sampling",
     "schedule",
-    "clipping",
-    "engine",
 )
 
 

@@ -73,7 +73,7 @@ def train(
 
 
 def _finished(result: TrainResult) -> None:
-    parts = ", ".join(f"{count:,} {name}" for name, count in result.rows.items())
+    parts = ", ".join(f"{count:,} {name}" for name, count in result.rows.items() if count)
     print(f"\n{parts} rows")
     if result.fitted.stopped_because:
         print(result.fitted.stopped_because)

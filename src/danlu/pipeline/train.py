@@ -56,7 +56,7 @@ class TrainResult:
 
     def _repr_html_(self) -> str:
         tested = "" if self.judgement is None else self.judgement._repr_html_()
-        rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items())
+        rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items() if count)
         place = html.escape(str(self.run.path))
         return f"<p><b>{place}</b>: {rows} rows, {self.seconds:.0f} s</p>{tested}"
 
