@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import hypothesis
@@ -337,6 +338,26 @@ def test_accuracy() -> None:
     assert accuracy(logits, jnp.asarray([-1, 3, 1])).tolist() == [0, 0, 1]
     sequence = jnp.asarray([[[2.0, 0.0], [2.0, 0.0]]])
     assert accuracy(sequence, jnp.asarray([[0, 1]])).tolist() == [0.5]
+
+
+def test_log_loss_is_that_of_the_mean_probability() -> None:
+    rng = np.random.default_rng(0)
+    z, y = rng.normal(size=(50, 4, 3)), rng.integers(0, 3, 50)
+    mean = np.exp(z - np.logaddexp.reduce(z, axis=-1, keepdims=True)).mean(1)
+    log_loss = jax.jit(get_metric("log_loss"))
+    expected = -np.log(mean[np.arange(50), y])
+    np.testing.assert_allclose(log_loss(z, y), expected, rtol=1e-5)
+    np.testing.assert_allclose(log_loss(z[:, :1], y), get_loss("categorical_cross_entropy")(z[:, 0], y), rtol=1e-5)
+    two = 1 / (1 + np.exp(-z[..., :1]))
+    labels = (y > 0).astype(np.float32)
+    p = two.mean((1, 2))
+    np.testing.assert_allclose(log_loss(z[..., :1], labels), -np.log(np.where(labels > 0, p, 1 - p)), rtol=1e-5)
+    assert np.all(log_loss(z, y) <= get_loss("categorical_cross_entropy")(z, y) + 1e-6)
+    sure = log_loss(jnp.asarray([[[3e4, 0.0], [0.0, 3e4]]]), jnp.asarray([0]))
+    assert sure.tolist() == pytest.approx([math.log(2)])
+    assert np.isnan(log_loss(z[:1], np.array([7])))[0]
+    soft = rng.dirichlet(np.ones(3), 50).astype(np.float32)
+    np.testing.assert_allclose(log_loss(z, soft), -(soft * np.log(mean)).sum(1), rtol=1e-4)
 
 
 def test_errors_judge_the_mean_of_the_members() -> None:

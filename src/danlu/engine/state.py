@@ -86,14 +86,9 @@ def track_best(
     better = best.active & (value < best.value - min_delta)
     stale = jnp.where(better, 0, best.stale + best.active.astype(jnp.int32))
 
-    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(better, new, old)
-
-    return Best(
-        value=pick(value, best.value),
-        epoch=pick(epoch, best.epoch),
-        stale=stale,
-        active=best.active & (stale < patience),
-        params=jax.tree.map(pick, state.params, best.params),
-        model_state=jax.tree.map(pick, state.model_state, best.model_state),
-    )
+    new = (value, epoch, state.params, state.model_state)
+    old = (best.value, best.epoch, best.params, best.model_state)
+    # A branch copies; a selection would be a loop to compile for every array.
+    value, epoch, params, model_state = jax.lax.cond(better, lambda: new, lambda: old)
+    active = best.active & (stale < patience)
+    return Best(value=value, epoch=epoch, stale=stale, active=active, params=params, model_state=model_state)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
@@ -62,7 +63,7 @@ class Ensemble(Layer):
 
     def alike(self, one: Any) -> Any:
         """A tree of the network's, the same for each copy."""
-        return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf)[None], self.count, axis=0), one)
+        return jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], self.count, axis=0), one)
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None

@@ -147,8 +147,11 @@ def train_table(
         resume=resume is not None,
         display=display,
     )
-    tested = None if prepared.test is None else rows_of(learned.model, prepared.test)
     provenance = {"rows": rows, "source": Path(config.data.source).name, "split": prepared.split}
+    save_model(
+        run.artifact_path, learned.model, metrics={}, provenance=provenance
+    )  # whatever the test brings, it is kept
+    tested = None if prepared.test is None else rows_of(learned.model, prepared.test)
     metrics = {} if tested is None else scores(tested)
     save_model(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
     judgement = None

@@ -23,6 +23,16 @@ from danlu.tasks.recipe import Recipe, recipe
 __all__ = ["Imbalance", "Learned", "learn", "plan_for"]
 
 
+# What is watched in training, by the recipe's loss. The first one chooses the best epoch: it judges the prediction, the mean
+# of the members, which goes on improving after the members have each become too sure of themselves.
+_WATCHED = {
+    "mse": ("squared_error",),
+    "mae": ("absolute_error",),
+    "huber": ("absolute_error",),
+    "categorical_cross_entropy": ("log_loss", "accuracy"),
+}
+
+
 class Imbalance(Blueprint):
     """What is done about classes of very different sizes; each can be used alone or with the others.
 
@@ -144,7 +154,7 @@ def learn(
         raise ConfigError(
             f"the plan is for {plan.folds} folds; expected the fold of each row with 2 or more, else none"
         )
-    measures = [_loss(plan, imbalance), get_metric("squared_error" if target.task == "regression" else "accuracy")]
+    measures = [_loss(plan, imbalance), *(get_metric(name) for name in _WATCHED[plan.loss])]
     if folds is not None:
         measures = [PerFold(measure, plan.folds) for measure in measures]
     fitted = fit(
@@ -162,6 +172,7 @@ def learn(
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         patience=plan.patience if validation is not None else None,
+        monitor=None if validation is None else f"val_{_WATCHED[plan.loss][0]}",
         seed=seed,
         display=display,
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from danlu.blueprint import Blueprint, setting
 from danlu.engine.arrays import shapes_of
@@ -97,7 +98,7 @@ class Recipe(Blueprint):
             return params, state
         if not isinstance(self.model, Ensemble):
             return params, self.network.with_bins(state, inputs.get("numeric"))
-        one = self.network.with_bins(jax.tree.map(lambda leaf: leaf[0], state), inputs.get("numeric"))
+        one = self.network.with_bins(jax.tree.map(lambda leaf: np.asarray(leaf)[0], state), inputs.get("numeric"))
         return params, self.model.alike(one)
 
 

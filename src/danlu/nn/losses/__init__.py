@@ -8,7 +8,7 @@ from danlu.nn.losses.classification import (
     CategoricalFocal,
 )
 from danlu.nn.losses.folds import PerFold, with_folds
-from danlu.nn.losses.metrics import METRICS, absolute_error, accuracy, get_metric, squared_error
+from danlu.nn.losses.metrics import METRICS, absolute_error, accuracy, get_metric, log_loss, squared_error
 from danlu.nn.losses.penalties import l1, l2
 from danlu.nn.losses.registry import LOSSES, get_loss
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
@@ -35,6 +35,7 @@ __all__ = [
     "get_metric",
     "l1",
     "l2",
+    "log_loss",
     "reduce",
     "squared_error",
     "with_folds",

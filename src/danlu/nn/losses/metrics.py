@@ -6,18 +6,20 @@ averages the members' losses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import logsumexp
 
 from danlu.errors import unknown_name
-from danlu.nn.activations import sigmoid, softmax
-from danlu.nn.losses.align import align_values, labels_to_probabilities, member_axes, per_example
+from danlu.nn.activations import log_softmax, sigmoid, softmax, softplus
+from danlu.nn.losses.align import align_values, labels_to_probabilities, member_axes, nan_unless, per_example
 
-__all__ = ["METRICS", "absolute_error", "accuracy", "get_metric", "squared_error"]
+__all__ = ["METRICS", "absolute_error", "accuracy", "get_metric", "log_loss", "squared_error"]
 
 MetricFn = Callable[[Any, Any], jax.Array]
 
@@ -65,8 +67,43 @@ def absolute_error(outputs: Any, targets: Any) -> jax.Array:
     return per_example(jnp.abs(_error("absolute_error", outputs, targets)))
 
 
+def log_loss(outputs: Any, targets: Any) -> jax.Array:
+    """``−log p̄(y)`` with ``p̄`` the mean of the members' probabilities: what the prediction of the ensemble is worth.
+
+    Outputs are logits and targets classes, as for :func:`accuracy`. By Jensen's inequality it is never above the members' mean
+    cross-entropy; the two part when the members are each too sure of themselves and disagree.
+
+    >>> [round(float(value), 3) for value in log_loss(jnp.array([[[0.0, 40.0], [40.0, 0.0]]]), jnp.array([1]))]
+    [0.693]
+    """
+    outputs = jnp.asarray(outputs)
+    if outputs.ndim == 1 or outputs.shape[-1] == 1:
+        z, y = align_values("log_loss", outputs, targets)
+        axes = member_axes(z, targets)
+        y = jnp.mean(y, axis=axes)
+        values = -y * _log_mean(-softplus(-z), axes) - (1 - y) * _log_mean(-softplus(z), axes)
+        return per_example(nan_unless((y >= 0) & (y <= 1), values))
+    z, y, valid = labels_to_probabilities("log_loss", outputs, targets)
+    axes = tuple(axis for axis in range(1, z.ndim - 1) if y.shape[axis] == 1)
+    y, valid = jnp.squeeze(y, axes), jnp.squeeze(valid, axes)
+    values = -jnp.sum(jnp.where(y > 0, y * _log_mean(log_softmax(z), axes), 0), axis=-1)
+    return per_example(nan_unless(valid, values))
+
+
+def _log_mean(logs: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """``log mean exp`` over ``axes``."""
+    if not axes:
+        return logs
+    return logsumexp(logs, axis=axes) - math.log(math.prod(logs.shape[axis] for axis in axes))
+
+
 METRICS: Mapping[str, MetricFn] = MappingProxyType(
-    {"absolute_error": absolute_error, "accuracy": accuracy, "squared_error": squared_error}
+    {
+        "absolute_error": absolute_error,
+        "accuracy": accuracy,
+        "log_loss": log_loss,
+        "squared_error": squared_error,
+    }
 )
 """Every metric by its name."""
 
