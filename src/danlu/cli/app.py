@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train a model on a table or on images."""
     from danlu import pipeline
-    from danlu.pipeline import example_table, load_config, override, train_table
+    from danlu.pipeline import example_table, load_config, override, train_from
     from danlu.pipeline.config import config_from
 
     if resume is not None:
@@ -69,7 +69,7 @@ def train(
     for key, value in (("source", source), ("target", target), ("test", test)):
         if value is not None:
             data[key] = value
-    _finished(train_table(config_from(values), root=runs, name=name, display=display))
+    _finished(train_from(config_from(values), root=runs, name=name, display=display))
 
 
 def _finished(result: TrainResult) -> None:

@@ -3,6 +3,7 @@
 from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
 from danlu.evaluate.compare import Comparison, compare, conclusion
+from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
 from danlu.evaluate.ranking import Ranking
 from danlu.evaluate.residuals import Residuals, residuals
@@ -11,12 +12,14 @@ from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose
 
 __all__ = [
     "BASELINES",
+    "MEASURES",
     "METRICS",
     "PRIMARY",
     "Baseline",
     "Calibration",
     "Comparison",
     "Interval",
+    "Measure",
     "Metric",
     "Ranking",
     "Residuals",

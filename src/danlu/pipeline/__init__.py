@@ -1,9 +1,10 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
 from danlu.pipeline.config import TrainConfig, load_config, override
+from danlu.pipeline.domains import load
 from danlu.pipeline.example import example_table
-from danlu.pipeline.model import Model, load
-from danlu.pipeline.train import TrainResult, resume, train, train_table
+from danlu.pipeline.model import Model
+from danlu.pipeline.train import TrainResult, resume, train, train_from
 
 __all__ = [
     "Model",
@@ -15,5 +16,5 @@ __all__ = [
     "override",
     "resume",
     "train",
-    "train_table",
+    "train_from",
 ]

@@ -1,9 +1,10 @@
-"""From a source of labelled images to rows that can be learnt from."""
+"""Labelled images."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,28 +12,80 @@ import polars as pl
 
 from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
+from danlu.data.images.encode import check_pixels
 from danlu.errors import ConfigError, DataError
-from danlu.pipeline.config import DataConfig, TrainConfig
-from danlu.pipeline.prepare import Prepared
-from danlu.tasks import Recipe, image_recipe
+from danlu.evaluate import Rows
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings
+from danlu.pipeline.model import Say
+from danlu.tasks import Predictor, Recipe, image_recipe
 
-__all__ = ["baseline_inputs", "is_of_images", "plan_for_images", "prepare_images"]
+__all__ = ["Images"]
 
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baselines
+_PICTURES = 24
 
 
-def is_of_images(data: DataConfig, source: Any) -> bool:
-    """Whether to learn from images: as the user says by ``data.image_column``, or as the source looks."""
-    return data.image_column is not None or is_image_source(source)
+class Images(Labelled):
+    """Pictures, each of one class."""
+
+    kind = "image"
+
+    def claims(self, config: TrainConfig, source: Any) -> bool:
+        return config.data.image_column is not None or is_image_source(source)
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
+        return _prepare(config, source)
+
+    def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
+        return image_recipe(
+            prepared.target.task,
+            prepared.rows["train"],
+            prepared.encoder.in_shape,
+            classes=prepared.target.units,
+            augment=config.augment,
+            fill=_ground(prepared.sample()[0]),
+            **chosen_settings(config.trainer, names),
+            **chosen_settings(config.model, ("width",)),
+        )
+
+    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
+        if isinstance(source, np.ndarray):
+            return Read(check_pixels(source, "the array"))
+        name = predictor.target.name
+        found = read_images(source, target=name if Path(source).suffix not in (".npz", "") else None)
+        for notice in found.notices:
+            say(notice)
+        paths = None if found.paths is None else pl.Series("file", found.paths)
+        if found.parts is None or "test" not in found.parts:
+            return Read(found.images, found.labels, paths)
+        rows = np.flatnonzero(found.parts == "test")
+        say(f"the source has parts; its {len(rows)} test images are taken")
+        labels = None if found.labels is None else found.labels[rows]
+        return Read(_take(found.images, rows), labels, None if paths is None else paths[rows])
+
+    def encoder_state(self, encoder: ImageEncoder) -> tuple[Any, dict[str, np.ndarray]]:
+        return encoder.to_json(), {}
+
+    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> ImageEncoder:
+        return ImageEncoder.from_json(description)
+
+    def mistakes(self, prepared: PreparedRows, rows: Rows) -> dict[str, Any]:
+        return {"gallery": _gallery(prepared, rows)}
+
+    def for_baselines(self, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Means over cells, 14 a side at most, in 0 … 1; boosting on thousands of pixels takes longer than the network."""
+        rows, height, width, channels = inputs.shape
+        down, across = -(-height // _BASELINE), -(-width // _BASELINE)
+        kept = inputs[:, : height // down * down, : width // across * across].astype(np.float32)
+        cells = kept.reshape(rows, height // down, down, width // across, across, channels).mean(axis=(2, 4))
+        return {"numeric": cells.reshape(rows, -1) / 255}, ("commonest", "linear")
 
 
-def prepare_images(config: TrainConfig, source: Any) -> Prepared:
-    """Read the images, work out the classes, divide and encode them.
-
-    Raises:
-        DanluError: a source, labels or a split that cannot be used.
-    """
+def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
+    """Read the images, work out the classes, divide and encode them."""
     data = config.data
     if config.split.method not in ("stratified", "random"):
         raise ConfigError(f"split.method={config.split.method} is for tables; images are divided at random")
@@ -76,16 +129,13 @@ def prepare_images(config: TrainConfig, source: Any) -> Prepared:
     if data.test is not None:
         test = encoder.transform(apart.images), test_codes
     counts = {part: len(rows) for part, rows in parts.items()} | {"test": 0 if test is None else len(test[1])}
-    return Prepared(
-        schema=None,
+    return PreparedRows(
         inferred=inferred,
         target=target,
         encoder=encoder,
         train=encoded("train"),
         validation=encoded("validation"),
-        folds=None,
         test=test,
-        test_frame=None,
         rows=counts,
         split=description,
         notices=tuple(notices),
@@ -126,24 +176,6 @@ def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray],
     return parts, said + split.description
 
 
-def plan_for_images(config: TrainConfig, prepared: Prepared) -> Recipe:
-    """The recipe for prepared images, with the config's settings."""
-    names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
-    chosen: dict[str, Any] = {name: getattr(config.trainer, name) for name in names}
-    chosen["width"] = config.model.width
-    inputs = prepared.sample()[0]
-    in_shape: Any = prepared.encoder.in_shape
-    return image_recipe(
-        prepared.target.task,
-        prepared.rows["train"],
-        in_shape,
-        classes=prepared.target.units,
-        augment=config.augment,
-        fill=_ground(inputs),
-        **{name: value for name, value in chosen.items() if value is not None},
-    )
-
-
 def _ground(inputs: np.ndarray) -> float:
     """The commonest brightness of the images' borders, in −1 … 1: what belongs outside an image that is moved."""
     some = inputs[:1000]
@@ -151,10 +183,16 @@ def _ground(inputs: np.ndarray) -> float:
     return float(np.median(border)) / 127.5 - 1
 
 
-def baseline_inputs(inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Images as columns of numbers for scikit-learn's models: means over cells, 14 a side at most, in 0 … 1."""
-    rows, height, width, channels = inputs.shape
-    down, across = -(-height // _BASELINE), -(-width // _BASELINE)
-    kept = inputs[:, : height // down * down, : width // across * across].astype(np.float32)
-    cells = kept.reshape(rows, height // down, down, width // across, across, channels).mean(axis=(2, 4))
-    return {"numeric": cells.reshape(rows, -1) / 255}
+def _gallery(prepared: PreparedRows, rows: Rows) -> list[dict[str, str]]:
+    """The test images whose true class was given the least probability, as pictures with a caption."""
+    from danlu.report import png_uri
+
+    pictures: Any = () if prepared.test is None else prepared.test[0]
+    classes, shown = prepared.target.classes, []
+    for row in np.argsort(rows.of_truth, kind="stable")[:_PICTURES]:
+        true, chosen = int(rows.truth[row]), int(rows.chosen[row])
+        if true == chosen:
+            break
+        caption = f"{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"
+        shown.append({"image": png_uri(pictures[row]), "caption": caption})
+    return shown

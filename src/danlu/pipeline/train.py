@@ -1,28 +1,26 @@
-"""From a table or images to a trained model in a run directory: prepare, train, measure, save."""
+"""From data of any kind to a trained model in a run directory: prepare, train, save, measure."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import html
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.engine import Fitted, JSONLogger
 from danlu.errors import ConfigError
-from danlu.evaluate import scores
 from danlu.pipeline.config import TrainConfig, config_from
-from danlu.pipeline.images import is_of_images, plan_for_images, prepare_images
-from danlu.pipeline.judge import Judgement, judge, rows_of
-from danlu.pipeline.model import Model, save_model
-from danlu.pipeline.prepare import Prepared, fingerprint, prepare, tell
+from danlu.pipeline.domains import domain_of
+from danlu.pipeline.judge import Judgement
+from danlu.pipeline.model import Model, Say
 from danlu.pipeline.record import write_record
 from danlu.report import TensorBoardLogger
-from danlu.tasks import Recipe, learn, plan_for
 
-__all__ = ["TrainResult", "resume", "train", "train_table"]
+__all__ = ["TrainResult", "resume", "train", "train_from"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,23 +59,6 @@ class TrainResult:
         return f"<p><b>{place}</b>: {rows} rows, {self.seconds:.0f} s</p>{tested}"
 
 
-def _plan(config: TrainConfig, prepared: Prepared) -> Recipe:
-    target = prepared.target
-    trainer = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
-    network = ("members", "width", "depth", "dropout")
-    chosen = {name: getattr(config.trainer, name) for name in trainer}
-    chosen |= {name: getattr(config.model, name) for name in network}
-    if config.trainer.loss != "auto":
-        if target.task != "regression":
-            raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
-        chosen["loss"] = config.trainer.loss
-    if prepared.folds is not None:
-        chosen["folds"] = int(prepared.folds.max()) + 1
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    encoder: Any = prepared.encoder
-    return plan_for(encoder, target, prepared.rows["train"], **chosen)
-
-
 def _begin(config: TrainConfig, source: Any, root: str | Path, name: str | None) -> RunDirectory:
     run = RunDirectory.create(root, name=name, dataset=Path(config.data.source).stem, config=config.as_dict())
     run.write_json("source.json", {"sha256": fingerprint(source)})
@@ -93,17 +74,30 @@ def _check_unchanged(run: RunDirectory, source: Any) -> None:
         )
 
 
-def train_table(
+def fingerprint(source: Any) -> str | None:
+    """The SHA-256 of a file's bytes, or of the names and sizes in a folder; None for what is neither."""
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        digest = hashlib.sha256()
+        for entry in sorted(entry for entry in Path(source).rglob("*") if entry.is_file()):
+            digest.update(f"{entry.relative_to(source)}\0{entry.stat().st_size}\n".encode())
+        return digest.hexdigest()
+    if not isinstance(source, str | Path) or not Path(source).is_file():
+        return None
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def train_from(
     config: TrainConfig,
     source: Any = None,
     *,
     root: str | Path = "runs",
     name: str | None = None,
     display: str = "auto",
-    say: Callable[[str], None] = print,
+    say: Say = print,
     resume: RunDirectory | None = None,
 ) -> TrainResult:
-    """Train a model on a table or on images and leave it, with its record, in a new run directory.
+    """Train a model on what ``source`` holds and leave it, with its record, in a new run directory.
 
     Everything that is fitted (encoder, target, bins) is fitted on the training rows only; the validation rows choose the
     best epoch; the test rows are used once, for the scores.
@@ -124,51 +118,34 @@ def train_table(
     source = config.data.source if source is None else source
     if resume is not None:
         _check_unchanged(resume, source)
-    of_images = is_of_images(config.data, source)
-    prepared = tell(prepare_images(config, source), say) if of_images else prepare(config, source, say)
-    target, encoder, rows = prepared.target, prepared.encoder, prepared.rows
-    config.imbalance.check(target.task)
-    plan = plan_for_images(config, prepared) if of_images else _plan(config, prepared)
+    domain = domain_of(config, source)
+    prepared = domain.prepare(config, source)
+    for line in (*(f"note: {notice}" for notice in prepared.notices), *prepared.lines()):
+        say(line)
+    plan = domain.plan(config, prepared)
     run = resume or _begin(config, source, root, name)
     say(f"run: {run.path} (if it is stopped: danlu train --resume {run.path})")
-    learned = learn(
-        prepared.train,
-        encoder=encoder,
-        target=target,
-        plan=plan,
-        validation=prepared.validation,
-        folds=prepared.folds,
-        rows=rows["train"],
-        sample=None if isinstance(prepared.train, tuple) else prepared.sample()[0],
-        imbalance=config.imbalance,
-        seed=config.trainer.seed,
+    learned = domain.learn(
+        config,
+        prepared,
+        plan,
         callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
         checkpoint=run.checkpoints_path,
         resume=resume is not None,
         display=display,
     )
-    provenance = {"rows": rows, "source": Path(config.data.source).name, "split": prepared.split}
-    save_model(
-        run.artifact_path, learned.model, metrics={}, provenance=provenance
-    )  # whatever the test brings, it is kept
-    tested = None if prepared.test is None else rows_of(learned.model, prepared.test)
-    metrics = {} if tested is None else scores(tested)
-    save_model(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
-    judgement = None
-    if tested is not None:
-        learned.model.frame(tested.prediction).write_csv(run.predictions_path)
-        judgement = judge(
-            tested,
-            learned.model,
-            train=prepared.known() if config.evaluate.baselines else None,
-            test=prepared.test,
-            resamples=config.evaluate.resamples,
-            seed=config.trainer.seed,
-        )
+    provenance = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+    domain.save(run.artifact_path, learned.model, metrics={}, provenance=provenance)  # kept whatever the test brings
+    judgement, metrics = domain.judge(config, prepared, learned.model), {}
+    if judgement is not None:
+        metrics = {name: interval.value for name, interval in judgement.scores.items()}
+        domain.save(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
+        if judgement.predictions is not None:
+            judgement.predictions.write_csv(run.predictions_path)
     seconds = time.perf_counter() - begun
-    write_record(run, config, prepared, learned, judgement, seconds=seconds)
-    model = Model(learned.model, metrics, provenance)
-    return TrainResult(run, model, learned.fitted, judgement, rows, seconds)
+    write_record(run, config, domain, prepared, learned, judgement, seconds=seconds)
+    model = domain.model(learned.model, metrics, provenance)
+    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds)
 
 
 def train(
@@ -179,7 +156,7 @@ def train(
     name: str | None = None,
     runs: str | Path = "runs",
     display: str = "auto",
-    say: Callable[[str], None] = print,
+    say: Say = print,
     **settings: Mapping[str, Any],
 ) -> TrainResult:
     """Train a model on a table or on images.
@@ -215,12 +192,10 @@ def train(
     if test is not None:
         data["test"] = str(test)
     config = config_from({**settings, "data": data})
-    return train_table(config, None if is_file else source, root=runs, name=name, display=display, say=say)
+    return train_from(config, None if is_file else source, root=runs, name=name, display=display, say=say)
 
 
-def resume(
-    run: str | Path, *, source: Any = None, display: str = "auto", say: Callable[[str], None] = print
-) -> TrainResult:
+def resume(run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print) -> TrainResult:
     """Go on with a run that was killed or stopped; the weights will be those of a run that never was.
 
     Args:
@@ -233,4 +208,4 @@ def resume(
     """
     directory = RunDirectory.open(run)
     config = config_from(directory.read_json("config.json"))
-    return train_table(config, source, display=display, say=say, resume=directory)
+    return train_from(config, source, display=display, say=say, resume=directory)

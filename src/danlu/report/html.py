@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.artifact.files import write_atomic
-from danlu.evaluate import METRICS, PRIMARY, Comparison, Interval, Rows, conclusion, residuals
+from danlu.evaluate import MEASURES, PRIMARY, Comparison, Interval, Rows, conclusion, residuals
 from danlu.report.columns import ColumnSummary
 from danlu.report.plots import (
     calibration_plot,
@@ -51,6 +51,7 @@ class ReportData:
         notices: sentences the user should know.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
         gallery: pictures of them: dicts of ``"image"`` (see :func:`~danlu.report.png_uri`) and ``"caption"``.
+        sections: further parts, each a title and its HTML, which is taken as it is (figures, samples).
         config: the resolved config; ``command`` reproduces the run.
         environment: versions and machine.
     """
@@ -74,6 +75,7 @@ class ReportData:
     notices: Sequence[str] = ()
     mistakes: Sequence[Mapping[str, Any]] = ()
     gallery: Sequence[Mapping[str, str]] = ()
+    sections: Sequence[tuple[str, str]] = ()
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -127,7 +129,7 @@ def _tiles(data: ReportData) -> list[dict[str, str]]:
     names = [name for name in _TILES.get(data.task, ()) if name in data.scores]
     return [
         {
-            "label": METRICS[name].label,
+            "label": MEASURES[name].label,
             "value": _number(data.scores[name].value),
             "between": _between(data.scores[name]),
         }
@@ -139,7 +141,7 @@ def _score_table(data: ReportData) -> list[dict[str, Any]]:
     """A row a measure: ours with its interval, then each baseline's; the best of them is marked."""
     table = []
     for name, interval in data.scores.items():
-        metric = METRICS[name]
+        metric = MEASURES[name]
         values = [interval.value, *(other[name].value if name in other else None for other in data.others.values())]
         known = [value for value in values if value is not None]
         best = (max if metric.higher_is_better else min)(known)
@@ -164,7 +166,7 @@ def _against(data: ReportData) -> str:
         return ""
     models = {"the network": data.scores[name]}
     models |= {label: other[name] for label, other in data.others.items() if name in other}
-    return interval_plot(models, METRICS[name].label)
+    return interval_plot(models, MEASURES[name].label)
 
 
 def _figures(data: ReportData) -> list[str]:

@@ -55,6 +55,11 @@ class Predictor:
     target: TargetEncoder
     threshold: float = 0.5
 
+    @property
+    def in_shape(self) -> Any:
+        """The shape of one encoded row, what the network's ``init`` takes."""
+        return self.encoder.in_shape
+
     def predict_inputs(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> np.ndarray:
         """Probabilities ``(rows, classes)`` or values ``(rows,)``, float64, for encoded rows."""
         outputs = predict_outputs(self.network, self.params, self.state, inputs, batch_size=_BATCH)

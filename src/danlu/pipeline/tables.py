@@ -1,25 +1,21 @@
-"""From a table to rows that can be learnt from: read, typed, split and encoded, in memory or as a stream."""
+"""Tables: read, typed, divided and encoded, in memory or as a stream."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import polars as pl
 
 from danlu.data import (
-    EncodedStream,
-    InferredTask,
-    Schema,
     Table,
     TableEncoder,
     TargetEncoder,
+    check_frame,
     drop_missing_target,
     infer_schema,
     infer_task,
@@ -28,96 +24,58 @@ from danlu.data import (
     read_table,
     split_rows,
 )
-from danlu.data.images import ImageEncoder
 from danlu.errors import ConfigError, DataError, unknown_name
+from danlu.evaluate import Rows
 from danlu.pipeline.config import DataConfig, TrainConfig
-from danlu.tasks import fold_numbers, folds_for
+from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, Read, chosen_settings
+from danlu.pipeline.model import Say
+from danlu.tasks import Predictor, Recipe, fold_numbers, folds_for, plan_for
 
-__all__ = ["Encoded", "Prepared", "fingerprint", "prepare", "tell"]
+__all__ = ["Tables"]
 
-Encoded = tuple[Any, np.ndarray]  # a table's dict of arrays or an array of images; codes or standardised values
-
-_HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prepared:
-    """Encoded rows of the three parts, and what was learnt about the table.
-
-    Attributes:
-        schema: the columns of a table; None for images.
-        inferred: the task, and why.
-        target: encodes the target, fitted on the training rows (the names of the classes on all rows).
-        encoder: encodes the other columns, fitted on the training rows.
-        train: the training rows, or a stream of them.
-        validation: the rows that choose the best epoch; None with folds.
-        folds: the fold of each training row, where networks are judged on the rows that they did not learn from; or None.
-        test: the rows that the result is measured on, or None.
-        test_frame: the same rows as they were read, where they are in memory.
-        rows: the number of rows of each part.
-        split: how the rows were divided, in a sentence.
-        notices: what the user should know.
-    """
-
-    schema: Schema | None
-    inferred: InferredTask
-    target: TargetEncoder
-    encoder: TableEncoder | ImageEncoder
-    train: Encoded | EncodedStream
-    validation: Encoded | None
-    folds: np.ndarray | None
-    test: Encoded | None
-    test_frame: pl.DataFrame | None
-    rows: dict[str, int]
-    split: str
-    notices: tuple[str, ...]
-
-    def sample(self) -> Encoded:
-        """The training rows, or as many of a stream's as fit in memory."""
-        return self.train if isinstance(self.train, tuple) else self.train.arrays(limit=_HELD)
-
-    def known(self) -> Encoded:
-        """All rows that the network sees, validation rows included: what a baseline may learn from."""
-        if self.validation is None:
-            return self.sample()
-        (x, y), (more, also) = self.sample(), self.validation
-        return jax.tree.map(lambda *parts: np.concatenate(parts), x, more), np.concatenate([y, also])
+_MISTAKES = 8
+_COLUMNS = 8
 
 
-def fingerprint(source: Any) -> str | None:
-    """The SHA-256 of a file's bytes, or of the names and sizes in a folder; None for what is neither."""
-    if isinstance(source, str | Path) and Path(source).is_dir():
-        digest = hashlib.sha256()
-        for entry in sorted(entry for entry in Path(source).rglob("*") if entry.is_file()):
-            digest.update(f"{entry.relative_to(source)}\0{entry.stat().st_size}\n".encode())
-        return digest.hexdigest()
-    if not isinstance(source, str | Path) or not Path(source).is_file():
-        return None
-    with open(source, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class Tables(Labelled):
+    """Rows of named columns."""
 
+    kind = "table"
 
-def prepare(config: TrainConfig, source: Any, say: Callable[[str], None]) -> Prepared:
-    """Read the source, work out schema and task, split the rows and encode them.
+    def claims(self, config: TrainConfig, source: Any) -> bool:
+        return True
 
-    Args:
-        source: the file, frame or arrays to learn from.
-        say: told what was found, and each notice.
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
+        return (_streamed if _streams(config.data, source) else _in_memory)(config, source)
 
-    Raises:
-        DanluError: a source, a target or a split that cannot be used.
-    """
-    return tell((_streamed if _streams(config.data, source) else _in_memory)(config, source), say)
+    def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        target, trainer = prepared.target, config.trainer
+        chosen = chosen_settings(trainer, ("epochs", "batch_size", "patience", "learning_rate", "weight_decay"))
+        chosen |= chosen_settings(config.model, ("members", "width", "depth", "dropout"))
+        if trainer.loss != "auto":
+            if target.task != "regression":
+                raise ConfigError(f"trainer.loss={trainer.loss} is for a quantity; this target is of classes")
+            chosen["loss"] = trainer.loss
+        if prepared.folds is not None:
+            chosen["folds"] = int(prepared.folds.max()) + 1
+        return plan_for(prepared.encoder, target, prepared.rows["train"], **chosen)
 
+    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
+        frame, name = source if isinstance(source, pl.DataFrame) else read_table(source).frame, predictor.target.name
+        encoder: Any = predictor.encoder
+        checked, notices = check_frame(frame, encoder.schema, lenient=lenient)
+        for notice in notices:
+            say(notice)
+        return Read(checked, frame[name] if name in frame.columns else None)
 
-def tell(prepared: Prepared, say: Callable[[str], None]) -> Prepared:
-    """Say what was found."""
-    for notice in prepared.notices:
-        say(f"note: {notice}")
-    if prepared.schema is not None:
-        say(str(prepared.schema))
-    say(str(prepared.inferred))
-    return prepared
+    def encoder_state(self, encoder: TableEncoder) -> tuple[Any, dict[str, np.ndarray]]:
+        return encoder.state()
+
+    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> TableEncoder:
+        return TableEncoder.from_state(description, arrays)
+
+    def mistakes(self, prepared: PreparedRows, rows: Rows) -> dict[str, Any]:
+        return {"mistakes": _mistakes(prepared, rows)}
 
 
 def _streams(data: DataConfig, source: Any) -> bool:
@@ -147,7 +105,7 @@ def _named_target(data: DataConfig, what: str, names: Any) -> str:
     return data.target
 
 
-def _in_memory(config: TrainConfig, source: Any) -> Prepared:
+def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     data = config.data
     table = _read(source, data)
     name = _named_target(data, table.source or "the table", table.names)
@@ -192,16 +150,16 @@ def _in_memory(config: TrainConfig, source: Any) -> Prepared:
     def encoded(part: pl.DataFrame) -> Encoded:
         return encoder.transform(part), target.transform(part[name])
 
-    return Prepared(
-        schema,
-        inferred,
-        target,
-        encoder,
+    return PreparedRows(
+        schema=schema,
+        inferred=inferred,
+        target=target,
+        encoder=encoder,
         train=encoded(train),
         validation=encoded(validation) if validation.height else None,
         folds=folds,
         test=encoded(test) if test.height else None,
-        test_frame=test,
+        shown=test,
         rows={"train": train.height, "validation": validation.height, "test": test.height},
         split=description,
         notices=tuple(notices),
@@ -223,7 +181,7 @@ def _folds(config: TrainConfig, rows: int) -> int:
     return 1
 
 
-def _streamed(config: TrainConfig, source: Any) -> Prepared:
+def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
     data = config.data
     if config.split.folds is not None and config.split.folds > 1:
         raise ConfigError("split.folds is for tables in memory, and this one is read as a stream", hint="leave it out")
@@ -253,20 +211,19 @@ def _streamed(config: TrainConfig, source: Any) -> Prepared:
         rows["test"] = frame.height
         test = encoder.transform(frame), stream.target.transform(frame[data.target])
     elif rows["test"]:
-        test = stream.test(encoder).arrays(limit=_HELD)
+        test = stream.test(encoder).arrays(limit=HELD)
     for part in ("validation", "test"):
-        if rows[part] > _HELD and (part == "validation" or data.test is None):
-            notices.append(f"{_HELD:,} of the {rows[part]:,} {part} rows are used")
-    return Prepared(
-        stream.schema,
-        stream.inferred,
-        stream.target,
-        encoder,
-        stream.train(encoder),
-        stream.validation(encoder).arrays(limit=_HELD),
-        None,
-        test,
-        frame,
+        if rows[part] > HELD and (part == "validation" or data.test is None):
+            notices.append(f"{HELD:,} of the {rows[part]:,} {part} rows are used")
+    return PreparedRows(
+        schema=stream.schema,
+        inferred=stream.inferred,
+        target=stream.target,
+        encoder=encoder,
+        train=stream.train(encoder),
+        validation=stream.validation(encoder).arrays(limit=HELD),
+        test=test,
+        shown=frame,
         rows=rows,
         split=stream.split,
         notices=tuple(notices),
@@ -287,3 +244,38 @@ def _separate(data: DataConfig, columns: Any, target: TargetEncoder) -> tuple[pl
     test = test.with_columns(labels.alias(target.name))
     target.transform(labels)
     return test, [*(f"test file: {notice}" for notice in (*other.notices, *dropped)), *notices]
+
+
+def _mistakes(prepared: PreparedRows, rows: Rows) -> list[dict[str, Any]]:
+    """The test rows predicted worst, with their first columns."""
+    frame, target = prepared.shown, prepared.target
+    if frame is None or prepared.schema is None:
+        return []
+    if target.task == "regression":
+        size = np.abs(rows.prediction - rows.truth)
+    else:
+        size = 1 - rows.prediction[np.arange(len(rows.truth)), rows.truth]
+    shown = []
+    names = [column.name for column in prepared.schema.features][:_COLUMNS]
+    for row in np.argsort(-size, kind="stable")[:_MISTAKES]:
+        if target.task == "regression":
+            line = {"true": f"{rows.truth[row]:.4g}", "predicted": f"{rows.prediction[row]:.4g}"}
+        else:
+            true, chosen = int(rows.truth[row]), int(rows.chosen[row])
+            if true == chosen:
+                break
+            line = {
+                f"true {target.name}": target.classes[true],
+                "predicted": target.classes[chosen],
+                "probability of the truth": f"{rows.prediction[row, true]:.2g}",
+            }
+        values = frame.row(int(row), named=True)
+        shown.append({**line, **{name: _cell(values[name]) for name in names}})
+    return shown
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,37 @@
+"""What is measured, for people: the label of each measure and which way is better."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from danlu.evaluate.metrics import METRICS
+
+__all__ = ["MEASURES", "Measure"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A measure as it is shown.
+
+    Attributes:
+        name: its key in results.
+        label: how it is printed.
+        higher_is_better: its direction.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+
+
+_OTHERS: tuple[Measure, ...] = ()
+
+MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {
+        **{metric.name: Measure(metric.name, metric.label, metric.higher_is_better) for metric in METRICS.values()},
+        **{measure.name: measure for measure in _OTHERS},
+    }
+)
+"""Every measure by its name: the metrics of classes and quantities, and those of other kinds of result."""

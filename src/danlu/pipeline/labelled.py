@@ -1,0 +1,278 @@
+"""What kinds of data have in common whose rows each have one label: a class or a quantity."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import html
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+
+from danlu.artifact import Artifact, save_artifact
+from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target
+from danlu.errors import SchemaError
+from danlu.evaluate import BASELINES, Rows, baselines, bootstrap, compare
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Domain, Prepared
+from danlu.pipeline.judge import Judgement
+from danlu.pipeline.model import Model, Say, warn
+from danlu.tasks import Learned, Predictor, Recipe, learn
+
+__all__ = ["Encoded", "Labelled", "LabelledModel", "PreparedRows", "Read", "chosen_settings"]
+
+Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
+
+HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedRows(Prepared):
+    """Encoded rows of the three parts, and what was learnt about them.
+
+    Attributes:
+        inferred: the task, and why.
+        target: encodes the target, fitted on the training rows (the names of the classes on all rows).
+        encoder: encodes the rows, fitted on the training rows.
+        train: the training rows, or a stream of them.
+        validation: the rows that choose the best epoch; None with folds.
+        folds: the fold of each training row, where networks are judged on the rows that they did not learn from; or None.
+        test: the rows that the result is measured on, or None.
+        schema: the columns of a table.
+        shown: the test rows as they were read, where they are in memory and can be shown.
+    """
+
+    inferred: InferredTask
+    target: TargetEncoder
+    encoder: Any
+    train: Encoded | EncodedStream
+    validation: Encoded | None = None
+    folds: np.ndarray | None = None
+    test: Encoded | None = None
+    schema: Schema | None = None
+    shown: Any = None
+
+    def lines(self) -> Iterable[str]:
+        return [str(each) for each in (self.schema, self.inferred) if each is not None]
+
+    def sample(self) -> Encoded:
+        """The training rows, or as many of a stream's as fit in memory."""
+        return self.train if isinstance(self.train, tuple) else self.train.arrays(limit=HELD)
+
+    def known(self) -> Encoded:
+        """All rows that the network sees, validation rows included: what a baseline may learn from."""
+        if self.validation is None:
+            return self.sample()
+        (x, y), (more, also) = self.sample(), self.validation
+        return jax.tree.map(lambda *parts: np.concatenate(parts), x, more), np.concatenate([y, also])
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """New data as the encoder takes it.
+
+    Attributes:
+        rows: a frame, images, ….
+        truth: their labels, where the source has them.
+        names: of the rows, where they have any, such as file names.
+    """
+
+    rows: Any
+    truth: pl.Series | None = None
+    names: pl.Series | None = None
+
+
+def chosen_settings(section: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The settings of a config's ``section`` that are not left to the recipe."""
+    found = {name: getattr(section, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+class Labelled(Domain):
+    """A kind of data whose rows each have one label."""
+
+    @abc.abstractmethod
+    def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        """The recipe for prepared rows, with the config's settings."""
+
+    @abc.abstractmethod
+    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
+        """New data, checked against what the model was trained on.
+
+        Raises:
+            SchemaError: it does not fit.
+        """
+
+    @abc.abstractmethod
+    def encoder_state(self, encoder: Any) -> tuple[Any, dict[str, np.ndarray]]:
+        """The encoder as plain data (with its ``"kind"``) and arrays."""
+
+    @abc.abstractmethod
+    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+        """The encoder that :meth:`encoder_state` described."""
+
+    def mistakes(self, prepared: PreparedRows, rows: Rows) -> dict[str, Any]:
+        """Fields of the report that show the test rows predicted worst."""
+        return {}
+
+    def for_baselines(self, inputs: Any) -> tuple[Any, tuple[str, ...]]:
+        """Encoded rows as the baselines take them, and which baselines learn from such rows."""
+        return inputs, tuple(BASELINES)
+
+    def plan(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        config.imbalance.check(prepared.target.task)
+        return self.recipe(config, prepared)
+
+    def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
+        return learn(
+            prepared.train,
+            encoder=prepared.encoder,
+            target=prepared.target,
+            plan=plan,
+            validation=prepared.validation,
+            folds=prepared.folds,
+            rows=prepared.rows["train"],
+            sample=None if isinstance(prepared.train, tuple) else prepared.sample()[0],
+            imbalance=config.imbalance,
+            seed=config.trainer.seed,
+            **how,
+        )
+
+    def judge(self, config: TrainConfig, prepared: PreparedRows, trained: Predictor) -> Judgement | None:
+        if prepared.test is None:
+            return None
+        rows = rows_of(trained, prepared.test)
+        options: Any = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        own = judgement_of(rows, trained, **options)
+        if not config.evaluate.baselines:
+            return own
+        target, (inputs, labels) = trained.target, prepared.known()
+        inputs, names = self.for_baselines(inputs)
+        test, _ = self.for_baselines(prepared.test[0])
+        found = baselines(target.task, (inputs, labels), test, classes=target.units, seed=options["seed"], names=names)
+        others, comparisons = {}, []
+        for each in found.values():
+            prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction
+            others[each.label] = bootstrap(Rows(target.task, rows.truth, prediction), **options)
+            comparisons.append(compare(rows, prediction, each.label, **options))
+        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons))
+
+    def save(
+        self, folder: str | Path, trained: Predictor, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
+    ) -> None:
+        description, arrays = self.encoder_state(trained.encoder)
+        schema = getattr(trained.encoder, "schema", None)
+        save_artifact(
+            folder,
+            model=trained.network,
+            variables=(trained.params, trained.state),
+            task=trained.target.to_json(),
+            schema=None if schema is None else schema.to_json(),
+            encoder=description,
+            encoder_arrays=arrays,
+            classes=trained.target.classes,
+            threshold=trained.threshold if trained.target.task == "binary" else None,
+            metrics=metrics,
+            provenance=provenance,
+        )
+
+    def load(self, artifact: Artifact) -> Model:
+        predictor = Predictor(
+            artifact.model,
+            artifact.params,
+            artifact.state,
+            self.encoder_from(artifact.encoder, artifact.encoder_arrays),
+            TargetEncoder.from_json(artifact.task),
+            0.5 if artifact.threshold is None else float(artifact.threshold),
+        )
+        return self.model(predictor, artifact.metrics, artifact.provenance)
+
+    def model(self, trained: Predictor, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> LabelledModel:
+        return LabelledModel(trained, metrics, provenance, domain=self)
+
+    def report(self, prepared: PreparedRows, trained: Predictor, judgement: Judgement | None) -> dict[str, Any]:
+        target, rows = prepared.target, None if judgement is None else judgement.rows
+        facts = {}
+        if target.task == "binary" and trained.threshold != 0.5:
+            facts["threshold"] = f"{trained.threshold:.3g}"
+        fields: dict[str, Any] = {
+            "target": target.name,
+            "task": target.task,
+            "classes": target.classes,
+            "rows": rows,
+            "facts": facts,
+        }
+        if prepared.schema is not None:
+            from danlu.report import describe_columns
+
+            fields["columns"] = describe_columns(prepared.schema, prepared.shown)
+        return fields if rows is None else fields | self.mistakes(prepared, rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LabelledModel(Model):
+    """A model of classes or of a quantity."""
+
+    domain: Labelled = dataclasses.field(kw_only=True)
+
+    @property
+    def purpose(self) -> str:
+        return f"{self.predictor.target.task} of {self.predictor.target.name!r}"
+
+    def predict_values(self, source: Any, *, lenient: bool = False, say: Say = warn) -> np.ndarray:
+        """Probabilities ``(rows, classes)`` or values ``(rows,)``; arguments and errors as of :meth:`predict`."""
+        return self.predictor.predict_values(self.domain.read(self.predictor, source, lenient=lenient, say=say).rows)
+
+    def predict(self, source: Any, *, lenient: bool = False, say: Say = warn) -> pl.DataFrame:
+        """The prediction, and each class's probability, a row a row of ``source``.
+
+        Args:
+            lenient: whether unseen categories and odd values are taken as unknown, with a note, instead of refused.
+            say: called with each notice.
+
+        Raises:
+            SchemaError: columns or values that do not fit what the model was trained on.
+        """
+        found = self.domain.read(self.predictor, source, lenient=lenient, say=say)
+        frame = self.predictor.frame(self.predictor.predict_values(found.rows))
+        return frame if found.names is None else frame.insert_column(0, found.names)
+
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+        target = self.predictor.target
+        found = self.domain.read(self.predictor, source, lenient=lenient, say=say)
+        rows, labels = found.rows, found.truth
+        if labels is None:
+            raise SchemaError(f"the data lacks the target {target.name!r}, which evaluation needs")
+        if isinstance(rows, pl.DataFrame):
+            rows, dropped = drop_missing_target(rows.with_columns(labels.alias(target.name)), target.name)
+            labels, respelt = target.normalise(rows[target.name])
+            for notice in (*dropped, *respelt):
+                say(notice)
+            if not rows.height:
+                raise SchemaError(f"no row has a value for the target {target.name!r}")
+        tested = rows_of(self.predictor, (self.predictor.encoder.transform(rows), target.transform(labels)))
+        return judgement_of(tested, self.predictor, resamples=resamples)
+
+    def _details_html(self) -> str:
+        encoder = self.predictor.encoder
+        schema = getattr(encoder, "schema", None)
+        return html.escape(repr(encoder)) if schema is None else schema._repr_html_()
+
+
+def rows_of(model: Predictor, test: Encoded) -> Rows:
+    """Encoded test rows with the model's prediction, in the target's own unit."""
+    inputs, labels = test
+    prediction = model.predict_inputs(inputs)
+    truth = model.target.inverse(labels) if model.target.task == "regression" else np.asarray(labels, np.int64)
+    return Rows(model.target.task, truth, prediction, model.threshold)
+
+
+def judgement_of(rows: Rows, model: Predictor, *, resamples: int = 1000, seed: int = 0) -> Judgement:
+    """The scores of a prediction with their intervals."""
+    measured = bootstrap(rows, resamples=resamples, seed=seed)
+    tested = f"{len(rows.truth):,} test rows"
+    return Judgement(measured, tested=tested, rows=rows, predictions=model.frame(rows.prediction))
