@@ -72,7 +72,7 @@ class Images(Labelled):
     def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> ImageEncoder:
         return ImageEncoder.from_json(description)
 
-    def mistakes(self, prepared: PreparedRows, rows: Rows) -> dict[str, Any]:
+    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
         return {"gallery": _gallery(prepared, rows)}
 
     def for_baselines(self, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

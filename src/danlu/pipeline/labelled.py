@@ -115,7 +115,7 @@ class Labelled(Domain):
     def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         """The encoder that :meth:`encoder_state` described."""
 
-    def mistakes(self, prepared: PreparedRows, rows: Rows) -> dict[str, Any]:
+    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
         """Fields of the report that show the test rows predicted worst."""
         return {}
 
@@ -210,7 +210,7 @@ class Labelled(Domain):
             from danlu.report import describe_columns
 
             fields["columns"] = describe_columns(prepared.schema, prepared.shown)
-        return fields if rows is None else fields | self.mistakes(prepared, rows)
+        return fields if rows is None else fields | self.mistakes(prepared, trained, rows)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -74,7 +74,7 @@ class Tables(Labelled):
     def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> TableEncoder:
         return TableEncoder.from_state(description, arrays)
 
-    def mistakes(self, prepared: PreparedRows, rows: Rows) -> dict[str, Any]:
+    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
         return {"mistakes": _mistakes(prepared, rows)}
 
 
