@@ -24,9 +24,11 @@ from danlu.nn.losses import (
     CategoricalFocal,
     HalfMSE,
     Huber,
+    TokenCrossEntropy,
 )
 from danlu.nn.losses.align import align_values, labels_to_probabilities
 from danlu.nn.losses.classification import log_not
+from danlu.nn.losses.tokens import IGNORED, checked_tokens
 
 __all__ = ["BINARY_AND_VALUE_RULES", "CLASS_RULES", "loss_backward"]
 
@@ -79,6 +81,15 @@ CLASS_RULES: Mapping[type, Rule] = MappingProxyType(
 """Losses over classes."""
 
 
+def _token_cross_entropy(outputs: Any, targets: Any, shares: jax.Array) -> jax.Array:
+    """``share·(softmax(z) − onehot(y))/counted`` where a position counts, else 0."""
+    z, y = checked_tokens(outputs, targets)
+    counted = (y != IGNORED)[..., None]
+    slope = softmax(z) - (y[..., None] == jnp.arange(z.shape[-1])[None, None]).astype(z.dtype)
+    each = shares[:, None, None].astype(z.dtype) / jnp.maximum(jnp.sum(counted, axis=1, keepdims=True), 1)
+    return jnp.where(counted & (each != 0), each.astype(z.dtype) * slope, 0)
+
+
 def loss_backward(loss: Any, outputs: Any, targets: Any, shares: jax.Array) -> tuple[Any, str]:
     """``∂L/∂outputs`` for ``L = Σᵢ shareᵢ·vᵢ``.
 
@@ -98,6 +109,8 @@ def loss_backward(loss: Any, outputs: Any, targets: Any, shares: jax.Array) -> t
         smoothing = getattr(loss, "label_smoothing", 0.0)
         z, y, _ = labels_to_probabilities(kind.__name__, outputs, targets, label_smoothing=smoothing)
         slope, positions = CLASS_RULES[kind](loss, z, y), math.prod(z.shape[1:-1])
+    elif kind is TokenCrossEntropy:
+        return _token_cross_entropy(outputs, targets, shares), "formula"
     else:
         return jax.vjp(lambda o: loss(o, targets), outputs)[1](shares)[0], "vjp"
     shares = (shares / positions).reshape(shares.shape + (1,) * (z.ndim - 1)).astype(z.dtype)

@@ -12,9 +12,11 @@ from danlu.nn.losses.metrics import METRICS, absolute_error, accuracy, get_metri
 from danlu.nn.losses.penalties import l1, l2
 from danlu.nn.losses.registry import LOSSES, get_loss
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
+from danlu.nn.losses.tokens import IGNORED, TokenCrossEntropy, counted_tokens
 from danlu.nn.losses.weighting import class_weights, example_weights, reduce
 
 __all__ = [
+    "IGNORED",
     "LOSSES",
     "MAE",
     "METRICS",
@@ -27,9 +29,11 @@ __all__ = [
     "Huber",
     "Loss",
     "PerFold",
+    "TokenCrossEntropy",
     "absolute_error",
     "accuracy",
     "class_weights",
+    "counted_tokens",
     "example_weights",
     "get_loss",
     "get_metric",

@@ -14,6 +14,7 @@ from danlu.nn.losses.classification import (
     CategoricalFocal,
 )
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
+from danlu.nn.losses.tokens import TokenCrossEntropy
 
 __all__ = ["LOSSES", "get_loss"]
 
@@ -27,6 +28,7 @@ LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
         "huber": Huber,
         "mae": MAE,
         "mse": MSE,
+        "token_cross_entropy": TokenCrossEntropy,
     }
 )
 """Every loss by its short name."""

@@ -190,6 +190,27 @@ def categorical_focal(check: Check) -> None:
     compare(check, losses.CategoricalFocal(gamma=2.0), CLASSES, LABELS, formula, torch)
 
 
+@case("loss.token_cross_entropy")
+def token_cross_entropy(check: Check) -> None:
+    def torch(torch: Any, z: Any, y: Any) -> Any:
+        flat = torch.nn.functional.cross_entropy(z.reshape(-1, 4), y.reshape(-1), ignore_index=-1, reduction="none")
+        return flat.reshape(y.shape).sum(1) / (y >= 0).sum(1)
+
+    logits, targets = draw(3, 5, 4), np.array([[0, 3, 1, -1, -1], [2, 2, 0, 1, 3], [-1, -1, -1, -1, 1]])
+    counted = targets >= 0
+
+    def formula(z: Any) -> Any:
+        chosen = np.take_along_axis(log_softmax(z), np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+        return -(counted * chosen).sum(1) / counted.sum(1)
+
+    loss = losses.TokenCrossEntropy()
+    compare(check, loss, logits, targets, formula, torch)
+    # With the counted tokens as weights the mean is the one over all tokens.
+    mean = jax.jit(lambda z, y, w: losses.reduce(loss(z, y), w))
+    received = mean(jnp.asarray(logits, jnp.float32), jnp.asarray(targets), jnp.asarray(losses.counted_tokens(targets)))
+    check(received, (formula(logits) * counted.sum(1)).sum() / counted.sum())
+
+
 @case("loss.members")
 def members(check: Check) -> None:
     """An ensemble's outputs, ``(batch, members, units)``: each example's loss is the mean over its members'."""
