@@ -7,13 +7,16 @@ within a long one. There is no hook for a single batch: batches run inside one c
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from danlu.blueprint import setting, validate
 from danlu.errors import ConfigError
+from danlu.optim import set_parts
 
 if TYPE_CHECKING:
     from danlu.engine.training import Training
@@ -22,6 +25,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "EarlyStopping",
+    "GradualUnfreezing",
     "JSONLogger",
     "LambdaCallback",
     "LearningRateScheduler",
@@ -120,6 +124,36 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int) -> None:
         self.training.learning_rate = float(self.schedule(epoch, self.training.learning_rate))
+
+
+class GradualUnfreezing(Callback):
+    """Change the multipliers of :func:`danlu.optim.by_part` at the start of given epochs. Nothing recompiles.
+
+    Args:
+        stages: a dict from epochs (from 0) to parts as for :func:`danlu.optim.set_parts`; a part that is not named stays as it is.
+            ``{5: {"3": 0.1}, 10: {"[0-2]": 0.01}}`` thaws layer 3 after five epochs, and the layers below it after ten.
+
+    Raises:
+        ConfigError: an epoch that is not a whole number >= 0; when training starts, an optimizer without ``by_part`` or a
+            pattern that matches nothing.
+
+    Reference:
+        Howard & Ruder, "Universal language model fine-tuning for text classification" (2018), section 3.3.
+    """
+
+    def __init__(self, stages: Mapping[int, Any]) -> None:
+        for epoch in stages:
+            validate("GradualUnfreezing", "stages", epoch, setting(minimum=0, integer=True).metadata["rules"])
+        self.stages = dict(stages)
+
+    def on_train_begin(self) -> None:
+        for parts in self.stages.values():  # a mistake in the last stage shows now, not after hours
+            set_parts(self.training.state.opt_state, parts)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        if epoch in self.stages:
+            opt_state = set_parts(self.training.state.opt_state, self.stages[epoch])
+            self.training.state = dataclasses.replace(self.training.state, opt_state=opt_state)
 
 
 class ReduceLROnPlateau(Callback):

@@ -8,6 +8,7 @@ from danlu.optim.clip import ClipState, NormClipState, clip_by_global_norm, clip
 from danlu.optim.decay import WeightDecayState, weight_decay
 from danlu.optim.hyperparameters import apply_updates, hyperparameter, observe, set_hyperparameter
 from danlu.optim.momentum import MomentumState, momentum, nesterov
+from danlu.optim.parts import PartsState, by_part, multipliers, set_parts
 from danlu.optim.registry import OPTIMIZERS, get_optimizer
 from danlu.optim.rmsprop import RMSpropState, rmsprop
 from danlu.optim.schedules import (
@@ -41,6 +42,7 @@ __all__ = [
     "NormClipState",
     "OneCycle",
     "Optimizer",
+    "PartsState",
     "RMSpropState",
     "ReduceOnPlateau",
     "SGDState",
@@ -54,6 +56,7 @@ __all__ = [
     "adamw",
     "apply_updates",
     "as_schedule",
+    "by_part",
     "chain",
     "clip_by_global_norm",
     "clip_by_norm",
@@ -62,10 +65,12 @@ __all__ = [
     "get_schedule",
     "hyperparameter",
     "momentum",
+    "multipliers",
     "nesterov",
     "observe",
     "rmsprop",
     "set_hyperparameter",
+    "set_parts",
     "sgd",
     "weight_decay",
 ]
