@@ -73,7 +73,7 @@ class Images(Labelled):
         return ImageEncoder.from_json(description)
 
     def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
-        return {"gallery": _gallery(prepared, rows)}
+        return {"gallery": _gallery(prepared, trained, rows)}
 
     def for_baselines(self, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Means over cells, 14 a side at most, in 0 … 1; boosting on thousands of pixels takes longer than the network."""
@@ -183,16 +183,21 @@ def _ground(inputs: np.ndarray) -> float:
     return float(np.median(border)) / 127.5 - 1
 
 
-def _gallery(prepared: PreparedRows, rows: Rows) -> list[dict[str, str]]:
-    """The test images whose true class was given the least probability, as pictures with a caption."""
-    from danlu.report import png_uri
+def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> list[dict[str, str]]:
+    """The test images whose true class was given the least probability, and where the network looked."""
+    from danlu.explain import grad_cam
+    from danlu.report import heat_over, png_uri
 
-    pictures: Any = () if prepared.test is None else prepared.test[0]
-    classes, shown = prepared.target.classes, []
-    for row in np.argsort(rows.of_truth, kind="stable")[:_PICTURES]:
+    classes, pictures = prepared.target.classes, () if prepared.test is None else prepared.test[0]
+    worst = np.argsort(rows.of_truth, kind="stable")[:_PICTURES]
+    worst = worst[rows.truth[worst] != rows.chosen[worst]]
+    if not len(worst):
+        return []
+    images = np.asarray(pictures)[np.resize(worst, _PICTURES)]  # of one size: one compilation
+    seen = grad_cam(trained.network, trained.params, trained.state, images, rows.chosen[np.resize(worst, _PICTURES)])
+    shown = []
+    for row, image, heat in zip(worst, images, seen, strict=False):
         true, chosen = int(rows.truth[row]), int(rows.chosen[row])
-        if true == chosen:
-            break
         caption = f"{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"
-        shown.append({"image": png_uri(pictures[row]), "caption": caption})
+        shown.append({"image": png_uri(image), "seen": png_uri(heat_over(image, heat)), "caption": caption})
     return shown

@@ -3,6 +3,14 @@
 from danlu.report.columns import ColumnSummary, describe_columns
 from danlu.report.events import TensorBoardLogger
 from danlu.report.html import ReportData, write_report
-from danlu.report.picture import png_uri
+from danlu.report.picture import heat_over, png_uri
 
-__all__ = ["ColumnSummary", "ReportData", "TensorBoardLogger", "describe_columns", "png_uri", "write_report"]
+__all__ = [
+    "ColumnSummary",
+    "ReportData",
+    "TensorBoardLogger",
+    "describe_columns",
+    "heat_over",
+    "png_uri",
+    "write_report",
+]

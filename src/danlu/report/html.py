@@ -50,7 +50,8 @@ class ReportData:
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
-        gallery: pictures of them: dicts of ``"image"`` (see :func:`~danlu.report.png_uri`) and ``"caption"``.
+        gallery: pictures of them: dicts of ``"image"`` and ``"seen"`` (the same with what the network looked at; see
+            :func:`~danlu.report.png_uri`) and ``"caption"``.
         sections: further parts, each a title and its HTML, which is taken as it is (figures, samples).
         config: the resolved config; ``command`` reproduces the run.
         environment: versions and machine.

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-__all__ = ["png_uri"]
+__all__ = ["heat_over", "png_uri"]
 
 
 def png_uri(pixels: np.ndarray) -> str:
@@ -22,3 +22,14 @@ def png_uri(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def heat_over(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A grey version of an image with ``heat`` (0 … 1, of its height and width) laid over it in orange.
+
+    >>> heat_over(np.zeros((1, 2, 1), np.uint8), np.array([[0.0, 1.0]]))[0].tolist()
+    [[0, 0, 0], [174, 78, 0]]
+    """
+    grey = np.asarray(pixels, np.float64).mean(axis=2, keepdims=True)
+    share = 0.75 * np.asarray(heat, np.float64)[..., None]
+    return ((1 - share) * grey + share * np.array([233.0, 105.0, 0.0])).astype(np.uint8)
