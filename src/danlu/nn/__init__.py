@@ -13,6 +13,7 @@ from danlu.nn.group_norm import GroupNorm
 from danlu.nn.initializers import INITIALIZERS, Initializer, get_initializer, initializer_for
 from danlu.nn.layer import Layer
 from danlu.nn.lift import lift
+from danlu.nn.lora import LoRA
 from danlu.nn.losses import LOSSES, Loss, get_loss, get_metric
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import BatchNorm, LayerNorm
@@ -93,6 +94,7 @@ __all__ = [
     "LayerScale",
     "LeNet",
     "LearnedPositions",
+    "LoRA",
     "Loss",
     "MaxOverTime",
     "MaxPool",

@@ -20,6 +20,7 @@ from danlu.nn.backprop.rules import LAYER_RULES, Visit
 from danlu.nn.backprop.transformer_walks import WALKS
 from danlu.nn.combine import Parallel, Residual, Sequential, child_key
 from danlu.nn.layer import Layer
+from danlu.nn.lora import LoRA
 from danlu.nn.losses import reduce
 from danlu.nn.recurrent import Bidirectional
 from danlu.nn.summary import describe, html_table, text_table
@@ -119,6 +120,8 @@ def _walk(
     expanded = layer.expanded
     if expanded is not layer:
         return _walk(expanded, params, state, x, path, train=train, key=key)
+    if isinstance(layer, LoRA):
+        return _lora(layer, params, state, x, path, train=train, key=key)
 
     def child(index: int, x: Any) -> tuple[Any, Any, Backward]:
         name, part = layer.children()[index]
@@ -139,6 +142,19 @@ def _walk(
 
 
 Child = Callable[[int, Any], tuple[Any, Any, Backward]]
+
+
+def _lora(
+    layer: LoRA, params: Any, state: Any, x: Any, path: str, *, train: bool, key: jax.Array | None
+) -> tuple[Any, Any, Backward]:
+    """The network with its kernels added up, and from each sum's gradient those of ``A`` and ``B``."""
+    y, inner, back = _walk(layer.layer, *layer.merge(params, state), x, path, train=train, key=key)
+
+    def backward(dy: Any, records: Records) -> tuple[Any, Any]:
+        dx, of_plain = back(dy, records)
+        return dx, layer.gradients(params, of_plain)
+
+    return y, {"params": state["params"], "state": inner}, backward
 
 
 def _sequential(layer: Sequential, x: Any, child: Child) -> tuple[Any, Any, Backward]:
