@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -72,7 +73,7 @@ def sample(
     return jnp.where(heat > 0, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "length", "top_k"))
+@functools.partial(jax.jit, static_argnames=("model", "length", "top_k", "forbidden"))
 def _generate(
     model: Layer,
     params: Params,
@@ -87,6 +88,7 @@ def _generate(
     *,
     length: int,
     top_k: int | None,
+    forbidden: tuple[int, ...],
 ) -> jax.Array:
     batch, time = prompt.shape
     context = None
@@ -98,7 +100,12 @@ def _generate(
     cache = init_cache(model, params, batch, time + length, context=context, context_mask=seen)
     logits, cache = cached_step(model, params, state, prompt, cache, mask=mask)
     last = time - 1 - jnp.argmax(mask[:, ::-1], axis=1)
-    pick = functools.partial(sample, temperature=temperature, top_k=top_k, top_p=top_p)
+
+    def pick(logits: jax.Array, key: jax.Array) -> jax.Array:
+        if forbidden:
+            logits = logits.at[:, jnp.asarray(forbidden)].set(-jnp.inf)
+        return sample(logits, key, temperature=temperature, top_k=top_k, top_p=top_p)
+
     first = pick(jnp.take_along_axis(logits, last[:, None, None], axis=1)[:, 0], jax.random.fold_in(key, 0))
 
     def step(carry: Any, index: jax.Array) -> tuple[Any, jax.Array]:
@@ -124,6 +131,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     end: int | None = None,
+    forbidden: Sequence[int] = (),
 ) -> jax.Array:
     """Continue each prompt by ``length`` tokens, each drawn from what the model says follows.
 
@@ -141,6 +149,7 @@ def generate(
         top_k: draw from the k likeliest only, ≥ 1.
         top_p: draw from the fewest likeliest whose probabilities reach p, in (0, 1].
         end: the token after which a sequence is over; it repeats to fill the row.
+        forbidden: tokens that are never drawn, such as padding.
 
     Returns:
         The new tokens, int32 ``(batch, length)``.
@@ -186,4 +195,5 @@ def generate(
         jnp.asarray(-1 if end is None else end, jnp.int32),
         length=length,
         top_k=top_k,
+        forbidden=tuple(forbidden),
     )

@@ -1,0 +1,236 @@
+"""Texts to learn a language from: one stream, or short lines; divided, numbered, and served as windows of tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.data.sniff import decode
+from danlu.data.text.tokenizer import Tokenizer
+from danlu.errors import DataError
+
+__all__ = ["Corpus", "Tokens", "Windows", "read_corpus", "split_corpus", "tokens_of"]
+
+IGNORED = -1  # the target of padding: what TokenCrossEntropy does not count
+_SHORT = 40  # characters of the longest line in a file of lines
+_PIECE = 50_000  # characters that the tokenizer gets at a time
+_CHUNK = 2**20  # tokens of the windows that are in memory at once
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Corpus:
+    """Texts: one stream, or lines that are each a text of their own.
+
+    Attributes:
+        texts: the stream alone, or the lines without their ends.
+        lines: which of the two.
+        notices: what the user should know.
+    """
+
+    texts: tuple[str, ...]
+    lines: bool
+    notices: tuple[str, ...] = ()
+
+    @property
+    def characters(self) -> int:
+        """How many characters there are; of lines, their ends included."""
+        return sum(map(len, self.texts)) + (len(self.texts) if self.lines else 0)
+
+
+def read_corpus(source: str | Path, *, lines: bool | None = None) -> Corpus:
+    """Read a text file.
+
+    Args:
+        source: the file.
+        lines: whether each line is a text of its own (names, words) or the file is one stream. None looks: lines if
+            none is longer than 40 characters, none between the first and the last is empty, and there are at least 10.
+
+    Raises:
+        DataError: a file that cannot be read, is not text, or holds none.
+    """
+    try:
+        data = Path(source).read_bytes()
+    except OSError as error:
+        raise DataError(f"the text {source} cannot be read: {error.strerror or error}") from error
+    encoded, notice = decode(data, source=str(source))
+    text = encoded.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise DataError(f"{source} holds no text")
+    notices = (notice,) if notice else ()
+    cut = text.strip("\n").split("\n")
+    if lines is None:
+        lines = len(cut) >= 10 and all(line.strip() and len(line) <= _SHORT for line in cut)
+    if not lines:
+        return Corpus((text,), False, notices)
+    kept = tuple(line.strip() for line in cut if line.strip())
+    if len(kept) < len(cut):
+        notices = (*notices, f"{len(cut) - len(kept):,} empty lines are left out")
+    return Corpus(kept, True, notices)
+
+
+def split_corpus(corpus: Corpus, *, validation: float, test: float, seed: int = 0) -> tuple[dict[str, Corpus], str]:
+    """Divide a corpus into ``"train"``, ``"validation"`` and ``"test"``.
+
+    A stream is cut by position, the test last: what follows is predicted from what went before. Lines are drawn at
+    random, and equal lines go to the same part, so that no test line was learnt from.
+
+    Args:
+        validation, test: shares, of the characters of a stream or of the different lines; ``test`` may be 0.
+        seed: decides which lines.
+
+    Returns:
+        The parts, and how it was done, in a sentence.
+
+    Raises:
+        DataError: too little text for the shares.
+    """
+    if corpus.lines:
+        different, which = np.unique(np.array(corpus.texts), return_inverse=True)
+        place = np.random.default_rng(seed).permutation(len(different))[which]
+        known, said = len(different), "lines at random, equal ones together"
+    else:
+        place, known, said = np.arange(len(corpus.texts[0])), len(corpus.texts[0]), "by position, the test at the end"
+    ends = round(known * (1 - validation - test)), round(known * (1 - test)), known
+    sizes = {"train": ends[0], "validation": ends[1] - ends[0], "test": ends[2] - ends[1]}
+    if min(sizes["train"], sizes["validation"], sizes["test"] if test else 2) < 2:
+        unit = "different lines" if corpus.lines else "characters"
+        raise DataError(f"{known:,} {unit} are too few to divide; expected at least 2 for each part")
+    parts, start = {}, 0
+    for name, size in sizes.items():
+        if corpus.lines:
+            texts = tuple(corpus.texts[i] for i in np.flatnonzero((place >= start) & (place < start + size)))
+        else:
+            texts = (corpus.texts[0][start : start + size],) if size else ()
+        parts[name], start = Corpus(texts, corpus.lines), start + size
+    return parts, said
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tokens:
+    """Sequences of tokens, one after the other.
+
+    Attributes:
+        tokens: int32 ``(tokens,)``.
+        bounds: int64 ``(sequences + 1,)``: sequence ``i`` is ``tokens[bounds[i]:bounds[i + 1]]``. All but the first token
+            of a sequence are predicted.
+        characters: how many characters the predicted tokens stand for.
+    """
+
+    tokens: np.ndarray
+    bounds: np.ndarray
+    characters: int
+
+    @property
+    def predicted(self) -> int:
+        """How many tokens are predicted."""
+        return int(np.maximum(np.diff(self.bounds) - 1, 0).sum())
+
+    @property
+    def longest(self) -> int:
+        """The most predictions that a sequence has."""
+        return max(int(np.diff(self.bounds).max(initial=0)) - 1, 0)
+
+
+def tokens_of(corpus: Corpus, tokenizer: Tokenizer) -> Tokens:
+    """The tokens of a corpus. A line begins with the begin token and ends with the end token; a stream has neither."""
+    if corpus.lines:
+        rows = [tokenizer.encode_one(line, begin=True, end=True) for line in corpus.texts]
+        bounds = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        flat = np.fromiter((token for row in rows for token in row), np.int32, int(bounds[-1]))
+        return Tokens(flat, bounds, corpus.characters)
+    found = [np.asarray(tokenizer.encode_one(piece), np.int32) for text in corpus.texts for piece in _pieces(text)]
+    flat = np.concatenate([np.zeros(0, np.int32), *found])
+    first = len(tokenizer.decode(flat[:1]))
+    return Tokens(flat, np.array([0, len(flat)], np.int64), max(corpus.characters - first, 0))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that end at a line's end, or at the end of a word, where there is one in reach."""
+    start = 0
+    while start < len(text):
+        stop = start + _PIECE
+        if stop < len(text):
+            ends = [text.rfind(mark, start + 1, stop) for mark in ("\n", " ")]
+            stop = next((end for end in ends if end > start), stop)  # the mark begins the next piece
+        yield text[start:stop]
+        start = stop
+
+
+class Windows:
+    """Windows of tokens with the token that follows each as its target: a stream of chunks for the trainer.
+
+    A pass lays windows end to end over all sequences and visits them in random order; in a single stream it starts at
+    a random place, so that each pass cuts it elsewhere. An epoch is ``rows`` windows of the endless row of passes. The
+    tokens are in memory once, the windows as they are used, so a text may be as large as its tokens fit.
+
+    Args:
+        tokens: what to learn from.
+        context: tokens of a window; the rest of a shorter one is padding, with targets of −1.
+        rows: windows an epoch; None is one pass.
+        seed: decides places and orders; None leaves both as they are (for evaluation).
+        multiple: chunks have a multiple of so many windows, such as the batch size.
+
+    Raises:
+        DataError: no sequence has two tokens.
+
+    Example:
+        >>> chunk = next(Windows(Tokens(np.arange(6), np.array([0, 6]), 5), 3, seed=None).chunks(0, 0))
+        >>> chunk["x"].tolist(), chunk["y"].tolist(), chunk["weight"].tolist()
+        ([[0, 1, 2], [3, 4, 0]], [[1, 2, 3], [4, 5, -1]], [3.0, 2.0])
+    """
+
+    def __init__(
+        self, tokens: Tokens, context: int, *, rows: int | None = None, seed: int | None = 0, multiple: int = 1
+    ) -> None:
+        if not tokens.predicted:
+            raise DataError("no text has two tokens, so there is none to predict", hint="is there more text?")
+        self.tokens, self.context, self.seed = tokens, context, seed
+        single = seed is not None and len(tokens.bounds) == 2
+        self._slack = min(context - 1, max(tokens.predicted - context, 0)) if single else 0
+        self.per_pass = len(self._cut(self._slack)[0])
+        self.rows = rows or self.per_pass
+        self._chunk = max(_CHUNK // context // multiple, 1) * multiple
+
+    def _cut(self, offset: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where each window starts and how many tokens it predicts, the first window ``offset`` tokens in."""
+        begin, predicted = self.tokens.bounds[:-1], np.maximum(np.diff(self.tokens.bounds) - 1 - offset, 0)
+        each = -(-predicted // self.context)
+        number = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
+        starts = np.repeat(begin + offset, each) + self.context * number
+        return starts, np.minimum(np.repeat(predicted, each) - self.context * number, self.context)
+
+    def _pass(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.seed is None:
+            return self._cut(0)
+        rng = np.random.default_rng([self.seed, number])
+        starts, counts = self._cut(int(rng.integers(self._slack + 1)))
+        order = rng.permutation(len(starts))[: self.per_pass]
+        return starts[order], counts[order]
+
+    def _windows(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Windows ``first`` to ``first + count`` of the endless row of passes."""
+        parts = []
+        while count:
+            number, place = divmod(first, self.per_pass)
+            starts, counts = self._pass(number)
+            parts.append((starts[place : place + count], counts[place : place + count]))
+            first, count = first + len(parts[-1][0]), count - len(parts[-1][0])
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
+        """``{"x", "y", "weight"}`` of the epoch's windows from chunk ``start`` on; a window weighs as many tokens as it predicts."""
+        starts, counts = self._windows(epoch * self.rows, self.rows)
+        for low in range(start * self._chunk, self.rows, self._chunk):
+            some = slice(low, low + self._chunk)
+            yield self._gather(starts[some], counts[some])
+
+    def _gather(self, starts: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+        places = starts[:, None] + np.arange(self.context + 1)
+        taken = self.tokens.tokens[np.minimum(places, len(self.tokens.tokens) - 1)].astype(np.int32)
+        real = np.arange(self.context) < counts[:, None]
+        x, y = np.where(real, taken[:, :-1], 0), np.where(real, taken[:, 1:], IGNORED)
+        return {"x": x.astype(np.int32), "y": y.astype(np.int32), "weight": counts.astype(np.float32)}
