@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from danlu.errors import ConfigError
 from danlu.nn import RandomAffine, RandomColor, RandomErase, RandomFlip, Rescale
-from danlu.nn.augment import _bilinear
+from danlu.nn.augment.geometry import bilinear
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 7, 3)), jnp.float32)
 LAYERS = [RandomFlip(vertical=True), RandomAffine(20.0, 0.3, 10.0, 0.2), RandomErase(0.4), RandomColor()]
@@ -36,7 +36,8 @@ def test_bilinear_is_scipys():
 
     rng = np.random.default_rng(1)
     row, column = rng.uniform(-1, 6, (4, 6, 7)), rng.uniform(-1, 7, (4, 6, 7))
-    got = _bilinear(X, jnp.asarray(row, jnp.float32), jnp.asarray(column, jnp.float32), 0.5)
+    of_batch = jax.vmap(lambda *image: bilinear(*image, 0.5))
+    got = of_batch(X, jnp.asarray(row, jnp.float32), jnp.asarray(column, jnp.float32))
     for image in range(4):
         for channel in range(3):
             where = [row[image], column[image]]

@@ -2,7 +2,19 @@
 
 from danlu.nn.activations import ACTIVATIONS, get_activation
 from danlu.nn.attention import LearnedPositions, MultiHeadAttention, PerToken, SinusoidalPositions
-from danlu.nn.augment import RandomAffine, RandomColor, RandomErase, RandomFlip, Rescale
+from danlu.nn.augment import (
+    CutMix,
+    MixUp,
+    OneOf,
+    RandomAffine,
+    RandomChange,
+    RandomChoice,
+    RandomColor,
+    RandomErase,
+    RandomFlip,
+    Rescale,
+    rand_augment,
+)
 from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
 from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.dense import Dense
@@ -78,6 +90,7 @@ __all__ = [
     "Conv",
     "ConvNeXt",
     "ConvTranspose",
+    "CutMix",
     "Dense",
     "Dropout",
     "Embedding",
@@ -98,14 +111,18 @@ __all__ = [
     "Loss",
     "MaxOverTime",
     "MaxPool",
+    "MixUp",
     "MultiHeadAttention",
     "NumericEmbedding",
+    "OneOf",
     "Parallel",
     "Patches",
     "PerToken",
     "Pool",
     "RMSNorm",
     "RandomAffine",
+    "RandomChange",
+    "RandomChoice",
     "RandomColor",
     "RandomErase",
     "RandomFlip",
@@ -138,6 +155,7 @@ __all__ = [
     "lift",
     "mask_from_lengths",
     "pad",
+    "rand_augment",
     "stream",
     "summary",
 ]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
+from danlu.nn._precision import narrowed
 from danlu.nn._shapes import check_last_axis, on_last_axis, size
 from danlu.nn._windows import Padding, Sizes, check_padding, check_sizes, image_shape, pads, per_axis
 from danlu.nn.activations import ACTIVATIONS, get_activation
@@ -110,7 +111,7 @@ class Conv(Layer):
         kernel = params["kernel"]
         check_last_axis("Conv", x, kernel.shape[-2] * self.groups)
         check_rank("Conv", x, kernel)
-        return get_activation(self.activation)(self.linear(params, x)), state
+        return get_activation(self.activation)(self.linear(params, narrowed(x, kernel))), state
 
     def linear(self, params: Params, x: jax.Array) -> jax.Array:
         """``x ⋆ W + b``, before the activation."""
@@ -197,6 +198,7 @@ class ConvTranspose(Layer):
     ) -> tuple[jax.Array, State]:
         check_last_axis("ConvTranspose", x, params["kernel"].shape[-2])
         check_rank("ConvTranspose", x, params["kernel"])
+        x = narrowed(x, params["kernel"])
         return get_activation(self.activation)(self.linear(params, x)), state
 
     def linear(self, params: Params, x: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
+from danlu.nn._precision import narrowed
 from danlu.nn._shapes import array_shape, check_last_axis, features, on_last_axis, size
 from danlu.nn.activations import ACTIVATIONS, get_activation
 from danlu.nn.initializers import Initializer, get_initializer, initializer_for
@@ -58,6 +59,7 @@ class Dense(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         check_last_axis("Dense", x, params["kernel"].shape[0])
+        x = narrowed(x, params["kernel"])
         # One two-dimensional product, whatever the leading axes: XLA's fast case, forward and backward.
         y = x.reshape(-1, x.shape[-1]) @ params["kernel"]
         if self.use_bias:

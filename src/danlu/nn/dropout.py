@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
-from danlu.errors import ConfigError
+from danlu.nn._keys import required_key
 from danlu.nn._shapes import size
 from danlu.nn.layer import Layer, Params, Shape, State
 
@@ -53,9 +53,7 @@ class Dropout(Layer):
     ) -> tuple[jax.Array, State]:
         if not train:
             return x, state
-        if key is None:
-            raise ConfigError("Dropout received no key in training", hint="pass key=jax.random.key(...) to apply")
-        return x * dropout_scale(state["rate"], key, x), state
+        return x * dropout_scale(state["rate"], required_key("Dropout", key), x), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(in_shape)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
+from danlu.nn._precision import widened
 from danlu.nn._shapes import check_last_axis, features, on_last_axis, size
 from danlu.nn.layer import Layer, Params, Shape, State
 
@@ -56,7 +57,7 @@ class GroupNorm(Layer):
     def normal(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """``x̂ = (x − μ)/√(σ² + ε)`` in the shape of ``x``, and ``1/√(σ² + ε)``, ``(batch, 1, groups, 1)``."""
         groups = x.shape[-1] if self.groups is None else self.groups
-        grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+        grouped = widened(x).reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
         centred = grouped - jnp.mean(grouped, axis=(1, 3), keepdims=True)
         inverse = jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=(1, 3), keepdims=True) + self.epsilon)
         return (centred * inverse).reshape(x.shape), inverse
@@ -66,7 +67,8 @@ class GroupNorm(Layer):
     ) -> tuple[jax.Array, State]:
         check_last_axis("GroupNorm", x, params["scale"].shape[0])
         normal, _ = self.normal(x)
-        return normal * on_last_axis(params["scale"], x.ndim) + on_last_axis(params["bias"], x.ndim), state
+        y = normal * on_last_axis(params["scale"], x.ndim) + on_last_axis(params["bias"], x.ndim)
+        return y.astype(jnp.result_type(x, params["scale"])), state
 
     def flops(self, in_shape: Shape) -> int:
         return 8 * size(in_shape)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
-import jax
-
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
 from danlu.nn.activations import ACTIVATIONS
@@ -14,13 +9,14 @@ from danlu.nn.combine import Activation, Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.initializers import initializer_for
-from danlu.nn.layer import Layer, Params, Shape, State
+from danlu.nn.layer import Layer
 from danlu.nn.norm import BatchNorm, LayerNorm
+from danlu.nn.shorthand import Shorthand
 
 __all__ = ["MLP"]
 
 
-class MLP(Layer):
+class MLP(Shorthand):
     """Hidden layers of ``hidden`` units, each normalised, activated and dropped out, then a linear output.
 
     It is shorthand: :attr:`expanded` is the same network as a Sequential, with the same params and state.
@@ -53,40 +49,16 @@ class MLP(Layer):
         for units in self.hidden:
             Dense(units)
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _expanded(self)
-
-    def children(self) -> tuple[tuple[str, Layer], ...]:
-        return self.expanded.children()
-
-    def child_shapes(self, in_shape: Shape) -> tuple[Shape, ...]:
-        return self.expanded.child_shapes(in_shape)
-
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        return self.expanded.init(key, in_shape)
-
-    def apply(
-        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[Any, State]:
-        return self.expanded.apply(params, state, x, train=train, key=key)
-
-    def flops(self, in_shape: Shape) -> int | None:
-        return self.expanded.flops(in_shape)
-
-
-@functools.lru_cache(maxsize=256)
-def _expanded(mlp: MLP) -> Sequential:
-    layers: list[Layer] = []
-    for units in mlp.hidden:
-        if mlp.norm == "none":
-            layers.append(Dense(units, mlp.activation))
-        else:
-            # The norm's own bias stands in for the product's, which the norm would subtract again.
-            layers.append(Dense(units, initializer=initializer_for(mlp.activation), use_bias=False))
-            layers.append(BatchNorm() if mlp.norm == "batch" else LayerNorm())
-            layers.append(Activation(mlp.activation))
-        if mlp.dropout > 0:
-            layers.append(Dropout(mlp.dropout))
-    return Sequential((*layers, Dense(mlp.outputs)))
+    def build(self) -> Sequential:
+        layers: list[Layer] = []
+        for units in self.hidden:
+            if self.norm == "none":
+                layers.append(Dense(units, self.activation))
+            else:
+                # The norm's own bias stands in for the product's, which the norm would subtract again.
+                layers.append(Dense(units, initializer=initializer_for(self.activation), use_bias=False))
+                layers.append(BatchNorm() if self.norm == "batch" else LayerNorm())
+                layers.append(Activation(self.activation))
+            if self.dropout > 0:
+                layers.append(Dropout(self.dropout))
+        return Sequential((*layers, Dense(self.outputs)))

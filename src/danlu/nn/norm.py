@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
+from danlu.nn._precision import widened
 from danlu.nn._shapes import check_last_axis, features, on_last_axis, size
 from danlu.nn.layer import Layer, Params, Shape, State
 
@@ -47,15 +48,15 @@ class BatchNorm(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         check_last_axis("BatchNorm", x, params["scale"].shape[0])
-        mean, variance = state["mean"], state["variance"]
+        mean, variance, wide = state["mean"], state["variance"], widened(x)
         if train:
             axes = tuple(range(x.ndim - 1))
-            mean = jnp.mean(x, axis=axes)
-            variance = jnp.mean(jnp.square(x - on_last_axis(mean, x.ndim)), axis=axes)
+            mean = jnp.mean(wide, axis=axes)
+            variance = jnp.mean(jnp.square(wide - on_last_axis(mean, x.ndim)), axis=axes)
             state = self._moved(state, mean, variance, rows=x.size // x.shape[-1])
         # Two vectors first, so that each element of x costs one multiply-add.
         scale = params["scale"] * jax.lax.rsqrt(variance + self.epsilon)
-        y = (x - on_last_axis(mean, x.ndim)) * on_last_axis(scale, x.ndim) + on_last_axis(params["bias"], x.ndim)
+        y = (wide - on_last_axis(mean, x.ndim)) * on_last_axis(scale, x.ndim) + on_last_axis(params["bias"], x.ndim)
         return y.astype(jnp.result_type(x, params["scale"])), state
 
     def _moved(self, state: State, mean: jax.Array, variance: jax.Array, *, rows: int) -> State:
@@ -91,9 +92,11 @@ class LayerNorm(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         check_last_axis("LayerNorm", x, params["scale"].shape[0])
-        centred = x - jnp.mean(x, axis=-1, keepdims=True)
+        wide = widened(x)
+        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + self.epsilon)
-        return normal * on_last_axis(params["scale"], x.ndim) + on_last_axis(params["bias"], x.ndim), state
+        y = normal * on_last_axis(params["scale"], x.ndim) + on_last_axis(params["bias"], x.ndim)
+        return y.astype(jnp.result_type(x, params["scale"])), state
 
     def flops(self, in_shape: Shape) -> int:
         return 8 * size(in_shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from typing import Any
 
@@ -19,34 +20,46 @@ from danlu.nn.layer import Layer, Params, Shape, State
 __all__ = ["AdaptiveAveragePool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"]
 
 
-def _checked(layer: MaxPool | AveragePool) -> None:
-    owner = type(layer).__name__
-    object.__setattr__(layer, "window", check_sizes(owner, "window", layer.window))
-    if layer.stride is not None:
-        object.__setattr__(layer, "stride", check_sizes(owner, "stride", layer.stride))
-    object.__setattr__(layer, "padding", check_padding(owner, layer.padding))
+class _WindowPool(Layer, abc.ABC):
+    """What the two poolings over windows share: their settings, the windows that these make, and the output's shape."""
+
+    window: Sizes = 2
+    stride: Sizes | None = None
+    padding: Padding = "valid"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = type(self).__name__
+        object.__setattr__(self, "window", check_sizes(owner, "window", self.window))
+        if self.stride is not None:
+            object.__setattr__(self, "stride", check_sizes(owner, "stride", self.stride))
+        object.__setattr__(self, "padding", check_padding(owner, self.padding))
+
+    def windows(self, spatial: tuple[int, ...]) -> tuple[tuple[int, ...], Window]:
+        """The size of a window for an image of ``spatial``, and where the windows lie."""
+        owner, rank = type(self).__name__, len(spatial)
+        window = per_axis(owner, "window", self.window, rank)
+        stride = window if self.stride is None else per_axis(owner, "stride", self.stride, rank)
+        ones = (1,) * rank
+        how = Window(stride, pads(owner, self.padding, spatial, window, stride, ones), ones)
+        if any(max(pad) >= k for pad, k in zip(how.pads, window, strict=True)):
+            raise ConfigError(f"{owner} has padding {how.pads} for a window of {window}; expected less than the window")
+        if min(how.out(spatial, window)) < 1:
+            raise ConfigError(f"{owner} has a window of {window} for an input of {spatial}; expected it to fit")
+        return window, how
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
+        *spatial, channels = image_shape(type(self).__name__, in_shape)
+        window, how = self.windows(tuple(spatial))
+        return {}, {}, (*how.out(tuple(spatial), window), channels)
+
+    def flops(self, in_shape: Shape) -> int:
+        """One operation for each element of each window."""
+        window, _ = self.windows(image_shape(type(self).__name__, in_shape)[:-1])
+        return size(self.out_shape(in_shape)) * math.prod(window)
 
 
-def window_of(layer: MaxPool | AveragePool, spatial: tuple[int, ...]) -> tuple[tuple[int, ...], Window]:
-    owner, rank = type(layer).__name__, len(spatial)
-    window = per_axis(owner, "window", layer.window, rank)
-    stride = window if layer.stride is None else per_axis(owner, "stride", layer.stride, rank)
-    ones = (1,) * rank
-    how = Window(stride, pads(owner, layer.padding, spatial, window, stride, ones), ones)
-    if any(max(pad) >= k for pad, k in zip(how.pads, window, strict=True)):
-        raise ConfigError(f"{owner} has padding {how.pads} for a window of {window}; expected less than the window")
-    if min(how.out(spatial, window)) < 1:
-        raise ConfigError(f"{owner} has a window of {window} for an input of {spatial}; expected it to fit")
-    return window, how
-
-
-def _pooled_shape(layer: MaxPool | AveragePool, in_shape: Shape) -> tuple[int, ...]:
-    shape = image_shape(type(layer).__name__, in_shape)
-    window, how = window_of(layer, shape[:-1])
-    return (*how.out(shape[:-1], window), shape[-1])
-
-
-class MaxPool(Layer):
+class MaxPool(_WindowPool):
     """The largest value in each window, channel by channel: ``y[q, c] = max_k x[stride·q + k − before, c]``.
 
     The error goes back to the first position that holds the maximum.
@@ -63,28 +76,13 @@ class MaxPool(Layer):
         (14, 14, 8)
     """
 
-    window: Sizes = 2
-    stride: Sizes | None = None
-    padding: Padding = "valid"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checked(self)
-
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        return {}, {}, _pooled_shape(self, in_shape)
-
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return max_pool(x, *window_of(self, x.shape[1:-1])), state
-
-    def flops(self, in_shape: Shape) -> int:
-        rank = len(image_shape("MaxPool", in_shape)) - 1
-        return size(_pooled_shape(self, in_shape)) * math.prod(per_axis("MaxPool", "window", self.window, rank))
+        return max_pool(x, *self.windows(x.shape[1:-1])), state
 
 
-class AveragePool(Layer):
+class AveragePool(_WindowPool):
     """The mean of each window, channel by channel, over the positions inside the image.
 
     Args:
@@ -101,26 +99,15 @@ class AveragePool(Layer):
         [0.5, 2.5]
     """
 
-    window: Sizes = 2
-    stride: Sizes | None = None
-    padding: Padding = "valid"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _checked(self)
-
-    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        return {}, {}, _pooled_shape(self, in_shape)
-
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        window, how = window_of(self, x.shape[1:-1])
+        window, how = self.windows(x.shape[1:-1])
         return self.sums(x) * (1 / jnp.asarray(counts(x.shape[1:-1], window, how), x.dtype)), state
 
     def sums(self, x: jax.Array) -> jax.Array:
         """The sum of each window."""
-        window, how = window_of(self, x.shape[1:-1])
+        window, how = self.windows(x.shape[1:-1])
         if window == how.stride and not any(map(any, how.pads)):
             # Windows side by side are a reshape, which XLA sums far quicker than sliding windows.
             out = how.out(x.shape[1:-1], window)
@@ -131,9 +118,7 @@ class AveragePool(Layer):
         return lax.reduce_window(x, 0.0, lax.add, (1, *window, 1), (1, *how.stride, 1), padding)
 
     def flops(self, in_shape: Shape) -> int:
-        rank = len(image_shape("AveragePool", in_shape)) - 1
-        window = math.prod(per_axis("AveragePool", "window", self.window, rank))
-        return size(_pooled_shape(self, in_shape)) * (window + 1)
+        return super().flops(in_shape) + size(self.out_shape(in_shape))
 
 
 def counts(spatial: tuple[int, ...], window: tuple[int, ...], how: Window) -> Any:

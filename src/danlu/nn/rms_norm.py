@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
+from danlu.nn._precision import widened
 from danlu.nn._shapes import check_last_axis, features, on_last_axis, size
 from danlu.nn.layer import Layer, Params, Shape, State
 
@@ -40,8 +41,9 @@ class RMSNorm(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         check_last_axis("RMSNorm", x, params["scale"].shape[0])
-        normal = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.epsilon)
-        return normal * on_last_axis(params["scale"], x.ndim), state
+        wide = widened(x)
+        normal = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.epsilon)
+        return (normal * on_last_axis(params["scale"], x.ndim)).astype(jnp.result_type(x, params["scale"])), state
 
     def flops(self, in_shape: Shape) -> int:
         return 4 * size(in_shape)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
+from danlu.nn._keys import required_key
 from danlu.nn._shapes import drawn
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
@@ -164,9 +165,7 @@ class TabularNet(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Float[Array, "batch members units"], State]:
-        drops = train and self.dropout > 0
-        if drops and key is None:
-            raise ConfigError("TabularNet received no key in training", hint="pass key=jax.random.key(...) to apply")
+        dropping = required_key("TabularNet", key) if train and self.dropout > 0 else None
         embedded = self.embed(params, state, self._checked(x))
         members, rows = self.members, embedded.shape[0]
         # Members first: each layer is one 2-D product, and the heads one product a member without transposing.
@@ -174,10 +173,10 @@ class TabularNet(Layer):
         for layer in range(self.depth):
             hidden = (hidden @ params[f"kernel_{layer}"]).reshape(members, rows, -1)
             hidden = jax.nn.relu(hidden + params[f"bias_{layer}"][:, None])
-            if drops and key is not None:
+            if dropping is not None:
                 kept = 1 - state["rate"]
                 limit = (kept * 16777216).astype(jnp.uint32)
-                bits = _hashed_bits(jax.random.fold_in(key, layer), hidden.shape) >> 8
+                bits = _hashed_bits(jax.random.fold_in(dropping, layer), hidden.shape) >> 8
                 hidden = jnp.where(bits < limit, hidden / kept, 0.0)
             hidden = hidden.reshape(members * rows, -1)
         outputs = jnp.einsum("mrw,mwu->mru", hidden.reshape(members, rows, -1), params["head"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
 from danlu.nn.attention.sequence import PerToken
@@ -14,7 +12,7 @@ from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer
 from danlu.nn.recurrent.masking import MaxOverTime, ZeroPadding
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
 
 __all__ = ["TextCNN"]
 
@@ -57,18 +55,11 @@ class TextCNN(Shorthand):
         for width in self.widths:
             Conv(self.filters, width)
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=256)
-def _expanded(net: TextCNN) -> Sequential:
-    # At padding the convolutions read zeros, and what they give there the maximum leaves out.
-    branches = [
-        Sequential((PerToken(Conv(net.filters, width, activation="relu")), MaxOverTime())) for width in net.widths
-    ]
-    dropout: tuple[Layer, ...] = (Dropout(net.dropout),) if net.dropout > 0 else ()
-    embedding = PerToken(Embedding(net.vocabulary, net.dim))
-    return Sequential((embedding, ZeroPadding(), Parallel(tuple(branches)), *dropout, Dense(net.outputs)))
+    def build(self) -> Sequential:
+        # At padding the convolutions read zeros, and what they give there the maximum leaves out.
+        branches = [
+            Sequential((PerToken(Conv(self.filters, width, activation="relu")), MaxOverTime())) for width in self.widths
+        ]
+        dropout: tuple[Layer, ...] = (Dropout(self.dropout),) if self.dropout > 0 else ()
+        embedding = PerToken(Embedding(self.vocabulary, self.dim))
+        return Sequential((embedding, ZeroPadding(), Parallel(tuple(branches)), *dropout, Dense(self.outputs)))

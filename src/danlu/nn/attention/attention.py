@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
+from danlu.nn._keys import required_key
 from danlu.nn._shapes import check_last_axis, on_last_axis
 from danlu.nn.attention.dot_product import attend, attend_fused, can_fuse
 from danlu.nn.attention.positions import rotate
@@ -184,12 +185,8 @@ class MultiHeadAttention(Layer):
             visible = past if visible is None else past & visible
         drop = None
         if train and self.dropout:
-            if key is None:
-                raise ConfigError(
-                    "MultiHeadAttention received no key in training", hint="pass key=jax.random.key(...) to apply"
-                )
             weights = jnp.zeros((*query.shape[:-1], k.shape[2]), query.dtype)  # its shape is all that counts
-            drop = dropout_scale(state["rate"], key, weights)
+            drop = dropout_scale(state["rate"], required_key("MultiHeadAttention", key), weights)
         return Prepared(query, k, v, visible, drop)
 
     def mixed(self, inputs: Prepared) -> jax.Array:

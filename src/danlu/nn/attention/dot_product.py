@@ -25,14 +25,16 @@ def attend_forward(
 ) -> tuple[jax.Array, Saved]:
     """:func:`attend`'s output, and what :func:`attend_backward` needs."""
     query = query * jnp.asarray(1 / math.sqrt(query.shape[-1]), query.dtype)
-    scores = jnp.einsum("bkgtd,bksd->bkgts", query, key)
+    # The softmax and its derivative in 32 bits at least; only products of matrices are left in bfloat16.
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    scores = jnp.einsum("bkgtd,bksd->bkgts", query, key, preferred_element_type=wide)
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     e = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
     if mask is not None:
         # Where nothing at all is visible every score is the same: without this it would be a mean over what is hidden.
         e = jnp.where(mask, e, jnp.zeros_like(e))
-    weights = e / jnp.maximum(jnp.sum(e, axis=-1, keepdims=True), jnp.finfo(e.dtype).tiny)
+    weights = (e / jnp.maximum(jnp.sum(e, axis=-1, keepdims=True), jnp.finfo(e.dtype).tiny)).astype(query.dtype)
     kept = weights if drop is None else weights * drop
     return jnp.einsum("bkgts,bksd->bkgtd", kept, value), (query, key, value, weights, drop)
 
@@ -53,10 +55,12 @@ def attend_backward(saved: Saved, error: jax.Array) -> tuple[jax.Array, jax.Arra
     query, key, value, weights, drop = saved
     kept = weights if drop is None else weights * drop
     by_value = jnp.einsum("bkgts,bkgtd->bksd", kept, error)
-    by_weights = jnp.einsum("bkgtd,bksd->bkgts", error, value)
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    by_weights = jnp.einsum("bkgtd,bksd->bkgts", error, value, preferred_element_type=wide)
     if drop is not None:
         by_weights = by_weights * drop
     by_scores = weights * (by_weights - jnp.sum(by_weights * weights, axis=-1, keepdims=True))
+    by_scores = by_scores.astype(query.dtype)
     scale = jnp.asarray(1 / math.sqrt(query.shape[-1]), query.dtype)
     by_query = jnp.einsum("bkgts,bksd->bkgtd", by_scores, key) * scale
     by_key = jnp.einsum("bkgts,bkgtd->bksd", by_scores, query)  # the query was saved scaled

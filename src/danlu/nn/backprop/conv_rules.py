@@ -26,7 +26,6 @@ from danlu.nn.pool import (
     MaxPool,
     cell_shares,
     counts,
-    window_of,
 )
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.vision.convnext import LayerScale
@@ -68,13 +67,13 @@ def _conv_transpose(activation_backward: ActivationBackward, visit: Visit, dy: j
 
 def _max_pool(visit: Visit, dy: jax.Array) -> Gradients:
     """All of ``dy`` goes to the position that held the maximum."""
-    return to_first_winner(visit.x, visit.y, dy, *window_of(visit.layer, visit.x.shape[1:-1])), {}
+    return to_first_winner(visit.x, visit.y, dy, *visit.layer.windows(visit.x.shape[1:-1])), {}
 
 
 def _average_pool(visit: Visit, dy: jax.Array) -> Gradients:
     """Each position of a window receives ``dy / count``: the transposed convolution with a window of ones."""
     spatial, channels = visit.x.shape[1:-1], visit.x.shape[-1]
-    window, how = window_of(visit.layer, spatial)
+    window, how = visit.layer.windows(spatial)
     share = dy / jnp.asarray(counts(spatial, window, how), dy.dtype)
     ones = jnp.ones((*window, 1, channels), dy.dtype)
     return input_gradient(share, ones, visit.x.shape, dataclasses.replace(how, groups=channels)), {}

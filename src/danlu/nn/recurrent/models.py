@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ from danlu.nn.recurrent.lstm import LSTM
 from danlu.nn.recurrent.rnn import Recurrent
 from danlu.nn.recurrent.simple import SimpleRNN
 from danlu.nn.recurrent.stack import Bidirectional, stream
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
 
 __all__ = ["BiLSTMClassifier", "CharRNN"]
 
@@ -57,10 +56,13 @@ class CharRNN(Shorthand):
     cell: str = setting(default="lstm", choices=_CELLS)
     dropout: float = setting(default=0.0, minimum=0, below=1)
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _char_rnn(self)
+    def build(self) -> Sequential:
+        layers: list[Layer] = [PerToken(Embedding(self.vocabulary, self.dim))]
+        for _ in range(self.num_layers):
+            layers.append(_CELLS[self.cell](self.units))
+            if self.dropout > 0:
+                layers.append(PerToken(Dropout(self.dropout)))
+        return Sequential((*layers, PerToken(Dense(self.vocabulary), head=True)))
 
     def generate(
         self, params: Params, state: State, prompt: Any, steps: int, key: jax.Array, *, temperature: float = 1.0
@@ -103,16 +105,6 @@ class CharRNN(Shorthand):
         return drawn.T
 
 
-@functools.lru_cache(maxsize=256)
-def _char_rnn(model: CharRNN) -> Sequential:
-    layers: list[Layer] = [PerToken(Embedding(model.vocabulary, model.dim))]
-    for _ in range(model.num_layers):
-        layers.append(_CELLS[model.cell](model.units))
-        if model.dropout > 0:
-            layers.append(PerToken(Dropout(model.dropout)))
-    return Sequential((*layers, PerToken(Dense(model.vocabulary), head=True)))
-
-
 class BiLSTMClassifier(Shorthand):
     """One vector of logits for a whole sequence: an embedding, bidirectional LSTMs, their last outputs, a linear output.
 
@@ -142,17 +134,10 @@ class BiLSTMClassifier(Shorthand):
     num_layers: int = setting(default=1, minimum=1, integer=True)
     dropout: float = setting(default=0.0, minimum=0, below=1)
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _classifier(self)
-
-
-@functools.lru_cache(maxsize=256)
-def _classifier(model: BiLSTMClassifier) -> Sequential:
-    layers: list[Layer] = [PerToken(Embedding(model.vocabulary, model.dim))]
-    for index in range(model.num_layers):
-        layers.append(Bidirectional(LSTM(model.units, return_sequences=index < model.num_layers - 1)))
-        if model.dropout > 0:
-            layers.append(PerToken(Dropout(model.dropout)))
-    return Sequential((*layers, Dense(model.outputs)))
+    def build(self) -> Sequential:
+        layers: list[Layer] = [PerToken(Embedding(self.vocabulary, self.dim))]
+        for index in range(self.num_layers):
+            layers.append(Bidirectional(LSTM(self.units, return_sequences=index < self.num_layers - 1)))
+            if self.dropout > 0:
+                layers.append(PerToken(Dropout(self.dropout)))
+        return Sequential((*layers, Dense(self.outputs)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
 from danlu.nn.activations import ACTIVATIONS
@@ -16,9 +14,9 @@ from danlu.nn.embedding import Embedding
 from danlu.nn.initializers import TruncatedNormal
 from danlu.nn.layer import Layer
 from danlu.nn.norm import LayerNorm
-from danlu.nn.transformer.block import TransformerBlock
+from danlu.nn.shorthand import Shorthand
+from danlu.nn.transformer.block import TransformerBlock, check_heads
 from danlu.nn.transformer.pool import Pool
-from danlu.nn.transformer.shorthand import Shorthand
 from danlu.nn.transformer.tied import Tied
 
 __all__ = ["BERT"]
@@ -73,41 +71,31 @@ class BERT(Shorthand):
             raise ConfigError(
                 f"BERT has head={self.head!r} and outputs={self.outputs}; expected outputs with head='class' and no other"
             )
-        if self.dim % self.num_heads:
-            raise ConfigError(
-                f"BERT.dim is {self.dim} and BERT.num_heads {self.num_heads}; expected heads that divide the features"
-            )
+        check_heads("BERT", self.dim, self.num_heads)
 
-    @property
-    def expanded(self) -> Layer:
-        """The same network out of simpler layers."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(bert: BERT) -> Layer:
-    small = TruncatedNormal(0.02)
-    norm = PerToken(LayerNorm(bert.epsilon))
-    block = TransformerBlock(
-        bert.num_heads,
-        bert.hidden or 4 * bert.dim,
-        activation=bert.activation,
-        dropout=bert.dropout,
-        attention_dropout=bert.dropout,
-        norm_first=bert.norm_first,
-        epsilon=bert.epsilon,
-        initializer=small,
-    )
-    layers: list[Layer] = [LearnedPositions(bert.context, small), norm]
-    if bert.dropout:
-        layers.append(PerToken(Dropout(bert.dropout)))
-    layers += [block] * bert.num_layers
-    if bert.norm_first:  # the shortcut has not been normalised since the embeddings
-        layers.append(norm)
-    embedding = Embedding(bert.vocabulary, bert.dim, small)
-    if bert.head == "tokens":
-        layers += [PerToken(Dense(bert.dim, bert.activation, small)), norm]
-        return Tied(embedding, Sequential(tuple(layers)))
-    if bert.head == "class":
-        layers += [Pool("first"), Dense(bert.dim, "tanh", small), Dense(bert.outputs, initializer=small)]
-    return Sequential((PerToken(embedding), *layers))
+    def build(self) -> Layer:
+        small = TruncatedNormal(0.02)
+        norm = PerToken(LayerNorm(self.epsilon))
+        block = TransformerBlock(
+            self.num_heads,
+            self.hidden or 4 * self.dim,
+            activation=self.activation,
+            dropout=self.dropout,
+            attention_dropout=self.dropout,
+            norm_first=self.norm_first,
+            epsilon=self.epsilon,
+            initializer=small,
+        )
+        layers: list[Layer] = [LearnedPositions(self.context, small), norm]
+        if self.dropout:
+            layers.append(PerToken(Dropout(self.dropout)))
+        layers += [block] * self.num_layers
+        if self.norm_first:  # the shortcut has not been normalised since the embeddings
+            layers.append(norm)
+        embedding = Embedding(self.vocabulary, self.dim, small)
+        if self.head == "tokens":
+            layers += [PerToken(Dense(self.dim, self.activation, small)), norm]
+            return Tied(embedding, Sequential(tuple(layers)))
+        if self.head == "class":
+            layers += [Pool("first"), Dense(self.dim, "tanh", small), Dense(self.outputs, initializer=small)]
+        return Sequential((PerToken(embedding), *layers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -19,11 +18,17 @@ from danlu.nn.initializers import Initializer
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.norm import LayerNorm
 from danlu.nn.rms_norm import RMSNorm
+from danlu.nn.shorthand import Shorthand
 from danlu.nn.swiglu import SwiGLU
 from danlu.nn.transformer.feed_forward import FeedForward
-from danlu.nn.transformer.shorthand import Shorthand
 
-__all__ = ["Sublayer", "TransformerBlock", "norm_layer"]
+__all__ = ["Sublayer", "TransformerBlock", "check_heads", "norm_layer"]
+
+
+def check_heads(owner: str, dim: int, num_heads: int) -> None:
+    """Raise ConfigError unless ``num_heads`` divides the features."""
+    if dim % num_heads:
+        raise ConfigError(f"{owner} has dim={dim} and num_heads={num_heads}; expected heads that divide the features")
 
 
 def norm_layer(norm: str, epsilon: float) -> Layer:
@@ -150,32 +155,25 @@ class TransformerBlock(Shorthand):
         super().__post_init__()
         _ = self.expanded
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same block as a Sequential."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=256)
-def _expanded(block: TransformerBlock) -> Sequential:
-    output = block.output_initializer if block.output_initializer is not None else block.initializer
-    attention = MultiHeadAttention(
-        block.num_heads,
-        block.num_kv_heads,
-        causal=block.causal,
-        rotary_base=block.rotary_base,
-        dropout=block.attention_dropout,
-        bias=block.bias,
-        initializer=block.initializer or "glorot_uniform",
-        output_initializer=output,
-    )
-    between: Layer
-    if block.feed_forward == "swiglu":
-        between = SwiGLU(block.hidden, block.initializer or "lecun_normal", output)
-    else:
-        between = FeedForward(block.hidden, block.activation, block.bias == "all", block.initializer, output)
-    parts: list[Layer] = [attention, between]
-    if block.cross:
-        parts.insert(1, attention.replace(causal=False, rotary_base=None, cross=True))
-    norm = norm_layer(block.norm, block.epsilon)
-    return Sequential(tuple(Sublayer(part, norm, block.norm_first, block.dropout) for part in parts))
+    def build(self) -> Sequential:
+        output = self.output_initializer if self.output_initializer is not None else self.initializer
+        attention = MultiHeadAttention(
+            self.num_heads,
+            self.num_kv_heads,
+            causal=self.causal,
+            rotary_base=self.rotary_base,
+            dropout=self.attention_dropout,
+            bias=self.bias,
+            initializer=self.initializer or "glorot_uniform",
+            output_initializer=output,
+        )
+        between: Layer
+        if self.feed_forward == "swiglu":
+            between = SwiGLU(self.hidden, self.initializer or "lecun_normal", output)
+        else:
+            between = FeedForward(self.hidden, self.activation, self.bias == "all", self.initializer, output)
+        parts: list[Layer] = [attention, between]
+        if self.cross:
+            parts.insert(1, attention.replace(causal=False, rotary_base=None, cross=True))
+        norm = norm_layer(self.norm, self.epsilon)
+        return Sequential(tuple(Sublayer(part, norm, self.norm_first, self.dropout) for part in parts))

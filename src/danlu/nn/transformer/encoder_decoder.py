@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 
 from danlu.blueprint import setting
-from danlu.errors import ConfigError, DataError
+from danlu.errors import DataError
 from danlu.nn.activations import ACTIVATIONS
 from danlu.nn.attention.positions import SinusoidalPositions
 from danlu.nn.attention.sequence import PerToken, tokens
@@ -17,8 +16,8 @@ from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.initializers import Normal
 from danlu.nn.layer import Layer, Params, Shape, State
-from danlu.nn.transformer.block import TransformerBlock, norm_layer
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
+from danlu.nn.transformer.block import TransformerBlock, check_heads, norm_layer
 from danlu.nn.transformer.tied import Tied
 
 __all__ = ["EncoderDecoder", "Transformer"]
@@ -119,38 +118,28 @@ class Transformer(Shorthand):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dim % self.num_heads:
-            raise ConfigError(
-                f"Transformer.dim is {self.dim} and num_heads {self.num_heads}; expected heads that divide the features"
+        check_heads("Transformer", self.dim, self.num_heads)
+
+    def build(self) -> EncoderDecoder:
+        def stack(*, decoder: bool) -> list[Layer]:
+            block = TransformerBlock(
+                self.num_heads,
+                self.hidden,
+                activation=self.activation,
+                dropout=self.dropout,
+                norm_first=self.norm_first,
+                epsilon=self.epsilon,
+                causal=decoder,
+                cross=decoder,
             )
+            layers: list[Layer] = [SinusoidalPositions(self.dim**0.5)]
+            layers += [PerToken(Dropout(self.dropout))] if self.dropout else []
+            layers += [block] * self.num_layers
+            return [*layers, PerToken(norm_layer("layer", self.epsilon))] if self.norm_first else layers
 
-    @property
-    def expanded(self) -> EncoderDecoder:
-        """The same network out of simpler layers."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(net: Transformer) -> EncoderDecoder:
-    def stack(*, decoder: bool) -> list[Layer]:
-        block = TransformerBlock(
-            net.num_heads,
-            net.hidden,
-            activation=net.activation,
-            dropout=net.dropout,
-            norm_first=net.norm_first,
-            epsilon=net.epsilon,
-            causal=decoder,
-            cross=decoder,
-        )
-        layers: list[Layer] = [SinusoidalPositions(net.dim**0.5)]
-        layers += [PerToken(Dropout(net.dropout))] if net.dropout else []
-        layers += [block] * net.num_layers
-        return [*layers, PerToken(norm_layer("layer", net.epsilon))] if net.norm_first else layers
-
-    # Times √dim in front of the positions these have variance 1; as an output kernel they keep logits near 1 as well.
-    small = Normal(net.dim**-0.5)
-    source = Embedding(net.source_vocabulary or net.vocabulary, net.dim, small)
-    encoder = Sequential((PerToken(source), *stack(decoder=False)))
-    decoder = Tied(Embedding(net.vocabulary, net.dim, small), Sequential(tuple(stack(decoder=True))))
-    return EncoderDecoder(encoder, decoder)
+        # Times √dim in front of the positions these have variance 1; as an output kernel they keep logits near 1 as well.
+        small = Normal(self.dim**-0.5)
+        source = Embedding(self.source_vocabulary or self.vocabulary, self.dim, small)
+        encoder = Sequential((PerToken(source), *stack(decoder=False)))
+        decoder = Tied(Embedding(self.vocabulary, self.dim, small), Sequential(tuple(stack(decoder=True))))
+        return EncoderDecoder(encoder, decoder)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-
 from danlu.blueprint import setting
-from danlu.errors import ConfigError
 from danlu.nn.activations import ACTIVATIONS
 from danlu.nn.attention.positions import LearnedPositions, SinusoidalPositions
 from danlu.nn.attention.sequence import PerToken
@@ -15,8 +12,8 @@ from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.initializers import Normal
 from danlu.nn.layer import Layer
-from danlu.nn.transformer.block import TransformerBlock, norm_layer
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
+from danlu.nn.transformer.block import TransformerBlock, check_heads, norm_layer
 from danlu.nn.transformer.tied import Tied
 
 __all__ = ["GPT"]
@@ -80,45 +77,37 @@ class GPT(Shorthand):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dim % self.num_heads:
-            raise ConfigError(
-                f"GPT.dim is {self.dim} and GPT.num_heads {self.num_heads}; expected heads that divide the features"
-            )
+        check_heads("GPT", self.dim, self.num_heads)
         _ = self.expanded
 
-    @property
-    def expanded(self) -> Layer:
-        """The same network out of simpler layers."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(gpt: GPT) -> Layer:
-    small = Normal(0.02)
-    block = TransformerBlock(
-        gpt.num_heads,
-        gpt.hidden or 4 * gpt.dim,
-        causal=True,
-        num_kv_heads=gpt.num_kv_heads,
-        rotary_base=10000.0 if gpt.positions == "rotary" else None,
-        feed_forward=gpt.feed_forward,
-        activation=gpt.activation,
-        dropout=gpt.dropout,
-        attention_dropout=gpt.attention_dropout,
-        bias=gpt.bias,
-        norm=gpt.norm,
-        epsilon=gpt.epsilon,
-        initializer=small,
-        output_initializer=Normal(0.02 / (2 * gpt.num_layers) ** 0.5),
-    )
-    layers: list[Layer] = []
-    if gpt.positions != "rotary":
-        layers.append(LearnedPositions(gpt.context, small) if gpt.positions == "learned" else SinusoidalPositions())
-    if gpt.dropout:
-        layers.append(PerToken(Dropout(gpt.dropout)))
-    layers += [*[block] * gpt.num_layers, PerToken(norm_layer(gpt.norm, gpt.epsilon))]
-    embedding = Embedding(gpt.vocabulary, gpt.dim, small)
-    if gpt.tied:
-        return Tied(embedding, Sequential(tuple(layers)))
-    head = PerToken(Dense(gpt.vocabulary, initializer=small, use_bias=False), head=True)
-    return Sequential((PerToken(embedding), *layers, head))
+    def build(self) -> Layer:
+        small = Normal(0.02)
+        block = TransformerBlock(
+            self.num_heads,
+            self.hidden or 4 * self.dim,
+            causal=True,
+            num_kv_heads=self.num_kv_heads,
+            rotary_base=10000.0 if self.positions == "rotary" else None,
+            feed_forward=self.feed_forward,
+            activation=self.activation,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            bias=self.bias,
+            norm=self.norm,
+            epsilon=self.epsilon,
+            initializer=small,
+            output_initializer=Normal(0.02 / (2 * self.num_layers) ** 0.5),
+        )
+        layers: list[Layer] = []
+        if self.positions != "rotary":
+            layers.append(
+                LearnedPositions(self.context, small) if self.positions == "learned" else SinusoidalPositions()
+            )
+        if self.dropout:
+            layers.append(PerToken(Dropout(self.dropout)))
+        layers += [*[block] * self.num_layers, PerToken(norm_layer(self.norm, self.epsilon))]
+        embedding = Embedding(self.vocabulary, self.dim, small)
+        if self.tied:
+            return Tied(embedding, Sequential(tuple(layers)))
+        head = PerToken(Dense(self.vocabulary, initializer=small, use_bias=False), head=True)
+        return Sequential((PerToken(embedding), *layers, head))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -20,9 +19,9 @@ from danlu.nn.dropout import Dropout
 from danlu.nn.initializers import TruncatedNormal
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.norm import LayerNorm
-from danlu.nn.transformer.block import TransformerBlock
+from danlu.nn.shorthand import Shorthand
+from danlu.nn.transformer.block import TransformerBlock, check_heads
 from danlu.nn.transformer.pool import Pool
-from danlu.nn.transformer.shorthand import Shorthand
 
 __all__ = ["ClassToken", "Patches", "ViT"]
 
@@ -126,35 +125,25 @@ class ViT(Shorthand):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.dim % self.num_heads:
-            raise ConfigError(
-                f"ViT.dim is {self.dim} and ViT.num_heads {self.num_heads}; expected heads that divide the features"
-            )
+        check_heads("ViT", self.dim, self.num_heads)
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(vit: ViT) -> Sequential:
-    small = TruncatedNormal(0.02)
-    block = TransformerBlock(
-        vit.num_heads,
-        vit.hidden or 4 * vit.dim,
-        activation=vit.activation,
-        dropout=vit.dropout,
-        epsilon=vit.epsilon,
-    )
-    layers: list[Layer] = [Patches(vit.patch), Dense(vit.dim)]
-    layers += [ClassToken()] if vit.pool == "first" else []
-    layers.append(LearnedPositions(vit.max_patches, small))
-    layers += [Dropout(vit.dropout)] if vit.dropout else []
-    layers += [
-        *[block] * vit.num_layers,
-        LayerNorm(vit.epsilon),
-        Pool(vit.pool),
-        Dense(vit.outputs, initializer="zeros"),
-    ]
-    return Sequential(tuple(layers))
+    def build(self) -> Sequential:
+        small = TruncatedNormal(0.02)
+        block = TransformerBlock(
+            self.num_heads,
+            self.hidden or 4 * self.dim,
+            activation=self.activation,
+            dropout=self.dropout,
+            epsilon=self.epsilon,
+        )
+        layers: list[Layer] = [Patches(self.patch), Dense(self.dim)]
+        layers += [ClassToken()] if self.pool == "first" else []
+        layers.append(LearnedPositions(self.max_patches, small))
+        layers += [Dropout(self.dropout)] if self.dropout else []
+        layers += [
+            *[block] * self.num_layers,
+            LayerNorm(self.epsilon),
+            Pool(self.pool),
+            Dense(self.outputs, initializer="zeros"),
+        ]
+        return Sequential(tuple(layers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from danlu.nn.initializers import TruncatedNormal
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.norm import LayerNorm
 from danlu.nn.pool import GlobalAveragePool
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
 
 __all__ = ["ConvNeXt", "LayerScale"]
 
@@ -94,29 +93,24 @@ class ConvNeXt(Shorthand):
                 f"ConvNeXt has {len(self.depths)} depths and {len(self.dims)} dims; expected one of each for a stage"
             )
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(net: ConvNeXt) -> Sequential:
-    draw, norm = TruncatedNormal(0.02), LayerNorm(1e-6)
-    layers: list[Layer] = []
-    for stage, (depth, dim) in enumerate(zip(net.depths, net.dims, strict=True)):
-        down = Conv(dim, net.patch if stage == 0 else 2, net.patch if stage == 0 else 2, "valid", initializer=draw)
-        layers.append(Sequential((down, norm) if stage == 0 else (norm, down)))
-        block = Residual(
-            Sequential(
-                (
-                    Conv(dim, 7, groups=dim, initializer=draw),
-                    norm,
-                    Dense(4 * dim, "gelu", draw),
-                    Dense(dim, initializer=draw),
-                    LayerScale(net.scale),
+    def build(self) -> Sequential:
+        draw, norm = TruncatedNormal(0.02), LayerNorm(1e-6)
+        layers: list[Layer] = []
+        for stage, (depth, dim) in enumerate(zip(self.depths, self.dims, strict=True)):
+            down = Conv(
+                dim, self.patch if stage == 0 else 2, self.patch if stage == 0 else 2, "valid", initializer=draw
+            )
+            layers.append(Sequential((down, norm) if stage == 0 else (norm, down)))
+            block = Residual(
+                Sequential(
+                    (
+                        Conv(dim, 7, groups=dim, initializer=draw),
+                        norm,
+                        Dense(4 * dim, "gelu", draw),
+                        Dense(dim, initializer=draw),
+                        LayerScale(self.scale),
+                    )
                 )
             )
-        )
-        layers.append(Sequential((block,) * depth))
-    return Sequential((*layers, GlobalAveragePool(), norm, Dense(net.outputs, initializer=draw)))
+            layers.append(Sequential((block,) * depth))
+        return Sequential((*layers, GlobalAveragePool(), norm, Dense(self.outputs, initializer=draw)))

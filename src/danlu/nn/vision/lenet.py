@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 from danlu.blueprint import setting
 from danlu.nn.activations import ACTIVATIONS
 from danlu.nn.combine import Flatten, Sequential
 from danlu.nn.conv import Conv
 from danlu.nn.dense import Dense
 from danlu.nn.pool import MaxPool
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
 
 __all__ = ["LeNet"]
 
@@ -39,24 +37,17 @@ class LeNet(Shorthand):
     outputs: int = setting(minimum=1, integer=True)
     activation: str = setting(default="relu", choices=ACTIVATIONS)
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _expanded(self)
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(net: LeNet) -> Sequential:
-    f = net.activation
-    return Sequential(
-        (
-            Conv(6, 5, activation=f),
-            MaxPool(2),
-            Conv(16, 5, padding="valid", activation=f),
-            MaxPool(2),
-            Flatten(),
-            Dense(120, f),
-            Dense(84, f),
-            Dense(net.outputs),
+    def build(self) -> Sequential:
+        f = self.activation
+        return Sequential(
+            (
+                Conv(6, 5, activation=f),
+                MaxPool(2),
+                Conv(16, 5, padding="valid", activation=f),
+                MaxPool(2),
+                Flatten(),
+                Dense(120, f),
+                Dense(84, f),
+                Dense(self.outputs),
+            )
         )
-    )

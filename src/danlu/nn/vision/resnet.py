@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -15,7 +14,7 @@ from danlu.nn.initializers import VarianceScaling
 from danlu.nn.layer import Layer
 from danlu.nn.norm import BatchNorm
 from danlu.nn.pool import GlobalAveragePool, MaxPool
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
 
 __all__ = ["ResNet"]
 
@@ -66,10 +65,25 @@ class ResNet(Shorthand):
         if self.depth not in _DEPTHS:
             raise ConfigError(f"ResNet.depth is {self.depth!r}; expected one of: {', '.join(map(str, _DEPTHS))}")
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _expanded(self)
+    def build(self) -> Sequential:
+        stages, bottleneck = _DEPTHS[self.depth]
+        large = self.stem == "imagenet"
+        stem: list[Layer] = [
+            _conv(self.width, 7, 2) if large else _conv(self.width, 3),
+            BatchNorm(),
+            Activation("relu"),
+        ]
+        stem += [MaxPool(3, stride=2, padding=1)] if large else []
+        layers: list[Layer] = [Sequential(tuple(stem))]
+        channels = self.width
+        for stage, number in enumerate(stages):
+            blocks = []
+            for index in range(number):
+                stride = 2 if stage > 0 and index == 0 else 1
+                block, channels = _block(channels, self.width * 2**stage, stride, bottleneck)
+                blocks.append(block)
+            layers.append(Sequential(tuple(blocks)))
+        return Sequential((*layers, GlobalAveragePool(), Dense(self.outputs)))
 
 
 def _conv(features: int, size: int, stride: int = 1) -> Conv:
@@ -93,21 +107,3 @@ def _block(inputs: int, width: int, stride: int, bottleneck: bool) -> tuple[Laye
     if stride > 1 or inputs != outputs:
         shortcut = Sequential((_conv(outputs, 1, stride), BatchNorm()))
     return Sequential((Residual(Sequential(tuple(path)), shortcut), relu)), outputs
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(net: ResNet) -> Sequential:
-    stages, bottleneck = _DEPTHS[net.depth]
-    large = net.stem == "imagenet"
-    stem: list[Layer] = [_conv(net.width, 7, 2) if large else _conv(net.width, 3), BatchNorm(), Activation("relu")]
-    stem += [MaxPool(3, stride=2, padding=1)] if large else []
-    layers: list[Layer] = [Sequential(tuple(stem))]
-    channels = net.width
-    for stage, number in enumerate(stages):
-        blocks = []
-        for index in range(number):
-            stride = 2 if stage > 0 and index == 0 else 1
-            block, channels = _block(channels, net.width * 2**stage, stride, bottleneck)
-            blocks.append(block)
-        layers.append(Sequential(tuple(blocks)))
-    return Sequential((*layers, GlobalAveragePool(), Dense(net.outputs)))

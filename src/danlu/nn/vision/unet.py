@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 
 from danlu.blueprint import setting
@@ -15,7 +13,7 @@ from danlu.nn.initializers import initializer_for
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.norm import BatchNorm
 from danlu.nn.pool import MaxPool
-from danlu.nn.transformer.shorthand import Shorthand
+from danlu.nn.shorthand import Shorthand
 
 __all__ = ["UNet"]
 
@@ -56,10 +54,13 @@ class UNet(Shorthand):
             raise ConfigError(f"UNet.widths is {value!r}; expected a tuple of whole numbers >= 1")
         object.__setattr__(self, "widths", tuple(value))
 
-    @property
-    def expanded(self) -> Sequential:
-        """The same network as a Sequential."""
-        return _expanded(self)
+    def build(self) -> Sequential:
+        level = Sequential(tuple(_pair(self, self.widths[-1])))
+        for width in reversed(self.widths[:-1]):
+            below = Sequential((MaxPool(2), level, ConvTranspose(width, 2, 2)))
+            bridge = Parallel((Sequential(), below))
+            level = Sequential((*_pair(self, width), bridge, *_pair(self, width)))
+        return Sequential((level, Conv(self.outputs, 1)))
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         spatial, factor = image_shape("UNet", in_shape)[:-1], 2 ** (len(self.widths) - 1)
@@ -76,13 +77,3 @@ def _pair(net: UNet, width: int) -> list[Layer]:
         return [Conv(width, 3, activation="relu"), Conv(width, 3, activation="relu")]
     conv = Conv(width, 3, initializer=initializer_for("relu"), use_bias=False)
     return [conv, BatchNorm(), Activation("relu"), conv, BatchNorm(), Activation("relu")]
-
-
-@functools.lru_cache(maxsize=64)
-def _expanded(net: UNet) -> Sequential:
-    level = Sequential(tuple(_pair(net, net.widths[-1])))
-    for width in reversed(net.widths[:-1]):
-        below = Sequential((MaxPool(2), level, ConvTranspose(width, 2, 2)))
-        bridge = Parallel((Sequential(), below))
-        level = Sequential((*_pair(net, width), bridge, *_pair(net, width)))
-    return Sequential((level, Conv(net.outputs, 1)))

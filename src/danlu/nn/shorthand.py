@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from typing import Any
 
 import jax
@@ -15,10 +16,14 @@ __all__ = ["Shorthand"]
 class Shorthand(Layer, abc.ABC):
     """A layer that is nothing but its :attr:`expanded` form: the same params, state, children and results."""
 
-    @property
     @abc.abstractmethod
+    def build(self) -> Layer:
+        """Write the layer out with simpler ones; called once for equal blueprints."""
+
+    @property
     def expanded(self) -> Layer:
         """The same network out of simpler layers."""
+        return _built(self)
 
     def children(self) -> tuple[tuple[str, Layer], ...]:
         return self.expanded.children()
@@ -36,3 +41,8 @@ class Shorthand(Layer, abc.ABC):
 
     def flops(self, in_shape: Shape) -> int | None:
         return self.expanded.flops(in_shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _built(layer: Shorthand) -> Layer:
+    return layer.build()

@@ -1,0 +1,22 @@
+"""Random changes to images in training: image by image as layers, and whole batches that are mixed."""
+
+from danlu.nn.augment.change import RandomChange
+from danlu.nn.augment.choice import RandomChoice, rand_augment
+from danlu.nn.augment.geometry import RandomAffine, RandomFlip
+from danlu.nn.augment.mix import CutMix, Mix, MixUp, OneOf
+from danlu.nn.augment.pixels import RandomColor, RandomErase, Rescale
+
+__all__ = [
+    "CutMix",
+    "Mix",
+    "MixUp",
+    "OneOf",
+    "RandomAffine",
+    "RandomChange",
+    "RandomChoice",
+    "RandomColor",
+    "RandomErase",
+    "RandomFlip",
+    "Rescale",
+    "rand_augment",
+]
