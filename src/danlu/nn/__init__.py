@@ -21,6 +21,7 @@ from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.ensemble import Ensemble
+from danlu.nn.forecast import Forecaster
 from danlu.nn.group_norm import GroupNorm
 from danlu.nn.initializers import INITIALIZERS, Initializer, get_initializer, initializer_for
 from danlu.nn.layer import Layer
@@ -98,6 +99,7 @@ __all__ = [
     "Ensemble",
     "FeedForward",
     "Flatten",
+    "Forecaster",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "GroupNorm",

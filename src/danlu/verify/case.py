@@ -45,6 +45,7 @@ _MODULES = (
     "schedules",
     "clipping",
     "engine",
+    "forecast",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

@@ -22,15 +22,17 @@ from danlu.nn.losses import (
     BinaryFocal,
     CategoricalCrossEntropy,
     CategoricalFocal,
+    ForecastLoss,
     HalfMSE,
     Huber,
+    Pinball,
     TokenCrossEntropy,
 )
 from danlu.nn.losses.align import align_values, labels_to_probabilities
 from danlu.nn.losses.classification import log_not
 from danlu.nn.losses.tokens import IGNORED, checked_tokens
 
-__all__ = ["BINARY_AND_VALUE_RULES", "CLASS_RULES", "loss_backward"]
+__all__ = ["BINARY_AND_VALUE_RULES", "CLASS_RULES", "HEAD_RULES", "loss_backward"]
 
 Rule = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
@@ -81,6 +83,12 @@ CLASS_RULES: Mapping[type, Rule] = MappingProxyType(
 """Losses over classes."""
 
 
+HEAD_RULES: Mapping[type, Rule] = MappingProxyType(
+    {ForecastLoss: lambda loss, z, y: loss.slope(z, y), Pinball: lambda loss, z, y: loss.slope(z, y)}
+)
+"""Losses of several outputs for one target."""
+
+
 def _token_cross_entropy(outputs: Any, targets: Any, shares: jax.Array) -> jax.Array:
     """``share·(softmax(z) − onehot(y))/counted`` where a position counts, else 0."""
     z, y = checked_tokens(outputs, targets)
@@ -109,6 +117,9 @@ def loss_backward(loss: Any, outputs: Any, targets: Any, shares: jax.Array) -> t
         smoothing = getattr(loss, "label_smoothing", 0.0)
         z, y, _ = labels_to_probabilities(kind.__name__, outputs, targets, label_smoothing=smoothing)
         slope, positions = CLASS_RULES[kind](loss, z, y), math.prod(z.shape[1:-1])
+    elif kind in HEAD_RULES:
+        slope = z = HEAD_RULES[kind](loss, outputs, targets)
+        positions = math.prod(z.shape[1:])
     elif kind is TokenCrossEntropy:
         return _token_cross_entropy(outputs, targets, shares), "formula"
     else:

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from danlu.nn.attention.sequence import PerToken, replaced, tokens
+from danlu.nn.backprop.forecast_walks import forecaster
+from danlu.nn.forecast import Forecaster
 from danlu.nn.layer import Layer
 from danlu.nn.transformer.block import Sublayer
 from danlu.nn.transformer.encoder_decoder import EncoderDecoder
@@ -113,6 +115,12 @@ def _encoder_decoder(layer: EncoderDecoder, params: Any, x: Any, child: Child) -
 
 
 WALKS: Mapping[type[Layer], Walk] = MappingProxyType(
-    {EncoderDecoder: _encoder_decoder, PerToken: _per_token, Sublayer: _sublayer, Tied: _tied}
+    {
+        EncoderDecoder: _encoder_decoder,
+        Forecaster: forecaster,
+        PerToken: _per_token,
+        Sublayer: _sublayer,
+        Tied: _tied,
+    }
 )
 """The walk of each composite layer."""

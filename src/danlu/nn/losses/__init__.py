@@ -10,6 +10,7 @@ from danlu.nn.losses.classification import (
 from danlu.nn.losses.folds import PerFold, with_folds
 from danlu.nn.losses.metrics import METRICS, absolute_error, accuracy, get_metric, log_loss, squared_error
 from danlu.nn.losses.penalties import l1, l2
+from danlu.nn.losses.quantile import ForecastLoss, Pinball, centre_error
 from danlu.nn.losses.registry import LOSSES, get_loss
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
 from danlu.nn.losses.tokens import IGNORED, TokenCrossEntropy, counted_tokens
@@ -25,13 +26,16 @@ __all__ = [
     "BinaryFocal",
     "CategoricalCrossEntropy",
     "CategoricalFocal",
+    "ForecastLoss",
     "HalfMSE",
     "Huber",
     "Loss",
     "PerFold",
+    "Pinball",
     "TokenCrossEntropy",
     "absolute_error",
     "accuracy",
+    "centre_error",
     "class_weights",
     "counted_tokens",
     "example_weights",

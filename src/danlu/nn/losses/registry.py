@@ -13,6 +13,7 @@ from danlu.nn.losses.classification import (
     CategoricalCrossEntropy,
     CategoricalFocal,
 )
+from danlu.nn.losses.quantile import Pinball
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
 from danlu.nn.losses.tokens import TokenCrossEntropy
 
@@ -28,6 +29,7 @@ LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
         "huber": Huber,
         "mae": MAE,
         "mse": MSE,
+        "pinball": Pinball,
         "token_cross_entropy": TokenCrossEntropy,
     }
 )
