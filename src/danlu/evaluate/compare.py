@@ -9,10 +9,11 @@ import numpy as np
 
 from danlu.errors import unknown_name
 from danlu.evaluate.bootstrap import Interval, paired
+from danlu.evaluate.measures import Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, metrics_of
 from danlu.evaluate.rows import Rows
 
-__all__ = ["Comparison", "compare", "conclusion"]
+__all__ = ["Comparison", "compare", "compared", "conclusion"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,16 +89,35 @@ def compare(
         chosen = METRICS["accuracy"]
         values = [chosen.compute(each, one) for each in (rows, theirs)]
     ends = paired(rows, theirs, chosen.name, resamples=resamples, seed=seed)
-    raw = Interval(values[0] - values[1], *ends)
-    better = raw if chosen.higher_is_better else Interval(-raw.value, -raw.high, -raw.low)
-    verdict = "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
     constant = bool((np.ptp(theirs.prediction, axis=0) == 0).all())
-    sentence = _sentence(name, label, chosen, values, raw, verdict, constant)
-    return Comparison(chosen.name, values[0], values[1], better, verdict, sentence, label, constant)
+    return compared(chosen, values[0], values[1], ends, label, name=name, constant=constant)
+
+
+def compared(
+    measure: Measure | Metric,
+    ours: float,
+    theirs: float,
+    ends: tuple[float, float],
+    label: str,
+    *,
+    name: str = "the network",
+    constant: bool = False,
+) -> Comparison:
+    """The comparison of two values of a measure, from the interval ``ends`` of ours minus theirs.
+
+    Args:
+        label, name: what the other model and ours are called.
+        constant: whether the other model answers the same for all rows.
+    """
+    raw = Interval(ours - theirs, *ends)
+    better = raw if measure.higher_is_better else Interval(-raw.value, -raw.high, -raw.low)
+    verdict = "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
+    sentence = _sentence(name, label, measure, [ours, theirs], raw, verdict, constant)
+    return Comparison(measure.name, ours, theirs, better, verdict, sentence, label, constant)
 
 
 def _sentence(
-    name: str, label: str, metric: Metric, values: list[float], raw: Interval, verdict: str, constant: bool
+    name: str, label: str, metric: Measure | Metric, values: list[float], raw: Interval, verdict: str, constant: bool
 ) -> str:
     start = name[:1].upper() + name[1:]
     ours, theirs = _apart(*values)

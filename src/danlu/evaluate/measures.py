@@ -26,7 +26,14 @@ class Measure:
     higher_is_better: bool
 
 
-_OTHERS: tuple[Measure, ...] = ()
+_OTHERS: tuple[Measure, ...] = (
+    Measure("mse", "MSE (standardised)", False),
+    Measure("scaled_mae", "MAE (standardised)", False),
+    Measure("mase", "MASE", False),
+    Measure("smape", "sMAPE, %", False),
+    Measure("pinball", "pinball loss", False),
+    Measure("coverage", "coverage of the interval", True),
+)
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
