@@ -1,5 +1,6 @@
 """Transformers: blocks, ready models, and writing with them."""
 
+from danlu.nn.transformer.beam import beam_search
 from danlu.nn.transformer.bert import BERT
 from danlu.nn.transformer.block import Sublayer, TransformerBlock
 from danlu.nn.transformer.cache import cached_step, init_cache
@@ -24,6 +25,7 @@ __all__ = [
     "Transformer",
     "TransformerBlock",
     "ViT",
+    "beam_search",
     "cached_step",
     "generate",
     "init_cache",

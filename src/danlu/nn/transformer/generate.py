@@ -9,11 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from danlu.errors import ConfigError, DataError
-from danlu.nn.attention.sequence import padding_mask, tokens
+from danlu.errors import ConfigError
 from danlu.nn.layer import Layer, Params, State
-from danlu.nn.transformer.cache import cached_step, init_cache
-from danlu.nn.transformer.encoder_decoder import EncoderDecoder
+from danlu.nn.transformer.cache import cached_step
+from danlu.nn.transformer.decoding import beginning, opened
 
 __all__ = ["generate", "sample", "top_k_logits", "top_p_logits"]
 
@@ -91,13 +90,7 @@ def _generate(
     forbidden: tuple[int, ...],
 ) -> jax.Array:
     batch, time = prompt.shape
-    context = None
-    if isinstance(model, EncoderDecoder):
-        encoded, _ = model.encoder.apply(params[0], state[0], source)
-        context = tokens(encoded)
-        model, params, state = model.decoder, params[1], state[1]
-    seen = None if source is None else source.get("mask")
-    cache = init_cache(model, params, batch, time + length, context=context, context_mask=seen)
+    model, params, state, cache = opened(model, params, state, source, batch, time + length)
     logits, cache = cached_step(model, params, state, prompt, cache, mask=mask)
     last = time - 1 - jnp.argmax(mask[:, ::-1], axis=1)
 
@@ -173,21 +166,13 @@ def generate(
     ):
         if not ok:
             raise ConfigError(f"generate received {name}={value!r}; expected {expected}")
-    network, source = model.expanded, None
-    if isinstance(network, EncoderDecoder):
-        source = network.source(prompt)
-        prompt = {"x": prompt["target"], **({"mask": prompt["target_mask"]} if "target_mask" in prompt else {})}
-    given, mask = jnp.asarray(tokens(prompt)), padding_mask(prompt)
-    if given.ndim != 2 or given.shape[1] < 1:
-        raise DataError(
-            f"generate received a prompt of shape {given.shape}; expected (batch, time), at least one token"
-        )
+    network, given, mask, source = beginning("generate", model, prompt)
     return _generate(
         network,
         params,
         state,
         given,
-        jnp.ones(given.shape, jnp.bool_) if mask is None else mask,
+        mask,
         source,
         key,
         jnp.asarray(temperature, jnp.float32),
