@@ -23,6 +23,7 @@ KINDS = (
     "backprop",
     "clipping",
     "engine",
+    "explain",
     "initializer",
     "layer",
     "loss",

@@ -46,6 +46,7 @@ _MODULES = (
     "clipping",
     "engine",
     "forecast",
+    "explain",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

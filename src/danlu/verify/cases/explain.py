@@ -1,0 +1,59 @@
+"""Attribution against closed forms, and beam search against the enumeration of every continuation."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.explain import grad_cam, integrated_gradients
+from danlu.nn import GPT, Conv, Dense, GlobalAveragePool, Sequential
+from danlu.nn.transformer import beam_search
+from danlu.verify.case import Check, case
+from danlu.verify.cases.composites import started
+from danlu.verify.oracles import draw
+
+__all__: list[str] = []
+
+
+@case("explain.integrated_gradients")
+def path(check: Check) -> None:
+    x, b = draw(6, 3), draw(6, 3, seed=1)
+    w = draw(3, seed=2)
+    found = integrated_gradients(
+        lambda z: jnp.square(z @ jnp.asarray(w, jnp.float32)), jnp.asarray(x, jnp.float32), jnp.asarray(b, jnp.float32)
+    )
+    # of (w·z)² the slope along a line is itself a line, so its mean is its value in the middle
+    check(found.values, (x - b) * w * ((x + b) @ w)[:, None], floor=0.1)
+
+
+@case("explain.grad_cam")
+def maps(check: Check) -> None:
+    net = Sequential((Conv(4, 1, activation="tanh"), GlobalAveragePool(), Dense(3)))
+    params, state, p = started(net, (5, 6, 2))
+    images, classes = draw(3, 5, 6, 2, seed=3), np.array([2, 0, 1])
+    seen = np.tanh(images @ p[0]["kernel"].reshape(2, 4) + p[0]["bias"])
+    expected = np.maximum(np.einsum("nhwk,kn->nhw", seen, p[2]["kernel"][:, classes]), 0)
+    expected /= expected.max(axis=(1, 2), keepdims=True)
+    check(grad_cam(net, params, state, jnp.asarray(images, jnp.float32), classes), expected, floor=0.1)
+
+
+@case("sampling.beam_search")
+def beams(check: Check) -> None:
+    net, alpha, begun = GPT(3, 6, dim=4, num_layers=1, num_heads=1), 1.2, [2, 1]
+    params, state, _ = started(net, (2,))
+    written = [list(rest) for rest in itertools.product(range(3), repeat=3)]
+    rows = jnp.array([begun + rest[:2] for rest in written])
+    logits = np.asarray(jax.jit(lambda x: net.apply(params, state, x)[0])(rows), np.float64)[:, 1:]
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    scores = []
+    for rest, each in zip(written, log_p, strict=True):
+        count = rest.index(0) + 1 if 0 in rest else 3
+        scores.append(sum(each[i, rest[i]] for i in range(count)) / ((5 + count) / 6) ** alpha)
+    best = written[int(np.argmax(scores))]
+    best = best[: best.index(0)] + [0] * (3 - best.index(0)) if 0 in best else best
+    tokens, score = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=27, alpha=alpha)
+    check(tokens, np.array([best]))
+    check(score, np.array([max(scores)]), floor=0.1)
