@@ -45,6 +45,10 @@ def train(
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
+    forecast: Annotated[
+        str | None, typer.Option(help="Columns of a time series to forecast: A, or A,B, or all.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.")] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
@@ -57,7 +61,7 @@ def train(
     from danlu.pipeline.config import config_from
 
     if resume is not None:
-        if source or settings or target or test or config or name:
+        if source or settings or target or test or config or name or forecast or horizon:
             raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
         _finished(pipeline.resume(resume, display=display))
         return
@@ -69,6 +73,10 @@ def train(
     for key, value in (("source", source), ("target", target), ("test", test)):
         if value is not None:
             data[key] = value
+    if forecast is not None:
+        values.setdefault("forecast", {})["columns"] = [name.strip() for name in forecast.split(",")]
+    if horizon is not None:
+        values.setdefault("forecast", {})["horizon"] = horizon
     _finished(train_from(config_from(values), root=runs, name=name, display=display))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
-from danlu.tasks import Augment, Imbalance
+from danlu.tasks import Augment, Forecast, Imbalance
 
 __all__ = [
     "DataConfig",
@@ -125,6 +125,7 @@ class TrainConfig(Blueprint):
     trainer: TrainerConfig = TrainerConfig()
     imbalance: Imbalance = Imbalance()
     augment: Augment = Augment()
+    forecast: Forecast = Forecast()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def as_dict(self) -> dict[str, Any]:

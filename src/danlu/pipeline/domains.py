@@ -12,11 +12,12 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.model import Model
+from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 
 __all__ = ["DOMAINS", "domain_of", "load"]
 
-DOMAINS: tuple[Domain, ...] = (Images(), Tables())
+DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), Tables())
 """The first one that claims a source has it; tables, which claim all, come last."""
 
 

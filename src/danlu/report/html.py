@@ -27,6 +27,7 @@ _TILES = {
     "binary": ("roc_auc", "accuracy", "f1"),
     "multiclass": ("accuracy", "balanced_accuracy", "f1"),
     "regression": ("rmse", "mae", "r2"),
+    "forecast": ("mse", "mase", "coverage"),
 }
 
 

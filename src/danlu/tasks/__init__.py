@@ -1,6 +1,7 @@
 """What ties data, network, loss and trainer together."""
 
 from danlu.tasks.folds import fold_numbers, folds_for
+from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import LanguageModel, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
@@ -9,6 +10,8 @@ from danlu.tasks.recipe import Recipe, recipe
 
 __all__ = [
     "Augment",
+    "Forecast",
+    "ForecastModel",
     "Imbalance",
     "LanguageModel",
     "Learned",
@@ -16,9 +19,11 @@ __all__ = [
     "Recipe",
     "fold_numbers",
     "folds_for",
+    "forecast_recipe",
     "image_recipe",
     "language_recipe",
     "learn",
+    "learn_forecast",
     "learn_language",
     "plan_for",
     "recipe",
