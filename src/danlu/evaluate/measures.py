@@ -33,6 +33,9 @@ _OTHERS: tuple[Measure, ...] = (
     Measure("smape", "sMAPE, %", False),
     Measure("pinball", "pinball loss", False),
     Measure("coverage", "coverage of the interval", True),
+    Measure("token_loss", "loss (nats a token)", False),
+    Measure("perplexity", "perplexity", False),
+    Measure("bits_per_character", "bits a character", False),
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

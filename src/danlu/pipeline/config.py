@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
-from danlu.tasks import Augment, Forecast, Imbalance
+from danlu.tasks import Augment, Forecast, Imbalance, Language
 
 __all__ = [
     "DataConfig",
@@ -126,6 +126,7 @@ class TrainConfig(Blueprint):
     imbalance: Imbalance = Imbalance()
     augment: Augment = Augment()
     forecast: Forecast = Forecast()
+    language: Language = Language()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def as_dict(self) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
+from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.model import Model
 from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 
 __all__ = ["DOMAINS", "domain_of", "load"]
 
-DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), Tables())
+DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), LanguageTexts(), Tables())
 """The first one that claims a source has it; tables, which claim all, come last."""
 
 

@@ -28,6 +28,7 @@ _TILES = {
     "multiclass": ("accuracy", "balanced_accuracy", "f1"),
     "regression": ("rmse", "mae", "r2"),
     "forecast": ("mse", "mase", "coverage"),
+    "language": ("token_loss", "perplexity", "bits_per_character"),
 }
 
 

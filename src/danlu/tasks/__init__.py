@@ -3,7 +3,7 @@
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
-from danlu.tasks.language import LanguageModel, language_recipe, learn_language
+from danlu.tasks.language import Language, LanguageModel, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
 from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
@@ -13,6 +13,7 @@ __all__ = [
     "Forecast",
     "ForecastModel",
     "Imbalance",
+    "Language",
     "LanguageModel",
     "Learned",
     "Predictor",

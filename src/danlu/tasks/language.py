@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.blueprint import Blueprint, setting
 from danlu.data.text import Tokenizer
 from danlu.data.text.corpus import Tokens, Windows
 from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
@@ -24,10 +25,27 @@ from danlu.nn.losses import TokenCrossEntropy
 from danlu.nn.transformer import generate
 from danlu.tasks.recipe import Recipe
 
-__all__ = ["LanguageLearned", "LanguageModel", "epoch_windows", "language_recipe", "learn_language"]
+__all__ = ["Language", "LanguageLearned", "LanguageModel", "epoch_windows", "language_recipe", "learn_language"]
 
 _STEPS = 250  # of an epoch of a long text: as often the validation part is measured
 _LOGITS = 2**22  # numbers that a batch of an evaluation may have
+
+
+class Language(Blueprint):
+    """How a text is read to learn its language.
+
+    Args:
+        lines: ``"yes"``: each line is a text of its own (names, words); ``"no"``: the file is one stream; ``"auto"`` looks, see
+            :func:`~danlu.data.text.read_corpus`.
+        tokens: what the text is cut into: ``"char"``, ``"word"`` or ``"bpe"``.
+        vocabulary: the most tokens that are known; None is the tokenizer's default.
+        context: tokens that the network sees; None leaves the recipe's choice.
+    """
+
+    lines: str = setting(default="auto", choices=("auto", "yes", "no"))
+    tokens: str = setting(default="char", choices=("char", "word", "bpe"))
+    vocabulary: int | None = setting(default=None, minimum=5, integer=True, optional=True)
+    context: int | None = setting(default=None, minimum=4, maximum=4096, integer=True, optional=True)
 
 
 def language_recipe(

@@ -40,6 +40,14 @@ class Corpus:
         """How many characters there are; of lines, their ends included."""
         return sum(map(len, self.texts)) + (len(self.texts) if self.lines else 0)
 
+    def pieces(self) -> Iterator[str]:
+        """The lines, or the stream in pieces that end where a line or a word ends, if there is one in reach."""
+        if self.lines:
+            yield from self.texts
+            return
+        for text in self.texts:
+            yield from _pieces(text)
+
 
 def read_corpus(source: str | Path, *, lines: bool | None = None) -> Corpus:
     """Read a text file.
@@ -142,14 +150,14 @@ def tokens_of(corpus: Corpus, tokenizer: Tokenizer) -> Tokens:
         bounds = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         flat = np.fromiter((token for row in rows for token in row), np.int32, int(bounds[-1]))
         return Tokens(flat, bounds, corpus.characters)
-    found = [np.asarray(tokenizer.encode_one(piece), np.int32) for text in corpus.texts for piece in _pieces(text)]
+    found = [np.asarray(tokenizer.encode_one(piece), np.int32) for piece in corpus.pieces()]
     flat = np.concatenate([np.zeros(0, np.int32), *found])
     first = len(tokenizer.decode(flat[:1]))
     return Tokens(flat, np.array([0, len(flat)], np.int64), max(corpus.characters - first, 0))
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces that end at a line's end, or at the end of a word, where there is one in reach."""
+    """The text in pieces that the tokenizer can take, cut before a line's end, or else before a space."""
     start = 0
     while start < len(text):
         stop = start + _PIECE

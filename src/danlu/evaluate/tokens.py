@@ -1,0 +1,115 @@
+"""Measuring a language model: the mean loss of tokens, what follows from it, and comparisons of two models."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from danlu.errors import DataError
+from danlu.evaluate.bootstrap import Interval, quantiles, resample_weights
+from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.measures import MEASURES
+
+__all__ = ["TokenLosses"]
+
+_BLOCKS = 100  # of a stream, at least, where each has a hundred tokens
+_SHORTEST, _LONGEST = 100, 1024
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TokenLosses:
+    """The losses of predicted tokens, in blocks: lines, or pieces of a stream long enough to be taken as independent.
+
+    Attributes:
+        sums: float64 ``(blocks,)``, the summed loss of each block's tokens, in nats.
+        counts: ``(blocks,)``, their number.
+        characters: how many characters all of them stand for.
+
+    The measures are the mean loss ``L = Σ sums / Σ counts`` (``token_loss``), ``exp L`` (``perplexity``: among how many equally
+    likely tokens the model hesitates), and ``L · tokens / (characters · ln 2)`` (``bits_per_character``, which can be
+    compared between models that cut the text into other tokens).
+
+    Reference: block bootstrap: Künsch (1989), "The jackknife and the bootstrap for general stationary observations"; blocks
+    here do not overlap.
+
+    Example:
+        >>> found = TokenLosses.of(np.full(300, np.log(2)), np.array([0, 301]), 300)
+        >>> {name: round(interval.value, 3) for name, interval in found.scores().items()}
+        {'token_loss': 0.693, 'perplexity': 2.0, 'bits_per_character': 1.0}
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+    characters: int
+
+    @classmethod
+    def of(cls, losses: np.ndarray, bounds: np.ndarray, characters: int) -> TokenLosses:
+        """From one loss a predicted token.
+
+        Args:
+            losses: ``(predicted tokens,)``, the sequences one after the other.
+            bounds: of the sequences; the first token of each is not predicted. Of one sequence the blocks are pieces
+                of 100 to 1,024 tokens; of several, each is a block.
+            characters: what the predicted tokens stand for.
+
+        Raises:
+            DataError: losses of another number of tokens.
+        """
+        counts = np.maximum(np.diff(bounds) - 1, 0)
+        if int(counts.sum()) != len(losses) or not len(losses):
+            raise DataError(f"{len(losses)} losses for {int(counts.sum())} predicted tokens; expected one for each")
+        if len(counts) == 1:
+            size = min(max(len(losses) // _BLOCKS, _SHORTEST), _LONGEST)
+            counts = np.diff([*range(0, len(losses), size), len(losses)])
+        counts = counts[counts > 0]
+        sums = np.add.reduceat(losses.astype(np.float64), np.cumsum(counts) - counts)
+        return cls(sums, counts, characters)
+
+    @property
+    def mean(self) -> float:
+        """The mean loss, in nats a token."""
+        return float(self.sums.sum() / self.counts.sum())
+
+    def scores(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+        """Each measure with its 95 % interval, from resamples of the blocks."""
+        drawn = [
+            float(weights @ self.sums / (weights @ self.counts))
+            for weights in resample_weights(len(self.sums), resamples=resamples, seed=seed)
+        ]
+        ends = quantiles(np.array(drawn), 0.95)
+        bits = float(self.counts.sum() / max(self.characters, 1) / math.log(2))
+        loss = Interval(self.mean, *ends)
+        return {
+            "token_loss": loss,
+            "perplexity": Interval(*map(_exp, (loss.value, loss.low, loss.high))),
+            "bits_per_character": Interval(loss.value * bits, loss.low * bits, loss.high * bits),
+        }
+
+    def compare(
+        self, other: TokenLosses, label: str, *, resamples: int = 1000, seed: int = 0, constant: bool = False
+    ) -> Comparison:
+        """Which model is better, by the paired bootstrap of the difference of the mean losses over the same blocks.
+
+        Args:
+            other: another model's losses of the same tokens.
+            label: what it is called.
+            constant: whether it predicts the same whatever went before.
+
+        Raises:
+            DataError: other tokens.
+        """
+        if not np.array_equal(self.counts, other.counts):
+            raise DataError("the two models' losses are of different tokens; expected the same blocks")
+        gaps = self.sums - other.sums
+        drawn = [
+            float(weights @ gaps / (weights @ self.counts))
+            for weights in resample_weights(len(gaps), resamples=resamples, seed=seed)
+        ]
+        ends = quantiles(np.array(drawn), 0.95)
+        return compared(MEASURES["token_loss"], self.mean, other.mean, ends, label, constant=constant)
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))

@@ -1,0 +1,196 @@
+"""From a text file to a model that writes: training, judging, saving, resuming, predicting, the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import danlu
+from danlu.artifact import load_artifact
+from danlu.cli.app import app
+from danlu.engine import JSONLogger
+from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
+from danlu.pipeline import resume
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domains import domain_of
+from danlu.pipeline.language import LanguageTexts, Writer
+
+WORDS = ("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "then")
+TINY: dict[str, Any] = {
+    "model": {"width": 16, "depth": 1},
+    "trainer": {"epochs": 1, "learning_rate": 0.01},
+    "evaluate": {"resamples": 20},
+    "language": {"context": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng, place = np.random.default_rng(0), tmp_path_factory.mktemp("texts") / "story.txt"
+    place.write_text("\n\n".join(" ".join(rng.choice(WORDS, 12)) + "." for _ in range(150)))
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(story: Path) -> Any:
+    said: list[str] = []
+    result = danlu.train(story, runs=story.parent / "runs", name="one", display="none", say=said.append, **TINY)
+    return result, said
+
+
+def test_a_text_file_is_learnt_and_judged_beside_counts(trained: Any) -> None:
+    result, said = trained
+    assert "one stream of text" in said[0]
+    judged = result.judgement
+    assert list(judged.others) == ["unigram counts", "bigram counts", "trigram counts", "5-gram counts"]
+    loss = judged.scores["token_loss"]
+    assert loss.low < loss.value < loss.high
+    assert judged.scores["perplexity"].value == pytest.approx(np.exp(loss.value))
+    assert judged.scores["bits_per_character"].value == pytest.approx(loss.value / np.log(2))
+    assert judged.comparisons[0].verdict == "better"
+    assert judged.comparisons[0].metric == "token_loss"
+    kept = json.loads((result.run.path / "results.json").read_text())
+    assert kept["test"]["token_loss"] == loss.value
+    assert sum(kept["rows"].values()) == len(Path(result.run.read_json("config.json")["data"]["source"]).read_text())
+    page = (result.run.path / "report.html").read_text()
+    for text in ("What it writes", "the next character", "perplexity", "5-gram counts"):
+        assert text in page
+
+
+def test_the_saved_model_judges_and_writes_the_same(trained: Any, story: Path) -> None:
+    result, _ = trained
+    model = danlu.load(result.run.path)
+    assert isinstance(model, Writer)
+    assert model.generate("the cat", length=40, seed=3) == result.model.generate("the cat", length=40, seed=3)
+    lines = model.predict(story)
+    assert lines["text"].to_list() == story.read_text().splitlines()
+    again = model.evaluate(story, resamples=20)
+    total = (lines["loss"] * lines["tokens"]).sum() / lines["tokens"].sum()
+    assert again.scores["token_loss"].value == pytest.approx(total, rel=1e-5)
+    assert "language" in model.purpose
+    # A line that is no sentence of the story surprises more.
+    other = story.parent / "other.txt"
+    other.write_text("the cat sat on the mat.\n\ntttt tttt tttt tttt tttt\n")
+    found = model.predict(other)["loss"].to_list()
+    assert found[2] > 2 * found[0]
+    assert model.predict(other)["tokens"].to_list() == [23, 1, 25]
+
+
+def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) -> None:
+    model, notes = trained[0].model, []
+    (tmp_path / "odd.txt").write_text("the Ж cat 7\n")
+    with pytest.raises(SchemaError, match="holds 'Ж', '7', not in"):
+        model.predict(tmp_path / "odd.txt")
+    assert model.predict(tmp_path / "odd.txt", lenient=True, say=notes.append).height == 1
+    assert "taken as unknown" in notes[0]
+    with pytest.raises(SchemaError, match="text file"):
+        model.predict({"text": ["a"]})
+    with pytest.raises(DataError, match="cannot be read"):
+        model.evaluate(tmp_path / "none.txt")
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(story: Path, tmp_path: Path) -> None:
+    config = {**TINY, "trainer": {"epochs": 2, "learning_rate": 0.01}}
+    options: dict[str, Any] = {"display": "none", "say": lambda line: None}
+    whole = danlu.train(story, runs=tmp_path, name="whole", **options, **config)
+
+    original = JSONLogger.on_epoch_begin
+
+    def die(self: Any, epoch: int) -> None:
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    JSONLogger.on_epoch_begin = die  # type: ignore[method-assign]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            danlu.train(story, runs=tmp_path, name="cut", **options, **config)
+    finally:
+        JSONLogger.on_epoch_begin = original  # type: ignore[method-assign]
+    finished = resume(tmp_path / "cut", **options)
+    assert len(finished.fitted.history) == 2
+    one, two = (load_artifact(run.run.path / "artifact") for run in (whole, finished))
+    jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
+
+
+def test_lines_are_texts_of_their_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    names = sorted({a + b + c for a in "bdgkmn" for b in "aeiou" for c in ("n", "r", "la", "ssa", "tte")})
+    (tmp_path / "names.txt").write_text("\n".join(rng.permutation(names)) + "\n")
+    settings = {**TINY, "language": {}, "trainer": {"epochs": 10, "learning_rate": 0.02, "batch_size": 32}}
+    result = danlu.train(tmp_path / "names.txt", runs=tmp_path, display="none", say=lambda line: None, **settings)
+    assert sum(result.rows.values()) == len(names)
+    assert result.model.predictor.lines
+    assert result.model.predict(tmp_path / "names.txt").columns == ["line", "text", "tokens", "loss"]
+    ran = CliRunner().invoke(app, ["generate", str(result.run.path), "ba", "--samples", "3", "--top-k", "5"])
+    assert ran.exit_code == 0, ran.output
+    assert [line[:2] for line in ran.output.splitlines()] == ["ba"] * 3
+
+
+def test_the_command_line_writes(trained: Any) -> None:
+    path = str(trained[0].run.path)
+    asked = ["generate", path, "the ", "--tokens", "30", "--temperature", "0.8", "--top-k", "10", "--top-p", "0.9"]
+    ran = CliRunner().invoke(app, asked)
+    assert ran.exit_code == 0, ran.output
+    assert ran.output.startswith("the ")
+    assert len(ran.output) == 4 + 30 + 1
+    assert CliRunner().invoke(app, asked).output == ran.output
+    assert CliRunner().invoke(app, [*asked, "--seed", "1"]).output != ran.output
+
+
+def test_which_files_are_texts(story: Path) -> None:
+    config = TrainConfig()
+    assert isinstance(domain_of(config, str(story)), LanguageTexts)
+    table = TrainConfig(data=config.data.replace(target="y"))
+    assert not isinstance(domain_of(table, str(story)), LanguageTexts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"split": {"method": "time"}}, ConfigError, "split.method=time is for tables"),
+        ({"data": {"task": "binary"}}, ConfigError, "data.task are for classes"),
+        ({"model": {"members": 2}}, ConfigError, "model.members"),
+        ({"language": {"context": 2}}, ConfigError, "context"),
+        ({"language": {"tokens": "letters"}}, ConfigError, "tokens"),
+        ({"model": {"width": 7}}, ConfigError, "even number"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(story: Path, settings: Any, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        danlu.train(story, runs=story.parent, display="none", say=lambda line: None, **settings)
+
+
+def test_too_little_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("ab")
+    with pytest.raises(DataError, match="too few to divide"):
+        danlu.train(tmp_path / "short.txt", runs=tmp_path, display="none", say=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"task": {"task": "language"}}, {"encoder": {"kind": "language"}}, {"task": {"context": 16, "lines": "no"}}],
+)
+def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path, damage: Any) -> None:
+    folder = tmp_path / "artifact"
+    shutil.copytree(trained[0].run.path / "artifact", folder)
+    described = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**described, **damage}))
+    with pytest.raises(ArtifactError, match="damaged"):
+        danlu.load(folder)
+
+
+def test_only_language_models_write(tmp_path: Path) -> None:
+    table = {"x": [float(i) for i in range(80)], "y": ["low", "high"] * 40}
+    small = {"model": {"members": 2, "width": 8}, "trainer": {"epochs": 1}, "split": {"folds": 1}}
+    options: dict[str, Any] = {"display": "none", "say": lambda line: None, "evaluate": {"report": False}}
+    result = danlu.train(table, target="y", runs=tmp_path, **options, **small)
+    ran = CliRunner().invoke(app, ["generate", str(result.run.path)])
+    assert isinstance(ran.exception, ConfigError)
+    assert "expected a language model" in str(ran.exception)
