@@ -88,15 +88,14 @@ def language_recipe(
         raise ConfigError(f"context is {context}; expected at least 4 tokens")
     common: dict[str, Any] = {"positions": "rotary", "bias": "none"}
     if longest is None:
-        shape = {"context": context or 64, "dim": 128, "num_layers": 4, "num_heads": 4}
+        shape = {"context": context or 64, "dim": 128, "num_layers": 4}
         fields: dict[str, Any] = {"batch_size": 12, "epochs": 8, "learning_rate": 3e-3, "weight_decay": 0.1}
     else:
-        shape = {"context": context or min(max(longest, 4), 256), "dim": 64, "num_layers": 4, "num_heads": 4}
+        shape = {"context": context or min(max(longest, 4), 256), "dim": 64, "num_layers": 4}
         fields = {"batch_size": 64, "epochs": 15, "learning_rate": 3e-3, "weight_decay": 0.1}
         common |= {"dropout": 0.1}
     chosen = {**common, **shape, **(network or {})}
-    if "num_heads" not in (network or {}):
-        chosen["num_heads"] = _heads(chosen["dim"])
+    chosen.setdefault("num_heads", _heads(chosen["dim"]))
     fields |= {"model": GPT(vocabulary, **chosen), "loss": "token_cross_entropy", "patience": 4, "warm_up": 0.05}
     return Recipe(**{**fields, **changes})
 
@@ -138,14 +137,17 @@ class LanguageModel:
         """The shape of one example."""
         return (self.context,)
 
-    def token_losses(self, tokens: Tokens) -> np.ndarray:
+    def token_losses(self, tokens: Tokens, *, stride: int | None = None) -> np.ndarray:
         """``−log p`` of each predicted token, in nats, float32, in the texts' order.
 
-        The texts are read in windows that do not overlap: a window's first tokens are predicted from few.
+        Args:
+            tokens: the texts.
+            stride: see :class:`~danlu.data.text.Windows`; None is half the context, so that every token is predicted from at
+                least half of it, or from all that there is. With ``context`` windows do not overlap, and each begins from nothing.
         """
         rows = _together(self.context, self.tokenizer.size)
         found = []
-        for chunk in Windows(tokens, self.context, seed=None).chunks(0, 0):
+        for chunk in Windows(tokens, self.context, seed=None, stride=stride or self.context // 2).chunks(0, 0):
             for low in range(0, len(chunk["x"]), rows):
                 x, y = chunk["x"][low : low + rows], chunk["y"][low : low + rows]
                 more = ((0, rows - len(x)), (0, 0))

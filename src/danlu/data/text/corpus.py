@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.data.sniff import decode
 from danlu.data.text.tokenizer import Tokenizer
-from danlu.errors import DataError
+from danlu.errors import ConfigError, DataError
 
 __all__ = ["Corpus", "Tokens", "Windows", "read_corpus", "split_corpus", "tokens_of"]
 
@@ -181,9 +181,13 @@ class Windows:
         rows: windows an epoch; None is one pass.
         seed: decides places and orders; None leaves both as they are (for evaluation).
         multiple: chunks have a multiple of so many windows, such as the batch size.
+        stride: how far the next window begins after one, 1 to ``context``, the default. With a smaller one windows overlap, and
+            each predicts only what the one before did not: every token but the first ones is predicted from
+            at least ``context − stride`` others.
 
     Raises:
         DataError: no sequence has two tokens.
+        ConfigError: a stride out of range.
 
     Example:
         >>> chunk = next(Windows(Tokens(np.arange(6), np.array([0, 6]), 5), 3, seed=None).chunks(0, 0))
@@ -192,53 +196,64 @@ class Windows:
     """
 
     def __init__(
-        self, tokens: Tokens, context: int, *, rows: int | None = None, seed: int | None = 0, multiple: int = 1
+        self,
+        tokens: Tokens,
+        context: int,
+        *,
+        rows: int | None = None,
+        seed: int | None = 0,
+        multiple: int = 1,
+        stride: int | None = None,
     ) -> None:
         if not tokens.predicted:
             raise DataError("no text has two tokens, so there is none to predict", hint="is there more text?")
-        self.tokens, self.context, self.seed = tokens, context, seed
+        if stride is not None and not 1 <= stride <= context:
+            raise ConfigError(f"stride is {stride}; expected 1 to {context}, the context")
+        self.tokens, self.context, self.seed, self.stride = tokens, context, seed, stride or context
         single = seed is not None and len(tokens.bounds) == 2
         self._slack = min(context - 1, max(tokens.predicted - context, 0)) if single else 0
-        self.per_pass = len(self._cut(self._slack)[0])
+        self.per_pass = len(self._cut(self._slack))
         self.rows = rows or self.per_pass
         self._chunk = max(_CHUNK // context // multiple, 1) * multiple
 
-    def _cut(self, offset: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where each window starts and how many tokens it predicts, the first window ``offset`` tokens in."""
-        begin, predicted = self.tokens.bounds[:-1], np.maximum(np.diff(self.tokens.bounds) - 1 - offset, 0)
-        each = -(-predicted // self.context)
-        number = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
-        starts = np.repeat(begin + offset, each) + self.context * number
-        return starts, np.minimum(np.repeat(predicted, each) - self.context * number, self.context)
+    def _cut(self, offset: int) -> np.ndarray:
+        """Of each window where it starts, which of its tokens is the first to be predicted, and how many it has.
 
-    def _pass(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        The first window starts ``offset`` tokens in. The result is int64, ``(windows, 3)``.
+        """
+        begin, predicted = self.tokens.bounds[:-1], np.maximum(np.diff(self.tokens.bounds) - 1 - offset, 0)
+        each = np.where(predicted > 0, 1 - (-np.maximum(predicted - self.context, 0) // self.stride), 0)
+        number = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
+        starts = np.repeat(begin + offset, each) + self.stride * number
+        first = np.where(number > 0, self.context - self.stride, 0)
+        count = np.minimum(np.repeat(predicted, each) - self.stride * number, self.context)
+        return np.stack([starts, first, count], axis=1)
+
+    def _pass(self, number: int) -> np.ndarray:
         if self.seed is None:
             return self._cut(0)
         rng = np.random.default_rng([self.seed, number])
-        starts, counts = self._cut(int(rng.integers(self._slack + 1)))
-        order = rng.permutation(len(starts))[: self.per_pass]
-        return starts[order], counts[order]
+        return rng.permutation(self._cut(int(rng.integers(self._slack + 1))))[: self.per_pass]
 
-    def _windows(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, first: int, count: int) -> np.ndarray:
         """Windows ``first`` to ``first + count`` of the endless row of passes."""
         parts = []
         while count:
             number, place = divmod(first, self.per_pass)
-            starts, counts = self._pass(number)
-            parts.append((starts[place : place + count], counts[place : place + count]))
-            first, count = first + len(parts[-1][0]), count - len(parts[-1][0])
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+            parts.append(self._pass(number)[place : place + count])
+            first, count = first + len(parts[-1]), count - len(parts[-1])
+        return np.concatenate(parts)
 
     def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
         """``{"x", "y", "weight"}`` of the epoch's windows from chunk ``start`` on; a window weighs as many tokens as it predicts."""
-        starts, counts = self._windows(epoch * self.rows, self.rows)
+        windows = self._windows(epoch * self.rows, self.rows)
         for low in range(start * self._chunk, self.rows, self._chunk):
-            some = slice(low, low + self._chunk)
-            yield self._gather(starts[some], counts[some])
+            yield self._gather(*windows[low : low + self._chunk].T)
 
-    def _gather(self, starts: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+    def _gather(self, starts: np.ndarray, first: np.ndarray, count: np.ndarray) -> dict[str, Any]:
         places = starts[:, None] + np.arange(self.context + 1)
         taken = self.tokens.tokens[np.minimum(places, len(self.tokens.tokens) - 1)].astype(np.int32)
-        real = np.arange(self.context) < counts[:, None]
-        x, y = np.where(real, taken[:, :-1], 0), np.where(real, taken[:, 1:], IGNORED)
-        return {"x": x.astype(np.int32), "y": y.astype(np.int32), "weight": counts.astype(np.float32)}
+        place = np.arange(self.context)
+        real = place < count[:, None]
+        x, y = np.where(real, taken[:, :-1], 0), np.where(real & (place >= first[:, None]), taken[:, 1:], IGNORED)
+        return {"x": x.astype(np.int32), "y": y.astype(np.int32), "weight": (count - first).astype(np.float32)}
