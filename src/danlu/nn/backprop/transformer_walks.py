@@ -93,7 +93,8 @@ def _tied(layer: Tied, params: Any, x: Any, child: Child) -> tuple[Any, Any, Bac
         passed, of_body = back_body(error, records)
         dx, of_embedding = back_embedding(tokens(passed), records)
         as_kernel = flat.T @ h.reshape(-1, h.shape[-1])
-        gradients = ({"table": of_embedding["table"] + as_kernel}, of_body)
+        bias = ({"bias": jnp.sum(flat, axis=0)},) if layer.use_bias else ()
+        gradients = ({"table": of_embedding["table"] + as_kernel}, of_body, *bias)
         return replaced(passed, dx), gradients
 
     return layer.scores(params, h), (first, last), backward

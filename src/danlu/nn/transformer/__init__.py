@@ -9,6 +9,7 @@ from danlu.nn.transformer.feed_forward import FeedForward
 from danlu.nn.transformer.generate import generate, sample
 from danlu.nn.transformer.gpt import GPT
 from danlu.nn.transformer.pool import Pool
+from danlu.nn.transformer.segments import Segments
 from danlu.nn.transformer.tied import Tied
 from danlu.nn.transformer.vit import ClassToken, Patches, ViT
 
@@ -20,6 +21,7 @@ __all__ = [
     "FeedForward",
     "Patches",
     "Pool",
+    "Segments",
     "Sublayer",
     "Tied",
     "Transformer",

@@ -17,6 +17,7 @@ from danlu.nn.norm import LayerNorm
 from danlu.nn.shorthand import Shorthand
 from danlu.nn.transformer.block import TransformerBlock, check_heads
 from danlu.nn.transformer.pool import Pool
+from danlu.nn.transformer.segments import Segments
 from danlu.nn.transformer.tied import Tied
 
 __all__ = ["BERT"]
@@ -38,12 +39,14 @@ class BERT(Shorthand):
             kernel is the embedding's table); ``"class"``: from the first token, through a tanh layer, ``outputs`` logits.
         activation, norm_first, epsilon: see :class:`~danlu.nn.TransformerBlock`.
         dropout: on embeddings, sublayers and attention weights, in [0, 1).
+        segments: how many segments a sequence may have (see :class:`~danlu.nn.Segments`), 0 for no such table; published weights
+            have 2.
+        tokens_bias: whether the logits over the vocabulary have a bias, as those of published weights do.
 
-    Input: token numbers ``(batch, time)``, or ``{"x": numbers, "mask": (batch, time)}``; see
+    Input: token numbers ``(batch, time)``, or ``{"x": numbers, "mask": (batch, time), "segments": (batch, time)}``; see
     :mod:`danlu.nn.attention.sequence`.
 
-    Reference: Devlin et al. (2019), arXiv:1810.04805. Left out: segment embeddings (add the first segment's vector to the
-    positions to map published weights) and the bias of the masked word's logits.
+    Reference: Devlin et al. (2019), arXiv:1810.04805. :func:`danlu.weights.load` reads published weights.
 
     Example:
         >>> import jax
@@ -64,6 +67,8 @@ class BERT(Shorthand):
     norm_first: bool = False
     epsilon: float = setting(default=1e-12, above=0)
     dropout: float = setting(default=0.0, minimum=0, below=1)
+    segments: int = setting(default=0, minimum=0, integer=True)
+    tokens_bias: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,6 +76,8 @@ class BERT(Shorthand):
             raise ConfigError(
                 f"BERT has head={self.head!r} and outputs={self.outputs}; expected outputs with head='class' and no other"
             )
+        if self.tokens_bias and self.head != "tokens":
+            raise ConfigError(f"BERT has tokens_bias and head={self.head!r}; expected head='tokens' with it")
         check_heads("BERT", self.dim, self.num_heads)
 
     def build(self) -> Layer:
@@ -86,7 +93,8 @@ class BERT(Shorthand):
             epsilon=self.epsilon,
             initializer=small,
         )
-        layers: list[Layer] = [LearnedPositions(self.context, small), norm]
+        layers: list[Layer] = [Segments(self.segments, small)] if self.segments else []
+        layers += [LearnedPositions(self.context, small), norm]
         if self.dropout:
             layers.append(PerToken(Dropout(self.dropout)))
         layers += [block] * self.num_layers
@@ -95,7 +103,7 @@ class BERT(Shorthand):
         embedding = Embedding(self.vocabulary, self.dim, small)
         if self.head == "tokens":
             layers += [PerToken(Dense(self.dim, self.activation, small)), norm]
-            return Tied(embedding, Sequential(tuple(layers)))
+            return Tied(embedding, Sequential(tuple(layers)), self.tokens_bias)
         if self.head == "class":
             layers += [Pool("first"), Dense(self.dim, "tanh", small), Dense(self.outputs, initializer=small)]
         return Sequential((PerToken(embedding), *layers))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from danlu.errors import ConfigError
+from danlu.nn._shapes import on_last_axis
 from danlu.nn.attention.sequence import replaced, tokens
 from danlu.nn.combine import child_key
 from danlu.nn.embedding import Embedding
@@ -16,11 +18,14 @@ __all__ = ["Tied"]
 
 
 class Tied(Layer):
-    """``logits = body(E[i])·Eᵀ``: one table ``E`` reads tokens in and scores them at the end.
+    """``logits = body(E[i])·Eᵀ + b``: one table ``E`` reads tokens in and scores them at the end.
 
     Args:
         embedding: ``E``'s layer.
         body: from ``(time, dim)`` to ``(time, dim)``.
+        use_bias: whether there is a ``b``, ``(vocabulary,)``, which starts at 0.
+
+    Params: ``(the embedding's, the body's)``, and with a bias ``{"bias": b}`` after them.
 
     Input: token numbers ``(batch, time)``, or a sequence's dict. Output: ``(batch, time, vocabulary)``, an array.
 
@@ -34,6 +39,7 @@ class Tied(Layer):
 
     embedding: Embedding
     body: Layer
+    use_bias: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,11 +61,15 @@ class Tied(Layer):
             raise ConfigError(
                 f"Tied's body gives {out_shape[-1]} features; expected {self.embedding.dim}, the embedding's dim"
             )
-        return tuple(d[0] for d in drawn), tuple(d[1] for d in drawn), (*out_shape[:-1], self.embedding.vocabulary)
+        bias = ({"bias": jnp.zeros((self.embedding.vocabulary,))},) if self.use_bias else ()
+        params = (*(d[0] for d in drawn), *bias)
+        return params, tuple(d[1] for d in drawn), (*out_shape[:-1], self.embedding.vocabulary)
 
     def scores(self, params: Params, h: jax.Array) -> jax.Array:
-        """``h·Eᵀ``."""
-        return (h.reshape(-1, h.shape[-1]) @ params[0]["table"].T).reshape(*h.shape[:-1], -1)
+        """``h·Eᵀ + b``."""
+        y = h.reshape(-1, h.shape[-1]) @ params[0]["table"].T
+        y = y + on_last_axis(params[2]["bias"], 2) if self.use_bias else y
+        return y.reshape(*h.shape[:-1], -1)
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
