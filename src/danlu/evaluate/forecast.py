@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,11 @@ __all__ = [
     "mase_scale",
     "naive_forecast",
     "ridge_forecast",
+    "ridge_weights",
 ]
+
+_MOST_WINDOWS = 20_000  # that ridge regression learns from
+_CHUNK = 1024
 
 FORECAST_MEASURES = ("mse", "scaled_mae", "mase", "smape", "pinball", "coverage")
 """The measures of a forecast, in the order in which they are shown; the last two are of its quantiles."""
@@ -228,38 +232,48 @@ def naive_forecast(past: np.ndarray, horizon: int, season: int = 1) -> np.ndarra
     return past[:, past.shape[1] - season + np.arange(horizon) % season]
 
 
-def ridge_forecast(
-    train: Any, past: np.ndarray, horizon: int, *, targets: int, alpha: float = 1.0, chunk: int = 2048
-) -> np.ndarray:
-    """Ridge regression of each step ahead on the window's values less their mean, one for all channels.
+def ridge_weights(train: Any, *, targets: int, alphas: Sequence[float] = (1.0,)) -> list[np.ndarray]:
+    """Ridge regression of each step ahead on the window's values less their mean, the same for all channels.
 
-    ``ŷ = μ + W·(x − μ)`` with ``W = argmin Σ ‖y − μ − W·(x − μ)‖² + α·‖W‖²``, from the normal equations, summed up chunk by chunk.
+    ``W = argmin Σ ‖y − μ − (x − μ)·W‖² + α·‖W‖²`` with ``μ`` the mean of the window ``x``, from the normal equations.
 
     Args:
-        train: windows with ``inputs(rows)``, ``outputs(rows)`` and a length; see :class:`danlu.data.series.Windows`.
-        past: ``(windows, context, columns)`` to forecast from, the first ``targets`` columns.
-        alpha: ``α``, per standardised value.
+        train: windows with ``inputs(rows)``, ``outputs(rows)`` and a length; see :class:`danlu.data.series.Windows`. Of more
+            than 20,000 as many are taken, evenly.
+        targets: columns of the windows that are channels, the first ones.
+        alphas: each ``α``, above 0, for values of about 1.
+
+    Returns:
+        ``W (context, horizon)`` float64 for each ``α``.
+    """
+    chosen = np.linspace(0, len(train) - 1, min(len(train), _MOST_WINDOWS)).round().astype(np.int64)
+    gram: Any = 0.0
+    cross: Any = 0.0
+    for low in range(0, len(chosen), _CHUNK):
+        x, y = train.inputs(chosen[low : low + _CHUNK]), train.outputs(chosen[low : low + _CHUNK])
+        x, y = _rows(x["past"] if isinstance(x, Mapping) else x, targets), _rows(y, targets)
+        mean = x.mean(axis=1, keepdims=True)
+        x, y = x - mean, y - mean
+        gram = gram + (x.T @ x).astype(np.float64)
+        cross = cross + (x.T @ y).astype(np.float64)
+    return [np.linalg.solve(gram + alpha * np.eye(len(gram)), cross) for alpha in alphas]
+
+
+def ridge_forecast(weights: np.ndarray, past: np.ndarray, *, targets: int) -> np.ndarray:
+    """``μ + (x − μ)·W`` for windows ``past (windows, context, columns)``, whose first ``targets`` columns are channels.
+
+    Args:
+        weights: one of :func:`ridge_weights`.
 
     Returns:
         ``(windows, horizon, targets)``.
     """
-    context = past.shape[1]
-    gram, cross = np.zeros((context, context)), np.zeros((context, horizon))
-    for low in range(0, len(train), chunk):
-        rows = np.arange(low, min(low + chunk, len(train)))
-        x, y = train.inputs(rows), train.outputs(rows)
-        x = _rows(x["past"] if isinstance(x, Mapping) else x, targets)
-        mean = x.mean(axis=1, keepdims=True)
-        x, y = x - mean, _rows(y, targets) - mean
-        gram += x.T @ x
-        cross += x.T @ y
-    weights = np.linalg.solve(gram + alpha * np.eye(context), cross)
     x = _rows(past, targets)
     mean = x.mean(axis=1, keepdims=True)
-    found = mean + (x - mean) @ weights
-    return found.reshape(len(past), targets, horizon).swapaxes(1, 2)
+    found = mean + (x - mean) @ weights.astype(x.dtype)
+    return found.reshape(len(past), targets, -1).swapaxes(1, 2)
 
 
 def _rows(windows: np.ndarray, targets: int) -> np.ndarray:
-    """``(windows · targets, steps)`` float64."""
-    return np.asarray(windows[:, :, :targets].swapaxes(1, 2).reshape(-1, windows.shape[1]), np.float64)
+    """``(windows · targets, steps)``."""
+    return np.ascontiguousarray(windows[:, :, :targets].swapaxes(1, 2).reshape(-1, windows.shape[1]))

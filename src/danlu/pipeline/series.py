@@ -21,6 +21,7 @@ from danlu.evaluate.forecast import (
     mase_scale,
     naive_forecast,
     ridge_forecast,
+    ridge_weights,
 )
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
@@ -98,8 +99,10 @@ class SeriesForecasts(Domain):
             encoder=prepared.encoder,
             plan=plan,
             validation=prepared.validation,
+            series=[each.name for each in prepared.table.series],
             season=prepared.season,
             naive=prepared.naive,
+            refit=config.forecast.refit,
             seed=config.trainer.seed,
             **how,
         )
@@ -122,7 +125,12 @@ class SeriesForecasts(Domain):
             variables=(trained.params, trained.state),
             task={"task": "forecast", "targets": list(encoder.columns.targets)},
             encoder={**encoder.to_json(), "season": trained.season},
-            encoder_arrays={"mean": encoder.mean, "scale": encoder.scale, "naive": trained.naive},
+            encoder_arrays={
+                "mean": encoder.mean,
+                "scale": encoder.scale,
+                "naive": trained.naive,
+                "widen": trained.widen,
+            },
             metrics=metrics,
             provenance=provenance,
         )
@@ -130,18 +138,20 @@ class SeriesForecasts(Domain):
     def load(self, artifact: Artifact) -> Model:
         arrays = artifact.encoder_arrays
         encoder = SeriesEncoder.from_state(artifact.encoder, arrays)
-        season, naive = artifact.encoder.get("season"), arrays.get("naive")
+        season, naive, widen = artifact.encoder.get("season"), arrays.get("naive"), arrays.get("widen")
         network, targets = artifact.model, len(encoder.columns.targets)
         outputs = 1 + len(getattr(network, "quantiles", ()))
         if type(season) is not int or season < 1 or naive is None or naive.shape != (len(encoder.names), targets):
             raise ArtifactError("the saved season or errors of the series are not valid")
+        if widen is None or widen.shape != (encoder.horizon,) or not (widen > 0).all():
+            raise ArtifactError("the saved widths of the intervals are not valid")
         try:
             fits = network.out_shape(encoder.in_shape) == (encoder.horizon, targets, outputs)
         except (ConfigError, DataError):
             fits = False
         if not fits:
             raise ArtifactError("the saved network does not forecast the saved columns and steps")
-        trained = ForecastModel(network, artifact.params, artifact.state, encoder, season, naive)
+        trained = ForecastModel(network, artifact.params, artifact.state, encoder, season, naive, widen)
         return self.model(trained, artifact.metrics, artifact.provenance)
 
     def model(self, trained: ForecastModel, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> SeriesModel:
@@ -412,7 +422,8 @@ def _simple(
     if 1 < trained.season <= windows.context:
         scaled["the last season"] = naive_forecast(past, windows.horizon, trained.season)
     if known is not None:
-        scaled["ridge regression"] = ridge_forecast(known, past, windows.horizon, targets=windows.targets)
+        (weights,) = ridge_weights(known, targets=windows.targets)
+        scaled["ridge regression"] = ridge_forecast(weights, past, targets=windows.targets)
     return [(label, trained.encoder.inverse(values, places)) for label, values in scaled.items()]
 
 

@@ -48,6 +48,8 @@ class Calendar:
         if max(map(len, times)) < 3:
             raise DataError(f"the column {name!r} has {max(map(len, times))} moments; a series needs at least 3")
         candidates = ["number"] if times[0].dtype.is_integer() else ["time", "month", "weekday"]
+        if candidates != ["number"] and min(_shortest(each) for each in times) >= 28 * _DAY:
+            candidates = ["month", "time"]  # two months of 31 days are no steps of 31 days
         complaint = ""
         for kind in candidates:
             found = [_numbers(kind, each) for each in times]
@@ -150,6 +152,11 @@ def _numbers(kind: str, times: pl.Series) -> tuple[np.ndarray, int] | None:
     if len(within) > 1 and not (at == last).all():
         return None
     return months.astype(np.int64) + 1970 * 12, -1 if (at == last).all() and len(within) > 1 else int(within[0])
+
+
+def _shortest(times: pl.Series) -> int:
+    distances = np.diff(times.cast(pl.Datetime("us")).to_numpy().astype(np.int64))
+    return int(distances.min()) if len(distances) else 28 * _DAY
 
 
 def _weekends_only(times: list[pl.Series], step: int) -> bool:

@@ -1,0 +1,231 @@
+"""Series: read, repaired out loud, scaled by their past, and cut into windows that never look ahead."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+import hypothesis.strategies as st
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+
+from danlu.data.series import (
+    Calendar,
+    SeriesEncoder,
+    Windows,
+    WindowStream,
+    autocorrelation,
+    cut_by_time,
+    find_season,
+    read_series,
+)
+from danlu.errors import ArtifactError, DataError, SchemaError
+
+START = datetime.datetime(2024, 1, 1)
+HOUR = datetime.timedelta(hours=1)
+
+
+def hours(count, values=None):
+    values = np.arange(count, dtype=float) if values is None else values
+    return pl.DataFrame({"time": [START + HOUR * i for i in range(count)], "y": values})
+
+
+def moments(*texts):
+    return pl.Series(texts).str.to_datetime()
+
+
+@pytest.mark.parametrize(
+    ("times", "kind", "text", "after"),
+    [
+        (["2024-01-01 00:00", "2024-01-01 00:15", "2024-01-01 00:45"], "time", "15 minutes", "2024-01-01 01:00:00"),
+        (["2024-01-05", "2024-01-12", "2024-01-19"], "time", "1 week", "2024-01-26 00:00:00"),
+        (["2024-01-01", "2024-02-01", "2024-04-01"], "month", "1 month", "2024-05-01 00:00:00"),
+        (["2023-11-30", "2023-12-31", "2024-01-31"], "month", "1 month", "2024-02-29 00:00:00"),
+        (["2019-07-01", "2020-07-01", "2021-07-01"], "month", "1 year", "2022-07-01 00:00:00"),
+        (
+            ["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"],
+            "weekday",
+            "1 working day",
+            "2024-01-10 00:00:00",
+        ),
+    ],
+)
+def test_calendar_finds_the_steps_and_what_comes_next(times, kind, text, after):
+    series = pl.Series(times).str.to_datetime(format="%Y-%m-%d %H:%M" if ":" in times[0] else "%Y-%m-%d")
+    calendar = Calendar.fit([series], "t")
+    assert (calendar.kind, str(calendar)) == (kind, text)
+    numbers = calendar.numbers(series, "t")
+    assert calendar.times(numbers).to_list() == series.to_list()
+    assert str(calendar.times(numbers[-1:] + 1)[0]) == after
+    assert Calendar.from_json(json.loads(json.dumps(calendar.to_json()))) == calendar
+
+
+def test_calendar_refuses_uneven_steps_and_other_steps():
+    uneven = moments("2024-01-01 00:00:00", "2024-01-01 01:00:00", "2024-01-01 02:00:00", "2024-01-01 02:20:00")
+    with pytest.raises(
+        DataError, match="1 of 3 are not multiples of the commonest, 1 hour; the first is from 2024-01-01 02"
+    ):
+        Calendar.fit([uneven], "t")
+    calendar = Calendar.fit([uneven[:3]], "t")
+    with pytest.raises(SchemaError, match="not on the steps of 1 hour"):
+        calendar.numbers(moments("2024-01-01 05:30:00"), "t")
+    with pytest.raises(SchemaError, match="not on the steps"):
+        calendar.numbers(pl.Series([1, 2]), "t")
+    with pytest.raises(ArtifactError):
+        Calendar.from_json({"kind": "time", "step": 0, "origin": 0, "within": 0})
+
+
+def test_rows_are_sorted_and_gaps_filled_with_what_came_before():
+    frame = hours(40).with_row_index().filter(~pl.col("index").is_in([10, 11])).drop("index")
+    shuffled = frame.sample(fraction=1.0, shuffle=True, seed=3)
+    table = read_series(pl.concat([shuffled, shuffled[:2]]), ["y"])
+    values = table.series[0].values[:, 0]
+    np.testing.assert_array_equal(values[8:14], [8, 9, 9, 9, 12, 13])
+    assert np.flatnonzero(table.series[0].filled).tolist() == [10, 11]
+    said = " | ".join(table.notices)
+    assert "2 rows are there twice" in said
+    assert "were sorted" in said
+    assert "2 of 40 steps of 1 hour lack" in said
+    windows = Windows.find(table, (table.series[0].values.astype(np.float32),), context=3, horizon=2)
+    assert not set(windows.index[:, 1]) & {9, 10, 11}, "nothing is measured on what was never seen"
+    assert {8, 12} <= set(windows.index[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "message"),
+    [
+        (hours(5).drop("time"), {}, "says when each row is, and the data has none"),
+        (hours(5).with_columns(u=pl.col("time")), {}, "the data has 2: time, u"),
+        (hours(5), {"columns": ["z"]}, "unknown column 'z'"),
+        (hours(5), {"time": "y"}, "holds Float64; expected date-times"),
+        (hours(5).with_columns(s=pl.lit("a")), {"columns": ["s"]}, "a series is made of numbers"),
+        (hours(5), {"known": ["y"]}, "named for two purposes"),
+        (pl.concat([hours(5), hours(5, np.ones(5))]), {}, "comes more than once, with different values"),
+        (hours(40)[::4].vstack(hours(3, np.zeros(3))[1:]), {}, "steps of 1 hour are missing|multiples"),
+        (hours(5, [None] * 5).cast({"y": pl.Float64}), {}, "no value of 'y'"),
+        (hours(5, [1.0, np.inf, 1, 1, 1]), {}, "infinite"),
+    ],
+)
+def test_what_cannot_be_read_is_one_message(frame, options, message):
+    columns = options.pop("columns", ["y"])
+    with pytest.raises(DataError, match=message):
+        read_series(frame, columns, **options)
+
+
+def test_several_series_and_rows_of_the_future():
+    one = hours(6).with_columns(shop=pl.lit("a"), price=pl.Series([1.0, 2, 3, 4, 5, 6]))
+    one = one.with_columns(y=pl.when(pl.col("time") < START + 4 * HOUR).then("y"))
+    two = hours(5).with_columns(shop=pl.lit("b"), price=pl.lit(7.0))
+    table = read_series(pl.concat([two, one], how="diagonal"), ["y"], known=["price"], series="shop")
+    assert [(each.name, each.steps, len(each.values)) for each in table.series] == [("a", 4, 6), ("b", 5, 5)]
+    np.testing.assert_array_equal(table.series[0].values[:, 1], [1, 2, 3, 4, 5, 6])
+    assert len(table) == 9
+    assert len(read_series(one, ["y"]).series[0].values) == 4
+
+
+def test_parts_are_in_order_and_contexts_look_back():
+    table = read_series(hours(100), ["y"])
+    first, second = cut_by_time(table, 0.2, 0.3)
+    assert (first, second) == (50, 70)
+    values = (table.series[0].values.astype(np.float32),)
+    size = {"context": 8, "horizon": 4}
+    train = Windows.find(table, values, stop=first, **size)
+    validation = Windows.find(table, values, start=first, stop=second, **size)
+    test = Windows.find(table, values, start=second, **size)
+    assert train.outputs().max() == 49
+    assert (validation.outputs().min(), validation.outputs().max()) == (50, 69)
+    assert (test.outputs().min(), test.outputs().max()) == (70, 99)
+    assert validation.inputs().min() == 42
+    assert [len(each) for each in (train, validation, test)] == [39, 17, 27]
+    assert cut_by_time(table, 0.2, 0.0) == (80, 100)
+
+
+def test_encoder_is_fitted_to_the_past_of_each_series():
+    frames = [
+        hours(20, np.arange(20.0) * factor).with_columns(s=pl.lit(name)) for name, factor in (("a", 1), ("b", 50))
+    ]
+    table = read_series(pl.concat(frames), ["y"], series="s")
+    encoder = SeriesEncoder.fit(table, 10, context=4, horizon=2)
+    np.testing.assert_allclose(encoder.mean[:, 0], [4.5, 225])
+    np.testing.assert_allclose(encoder.scale[:, 0], np.arange(10).std() * np.array([1, 50]))
+    scaled = encoder.transform(table)
+    np.testing.assert_allclose(scaled[0], scaled[1], rtol=1e-6)
+    back = encoder.inverse(np.stack([each[:2] for each in scaled]), np.array([0, 1]))
+    np.testing.assert_allclose(back[:, :, 0], [[0, 1], [0, 50]], atol=1e-5)
+    again = SeriesEncoder.from_state(
+        json.loads(json.dumps(encoder.to_json())), {"mean": encoder.mean, "scale": encoder.scale}
+    )
+    assert again.columns == encoder.columns
+    np.testing.assert_array_equal(again.transform(table)[1], scaled[1])
+    with pytest.raises(SchemaError, match="unknown series 'c'"):
+        encoder.place("c")
+    with pytest.raises(ArtifactError, match="shape"):
+        SeriesEncoder.from_state(encoder.to_json(), {"mean": encoder.mean[:1], "scale": encoder.scale})
+
+
+@given(
+    place=st.integers(0, 79),
+    known=st.booleans(),
+    missing=st.sets(st.integers(2, 76), max_size=5),
+    seed=st.integers(0, 9),
+)
+def test_no_window_sees_what_comes_after_its_origin(place, known, missing, seed):
+    """Another value at any step, gaps or not, changes no input of a window that begins at or before it, and no scale before."""
+    rng = np.random.default_rng(seed)
+    frame = hours(80, rng.normal(size=80)).with_columns(x=rng.normal(size=80))
+    changed = frame.with_row_index().with_columns(
+        pl.when(pl.col("index") == place).then(99.0).otherwise(pl.col(name)).alias(name) for name in ("y", "x")
+    )
+    columns = {"known": ["x"]} if known else {"observed": ["x"]}
+    seen = []
+    for each in (frame, changed.drop("index")):
+        rows = [row for row in range(80) if row not in missing]
+        table = read_series(each[rows], ["y"], **columns)
+        encoder = SeriesEncoder.fit(table, 30, context=6, horizon=3)
+        windows = Windows.find(table, encoder.transform(table), context=6, horizon=3)
+        inputs = windows.inputs()
+        seen.append((windows.index[:, 1], inputs["past"] if known else inputs))
+    (origins, before), (others, after) = seen
+    np.testing.assert_array_equal(origins, others)
+    same = origins <= place if place >= 30 else np.zeros(len(origins), bool)
+    np.testing.assert_array_equal(before[same], after[same])
+    if place >= 30 and place not in missing:
+        touched = (origins > place) & (origins - 6 <= place)
+        assert all((before[i] != after[i]).any() for i in np.flatnonzero(touched)), (
+            "the change does reach later windows"
+        )
+
+
+def test_windows_are_cut_as_a_loop_would_and_streamed():
+    rng = np.random.default_rng(0)
+    frames = [hours(n, rng.normal(size=n)).with_columns(s=pl.lit(str(n)), x=rng.normal(size=n)) for n in (12, 30)]
+    table = read_series(pl.concat(frames), ["y"], series="s", known=["x"])
+    values = tuple(each.values.astype(np.float32) for each in table.series)
+    windows = Windows.find(table, values, context=5, horizon=2)
+    inputs, outputs = windows.arrays()
+    assert len(windows) == (12 - 6) + (30 - 6)
+    for row, (number, origin) in enumerate(windows.index):
+        np.testing.assert_array_equal(inputs["past"][row], values[number][origin - 5 : origin, :1])
+        np.testing.assert_array_equal(inputs["known"][row], values[number][origin - 5 : origin + 2, 1:])
+        np.testing.assert_array_equal(outputs[row], values[number][origin : origin + 2, :1])
+    stream = WindowStream(windows, seed=1, rows=7)
+    chunks = list(stream.chunks(0, 0))
+    np.testing.assert_array_equal(np.sort(np.concatenate([c["y"][:, 0, 0] for c in chunks])), np.sort(outputs[:, 0, 0]))
+    np.testing.assert_array_equal(next(stream.chunks(0, 2))["y"], chunks[2]["y"])
+    assert not np.array_equal(next(stream.chunks(1, 0))["y"], chunks[0]["y"])
+
+
+def test_season_is_found_or_none():
+    rng = np.random.default_rng(1)
+    t = np.arange(600)
+    assert find_season([np.sin(2 * np.pi * t / 24) + 0.3 * rng.normal(size=600)]) == 24
+    assert find_season([0.05 * t + (t % 7 == 0)]) == 7
+    assert find_season([rng.normal(size=600)]) == 1
+    assert find_season([np.cumsum(rng.normal(size=600))]) == 1
+    assert find_season([np.ones(600)]) == 1
+    x = rng.normal(size=50)
+    line = np.polyval(np.polyfit(np.arange(50), x, 1), np.arange(50))
+    direct = [np.sum((x - line)[: 50 - k] * (x - line)[k:]) / np.sum((x - line) ** 2) for k in range(4)]
+    np.testing.assert_allclose(autocorrelation(x, 3), direct, atol=1e-12)
