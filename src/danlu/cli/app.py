@@ -44,6 +44,7 @@ def train(
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
     forecast: Annotated[
         str | None, typer.Option(help="Columns of a time series to forecast: A, or A,B, or all.")
@@ -61,7 +62,7 @@ def train(
     from danlu.pipeline.config import config_from
 
     if resume is not None:
-        if source or settings or target or test or config or name or forecast or horizon:
+        if source or settings or target or text or test or config or name or forecast or horizon:
             raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
         _finished(pipeline.resume(resume, display=display))
         return
@@ -70,7 +71,7 @@ def train(
     if source is None and not data.get("source"):
         source, target = example_table(), "diagnosis"
         print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")
-    for key, value in (("source", source), ("target", target), ("test", test)):
+    for key, value in (("source", source), ("target", target), ("text", text), ("test", test)):
         if value is not None:
             data[key] = value
     if forecast is not None:

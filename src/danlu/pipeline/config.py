@@ -39,6 +39,7 @@ class DataConfig(Blueprint):
         stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
             would fill a good part of the memory.
         header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
+        text: of a table of texts: the column with the texts, which is then all that is learnt from.
         image_column: of a table of pictures: the column with the paths of the image files.
         image_size: the side that images are brought to, in pixels; None keeps theirs (the median, at most 64).
     """
@@ -52,6 +53,7 @@ class DataConfig(Blueprint):
     delimiter: str | None = None
     stream: bool | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
+    text: str | None = None
     image_column: str | None = None
     image_size: int | None = setting(default=None, minimum=4, maximum=512, integer=True, optional=True)
 

@@ -15,10 +15,11 @@ from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.model import Model
 from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
+from danlu.pipeline.text import Texts
 
 __all__ = ["DOMAINS", "domain_of", "load"]
 
-DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), LanguageTexts(), Tables())
+DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), Texts(), LanguageTexts(), Tables())
 """The first one that claims a source has it; tables, which claim all, come last."""
 
 

@@ -7,6 +7,7 @@ from danlu.tasks.language import Language, LanguageModel, language_recipe, learn
 from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
 from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
+from danlu.tasks.text import text_recipe
 
 __all__ = [
     "Augment",
@@ -28,4 +29,6 @@ __all__ = [
     "learn_language",
     "plan_for",
     "recipe",
+    "text_network",
+    "text_recipe",
 ]

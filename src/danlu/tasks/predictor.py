@@ -11,6 +11,7 @@ import polars as pl
 
 from danlu.data import TableEncoder, TargetEncoder
 from danlu.data.images import ImageEncoder
+from danlu.data.text import TextEncoder
 from danlu.engine import predict_outputs
 from danlu.nn.layer import Layer
 
@@ -51,7 +52,7 @@ class Predictor:
     network: Layer
     params: Any
     state: Any
-    encoder: TableEncoder | ImageEncoder
+    encoder: TableEncoder | ImageEncoder | TextEncoder
     target: TargetEncoder
     threshold: float = 0.5
 
@@ -60,7 +61,7 @@ class Predictor:
         """The shape of one encoded row, what the network's ``init`` takes."""
         return self.encoder.in_shape
 
-    def predict_inputs(self, inputs: Mapping[str, np.ndarray] | np.ndarray) -> np.ndarray:
+    def predict_inputs(self, inputs: Mapping[str, Any] | np.ndarray) -> np.ndarray:
         """Probabilities ``(rows, classes)`` or values ``(rows,)``, float64, for encoded rows."""
         outputs = predict_outputs(self.network, self.params, self.state, inputs, batch_size=_BATCH)
         mean = members_mean(self.target.task, outputs)

@@ -141,6 +141,24 @@ class Tokenizer:
         """The token after a text."""
         return END
 
+    def cut(self, text: str) -> list[str]:
+        """The words (or characters) of a text, known or not, in the spelling that they are looked up by.
+
+        Raises:
+            ConfigError: of byte pairs, which have no unknown pieces.
+
+        Example:
+            >>> Tokenizer.fit(["a"], lowercase=True).cut("So good, 好吃!")
+            ['so', 'good', ',', '好', '吃', '!']
+        """
+        if self.kind == "bpe":
+            raise ConfigError(
+                "cut() is for kinds 'char' and 'word'; this tokenizer's is 'bpe'", hint="use encode_one()"
+            )
+        engine, texts = self._engine, _listed([text])
+        spelt = text if engine.normalizer is None else _guarded(lambda: engine.normalizer.normalize_str(text), texts)
+        return [piece for piece, _ in _guarded(lambda: engine.pre_tokenizer.pre_tokenize_str(spelt), texts)]
+
     def encode_one(self, text: str, *, begin: bool = False, end: bool = False) -> list[int]:
         """The numbers of a text's tokens.
 

@@ -1,0 +1,267 @@
+"""Labelled texts: reviews, messages, documents."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data import TargetEncoder, infer_task, split_rows
+from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
+from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.evaluate import Rows, baselines, bootstrap, compare
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.judge import Judgement
+from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, judgement_of, rows_of
+from danlu.pipeline.model import Say
+from danlu.tasks import Predictor, Recipe
+from danlu.tasks.text import text_recipe
+
+__all__ = ["PreparedTexts", "Texts"]
+
+_MISTAKES = 24
+_SHOWN = 300  # characters of a text in the report
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedTexts(PreparedRows):
+    """Encoded texts; ``learnt`` are those that baselines may learn from, in the order of :meth:`known`."""
+
+    learnt: list[str]
+
+
+class Texts(Labelled):
+    """Texts, each with a class or a quantity."""
+
+    kind = "text"
+
+    def claims(self, config: TrainConfig, source: Any) -> bool:
+        return config.data.text is not None or is_text_source(source)
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedTexts:
+        return _prepare(config, source)
+
+    def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
+        loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
+        if loss and prepared.target.task != "regression":
+            raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
+        return text_recipe(
+            prepared.target.task,
+            prepared.rows["train"],
+            prepared.encoder,
+            classes=prepared.target.units,
+            **chosen_settings(config.trainer, names),
+            **chosen_settings(config.model, ("width", "dropout")),
+            **loss,
+        )
+
+    def judge(self, config: TrainConfig, prepared: PreparedRows, trained: Predictor) -> Judgement | None:
+        if prepared.test is None or not isinstance(prepared, PreparedTexts):
+            return None
+        rows = rows_of(trained, prepared.test)
+        options: Any = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        own = judgement_of(rows, trained, **options)
+        if not config.evaluate.baselines:
+            return own
+        others, comparisons = {}, []
+        for label, prediction in _simple(prepared).items():
+            others[label] = bootstrap(Rows(rows.task, rows.truth, prediction), **options)
+            comparisons.append(compare(rows, prediction, label, **options))
+        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons))
+
+    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
+        encoder: Any = predictor.encoder
+        try:
+            found = read_texts(source, text=_column_for(source, encoder.column), target=predictor.target.name)
+        except DataError as error:
+            raise SchemaError(error.message, hint=error.hint or "expected texts like those trained on") from error
+        for notice in found.notices:
+            say(notice)
+        if not len(found):
+            raise SchemaError("the data has no rows", hint="give at least one text to predict")
+        empty = found.empty()
+        if len(empty):
+            said = f"{len(empty)} of {len(found)} texts are empty, the first in row {empty[0] + 1}"
+            if not lenient:
+                raise SchemaError(
+                    said, hint="leave those rows out, or predict them as texts without words: lenient=True (--lenient)"
+                )
+            say(f"{said}; they are predicted as texts without words")
+        return Read([text or "" for text in found.texts], found.labels)
+
+    def encoder_state(self, encoder: TextEncoder) -> tuple[Any, dict[str, np.ndarray]]:
+        return encoder.to_json(), {}
+
+    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> TextEncoder:
+        return TextEncoder.from_json(description)
+
+    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+        return {"mistakes": _mistakes(prepared, rows)}
+
+
+def _column_for(source: Any, column: str) -> str | None:
+    """The column to read: texts that do not come in a table have none."""
+    return None if is_text_source(source) or isinstance(source, list) else column
+
+
+def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
+    """Read the texts, work out the task, divide and encode them."""
+    data = config.data
+    if config.split.method not in ("stratified", "random"):
+        raise ConfigError(f"split.method={config.split.method} is for tables; texts are divided at random")
+    if config.split.folds not in (None, 1):
+        raise ConfigError("split.folds is for tables; texts have validation rows", hint="leave it out")
+    found = _labelled(read_texts(source, text=data.text, target=data.target or None, delimiter=data.delimiter), data)
+    found, notices = _present(found)
+    labels = _labels(found)
+    inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
+    parts, description = _parts(config, found, inferred.task)
+    fitted_on = labels.gather(parts["train"]) if inferred.task == "regression" else labels
+    target = TargetEncoder.fit(fitted_on, task=inferred.task)
+    codes, texts = target.transform(labels), [str(text) for text in found.texts]
+    encoder = TextEncoder.fit([texts[row] for row in parts["train"]], column=data.text or "text")
+
+    def encoded(part: str) -> tuple[Any, np.ndarray]:
+        return encoder.transform([texts[row] for row in parts[part]]), codes[parts[part]]
+
+    shown, test = [texts[row] for row in parts["test"]], encoded("test") if len(parts["test"]) else None
+    if data.test is not None:
+        apart = _labelled(read_texts(data.test, text=data.text, target=data.target or None), data)
+        apart, more = _present(apart)
+        truth, respelt = target.normalise(_labels(apart))
+        notices += [f"test: {notice}" for notice in (*more, *respelt)]
+        shown = [str(text) for text in apart.texts]
+        test = encoder.transform(shown), target.transform(truth)
+    rows = {"train": len(parts["train"]), "validation": len(parts["validation"]), "test": len(shown)}
+    return PreparedTexts(
+        inferred=inferred,
+        target=target,
+        encoder=encoder,
+        train=encoded("train"),
+        validation=encoded("validation"),
+        test=test,
+        shown=shown,
+        learnt=[texts[row] for part in ("train", "validation") for row in parts[part]],
+        rows=rows,
+        split=description,
+        notices=(*notices, *inferred.notices),
+    )
+
+
+def _labelled(found: TextSet, data: Any) -> TextSet:
+    if found.labels is None:
+        what = f"no column {data.target!r}" if data.target else "no labels"
+        raise DataError(
+            f"the texts of {data.source or 'the data'} have {what}",
+            hint="name the column to predict: --target COLUMN",
+        )
+    return found
+
+
+def _labels(found: TextSet) -> pl.Series:
+    return pl.Series("label", []) if found.labels is None else found.labels.rename(found.labels.name or "label")
+
+
+def _present(found: TextSet) -> tuple[TextSet, list[str]]:
+    """The rows that have a text and a label."""
+    notices = list(found.notices)
+    labels = _labels(found)
+    unlabelled = labels.is_null()
+    if labels.dtype == pl.String:
+        unlabelled |= (labels.str.strip_chars() == "").fill_null(True)
+    empty = found.empty()
+    for count, what in ((len(empty), "text"), (int(unlabelled.sum()), "label")):
+        if count:
+            notices.append(f"{count} of {len(found)} rows have no {what} and were left out")
+    kept = np.setdiff1d(np.flatnonzero(~unlabelled.to_numpy()), empty)
+    if not len(kept):
+        raise DataError(f"none of the {len(found)} rows has both a text and a label")
+    return found.rows(kept), notices
+
+
+def _parts(config: TrainConfig, found: TextSet, task: str) -> tuple[dict[str, np.ndarray], str]:
+    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part."""
+    names = ("train", "validation", "test")
+    of_rows = np.full(len(found), "train") if found.parts is None else found.parts
+    parts = {name: np.flatnonzero(of_rows == name) for name in names}
+    given = [name for name in names if found.parts is not None and len(parts[name])]
+    known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
+    split = split_rows(
+        pl.DataFrame({"label": _labels(found).gather(known)}),
+        method=config.split.method if task != "regression" else "random",
+        target="label",
+        task=task,
+        validation=0.0 if len(parts["validation"]) else config.split.validation,
+        test=config.split.test if draws_test else 0.0,
+        seed=config.trainer.seed,
+    )
+    parts["train"] = known[split.train]
+    if not len(parts["validation"]):
+        parts["validation"] = known[split.validation]
+    if draws_test:
+        parts["test"] = known[split.test]
+    if not len(parts["validation"]) or not len(parts["train"]):
+        raise DataError(f"{len(found)} texts are too few to divide; expected some for each part")
+    said = f"the source's own {', '.join(given)}; " if given else ""
+    return parts, said + split.description
+
+
+def _simple(prepared: PreparedTexts) -> dict[str, np.ndarray]:
+    """What simple models predict for the test texts: the commonest class (or the mean), and a linear model of TF-IDF.
+
+    The words are the network's, single Chinese characters included; with runs of two of them, and case ignored.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    target, (_, labels) = prepared.target, prepared.known()
+    nothing = {"numeric": np.zeros((len(labels), 1))}
+    asked = {"numeric": np.zeros((len(prepared.shown), 1))}
+    units = 0 if target.task == "regression" else target.units
+    found = baselines(target.task, (nothing, labels), asked, classes=units, names=("commonest",))
+    simple = {each.label: each.prediction for each in found.values()}
+    words = TfidfVectorizer(
+        tokenizer=prepared.encoder.tokenizer.cut,
+        token_pattern=None,
+        lowercase=False,
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+    )
+    inputs = words.fit_transform(prepared.learnt)
+    tested = words.transform(prepared.shown)
+    if target.task == "regression":
+        simple["TF-IDF and ridge regression"] = Ridge(alpha=1.0).fit(inputs, labels).predict(tested)
+    elif len(np.unique(labels)) > 1:
+        model = LogisticRegression(C=10.0, max_iter=500).fit(inputs, labels)
+        prediction = np.zeros((len(prepared.shown), target.units))
+        prediction[:, model.classes_] = model.predict_proba(tested)
+        simple["TF-IDF and logistic regression"] = prediction
+    if target.task == "regression":
+        return {label: target.inverse(prediction) for label, prediction in simple.items()}
+    return simple
+
+
+def _mistakes(prepared: PreparedRows, rows: Rows) -> list[dict[str, Any]]:
+    """The test texts that were predicted worst."""
+    target, shown = prepared.target, []
+    regression = rows.task == "regression"
+    worst = np.argsort(-np.abs(rows.error) if regression else rows.of_truth, kind="stable")[:_MISTAKES]
+    for row in worst:
+        text = prepared.shown[row]
+        text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+        if regression:
+            line = {"true": f"{rows.truth[row]:.4g}", "predicted": f"{rows.prediction[row]:.4g}"}
+        elif rows.truth[row] == rows.chosen[row]:
+            break
+        else:
+            line = {
+                f"true {target.name}": target.classes[int(rows.truth[row])],
+                "predicted": target.classes[int(rows.chosen[row])],
+                "probability of the truth": f"{rows.of_truth[row]:.2g}",
+            }
+        shown.append({**line, "text": text})
+    return shown
