@@ -29,6 +29,5 @@ __all__ = [
     "learn_language",
     "plan_for",
     "recipe",
-    "text_network",
     "text_recipe",
 ]
