@@ -1,0 +1,185 @@
+"""A table with a time column to a trained, saved, loaded and judged forecaster."""
+
+import datetime
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import danlu
+from danlu.cli.app import app
+from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
+from danlu.pipeline import resume
+
+SETTINGS = {
+    "forecast": {"columns": ["load"], "horizon": 6, "context": 24, "known": ["warm"]},
+    "trainer": {"epochs": 2, "batch_size": 32},
+    "evaluate": {"resamples": 20},
+}
+QUIET = {"display": "none"}
+
+
+def table(rows=400, seed=0):
+    """A daily rhythm, a warm spell's effect that only the known column tells, and noise."""
+    rng, t = np.random.default_rng(seed), np.arange(rows)
+    warm = (rng.random(rows) < 0.3).astype(float)
+    load = 50 + 8 * np.sin(2 * np.pi * t / 12) + 10 * warm + rng.normal(0, 0.5, rows)
+    time = [datetime.datetime(2024, 3, 1) + datetime.timedelta(hours=int(i)) for i in t]
+    return pl.DataFrame({"time": time, "load": load, "warm": warm, "note": ["-"] * rows})
+
+
+def ahead(frame, steps):
+    """The frame with the last values of the load taken away: they are what is asked for."""
+    last = pl.int_range(pl.len()) >= pl.len() - steps
+    return frame.with_columns(pl.when(~last).then("load").alias("load"))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "load.csv"
+    table().write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(source, tmp_path_factory):
+    said = []
+    settings = SETTINGS | {"trainer": {"epochs": 12, "batch_size": 16, "learning_rate": 0.05}}
+    result = danlu.train(str(source), runs=tmp_path_factory.mktemp("runs"), say=said.append, **QUIET, **settings)
+    return result, said
+
+
+def test_a_file_is_learnt_and_judged(trained):
+    result, said = trained
+    assert result.rows == {"train": 260, "validation": 60, "test": 80}
+    assert any(
+        "forecast: load, 6 steps of 1 hour ahead from the last 24; a season of 12 steps" in line for line in said
+    )
+    others = result.judgement.others
+    assert list(others) == ["the last value", "the last season", "ridge regression"]
+    assert result.scores["mse"] < 0.3 * others["ridge regression"]["mse"].value, (
+        "the known column tells what ridge cannot"
+    )
+    assert 0.6 < result.scores["coverage"] <= 1
+    results = result.run.read_json("results.json")
+    assert set(results["test"]) == {"mse", "scaled_mae", "mase", "smape", "pinball", "coverage"}
+    frame = pl.read_csv(result.run.predictions_path)
+    assert frame.columns == ["time", "truth", "forecast", "low", "high"]
+    assert (frame["low"] <= frame["high"]).all()
+    assert frame.height % 6 == 0
+    report = result.run.report_path.read_text(encoding="utf-8")
+    for part in ("load: the worst", "Coverage of the interval by step", "How far ahead", "ridge regression"):
+        assert part in report
+    assert "http" not in report.split("</style>")[1].replace("http://www.w3.org", "")
+
+
+def test_the_loaded_model_forecasts_what_comes_after_the_last_row(trained):
+    result, _ = trained
+    model = danlu.load(result.run.path)
+    assert "forecast of load, 6 steps of 1 hour" in repr(model)
+    new = table(100, seed=5)
+    found = model.predict(ahead(new, 6))
+    assert found.columns == ["time", "forecast", "low", "high"]
+    assert found["time"].to_list() == new["time"][-6:].to_list()
+    np.testing.assert_allclose(found["forecast"], new["load"][-6:], atol=4)
+    assert_frame_equal(found, result.model.predict(ahead(new, 6)))
+    warmer = ahead(new, 6).with_columns(warm=pl.when(pl.col("load").is_null()).then(1.0).otherwise("warm"))
+    assert (model.predict(warmer)["forecast"] >= found["forecast"] - 1e-6).all()
+    judged = model.evaluate(new, resamples=20)
+    assert judged.scores["mse"].value < judged.others["the last season"]["mse"].value
+    assert "71 forecasts, from each step" in str(judged)
+
+
+def test_new_data_that_does_not_fit_is_one_message(trained):
+    model, new = trained[0].model, ahead(table(60), 6)
+    with pytest.raises(SchemaError, match=r"(?s)'load' is missing.*'Load'.*'warm' holds String"):
+        model.predict(new.rename({"load": "Load"}).with_columns(warm=pl.lit("yes")))
+    with pytest.raises(SchemaError, match="10 steps of 1 hour; a forecast is made from the last 24"):
+        model.predict(new[-16:])
+    with pytest.raises(SchemaError, match="hold 2 steps after the last value of load; expected 6, with warm"):
+        model.predict(new[:-4])
+    with pytest.raises(SchemaError, match="not on the steps of 1 hour"):
+        model.predict(new.with_columns(pl.col("time") + datetime.timedelta(minutes=30)))
+    with pytest.raises(SchemaError, match="30 steps with values"):
+        model.evaluate(new[:25])
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(source, tmp_path):
+    whole = danlu.train(str(source), runs=tmp_path, name="whole", say=lambda line: None, **QUIET, **SETTINGS)
+    assert (whole.run.path / "checkpoints" / "refit").is_dir()
+    begun = tmp_path / "begun"
+    shutil.copytree(whole.run.path, begun)
+    for lost in (
+        "checkpoints",
+        "checkpoints/refit",
+        "artifact",
+    ):  # killed at the start, at the second training, at the end
+        shutil.rmtree(begun / "artifact")
+        shutil.rmtree(begun / lost, ignore_errors=True)
+        again = resume(begun, say=lambda line: None, **QUIET)
+        for one, other in zip(whole.model.predictor.params, again.model.predictor.params, strict=True):
+            for name in one:
+                np.testing.assert_array_equal(one[name], other[name])
+        assert again.scores == whole.scores
+
+
+def test_a_damaged_artifact_is_refused(trained, tmp_path):
+    folder = tmp_path / "artifact"
+    shutil.copytree(trained[0].run.artifact_path, folder)
+    document = json.loads((folder / "model.json").read_text())
+    document["encoder"]["horizon"] = 7
+    (folder / "model.json").write_text(json.dumps(document))
+    with pytest.raises(ArtifactError, match="widths of the intervals"):
+        danlu.load(folder)
+
+
+def test_several_series_and_columns(tmp_path):
+    frames = [
+        table(150, seed).with_columns(shop=pl.lit(name), twice=2 * pl.col("load")) for seed, name in enumerate("ab")
+    ]
+    result = danlu.train(
+        pl.concat(frames), runs=tmp_path, say=lambda line: None, **QUIET,
+        **SETTINGS | {"forecast": {"columns": "all", "horizon": 3, "context": 12, "series": "shop", "observed": ["warm"]}},
+    )  # fmt: skip
+    found = result.model.predict(pl.concat(frames)[:, ::-1])
+    assert found.columns == ["shop", "time", "column", "forecast", "low", "high"]
+    assert found.height == 2 * 2 * 3
+    assert set(found["column"]) == {"load", "twice"}
+    strange = frames[0].with_columns(shop=pl.lit("c"))
+    with pytest.raises(SchemaError, match="1 series were not there in training: 'c'"):
+        result.model.predict(strange)
+    said = []
+    assert result.model.predict(strange, lenient=True, say=said.append)["shop"].unique().to_list() == ["c"]
+    assert any("scaled by their own rows" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"forecast": {"columns": ["lod"]}}, "did you mean 'load'"),
+        ({"forecast": {"columns": ["load"], "horizon": 90, "context": 24}}, "validation part has 90 steps"),
+        ({"forecast": {"columns": ["load"], "horizon": 300}}, "too few to learn to forecast 300"),
+        ({"forecast": {"columns": ["load"]}, "split": {"method": "random"}}, "divided by time"),
+        ({"forecast": {"columns": ["load"]}, "trainer": {"loss": "huber"}}, "mse or mae"),
+        ({"forecast": {"columns": ["load"]}, "model": {"depth": 2}}, "model.depth is for tables"),
+        ({"forecast": {"columns": ["load"], "horizn": 3}}, "did you mean 'forecast.horizon'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message(source, tmp_path, settings, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        danlu.train(str(source), runs=tmp_path, say=lambda line: None, **QUIET, **settings)
+    assert not list(tmp_path.iterdir()), "no run is begun"
+
+
+def test_command_line(source, tmp_path, capsys):
+    options = ["--forecast", "load", "--horizon", "4", "--runs", str(tmp_path), "--name", "run", "--display", "none"]
+    more = ["forecast.context=12", "trainer.epochs=1", "evaluate.resamples=20", "evaluate.report=false"]
+    app(["train", str(source), *more, *options], standalone_mode=False)
+    assert "MASE" in capsys.readouterr().out
+    app(["predict", str(tmp_path / "run"), str(source)], standalone_mode=False)
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert lines[0] == "time,forecast,low,high"
+    assert len(lines) == 5
