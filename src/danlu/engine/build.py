@@ -59,6 +59,9 @@ def _per_example(program: Program, source: Source, params: Any, model_state: Any
             lambda p, s, x: program.model.apply(p, s, x, train=False)[0], params, model_state, batch["x"]
         )
         shape = jax.eval_shape(program.loss, outputs, batch["y"]).shape
+        if program.augment is not None:
+            changed = jax.eval_shape(program.augment, jax.random.key(0), batch)
+            jax.eval_shape(program.loss, outputs, changed["y"])
     except (DataError, ConfigError):
         raise
     except (TypeError, ValueError) as error:
@@ -88,9 +91,20 @@ def optimizer_of(optimizer: Any, learning_rate: float | None) -> Any:
 
 
 def build_program(
-    model: Any, source: Source, *, loss: Any, update: Any, metrics: Sequence[Any], options: FitOptions
+    model: Any,
+    source: Source,
+    *,
+    loss: Any,
+    update: Any,
+    metrics: Sequence[Any],
+    options: FitOptions,
+    augment: Any = None,
 ) -> Program:
     """The program for what the user handed over, checked against the source's shapes before anything is compiled."""
+    if augment is not None and not callable(augment):
+        raise ConfigError(
+            f"augment is {augment!r}; expected a function (key, batch) -> batch", hint="such as danlu.nn.MixUp(0.2)"
+        )
     pairs = tuple((m, get_metric(m)) if isinstance(m, str) else (getattr(m, "__name__", "metric"), m) for m in metrics)
     program = Program(
         model=_as_model(model),
@@ -99,6 +113,8 @@ def build_program(
         metrics=pairs,
         batch_size=getattr(source, "batch_size", options.batch_size),
         accumulate=options.accumulate,
+        precision=options.precision,
+        augment=augment,
     )
     params, state = jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))
     return _per_example(program, source, params, state)

@@ -34,6 +34,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     options: FitOptions | None = None,
     sampler: Sampler | None = None,
+    augment: Any = None,
     initial: tuple[Any, Any] | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -51,6 +52,8 @@ def fit(
         validation: data of the same kind, or a fraction of the rows (the last ones) to hold out.
         metrics: names, or functions ``(outputs, targets)`` of the same form as the loss.
         sampler: which rows an epoch visits; see :mod:`danlu.engine.order`.
+        augment: a change of each training batch, ``augment(key, batch) -> batch``, such as ``danlu.nn.MixUp(0.2, classes=10)``;
+            evaluation sees the data as it is.
         initial: ``(params, state)`` to start from instead of fresh ones.
         checkpoint: a folder for checkpoints.
         resume: whether to go on from the checkpoint there, if there is one; the weights will be, bit for bit, those of a
@@ -88,7 +91,9 @@ def fit(
     if isinstance(validation, float):
         data, validation = _hold_out(data, validation)
     source = as_source(data, batch_size=options.batch_size, seed=options.seed, sampler=sampler)
-    program = build_program(model, source, loss=loss, update=optimizer.update, metrics=metrics, options=options)
+    program = build_program(
+        model, source, loss=loss, update=optimizer.update, metrics=metrics, options=options, augment=augment
+    )
     training = Training(
         program,
         source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from danlu.blueprint import Blueprint, setting
+from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
 
 __all__ = ["FitOptions"]
@@ -23,6 +24,8 @@ class FitOptions(Blueprint):
         restore_best: whether training ends with the best weights (when something is monitored) or the last.
         l1: coefficient of the penalty ‖θ‖₁ on weights.
         l2: coefficient of the squared penalty on weights.
+        precision: what the network computes in while it is trained, ``"float32"`` or ``"bfloat16"``: half the memory
+            traffic, and several times the speed where there are units for it; see :mod:`danlu.engine.precision`.
         seed: decides the initial weights, the sequence of rows and every random draw.
         checkpoint_every: seconds between checkpoints, when a folder for them is given.
         display: ``"auto"``, ``"live"``, ``"plain"`` or ``"none"``.
@@ -38,6 +41,7 @@ class FitOptions(Blueprint):
     restore_best: bool = True
     l1: float = setting(default=0.0, minimum=0)
     l2: float = setting(default=0.0, minimum=0)
+    precision: str = setting(default="float32", choices=tuple(PRECISIONS))
     seed: int = setting(default=0, minimum=0, integer=True)
     checkpoint_every: float = setting(default=10.0, minimum=0)
     display: str = setting(default="auto", choices=("auto", "live", "plain", "none"))

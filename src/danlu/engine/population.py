@@ -80,6 +80,7 @@ def fit_population(
     validation_rows: Sequence[np.ndarray] | None = None,
     validation: Any = None,
     metrics: Sequence[Any] = (),
+    augment: Any = None,
     options: FitOptions | None = None,
     **changes: Any,
 ) -> list[Fitted]:
@@ -94,6 +95,7 @@ def fit_population(
         train_rows: the rows that each member trains on (default: all).
         validation_rows: the rows of ``data`` that each member is judged on, or
         validation: other data that all are judged on.
+        augment: as in :func:`danlu.fit`; each member's draws are its own.
         options, **changes: as in :func:`danlu.fit`. Every member keeps its own best weights; training ends when all have
             stopped.
 
@@ -128,7 +130,9 @@ def fit_population(
         [shuffled(np.asarray(r)) for r in train_rows] if train_rows else [shuffled(rows)] * len(seeds)
     )
     source = ArraySource(chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers)
-    program = build_program(model, source, loss=loss, update=made[0].update, metrics=metrics, options=options)
+    program = build_program(
+        model, source, loss=loss, update=made[0].update, metrics=metrics, options=options, augment=augment
+    )
     program = dataclasses.replace(program, skip_empty=train_rows is not None)
     judged = None
     if validation_rows is not None:

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.engine.order import gather
+from danlu.engine.precision import apply_in
 from danlu.engine.state import Best, TrainState, track_best
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
@@ -28,6 +29,7 @@ __all__ = ["Program", "evaluate_steps", "predict_steps", "run_steps", "step", "z
 
 PerExample = Callable[[Any, Any], jax.Array]
 NEVER = jnp.iinfo(jnp.int32).max
+_AUGMENT = 2**32 - 1  # folded into a step's key; layers and micro-batches count from 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Program:
         accumulate: micro-batches a step; their gradients are summed before the one update.
         skip_empty: whether a batch whose weights are all 0 leaves the state as it is (members of a population whose
             orders differ in length need it; it costs a selection a step).
+        precision: what the network computes in; see :mod:`danlu.engine.precision`.
+        augment: ``augment(key, batch) -> batch``, applied to each training batch before the step, or None; see
+            :mod:`danlu.nn.augment.mix`.
     """
 
     model: Layer
@@ -52,6 +57,8 @@ class Program:
     batch_size: int = 32
     accumulate: int = 1
     skip_empty: bool = False
+    precision: str = "float32"
+    augment: Callable[[jax.Array, dict[str, Any]], dict[str, Any]] | None = None
 
 
 def zero_sums(program: Program) -> dict[str, jax.Array]:
@@ -76,7 +83,7 @@ def _loss_sum(
     params: Any, program: Program, model_state: Any, batch: dict[str, Any], key: jax.Array
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
     """Σ wᵢ·lossᵢ over the rows of a batch: the sum, not the mean, so that micro-batches add up exactly."""
-    outputs, model_state = program.model.apply(params, model_state, batch["x"], train=True, key=key)
+    outputs, model_state = apply_in(program.precision, program.model, params, model_state, batch["x"], key=key)
     sums = _measure(program, outputs, batch, program.loss(outputs, batch["y"]))
     return sums["loss"], (model_state, sums)
 
@@ -129,6 +136,8 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
         The state after the step, and the batch's sums (see :func:`zero_sums`).
     """
     key = jax.random.fold_in(state.key, state.step)
+    if program.augment is not None:
+        batch = program.augment(jax.random.fold_in(key, _AUGMENT), batch)
     grads, model_state, sums = gradient(program, state, batch, key)
     updates, opt_state = program.update(grads, state.opt_state, state.params)
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)

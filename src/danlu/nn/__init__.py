@@ -44,6 +44,7 @@ from danlu.nn.recurrent import (
     pad,
     stream,
 )
+from danlu.nn.remat import Remat
 from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.summary import Summary, summary
@@ -129,6 +130,7 @@ __all__ = [
     "RandomColor",
     "RandomErase",
     "RandomFlip",
+    "Remat",
     "ResNet",
     "Rescale",
     "Residual",

@@ -70,9 +70,10 @@ class Mix(Blueprint, abc.ABC):
 
 
 def blend(a: jax.Array, b: jax.Array, share: jax.Array) -> jax.Array:
-    """``share·a + (1 − share)·b``, a share for each row."""
+    """``share·a + (1 − share)·b``, a share for each row: exactly ``a`` where the share is 1 or both are equal."""
     share = share.reshape(-1, *(1,) * (a.ndim - 1))
-    return share * a + (1 - share) * b
+    a, b = (each.astype(jnp.result_type(each, share)) for each in (a, b))
+    return a + (1 - share) * (b - a)
 
 
 class MixUp(Mix):
