@@ -47,6 +47,7 @@ _MODULES = (
     "engine",
     "forecast",
     "explain",
+    "transfer",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

@@ -138,7 +138,7 @@ def _ignored(family: Family, name: str, arrays: Mapping[str, np.ndarray], *, hea
     """Buffers; an array that is there twice; and with ``head=False`` whatever output layers the file has."""
     if name.endswith(family.ignored) or (not head and name.startswith(family.heads)):
         return True
-    first = dict(family.copies).get(name)
+    first = dict(family.copies).get(name, "")
     return first in arrays and np.array_equal(arrays[name], arrays[first])
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from danlu.nn.attention.positions import LearnedPositions
 from danlu.nn.attention.sequence import PerToken
-from danlu.nn.combine import Residual
 from danlu.nn.conv import Conv
 from danlu.nn.dense import Dense
 from danlu.nn.embedding import Embedding
@@ -122,16 +121,20 @@ def _feed_forward(ours: str, up: str, down: str) -> Rows:
     yield from _linear(ours, down, names=("down", "down_bias"))
 
 
+def _layers(layer: Layer) -> list[Layer]:
+    return [child for _, child in layer.children()]
+
+
 def _resnet(net: ResNet) -> Rows:
     """torchvision: ``conv1``, ``bn1``, ``layer1`` to ``layer4``, ``fc``."""
-    _, *stages, _, _ = net.expanded.layers
+    _, *stages, _, _ = _layers(net.expanded)
     yield Row("0/0/kernel", "conv1.weight", _kernel)
     yield from _batch_norm("0/1", "bn1")
     for s, stage in enumerate(stages, 1):
-        for b, block in enumerate(stage.layers):
-            residual: Residual = block.layers[0]
+        for b, block in enumerate(_layers(stage)):
+            residual: Any = _layers(block)[0]
             ours, theirs = f"{s}/{b}/0", f"layer{s}.{b}"
-            convolutions = [i for i, layer in enumerate(residual.layer.layers) if isinstance(layer, Conv)]
+            convolutions = [i for i, layer in enumerate(_layers(residual.layer)) if isinstance(layer, Conv)]
             for number, index in enumerate(convolutions, 1):
                 yield Row(f"{ours}/0/{index}/kernel", f"{theirs}.conv{number}.weight", _kernel)
                 yield from _batch_norm(f"{ours}/0/{index + 1}", f"{theirs}.bn{number}")

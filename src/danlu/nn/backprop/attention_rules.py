@@ -23,6 +23,7 @@ from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.swiglu import SwiGLU
 from danlu.nn.transformer.feed_forward import FeedForward
 from danlu.nn.transformer.pool import Pool, pool_weights
+from danlu.nn.transformer.segments import Segments
 from danlu.nn.transformer.vit import ClassToken, Patches
 
 if TYPE_CHECKING:
@@ -118,6 +119,14 @@ def _learned_positions(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]
     return dy, {"table": jnp.zeros_like(table).at[positions.reshape(-1)].add(rows)}
 
 
+def _segments(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
+    """``y = x + table[s]``: ``dy`` goes on as it is, and row ``s`` of ``∂L/∂table`` sums it over every token of that segment."""
+    error, table = tokens(dy), visit.params["table"]
+    rows = jnp.broadcast_to(visit.layer.rows(visit.x), error.shape[:2]).reshape(-1)
+    each = error.reshape(-1, error.shape[-1]).astype(table.dtype)
+    return dy, {"table": jnp.zeros_like(table).at[rows].add(each)}
+
+
 def _sinusoidal_positions(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
     """``y = gain·x + PE``: ``∂L/∂x = gain·dy``."""
     return replaced(dy, visit.layer.gain * tokens(dy)), {}
@@ -159,6 +168,7 @@ def attention_rules(
         Patches: _patches,
         Pool: _pool,
         RMSNorm: _rms_norm,
+        Segments: _segments,
         SinusoidalPositions: _sinusoidal_positions,
         SwiGLU: _swiglu,
     }

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
-from danlu.nn._shapes import on_last_axis, size
+from danlu.nn._shapes import size
 from danlu.nn.attention.sequence import replaced, sequence_shape, tokens
 from danlu.nn.initializers import Initializer, get_initializer
 from danlu.nn.layer import Layer, Params, Shape, State
@@ -53,19 +53,21 @@ class Segments(Layer):
         _, features = sequence_shape("Segments", in_shape)
         return {"table": get_initializer(self.initializer)(key, (self.count, features))}, {}, in_shape
 
+    def rows(self, x: Any) -> jax.Array:
+        """The segment of each token, ``(batch, time)``; ``(1, 1)`` where there is only the first."""
+        if not isinstance(x, Mapping) or "segments" not in x:
+            return jnp.zeros((1, 1), jnp.int32)
+        segments, expected = x["segments"], tuple(tokens(x).shape[:2])
+        if tuple(segments.shape) != expected or not jnp.issubdtype(segments.dtype, jnp.integer):
+            raise DataError(
+                f"'segments' is {segments.dtype} of shape {tuple(segments.shape)}; expected int32 of shape {expected}"
+            )
+        return jnp.where((segments >= 0) & (segments < self.count), segments, 0)
+
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, State]:
-        given, table = tokens(x), params["table"]
-        if not isinstance(x, Mapping) or "segments" not in x:
-            return replaced(x, given + on_last_axis(table[0], 3)), state
-        segments = x["segments"]
-        if segments.shape != given.shape[:2] or not jnp.issubdtype(segments.dtype, jnp.integer):
-            raise DataError(
-                f"'segments' is {segments.dtype} of shape {tuple(segments.shape)}; expected int32 of shape {given.shape[:2]}"
-            )
-        known = jnp.where((segments >= 0) & (segments < self.count), segments, 0)
-        return replaced(x, given + jnp.take(table, known, axis=0, mode="clip")), state
+        return replaced(x, tokens(x) + jnp.take(params["table"], self.rows(x), axis=0, mode="clip")), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(tokens(in_shape))
