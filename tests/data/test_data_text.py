@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.data.text import Tokenizer
+from danlu.data.text import TextEncoder, Tokenizer, is_text_source, read_texts
 from danlu.errors import ArtifactError, ConfigError, DataError
 
 TEXTS = [
@@ -137,3 +137,96 @@ def test_bad_values_are_one_message():
         WORDS.encode(["a"], 0)
     with pytest.raises(DataError, match="-1 is no token"):
         WORDS.decode([-1])
+
+
+def lines(count):
+    return "".join(f"{row % 2} a text of number {row}\n" for row in range(count))
+
+
+def test_lines_that_begin_with_a_label_are_told_from_plain_text(tmp_path):
+    labelled, plain = tmp_path / "labelled.txt", tmp_path / "plain.txt"
+    labelled.write_text(lines(40) + "1\n", encoding="utf-8")
+    plain.write_text("\n".join(f"word{row} and more" for row in range(40)), encoding="utf-8")
+    found = read_texts(labelled)
+    assert (len(found), found.labels[1], found.texts[1]) == (40, "1", "a text of number 1")
+    assert "1 lines of" in found.notices[0]
+    assert is_text_source(labelled)
+    assert not is_text_source(plain)
+    assert read_texts(plain).texts[1] == "word1 and more"
+    assert read_texts(plain).labels is None
+    assert not is_text_source(tmp_path)
+    labelled.rename(tmp_path / "train.txt")
+    (tmp_path / "dev.txt").write_text("__label__1 other\n", encoding="utf-8")
+    found = read_texts(tmp_path)
+    assert sorted(found.parts.tolist()) == ["train"] * 40 + ["validation"]
+    assert found.labels.to_list().count("1") == 21
+
+
+def test_a_folder_for_each_class_and_odd_encodings(tmp_path):
+    for label, text in (("pos", "很好吃，味道足"), ("neg", "难吃")):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "a.txt").write_text(text, encoding="utf-8-sig")
+        (tmp_path / label / "b.txt").write_text(text, encoding="utf-16")
+    assert is_text_source(tmp_path)
+    found = read_texts(tmp_path)
+    assert found.labels.to_list() == ["neg", "neg", "pos", "pos"]
+    assert found.texts == ["难吃"] * 2 + ["很好吃，味道足"] * 2
+    for part in ("train", "test"):
+        (tmp_path / "all" / part).mkdir(parents=True)
+        for label in ("pos", "neg"):
+            (tmp_path / "all" / part / label).symlink_to(tmp_path / label)
+    found = read_texts(tmp_path / "all")
+    assert sorted(found.parts.tolist()) == ["test"] * 4 + ["train"] * 4
+    with pytest.raises(DataError, match=r"no \.txt files in folders"):
+        read_texts(tmp_path / "pos")
+
+
+def test_columns_of_tables(tmp_path):
+    (tmp_path / "a.csv").write_text('label,review\n1,"很快，好吃"\n0,\n1,  \n', encoding="utf-8")
+    found = read_texts(tmp_path / "a.csv", target="label")
+    assert found.texts[0] == "很快，好吃"
+    assert found.empty().tolist() == [1, 2]
+    assert found.rows(np.array([2])).labels.to_list() == [1]
+    assert read_texts(["a", None]).texts == ["a", None]
+    with pytest.raises(DataError, match=r"b' \(bytes\) in row 1"):
+        read_texts([b"b"])
+    with pytest.raises(DataError, match="no column of texts was named"):
+        read_texts({"a": ["x"], "b": ["y"]})
+    with pytest.raises(DataError, match="not texts"):
+        read_texts({"a": [1, 2]}, text="a")
+    with pytest.raises(DataError, match="no file or folder"):
+        read_texts(tmp_path / "none")
+
+
+def test_the_encoder_gives_words_in_order_and_a_set_of_ngrams():
+    encoder = TextEncoder.fit(["the good food", "the bad food", "味道好 味道好"] * 3)
+    found = encoder.transform(["the good food", "food good the", "THE GOOD FOOD", ""])
+    words, grams = found["words"], found["grams"]
+    assert words["x"][0, :3].tolist() == encoder.tokenizer.encode_one("the good food")
+    assert np.array_equal(grams["x"][0], grams["x"][2]), "case is ignored"
+    sets = [set(row[row > 0].tolist()) for row in grams["x"]]
+    assert len(sets[0] ^ sets[1]) > 0, "runs of words tell their order"
+    assert len(sets[0]) == grams["mask"][0].sum(), "each once"
+    assert not grams["mask"][3].any()
+    assert not words["mask"][3].any()
+    letters = encoder.transform(["goodness"])["grams"]["x"]
+    assert len(set(letters[letters > 0].tolist()) & sets[0]) >= 4, "an unknown word shares characters with a known one"
+    assert grams["x"].max() < encoder.buckets
+
+
+def test_the_encoder_survives_json_and_damage_is_refused():
+    encoder = TextEncoder.fit(["the good food", "the bad food"], column="review")
+    plain = json.loads(json.dumps(encoder.to_json()))
+    assert TextEncoder.from_json(plain) == encoder
+    for damage in (
+        {"words": 0},
+        {"grams": 10**9},
+        {"buckets": True},
+        {"column": 3},
+        {"tokenizer": None},
+        {"tokenizer": BPE.to_json()},
+    ):
+        with pytest.raises(ArtifactError, match="damaged"):
+            TextEncoder.from_json({**plain, **damage})
+    with pytest.raises(ArtifactError, match="damaged"):
+        TextEncoder.from_json(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,8 @@ class Texts(Labelled):
 
 def _column_for(source: Any, column: str) -> str | None:
     """The column to read: texts that do not come in a table have none."""
-    return None if is_text_source(source) or isinstance(source, list) else column
+    plain = column == "text" and isinstance(source, str | Path) and Path(source).suffix.lower() == ".txt"
+    return None if plain or is_text_source(source) or isinstance(source, list) else column
 
 
 def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:

@@ -80,7 +80,8 @@ def read_texts(
         source: one of
 
             - a table (CSV, JSON lines, Parquet, a frame, …) with the texts in the column ``text``,
-            - a ``.txt`` file of lines ``label text``, or a folder with such files ``train``, ``dev`` and ``test``,
+            - a ``.txt`` file of lines ``label text`` (at least 20), or a folder with such files ``train``, ``dev``, ``test``,
+            - another ``.txt`` file, where no column is named: each line is a text without a label,
             - a folder with a folder of ``.txt`` files for each class (or with folders ``train`` and ``test`` of these),
             - texts in a list.
         text: the column of the texts; None is the only column but the target, or ``"text"``.
@@ -100,6 +101,9 @@ def read_texts(
         return _joined([_lines(file, part) for part, file in files.items()]) if files else _folder(path)
     if path is not None and path.suffix.lower() == ".txt" and _begin_with_labels(_first_lines(path)):
         return _lines(path, None)
+    if path is not None and path.suffix.lower() == ".txt" and text is None:
+        content, notices = _read(path)
+        return TextSet([line for line in content.split("\n") if line.strip()], None, None, notices)
     return _column(source, text, target, delimiter)
 
 
@@ -144,9 +148,10 @@ def _first_lines(file: Path) -> list[str]:
 
 
 def _begin_with_labels(lines: Sequence[str]) -> bool:
-    """Whether the first words are few and come again and again, and each line goes on after it."""
+    """Whether the first words are few and come again and again, and (almost) each line goes on after it."""
     cut = [line.split(None, 1) for line in lines]
-    if len(cut) < 20 or any(len(words) < 2 or len(words[0]) > _LABEL for words in cut):
+    bare = sum(len(words) < 2 for words in cut)
+    if len(cut) < 20 or bare > len(cut) // 20 or any(len(words[0]) > _LABEL for words in cut):
         return False
     return 2 <= len({words[0] for words in cut}) <= min(_LABELS, len(cut) // 10)
 
