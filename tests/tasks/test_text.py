@@ -15,7 +15,7 @@ ENCODER = TextEncoder.fit(["good food", "bad food"] * 4)
 
 def test_small_sets_get_small_batches_and_more_epochs():
     small, large = text_recipe("binary", 300, ENCODER), text_recipe("binary", 200_000, ENCODER)
-    assert (small.batch_size, small.epochs, large.batch_size, large.epochs) == (16, 27, 128, 4)
+    assert (small.batch_size, small.epochs, large.batch_size, large.epochs) == (16, 15, 128, 4)
     assert text_recipe("regression", 300, ENCODER).loss == "mse"
     assert text_recipe("multiclass", 300, ENCODER, classes=5).model.out_shape(ENCODER.in_shape) == (2, 5)
     assert text_recipe("binary", 300, ENCODER, epochs=3, width=8).epochs == 3

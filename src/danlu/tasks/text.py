@@ -23,7 +23,7 @@ from danlu.tasks.recipe import Recipe
 
 __all__ = ["text_network", "text_recipe"]
 
-_STEPS = 500  # the updates that are aimed at
+_STEPS = 270  # the updates that are aimed at
 _EPOCHS = (4, 30)
 _DIM = 16  # of an n-gram's vector
 _TASKS = ("regression", "binary", "multiclass")
@@ -89,7 +89,7 @@ def text_recipe(
     Example:
         >>> plan = text_recipe("binary", 6920, TextEncoder.fit(["good food", "bad food"]))
         >>> plan.epochs, plan.batch_size
-        (10, 128)
+        (5, 128)
     """
     if task not in _TASKS or rows < 1:
         raise ConfigError(
@@ -106,7 +106,7 @@ def text_recipe(
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
         "epochs": min(max(math.ceil(_STEPS / math.ceil(rows / batch_size)), fewest), most),
-        "learning_rate": 5e-3,
+        "learning_rate": 1e-2,
         "weight_decay": 0.01,
         "patience": 5,
     }
