@@ -91,6 +91,7 @@ class TrainerConfig(Blueprint):
     """How it is trained; None leaves the recipe's choice.
 
     Args:
+        precision: what the network computes in while it is trained: ``"float32"`` or ``"bfloat16"``, for accelerators.
         loss: ``"auto"``, or for a quantity ``"mse"``, ``"mae"`` or ``"huber"``.
         seed: decides the split, the initial weights and every random draw.
     """
@@ -100,6 +101,7 @@ class TrainerConfig(Blueprint):
     patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     learning_rate: float | None = setting(default=None, above=0, optional=True)
     weight_decay: float | None = setting(default=None, minimum=0, optional=True)
+    precision: str = setting(default="float32", choices=("float32", "bfloat16"))
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
     seed: int = setting(default=0, minimum=0, integer=True)
 

@@ -39,7 +39,7 @@ class Images(Labelled):
         return _prepare(config, source)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
+        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         return image_recipe(
             prepared.target.task,
             prepared.rows["train"],

@@ -87,7 +87,7 @@ class SeriesForecasts(Domain):
         for name, value in (("members", config.model.members), ("depth", config.model.depth)):
             if value is not None:
                 raise ConfigError(f"model.{name} is for tables; a forecaster has model.width hidden units, or none")
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
+        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         loss = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         network: dict[str, Any] = {"hidden": config.model.width, "dropout": config.model.dropout}
         network = {name: value for name, value in network.items() if value is not None}

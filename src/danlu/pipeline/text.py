@@ -46,7 +46,7 @@ class Texts(Labelled):
         return _prepare(config, source)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")
+        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         if loss and prepared.target.task != "regression":
             raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")

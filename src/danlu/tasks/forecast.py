@@ -283,6 +283,7 @@ def learn_forecast(
         "resume": resume,
         "batch_size": plan.batch_size,
         "seed": seed,
+        "precision": plan.precision,
     }
     monitor = "val_centre_error" if plan.loss == "mse" else "val_loss"
     judged = validation.for_training(seed)

@@ -11,18 +11,23 @@ from danlu.nn import (
     Activation,
     BatchNorm,
     Conv,
+    CutMix,
     Dense,
     Dropout,
     GlobalAveragePool,
     Layer,
     MaxPool,
+    MixUp,
+    OneOf,
     RandomAffine,
     RandomColor,
     RandomErase,
     RandomFlip,
     Rescale,
     Sequential,
+    rand_augment,
 )
+from danlu.nn.augment import Mix
 from danlu.tasks.recipe import Recipe
 
 __all__ = ["Augment", "image_network", "image_recipe"]
@@ -42,6 +47,10 @@ class Augment(Blueprint):
         translate: largest move, a share of the side.
         erase: side of a square that is blanked out, a share of the side.
         color: largest change of brightness, contrast and saturation, a share.
+        random: magnitude of RandAugment's two random changes, in place of choosing each (see
+            :func:`~danlu.nn.rand_augment`); it comes after those above.
+        mixup: α of MixUp, which mixes two images and their labels; 0.2 is usual.
+        cutmix: α of CutMix, which pastes a part of one image into another; 1 is usual. With both, each batch has one.
     """
 
     flip: bool = False
@@ -51,6 +60,9 @@ class Augment(Blueprint):
     translate: float = setting(default=0.08, minimum=0, maximum=1)
     erase: float = setting(default=0.0, minimum=0, maximum=1)
     color: float = setting(default=0.0, minimum=0, maximum=1)
+    random: float = setting(default=0.0, minimum=0, maximum=1)
+    mixup: float = setting(default=0.0, minimum=0)
+    cutmix: float = setting(default=0.0, minimum=0)
 
     def layers(self, fill: float) -> tuple[Layer, ...]:
         """The layers that do it, for inputs in −1 … 1; ``fill`` is the value outside an image."""
@@ -64,7 +76,15 @@ class Augment(Blueprint):
             found.append(RandomColor(2 * self.color, self.color, self.color))
         if self.erase:
             found.append(RandomErase(self.erase))
+        if self.random:
+            found.append(rand_augment(2, self.random, fill=fill))
         return tuple(found)
+
+    def mixing(self, classes: int) -> Mix | OneOf | None:
+        """The change of whole batches, for targets of so many classes; None without one."""
+        found: list[Mix] = [MixUp(self.mixup, classes)] if self.mixup else []
+        found += [CutMix(self.cutmix, classes)] if self.cutmix else []
+        return OneOf(tuple(found)) if len(found) > 1 else found[0] if found else None
 
 
 def image_network(
@@ -135,5 +155,6 @@ def image_recipe(
         "learning_rate": 5e-3,
         "weight_decay": 0.02,
         "warm_up": 0.2,
+        "augment": augment.mixing(classes) if augment else None,
     }
     return Recipe(**{**fields, **changes})

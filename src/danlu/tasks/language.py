@@ -282,6 +282,7 @@ def learn_language(
         resume=resume,
         epochs=plan.epochs,
         batch_size=plan.batch_size,
+        precision=plan.precision,
         patience=plan.patience,
         seed=seed,
         display=display,

@@ -16,6 +16,7 @@ import numpy as np
 from danlu.blueprint import Blueprint, setting
 from danlu.engine.arrays import shapes_of
 from danlu.engine.initial import initial_weights
+from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
@@ -49,6 +50,8 @@ class Recipe(Blueprint):
         beta2: AdamW's β₂.
         clip_norm: global norm above which a network's gradient is scaled down.
         validation: share of the training rows that is held out to choose the best epoch.
+        precision: what the network computes in while it is trained; see :mod:`danlu.engine.precision`.
+        augment: a change of each training batch (such as :class:`~danlu.nn.MixUp`), or None.
     """
 
     model: Layer
@@ -62,6 +65,8 @@ class Recipe(Blueprint):
     beta2: float = setting(0.99, minimum=0, below=1)
     clip_norm: float = setting(1.0, above=0)
     validation: float = setting(0.15, above=0, below=1)
+    precision: str = setting("float32", choices=tuple(PRECISIONS))
+    augment: Blueprint | None = None
 
     @property
     def network(self) -> Layer:
