@@ -32,7 +32,8 @@ def window_plot(
         if band is not None:
             axes.fill_between(after, band[:, 0], band[:, 1], color=BLUE, alpha=0.2, lw=0, label="interval")
         axes.plot(after, prediction, color=ORANGE, lw=1.6, label="forecast")
-        axes.legend(fontsize=7, loc="upper left")
+        axes.margins(y=0.2)  # room for the legend
+        axes.legend(fontsize=7, loc="upper left", ncols=3, columnspacing=1, handlelength=1.2)
         axes.set(xlabel="step")
     return panel.svg
 
