@@ -20,6 +20,7 @@ from danlu.verify.run import _run
 
 KINDS = (
     "activation",
+    "augment",
     "backprop",
     "clipping",
     "engine",

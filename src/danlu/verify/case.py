@@ -48,6 +48,7 @@ _MODULES = (
     "forecast",
     "explain",
     "transfer",
+    "training",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
