@@ -38,8 +38,8 @@ def train(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), or images (a folder with a folder a class, npz, "
-            "idx files). Without one, an example is used."
+            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (a folder with a folder a class, npz, "
+            "idx files), or a text (.txt) to learn its language. Without one, an example is used."
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,

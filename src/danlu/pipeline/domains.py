@@ -19,7 +19,7 @@ from danlu.pipeline.text import Texts
 
 __all__ = ["DOMAINS", "domain_of", "load"]
 
-DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), Texts(), LanguageTexts(), Tables())
+DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), LanguageTexts(), Texts(), Tables())
 """The first one that claims a source has it; tables, which claim all, come last."""
 
 

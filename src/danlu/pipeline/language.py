@@ -13,6 +13,7 @@ import polars as pl
 
 from danlu.artifact import Artifact, save_artifact
 from danlu.data.text import Corpus, Tokenizer, Tokens, read_corpus, split_corpus, tokens_of
+from danlu.data.text.read import is_text_source
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate.ngrams import NGrams
 from danlu.evaluate.tokens import TokenLosses
@@ -20,7 +21,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
-from danlu.tasks import Imbalance, LanguageModel, Recipe, language_recipe, learn_language
+from danlu.tasks import Imbalance, Language, LanguageModel, Recipe, language_recipe, learn_language
 
 __all__ = ["LanguageTexts", "PreparedText", "Writer"]
 
@@ -69,7 +70,10 @@ class LanguageTexts(Domain):
     kind = "language"
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
-        return isinstance(source, str | Path) and Path(source).suffix.lower() == ".txt" and not config.data.target
+        if not isinstance(source, str | Path) or Path(source).suffix.lower() != ".txt" or config.data.target:
+            return False
+        # Lines that begin with their label are another domain's, unless the user speaks of language.
+        return config.language != Language() or not (config.data.text or is_text_source(source))
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedText:
         settings, split = config.language, config.split
@@ -97,14 +101,14 @@ class LanguageTexts(Domain):
         for name in ("train", "validation"):
             if not tokens[name].predicted:
                 raise DataError(f"the {name} part of {source} has no two tokens", hint="is there more text?")
-        counts = {name: len(part.texts) if corpus.lines else part.characters for name, part in parts.items()}
+        counts = {name: len(_lines_of(part)) for name, part in parts.items()}
         return PreparedText(
             corpora=parts, tokens=tokens, tokenizer=tokenizer, rows=counts, split=said, notices=tuple(notices)
         )
 
     def plan(self, config: TrainConfig, prepared: PreparedText) -> Recipe:
         trainer = {name: getattr(config.trainer, name) for name in
-                   ("epochs", "batch_size", "patience", "learning_rate", "weight_decay")}  # fmt: skip
+                   ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")}  # fmt: skip
         wanted = {"dim": config.model.width, "num_layers": config.model.depth, "dropout": config.model.dropout}
         if config.model.members is not None or config.trainer.loss != "auto":
             raise ConfigError(
@@ -184,7 +188,12 @@ class LanguageTexts(Domain):
         samples = trained.write(length=400, samples=12 if trained.lines else _SAMPLES, temperature=0.8)
         shown = "\n".join(samples) if trained.lines else "\n\n· · ·\n\n".join(samples)
         settings = "<p class='note'>Drawn with temperature 0.8; danlu generate draws more.</p>"
-        facts = {"context": f"{trained.context} tokens", "vocabulary": f"{trained.tokenizer.size:,} tokens"}
+        size = sum(corpus.characters for corpus in prepared.corpora.values())
+        facts = {
+            "text": f"{size:,} characters",
+            "context": f"{trained.context} tokens",
+            "vocabulary": f"{trained.tokenizer.size:,} tokens",
+        }
         return {
             "target": f"the next {unit}",
             "task": self.kind,
@@ -250,14 +259,19 @@ def judgement_of(
     return ours, Judgement(ours.scores(resamples=resamples, seed=seed), tested=tested)
 
 
+def _lines_of(corpus: Corpus) -> list[str]:
+    """The lines of a corpus; those of a stream with their ends."""
+    return [line for text in corpus.texts for line in ([text] if corpus.lines else text.splitlines(keepends=True))]
+
+
 def by_line(trained: LanguageModel, corpus: Corpus) -> pl.DataFrame:
     """The mean loss of each line's tokens; see :meth:`Writer.predict`."""
     tokenizer = trained.tokenizer
+    texts = _lines_of(corpus)
     if corpus.lines:
-        texts, tokens = list(corpus.texts), tokens_of(corpus, tokenizer)
+        tokens = tokens_of(corpus, tokenizer)
         counts = np.diff(tokens.bounds) - 1
     else:
-        texts = [line for text in corpus.texts for line in text.splitlines(keepends=True)]
         rows = [tokenizer.encode_one(text) for text in texts]
         flat = np.fromiter((token for row in rows for token in row), np.int32)
         tokens = Tokens(flat, np.array([0, len(flat)], np.int64), 0)

@@ -92,8 +92,8 @@ def language_recipe(
         fields: dict[str, Any] = {"batch_size": 12, "epochs": 8, "learning_rate": 3e-3, "weight_decay": 0.1}
     else:
         shape = {"context": context or min(max(longest, 4), 256), "dim": 64, "num_layers": 4}
-        fields = {"batch_size": 64, "epochs": 15, "learning_rate": 3e-3, "weight_decay": 0.1}
-        common |= {"dropout": 0.1}
+        fields = {"batch_size": 64, "epochs": 20, "learning_rate": 4e-3, "weight_decay": 0.1}
+        common |= {"dropout": 0.2}
     chosen = {**common, **shape, **(network or {})}
     chosen.setdefault("num_heads", _heads(chosen["dim"]))
     fields |= {"model": GPT(vocabulary, **chosen), "loss": "token_cross_entropy", "patience": 4, "warm_up": 0.05}
