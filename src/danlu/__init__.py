@@ -30,7 +30,7 @@ _HOMES = {
     "train": "danlu.pipeline",
     "verify": "danlu.verify",
 }
-_ROOMS = ("data", "engine", "errors", "nn", "optim")
+_ROOMS = ("data", "engine", "errors", "nn", "optim", "weights")
 
 __all__ = [
     "CSVLogger",
@@ -57,6 +57,7 @@ __all__ = [
     "optim",
     "train",
     "verify",
+    "weights",
 ]
 
 
