@@ -7,8 +7,17 @@ from danlu.nn.losses.classification import (
     CategoricalCrossEntropy,
     CategoricalFocal,
 )
+from danlu.nn.losses.dice import Dice
 from danlu.nn.losses.folds import PerFold, with_folds
-from danlu.nn.losses.metrics import METRICS, absolute_error, accuracy, get_metric, log_loss, squared_error
+from danlu.nn.losses.metrics import (
+    METRICS,
+    absolute_error,
+    accuracy,
+    get_metric,
+    label_accuracy,
+    log_loss,
+    squared_error,
+)
 from danlu.nn.losses.penalties import l1, l2
 from danlu.nn.losses.quantile import ForecastLoss, Pinball, centre_error
 from danlu.nn.losses.registry import LOSSES, get_loss
@@ -26,6 +35,7 @@ __all__ = [
     "BinaryFocal",
     "CategoricalCrossEntropy",
     "CategoricalFocal",
+    "Dice",
     "ForecastLoss",
     "HalfMSE",
     "Huber",
@@ -43,6 +53,7 @@ __all__ = [
     "get_metric",
     "l1",
     "l2",
+    "label_accuracy",
     "log_loss",
     "reduce",
     "squared_error",

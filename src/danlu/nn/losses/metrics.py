@@ -19,7 +19,7 @@ from danlu.errors import unknown_name
 from danlu.nn.activations import log_softmax, sigmoid, softmax, softplus
 from danlu.nn.losses.align import align_values, labels_to_probabilities, member_axes, nan_unless, per_example
 
-__all__ = ["METRICS", "absolute_error", "accuracy", "get_metric", "log_loss", "squared_error"]
+__all__ = ["METRICS", "absolute_error", "accuracy", "get_metric", "label_accuracy", "log_loss", "squared_error"]
 
 MetricFn = Callable[[Any, Any], jax.Array]
 
@@ -45,6 +45,20 @@ def accuracy(outputs: Any, targets: Any) -> jax.Array:
     axes = tuple(axis for axis in range(1, z.ndim - 1) if y.shape[axis] == 1)
     probability = jnp.mean(softmax(z), axis=axes, keepdims=True)
     return per_example(((jnp.argmax(probability, -1) == jnp.argmax(y, -1)) & valid).astype(z.dtype))
+
+
+def label_accuracy(outputs: Any, targets: Any) -> jax.Array:
+    """The share of an example's labels that are right, for targets of several labels that are each 0 or 1 (``(batch, k)``).
+
+    A label counts as predicted where the members' mean of ``σ(z)`` exceeds ½.
+
+    >>> label_accuracy(jnp.array([[2.0, -1.0, 0.5, 3.0]]), jnp.array([[1, 0, 0, 1]])).tolist()
+    [0.75]
+    """
+    z, y = align_values("label_accuracy", outputs, targets)
+    axes = member_axes(z, targets)
+    probability, y = jnp.mean(sigmoid(z), axis=axes), jnp.mean(y, axis=axes)
+    return per_example(((probability > 0.5) == (y > 0.5)).astype(z.dtype))
 
 
 def _error(owner: str, outputs: Any, targets: Any) -> jax.Array:
@@ -101,6 +115,7 @@ METRICS: Mapping[str, MetricFn] = MappingProxyType(
     {
         "absolute_error": absolute_error,
         "accuracy": accuracy,
+        "label_accuracy": label_accuracy,
         "log_loss": log_loss,
         "squared_error": squared_error,
     }

@@ -13,6 +13,7 @@ from danlu.nn.losses.classification import (
     CategoricalCrossEntropy,
     CategoricalFocal,
 )
+from danlu.nn.losses.dice import Dice
 from danlu.nn.losses.quantile import Pinball
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
 from danlu.nn.losses.tokens import TokenCrossEntropy
@@ -25,6 +26,7 @@ LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
         "binary_focal": BinaryFocal,
         "categorical_cross_entropy": CategoricalCrossEntropy,
         "categorical_focal": CategoricalFocal,
+        "dice": Dice,
         "half_mse": HalfMSE,
         "huber": Huber,
         "mae": MAE,

@@ -269,3 +269,16 @@ def l1(check: Check) -> None:
 @case("penalty.l2")
 def l2(check: Check) -> None:
     penalised(check, losses.l2, lambda w: (w**2).sum())
+
+
+@case("loss.dice")
+def dice(check: Check) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (4, 2, 3))
+    one_hot = np.eye(3)[labels]
+
+    def formula(z: Any) -> Any:
+        p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+        overlap, total = (p * one_hot).sum((1, 2)), (p + one_hot).sum((1, 2))
+        return 1 - ((2 * overlap + 1) / (total + 1)).mean(-1)
+
+    compare(check, losses.Dice(), draw(4, 2, 3, 3), labels, formula)
