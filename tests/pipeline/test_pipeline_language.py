@@ -54,7 +54,7 @@ def test_a_text_file_is_learnt_and_judged_beside_counts(trained: Any) -> None:
     result, said = trained
     assert "one stream of text" in said[0]
     judged = result.judgement
-    assert list(judged.others) == ["unigram counts", "bigram counts", "trigram counts", "5-gram counts"]
+    assert list(judged.others) == ["the unigram model", "the bigram model", "the trigram model", "the 5-gram model"]
     loss = judged.scores["token_loss"]
     assert loss.low < loss.value < loss.high
     assert judged.scores["perplexity"].value == pytest.approx(np.exp(loss.value))
@@ -66,7 +66,7 @@ def test_a_text_file_is_learnt_and_judged_beside_counts(trained: Any) -> None:
     source = Path(result.run.read_json("config.json")["data"]["source"]).read_text()
     assert 0 <= sum(kept["rows"].values()) - len(source.splitlines()) <= 2, "lines; a cut may be within one"
     assert f"{len(source):,} characters" in page(result)
-    for text in ("What it writes", "the next character", "perplexity", "5-gram counts"):
+    for text in ("What it writes", "the next character", "perplexity", "the 5-gram model"):
         assert text in page(result)
 
 

@@ -25,7 +25,7 @@ from danlu.tasks import Imbalance, Language, LanguageModel, Recipe, language_rec
 
 __all__ = ["LanguageTexts", "PreparedText", "Writer"]
 
-_BASELINES = {"unigram counts": 1, "bigram counts": 2, "trigram counts": 3, "5-gram counts": 5}
+_BASELINES = {"the unigram model": 1, "the bigram model": 2, "the trigram model": 3, "the 5-gram model": 5}
 _COUNTED = 5_000_000  # the most tokens, the last ones, that baselines count
 _SAMPLES = 3
 
