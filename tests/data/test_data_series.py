@@ -225,6 +225,9 @@ def test_season_is_found_or_none():
     assert find_season([rng.normal(size=600)]) == 1
     assert find_season([np.cumsum(rng.normal(size=600))]) == 1
     assert find_season([np.ones(600)]) == 1
+    walk = np.cumsum(rng.normal(size=4000))
+    assert find_season([walk]) == 1
+    assert find_season([walk + 2 * np.sin(2 * np.pi * np.arange(4000) / 24)]) == 24, "under slow ups and downs"
     x = rng.normal(size=50)
     line = np.polyval(np.polyfit(np.arange(50), x, 1), np.arange(50))
     direct = [np.sum((x - line)[: 50 - k] * (x - line)[k:]) / np.sum((x - line) ** 2) for k in range(4)]

@@ -9,6 +9,7 @@ import numpy as np
 __all__ = ["autocorrelation", "find_season"]
 
 _LEAST = 0.25  # a peak below it is no season
+_LEAST_OF_DIFFERENCES = 0.1  # which are noisier, and have no slow ups and downs that look like one
 _DEPTH = 0.1  # by which the autocorrelation falls before it rises to the peak
 _NEAR = 0.9  # of the highest peak: the first peak so high is the season, those after it are its multiples
 _LONGEST = 1000
@@ -43,14 +44,16 @@ def find_season(columns: Sequence[np.ndarray]) -> int:
     columns = [each for each in columns if len(each) >= 6]
     if not columns:
         return 1
-    return _first_peak(columns) or _first_peak([np.diff(each) for each in columns]) or 1
+    return _first_peak(columns, _LEAST) or _first_peak([np.diff(each) for each in columns], _LEAST_OF_DIFFERENCES) or 1
 
 
-def _first_peak(columns: Sequence[np.ndarray]) -> int | None:
-    most = min(_LONGEST, min(map(len, columns)) // 3)
+def _first_peak(columns: Sequence[np.ndarray], least_height: float) -> int | None:
+    count = min(map(len, columns))
+    most = min(_LONGEST, count // 3)
+    height = max(least_height, 4 / np.sqrt(count))  # noise of n values reaches 3.5/√n in some of its lags
     r = np.mean([autocorrelation(each, most + 1) for each in columns], axis=0)
     lags = np.arange(1, most + 1)
     least = np.minimum.accumulate(r[:-1])[lags - 1]
-    peak = (r[lags] >= r[lags - 1]) & (r[lags] > r[lags + 1]) & (r[lags] >= _LEAST) & (r[lags] - least >= _DEPTH)
+    peak = (r[lags] >= r[lags - 1]) & (r[lags] > r[lags + 1]) & (r[lags] >= height) & (r[lags] - least >= _DEPTH)
     peaks = lags[peak & (lags > 1)]
     return int(peaks[r[peaks] >= _NEAR * r[peaks].max()][0]) if len(peaks) else None
