@@ -79,7 +79,9 @@ class Texts(Labelled):
         try:
             found = read_texts(source, text=_column_for(source, encoder.column), target=predictor.target.name)
         except DataError as error:
-            raise SchemaError(error.message, hint=error.hint or "expected texts like those trained on") from error
+            raise SchemaError(
+                error.message, hint=error.hint or f"the model was trained on the column {encoder.column!r}"
+            ) from error
         for notice in found.notices:
             say(notice)
         if not len(found):
