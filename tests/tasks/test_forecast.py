@@ -110,6 +110,10 @@ def test_comparison_is_paired():
     assert found.verdict == "better"
     assert found.ours < found.theirs
     assert compare_forecasts(f, f, "itself").verdict == "undecided"
+    few = drawn(20, 10, 1)
+    found = compare_forecasts(few, few, "itself")
+    assert found.verdict == "undecided"
+    assert found.sentence.endswith("20 origins are too few to tell them apart.")
     with pytest.raises(DataError, match="different windows"):
         compare_forecasts(f, drawn(400, 2, 1), "another")
     with pytest.raises(DataError, match=r"\(windows, horizon, channels\)"):

@@ -202,7 +202,12 @@ def compare_forecasts(
     both = [each.of_windows((metric,)) for each in (ours, theirs)]
     drawn = block_bootstrap(both[0] - both[1], ours.moment, block=_block(ours), resamples=resamples, seed=seed)
     values = [_mean(each[:, 0]) for each in both]
-    return compared(MEASURES[metric], values[0], values[1], quantiles(drawn[:, 0], 0.95), label)
+    found = compared(MEASURES[metric], values[0], values[1], quantiles(drawn[:, 0], 0.95), label)
+    if np.isfinite(drawn).any():
+        return found
+    figures = f"{MEASURES[metric].label} {values[0]:.3g} and {values[1]:.3g}"
+    few = f"{len(np.unique(ours.moment)):,} origins are too few to tell them apart"
+    return dataclasses.replace(found, sentence=f"The network and {label}: {figures}; {few}.")
 
 
 def by_step(forecasts: Forecasts, name: str) -> np.ndarray:
