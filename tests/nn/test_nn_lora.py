@@ -67,7 +67,7 @@ def test_it_is_the_formula() -> None:
     ("lora", "in_shape"),
     [
         (LoRA(NET, rank=2, targets=("*kernel",), full=("1",)), (4,)),
-        (LoRA(BLOCK, rank=2, targets=("*query", "*down")), (3, 4)),
+        pytest.param(LoRA(BLOCK, rank=2, targets=("*query", "*down")), (3, 4), marks=pytest.mark.slow),
         (LoRA(Sequential((Conv(3, 3), BatchNorm(), GlobalAveragePool())), rank=2, targets=("0",)), (5, 5, 2)),
     ],
 )

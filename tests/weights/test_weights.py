@@ -81,7 +81,9 @@ BERTS = {
 }
 
 
-@pytest.mark.parametrize("kind", BERTS)
+@pytest.mark.parametrize(
+    "kind", ["BertForSequenceClassification", pytest.param("BertForMaskedLM", marks=pytest.mark.slow)]
+)
 def test_bert_gives_the_logits_of_transformers(kind: str, tmp_path: Path) -> None:
     theirs, (net, _) = _bert(kind), BERTS[kind]
     save_file({n: a for n, a in theirs.state_dict().items() if "decoder" not in n}, tmp_path / "model.safetensors")
@@ -99,6 +101,7 @@ def test_bert_gives_the_logits_of_transformers(kind: str, tmp_path: Path) -> Non
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_bert_without_segments_has_the_first_in_its_positions(tmp_path: Path) -> None:
     theirs, net = _bert("BertForSequenceClassification"), BERTS["BertForSequenceClassification"][0].replace(segments=0)
     old = {n.replace("LayerNorm.weight", "LayerNorm.gamma"): a for n, a in theirs.state_dict().items()}
@@ -133,7 +136,7 @@ def _gpt() -> Any:
 GPT = nn.GPT(WORDS, TIME, dim=8, num_layers=2, num_heads=2)
 
 
-@pytest.mark.parametrize("prefix", ["transformer.", ""])
+@pytest.mark.parametrize("prefix", ["transformer.", pytest.param("", marks=pytest.mark.slow)])
 def test_gpt_gives_the_logits_of_transformers(prefix: str, tmp_path: Path) -> None:
     theirs = _gpt()
     arrays = {n.replace("transformer.", prefix): a.clone() for n, a in theirs.state_dict().items()}
@@ -147,7 +150,7 @@ def test_gpt_gives_the_logits_of_transformers(prefix: str, tmp_path: Path) -> No
         weights.load(tmp_path, GPT)
 
 
-@pytest.mark.parametrize("saved", ["safetensors", "pt"])
+@pytest.mark.parametrize("saved", ["safetensors", pytest.param("pt", marks=pytest.mark.slow)])
 def test_vit_gives_the_logits_of_transformers(saved: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.ViTConfig(
