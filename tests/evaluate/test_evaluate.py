@@ -19,6 +19,7 @@ from danlu.evaluate import (
     calibration,
     choose_threshold,
     compare,
+    conclusion,
     resample_weights,
     residuals,
     scores,
@@ -134,7 +135,11 @@ def test_the_verdict_follows_the_difference():
     worse = compare(Rows("regression", truth, far), near, "gradient boosting")
     assert worse.verdict == "worse"
     assert worse.sentence.startswith("Gradient boosting is better than the network: RMSE")
-    assert worse.sentence.endswith("Use gradient boosting.")
+    assert "RMSE 0.101 is 0.83 lower than 0.932" in worse.sentence
+    few = compare(Rows("regression", truth[:9], far[:9]), near[:9], "gradient boosting")
+    assert few.verdict == "undecided"
+    assert few.sentence.endswith("9 test rows are too few to tell.")
+    assert conclusion([few])[1] == "9 test rows are too few to tell the network from the baselines."
     other = truth + 0.1 * rng.normal(size=400)
     assert compare(Rows("regression", truth, near), other, "x").verdict == "undecided"
     same = compare(Rows("regression", truth, near), near, "x")

@@ -260,7 +260,10 @@ def _masked(x: Any) -> Any:
 TRACED: dict[str, Any] = {
     "gpt": (SMALL.replace(num_layers=1), _masked(_tokens(3, TIME))),
     "modern": (MODERN, _tokens(3, TIME)),
-    "bert": (BERT(WORDS, 8, dim=8, num_layers=1, num_heads=2, head="class", outputs=3, dropout=0.1), _masked(_tokens(3, TIME))),
+    "bert": (
+        BERT(WORDS, 8, dim=8, num_layers=1, num_heads=2, head="class", outputs=3, dropout=0.1, segments=2),
+        {**_masked(_tokens(3, TIME)), "segments": _tokens(3, TIME) % 2},
+    ),
     "translation": (
         Transformer(WORDS, dim=8, num_layers=1, num_heads=2, hidden=12),
         {"source": _tokens(3, TIME), "target": _tokens(3, 4), "source_mask": _masked(0)["mask"]},

@@ -66,6 +66,8 @@ def train(
             raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
         _finished(pipeline.resume(resume, display=display))
         return
+    if source is not None and "=" in source and not Path(source).exists():
+        settings, source = [source, *(settings or [])], None
     values = override(load_config(config) if config else {}, settings or [])
     data = values.setdefault("data", {})
     if source is None and not data.get("source"):
@@ -88,12 +90,14 @@ def _finished(result: TrainResult) -> None:
         print(result.fitted.stopped_because)
     if result.judgement is not None:
         print(f"\n{result.judgement}")
+    look = f"  look at {result.run.report_path}\n" if Path(result.run.report_path).exists() else ""
     print(
-        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n"
-        f"  look at {result.run.report_path}\n"
+        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n{look}"
         f"  danlu predict {result.run.path} FILE -o out.csv\n"
         "  danlu train YOUR.csv --target COLUMN"
     )
+    if "Ctrl-C" in (result.fitted.stopped_because or ""):
+        raise typer.Exit(130)  # as the shell's own: a script can tell a stopped run from a finished one
 
 
 @app.command()

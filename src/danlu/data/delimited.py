@@ -87,7 +87,8 @@ def parse_delimited(
         names = _header_names(rows[0], width, source, notices)
     if has_header and len(rows) == 1:
         raise DataError(
-            f"{source} has a header line and no rows ({_shown(names)})", hint="add rows, or say header=False"
+            f"{source} has a header line and no rows ({_shown(names)})",
+            hint="add rows, or say data.header=no (in Python header=False)",
         )
     frame = _cells(data, delimiter or "\t", quote, width, source, blank)
     frame = frame.filter(~pl.all_horizontal(pl.all().is_null())) if width > 1 else frame.filter(pl.nth(0).is_not_null())
@@ -110,7 +111,7 @@ def _header_names(first: list[str], width: int, source: str, notices: list[str])
     if len(first) != width:
         raise DataError(
             f"{source}: the header line has {len(first)} names, the lines below it have {width} fields",
-            hint="repair the header, or say header=False if the first line is data",
+            hint="repair the header, or say data.header=no if the first line is data (in Python header=False)",
         )
     names: list[str] = []
     renamed = []

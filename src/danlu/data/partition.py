@@ -48,7 +48,9 @@ class Partition:
                 f"validation {self.validation} and test {self.test} leave no rows to train on; expected a sum below 1"
             )
         if self.reads_column and self.column is None:
-            raise ConfigError(f"splitting by {self.method} needs a column", hint="give column=...")
+            raise ConfigError(
+                f"splitting by {self.method} needs a column", hint="name it: split.column=NAME (in Python column=...)"
+            )
 
     @property
     def reads_column(self) -> bool:

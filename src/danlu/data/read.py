@@ -107,7 +107,10 @@ def read_table(
 
 def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
     if path.is_dir():
-        raise DataError(f"{path} is a folder; expected a file", hint="for a folder of Parquet files use open_stream")
+        raise DataError(
+            f"{path} is a folder; expected a file",
+            hint="a folder of Parquet files is read as a stream; one of images has a folder for each class",
+        )
     with open_source(path) as file:
         start = file.read(8)
     kind = _BY_SUFFIX.get(path.suffix.lower())
@@ -183,7 +186,8 @@ def _read_excel(path: Path) -> pl.DataFrame:
         import fastexcel  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            f"reading {path} needs the package fastexcel", hint="install danlu[excel], or save the sheet as CSV"
+            f"reading {path} needs the package fastexcel",
+            hint="install it (pip install fastexcel), or save the sheet as CSV",
         ) from error
     return pl.read_excel(io.BytesIO(path.read_bytes()), infer_schema_length=None)
 

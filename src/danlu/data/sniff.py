@@ -55,7 +55,8 @@ def decode(data: bytes, *, source: str, encoding: str | None = None) -> tuple[by
             text = data.decode(name)
         except UnicodeDecodeError:
             continue
-        notice = f"the file is not UTF-8 (line {line}); it was read as {name}. Give encoding=... if that is wrong"
+        wrong = "if that is wrong, say data.encoding=NAME (in Python encoding=...)"
+        notice = f"the file is not UTF-8 (line {line}); it was read as {name}; {wrong}"
         return text.encode(), notice
     raise DataError(f"{source} is in an unknown encoding (line {line})", hint="save it as UTF-8")
 

@@ -95,7 +95,9 @@ def split_rows(
         return _by_strata(np.zeros(rows, np.int64), validation, test, seed, "drawn at random")
     if method in ("time", "group", "column"):
         if column is None:
-            raise ConfigError(f"splitting by {method} needs a column", hint="give column=...")
+            raise ConfigError(
+                f"splitting by {method} needs a column", hint="name it: split.column=NAME (in Python column=...)"
+            )
         if column not in source.columns:
             raise unknown_name("column", column, source.columns, error=DataError)
         if method == "column":

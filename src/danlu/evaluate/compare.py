@@ -9,11 +9,14 @@ import numpy as np
 
 from danlu.errors import unknown_name
 from danlu.evaluate.bootstrap import Interval, paired
-from danlu.evaluate.measures import Measure
+from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, metrics_of
 from danlu.evaluate.rows import Rows
 
 __all__ = ["Comparison", "compare", "compared", "conclusion"]
+
+
+_FEWEST, _FEWEST_OF_CLASS = 20, 4  # test rows, and those of the second commonest class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Comparison:
         sentence: all of this in words.
         label: what the other model is called.
         constant: whether the other model answers the same for all rows.
+        few: why the test rows cannot tell anything, where that is so.
     """
 
     metric: str
@@ -38,6 +42,7 @@ class Comparison:
     sentence: str
     label: str = ""
     constant: bool = False
+    few: str = ""
 
 
 def compare(
@@ -90,7 +95,14 @@ def compare(
         values = [chosen.compute(each, one) for each in (rows, theirs)]
     ends = paired(rows, theirs, chosen.name, resamples=resamples, seed=seed)
     constant = bool((np.ptp(theirs.prediction, axis=0) == 0).all())
-    return compared(chosen, values[0], values[1], ends, label, name=name, constant=constant)
+    few = "" if _enough(rows) else f"{len(rows)} test rows are too few to tell"
+    return compared(chosen, values[0], values[1], ends, label, name=name, constant=constant, few=few)
+
+
+def _enough(rows: Rows) -> bool:
+    """Whether a bootstrap of the rows says anything: it never draws what a few rows do not show."""
+    rare = len(rows) if rows.task == "regression" else int(np.sort(np.bincount(rows.truth))[-2:].min())
+    return len(rows) >= _FEWEST and rare >= _FEWEST_OF_CLASS
 
 
 def compared(
@@ -102,22 +114,31 @@ def compared(
     *,
     name: str = "the network",
     constant: bool = False,
+    few: str = "",
 ) -> Comparison:
     """The comparison of two values of a measure, from the interval ``ends`` of ours minus theirs.
 
     Args:
         label, name: what the other model and ours are called.
         constant: whether the other model answers the same for all rows.
+        few: why nothing can be told, where that is so.
     """
     raw = Interval(ours - theirs, *ends)
     better = raw if measure.higher_is_better else Interval(-raw.value, -raw.high, -raw.low)
-    verdict = "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
-    sentence = _sentence(name, label, measure, [ours, theirs], raw, verdict, constant)
-    return Comparison(measure.name, ours, theirs, better, verdict, sentence, label, constant)
+    verdict = "undecided" if few else "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
+    sentence = _sentence(name, label, measure, [ours, theirs], raw, verdict, constant, few)
+    return Comparison(measure.name, ours, theirs, better, verdict, sentence, label, constant, few)
 
 
 def _sentence(
-    name: str, label: str, metric: Measure | Metric, values: list[float], raw: Interval, verdict: str, constant: bool
+    name: str,
+    label: str,
+    metric: Measure | Metric,
+    values: list[float],
+    raw: Interval,
+    verdict: str,
+    constant: bool,
+    few: str,
 ) -> str:
     start = name[:1].upper() + name[1:]
     ours, theirs = _apart(*values)
@@ -128,6 +149,8 @@ def _sentence(
         figures = f"{metric.label} {ours} for both"
     between = f"95 % interval of the difference {_digits(raw.low)} to {_digits(raw.high)}"
     doubt = "" if raw.low == raw.high else f" ({between})"
+    if few:
+        return f"{start} beside {label}: {figures}; {few}."
     if constant and verdict != "better":
         return (
             f"{start} is not better than always answering {label}: {figures}{doubt}. "
@@ -136,7 +159,10 @@ def _sentence(
     if verdict == "better":
         return f"{start} is better than {label}: {figures}{doubt}."
     if verdict == "worse":
-        return f"{_upper(label)} is better than {name}: {figures}{doubt}. Use {label}."
+        back = "lower" if raw.value > 0 else "higher"
+        gain = f"95 % interval of the difference {_digits(-raw.high)} to {_digits(-raw.low)}"
+        figures = f"{metric.label} {theirs} is {gap} {back} than {ours}"
+        return f"{_upper(label)} is better than {name}: {figures} ({gain})."
     return f"{start} and {label} cannot be told apart by these test rows: {figures}{doubt}."
 
 
@@ -164,13 +190,16 @@ def conclusion(comparisons: Sequence[Comparison], *, name: str = "the network") 
     Example:
         >>> rows = Rows("regression", np.arange(50.0), np.arange(50.0) + 1)
         >>> conclusion([compare(rows, rows.truth - 3, "ridge regression"), compare(rows, rows.truth, "the formula")])
-        ('worse', 'The formula is better than the network on these test rows: use it.')
+        ('worse', 'The formula is better than the network on these test rows by RMSE: use it.')
     """
     start = _upper(name)
     if not comparisons:
         return "undecided", f"{start} was not compared with another model."
     worse = [each for each in comparisons if each.verdict == "worse" and not each.constant]
     level = [each.label for each in comparisons if each.verdict == "undecided" and not each.constant]
+    if comparisons[0].few:
+        return "undecided", f"{_upper(comparisons[0].few)} {name} from the baselines."
+    told = f"by {MEASURES[comparisons[0].metric].label}"
     if any(each.constant and each.verdict != "better" for each in comparisons):
         return (
             "worse",
@@ -182,12 +211,12 @@ def conclusion(comparisons: Sequence[Comparison], *, name: str = "the network") 
         use = f"use {best.label}" if len(worse) > 1 else "use it"
         return (
             "worse",
-            f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these test rows: {use}.",
+            f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these test rows {told}: {use}.",
         )
     if level:
-        return "undecided", f"No baseline is better than {name}; these test rows cannot tell it from {_listed(level)}."
+        return "undecided", f"{_upper(told)}, these test rows cannot tell {name} from {_listed(level)}."
     others = _listed([each.label for each in comparisons])
-    return "better", f"{start} is better than {others} on these test rows."
+    return "better", f"{start} is better than {others} on these test rows {told}."
 
 
 def _listed(names: Sequence[str]) -> str:

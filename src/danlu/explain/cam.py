@@ -27,10 +27,11 @@ def split_at_maps(network: Layer, in_shape: Shape) -> tuple[Sequential, int]:
         >>> split_at_maps(Sequential((Conv(4, 3), GlobalAveragePool(), Dense(2))), (8, 8, 1))[1]
         1
     """
-    expanded = getattr(network, "expanded", network)
+    expanded = network.expanded
     if not isinstance(expanded, Sequential):
         raise ConfigError(f"{type(network).__name__} is not a sequence of layers; expected a convolutional network")
-    found, shape = 0, in_shape
+    found = 0
+    shape: Any = in_shape
     for index, layer in enumerate(expanded.layers):
         shape = layer.out_shape(shape)
         if isinstance(shape, tuple) and len(shape) == 3 and min(shape[:2]) > 1:
@@ -69,7 +70,8 @@ def grad_cam(network: Layer, params: Params, state: State, images: Any, classes:
     chosen = None
     if classes is not None:
         chosen = np.asarray(classes)
-        units = whole.out_shape(images.shape[1:])[-1]
+        out: Any = whole.out_shape(images.shape[1:])
+        units = out[-1]
         if chosen.shape != images.shape[:1] or chosen.min() < 0 or chosen.max() >= units:
             raise DataError(f"classes is {classes!r}; expected one class from 0 to {units - 1} for each image")
     return np.asarray(_maps(whole, cut, params, state, images, chosen))

@@ -38,6 +38,7 @@ class DataConfig(Blueprint):
         delimiter: the delimiter, where it is not found by itself.
         stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
             would fill a good part of the memory.
+        encoding: of a text file, such as ``"cp1252"``; None finds it out.
         header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
         text: of a table of texts: the column with the texts, which is then all that is learnt from.
         image_column: of a table of pictures: the column with the paths of the image files.
@@ -52,6 +53,7 @@ class DataConfig(Blueprint):
     drop: tuple[str, ...] = ()
     delimiter: str | None = None
     stream: bool | None = None
+    encoding: str | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
     text: str | None = None
     image_column: str | None = None
@@ -145,6 +147,9 @@ def _build(cls: Any, values: Any, path: str) -> Any:
     built: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
+            elsewhere = [f"{group}.{name}" for group in fields if name in _names(fields[group].default)]
+            if elsewhere:
+                raise ConfigError(f"unknown setting {path + name!r}; did you mean {' or '.join(elsewhere)}?")
             raise unknown_name("setting", f"{path}{name}", [f"{path}{known}" for known in fields])
         default = fields[name].default
         if isinstance(default, Blueprint):
@@ -154,7 +159,15 @@ def _build(cls: Any, values: Any, path: str) -> Any:
         elif value is None and default == "none":
             value = "none"
         built[name] = value
-    return cls(**built)
+    try:
+        return cls(**built)
+    except ConfigError as error:  # in the words of the user's settings
+        said, own = error.message, f"{cls.__name__}."
+        raise ConfigError(said.replace(own, path), hint=error.hint) from None
+
+
+def _names(default: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(type(default))] if isinstance(default, Blueprint) else []
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from danlu.artifact import load_artifact
-from danlu.errors import ArtifactError, ConfigError
+from danlu.errors import ArtifactError, ConfigError, DanluError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
@@ -38,6 +41,12 @@ def load(path: str | Path) -> Model:
         ArtifactError: there is none, or it is damaged.
     """
     folder = Path(path)
+    if not folder.exists() and not folder.with_name(folder.name + ".previous").exists():
+        near = sorted(
+            (each for each in folder.parent.glob("*") if each.is_dir()), key=lambda each: -each.stat().st_mtime
+        )
+        runs = f"; the latest in {folder.parent}: {', '.join(each.name for each in near[:5])}" if near else ""
+        raise ArtifactError(f"there is no run {folder}{runs}", hint="give the folder of a run, or of a saved model")
     unfinished = (folder / "config.json").is_file() and not (folder / "artifact").is_dir()
     if unfinished:
         raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
@@ -46,8 +55,31 @@ def load(path: str | Path) -> Model:
     kind = described.get("kind", Tables.kind) if isinstance(described, Mapping) else Tables.kind
     for domain in DOMAINS:
         if domain.kind == kind:
-            return domain.load(artifact)
+            model = domain.load(artifact)
+            _check_variables(model.predictor, folder)
+            return model
     raise ArtifactError(f"{folder} holds a model of kind {str(kind)[:40]!r}; this version knows {_kinds()}")
+
+
+def _check_variables(trained: Any, folder: Path) -> None:
+    """Refuse a blueprint whose parameters would have other shapes than the arrays that came with it."""
+    try:
+        expected = jax.eval_shape(lambda key: trained.network.init(key, trained.in_shape)[:2], jax.random.key(0))
+    except (DanluError, TypeError, ValueError, OverflowError) as error:
+        raise ArtifactError(
+            f"the blueprint in {folder} does not fit its inputs: {str(error).splitlines()[0][:200]}"
+        ) from error
+    for name, want, have in zip(("params", "state"), expected, (trained.params, trained.state), strict=True):
+        if jax.tree.structure(want) != jax.tree.structure(have):
+            raise ArtifactError(f"the blueprint in {folder} has other {name} than the arrays that came with it")
+        leaves = zip(jax.tree_util.tree_leaves_with_path(want), jax.tree.leaves(have), strict=True)
+        for (path, leaf), array in leaves:
+            if leaf.shape != np.shape(array):
+                raise ArtifactError(
+                    f"the blueprint in {folder} expects {name}{jax.tree_util.keystr(path)} of shape {leaf.shape}; the array "
+                    f"has {np.shape(array)}",
+                    hint="was model.json changed by hand? save the model again",
+                )
 
 
 def _kinds() -> str:

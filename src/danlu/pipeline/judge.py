@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from danlu.evaluate import MEASURES, Comparison, Interval, Rows
+from danlu.evaluate import MEASURES, Comparison, Interval, Rows, conclusion
 
 __all__ = ["Judgement"]
 
@@ -50,7 +50,10 @@ class Judgement:
         for name, interval in self.scores.items():
             between = f"{_figure(interval.low)} to {_figure(interval.high)}"
             lines.append(f"  {MEASURES[name].label:24}{_figure(interval.value):>10}{between:>24}")
-        return "\n".join([*lines, *(each.sentence for each in self.comparisons)])
+        said = [each.sentence for each in self.comparisons]
+        if len(self.comparisons) > 1:
+            said.append(conclusion(self.comparisons)[1])
+        return "\n".join([*lines, *said])
 
     def _repr_html_(self) -> str:
         head = "<tr><th></th><th>value</th><th>95 % interval</th>"

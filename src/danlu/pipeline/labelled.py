@@ -275,4 +275,6 @@ def judgement_of(rows: Rows, model: Predictor, *, resamples: int = 1000, seed: i
     """The scores of a prediction with their intervals."""
     measured = bootstrap(rows, resamples=resamples, seed=seed)
     tested = f"{len(rows.truth):,} test rows"
-    return Judgement(measured, tested=tested, rows=rows, predictions=model.frame(rows.prediction))
+    truth = rows.truth if model.target.task == "regression" else model.target.labels[rows.truth].tolist()
+    predictions = model.frame(rows.prediction).insert_column(0, pl.Series(f"true {model.target.name}", truth))
+    return Judgement(measured, tested=tested, rows=rows, predictions=predictions)

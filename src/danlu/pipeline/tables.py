@@ -93,7 +93,7 @@ def _streams(data: DataConfig, source: Any) -> bool:
 
 def _read(source: Any, data: DataConfig) -> Table:
     header: bool | str = "auto" if data.header == "auto" else data.header == "yes"
-    return read_table(source, delimiter=data.delimiter, header=header)
+    return read_table(source, delimiter=data.delimiter, header=header, encoding=data.encoding)
 
 
 def _named_target(data: DataConfig, what: str, names: Any) -> str:
@@ -142,6 +142,8 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     train, validation, test = (frame[rows] for rows in (split.train, split.validation, split.test))
     fitted_on = train if inferred.task == "regression" else frame
     target = TargetEncoder.fit(fitted_on[name], task=inferred.task)
+    if inferred.task == "regression":
+        notices += _far(train[name])
     if data.test is not None:
         test, more = _separate(data, frame.columns, target)
         notices += more
@@ -166,6 +168,19 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         split=description,
         notices=tuple(notices),
     )
+
+
+def _far(target: pl.Series) -> list[str]:
+    """A note where a few values of a quantity are so large that the squared error is theirs alone."""
+    values = target.cast(pl.Float64).to_numpy()
+    low, middle, high = np.quantile(values, [0.02, 0.5, 0.98])
+    far = int(np.count_nonzero(np.abs(values - middle) > 20 * max(high - low, 1e-300)))
+    if not far or high == low:
+        return []
+    return [
+        f"{far} values of the target {target.name!r} are far beyond the others (the middle 96 % lie in {low:.4g} to {high:.4g}); "
+        "if they are mistakes, remove them; trainer.loss=huber heeds them less"
+    ]
 
 
 def _folds(config: TrainConfig, rows: int) -> int:

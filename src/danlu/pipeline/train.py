@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
-from danlu.engine import Fitted, JSONLogger
+from danlu.engine import FitOptions, Fitted, JSONLogger
 from danlu.errors import ConfigError
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domains import domain_of
@@ -115,6 +115,8 @@ def train_from(
         DanluError: input that cannot be used; one clear message.
     """
     begun = time.perf_counter()
+    FitOptions(display=display)  # what cannot be is refused before anything is read
+    in_file = source is None
     source = config.data.source if source is None else source
     if resume is not None:
         _check_unchanged(resume, source)
@@ -124,7 +126,8 @@ def train_from(
         say(line)
     plan = domain.plan(config, prepared)
     run = resume or _begin(config, source, root, name)
-    say(f"run: {run.path} (if it is stopped: danlu train --resume {run.path})")
+    again = f"danlu train --resume {run.path}" if in_file else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
+    say(f"run: {run.path} (if it is stopped: {again})")
     learned = domain.learn(
         config,
         prepared,
