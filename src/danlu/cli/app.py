@@ -49,6 +49,9 @@ def train(
     forecast: Annotated[
         str | None, typer.Option(help="Columns of a time series to forecast: A, or A,B, or all.")
     ] = None,
+    translate: Annotated[
+        str | None, typer.Option(help="FROM:TO, such as en:de: two columns, or the endings of two files.")
+    ] = None,
     horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.")] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
@@ -62,7 +65,7 @@ def train(
     from danlu.pipeline.config import config_from
 
     if resume is not None:
-        if source or settings or target or text or test or config or name or forecast or horizon:
+        if source or settings or target or text or test or config or name or forecast or horizon or translate:
             raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
         _finished(pipeline.resume(resume, display=display))
         return
@@ -78,6 +81,11 @@ def train(
             data[key] = value
     if forecast is not None:
         values.setdefault("forecast", {})["columns"] = [name.strip() for name in forecast.split(",")]
+    if translate is not None:
+        first, _, second = (part.strip() for part in translate.partition(":"))
+        if not first or not second:
+            raise ConfigError(f"--translate is {translate!r}; expected FROM:TO, such as en:de")
+        values.setdefault("translation", {}).update(source=first, target=second)
     if horizon is not None:
         values.setdefault("forecast", {})["horizon"] = horizon
     _finished(train_from(config_from(values), root=runs, name=name, display=display))

@@ -36,6 +36,8 @@ _OTHERS: tuple[Measure, ...] = (
     Measure("token_loss", "loss (nats a token)", False),
     Measure("perplexity", "perplexity", False),
     Measure("bits_per_character", "bits a character", False),
+    Measure("bleu", "BLEU", True),
+    Measure("chrf", "chrF", True),
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

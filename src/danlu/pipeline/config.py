@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
-from danlu.tasks import Augment, Forecast, Imbalance, Language
+from danlu.tasks import Augment, Forecast, Imbalance, Language, Translation
 
 __all__ = [
     "DataConfig",
@@ -133,6 +133,7 @@ class TrainConfig(Blueprint):
     augment: Augment = Augment()
     forecast: Forecast = Forecast()
     language: Language = Language()
+    translation: Translation = Translation()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def as_dict(self) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from danlu.pipeline.model import Model
 from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
+from danlu.pipeline.translation import Translations
 
 __all__ = ["DOMAINS", "domain_of", "load"]
 
-DOMAINS: tuple[Domain, ...] = (SeriesForecasts(), Images(), LanguageTexts(), Texts(), Tables())
+DOMAINS: tuple[Domain, ...] = (Translations(), SeriesForecasts(), Images(), LanguageTexts(), Texts(), Tables())
 """The first one that claims a source has it; tables, which claim all, come last."""
 
 

@@ -75,14 +75,17 @@ def _check_unchanged(run: RunDirectory, source: Any) -> None:
 
 
 def fingerprint(source: Any) -> str | None:
-    """The SHA-256 of a file's bytes, or of the names and sizes in a folder; None for what is neither."""
+    """The SHA-256 of a file's bytes, of files that have this common beginning, or of the names and sizes in a folder; else None."""
     if isinstance(source, str | Path) and Path(source).is_dir():
         digest = hashlib.sha256()
         for entry in sorted(entry for entry in Path(source).rglob("*") if entry.is_file()):
             digest.update(f"{entry.relative_to(source)}\0{entry.stat().st_size}\n".encode())
         return digest.hexdigest()
-    if not isinstance(source, str | Path) or not Path(source).is_file():
+    if not isinstance(source, str | Path):
         return None
+    if not Path(source).is_file():
+        both = sorted(path for path in Path(source).parent.glob("*") if path.stem == Path(source).name and path.is_file())
+        return hashlib.sha256("".join(f"{path.name} {fingerprint(path)}\n" for path in both).encode()).hexdigest()
     with open(source, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -29,6 +29,7 @@ _TILES = {
     "regression": ("rmse", "mae", "r2"),
     "forecast": ("mse", "mase", "coverage"),
     "language": ("token_loss", "perplexity", "bits_per_character"),
+    "translation": ("bleu", "chrf"),
 }
 
 

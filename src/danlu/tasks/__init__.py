@@ -8,6 +8,7 @@ from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
 from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.text import text_recipe
+from danlu.tasks.translation import Translation, Translator, learn_translation, translation_recipe
 
 __all__ = [
     "Augment",
@@ -19,6 +20,8 @@ __all__ = [
     "Learned",
     "Predictor",
     "Recipe",
+    "Translation",
+    "Translator",
     "fold_numbers",
     "folds_for",
     "forecast_recipe",
@@ -27,7 +30,9 @@ __all__ = [
     "learn",
     "learn_forecast",
     "learn_language",
+    "learn_translation",
     "plan_for",
     "recipe",
     "text_recipe",
+    "translation_recipe",
 ]

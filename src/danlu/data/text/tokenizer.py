@@ -12,7 +12,7 @@ import numpy as np
 
 from danlu.errors import ArtifactError, ConfigError, DataError, unknown_name
 
-__all__ = ["Tokenizer"]
+__all__ = ["Tokenizer", "join_words"]
 
 SPECIAL = ("<pad>", "<unknown>", "<begin>", "<end>")
 PAD, UNKNOWN, BEGIN, END = range(4)
@@ -213,7 +213,7 @@ class Tokenizer:
         if self.kind == "char":
             return "".join(pieces)
         if self.kind == "word":
-            return _joined(pieces)
+            return join_words(pieces)
         return str(self._engine.decode([number for number in numbers if number > END], skip_special_tokens=False))
 
     @functools.cached_property
@@ -296,7 +296,7 @@ def _guarded(call: Any, texts: Sequence[str]) -> Any:
         raise
 
 
-def _joined(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """Words with a space between them, but none between two characters of a script without spaces."""
     parts: list[str] = []
     for number, word in enumerate(words):

@@ -89,11 +89,12 @@ HEAD_RULES: Mapping[type, Rule] = MappingProxyType(
 """Losses of several outputs for one target."""
 
 
-def _token_cross_entropy(outputs: Any, targets: Any, shares: jax.Array) -> jax.Array:
-    """``share·(softmax(z) − onehot(y))/counted`` where a position counts, else 0."""
+def _token_cross_entropy(loss: Any, outputs: Any, targets: Any, shares: jax.Array) -> jax.Array:
+    """``share·(softmax(z) − (1 − α)·onehot(y) − α/classes)/counted`` where a position counts, else 0."""
     z, y = checked_tokens(outputs, targets)
     counted = (y != IGNORED)[..., None]
-    slope = softmax(z) - (y[..., None] == jnp.arange(z.shape[-1])[None, None]).astype(z.dtype)
+    wanted = (y[..., None] == jnp.arange(z.shape[-1])[None, None]).astype(z.dtype)
+    slope = softmax(z) - (1 - loss.label_smoothing) * wanted - loss.label_smoothing / z.shape[-1]
     each = shares[:, None, None].astype(z.dtype) / jnp.maximum(jnp.sum(counted, axis=1, keepdims=True), 1)
     return jnp.where(counted & (each != 0), each.astype(z.dtype) * slope, 0)
 
@@ -121,7 +122,7 @@ def loss_backward(loss: Any, outputs: Any, targets: Any, shares: jax.Array) -> t
         slope = z = HEAD_RULES[kind](loss, outputs, targets)
         positions = math.prod(z.shape[1:])
     elif kind is TokenCrossEntropy:
-        return _token_cross_entropy(outputs, targets, shares), "formula"
+        return _token_cross_entropy(loss, outputs, targets, shares), "formula"
     else:
         return jax.vjp(lambda o: loss(o, targets), outputs)[1](shares)[0], "vjp"
     shares = (shares / positions).reshape(shares.shape + (1,) * (z.ndim - 1)).astype(z.dtype)

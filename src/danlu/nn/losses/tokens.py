@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from danlu.blueprint import setting
 from danlu.errors import DataError
 from danlu.nn.losses.align import nan_unless
 from danlu.nn.losses.base import Loss
@@ -28,16 +29,25 @@ class TokenCrossEntropy(Loss):
     Outputs are logits ``(batch, time, classes)``, targets class numbers or −1, ``(batch, time)``. A sequence without a
     counted position costs 0; one with a class that does not exist costs NaN.
 
+    Args:
+        label_smoothing: α in [0, 1): the target's probability is ``1 − α`` and α is shared out over all classes, so that
+            ``−log softmax(z)_y`` becomes ``log Σ_c exp z_c − (1 − α)·z_y − α·mean_c z_c`` (Szegedy et al. 2016,
+            arXiv:1512.00567, section 7). A network that is less sure of itself translates better (Vaswani et al. 2017, 5.4).
+
     Example:
         >>> z = jnp.zeros((2, 3, 4))
         >>> TokenCrossEntropy()(z, jnp.array([[2, 0, -1], [-1, -1, -1]])).round(3).tolist()
         [1.386..., 0.0]
     """
 
+    label_smoothing: float = setting(default=0.0, minimum=0, below=1)
+
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = checked_tokens(outputs, targets)
         # A comparison, not an index: its derivative is a comparison too, where that of an index is a slow scatter.
         chosen = jnp.sum(jnp.where(y[..., None] == jnp.arange(z.shape[-1], dtype=y.dtype)[None, None], z, 0), axis=-1)
+        if self.label_smoothing:
+            chosen = (1 - self.label_smoothing) * chosen + self.label_smoothing * jnp.mean(z, axis=-1)
         counted = y != IGNORED
         valid = (y >= 0) & (y < z.shape[-1])
         values = jnp.where(counted, nan_unless(valid, logsumexp(z, axis=-1) - chosen), 0)
