@@ -29,9 +29,9 @@ _MARKS = (
     (re.compile(r"([\.,])([^0-9])"), r" \1 \2"),  # or behind
     (re.compile(r"([0-9])(-)"), r"\1 \2 "),  # a dash behind a digit
 )
-# CJK ideographs, radicals, strokes and punctuation, bopomofo, full-width forms.
+# CJK ideographs, radicals, strokes and punctuation, bopomofo, full-width forms; general punctuation and symbols, as sacrebleu.
 _CHINESE = re.compile(
-    "([\u2600-\u27bf\u2e80-\u2fdf\u2ff0-\u303f\u3100-\u312f\u31a0-\u31ef\u3200-\u4db5\u4e00-\u9fbb\uf900-\ufad9"
+    "([\u2001-\u2a6d\u2e80-\u2fdf\u2ff0-\u303f\u3100-\u312f\u31a0-\u31ef\u3200-\u4db5\u4e00-\u9fbb\uf900-\ufad9"
     "\ufe10-\ufe1f\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0002a6d6\U0002f800-\U0002fa1d])"
 )
 _KANA = re.compile("[\u3040-\u30ff]")

@@ -67,8 +67,21 @@ class WordByWord:
             expected = np.bincount(which, share, len(kinds))
             t = expected / np.bincount(start, expected)[start]
         order = np.lexsort((-t, start))
-        first = order[np.unique(start[order], return_index=True)[1]]
-        self._best: dict[int, int] = {int(start[i]): int(end[i]) for i in first if start[i]}
+        self._start, self._end, self._t = start[order], end[order], t[order]
+        words, first = np.unique(self._start, return_index=True)
+        self._best = dict(zip(words.tolist(), self._end[first].tolist(), strict=True))
+
+    def entry(self, word: str) -> dict[str, float]:
+        """``t(f|word)`` of each target word ``f`` that it was seen with, the likeliest first; none of an unseen word.
+
+        >>> pairs = ["the house", "the book", "a book"], ["das Haus", "das Buch", "ein Buch"]
+        >>> list(WordByWord(*pairs).entry("book"))
+        ['Buch', 'ein', 'das']
+        """
+        number = self._source.encode_one(word)
+        low, high = np.searchsorted(self._start, [number[0], number[0] + 1]) if len(number) == 1 else (0, 0)
+        names = (self._target.vocabulary[i] for i in self._end[low:high])
+        return dict(zip(names, self._t[low:high].tolist(), strict=True))
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """Each sentence word by word."""

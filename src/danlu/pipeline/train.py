@@ -84,7 +84,11 @@ def fingerprint(source: Any) -> str | None:
     if not isinstance(source, str | Path):
         return None
     if not Path(source).is_file():
-        both = sorted(path for path in Path(source).parent.glob("*") if path.stem == Path(source).name and path.is_file())
+        both = sorted(
+            path for path in Path(source).parent.glob("*") if path.stem == Path(source).name and path.is_file()
+        )
+        if not both:
+            return None
         return hashlib.sha256("".join(f"{path.name} {fingerprint(path)}\n" for path in both).encode()).hexdigest()
     with open(source, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

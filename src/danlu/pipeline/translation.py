@@ -358,7 +358,7 @@ def _drawn(trained: Translator, predictions: pl.DataFrame) -> tuple[np.ndarray, 
     good = predictions.sort("chrf", descending=True, maintain_order=True).head(max(len(predictions) // 4, 1))
     for text, written in good.select("source", "translation").iter_rows():
         rows = sentence_tokens(trained.source, text), sentence_tokens(trained.target, written)
-        if not all(6 <= len(row) < _DRAWN for row in rows):
+        if not all(4 <= len(row) < _DRAWN for row in rows):
             continue
         source = np.append(rows[0], trained.source.end_id)[None]
         target = np.insert(rows[1], 0, trained.target.begin_id)[None]

@@ -49,6 +49,7 @@ _MODULES = (
     "explain",
     "transfer",
     "training",
+    "translation",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

@@ -189,7 +189,8 @@ def _files(stem: Path, languages: tuple[str, str]) -> tuple[list[Sequence[str | 
     if absent:
         if stem.is_dir():
             held = sorted({file.stem for file in stem.glob(f"*.{languages[0]}")})
-            hint = f"give the files' common beginning, such as {stem / held[0]}" if held else None
+            first = min(held, key=lambda name: (not name.startswith("train"), name), default="")
+            hint = f"give the files' common beginning, such as {stem / first}" if held else None
             raise DataError(f"{stem} is a folder; expected a table, or the common beginning of two files", hint=hint)
         if len(absent) == 1:
             there = next(file for file in files if file not in absent)

@@ -57,3 +57,9 @@ def beams(check: Check) -> None:
     tokens, score = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=27, alpha=alpha)
     check(tokens, np.array([best]))
     check(score, np.array([max(scores)]), floor=0.1)
+    greedy: list[int] = []  # one beam takes the likeliest token at each step
+    while len(greedy) < 3 and 0 not in greedy:
+        row = next(i for i, rest in enumerate(written) if rest[: len(greedy)] == greedy)
+        greedy.append(int(np.argmax(log_p[row, len(greedy)])))
+    tokens, _ = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=1, alpha=alpha)
+    check(tokens, np.array([greedy + [0] * (3 - len(greedy))]))

@@ -203,8 +203,12 @@ def token_cross_entropy(check: Check) -> None:
         chosen = np.take_along_axis(log_softmax(z), np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
         return -(counted * chosen).sum(1) / counted.sum(1)
 
+    def smoothed(z: Any) -> Any:
+        return 0.9 * formula(z) - 0.1 * (counted * log_softmax(z).mean(-1)).sum(1) / counted.sum(1)
+
     loss = losses.TokenCrossEntropy()
     compare(check, loss, logits, targets, formula, torch)
+    compare(check, losses.TokenCrossEntropy(label_smoothing=0.1), logits, targets, smoothed)
     # With the counted tokens as weights the mean is the one over all tokens.
     mean = jax.jit(lambda z, y, w: losses.reduce(loss(z, y), w))
     received = mean(jnp.asarray(logits, jnp.float32), jnp.asarray(targets), jnp.asarray(losses.counted_tokens(targets)))
