@@ -70,6 +70,7 @@ def test_a_language_is_learnt_and_judged_beside_baselines(trained: Any, folder: 
     result, said = trained
     assert any("1,060 pairs; tokens are words, 20 different ones in both" in line for line in said)
     assert result.rows["test"] == 60
+    assert not any("lies beside" in line for line in said)
     judged = result.judgement
     assert list(judged.others) == ["the source left as it is", "a word-by-word dictionary"]
     assert judged.scores["bleu"].value > 90 > 30 > judged.others["a word-by-word dictionary"]["bleu"].value
@@ -116,7 +117,8 @@ def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) ->
 
 def test_a_killed_run_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
     config = {**TINY, "trainer": {**TINY["trainer"], "epochs": 2}, "evaluate": {"resamples": 10, "report": False}}
-    whole = danlu.train(folder / "train", runs=tmp_path, name="whole", **QUIET, **config)
+    said: list[str] = []
+    whole = danlu.train(folder / "train", runs=tmp_path, name="whole", display="none", say=said.append, **config)
     original = JSONLogger.on_epoch_begin
 
     def die(self: Any, epoch: int) -> None:
@@ -131,6 +133,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) 
         JSONLogger.on_epoch_begin = original  # type: ignore[method-assign]
     finished = resume(tmp_path / "cut", **QUIET)
     assert len(finished.fitted.history) == 2
+    assert any("test lies beside the training pairs and is not used: --test " in line for line in said)
     one, two = (load_artifact(run.run.path / "artifact") for run in (whole, finished))
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
 

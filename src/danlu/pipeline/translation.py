@@ -108,6 +108,7 @@ class Translations(Domain):
             said = "by files"
         elif config.data.test is not None or settings.validation is not None:
             said += f", but for the {'test' if config.data.test is not None else 'validation'} in a file of its own"
+        notices += _beside(config, source)
         tokenizers = _tokenizers(settings, parts["train"])
         tokens = {}
         for name in ("train", "validation"):
@@ -324,6 +325,24 @@ def _tokenizers(settings: Translation, train: Pairs) -> tuple[Tokenizer, Tokeniz
         both = Tokenizer.fit([*sides[0], *sides[1]], **options)
         return both, both
     return Tokenizer.fit(sides[0], **options), Tokenizer.fit(sides[1], **options)
+
+
+def _beside(config: TrainConfig, source: Any) -> list[str]:
+    """A word on files beside the training pairs that look like the other parts and are not used."""
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is None or path.is_file() or not path.name.lower().startswith("train"):
+        return []
+    settings, said = config.translation, []
+    stems = sorted({file.with_suffix("") for file in path.parent.glob(f"*.{settings.source}")})
+    whole = [stem for stem in stems if Path(f"{stem}.{settings.target}").is_file()]
+    for asked, names, how in (
+        (settings.validation, ("val", "dev"), "translation.validation="),
+        (config.data.test, ("test",), "--test "),
+    ):
+        found = [stem for stem in whole if stem.name.lower().startswith(names)]
+        if asked is None and found:
+            said.append(f"{found[0]} lies beside the training pairs and is not used: {how}{found[0]} would take it")
+    return said
 
 
 def _warn_of_long(trained: Translator, texts: Sequence[str], say: Say) -> None:

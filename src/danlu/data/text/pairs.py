@@ -171,6 +171,10 @@ def _sides(
     path = Path(source) if isinstance(source, str | Path) else None
     if path is not None and not path.is_file():
         return _files(path, languages)
+    if path is not None and path.suffix[1:] in languages:
+        raise DataError(
+            f"{path} is one side alone; expected both", hint=f"give their common beginning: {path.with_suffix('')}"
+        )
     columns, name, notices = _columns(source, delimiter)
     absent = [language for language in languages if language not in columns]
     if absent:

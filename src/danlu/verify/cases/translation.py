@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -91,7 +92,8 @@ def verify_attention(check: Check) -> None:
     mask = np.array([[True, True, True, True, False]])
     x = {"source": jnp.asarray(source), "source_mask": jnp.asarray(mask), "target": jnp.asarray(target)}
     found = np.asarray(cross_attention(net, params, state, x), np.float64)
-    encoded = np.asarray(net.expanded.encoder.apply(params[0], state[0], net.expanded.source(x))[0]["x"], np.float64)[0]
+    whole: Any = net.expanded
+    encoded = np.asarray(whole.encoder.apply(params[0], state[0], whole.source(x))[0]["x"], np.float64)[0]
     # The first layer's query, by hand: tokens and positions, self-attention, and the norm in front of the cross-attention.
     half = np.arange(0, 4, 2)
     angle = np.arange(3)[:, None] / 10000 ** (half / 4)
