@@ -63,6 +63,17 @@ def test_the_slope_by_formula_is_the_automatic_one() -> None:
         np.testing.assert_allclose((automatic * direction).sum(), (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
 
 
+def test_smoothed_labels_are_those_of_the_cross_entropy() -> None:
+    full, smooth = np.abs(TARGETS), {"label_smoothing": 0.2}
+    loss = TokenCrossEntropy(**smooth)
+    with jax.enable_x64(True):
+        z, shares = jnp.asarray(LOGITS), jnp.asarray(RNG.uniform(size=4))
+        np.testing.assert_allclose(loss(z, full), CategoricalCrossEntropy(**smooth)(z, full), rtol=1e-10)
+        automatic = jax.grad(lambda z: jnp.sum(shares * loss(z, TARGETS)))(z)
+        slope, _ = loss_backward(loss, z, jnp.asarray(TARGETS), shares)
+        np.testing.assert_allclose(slope, automatic, rtol=1e-9, atol=1e-15)
+
+
 def test_padding_cannot_matter() -> None:
     z = np.where(COUNTED[..., None], LOGITS, 1e30).astype(np.float32)
     np.testing.assert_allclose(LOSS(z, TARGETS), LOSS(LOGITS.astype(np.float32), TARGETS), rtol=1e-6)
