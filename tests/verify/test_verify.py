@@ -28,6 +28,7 @@ KINDS = (
     "initializer",
     "layer",
     "loss",
+    "metric",
     "model",
     "optimizer",
     "penalty",
