@@ -1,6 +1,7 @@
 """Measuring a prediction honestly: scores with intervals, baselines, comparisons, thresholds and calibration."""
 
 from danlu.evaluate.baselines import BASELINES, Baseline, baselines
+from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
 from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.measures import MEASURES, Measure
@@ -25,10 +26,13 @@ __all__ = [
     "Residuals",
     "Rows",
     "Threshold",
+    "TranslationCounts",
     "baselines",
+    "bleu",
     "bootstrap",
     "calibration",
     "choose_threshold",
+    "chrf",
     "compare",
     "conclusion",
     "resample_weights",

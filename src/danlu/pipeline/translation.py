@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -375,9 +376,10 @@ def _check_known(trained: Translator, texts: Sequence[str], lenient: bool, say: 
 def _drawn(trained: Translator, predictions: pl.DataFrame) -> tuple[np.ndarray, list[str], list[str]] | None:
     """The attention weights of one good translation of middling length, and both sides' tokens."""
     good = predictions.sort("chrf", descending=True, maintain_order=True).head(max(len(predictions) // 4, 1))
-    for text, written in good.select("source", "translation").iter_rows():
+    texts = list(good.select("source", "translation").iter_rows())
+    for least, (text, written) in itertools.product((8, 4), texts):
         rows = sentence_tokens(trained.source, text), sentence_tokens(trained.target, written)
-        if not all(4 <= len(row) < _DRAWN for row in rows):
+        if not all(least <= len(row) < _DRAWN for row in rows):
             continue
         source = np.append(rows[0], trained.source.end_id)[None]
         target = np.insert(rows[1], 0, trained.target.begin_id)[None]

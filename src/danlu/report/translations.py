@@ -13,7 +13,6 @@ from danlu.report.svg import Panel
 __all__ = ["attention_plot", "translation_tables"]
 
 _SHOWN = 6
-_CUT = 60  # characters of the longest sentence whose attention is drawn
 
 
 def attention_plot(weights: np.ndarray, source: Sequence[str], target: Sequence[str]) -> str:
@@ -25,7 +24,7 @@ def attention_plot(weights: np.ndarray, source: Sequence[str], target: Sequence[
     """
     size = 0.24
     width, height = 1.5 + size * len(source), 1.2 + size * len(target)
-    with Panel("What each word was written from", width=max(width, 3.0), height=max(height, 2.4)) as (panel, axes):
+    with Panel("What each word was written from", width=max(width, 3.7), height=max(height, 2.4)) as (panel, axes):
         axes.imshow(weights, cmap="Blues", vmin=0, vmax=max(float(weights.max()), 0.5), aspect="auto")
         axes.grid(visible=False)
         axes.set_xticks(range(len(source)), source, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
@@ -34,14 +33,14 @@ def attention_plot(weights: np.ndarray, source: Sequence[str], target: Sequence[
 
 
 def translation_tables(predictions: pl.DataFrame) -> list[tuple[str, str]]:
-    """Sections of a report, titles and HTML: sentences from the middle of the test by chrF, and the worst.
+    """Sections of a report, titles and HTML: some of each quality by chrF, and the worst.
 
     Args:
         predictions: columns ``source``, ``translation``, ``reference`` and ``chrf``.
     """
     ordered = predictions.sort("chrf", maintain_order=True)
     places = np.unique(np.linspace(0, len(ordered) - 1, _SHOWN + 2).round().astype(int)[1:-1])
-    note = "<p class='note'>Chosen by their chrF: from the worst third to the best.</p>"
+    note = "<p class='note'>Evenly spaced by their chrF, from low to high.</p>"
     worst = _table(ordered.head(_SHOWN))
     return [("Translations", _table(ordered[places.tolist()]) + note), ("The worst translations", worst)]
 
