@@ -39,7 +39,8 @@ def train(
         str | None,
         typer.Argument(
             help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (a folder with a folder a class, npz, "
-            "idx files), or a text (.txt) to learn its language. Without one, an example is used."
+            "idx files), a text (.txt) to learn its language, or the common beginning of two files of translations (with "
+            "--translate). Without one, an example is used."
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
@@ -59,7 +60,7 @@ def train(
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
 ) -> None:
-    """Train a model on a table or on images."""
+    """Train a model on a table, images, a text or translations."""
     from danlu import pipeline
     from danlu.pipeline import example_table, load_config, override, train_from
     from danlu.pipeline.config import config_from
