@@ -21,6 +21,7 @@ from danlu.data.text import (
     split_pairs,
     tokens_of_pairs,
 )
+from danlu.data.text.pairs import sentence_tokens
 from danlu.errors import DataError
 
 EN, DE = ["good day", 'a "red" house', "one more"], ["guten Tag", 'ein "rotes" Haus', "noch eins"]
@@ -149,3 +150,4 @@ def test_byte_pairs_write_a_word_the_same_wherever_it_stands() -> None:
     tokens = tokens_of_pairs(pairs, tokenizer, tokenizer)
     assert tokens.targets[0][-len(tokens.targets[1]) :].tolist() == tokens.targets[1].tolist()
     assert [tokenizer.decode(row).strip() for row in tokens.sources] == list(pairs.sources)
+    assert len(sentence_tokens(tokenizer, "")) == 0, "nothing is nothing, and not a space"

@@ -155,7 +155,7 @@ def split_pairs(pairs: Pairs, *, validation: float, test: float, seed: int = 0) 
 
 def sentence_tokens(tokenizer: Tokenizer, text: str) -> np.ndarray:
     """A sentence's tokens, int32. Byte pairs get a space in front: so a word is the same token at the beginning as elsewhere."""
-    return np.asarray(tokenizer.encode_one(f" {text}" if tokenizer.kind == "bpe" else text), np.int32)
+    return np.asarray(tokenizer.encode_one(f" {text}" if text and tokenizer.kind == "bpe" else text), np.int32)
 
 
 def tokens_of_pairs(pairs: Pairs, source: Tokenizer, target: Tokenizer) -> PairTokens:
