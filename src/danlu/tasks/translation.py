@@ -65,7 +65,7 @@ class Translation(Blueprint):
     longest: int = setting(default=128, minimum=4, maximum=511, integer=True)
     label_smoothing: float = setting(default=0.1, minimum=0, below=1)
     beams: int = setting(default=4, minimum=1, maximum=64, integer=True)
-    alpha: float = setting(default=0.6, minimum=0)
+    alpha: float = setting(default=1.0, minimum=0)
 
 
 def translation_recipe(
@@ -166,7 +166,7 @@ class Translator:
     languages: tuple[str, str]
     longest: int
     beams: int = 4
-    alpha: float = 0.6
+    alpha: float = 1.0
 
     @property
     def in_shape(self) -> dict[str, tuple[int]]:
