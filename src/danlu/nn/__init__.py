@@ -5,6 +5,7 @@ from danlu.nn.attention import LearnedPositions, MultiHeadAttention, PerToken, S
 from danlu.nn.augment import (
     CutMix,
     MixUp,
+    MoveBoxes,
     OneOf,
     RandomAffine,
     RandomChange,
@@ -70,7 +71,7 @@ from danlu.nn.transformer import (
     generate,
     init_cache,
 )
-from danlu.nn.vision import ConvNeXt, LayerScale, LeNet, ResNet, UNet
+from danlu.nn.vision import ConvNeXt, Detector, LayerScale, LeNet, ResNet, UNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -95,6 +96,7 @@ __all__ = [
     "ConvTranspose",
     "CutMix",
     "Dense",
+    "Detector",
     "Dropout",
     "Embedding",
     "EncoderDecoder",
@@ -116,6 +118,7 @@ __all__ = [
     "MaxOverTime",
     "MaxPool",
     "MixUp",
+    "MoveBoxes",
     "MultiHeadAttention",
     "NumericEmbedding",
     "OneOf",

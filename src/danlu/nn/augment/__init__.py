@@ -1,5 +1,6 @@
 """Random changes to images in training: image by image as layers, and whole batches that are mixed."""
 
+from danlu.nn.augment.boxes import MoveBoxes
 from danlu.nn.augment.change import RandomChange
 from danlu.nn.augment.choice import RandomChoice, rand_augment
 from danlu.nn.augment.geometry import RandomAffine, RandomFlip
@@ -10,6 +11,7 @@ __all__ = [
     "CutMix",
     "Mix",
     "MixUp",
+    "MoveBoxes",
     "OneOf",
     "RandomAffine",
     "RandomChange",

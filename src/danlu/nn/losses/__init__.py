@@ -7,6 +7,7 @@ from danlu.nn.losses.classification import (
     CategoricalCrossEntropy,
     CategoricalFocal,
 )
+from danlu.nn.losses.detection import DetectionLoss, assign_cells
 from danlu.nn.losses.dice import Dice
 from danlu.nn.losses.folds import PerFold, with_folds
 from danlu.nn.losses.metrics import (
@@ -35,6 +36,7 @@ __all__ = [
     "BinaryFocal",
     "CategoricalCrossEntropy",
     "CategoricalFocal",
+    "DetectionLoss",
     "Dice",
     "ForecastLoss",
     "HalfMSE",
@@ -45,6 +47,7 @@ __all__ = [
     "TokenCrossEntropy",
     "absolute_error",
     "accuracy",
+    "assign_cells",
     "centre_error",
     "class_weights",
     "counted_tokens",
