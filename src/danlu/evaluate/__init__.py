@@ -4,6 +4,7 @@ from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
 from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
 from danlu.evaluate.compare import Comparison, compare, conclusion
+from danlu.evaluate.detection import DetectionCounts, Found
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
 from danlu.evaluate.ranking import Ranking
@@ -19,6 +20,8 @@ __all__ = [
     "Baseline",
     "Calibration",
     "Comparison",
+    "DetectionCounts",
+    "Found",
     "Interval",
     "Measure",
     "Metric",

@@ -38,6 +38,9 @@ _OTHERS: tuple[Measure, ...] = (
     Measure("bits_per_character", "bits a character", False),
     Measure("bleu", "BLEU", True),
     Measure("chrf", "chrF", True),
+    Measure("map", "mAP@[.5:.95]", True),
+    Measure("map50", "mAP@0.5", True),
+    Measure("box_f1", "F1 of the boxes shown", True),
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

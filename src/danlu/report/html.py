@@ -30,6 +30,7 @@ _TILES = {
     "forecast": ("mse", "mase", "coverage"),
     "language": ("token_loss", "perplexity", "bits_per_character"),
     "translation": ("bleu", "chrf"),
+    "detection": ("map", "map50", "box_f1"),
 }
 
 

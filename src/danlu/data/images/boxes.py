@@ -1,0 +1,369 @@
+"""Images with boxes around the objects in them, from what people have: a COCO file, a table, an npz file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data.images.encode import check_pixels
+from danlu.data.images.read import SUFFIXES, _decode
+from danlu.errors import DataError
+
+__all__ = ["BoxSet", "is_box_source", "read_boxes"]
+
+ANNOTATIONS = ("annotations.json", "_annotations.coco.json", "annotations.csv", "boxes.csv", "_annotations.csv")
+_COLUMNS = {
+    "file": ("file", "filename", "file_name", "image", "path", "image_path"),
+    "label": ("label", "class", "name", "category", "label_name"),
+    "x0": ("x0", "xmin", "x_min", "x1", "left"),
+    "y0": ("y0", "ymin", "y_min", "y1", "top"),
+    "x1": ("x1", "xmax", "x_max", "x2", "right"),
+    "y1": ("y1", "ymax", "y_max", "y2", "bottom"),
+}
+_PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
+_PARTS |= {"test": "test", "testing": "test"}
+_NAMED = 5  # files that are named in a notice
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoxSet:
+    """Images with the objects in them.
+
+    Attributes:
+        images: uint8 arrays, all of one shape in one array, else a list.
+        boxes: of each image float32 ``(objects, 4)``: x0, y0, x1, y1 in its pixels, from its upper left corner.
+        labels: of each image the names of its objects' classes.
+        paths: the file that each comes from, or a name for it.
+        parts: ``"train"``, ``"validation"`` or ``"test"`` of each where the source says so, or None.
+        notices: what the user should know.
+    """
+
+    images: Sequence[np.ndarray] | np.ndarray
+    boxes: tuple[np.ndarray, ...]
+    labels: tuple[tuple[str, ...], ...]
+    paths: tuple[str, ...]
+    parts: np.ndarray | None = None
+    notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, sorted; numbers by their size."""
+        found = {name for row in self.labels for name in row}
+        return tuple(sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
+
+    def rows(self, places: np.ndarray) -> BoxSet:
+        """Some of the images."""
+        kept = [int(place) for place in places]
+        images: Any = self.images[kept] if isinstance(self.images, np.ndarray) else [self.images[i] for i in kept]
+        return BoxSet(
+            images,
+            tuple(self.boxes[i] for i in kept),
+            tuple(self.labels[i] for i in kept),
+            tuple(self.paths[i] for i in kept),
+            None if self.parts is None else self.parts[kept],
+        )
+
+
+def is_box_source(source: Any) -> bool:
+    """Whether a path holds images with boxes, by its looks: see :func:`read_boxes`. Never raises.
+
+    Example:
+        >>> is_box_source("table.csv")
+        False
+    """
+    if not isinstance(source, str | Path):
+        return False
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return bool(_annotated(path))
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return any("boxes" in name.lower() for name in archive.namelist())
+        if path.suffix == ".json":
+            with path.open(encoding="utf-8") as file:
+                start = file.read(1 << 16)
+            return start.lstrip().startswith("{") and any(f'"{key}"' in start for key in ("annotations", "images"))
+        if path.suffix in (".csv", ".tsv"):
+            with path.open(encoding="utf-8-sig") as file:
+                head, first = file.readline(), file.readline()
+            names = _cells_of(head)
+            return _columns(names) is not None and any(
+                cell.lower().endswith(SUFFIXES) for cell in first.strip().replace('"', "").replace("\t", ",").split(",")
+            )
+    except (OSError, UnicodeDecodeError, zipfile.BadZipFile):
+        return False
+    return False
+
+
+def _cells_of(line: str) -> list[str]:
+    return [cell.strip().strip('"') for cell in line.replace("\t", ",").replace(";", ",").split(",")]
+
+
+def _annotated(folder: Path) -> dict[str, Path]:
+    """The file of annotations of each part; of ``""`` where the folder is not divided."""
+    for name in ANNOTATIONS:
+        if (folder / name).is_file():
+            return {"": folder / name}
+    found: dict[str, Path] = {}
+    for child in sorted(child for child in folder.iterdir() if child.is_dir() and child.name.lower() in _PARTS):
+        for name in ANNOTATIONS:
+            if (child / name).is_file():
+                found.setdefault(_PARTS[child.name.lower()], child / name)
+    return found
+
+
+def read_boxes(source: str | Path) -> BoxSet:
+    """Read images with boxes.
+
+    Args:
+        source: one of
+
+            - a folder with ``annotations.json`` (as COCO: ``images``, ``annotations`` with ``bbox`` x, y, width, height, and
+              ``categories``) or ``annotations.csv`` beside the images or beside a folder ``images``; or with folders ``train``,
+              ``val`` and ``test`` of that kind,
+            - such a file itself; the paths in it go from its folder,
+            - a table of that kind has a row an object: ``file,label,x0,y0,x1,y1`` in pixels (or ``filename, class, xmin, ymin, xmax,
+              ymax``); a row with only a file is an image without objects,
+            - an ``.npz`` file with ``x`` (images), ``boxes (images, objects, 4)`` and ``labels (images, objects)``, −1 for no
+              object, or ``x_train, boxes_train, labels_train, x_test, …``.
+
+    Raises:
+        DataError: nothing that can be read, or annotations that do not fit the images.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"there is no file or folder {path}")
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    parts = _annotated(path) if path.is_dir() else {"": path}
+    if not parts:
+        raise DataError(
+            f"the folder {path} holds no boxes; expected annotations.json (as COCO) or annotations.csv "
+            "(file,label,x0,y0,x1,y1) beside the images"
+        )
+    found = [_read_part(file) for file in parts.values()]
+    if list(parts) == [""]:
+        return found[0]
+    named = np.concatenate([np.full(len(each), part) for part, each in zip(parts, found, strict=True)])
+    return dataclasses.replace(_joined(found), parts=named)
+
+
+def _joined(found: Sequence[BoxSet]) -> BoxSet:
+    arrays = [each.images for each in found]
+    alike = all(isinstance(each, np.ndarray) for each in arrays) and len({each[0].shape for each in arrays}) == 1
+    return BoxSet(
+        np.concatenate(arrays) if alike else [image for each in arrays for image in each],
+        tuple(boxes for each in found for boxes in each.boxes),
+        tuple(labels for each in found for labels in each.labels),
+        tuple(path for each in found for path in each.paths),
+        None,
+        tuple(notice for each in found for notice in each.notices),
+    )
+
+
+def _read_part(file: Path) -> BoxSet:
+    objects = _read_coco(file) if file.suffix == ".json" else _read_csv(file)
+    if not objects:
+        raise DataError(f"{file} names no image")
+    places = {name: _image_at(file.parent, name) for name in objects}
+    missing = [name for name, place in places.items() if place is None]
+    if len(missing) == len(places):
+        raise DataError(
+            f"none of the {len(places)} images that {file} names is there; the first: {missing[0]}",
+            hint=f"put the images into {file.parent} or {file.parent / 'images'}",
+        )
+    there = {str(place): name for name, place in places.items() if place is not None}
+    read = _decode([Path(place) for place in there], None, None)
+    notices = list(read.notices)
+    if missing:
+        more = " …" if len(missing) > _NAMED else ""
+        notices.append(
+            f"{len(missing)} images that {file.name} names are not there: {', '.join(missing[:_NAMED])}{more}"
+        )
+    rows = [objects[there[path]] for path in read.paths or ()]
+    return _checked(read.images, rows, tuple(read.paths or ()), notices, str(file))
+
+
+Objects = list[tuple[str, tuple[float, float, float, float]]]
+
+
+def _checked(
+    images: Any, objects: Sequence[Objects], paths: tuple[str, ...], notices: Sequence[str], where: str
+) -> BoxSet:
+    """Boxes cut off at their image's edge; those without an area are left out, and that is told."""
+    boxes, labels, empty, outside = [], [], 0, 0
+    for image, row in zip(images, objects, strict=True):
+        ends = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+        own = np.array([box for _, box in row], np.float32).reshape(-1, 4)
+        cut = np.clip(own, 0, ends[None])
+        real = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
+        empty += int((~real).sum())
+        outside += int((np.abs(cut - own).max(axis=1, initial=0) > 1)[real].sum())
+        boxes.append(cut[real])
+        labels.append(tuple(name for (name, _), keep in zip(row, real, strict=True) if keep))
+    said = list(notices)
+    if empty:
+        said.append(f"{empty:,} boxes of {Path(where).name} have no area within their image and are left out")
+    if outside:
+        said.append(f"{outside:,} boxes of {Path(where).name} reach out of their image and are cut off at its edge")
+    if not any(len(row) for row in boxes):
+        raise DataError(
+            f"{where} holds no box that lies in its image",
+            hint="boxes are in pixels from the upper left corner, not in shares of the image" if empty else None,
+        )
+    return BoxSet(images, tuple(boxes), tuple(labels), paths, None, tuple(said))
+
+
+def _image_at(folder: Path, name: str) -> Path | None:
+    for place in (folder / name, folder / "images" / name, folder.parent / name, folder.parent / "images" / name):
+        if place.is_file():
+            return place
+    return None
+
+
+def _read_coco(file: Path) -> dict[str, Objects]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{file} cannot be read as JSON: {str(error).splitlines()[0][:80]}") from error
+    lists = {key: document.get(key) if isinstance(document, Mapping) else None for key in _COCO}
+    wrong = [key for key, value in lists.items() if not isinstance(value, list)]
+    if wrong:
+        raise DataError(f"{file} has no list {wrong[0]!r}; expected COCO's images, annotations and categories")
+    files = _by_id(file, "images", lists["images"], "file_name")
+    names = _by_id(file, "categories", lists["categories"], "name")
+    objects: dict[str, Objects] = {name: [] for name in files.values()}
+    for number, each in enumerate(lists["annotations"] or ()):
+        own: Mapping[str, Any] = each if isinstance(each, Mapping) else {}
+        if own.get("iscrowd"):
+            continue  # a crowd is not one object
+        image, category, box = (own.get(key) for key in ("image_id", "category_id", "bbox"))
+        sound = isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)
+        if not isinstance(image, int | str) or image not in files or not sound or box is None:
+            raise DataError(
+                f"annotation {number} of {file} is {str(each)[:100]}; expected the image_id of an image and a bbox [x, y, width, "
+                "height]"
+            )
+        if not isinstance(category, int | str) or category not in names:
+            raise DataError(f"annotation {number} of {file} has the category_id {category!r}, which no category has")
+        x, y, width, height = (float(value) for value in box)
+        objects[files[image]].append((names[category], (x, y, x + width, y + height)))
+    return objects
+
+
+_COCO = ("images", "annotations", "categories")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _by_id(file: Path, what: str, rows: Any, key: str) -> dict[int | str, str]:
+    found: dict[int | str, str] = {}
+    for number, row in enumerate(rows):
+        own: Mapping[str, Any] = row if isinstance(row, Mapping) else {}
+        if not isinstance(own.get("id"), int | str) or not isinstance(own.get(key), str) or not own[key]:
+            raise DataError(f"entry {number} of {what} in {file} is {str(row)[:80]}; expected an id and a {key}")
+        if own["id"] in found:
+            raise DataError(f"{file} has two {what} with the id {own['id']!r}")
+        found[own["id"]] = own[key]
+    return found
+
+
+def _columns(names: Sequence[str]) -> dict[str, str] | None:
+    """The table's name of each column that is needed; None where one is lacking. ``x1`` is the right end beside an ``x0`` alone."""
+    lower = {name.strip().lower(): name for name in names}
+    found: dict[str, str] = {}
+    for wanted, known in _COLUMNS.items():
+        name = next((each for each in known if each in lower and lower[each] not in found.values()), None)
+        if name is None:
+            return None
+        found[wanted] = lower[name]
+    return found
+
+
+def _read_csv(file: Path) -> dict[str, Objects]:
+    from danlu.data.read import read_table
+
+    frame = read_table(file).frame
+    columns = _columns(frame.columns)
+    if columns is None:
+        raise DataError(
+            f"{file} has the columns {', '.join(frame.columns[:12])}; expected file,label,x0,y0,x1,y1 (in pixels)",
+            hint="filename, class, xmin, ymin, xmax, ymax will do as well",
+        )
+    corners = ("x0", "y0", "x1", "y1")
+    texts = frame.select([pl.col(columns[key]).cast(pl.String).alias(key) for key in ("file", "label")])
+    numbers = frame.select([pl.col(columns[key]).cast(pl.Float64, strict=False).alias(key) for key in corners])
+    objects: dict[str, Objects] = {}
+    for number, ((name, label), box) in enumerate(zip(texts.iter_rows(), numbers.iter_rows(), strict=True), 2):
+        if not name:
+            raise DataError(f"line {number} of {file} names no image file")
+        row = objects.setdefault(name, [])
+        known = [value for value in box if value is not None and np.isfinite(value)]
+        if not known and not label:
+            continue
+        if len(known) < 4 or not label:
+            raise DataError(
+                f"line {number} of {file} has the label {label!r} and the box {box}; expected both, or neither"
+            )
+        row.append((label, box))
+    return objects
+
+
+def _read_npz(path: Path) -> BoxSet:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name.lower(): archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as an npz file: {str(error).splitlines()[0][:80]}") from error
+    found, parts = [], []
+    for name in sorted(arrays):
+        before, _, part = name.partition("_")
+        if before not in ("x", "images") or (part and part not in _PARTS):
+            continue
+        tail = f"_{part}" if part else ""
+        pixels, boxes, labels = arrays[name], arrays.get(f"boxes{tail}"), arrays.get(f"labels{tail}")
+        if boxes is None or labels is None:
+            continue
+        pixels = check_pixels(pixels, f"{name} of {path.name}")
+        if boxes.ndim != 3 or boxes.shape != (len(pixels), boxes.shape[1], 4) or labels.shape != boxes.shape[:2]:
+            raise DataError(
+                f"{path} has {len(pixels)} images, boxes{tail} of the shape {boxes.shape} and labels{tail} {labels.shape}; expected "
+                "(images, objects, 4) and (images, objects)"
+            )
+        if boxes.dtype.kind not in "iuf" or labels.dtype.kind not in "iuU":
+            raise DataError(
+                f"{path} has boxes{tail} of type {boxes.dtype} and labels{tail} of type {labels.dtype}; expected numbers "
+                "and class numbers (−1 for none), or names ('' for none)"
+            )
+        rows = [_row_of(*each) for each in zip(boxes, labels, strict=True)]
+        names = tuple(f"{part or 'image'} {row}" for row in range(len(pixels)))
+        found.append(_checked(pixels, rows, names, (), f"{path.name}, boxes{tail}"))
+        parts += [_PARTS.get(part, "")] * len(pixels)
+    if not found:
+        raise DataError(
+            f"{path} has the arrays {', '.join(sorted(arrays)[:10]) or '(none)'}; expected x, boxes and labels, or x_train, "
+            "boxes_train, labels_train, x_test, …"
+        )
+    return dataclasses.replace(_joined(found), parts=None if "" in parts else np.asarray(parts))
+
+
+def _row_of(boxes: np.ndarray, labels: np.ndarray) -> Objects:
+    there = labels != "" if labels.dtype.kind == "U" else labels >= 0
+    found: Objects = []
+    for box, label in zip(boxes[there], labels[there], strict=True):
+        x0, y0, x1, y1 = (float(value) for value in box)
+        found.append((str(label), (x0, y0, x1, y1)))
+    return found

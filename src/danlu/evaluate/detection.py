@@ -1,0 +1,250 @@
+"""Measuring detections: average precision as COCO defines it, with intervals and paired comparisons over the images."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from danlu.errors import DataError
+from danlu.evaluate.bootstrap import Interval, quantiles, resample_weights
+from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.measures import MEASURES
+
+__all__ = ["OVERLAPS", "DetectionCounts", "Found", "average_precision", "overlap_matrix"]
+
+OVERLAPS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+"""The IoUs at which COCO counts a detection as right: 0.5, 0.55, …, 0.95."""
+
+_RECALLS = np.linspace(0, 1, 101)
+_FEW = 20  # test images
+_WORK = 6e7  # detections times overlaps times resamples that are gone through at most, but for the least resamples
+_LEAST = 200
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """The objects of one image, true or found.
+
+    Attributes:
+        boxes: ``(objects, 4)``: x0, y0, x1, y1 in pixels.
+        classes: class numbers, ``(objects,)``.
+        scores: ``(objects,)``, larger for surer ones; None for true objects.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+def overlap_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The IoU of each of ``a (n, 4)`` with each of ``b (m, 4)``, float64 ``(n, m)``.
+
+    >>> overlap_matrix(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2]])).round(4).tolist()
+    [[0.3333]]
+    """
+    a, b = (np.asarray(each, np.float64).reshape(-1, 4) for each in (a, b))
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    both = np.prod(np.maximum(high - low, 0), axis=2)
+    areas = [np.prod(np.maximum(each[:, 2:] - each[:, :2], 0), axis=1) for each in (a, b)]
+    union = areas[0][:, None] + areas[1][None] - both
+    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+
+
+def average_precision(scores: np.ndarray, right: np.ndarray, objects: float) -> float:
+    """The mean precision at the recalls 0, 0.01, …, 1, each the best of those at that recall or beyond.
+
+    Args:
+        scores: of the detections.
+        right: which of them found an object, bool; no object twice.
+        objects: how many there are.
+
+    Returns:
+        NaN without objects.
+
+    Reference: Lin et al. (2014), arXiv:1405.0312, and its cocoeval.py; VOC's measure of 2007 has 11 recalls instead of 101.
+
+    Example:
+        >>> round(average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2), 4)
+        0.835
+    """
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    hits = np.asarray(right, np.float64)[order]
+    return float(_areas(hits[None], 1 - hits[None], float(objects))[0])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _OfClass:
+    """The detections of one class, the surest first."""
+
+    image: np.ndarray  # (detections,)
+    score: np.ndarray
+    right: np.ndarray  # bool (overlaps, detections)
+    objects: np.ndarray  # (images,) how many true ones
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DetectionCounts:
+    """Which detections of a test are right, at each overlap: average precision of all images, or of any resample, follows.
+
+    Attributes:
+        of_class: by class number.
+        images: how many.
+        threshold: the score from which a detection counts in :meth:`f1`.
+
+    Example:
+        >>> true = Found(np.array([[0, 0, 10, 10]]), np.array([0]))
+        >>> ours = Found(np.array([[0, 0, 10, 8]]), np.array([0]), np.array([0.9]))
+        >>> counts = DetectionCounts.of([ours], [true], classes=1)
+        >>> round(counts.mean(), 3), counts.mean(overlaps=(0.5,))
+        (0.7, 1.0)
+    """
+
+    of_class: tuple[_OfClass, ...]
+    images: int
+    threshold: float = 0.5
+
+    @classmethod
+    def of(
+        cls, found: Sequence[Found], true: Sequence[Found], *, classes: int, threshold: float = 0.5
+    ) -> DetectionCounts:
+        """Match detections with objects, image by image and class by class.
+
+        The surest detection takes the object that it overlaps most, then the next one of what is left; at each of
+        :data:`OVERLAPS` apart.
+
+        Raises:
+            DataError: not as many images of each, or detections without scores.
+        """
+        if len(found) != len(true) or not len(true):
+            raise DataError(f"detections of {len(found)} images for {len(true)}; expected one for each, of one or more")
+        if any(each.scores is None for each in found):
+            raise DataError("the detections have no scores, by which they are sorted")
+        return cls(tuple(_matched(found, true, number) for number in range(classes)), len(true), threshold)
+
+    def by_class(self, weights: np.ndarray | None = None, *, overlaps: Sequence[float] = OVERLAPS) -> np.ndarray:
+        """The average precision of each class, ``(classes,)``, the mean over ``overlaps``; NaN for one without objects."""
+        by = np.ones(self.images) if weights is None else weights
+        rows = [OVERLAPS.index(overlap) for overlap in overlaps]
+        found = []
+        for each in self.of_class:
+            counted = by[each.image]
+            right = each.right[rows] * counted[None]
+            found.append(_areas(right, counted[None] - right, float(by @ each.objects)).mean())
+        return np.array(found)
+
+    def mean(self, weights: np.ndarray | None = None, *, overlaps: Sequence[float] = OVERLAPS) -> float:
+        """The mean average precision (mAP) over the classes that have objects; ``weights`` says how often each image counts."""
+        values = self.by_class(weights, overlaps=overlaps)
+        known = values[np.isfinite(values)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    def f1(self, weights: np.ndarray | None = None, *, threshold: float | None = None) -> float:
+        """``2·right / (found + objects)`` of the detections from ``threshold`` on, at an overlap of ½, all classes together."""
+        by = np.ones(self.images) if weights is None else weights
+        least = self.threshold if threshold is None else threshold
+        right = count = objects = 0.0
+        for each in self.of_class:
+            shown = by[each.image] * (each.score >= least)
+            right += float(shown @ each.right[0])
+            count += float(shown.sum())
+            objects += float(by @ each.objects)
+        return 2 * right / (count + objects) if count + objects else float("nan")
+
+    def best_threshold(self) -> float:
+        """The score at which :meth:`f1` is the highest, in hundredths."""
+        tried = np.arange(5, 96) / 100
+        return float(tried[int(np.argmax([self.f1(threshold=float(each)) for each in tried]))])
+
+    def measures(self, weights: np.ndarray | None = None) -> dict[str, float]:
+        """mAP over all overlaps, at an overlap of ½, and the F1 of the boxes that are shown."""
+        return {
+            "map": self.mean(weights),
+            "map50": self.mean(weights, overlaps=OVERLAPS[:1]),
+            "box_f1": self.f1(weights),
+        }
+
+    def scores(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+        """The measures with their 95 % intervals, from resamples of the images."""
+        drawn = [self.measures(by) for by in self._resamples(resamples, seed)]
+        return {
+            name: Interval(value, *quantiles(np.array([each[name] for each in drawn]), 0.95))
+            for name, value in self.measures().items()
+        }
+
+    def compare(self, other: DetectionCounts, label: str, *, resamples: int = 1000, seed: int = 0) -> Comparison:
+        """Whether these detections are better by mAP than others for the same images, by the paired bootstrap.
+
+        Raises:
+            DataError: of other images.
+        """
+        same = self.images == other.images and len(self.of_class) == len(other.of_class)
+        if not same or any(
+            not np.array_equal(a.objects, b.objects) for a, b in zip(self.of_class, other.of_class, strict=True)
+        ):
+            raise DataError("the two sets of detections are of different images; expected the same objects")
+        gaps = np.array([self.mean(by) - other.mean(by) for by in self._resamples(resamples, seed)])
+        few = "" if self.images >= _FEW else f"{self.images} test images are too few to tell"
+        return compared(MEASURES["map"], self.mean(), other.mean(), quantiles(gaps, 0.95), label, few=few)
+
+    @functools.cached_property
+    def _size(self) -> int:
+        return sum(each.right.size for each in self.of_class)
+
+    def _resamples(self, resamples: int, seed: int) -> list[np.ndarray]:
+        affordable = max(_LEAST, int(_WORK / max(self._size, 1)))
+        return list(resample_weights(self.images, resamples=min(resamples, affordable), seed=seed))
+
+
+def _matched(found: Sequence[Found], true: Sequence[Found], number: int) -> _OfClass:
+    images, scores, rights, objects = [], [], [], []
+    for image, (ours, theirs) in enumerate(zip(found, true, strict=True)):
+        mine = np.flatnonzero(ours.classes == number)
+        order = mine[np.argsort(-np.asarray(ours.scores)[mine], kind="stable")]
+        boxes = theirs.boxes[theirs.classes == number]
+        objects.append(len(boxes))
+        images.append(np.full(len(order), image))
+        scores.append(np.asarray(ours.scores, np.float64)[order])
+        rights.append(_right(overlap_matrix(ours.boxes[order], boxes)))
+    score = np.concatenate(scores)
+    order = np.argsort(-score, kind="stable")
+    return _OfClass(
+        np.concatenate(images)[order], score[order], np.concatenate(rights, axis=1)[:, order], np.array(objects, float)
+    )
+
+
+def _right(overlaps: np.ndarray) -> np.ndarray:
+    """Which detections (rows, the surest first) find an object (columns), at each of OVERLAPS: bool ``(10, detections)``."""
+    right = np.zeros((len(OVERLAPS), len(overlaps)), np.bool_)
+    if not overlaps.size:
+        return right
+    for level, least in enumerate(OVERLAPS):
+        free = overlaps.copy()
+        for row in range(len(free)):
+            best = int(free[row].argmax())
+            if free[row, best] >= least:
+                right[level, row] = True
+                free[:, best] = -1
+    return right
+
+
+def _areas(right: np.ndarray, wrong: np.ndarray, objects: float) -> np.ndarray:
+    """Average precision of each row of ``(overlaps, detections)``, sorted by score; how often each is right and wrong."""
+    if objects <= 0:
+        return np.full(len(right), np.nan)
+    if not right.shape[1]:
+        return np.zeros(len(right))
+    hits, misses = np.cumsum(right, axis=1), np.cumsum(wrong, axis=1)
+    precision = hits / np.maximum(hits + misses, np.finfo(float).tiny)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    areas = np.empty(len(right))
+    for row, reached in enumerate(hits / objects):
+        places = np.searchsorted(reached, _RECALLS, side="left")
+        inside = places < reached.shape[0]
+        areas[row] = envelope[row, places[inside]].sum() / len(_RECALLS)
+    return areas
