@@ -1,5 +1,6 @@
 """What ties data, network, loss and trainer together."""
 
+from danlu.tasks.detection import Detection, ObjectDetector, detection_recipe, learn_detection
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
@@ -12,22 +13,26 @@ from danlu.tasks.translation import Translation, Translator, learn_translation, 
 
 __all__ = [
     "Augment",
+    "Detection",
     "Forecast",
     "ForecastModel",
     "Imbalance",
     "Language",
     "LanguageModel",
     "Learned",
+    "ObjectDetector",
     "Predictor",
     "Recipe",
     "Translation",
     "Translator",
+    "detection_recipe",
     "fold_numbers",
     "folds_for",
     "forecast_recipe",
     "image_recipe",
     "language_recipe",
     "learn",
+    "learn_detection",
     "learn_forecast",
     "learn_language",
     "learn_translation",

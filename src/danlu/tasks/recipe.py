@@ -55,7 +55,16 @@ class Recipe(Blueprint):
     """
 
     model: Layer
-    loss: str = setting(choices=("mse", "mae", "huber", "categorical_cross_entropy", "token_cross_entropy"))
+    loss: str = setting(
+        choices=(
+            "mse",
+            "mae",
+            "huber",
+            "categorical_cross_entropy",
+            "token_cross_entropy",
+            "detection",
+        )
+    )
     batch_size: int = setting(256, minimum=1, integer=True)
     epochs: int = setting(30, minimum=1, integer=True)
     patience: int = setting(16, minimum=1, integer=True)
