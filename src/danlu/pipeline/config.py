@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
-from danlu.tasks import Augment, Forecast, Imbalance, Language, Translation
+from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Translation
 
 __all__ = [
     "DataConfig",
@@ -131,6 +131,7 @@ class TrainConfig(Blueprint):
     trainer: TrainerConfig = TrainerConfig()
     imbalance: Imbalance = Imbalance()
     augment: Augment = Augment()
+    detection: Detection = Detection()
     forecast: Forecast = Forecast()
     language: Language = Language()
     translation: Translation = Translation()

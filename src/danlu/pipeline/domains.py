@@ -12,6 +12,7 @@ import numpy as np
 from danlu.artifact import load_artifact
 from danlu.errors import ArtifactError, ConfigError, DanluError
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
@@ -23,7 +24,15 @@ from danlu.pipeline.translation import Translations
 
 __all__ = ["DOMAINS", "domain_of", "load"]
 
-DOMAINS: tuple[Domain, ...] = (Translations(), SeriesForecasts(), Images(), LanguageTexts(), Texts(), Tables())
+DOMAINS: tuple[Domain, ...] = (
+    Translations(),
+    SeriesForecasts(),
+    Detections(),
+    Images(),
+    LanguageTexts(),
+    Texts(),
+    Tables(),
+)
 """The first one that claims a source has it; tables, which claim all, come last."""
 
 

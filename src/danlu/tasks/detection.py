@@ -57,7 +57,7 @@ class Detection(Blueprint):
     threshold: float | None = setting(default=None, above=0, below=1, optional=True)
     overlap: float = setting(default=0.6, above=0, maximum=1)
     most: int = setting(default=64, minimum=1, maximum=1000, integer=True)
-    stride: int | None = setting(default=None, choices=(None, 4, 8))
+    stride: int | None = setting(default=None, minimum=4, maximum=8, integer=True, optional=True)
     box_weight: float = setting(default=2.0, above=0)
 
 

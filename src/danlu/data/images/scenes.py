@@ -127,7 +127,8 @@ def write_boxes(folder: str | Path, scenes: BoxSet) -> Path:
 
     folder = Path(folder)
     numbers = {name: number for number, name in enumerate(scenes.classes, 1)}
-    images, annotations = [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     try:
         (folder / "images").mkdir(parents=True, exist_ok=True)
         for row, pixels in enumerate(scenes.images):

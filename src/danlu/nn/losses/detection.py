@@ -88,7 +88,7 @@ class DetectionLoss(Loss):
         [0.0]
     """
 
-    stride: int = setting(default=8, choices=(4, 8))
+    stride: int = setting(default=8, minimum=1, integer=True)
     size: float = setting(default=16.0, above=0)
     radius: float = setting(default=1.5, above=0)
     gamma: float = setting(default=2.0, minimum=0)

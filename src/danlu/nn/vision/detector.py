@@ -52,9 +52,14 @@ class Detector(Shorthand):
     """
 
     classes: int = setting(minimum=1, integer=True)
-    stride: int = setting(default=8, choices=(4, 8))
+    stride: int = setting(default=8, minimum=4, maximum=8, integer=True)
     width: int = setting(default=16, minimum=1, integer=True)
     size: float = setting(default=16.0, above=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride not in (4, 8):
+            raise ConfigError(f"Detector.stride is {self.stride}; expected 4 or 8")
 
     def build(self) -> Sequential:
         w = self.width
