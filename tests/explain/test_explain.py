@@ -12,7 +12,7 @@ import pytest
 import danlu
 from danlu import nn, optim
 from danlu.errors import ConfigError, DataError
-from danlu.explain import grad_cam, integrated_gradients, split_at_maps
+from danlu.explain import attention_maps, grad_cam, integrated_gradients, split_at_maps
 
 RNG = np.random.default_rng(0)
 
@@ -96,3 +96,22 @@ def test_a_trained_network_looks_at_what_tells_the_classes_apart() -> None:
         [m[r : r + 5, c : c + 5].sum() / max(m.sum(), 1e-9) for m, (r, c) in zip(seen, corners, strict=True)]
     )
     assert inside > 2 * 25 / 144
+
+
+def test_attention_maps_of_every_layer_see_no_padding_and_no_future() -> None:
+    net = nn.GPT(9, 8, dim=8, num_layers=2, num_heads=2)
+    params, state, _ = net.init(jax.random.key(0), (5,))
+    x = jnp.asarray(RNG.integers(0, 9, (3, 5)))
+    mask = jnp.arange(5)[None] < jnp.array([5, 3, 1])[:, None]
+    found = attention_maps(net, params, state, {"x": x, "mask": mask})
+    assert [path.split("/")[-1] for path in found] == ["layer", "layer"]
+    visible = np.tril(np.ones((5, 5), bool)) & np.asarray(mask)[:, None, None, :]
+    for maps in found.values():
+        assert maps.shape == (3, 2, 5, 5)
+        assert not np.asarray(maps)[~np.broadcast_to(visible, maps.shape)].any()
+        np.testing.assert_allclose(maps.sum(-1), 1, rtol=1e-5)
+    low = nn.LoRA(net, 2, targets=("*query",))
+    wrapped = attention_maps(low, *low.init(jax.random.key(0), (5,))[:2], {"x": x, "mask": mask})
+    assert list(wrapped) == list(found)
+    with pytest.raises(ConfigError, match="Dense has no attention"):
+        attention_maps(nn.Dense(2), {}, {}, x)

@@ -1,30 +1,107 @@
-"""What a translation looked at: the weights of a decoder's cross-attention."""
+"""Which tokens looked at which: the weights of a network's attention."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from danlu.errors import ConfigError
-from danlu.nn.attention import MultiHeadAttention, PerToken
+from danlu.explain.rewrite import rewrite
+from danlu.nn.attention import MultiHeadAttention
 from danlu.nn.attention.dot_product import attend_forward
-from danlu.nn.combine import Sequential
-from danlu.nn.layer import Layer, Params, State
-from danlu.nn.transformer.block import Sublayer
+from danlu.nn.layer import Layer, Params, Shape, State
+from danlu.nn.lora import LoRA
 from danlu.nn.transformer.encoder_decoder import EncoderDecoder
-from danlu.nn.transformer.tied import Tied
 
-__all__ = ["cross_attention"]
+__all__ = ["attention_maps", "cross_attention"]
+
+_SEEN = "attention weights"  # where a watched layer leaves them in its state
+
+
+class _Watched(Layer):
+    """An attention layer that leaves its weights in the state that it gives back."""
+
+    attention: MultiHeadAttention
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
+        return self.attention.init(key, in_shape)
+
+    def apply(
+        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
+    ) -> tuple[Any, State]:
+        y, after = self.attention.apply(params, state, x, train=train, key=key)
+        inputs = self.attention.prepared(params, state, x, train=False, key=None)
+        weights = attend_forward(*inputs)[1][3]  # (batch, kv heads, group, time, source time)
+        return y, {**after, _SEEN: weights.reshape(weights.shape[0], -1, *weights.shape[3:])}
+
+
+def _watch(layer: Layer) -> Layer | None:
+    return _Watched(layer) if isinstance(layer, MultiHeadAttention) else None
+
+
+def attention_maps(network: Layer, params: Params, state: State, inputs: Any) -> dict[str, jax.Array]:
+    """How much each token looked at each other one, in each attention layer and head: ``softmax(Q·Kᵀ/√d + M)``.
+
+    The weights are those of the forward pass on ``inputs``, dropout aside. They say what was read, not what decided: another
+    pattern can give the same output (Jain & Wallace 2019, arXiv:1902.10186); what decided is more the matter of
+    :func:`~danlu.explain.integrated_gradients`.
+
+    Args:
+        network: any network with :class:`~danlu.nn.MultiHeadAttention` in it.
+        params, state: its variables.
+        inputs: as the network takes them.
+
+    Returns:
+        By the layer's path in the network (its children's names, as in :func:`~danlu.nn.summary`), in the order of the
+        forward pass: ``(batch, heads, time, source time)``. A row sums to 1 over the tokens that may be seen; it is 0 at
+        padding and at the future of a causal layer.
+
+    Raises:
+        ConfigError: a network without attention.
+
+    Example:
+        >>> from danlu.nn import GPT
+        >>> net = GPT(50, 16, dim=8, num_layers=2, num_heads=2)
+        >>> params, state, _ = net.init(jax.random.key(0), (5,))
+        >>> found = attention_maps(net, params, state, jnp.ones((1, 5), int))
+        >>> [maps.shape for maps in found.values()]
+        [(1, 2, 5, 5), (1, 2, 5, 5)]
+    """
+    if isinstance(network, LoRA):
+        return attention_maps(network.layer, *network.merge(params, state), inputs)
+    watched = rewrite(network, _watch)
+    found = {} if watched == network else dict(_found(watched, _states(watched, params, state, inputs)))
+    if not found:
+        raise ConfigError(
+            f"{type(network).__name__} has no attention to look at; expected a network with MultiHeadAttention",
+            hint="of an Ensemble, give one copy's network and variables; where there is no attention, integrated_gradients "
+            "works for any network",
+        )
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _states(watched: Layer, params: Params, state: State, inputs: Any) -> State:
+    return watched.apply(params, state, inputs)[1]
+
+
+def _found(layer: Layer, state: State, path: str = "") -> list[tuple[str, jax.Array]]:
+    if isinstance(state, Mapping) and _SEEN in state:
+        return [(path, state[_SEEN])]
+    found = []
+    for index, (name, child) in enumerate(layer.children()):
+        found += _found(child, state[index], f"{path}/{name}" if path else name)
+    return found
 
 
 def cross_attention(model: Layer, params: Params, state: State, x: Any) -> jax.Array:
     """How much each target token looked at each source token, in each layer and head of the decoder.
 
-    The weights are ``softmax(Q·Kᵀ/√d)`` of the forward pass on ``x``. They say what was read, not what decided: another
-    pattern can give the same output (Jain & Wallace 2019, arXiv:1902.10186).
+    These are the maps of :func:`attention_maps` whose keys come from the encoder.
 
     Args:
         model: an :class:`~danlu.nn.EncoderDecoder`, such as a :class:`~danlu.nn.Transformer`.
@@ -45,40 +122,13 @@ def cross_attention(model: Layer, params: Params, state: State, x: Any) -> jax.A
         >>> cross_attention(net, params, state, x).shape
         (3, 1, 2, 7, 9)
     """
-    network = model.expanded
-    if not isinstance(network, EncoderDecoder):
+    if not isinstance(model.expanded, EncoderDecoder):
         raise ConfigError(f"cross_attention received a {type(model).__name__}; expected an encoder-decoder")
-    return _weights(network, params, state, x)
+    watched = rewrite(model, _watch_cross)
+    if watched == model:
+        raise ConfigError(f"{type(model).__name__} has no cross-attention to look at")
+    return jnp.stack([weights for _, weights in _found(watched, _states(watched, params, state, x))])
 
 
-@functools.partial(jax.jit, static_argnames="network")
-def _weights(network: EncoderDecoder, params: Params, state: State, x: Any) -> jax.Array:
-    encoded, _ = network.encoder.apply(params[0], state[0], network.source(x))
-    found: list[jax.Array] = []
-
-    def run(layer: Layer, params: Params, state: State, x: Any) -> Any:
-        layer = layer.expanded
-        if isinstance(layer, Sequential):
-            for index, (_, child) in enumerate(layer.children()):
-                x = run(child, params[index], state[index], x)
-            return x
-        if isinstance(layer, Sublayer):
-            attention = layer.layer.expanded
-            if isinstance(attention, MultiHeadAttention) and attention.cross:
-                normed = PerToken(layer.norm).apply((params[0],), (state[0],), x)[0] if layer.norm_first else x
-                inputs = attention.prepared(params[1], state[1], normed, train=False, key=None)
-                weights = attend_forward(*inputs)[1][3]
-                batch, groups, size, time, other = weights.shape
-                found.append(weights.reshape(batch, groups * size, time, other))
-        return layer.apply(params, state, x)[0]
-
-    decoder, given = network.decoder.expanded, network.target(x, encoded)
-    if isinstance(decoder, Tied):
-        embedded, _ = decoder.embedding.apply(params[1][0], state[1][0], given["x"])
-        decoder, variables, given = decoder.body, (params[1][1], state[1][1]), {**given, "x": embedded}
-    else:
-        variables = params[1], state[1]
-    run(decoder, *variables, given)
-    if not found:
-        raise ConfigError(f"{type(network.decoder).__name__} has no cross-attention in reach")
-    return jnp.stack(found)
+def _watch_cross(layer: Layer) -> Layer | None:
+    return _watch(layer) if isinstance(layer, MultiHeadAttention) and layer.cross else None

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.explain import grad_cam, integrated_gradients
-from danlu.nn import GPT, Conv, Dense, GlobalAveragePool, Sequential
+from danlu.explain import attention_maps, grad_cam, integrated_gradients
+from danlu.nn import GPT, Conv, Dense, Embedding, GlobalAveragePool, PerToken, Sequential, TransformerBlock
 from danlu.nn.transformer import beam_search
 from danlu.verify.case import Check, case
 from danlu.verify.cases.composites import started
@@ -63,3 +63,26 @@ def beams(check: Check) -> None:
         greedy.append(int(np.argmax(log_p[row, len(greedy)])))
     tokens, _ = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=1, alpha=alpha)
     check(tokens, np.array([greedy + [0] * (3 - len(greedy))]))
+
+
+@case("explain.attention_maps")
+def attention(check: Check) -> None:
+    """The first layer's weights by hand, with padding, causal and not, and grouped key heads."""
+    tokens, mask = np.array([[1, 4, 2, 0], [3, 3, 5, 6]]), np.array([[1, 1, 1, 0], [1, 1, 1, 1]], bool)
+    for causal in (False, True):
+        block = TransformerBlock(4, 6, num_kv_heads=2, causal=causal)
+        net = Sequential((PerToken(Embedding(7, 8)), block, block))
+        params, state, p = started(net, {"x": (4,), "mask": (4,)})
+        found = attention_maps(net, params, state, {"x": jnp.asarray(tokens), "mask": jnp.asarray(mask)})
+        h = p[0][0]["table"][tokens]
+        norm, q = p[1][0]
+        centred = h - h.mean(-1, keepdims=True)
+        h = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * norm["scale"] + norm["bias"]
+        query = (h @ q["query"] + q["query_bias"]).reshape(2, 4, 4, 2)
+        key = (h @ q["key"] + q["key_bias"]).reshape(2, 4, 2, 2).repeat(2, axis=2)
+        seen = mask[:, None, None, :] & (np.tril(np.ones((4, 4), bool)) if causal else True)
+        e = np.exp(np.einsum("nthd,nshd->nhts", query, key) / np.sqrt(2)) * seen
+        first, second = found.values()
+        check(first, e / e.sum(-1, keepdims=True), floor=0.01)
+        check(np.where(seen, 0, second), np.zeros(second.shape), oracle="closed form")
+        check(np.asarray(second, np.float64).sum(-1), np.ones((2, 4, 4)), oracle="closed form")
