@@ -50,6 +50,7 @@ _MODULES = (
     "transfer",
     "training",
     "translation",
+    "detection",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
