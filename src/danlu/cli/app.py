@@ -54,6 +54,11 @@ def train(
         str | None, typer.Option(help="FROM:TO, such as en:de: two columns, or the endings of two files.")
     ] = None,
     horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.")] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(help="The column that says what series a row belongs to; with --target, each has one label."),
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="The column that orders the rows of a series.")] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
@@ -66,7 +71,20 @@ def train(
     from danlu.pipeline.config import config_from
 
     if resume is not None:
-        if source or settings or target or text or test or config or name or forecast or horizon or translate:
+        if (
+            source
+            or settings
+            or target
+            or text
+            or test
+            or config
+            or name
+            or forecast
+            or horizon
+            or translate
+            or series
+            or time
+        ):
             raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
         _finished(pipeline.resume(resume, display=display))
         return
@@ -89,6 +107,8 @@ def train(
         values.setdefault("translation", {}).update(source=first, target=second)
     if horizon is not None:
         values.setdefault("forecast", {})["horizon"] = horizon
+    of = values.setdefault("forecast", {}) if values.get("forecast", {}).get("columns") else data
+    of |= {key: value for key, value in (("series", series), ("time", time)) if value is not None}
     _finished(train_from(config_from(values), root=runs, name=name, display=display))
 
 

@@ -40,6 +40,10 @@ class DataConfig(Blueprint):
             would fill a good part of the memory.
         encoding: of a text file, such as ``"cp1252"``; None finds it out.
         header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
+        series: of a long table with a row a step: the column that names the sequence a row belongs to; each whole sequence has
+            one label, ``target``.
+        time: the column that the rows of a sequence are sorted by; None finds a column of date-times.
+        steps: of a sequence as the network sees it, at most; None is 256. Longer ones are averaged in time.
         text: of a table of texts: the column with the texts, which is then all that is learnt from.
         image_column: of a table of pictures: the column with the paths of the image files.
         image_size: the side that images are brought to, in pixels; None keeps theirs (the median, at most 64).
@@ -55,6 +59,9 @@ class DataConfig(Blueprint):
     stream: bool | None = None
     encoding: str | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
+    series: str | None = None
+    time: str | None = None
+    steps: int | None = setting(default=None, minimum=2, maximum=10_000, integer=True, optional=True)
     text: str | None = None
     image_column: str | None = None
     image_size: int | None = setting(default=None, minimum=4, maximum=512, integer=True, optional=True)

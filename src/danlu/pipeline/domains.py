@@ -17,6 +17,7 @@ from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.model import Model
+from danlu.pipeline.sequences import Sequences
 from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
@@ -27,6 +28,7 @@ __all__ = ["DOMAINS", "domain_of", "load"]
 DOMAINS: tuple[Domain, ...] = (
     Translations(),
     SeriesForecasts(),
+    Sequences(),
     Detections(),
     Images(),
     LanguageTexts(),

@@ -7,7 +7,7 @@ import dataclasses
 import html
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -93,7 +93,13 @@ def chosen_settings(section: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 class Labelled(Domain):
-    """A kind of data whose rows each have one label."""
+    """A kind of data whose rows each have one label.
+
+    Attributes:
+        summarised: what is said after the name of a baseline that learns from something else than the rows themselves.
+    """
+
+    summarised: ClassVar[str] = ""
 
     @abc.abstractmethod
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
@@ -157,8 +163,9 @@ class Labelled(Domain):
         others, comparisons = {}, []
         for each in found.values():
             prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction
-            others[each.label] = bootstrap(Rows(target.task, rows.truth, prediction), **options)
-            comparisons.append(compare(rows, prediction, each.label, **options))
+            label = each.label if each.name == "commonest" else each.label + self.summarised
+            others[label] = bootstrap(Rows(target.task, rows.truth, prediction), **options)
+            comparisons.append(compare(rows, prediction, label, **options))
         return dataclasses.replace(own, others=others, comparisons=tuple(comparisons))
 
     def save(

@@ -13,6 +13,7 @@ import numpy as np
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TableEncoder, TargetEncoder, resampler
 from danlu.data.images import ImageEncoder
+from danlu.data.sequences import SequenceEncoder
 from danlu.data.text import TextEncoder
 from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
 from danlu.errors import ConfigError
@@ -97,7 +98,7 @@ def plan_for(encoder: TableEncoder, target: TargetEncoder, rows: int, **changes:
 def learn(
     data: Any,
     *,
-    encoder: TableEncoder | ImageEncoder | TextEncoder,
+    encoder: TableEncoder | ImageEncoder | TextEncoder | SequenceEncoder,
     target: TargetEncoder,
     plan: Recipe,
     validation: tuple[Any, ...] | None = None,

@@ -11,6 +11,7 @@ import polars as pl
 
 from danlu.data import TableEncoder, TargetEncoder
 from danlu.data.images import ImageEncoder
+from danlu.data.sequences import SequenceEncoder
 from danlu.data.text import TextEncoder
 from danlu.engine import predict_outputs
 from danlu.nn.layer import Layer
@@ -52,7 +53,7 @@ class Predictor:
     network: Layer
     params: Any
     state: Any
-    encoder: TableEncoder | ImageEncoder | TextEncoder
+    encoder: TableEncoder | ImageEncoder | TextEncoder | SequenceEncoder
     target: TargetEncoder
     threshold: float = 0.5
 

@@ -1,0 +1,154 @@
+"""Sequences of any length to arrays of one shape, and a mask of their real steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from danlu.errors import ArtifactError, SchemaError
+
+__all__ = ["SequenceEncoder"]
+
+_MOST_STEPS = 256
+_LIMIT = 100_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequenceEncoder:
+    """``(v − mean)/scale`` of each column, gaps filled, neighbouring steps averaged where sequences are long, and padded.
+
+    Attributes:
+        columns: their names.
+        mean, scale: ``(columns,)`` float64, of the real steps of the training sequences; the scale of a column that never
+            changes is 1.
+        steps: of an input; of a longer sequence the last ones are kept.
+        every: neighbouring steps that become one, their mean; the same for all sequences, which keeps their pace.
+        series, time: the columns of the table that it was fitted to, for reading others.
+
+    Example:
+        >>> encoder = SequenceEncoder.fit([np.array([[1.0], [3.0]]), np.array([[np.nan], [5.0], [5.0]])], ("v",))
+        >>> inputs = encoder.transform([np.array([[3.5], [np.nan]])])
+        >>> inputs["x"][0, :, 0].round(2).tolist(), inputs["mask"][0].tolist()
+        ([0.0, 0.0, 0.0], [True, True, False])
+    """
+
+    columns: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    steps: int
+    every: int = 1
+    series: str | None = None
+    time: str | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        values: Sequence[np.ndarray],
+        columns: Sequence[str],
+        *,
+        most: int | None = None,
+        series: str | None = None,
+        time: str | None = None,
+    ) -> SequenceEncoder:
+        """The encoder for training sequences.
+
+        Args:
+            values: of each, ``(steps, columns)``, NaN where missing.
+            columns: their names.
+            most: steps of an input at most; None is 256. Longer sequences are averaged in time.
+            series, time: see :class:`SequenceEncoder`.
+        """
+        stacked = np.concatenate(list(values))
+        known = np.isfinite(stacked)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, stacked, 0).sum(axis=0) / count
+        scale = np.sqrt((np.where(known, stacked - mean, 0) ** 2).sum(axis=0) / count)
+        scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1e-300), scale, 1.0)
+        longest, most = max(map(len, values)), most or _MOST_STEPS
+        every = math.ceil(longest / most)
+        return cls(tuple(columns), mean, scale, math.ceil(longest / every), every, series, time)
+
+    @property
+    def in_shape(self) -> dict[str, tuple[int, ...]]:
+        """What a network's ``init`` takes."""
+        return {"x": (self.steps, len(self.columns)), "mask": (self.steps,)}
+
+    def transform(self, values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """``{"x": float32 (sequences, steps, columns), "mask": bool (sequences, steps)}``, 0 after a sequence's end.
+
+        A gap is filled with the value before it; before the first value of a column stands its mean.
+        """
+        x = np.zeros((len(values), self.steps, len(self.columns)), np.float32)
+        mask = np.zeros(x.shape[:2], bool)
+        for row, each in enumerate(values):
+            kept = self._one(each)[-self.steps :]
+            x[row, : len(kept)], mask[row, : len(kept)] = kept, True
+        return {"x": x, "mask": mask}
+
+    def _one(self, values: np.ndarray) -> np.ndarray:
+        scaled = (values - self.mean) / self.scale
+        known = np.isfinite(scaled)
+        places = np.maximum.accumulate(np.where(known, np.arange(len(scaled))[:, None], 0), axis=0)
+        filled = np.nan_to_num(np.take_along_axis(scaled, places, axis=0))
+        if self.every == 1:
+            return filled
+        starts = np.arange(0, len(filled), self.every)
+        counts = np.diff([*starts, len(filled)])
+        averaged: np.ndarray = np.add.reduceat(filled, starts, axis=0) / counts[:, None]
+        return averaged
+
+    def inverse(self, x: np.ndarray) -> np.ndarray:
+        """Encoded values ``(…, columns)`` in the columns' own units, float64."""
+        return np.asarray(x, np.float64) * self.scale + self.mean
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; :attr:`mean` and :attr:`scale` are arrays apart."""
+        plain = {name: getattr(self, name) for name in ("steps", "every", "series", "time")}
+        return {"kind": "sequence", "columns": list(self.columns), **plain}
+
+    @classmethod
+    def from_state(cls, data: Any, arrays: Mapping[str, np.ndarray]) -> SequenceEncoder:
+        """The inverse of :meth:`to_json`, with the arrays ``"mean"`` and ``"scale"``.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
+        read = data if isinstance(data, Mapping) else {}
+        columns, sizes, names = (
+            read.get("columns"),
+            [read.get(name) for name in ("steps", "every")],
+            [read.get(name) for name in ("series", "time")],
+        )
+        mean, scale = (arrays.get(name) for name in ("mean", "scale"))
+        fine = (
+            isinstance(columns, list)
+            and all(isinstance(name, str) for name in columns)
+            and all(type(size) is int and 0 < size <= _LIMIT for size in sizes)
+            and all(name is None or isinstance(name, str) for name in names)
+            and mean is not None
+            and scale is not None
+            and mean.shape == scale.shape == (len(columns),)
+            and bool(np.isfinite(mean).all() and (scale > 0).all())
+        )
+        if not fine:
+            raise ArtifactError(f"the sequence encoder is damaged: {str(data)[:80]!r}")
+        return cls(tuple(columns), mean, scale, sizes[0], sizes[1], names[0], names[1])  # type: ignore[arg-type]
+
+    def order(self, columns: Sequence[str]) -> list[int]:
+        """Where the model's columns stand among those of new data.
+
+        Raises:
+            SchemaError: some of them are not there.
+        """
+        missing = [name for name in self.columns if name not in columns]
+        if missing:
+            raise SchemaError(
+                f"the sequences lack the column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}; they have: "
+                f"{', '.join(columns)}",
+                hint="the model was trained on them",
+            )
+        return [list(columns).index(name) for name in self.columns]

@@ -1,0 +1,238 @@
+"""Labelled sequences: measurements over time, each whole sequence of one class or with one quantity."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data import TargetEncoder, infer_task, split_rows
+from danlu.data.sequences import SequenceEncoder, SequenceSet, is_sequence_source, read_sequences
+from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.evaluate import Rows
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings
+from danlu.pipeline.model import Say
+from danlu.tasks import Predictor, Recipe, sequence_recipe
+
+__all__ = ["Sequences"]
+
+_MISTAKES = 12
+
+
+class Sequences(Labelled):
+    """Sequences, each with a class or a quantity."""
+
+    kind = "sequence"
+    summarised = " of summaries"
+
+    def claims(self, config: TrainConfig, source: Any) -> bool:
+        return config.data.series is not None or is_sequence_source(source)
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
+        return _prepare(config, source)
+
+    def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        if config.model.members is not None:
+            raise ConfigError("model.members is for tables; sequences have one network of two members")
+        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
+        loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
+        if loss and prepared.target.task != "regression":
+            raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
+        return sequence_recipe(
+            prepared.target.task,
+            prepared.rows["train"],
+            prepared.encoder,
+            classes=prepared.target.units,
+            **chosen_settings(config.trainer, names),
+            **chosen_settings(config.model, ("width", "depth", "dropout")),
+            **loss,
+        )
+
+    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
+        encoder: Any = predictor.encoder
+        names = {"series": encoder.series, "time": encoder.time, "target": predictor.target.name}
+        try:
+            found = read_sequences(source, **names)
+        except DataError as error:
+            raise SchemaError(error.message, hint=error.hint) from error
+        for notice in found.notices:
+            say(notice)
+        found = _with_columns(found, encoder)
+        longer = sum(len(each) > encoder.steps * encoder.every for each in found.values)
+        if longer:
+            say(
+                f"{longer:,} of {len(found):,} sequences are longer than the {encoder.steps * encoder.every:,} steps trained on; "
+                "the last ones are taken"
+            )
+        empty = [row for row, each in enumerate(found.values) if not np.isfinite(each).any()]
+        if empty and not lenient:
+            raise SchemaError(
+                f"{len(empty):,} of {len(found):,} sequences hold no value, the first is {_name(found, empty[0])}",
+                hint="leave them out, or predict them as sequences of means: lenient=True (--lenient)",
+            )
+        return Read(found.values, found.labels, found.names)
+
+    def encoder_state(self, encoder: SequenceEncoder) -> tuple[Any, dict[str, np.ndarray]]:
+        return encoder.to_json(), {"mean": encoder.mean, "scale": encoder.scale}
+
+    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> SequenceEncoder:
+        return SequenceEncoder.from_state(description, arrays)
+
+    def for_baselines(self, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Of each column the mean, spread, smallest, largest, first and last value and the slope; and the length."""
+        return {"numeric": summaries(inputs["x"], inputs["mask"])}, ("commonest", "linear", "boosting")
+
+    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+        from danlu.report.sequences import sequence_section
+
+        worst = np.argsort(-np.abs(rows.error) if rows.task == "regression" else rows.of_truth, kind="stable")[
+            :_MISTAKES
+        ]
+        if rows.task != "regression":
+            worst = worst[rows.truth[worst] != rows.chosen[worst]]
+        if not len(worst) or prepared.test is None:
+            return {}
+        names = prepared.shown
+        captions = [_caption(prepared, rows, row, None if names is None else names[int(row)]) for row in worst]
+        picked = {name: part[worst] for name, part in prepared.test[0].items()}
+        section = sequence_section(trained, picked, rows.chosen[worst] if rows.task != "regression" else None, captions)
+        return {"sections": [section]}
+
+
+def summaries(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What simple models learn from: ``(sequences, 7·columns + 1)``.
+
+    Example:
+        >>> summaries(np.array([[[1.0], [3.0], [0.0]]]), np.array([[True, True, False]]))[0].tolist()
+        [2.0, 1.0, 1.0, 3.0, 1.0, 3.0, 2.0, 2.0]
+    """
+    real = mask[:, :, None]
+    count = np.maximum(real.sum(axis=1), 1)
+    mean = np.where(real, x, 0).sum(axis=1) / count
+    centred = np.where(real, x - mean[:, None], 0)
+    spread = np.sqrt((centred**2).sum(axis=1) / count)
+    lowest, highest = np.where(real, x, np.inf).min(axis=1), np.where(real, x, -np.inf).max(axis=1)
+    ends = np.maximum(mask.sum(axis=1) - 1, 0)
+    last = x[np.arange(len(x)), ends]
+    steps = np.arange(x.shape[1])[None, :, None] - ends[:, None, None] / 2
+    moved = np.where(real, steps, 0)
+    slope = (moved * centred).sum(axis=1) / np.maximum((moved**2).sum(axis=1), 1e-12)
+    found: np.ndarray = np.concatenate([mean, spread, lowest, highest, x[:, 0], last, slope, count[:, 0:1]], axis=1)
+    return found
+
+
+def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
+    """Read the sequences, work out the task, divide them (never one of them) and encode them."""
+    data = config.data
+    if config.split.method not in ("stratified", "random"):
+        raise ConfigError(
+            f"split.method={config.split.method} is for tables; sequences are divided at random, each whole"
+        )
+    if config.split.folds not in (None, 1):
+        raise ConfigError("split.folds is for tables; sequences have validation rows", hint="leave it out")
+    if data.series is not None and not data.target:
+        raise ConfigError("sequences need a label to learn", hint="name its column: --target COLUMN")
+    names = {"series": data.series, "time": data.time, "drop": data.drop, "target": data.target or None}
+    found, notices = _labelled(read_sequences(source, **names, delimiter=data.delimiter), data)
+    labels = _labels(found)
+    inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
+    split = split_rows(
+        pl.DataFrame({"label": labels}),
+        method=config.split.method if inferred.task != "regression" else "random",
+        target="label",
+        task=inferred.task,
+        validation=config.split.validation,
+        test=0.0 if data.test is not None else config.split.test,
+        seed=config.trainer.seed,
+    )
+    parts = {name: np.asarray(getattr(split, name)) for name in ("train", "validation", "test")}
+    if not len(parts["train"]) or not len(parts["validation"]):
+        raise DataError(f"{len(found)} sequences are too few to divide; expected some for each part")
+    target = TargetEncoder.fit(
+        labels.gather(parts["train"]) if inferred.task == "regression" else labels, task=inferred.task
+    )
+    codes, columns = target.transform(labels), {"series": data.series, "time": data.time}
+    encoder = SequenceEncoder.fit(
+        [found.values[row] for row in parts["train"]], found.columns, most=data.steps, **columns
+    )
+    if encoder.every > 1:
+        longest = max(map(len, found.values))
+        notices.append(
+            f"sequences have up to {longest:,} steps; {encoder.every} neighbouring ones become one, their mean (data.steps sets how "
+            "many may be left)"
+        )
+
+    def encoded(part: str) -> tuple[Any, np.ndarray]:
+        return encoder.transform([found.values[row] for row in parts[part]]), codes[parts[part]]
+
+    tested = found.rows(parts["test"])
+    test = encoded("test") if len(parts["test"]) else None
+    if data.test is not None:
+        tested, more = _labelled(read_sequences(data.test, **names), data)
+        tested = _with_columns(tested, encoder)
+        truth, respelt = target.normalise(_labels(tested))
+        notices += [f"test: {notice}" for notice in (*more, *respelt)]
+        test = encoder.transform(tested.values), target.transform(truth)
+    return PreparedRows(
+        inferred=inferred,
+        target=target,
+        encoder=encoder,
+        train=encoded("train"),
+        validation=encoded("validation"),
+        test=test,
+        shown=tested.names,
+        rows={"train": len(parts["train"]), "validation": len(parts["validation"]), "test": len(tested)},
+        split=f"each sequence whole; {split.description}",
+        notices=(*notices, *inferred.notices),
+    )
+
+
+def _labelled(found: SequenceSet, data: Any) -> tuple[SequenceSet, list[str]]:
+    """The sequences that have a label and a value."""
+    if found.labels is None:
+        what = f"no column {data.target!r}" if data.target else "no labels (y)"
+        raise DataError(
+            f"the sequences of {data.source or 'the data'} have {what}", hint="name the label: --target COLUMN"
+        )
+    notices = list(found.notices)
+    missing = found.labels.is_null()
+    if found.labels.dtype.is_float():
+        missing |= found.labels.is_nan().fill_null(value=False)
+    blank = np.array([not np.isfinite(each).any() for each in found.values])
+    for count, what in ((int(missing.sum()), "label"), (int(blank.sum()), "value")):
+        if count:
+            notices.append(f"{count:,} of {len(found):,} sequences have no {what} and were left out")
+    kept = np.flatnonzero(~missing.to_numpy() & ~blank)
+    if not len(kept):
+        raise DataError(f"none of the {len(found):,} sequences has both a label and a value")
+    gaps = sum(int(np.isnan(found.values[row]).sum()) for row in kept)
+    if gaps:
+        total = sum(found.values[row].size for row in kept)
+        notices.append(f"{gaps:,} of {total:,} values are missing; each is filled with the one before it")
+    return found.rows(kept), notices
+
+
+def _labels(found: SequenceSet) -> pl.Series:
+    return pl.Series("label", []) if found.labels is None else found.labels
+
+
+def _with_columns(found: SequenceSet, encoder: SequenceEncoder) -> SequenceSet:
+    """The sequences with the encoder's columns, in its order."""
+    order = encoder.order(found.columns)
+    return dataclasses.replace(found, values=[each[:, order] for each in found.values], columns=encoder.columns)
+
+
+def _name(found: SequenceSet, row: int) -> str:
+    return f"number {row + 1}" if found.names is None else repr(found.names[row])
+
+
+def _caption(prepared: PreparedRows, rows: Rows, row: int, name: Any) -> str:
+    of = "" if name is None else f"{name}: "
+    if rows.task == "regression":
+        return f"{of}{rows.truth[row]:.4g}, predicted {rows.prediction[row]:.4g}"
+    classes, true, chosen = prepared.target.classes, int(rows.truth[row]), int(rows.chosen[row])
+    return f"{of}{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"
