@@ -5,11 +5,13 @@ from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
 from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.detection import DetectionCounts, Found
+from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
 from danlu.evaluate.ranking import Ranking
 from danlu.evaluate.residuals import Residuals, residuals
 from danlu.evaluate.rows import Rows
+from danlu.evaluate.segmentation import MaskCounts
 from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "DetectionCounts",
     "Found",
     "Interval",
+    "LabelRows",
+    "MaskCounts",
     "Measure",
     "Metric",
     "Ranking",

@@ -41,6 +41,14 @@ _OTHERS: tuple[Measure, ...] = (
     Measure("map", "mAP@[.5:.95]", True),
     Measure("map50", "mAP@0.5", True),
     Measure("box_f1", "F1 of the boxes shown", True),
+    Measure("mean_iou", "mean IoU", True),
+    Measure("mean_dice", "mean Dice", True),
+    Measure("pixel_accuracy", "pixel accuracy", True),
+    Measure("label_precision", "mean average precision", True),
+    Measure("label_auc", "mean ROC-AUC", True),
+    Measure("macro_f1", "macro F1", True),
+    Measure("micro_f1", "micro F1", True),
+    Measure("exact_match", "exact match", True),
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

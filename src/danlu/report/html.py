@@ -31,6 +31,8 @@ _TILES = {
     "language": ("token_loss", "perplexity", "bits_per_character"),
     "translation": ("bleu", "chrf"),
     "detection": ("map", "map50", "box_f1"),
+    "segmentation": ("mean_iou", "mean_dice", "pixel_accuracy"),
+    "multilabel": ("label_precision", "macro_f1", "exact_match"),
 }
 
 

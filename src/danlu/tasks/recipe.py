@@ -63,6 +63,8 @@ class Recipe(Blueprint):
             "categorical_cross_entropy",
             "token_cross_entropy",
             "detection",
+            "segmentation",
+            "binary_cross_entropy",
         )
     )
     batch_size: int = setting(256, minimum=1, integer=True)

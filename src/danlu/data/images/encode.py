@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.images.files import MOST_PIXELS, ImageFiles, ordered
 from danlu.errors import ArtifactError, DataError
 
 __all__ = ["ImageEncoder"]
-
-MOST_PIXELS = 4096  # the longest side that is accepted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +41,7 @@ class ImageEncoder:
         if isinstance(images, np.ndarray):
             shapes = [images.shape[1:]]
         else:
-            shapes = [image.shape for image in images]
+            shapes = list(images.shapes) if isinstance(images, ImageFiles) else [image.shape for image in images]
         some = images[:256]
         sides = np.asarray([shape[:2] for shape in shapes])
         height, width = (size, size) if size else (int(side) for side in np.median(sides, axis=0))
@@ -60,16 +59,25 @@ class ImageEncoder:
         """``uint8 (rows, height, width, channels)``.
 
         Args:
-            images: uint8 arrays ``(h, w)`` or ``(h, w, 1, 3 or 4)``, of any size, in a list or in one array.
+            images: uint8 arrays ``(h, w)`` or ``(h, w, 1, 3 or 4)``, of any size, in a list or in one array, or
+                :class:`~danlu.data.images.files.ImageFiles`, which are decoded a few at a time.
         """
         if isinstance(images, np.ndarray) and images.shape[1:] in (self.in_shape, self.in_shape[:2]):
             return np.ascontiguousarray(images.reshape(-1, *self.in_shape), np.uint8)
         out = np.empty((len(images), *self.in_shape), np.uint8)
-        for row, image in enumerate(images):
-            out[row] = self._one(image)
+        files = isinstance(images, ImageFiles)
+        workers = images.workers if isinstance(images, ImageFiles) else None
+
+        def encoded(row: int) -> np.ndarray:
+            return self.one(images[row])
+
+        rows = range(len(images))
+        for row, image in enumerate(ordered(encoded, rows, workers=workers) if files else map(encoded, rows)):
+            out[row] = image
         return out
 
-    def _one(self, image: np.ndarray) -> np.ndarray:
+    def one(self, image: np.ndarray) -> np.ndarray:
+        """One image, ``uint8 (height, width, channels)``."""
         if image.ndim == 3 and image.shape[2] == 1:
             image = image[..., 0]
         if image.shape == self.in_shape:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from danlu.data.images.encode import MOST_PIXELS, check_pixels
+from danlu.data.images.encode import check_pixels
+from danlu.data.images.files import ImageFiles, decoded_bytes, open_image, ordered
 from danlu.errors import DataError
 
 __all__ = ["ImageSet", "is_image_source", "read_images"]
@@ -31,7 +32,7 @@ class ImageSet:
     """Images with their labels.
 
     Attributes:
-        images: uint8 arrays, all of one shape in one array, else a list.
+        images: uint8 arrays, all of one shape in one array, else a list; or :class:`~danlu.data.images.files.ImageFiles`.
         labels: the label of each, or None.
         parts: ``"train"``, ``"validation"`` or ``"test"`` of each where the source says so, or None.
         paths: the files they come from, or None.
@@ -66,7 +67,9 @@ def is_image_source(source: Any) -> bool:
     return any(entry.suffix.lower() in SUFFIXES or _IDX.match(entry.name) for entry in depth_3)
 
 
-def read_images(source: str | Path, *, path_column: str | None = None, target: str | None = None) -> ImageSet:
+def read_images(
+    source: str | Path, *, path_column: str | None = None, target: str | None = None, memory: int | None = None
+) -> ImageSet:
     """Read labelled images.
 
     Args:
@@ -78,7 +81,8 @@ def read_images(source: str | Path, *, path_column: str | None = None, target: s
             - an ``.npz`` file with arrays such as ``x_train, y_train, x_test, y_test`` or ``images, labels``,
             - a folder with the idx files of MNIST, as they are or gzipped.
         path_column: of a table; None takes the first column whose values are names of image files.
-        target: of a table.
+        target: of a table; an empty cell is the label ``""``.
+        memory: bytes; image files whose pixels take more are not held, but decoded again whenever they are wanted. None holds all.
 
     Raises:
         DataError: nothing that can be read, or files that do not belong together.
@@ -88,15 +92,15 @@ def read_images(source: str | Path, *, path_column: str | None = None, target: s
         raise DataError(f"there is no file or folder {path}")
     if path.is_dir():
         idx = {found.group("part", "what"): file for file in path.iterdir() if (found := _IDX.match(file.name))}
-        return _read_idx(path, idx) if idx else _read_folder(path)
+        return _read_idx(path, idx) if idx else _read_folder(path, memory)
     if path.suffix == ".npz":
         return _read_npz(path)
     if path.suffix.lower() in SUFFIXES:
         return _decode([path], None, None)
-    return _read_list(path, path_column, target)
+    return _read_list(path, path_column, target, memory)
 
 
-def _read_folder(root: Path) -> ImageSet:
+def _read_folder(root: Path, memory: int | None) -> ImageSet:
     groups = {child.name.lower(): child for child in root.iterdir() if child.is_dir()}
     parted = {_PARTS[name]: child for name, child in groups.items() if name in _PARTS}
     files: list[Path] = []
@@ -117,8 +121,8 @@ def _read_folder(root: Path) -> ImageSet:
                 f"the folder {root} holds no image ({', '.join(SUFFIXES[:5])}, …)",
                 hint="put the images of each class into a folder of its own, named like the class",
             )
-        return _decode(alone, None, None)
-    return _decode(files, labels, np.asarray(parts) if parts[0] else None)
+        return _decode(alone, None, None, memory)
+    return _decode(files, labels, np.asarray(parts) if parts[0] else None, memory)
 
 
 def _by_class(folder: Path) -> list[tuple[str, Path]]:
@@ -128,27 +132,32 @@ def _by_class(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _decode(files: Sequence[Path], labels: Sequence[str] | None, parts: np.ndarray | None) -> ImageSet:
-    """Decode image files in worker threads; those that cannot be read are left out and named."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(_open, files))
-    kept = [row for row, image in enumerate(decoded) if isinstance(image, np.ndarray)]
-    broken = [f"{files[row]} ({image})" for row, image in enumerate(decoded) if isinstance(image, str)]
-    if not kept:
-        raise DataError(f"none of the {len(files)} images can be read; the first: {broken[0]}")
-    notices = []
-    if broken:
-        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        notices.append(
-            f"{len(broken)} of {len(files)} images cannot be read and are left out: {', '.join(broken[:_NAMED])}{more}"
-        )
-    images: Any = [decoded[row] for row in kept]
-    shapes = {image.shape for image in images}
-    if len(shapes) == 1:
-        images = np.stack(images)
+def _decode(
+    files: Sequence[Path], labels: Sequence[str] | None, parts: np.ndarray | None, memory: int | None = None
+) -> ImageSet:
+    """Decode image files in worker threads; those that cannot be read are left out and named. Beyond ``memory`` they stay files."""
+    images: Any
+    if memory is not None and (not memory or decoded_bytes(files) > memory):
+        there, kept, failed = ImageFiles.survey([str(file) for file in files])
+        shapes, images = set(there.shapes), there
+        said = [f"{files[row]} ({why})" for row, why in failed.items()]
     else:
+        decoded = list(ordered(open_image, files))
+        kept = [row for row, image in enumerate(decoded) if isinstance(image, np.ndarray)]
+        said = [f"{files[row]} ({image})" for row, image in enumerate(decoded) if isinstance(image, str)]
+        images = [decoded[row] for row in kept]
+        shapes = {image.shape for image in images}
+        if len(shapes) == 1:
+            images = np.stack(images)
+    if not kept:
+        raise DataError(f"none of the {len(files)} images can be read; the first: {said[0]}")
+    notices = []
+    if said:
+        more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+        notices.append(
+            f"{len(said)} of {len(files)} images cannot be read and are left out: {', '.join(said[:_NAMED])}{more}"
+        )
+    if len(shapes) > 1:
         notices.append(f"the images have {len(shapes)} different sizes or modes and are brought to one")
     return ImageSet(
         images,
@@ -159,27 +168,7 @@ def _decode(files: Sequence[Path], labels: Sequence[str] | None, parts: np.ndarr
     )
 
 
-def _open(file: Path) -> np.ndarray | str:
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as picture:
-            if max(picture.size) > MOST_PIXELS:
-                return f"{picture.size[0]}×{picture.size[1]} pixels; expected at most {MOST_PIXELS} a side"
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode in ("I;16", "I", "F"):
-                return f"mode {upright.mode}; expected 8 bits a channel"
-            mode = (
-                "L" if upright.mode in ("1", "L") else "RGBA" if "A" in upright.mode or upright.mode == "P" else "RGB"
-            )
-            return np.asarray(upright.convert(mode))
-    except UnidentifiedImageError:
-        return "not an image"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error).splitlines()[0][:80] or type(error).__name__
-
-
-def _read_list(path: Path, path_column: str | None, target: str | None) -> ImageSet:
+def _read_list(path: Path, path_column: str | None, target: str | None, memory: int | None) -> ImageSet:
     from danlu.data.read import read_table
 
     table = read_table(path)
@@ -189,8 +178,9 @@ def _read_list(path: Path, path_column: str | None, target: str | None) -> Image
         raise DataError(f"{path} has no column of image files; its columns: {', '.join(table.names[:30])}")
     if target is not None and target not in table.names:
         raise DataError(f"{path} has no column {target!r}; its columns: {', '.join(table.names[:30])}")
-    labels = None if target is None else [str(label) for label in table.frame[target].to_list()]
-    return _decode([path.parent / str(name) for name in table.frame[column].to_list()], labels, None)
+    cells = None if target is None else table.frame[target].to_list()
+    labels = None if cells is None else ["" if label is None else str(label) for label in cells]
+    return _decode([path.parent / str(name) for name in table.frame[column].to_list()], labels, None, memory)
 
 
 def _names_images(values: pl.Series) -> bool:

@@ -3,7 +3,8 @@
 from danlu.nn.augment.boxes import MoveBoxes
 from danlu.nn.augment.change import RandomChange
 from danlu.nn.augment.choice import RandomChoice, rand_augment
-from danlu.nn.augment.geometry import RandomAffine, RandomFlip
+from danlu.nn.augment.geometry import RandomAffine, RandomFlip, RandomMove
+from danlu.nn.augment.masks import MoveMasks
 from danlu.nn.augment.mix import CutMix, Mix, MixUp, OneOf
 from danlu.nn.augment.pixels import RandomColor, RandomErase, Rescale
 
@@ -12,6 +13,7 @@ __all__ = [
     "Mix",
     "MixUp",
     "MoveBoxes",
+    "MoveMasks",
     "OneOf",
     "RandomAffine",
     "RandomChange",
@@ -19,6 +21,7 @@ __all__ = [
     "RandomColor",
     "RandomErase",
     "RandomFlip",
+    "RandomMove",
     "Rescale",
     "rand_augment",
 ]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import abc
+
 import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.nn.augment.change import RandomChange
 
-__all__ = ["RandomAffine", "RandomFlip"]
+__all__ = ["RandomAffine", "RandomFlip", "RandomMove"]
 
 
-class RandomFlip(RandomChange):
+class RandomMove(RandomChange, abc.ABC):
+    """A change that only moves pixels, so that what lies over an image, such as a mask, can be moved with it."""
+
+    @abc.abstractmethod
+    def source(self, key: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+        """The row and the column, ``(height, width)`` each, at which each new pixel is found; what ``changed`` draws from ``key``."""
+
+
+class RandomFlip(RandomMove):
     """Each image mirrored with probability ½, left to right and (on request) top to bottom. Not for text or digits.
 
     Args:
@@ -28,8 +38,14 @@ class RandomFlip(RandomChange):
             image = jnp.where(across, image[:, ::-1], image)
         return jnp.where(down, image[::-1], image) if self.vertical else image
 
+    def source(self, key: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
+        across, down = jax.random.bernoulli(key, shape=(2,))
+        row, column = jnp.meshgrid(jnp.arange(float(height)), jnp.arange(float(width)), indexing="ij")
+        column = jnp.where(across, width - 1 - column, column) if self.horizontal else column
+        return jnp.where(down, height - 1 - row, row) if self.vertical else row, column
 
-class RandomAffine(RandomChange):
+
+class RandomAffine(RandomMove):
     """Each image turned, scaled, sheared and moved about its middle; bilinear, ``fill`` where nothing was.
 
     The output at ``p`` is the input at ``c + A⁻¹·(p − c − t)`` with ``A = R(θ)·shear(φ)·s``.
@@ -55,7 +71,9 @@ class RandomAffine(RandomChange):
     fill: float = 0.0
 
     def changed(self, key: jax.Array, image: jax.Array) -> jax.Array:
-        height, width, _ = image.shape
+        return bilinear(image, *self.source(key, *image.shape[:2]), self.fill)
+
+    def source(self, key: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
         turn, slant, growth, down, across = jax.random.uniform(key, (5,), minval=-1.0, maxval=1.0)
         angle, size = jnp.deg2rad(self.rotation) * turn, (1 + self.scale) ** growth
         cosine, sine = jnp.cos(angle) / size, jnp.sin(angle) / size
@@ -65,7 +83,7 @@ class RandomAffine(RandomChange):
         from_column = jnp.arange(width)[None] - middle_column - self.translate * width * across
         row = cosine * from_row - sine * from_column
         column = (sine - cosine * tangent) * from_row + (cosine + sine * tangent) * from_column
-        return bilinear(image, row + middle_row, column + middle_column, self.fill)
+        return row + middle_row, column + middle_column
 
 
 def bilinear(image: jax.Array, row: jax.Array, column: jax.Array, fill: float) -> jax.Array:

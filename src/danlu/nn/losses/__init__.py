@@ -23,6 +23,7 @@ from danlu.nn.losses.penalties import l1, l2
 from danlu.nn.losses.quantile import ForecastLoss, Pinball, centre_error
 from danlu.nn.losses.registry import LOSSES, get_loss
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
+from danlu.nn.losses.segmentation import VOID, SegmentationLoss, pixel_accuracy
 from danlu.nn.losses.tokens import IGNORED, TokenCrossEntropy, counted_tokens
 from danlu.nn.losses.weighting import class_weights, example_weights, reduce
 
@@ -32,6 +33,7 @@ __all__ = [
     "MAE",
     "METRICS",
     "MSE",
+    "VOID",
     "BinaryCrossEntropy",
     "BinaryFocal",
     "CategoricalCrossEntropy",
@@ -44,6 +46,7 @@ __all__ = [
     "Loss",
     "PerFold",
     "Pinball",
+    "SegmentationLoss",
     "TokenCrossEntropy",
     "absolute_error",
     "accuracy",
@@ -58,6 +61,7 @@ __all__ = [
     "l2",
     "label_accuracy",
     "log_loss",
+    "pixel_accuracy",
     "reduce",
     "squared_error",
     "with_folds",

@@ -1,0 +1,151 @@
+"""Image files that are decoded when they are wanted, by several threads and only a few ahead of their use."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.errors import DataError
+
+__all__ = ["MOST_PIXELS", "ImageFiles", "decoded_bytes", "open_image", "ordered", "some_of"]
+
+MOST_PIXELS = 4096  # the longest side that is accepted
+_MOST_WORKERS = 8
+
+
+def open_image(file: str | Path) -> np.ndarray | str:
+    """The pixels of an image file, uint8 ``(h, w)`` or ``(h, w, 3 or 4)``, or in words why it cannot be read."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            if max(picture.size) > MOST_PIXELS:
+                return f"{picture.size[0]}×{picture.size[1]} pixels; expected at most {MOST_PIXELS} a side"
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode in ("I;16", "I", "F"):
+                return f"mode {upright.mode}; expected 8 bits a channel"
+            mode = (
+                "L" if upright.mode in ("1", "L") else "RGBA" if "A" in upright.mode or upright.mode == "P" else "RGB"
+            )
+            return np.asarray(upright.convert(mode))
+    except UnidentifiedImageError:
+        return "not an image"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return str(error).splitlines()[0][:80] or type(error).__name__
+
+
+def ordered(function: Callable[[Any], Any], items: Iterable[Any], *, workers: int | None = None) -> Iterator[Any]:
+    """``function(item)`` for each item, in their order whatever the number of threads, at most two a thread ahead of their use.
+
+    Args:
+        function: what a thread does; it helps where Python's lock is let go, as in decoding and resizing images.
+        workers: threads; None takes one more than there are processors, at most 8.
+
+    Example:
+        >>> list(ordered(str, [3, 1, 2], workers=2))
+        ['3', '1', '2']
+    """
+    count = workers or min(_MOST_WORKERS, (os.cpu_count() or 1) + 1)
+    waiting: collections.deque[Future[Any]] = collections.deque()
+    rest = iter(items)
+    with ThreadPoolExecutor(count, thread_name_prefix="danlu-decode") as pool:
+        try:
+            waiting.extend(pool.submit(function, item) for item in itertools.islice(rest, 2 * count))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in itertools.islice(rest, 1))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageFiles(Sequence[np.ndarray]):
+    """Images that stay in their files: ``files[3]`` decodes one, and walking over them decodes a few ahead, in threads.
+
+    Attributes:
+        paths: the files, all of which could be read when :meth:`survey` looked.
+        shapes: of each image.
+        read: ``file -> pixels``, or a text that says why not.
+        workers: threads; see :func:`ordered`.
+    """
+
+    paths: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    read: Callable[[str], np.ndarray | str] = open_image
+    workers: int | None = None
+
+    @classmethod
+    def survey(
+        cls, files: Sequence[str], *, read: Callable[[str], np.ndarray | str] = open_image, workers: int | None = None
+    ) -> tuple[ImageFiles, list[int], dict[int, str]]:
+        """The files that can be read, their places among ``files``, and why the others cannot. Each is decoded once, none is kept."""
+
+        def look(file: str) -> tuple[int, ...] | str:
+            seen = read(file)
+            return seen if isinstance(seen, str) else seen.shape
+
+        found = list(ordered(look, files, workers=workers))
+        kept = [row for row, shape in enumerate(found) if not isinstance(shape, str)]
+        broken = {row: said for row, said in enumerate(found) if isinstance(said, str)}
+        shapes = tuple(shape for shape in found if not isinstance(shape, str))
+        return cls(tuple(files[row] for row in kept), shapes, read, workers), kept, broken
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return self.take(np.arange(len(self))[at])
+        return self._decoded(self.paths[at])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return ordered(self._decoded, self.paths, workers=self.workers)
+
+    def take(self, rows: np.ndarray) -> ImageFiles:
+        """Some of the files, none of them decoded."""
+        kept = [int(row) for row in rows]
+        return dataclasses.replace(
+            self, paths=tuple(self.paths[row] for row in kept), shapes=tuple(self.shapes[row] for row in kept)
+        )
+
+    def _decoded(self, file: str) -> np.ndarray:
+        pixels = self.read(file)
+        if isinstance(pixels, str):
+            raise DataError(
+                f"{file} could be read at first and cannot be any more ({pixels})",
+                hint="leave the images as they are while they are learnt from",
+            )
+        return pixels
+
+
+def some_of(images: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> Any:
+    """Rows of images, whether these are one array, a list, or files."""
+    if isinstance(images, ImageFiles):
+        return images.take(rows)
+    return images[rows] if isinstance(images, np.ndarray) else [images[int(row)] for row in rows]
+
+
+def decoded_bytes(files: Sequence[str | Path]) -> int:
+    """How many bytes the pixels of these files take, from their heads alone; what is no image counts 0."""
+    from PIL import Image
+
+    def size(file: str | Path) -> int:
+        try:
+            with Image.open(file) as picture:
+                grey = picture.mode in ("1", "L")
+                return math.prod(picture.size) * (1 if grey else 4 if picture.mode in ("RGBA", "LA", "P") else 3)
+        except Exception:  # a file that cannot be read is told of when it is read
+            return 0
+
+    return sum(ordered(size, files))
