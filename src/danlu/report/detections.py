@@ -39,7 +39,7 @@ def draw_boxes(image: np.ndarray, found: Found, classes: Sequence[str], color: s
         top = y0 - 11 if y0 >= 11 else y1
         ends = pen.textbbox((x0 + 1, top), told)
         pen.rectangle((ends[0] - 1, ends[1], ends[2] + 1, ends[3] + 1), fill="#000000")
-        pen.text((x0 + 1, top), told, fill=color)
+        pen.text((x0 + 1, top), told, fill="#ffffff")
     return np.asarray(picture)
 
 
