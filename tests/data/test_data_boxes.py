@@ -86,7 +86,9 @@ def test_other_sources_are_left_to_others(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x0,y0,x1,y1,label,file\n1,2,3,4,a,b\n")
     np.savez(tmp_path / "x.npz", x_train=np.zeros(3), y_train=np.zeros(3))
     (tmp_path / "bad.npz").write_bytes(b"no")
-    for source in ("t.csv", "x.npz", "bad.npz", "none.json", "."):
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "annotations.csv").write_text("file,label\na.png,b\n")
+    for source in ("classes", "t.csv", "x.npz", "bad.npz", "none.json", "."):
         assert not is_box_source(tmp_path / source), source
     assert not is_box_source(np.zeros(3))
 

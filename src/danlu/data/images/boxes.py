@@ -94,16 +94,16 @@ def is_box_source(source: Any) -> bool:
             with path.open(encoding="utf-8") as file:
                 start = file.read(1 << 16)
             return start.lstrip().startswith("{") and any(f'"{key}"' in start for key in ("annotations", "images"))
-        if path.suffix in (".csv", ".tsv"):
-            with path.open(encoding="utf-8-sig") as file:
-                head, first = file.readline(), file.readline()
-            names = _cells_of(head)
-            return _columns(names) is not None and any(
-                cell.lower().endswith(SUFFIXES) for cell in first.strip().replace('"', "").replace("\t", ",").split(",")
-            )
+        return path.suffix in (".csv", ".tsv") and _is_box_table(path)
     except (OSError, UnicodeDecodeError, zipfile.BadZipFile):
         return False
-    return False
+
+
+def _is_box_table(path: Path) -> bool:
+    """Whether a table has the columns of boxes, and an image file in its first row."""
+    with path.open(encoding="utf-8-sig") as file:
+        head, first = _cells_of(file.readline()), _cells_of(file.readline())
+    return _columns(head) is not None and any(cell.lower().endswith(SUFFIXES) for cell in first)
 
 
 def _cells_of(line: str) -> list[str]:
@@ -112,15 +112,20 @@ def _cells_of(line: str) -> list[str]:
 
 def _annotated(folder: Path) -> dict[str, Path]:
     """The file of annotations of each part; of ``""`` where the folder is not divided."""
-    for name in ANNOTATIONS:
-        if (folder / name).is_file():
-            return {"": folder / name}
+    whole = _annotation_file(folder)
+    if whole is not None:
+        return {"": whole}
     found: dict[str, Path] = {}
     for child in sorted(child for child in folder.iterdir() if child.is_dir() and child.name.lower() in _PARTS):
-        for name in ANNOTATIONS:
-            if (child / name).is_file():
-                found.setdefault(_PARTS[child.name.lower()], child / name)
+        file = _annotation_file(child)
+        if file is not None:
+            found.setdefault(_PARTS[child.name.lower()], file)
     return found
+
+
+def _annotation_file(folder: Path) -> Path | None:
+    files = [folder / name for name in ANNOTATIONS if (folder / name).is_file()]
+    return next((file for file in files if file.suffix == ".json" or _is_box_table(file)), None)
 
 
 def read_boxes(source: str | Path) -> BoxSet:
