@@ -8,7 +8,7 @@ BIN := .venv/bin
 help:
 	@echo "make train     install danlu and train a first model"
 	@echo "make test      install what is needed and run the tests"
-	@echo "make test-all  the same with the slow tests"
+	@echo "make test-all  the same with the slow tests, on fully optimised programs"
 	@echo "make bench     speed beside PyTorch, Keras and scikit-learn, where installed"
 	@echo "make check     format check, lint, types"
 	@echo "make format    format and fix the code"
@@ -36,7 +36,7 @@ test: .venv/.dev
 	$(BIN)/python -m pytest
 
 test-all: .venv/.dev
-	$(BIN)/python -m pytest -m 'not bench'
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m 'not bench'
 
 check: .venv/.dev
 	$(BIN)/ruff format --check src tests

@@ -29,6 +29,8 @@ def code_of(page: str) -> str:
 
 
 RUN = [page for page in PAGES if code_of(page).strip()]
+DEAR = ("fine-tune.md", "classify-texts.md")
+MARKED = [pytest.param(page, marks=pytest.mark.slow) if page.endswith(DEAR) else page for page in RUN]
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_the_pages_with_code_are_found() -> None:
     assert len(RUN) >= 7
 
 
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("page", MARKED)
 @pytest.mark.usefixtures("registries_as_before")
 def test_the_code_of_a_page_runs(page: str) -> None:
     exec(compile(code_of(page), page, "exec", dont_inherit=True), {"__name__": "page"})

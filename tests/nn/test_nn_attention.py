@@ -28,8 +28,6 @@ from danlu.nn.attention.sequence import token_positions
 from danlu.nn.backprop import gradient_check
 
 pytestmark = pytest.mark.usefixtures("no_silent_broadcasting")
-# These programs run once: compiling them is the cost.
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(3)
 BATCH, TIME, SOURCE, FEATURES = 3, 6, 5, 8
@@ -82,7 +80,7 @@ def test_it_is_pytorchs_with_the_same_weights(kind: str) -> None:
     # Row 2 starts with padding: there a causal token sees nothing, which PyTorch calls NaN and danlu 0.
     real = np.broadcast_to(np.asarray(mask)[:, :, None], out.shape) if not cross else np.ones(out.shape, bool)
     WEIGHTS = jnp.asarray(np.where(real, RNG.normal(size=out.shape), 0), jnp.float32)
-    (_, y), (by_params, by_x) = quick_jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))(params, x)
+    (_, y), (by_params, by_x) = jax.jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))(params, x)
     np.testing.assert_allclose(np.asarray(y)[real], out.detach().numpy()[real], rtol=1e-4, atol=1e-5)
     if kind != "causal":
         (out * torch.tensor(np.asarray(WEIGHTS))).sum().backward()
@@ -109,7 +107,7 @@ def test_the_backward_pass_by_hand_is_right() -> None:
     def scalar(function: Any, params: Any) -> Any:
         return jnp.sum(function(*params, mask, drop.astype(params[0].dtype)) * weights.astype(params[0].dtype))
 
-    by_hand, by_jax = (quick_jit(jax.grad(functools.partial(scalar, f)))(arrays) for f in (attend, _plain))
+    by_hand, by_jax = (jax.jit(jax.grad(functools.partial(scalar, f)))(arrays) for f in (attend, _plain))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), by_hand, by_jax)
     found = gradient_check(functools.partial(scalar, attend), arrays)
     assert found.ok, str(found)
@@ -118,7 +116,7 @@ def test_the_backward_pass_by_hand_is_right() -> None:
 def test_the_backward_pass_by_hand_works_under_vmap() -> None:
     arrays = tuple(_normal(2, *shape) for shape in ((1, 2, 1, 4, 3), (1, 2, 4, 3), (1, 2, 4, 3)))
     mask = jnp.tril(jnp.ones((4, 4), bool))[None, None, None]
-    slope = quick_jit(jax.grad(lambda a: jnp.sum(jnp.sin(attend(*a, mask, None)))))
+    slope = jax.jit(jax.grad(lambda a: jnp.sum(jnp.sin(attend(*a, mask, None)))))
     together = jax.vmap(slope)(arrays)
     for member in range(2):
         alone = slope(jax.tree.map(lambda a, m=member: a[m], arrays))
@@ -183,7 +181,7 @@ def _block(**how: Any) -> Any:
     block = TransformerBlock(2, 12, num_kv_heads=1, **how)
     params, state, _ = block.init(KEY, (TIME, FEATURES))
     params = _filled(params)
-    return quick_jit(lambda x: block.apply(params, state, x)[0])
+    return jax.jit(lambda x: block.apply(params, state, x)[0])
 
 
 @given(st.integers(0, TIME - 1), st.floats(-100, 100))

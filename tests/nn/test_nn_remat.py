@@ -35,7 +35,9 @@ def gradients(layer, params, state, x):
     return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(params, x)
 
 
-@pytest.mark.parametrize("policy", ["nothing", "products", "weight_products"])
+@pytest.mark.parametrize(
+    "policy", ["nothing", *(pytest.param(name, marks=pytest.mark.slow) for name in ("products", "weight_products"))]
+)
 def test_gradients_and_state_are_the_layers_own(policy):
     layer = Remat(BLOCK, policy)
     params, state, out_shape = layer.init(jax.random.key(0), (4,))
@@ -91,6 +93,7 @@ def test_it_goes_through_everything_that_walks_a_network():
     jax.tree.map(lambda a, b: assert_allclose(a[0], b, rtol=1e-5, atol=1e-6), both, one)
 
 
+@pytest.mark.slow
 def test_a_dict_goes_through_a_transformers_block():
     block = TransformerBlock(2, 8, causal=True)
     x = {"x": jnp.ones((2, 3, 4)), "mask": jnp.array([[True, True, False], [True, True, True]])}

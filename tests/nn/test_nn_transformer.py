@@ -39,8 +39,6 @@ from danlu.nn.losses import CategoricalCrossEntropy, reduce
 from danlu.nn.transformer.generate import sample, top_k_logits, top_p_logits
 
 pytestmark = pytest.mark.usefixtures("no_silent_broadcasting")
-# These programs run once: compiling them is the cost.
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 KEY = jax.random.key(5)
 RNG = np.random.default_rng(5)
 WORDS, TIME = 11, 6
@@ -63,7 +61,7 @@ def _normal(*shape: int) -> Any:
 def _started(net: Any, in_shape: Any = (TIME,)) -> Any:
     """Params spread enough that a wrong place or a missing bias shows, and the state."""
     shape = dict(in_shape) if isinstance(in_shape[0], tuple) else in_shape
-    params, state = quick_jit(lambda key: net.init(key, shape)[:2])(KEY)
+    params, state = jax.jit(lambda key: net.init(key, shape)[:2])(KEY)
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda a: a + jnp.asarray(0.3 * rng.normal(size=a.shape), jnp.float32), params), state
 
@@ -71,7 +69,7 @@ def _started(net: Any, in_shape: Any = (TIME,)) -> Any:
 @functools.lru_cache
 def _forward(net: Any) -> Any:
     params, state = _started(net)
-    return quick_jit(lambda x: net.apply(params, state, x)[0])
+    return jax.jit(lambda x: net.apply(params, state, x)[0])
 
 
 @pytest.mark.parametrize(("norm_first", "kind"), [(True, "encoder"), (False, "encoder"), (True, "decoder")])
@@ -111,7 +109,7 @@ def test_a_block_is_pytorchs_with_the_same_weights(norm_first: bool, kind: str) 
     weights = _normal(2, TIME, 8)
     (out * torch.tensor(np.asarray(weights))).sum().backward()
 
-    @quick_jit
+    @jax.jit
     def run(x: Any) -> Any:
         def weighted(x: Any) -> Any:
             y = block.apply(params, state, {**given, "x": x})[0]["x"]
@@ -146,8 +144,8 @@ def test_the_summary_counts_operations() -> None:
 
 
 def test_the_initial_loss_is_that_of_a_guess() -> None:
-    params, state = quick_jit(lambda key: SMALL.init(key, (TIME,))[:2])(KEY)
-    logits = quick_jit(SMALL.apply)(params, state, _tokens(4, TIME))[0]
+    params, state = jax.jit(lambda key: SMALL.init(key, (TIME,))[:2])(KEY)
+    logits = jax.jit(SMALL.apply)(params, state, _tokens(4, TIME))[0]
     assert float(CategoricalCrossEntropy()(logits, _tokens(4, TIME)).mean()) == pytest.approx(np.log(WORDS), abs=0.02)
 
 
@@ -172,7 +170,7 @@ def test_a_cache_gives_the_whole_pass(net: Any) -> None:
     # Row 1 has padding before, between and after.
     mask = jnp.asarray([[True] * TIME, [False, True, True, False, True, False]])
     expected = _forward(net)({"x": x, "mask": mask})
-    step = quick_jit(functools.partial(cached_step, net))
+    step = jax.jit(functools.partial(cached_step, net))
     cache = init_cache(net, params, batch=2, length=TIME)
     parts = []
     for start, stop in ((0, 3), (3, 4), (4, 5), (5, 6)):
@@ -211,7 +209,7 @@ def test_a_translation_is_generated_from_its_source() -> None:
     }
     found = generate(net, params, state, x, KEY, length=3, temperature=0)
     whole = jnp.concatenate([x["target"], found], axis=1)
-    run = quick_jit(lambda x: net.apply(params, state, x)[0])
+    run = jax.jit(lambda x: net.apply(params, state, x)[0])
     logits = run({**x, "target": whole})
     assert found.tolist() == jnp.argmax(logits, axis=-1)[:, :3].tolist()
     junk = {**x, "source": jnp.where(x["source_mask"], x["source"], 9), "target": whole}
@@ -239,7 +237,7 @@ def test_cut_logits_keep_the_likeliest(seed: int, k: int, p: float) -> None:
 def test_samples_have_the_models_probabilities() -> None:
     logits = jnp.log(jnp.asarray([0.5, 0.3, 0.15, 0.05]))
     keys = jax.random.split(KEY, 20000)
-    draw = quick_jit(jax.vmap(lambda key, heat: sample(logits, key, temperature=heat), (0, None)))
+    draw = jax.jit(jax.vmap(lambda key, heat: sample(logits, key, temperature=heat), (0, None)))
 
     def shares(drawn: Any) -> Any:
         return np.bincount(np.asarray(drawn), minlength=4) / len(keys)
@@ -248,7 +246,7 @@ def test_samples_have_the_models_probabilities() -> None:
     hot = np.sqrt([0.5, 0.3, 0.15, 0.05])
     np.testing.assert_allclose(shares(draw(keys, 2.0)), hot / hot.sum(), atol=0.015)
     assert shares(draw(keys, 0.0)).tolist() == [1, 0, 0, 0]
-    cut = quick_jit(jax.vmap(lambda key: sample(logits, key, top_k=3, top_p=0.6)))(keys)
+    cut = jax.jit(jax.vmap(lambda key: sample(logits, key, top_k=3, top_p=0.6)))(keys)
     np.testing.assert_allclose(shares(cut), [0.625, 0.375, 0, 0], atol=0.015)
 
 
@@ -277,14 +275,14 @@ TRACED: dict[str, Any] = {
 def test_trace_is_the_training_gradient(name: str) -> None:
     net, x = TRACED[name]
     in_shape = jax.tree.map(lambda a: tuple(a.shape[1:]), x)
-    params, state = quick_jit(lambda key: net.init(key, in_shape)[:2])(KEY)
+    params, state = jax.jit(lambda key: net.init(key, in_shape)[:2])(KEY)
     out_shape = net.out_shape(in_shape)
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda a: a + jnp.asarray(0.2 * rng.normal(size=a.shape), jnp.float32), params)
     y = jnp.asarray(rng.integers(0, out_shape[-1], (3, *out_shape[:-1])))
     loss, weights = CategoricalCrossEntropy(), jnp.asarray([1.0, 0.5, 2.0])
 
-    @quick_jit
+    @jax.jit
     def both(params: Any) -> Any:
         def objective(params: Any) -> Any:
             return reduce(loss(net.apply(params, state, x, train=True, key=KEY)[0], y), weights)
@@ -305,7 +303,7 @@ def test_trace_is_the_training_gradient(name: str) -> None:
             return reduce(loss(net.apply(params, state, given, train=True, key=KEY)[0], y), weights)
 
         found = input_error if name == "vit" else input_error["x"]
-        np.testing.assert_allclose(found, quick_jit(jax.grad(by_x))(values), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found, jax.jit(jax.grad(by_x))(values), rtol=1e-3, atol=1e-5)
 
 
 def test_every_layer_has_a_rule_that_the_nets_above_use() -> None:

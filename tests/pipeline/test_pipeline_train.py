@@ -51,15 +51,21 @@ def test_a_frame_is_trained_on_and_the_run_loads(frame, tmp_path):
     assert set(loaded.predict(frame)["label"]) <= {"common", "rare"}
 
 
+FEW = {"epochs": 12, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def plain(frame, tmp_path_factory):
+    return train(frame, tmp_path_factory.mktemp("plain"), trainer=FEW)[0]
+
+
 @pytest.mark.parametrize(
     "imbalance",
     [{"class_weight": "balanced"}, {"resample": "oversample"}, {"resample": "undersample"}],
     ids=lambda options: "-".join(options.values()),
 )
-def test_each_answer_to_imbalance_finds_more_of_the_rare_class(frame, tmp_path, imbalance):
-    few = {"epochs": 12, "batch_size": 32}
-    plain, _ = train(frame, tmp_path, name="plain", trainer=few)
-    other, _ = train(frame, tmp_path, name="other", trainer=few, imbalance=imbalance)
+def test_each_answer_to_imbalance_finds_more_of_the_rare_class(frame, plain, tmp_path, imbalance):
+    other, _ = train(frame, tmp_path, name="other", trainer=FEW, imbalance=imbalance)
     rare = lambda result: (result.model.predict(frame)["label"] == "rare").sum()  # noqa: E731
     assert rare(other) >= rare(plain)
     moved = other.model.predict_values(frame) != plain.model.predict_values(frame)
@@ -179,6 +185,7 @@ def test_evaluation_needs_the_target(frame, tmp_path):
         result.model.evaluate(frame.drop("label"))
 
 
+@pytest.mark.slow
 def test_a_streamed_table_gives_a_model_like_that_of_the_table_in_memory(frame, tmp_path):
     many = pl.concat([frame] * 4)
     many.write_parquet(tmp_path / "t.parquet")

@@ -227,6 +227,7 @@ def test_samples_follow_from_the_seed(reader: LanguageModel) -> None:
             reader.write(**wrong)
 
 
+@pytest.mark.slow
 def test_lines_are_learnt_and_end() -> None:
     tokenizer = Tokenizer.fit(LINES, kind="char")
     everything = tokens_of(Corpus(LINES, True), tokenizer)
