@@ -69,14 +69,16 @@ class Detections(Domain):
     kind = "detection"
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
-        return not config.data.target and config.data.image_column is None and is_box_source(source)
+        if config.data.image_column is not None or not is_box_source(source):
+            return False
+        return not config.data.target or Path(source).suffix not in (".csv", ".tsv")  # a table with a target is a table
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedBoxes:
         data, split = config.data, config.split
         if split.method not in ("stratified", "random"):
             raise ConfigError(f"split.method={split.method} is for tables; images are divided at random")
-        if data.task != "auto" or config.imbalance != Imbalance():
-            raise ConfigError("data.task and imbalance are for labelled rows; these images have boxes")
+        if data.target or data.task != "auto" or config.imbalance != Imbalance():
+            raise ConfigError("data.target, data.task and imbalance are for labelled rows; these images have boxes")
         found = read_boxes(source)
         places, said = _divided(config, found)
         parts = {name: found.rows(rows) for name, rows in places.items()}

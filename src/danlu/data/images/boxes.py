@@ -301,7 +301,9 @@ def _columns(names: Sequence[str]) -> dict[str, str] | None:
 def _read_csv(file: Path) -> dict[str, Objects]:
     from danlu.data.read import read_table
 
-    frame = read_table(file).frame
+    with file.open(encoding="utf-8-sig", errors="replace") as opened:
+        head = opened.readline()
+    frame = read_table(file, delimiter=max(",;\t", key=head.count)).frame
     columns = _columns(frame.columns)
     if columns is None:
         raise DataError(
