@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
-from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Translation
+from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Segmentation, Translation
 
 __all__ = [
     "DataConfig",
@@ -32,12 +32,14 @@ class DataConfig(Blueprint):
         source: the file.
         target: the column to predict.
         test: a file of test rows, instead of a part of ``source``.
-        task: ``"auto"``, ``"regression"``, ``"binary"`` or ``"multiclass"``.
+        task: ``"auto"``, ``"regression"``, ``"binary"`` or ``"multiclass"``; of images also ``"multilabel"``.
         kinds: the kind of single columns (``{"zip": "categorical"}``), where the inferred one is wrong.
         drop: columns to leave out.
         delimiter: the delimiter, where it is not found by itself.
         stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
-            would fill a good part of the memory.
+            would fill a good part of the memory. Of image files: whether they are decoded while training goes on; None does it
+            where the training part does not fit in ``memory``.
+        memory: MiB that the pixels of images may take before they are read from their files again and again.
         encoding: of a text file, such as ``"cp1252"``; None finds it out.
         header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
         series: of a long table with a row a step: the column that names the sequence a row belongs to; each whole sequence has
@@ -46,17 +48,20 @@ class DataConfig(Blueprint):
         steps: of a sequence as the network sees it, at most; None is 256. Longer ones are averaged in time.
         text: of a table of texts: the column with the texts, which is then all that is learnt from.
         image_column: of a table of pictures: the column with the paths of the image files.
+        label_separator: of a table of pictures with several labels each: what stands between them in the target's cells, such as
+            ``"|"``; None finds out.
         image_size: the side that images are brought to, in pixels; None keeps theirs (the median, at most 64).
     """
 
     source: str = ""
     target: str = ""
     test: str | None = None
-    task: str = setting(default="auto", choices=("auto", "regression", "binary", "multiclass"))
+    task: str = setting(default="auto", choices=("auto", "regression", "binary", "multiclass", "multilabel"))
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     drop: tuple[str, ...] = ()
     delimiter: str | None = None
     stream: bool | None = None
+    memory: int = setting(default=2048, minimum=1, integer=True)
     encoding: str | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
     series: str | None = None
@@ -64,6 +69,7 @@ class DataConfig(Blueprint):
     steps: int | None = setting(default=None, minimum=2, maximum=10_000, integer=True, optional=True)
     text: str | None = None
     image_column: str | None = None
+    label_separator: str | None = None
     image_size: int | None = setting(default=None, minimum=4, maximum=512, integer=True, optional=True)
 
 
@@ -139,6 +145,7 @@ class TrainConfig(Blueprint):
     imbalance: Imbalance = Imbalance()
     augment: Augment = Augment()
     detection: Detection = Detection()
+    segmentation: Segmentation = Segmentation()
     forecast: Forecast = Forecast()
     language: Language = Language()
     translation: Translation = Translation()

@@ -9,6 +9,7 @@ from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
 from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.sequence import sequence_recipe
+from danlu.tasks.segmentation import Segmentation, Segmenter, learn_segmentation, segmentation_recipe
 from danlu.tasks.text import text_recipe
 from danlu.tasks.translation import Translation, Translator, learn_translation, translation_recipe
 
@@ -24,6 +25,8 @@ __all__ = [
     "ObjectDetector",
     "Predictor",
     "Recipe",
+    "Segmentation",
+    "Segmenter",
     "Translation",
     "Translator",
     "detection_recipe",
@@ -36,9 +39,11 @@ __all__ = [
     "learn_detection",
     "learn_forecast",
     "learn_language",
+    "learn_segmentation",
     "learn_translation",
     "plan_for",
     "recipe",
+    "segmentation_recipe",
     "sequence_recipe",
     "text_recipe",
     "translation_recipe",
