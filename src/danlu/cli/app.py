@@ -143,22 +143,19 @@ def predict(
     run: Path,
     source: str,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The CSV file to write (default: print).")
+        Path | None,
+        typer.Option("--output", "-o", help="The CSV file to write, or the folder for masks (default: print)."),
     ] = None,
     lenient: Lenient = False,
 ) -> None:
     """Predict with a trained run."""
     from danlu.pipeline import load
 
-    frame = load(run).predict(source, lenient=lenient)
+    model = load(run)
     if output is None:
-        print(frame.write_csv(), end="")
-        return
-    try:
-        frame.write_csv(output)
-    except OSError as error:
-        raise ConfigError(f"the predictions cannot be written to {output}: {error.strerror or error}") from error
-    print(f"{frame.height} predictions written to {output}")
+        print(model.predict(source, lenient=lenient).write_csv(), end="")
+    else:
+        print(model.write(source, output, lenient=lenient))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.model import Model
+from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
 from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
@@ -30,6 +31,7 @@ DOMAINS: tuple[Domain, ...] = (
     SeriesForecasts(),
     Sequences(),
     Detections(),
+    Segmentations(),
     Images(),
     LanguageTexts(),
     Texts(),

@@ -7,10 +7,12 @@ import dataclasses
 import html
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from danlu.errors import ConfigError
 from danlu.pipeline.judge import Judgement
 
 __all__ = ["Model", "Say", "warn"]
@@ -56,6 +58,15 @@ class Model(abc.ABC):
         Raises:
             SchemaError: data that does not fit what the model was trained on, or without the truth.
         """
+
+    def write(self, source: Any, output: str | Path, *, lenient: bool = False, say: Say = warn) -> str:
+        """Write the predictions to a CSV file, and say what was written; arguments and errors as of :meth:`predict`."""
+        frame = self.predict(source, lenient=lenient, say=say)
+        try:
+            frame.write_csv(output)
+        except OSError as error:
+            raise ConfigError(f"the predictions cannot be written to {output}: {error.strerror or error}") from error
+        return f"{frame.height} predictions written to {output}"
 
     @property
     @abc.abstractmethod

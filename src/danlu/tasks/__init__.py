@@ -8,8 +8,8 @@ from danlu.tasks.language import Language, LanguageModel, language_recipe, learn
 from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
 from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.tasks.sequence import sequence_recipe
 from danlu.tasks.segmentation import Segmentation, Segmenter, learn_segmentation, segmentation_recipe
+from danlu.tasks.sequence import sequence_recipe
 from danlu.tasks.text import text_recipe
 from danlu.tasks.translation import Translation, Translator, learn_translation, translation_recipe
 

@@ -1,0 +1,112 @@
+"""The pictures of a segmenter's test: images beside their true and their predicted masks, and the measures of each class."""
+
+from __future__ import annotations
+
+import colorsys
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from danlu.evaluate.segmentation import MaskCounts
+from danlu.report.picture import png_uri
+
+__all__ = ["class_colors", "mask_picture", "segmentation_sections"]
+
+_SHOWN = 6  # images of a section
+_ACROSS = 128  # pixels of a drawn image
+_CLASSES = 40  # in the table
+_VOID = 255
+_FIRST = ((52, 56, 66), (230, 126, 34), (41, 128, 185), (39, 174, 96), (192, 57, 43), (142, 68, 173), (241, 196, 15))
+
+
+def class_colors(classes: int) -> np.ndarray:
+    """A colour for each class, uint8 ``(classes, 3)``; the first one, which is mostly the ground, is dark.
+
+    >>> class_colors(3).tolist()
+    [[52, 56, 66], [230, 126, 34], [41, 128, 185]]
+    """
+    found = list(_FIRST[:classes])
+    for number in range(len(found), classes):  # the golden angle keeps neighbours apart
+        red, green, blue = colorsys.hsv_to_rgb(
+            number * 0.618034 % 1, 0.45 + 0.2 * (number % 3), 0.95 - 0.18 * (number % 4)
+        )
+        found.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return np.array(found, np.uint8)
+
+
+def mask_picture(mask: np.ndarray, classes: int) -> np.ndarray:
+    """Class numbers ``(height, width)`` as a colour picture; pixels that do not count are white."""
+    colors = np.full((256, 3), 255, np.uint8)
+    colors[:classes] = class_colors(classes)
+    return colors[mask]
+
+
+def segmentation_sections(
+    images: np.ndarray, true: np.ndarray, found: np.ndarray, names: Sequence[str], classes: Sequence[str]
+) -> list[tuple[str, str]]:
+    """The report's sections of a segmenter.
+
+    Args:
+        images: of the test, encoded.
+        true, found: class numbers ``(images, height, width)``.
+        names: of the images' files.
+        classes: their names.
+
+    Returns:
+        Titles and HTML.
+    """
+    counts = MaskCounts.of(found, true, classes=len(classes))
+    iou = counts.of_images()
+    right = counts.hits.sum(axis=1) / np.maximum(counts.true.sum(axis=1), 1)
+    order = np.argsort(np.where(np.isfinite(iou), iou, np.inf), kind="stable")
+    worst = [int(place) for place in order[:_SHOWN] if right[place] < 1]
+    some = np.unique(np.linspace(0, len(images) - 1, _SHOWN).round().astype(int))
+
+    def gallery(places: Sequence[int]) -> str:
+        figures = []
+        for place in places:
+            picture = np.repeat(images[place], 3, axis=2) if images[place].shape[2] == 1 else images[place]
+            masks = [mask_picture(each[place], len(classes)) for each in (true, found)]
+            drawn = "".join(
+                f"<img src='{png_uri(_enlarged(each))}' alt='{told}' style='width: 126px'>"
+                for each, told in zip((picture, *masks), ("the image", "what is there", "what was found"), strict=True)
+            )
+            said = f"mean IoU {iou[place]:.2f}, {right[place]:.1%} of the pixels right"
+            caption = f"<figcaption>{html.escape(str(names[place]))}: {said}</figcaption>"
+            figures.append(f"<figure class='pair' style='width: 392px; max-width: 100%'>{drawn}{caption}</figure>")
+        return f"<div class='gallery'>{''.join(figures)}</div>{_legend(true, found, classes)}"
+
+    sections = [("Test images", gallery([int(place) for place in some]))]
+    if worst:
+        sections.append(("The worst images", gallery(worst)))
+    return [*sections, ("Each class", _class_table(counts, classes))]
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    times = max(1, round(_ACROSS / picture.shape[1]))
+    return np.repeat(np.repeat(picture, times, axis=0), times, axis=1)
+
+
+def _legend(true: np.ndarray, found: np.ndarray, classes: Sequence[str]) -> str:
+    colors = class_colors(len(classes))
+    items = [
+        f"<span style='white-space: nowrap; margin-right: 14px'><span style='display: inline-block; width: 10px; height: 10px; "
+        f"border-radius: 2px; background: rgb({red},{green},{blue})'></span> {html.escape(name)}</span>"
+        for name, (red, green, blue) in zip(classes[:_CLASSES], colors.tolist(), strict=False)
+    ]
+    white = " White pixels are not counted." if (true == _VOID).any() else ""
+    return f"<p class='note'>The image, what is there, and what was found.{white}<br>{' '.join(items)}</p>"
+
+
+def _class_table(counts: MaskCounts, classes: Sequence[str]) -> str:
+    iou, dice = counts.iou(), counts.dice()
+    shares = counts.true.sum(axis=0) / max(counts.true.sum(), 1)
+    order = np.argsort(np.where(np.isfinite(iou), iou, np.inf), kind="stable")[:_CLASSES]
+    head = "<tr><th>class</th><th class='n'>of all pixels</th><th class='n'>IoU</th><th class='n'>Dice</th></tr>"
+    lines = []
+    for number in order:
+        values = [f"{each[number]:.3f}" if np.isfinite(each[number]) else "–" for each in (iou, dice)]
+        cells = "".join(f"<td class='n'>{value}</td>" for value in (f"{shares[number]:.1%}", *values))
+        lines.append(f"<tr><td class='cell'>{html.escape(str(classes[number]))}</td>{cells}</tr>")
+    return f"<div class='scroll'><table>{head}{''.join(lines)}</table></div>"
