@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -25,6 +27,7 @@ __all__ = ["Images"]
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baselines
 _PICTURES = 24
+_PATH = 48  # points of the integral
 
 
 class Images(Labelled):
@@ -73,7 +76,7 @@ class Images(Labelled):
         return ImageEncoder.from_json(description)
 
     def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
-        return {"gallery": _gallery(prepared, trained, rows)}
+        return _gallery(prepared, trained, rows)
 
     def for_baselines(self, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Means over cells, 14 a side at most, in 0 … 1; boosting on thousands of pixels takes longer than the network."""
@@ -183,8 +186,8 @@ def _ground(inputs: np.ndarray) -> float:
     return float(np.median(border)) / 127.5 - 1
 
 
-def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> list[dict[str, str]]:
-    """The test images whose true class was given the least probability, and where the network looked."""
+def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+    """The test images whose true class was given the least probability, where the network looked and what each pixel added."""
     from danlu.explain import grad_cam
     from danlu.report import heat_over, png_uri
 
@@ -192,12 +195,50 @@ def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> list[dic
     worst = np.argsort(rows.of_truth, kind="stable")[:_PICTURES]
     worst = worst[rows.truth[worst] != rows.chosen[worst]]
     if not len(worst):
-        return []
-    images = np.asarray(pictures)[np.resize(worst, _PICTURES)]  # of one size: one compilation
-    seen = grad_cam(trained.network, trained.params, trained.state, images, rows.chosen[np.resize(worst, _PICTURES)])
+        return {}
+    picked = np.resize(worst, _PICTURES)  # of one size: one compilation
+    images, chosen = np.asarray(pictures)[picked], rows.chosen[picked]
+    seen = grad_cam(trained.network, trained.params, trained.state, images, chosen)
+    ground = round((_ground(prepared.sample()[0]) + 1) * 127.5)
+    gained, gap = pixel_attribution(trained, images, chosen, ground)
     shown = []
-    for row, image, heat in zip(worst, images, seen, strict=False):
-        true, chosen = int(rows.truth[row]), int(rows.chosen[row])
-        caption = f"{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"
-        shown.append({"image": png_uri(image), "seen": png_uri(heat_over(image, heat)), "caption": caption})
-    return shown
+    for row, image, heat, gain in zip(worst, images, seen, gained, strict=False):
+        true, taken = int(rows.truth[row]), int(rows.chosen[row])
+        caption = f"{classes[true]}, taken for {classes[taken]} ({rows.prediction[row, taken]:.0%})"
+        pair = {"seen": png_uri(heat_over(image, heat)), "gained": png_uri(heat_over(image, gain))}
+        shown.append({"image": png_uri(image), **pair, "caption": caption})
+    note = (
+        "Orange: what spoke for the class that was chosen; in the middle the places of it (Grad-CAM), on the right the pixels, and "
+        f"in blue those that spoke against it (integrated gradients from a plain image of brightness {ground}, which add up to the "
+        f"difference of the logits within {gap:.1%})."
+    )
+    return {"gallery": shown, "mistakes_note": note}
+
+
+def pixel_attribution(
+    trained: Predictor, images: np.ndarray, classes: np.ndarray, ground: int
+) -> tuple[np.ndarray, float]:
+    """What each pixel adds to the logit of a class, by integrated gradients from a plain image.
+
+    Args:
+        trained: a model of images.
+        images: uint8 ``(images, height, width, channels)``.
+        classes: of each image, the one to explain.
+        ground: the brightness of the plain image, 0 to 255.
+
+    Returns:
+        ``(images, height, width)`` in −1 … 1, of each image the share of its strongest pixels, and by how much the sums miss the
+        logits' differences at most, as a share of the largest.
+    """
+    from danlu.explain import integrated_gradients
+
+    def score(pixels: jax.Array) -> jax.Array:
+        outputs, _ = trained.network.apply(trained.params, trained.state, pixels)
+        mean = outputs.reshape(len(pixels), -1, outputs.shape[-1]).mean(axis=1)
+        return jnp.take_along_axis(mean, jnp.asarray(classes)[:, None], axis=1)[:, 0]
+
+    found = integrated_gradients(score, np.asarray(images, np.float32), np.float32(ground), steps=_PATH)
+    added = np.asarray(found.values).sum(axis=-1)
+    strongest = np.quantile(np.abs(added), 0.995, axis=(1, 2), keepdims=True)
+    shares: np.ndarray = np.clip(added / np.maximum(strongest, 1e-12), -1, 1)
+    return shares, float(np.max(np.abs(found.gap)) / max(np.max(np.abs(found.gained)), 1e-9))

@@ -136,7 +136,12 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         raise ConfigError("split.folds is for tables; sequences have validation rows", hint="leave it out")
     if data.series is not None and not data.target:
         raise ConfigError("sequences need a label to learn", hint="name its column: --target COLUMN")
-    names = {"series": data.series, "time": data.time, "drop": data.drop, "target": data.target or None}
+    names: dict[str, Any] = {
+        "series": data.series,
+        "time": data.time,
+        "drop": data.drop,
+        "target": data.target or None,
+    }
     found, notices = _labelled(read_sequences(source, **names, delimiter=data.delimiter), data)
     labels = _labels(found)
     inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
@@ -230,9 +235,10 @@ def _name(found: SequenceSet, row: int) -> str:
     return f"number {row + 1}" if found.names is None else repr(found.names[row])
 
 
-def _caption(prepared: PreparedRows, rows: Rows, row: int, name: Any) -> str:
-    of = "" if name is None else f"{name}: "
+def _caption(prepared: PreparedRows, rows: Rows, row: int, name: Any) -> tuple[str, str]:
+    """The name of a sequence, and what was predicted for it."""
+    of = f"test sequence {row + 1}" if name is None else str(name).removesuffix(" 00:00:00")
     if rows.task == "regression":
-        return f"{of}{rows.truth[row]:.4g}, predicted {rows.prediction[row]:.4g}"
+        return of, f"{rows.truth[row]:.4g}, predicted {rows.prediction[row]:.4g}"
     classes, true, chosen = prepared.target.classes, int(rows.truth[row]), int(rows.chosen[row])
-    return f"{of}{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"
+    return of, f"{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"

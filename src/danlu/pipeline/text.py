@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -24,7 +26,6 @@ from danlu.tasks.text import text_recipe
 __all__ = ["PreparedTexts", "Texts"]
 
 _MISTAKES = 24
-_SHOWN = 300  # characters of a text in the report
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,7 +104,7 @@ class Texts(Labelled):
         return TextEncoder.from_json(description)
 
     def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
-        return {"mistakes": _mistakes(prepared, rows)}
+        return _mistakes(prepared, trained, rows)
 
 
 def _column_for(source: Any, column: str) -> str | None:
@@ -249,23 +250,75 @@ def _simple(prepared: PreparedTexts) -> dict[str, np.ndarray]:
     return simple
 
 
-def _mistakes(prepared: PreparedRows, rows: Rows) -> list[dict[str, Any]]:
-    """The test texts that were predicted worst."""
+def _mistakes(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+    """The test texts that were predicted worst, their words coloured by what they added."""
+    from markupsafe import Markup
+
+    from danlu.report.words import coloured_words
+
     target, shown = prepared.target, []
     regression = rows.task == "regression"
     worst = np.argsort(-np.abs(rows.error) if regression else rows.of_truth, kind="stable")[:_MISTAKES]
-    for row in worst:
-        text = prepared.shown[row]
-        text = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    if not regression:
+        worst = worst[rows.truth[worst] != rows.chosen[worst]]
+    if not len(worst):
+        return {}
+    texts = [prepared.shown[row] for row in worst]
+    added, gap = word_attribution(
+        trained, texts, None if regression else rows.chosen[worst], None if regression else rows.truth[worst]
+    )
+    for row, text, each in zip(worst, texts, added, strict=True):
         if regression:
             line = {"true": f"{rows.truth[row]:.4g}", "predicted": f"{rows.prediction[row]:.4g}"}
-        elif rows.truth[row] == rows.chosen[row]:
-            break
         else:
             line = {
                 f"true {target.name}": target.classes[int(rows.truth[row])],
                 "predicted": target.classes[int(rows.chosen[row])],
                 "probability of the truth": f"{rows.of_truth[row]:.2g}",
             }
-        shown.append({**line, "text": text})
-    return shown
+        words = trained.encoder.tokenizer.cut(text)  # type: ignore[union-attr]
+        shown.append({**line, "text": Markup(coloured_words(words, each))})
+    what = "a higher value, blue for a lower one" if regression else "the class that was chosen, blue for the true one"
+    note = (
+        f"Orange words spoke for {what}, by integrated gradients from a text without words; those of a text add up to the "
+        f"difference of the network's outputs within {gap:.1%}."
+    )
+    return {"mistakes": shown, "mistakes_note": note}
+
+
+def word_attribution(
+    trained: Predictor, texts: list[str], chosen: np.ndarray | None, against: np.ndarray | None = None
+) -> tuple[list[np.ndarray], float]:
+    """What each word of some texts adds to the network's score, by integrated gradients.
+
+    Args:
+        trained: a model of texts.
+        texts: the texts.
+        chosen: the class of each whose logit is the score, the mean of the members'; None is the output of a quantity.
+        against: the class of each whose logit is taken from it, or None.
+
+    Returns:
+        An array for each text, a number a word of its ``tokenizer.cut`` (n-grams share theirs out among their words), and by how
+        much the sums miss the scores' differences at most, as a share of the largest.
+    """
+    from danlu.explain import split_to_words, token_attribution
+
+    encoder: Any = trained.encoder
+
+    def score(outputs: jax.Array) -> jax.Array:
+        mean = outputs.reshape(len(texts), -1, outputs.shape[-1]).mean(axis=1)
+        if chosen is None:
+            return mean[:, 0]
+        found = jnp.take_along_axis(mean, jnp.asarray(chosen)[:, None], axis=1)[:, 0]
+        if against is None:
+            return found
+        return found - jnp.take_along_axis(mean, jnp.asarray(against)[:, None], axis=1)[:, 0]
+
+    found = token_attribution(trained.network, trained.params, trained.state, encoder.transform(texts), score)
+    added = []
+    for text, words, grams in zip(texts, found.values["words"], found.values["grams"], strict=True):
+        count = len(encoder.tokenizer.cut(text))
+        own = split_to_words(grams, list(encoder.places(text).values()), count)
+        own[: len(words)] += words[:count]
+        added.append(own)
+    return added, float(np.max(np.abs(found.gap)) / max(np.max(np.abs(found.gained)), 1e-9))

@@ -56,8 +56,9 @@ class ReportData:
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
+        mistakes_note: what is to be said about them or the gallery.
         gallery: pictures of them: dicts of ``"image"`` and ``"seen"`` (the same with what the network looked at; see
-            :func:`~danlu.report.png_uri`) and ``"caption"``.
+            :func:`~danlu.report.png_uri`), maybe ``"gained"`` (what each pixel added), and ``"caption"``.
         sections: further parts, each a title and its HTML, which is taken as it is (figures, samples).
         config: the resolved config; ``command`` reproduces the run.
         environment: versions and machine.
@@ -81,6 +82,7 @@ class ReportData:
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: Sequence[str] = ()
     mistakes: Sequence[Mapping[str, Any]] = ()
+    mistakes_note: str = ""
     gallery: Sequence[Mapping[str, str]] = ()
     sections: Sequence[tuple[str, str]] = ()
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)

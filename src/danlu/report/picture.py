@@ -25,11 +25,13 @@ def png_uri(pixels: np.ndarray) -> str:
 
 
 def heat_over(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A grey version of an image with ``heat`` (0 … 1, of its height and width) laid over it in orange.
+    """A grey version of an image with ``heat`` (−1 … 1, of its height and width) laid over it: orange, and blue below 0.
 
     >>> heat_over(np.zeros((1, 2, 1), np.uint8), np.array([[0.0, 1.0]]))[0].tolist()
     [[0, 0, 0], [174, 78, 0]]
     """
     grey = np.asarray(pixels, np.float64).mean(axis=2, keepdims=True)
-    share = 0.75 * np.asarray(heat, np.float64)[..., None]
-    return ((1 - share) * grey + share * np.array([233.0, 105.0, 0.0])).astype(np.uint8)
+    heat = np.asarray(heat, np.float64)[..., None]
+    share = 0.75 * np.abs(heat)
+    colour = np.where(heat > 0, np.array([233.0, 105.0, 0.0]), np.array([0.0, 114.0, 178.0]))
+    return ((1 - share) * grey + share * colour).astype(np.uint8)

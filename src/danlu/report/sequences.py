@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.explain import integrated_gradients
-from danlu.report.svg import BLUE, GREEN, GREY, INK, ORANGE, Panel, short
+from danlu.report.svg import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, Panel, short
 
 __all__ = ["sequence_section", "step_attribution", "steps_plot"]
 
+_PATH = 256  # points of the integral: the norms bend the path near its start
 _CURVES = 3  # of a picture: the columns that decided most
 _COLOURS = (INK, BLUE, GREEN)
 
@@ -38,7 +40,7 @@ def step_attribution(trained: Any, inputs: Any, classes: np.ndarray | None) -> t
             return mean[:, 0]
         return jnp.take_along_axis(mean, jnp.asarray(classes)[:, None], axis=1)[:, 0] - jnp.mean(mean, axis=1)
 
-    found = integrated_gradients(score, np.asarray(inputs["x"], np.float32))
+    found = integrated_gradients(score, np.asarray(inputs["x"], np.float32), steps=_PATH)
     return np.asarray(found.values), float(np.max(np.abs(found.gap)) / max(np.max(np.abs(found.gained)), 1e-9))
 
 
@@ -73,24 +75,27 @@ def steps_plot(title: str, values: np.ndarray, added: np.ndarray, columns: Seque
     return panel.svg
 
 
-def sequence_section(trained: Any, inputs: Any, classes: np.ndarray | None, captions: Sequence[str]) -> tuple[str, str]:
+def sequence_section(
+    trained: Any, inputs: Any, classes: np.ndarray | None, captions: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
     """The report's section of the sequences predicted worst: its title and HTML.
 
     Args:
         trained: a :class:`~danlu.tasks.Predictor` of sequences.
         inputs: the encoded sequences.
         classes: that were predicted for them, or None for a quantity.
-        captions: of the pictures.
+        captions: of the pictures: a sequence's name, and what is said of it.
     """
     values, gap = step_attribution(trained, inputs, classes)
     names, figures = trained.encoder.columns, []
-    for row, caption in enumerate(captions):
+    for row, (title, caption) in enumerate(captions):
         real = inputs["mask"][row]
         added, x = values[row][real], inputs["x"][row][real]
         most = np.sort(np.argsort(-np.abs(added).sum(axis=0), kind="stable")[:_CURVES])
         of_step = added.sum(axis=1)
         shares = of_step / max(np.abs(of_step).max(), 1e-12)
-        figures.append(steps_plot(short(caption, 46), x[:, most], shares, [names[index] for index in most]))
+        picture = steps_plot(short(title, 38), x[:, most], shares, [names[index] for index in most])
+        figures.append(f"<div style='max-width: {WIDTH}in'>{picture}<p class='note'>{html.escape(caption)}</p></div>")
     some = f" Of {len(names)} columns the {_CURVES} that counted most are drawn." if len(names) > _CURVES else ""
     what = "the prediction" if classes is not None else "a higher prediction"
     note = (
@@ -99,5 +104,5 @@ def sequence_section(trained: Any, inputs: Any, classes: np.ndarray | None, capt
     )
     return (
         "The largest mistakes",
-        f"<div class='figures'>{''.join(f'<div>{each}</div>' for each in figures)}</div>{note}",
+        f"<div class='figures'>{''.join(figures)}</div>{note}",
     )

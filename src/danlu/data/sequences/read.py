@@ -160,7 +160,9 @@ def _from_table(
             f"{frame[series].null_count():,} rows have no value of {series!r}, which says what sequence they belong to; the "
             f"first is row {frame[series].is_null().arg_true()[0] + 1}"
         )
-    moments = [name for name in frame.columns if frame[name].dtype in (pl.Datetime, pl.Date) and name != target]
+    moments = [
+        name for name in frame.columns if frame[name].dtype in (pl.Datetime, pl.Date) and name not in (series, target)
+    ]
     time = time or (moments[0] if len(moments) == 1 else None)
     taken = {series, time, target}
     columns = [
@@ -219,7 +221,7 @@ def _from_arrays(arrays: Mapping[str, Any], where: str, target: str | None) -> S
         raise DataError(f"x of {where} holds {'/'.join(sorted(kinds))} values; expected numbers")
     wrong = [each.shape for each in given if each.ndim != 2 or each.shape[1:] != given[0].shape[1:]]
     if wrong or not len(given) or not given[0].shape[1]:
-        got = wrong[0] if wrong else np.shape(x)
+        got = wrong[0] if wrong else np.shape(np.asarray(x))
         raise DataError(f"x of {where} has a sequence of shape {got}; expected (sequences, time, columns)")
     for name, each in (("y", y), ("length", length)):
         if each is not None and np.shape(each) != (len(given),):

@@ -102,6 +102,27 @@ class TextEncoder:
             rows.append(list(dict.fromkeys(numbers)))
         return rows
 
+    def places(self, text: str) -> dict[int, list[tuple[int, ...]]]:
+        """Where each n-gram of a text stands, in the order of :meth:`transform`: by its number, the runs of words (from 0).
+
+        Example:
+            >>> encoder = TextEncoder.fit(["no no", "yes"])
+            >>> list(encoder.places("no no").values())[:2]
+            [[(0,), (1,)], [(0, 1)]]
+        """
+        words = self.tokenizer.cut(text)
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for size in (1, *_WORDS):
+            for i in range(len(words) - size + 1):
+                run = self._number(_BETWEEN.join(words[i : i + size]))
+                found.setdefault(run, []).append(tuple(range(i, i + size)))
+        for i, word in enumerate(words):
+            for number in self._within(word):
+                runs = found.setdefault(number, [])
+                if (i,) not in runs:
+                    runs.append((i,))
+        return found
+
     def _within(self, word: str) -> list[int]:
         if len(word) == 1:
             return []

@@ -1,0 +1,120 @@
+"""Which words and tokens decide: integrated gradients of the vectors that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.errors import ConfigError
+from danlu.explain.path import Attribution, integrated_gradients
+from danlu.explain.rewrite import rewrite
+from danlu.nn.attention.sequence import PerToken, replaced, tokens
+from danlu.nn.combine import Parallel, Sequential
+from danlu.nn.embedding import Embedding
+from danlu.nn.layer import Layer, Params, State
+
+__all__ = ["split_to_words", "token_attribution"]
+
+
+def token_attribution(
+    network: Layer,
+    params: Params,
+    state: State,
+    inputs: Any,
+    score: Callable[[jax.Array], jax.Array],
+    *,
+    steps: int = 64,
+) -> Attribution:
+    """What each token adds to a score: integrated gradients of its embedding from the vector 0, summed over the vector.
+
+    ``a_t = Σ_k e_tk · ∫₀¹ ∂f/∂e_tk (α·e) dα``; the ``a_t`` of an example add up to ``f(e) − f(0)``.
+
+    Args:
+        network: one that begins with an :class:`~danlu.nn.Embedding` (of each token, or in each branch of a
+            :class:`~danlu.nn.Parallel` whose branches have inputs of their own), such as a :class:`~danlu.nn.TextCNN`.
+        params, state: its variables.
+        inputs: as the network takes them: token numbers ``(batch, time)``, or such a dict with a mask; for a Parallel a dict
+            of these.
+        score: from the network's outputs to one number an example, ``(batch,)``, such as the logit of a class.
+        steps: points on the path, see :func:`~danlu.explain.integrated_gradients`.
+
+    Returns:
+        An :class:`~danlu.explain.Attribution` whose values are ``(batch, time)``, for a Parallel a dict of these by input.
+
+    Raises:
+        ConfigError: a network that does not begin with an embedding.
+
+    Reference: Sundararajan, Taly & Yan (2017), arXiv:1703.01365, section 6.3, with the vector 0 for "no word".
+
+    Example:
+        >>> from danlu.nn import TextCNN
+        >>> net = TextCNN(30, 2, dim=4, filters=3)
+        >>> params, state, _ = net.init(jax.random.key(0), (6,))
+        >>> found = token_attribution(net, params, state, jnp.ones((2, 6), int), lambda logits: logits[:, 1])
+        >>> found.values.shape, bool(abs(found.gap).max() < 1e-3)
+        ((2, 6), True)
+    """
+    vectors = _embedded(network, params, inputs)
+    rest = rewrite(network, lambda layer: Sequential(()) if isinstance(layer, Embedding) else None)
+    moving = _map(tokens, vectors)
+
+    def scored(moving: Any) -> jax.Array:
+        given = _map(replaced, vectors, moving)
+        return score(rest.apply(params, state, given)[0])
+
+    found = integrated_gradients(scored, moving, steps=steps)
+    return Attribution(jax.tree.map(lambda part: part.sum(axis=-1), found.values), found.gained, found.gap)
+
+
+def _is_one(x: Any) -> bool:
+    """Whether this is one sequence, an array or a dict with ``"x"``, and not a dict of them."""
+    return not isinstance(x, dict) or "x" in x
+
+
+def _map(function: Callable[..., Any], x: Any, *others: Any) -> Any:
+    if _is_one(x):
+        return function(x, *others)
+    return {name: function(x[name], *(other[name] for other in others)) for name in x}
+
+
+def _embedded(layer: Layer, params: Params, x: Any) -> Any:
+    """``x`` with a vector for each token, by the embedding that the network begins with."""
+    layer = layer.expanded
+    if isinstance(layer, Embedding):
+        return layer.apply(params, {}, jnp.asarray(x))[0]
+    if isinstance(layer, PerToken):
+        return replaced(x, _embedded(layer.layer, params[0], tokens(x)))
+    if isinstance(layer, Sequential) and layer.layers:
+        return _embedded(layer.layers[0], params[0], x)
+    if isinstance(layer, Parallel) and layer.inputs is not None and len(set(layer.inputs)) == len(layer.inputs):
+        return {
+            name: _embedded(branch, params[index], x[name])
+            for index, (name, branch) in enumerate(zip(layer.inputs, layer.branches, strict=True))
+        }
+    raise ConfigError(
+        f"token_attribution found {type(layer).__name__} where an Embedding was expected; the network must begin with one",
+        hint="integrated_gradients takes any score of floating-point inputs",
+    )
+
+
+def split_to_words(values: np.ndarray, runs: list[list[tuple[int, ...]]], words: int) -> np.ndarray:
+    """What each word has of what its runs of words have: ``(words,)``; a run that comes often shares its value out.
+
+    Args:
+        values: of each different run, ``(runs, …)`` or more.
+        runs: of each, where it stands: tuples of word numbers.
+        words: how many.
+
+    >>> split_to_words(np.array([1.0, 4.0]), [[(0,), (2,)], [(0, 1)]], 3).tolist()
+    [2.5, 2.0, 0.5]
+    """
+    found = np.zeros(words)
+    for value, places in zip(values, runs, strict=False):
+        for place in places:
+            for word in place:
+                found[word] += value / (len(places) * len(place))
+    return found

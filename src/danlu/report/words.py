@@ -1,0 +1,39 @@
+"""Words over what each of them added to a score, as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["coloured_words"]
+
+_MOST = 60  # words of a text that are shown
+_ORANGE, _BLUE = "213,94,0", "0,114,178"
+_CLOSE = 0x2E80  # letters from here on, Chinese and the like, stand without spaces between words
+
+
+def coloured_words(words: Sequence[str], added: np.ndarray, *, most: int = _MOST) -> str:
+    """Words with orange behind those that add to a score and blue behind those that take from it, stronger for more.
+
+    Args:
+        words: of a text; whatever they hold is escaped.
+        added: by each, ``(words,)``; a hint over a word says how much.
+        most: words that are shown, the first ones.
+
+    Example:
+        >>> coloured_words(["so", "<b>"], np.array([0.0, -2.0]))
+        'so <span style="background:rgba(0,114,178,0.55)" title="-2">&lt;b&gt;</span>'
+    """
+    strongest = max(float(np.abs(added).max(initial=0.0)), 1e-12)
+    pieces: list[str] = []
+    for index, (word, value) in enumerate(zip(words[:most], added, strict=False)):
+        share = float(value) / strongest
+        between = "" if index and ord(word[0]) >= _CLOSE and ord(words[index - 1][-1]) >= _CLOSE else " "
+        shown = html.escape(word)
+        if abs(share) >= 0.05:
+            colour = f"rgba({_ORANGE if share > 0 else _BLUE},{0.55 * abs(share):.2f})"
+            shown = f'<span style="background:{colour}" title="{value:.2g}">{shown}</span>'
+        pieces.append(between + shown)
+    return "".join(pieces).lstrip() + (" …" if len(words) > most else "")
