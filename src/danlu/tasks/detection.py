@@ -38,7 +38,7 @@ _BUDGET = 1.2e13  # floating-point operations of a training, backward passes inc
 _EPOCHS = (8, 60)
 _STEPS = 1500  # updates that a small set of images gets at least
 _MOST_EPOCHS = 200
-_SMALL = 12.0  # pixels: where a tenth of the objects are smaller, cells are smaller
+_SMALL = 16.0  # pixels: where a tenth of the objects are smaller, cells are smaller
 _BATCH = 64  # images that are looked at together
 _LOWEST = 0.01  # the score below which a detection is not measured either
 
@@ -120,7 +120,7 @@ def detection_recipe(
         "loss": "detection",
         "batch_size": batch_size,
         "epochs": max(min(affordable, max(_EPOCHS[1], enough)), _EPOCHS[0]),
-        "learning_rate": 5e-3,
+        "learning_rate": 1e-2,
         "weight_decay": 0.02,
         "warm_up": 0.1,
         "augment": MoveBoxes(augment.flip, augment.scale, augment.translate, fill) if moved else None,

@@ -21,7 +21,7 @@ NO_OBJECT = -1  # the label of a row of padding
 
 
 def assign_cells(
-    boxes: jax.Array, labels: jax.Array, *, rows: int, columns: int, stride: int, radius: float = 1.5
+    boxes: jax.Array, labels: jax.Array, *, rows: int, columns: int, stride: int, radius: float = 1.0
 ) -> jax.Array:
     """The object that each cell answers for: its place among ``boxes``, or −1.
 
@@ -38,7 +38,7 @@ def assign_cells(
     Returns:
         int32 ``(rows·columns,)``.
 
-    Reference: Tian et al. (2019), arXiv:1904.01355, section 3.1, with the centre sampling of its later version (arXiv:2006.09214).
+    Reference: Tian et al. (2019), arXiv:1904.01355, section 3.1, with the centre sampling of its later version (arXiv:2006.09214), where the radius is 1.5.
 
     Example:
         >>> boxes = jnp.array([[9.0, 1.0, 15.0, 7.0], [0.0, 0.0, 0.0, 0.0]])
@@ -90,7 +90,7 @@ class DetectionLoss(Loss):
 
     stride: int = setting(default=8, minimum=1, integer=True)
     size: float = setting(default=16.0, above=0)
-    radius: float = setting(default=1.5, above=0)
+    radius: float = setting(default=1.0, above=0)
     gamma: float = setting(default=2.0, minimum=0)
     box_weight: float = setting(default=2.0, minimum=0)
 

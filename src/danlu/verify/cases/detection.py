@@ -91,7 +91,7 @@ def loss_by_hand(z: np.ndarray, boxes: np.ndarray, labels: np.ndarray, quality: 
 
 @case("loss.detection")
 def verify_loss(check: Check) -> None:
-    loss = DetectionLoss(stride=8, size=6.0)
+    loss = DetectionLoss(stride=8, size=6.0, radius=1.5)
     z = draw(2, 3, 4, 8, seed=5) / 2
     boxes = np.stack([boxes_of(3, 6), np.zeros((3, 4))])
     labels = np.array([[2, 0, -1], [-1, -1, -1]])
