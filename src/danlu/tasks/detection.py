@@ -34,7 +34,7 @@ __all__ = [
     "padded_boxes",
 ]
 
-_BUDGET = 1.2e13  # floating-point operations of a training, backward passes included: about five minutes of a core
+_BUDGET = 2.8e13  # floating-point operations of a training, backward passes included: about five minutes of a core
 _EPOCHS = (8, 60)
 _STEPS = 1500  # updates that a small set of images gets at least
 _MOST_EPOCHS = 200
