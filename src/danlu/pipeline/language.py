@@ -28,6 +28,7 @@ __all__ = ["LanguageTexts", "PreparedText", "Writer"]
 _BASELINES = {"the unigram model": 1, "the bigram model": 2, "the trigram model": 3, "the 5-gram model": 5}
 _COUNTED = 5_000_000  # the most tokens, the last ones, that baselines count
 _SAMPLES = 3
+_DRAWN = 32  # tokens whose attention is drawn
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -199,7 +200,8 @@ class LanguageTexts(Domain):
             "task": self.kind,
             "facts": facts,
             "sections": [
-                ("What it writes", f"<pre style='white-space: pre-wrap'>{html.escape(shown)}</pre>{settings}")
+                ("What it writes", f"<pre style='white-space: pre-wrap'>{html.escape(shown)}</pre>{settings}"),
+                *_attention(prepared, trained),
             ],
         }
 
@@ -248,6 +250,29 @@ class Writer(Model):
                 raise SchemaError(f"{said}, not in the model's vocabulary", hint="--lenient takes them as unknown")
             say(f"{said}, not in the vocabulary: taken as unknown")
         return corpus
+
+
+def _attention(prepared: PreparedText, trained: LanguageModel) -> list[tuple[str, str]]:
+    """A section of what the tokens at the beginning of the test text looked at; none without attention or a test."""
+    from danlu.explain import attention_maps
+    from danlu.report.attention import attention_section
+
+    test = prepared.tokens["test"]
+    first = test.tokens[: min(_DRAWN, trained.context, test.bounds[1] if len(test.bounds) > 1 else 0)]
+    if len(first) < 2:
+        return []
+    try:
+        maps = attention_maps(trained.network, trained.params, trained.state, np.asarray(first)[None])
+    except ConfigError:  # a network without attention
+        return []
+    pieces = [_piece(trained.tokenizer, int(token)) for token in first]
+    return [attention_section({path: np.asarray(each[0]) for path, each in maps.items()}, pieces)]
+
+
+def _piece(tokenizer: Tokenizer, token: int) -> str:
+    """A token as text; marks, which have none, by their names."""
+    marks = {tokenizer.begin_id: "⟨begin⟩", tokenizer.end_id: "⟨end⟩", tokenizer.unknown_id: "⟨unknown⟩"}
+    return marks.get(token) or tokenizer.decode([token])
 
 
 def judgement_of(

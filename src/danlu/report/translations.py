@@ -15,16 +15,23 @@ __all__ = ["attention_plot", "translation_tables"]
 _SHOWN = 6
 
 
-def attention_plot(weights: np.ndarray, source: Sequence[str], target: Sequence[str]) -> str:
+def attention_plot(
+    weights: np.ndarray,
+    source: Sequence[str],
+    target: Sequence[str],
+    *,
+    title: str = "What each word was written from",
+) -> str:
     """A map of attention weights, as SVG.
 
     Args:
         weights: ``(target tokens, source tokens)``.
         source, target: the tokens, as text.
+        title: above the map.
     """
     size = 0.24
     width, height = 1.5 + size * len(source), 1.2 + size * len(target)
-    with Panel("What each word was written from", width=max(width, 3.7), height=max(height, 2.4)) as (panel, axes):
+    with Panel(title, width=max(width, 3.7), height=max(height, 2.4)) as (panel, axes):
         axes.imshow(weights, cmap="Blues", vmin=0, vmax=max(float(weights.max()), 0.5), aspect="auto")
         axes.grid(visible=False)
         axes.set_xticks(range(len(source)), source, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
