@@ -17,6 +17,7 @@ from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.model import Model
+from danlu.pipeline.multilabel import LabelledImages
 from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
 from danlu.pipeline.series import SeriesForecasts
@@ -32,6 +33,7 @@ DOMAINS: tuple[Domain, ...] = (
     Sequences(),
     Detections(),
     Segmentations(),
+    LabelledImages(),
     Images(),
     LanguageTexts(),
     Texts(),

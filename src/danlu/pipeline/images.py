@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ import polars as pl
 from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
 from danlu.data.images.encode import check_pixels
+from danlu.data.images.files import some_of
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings
 from danlu.pipeline.model import Say
+from danlu.pipeline.pictures import border, cells, encoder_for, memory_of, streamed
 from danlu.tasks import Predictor, Recipe, image_recipe
 
 __all__ = ["Images"]
@@ -27,6 +28,7 @@ __all__ = ["Images"]
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baselines
 _PICTURES = 24
+_HELD = 2**31  # bytes of images that predicting holds at once
 _PATH = 48  # points of the integral
 
 
@@ -49,7 +51,7 @@ class Images(Labelled):
             prepared.encoder.in_shape,
             classes=prepared.target.units,
             augment=config.augment,
-            fill=_ground(prepared.sample()[0]),
+            fill=border(prepared.sample()[0]) / 127.5 - 1,
             **chosen_settings(config.trainer, names),
             **chosen_settings(config.model, ("width",)),
         )
@@ -58,7 +60,8 @@ class Images(Labelled):
         if isinstance(source, np.ndarray):
             return Read(check_pixels(source, "the array"))
         name = predictor.target.name
-        found = read_images(source, target=name if Path(source).suffix not in (".npz", "") else None)
+        is_table = Path(source).suffix not in (".npz", "")
+        found = read_images(source, target=name if is_table else None, memory=_HELD)
         for notice in found.notices:
             say(notice)
         paths = None if found.paths is None else pl.Series("file", found.paths)
@@ -67,7 +70,7 @@ class Images(Labelled):
         rows = np.flatnonzero(found.parts == "test")
         say(f"the source has parts; its {len(rows)} test images are taken")
         labels = None if found.labels is None else found.labels[rows]
-        return Read(_take(found.images, rows), labels, None if paths is None else paths[rows])
+        return Read(some_of(found.images, rows), labels, None if paths is None else paths[rows])
 
     def encoder_state(self, encoder: ImageEncoder) -> tuple[Any, dict[str, np.ndarray]]:
         return encoder.to_json(), {}
@@ -80,11 +83,7 @@ class Images(Labelled):
 
     def for_baselines(self, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Means over cells, 14 a side at most, in 0 … 1; boosting on thousands of pixels takes longer than the network."""
-        rows, height, width, channels = inputs.shape
-        down, across = -(-height // _BASELINE), -(-width // _BASELINE)
-        kept = inputs[:, : height // down * down, : width // across * across].astype(np.float32)
-        cells = kept.reshape(rows, height // down, down, width // across, across, channels).mean(axis=(2, 4))
-        return {"numeric": cells.reshape(rows, -1) / 255}, ("commonest", "linear")
+        return {"numeric": cells(inputs, _BASELINE)}, ("commonest", "linear")
 
 
 def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
@@ -94,11 +93,21 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         raise ConfigError(f"split.method={config.split.method} is for tables; images are divided at random")
     if data.task == "regression":
         raise ConfigError("images are told apart by class; data.task=regression is for tables")
-    found = read_images(source, path_column=data.image_column, target=data.target or None)
+    if data.task == "multilabel":
+        raise ConfigError(
+            "data.task=multilabel needs a table of image files and their labels, or an npz file with a matrix of 0 and 1",
+            hint="name the column of the labels: --target COLUMN",
+        )
+    found = read_images(source, path_column=data.image_column, target=data.target or None, memory=memory_of(data))
     if found.labels is None:
         raise DataError(
             f"the images of {source} have no labels",
             hint="put the images of each class into a folder of its own, or name the label: --target COLUMN",
+        )
+    unlabelled = int((found.labels.cast(pl.String) == "").sum())
+    if unlabelled:
+        raise DataError(
+            f"{unlabelled} of {len(found)} images of {source} have no {data.target!r}; expected a label for each"
         )
     task = None if data.task == "auto" else data.task
     inferred = infer_task(
@@ -108,25 +117,29 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     parts, description = _parts(config, found)
     notices = [*found.notices, *inferred.notices]
     if data.test is not None:
-        apart = read_images(data.test, path_column=data.image_column, target=data.target or None)
+        apart = read_images(
+            data.test, path_column=data.image_column, target=data.target or None, memory=memory_of(data)
+        )
         if apart.labels is None:
             raise DataError(f"the test images {data.test} have no labels")
         test_codes = target.transform(apart.labels)
         notices += [f"test: {notice}" for notice in apart.notices]
-    size = data.image_size
-    encoder = ImageEncoder.fit(_take(found.images, parts["train"]), size=size)
-    if size is None and max(encoder.height, encoder.width) > _LARGEST:
-        shrink = _LARGEST / max(encoder.height, encoder.width)
-        height, width = round(encoder.height * shrink), round(encoder.width * shrink)
-        notices.append(
-            f"images of {encoder.height}×{encoder.width} are brought to {height}×{width}; data.image_size sets it"
-        )
-        encoder = dataclasses.replace(encoder, height=height, width=width)
+    encoder, resized = encoder_for(some_of(found.images, parts["train"]), data.image_size, largest=_LARGEST)
+    notices += [resized] if resized else []
     codes = target.transform(found.labels)
+
+    images = found.images
+
+    def load(row: int) -> tuple[np.ndarray, np.ndarray]:
+        return encoder.one(images[row]), codes[row]
+
+    size = encoder.height * encoder.width * encoder.channels
+    stream, told = streamed(config, images, parts["train"], size, load)
+    notices += [told] if told else []
 
     def encoded(part: str) -> tuple[np.ndarray, np.ndarray]:
         rows = parts[part]
-        return encoder.transform(_take(found.images, rows)), codes[rows]
+        return encoder.transform(some_of(found.images, rows)), codes[rows]
 
     test: Any = encoded("test") if len(parts["test"]) else None
     if data.test is not None:
@@ -136,17 +149,13 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         inferred=inferred,
         target=target,
         encoder=encoder,
-        train=encoded("train"),
+        train=stream or encoded("train"),
         validation=encoded("validation"),
         test=test,
         rows=counts,
         split=description,
         notices=tuple(notices),
     )
-
-
-def _take(images: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> Any:
-    return images[rows] if isinstance(images, np.ndarray) else [images[row] for row in rows]
 
 
 def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray], str]:
@@ -179,13 +188,6 @@ def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray],
     return parts, said + split.description
 
 
-def _ground(inputs: np.ndarray) -> float:
-    """The commonest brightness of the images' borders, in −1 … 1: what belongs outside an image that is moved."""
-    some = inputs[:1000]
-    border = np.concatenate([some[:, 0].ravel(), some[:, -1].ravel(), some[:, :, 0].ravel(), some[:, :, -1].ravel()])
-    return float(np.median(border)) / 127.5 - 1
-
-
 def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
     """The test images whose true class was given the least probability, where the network looked and what each pixel added."""
     from danlu.explain import grad_cam
@@ -199,7 +201,7 @@ def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str
     picked = np.resize(worst, _PICTURES)  # of one size: one compilation
     images, chosen = np.asarray(pictures)[picked], rows.chosen[picked]
     seen = grad_cam(trained.network, trained.params, trained.state, images, chosen)
-    ground = round((_ground(prepared.sample()[0]) + 1) * 127.5)
+    ground = round(border(prepared.sample()[0]))
     gained, gap = pixel_attribution(trained, images, chosen, ground)
     shown = []
     for row, image, heat, gain in zip(worst, images, seen, gained, strict=False):

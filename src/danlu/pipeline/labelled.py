@@ -15,6 +15,7 @@ import polars as pl
 
 from danlu.artifact import Artifact, save_artifact
 from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target
+from danlu.data.images import PixelStream
 from danlu.errors import SchemaError
 from danlu.evaluate import BASELINES, Rows, baselines, bootstrap, compare
 from danlu.pipeline.config import TrainConfig
@@ -49,7 +50,7 @@ class PreparedRows(Prepared):
     inferred: InferredTask
     target: TargetEncoder
     encoder: Any
-    train: Encoded | EncodedStream
+    train: Encoded | EncodedStream | PixelStream
     validation: Encoded | None = None
     folds: np.ndarray | None = None
     test: Encoded | None = None

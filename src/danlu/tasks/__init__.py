@@ -6,6 +6,7 @@ from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import Language, LanguageModel, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
+from danlu.tasks.multilabel import Tagger, learn_labels
 from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.segmentation import Segmentation, Segmenter, learn_segmentation, segmentation_recipe
@@ -27,6 +28,7 @@ __all__ = [
     "Recipe",
     "Segmentation",
     "Segmenter",
+    "Tagger",
     "Translation",
     "Translator",
     "detection_recipe",
@@ -38,6 +40,7 @@ __all__ = [
     "learn",
     "learn_detection",
     "learn_forecast",
+    "learn_labels",
     "learn_language",
     "learn_segmentation",
     "learn_translation",

@@ -80,8 +80,8 @@ class Augment(Blueprint):
             found.append(rand_augment(2, self.random, fill=fill))
         return tuple(found)
 
-    def mixing(self, classes: int) -> Mix | OneOf | None:
-        """The change of whole batches, for targets of so many classes; None without one."""
+    def mixing(self, classes: int | None) -> Mix | OneOf | None:
+        """The change of whole batches, for class numbers of so many classes (None: targets that are 0 and 1); None without one."""
         found: list[Mix] = [MixUp(self.mixup, classes)] if self.mixup else []
         found += [CutMix(self.cutmix, classes)] if self.cutmix else []
         return OneOf(tuple(found)) if len(found) > 1 else found[0] if found else None
@@ -127,7 +127,7 @@ def image_recipe(
     """The default recipe for ``rows`` training images of one shape.
 
     Args:
-        task: ``"binary"`` or ``"multiclass"``.
+        task: ``"binary"``, ``"multiclass"`` or ``"multilabel"`` (each class is there or not).
         classes: how many.
         augment, fill, width: see :func:`image_network`.
         **changes: fields of the :class:`Recipe` to set instead of the defaults.
@@ -140,8 +140,10 @@ def image_recipe(
         >>> plan.batch_size, plan.loss
         (128, 'categorical_cross_entropy')
     """
-    if task not in ("binary", "multiclass"):
-        raise ConfigError(f"images are told apart by class, and the task is {task!r}; expected binary or multiclass")
+    if task not in ("binary", "multiclass", "multilabel"):
+        raise ConfigError(
+            f"images are told apart by class, and the task is {task!r}; expected binary, multiclass or multilabel"
+        )
     if min(in_shape[:2]) < 4:
         raise ConfigError(f"the images have {in_shape[0]}×{in_shape[1]} pixels; expected at least 4 a side")
     model = image_network(in_shape, classes, width=width, augment=augment, fill=fill)
@@ -149,12 +151,12 @@ def image_recipe(
     affordable = int(_BUDGET / (3 * (model.flops(in_shape) or 1) * rows))
     fields: dict[str, Any] = {
         "model": model,
-        "loss": "categorical_cross_entropy",
+        "loss": "binary_cross_entropy" if task == "multilabel" else "categorical_cross_entropy",
         "batch_size": batch_size,
         "epochs": max(_EPOCHS[0], min(affordable, _EPOCHS[1])),
         "learning_rate": 5e-3,
         "weight_decay": 0.02,
         "warm_up": 0.2,
-        "augment": augment.mixing(classes) if augment else None,
+        "augment": augment.mixing(None if task == "multilabel" else classes) if augment else None,
     }
     return Recipe(**{**fields, **changes})
