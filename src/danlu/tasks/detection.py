@@ -120,7 +120,7 @@ def detection_recipe(
         "loss": "detection",
         "batch_size": batch_size,
         "epochs": max(min(affordable, max(_EPOCHS[1], enough)), _EPOCHS[0]),
-        "learning_rate": 1e-2,
+        "learning_rate": 2e-2,
         "weight_decay": 0.02,
         "warm_up": 0.1,
         "augment": MoveBoxes(augment.flip, augment.scale, augment.translate, fill) if moved else None,
