@@ -16,7 +16,7 @@ __all__ = ["RandomColor", "RandomErase", "Rescale"]
 
 
 class Rescale(Layer):
-    """``y = scale·x + offset`` as float32: whole-number pixels to a range that suits a network.
+    """``y = scale·x + offset``: pixels to a range that suits a network; whole numbers become float32.
 
     Args:
         scale, offset: the defaults take 0 … 255 to −1 … 1.
@@ -35,7 +35,9 @@ class Rescale(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return self.scale * jnp.asarray(x).astype(jnp.float32) + self.offset, state
+        x = jnp.asarray(x)
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
+        return self.scale * x + self.offset, state
 
     def flops(self, in_shape: Shape) -> int:
         return 2 * math.prod(in_shape) if isinstance(in_shape, tuple) else 0
