@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/detection.py --data FOLDER [--only digits] [--seeds 0] [--changes '{"epochs": 4}']
 
 Digits: 64×64 grey scenes with noise and 1 to 5 digits of 12 to 26 pixels; training and validation scenes hold digits of MNIST's
-training part (4,000 and 400 scenes), the 1,000 test scenes digits of its test part. Shapes: the same counts of coloured scenes of
-crosses, discs, rings, squares and triangles. The test is looked at once. What the results' file holds of other runs is kept.
+training part (4,000 and 400 scenes), the 1,000 test scenes digits of its test part. Shapes: coloured scenes of crosses, discs, rings,
+squares and triangles, 1,000 to learn from, 200 for validation and 500 for the test. The test is looked at once. What the results' file holds of other runs is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-COUNTS = {"train": 4000, "validation": 400, "test": 1000}
+COUNTS = {
+    "digits": {"train": 4000, "validation": 400, "test": 1000},
+    "shapes": {"train": 1000, "validation": 200, "test": 500},
+}
 
 
 def _scenes(what: str, data: Path) -> Any:
@@ -31,11 +34,11 @@ def _scenes(what: str, data: Path) -> Any:
 
     found = []
     digits = np.load(data / "mnist.npz") if what == "digits" else {}
-    for seed, (part, count) in enumerate(COUNTS.items()):
+    for seed, (part, count) in enumerate(COUNTS[what].items()):
         source = "test" if part == "test" else "train"
         sprites = (digits[f"x_{source}"], digits[f"y_{source}"]) if what == "digits" else None
         found.append(make_scenes(count, sprites=sprites, seed=seed))
-    parts = np.concatenate([np.full(count, part) for part, count in COUNTS.items()])
+    parts = np.concatenate([np.full(count, part) for part, count in COUNTS[what].items()])
     return dataclasses.replace(_joined(found), parts=parts)
 
 
@@ -50,7 +53,7 @@ def _run(what: str, data: Path, seed: int, changes: dict[str, Any]) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         numbers = {name: number for number, name in enumerate(scenes.classes)}
         arrays = {}
-        for part in COUNTS:
+        for part in COUNTS[what]:
             own = scenes.rows(np.flatnonzero(scenes.parts == part))
             labels = [np.array([numbers[name] for name in row], np.int32) for row in own.labels]
             padded = padded_boxes(own.boxes, labels)
