@@ -3,8 +3,9 @@
     .venv/bin/python benchmarks/detection.py --data FOLDER [--only digits] [--seeds 0] [--changes '{"epochs": 4}']
 
 Digits: 64×64 grey scenes with noise and 1 to 5 digits of 12 to 26 pixels; training and validation scenes hold digits of MNIST's
-training part (4,000 and 400 scenes), the 1,000 test scenes digits of its test part. Shapes: coloured scenes of crosses, discs, rings,
-squares and triangles, 1,000 to learn from, 200 for validation and 500 for the test. The test is looked at once. What the results' file holds of other runs is kept.
+training part (4,000 and 400 scenes), the 1,000 test scenes digits of its test part. Shapes: coloured scenes of crosses, discs,
+rings, squares and triangles, 1,000 to learn from, 200 for validation and 500 for the test. The test is looked at once. What the
+results' file holds of other runs is kept.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ COUNTS = {
 
 def _scenes(what: str, data: Path) -> Any:
     """All scenes, with their parts."""
-    from danlu.data.images.boxes import _joined
+    from danlu.data.images.boxes import joined
     from danlu.data.images.scenes import make_scenes
 
     found = []
@@ -39,7 +40,7 @@ def _scenes(what: str, data: Path) -> Any:
         sprites = (digits[f"x_{source}"], digits[f"y_{source}"]) if what == "digits" else None
         found.append(make_scenes(count, sprites=sprites, seed=seed))
     parts = np.concatenate([np.full(count, part) for part, count in COUNTS[what].items()])
-    return dataclasses.replace(_joined(found), parts=parts)
+    return dataclasses.replace(joined(found), parts=parts)
 
 
 def _run(what: str, data: Path, seed: int, changes: dict[str, Any]) -> dict[str, Any]:

@@ -161,10 +161,11 @@ def read_boxes(source: str | Path) -> BoxSet:
     if list(parts) == [""]:
         return found[0]
     named = np.concatenate([np.full(len(each), part) for part, each in zip(parts, found, strict=True)])
-    return dataclasses.replace(_joined(found), parts=named)
+    return dataclasses.replace(joined(found), parts=named)
 
 
-def _joined(found: Sequence[BoxSet]) -> BoxSet:
+def joined(found: Sequence[BoxSet]) -> BoxSet:
+    """Several sets in one, without their parts."""
     arrays = [each.images for each in found]
     alike = all(isinstance(each, np.ndarray) for each in arrays) and len({each[0].shape for each in arrays}) == 1
     return BoxSet(
@@ -364,7 +365,7 @@ def _read_npz(path: Path) -> BoxSet:
             f"{path} has the arrays {', '.join(sorted(arrays)[:10]) or '(none)'}; expected x, boxes and labels, or x_train, "
             "boxes_train, labels_train, x_test, …"
         )
-    return dataclasses.replace(_joined(found), parts=None if "" in parts else np.asarray(parts))
+    return dataclasses.replace(joined(found), parts=None if "" in parts else np.asarray(parts))
 
 
 def _row_of(boxes: np.ndarray, labels: np.ndarray) -> Objects:
