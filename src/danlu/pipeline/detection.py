@@ -92,8 +92,9 @@ class Detections(Domain):
             strange = [label for label in parts[name].classes if label not in known]
             if strange:
                 notices.append(f"no training image has {', '.join(strange[:5])}, which the {name} part has")
-        if not known:
-            raise DataError(f"no training image of {source} has a box")
+        bare = [name for name, part in parts.items() if len(part) and not part.classes]
+        if bare:
+            raise DataError(f"no {bare[0]} image of {source} has a box; expected some in every part")
         encoder, resized = _encoder_for(parts["train"].images, data.image_size)
         if resized:
             notices.append(resized)
@@ -256,6 +257,8 @@ class Finder(Model):
         if strange:
             say(f"boxes of {', '.join(strange[:5])} are left out: the model does not know such")
         inputs, targets = _encoded(found, trained.encoder, trained.classes, 0)
+        if not (targets["labels"] >= 0).any():
+            raise SchemaError(f"{source} has no box of a class that the model knows")
         counts = trained.measured(inputs, true_objects(targets))
         return _judgement(trained, counts, inputs, found, resamples=resamples)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from danlu.data.images.coco import Objects, read_coco
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.read import SUFFIXES, _decode
 from danlu.errors import DataError
@@ -179,7 +179,7 @@ def joined(found: Sequence[BoxSet]) -> BoxSet:
 
 
 def _read_part(file: Path) -> BoxSet:
-    objects = _read_coco(file) if file.suffix == ".json" else _read_csv(file)
+    objects = read_coco(file) if file.suffix == ".json" else _read_csv(file)
     if not objects:
         raise DataError(f"{file} names no image")
     places = {name: _image_at(file.parent, name) for name in objects}
@@ -199,9 +199,6 @@ def _read_part(file: Path) -> BoxSet:
         )
     rows = [objects[there[path]] for path in read.paths or ()]
     return _checked(read.images, rows, tuple(read.paths or ()), notices, str(file))
-
-
-Objects = list[tuple[str, tuple[float, float, float, float]]]
 
 
 def _checked(
@@ -236,55 +233,6 @@ def _image_at(folder: Path, name: str) -> Path | None:
         if place.is_file():
             return place
     return None
-
-
-def _read_coco(file: Path) -> dict[str, Objects]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{file} cannot be read as JSON: {str(error).splitlines()[0][:80]}") from error
-    lists = {key: document.get(key) if isinstance(document, Mapping) else None for key in _COCO}
-    wrong = [key for key, value in lists.items() if not isinstance(value, list)]
-    if wrong:
-        raise DataError(f"{file} has no list {wrong[0]!r}; expected COCO's images, annotations and categories")
-    files = _by_id(file, "images", lists["images"], "file_name")
-    names = _by_id(file, "categories", lists["categories"], "name")
-    objects: dict[str, Objects] = {name: [] for name in files.values()}
-    for number, each in enumerate(lists["annotations"] or ()):
-        own: Mapping[str, Any] = each if isinstance(each, Mapping) else {}
-        if own.get("iscrowd"):
-            continue  # a crowd is not one object
-        image, category, box = (own.get(key) for key in ("image_id", "category_id", "bbox"))
-        sound = isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)
-        if not isinstance(image, int | str) or image not in files or not sound or box is None:
-            raise DataError(
-                f"annotation {number} of {file} is {str(each)[:100]}; expected the image_id of an image and a bbox [x, y, width, "
-                "height]"
-            )
-        if not isinstance(category, int | str) or category not in names:
-            raise DataError(f"annotation {number} of {file} has the category_id {category!r}, which no category has")
-        x, y, width, height = (float(value) for value in box)
-        objects[files[image]].append((names[category], (x, y, x + width, y + height)))
-    return objects
-
-
-_COCO = ("images", "annotations", "categories")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
-def _by_id(file: Path, what: str, rows: Any, key: str) -> dict[int | str, str]:
-    found: dict[int | str, str] = {}
-    for number, row in enumerate(rows):
-        own: Mapping[str, Any] = row if isinstance(row, Mapping) else {}
-        if not isinstance(own.get("id"), int | str) or not isinstance(own.get(key), str) or not own[key]:
-            raise DataError(f"entry {number} of {what} in {file} is {str(row)[:80]}; expected an id and a {key}")
-        if own["id"] in found:
-            raise DataError(f"{file} has two {what} with the id {own['id']!r}")
-        found[own["id"]] = own[key]
-    return found
 
 
 def _columns(names: Sequence[str]) -> dict[str, str] | None:
