@@ -107,7 +107,7 @@ def detection_recipe(
             hint="for boxes there are flip, scale, translate, color and erase",
         )
     cell = stride or (4 if float(np.quantile(sides, 0.1)) < _SMALL else 8)
-    size = float(np.round(np.exp(np.mean(np.log(np.maximum(sides, 1)))), 2))
+    size = round(float(np.exp(np.mean(np.log(np.maximum(sides, 1))))), 2)
     painted: list[Layer] = [RandomColor(2 * augment.color, augment.color, augment.color)] if augment.color else []
     painted += [RandomErase(augment.erase)] if augment.erase else []
     model = Sequential((Rescale(), *painted, Detector(classes, stride=cell, width=width, size=size)))
