@@ -28,6 +28,7 @@ KINDS = (
     "initializer",
     "layer",
     "loss",
+    "box",
     "metric",
     "model",
     "optimizer",
