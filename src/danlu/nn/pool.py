@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from danlu.errors import ConfigError
+from danlu.nn._largest import largest
 from danlu.nn._shapes import size
 from danlu.nn._windows import Padding, Sizes, check_padding, check_sizes, image_shape, pads, per_axis
 from danlu.nn.conv_rules import Window, max_pool
@@ -150,7 +151,7 @@ class GlobalAveragePool(Layer):
 
 
 class GlobalMaxPool(Layer):
-    """The maximum over all spatial axes; equal maxima share the error. Params and state: ``{}``."""
+    """The maximum over all spatial axes; the error goes to the first place that held it. Params and state: ``{}``."""
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         return {}, {}, image_shape("GlobalMaxPool", in_shape)[-1:]
@@ -158,7 +159,7 @@ class GlobalMaxPool(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return jnp.max(x, axis=tuple(range(1, x.ndim - 1))), state
+        return largest(x.reshape(x.shape[0], -1, x.shape[-1]), None), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(in_shape)

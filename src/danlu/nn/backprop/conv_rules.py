@@ -92,10 +92,11 @@ def _global_average_pool(visit: Visit, dy: jax.Array) -> Gradients:
 
 
 def _global_max_pool(visit: Visit, dy: jax.Array) -> Gradients:
-    """``dy`` is shared by the positions that hold the maximum."""
-    holds = (visit.x == _spread(visit.y, visit.x)).astype(dy.dtype)
-    number = jnp.sum(holds, axis=tuple(range(1, visit.x.ndim - 1)))
-    return holds * _spread(dy / number, visit.x), {}
+    """``dy`` goes to the first position that holds the maximum."""
+    flat = visit.x.reshape(visit.x.shape[0], -1, visit.x.shape[-1])
+    holds = (flat == visit.y[:, None]).astype(dy.dtype)
+    first = holds * (jnp.cumsum(holds, axis=1) == 1).astype(dy.dtype)
+    return (first * dy[:, None]).reshape(visit.x.shape), {}
 
 
 def _adaptive_average_pool(visit: Visit, dy: jax.Array) -> Gradients:

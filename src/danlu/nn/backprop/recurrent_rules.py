@@ -49,10 +49,10 @@ def zero_padding(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
 
 
 def max_over_time(visit: Visit, dy: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-    """``dy`` goes to the step that was the largest; equals share it."""
-    largest = real_only(visit.x, (tokens(visit.x) == visit.y[:, None]).astype(dy.dtype))
-    count = jnp.maximum(jnp.sum(largest, axis=1, keepdims=True), 1)
-    return _alone(visit.x, largest * dy[:, None] / count), {}
+    """``dy`` goes to the first step that was the largest."""
+    holds = real_only(visit.x, (tokens(visit.x) == visit.y[:, None]).astype(dy.dtype))
+    first = holds * (jnp.cumsum(holds, axis=1) == 1).astype(dy.dtype)
+    return _alone(visit.x, first * dy[:, None]), {}
 
 
 def _alone(x: Any, d_x: jax.Array) -> Any:

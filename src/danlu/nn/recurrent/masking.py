@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.errors import DataError
+from danlu.nn._largest import largest
 from danlu.nn._shapes import size
 from danlu.nn.attention.sequence import padding_mask, replaced, sequence_shape, tokens
 from danlu.nn.layer import Layer, Params, Shape, State
@@ -77,7 +78,8 @@ class ZeroPadding(Layer):
 class MaxOverTime(Layer):
     """Each feature's largest value over the real steps: ``(batch, time, features)`` to ``(batch, features)``.
 
-    Params and state: ``{}``. Input: an array, or a dict with a mask; 0 for a sequence of padding alone.
+    Params and state: ``{}``. Input: an array, or a dict with a mask; 0 for a sequence of padding alone. The error goes to the first step
+    that held the maximum.
 
     Reference: Collobert et al. (2011), "Natural language processing (almost) from scratch", section 3.3.2.
 
@@ -93,11 +95,7 @@ class MaxOverTime(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        given, mask = tokens(x), padding_mask(x)
-        if mask is None:
-            return jnp.max(given, axis=1), state
-        largest = jnp.max(jnp.where(mask[:, :, None], given, -jnp.inf), axis=1)
-        return jnp.where(jnp.any(mask, axis=1, keepdims=True), largest, 0), state
+        return largest(tokens(x), padding_mask(x)), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(tokens(in_shape))
