@@ -44,7 +44,7 @@ _OTHERS: tuple[Measure, ...] = (
     Measure("mean_iou", "mean IoU", True),
     Measure("mean_dice", "mean Dice", True),
     Measure("pixel_accuracy", "pixel accuracy", True),
-    Measure("label_precision", "mean average precision", True),
+    Measure("label_precision", "mean AP", True),
     Measure("label_auc", "mean ROC-AUC", True),
     Measure("macro_f1", "macro F1", True),
     Measure("micro_f1", "micro F1", True),

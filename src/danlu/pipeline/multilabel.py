@@ -37,6 +37,7 @@ __all__ = ["LabelledImages", "PreparedLabels", "TaggingModel"]
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baseline
 _FOR_BASELINES = 5000  # training images that it learns from
+_PICTURES = 12
 _HELD = 2**31  # bytes of images that predicting holds at once
 
 Part = tuple[np.ndarray, np.ndarray]
@@ -239,18 +240,16 @@ class LabelledImages(Domain):
         return TaggingModel(trained, metrics, provenance)
 
     def report(self, prepared: PreparedLabels, trained: Tagger, judgement: Judgement | None) -> dict[str, Any]:
-        from danlu.report.labels import label_sections
+        from danlu.report.labels import label_sections, mistake_sections
 
         fields: dict[str, Any] = {"target": prepared.name, "task": self.kind}
         fields["facts"] = {"threshold": f"{trained.threshold:.2f}"}
         if judgement is None or prepared.test is None:
             return fields
         rows = trained.measured(*prepared.test)
-        return {
-            **fields,
-            "sections": label_sections(rows, prepared.labels, prepared.shares),
-            "gallery": _gallery(trained, prepared.test[0], rows),
-        }
+        sections = label_sections(rows, prepared.labels, prepared.shares)
+        pictures = _pictures(trained, prepared.test[0], rows)
+        return {**fields, "sections": [*sections, *mistake_sections(pictures)]}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -337,13 +336,9 @@ def _images(source: Any, say: Say) -> tuple[Any, tuple[str, ...] | None]:
     return found.images, found.paths
 
 
-_PICTURES = 12
-
-
-def _gallery(trained: Tagger, inputs: np.ndarray, rows: LabelRows) -> list[dict[str, str]]:
-    """The labels that were most wrong, an image each, and where the network looked for them."""
+def _pictures(trained: Tagger, inputs: np.ndarray, rows: LabelRows) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    """The images with the labels that were most wrong, where the network looked for these, and a word about each."""
     from danlu.explain import grad_cam
-    from danlu.report import heat_over, png_uri
 
     gap = np.abs(rows.truth - rows.prediction) * (rows.truth != rows.chosen)
     label = gap.argmax(axis=1)
@@ -353,11 +348,10 @@ def _gallery(trained: Tagger, inputs: np.ndarray, rows: LabelRows) -> list[dict[
         return []
     filled = np.resize(worst, _PICTURES)  # of one size: one compilation
     seen = grad_cam(trained.network, trained.params, trained.state, inputs[filled], label[filled])
-    shown = []
+    found = []
     for row, heat in zip(worst, seen, strict=False):
         place = label[row]
         way = "missed" if rows.truth[row, place] else "not there"
-        caption = f"{trained.labels[place]} {way} ({rows.prediction[row, place]:.0%})"
-        picture = np.asarray(inputs[row])
-        shown.append({"image": png_uri(picture), "seen": png_uri(heat_over(picture, heat)), "caption": caption})
-    return shown
+        said = f"{trained.labels[place]} {way} ({rows.prediction[row, place]:.0%})"
+        found.append((np.asarray(inputs[row]), np.asarray(heat), said))
+    return found

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from danlu.evaluate.labels import LabelRows
+from danlu.report.picture import heat_over, png_uri
 
-__all__ = ["label_sections"]
+__all__ = ["label_sections", "mistake_sections"]
 
 _SHOWN = 60  # labels of the table
 _RESAMPLES = 200
@@ -45,6 +46,25 @@ def label_sections(rows: LabelRows, labels: Sequence[str], shares: np.ndarray) -
         lines.append(f"<tr><td class='cell'>{html.escape(str(labels[place]))}</td>{row}</tr>")
     more = f"<p class='note'>The {_SHOWN} labels of the lowest average precision.</p>" if len(labels) > _SHOWN else ""
     return [("Each label", f"<div class='scroll'><table>{head}{''.join(lines)}</table></div>{more}")]
+
+
+def mistake_sections(pictures: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> list[tuple[str, str]]:
+    """The report's section of the largest mistakes, if there are any.
+
+    Args:
+        pictures: of each an image, where the network looked (0 … 1, of its height and width), and a caption.
+    """
+    if not pictures:
+        return []
+    figures = []
+    for image, heat, said in pictures:
+        drawn = "".join(
+            f"<img src='{png_uri(each)}' alt='{told}'>"
+            for each, told in ((image, "the image"), (heat_over(image, heat), "where the network looked"))
+        )
+        figures.append(f"<figure class='pair'>{drawn}<figcaption>{html.escape(said)}</figcaption></figure>")
+    note = "<p class='note'>A label that was missed or is not there, with its probability. Orange: what spoke for it (Grad-CAM).</p>"
+    return [("The largest mistakes", f"{note}<div class='gallery'>{''.join(figures)}</div>")]
 
 
 def _figure(value: float) -> str:

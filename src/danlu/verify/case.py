@@ -51,6 +51,7 @@ _MODULES = (
     "training",
     "translation",
     "detection",
+    "segmentation",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
