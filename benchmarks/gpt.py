@@ -6,63 +6,78 @@ The model is nanoGPT's configuration for a CPU.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness import Recipe
 from step import Part, StepBenchmark
 
-LAYERS, HEADS, DIM, CONTEXT, BATCH, VOCABULARY = 4, 4, 128, 64, 12, 65
+
+class Sizes(NamedTuple):
+    """Of a GPT as nanoGPT writes it."""
+
+    layers: int
+    heads: int
+    dim: int
+    context: int
+    vocabulary: int
+
+
+CPU, BATCH = Sizes(layers=4, heads=4, dim=128, context=64, vocabulary=65), 12
+LAYERS, HEADS, DIM, CONTEXT, VOCABULARY = CPU
 ROWS, TOKENS, DECAY = 20 * BATCH, BATCH * CONTEXT, 0.1
 # Multiply-adds count 2, attention's products with and without the mask alike; the backward pass takes each twice more.
 PROJECTIONS, SCORES, FEED_FORWARD = 8 * TOKENS * DIM**2, 4 * TOKENS * CONTEXT * DIM, 16 * TOKENS * DIM**2
 HEAD = 2 * TOKENS * DIM * VOCABULARY
 
 
-def make_data() -> tuple[Any, Any]:
+def make_data(sizes: Sizes = CPU, rows: int = ROWS) -> tuple[Any, Any]:
     """Fixed sequences ``(rows, time)`` of a random walk over the vocabulary, and the tokens that follow."""
     import numpy as np
 
     rng = np.random.default_rng(0)
-    walk = np.cumsum(rng.integers(1, 4, (ROWS, CONTEXT + 1)), axis=1) % VOCABULARY
+    walk = np.cumsum(rng.integers(1, 4, (rows, sizes.context + 1)), axis=1) % sizes.vocabulary
     return walk[:, :-1].astype(np.int32), walk[:, 1:].astype(np.int32)
 
 
-def danlu_net() -> Any:
+def danlu_net(sizes: Sizes = CPU) -> Any:
     """The network as danlu has it."""
     from danlu import nn
 
-    return nn.GPT(VOCABULARY, CONTEXT, dim=DIM, num_layers=LAYERS, num_heads=HEADS)
+    layers, heads, dim, context, vocabulary = sizes
+    return nn.GPT(vocabulary, context, dim=dim, num_layers=layers, num_heads=heads)
 
 
-def torch_net(x: Any) -> tuple[Any, Any]:
+def torch_net(x: Any, sizes: Sizes = CPU) -> tuple[Any, Any]:
     """The same network in PyTorch, as nanoGPT writes it, with its initial weights, which are danlu's too."""
     from torch import nn
     from torch.nn import functional
 
+    layers, heads, dim, context, vocabulary = sizes
+
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.norm1, self.norm2 = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
-            self.qkv, self.output = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
-            self.up, self.down = nn.Linear(DIM, 4 * DIM), nn.Linear(4 * DIM, DIM)
+            self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+            self.qkv, self.output = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+            self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
         def forward(self, x: Any) -> Any:
             batch, time, _ = x.shape
-            parts = self.qkv(self.norm1(x)).split(DIM, dim=2)
-            q, k, v = (a.view(batch, time, HEADS, DIM // HEADS).transpose(1, 2) for a in parts)
+            parts = self.qkv(self.norm1(x)).split(dim, dim=2)
+            q, k, v = (a.view(batch, time, heads, dim // heads).transpose(1, 2) for a in parts)
             y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + self.output(y.transpose(1, 2).reshape(batch, time, DIM))
+            x = x + self.output(y.transpose(1, 2).reshape(batch, time, dim))
             return x + self.down(functional.gelu(self.up(self.norm2(x)), approximate="tanh"))
 
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.tokens, self.positions = nn.Embedding(VOCABULARY, DIM), nn.Embedding(CONTEXT, DIM)
-            self.blocks, self.norm = nn.Sequential(*[Block() for _ in range(LAYERS)]), nn.LayerNorm(DIM)
+            self.tokens, self.positions = nn.Embedding(vocabulary, dim), nn.Embedding(context, dim)
+            self.blocks, self.norm = nn.Sequential(*[Block() for _ in range(layers)]), nn.LayerNorm(dim)
             for name, parameter in self.named_parameters():
                 if parameter.ndim == 2:
                     last = name.endswith(("output.weight", "down.weight"))
-                    nn.init.normal_(parameter, 0, 0.02 / (2 * LAYERS) ** 0.5 if last else 0.02)
+                    nn.init.normal_(parameter, 0, 0.02 / (2 * layers) ** 0.5 if last else 0.02)
                 elif "bias" in name:
                     nn.init.zeros_(parameter)
 
