@@ -40,8 +40,9 @@ def test_completeness_and_trees_and_dummies() -> None:
         return net.apply(params, state, jnp.concatenate([x["a"], x["b"][:, :2] * 3], axis=1))[0][:, 0]
 
     x = {"a": RNG.normal(size=(6, 2)).astype(np.float32), "b": RNG.normal(size=(6, 3)).astype(np.float32)}
-    found = integrated_gradients(score, x, {"a": 0.5, "b": np.zeros(3)}, steps=200)
-    assert np.abs(found.gap).max() < 1e-3 < np.abs(found.gained).max()
+    for power in (1, 3):
+        found = integrated_gradients(score, x, {"a": 0.5, "b": np.zeros(3)}, steps=200, power=power)
+        assert np.abs(found.gap).max() < 1e-3 < np.abs(found.gained).max()
     assert not found.values["b"][:, 2].any()  # what the score does not read gets nothing
 
 
