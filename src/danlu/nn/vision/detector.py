@@ -29,7 +29,7 @@ class Detector(Shorthand):
 
     Args:
         classes: how many classes.
-        stride: the side of a cell in pixels: 8, or 4 for objects of less than about 12 pixels.
+        stride: the side of a cell in pixels: 8, or 4 for objects of less than about 16 pixels.
         width: channels of the stem; the stages have 2, 4 and 6 times as many.
         size: the side of a usual object in pixels, which boxes start from.
 
