@@ -2,12 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
 
 import danlu
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
+from danlu.pipeline.text import word_attribution
 
 SMALL = {
     "trainer": {"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 0.02},
@@ -121,3 +123,23 @@ def test_a_quantity_is_learnt_from_texts(tmp_path):
     )
     assert result.scores["r2"] > 0.5
     assert "TF-IDF and ridge regression" in result.judgement.others
+
+
+def test_what_words_added_is_the_difference_of_the_outputs(trained):
+    model = trained[0].model.predictor
+    texts = ["the soup was lovely and awful .", "我们 很好吃 tasty tasty"]
+    added, gap = word_attribution(model, texts, np.array([1, 1]))
+    assert gap < 0.01
+    encoder, inputs = model.encoder, model.encoder.transform(texts)
+    blank = jax.tree.map(lambda leaf: leaf, model.params)
+    for member in blank:  # no words
+        member[0][0]["table"] = 0 * member[0][0]["table"]
+    scores = [
+        np.asarray(model.network.apply(params, model.state, inputs)[0]).mean(axis=1)[:, 1]
+        for params in (model.params, blank)
+    ]
+    np.testing.assert_allclose([each.sum() for each in added], scores[0] - scores[1], atol=0.02)
+    words = encoder.tokenizer.cut(texts[0])
+    assert added[0][words.index("lovely")] > 0 > added[0][words.index("awful")]
+    for text, row in zip(texts, inputs["grams"]["x"], strict=True):
+        assert [number for number in row if number] == list(encoder.places(text))
