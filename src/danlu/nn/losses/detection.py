@@ -38,7 +38,8 @@ def assign_cells(
     Returns:
         int32 ``(rows·columns,)``.
 
-    Reference: Tian et al. (2019), arXiv:1904.01355, section 3.1, with the centre sampling of its later version (arXiv:2006.09214), where the radius is 1.5.
+    Reference: Tian et al. (2019), arXiv:1904.01355, section 3.1, with the centre sampling of its later version (arXiv:2006.09214),
+        where the radius is 1.5.
 
     Example:
         >>> boxes = jnp.array([[9.0, 1.0, 15.0, 7.0], [0.0, 0.0, 0.0, 0.0]])
