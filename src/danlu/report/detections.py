@@ -103,7 +103,7 @@ def _gallery(
     for place in places:
         pair = ((true[place], GREEN, "what is there"), (shown[place], ORANGE, "what was found"))
         drawn = "".join(
-            f"<img src='{png_uri(draw_boxes(images[place], each, classes, color))}' alt='{told}' style='width: 196px'>"
+            f"<img src='{png_uri(draw_boxes(images[place], each, classes, color))}' alt='{told}' style='width: 196px; image-rendering: auto'>"
             for each, color, told in pair
         )
         said = "all right" if not wrong[place] else f"{wrong[place]} missed or wrong"
