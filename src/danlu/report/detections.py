@@ -99,11 +99,11 @@ def _gallery(
     places: Sequence[int],
     wrong: np.ndarray,
 ) -> str:
-    figures = []
+    figures, style = [], "width: 196px; image-rendering: auto"
     for place in places:
         pair = ((true[place], GREEN, "what is there"), (shown[place], ORANGE, "what was found"))
         drawn = "".join(
-            f"<img src='{png_uri(draw_boxes(images[place], each, classes, color))}' alt='{told}' style='width: 196px; image-rendering: auto'>"
+            f"<img src='{png_uri(draw_boxes(images[place], each, classes, color))}' alt='{told}' style='{style}'>"
             for each, color, told in pair
         )
         said = "all right" if not wrong[place] else f"{wrong[place]} missed or wrong"
