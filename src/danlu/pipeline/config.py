@@ -45,7 +45,8 @@ class DataConfig(Blueprint):
         series: of a long table with a row a step: the column that names the sequence a row belongs to; each whole sequence has
             one label, ``target``.
         time: the column that the rows of a sequence are sorted by; None finds a column of date-times.
-        steps: of a sequence as the network sees it, at most; None is 256. Longer ones are averaged in time.
+        steps: of a sequence as the network sees it, at most; None is 256. Longer ones are averaged in time. Setting it says that an
+            npz file holds sequences and not images.
         text: of a table of texts: the column with the texts, which is then all that is learnt from.
         image_column: of a table of pictures: the column with the paths of the image files.
         label_separator: of a table of pictures with several labels each: what stands between them in the target's cells, such as
@@ -183,7 +184,7 @@ def _build(cls: Any, values: Any, path: str) -> Any:
 
 
 def _names(default: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(type(default))] if isinstance(default, Blueprint) else []
+    return [field.name for field in dataclasses.fields(default)] if isinstance(default, Blueprint) else []  # type: ignore[arg-type]
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:

@@ -86,7 +86,8 @@ def _check_variables(trained: Any, folder: Path) -> None:
             f"the blueprint in {folder} does not fit its inputs: {str(error).splitlines()[0][:200]}"
         ) from error
     for name, want, have in zip(("params", "state"), expected, (trained.params, trained.state), strict=True):
-        if jax.tree.structure(want) != jax.tree.structure(have):
+        expected_tree, found_tree = jax.tree.structure(want), jax.tree.structure(have)
+        if expected_tree != found_tree:  # type: ignore[operator]
             raise ArtifactError(f"the blueprint in {folder} has other {name} than the arrays that came with it")
         leaves = zip(jax.tree_util.tree_leaves_with_path(want), jax.tree.leaves(have), strict=True)
         for (path, leaf), array in leaves:
