@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import danlu
+from danlu.data.sequences import is_sequence_source
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.pipeline.sequences import summaries
 
@@ -114,6 +115,10 @@ def test_settings_and_sources_that_cannot_be_are_one_message(tmp_path: Any) -> N
     refused(DataError, "infinite values of 'a'", frame.with_columns(a=pl.lit(float("inf"))))
     refused(DataError, "no column of numbers", frame.drop("a", "b", "step"))
     arrays = {"x": np.zeros((4, 5, 2)), "y": np.zeros(3)}
+    for name, array in (("pixels", np.ones((4, 5, 2))), ("waves", np.full((4, 5, 2), -1.0))):
+        np.savez(tmp_path / f"{name}.npz", x=array, y=np.zeros(4))
+    assert not is_sequence_source(tmp_path / "pixels.npz")
+    assert is_sequence_source(tmp_path / "waves.npz")
     refused(DataError, r"y of the dict has the shape \(3,\)", arrays, target="", data={})
 
 

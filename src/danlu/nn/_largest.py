@@ -45,7 +45,8 @@ def to_largest(place: jax.Array, real: jax.Array | None, places: int, error: jax
 
 
 def _backward(kept: Any, error: jax.Array) -> tuple[jax.Array, None]:
-    return to_largest(*kept, error), None
+    place, real, places = kept
+    return to_largest(place, real, places, error), None
 
 
 largest.defvjp(_forward, _backward)

@@ -11,6 +11,7 @@ import polars as pl
 
 from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.sequences import SequenceEncoder, SequenceSet, is_sequence_source, read_sequences
+from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
@@ -30,7 +31,8 @@ class Sequences(Labelled):
     summarised = " of summaries"
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
-        return config.data.series is not None or is_sequence_source(source)
+        asked = config.data.series is not None or config.data.steps is not None
+        return asked or is_sequence_source(source)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
         return _prepare(config, source)
@@ -58,7 +60,12 @@ class Sequences(Labelled):
         try:
             found = read_sequences(source, **names)
         except DataError as error:
-            raise SchemaError(error.message, hint=error.hint) from error
+            hint = (
+                error.hint
+                if encoder.series
+                else "the model was trained on arrays: give an npz file with x, or an array"
+            )
+            raise SchemaError(error.message, hint=hint) from error
         for notice in found.notices:
             say(notice)
         found = _with_columns(found, encoder)
@@ -232,7 +239,7 @@ def _with_columns(found: SequenceSet, encoder: SequenceEncoder) -> SequenceSet:
 
 
 def _name(found: SequenceSet, row: int) -> str:
-    return f"number {row + 1}" if found.names is None else repr(found.names[row])
+    return f"number {row + 1}" if found.names is None else shown_name(found.names[row])
 
 
 def _caption(prepared: PreparedRows, rows: Rows, row: int, name: Any) -> tuple[str, str]:

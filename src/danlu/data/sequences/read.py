@@ -15,7 +15,7 @@ from danlu.data.read import read_table
 from danlu.data.sequences.ts import read_ts
 from danlu.errors import DataError, unknown_name
 
-__all__ = ["SequenceSet", "is_sequence_source", "read_sequences"]
+__all__ = ["SequenceSet", "is_sequence_source", "read_sequences", "shown_name"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class SequenceSet:
 
 def is_sequence_source(source: Any) -> bool:
     """Whether a source is labelled sequences by its looks: a ``.ts`` file, or ``x`` of three axes of numbers that are no pixels
-    (a dict of arrays, or an npz file) with ``y``. A long table is one when the user names its series.
+    (a dict of arrays, or an npz file; with ``length`` it is one in any case). A long table is one when the user names its series.
 
     Example:
         >>> is_sequence_source({"x": np.zeros((5, 8, 2)), "y": np.zeros(5)}), is_sequence_source("table.csv")
@@ -62,7 +62,7 @@ def is_sequence_source(source: Any) -> bool:
     path = Path(source)
     if path.suffix == ".npz":
         shape, kind = _header(path, "x")
-        return len(shape) == 3 and ("length" in _members(path) or kind == "f")
+        return len(shape) == 3 and ("length" in _members(path) or (kind == "f" and _no_pixels(path)))
     return path.suffix == ".ts"
 
 
@@ -72,6 +72,16 @@ def _members(path: Path) -> set[str]:
             return {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile):
         return set()
+
+
+def _no_pixels(path: Path) -> bool:
+    """Whether ``x`` holds what no grey image does: values below 0, above 255 or missing."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            x = archive["x"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return not (x.size and float(x.min()) >= 0 and float(x.max()) <= 255)  # NaN is neither
 
 
 def _header(path: Path, name: str) -> tuple[tuple[int, ...], str]:
@@ -202,7 +212,7 @@ def _one_label(labels: pl.Series, target: str, series: str, name: Any) -> Any:
     levels = labels.drop_nulls().unique(maintain_order=True)
     if len(levels) > 1:
         raise DataError(
-            f"the rows of {series} {name!r} have {len(levels)} values of {target!r}: {levels[0]!r}, {levels[1]!r}"
+            f"the rows of {series} {shown_name(name)} have {len(levels)} values of {target!r}: {levels[0]!r}, {levels[1]!r}"
             f"{', …' if len(levels) > 2 else ''}; expected one label for a sequence",
             hint="to forecast a column along the sequence instead, use --forecast",
         )
@@ -250,10 +260,15 @@ def _real_steps(values: np.ndarray) -> int:
     return int(some[-1]) + 1 if len(some) else 1
 
 
+def shown_name(name: Any) -> str:
+    """The name of a sequence in a message."""
+    return repr(name) if isinstance(name, str) else str(name)
+
+
 def _checked(found: SequenceSet) -> SequenceSet:
     for row, values in enumerate(found.values):
         if np.isinf(values).any():
             column = found.columns[int(np.isinf(values).any(axis=0).argmax())]
-            name = repr(found.names[row]) if found.names is not None else f"number {row + 1}"
+            name = f"number {row + 1}" if found.names is None else shown_name(found.names[row])
             raise DataError(f"the sequence {name} holds infinite values of {column!r}; expected finite numbers")
     return found
