@@ -37,6 +37,7 @@ _MODULES = (
     "layers",
     "convolution",
     "composites",
+    "vision",
     "recurrence",
     "attention",
     "losses",
