@@ -100,12 +100,20 @@ class Segmentations(Domain):
             notices.append(
                 f"pixels of the value {ignore} in masks are not counted; segmentation.ignore=-1 makes them a class"
             )
-        depth = config.model.depth
+
+        def grain(height: int, width: int) -> int:
+            levels = config.model.depth or unet_levels(height, width)
+            if 2 ** (levels - 1) > min(height, width) / 2:
+                raise ConfigError(
+                    f"model.depth={levels} halves images of {height}×{width} {levels - 1} times; expected 2 pixels or more at the end"
+                )
+            return 2 ** (levels - 1)
+
         encoder, resized = encoder_for(
             found.rows(places["train"]).images,
             data.image_size,
             largest=_LARGEST,
-            multiple=lambda height, width: 2 ** ((depth or unet_levels(height, width)) - 1),
+            multiple=grain,
         )
         notices += [resized] if resized else []
         table = code_table(codes)
