@@ -68,7 +68,7 @@ def unet(check: Check) -> None:
     level, last = p
     high = pair(level[0], level[1], x)
     _, inner, up = level[2][1]
-    low = pair(*inner, pooled(high))
+    low = pair(inner[0], inner[1], pooled(high))
     risen = np.zeros((2, 4, 4, 4)) + up["bias"]
     for i, j, k, m in itertools.product(range(2), repeat=4):
         risen[:, 2 * i + k, 2 * j + m] += low[:, i, j] @ up["kernel"][k, m]
