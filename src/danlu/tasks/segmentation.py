@@ -34,9 +34,9 @@ __all__ = [
     "unet_levels",
 ]
 
-_BUDGET = 1.2e13  # floating-point operations of a training, backward passes included: about five minutes of a core
+_BUDGET = 2.5e13  # floating-point operations of a training, backward passes included: about ten minutes of a core
 _EPOCHS = (8, 60)
-_STEPS = 600  # updates that a small set of images gets at least
+_STEPS = 1000  # updates that a small set of images gets at least
 _MOST_EPOCHS = 150
 _COARSEST = 8  # pixels a side of the coarsest level, or more
 _LEVELS = (2, 4)

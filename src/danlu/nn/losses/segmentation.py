@@ -20,26 +20,28 @@ VOID = 255  # the class number of a pixel that is not counted
 class SegmentationLoss(Loss):
     """``mean_i (−log p_{i,y_i}) + d·(1 − mean_c (2·Σ_i p_ic·y_ic + s) / (Σ_i p_ic + Σ_i y_ic + s))``, over the pixels ``i`` that count.
 
-    ``p = softmax(z)``. The first part is the cross-entropy, which is even where a class is rare but hardly sees it; the second is
-    the :class:`~danlu.nn.losses.Dice` loss, which counts each class by the share of it that is found. A pixel of class
+    ``p = softmax(z)``. The first part is the cross-entropy, whose gradient is even but which hardly sees a rare class; the second is
+    the :class:`~danlu.nn.losses.Dice` loss over the classes ``c`` that are in the image, each counted by the share of it that is
+    found. (Over all classes, those that are not there would drown the few that are: a network would rather find nothing. That
+    they are not found where they are not is the first part's matter.) A pixel of class
     :data:`VOID` (255) counts in neither: the edges of objects in VOC's masks, or what a random move left empty. An image without
     a pixel that counts has the loss 0.
 
     Args:
         dice: ``d`` ≥ 0, the weight of the second part; 0 is the cross-entropy alone.
-        smooth: ``s`` > 0: keeps the quotient near 1 for a class that is neither there nor predicted.
+        smooth: ``s`` ≥ 0, in pixels: evens out the slope where a region is tiny.
 
     Targets are class numbers ``(batch, *spatial)``, of whole numbers; outputs ``(batch, *spatial, classes)``. An image with another
     class number that does not exist has the loss NaN.
 
-    Reference: the sum of both is that of Isensee et al. (2021), "nnU-Net", Nature Methods 18, there with Dice over the whole batch.
+    Reference: the sum of both is that of Isensee et al. (2021), "nnU-Net", Nature Methods 18, there with Dice over the whole batch at once.
 
     >>> SegmentationLoss()(jnp.array([[[9.0, -9.0], [-9.0, 9.0]]]), jnp.array([[0, 255]])).round(3).tolist()
     [0.0]
     """
 
     dice: float = setting(default=1.0, minimum=0)
-    smooth: float = setting(default=1.0, above=0)
+    smooth: float = setting(default=1.0, minimum=0)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = _checked("SegmentationLoss", outputs, targets)
@@ -52,10 +54,12 @@ class SegmentationLoss(Loss):
         if not self.dice:
             return jnp.where(valid, entropy, jnp.nan)
         p = softmax(z) * counted[..., None]
-        overlap = jnp.sum(p * one_hot, axis=pixels)
-        total = jnp.sum(p, axis=pixels) + jnp.sum(one_hot, axis=pixels)
-        covered = jnp.mean((2 * overlap + self.smooth) / (total + self.smooth), axis=-1)
-        return jnp.where(valid, entropy + self.dice * (1 - covered), jnp.nan)
+        overlap, size = jnp.sum(p * one_hot, axis=pixels), jnp.sum(one_hot, axis=pixels)
+        there = size > 0
+        total = jnp.where(there, jnp.sum(p, axis=pixels) + size, 1)
+        lacking = jnp.where(there, 1 - (2 * overlap + self.smooth) / (total + self.smooth), 0)
+        lacking = jnp.sum(lacking, axis=-1) / jnp.maximum(jnp.sum(there, axis=-1), 1)
+        return jnp.where(valid, entropy + self.dice * lacking, jnp.nan)
 
 
 def pixel_accuracy(outputs: Any, targets: Any) -> jax.Array:
