@@ -323,6 +323,8 @@ def max_pool(x: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
 
 
 def _max_pool_forward(x: jax.Array, window: tuple[int, ...], how: Window) -> tuple[jax.Array, Any]:
+    # The winner is found again by its value: without the barrier XLA may compute ``x`` twice, rounded otherwise, and find none.
+    x = lax.optimization_barrier(x)
     y = max_pool(x, window, how)
     return y, (x, y)
 
