@@ -62,7 +62,7 @@ class DataConfig(Blueprint):
     drop: tuple[str, ...] = ()
     delimiter: str | None = None
     stream: bool | None = None
-    memory: int = setting(default=2048, minimum=1, integer=True)
+    memory: int = setting(default=1024, minimum=1, integer=True)
     encoding: str | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
     series: str | None = None
