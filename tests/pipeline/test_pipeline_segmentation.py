@@ -90,6 +90,7 @@ def test_other_values_are_refused_or_not_counted(trained, tmp_path):
 def test_what_cannot_be_done_is_one_message(folder, tmp_path):
     quiet = {"runs": tmp_path, "display": "none", "say": lambda line: None}
     for settings, said in (
+        ({"target": "x"}, "data.target=x is for tables"),
         ({"augment": {"mixup": 0.2}}, "masks cannot follow"),
         ({"model": {"members": 2}}, "model.members is not for masks"),
         ({"split": {"method": "time", "column": "x"}}, "for tables"),

@@ -84,11 +84,16 @@ class Segmentations(Domain):
     kind = "segmentation"
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
-        return not config.data.target and config.data.image_column is None and is_mask_source(source)
+        return config.data.image_column is None and is_mask_source(source)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedMasks:
         data = config.data
         check_random(config, "images")
+        if data.target:
+            raise ConfigError(
+                f"data.target={data.target} is for tables; {source} has masks, which say the class of every pixel",
+                hint="leave --target out",
+            )
         if data.task != "auto" or config.imbalance != Imbalance():
             raise ConfigError("data.task and imbalance are for labelled rows; these images have masks")
         found = read_masks(source, memory=memory_of(data))

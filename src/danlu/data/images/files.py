@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import math
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from danlu.errors import DataError
 
-__all__ = ["MOST_PIXELS", "ImageFiles", "decoded_bytes", "open_image", "ordered", "some_of"]
+__all__ = ["MOST_PIXELS", "ImageFiles", "decoded_bytes", "npz_shapes", "open_image", "ordered", "some_of"]
 
 MOST_PIXELS = 4096  # the longest side that is accepted
 _MOST_WORKERS = 8
@@ -149,3 +150,19 @@ def decoded_bytes(files: Sequence[str | Path]) -> int:
             return 0
 
     return sum(ordered(size, files))
+
+
+def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in an npz file, from their heads alone.
+
+    Raises:
+        OSError, ValueError, zipfile.BadZipFile: it is none.
+    """
+    shapes = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shapes[name.removesuffix(".npy")] = read(file)[0]
+    return shapes

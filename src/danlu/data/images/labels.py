@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import some_of
+from danlu.data.images.files import npz_shapes, some_of
 from danlu.data.images.read import _PARTS, SUFFIXES, read_images
 from danlu.errors import DataError, SchemaError
 
@@ -108,18 +108,9 @@ def is_label_source(
 
 
 def _label_shapes(path: Path) -> list[tuple[int, ...]]:
-    """The shapes of an npz file's labels, from the heads of its arrays."""
-    shapes = []
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            words = name.lower().removesuffix(".npy").split("_")
-            if not {"y", "labels", "label"} & set(words):
-                continue
-            with archive.open(name) as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shapes.append(read(file)[0])
-    return shapes
+    """The shapes of an npz file's labels."""
+    named = npz_shapes(path)
+    return [shape for name, shape in named.items() if {"y", "labels", "label"} & set(name.lower().split("_"))]
 
 
 def _head_has_sets(path: Path, target: str, path_column: str | None) -> bool:

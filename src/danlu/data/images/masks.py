@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import ImageFiles, decoded_bytes, open_image, ordered, some_of
+from danlu.data.images.files import ImageFiles, decoded_bytes, npz_shapes, open_image, ordered, some_of
 from danlu.data.images.read import SUFFIXES
 from danlu.errors import DataError
 
@@ -74,9 +74,9 @@ def is_mask_source(source: Any) -> bool:
         if path.is_dir():
             return bool(_folders(path))
         if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                return any(name.lower().startswith(_MASKS) for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+            named = npz_shapes(path)
+            return any(name.lower().split("_")[0] in _MASKS and len(shape) >= 3 for name, shape in named.items())
+    except (OSError, ValueError, zipfile.BadZipFile):
         return False
     return False
 
