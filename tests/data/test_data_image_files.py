@@ -64,7 +64,11 @@ def test_the_batches_do_not_depend_on_the_number_of_threads(folder):
 
     def stream(workers):
         return PixelStream(
-            lambda row: (encoder.one(images[row]), np.int32(row)), np.arange(2, 23), chunk_rows=8, seed=1, workers=workers
+            lambda row: (encoder.one(images[row]), np.int32(row)),
+            np.arange(2, 23),
+            chunk_rows=8,
+            seed=1,
+            workers=workers,
         )
 
     one, many = list(stream(1).chunks(4, 0)), list(stream(5).chunks(4, 0))

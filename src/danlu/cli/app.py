@@ -40,8 +40,8 @@ def train(
         typer.Argument(
             help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (a folder with a folder a class, npz, "
             "idx files), images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks "
-            "(the folders images and masks), a text (.txt) to learn its language, or the common beginning of two files of translations (with "
-            "--translate). Without one, an example is used."
+            "(the folders images and masks), a text (.txt) to learn its language, or the common beginning of two files of "
+            "translations (with --translate). Without one, an example is used."
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
