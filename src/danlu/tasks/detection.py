@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import numpy as np
 
 from danlu.blueprint import Blueprint, setting
 from danlu.data.images import ImageEncoder
-from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
+from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.sources import ArraySource
 from danlu.errors import ConfigError
 from danlu.evaluate.detection import DetectionCounts, Found
@@ -259,10 +258,7 @@ def learn_detection(
     validation: tuple[np.ndarray, dict[str, np.ndarray]],
     settings: Detection | None = None,
     seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    display: str = "none",
+    **how: Any,
 ) -> DetectionLearned:
     """Train the recipe's network on encoded images and their boxes.
 
@@ -273,29 +269,20 @@ def learn_detection(
         plan: its ``model`` ends with a :class:`~danlu.nn.Detector` of these classes.
         settings: the weight of the boxes, and what is shown.
         seed: decides the initial weights and every random draw.
-        callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
+        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
     enable_compilation_cache()
     settings = settings or Detection()
     detector = detector_of(plan.model)
     loss = DetectionLoss(stride=detector.stride, size=detector.size, box_weight=settings.box_weight)
-    fitted = fit(
-        plan.model,
+    fitted = plan.fit(
         train,
+        rows=len(train[0]),
         loss=loss,
-        optimizer=plan.optimizer(len(train[0])),
         validation=ArraySource(validation, batch_size=_BATCH),
-        callbacks=callbacks,
         initial=plan.initial(jax.random.key(seed), train[0]),
-        augment=plan.augment,
-        checkpoint=checkpoint,
-        resume=resume,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        precision=plan.precision,
-        patience=plan.patience,
         seed=seed,
-        display=display,
+        **how,
     )
     model = ObjectDetector(
         plan.model, fitted.params, fitted.state, encoder, tuple(classes), 0.5, settings.overlap, settings.most

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +13,7 @@ import numpy as np
 from danlu.blueprint import Blueprint, setting
 from danlu.data.text import Tokenizer
 from danlu.data.text.corpus import Tokens, Windows
-from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
+from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.initial import initial_weights
 from danlu.engine.sources import ChunkSource
 from danlu.errors import ConfigError, DataError
@@ -250,10 +248,7 @@ def learn_language(
     validation: Tokens,
     lines: bool,
     seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    display: str = "none",
+    **how: Any,
 ) -> LanguageLearned:
     """Train the recipe's network on tokens.
 
@@ -263,29 +258,21 @@ def learn_language(
         plan: its ``model`` has a ``context``.
         lines: whether the texts are lines.
         seed: decides the initial weights, the windows and every random draw.
-        callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
+        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
     enable_compilation_cache()
     network: Any = plan.model
     windows = Windows(train, network.context, rows=epoch_windows(train, plan), seed=seed, multiple=plan.batch_size)
     together = _together(network.context, tokenizer.size)
     judged = Windows(validation, network.context, seed=None, multiple=together)
-    fitted = fit(
-        network,
+    fitted = plan.fit(
         ChunkSource(windows, batch_size=plan.batch_size, seed=seed, shuffle=False),
+        rows=windows.rows,
         loss=TokenCrossEntropy(),
-        optimizer=plan.optimizer(windows.rows),
         validation=ChunkSource(judged, batch_size=together, shuffle=False),
-        callbacks=callbacks,
         initial=initial_weights(network, (network.context,), jax.random.key(seed)),
-        checkpoint=checkpoint,
-        resume=resume,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        precision=plan.precision,
-        patience=plan.patience,
         seed=seed,
-        display=display,
+        **how,
     )
     model = LanguageModel(network, fitted.params, fitted.state, tokenizer, network.context, lines)
     return LanguageLearned(model, fitted)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from danlu.data import TableEncoder, TargetEncoder, resampler
 from danlu.data.images import ImageEncoder
 from danlu.data.sequences import SequenceEncoder
 from danlu.data.text import TextEncoder
-from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
+from danlu.engine import Fitted, enable_compilation_cache
 from danlu.errors import ConfigError
 from danlu.nn.losses import CategoricalFocal, PerFold, class_weights, example_weights, get_loss, get_metric, with_folds
 from danlu.tasks.folds import out_of_fold
@@ -107,10 +106,7 @@ def learn(
     sample: Any = None,
     imbalance: Imbalance | None = None,
     seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    display: str = "none",
+    **how: Any,
 ) -> Learned:
     """Train the recipe's network on encoded rows.
 
@@ -123,7 +119,7 @@ def learn(
         sample: encoded rows of a stream, from which the bins of a table's numeric columns are set.
         imbalance: what to do about rare classes.
         seed: decides the initial weights and every random draw.
-        callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
+        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
     Raises:
         ConfigError: options that do not fit the task or the data.
@@ -159,26 +155,18 @@ def learn(
     measures = [_loss(plan, imbalance), *(get_metric(name) for name in _WATCHED[plan.loss])]
     if folds is not None:
         measures = [PerFold(measure, plan.folds) for measure in measures]
-    fitted = fit(
-        plan.model,
+    fitted = plan.fit(
         data,
+        rows=rows,
         loss=measures[0],
-        optimizer=plan.optimizer(rows),
         validation=validation,
         metrics=measures[1:],
-        callbacks=callbacks,
         initial=plan.initial(jax.random.key(seed), sample),
         sampler=sampler,
-        augment=plan.augment,
-        checkpoint=checkpoint,
-        resume=resume,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        precision=plan.precision,
         patience=plan.patience if validation is not None else None,
         monitor=None if validation is None else f"val_{_WATCHED[plan.loss][0]}",
         seed=seed,
-        display=display,
+        **how,
     )
     model = Predictor(plan.model, fitted.params, fitted.state, encoder, target)
     if imbalance.threshold != "none":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data.images import ImageEncoder
-from danlu.engine import Callback, Fitted, enable_compilation_cache, fit, predict_outputs
+from danlu.engine import Fitted, enable_compilation_cache, predict_outputs
 from danlu.evaluate.labels import LabelRows, best_threshold
 from danlu.nn.layer import Layer
 from danlu.tasks.recipe import Recipe
@@ -88,10 +87,7 @@ def learn_labels(
     name: str = "labels",
     separator: str = "|",
     seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    display: str = "none",
+    **how: Any,
 ) -> LabelsLearned:
     """Train the recipe's network on encoded images and which labels they have.
 
@@ -103,27 +99,17 @@ def learn_labels(
         encoder, labels, name, separator: kept with the model.
         plan: see :func:`~danlu.tasks.image_recipe`, of the task ``"multilabel"``.
         seed: decides the initial weights and every random draw.
-        callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
+        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
     enable_compilation_cache()
-    fitted = fit(
-        plan.model,
+    fitted = plan.fit(
         train,
-        loss=plan.loss,
-        optimizer=plan.optimizer(rows),
+        rows=rows,
         validation=validation,
         metrics=["label_accuracy"],
-        callbacks=callbacks,
         initial=plan.initial(jax.random.key(seed), np.zeros((1, *encoder.in_shape), np.uint8)),
-        augment=plan.augment,
-        checkpoint=checkpoint,
-        resume=resume,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        precision=plan.precision,
-        patience=plan.patience,
         seed=seed,
-        display=display,
+        **how,
     )
     model = Tagger(plan.model, fitted.params, fitted.state, encoder, tuple(labels), 0.5, name, separator)
     threshold = best_threshold(validation[1], model.predict_inputs(validation[0]))

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from danlu.blueprint import Blueprint, setting
+from danlu.engine import Fitted, fit
 from danlu.engine.arrays import shapes_of
 from danlu.engine.initial import initial_weights
 from danlu.engine.precision import PRECISIONS
@@ -106,6 +107,26 @@ class Recipe(Blueprint):
             clip_by_global_norm(self.clip_norm / math.sqrt(self.folds)),
             adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.decays),
         )
+
+    def fit(self, data: Any, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
+        """Train the model on ``data`` for as long, in such batches and with such an optimizer as the recipe says.
+
+        Args:
+            data: see :func:`danlu.fit`.
+            rows: how many an epoch has, for the learning-rate schedule.
+            seed: decides every random draw.
+            **how: what else :func:`danlu.fit` takes (``initial``, ``validation``, ``callbacks``, …); it comes before the recipe.
+        """
+        decided: dict[str, Any] = {
+            "loss": self.loss,
+            "optimizer": self.optimizer(rows),
+            "augment": self.augment,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "precision": self.precision,
+            "patience": self.patience,
+        }
+        return fit(self.model, data, seed=seed, **{**decided, **how})
 
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
         """``(params, state)`` of the model for encoded training rows ``inputs``; a table's numeric bins are set from them."""

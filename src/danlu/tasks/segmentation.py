@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ import numpy as np
 
 from danlu.blueprint import Blueprint, setting
 from danlu.data.images import ImageEncoder
-from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
+from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.sources import ArraySource
 from danlu.errors import ConfigError
 from danlu.nn import Layer, MoveMasks, RandomAffine, RandomColor, RandomErase, RandomFlip, Rescale, Sequential
@@ -242,10 +241,7 @@ def learn_segmentation(
     settings: Segmentation | None = None,
     ignore: int | None = None,
     seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    display: str = "none",
+    **how: Any,
 ) -> SegmentationLearned:
     """Train the recipe's network on encoded images and the class numbers of their pixels.
 
@@ -257,27 +253,18 @@ def learn_segmentation(
         plan: see :func:`segmentation_recipe`.
         settings: the weight of the Dice loss.
         seed: decides the initial weights and every random draw.
-        callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
+        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
     enable_compilation_cache()
-    fitted = fit(
-        plan.model,
+    fitted = plan.fit(
         train,
+        rows=rows,
         loss=SegmentationLoss(dice=(settings or Segmentation()).dice),
-        optimizer=plan.optimizer(rows),
         validation=ArraySource(validation, batch_size=_BATCH),
         metrics=[pixel_accuracy],
-        callbacks=callbacks,
         initial=plan.initial(jax.random.key(seed), np.zeros((1, *encoder.in_shape), np.uint8)),
-        augment=plan.augment,
-        checkpoint=checkpoint,
-        resume=resume,
-        epochs=plan.epochs,
-        batch_size=plan.batch_size,
-        precision=plan.precision,
-        patience=plan.patience,
         seed=seed,
-        display=display,
+        **how,
     )
     model = Segmenter(plan.model, fitted.params, fitted.state, encoder, tuple(classes), tuple(values), ignore)
     return SegmentationLearned(model, fitted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.data.text import Tokenizer
 from danlu.data.text.buckets import Buckets, PairTokens, bucket_widths
 from danlu.data.text.pairs import sentence_tokens
-from danlu.engine import Callback, Fitted, enable_compilation_cache, fit
+from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.initial import initial_weights
 from danlu.engine.sources import ChunkSource
 from danlu.errors import ConfigError
@@ -242,10 +241,7 @@ def learn_translation(
     validation: PairTokens,
     settings: Translation | None = None,
     seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    display: str = "none",
+    **how: Any,
 ) -> TranslationLearned:
     """Train the recipe's network on pairs: each next token of the translation from the source and the right tokens before it.
 
@@ -256,7 +252,7 @@ def learn_translation(
         plan: its ``model`` is an encoder-decoder of their vocabularies.
         settings: label smoothing, and the settings of the search.
         seed: decides the initial weights, the batches and every random draw.
-        callbacks, checkpoint, resume, display: see :func:`danlu.fit`.
+        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
     enable_compilation_cache()
     settings = settings or Translation()
@@ -265,22 +261,15 @@ def learn_translation(
     batches = Buckets(train, training_widths(train), batch_size=size, seed=seed)
     # Measuring costs a third of learning, so that fewer widths, which are fewer programs, take less time in all.
     judged = Buckets(validation, bucket_widths(validation.lengths, 2), batch_size=size, seed=None)
-    fitted = fit(
-        network,
+    fitted = plan.fit(
         ChunkSource(batches, batch_size=size, seed=seed, shuffle=False),
+        rows=batches.steps * size,
         loss=TokenCrossEntropy(label_smoothing=settings.label_smoothing),
-        optimizer=plan.optimizer(batches.steps * size),
         validation=ChunkSource(judged, batch_size=size, shuffle=False),
-        callbacks=callbacks,
         initial=initial_weights(network, _in_shape(longest), jax.random.key(seed)),
-        checkpoint=checkpoint,
-        resume=resume,
-        epochs=plan.epochs,
         batch_size=size,
-        precision=plan.precision,
-        patience=plan.patience,
         seed=seed,
-        display=display,
+        **how,
     )
     model = Translator(
         network, fitted.params, fitted.state, *tokenizers, languages, longest, settings.beams, settings.alpha
