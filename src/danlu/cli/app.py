@@ -72,20 +72,8 @@ def train(
     from danlu.pipeline.config import config_from
 
     if resume is not None:
-        if (
-            source
-            or settings
-            or target
-            or text
-            or test
-            or config
-            or name
-            or forecast
-            or horizon
-            or translate
-            or series
-            or time
-        ):
+        given = (source, settings, target, text, test, config, name, forecast, horizon, translate, series, time)
+        if any(given):
             raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
         _finished(pipeline.resume(resume, display=display))
         return

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact, save_artifact
-from danlu.data import split_rows
 from danlu.data.images import BoxSet, ImageEncoder, is_box_source, read_boxes, read_images
 from danlu.data.images.encode import check_pixels
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
@@ -23,6 +22,7 @@ from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.model import Model, Say, warn
+from danlu.pipeline.pictures import border, divided
 from danlu.tasks import Imbalance, ObjectDetector, Recipe, detection_recipe, learn_detection
 from danlu.tasks.detection import box_scale, detector_of, padded_boxes, true_objects
 
@@ -80,7 +80,7 @@ class Detections(Domain):
         if data.target or data.task != "auto" or config.imbalance != Imbalance():
             raise ConfigError("data.target, data.task and imbalance are for labelled rows; these images have boxes")
         found = read_boxes(source)
-        places, said = _divided(config, found)
+        places, said = divided(config, len(found), found.parts, noun="images with boxes")
         parts = {name: found.rows(rows) for name, rows in places.items()}
         notices = [*found.notices]
         if data.test is not None:
@@ -103,7 +103,7 @@ class Detections(Domain):
         counts = {name: len(part) for name, part in parts.items()}
         return PreparedBoxes(
             encoder=encoder, classes=classes, parts=encoded, test=parts["test"] if len(parts["test"]) else None,
-            fill=_ground(encoded["train"][0]), rows=counts, split=said, notices=tuple(notices),
+            fill=border(encoded["train"][0]), rows=counts, split=said, notices=tuple(notices),
         )  # fmt: skip
 
     def plan(self, config: TrainConfig, prepared: PreparedBoxes) -> Recipe:
@@ -286,33 +286,6 @@ def _test_part(found: BoxSet, say: Say) -> BoxSet:
     return found.rows(rows)
 
 
-def _divided(config: TrainConfig, found: BoxSet) -> tuple[dict[str, np.ndarray], str]:
-    """The image numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part."""
-    names = ("train", "validation", "test")
-    own = {name: np.flatnonzero(found.parts == name) if found.parts is not None else np.zeros(0, int) for name in names}
-    known = np.setdiff1d(np.arange(len(found)), np.concatenate([own["validation"], own["test"]]))
-    draws_test = not len(own["test"]) and config.data.test is None
-    held = 0.0 if len(own["validation"]) else config.split.validation
-    tested = config.split.test if draws_test else 0.0
-    parts = {**own, "train": known}
-    if config.data.test is not None:
-        parts["test"] = np.zeros(0, int)
-    given = [name for name in names if len(own[name])]
-    said = f"the source's own {', '.join(given)}" if given else ""
-    if held or tested:
-        if len(known) < 10:
-            raise DataError(f"{len(known)} images with boxes are too few to divide; expected 10 or more")
-        split = split_rows(len(known), method="random", validation=held, test=tested, seed=config.trainer.seed)
-        parts["train"] = known[split.train]
-        for name, drawn in (("validation", split.validation), ("test", split.test)):
-            if len(drawn):
-                parts[name] = known[drawn]
-        said = "; ".join(each for each in (said, split.description) if each)
-    if not len(parts["train"]) or not len(parts["validation"]):
-        raise DataError("the source has no training or no validation images left; expected some of each")
-    return parts, said
-
-
 def _encoder_for(images: Any, size: int | None) -> tuple[ImageEncoder, str]:
     """The shape for a detector, whose sides are multiples of 16, and a word where that changes the images."""
     encoder = ImageEncoder.fit(images, size=size)
@@ -334,12 +307,6 @@ def _encoded(part: BoxSet, encoder: ImageEncoder, classes: Sequence[str], room: 
         labels.append(np.array([numbers[names[row]] for row in known], np.int32))
     images = encoder.transform(part.images) if len(part) else np.zeros((0, *encoder.in_shape), np.uint8)
     return images, padded_boxes(boxes, labels, room=room)
-
-
-def _ground(images: np.ndarray) -> float:
-    some = images[:1000]
-    border = np.concatenate([some[:, 0].ravel(), some[:, -1].ravel(), some[:, :, 0].ravel(), some[:, :, -1].ravel()])
-    return float(np.median(border))
 
 
 def _judgement(

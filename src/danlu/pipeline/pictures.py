@@ -62,12 +62,15 @@ def check_random(config: TrainConfig, noun: str) -> None:
         raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
 
 
-def divided(config: TrainConfig, count: int, parts: np.ndarray | None) -> tuple[dict[str, np.ndarray], str]:
+def divided(
+    config: TrainConfig, count: int, parts: np.ndarray | None, *, noun: str = "images"
+) -> tuple[dict[str, np.ndarray], str]:
     """The image numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
 
     Args:
         count: how many images there are.
         parts: the name of each one's part, where the source says so.
+        noun: what they are called.
 
     Raises:
         DataError: too few to divide.
@@ -84,7 +87,7 @@ def divided(config: TrainConfig, count: int, parts: np.ndarray | None) -> tuple[
     said = f"the source's own {', '.join(given)}" if given else ""
     if held or tested:
         if len(known) < 10:
-            raise DataError(f"{len(known)} images are too few to divide; expected 10 or more")
+            raise DataError(f"{len(known)} {noun} are too few to divide; expected 10 or more")
         split = split_rows(len(known), method="random", validation=held, test=tested, seed=config.trainer.seed)
         found["train"] = known[split.train]
         for name, drawn in (("validation", split.validation), ("test", split.test)):

@@ -13,7 +13,7 @@ import polars as pl
 
 from danlu.data.images.coco import Objects, read_coco
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.read import SUFFIXES, _decode
+from danlu.data.images.read import SUFFIXES, decode_files
 from danlu.errors import DataError
 
 __all__ = ["BoxSet", "is_box_source", "read_boxes"]
@@ -190,7 +190,7 @@ def _read_part(file: Path) -> BoxSet:
             hint=f"put the images into {file.parent} or {file.parent / 'images'}",
         )
     there = {str(place): name for name, place in places.items() if place is not None}
-    read = _decode([Path(place) for place in there], None, None)
+    read = decode_files([Path(place) for place in there], None, None)
     notices = list(read.notices)
     if missing:
         more = " …" if len(missing) > _NAMED else ""

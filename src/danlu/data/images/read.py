@@ -96,7 +96,7 @@ def read_images(
     if path.suffix == ".npz":
         return _read_npz(path)
     if path.suffix.lower() in SUFFIXES:
-        return _decode([path], None, None)
+        return decode_files([path], None, None)
     return _read_list(path, path_column, target, memory)
 
 
@@ -121,8 +121,8 @@ def _read_folder(root: Path, memory: int | None) -> ImageSet:
                 f"the folder {root} holds no image ({', '.join(SUFFIXES[:5])}, …)",
                 hint="put the images of each class into a folder of its own, named like the class",
             )
-        return _decode(alone, None, None, memory)
-    return _decode(files, labels, np.asarray(parts) if parts[0] else None, memory)
+        return decode_files(alone, None, None, memory)
+    return decode_files(files, labels, np.asarray(parts) if parts[0] else None, memory)
 
 
 def _by_class(folder: Path) -> list[tuple[str, Path]]:
@@ -132,7 +132,7 @@ def _by_class(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _decode(
+def decode_files(
     files: Sequence[Path], labels: Sequence[str] | None, parts: np.ndarray | None, memory: int | None = None
 ) -> ImageSet:
     """Decode image files in worker threads; those that cannot be read are left out and named. Beyond ``memory`` they stay files."""
@@ -180,7 +180,7 @@ def _read_list(path: Path, path_column: str | None, target: str | None, memory: 
         raise DataError(f"{path} has no column {target!r}; its columns: {', '.join(table.names[:30])}")
     cells = None if target is None else table.frame[target].to_list()
     labels = None if cells is None else ["" if label is None else str(label) for label in cells]
-    return _decode([path.parent / str(name) for name in table.frame[column].to_list()], labels, None, memory)
+    return decode_files([path.parent / str(name) for name in table.frame[column].to_list()], labels, None, memory)
 
 
 def _names_images(values: pl.Series) -> bool:
