@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from danlu.engine.arrays import as_arrays
 from danlu.engine.build import build_program, optimizer_of
 from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callbacks import Callback, EarlyStopping
-from danlu.engine.fitted import Fitted, evaluation_pieces
+from danlu.engine.fitted import Fitted, evaluate_source, evaluation_pieces
+from danlu.engine.initial import initial_state
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler
 from danlu.engine.sources import as_source
+from danlu.engine.state import TrainState
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, DataError, TrainingError, unknown_name
 
-__all__ = ["fit"]
+__all__ = ["fit", "run_training"]
 
 
 def fit(
@@ -94,16 +97,32 @@ def fit(
     program = build_program(
         model, source, loss=loss, update=optimizer.update, metrics=metrics, options=options, augment=augment
     )
-    training = Training(
-        program,
-        source,
-        optimizer,
-        options=options,
-        validation=None if validation is None else evaluation_pieces(validation),
-        callbacks=callbacks,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        initial=initial,
+    state = initial_state(program, source, optimizer, seed=options.seed, options=options, initial=initial)
+    judged = None if validation is None else evaluation_pieces(validation)
+
+    def measure(state: TrainState) -> dict[str, float]:
+        return evaluate_source(program, state.params, state.model_state, judged or [])
+
+    return run_training(
+        Training(
+            program,
+            source,
+            state,
+            options=options,
+            measure=None if judged is None else measure,
+            callbacks=callbacks,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+        ),
+        resume=resume,
     )
+
+
+def run_training(training: Training, *, resume: bool = False) -> Fitted:
+    """Run a training to its end, or take up its last checkpoint and go on from there.
+
+    Raises:
+        TrainingError: the loss stopped being finite; what was learned before is in its ``fitted``.
+    """
     if resume:
         training.resume()
     try:
@@ -129,7 +148,7 @@ def _hold_out(data: Any, fraction: float) -> tuple[Any, Any]:
 
 def _finish(training: Training) -> Fitted:
     state, best = training.state, training.best
-    restore = training.options.restore_best and best is not None and int(best.epoch) >= 0
+    restore = training.options.restore_best and best is not None and bool(np.all(np.asarray(best.epoch) >= 0))
     params, model_state = (
         (best.params, best.model_state) if restore and best is not None else (state.params, state.model_state)
     )
@@ -139,6 +158,6 @@ def _finish(training: Training) -> Fitted:
         state=model_state,
         history=training.history,
         train_state=state,
-        best_epoch=int(best.epoch) if best is not None else None,
+        best_epoch=int(np.max(best.epoch)) if best is not None else None,
         stopped_because=training.stopped_because,
     )

@@ -14,7 +14,7 @@ from danlu.engine.arrays import as_arrays, as_leaves, rows_of
 from danlu.engine.order import capacity, num_batches, pad_order, pad_rows
 from danlu.engine.sources import Piece, Source, as_source
 from danlu.engine.state import TrainState
-from danlu.engine.step import Program, evaluate_steps, predict_steps
+from danlu.engine.step import Program, Steps, evaluate_steps, predict_steps
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,7 +83,7 @@ class Fitted:
         stopped_because: why training ended before its last epoch, or None.
     """
 
-    program: Program
+    program: Steps
     params: Any
     state: Any
     history: list[dict[str, Any]]
@@ -102,7 +102,8 @@ class Fitted:
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """The loss and the metrics on ``(x, y)``, ``(x, y, weight)`` or an iterable of such batches."""
-        return evaluate_source(self.program, self.params, self.state, evaluation_pieces(data))
+        program: Any = self.program
+        return evaluate_source(program, self.params, self.state, evaluation_pieces(data))
 
     def frame(self) -> pl.DataFrame:
         """The history as a polars frame, a row an epoch."""

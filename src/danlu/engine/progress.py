@@ -30,11 +30,11 @@ def _seconds(value: float) -> str:
     return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
-def _rate(value: float) -> str:
+def _rate(value: float, what: str) -> str:
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if value >= size:
-            return f"{value / size:.1f}{unit} rows/s"
-    return f"{value:.0f} rows/s"
+            return f"{value / size:.1f}{unit} {what}/s"
+    return f"{value:.0f} {what}/s"
 
 
 def shown_columns(logs: Mapping[str, Any]) -> list[str]:
@@ -79,7 +79,9 @@ class Progress(Callback):
         if now - self._last < self.every and epoch + 1 < self.training.options.epochs:
             return
         self._last = now
-        tail = f"  {_rate(logs['rows_per_second'])}" + (f"  {_seconds(left)} left" if left and left >= 1 else "")
+        tail = f"  {_rate(logs['rows_per_second'], self.training.program.unit)}" + (
+            f"  {_seconds(left)} left" if left and left >= 1 else ""
+        )
         print(self.line(epoch, logs) + tail, file=sys.stderr, flush=True)
 
     def on_train_end(self, logs: Logs) -> None:
@@ -111,7 +113,7 @@ class LiveProgress(Progress):
         left = self._left(epochs_done)
         parts = [f"epoch {min(int(epochs_done) + 1, self.training.options.epochs)}/{self.training.options.epochs}"]
         parts += [f"{name} {_number(value)}" for name, value in list(self._values.items())[:3]]
-        parts += [_rate(speed)] if speed else []
+        parts += [_rate(speed, self.training.program.unit)] if speed else []
         parts += [f"{_seconds(left)} left"] if left is not None else []
         self._bar.update(self._task, completed=epochs_done, description=" · ".join(parts))
 

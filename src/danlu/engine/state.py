@@ -34,6 +34,7 @@ class TrainState:
         model_state: what else the model carries (running statistics, dropout rates).
         opt_state: the optimizer's state, hyper-parameters included.
         penalties: coefficients of the ``"l1"`` and ``"l2"`` penalties; a key that is absent costs nothing.
+        world: what else training carries that is no part of the model: an agent's environments and memory.
     """
 
     step: Int[Array, ""]
@@ -42,6 +43,7 @@ class TrainState:
     model_state: Any
     opt_state: Any
     penalties: dict[str, Float[Array, ""]]
+    world: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -65,10 +67,12 @@ class Best:
     model_state: Any
 
     @classmethod
-    def start(cls, state: TrainState) -> Best:
-        """Nothing seen yet: any finite value is better."""
+    def start(cls, state: TrainState, members: int | None = None) -> Best:
+        """Nothing seen yet: any finite value is better. ``members``: of a population, how many it has."""
         nothing: dict[str, Any] = {"value": np.float32(np.inf), "epoch": np.int32(-1), "stale": np.int32(0)}
         nothing["active"] = np.bool_(True)
+        if members is not None:
+            nothing = {name: np.full(members, value) for name, value in nothing.items()}
         return owned(cls(**nothing, params=state.params, model_state=state.model_state))
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +26,55 @@ from danlu.engine.state import Best, TrainState, track_best
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
 
-__all__ = ["Program", "evaluate_steps", "predict_steps", "run_steps", "step", "zero_sums"]
+__all__ = ["Program", "Steps", "evaluate_steps", "predict_steps", "run_steps", "step", "zero_sums"]
 
 PerExample = Callable[[Any, Any], jax.Array]
 NEVER = jnp.iinfo(jnp.int32).max
 _AUGMENT = 2**32 - 1  # folded into a step's key; layers and micro-batches count from 0
+
+
+class Steps(Protocol):
+    """What the loop needs of a program: one step, its sums, and how they are read.
+
+    A network that learns from rows is one such program (:class:`Program`); an agent in its environment is another (in ``danlu.rl``).
+    Both are static and hashable: the compile key.
+
+    Attributes:
+        batch_size: how many rows (or steps of an environment) one step sees; ``unit`` is what they are called.
+        members: how many trainings go on side by side in the state, on a leading axis of every array; None is one without such an axis.
+    """
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def members(self) -> int | None: ...
+
+    @property
+    def model(self) -> Layer:
+        """The network."""
+        ...
+
+    def at(
+        self, state: TrainState, chunk: Any, order: jax.Array, index: Any
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Step ``index`` of an epoch that walks ``chunk`` in ``order``: the state after it, and its sums."""
+        ...
+
+    def zero_sums(self) -> dict[str, jax.Array]:
+        """The running sums at the start of an epoch; ``"bad_step"`` among them is a minimum."""
+        ...
+
+    def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
+        """What an epoch's sums (without ``"bad_step"``) say, for its row of the history."""
+        ...
+
+    def counters(self, state: TrainState) -> dict[str, int]:
+        """How far training is."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +104,34 @@ class Program:
     skip_empty: bool = False
     precision: str = "float32"
     augment: Callable[[jax.Array, dict[str, Any]], dict[str, Any]] | None = None
+
+    @property
+    def unit(self) -> str:
+        """``"rows"``."""
+        return "rows"
+
+    @property
+    def members(self) -> None:
+        """A population of networks is ``vmap`` over this program, not in it."""
+
+    def at(
+        self, state: TrainState, chunk: Any, order: jax.Array, index: Any
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """:func:`step` on batch ``index`` of ``order``."""
+        return step(self, state, _batch_at(chunk, order, index, self.batch_size))
+
+    def zero_sums(self) -> dict[str, jax.Array]:
+        """See :func:`zero_sums`."""
+        return zero_sums(self)
+
+    def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
+        """The weighted means of the loss and the metrics."""
+        weight = float(sums["weight"]) or math.nan
+        return {name: float(value) / weight for name, value in sums.items() if name != "weight"}
+
+    def counters(self, state: TrainState) -> dict[str, int]:
+        """The number of updates."""
+        return {"step": int(state.step)}
 
 
 def zero_sums(program: Program) -> dict[str, jax.Array]:
@@ -158,11 +231,11 @@ def _combine(total: dict[str, jax.Array], part: dict[str, jax.Array]) -> dict[st
 
 
 def _run_steps(
-    program: Program, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any
+    program: Steps, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     def body(index: jax.Array, carry: Any) -> Any:
         state, sums = carry
-        state, part = step(program, state, _batch_at(chunk, order, index, program.batch_size))
+        state, part = program.at(state, chunk, order, index)
         return state, _combine(sums, part)
 
     return jax.lax.fori_loop(start, stop, body, (state, sums))
@@ -199,7 +272,7 @@ def _predict_steps(model: Layer, params: Any, model_state: Any, x: Any, order: j
 
 @functools.partial(jax.jit, static_argnames=("program", "population"), donate_argnames=("state", "sums"))
 def run_steps(
-    program: Program,
+    program: Steps,
     state: TrainState,
     sums: dict[str, jax.Array],
     chunk: dict[str, Any],

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,11 @@ import numpy as np
 
 from danlu.engine.callbacks import Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
-from danlu.engine.fitted import evaluate_source
-from danlu.engine.initial import initial_state
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
 from danlu.engine.sources import Source
-from danlu.engine.state import Best
-from danlu.engine.step import NEVER, Program, end_epoch, run_steps, zero_sums
+from danlu.engine.state import Best, TrainState
+from danlu.engine.step import NEVER, Steps, end_epoch, run_steps
 from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_name
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
@@ -57,6 +55,15 @@ def _graceful_interrupt() -> Iterator[threading.Event]:
 class Training:
     """A training run under way; callbacks see it as ``self.training``.
 
+    Args:
+        program: the step.
+        source: what an epoch walks.
+        state: the state before the first step.
+        options: how long and in what portions.
+        measure: what each epoch's state is judged by: a value by name (of a population an array, with a value a member).
+        callbacks: see :mod:`danlu.engine.callbacks`.
+        checkpoint: a folder for checkpoints.
+
     Attributes:
         history: the rows of the epochs so far.
         epoch: the epoch under way (from 0).
@@ -66,31 +73,29 @@ class Training:
 
     def __init__(
         self,
-        program: Program,
+        program: Steps,
         source: Source,
-        optimizer: Any,
+        state: TrainState,
         *,
         options: FitOptions,
-        validation: Any = None,
+        measure: Callable[[TrainState], dict[str, Any]] | None = None,
         callbacks: Sequence[Callback] = (),
         checkpoint: Path | None = None,
-        initial: tuple[Any, Any] | None = None,
     ) -> None:
-        self.program, self.source, self.options = program, source, options
-        self.validation, self.checkpoint = validation, checkpoint
+        self.program, self.source, self.options, self.state = program, source, options, state
+        self.measure, self.checkpoint = measure, checkpoint
         self.history: list[dict[str, Any]] = []
         self.epoch = self._piece = self._start = 0
         self.stopped_because: str | None = None
         self._stop = False
         self._sums: dict[str, jax.Array] | None = None
-        self.state = initial_state(program, source, optimizer, seed=options.seed, options=options, initial=initial)
         self._observes = any(
             isinstance(node, ReduceOnPlateau) or isinstance(getattr(node, "schedule", None), ReduceOnPlateau)
             for node in jax.tree.leaves(self.state.opt_state, is_leaf=lambda n: isinstance(n, Schedule))
         )
-        self.monitor = options.monitor or ("val_loss" if validation is not None else None)
+        self.monitor = options.monitor or ("val_loss" if measure is not None else None)
         self.sign = sign_of(options.mode, self.monitor)
-        self.best = Best.start(self.state) if self.monitor else None
+        self.best = Best.start(self.state, program.members) if self.monitor else None
         progress = make_progress(options.display)
         self.callbacks = [*callbacks, *([progress] if progress else [])]
         for callback in self.callbacks:
@@ -144,8 +149,8 @@ class Training:
     def _run_epoch(self, asked: threading.Event) -> bool:
         """One epoch, or what is left of it after a resume. False when it was broken off."""
         if self._sums is None:
-            self._sums = zero_sums(self.program)
-        begun, first_step = time.perf_counter(), int(self.state.step)
+            self._sums = self.program.zero_sums()
+        begun, first = time.perf_counter(), self._start
         if self._piece == 0 and self._start == 0:
             self._call("on_epoch_begin", self.epoch)
         done = self._start
@@ -165,7 +170,7 @@ class Training:
                     portion *= 4
                 if now - last_shown > 0.25:
                     last_shown = now
-                    self._call("on_progress", done, self.source.steps_per_epoch, self._means(begun, first_step))
+                    self._call("on_progress", done, self.source.steps_per_epoch, self._means(begun, done - first))
                 if asked.is_set() or self._stop:
                     self.stopped_because = self.stopped_because or "stopped by Ctrl-C; what was learned is kept"
                     self._stop = True
@@ -176,49 +181,48 @@ class Training:
             self._piece, self._start = self._piece + 1, 0
         if done == 0 and self._piece == 0:
             raise TrainingError("the data source gave no batch")
-        self._end_epoch(begun, first_step)
+        self._end_epoch(begun, done - first)
         return True
 
-    def _means(self, begun: float, first_step: int) -> dict[str, Any]:
-        sums = {name: float(value) for name, value in (self._sums or {}).items() if name != "bad_step"}
-        weight = sums.pop("weight", 0.0) or math.nan
-        rate = (int(self.state.step) - first_step) * self.program.batch_size / max(time.perf_counter() - begun, 1e-9)
-        return {**{name: value / weight for name, value in sums.items()}, "rows_per_second": rate}
+    def _means(self, begun: float, steps: int) -> dict[str, Any]:
+        sums = {name: np.asarray(value, np.float64) for name, value in (self._sums or {}).items() if name != "bad_step"}
+        rate = steps * self.program.batch_size * (self.program.members or 1) / max(time.perf_counter() - begun, 1e-9)
+        return {**(self.program.means(sums) if sums else {}), "rows_per_second": rate}
 
     def _check_finite(self) -> None:
-        bad = int(self._sums["bad_step"]) if self._sums else NEVER
+        bad = int(np.min(self._sums["bad_step"])) if self._sums else NEVER
         if bad != NEVER:
             raise TrainingError(*_diagnose(self, bad))
 
-    def _end_epoch(self, begun: float, first_step: int) -> None:
-        means = self._means(begun, first_step)
-        row: dict[str, Any] = {"epoch": self.epoch, "step": int(self.state.step)}
+    def _end_epoch(self, begun: float, steps: int) -> None:
+        means = self._means(begun, steps)
+        row: dict[str, Any] = {"epoch": self.epoch, **self.program.counters(self.state)}
         row.update({name: value for name, value in means.items() if name != "rows_per_second"})
-        if self.validation is not None:
-            sums = evaluate_source(self.program, self.state.params, self.state.model_state, self.validation)
-            row.update({f"val_{name}": value for name, value in sums.items()})
+        measured = {} if self.measure is None else self.measure(self.state)
+        row.update({f"val_{name}": float(np.mean(value)) for name, value in measured.items()})
         row["learning_rate"] = self.learning_rate
         if self.best is not None:
             if self.monitor not in row:
                 raise unknown_name("column to monitor", self.monitor, row)
-            value = jnp.float32(self.sign * row[self.monitor])
+            value = measured.get(self.monitor.removeprefix("val_"), row[self.monitor])  # of a population one a member
             patience = self.options.patience or np.iinfo(np.int32).max
             self.best = end_epoch(
                 self.best,
                 self.state,
-                value,
+                jnp.asarray(self.sign * np.asarray(value, np.float32)),
                 jnp.int32(self.epoch),
                 jnp.int32(patience),
                 jnp.float32(self.options.min_delta),
+                population=self.program.members is not None,
             )
-            row["best"] = int(self.best.epoch) == self.epoch
+            row["best"] = bool(np.any(np.asarray(self.best.epoch) == self.epoch))
             if self._observes:
                 opt_state = observe(self.state.opt_state, row[self.monitor])
                 self.state = dataclasses.replace(self.state, opt_state=opt_state)
-            if not bool(self.best.active):
+            if not np.any(self.best.active):
                 self.stop(
                     f"stopped early: {self.monitor} has not improved for {patience} epochs; "
-                    f"the best was epoch {int(self.best.epoch) + 1}"
+                    f"the best was epoch {int(np.max(self.best.epoch)) + 1}"
                 )
         row["seconds"] = round(time.perf_counter() - begun, 4)
         row["rows_per_second"] = round(means["rows_per_second"], 1)
@@ -231,7 +235,7 @@ class Training:
                 self._save()
 
     def _tree(self) -> dict[str, Any]:
-        return {"state": self.state, "best": self.best, "sums": self._sums or zero_sums(self.program)}
+        return {"state": self.state, "best": self.best, "sums": self._sums or self.program.zero_sums()}
 
     def _save(self) -> None:
         if self.checkpoint is None:
@@ -243,7 +247,7 @@ class Training:
             "mid_epoch": self._sums is not None,
             "history": self.history,
             "stopped_because": self.stopped_because,
-            "finished": self.epoch >= self.options.epochs or (self.best is not None and not bool(self.best.active)),
+            "finished": self.epoch >= self.options.epochs or (self.best is not None and not np.any(self.best.active)),
             "callbacks": [callback.state() for callback in self.callbacks],
         }
         save_checkpoint(self.checkpoint / CHECKPOINT, self._tree(), note)

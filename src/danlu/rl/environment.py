@@ -5,8 +5,8 @@ pure functions of a state. So a thousand of them are ``vmap``, an episode is ``s
 one program. ``advance`` is where all of that happens, once: stepping many environments, cutting episodes that took too long, and starting
 anew those that have ended.
 
-An episode *terminates* when the world says so (the pole fell): what would come after it is worth 0. It is *truncated* when time is up: the world
-would have gone on, so the value of the state it was left in counts. The two are kept apart everywhere.
+An episode *terminates* when the world says so (the pole fell): what would come after it is worth 0. It is *truncated* when time is up: the
+world would have gone on, so the value of the state it was left in counts. The two are kept apart everywhere.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Transition:
 class Environment(Blueprint, abc.ABC):
     """A world of one agent; base of all environments.
 
-    A subclass has the parameters of the world as fields, and ``reset``, ``step`` and the two spaces. Time is no part of it: episodes are cut in
+    A subclass has the parameters of the world as fields, and ``reset``, ``step`` and the spaces. Time is no part of it: episodes are cut in
     :meth:`advance`.
 
     Args:
