@@ -33,6 +33,7 @@ KINDS = (
     "model",
     "optimizer",
     "penalty",
+    "rl",
     "sampling",
     "schedule",
 )

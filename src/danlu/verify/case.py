@@ -53,6 +53,7 @@ _MODULES = (
     "translation",
     "detection",
     "segmentation",
+    "reinforcement",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
