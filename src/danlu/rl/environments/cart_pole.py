@@ -38,8 +38,8 @@ class CartPole(Environment):
         θ" = (g·sin θ − h·cos θ) / (l·(4/3 − m·cos² θ / (M + m)))
         x" = h − m·l·θ"·cos θ / (M + m)
 
-    each advanced by explicit Euler: ``x ← x + τ·x'``, then ``x' ← x' + τ·x"``, and the same for θ. The episode begins with all four uniform in
-    ±0.05, and terminates when ``|x| > 2.4`` or ``|θ| > 12°``. The reward is 1 in every step, the last one included.
+    each advanced by explicit Euler: ``x ← x + τ·x'``, then ``x' ← x' + τ·x"``, and the same for θ. The episode begins with all four uniform
+    in ±0.05, and terminates when ``|x| > 2.4`` or ``|θ| > 12°``. The reward is 1 in every step, the last one included.
 
     Args:
         max_steps: the steps after which an episode is truncated.
@@ -53,8 +53,8 @@ class CartPole(Environment):
 
     Observation: ``[x, x', θ, θ']``, float32.
 
-    Reference: Barto, Sutton & Anderson (1983), "Neuronlike adaptive elements that can solve difficult learning control problems", without its
-    friction. It is Gymnasium's ``CartPole-v1``, in float32.
+    Reference: Barto, Sutton & Anderson (1983), "Neuronlike adaptive elements that can solve difficult learning control problems", without
+    its friction. It is Gymnasium's ``CartPole-v1``, in float32.
 
     Example:
         >>> state = CartPoleState(*jnp.float32([0.0, 0.0, 0.1, 0.0]))
