@@ -26,7 +26,7 @@ from danlu.engine.state import Best, TrainState, track_best
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
 
-__all__ = ["Program", "Steps", "evaluate_steps", "predict_steps", "run_steps", "step", "zero_sums"]
+__all__ = ["NEVER", "Program", "Steps", "evaluate_steps", "loop_steps", "predict_steps", "run_steps", "step", "zero_sums"]
 
 PerExample = Callable[[Any, Any], jax.Array]
 NEVER = jnp.iinfo(jnp.int32).max
@@ -230,9 +230,11 @@ def _combine(total: dict[str, jax.Array], part: dict[str, jax.Array]) -> dict[st
     return {k: jnp.minimum(total[k], v) if k == "bad_step" else total[k] + v for k, v in part.items()}
 
 
-def _run_steps(
+def loop_steps(
     program: Steps, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any
 ) -> tuple[TrainState, dict[str, jax.Array]]:
+    """What :func:`run_steps` compiles, to be part of a larger program: an agent learns so from what it has just collected."""
+
     def body(index: jax.Array, carry: Any) -> Any:
         state, sums = carry
         state, part = program.at(state, chunk, order, index)
@@ -290,7 +292,7 @@ def run_steps(
         order: row numbers (see :mod:`danlu.engine.order`); batch ``i`` is entries ``i·batch_size`` onwards.
         population: whether ``state``, ``sums`` and ``order`` have a leading member axis; the chunk is shared.
     """
-    loop = functools.partial(_run_steps, program)
+    loop = functools.partial(loop_steps, program)
     if population:
         return jax.vmap(loop, in_axes=(0, 0, None, 0, None, None))(state, sums, chunk, order, start, stop)
     return loop(state, sums, chunk, order, start, stop)

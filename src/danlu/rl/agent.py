@@ -1,0 +1,199 @@
+"""What all agents have in common, and the program that trains one.
+
+An agent is a blueprint: an algorithm with its settings. To train it is the engine's loop over one step, *collect, then learn*::
+
+    state, sums = agent.iterate(program, state)
+
+The state is the engine's own :class:`~danlu.engine.TrainState`: the network's variables and the optimizer's state, and in its ``world``
+what is no part of the network: the environments, a replay buffer, a target network. Everything that an agent learns, it learns by the
+engine's one :func:`~danlu.engine.step.step` on rows that it collected. So checkpoints hold all of it, a killed run resumes as the same
+run, and a population of agents is ``vmap`` of ``iterate``.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from danlu.blueprint import Blueprint, setting
+from danlu.engine.state import TrainState
+from danlu.engine.step import Program
+from danlu.nn.layer import Layer
+from danlu.nn.losses import Loss
+from danlu.optim import Optimizer
+from danlu.rl.environment import Environment, Envs, Transition
+
+__all__ = ["Agent", "AgentProgram", "World", "outcomes"]
+
+_ITERATION = 2**31  # folded into the run's key beside the updates, which count from 0
+
+Sums = dict[str, jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What training an agent carries beside its network.
+
+    Attributes:
+        envs: the environments under way.
+        frames: steps taken in all environments together, int32.
+        iterations: how often the agent has collected and learnt, int32.
+        memory: what else this kind of agent keeps.
+    """
+
+    envs: Envs
+    frames: jax.Array
+    iterations: jax.Array
+    memory: Any = None
+
+
+class Agent(Blueprint, abc.ABC):
+    """An algorithm of reinforcement learning with its settings; base of all agents.
+
+    Args:
+        environments: how many act side by side.
+        discount: γ, what a reward one step later is worth.
+        learning_rate: the optimizer's.
+        hidden: units of the hidden layers.
+    """
+
+    environments: int = setting(default=8, minimum=1, integer=True)
+    discount: float = setting(default=0.99, minimum=0, maximum=1)
+    learning_rate: float = setting(default=3e-4, above=0)
+    hidden: tuple[int, ...] = (64, 64)
+
+    @property
+    @abc.abstractmethod
+    def frames(self) -> int:
+        """Steps of the environments, all together, in one iteration."""
+
+    @property
+    @abc.abstractmethod
+    def updates(self) -> int:
+        """Steps of the optimizer in one iteration."""
+
+    @property
+    @abc.abstractmethod
+    def batch_size(self) -> int:
+        """Rows of one step of the optimizer."""
+
+    @abc.abstractmethod
+    def check(self, env: Environment) -> None:
+        """Refuse an environment that this agent cannot act in, with one clear message.
+
+        Raises:
+            ConfigError: such as continuous actions for DQN.
+        """
+
+    @abc.abstractmethod
+    def network(self, env: Environment) -> Layer:
+        """All that is learnt, as one blueprint."""
+
+    def in_shape(self, env: Environment) -> Any:
+        """The shape of one example for the network."""
+        return env.observation_space.shape
+
+    @abc.abstractmethod
+    def loss(self, env: Environment) -> Loss:
+        """What is minimised."""
+
+    def metrics(self, env: Environment) -> tuple[tuple[str, Any], ...]:
+        """What is shown beside the loss; see :class:`~danlu.engine.step.Program`."""
+        return ()
+
+    @abc.abstractmethod
+    def optimizer(self, updates: int) -> Optimizer:
+        """The optimizer for ``updates`` steps in all."""
+
+    @abc.abstractmethod
+    def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
+        """An action for each of a batch of observations, as the environment takes it, without exploration of the training's.
+
+        Args:
+            params, state: the network's variables.
+            key: what a stochastic policy draws from; None takes its likeliest action.
+        """
+
+    @abc.abstractmethod
+    def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
+        """What it thinks of each of a batch of observations, by name, for people: ``"value"``, and what it leans to."""
+
+    @abc.abstractmethod
+    def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
+        """``(model_state, world)`` before the first iteration."""
+
+    @abc.abstractmethod
+    def iterate(self, program: AgentProgram, state: TrainState) -> tuple[TrainState, Sums]:
+        """Collect, then learn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentProgram:
+    """An agent in its environment as a program for the engine's loop (see :class:`~danlu.engine.step.Steps`).
+
+    Attributes:
+        agent, env: who learns, and where.
+        learner: the program of one update.
+        members: agents side by side, each with an environment, a network and a key of its own; None is one.
+    """
+
+    agent: Agent
+    env: Environment
+    learner: Program
+    members: int | None = None
+
+    @property
+    def model(self) -> Layer:
+        """The network."""
+        return self.learner.model
+
+    @property
+    def batch_size(self) -> int:
+        """Steps of the environments in an iteration."""
+        return self.agent.frames
+
+    @property
+    def unit(self) -> str:
+        """``"steps"``."""
+        return "steps"
+
+    def at(self, state: TrainState, chunk: Any, order: Any, index: Any) -> tuple[TrainState, Sums]:
+        """One iteration; the data is what the agent collects, so there is nothing in ``chunk``."""
+        if self.members is None:
+            return self.agent.iterate(self, state)
+        return jax.vmap(lambda state: self.agent.iterate(self, state))(state)
+
+    def zero_sums(self) -> Sums:
+        """Those of the learner, and of the episodes that ended: their number, returns and lengths."""
+        one = {**self.learner.zero_sums(), **{name: jnp.zeros(()) for name in ("episodes", "score", "length")}}
+        if self.members is None:
+            return one
+        return {name: jnp.broadcast_to(value, (self.members,)) for name, value in one.items()}
+
+    def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
+        """The mean return and length of the episodes that ended (NaN when none did), and the learner's means."""
+        totals = {name: float(value.sum()) for name, value in sums.items()}
+        episodes = totals.pop("episodes") or math.nan
+        found = {"return": totals.pop("score") / episodes, "length": totals.pop("length") / episodes}
+        return {**found, **self.learner.means(totals)}
+
+    def counters(self, state: TrainState) -> dict[str, int]:
+        """Updates of the network, and steps in the environments; of a population, of each member."""
+        return {"step": int(state.step.max()), "frames": int(state.world.frames.max())}
+
+    def key(self, state: TrainState) -> jax.Array:
+        """The key of the state's next iteration."""
+        return jax.random.fold_in(jax.random.fold_in(state.key, _ITERATION), state.world.iterations)
+
+
+def outcomes(rollout: Transition, weight: Any = 1.0) -> Sums:
+    """The sums of the episodes that ended in a rollout."""
+    ended = rollout.ended.astype(jnp.float32) * weight
+    return {"episodes": ended.sum(), "score": (ended * rollout.score).sum(), "length": (ended * rollout.steps).sum()}

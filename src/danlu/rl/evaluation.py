@@ -1,0 +1,86 @@
+"""What an agent is worth: whole episodes, apart from training, from beginnings of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.rl.agent import Agent
+from danlu.rl.environment import Environment
+
+__all__ = ["Episodes", "play_episodes"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """Finished episodes.
+
+    Attributes:
+        returns: sum of the rewards of each, float32.
+        lengths: steps of each, int32.
+        terminated: whether the world ended each; the others were cut when time was up.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    terminated: np.ndarray
+
+
+@functools.partial(jax.jit, static_argnames=("agent", "env", "episodes", "greedy"))
+def run_episodes(
+    agent: Agent, env: Environment, params: Any, state: Any, key: jax.Array, *, episodes: int, greedy: bool
+) -> dict[str, jax.Array]:
+    """``episodes`` environments side by side until each has ended its first episode: ``{"returns", "lengths", "terminated"}``."""
+
+    def going(carry: Any) -> jax.Array:
+        step, _, found = carry
+        return (step < env.max_steps) & ~found["ended"].all()
+
+    def move(carry: Any) -> Any:
+        step, envs, found = carry
+        act_key, env_key = jax.random.split(jax.random.fold_in(key, step + 1))
+        action = agent.act(env, params, state, envs.observation, None if greedy else act_key)
+        envs, transition = env.advance(envs, action, env_key)
+        now = transition.ended & ~found["ended"]
+        found = {
+            "returns": jnp.where(now, transition.score, found["returns"]),
+            "lengths": jnp.where(now, transition.steps, found["lengths"]),
+            "terminated": jnp.where(now, transition.terminated, found["terminated"]),
+            "ended": found["ended"] | transition.ended,
+        }
+        return step + 1, envs, found
+
+    empty = {
+        "returns": jnp.zeros(episodes),
+        "lengths": jnp.zeros(episodes, jnp.int32),
+        "terminated": jnp.zeros(episodes, bool),
+        "ended": jnp.zeros(episodes, bool),
+    }
+    begun = env.begin(jax.random.fold_in(key, 0), episodes)
+    return jax.lax.while_loop(going, move, (jnp.int32(0), begun, empty))[2]
+
+
+def play_episodes(
+    agent: Agent,
+    env: Environment,
+    params: Any,
+    state: Any,
+    *,
+    episodes: int = 100,
+    greedy: bool = True,
+    seed: int = 0,
+) -> Episodes:
+    """Let an agent play ``episodes`` whole episodes, and learn nothing from them.
+
+    Args:
+        params, state: the variables of its network.
+        greedy: whether it takes its likeliest action, or draws as in training (without exploration beyond that).
+        seed: decides the beginnings and all chance.
+    """
+    found = run_episodes(agent, env, params, state, jax.random.key(seed), episodes=episodes, greedy=greedy)
+    return Episodes(*(np.asarray(found[name]) for name in ("returns", "lengths", "terminated")))

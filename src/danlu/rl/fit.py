@@ -1,0 +1,187 @@
+"""``rl.fit``: train an agent in an environment, by the engine's own loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.engine import Callback, FitOptions, Fitted, enable_compilation_cache
+from danlu.engine.fit import run_training
+from danlu.engine.sources import Piece
+from danlu.engine.state import TrainState, owned
+from danlu.engine.step import Program
+from danlu.engine.training import Training
+from danlu.errors import ConfigError
+from danlu.rl.agent import Agent, AgentProgram
+from danlu.rl.environment import Environment
+from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
+
+__all__ = ["TrainedAgent", "fit"]
+
+_EVALUATION = 2**31 + 1  # folded into the run's key beside its updates and iterations
+
+
+class Iterations:
+    """An epoch of an agent: ``count`` iterations of collecting and learning; a source without rows.
+
+    Args:
+        count: iterations of an epoch.
+        batch_size: steps of the environments in an iteration.
+        in_shape: of the network.
+    """
+
+    def __init__(self, count: int, batch_size: int, in_shape: Any) -> None:
+        self.steps_per_epoch: int | None = count
+        self.count, self.batch_size, self.in_shape = count, batch_size, in_shape
+
+    def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        """One piece without rows: the agent collects its own."""
+        if start == 0:
+            yield Piece({}, np.zeros(0, np.int32), self.count, self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedAgent:
+    """What training left.
+
+    Attributes:
+        agent, env: who was trained, and where.
+        params, state: the network's variables: those of the best evaluation in training; of several seeds, of the best of them.
+        fitted: the record of the training; its ``params`` have a leading axis of seeds where there were several.
+        seeds: of the runs.
+        best: which of them ``params`` is of.
+    """
+
+    agent: Agent
+    env: Environment
+    params: Any
+    state: Any
+    fitted: Fitted
+    seeds: tuple[int, ...] = (0,)
+    best: int = 0
+
+    def variables(self, member: int) -> tuple[Any, Any]:
+        """``(params, state)`` of the run with the seed ``seeds[member]``."""
+        if len(self.seeds) == 1:
+            return self.fitted.params, self.fitted.state
+        return jax.tree.map(lambda leaf: leaf[member], (self.fitted.params, self.fitted.state))
+
+    def play(self, *, episodes: int = 100, greedy: bool = True, seed: int = 1_000_000) -> Episodes:
+        """Whole episodes of the trained agent; see :func:`~danlu.rl.evaluation.play_episodes`."""
+        return play_episodes(self.agent, self.env, self.params, self.state, episodes=episodes, greedy=greedy, seed=seed)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _initial(program: AgentProgram, updates: int, key: jax.Array) -> TrainState:
+    """The state before the first iteration, the environments' beginnings included."""
+    agent, env = program.agent, program.env
+    params, model_state, _ = program.model.init(jax.random.fold_in(key, 0), agent.in_shape(env))
+    own = jax.random.fold_in(key, 1)
+    model_state, world = agent.begin(program, params, model_state, jax.random.fold_in(key, 2))
+    opt_state = agent.optimizer(updates).init(params)
+    return TrainState(jnp.int32(0), own, params, model_state, opt_state, {}, world)
+
+
+def fit(
+    agent: Agent,
+    env: Environment,
+    *,
+    steps: int,
+    seed: int | Sequence[int] = 0,
+    evaluations: int = 20,
+    episodes: int = 20,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> TrainedAgent:
+    """Train ``agent`` in ``env``.
+
+    Args:
+        agent: the algorithm, with its settings.
+        env: where it acts; see :func:`danlu.rl.make`.
+        steps: of the environments, all together, rounded up to whole iterations; of several seeds, each takes so many.
+        seed: decides everything that is left to chance; several train as many agents side by side, in one compiled program.
+        evaluations: epochs of the training: after each, the agent plays ``episodes`` episodes with its likeliest actions. The variables
+            of the best evaluation are kept.
+        episodes: of an evaluation.
+        callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
+        **options: further fields of :class:`~danlu.engine.FitOptions`, such as ``display`` and ``checkpoint_every``.
+
+    Returns:
+        The :class:`TrainedAgent`.
+
+    Raises:
+        ConfigError: an environment that this agent cannot act in, or a setting out of range.
+        TrainingError: the loss stopped being finite.
+
+    Example:
+        >>> from danlu import rl
+        >>> trained = rl.fit(rl.PPO(environments=4, steps=32), rl.make("CartPole-v1"), steps=256, evaluations=1, episodes=2, display="none")
+        >>> trained.play(episodes=3).returns.shape
+        (3,)
+    """
+    enable_compilation_cache()
+    if steps < 1 or evaluations < 1 or episodes < 1:
+        raise ConfigError(
+            f"rl.fit received steps={steps}, evaluations={evaluations} and episodes={episodes}; expected 1 or more of each"
+        )
+    seeds = (int(seed),) if isinstance(seed, int | np.integer) else tuple(int(each) for each in seed)
+    if not seeds:
+        raise ConfigError("rl.fit received no seed; expected at least one")
+    agent.check(env)
+    members = None if len(seeds) == 1 else len(seeds)
+    if members is not None and not env.pure:
+        raise ConfigError(
+            f"{len(seeds)} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
+            hint="train them one after the other",
+        )
+    iterations = math.ceil(steps / agent.frames)
+    epochs = min(evaluations, iterations)
+    each = math.ceil(iterations / epochs)
+    updates = epochs * each * agent.updates
+    learner = Program(
+        model=agent.network(env),
+        loss=agent.loss(env),
+        update=agent.optimizer(updates).update,
+        metrics=agent.metrics(env),
+        batch_size=agent.batch_size,
+    )
+    program = AgentProgram(agent, env, learner, members)
+    one = functools.partial(_initial, program, updates)
+    keys = jnp.stack([jax.random.key(number) for number in seeds])
+    state = owned(one(keys[0]) if members is None else jax.vmap(one)(keys))
+    judged = functools.partial(run_episodes, agent, env, episodes=episodes, greedy=True)
+
+    def measure(state: TrainState) -> dict[str, Any]:
+        places = jax.random.fold_in(jax.random.key(seeds[0]), _EVALUATION)
+        run = judged if members is None else jax.vmap(judged, in_axes=(0, 0, None))
+        found = run(state.params, state.model_state, places)
+        return {
+            "return": np.asarray(found["returns"]).mean(axis=-1),
+            "length": np.asarray(found["lengths"]).mean(axis=-1),
+        }
+
+    fields = {"monitor": "val_return", "mode": "max", **options, "epochs": epochs, "seed": seeds[0]}
+    training = Training(
+        program,
+        Iterations(each, agent.frames, agent.in_shape(env)),
+        state,
+        options=FitOptions(**fields),
+        measure=measure,
+        callbacks=list(callbacks),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+    )
+    fitted = run_training(training, resume=resume)
+    best = int(np.argmin(np.asarray(training.best.value))) if members is not None and training.best is not None else 0
+    trained = TrainedAgent(agent, env, None, None, fitted, seeds, best)
+    params, model_state = trained.variables(best)
+    return dataclasses.replace(trained, params=params, state=model_state)

@@ -1,0 +1,297 @@
+"""Agents that learn from what they have just done, and then forget it: REINFORCE, A2C and PPO.
+
+All three are one iteration: act for a while, work out how much better than expected each action turned out (the advantage), and take
+gradient steps that make good actions likelier. They differ in the loss, in how long they act, and in how often they go over what they saw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from danlu.blueprint import setting
+from danlu.engine.state import TrainState
+from danlu.engine.step import loop_steps
+from danlu.errors import ConfigError
+from danlu.nn import Parallel, Sequential
+from danlu.nn.layer import Layer
+from danlu.nn.losses import Loss
+from danlu.optim import Optimizer, adam, chain, clip_by_global_norm
+from danlu.optim.schedules import Cosine
+from danlu.rl.agent import Agent, AgentProgram, Sums, World, outcomes
+from danlu.rl.distributions import Categorical, Distribution, distribution_for
+from danlu.rl.environment import Environment, Envs, Transition
+from danlu.rl.networks import LogStd, encoder, learn_statistics, mlp
+from danlu.rl.policy_losses import PolicyGradientLoss, PPOLoss, entropy, value_error
+from danlu.rl.returns import generalized_advantages
+from danlu.rl.spaces import Discrete, MultiDiscrete
+
+__all__ = ["A2C", "PPO", "REINFORCE", "OnPolicy"]
+
+
+class OnPolicy(Agent):
+    """What REINFORCE, A2C and PPO share. The network is an encoder, a policy and a value function side by side.
+
+    Args:
+        steps: of each environment in an iteration.
+        passes: how often an iteration's rows are gone over.
+        minibatches: into how many batches a pass is divided; it divides ``environments · steps``.
+        decay: λ of the advantages (see :func:`~danlu.rl.returns.generalized_advantages`): 1 trusts the rewards alone, 0 the value function.
+        value_weight: of the value function's error in the loss.
+        entropy_weight: of the policy's entropy in the loss; keeps it from becoming certain too early.
+        clip_norm: global norm above which a gradient is scaled down.
+        anneal: whether the learning rate falls to 0 over the training, on half a cosine.
+        standardise: whether observations are standardised by all that were seen.
+        scale_rewards: whether rewards are divided by the spread of the discounted return so far, for learning alone.
+        activation: of the hidden layers.
+        log_std: of continuous actions: log σ at the start, where the bounds are ±1.
+    """
+
+    steps: int = setting(default=128, minimum=1, integer=True)
+    passes: int = setting(default=1, minimum=1, integer=True)
+    minibatches: int = setting(default=1, minimum=1, integer=True)
+    decay: float = setting(default=0.95, minimum=0, maximum=1)
+    value_weight: float = setting(default=0.5, minimum=0)
+    entropy_weight: float = setting(default=0.0, minimum=0)
+    clip_norm: float = setting(default=0.5, above=0)
+    anneal: bool = True
+    standardise: bool = True
+    scale_rewards: bool = False
+    activation: str = "tanh"
+    log_std: float = setting(default=-0.5)
+
+    _full_episodes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.environments * self.steps) % self.minibatches:
+            raise ConfigError(
+                f"{type(self).__name__}: {self.environments} environments of {self.steps} steps are not divisible into "
+                f"{self.minibatches} minibatches",
+                hint="choose minibatches that divide environments · steps",
+            )
+
+    @property
+    def frames(self) -> int:
+        return self.environments * self.steps
+
+    @property
+    def updates(self) -> int:
+        return self.passes * self.minibatches
+
+    @property
+    def batch_size(self) -> int:
+        return self.frames // self.minibatches
+
+    def check(self, env: Environment) -> None:
+        self.distribution(env)
+        encoder(env.observation_space)
+
+    def distribution(self, env: Environment) -> Distribution:
+        """What the policy draws from."""
+        return distribution_for(env.action_space)
+
+    def network(self, env: Environment) -> Layer:
+        discrete = isinstance(env.action_space, Discrete | MultiDiscrete)
+        distribution = self.distribution(env)
+        numbers = distribution.size if discrete else distribution.size // 2
+        policy: Layer = mlp(self.hidden, numbers, activation=self.activation, gain=0.01)
+        value = mlp(self.hidden, 1, activation=self.activation)
+        heads = (policy if discrete else LogStd(policy, self.log_std), value)
+        return Sequential(
+            (
+                encoder(env.observation_space, standardise=self.standardise),
+                Parallel(heads, merge="dict", outputs=("policy", "value")),
+            )
+        )
+
+    def optimizer(self, updates: int) -> Optimizer:
+        rate = Cosine(self.learning_rate, max(updates, 1)) if self.anneal else self.learning_rate
+        return chain(clip_by_global_norm(self.clip_norm), adam(rate, epsilon=1e-5))
+
+    def metrics(self, env: Environment) -> tuple[tuple[str, Any], ...]:
+        return (("entropy", entropy(self.distribution(env))), ("value_error", value_error))
+
+    def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
+        distribution, outputs = self.distribution(env), self.network(env).apply(params, state, observation)[0]["policy"]
+        action = distribution.mode(outputs) if key is None else distribution.sample(outputs, key)
+        return distribution.to_env(action)
+
+    def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
+        outputs, distribution = self.network(env).apply(params, state, observation)[0], self.distribution(env)
+        found = {"value": outputs["value"][:, 0]}
+        if isinstance(distribution, Categorical):
+            return {**found, "probabilities": jax.nn.softmax(outputs["policy"])}
+        return {**found, "entropy": distribution.entropy(outputs["policy"])}
+
+    def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
+        envs = program.env.begin(key, self.environments)
+        zero = jnp.zeros((), jnp.int32)
+        memory = {
+            "running": jnp.zeros(self.environments),
+            "sum": jnp.zeros(()),
+            "squares": jnp.zeros(()),
+            "count": jnp.zeros(()),
+        }
+        return model_state, World(envs, zero, zero, memory if self.scale_rewards else None)
+
+    def iterate(self, program: AgentProgram, state: TrainState) -> tuple[TrainState, Sums]:
+        env, learner, world = program.env, program.learner, state.world
+        collect_key, order_key, begin_key = jax.random.split(program.key(state), 3)
+        envs = env.begin(begin_key, self.environments) if self._full_episodes else world.envs
+        envs, rollout = self.collect(env, state, envs, collect_key)
+        memory, reward = self.scaled(world.memory, rollout)
+        chunk = self.rows(env, state, dataclasses.replace(rollout, reward=reward))
+        keys = jax.random.split(order_key, self.passes)
+        order = jax.vmap(lambda key: jax.random.permutation(key, self.frames))(keys).reshape(-1).astype(jnp.int32)
+        after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
+        world = World(envs, world.frames + self.frames, world.iterations + 1, memory)
+        model_state = learn_statistics(learner.model, after.model_state, chunk["x"])
+        weight = chunk["weight"].reshape(rollout.reward.shape)
+        return dataclasses.replace(after, model_state=model_state, world=world), {**sums, **outcomes(rollout, weight)}
+
+    def collect(self, env: Environment, state: TrainState, envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
+        """Act by the policy: a rollout ``(steps, environments, …)`` that notes its own actions and the numbers they were drawn from."""
+        network, distribution = self.network(env), self.distribution(env)
+
+        def move(envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
+            act_key, env_key = jax.random.split(key)
+            numbers = network.apply(state.params, state.model_state, envs.observation)[0]["policy"]
+            action = distribution.sample(numbers, act_key)
+            envs, transition = env.advance(envs, distribution.to_env(action), env_key)
+            return envs, dataclasses.replace(transition, extra={"action": action, "numbers": numbers})
+
+        return jax.lax.scan(move, envs, jax.random.split(key, self.steps))
+
+    def rows(self, env: Environment, state: TrainState, rollout: Transition) -> dict[str, Any]:
+        """What is learnt from: observations, and with each the action taken, how likely it was, its advantage, and the return to expect."""
+        network, distribution = self.network(env), self.distribution(env)
+
+        def values(observation: Any) -> jax.Array:
+            outputs, _ = network.apply(state.params, state.model_state, _flat(observation))
+            return outputs["value"].reshape(rollout.reward.shape)
+
+        value, next_value = values(rollout.observation), values(rollout.next_observation)
+        advantage = generalized_advantages(
+            rollout.reward,
+            value,
+            next_value,
+            rollout.terminated,
+            rollout.truncated,
+            discount=self.discount,
+            decay=self.decay,
+        )
+        weight = _first_episodes(rollout) if self._full_episodes else jnp.ones_like(rollout.reward)
+        total = jnp.maximum(weight.sum(), 1)
+        mean = (weight * advantage).sum() / total
+        spread = jnp.sqrt((weight * jnp.square(advantage - mean)).sum() / total)
+        targets = {
+            "action": rollout.extra["action"],
+            "log_prob": distribution.log_prob(rollout.extra["numbers"], rollout.extra["action"]),
+            "advantage": (advantage - mean) / (spread + 1e-8),
+            "return": advantage + value,
+        }
+        return {"x": _flat(rollout.observation), "y": _flat(targets), "weight": _flat(weight)}
+
+    def scaled(self, memory: Any, rollout: Transition) -> tuple[Any, jax.Array]:
+        """Rewards divided by the standard deviation of the discounted sums of rewards so far.
+
+        Reference: Engstrom et al., "Implementation matters in deep policy gradients" (2020), appendix A, algorithm 1.
+        """
+        if memory is None:
+            return None, rollout.reward
+
+        def add(running: jax.Array, step: Any) -> tuple[jax.Array, jax.Array]:
+            reward, ended = step
+            total = self.discount * running + reward
+            return jnp.where(ended, 0.0, total), total
+
+        running, totals = jax.lax.scan(add, memory["running"], (rollout.reward, rollout.ended))
+        memory = {
+            "running": running,
+            "sum": memory["sum"] + totals.sum(),
+            "squares": memory["squares"] + jnp.square(totals).sum(),
+            "count": memory["count"] + totals.size,
+        }
+        mean = memory["sum"] / memory["count"]
+        variance = memory["squares"] / memory["count"] - jnp.square(mean)
+        return memory, rollout.reward * jax.lax.rsqrt(jnp.maximum(variance, 1e-8))
+
+
+def _flat(tree: Any) -> Any:
+    """The axes of time and environments made one."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
+
+
+def _first_episodes(rollout: Transition) -> jax.Array:
+    """1 for the steps of each environment's first episode, 0 for those after it."""
+    ended = jnp.cumsum(rollout.ended, axis=0) - rollout.ended
+    return (ended == 0).astype(jnp.float32)
+
+
+class REINFORCE(OnPolicy):
+    """The stochastic policy gradient with a learnt baseline: whole episodes, then one step.
+
+    ``∇J = E Σ_t ∇ log π(a_t|s_t) · (G_t − V(s_t))``, with G the discounted sum of the rewards to the end of the episode. Each
+    environment plays one episode from its beginning (at most ``steps`` steps); an episode that was cut is worth what V says of where it
+    was left.
+
+    Reference: Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning" (1992); Sutton & Barto,
+    "Reinforcement learning: an introduction" (2nd ed., 2018), section 13.4.
+    """
+
+    environments: int = setting(default=16, minimum=1, integer=True)
+    steps: int = setting(default=500, minimum=1, integer=True)
+    learning_rate: float = setting(default=5e-3, above=0)
+    decay: float = setting(default=1.0, minimum=1, maximum=1)
+
+    _full_episodes: ClassVar[bool] = True
+
+    def loss(self, env: Environment) -> Loss:
+        return PolicyGradientLoss(self.distribution(env), self.value_weight, self.entropy_weight)
+
+
+class A2C(OnPolicy):
+    """Advantage actor-critic: a few steps in many environments, then one step of gradient descent.
+
+    ``∇J = E ∇ log π(a|s) · A(s, a)``, with generalized advantages A.
+
+    Reference: Mnih et al., "Asynchronous methods for deep reinforcement learning" (2016), arXiv:1602.01783, its synchronous form.
+    """
+
+    environments: int = setting(default=16, minimum=1, integer=True)
+    steps: int = setting(default=8, minimum=1, integer=True)
+    learning_rate: float = setting(default=2e-3, above=0)
+
+    def loss(self, env: Environment) -> Loss:
+        return PolicyGradientLoss(self.distribution(env), self.value_weight, self.entropy_weight)
+
+
+class PPO(OnPolicy):
+    """Proximal policy optimisation: several passes over what was collected, each kept near the policy that collected it.
+
+    With ``ρ = π(a|s) / π_old(a|s)`` the loss of a row is ``−min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)``: nothing is gained by moving ρ further
+    than ε.
+
+    Args:
+        clip: ε.
+
+    Reference: Schulman et al. (2017), arXiv:1707.06347, eq. 7; Schulman et al. (2016), arXiv:1506.02438, for the advantages.
+
+    Example:
+        >>> PPO(environments=16, steps=64, minibatches=4).batch_size
+        256
+    """
+
+    environments: int = setting(default=16, minimum=1, integer=True)
+    steps: int = setting(default=128, minimum=1, integer=True)
+    passes: int = setting(default=4, minimum=1, integer=True)
+    minibatches: int = setting(default=8, minimum=1, integer=True)
+    learning_rate: float = setting(default=1e-3, above=0)
+    clip: float = setting(default=0.2, above=0, below=1)
+
+    def loss(self, env: Environment) -> Loss:
+        return PPOLoss(self.distribution(env), self.clip, self.value_weight, self.entropy_weight)
