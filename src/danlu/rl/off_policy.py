@@ -1,0 +1,210 @@
+"""What agents share that learn from a memory of what they did: act, remember, draw a batch, take one step, move the target network.
+
+DQN, DDPG, TD3 and SAC differ in how they explore (:meth:`OffPolicy.explore`) and in what a drawn transition should have been worth
+(:meth:`OffPolicy.targets`); the rest is here.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from danlu.blueprint import setting
+from danlu.engine.state import TrainState
+from danlu.engine.step import step
+from danlu.errors import ConfigError
+from danlu.optim import Optimizer, adam
+from danlu.rl.agent import Agent, AgentProgram, Sums, World
+from danlu.rl.environment import Environment, Envs, Transition
+from danlu.rl.prioritised import Prioritised
+from danlu.rl.replay import Replay
+from danlu.rl.returns import n_step_returns
+from danlu.rl.targets import polyak
+
+__all__ = ["OffPolicy"]
+
+
+class OffPolicy(Agent):
+    """What DQN, DDPG, TD3 and SAC share.
+
+    Args:
+        capacity: transitions that are remembered.
+        warm_up: transitions of random actions in the memory before anything is learnt.
+        every: steps of each environment between two rounds of learning.
+        gradient_steps: updates in a round.
+        rows: transitions in a batch.
+        n_step: rewards that are summed before the target network is asked.
+        prioritised: whether transitions with large errors are drawn more often.
+        priority: α of the priorities (see :class:`~danlu.rl.prioritised.Prioritised`).
+        correction: β of the importance weights that make up for them.
+        target_rate: how far the target network moves towards the online one, each ``target_every`` updates; 1 copies it.
+        target_every: see ``target_rate``.
+    """
+
+    environments: int = setting(default=1, minimum=1, integer=True)
+    learning_rate: float = setting(default=1e-3, above=0)
+    capacity: int = setting(default=50_000, minimum=2, integer=True)
+    warm_up: int = setting(default=1000, minimum=1, integer=True)
+    every: int = setting(default=1, minimum=1, integer=True)
+    gradient_steps: int = setting(default=1, minimum=1, integer=True)
+    rows: int = setting(default=128, minimum=1, integer=True)
+    n_step: int = setting(default=1, minimum=1, integer=True)
+    prioritised: bool = False
+    priority: float = setting(default=0.6, minimum=0)
+    correction: float = setting(default=0.4, minimum=0, maximum=1)
+    target_rate: float = setting(default=0.005, above=0, maximum=1)
+    target_every: int = setting(default=1, minimum=1, integer=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warm_up > self.capacity:
+            raise ConfigError(
+                f"{type(self).__name__}.warm_up is {self.warm_up} and capacity is {self.capacity}; expected at least as much capacity"
+            )
+        if self.warm_up < self.n_step * self.environments:
+            raise ConfigError(
+                f"{type(self).__name__}.warm_up is {self.warm_up}; expected at least n_step · environments = "
+                f"{self.n_step * self.environments}"
+            )
+
+    @property
+    def frames(self) -> int:
+        return self.environments * self.every
+
+    @property
+    def updates(self) -> int:
+        return self.gradient_steps
+
+    @property
+    def batch_size(self) -> int:
+        return self.rows
+
+    def optimizer(self, updates: int) -> Optimizer:
+        return adam(self.learning_rate)
+
+    @abc.abstractmethod
+    def explore(self, env: Environment, state: TrainState, observation: Any, frames: jax.Array, key: jax.Array) -> Any:
+        """The actions of training, as the environment takes them."""
+
+    @abc.abstractmethod
+    def remembered(self, env: Environment, action: Any) -> Any:
+        """An action as the network takes it."""
+
+    @abc.abstractmethod
+    def targets(
+        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+    ) -> tuple[Any, Any]:
+        """``(x, y)`` of the update, for drawn rows.
+
+        Args:
+            target: the target network's params.
+            rows: ``{"observation", "action", "reward", "next_observation", "discount"}``: the reward summed over ``n_step``, and what
+                the next observation's value counts (0 after termination).
+        """
+
+    def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
+        """Random actions fill the memory with ``warm_up`` transitions; they count as steps."""
+        env = program.env
+        begin_key, fill_key, example_key = jax.random.split(key, 3)
+        envs = env.begin(begin_key, self.environments)
+
+        def wander(envs: Envs, key: jax.Array) -> tuple[Envs, dict[str, Any]]:
+            act_key, env_key = jax.random.split(key)
+            action = jax.vmap(env.action_space.sample)(jax.random.split(act_key, self.environments))
+            envs, transition = env.advance(envs, action, env_key)
+            return envs, self.kept(env, transition)
+
+        moves = -(-self.warm_up // self.environments)
+        example = jax.eval_shape(wander, envs, example_key)[1]
+        replay: Any = Replay.of(example, capacity=self.capacity)
+        if self.prioritised:
+            replay = Prioritised.of(example, capacity=self.capacity, steps=self.n_step, alpha=self.priority)
+
+        def fill(carry: tuple[Envs, Any], key: jax.Array) -> tuple[tuple[Envs, Any], None]:
+            envs, kept = wander(carry[0], key)
+            return (envs, carry[1].add(kept)), None
+
+        (envs, replay), _ = jax.lax.scan(fill, (envs, replay), jax.random.split(fill_key, moves))
+        target = jax.tree.map(jnp.array, params)
+        frames = jnp.int32(moves * self.environments)
+        return model_state, World(envs, frames, jnp.int32(0), {"replay": replay, "target": target})
+
+    def kept(self, env: Environment, transition: Transition) -> dict[str, Any]:
+        """What is remembered of a step."""
+        return {
+            "observation": transition.observation,
+            "action": self.remembered(env, transition.action),
+            "reward": transition.reward,
+            "next_observation": transition.next_observation,
+            "terminated": transition.terminated,
+            "truncated": transition.truncated,
+        }
+
+    def iterate(self, program: AgentProgram, state: TrainState) -> tuple[TrainState, Sums]:
+        env, world = program.env, state.world
+        act_key, learn_key = jax.random.split(program.key(state))
+
+        def move(carry: Any, key: jax.Array) -> tuple[Any, Sums]:
+            envs, replay, frames = carry
+            explore_key, env_key = jax.random.split(key)
+            action = self.explore(env, state, envs.observation, frames, explore_key)
+            envs, transition = env.advance(envs, action, env_key)
+            ended = transition.ended.astype(jnp.float32)
+            sums = {
+                "episodes": ended.sum(),
+                "score": ended @ transition.score,
+                "length": ended @ transition.steps.astype(jnp.float32),
+            }
+            return (envs, replay.add(self.kept(env, transition)), frames + self.environments), sums
+
+        carry = (world.envs, world.memory["replay"], world.frames)
+        (envs, replay, frames), outcomes = jax.lax.scan(move, carry, jax.random.split(act_key, self.every))
+        memory = {"replay": replay, "target": world.memory["target"]}
+        state = dataclasses.replace(state, world=World(envs, frames, world.iterations + 1, memory))
+
+        def learn(index: jax.Array, carry: Any) -> Any:
+            state, sums = carry
+            state, part = self.learn(program, state, jax.random.fold_in(learn_key, index))
+            return state, {
+                name: jnp.minimum(sums[name], v) if name == "bad_step" else sums[name] + v for name, v in part.items()
+            }
+
+        state, sums = jax.lax.fori_loop(0, self.gradient_steps, learn, (state, program.learner.zero_sums()))
+        return state, {**sums, **{name: value.sum() for name, value in outcomes.items()}}
+
+    def learn(self, program: AgentProgram, state: TrainState, key: jax.Array) -> tuple[TrainState, Sums]:
+        """One update from one batch of the memory, and the target network after it."""
+        memory, world = state.world.memory, state.world
+        draw_key, target_key = jax.random.split(key)
+        replay, weight = memory["replay"], jnp.ones(self.rows)
+        if isinstance(replay, Prioritised):
+            drawn = replay.sample(draw_key, self.rows, beta=self.correction)
+            windows, weight = drawn.rows, drawn.weights
+        else:
+            windows = replay.windows(draw_key, self.rows, self.n_step)
+        if isinstance(replay, Prioritised) and self.n_step == 1:
+            windows = jax.tree.map(lambda leaf: leaf[:, None], windows)
+        x, y = self.targets(program.env, state, memory["target"], self.summed(windows), target_key)
+        y = jax.lax.stop_gradient(y)
+        if isinstance(replay, Prioritised):
+            outputs, _ = program.model.apply(state.params, state.model_state, x)
+            replay = replay.update(drawn.indices, program.learner.loss(outputs, y))
+        after, sums = step(program.learner, state, {"x": x, "y": y, "weight": weight})
+        due = after.step % self.target_every == 0
+        target = polyak(memory["target"], after.params, jnp.where(due, self.target_rate, 0.0))
+        memory = {"replay": replay, "target": target}
+        return dataclasses.replace(after, world=dataclasses.replace(world, memory=memory)), sums
+
+    def summed(self, windows: dict[str, Any]) -> dict[str, Any]:
+        """Windows of ``n_step`` transitions as one transition each, from the first observation to the last before an end."""
+        reward, last, discount = n_step_returns(
+            windows["reward"], windows["terminated"], windows["truncated"], discount=self.discount
+        )
+        first = {name: jax.tree.map(lambda leaf: leaf[:, 0], windows[name]) for name in ("observation", "action")}
+        rows = jnp.arange(reward.shape[0])
+        after = jax.tree.map(lambda leaf: leaf[rows, last], windows["next_observation"])
+        return {**first, "reward": reward, "next_observation": after, "discount": discount}
