@@ -1,8 +1,8 @@
 """Prioritised replay: entries that surprised are drawn more often, and count less each time.
 
-Drawing by priority asks for sums over the whole memory after every change. They are kept in a tree whose nodes have 16 children: a
-memory of a million entries has five levels, and drawing or changing an entry reads 16 numbers in each. A node is always summed anew from
-its children, so rounding does not pile up however often it changes.
+Drawing by priority asks for sums over the whole memory after every change. They are kept in a tree whose nodes have eight children: a
+memory of a million entries has seven levels, and drawing or changing an entry reads eight numbers in each. A node is always summed anew
+from its children, so rounding does not pile up however often it changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from danlu.rl.replay import Replay
 
 __all__ = ["Drawn", "Prioritised", "SumTree"]
 
-FAN = 16
+FAN = 8
 
 
 @jax.tree_util.register_dataclass
@@ -28,7 +28,7 @@ class SumTree:
     """Numbers >= 0 that are drawn in proportion.
 
     Attributes:
-        levels: the numbers, then the sums of each 16 of them, and so on up to 16 sums; each padded with zeros to whole nodes.
+        levels: the numbers, then the sums of each eight of them, and so on up to eight sums; each padded with zeros to whole nodes.
 
     Example:
         >>> tree = SumTree.of(100).set(jnp.array([3, 50, 99]), jnp.array([1.0, 2.0, 4.0]))
@@ -118,7 +118,8 @@ class Prioritised:
         >>> replay = Prioritised.of({"reward": jnp.zeros(1)}, capacity=3, alpha=1.0, epsilon=0.0)
         >>> for step in range(3):
         ...     replay = replay.add({"reward": jnp.array([float(step)])})
-        >>> drawn = replay.update(jnp.arange(3), jnp.array([0.0, -3.0, 1.0])).sample(jax.random.key(0), 4, beta=1.0)
+        >>> replay = replay.update(jnp.arange(3), jnp.array([0.0, -3.0, 1.0]))
+        >>> drawn = replay.sample(jax.random.key(0), 4, beta=1.0)
         >>> drawn.rows["reward"].tolist(), [round(float(weight), 4) for weight in drawn.weights]
         ([1.0, 1.0, 1.0, 2.0], [0.3333, 0.3333, 0.3333, 1.0])
     """
