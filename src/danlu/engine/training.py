@@ -113,9 +113,9 @@ class Training:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate that the next step uses; NaN for an optimizer that does not tell."""
+        """The learning rate that the next step uses (of a population the mean); NaN for an optimizer that does not tell."""
         try:
-            return float(hyperparameter(self.state.opt_state, "learning_rate"))
+            return float(np.mean(hyperparameter(self.state.opt_state, "learning_rate")))
         except ConfigError:
             return math.nan
 

@@ -1,0 +1,176 @@
+"""Agents with continuous actions that learn from a memory: DDPG, TD3 and SAC."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from danlu.blueprint import setting
+from danlu.engine.state import TrainState
+from danlu.nn.losses import Loss
+from danlu.optim import Optimizer
+from danlu.rl.actor_critic import (
+    ActorCritic,
+    ActorCriticLoss,
+    actor_critic_optimizer,
+    actor_network,
+    bounded_actions,
+    critic_network,
+    td_error,
+)
+from danlu.rl.distributions import TanhGaussian
+from danlu.rl.environment import Environment
+from danlu.rl.networks import encoder
+from danlu.rl.off_policy import OffPolicy
+
+__all__ = ["DDPG", "SAC", "TD3", "ContinuousControl"]
+
+
+class ContinuousControl(OffPolicy):
+    """What DDPG, TD3 and SAC share: an actor, critics, and the value of the next state by their target.
+
+    Args:
+        critics: how many; the least of what they say is the target's.
+        critic_rate: the critics' learning rate; None is ``learning_rate``.
+    """
+
+    hidden: tuple[int, ...] = (128, 128)
+    rows: int = setting(default=128, minimum=1, integer=True)
+    critics: int = setting(default=2, minimum=1, integer=True)
+    critic_rate: float | None = setting(default=None, above=0, optional=True)
+
+    def check(self, env: Environment) -> None:
+        bounded_actions(type(self).__name__, env)
+        encoder(env.observation_space)
+
+    def actions(self, env: Environment) -> TanhGaussian:
+        """The actions' bounds and distribution."""
+        return bounded_actions(type(self).__name__, env)
+
+    def network(self, env: Environment) -> ActorCritic:
+        dim = self.actions(env).dim
+        return ActorCritic(actor_network(env, self.hidden, dim), critic_network(env, self.hidden, self.critics), None)
+
+    def in_shape(self, env: Environment) -> Any:
+        return {"observation": env.observation_space.shape, "action": env.action_space.shape}
+
+    def loss(self, env: Environment) -> Loss:
+        return ActorCriticLoss()
+
+    def metrics(self, env: Environment) -> tuple[tuple[str, Any], ...]:
+        return (("td_error", td_error),)
+
+    def optimizer(self, updates: int) -> Optimizer:
+        return actor_critic_optimizer(self.learning_rate, self.critic_rate or self.learning_rate, self.learning_rate)
+
+    def remembered(self, env: Environment, action: Any) -> Any:
+        return self.actions(env).from_env(action)
+
+    def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
+        action, _ = self.network(env).decide(params, state, observation, key)
+        return self.actions(env).to_env(action)
+
+    def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
+        network = self.network(env)
+        action, _ = network.decide(params, state, observation, None)
+        return {"value": network.values(params, state, observation, action).min(axis=-1)}
+
+    def explore(self, env: Environment, state: TrainState, observation: Any, frames: jax.Array, key: jax.Array) -> Any:
+        return self.act(env, state.params, state.model_state, observation, key)
+
+    def targets(
+        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+    ) -> tuple[Any, Any]:
+        worth = self.worth(env, state, target, rows["next_observation"], key)
+        x = {"observation": rows["observation"], "action": rows["action"]}
+        return x, {"target": rows["reward"] + rows["discount"] * worth}
+
+    def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
+        """What the target network says that a state is worth, ``(batch,)``."""
+        network = self.network(env)
+        action, _ = network.decide(target, state.model_state, observation, None)
+        return network.values(target, state.model_state, observation, action).min(axis=-1)
+
+
+class DDPG(ContinuousControl):
+    """The deterministic policy gradient, deep: one actor, one critic, and noise to explore.
+
+    The critic learns ``y = r + γ·Q⁻(s', μ⁻(s'))``; the actor climbs ``Q(s, μ(s))``.
+
+    Args:
+        noise: standard deviation of the Gaussian noise on actions, where the bounds are ±1.
+
+    Reference: Lillicrap et al., "Continuous control with deep reinforcement learning" (2016), arXiv:1509.02971, algorithm 1; Silver et
+        al. (2014) for the gradient. White noise stands for the paper's Ornstein-Uhlenbeck process, as in Fujimoto et al. (2018).
+    """
+
+    critics: int = setting(default=1, minimum=1, integer=True)
+    noise: float = setting(default=0.1, minimum=0)
+
+    def explore(self, env: Environment, state: TrainState, observation: Any, frames: jax.Array, key: jax.Array) -> Any:
+        action, _ = self.network(env).decide(state.params, state.model_state, observation, None)
+        return self.actions(env).to_env(action + self.noise * jax.random.normal(key, action.shape))
+
+
+class TD3(DDPG):
+    """DDPG with three repairs: two critics of which the lesser counts, noise on the target's actions, and an actor that learns more rarely.
+
+    Args:
+        target_noise, noise_clip: standard deviation and bound of the noise on the target's actions.
+        actor_every: updates of the critics to one of the actor.
+
+    Reference: Fujimoto, van Hoof & Meger, "Addressing function approximation error in actor-critic methods" (2018), arXiv:1802.09477,
+        algorithm 1. The target networks follow at every update of the critics, half as far as the paper's at every second.
+    """
+
+    critics: int = setting(default=2, minimum=1, integer=True)
+    target_noise: float = setting(default=0.2, minimum=0)
+    noise_clip: float = setting(default=0.5, minimum=0)
+    actor_every: int = setting(default=2, minimum=1, integer=True)
+
+    def optimizer(self, updates: int) -> Optimizer:
+        critic_rate = self.critic_rate or self.learning_rate
+        return actor_critic_optimizer(self.learning_rate, critic_rate, self.learning_rate, self.actor_every)
+
+    def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
+        network = self.network(env)
+        action, _ = network.decide(target, state.model_state, observation, None)
+        noise = jnp.clip(self.target_noise * jax.random.normal(key, action.shape), -self.noise_clip, self.noise_clip)
+        action = jnp.clip(action + noise, -1, 1)
+        return network.values(target, state.model_state, observation, action).min(axis=-1)
+
+
+class SAC(ContinuousControl):
+    """Soft actor-critic: a stochastic actor that is paid for its entropy, at a temperature that keeps the entropy where it should be.
+
+    The critics learn ``y = r + γ·(min_k Q⁻_k(s', a') − α·log π(a'|s'))`` with a' drawn from π; the actor minimises ``α·log π − min_k
+    Q_k``; α follows so that the entropy stays at H̄.
+
+    Args:
+        entropy: H̄ in nats, where the bounds are ±1; None is −1 for each of an action's numbers.
+        alpha: the temperature at the start.
+
+    Reference: Haarnoja et al. (2018), arXiv:1812.05905, algorithm 1.
+    """
+
+    entropy: float | None = None
+    alpha: float = setting(default=1.0, above=0)
+
+    def network(self, env: Environment) -> ActorCritic:
+        actions = self.actions(env)
+        actor = actor_network(env, self.hidden, actions.size)
+        critics = critic_network(env, self.hidden, self.critics)
+        return ActorCritic(actor, critics, actions, math.log(self.alpha))
+
+    def loss(self, env: Environment) -> Loss:
+        return ActorCriticLoss(-float(self.actions(env).dim) if self.entropy is None else self.entropy)
+
+    def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
+        """By the online actor, as in the paper; only the critics have a target."""
+        network = self.network(env)
+        action, log_prob = network.decide(state.params, state.model_state, observation, key)
+        alpha = jnp.exp(state.params["log_alpha"])
+        return network.values(target, state.model_state, observation, action).min(axis=-1) - alpha * log_prob
