@@ -1,0 +1,94 @@
+"""Making Gymnasium's environments, and what is known of one from having made it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from danlu.errors import ConfigError, MissingExtraError
+from danlu.rl.gym_spaces import action_space, observation_space
+from danlu.rl.spaces import Space
+
+__all__ = ["Known", "build", "known_ids", "look_up", "plain"]
+
+
+def known_ids() -> frozenset[str]:
+    """The names that Gymnasium knows.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return frozenset(_gymnasium("another environment than danlu's own").registry)
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What was found out about one of Gymnasium's environments by making it once.
+
+    Attributes:
+        observation, action: its spaces, in danlu's terms.
+        limit: its time limit in steps, or None.
+        solved: its reward threshold, or None.
+        draws: whether it can draw itself.
+    """
+
+    observation: Space
+    action: Space
+    limit: int | None
+    solved: float | None
+    draws: bool
+
+
+@functools.lru_cache
+def look_up(name: str, parameters: tuple[tuple[str, Any], ...]) -> Known:
+    """Make an environment once and look at it.
+
+    Raises:
+        MissingExtraError: Gymnasium, or what the environment needs beside it, is not installed.
+        ConfigError: Gymnasium cannot make it, or danlu does not know its kinds of observations or actions.
+    """
+    env = build(name, parameters, None, False)
+    try:
+        return Known(
+            observation_space(env.observation_space, name),
+            action_space(env.action_space, name),
+            env.spec.max_episode_steps,
+            env.spec.reward_threshold,
+            "rgb_array" in env.metadata.get("render_modes", ()),
+        )
+    finally:
+        env.close()
+
+
+def build(name: str, parameters: tuple[tuple[str, Any], ...], max_steps: int | None, draws: bool) -> Any:
+    """One environment, with its time limit unless ``max_steps`` is another; ready to draw itself where ``draws``."""
+    gymnasium = _gymnasium(name)
+    options: dict[str, Any] = {**dict(parameters), **({"render_mode": "rgb_array"} if draws else {})}
+    if max_steps is not None:
+        options["max_episode_steps"] = max_steps
+    try:
+        return gymnasium.make(name, disable_env_checker=True, **options)
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        raise MissingExtraError(f"{name} needs a package that is not installed: {error}") from error
+    except Exception as error:
+        raise ConfigError(f"Gymnasium cannot make {name!r}: {error}") from error
+
+
+def _gymnasium(what: str) -> Any:
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what} needs the package gymnasium, which is not installed", hint='pip install "danlu[rl]"'
+        ) from error
+    return gymnasium
+
+
+def plain(name: str, key: str, value: Any) -> Any:
+    """A parameter's value as a blueprint holds it."""
+    if isinstance(value, list | tuple):
+        return tuple(plain(name, key, item) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(f"the parameter {key} of {name} is {value!r}; expected a number, a text, or a tuple of these")

@@ -1,0 +1,102 @@
+"""Environments by their names: danlu's own compiled ones, and all that Gymnasium knows."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+from typing import Any
+
+from danlu.errors import ConfigError, MissingExtraError, nearest, unknown_name
+from danlu.rl import environments
+from danlu.rl.environment import Environment
+from danlu.rl.gym_make import known_ids
+
+__all__ = ["is_environment", "make", "registered"]
+
+_COMPILED: dict[str, type[Environment]] = {
+    cls.id: cls
+    for cls in vars(environments).values()
+    if isinstance(cls, type) and issubclass(cls, Environment) and cls.id is not None
+}
+_NAME = re.compile(r"([A-Za-z_][\w.]*:)?([\w-]+/)?[A-Za-z_][\w.-]*-v\d+")
+_CAPITAL = re.compile(r"([\w.]+:)?([\w-]+/)?[A-Z][\w.-]*-v\d+")
+
+
+def registered() -> tuple[str, ...]:
+    """The names of the environments that danlu has compiled, sorted.
+
+    Example:
+        >>> "CartPole-v1" in registered()
+        True
+    """
+    return tuple(sorted(_COMPILED))
+
+
+def make(id: str, **parameters: Any) -> Environment:
+    """The environment of a name.
+
+    Args:
+        id: one of :func:`registered`; or a name that Gymnasium knows (``"LunarLander-v3"``), which then runs on the host as
+            :class:`~danlu.rl.external.External`. As in Gymnasium, ``"module:Name-v0"`` imports the module that registers it first, and so
+            ``"gymnasium:CartPole-v1"`` is Gymnasium's own CartPole.
+        **parameters: of the environment, by name.
+
+    Raises:
+        ConfigError: an unknown name, an unknown parameter, or a value out of its range.
+        MissingExtraError: the name is none of danlu's, and Gymnasium is not installed.
+
+    Example:
+        >>> make("CartPole-v1", gravity=1.6).max_steps
+        500
+    """
+    if not isinstance(id, str):
+        raise ConfigError(f"make got a {type(id).__name__}; expected the name of an environment, such as 'CartPole-v1'")
+    cls = _COMPILED.get(id)
+    if cls is not None:
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in parameters:
+            if name not in known:
+                raise unknown_name(f"parameter of {id}", name, known)
+        return cls(**parameters)
+    if not _NAME.fullmatch(id):
+        raise _unknown(id)
+    from danlu.rl.external import external
+
+    if id not in known_ids() and ":" not in id:
+        raise _unknown(id)
+    return external(id, **parameters)
+
+
+def is_environment(name: Any) -> bool:
+    """Whether a name is meant as an environment's, and not as a file's. Never raises, and is quick for everything that is not like one.
+
+    Example:
+        >>> is_environment("CartPole-v1"), is_environment("data.csv"), is_environment("runs/model-v2")
+        (True, False, False)
+    """
+    if not isinstance(name, str):
+        return False
+    if name in _COMPILED:
+        return True
+    if not _NAME.fullmatch(name) or os.path.exists(name):
+        return False
+    if _CAPITAL.fullmatch(name):
+        return True  # also a slip of the pen: `make` then offers the nearest name
+    if importlib.util.find_spec("gymnasium") is None:
+        return False
+    return name in known_ids()
+
+
+def _unknown(name: str) -> ConfigError:
+    try:
+        others = known_ids()
+    except MissingExtraError:
+        others = frozenset()
+    close = nearest(name, [*registered(), *others])
+    also = f", or one of Gymnasium's {len(others)}" if others else ""
+    return ConfigError(
+        f"unknown environment {name!r}; expected one of: {', '.join(registered())}{also}",
+        hint=f"did you mean {close!r}?" if close else None,
+    )
