@@ -11,6 +11,15 @@ from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
 from danlu.evaluate.ranking import Ranking
 from danlu.evaluate.residuals import Residuals, residuals
 from danlu.evaluate.rows import Rows
+from danlu.evaluate.runs import (
+    Band,
+    interquartile_mean,
+    learning_curve,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+    run_intervals,
+)
 from danlu.evaluate.segmentation import MaskCounts
 from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold
 
@@ -19,6 +28,7 @@ __all__ = [
     "MEASURES",
     "METRICS",
     "PRIMARY",
+    "Band",
     "Baseline",
     "Calibration",
     "Comparison",
@@ -42,7 +52,13 @@ __all__ = [
     "chrf",
     "compare",
     "conclusion",
+    "interquartile_mean",
+    "learning_curve",
+    "optimality_gap",
+    "performance_profile",
+    "probability_of_improvement",
     "resample_weights",
     "residuals",
+    "run_intervals",
     "scores",
 ]
