@@ -40,8 +40,8 @@ def train(
         typer.Argument(
             help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (a folder with a folder a class, npz, "
             "idx files), images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks "
-            "(the folders images and masks), a text (.txt) to learn its language, or the common beginning of two files of "
-            "translations (with --translate). Without one, an example is used."
+            "(the folders images and masks), a text (.txt) to learn its language, the common beginning of two files of "
+            "translations (with --translate), or an environment (CartPole-v1) to act in. Without one, an example is used."
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
@@ -66,7 +66,7 @@ def train(
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
 ) -> None:
-    """Train a model on a table, images, a text or translations."""
+    """Train a model on a table, images, a text or translations, or an agent in an environment."""
     from danlu import pipeline
     from danlu.pipeline import example_table, load_config, override, train_from
     from danlu.pipeline.config import config_from
@@ -103,16 +103,14 @@ def train(
 
 def _finished(result: TrainResult) -> None:
     parts = ", ".join(f"{count:,} {name}" for name, count in result.rows.items() if count)
-    print(f"\n{parts} rows")
+    print(f"\n{parts} {result.unit}")
     if result.fitted.stopped_because:
         print(result.fitted.stopped_because)
     if result.judgement is not None:
         print(f"\n{result.judgement}")
     look = f"  look at {result.run.report_path}\n" if Path(result.run.report_path).exists() else ""
     print(
-        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n{look}"
-        f"  danlu predict {result.run.path} FILE -o out.csv\n"
-        "  danlu train YOUR.csv --target COLUMN"
+        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n{look}{result.model.next_steps(result.run.path)}"
     )
     if "Ctrl-C" in (result.fitted.stopped_because or ""):
         raise typer.Exit(130)  # as the shell's own: a script can tell a stopped run from a finished one
@@ -167,6 +165,31 @@ def generate(
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     texts = model.generate(prompt, length=tokens, samples=samples, **options)
     print("\n".join(texts) if model.predictor.lines else "\n\n".join(texts))
+
+
+@app.command()
+def play(
+    run: Path,
+    episodes: Annotated[int, typer.Option(help="How many episodes.")] = 10,
+    film: Annotated[Path | None, typer.Option(help="Write the first episode to this file as a GIF.")] = None,
+    sampled: Annotated[bool, typer.Option("--sampled", help="Draw actions instead of taking the likeliest.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed plays the same episodes.")] = 0,
+) -> None:
+    """Let a trained agent play."""
+    from danlu.pipeline import load
+    from danlu.pipeline.agents import Player
+
+    model = load(run)
+    if not isinstance(model, Player):
+        raise ConfigError(f"{run} is a model for {model.purpose}; expected an agent (danlu train CartPole-v1)")
+    if episodes < 1:
+        raise ConfigError(f"--episodes is {episodes}; expected 1 or more")
+    print(model.account(episodes=episodes, seed=seed, greedy=not sampled))
+    target = film or run / "play.gif"
+    recording = model.record(seed=seed, greedy=not sampled)
+    if recording.frames or film is not None:
+        recording.write_gif(target)
+        print(f"\na film of one episode ({len(recording.rewards):,} steps, return {recording.score:.4g}): {target}")
 
 
 @app.command()

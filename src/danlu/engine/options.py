@@ -20,7 +20,7 @@ class FitOptions(Blueprint):
         monitor: the column that early stopping and the best weights go by; None is ``"val_loss"`` where there is
             validation data.
         mode: whether a smaller (``"min"``) or larger (``"max"``) value of it is better; ``"auto"`` goes by its name.
-        min_delta: the least change that counts as an improvement.
+        min_delta: the least change that counts as an improvement; a little below 0, of equal epochs the last is kept.
         restore_best: whether training ends with the best weights (when something is monitored) or the last.
         l1: coefficient of the penalty ‖θ‖₁ on weights.
         l2: coefficient of the squared penalty on weights.
@@ -37,7 +37,7 @@ class FitOptions(Blueprint):
     patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     monitor: str | None = None
     mode: str = setting(default="auto", choices=("auto", "min", "max"))
-    min_delta: float = setting(default=0.0, minimum=0)
+    min_delta: float = setting(default=0.0)
     restore_best: bool = True
     l1: float = setting(default=0.0, minimum=0)
     l2: float = setting(default=0.0, minimum=0)

@@ -26,7 +26,17 @@ from danlu.engine.state import Best, TrainState, track_best
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
 
-__all__ = ["NEVER", "Program", "Steps", "evaluate_steps", "loop_steps", "predict_steps", "run_steps", "step", "zero_sums"]
+__all__ = [
+    "NEVER",
+    "Program",
+    "Steps",
+    "evaluate_steps",
+    "loop_steps",
+    "predict_steps",
+    "run_steps",
+    "step",
+    "zero_sums",
+]
 
 PerExample = Callable[[Any, Any], jax.Array]
 NEVER = jnp.iinfo(jnp.int32).max

@@ -49,6 +49,9 @@ _OTHERS: tuple[Measure, ...] = (
     Measure("macro_f1", "macro F1", True),
     Measure("micro_f1", "micro F1", True),
     Measure("exact_match", "exact match", True),
+    Measure("return", "mean return", True),
+    Measure("sampled_return", "mean return, actions drawn", True),
+    Measure("iqm_return", "IQM of the seeds' returns", True),
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

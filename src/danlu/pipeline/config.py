@@ -11,6 +11,7 @@ from typing import Any
 
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, unknown_name
+from danlu.rl.recipes import AgentSettings
 from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Segmentation, Translation
 
 __all__ = [
@@ -150,6 +151,7 @@ class TrainConfig(Blueprint):
     forecast: Forecast = Forecast()
     language: Language = Language()
     translation: Translation = Translation()
+    agent: AgentSettings = AgentSettings()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def as_dict(self) -> dict[str, Any]:

@@ -30,11 +30,13 @@ class Prepared:
         rows: the number of rows (or of what there is instead) of each part: ``"train"``, ``"validation"``, ``"test"``.
         split: how they were divided, in a sentence.
         notices: what the user should know.
+        unit: what ``rows`` counts.
     """
 
     rows: dict[str, int]
     split: str
     notices: tuple[str, ...] = ()
+    unit: str = "rows"
 
     def lines(self) -> Iterable[str]:
         """What was found, for people."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from danlu.artifact import load_artifact
 from danlu.errors import ArtifactError, ConfigError, DanluError
+from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain
@@ -28,6 +29,7 @@ from danlu.pipeline.translation import Translations
 __all__ = ["DOMAINS", "domain_of", "load"]
 
 DOMAINS: tuple[Domain, ...] = (
+    Agents(),
     Translations(),
     SeriesForecasts(),
     Sequences(),

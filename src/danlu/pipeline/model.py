@@ -68,6 +68,10 @@ class Model(abc.ABC):
             raise ConfigError(f"the predictions cannot be written to {output}: {error.strerror or error}") from error
         return f"{frame.height} predictions written to {output}"
 
+    def next_steps(self, run: Any) -> str:
+        """Commands to try after the training, a line each."""
+        return f"  danlu predict {run} FILE -o out.csv\n  danlu train YOUR.csv --target COLUMN"
+
     @property
     @abc.abstractmethod
     def purpose(self) -> str:

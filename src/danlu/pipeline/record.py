@@ -59,6 +59,7 @@ def write_record(
         best_epoch=fitted.best_epoch,
         model_html=layers._repr_html_(),
         parts=prepared.rows,
+        unit=prepared.unit,
         split=prepared.split,
         facts=facts,
         notices=prepared.notices,

@@ -34,6 +34,7 @@ class TrainResult:
         judgement: the test, with intervals and baselines; None without test rows.
         rows: the number of rows of each part.
         seconds: from the start to the saved model.
+        unit: what ``rows`` counts.
     """
 
     run: RunDirectory
@@ -42,6 +43,7 @@ class TrainResult:
     judgement: Judgement | None
     rows: dict[str, int]
     seconds: float
+    unit: str = "rows"
 
     @property
     def scores(self) -> dict[str, float]:
@@ -56,7 +58,7 @@ class TrainResult:
         tested = "" if self.judgement is None else self.judgement._repr_html_()
         rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items() if count)
         place = html.escape(str(self.run.path))
-        return f"<p><b>{place}</b>: {rows} rows, {self.seconds:.0f} s</p>{tested}"
+        return f"<p><b>{place}</b>: {rows} {self.unit}, {self.seconds:.0f} s</p>{tested}"
 
 
 def _begin(config: TrainConfig, source: Any, root: str | Path, name: str | None) -> RunDirectory:
@@ -155,7 +157,7 @@ def train_from(
     seconds = time.perf_counter() - begun
     write_record(run, config, domain, prepared, learned, judgement, seconds=seconds)
     model = domain.model(learned.model, metrics, provenance)
-    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds)
+    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit)
 
 
 def train(

@@ -33,6 +33,7 @@ _TILES = {
     "detection": ("map", "map50", "box_f1"),
     "segmentation": ("mean_iou", "mean_dice", "pixel_accuracy"),
     "multilabel": ("label_precision", "macro_f1", "exact_match"),
+    "agent": ("return", "sampled_return", "iqm_return"),
 }
 
 
@@ -52,7 +53,7 @@ class ReportData:
         columns: of the table, see :func:`~danlu.report.describe_columns`.
         schema_html, model_html: the table of the columns (shown when there is no ``columns``), and that of the layers: HTML
             that is taken as it is.
-        parts: number of rows by part (train, validation, test); ``split`` says how they were divided.
+        parts: number of rows by part (train, validation, test), or of what ``unit`` says; ``split`` says how they were divided.
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
@@ -78,6 +79,7 @@ class ReportData:
     schema_html: str = ""
     model_html: str = ""
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unit: str = "rows"
     split: str = ""
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: Sequence[str] = ()

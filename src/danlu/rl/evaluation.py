@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,10 @@ import numpy as np
 from danlu.rl.agent import Agent
 from danlu.rl.environment import Environment
 
-__all__ = ["Episodes", "play_episodes"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Episodes", "play_at_random", "play_episodes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +34,19 @@ class Episodes:
     lengths: np.ndarray
     terminated: np.ndarray
 
+    def frame(self) -> pl.DataFrame:
+        """A row an episode."""
+        import polars as pl
 
-@functools.partial(jax.jit, static_argnames=("agent", "env", "episodes", "greedy"))
-def run_episodes(
-    agent: Agent, env: Environment, params: Any, state: Any, key: jax.Array, *, episodes: int, greedy: bool
+        names = ("returns", "lengths", "terminated")
+        columns = {name.removesuffix("s"): getattr(self, name) for name in names}
+        return pl.DataFrame({"episode": np.arange(1, len(self.returns) + 1), **columns})
+
+
+def _first_episodes(
+    env: Environment, decide: Callable[[Any, jax.Array], Any], key: jax.Array, episodes: int
 ) -> dict[str, jax.Array]:
-    """``episodes`` environments side by side until each has ended its first episode: ``{"returns", "lengths", "terminated"}``."""
+    """``episodes`` environments side by side until each has ended its first episode."""
 
     def going(carry: Any) -> jax.Array:
         step, _, found = carry
@@ -44,8 +55,7 @@ def run_episodes(
     def move(carry: Any) -> Any:
         step, envs, found = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(key, step + 1))
-        action = agent.act(env, params, state, envs.observation, None if greedy else act_key)
-        envs, transition = env.advance(envs, action, env_key)
+        envs, transition = env.advance(envs, decide(envs.observation, act_key), env_key)
         now = transition.ended & ~found["ended"]
         found = {
             "returns": jnp.where(now, transition.score, found["returns"]),
@@ -65,6 +75,35 @@ def run_episodes(
     return jax.lax.while_loop(going, move, (jnp.int32(0), begun, empty))[2]
 
 
+@functools.partial(jax.jit, static_argnames=("agent", "env", "episodes", "greedy"))
+def run_episodes(
+    agent: Agent, env: Environment, params: Any, state: Any, key: jax.Array, *, episodes: int, greedy: bool
+) -> dict[str, jax.Array]:
+    """Whole episodes of an agent, compiled: ``{"returns", "lengths", "terminated", "ended"}``, each ``(episodes,)``."""
+
+    def decide(observation: Any, key: jax.Array) -> Any:
+        return agent.act(env, params, state, observation, None if greedy else key)
+
+    return _first_episodes(env, decide, key, episodes)
+
+
+@functools.partial(jax.jit, static_argnames=("env", "episodes"))
+def _run_at_random(env: Environment, key: jax.Array, *, episodes: int) -> dict[str, jax.Array]:
+    def decide(observation: Any, key: jax.Array) -> Any:
+        return jax.vmap(env.action_space.sample)(jax.random.split(key, episodes))
+
+    return _first_episodes(env, decide, key, episodes)
+
+
+def _episodes(found: dict[str, jax.Array]) -> Episodes:
+    return Episodes(*(np.asarray(found[name]) for name in ("returns", "lengths", "terminated")))
+
+
+def play_at_random(env: Environment, *, episodes: int = 100, seed: int = 0) -> Episodes:
+    """Whole episodes of actions drawn from the action space: what an agent must beat to have learnt anything."""
+    return _episodes(_run_at_random(env, jax.random.key(seed), episodes=episodes))
+
+
 def play_episodes(
     agent: Agent,
     env: Environment,
@@ -82,5 +121,5 @@ def play_episodes(
         greedy: whether it takes its likeliest action, or draws as in training (without exploration beyond that).
         seed: decides the beginnings and all chance.
     """
-    found = run_episodes(agent, env, params, state, jax.random.key(seed), episodes=episodes, greedy=greedy)
-    return Episodes(*(np.asarray(found[name]) for name in ("returns", "lengths", "terminated")))
+    key = jax.random.key(seed)
+    return _episodes(run_episodes(agent, env, params, state, key, episodes=episodes, greedy=greedy))

@@ -20,6 +20,7 @@ from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
 from danlu.engine.training import Training
 from danlu.errors import ConfigError
+from danlu.nn.layer import Layer
 from danlu.rl.agent import Agent, AgentProgram
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
@@ -55,7 +56,8 @@ class TrainedAgent:
     Attributes:
         agent, env: who was trained, and where.
         params, state: the network's variables: those of the best evaluation in training; of several seeds, of the best of them.
-        fitted: the record of the training; its ``params`` have a leading axis of seeds where there were several.
+        fitted: the record of the training; its ``params`` have a leading axis of seeds where there were several. None of an agent that
+            was loaded.
         seeds: of the runs.
         best: which of them ``params`` is of.
     """
@@ -64,12 +66,24 @@ class TrainedAgent:
     env: Environment
     params: Any
     state: Any
-    fitted: Fitted
+    fitted: Fitted | None
     seeds: tuple[int, ...] = (0,)
     best: int = 0
 
+    @property
+    def network(self) -> Layer:
+        """The network's blueprint."""
+        return self.agent.network(self.env)
+
+    @property
+    def in_shape(self) -> Any:
+        """The shape of one example for the network."""
+        return self.agent.in_shape(self.env)
+
     def variables(self, member: int) -> tuple[Any, Any]:
         """``(params, state)`` of the run with the seed ``seeds[member]``."""
+        if self.fitted is None:
+            return self.params, self.state
         if len(self.seeds) == 1:
             return self.fitted.params, self.fitted.state
         return jax.tree.map(lambda leaf: leaf[member], (self.fitted.params, self.fitted.state))
@@ -170,7 +184,8 @@ def fit(
             "length": np.asarray(found["lengths"]).mean(axis=-1),
         }
 
-    fields = {"monitor": "val_return", "mode": "max", **options, "epochs": epochs, "seed": seeds[0]}
+    # Of evaluations that are equal (a return of 500 is the most there is) the last is kept: it has learnt more.
+    fields = {"monitor": "val_return", "mode": "max", "min_delta": -1e-3, **options, "epochs": epochs, "seed": seeds[0]}
     training = Training(
         program,
         Iterations(each, agent.frames, agent.in_shape(env)),

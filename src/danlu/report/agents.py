@@ -1,0 +1,145 @@
+"""The report's part about an agent: a film of it, what it thought along an episode, how it learnt, and where it fails."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from danlu.report.svg import BLUE, GREEN, GREY, ORANGE, Panel
+from danlu.rl.recording import Recording, record_episode
+
+__all__ = ["agent_sections", "film_html"]
+
+_WIDE = 5.1  # inches: two panels a line
+_LINES = 4  # curves of one panel at most
+_PICTURES = 150  # of a film at most
+
+
+def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: Any) -> list[tuple[str, str]]:
+    """The sections of a report: titles and HTML.
+
+    Args:
+        trained: a :class:`~danlu.rl.TrainedAgent`.
+        history: a row an evaluation.
+        played: the test's episodes, a frame with the columns ``return``, ``length`` and ``terminated``; or None.
+    """
+    recording = record_episode(
+        trained.agent, trained.env, trained.params, trained.state, seed=_FILMED, pictures=_PICTURES
+    )
+    found = [("One episode", film_html(recording, trained.env.max_steps) + _figures(_thoughts(recording)))]
+    if history:
+        found.append(("How it learnt", _figures(_curves(history, trained.env.solved))))
+    if played is not None:
+        found.append(("Where it fails", _failures(trained, played)))
+    return found
+
+
+_FILMED = 7_000_001  # the seed of the film's episode
+
+
+def film_html(recording: Recording, most: int) -> str:
+    """The film and a sentence on how the episode went; the sentence alone without pictures."""
+    steps = len(recording.rewards)
+    end = "the environment ended it" if recording.terminated else "time was up"
+    said = f"<p class='note'>An episode of its likeliest actions: {steps:,} steps, return {recording.score:.4g}; {end}.</p>"
+    if not recording.frames:
+        return said + "<p class='note'>The environment draws no pictures of itself.</p>"
+    shown = max(1, round(50 * steps / max(len(recording.frames), 1) / 2))
+    data = base64.b64encode(recording.gif(milliseconds=min(max(shown, 40), 400))).decode()
+    wide = min(420, 2 * recording.frames[0].shape[1])
+    return (
+        f"<img src='data:image/gif;base64,{data}' alt='the agent acting' style='width: {wide}px; max-width: 100%; "
+        f"border-radius: 8px; border: 1px solid #0002; image-rendering: pixelated'>{said}"
+    )
+
+
+def _thoughts(recording: Recording) -> list[str]:
+    """Value, actions and what it leaned to along the episode."""
+    steps = np.arange(1, len(recording.rewards) + 1)
+    figures = []
+    value = recording.thoughts.get("value")
+    if value is not None:
+        with Panel("What it expected to come", width=_WIDE) as (panel, axes):
+            axes.plot(steps, value, color=BLUE, label="its value")
+            axes.set_xlabel("step")
+            axes.set_ylabel("discounted return")
+        figures.append(panel.svg)
+    actions = np.asarray(recording.actions)
+    flat = actions.reshape(len(actions), -1)[:, :_LINES]
+    with Panel("What it did", width=_WIDE) as (panel, axes):
+        for column, colour in zip(range(flat.shape[1]), (BLUE, ORANGE, GREEN, GREY), strict=False):
+            discrete = np.issubdtype(flat.dtype, np.integer)
+            style: dict[str, Any] = {"ls": "", "marker": "|", "ms": 7} if discrete else {"lw": 1.2}
+            axes.plot(
+                steps, flat[:, column], color=colour, label=f"action {column}" if flat.shape[1] > 1 else None, **style
+            )
+        axes.set_xlabel("step")
+        axes.set_ylabel("action")
+        if flat.shape[1] > 1:
+            axes.legend(fontsize=8)
+    figures.append(panel.svg)
+    leaning = recording.thoughts.get("probabilities")
+    name = "How sure it was"
+    if leaning is None:
+        leaning, name = recording.thoughts.get("values"), "What it thought of each action"
+    if leaning is not None and leaning.ndim == 2:
+        with Panel(name, width=_WIDE) as (panel, axes):
+            for column, colour in zip(range(leaning.shape[1]), (BLUE, ORANGE, GREEN, GREY), strict=False):
+                axes.plot(steps, leaning[:, column], color=colour, lw=1, label=f"action {column}")
+            axes.set_xlabel("step")
+            axes.legend(fontsize=8)
+        figures.append(panel.svg)
+    return figures
+
+
+def _curves(history: Sequence[Mapping[str, Any]], solved: float | None) -> list[str]:
+    """The return against steps and against seconds."""
+    seconds = np.cumsum([row["seconds"] for row in history])
+    frames = np.array([row["frames"] for row in history])
+    figures = []
+    for title, along, label in (
+        ("Return against steps", frames, "steps in the environment"),
+        ("Return against time", seconds, "seconds"),
+    ):
+        with Panel(title, width=_WIDE) as (panel, axes):
+            axes.plot(along, [row["return"] for row in history], color=BLUE, label="in training")
+            axes.plot(along, [row["val_return"] for row in history], color=ORANGE, ls="--", label="likeliest actions")
+            if solved is not None:
+                axes.axhline(solved, color=GREY, lw=1, ls=":", label=f"solved ({solved:g})")
+            axes.set_xlabel(label)
+            axes.legend(fontsize=8)
+        figures.append(panel.svg)
+    return figures
+
+
+def _failures(trained: Any, played: Any) -> str:
+    """The spread of the test's returns, and its worst episodes."""
+    returns = played["return"].to_numpy()
+    with Panel("Returns of the test episodes", width=_WIDE) as (panel, axes):
+        axes.hist(returns, bins=min(30, max(5, len(np.unique(returns)))), color=BLUE)
+        axes.set_xlabel("return")
+        axes.set_ylabel("episodes")
+    worst = played.sort("return").head(5)
+    rows = "".join(
+        f"<tr><td class='n'>{row['episode']}</td><td class='n'>{row['return']:.4g}</td><td class='n'>{row['length']:,}</td>"
+        f"<td>{'the environment ended it' if row['terminated'] else 'time was up'}</td></tr>"
+        for row in worst.iter_rows(named=True)
+    )
+    head = "<tr><th class='n'>episode</th><th class='n'>return</th><th class='n'>steps</th><th>how it ended</th></tr>"
+    solved = trained.env.solved
+    said = ""
+    if solved is not None:
+        share = float((returns >= solved).mean())
+        said = f"<p>{share:.0%} of the episodes reach {solved:g}, from which {html.escape(str(trained.env.id))} counts as solved.</p>"
+    table = f"<h3>The worst</h3><div class='scroll'><table>{head}{rows}</table></div>"
+    return f"{said}<div class='sides'><div>{panel.svg}</div><div>{table}</div></div>"
+
+
+def _figures(figures: Sequence[str]) -> str:
+    return (
+        "<div class='figures' style='margin-top: 14px'>" + "".join(f"<div>{each}</div>" for each in figures) + "</div>"
+    )

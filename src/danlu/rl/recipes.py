@@ -1,0 +1,96 @@
+"""Which agent for which environment, with which settings: the defaults of ``danlu train CartPole-v1``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from danlu.blueprint import Blueprint, setting
+from danlu.errors import ConfigError, unknown_name
+from danlu.rl.agent import Agent
+from danlu.rl.continuous import DDPG, SAC, TD3
+from danlu.rl.dqn import DQN
+from danlu.rl.environment import Environment
+from danlu.rl.on_policy import A2C, PPO, REINFORCE
+from danlu.rl.spaces import Box
+
+__all__ = ["ALGORITHMS", "AgentSettings", "agent_recipe"]
+
+ALGORITHMS: Mapping[str, type[Agent]] = {
+    "a2c": A2C,
+    "ddpg": DDPG,
+    "dqn": DQN,
+    "ppo": PPO,
+    "reinforce": REINFORCE,
+    "sac": SAC,
+    "td3": TD3,
+}
+"""Every algorithm by its name."""
+
+_STEPS = 200_000
+
+# What does well where, found by trying: steps, and what differs from the agent's own defaults.
+_TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
+    ("CartPole-v1", "ppo"): (100_000, {"environments": 32, "steps": 64}),
+    ("Pendulum-v1", "sac"): (20_000, {}),
+    ("Pendulum-v1", "td3"): (20_000, {}),
+    ("Pendulum-v1", "ddpg"): (20_000, {}),
+}
+
+
+class AgentSettings(Blueprint):
+    """How an agent is trained (of a run: the section ``agent``).
+
+    Args:
+        algorithm: ``"auto"`` is PPO for a choice of actions and SAC for continuous ones, or one of :data:`ALGORITHMS`.
+        steps: of the environment, for each seed; None leaves it to the recipe.
+        seeds: as many agents are trained side by side, from seeds of their own; how far they lie apart tells what luck there is in one.
+        evaluations: how often in training the agent is judged; the best of them is kept.
+        episodes: that the trained agent plays in the test.
+        settings: of the algorithm, by the names of its fields.
+        environment: parameters of the environment, by name.
+    """
+
+    algorithm: str = setting(default="auto", choices=("auto", *sorted(ALGORITHMS)))
+    steps: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    seeds: int = setting(default=1, minimum=1, integer=True)
+    evaluations: int = setting(default=20, minimum=1, integer=True)
+    episodes: int = setting(default=100, minimum=1, integer=True)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    environment: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+
+
+def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> tuple[Agent, int]:
+    """The default agent for an environment, and how many steps it is trained for.
+
+    Args:
+        algorithm: see :class:`AgentSettings`.
+        **settings: fields of the agent to set instead of the defaults.
+
+    Raises:
+        ConfigError: an unknown algorithm or field, a value out of range, or an environment that the algorithm cannot act in.
+
+    Example:
+        >>> from danlu.rl.environments import Pendulum
+        >>> agent, steps = agent_recipe(Pendulum(), hidden=(64, 64))
+        >>> type(agent).__name__, agent.hidden, steps
+        ('SAC', (64, 64), 20000)
+    """
+    if algorithm == "auto":
+        algorithm = "sac" if isinstance(env.action_space, Box) else "ppo"
+    if algorithm not in ALGORITHMS:
+        raise unknown_name("agent.algorithm", algorithm, ALGORITHMS)
+    cls: Any = ALGORITHMS[algorithm]
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in settings:
+        if name not in known:
+            raise unknown_name(f"setting of {cls.__name__}", name, known)
+    steps, tuned = _TUNED.get((env.id or "", algorithm), (_STEPS, {}))
+    chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in {**tuned, **settings}.items()}
+    try:
+        agent = cls(**chosen)
+    except TypeError as error:
+        raise ConfigError(f"the settings of {cls.__name__} cannot be used: {error}") from error
+    agent.check(env)
+    return agent, steps

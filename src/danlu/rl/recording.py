@@ -1,0 +1,138 @@
+"""One episode looked at closely: its pictures, and what the agent saw, did and thought at each step."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from danlu.errors import ConfigError
+from danlu.rl.agent import Agent
+from danlu.rl.environment import Environment
+
+__all__ = ["Recording", "record_episode"]
+
+_COLOURS = 64  # of a GIF
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One episode.
+
+    Attributes:
+        frames: pictures ``(height, width, 3)`` uint8: of the state before each step, and of the last one; none of an environment without
+            pictures.
+        observations: what was seen before each step, a tree of arrays ``(steps, …)``.
+        actions: what was done, as the environment took it.
+        rewards: what each step brought, ``(steps,)``.
+        thoughts: what the agent thought before each step, by name, ``(steps, …)``; see :meth:`~danlu.rl.Agent.describe`.
+        terminated: whether the world ended it, and not the limit of time.
+    """
+
+    frames: list[np.ndarray]
+    observations: Any
+    actions: np.ndarray
+    rewards: np.ndarray
+    thoughts: dict[str, np.ndarray]
+    terminated: bool
+
+    @property
+    def score(self) -> float:
+        """The sum of the rewards."""
+        return float(self.rewards.sum(dtype=np.float64))
+
+    def gif(self, *, every: int = 1, milliseconds: int = 40) -> bytes:
+        """The episode as an animated GIF that plays again and again.
+
+        Args:
+            every: shows each ``every``-th picture, and the last.
+            milliseconds: how long each is shown.
+
+        Raises:
+            ConfigError: there are no pictures.
+        """
+        from PIL import Image
+
+        if not self.frames:
+            raise ConfigError("this environment draws no pictures of itself, so there is no film of the episode")
+        shown = [*self.frames[:-1][::every], self.frames[-1]]
+        first, *rest = [Image.fromarray(each).quantize(_COLOURS) for each in shown]
+        file = io.BytesIO()
+        durations = [milliseconds] * (len(shown) - 1) + [1000]
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
+        return file.getvalue()
+
+    def write_gif(self, path: str | Path, **how: Any) -> None:
+        """Write :meth:`gif` to a file.
+
+        Raises:
+            ConfigError: there are no pictures, or the file cannot be written.
+        """
+        data = self.gif(**how)
+        try:
+            Path(path).write_bytes(data)
+        except OSError as error:
+            raise ConfigError(f"the film cannot be written to {path}: {error.strerror or error}") from error
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("greedy",))
+def _decide(
+    agent: Agent, env: Environment, params: Any, state: Any, observation: Any, key: Any, *, greedy: bool
+) -> Any:
+    action = agent.act(env, params, state, observation, None if greedy else key)
+    return action, agent.describe(env, params, state, observation)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advance(env: Environment, envs: Any, action: Any, key: Any) -> Any:
+    return env.advance(envs, action, key)
+
+
+def record_episode(
+    agent: Agent, env: Environment, params: Any, state: Any, *, seed: int = 0, greedy: bool = True, pictures: int = 400
+) -> Recording:
+    """Let an agent play one episode, and keep all of it.
+
+    Args:
+        params, state: the variables of its network.
+        seed: decides the beginning and all chance.
+        greedy: whether it takes its likeliest action.
+        pictures: the most that are drawn; of a longer episode each second, third, … step is.
+    """
+    key = jax.random.key(seed)
+    envs = env.begin(jax.random.fold_in(key, 0), 1)
+    every = -(-env.max_steps // max(pictures, 1)) if pictures else 0
+    frames: list[np.ndarray] = []
+
+    def draw() -> None:
+        picture = env.frame(jax.tree.map(lambda leaf: np.asarray(leaf)[0], envs.state)) if pictures else None
+        if picture is not None:
+            frames.append(picture)
+
+    seen, done, rewards, thoughts = [], [], [], []
+    transition: Any = None
+    for number in range(env.max_steps):
+        if every and number % every == 0:
+            draw()
+        act_key, env_key = jax.random.split(jax.random.fold_in(key, number + 1))
+        action, thought = _decide(agent, env, params, state, envs.observation, act_key, greedy=greedy)
+        envs, transition = _advance(env, envs, action, env_key)
+        seen.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], transition.observation))
+        done.append(np.asarray(action)[0])
+        rewards.append(float(transition.reward[0]))
+        thoughts.append({name: np.asarray(value)[0] for name, value in thought.items()})
+        if bool(transition.ended[0]):
+            break
+    return Recording(
+        frames=frames,
+        observations=jax.tree.map(lambda *leaves: np.stack(leaves), *seen),
+        actions=np.stack(done),
+        rewards=np.array(rewards, np.float32),
+        thoughts={name: np.stack([each[name] for each in thoughts]) for name in thoughts[0]},
+        terminated=bool(transition.terminated[0]),
+    )
