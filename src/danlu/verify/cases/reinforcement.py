@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.evaluate.runs import interquartile_mean, probability_of_improvement
 from danlu.rl import corrections, returns, targets
+from danlu.rl.prioritised import Prioritised
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw, finite_difference
 
@@ -183,3 +185,33 @@ def verify_polyak(check: Check) -> None:
         tree = targets.polyak(tree, jnp.asarray(online, jnp.float32), rate)
     left = (1 - rate) ** count
     check(tree, left * target + (1 - left) * online, oracle="closed form", floor=0.1)
+
+
+@case("rl.prioritised_replay")
+def verify_prioritised_replay(check: Check) -> None:
+    """Which entry each height of the running sum belongs to, and the weights, from their definitions."""
+    errors, alpha, epsilon, beta = draw(100), 0.6, 0.01, 0.5
+    replay = Prioritised.of({"number": jnp.zeros(4)}, capacity=100, alpha=alpha, epsilon=epsilon)
+    add = jax.jit(Prioritised.add)
+    for row in range(25):
+        replay = add(replay, {"number": 4.0 * row + jnp.arange(4.0)})
+    replay = replay.update(jnp.arange(100), jnp.asarray(errors, jnp.float32))
+    priority = (np.abs(errors) + epsilon) ** alpha
+    check(replay.tree.total, priority.sum())
+    middles = np.cumsum(priority) - priority / 2
+    check(replay.tree.find(jnp.asarray(middles, jnp.float32)), np.arange(100))
+    drawn = replay.sample(jax.random.key(0), 32, beta=beta)
+    check(drawn.rows["number"], drawn.indices)
+    weights = (100 * priority[np.asarray(drawn.indices)] / priority.sum()) ** -beta
+    check(drawn.weights, weights / weights.max())
+
+
+@case("rl.run_statistics")
+def verify_run_statistics(check: Check) -> None:
+    ours, theirs = draw(10, 3).round(1), draw(7, 3, seed=1).round(1)
+    middle = np.sort(ours.ravel())[7:23]
+    check(interquartile_mean(ours), middle.mean())
+    if stats := check.module("scipy.stats"):
+        check(interquartile_mean(ours), stats.trim_mean(ours, 0.25, axis=None), oracle="scipy")
+    wins = [np.mean([[float(x > y) + (x == y) / 2 for x in ours[:, k]] for y in theirs[:, k]]) for k in range(3)]
+    check(probability_of_improvement(ours, theirs, resamples=10).value, np.mean(wins))
