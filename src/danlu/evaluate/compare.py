@@ -184,8 +184,14 @@ def _apart(one: float, other: float) -> tuple[str, str]:
     return texts
 
 
-def conclusion(comparisons: Sequence[Comparison], *, name: str = "the network") -> tuple[str, str]:
+def conclusion(
+    comparisons: Sequence[Comparison], *, name: str = "the network", tested: str = "test rows"
+) -> tuple[str, str]:
     """What several comparisons of one model come to: a verdict as in :class:`Comparison`, and a sentence.
+
+    Args:
+        name: what the model is called.
+        tested: what it was tested on.
 
     Example:
         >>> rows = Rows("regression", np.arange(50.0), np.arange(50.0) + 1)
@@ -203,7 +209,7 @@ def conclusion(comparisons: Sequence[Comparison], *, name: str = "the network") 
     if any(each.constant and each.verdict != "better" for each in comparisons):
         return (
             "worse",
-            f"{start} is not better than one answer for all rows: nothing that these test rows can show was learnt.",
+            f"{start} is not better than one answer for all rows: nothing that these {tested} can show was learnt.",
         )
     if worse:
         best = min(worse, key=lambda each: each.difference.value)
@@ -211,12 +217,12 @@ def conclusion(comparisons: Sequence[Comparison], *, name: str = "the network") 
         use = f"use {best.label}" if len(worse) > 1 else "use it"
         return (
             "worse",
-            f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these test rows {told}: {use}.",
+            f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these {tested} {told}: {use}.",
         )
     if level:
-        return "undecided", f"{_upper(told)}, these test rows cannot tell {name} from {_listed(level)}."
+        return "undecided", f"{_upper(told)}, these {tested} cannot tell {name} from {_listed(level)}."
     others = _listed([each.label for each in comparisons])
-    return "better", f"{start} is better than {others} on these test rows {told}."
+    return "better", f"{start} is better than {others} on these {tested} {told}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ __all__ = ["agent_sections", "film_html"]
 
 _WIDE = 5.1  # inches: two panels a line
 _LINES = 4  # curves of one panel at most
+_SHOWN = 100  # steps of what it leaned to, which may change at each
 _PICTURES = 150  # of a film at most
 
 
@@ -89,7 +90,7 @@ def _thoughts(recording: Recording) -> list[str]:
     if leaning is not None and leaning.ndim == 2:
         with Panel(name, width=_WIDE) as (panel, axes):
             for column, colour in zip(range(leaning.shape[1]), (BLUE, ORANGE, GREEN, GREY), strict=False):
-                axes.plot(steps, leaning[:, column], color=colour, lw=1, label=f"action {column}")
+                axes.plot(steps[:_SHOWN], leaning[:_SHOWN, column], color=colour, lw=1, label=f"action {column}")
             axes.set_xlabel("step")
             axes.legend(fontsize=8)
         figures.append(panel.svg)

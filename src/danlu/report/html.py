@@ -113,7 +113,11 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     text = environment.get_template("report.html.jinja").render(
         data=data,
         test_rows=data.parts.get("test") or (len(data.rows) if data.rows is not None else 0),
-        conclusion=conclusion(data.comparisons) if data.comparisons else None,
+        subject=_subject(data),
+        tested=_tested(data),
+        conclusion=conclusion(data.comparisons, name=_subject(data), tested=_tested(data))
+        if data.comparisons
+        else None,
         tiles=_tiles(data),
         table=_score_table(data),
         curves=curves_plot(data.history, data.best_epoch),
@@ -125,6 +129,14 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     path = Path(path)
     write_atomic(path, text)
     return path
+
+
+def _subject(data: ReportData) -> str:
+    return "the agent" if data.task == "agent" else "the network"
+
+
+def _tested(data: ReportData) -> str:
+    return "test episodes" if data.task == "agent" else "test rows"
 
 
 def _number(value: float) -> str:
@@ -175,7 +187,7 @@ def _against(data: ReportData) -> str:
     name = data.comparisons[0].metric if data.comparisons else PRIMARY.get(data.task, "")
     if name not in data.scores or not data.others:
         return ""
-    models = {"the network": data.scores[name]}
+    models = {_subject(data): data.scores[name]}
     models |= {label: other[name] for label, other in data.others.items() if name in other}
     return interval_plot(models, MEASURES[name].label)
 

@@ -14,6 +14,7 @@ from danlu.nn import Dense, Parallel, Sequential
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.losses import Loss
 from danlu.optim import Optimizer, adam, chain, clip_by_global_norm
+from danlu.optim.schedules import Cosine
 from danlu.rl.environment import Environment
 from danlu.rl.networks import encoder
 from danlu.rl.off_policy import OffPolicy
@@ -79,6 +80,7 @@ class DQN(OffPolicy):
             :class:`~danlu.rl.value_heads.Quantiles` (QR-DQN).
         epsilon_start, epsilon_end, exploration: see above.
         clip_norm: global norm above which a gradient is scaled down.
+        anneal: whether the learning rate falls to 0 over the training, on half a cosine.
 
     Reference: Mnih et al. (2015), doi:10.1038/nature14236, algorithm 1; double: van Hasselt, Guez & Silver (2016), arXiv:1509.06461; all
         together: Hessel et al., "Rainbow" (2018), arXiv:1710.02298, without its noisy networks.
@@ -101,6 +103,7 @@ class DQN(OffPolicy):
     epsilon_end: float = setting(default=0.05, minimum=0, maximum=1)
     exploration: int = setting(default=10_000, minimum=1, integer=True)
     clip_norm: float = setting(default=10.0, above=0)
+    anneal: bool = True
 
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Discrete):
@@ -128,7 +131,8 @@ class DQN(OffPolicy):
         return QLoss(self.head)
 
     def optimizer(self, updates: int) -> Optimizer:
-        return chain(clip_by_global_norm(self.clip_norm), adam(self.learning_rate))
+        rate = Cosine(self.learning_rate, max(updates, 1)) if self.anneal else self.learning_rate
+        return chain(clip_by_global_norm(self.clip_norm), adam(rate))
 
     def numbers(self, env: Environment, params: Any, state: Any, observation: Any) -> jax.Array:
         """What the network says of each action, ``(batch, actions, size)``."""

@@ -124,8 +124,8 @@ def fit(
         env: where it acts; see :func:`danlu.rl.make`.
         steps: of the environments, all together, rounded up to whole iterations; of several seeds, each takes so many.
         seed: decides everything that is left to chance; several train as many agents side by side, in one compiled program.
-        evaluations: epochs of the training: after each, the agent plays ``episodes`` episodes with its likeliest actions. The variables
-            of the best evaluation are kept.
+        evaluations: epochs of the training (a few more where iterations do not come out even): after each, the agent plays
+            ``episodes`` episodes with its likeliest actions. The variables of the best evaluation are kept.
         episodes: of an evaluation.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
         **options: further fields of :class:`~danlu.engine.FitOptions`, such as ``display`` and ``checkpoint_every``.
@@ -159,8 +159,8 @@ def fit(
             hint="train them one after the other",
         )
     iterations = math.ceil(steps / agent.frames)
-    epochs = min(evaluations, iterations)
-    each = math.ceil(iterations / epochs)
+    each = max(iterations // evaluations, 1)
+    epochs = math.ceil(iterations / each)
     updates = epochs * each * agent.updates
     learner = Program(
         model=agent.network(env),
