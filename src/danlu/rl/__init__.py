@@ -1,15 +1,19 @@
 """Deep reinforcement learning: environments as pure functions, and agents whose every update is the one training step."""
 
 from danlu.rl.agent import Agent, AgentProgram, World
+from danlu.rl.check_env import check_env
 from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment, Envs, Outcome, Transition
 from danlu.rl.evaluation import Episodes, play_at_random, play_episodes
+from danlu.rl.external import External, raise_if_broken
 from danlu.rl.fit import TrainedAgent, fit
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recipes import ALGORITHMS, AgentSettings, agent_recipe
 from danlu.rl.recording import record_episode
-from danlu.rl.registry import make, registered
+from danlu.rl.registry import is_environment, make, registered
+from danlu.rl.to_gymnasium import to_gymnasium
+from danlu.rl.wrappers import FrameStack, ScaleReward
 
 __all__ = [
     "A2C",
@@ -26,15 +30,22 @@ __all__ = [
     "Environment",
     "Envs",
     "Episodes",
+    "External",
+    "FrameStack",
     "Outcome",
+    "ScaleReward",
     "TrainedAgent",
     "Transition",
     "World",
     "agent_recipe",
+    "check_env",
     "fit",
+    "is_environment",
     "make",
     "play_at_random",
     "play_episodes",
+    "raise_if_broken",
     "record_episode",
     "registered",
+    "to_gymnasium",
 ]

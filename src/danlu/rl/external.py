@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import os
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -149,7 +150,11 @@ class External(Environment):
 
     def build(self) -> Any:
         """One of Gymnasium's environments, as the pools hold them."""
-        return build(self.name, self.parameters, self.max_steps, self._known.draws)
+        return self._maker()()
+
+    def _maker(self) -> Callable[[], Any]:
+        known = self._known
+        return functools.partial(build, known.spec, self.parameters, self.max_steps, known.draws)
 
     @property
     def _known(self) -> Known:
@@ -221,19 +226,18 @@ def _begin(env: External, pool: int, count: int, seed: Any) -> tuple[np.ndarray,
 def _advance(env: External, sent: Any) -> tuple[np.ndarray, list[np.ndarray]]:
     """On the host: step the environments of the pool that ``sent`` ends with."""
     given = np.asarray(sent)
-    out = Batch.empty(len(given), env._layout)
-    if env in _BROKEN:
-        return out.numbers, out.pictures
     try:
         found = _POOLS.get(int(given[0, -2]))
         if found is None or found[2] != int(given[0, -1]):
-            raise TrainingError(
-                "its environments are gone: they were closed, begun anew elsewhere, or of another process"
-            )
-        found[1].step(given[:, :-2], out)
+            what = "its environments are gone: they were closed, begun anew elsewhere, or of another process"
+            raise TrainingError(what)
+        if env not in _BROKEN:
+            out = found[1].empty.another()
+            found[1].step(given[:, :-2], out)
+            return out.numbers, out.pictures
     except Exception as error:
         _break(env, "take a step", error)
-        out = Batch.empty(len(given), env._layout)
+    out = Batch.empty(len(given), env._layout)
     return out.numbers, out.pictures
 
 
@@ -247,5 +251,5 @@ def _break(env: External, what: str, error: Exception) -> None:
 
 def _pool(env: External, count: int) -> Local | Processes:
     if env.workers:
-        return Processes(env.build, count, env._layout, env.workers)
-    return Local(env.build, count, env._layout)
+        return Processes(env._maker(), count, env._layout, env.workers)
+    return Local(env._maker(), count, env._layout)

@@ -10,7 +10,7 @@ from danlu.errors import ConfigError, MissingExtraError
 from danlu.rl.gym_spaces import action_space, observation_space
 from danlu.rl.spaces import Space
 
-__all__ = ["Known", "build", "known_ids", "look_up", "plain"]
+__all__ = ["Known", "build", "gymnasium_for", "known_ids", "look_up", "plain"]
 
 
 def known_ids() -> frozenset[str]:
@@ -19,7 +19,7 @@ def known_ids() -> frozenset[str]:
     Raises:
         MissingExtraError: it is not installed.
     """
-    return frozenset(_gymnasium("another environment than danlu's own").registry)
+    return frozenset(gymnasium_for("another environment than danlu's own").registry)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Known:
         limit: its time limit in steps, or None.
         solved: its reward threshold, or None.
         draws: whether it can draw itself.
+        spec: Gymnasium's own, by which another process can make it too.
     """
 
     observation: Space
@@ -38,6 +39,7 @@ class Known:
     limit: int | None
     solved: float | None
     draws: bool
+    spec: Any
 
 
 @functools.lru_cache
@@ -56,14 +58,19 @@ def look_up(name: str, parameters: tuple[tuple[str, Any], ...]) -> Known:
             env.spec.max_episode_steps,
             env.spec.reward_threshold,
             "rgb_array" in env.metadata.get("render_modes", ()),
+            env.spec,
         )
     finally:
         env.close()
 
 
-def build(name: str, parameters: tuple[tuple[str, Any], ...], max_steps: int | None, draws: bool) -> Any:
-    """One environment, with its time limit unless ``max_steps`` is another; ready to draw itself where ``draws``."""
-    gymnasium = _gymnasium(name)
+def build(name: Any, parameters: tuple[tuple[str, Any], ...], max_steps: int | None, draws: bool) -> Any:
+    """One environment, with its time limit unless ``max_steps`` is another; ready to draw itself where ``draws``.
+
+    Args:
+        name: Gymnasium's name, or its spec.
+    """
+    gymnasium = gymnasium_for(name)
     options: dict[str, Any] = {**dict(parameters), **({"render_mode": "rgb_array"} if draws else {})}
     if max_steps is not None:
         options["max_episode_steps"] = max_steps
@@ -75,7 +82,12 @@ def build(name: str, parameters: tuple[tuple[str, Any], ...], max_steps: int | N
         raise ConfigError(f"Gymnasium cannot make {name!r}: {error}") from error
 
 
-def _gymnasium(what: str) -> Any:
+def gymnasium_for(what: str) -> Any:
+    """The module, which ``what`` needs.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import gymnasium
     except ImportError as error:

@@ -85,7 +85,9 @@ def action_writer(space: Any) -> Callable[[np.ndarray], list[Any]]:
     kind = _kind(space)
     if kind == "Discrete":
         start, last = int(space.start), int(space.n) - 1
-        return lambda actions: [min(max(action, 0), last) + start for action in actions.astype(np.int64).ravel().tolist()]
+        return lambda actions: [
+            min(max(action, 0), last) + start for action in actions.astype(np.int64).ravel().tolist()
+        ]
     if kind == "MultiDiscrete":
         high, begin = np.asarray(space.nvec) - 1, np.asarray(space.start)
 

@@ -36,9 +36,13 @@ class Batch:
 
     @classmethod
     def empty(cls, count: int, layout: Layout) -> Batch:
-        """Room for ``count`` environments."""
+        """Zeros for ``count`` environments."""
         rows = np.zeros((count, 2 * layout.numbers + RESULTS), np.float32)
         return cls(rows, [np.zeros((count, *shape), np.uint8) for shape in layout.pictures for _ in range(2)])
+
+    def another(self) -> Batch:
+        """Zeros of the same shapes."""
+        return Batch(np.zeros_like(self.numbers), [np.zeros_like(array) for array in self.pictures])
 
     def part(self, rows: slice) -> Batch:
         """Some of its environments, sharing memory with it."""
@@ -56,14 +60,11 @@ class Local:
 
     def __init__(self, make: Callable[[], Any], count: int, layout: Layout) -> None:
         self.envs = [make() for _ in range(count)]
-        self.layout, self.width = layout, layout.numbers
+        self.width = layout.numbers
+        self.empty = Batch.empty(count, layout)
         self.kinds = [leaf.dtype == np.uint8 for leaf in layout.leaves]
         self.read = observation_reader(self.envs[0].observation_space)
         self.write = action_writer(self.envs[0].action_space)
-
-    def room(self) -> Batch:
-        """Room for what a step brings."""
-        return Batch.empty(len(self.envs), self.layout)
 
     def reset(self, seed: int, out: Batch) -> None:
         """Begin an episode in each; the i-th is seeded with ``seed + i`` and draws on from there in its later episodes."""
@@ -141,7 +142,7 @@ class Processes:
         import cloudpickle
 
         context = multiprocessing.get_context("spawn")  # a fork of a process in which JAX runs threads can hang
-        self.count, self.layout = count, layout
+        self.empty = Batch.empty(count, layout)
         self.memory = context.RawArray("B", _bytes_of(count, layout))
         self.shared = _view(self.memory, count, layout)
         self.rows = list(_shares(count, min(processes, count)))
@@ -154,10 +155,6 @@ class Processes:
             theirs.close()
             self.pipes.append(ours)
             self.children.append(child)
-
-    def room(self) -> Batch:
-        """Room for what a step brings."""
-        return Batch.empty(self.count, self.layout)
 
     def reset(self, seed: int, out: Batch) -> None:
         """As :meth:`Local.reset`."""
@@ -218,6 +215,10 @@ def _serve(pipe: Any, setup: tuple[Any, ...]) -> None:
         except (EOFError, KeyboardInterrupt):
             return
         try:
+            if task == "close":
+                if local is not None:
+                    local.close()
+                return
             if local is None:
                 local = Local(cloudpickle.loads(made), rows.stop - rows.start, layout)
                 mine = _view(memory, count, layout).part(rows)
@@ -226,11 +227,8 @@ def _serve(pipe: Any, setup: tuple[Any, ...]) -> None:
                 local.reset(value, mine)
             elif task == "step":
                 local.step(value, mine)
-            elif task == "frame":
-                answer = local.frame(value)
             else:
-                local.close()
-                return
+                answer = local.frame(value)
             pipe.send((None, answer))
         except KeyboardInterrupt:
             return
