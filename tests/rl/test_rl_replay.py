@@ -178,7 +178,7 @@ def test_adding_in_a_loop_copies_nothing() -> None:
             carry = jax.block_until_ready(compiled(*carry))
             taken.append(time.perf_counter() - start)
         seconds[capacity] = min(taken)
-    assert seconds[100_000] < 5 * seconds[1_000] + 0.1
+    assert seconds[100_000] < 5 * seconds[1_000] + 0.5
 
 
 def test_mistakes_are_named() -> None:
