@@ -80,6 +80,7 @@ class DQN(OffPolicy):
             :class:`~danlu.rl.value_heads.Quantiles` (QR-DQN).
         epsilon_start, epsilon_end, exploration: see above.
         clip_norm: global norm above which a gradient is scaled down.
+        standardise: whether observations are standardised by those of the warm-up.
         anneal: whether the learning rate falls to 0 over the training, on half a cosine.
 
     Reference: Mnih et al. (2015), doi:10.1038/nature14236, algorithm 1; double: van Hasselt, Guez & Silver (2016), arXiv:1509.06461; all
@@ -104,6 +105,7 @@ class DQN(OffPolicy):
     exploration: int = setting(default=10_000, minimum=1, integer=True)
     clip_norm: float = setting(default=10.0, above=0)
     anneal: bool = True
+    standardise: bool = True
 
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Discrete):
@@ -125,7 +127,7 @@ class DQN(OffPolicy):
         if self.dueling:
             streams = Parallel((Dense(size), Dense(actions * size)), merge="dict", outputs=("value", "advantage"))
             last = (streams, Dueling(actions, size))
-        return Sequential((encoder(env.observation_space), *body, *last))
+        return Sequential((encoder(env.observation_space, standardise=self.standardise), *body, *last))
 
     def loss(self, env: Environment) -> Loss:
         return QLoss(self.head)

@@ -24,6 +24,7 @@ from danlu.nn.layer import Layer
 from danlu.rl.agent import Agent, AgentProgram
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
+from danlu.rl.external import raise_if_broken
 
 __all__ = ["TrainedAgent", "fit"]
 
@@ -47,6 +48,16 @@ class Iterations:
         """One piece without rows: the agent collects its own."""
         if start == 0:
             yield Piece({}, np.zeros(0, np.int32), self.count, self.batch_size)
+
+
+class _Watch(Callback):
+    """Ends the training when an environment on the host has failed."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+
+    def on_progress(self, done: int, total: int | None, logs: Any) -> None:
+        raise_if_broken(self.env)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,6 +190,7 @@ def fit(
         places = jax.random.fold_in(jax.random.key(seeds[0]), _EVALUATION)
         run = judged if members is None else jax.vmap(judged, in_axes=(0, 0, None))
         found = run(state.params, state.model_state, places)
+        raise_if_broken(env)
         return {
             "return": np.asarray(found["returns"]).mean(axis=-1),
             "length": np.asarray(found["lengths"]).mean(axis=-1),
@@ -192,7 +204,7 @@ def fit(
         state,
         options=FitOptions(**fields),
         measure=measure,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *([] if env.pure else [_Watch(env)])],
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     fitted = run_training(training, resume=resume)

@@ -20,6 +20,7 @@ from danlu.errors import ConfigError
 from danlu.optim import Optimizer, adam
 from danlu.rl.agent import Agent, AgentProgram, Sums, World
 from danlu.rl.environment import Environment, Envs, Transition
+from danlu.rl.networks import learn_statistics
 from danlu.rl.prioritised import Prioritised
 from danlu.rl.replay import Replay
 from danlu.rl.returns import n_step_returns
@@ -107,7 +108,8 @@ class OffPolicy(Agent):
         """
 
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
-        """Random actions fill the memory with ``warm_up`` transitions; they count as steps."""
+        """Random actions fill the memory with ``warm_up`` transitions; they count as steps. Where the network standardises observations, it
+        does so by what was seen in them, from then on."""
         env = program.env
         begin_key, fill_key, example_key = jax.random.split(key, 3)
         envs = env.begin(begin_key, self.environments)
@@ -129,6 +131,8 @@ class OffPolicy(Agent):
             return (envs, carry[1].add(kept)), None
 
         (envs, replay), _ = jax.lax.scan(fill, (envs, replay), jax.random.split(fill_key, moves))
+        seen = jax.tree.map(lambda leaf: leaf[:moves].reshape(-1, *leaf.shape[2:]), _rows_of(replay)["observation"])
+        model_state = learn_statistics(program.model, model_state, seen)
         target = jax.tree.map(jnp.array, params)
         frames = jnp.int32(moves * self.environments)
         return model_state, World(envs, frames, jnp.int32(0), {"replay": replay, "target": target})
@@ -208,3 +212,7 @@ class OffPolicy(Agent):
         rows = jnp.arange(reward.shape[0])
         after = jax.tree.map(lambda leaf: leaf[rows, last], windows["next_observation"])
         return {**first, "reward": reward, "next_observation": after, "discount": discount}
+
+
+def _rows_of(replay: Any) -> Any:
+    return (replay.replay if isinstance(replay, Prioritised) else replay).rows
