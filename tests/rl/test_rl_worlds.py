@@ -13,6 +13,7 @@ from danlu.blueprint import from_json, to_json
 from danlu.errors import ConfigError
 from danlu.rl import environments as worlds
 from danlu.rl.environment import Environment
+from danlu.verify.cases.environments import BreakoutByRule
 
 KEY = jax.random.key(0)
 ALL: list[Environment] = [
@@ -164,50 +165,6 @@ def test_catch_by_hand() -> None:
         assert (float(outcome.reward), bool(outcome.terminated)) == ((-1, True) if move == 9 else (0, False))
     columns = jax.jit(jax.vmap(lambda key: world.reset(key)[0].column))(jax.random.split(KEY, 500))
     assert np.bincount(np.asarray(columns), minlength=5).min() > 70
-
-
-class BreakoutByRule:
-    """MinAtar's rules, told on a set of bricks and a complex number for the ball: real part to the right, imaginary part down."""
-
-    FULL = frozenset(complex(x, y) for x in range(10) for y in (1, 2, 3))
-
-    def __init__(self, from_left: bool) -> None:
-        self.ball = self.trail = complex(0 if from_left else 9, 3)
-        self.way = complex(1 if from_left else -1, 1)
-        self.bricks, self.paddle, self.hot = set(self.FULL), 4, False
-
-    def act(self, action: int) -> tuple[int, bool]:
-        self.paddle = min(max(self.paddle + (0, -1, 1)[action], 0), 9)
-        self.trail, target = self.ball, self.ball + self.way
-        if not 0 <= target.real <= 9:
-            target = complex(self.ball.real, target.imag)
-            self.way = -self.way.conjugate()
-        reward, over, hot = 0, False, False
-        if target.imag < 0:
-            target, self.way = complex(target.real, 0), self.way.conjugate()
-        elif target in self.bricks:
-            hot = True
-            if not self.hot:
-                self.bricks.remove(target)
-                reward, target, self.way = 1, complex(target.real, self.ball.imag), self.way.conjugate()
-        elif target.imag == 9:
-            self.bricks = self.bricks or set(self.FULL)
-            if self.ball.real == self.paddle:
-                target, self.way = complex(target.real, self.ball.imag), self.way.conjugate()
-            elif target.real == self.paddle:
-                target, self.way = complex(target.real, self.ball.imag), -self.way
-            else:
-                over = True
-        self.ball, self.hot = target, hot
-        return reward, over
-
-    def seen(self) -> np.ndarray:
-        board = np.zeros((10, 10, 4), np.float32)
-        board[9, self.paddle, 0] = 1
-        for channel, points in ((1, [self.ball]), (2, [self.trail]), (3, self.bricks)):
-            for point in points:
-                board[int(point.imag), int(point.real), channel] = 1
-        return board
 
 
 def test_breakout_is_the_rules() -> None:

@@ -25,6 +25,7 @@ KINDS = (
     "box",
     "clipping",
     "engine",
+    "environment",
     "explain",
     "initializer",
     "layer",

@@ -54,6 +54,7 @@ _MODULES = (
     "detection",
     "segmentation",
     "reinforcement",
+    "environments",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
