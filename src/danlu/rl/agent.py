@@ -16,7 +16,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,12 @@ class Agent(Blueprint, abc.ABC):
         discount: γ, what a reward one step later is worth.
         learning_rate: the optimizer's.
         hidden: units of the hidden layers.
+
+    Attributes:
+        tallies: what else :meth:`iterate` sums over the episodes that ended; shown as a mean of them.
     """
+
+    tallies: ClassVar[tuple[str, ...]] = ()
 
     environments: int = setting(default=8, minimum=1, integer=True)
     discount: float = setting(default=0.99, minimum=0, maximum=1)
@@ -121,6 +126,11 @@ class Agent(Blueprint, abc.ABC):
             key: what a stochastic policy draws from; None takes its likeliest action.
         """
 
+    def choose(self, env: Environment, params: Any, state: Any, envs: Envs, key: jax.Array | None) -> Any:
+        """An action in each of the environments under way, as :meth:`act`. An agent that plans looks into their states, all others at
+        what is seen."""
+        return self.act(env, params, state, envs.observation, key)
+
     @abc.abstractmethod
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
         """What it thinks of each of a batch of observations, by name, for people: ``"value"``, and what it leans to."""
@@ -172,7 +182,8 @@ class AgentProgram:
 
     def zero_sums(self) -> Sums:
         """Those of the learner, and of the episodes that ended: their number, returns and lengths."""
-        one = {**self.learner.zero_sums(), **{name: jnp.zeros(()) for name in ("episodes", "score", "length")}}
+        names = ("episodes", "score", "length", *self.agent.tallies)
+        one = {**self.learner.zero_sums(), **{name: jnp.zeros(()) for name in names}}
         if self.members is None:
             return one
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in one.items()}
@@ -182,6 +193,7 @@ class AgentProgram:
         totals = {name: float(value.sum()) for name, value in sums.items()}
         episodes = totals.pop("episodes") or math.nan
         found = {"return": totals.pop("score") / episodes, "length": totals.pop("length") / episodes}
+        found |= {name: totals.pop(name) / episodes for name in self.agent.tallies}
         return {**found, **self.learner.means(totals)}
 
     def counters(self, state: TrainState) -> dict[str, int]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.rl.agent import Agent
-from danlu.rl.environment import Environment
+from danlu.rl.environment import Environment, Envs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,7 @@ class Episodes:
 
 
 def _first_episodes(
-    env: Environment, decide: Callable[[Any, jax.Array], Any], key: jax.Array, episodes: int
+    env: Environment, decide: Callable[[Envs, jax.Array], Any], key: jax.Array, episodes: int
 ) -> dict[str, jax.Array]:
     """``episodes`` environments side by side until each has ended its first episode."""
 
@@ -55,7 +55,7 @@ def _first_episodes(
     def move(carry: Any) -> Any:
         step, envs, found = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(key, step + 1))
-        envs, transition = env.advance(envs, decide(envs.observation, act_key), env_key)
+        envs, transition = env.advance(envs, decide(envs, act_key), env_key)
         now = transition.ended & ~found["ended"]
         found = {
             "returns": jnp.where(now, transition.score, found["returns"]),
@@ -81,15 +81,15 @@ def run_episodes(
 ) -> dict[str, jax.Array]:
     """Whole episodes of an agent, compiled: ``{"returns", "lengths", "terminated", "ended"}``, each ``(episodes,)``."""
 
-    def decide(observation: Any, key: jax.Array) -> Any:
-        return agent.act(env, params, state, observation, None if greedy else key)
+    def decide(envs: Envs, key: jax.Array) -> Any:
+        return agent.choose(env, params, state, envs, None if greedy else key)
 
     return _first_episodes(env, decide, key, episodes)
 
 
 @functools.partial(jax.jit, static_argnames=("env", "episodes"))
 def _run_at_random(env: Environment, key: jax.Array, *, episodes: int) -> dict[str, jax.Array]:
-    def decide(observation: Any, key: jax.Array) -> Any:
+    def decide(envs: Envs, key: jax.Array) -> Any:
         return jax.vmap(env.action_space.sample)(jax.random.split(key, episodes))
 
     return _first_episodes(env, decide, key, episodes)

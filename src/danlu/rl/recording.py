@@ -13,7 +13,7 @@ import numpy as np
 
 from danlu.errors import ConfigError
 from danlu.rl.agent import Agent
-from danlu.rl.environment import Environment
+from danlu.rl.environment import Environment, Envs
 
 __all__ = ["Recording", "record_episode"]
 
@@ -82,10 +82,10 @@ class Recording:
 
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("greedy",))
 def _decide(
-    agent: Agent, env: Environment, params: Any, state: Any, observation: Any, key: Any, *, greedy: bool
+    agent: Agent, env: Environment, params: Any, state: Any, envs: Envs, key: Any, *, greedy: bool
 ) -> Any:
-    action = agent.act(env, params, state, observation, None if greedy else key)
-    return action, agent.describe(env, params, state, observation)
+    action = agent.choose(env, params, state, envs, None if greedy else key)
+    return action, agent.describe(env, params, state, envs.observation)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -120,7 +120,7 @@ def record_episode(
         if every and number % every == 0:
             draw()
         act_key, env_key = jax.random.split(jax.random.fold_in(key, number + 1))
-        action, thought = _decide(agent, env, params, state, envs.observation, act_key, greedy=greedy)
+        action, thought = _decide(agent, env, params, state, envs, act_key, greedy=greedy)
         envs, transition = _advance(env, envs, action, env_key)
         seen.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], transition.observation))
         done.append(np.asarray(action)[0])

@@ -1,0 +1,94 @@
+"""A board game against an opponent, as an environment of one agent."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.blueprint import setting
+from danlu.rl.environment import Environment, Outcome
+from danlu.rl.games.board import Game
+from danlu.rl.games.players import Player, RandomPlayer
+from danlu.rl.spaces import Box, DictSpace, Discrete
+
+__all__ = ["Match", "MatchState"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MatchState:
+    """A position in which it is the agent's turn (or the game is over), and which player the agent is: 0 began, 1 came second; int32."""
+
+    position: Any
+    me: jax.Array
+
+
+class Match(Environment):
+    """A game against an opponent that is part of the world: an environment as all others, for any agent.
+
+    Who begins is tossed up. A step is the agent's move and the opponent's reply. The game terminates with 1 for a win, −1 for a loss (an
+    illegal move is one) and 0 for a draw; all other steps bring 0.
+
+    Args:
+        max_steps: the agent's moves after which a game is truncated.
+        game: which one.
+        opponent: who replies.
+
+    Observation: ``{"board": (rows, columns, planes) float32, as the player to move sees it, "legal": (actions,) float32, 1 for a move that
+    may be made}``.
+
+    Example:
+        >>> match = Match(game=Game("tic-tac-toe"))
+        >>> state, seen = match.reset(jax.random.key(0))
+        >>> int(seen["legal"].sum()) == 9 - int(state.me)
+        True
+    """
+
+    max_steps: int = setting(default=512, minimum=1, integer=True)
+    game: Game = Game("tic-tac-toe")
+    opponent: Player = RandomPlayer()
+
+    @property
+    def id(self) -> str:  # type: ignore[override]
+        """The game's name."""
+        return self.game.name
+
+    @property
+    def observation_space(self) -> DictSpace:
+        board, legal = Box(0.0, 1.0, self.game.board_shape), Box(0.0, 1.0, (self.game.actions,))
+        return DictSpace((("board", board), ("legal", legal)))
+
+    @property
+    def action_space(self) -> Discrete:
+        return Discrete(self.game.actions)
+
+    def reset(self, key: jax.Array) -> tuple[MatchState, dict[str, jax.Array]]:
+        side_key, reply_key = jax.random.split(key)
+        me = jax.random.bernoulli(side_key).astype(jnp.int32)
+        position = self.game.begin()
+        replied = self._reply(position, reply_key)
+        position = jax.tree.map(lambda old, new: jnp.where(me == 1, new, old), position, replied)
+        state = MatchState(position, me)
+        return state, self._seen(state)
+
+    def step(self, state: MatchState, action: jax.Array, key: jax.Array) -> tuple[MatchState, Outcome]:
+        moved = self.game.step(state.position, jnp.clip(action, 0, self.game.actions - 1))
+        after = MatchState(self._reply(moved, key), state.me)
+        reward, over = self.game.result(after.position, state.me), self.game.ended(after.position)
+        return after, Outcome(self._seen(after), reward, over)
+
+    def frame(self, state: MatchState) -> np.ndarray:
+        return self.game.frame(state.position)
+
+    def _reply(self, position: Any, key: jax.Array) -> Any:
+        """The position after the opponent's move; one in which the game is over stays as it is."""
+        batch = jax.tree.map(lambda leaf: leaf[None], position)
+        return self.game.step(position, self.opponent.choose(self.game, batch, key)[0])
+
+    def _seen(self, state: MatchState) -> dict[str, jax.Array]:
+        board, legal = self.game.observation(state.position), self.game.legal(state.position)
+        return {"board": board.astype(jnp.float32), "legal": legal.astype(jnp.float32)}

@@ -1,0 +1,125 @@
+"""Players that learn nothing: chance, and tree search that judges a position by playing it to its end at random."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from danlu.blueprint import Blueprint, setting
+from danlu.rl.games.board import Game
+from danlu.rl.games.search import PUCT
+
+__all__ = ["MCTS", "Choose", "Player", "RandomPlayer", "play_out", "play_side_by_side"]
+
+Choose = Callable[[Any, jax.Array], jax.Array]
+"""``(positions, key) -> actions`` for a batch of positions; compiles."""
+
+
+class Player(Blueprint, abc.ABC):
+    """Who chooses moves; base of the players that are no agents."""
+
+    @abc.abstractmethod
+    def choose(self, game: Game, positions: Any, key: jax.Array) -> jax.Array:
+        """A legal move in each of a batch of positions, int32."""
+
+
+class RandomPlayer(Player):
+    """Any legal move, each as likely as the other.
+
+    Example:
+        >>> game = Game("connect-four")
+        >>> positions = jax.tree.map(lambda leaf: leaf[None], game.begin())
+        >>> 0 <= int(RandomPlayer().choose(game, positions, jax.random.key(0))[0]) < 7
+        True
+    """
+
+    def choose(self, game: Game, positions: Any, key: jax.Array) -> jax.Array:
+        legal = jax.vmap(game.legal)(positions)
+        return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf)).astype(jnp.int32)
+
+
+class MCTS(Player):
+    """Monte-Carlo tree search alone: no network, all moves equally promising, and a position is worth what one game played from it at
+    random brings.
+
+    Args:
+        simulations: of a move.
+        exploration: see :class:`~danlu.rl.games.search.PUCT`.
+
+    Reference: Kocsis & Szepesvári (2006), "Bandit based Monte-Carlo planning"; the rule by which it descends is PUCT with an even policy
+    instead of UCB1, so that the baseline differs from AlphaZero in the network alone.
+
+    Example:
+        >>> game = Game("tic-tac-toe")
+        >>> position = game.begin()
+        >>> for square in (0, 3, 1, 4):  # X can complete the first row, O the second
+        ...     position = game.step(position, square)
+        >>> positions = jax.tree.map(lambda leaf: leaf[None], position)
+        >>> MCTS(64).choose(game, positions, jax.random.key(0)).tolist()
+        [2]
+    """
+
+    simulations: int = setting(default=64, minimum=1, integer=True)
+    exploration: float = setting(default=1.25, above=0)
+
+    def choose(self, game: Game, positions: Any, key: jax.Array) -> jax.Array:
+        def evaluate(positions: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+            count = jax.vmap(game.player)(positions).shape[0]
+            return jnp.zeros((count, game.actions)), play_out(game, positions, key)
+
+        return PUCT(self.simulations, self.exploration).find(game, evaluate, positions, key).action
+
+
+def play_out(game: Game, positions: Any, key: jax.Array) -> jax.Array:
+    """What random play to the end of the game brings the players to move, once for each of a batch of positions."""
+    movers = jax.vmap(game.player)(positions)
+
+    def going(carry: Any) -> jax.Array:
+        return ~jax.vmap(game.ended)(carry[0]).all()
+
+    def move(carry: Any) -> Any:
+        positions, key = carry
+        key, now = jax.random.split(key)
+        return jax.vmap(game.step)(positions, RandomPlayer().choose(game, positions, now)), key
+
+    ends, _ = jax.lax.while_loop(going, move, (positions, key))
+    return jax.vmap(game.result)(ends, movers)
+
+
+def play_side_by_side(
+    game: Game,
+    first: tuple[Choose, Choose],
+    second: tuple[Choose, Choose],
+    key: jax.Array,
+    *,
+    games: int,
+    max_moves: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Two matches of ``games`` games each in step: ``first[m]`` begins in match ``m`` and ``second[m]`` answers. Compiles.
+
+    Returns:
+        The results for those who began, of match 0 and of match 1, ``(games,)`` each; a game not over after ``max_moves`` counts 0.
+    """
+    blank = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (games, *leaf.shape)), game.begin())
+
+    def ply(players: tuple[Choose, Choose], boards: tuple[Any, Any], key: jax.Array) -> tuple[Any, Any]:
+        keys = jax.random.split(key)
+        pairs = zip(players, boards, keys, strict=True)
+        one, other = (jax.vmap(game.step)(board, choose(board, own)) for choose, board, own in pairs)
+        return one, other
+
+    def going(carry: Any) -> jax.Array:
+        moves, boards = carry
+        return (moves < max_moves) & ~jnp.stack([jax.vmap(game.ended)(board).all() for board in boards]).all()
+
+    def move(carry: Any) -> Any:
+        moves, boards = carry
+        keys = jax.random.split(jax.random.fold_in(key, moves))
+        return moves + 2, ply(second, ply(first, boards, keys[0]), keys[1])
+
+    _, (one, other) = jax.lax.while_loop(going, move, (jnp.int32(0), (blank, blank)))
+    return jax.vmap(game.result, in_axes=(0, None))(one, 0), jax.vmap(game.result, in_axes=(0, None))(other, 0)
