@@ -36,6 +36,8 @@ def filled(count: int, *, capacity: int, **settings: Any) -> Any:
 
 
 draw = jax.jit(lambda replay, key: replay.sample(key, 200, beta=1.0))
+sample = jax.jit(lambda replay, key: replay.sample(key, 21_000))
+windows_of = jax.jit(lambda replay, key, n: replay.windows(key, 400, n), static_argnums=2)
 
 
 def codes(times: Any) -> set[int]:
@@ -47,31 +49,39 @@ def test_what_was_added_is_what_is_drawn(steps: int) -> None:
     replay = filled(steps, capacity=22)  # seven slots
     kept = range(max(0, steps - 7), steps)
     assert int(replay.size) == len(kept) * ENVIRONMENTS
-    batch = replay.sample(jax.random.key(steps), 400)
+    batch = sample(replay, jax.random.key(steps))
     assert set(batch["code"].tolist()) == codes(kept)
     np.testing.assert_array_equal(batch["seen"]["pair"], np.stack([batch["code"], -batch["code"]], axis=1))
     np.testing.assert_array_equal(batch["end"], batch["code"] % 2 == 0)
     assert replay.in_time_order()["code"][:, 0].tolist() == [10 * t for t in kept]
-    n = min(steps, 3)
-    windows = np.asarray(replay.windows(jax.random.key(1), 400, n)["code"])
+    n = 3 if steps >= 3 else 1
+    windows = np.asarray(windows_of(replay, jax.random.key(1), n)["code"])
     assert set(windows[:, 0].tolist()) == codes(kept[: len(kept) - n + 1])
     np.testing.assert_array_equal(windows, windows[:, :1] + 10 * np.arange(n))
 
 
 def test_it_is_drawn_uniformly() -> None:
-    batch = filled(9, capacity=22).sample(jax.random.key(0), 21_000)
+    batch = sample(filled(9, capacity=22), jax.random.key(0))
     counts = np.bincount(batch["code"])
     assert (np.abs(counts[counts > 0] - 1000) < 5 * np.sqrt(1000)).all()
 
 
 def test_a_population_has_one_each() -> None:
-    empty = jax.vmap(lambda _: Replay.of(step(0), capacity=12))(jnp.arange(2))
-    for t in range(6):
-        both = jax.vmap(step)(jnp.array([t, 100 + t]))
-        empty = jax.vmap(Replay.add)(empty, both)
-    batch = jax.vmap(lambda replay, key: replay.windows(key, 50, 2))(empty, jax.random.split(jax.random.key(0)))
-    assert set(batch["code"][0, :, 0].tolist()) == codes(range(2, 5))
-    assert set(batch["code"][1, :, 1].tolist()) == codes(range(103, 106))
+    """Two members, in one compiled program: each has its own steps, and its own α."""
+
+    @jax.jit
+    @jax.vmap
+    def member(start: jax.Array, alpha: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        empty = Replay.of(step(0), capacity=12), Prioritised.of(step(0), capacity=6, alpha=alpha)
+        add = lambda t, held: tuple(replay.add(step(start + t)) for replay in held)  # noqa: E731
+        plain, prioritised = jax.lax.fori_loop(0, 6, add, empty)
+        tree = prioritised.update(jnp.arange(6), jnp.arange(1.0, 7.0)).tree
+        return plain.windows(key, 50, 2)["code"], tree.get(jnp.arange(6))
+
+    seen, priorities = member(jnp.array([0, 100]), jnp.array([0.0, 1.0]), jax.random.split(jax.random.key(0)))
+    assert set(seen[0, :, 0].tolist()) == codes(range(2, 5))
+    assert set(seen[1, :, 1].tolist()) == codes(range(103, 106))
+    np.testing.assert_allclose(priorities, np.stack([np.ones(6), np.arange(1, 7)]), rtol=1e-5)
 
 
 def test_the_tree_sums_what_it_holds_after_many_changes() -> None:
@@ -88,24 +98,26 @@ def test_the_tree_sums_what_it_holds_after_many_changes() -> None:
     for level in tree.levels:
         np.testing.assert_allclose(np.asarray(level).sum(), plain.sum(), rtol=1e-6)
     heights = np.sort(rng.uniform(0, plain.sum(), 500))
-    found = np.asarray(tree.find(jnp.asarray(heights, jnp.float32)))
+    find = jax.jit(SumTree.find)
+    found = np.asarray(find(tree, jnp.asarray(heights, jnp.float32)))
     expected = np.searchsorted(np.cumsum(plain), heights, side="right")
     assert (found != expected).mean() < 0.01  # a height within rounding of a border may fall on either side
     assert (plain[found] > 0).all()
-    ends = tree.find(jnp.array([0.0, float(tree.total), float(tree.total) * 1.01]))
+    total = float(tree.total)
+    ends = find(tree, jnp.asarray(np.linspace(0, 1.01 * total, 500), jnp.float32))
     assert (plain[np.asarray(ends)] > 0).all()
 
 
 def test_entries_are_drawn_by_priority_and_weighted_against_it() -> None:
     replay = filled(4, capacity=12, alpha=0.5, epsilon=0.25)
     errors = jnp.array([3.75, 0.0, -0.75, 8.75, 15.75, 0.0, 0.0, 2.0, -2.0, 24.75, 1.0, 1.0])
-    replay = replay.update(jnp.arange(12), errors)
+    replay = jax.jit(Prioritised.update)(replay, jnp.arange(12), errors)
     priority = np.sqrt(np.abs(np.asarray(errors)) + 0.25)
     share = priority / priority.sum()
-    np.testing.assert_allclose(replay.tree.get(jnp.arange(12)), priority, rtol=1e-6)
+    np.testing.assert_allclose(replay.tree.levels[0].ravel()[:12], priority, rtol=1e-6)
     assert float(replay.largest) == 5.0
-    sample = jax.jit(lambda replay, key: replay.sample(key, 8, beta=0.5))
-    drawn = jax.vmap(sample, (None, 0))(replay, jax.random.split(jax.random.key(0), 4000))
+    eight = jax.jit(jax.vmap(lambda replay, key: replay.sample(key, 8, beta=0.5), (None, 0)))
+    drawn = eight(replay, jax.random.split(jax.random.key(0), 4000))
     counts = np.bincount(np.asarray(drawn.indices).ravel(), minlength=12)
     assert (np.abs(counts - 32_000 * share) < 5 * np.sqrt(32_000 * share)).all()
     # By hand, from the definition: (N·P)^−β over the largest of the batch.
@@ -116,8 +128,8 @@ def test_entries_are_drawn_by_priority_and_weighted_against_it() -> None:
     # Stratified: of equal parts of the sum each has one, so no entry comes more often than its share allows.
     assert (np.diff(np.cumsum(share)[indices]) >= 0).all()
     # A new entry has the largest priority.
-    newer = replay.add(step(4))
-    np.testing.assert_allclose(newer.tree.get(jnp.arange(3)), 5.0)
+    newer = fill(replay, 1)
+    np.testing.assert_allclose(newer.tree.levels[0].ravel()[:3], 5.0)
 
 
 def test_windows_by_priority_are_whole() -> None:
@@ -138,16 +150,6 @@ def test_windows_by_priority_are_whole() -> None:
         assert set(windows[:, 0].tolist()) == codes(whole)
         seen |= codes(whole)
     assert len(seen) > 10
-
-
-def test_priorities_in_a_population_with_an_alpha_each() -> None:
-    alphas = jnp.array([0.0, 1.0])
-    replay = jax.vmap(lambda alpha: Prioritised.of(step(0), capacity=6, alpha=alpha))(alphas)
-    for t in range(2):
-        replay = jax.vmap(Prioritised.add, (0, None))(replay, step(t))
-    errors = jnp.arange(1.0, 7.0)
-    replay = jax.vmap(Prioritised.update, (0, None, None))(replay, jnp.arange(6), errors)
-    np.testing.assert_allclose(replay.tree.levels[0][:, 0, :6], np.stack([np.ones(6), np.arange(1, 7)]), rtol=1e-5)
 
 
 def test_it_comes_back_from_a_checkpoint(tmp_path: Path) -> None:
