@@ -33,6 +33,22 @@ _STEPS = 200_000
 # What does well where, found by trying: steps, and what differs from the agent's own defaults.
 _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
     ("CartPole-v1", "ppo"): (100_000, {"environments": 32, "steps": 64}),
+    ("CartPole-v1", "dqn"): (
+        50_000,
+        {
+            "environments": 16,
+            "every": 2,
+            "gradient_steps": 16,
+            "hidden": (64, 64),
+            "n_step": 8,
+            "prioritised": True,
+            "learning_rate": 3e-3,
+            "target_rate": 1.0,
+            "target_every": 64,
+            "exploration": 8000,
+            "epsilon_end": 0.04,
+        },
+    ),
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
     ("Pendulum-v1", "ddpg"): (20_000, {}),
