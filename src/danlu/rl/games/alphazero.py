@@ -83,7 +83,7 @@ class AlphaZero(Agent):
         body, channels, blocks: of the network, beside ``hidden``; see :func:`~danlu.rl.games.network.board_network`.
         gate_every: after so many iterations the network plays ``gate_games`` games against the one in use and takes its place if it scores
             at least ``gate`` (a draw is half a point); None: what was learnt last is in use.
-        resign, played_out, false_positives: see :class:`~danlu.rl.games.selfplay.SelfPlay`.
+        openings, resign, played_out, false_positives: see :class:`~danlu.rl.games.selfplay.SelfPlay`.
 
     Reference: Silver et al. (2018), "A general reinforcement learning algorithm that masters chess, shogi, and Go through self-play",
     Science 362; the gate is AlphaGo Zero's (2017); the search is Gumbel AlphaZero's unless told otherwise.
@@ -117,6 +117,7 @@ class AlphaZero(Agent):
     gate_every: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     gate_games: int = setting(default=64, minimum=2, integer=True)
     gate: float = setting(default=0.55, minimum=0, maximum=1)
+    openings: int = setting(default=0, minimum=0, integer=True)
     resign: float | None = setting(default=None, above=-1, below=0, optional=True)
     played_out: float = setting(default=0.1, above=0, maximum=1)
     false_positives: float = setting(default=0.05, minimum=0, maximum=1)
@@ -194,7 +195,7 @@ class AlphaZero(Agent):
 
     def self_play(self, game: Game) -> SelfPlay:
         """How it plays against itself."""
-        return SelfPlay(game, self.search, 512, self.resign, self.played_out, self.false_positives)
+        return SelfPlay(game, self.search, 512, self.openings, self.resign, self.played_out, self.false_positives)
 
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
         play = self.self_play(_game_of(program.env))

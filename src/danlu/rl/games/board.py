@@ -195,7 +195,7 @@ def _rules(name: str) -> Any:
         with jax.ensure_compile_time_eval(), jax.numpy_rank_promotion("allow"):
             import pgx
 
-            return pgx.make(name)  # type: ignore[arg-type]
+            return pgx.make(name)
     except ImportError:
         raise MissingExtraError(
             "board games need pgx, which is not installed", hint='pip install "danlu[rl]"'

@@ -46,7 +46,8 @@ def never_loses(game: Game, choose: Callable[[Any], Any], *, most: int = 100_000
     step, ask = jax.jit(jax.vmap(game.step)), jax.jit(choose)
     blank = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], game.begin())
     for me in (0, 1):
-        positions, lines = blank, [[]]
+        positions = blank
+        lines: list[list[int]] = [[]]
         turn = 0
         while lines:
             if len(lines) > most:

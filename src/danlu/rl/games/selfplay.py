@@ -11,6 +11,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.rl.agent import Sums
 from danlu.rl.environment import Envs
 from danlu.rl.games.board import Game
+from danlu.rl.games.players import RandomPlayer
 from danlu.rl.games.search import Evaluate, Search
 from danlu.rl.replay import Replay
 
@@ -29,6 +30,8 @@ class SelfPlay(Blueprint):
         game: what is played.
         search: how moves are found.
         max_moves: after so many a game is cut: its last position is then worth what the search said.
+        openings: each game begins with 0 to so many moves (drawn evenly) that are played at random, for the sake of variety. They are not
+            learnt from.
         resign: a player whose search says less gives up; None never. Nobody does before at least 16 games have shown that it is safe.
         played_out: the share of games in which nobody resigns, which show it.
         false_positives: nobody resigns while more of those games were, in spite of it, not lost.
@@ -39,6 +42,7 @@ class SelfPlay(Blueprint):
     game: Game
     search: Search
     max_moves: int = setting(default=512, minimum=1, integer=True)
+    openings: int = setting(default=0, minimum=0, integer=True)
     resign: float | None = setting(default=None, above=-1, below=0, optional=True)
     played_out: float = setting(default=0.1, above=0, maximum=1)
     false_positives: float = setting(default=0.05, minimum=0, maximum=1)
@@ -52,8 +56,9 @@ class SelfPlay(Blueprint):
     def memory(self, count: int, capacity: int, key: jax.Array) -> Memory:
         """An empty memory of ``capacity`` moves in each of ``count`` games.
 
-        It is ``{"replay": the rows, "out": which of the games under way are played out whatever happens, "quitter": who would have
-        resigned in them (−1: nobody yet), "would", "wrong": how many would have, and how many of them did not lose, lately}``.
+        It is ``{"replay": the rows, "out": which of the games under way are played out whatever happens, "opening": how many of their first
+        moves are random, "quitter": who would have resigned in them (−1: nobody yet), "would", "wrong": how many would have, and how many
+        of them did not lose, lately}``.
         """
         flags, numbers = jnp.zeros(count, bool), jnp.zeros(count)
         example = {
@@ -64,10 +69,13 @@ class SelfPlay(Blueprint):
             "result": numbers,
             "ended": flags,
             "cut": flags,
+            "random": flags,
         }
+        out_key, opening_key = jax.random.split(key)
         return {
             "replay": Replay.of(example, capacity=capacity * count),
-            "out": self._played_out(key, count),
+            "out": self._played_out(out_key, count),
+            "opening": self._opening(opening_key, count),
             "quitter": jnp.full(count, -1, jnp.int32),
             "would": jnp.zeros(()),
             "wrong": jnp.zeros(()),
@@ -85,18 +93,21 @@ class SelfPlay(Blueprint):
         memory = {**memory, "would": 0.98 * memory["would"], "wrong": 0.98 * memory["wrong"]}
 
         def move(carry: Any, key: jax.Array) -> Any:
-            return self._move(evaluate, *carry, key)
+            envs, memory = carry
+            return self._move(evaluate, envs, memory, key)
 
         (envs, memory), sums = jax.lax.scan(move, (envs, memory), jax.random.split(key, moves))
         return envs, memory, jax.tree.map(lambda each: each.sum(axis=0), sums)
 
     def _move(self, evaluate: Evaluate, envs: Envs, memory: Memory, key: jax.Array) -> tuple[tuple[Envs, Memory], Sums]:
-        search_key, out_key = jax.random.split(key)
+        search_key, random_key, out_key, opening_key = jax.random.split(key, 4)
         game, before, count = self.game, envs.state, envs.steps.shape[0]
         found = self.search.find(game, evaluate, before, search_key, noise=True)
         mover = jax.vmap(game.player)(before)
-        after = jax.vmap(game.step)(before, found.action)
-        hopeless = jnp.zeros(count, bool) if self.resign is None else found.value < self.resign
+        at_random = envs.steps < memory["opening"]
+        action = jnp.where(at_random, RandomPlayer().choose(game, before, random_key), found.action)
+        after = jax.vmap(game.step)(before, action)
+        hopeless = jnp.zeros(count, bool) if self.resign is None else (found.value < self.resign) & ~at_random
         safe = (memory["would"] >= 16) & (memory["wrong"] <= self.false_positives * memory["would"])
         gives_up = hopeless & safe & ~memory["out"]
         over = jax.vmap(game.ended)(after)
@@ -112,15 +123,16 @@ class SelfPlay(Blueprint):
             "result": result,
             "ended": ended,
             "cut": cut,
+            "random": at_random,
         }
         quitter = jnp.where((memory["quitter"] < 0) & hopeless, mover, memory["quitter"])
         judged = over & (quitter >= 0) & (memory["out"] | ~safe)
         wrong = judged & (jnp.where(quitter == mover, result, -result) > -1)
         done = ended | cut
-        new = self._played_out(out_key, count)
         memory = {
             "replay": memory["replay"].add(row),
-            "out": jnp.where(done, new, memory["out"]),
+            "out": jnp.where(done, self._played_out(out_key, count), memory["out"]),
+            "opening": jnp.where(done, self._opening(opening_key, count), memory["opening"]),
             "quitter": jnp.where(done, -1, quitter),
             "would": memory["would"] + judged.sum(),
             "wrong": memory["wrong"] + wrong.sum(),
@@ -143,6 +155,9 @@ class SelfPlay(Blueprint):
     def _played_out(self, key: jax.Array, count: int) -> jax.Array:
         return jax.random.bernoulli(key, self.played_out, (count,))
 
+    def _opening(self, key: jax.Array, count: int) -> jax.Array:
+        return jax.random.randint(key, (count,), 0, self.openings + 1)
+
     def _blank(self, count: int) -> Any:
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), self.game.begin())
 
@@ -150,12 +165,15 @@ class SelfPlay(Blueprint):
 def known_outcomes(replay: Replay) -> tuple[jax.Array, jax.Array]:
     """How the game of each row ended, for the player who was to move in it, and whether that is known yet: ``(slots, environments)`` each.
 
+    Of a move that was played at random it is never known: it says nothing of how good the position was.
+
     From the last row of a game its result goes back in time and changes its sign at each move, for the players take turns. A game that was
     cut is worth what the search said of its last position.
 
     Example:
+        >>> no = jnp.zeros((4, 1), bool)
         >>> rows = {"result": jnp.float32([[0], [0], [1], [0]]), "estimate": jnp.zeros((4, 1))}
-        >>> rows |= {"ended": jnp.array([[False], [False], [True], [False]]), "cut": jnp.zeros((4, 1), bool)}
+        >>> rows |= {"ended": no.at[2].set(True), "cut": no, "random": no}
         >>> outcome, known = known_outcomes(Replay.full(rows))
         >>> outcome[:, 0].tolist(), known[:, 0].tolist()
         ([1.0, -1.0, 1.0, 0.0], [True, True, True, False])
@@ -174,7 +192,7 @@ def known_outcomes(replay: Replay) -> tuple[jax.Array, jax.Array]:
     _, found = jax.lax.scan(back, (jnp.zeros(shape), jnp.zeros(shape, bool)), rows, reverse=True)
     outcome, known = jax.tree.map(lambda leaf: jnp.roll(leaf, replay.position, axis=0), found)
     written = jnp.arange(replay.slots) < replay.filled
-    return outcome, known & written[:, None]
+    return outcome, known & written[:, None] & ~replay.rows["random"]
 
 
 class Turned(Blueprint):
