@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.engine.state import TrainState
+from danlu.errors import ConfigError
 from danlu.nn.losses import Loss
 from danlu.optim import Optimizer
 from danlu.rl.actor_critic import (
@@ -22,7 +23,8 @@ from danlu.rl.actor_critic import (
     td_error,
 )
 from danlu.rl.distributions import TanhGaussian
-from danlu.rl.environment import Environment
+from danlu.rl.environment import Environment, Envs
+from danlu.rl.exploration import GaussianNoise, OrnsteinUhlenbeck
 from danlu.rl.networks import encoder
 from danlu.rl.off_policy import OffPolicy
 
@@ -78,8 +80,10 @@ class ContinuousControl(OffPolicy):
         action, _ = network.decide(params, state, observation, None)
         return {"value": network.values(params, state, observation, action).min(axis=-1)}
 
-    def explore(self, env: Environment, state: TrainState, observation: Any, frames: jax.Array, key: jax.Array) -> Any:
-        return self.act(env, state.params, state.model_state, observation, key)
+    def explore(
+        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
+    ) -> tuple[Any, Any]:
+        return self.act(env, state.params, state.model_state, envs.observation, key), wandering
 
     def targets(
         self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
@@ -101,18 +105,34 @@ class DDPG(ContinuousControl):
     The critic learns ``y = r + γ·Q⁻(s', μ⁻(s'))``; the actor climbs ``Q(s, μ(s))``.
 
     Args:
-        noise: standard deviation of the Gaussian noise on actions, where the bounds are ±1.
+        noise: what is added to actions in training, where the bounds are ±1: :class:`~danlu.rl.exploration.GaussianNoise`, or
+            :class:`~danlu.rl.exploration.OrnsteinUhlenbeck`, which goes on in one direction for a while; a number is the former's scale.
 
-    Reference: Lillicrap et al., "Continuous control with deep reinforcement learning" (2016), arXiv:1509.02971, algorithm 1; Silver et
-        al. (2014) for the gradient. White noise stands for the paper's Ornstein-Uhlenbeck process, as in Fujimoto et al. (2018).
+    Reference: Lillicrap et al., "Continuous control with deep reinforcement learning" (2016), arXiv:1509.02971, algorithm 1; Silver et al.
+        (2014) for the gradient. The default is white noise, as in Fujimoto et al. (2018).
     """
 
     critics: int = setting(default=1, minimum=1, integer=True)
-    noise: float = setting(default=0.1, minimum=0)
+    noise: GaussianNoise | OrnsteinUhlenbeck = GaussianNoise(0.1)
 
-    def explore(self, env: Environment, state: TrainState, observation: Any, frames: jax.Array, key: jax.Array) -> Any:
-        action, _ = self.network(env).decide(state.params, state.model_state, observation, None)
-        return self.actions(env).to_env(action + self.noise * jax.random.normal(key, action.shape))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.noise, int | float) and not isinstance(self.noise, bool):
+            object.__setattr__(self, "noise", GaussianNoise(self.noise))
+        if not isinstance(self.noise, GaussianNoise | OrnsteinUhlenbeck):
+            raise ConfigError(
+                f"{type(self).__name__}.noise is {self.noise!r}; expected GaussianNoise or OrnsteinUhlenbeck"
+            )
+
+    def wandering(self, env: Environment) -> Any:
+        return self.noise.init((self.environments, self.actions(env).dim))
+
+    def explore(
+        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
+    ) -> tuple[Any, Any]:
+        action, _ = self.network(env).decide(state.params, state.model_state, envs.observation, None)
+        wandering, noise = self.noise.draw(wandering, key, envs.steps == 0)
+        return self.actions(env).to_env(action + noise), wandering
 
 
 class TD3(DDPG):

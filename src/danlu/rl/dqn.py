@@ -15,7 +15,7 @@ from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.losses import Loss
 from danlu.optim import Optimizer, adam, chain, clip_by_global_norm
 from danlu.optim.schedules import Cosine
-from danlu.rl.environment import Environment
+from danlu.rl.environment import Environment, Envs
 from danlu.rl.networks import encoder
 from danlu.rl.off_policy import OffPolicy
 from danlu.rl.spaces import Discrete
@@ -146,8 +146,11 @@ class DQN(OffPolicy):
         share = jnp.clip(frames / self.exploration, 0, 1)
         return self.epsilon_start + share * (self.epsilon_end - self.epsilon_start)
 
-    def explore(self, env: Environment, state: TrainState, observation: Any, frames: jax.Array, key: jax.Array) -> Any:
-        return self._dither(env, state.params, state.model_state, observation, self.epsilon(frames), key)
+    def explore(
+        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
+    ) -> tuple[Any, Any]:
+        action = self._dither(env, state.params, state.model_state, envs.observation, self.epsilon(frames), key)
+        return action, wandering
 
     def _dither(
         self, env: Environment, params: Any, state: Any, observation: Any, epsilon: Any, key: jax.Array

@@ -87,9 +87,21 @@ class OffPolicy(Agent):
     def optimizer(self, updates: int) -> Optimizer:
         return adam(self.learning_rate)
 
+    def wandering(self, env: Environment) -> Any:
+        """What exploration carries from step to step, at the start: None, or the state of a noise."""
+        return None
+
     @abc.abstractmethod
-    def explore(self, env: Environment, state: TrainState, observation: Any, frames: jax.Array, key: jax.Array) -> Any:
-        """The actions of training, as the environment takes them."""
+    def explore(
+        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
+    ) -> tuple[Any, Any]:
+        """The actions of training, as the environment takes them, and what exploration carries on.
+
+        Args:
+            envs: the environments under way.
+            frames: steps so far.
+            wandering: see :meth:`wandering`.
+        """
 
     @abc.abstractmethod
     def remembered(self, env: Environment, action: Any) -> Any:
@@ -135,7 +147,9 @@ class OffPolicy(Agent):
         model_state = learn_statistics(program.model, model_state, seen)
         target = jax.tree.map(jnp.array, params)
         frames = jnp.int32(moves * self.environments)
-        return model_state, World(envs, frames, jnp.int32(0), {"replay": replay, "target": target})
+        return model_state, World(
+            envs, frames, jnp.int32(0), {"replay": replay, "target": target, "wandering": self.wandering(env)}
+        )
 
     def kept(self, env: Environment, transition: Transition) -> dict[str, Any]:
         """What is remembered of a step."""
@@ -153,9 +167,9 @@ class OffPolicy(Agent):
         act_key, learn_key = jax.random.split(program.key(state))
 
         def move(carry: Any, key: jax.Array) -> tuple[Any, Sums]:
-            envs, replay, frames = carry
+            envs, replay, frames, wandering = carry
             explore_key, env_key = jax.random.split(key)
-            action = self.explore(env, state, envs.observation, frames, explore_key)
+            action, wandering = self.explore(env, state, envs, frames, wandering, explore_key)
             envs, transition = env.advance(envs, action, env_key)
             ended = transition.ended.astype(jnp.float32)
             sums = {
@@ -163,11 +177,11 @@ class OffPolicy(Agent):
                 "score": ended @ transition.score,
                 "length": ended @ transition.steps.astype(jnp.float32),
             }
-            return (envs, replay.add(self.kept(env, transition)), frames + self.environments), sums
+            return (envs, replay.add(self.kept(env, transition)), frames + self.environments, wandering), sums
 
-        carry = (world.envs, world.memory["replay"], world.frames)
-        (envs, replay, frames), outcomes = jax.lax.scan(move, carry, jax.random.split(act_key, self.every))
-        memory = {"replay": replay, "target": world.memory["target"]}
+        carry = (world.envs, world.memory["replay"], world.frames, world.memory["wandering"])
+        (envs, replay, frames, wandering), outcomes = jax.lax.scan(move, carry, jax.random.split(act_key, self.every))
+        memory = {**world.memory, "replay": replay, "wandering": wandering}
         state = dataclasses.replace(state, world=World(envs, frames, world.iterations + 1, memory))
 
         def learn(index: jax.Array, carry: Any) -> Any:
@@ -200,7 +214,7 @@ class OffPolicy(Agent):
         after, sums = step(program.learner, state, {"x": x, "y": y, "weight": weight})
         due = after.step % self.target_every == 0
         target = polyak(memory["target"], after.params, jnp.where(due, self.target_rate, 0.0))
-        memory = {"replay": replay, "target": target}
+        memory = {**memory, "replay": replay, "target": target}
         return dataclasses.replace(after, world=dataclasses.replace(world, memory=memory)), sums
 
     def summed(self, windows: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from danlu.blueprint import Blueprint, setting
+from danlu.blueprint import Blueprint, from_json, setting
 from danlu.errors import ConfigError, unknown_name
 from danlu.rl.agent import Agent
 from danlu.rl.continuous import DDPG, SAC, TD3
@@ -103,10 +103,17 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
         if name not in known:
             raise unknown_name(f"setting of {cls.__name__}", name, known)
     steps, tuned = _TUNED.get((env.id or "", algorithm), (_STEPS, {}))
-    chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in {**tuned, **settings}.items()}
+    chosen = {name: _plain(value) for name, value in {**tuned, **settings}.items()}
     try:
         agent = cls(**chosen)
     except TypeError as error:
         raise ConfigError(f"the settings of {cls.__name__} cannot be used: {error}") from error
     agent.check(env)
     return agent, steps
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a config holds it, as a field of an agent: lists are tuples, and what names a blueprint is one."""
+    if isinstance(value, Mapping) and "blueprint" in value:
+        return from_json(value)
+    return tuple(value) if isinstance(value, list) else value
