@@ -12,6 +12,7 @@ from danlu.rl.agent import Agent
 from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment
+from danlu.rl.exploration import OrnsteinUhlenbeck
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.spaces import Box
 
@@ -29,6 +30,7 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
 """Every algorithm by its name."""
 
 _STEPS = 200_000
+_FIRST = {"MountainCarContinuous-v0": "td3"}  # its only reward is at the far end of long exploration
 
 # What does well where, found by trying: steps, and what differs from the agent's own defaults.
 _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
@@ -49,6 +51,26 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "epsilon_end": 0.04,
         },
     ),
+    ("Acrobot-v1", "ppo"): (500_000, {"environments": 32, "steps": 64}),
+    ("MountainCar-v0", "ppo"): (
+        600_000,
+        {"environments": 16, "steps": 16, "minibatches": 2, "decay": 0.98, "scale_rewards": True},
+    ),
+    ("MountainCarContinuous-v0", "td3"): (
+        60_000,
+        {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "noise": OrnsteinUhlenbeck(0.3)},
+    ),
+    ("LunarLander-v3", "ppo"): (
+        1_000_000,
+        {
+            "steps": 256,
+            "minibatches": 16,
+            "discount": 0.999,
+            "decay": 0.98,
+            "entropy_weight": 0.01,
+            "scale_rewards": True,
+        },
+    ),
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
     ("Pendulum-v1", "ddpg"): (20_000, {}),
@@ -59,7 +81,7 @@ class AgentSettings(Blueprint):
     """How an agent is trained (of a run: the section ``agent``).
 
     Args:
-        algorithm: ``"auto"`` is PPO for a choice of actions and SAC for continuous ones, or one of :data:`ALGORITHMS`.
+        algorithm: ``"auto"`` is PPO for a choice of actions and mostly SAC for continuous ones, or one of :data:`ALGORITHMS`.
         steps: of the environment, for each seed; None leaves it to the recipe.
         seeds: as many agents are trained side by side, from seeds of their own; how far they lie apart tells what luck there is in one.
         evaluations: how often in training the agent is judged; the best of them is kept.
@@ -94,7 +116,7 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
         ('SAC', (64, 64), 20000)
     """
     if algorithm == "auto":
-        algorithm = "sac" if isinstance(env.action_space, Box) else "ppo"
+        algorithm = _FIRST.get(env.id or "") or ("sac" if isinstance(env.action_space, Box) else "ppo")
     if algorithm not in ALGORITHMS:
         raise unknown_name("agent.algorithm", algorithm, ALGORITHMS)
     cls: Any = ALGORITHMS[algorithm]
