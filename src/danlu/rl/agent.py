@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from danlu.blueprint import Blueprint, setting
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
+from danlu.errors import ConfigError
 from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
 from danlu.optim import Optimizer
@@ -76,11 +77,23 @@ class Agent(Blueprint, abc.ABC):
 
     @property
     @abc.abstractmethod
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.hidden, tuple) or any(not isinstance(n, int) or n < 1 for n in self.hidden):
+            raise ConfigError(
+                f"{type(self).__name__}.hidden is {self.hidden!r}; expected whole numbers >= 1, such as (64, 64)"
+            )
+
     def frames(self) -> int:
         """Steps of the environments, all together, in one iteration."""
 
     @property
     @abc.abstractmethod
+    @property
+    def prelude(self) -> int:
+        """Steps of the environments, all together, that :meth:`begin` takes; they count."""
+        return 0
+
     def updates(self) -> int:
         """Steps of the optimizer in one iteration."""
 

@@ -92,6 +92,9 @@ class ContinuousControl(OffPolicy):
         x = {"observation": rows["observation"], "action": rows["action"]}
         return x, {"target": rows["reward"] + rows["discount"] * worth}
 
+    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+        return jnp.abs(outputs["q"] - targets["target"][:, None]).mean(axis=-1)
+
     def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
         """What the target network says that a state is worth, ``(batch,)``."""
         network = self.network(env)

@@ -140,7 +140,8 @@ class _Scaled(Distribution):
         """The inverse of :meth:`to_env`."""
         low, high = jnp.asarray(self.box.low_array), jnp.asarray(self.box.high_array)
         lift = (1,) * (jnp.ndim(action) - 1) + (-1,)
-        return 2 * (jnp.asarray(action) - low.reshape(lift)) / (high - low).reshape(lift) - 1
+        span = jnp.where(high > low, high - low, 1)  # of a number that has one value, any coordinate will do
+        return 2 * (jnp.asarray(action) - low.reshape(lift)) / span.reshape(lift) - 1
 
 
 class Gaussian(_Scaled):

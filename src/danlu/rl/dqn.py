@@ -107,6 +107,11 @@ class DQN(OffPolicy):
     anneal: bool = True
     standardise: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.head, ValueHead):
+            raise ConfigError(f"DQN.head is {self.head!r}; expected Expected(), Histogram(…) or Quantiles(…)")
+
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Discrete):
             raise ConfigError(
@@ -171,6 +176,10 @@ class DQN(OffPolicy):
         best = jnp.argmax(self.head.mean(judge), axis=-1)
         worth = self.head.target(_chosen(after, best), rows["reward"], rows["discount"])
         return rows["observation"], {"action": rows["action"], "target": worth}
+
+    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)
+        return self.head.surprise(_chosen(numbers, targets["action"]), targets["target"])
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         if key is not None:

@@ -19,7 +19,7 @@ from danlu.engine.sources import Piece
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
 from danlu.engine.training import Training
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.agent import Agent, AgentProgram
 from danlu.rl.environment import Environment
@@ -28,26 +28,29 @@ from danlu.rl.external import raise_if_broken
 
 __all__ = ["TrainedAgent", "fit"]
 
+_OPTIONS = ("checkpoint_every", "display", "min_delta", "mode", "monitor", "patience", "restore_best")
+_MOST = 2**31 - 1
 _EVALUATION = 2**31 + 1  # folded into the run's key beside its updates and iterations
 
 
 class Iterations:
-    """An epoch of an agent: ``count`` iterations of collecting and learning; a source without rows.
+    """Iterations of collecting and learning, in epochs; a source without rows.
 
     Args:
-        count: iterations of an epoch.
+        count: iterations of an epoch; the last one has what is left of ``total``.
+        total: iterations in all.
         batch_size: steps of the environments in an iteration.
         in_shape: of the network.
     """
 
-    def __init__(self, count: int, batch_size: int, in_shape: Any) -> None:
+    def __init__(self, count: int, total: int, batch_size: int, in_shape: Any) -> None:
         self.steps_per_epoch: int | None = count
-        self.count, self.batch_size, self.in_shape = count, batch_size, in_shape
+        self.count, self.total, self.batch_size, self.in_shape = count, total, batch_size, in_shape
 
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
         """One piece without rows: the agent collects its own."""
         if start == 0:
-            yield Piece({}, np.zeros(0, np.int32), self.count, self.batch_size)
+            yield Piece({}, np.zeros(0, np.int32), min(self.count, self.total - epoch * self.count), self.batch_size)
 
 
 class _Watch(Callback):
@@ -133,13 +136,15 @@ def fit(
     Args:
         agent: the algorithm, with its settings.
         env: where it acts; see :func:`danlu.rl.make`.
-        steps: of the environments, all together, rounded up to whole iterations; of several seeds, each takes so many.
+        steps: of the environments, all together, those of random actions before the first update included; rounded up to whole
+            iterations, of which there is at least one. Of several seeds, each takes so many.
         seed: decides everything that is left to chance; several train as many agents side by side, in one compiled program.
-        evaluations: epochs of the training (a few more where iterations do not come out even): after each, the agent plays
-            ``episodes`` episodes with its likeliest actions. The variables of the best evaluation are kept.
+        evaluations: epochs of the training (fewer where there are not as many iterations, or they do not come out even): after each,
+            the agent plays ``episodes`` episodes with its likeliest actions. The variables of the best evaluation are kept.
         episodes: of an evaluation.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
-        **options: further fields of :class:`~danlu.engine.FitOptions`, such as ``display`` and ``checkpoint_every``.
+        **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``display``, ``min_delta``, ``mode``,
+            ``monitor``, ``patience`` and ``restore_best``.
 
     Returns:
         The :class:`TrainedAgent`.
@@ -159,6 +164,9 @@ def fit(
         raise ConfigError(
             f"rl.fit received steps={steps}, evaluations={evaluations} and episodes={episodes}; expected 1 or more of each"
         )
+    for name in options:
+        if name not in _OPTIONS:
+            raise unknown_name("option of rl.fit", name, _OPTIONS)
     seeds = (int(seed),) if isinstance(seed, int | np.integer) else tuple(int(each) for each in seed)
     if not seeds:
         raise ConfigError("rl.fit received no seed; expected at least one")
@@ -169,10 +177,14 @@ def fit(
             f"{len(seeds)} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
             hint="train them one after the other",
         )
-    iterations = math.ceil(steps / agent.frames)
-    each = max(iterations // evaluations, 1)
+    iterations = max(math.ceil((steps - agent.prelude) / agent.frames), 1)
+    each = math.ceil(iterations / evaluations)
     epochs = math.ceil(iterations / each)
-    updates = epochs * each * agent.updates
+    updates = iterations * agent.updates
+    if max(iterations * agent.frames + agent.prelude, updates) > _MOST:
+        raise ConfigError(
+            f"rl.fit received steps={steps:,}, with {updates:,} updates; expected at most {_MOST:,} of either, which are counted in 32 bits"
+        )
     learner = Program(
         model=agent.network(env),
         loss=agent.loss(env),
@@ -200,7 +212,7 @@ def fit(
     fields = {"monitor": "val_return", "mode": "max", "min_delta": -1e-3, **options, "epochs": epochs, "seed": seeds[0]}
     training = Training(
         program,
-        Iterations(each, agent.frames, agent.in_shape(env)),
+        Iterations(each, iterations, agent.frames, agent.in_shape(env)),
         state,
         options=FitOptions(**fields),
         measure=measure,

@@ -77,6 +77,10 @@ class OffPolicy(Agent):
         return self.environments * self.every
 
     @property
+    def prelude(self) -> int:
+        return -(-self.warm_up // self.environments) * self.environments
+
+    @property
     def updates(self) -> int:
         return self.gradient_steps
 
@@ -119,6 +123,10 @@ class OffPolicy(Agent):
                 the next observation's value counts (0 after termination).
         """
 
+    @abc.abstractmethod
+    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+        """The size of the TD error of each row, ``(rows,)``: what prioritised replay draws by."""
+
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
         """Random actions fill the memory with ``warm_up`` transitions; they count as steps. Where the network standardises observations, it
         does so by what was seen in them, from then on."""
@@ -132,7 +140,7 @@ class OffPolicy(Agent):
             envs, transition = env.advance(envs, action, env_key)
             return envs, self.kept(env, transition)
 
-        moves = -(-self.warm_up // self.environments)
+        moves = self.prelude // self.environments
         example = jax.eval_shape(wander, envs, example_key)[1]
         replay: Any = Replay.of(example, capacity=self.capacity)
         if self.prioritised:
@@ -146,7 +154,7 @@ class OffPolicy(Agent):
         seen = jax.tree.map(lambda leaf: leaf[:moves].reshape(-1, *leaf.shape[2:]), _rows_of(replay)["observation"])
         model_state = learn_statistics(program.model, model_state, seen)
         target = jax.tree.map(jnp.array, params)
-        frames = jnp.int32(moves * self.environments)
+        frames = jnp.int32(self.prelude)
         return model_state, World(
             envs, frames, jnp.int32(0), {"replay": replay, "target": target, "wandering": self.wandering(env)}
         )
@@ -210,7 +218,7 @@ class OffPolicy(Agent):
         y = jax.lax.stop_gradient(y)
         if isinstance(replay, Prioritised):
             outputs, _ = program.model.apply(state.params, state.model_state, x)
-            replay = replay.update(drawn.indices, program.learner.loss(outputs, y))
+            replay = replay.update(drawn.indices, self.surprise(outputs, y))
         after, sums = step(program.learner, state, {"x": x, "y": y, "weight": weight})
         due = after.step % self.target_every == 0
         target = polyak(memory["target"], after.params, jnp.where(due, self.target_rate, 0.0))

@@ -24,7 +24,7 @@ from danlu.optim.schedules import Cosine
 from danlu.rl.agent import Agent, AgentProgram, Sums, World, outcomes
 from danlu.rl.distributions import Categorical, Distribution, distribution_for
 from danlu.rl.environment import Environment, Envs, Transition
-from danlu.rl.networks import LogStd, encoder, learn_statistics, mlp
+from danlu.rl.networks import LogStd, Standardise, encoder, learn_statistics, mlp
 from danlu.rl.policy_losses import PolicyGradientLoss, PPOLoss, entropy, value_error
 from danlu.rl.returns import generalized_advantages
 from danlu.rl.spaces import Discrete, MultiDiscrete
@@ -34,6 +34,8 @@ __all__ = ["A2C", "PPO", "REINFORCE", "OnPolicy"]
 
 class OnPolicy(Agent):
     """What REINFORCE, A2C and PPO share. The network is an encoder, a policy and a value function side by side.
+
+    Advantages are brought to mean 0 and standard deviation 1 over the rows of an iteration before the loss sees them.
 
     Args:
         steps: of each environment in an iteration.
@@ -130,12 +132,8 @@ class OnPolicy(Agent):
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
         envs = program.env.begin(key, self.environments)
         zero = jnp.zeros((), jnp.int32)
-        memory = {
-            "running": jnp.zeros(self.environments),
-            "sum": jnp.zeros(()),
-            "squares": jnp.zeros(()),
-            "count": jnp.zeros(()),
-        }
+        spread = {"mean": jnp.zeros(()), "variance": jnp.ones(()), "count": jnp.zeros(())}
+        memory = {"running": jnp.zeros(self.environments), "spread": spread}
         return model_state, World(envs, zero, zero, memory if self.scale_rewards else None)
 
     def iterate(self, program: AgentProgram, state: TrainState) -> tuple[TrainState, Sums]:
@@ -209,16 +207,11 @@ class OnPolicy(Agent):
             total = self.discount * running + reward
             return jnp.where(ended, 0.0, total), total
 
-        running, totals = jax.lax.scan(add, memory["running"], (rollout.reward, rollout.ended))
-        memory = {
-            "running": running,
-            "sum": memory["sum"] + totals.sum(),
-            "squares": memory["squares"] + jnp.square(totals).sum(),
-            "count": memory["count"] + totals.size,
-        }
-        mean = memory["sum"] / memory["count"]
-        variance = memory["squares"] / memory["count"] - jnp.square(mean)
-        return memory, rollout.reward * jax.lax.rsqrt(jnp.maximum(variance, 1e-8))
+        before = jnp.zeros_like(memory["running"]) if self._full_episodes else memory["running"]
+        running, totals = jax.lax.scan(add, before, (rollout.reward, rollout.ended))
+        spread = Standardise().learn(memory["spread"], totals.reshape(-1))
+        scale = jax.lax.rsqrt(jnp.maximum(spread["variance"], 1e-8))
+        return {"running": running, "spread": spread}, rollout.reward * scale
 
 
 def _flat(tree: Any) -> Any:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import Blueprint, setting
+from danlu.errors import ConfigError
 from danlu.rl.targets import project_categorical, quantile_huber, quantile_midpoints
 
 __all__ = ["Expected", "Histogram", "Quantiles", "ValueHead"]
@@ -37,6 +38,10 @@ class ValueHead(Blueprint, abc.ABC):
     def loss(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
         """How far ``numbers`` are from ``target``, both ``(batch, size)``: ``(batch,)``."""
 
+    def surprise(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
+        """The size of the TD error, ``(batch,)``: of a distribution its loss, as in Hessel et al., "Rainbow" (2018)."""
+        return self.loss(numbers, target)
+
 
 class Expected(ValueHead):
     """The expected return alone, with Huber's loss: its gradient is the TD error, cut at ±1.
@@ -59,6 +64,9 @@ class Expected(ValueHead):
         error = jnp.abs(numbers - target)[:, 0]
         return jnp.where(error < 1, 0.5 * jnp.square(error), error - 0.5)
 
+    def surprise(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
+        return jnp.abs(numbers - target)[:, 0]
+
 
 class Histogram(ValueHead):
     """The probability of each of ``atoms`` returns from ``low`` to ``high`` (C51); numbers are logits, the loss is the cross-entropy.
@@ -69,6 +77,11 @@ class Histogram(ValueHead):
     low: float = setting(default=0.0)
     high: float = setting(default=100.0)
     atoms: int = setting(default=51, minimum=2, integer=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high:
+            raise ConfigError(f"Histogram goes from low = {self.low} to high = {self.high}; expected low below high")
 
     @property
     def size(self) -> int:
