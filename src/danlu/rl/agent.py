@@ -66,17 +66,17 @@ class Agent(Blueprint, abc.ABC):
 
     Attributes:
         tallies: what else :meth:`iterate` sums over the episodes that ended; shown as a mean of them.
+        keeps_last: whether what was learnt last is what training ends with, and not the variables of the best evaluation.
     """
 
     tallies: ClassVar[tuple[str, ...]] = ()
+    keeps_last: ClassVar[bool] = False
 
     environments: int = setting(default=8, minimum=1, integer=True)
     discount: float = setting(default=0.99, minimum=0, maximum=1)
     learning_rate: float = setting(default=3e-4, above=0)
     hidden: tuple[int, ...] = (64, 64)
 
-    @property
-    @abc.abstractmethod
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.hidden, tuple) or any(not isinstance(n, int) or n < 1 for n in self.hidden):
@@ -84,16 +84,18 @@ class Agent(Blueprint, abc.ABC):
                 f"{type(self).__name__}.hidden is {self.hidden!r}; expected whole numbers >= 1, such as (64, 64)"
             )
 
+    @property
+    @abc.abstractmethod
     def frames(self) -> int:
         """Steps of the environments, all together, in one iteration."""
 
-    @property
-    @abc.abstractmethod
     @property
     def prelude(self) -> int:
         """Steps of the environments, all together, that :meth:`begin` takes; they count."""
         return 0
 
+    @property
+    @abc.abstractmethod
     def updates(self) -> int:
         """Steps of the optimizer in one iteration."""
 
@@ -216,6 +218,11 @@ class AgentProgram:
     def key(self, state: TrainState) -> jax.Array:
         """The key of the state's next iteration."""
         return jax.random.fold_in(jax.random.fold_in(state.key, _ITERATION), state.world.iterations)
+
+
+def no_outcomes() -> Sums:
+    """The sums of no episode at all."""
+    return {name: jnp.zeros(()) for name in ("episodes", "score", "length")}
 
 
 def outcomes(rollout: Transition, weight: Any = 1.0) -> Sums:

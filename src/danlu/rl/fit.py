@@ -209,7 +209,8 @@ def fit(
         }
 
     # Of evaluations that are equal (a return of 500 is the most there is) the last is kept: it has learnt more.
-    fields = {"monitor": "val_return", "mode": "max", "min_delta": -1e-3, **options, "epochs": epochs, "seed": seeds[0]}
+    usual = {"monitor": "val_return", "mode": "max", "min_delta": -1e-3, "restore_best": not agent.keeps_last}
+    fields = {**usual, **options, "epochs": epochs, "seed": seeds[0]}
     training = Training(
         program,
         Iterations(each, iterations, agent.frames, agent.in_shape(env)),

@@ -22,10 +22,12 @@ from danlu.rl.games.board import Game
 from danlu.rl.games.match import Match
 from danlu.rl.games.network import BODIES, Gated, board_network
 from danlu.rl.games.players import Choose, play_side_by_side
-from danlu.rl.games.search import Evaluate, Gumbel, Search, masked
+from danlu.rl.games.search import PUCT, Evaluate, Gumbel, Search, masked
 from danlu.rl.games.selfplay import SelfPlay, Turned, known_outcomes
 
 __all__ = ["AlphaZero", "BoardLoss", "agreement", "outcome_error"]
+
+SEARCHES: dict[str, type[Search]] = {"gumbel": Gumbel, "puct": PUCT}
 
 
 def outcome_error(outputs: Any, targets: Any) -> jax.Array:
@@ -72,7 +74,8 @@ class AlphaZero(Agent):
     there to measure it.
 
     Args:
-        search, play_search: how moves are found in self-play, and where it counts; None is the same.
+        search: ``"gumbel"`` or ``"puct"``: how moves are found (:mod:`danlu.rl.games.search`).
+        simulations: of a move in self-play; ``play_simulations``: of one that counts, None is the same.
         steps: moves of each game in an iteration.
         memory: moves of each game that are remembered.
         minibatches: gradient steps in an iteration; ``rows`` is how many rows each is of.
@@ -83,25 +86,27 @@ class AlphaZero(Agent):
         body, channels, blocks: of the network, beside ``hidden``; see :func:`~danlu.rl.games.network.board_network`.
         gate_every: after so many iterations the network plays ``gate_games`` games against the one in use and takes its place if it scores
             at least ``gate`` (a draw is half a point); None: what was learnt last is in use.
-        openings, resign, played_out, false_positives: see :class:`~danlu.rl.games.selfplay.SelfPlay`.
+        max_moves, openings, resign, played_out, false_positives: see :class:`~danlu.rl.games.selfplay.SelfPlay`.
 
     Reference: Silver et al. (2018), "A general reinforcement learning algorithm that masters chess, shogi, and Go through self-play",
     Science 362; the gate is AlphaGo Zero's (2017); the search is Gumbel AlphaZero's unless told otherwise.
 
     Example:
-        >>> agent = AlphaZero(environments=4, steps=2, memory=8, search=Gumbel(4), hidden=(8,))
+        >>> agent = AlphaZero(environments=4, steps=2, memory=8, simulations=4, hidden=(8,))
         >>> agent.frames, sorted(agent.network(Match()).out_shape((3, 3, 2)))
         (8, ['policy', 'value'])
     """
 
     tallies: ClassVar[tuple[str, ...]] = ("draws", "resigned", "misjudged")
+    keeps_last: ClassVar[bool] = True
 
     environments: int = setting(default=128, minimum=1, integer=True)
     discount: float = setting(default=1.0, minimum=1, maximum=1)
     learning_rate: float = setting(default=1e-3, above=0)
     hidden: tuple[int, ...] = (256, 256)
-    search: Search = Gumbel(32)
-    play_search: Search | None = None
+    search: str = setting(default="gumbel", choices=SEARCHES)
+    simulations: int = setting(default=32, minimum=1, integer=True)
+    play_simulations: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     steps: int = setting(default=16, minimum=1, integer=True)
     memory: int = setting(default=256, minimum=1, integer=True)
     minibatches: int = setting(default=16, minimum=1, integer=True)
@@ -117,6 +122,7 @@ class AlphaZero(Agent):
     gate_every: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     gate_games: int = setting(default=64, minimum=2, integer=True)
     gate: float = setting(default=0.55, minimum=0, maximum=1)
+    max_moves: int = setting(default=512, minimum=1, integer=True)
     openings: int = setting(default=0, minimum=0, integer=True)
     resign: float | None = setting(default=None, above=-1, below=0, optional=True)
     played_out: float = setting(default=0.1, above=0, maximum=1)
@@ -175,7 +181,8 @@ class AlphaZero(Agent):
 
     def player(self, env: Environment, params: Any, state: Any, *, noise: bool = False) -> Choose:
         """``(positions, key) -> actions`` by search, as where it counts; without noise it has one answer to a position."""
-        game, evaluate, search = _game_of(env), self.evaluator(env, params, state), self.play_search or self.search
+        game, evaluate = _game_of(env), self.evaluator(env, params, state)
+        search = SEARCHES[self.search](self.play_simulations or self.simulations)
         return lambda positions, key: search.find(game, evaluate, positions, key, noise=noise).action
 
     def evaluator(self, env: Environment, params: Any, state: Any) -> Evaluate:
@@ -195,7 +202,8 @@ class AlphaZero(Agent):
 
     def self_play(self, game: Game) -> SelfPlay:
         """How it plays against itself."""
-        return SelfPlay(game, self.search, 512, self.openings, self.resign, self.played_out, self.false_positives)
+        search = SEARCHES[self.search](self.simulations)
+        return SelfPlay(game, search, self.max_moves, self.openings, self.resign, self.played_out, self.false_positives)
 
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
         play = self.self_play(_game_of(program.env))
@@ -234,7 +242,7 @@ class AlphaZero(Agent):
             new, kept = (self.player(env, state.params, each, noise=True) for each in (candidate, state.model_state))
             half = self.gate_games // 2
             results = play_side_by_side(
-                _game_of(env), (new, kept), (kept, new), key, games=half, max_moves=512
+                _game_of(env), (new, kept), (kept, new), key, games=half, max_moves=self.max_moves
             )  # the candidate begins in the first match and comes second in the other
             score = 0.5 + 0.25 * (results[0].mean() - results[1].mean())
             return jax.tree.map(lambda a, b: jnp.where(score >= self.gate, a, b), candidate, state.model_state)

@@ -1,0 +1,131 @@
+"""Which settings for which game: the defaults of ``danlu train connect-four``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from danlu.errors import ConfigError, unknown_name
+from danlu.rl.games.alphazero import AlphaZero
+from danlu.rl.games.board import GAMES, Game
+from danlu.rl.games.match import Match
+from danlu.rl.games.players import MCTS, Player, RandomPlayer
+
+if TYPE_CHECKING:
+    from danlu.rl.fit import TrainedAgent
+
+__all__ = ["GAME_RECIPES", "game_recipe", "make_match", "train_game"]
+
+_SMALL = {
+    "environments": 64,
+    "memory": 512,
+    "body": "residual",
+    "channels": 32,
+    "blocks": 3,
+    "hidden": (64,),
+    "rows": 256,
+}
+
+GAME_RECIPES: Mapping[str, tuple[int, dict[str, Any]]] = {
+    "tic-tac-toe": (
+        86_400,
+        {
+            "environments": 64,
+            "steps": 9,
+            "memory": 135,
+            "minibatches": 8,
+            "rows": 256,
+            "hidden": (64, 64),
+            "learning_rate": 3e-3,
+            "openings": 4,
+        },
+    ),
+    "connect-four": (
+        4_915_200,
+        {"memory": 1024, "learning_rate": 2e-3, "estimate": 0.3, "openings": 4, "play_simulations": 128},
+    ),
+    "othello": (1_000_000, {**_SMALL, "openings": 4}),
+    "go-9x9": (1_000_000, {**_SMALL, "openings": 4}),
+    "chess": (200_000, {**_SMALL, "environments": 16, "memory": 128, "simulations": 16}),
+}
+"""Of each game: for how many moves of self-play an agent is trained, and what differs from AlphaZero's own defaults."""
+
+
+def make_match(name: str, *, opponent: str = "auto", simulations: int = 100, max_steps: int = 512) -> Match:
+    """The environment of a game's name.
+
+    Args:
+        name: see :class:`~danlu.rl.games.board.Game`; ``_`` is as good as ``-``.
+        opponent: whom the agent is measured against: ``"random"``, ``"mcts"``, or ``"auto"``: random for tic-tac-toe, MCTS otherwise.
+        simulations: of MCTS.
+        max_steps: the agent's moves after which a game is truncated.
+
+    Raises:
+        ConfigError: an unknown game or opponent.
+
+    Example:
+        >>> make_match("connect_four").opponent
+        MCTS(simulations=100, exploration=1.25)
+    """
+    known = str(name).lower().replace("_", "-")
+    if known not in GAMES:
+        raise unknown_name("game", str(name), GAMES)
+    if opponent == "auto":
+        opponent = "random" if known == "tic-tac-toe" else "mcts"
+    if opponent not in ("random", "mcts"):
+        raise unknown_name("opponent", opponent, ("auto", "mcts", "random"))
+    player: Player = RandomPlayer() if opponent == "random" else MCTS(simulations)
+    return Match(max_steps, Game(known), player)
+
+
+def game_recipe(game: Game, **settings: Any) -> tuple[AlphaZero, int]:
+    """The default agent for a game, and for how many moves of self-play it is trained.
+
+    Args:
+        **settings: fields of :class:`~danlu.rl.games.alphazero.AlphaZero` to set instead.
+
+    Raises:
+        ConfigError: an unknown field, or a value out of range.
+
+    Example:
+        >>> agent, steps = game_recipe(Game("tic-tac-toe"), simulations=16)
+        >>> agent.simulations, agent.hidden, steps
+        (16, (64, 64), 86400)
+    """
+    known = [field.name for field in dataclasses.fields(AlphaZero)]
+    for name in settings:
+        if name not in known:
+            raise unknown_name("setting of AlphaZero", name, known)
+    steps, tuned = GAME_RECIPES[game.name]
+    chosen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in {**tuned, **settings}.items()
+    }
+    return AlphaZero(**chosen), steps
+
+
+def train_game(
+    name: str, *, steps: int | None = None, seed: int = 0, settings: Mapping[str, Any] | None = None, **options: Any
+) -> TrainedAgent:
+    """Train AlphaZero on a game: :func:`danlu.rl.fit` with the game's recipe.
+
+    Args:
+        name: of the game.
+        steps: moves of self-play; None leaves it to the recipe.
+        seed: decides everything that is left to chance.
+        settings: fields of :class:`~danlu.rl.games.alphazero.AlphaZero` to set instead of the recipe's.
+        **options: of :func:`danlu.rl.fit`, such as ``checkpoint``, ``resume`` and ``display``.
+
+    Example:
+        >>> small = {"environments": 4, "simulations": 4, "hidden": (8,), "minibatches": 1, "rows": 8}
+        >>> trained = train_game("tic-tac-toe", steps=36, settings=small, evaluations=1, episodes=2, display="none")
+        >>> trained.play(episodes=3).returns.shape
+        (3,)
+    """
+    from danlu.rl.fit import fit
+
+    match = make_match(name)
+    agent, usual = game_recipe(match.game, **(settings or {}))
+    if steps is not None and steps < 1:
+        raise ConfigError(f"train_game received steps={steps}; expected 1 or more")
+    return fit(agent, match, steps=steps or usual, seed=seed, **options)
