@@ -86,7 +86,8 @@ class External(Environment):
     @property
     def solved(self) -> float | None:  # type: ignore[override]
         """Gymnasium's reward threshold."""
-        return self._known.solved
+        threshold = self._known.solved
+        return None if threshold is None else float(threshold)
 
     @property
     def observation_space(self) -> Space:
