@@ -30,6 +30,7 @@ __all__ = [
     "NEVER",
     "Program",
     "Steps",
+    "add_sums",
     "evaluate_steps",
     "loop_steps",
     "predict_steps",
@@ -236,7 +237,8 @@ def _batch_at(chunk: dict[str, Any], order: jax.Array, index: Any, batch_size: i
     return {**batch, "weight": batch["weight"] * mask}
 
 
-def _combine(total: dict[str, jax.Array], part: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def add_sums(total: dict[str, jax.Array], part: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The sums of two parts of an epoch together; of ``bad_step`` the first."""
     return {k: jnp.minimum(total[k], v) if k == "bad_step" else total[k] + v for k, v in part.items()}
 
 
@@ -248,7 +250,7 @@ def loop_steps(
     def body(index: jax.Array, carry: Any) -> Any:
         state, sums = carry
         state, part = program.at(state, chunk, order, index)
-        return state, _combine(sums, part)
+        return state, add_sums(sums, part)
 
     return jax.lax.fori_loop(start, stop, body, (state, sums))
 
@@ -259,7 +261,7 @@ def _evaluate_steps(
     def body(index: jax.Array, sums: Any) -> Any:
         batch = _batch_at(chunk, order, index, size)
         outputs, _ = program.model.apply(params, model_state, batch["x"], train=False)
-        return _combine(sums, _measure(program, outputs, batch, program.loss(outputs, batch["y"])))
+        return add_sums(sums, _measure(program, outputs, batch, program.loss(outputs, batch["y"])))
 
     sums = zero_sums(program)
     del sums["bad_step"]

@@ -3,11 +3,13 @@
 from danlu.rl.agent import Agent, AgentProgram, World
 from danlu.rl.check_env import check_env
 from danlu.rl.continuous import DDPG, SAC, TD3
+from danlu.rl.dataset import load_buffer, save_buffer
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment, Envs, Outcome, Transition
 from danlu.rl.evaluation import Episodes, play_at_random, play_episodes
 from danlu.rl.external import External, raise_if_broken
 from danlu.rl.fit import TrainedAgent, fit
+from danlu.rl.offline import CQL, BehaviourCloning
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recipes import ALGORITHMS, AgentSettings, agent_recipe
 from danlu.rl.recording import record_episode
@@ -18,6 +20,7 @@ from danlu.rl.wrappers import FrameStack, ScaleReward
 __all__ = [
     "A2C",
     "ALGORITHMS",
+    "CQL",
     "DDPG",
     "DQN",
     "PPO",
@@ -27,6 +30,7 @@ __all__ = [
     "Agent",
     "AgentProgram",
     "AgentSettings",
+    "BehaviourCloning",
     "Environment",
     "Envs",
     "Episodes",
@@ -41,11 +45,13 @@ __all__ = [
     "check_env",
     "fit",
     "is_environment",
+    "load_buffer",
     "make",
     "play_at_random",
     "play_episodes",
     "raise_if_broken",
     "record_episode",
     "registered",
+    "save_buffer",
     "to_gymnasium",
 ]

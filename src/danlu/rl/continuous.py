@@ -71,6 +71,9 @@ class ContinuousControl(OffPolicy):
     def remembered(self, env: Environment, action: Any) -> Any:
         return self.actions(env).from_env(action)
 
+    def done(self, env: Environment, action: Any) -> Any:
+        return self.actions(env).to_env(action)
+
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         action, _ = self.network(env).decide(params, state, observation, key)
         return self.actions(env).to_env(action)

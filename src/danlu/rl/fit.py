@@ -22,9 +22,11 @@ from danlu.engine.training import Training
 from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.agent import Agent, AgentProgram
+from danlu.rl.dataset import Recording, save_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
 from danlu.rl.external import raise_if_broken
+from danlu.rl.off_policy import OffPolicy
 
 __all__ = ["TrainedAgent", "fit"]
 
@@ -102,20 +104,59 @@ class TrainedAgent:
             return self.fitted.params, self.fitted.state
         return jax.tree.map(lambda leaf: leaf[member], (self.fitted.params, self.fitted.state))
 
+    def save_buffer(self, path: str | Path, *, note: dict[str, Any] | None = None) -> None:
+        """Write what is in the agent's memory to a file, for :func:`danlu.rl.load_buffer` and learning without an environment.
+
+        Raises:
+            ConfigError: an agent without a memory, one that was loaded, or several seeds.
+        """
+        memory = None if self.fitted is None else getattr(self.fitted.train_state.world, "memory", None)
+        replay: Any = memory.get("replay") if isinstance(memory, dict) else None
+        if len(self.seeds) > 1 or replay is None or not isinstance(self.agent, OffPolicy):
+            raise ConfigError(
+                f"there is no memory of {type(self.agent).__name__} to write; expected an agent with a replay that was just trained, "
+                "with one seed"
+            )
+        rows = getattr(replay, "replay", replay).in_time_order()
+        rows = {**rows, "action": self.agent.done(self.env, rows["action"])}
+        spaces = {"observation_space": self.env.observation_space, "action_space": self.env.action_space}
+        save_buffer(path, rows, note=note, **spaces)
+
     def play(self, *, episodes: int = 100, greedy: bool = True, seed: int = 1_000_000) -> Episodes:
         """Whole episodes of the trained agent; see :func:`~danlu.rl.evaluation.play_episodes`."""
         return play_episodes(self.agent, self.env, self.params, self.state, episodes=episodes, greedy=greedy, seed=seed)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _initial(program: AgentProgram, updates: int, key: jax.Array) -> TrainState:
+def _initial(program: AgentProgram, updates: int, key: jax.Array, recorded: Any = None) -> TrainState:
     """The state before the first iteration, the environments' beginnings included."""
     agent, env = program.agent, program.env
     params, model_state, _ = program.model.init(jax.random.fold_in(key, 0), agent.in_shape(env))
     own = jax.random.fold_in(key, 1)
-    model_state, world = agent.begin(program, params, model_state, jax.random.fold_in(key, 2))
+    if recorded is None:
+        model_state, world = agent.begin(program, params, model_state, jax.random.fold_in(key, 2))
+    else:
+        offline: Any = agent
+        model_state, world = offline.begin_offline(program, params, model_state, recorded)
     opt_state = agent.optimizer(updates).init(params)
     return TrainState(jnp.int32(0), own, params, model_state, opt_state, {}, world)
+
+
+def _check_recorded(agent: Agent, env: Environment, data: Recording, members: int | None) -> None:
+    """Refuse a recording that this agent cannot learn from."""
+    if not isinstance(agent, OffPolicy):
+        raise ConfigError(
+            f"{type(agent).__name__} learns from what it does itself, not from a recording",
+            hint="take BehaviourCloning or CQL, or another agent with a memory",
+        )
+    if members is not None:
+        raise ConfigError(
+            "a recording is learnt from by one seed at a time", hint="train the seeds one after the other"
+        )
+    for what in ("observation_space", "action_space"):
+        here, there = getattr(env, what), getattr(data, what)
+        if here != there:
+            raise ConfigError(f"the recording's {what} is {there}; that of {env.id} is {here}")
 
 
 def fit(
@@ -126,6 +167,7 @@ def fit(
     seed: int | Sequence[int] = 0,
     evaluations: int = 20,
     episodes: int = 20,
+    data: Recording | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -142,6 +184,8 @@ def fit(
         evaluations: epochs of the training (fewer where there are not as many iterations, or they do not come out even): after each,
             the agent plays ``episodes`` episodes with its likeliest actions. The variables of the best evaluation are kept.
         episodes: of an evaluation.
+        data: recorded experience to learn from instead of acting, see :func:`danlu.rl.load_buffer`; then ``steps`` counts updates, and the
+            agent acts in evaluations alone.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
         **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``display``, ``min_delta``, ``mode``,
             ``monitor``, ``patience`` and ``restore_best``.
@@ -177,7 +221,14 @@ def fit(
             f"{len(seeds)} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
             hint="train them one after the other",
         )
-    iterations = max(math.ceil((steps - agent.prelude) / agent.frames), 1)
+    if data is not None:
+        _check_recorded(agent, env, data, members)
+    elif agent.offline:
+        raise ConfigError(
+            f"{type(agent).__name__} learns from recorded experience", hint="give data=danlu.rl.load_buffer(PATH)"
+        )
+    acting = data is None
+    iterations = max(math.ceil((steps - agent.prelude) / agent.frames if acting else steps / agent.updates), 1)
     each = math.ceil(iterations / evaluations)
     epochs = math.ceil(iterations / each)
     updates = iterations * agent.updates
@@ -193,7 +244,8 @@ def fit(
         batch_size=agent.batch_size,
     )
     program = AgentProgram(agent, env, learner, members)
-    one = functools.partial(_initial, program, updates)
+    recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
+    one = functools.partial(_initial, program, updates, recorded=recorded)
     keys = jnp.stack([jax.random.key(number) for number in seeds])
     state = owned(one(keys[0]) if members is None else jax.vmap(one)(keys))
     judged = functools.partial(run_episodes, agent, env, episodes=episodes, greedy=True)

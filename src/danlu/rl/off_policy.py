@@ -15,10 +15,10 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.engine.state import TrainState
-from danlu.engine.step import step
+from danlu.engine.step import add_sums, step
 from danlu.errors import ConfigError
 from danlu.optim import Optimizer, adam
-from danlu.rl.agent import Agent, AgentProgram, Sums, World
+from danlu.rl.agent import Agent, AgentProgram, Sums, World, no_outcomes, outcomes
 from danlu.rl.environment import Environment, Envs, Transition
 from danlu.rl.networks import learn_statistics
 from danlu.rl.prioritised import Prioritised
@@ -111,6 +111,10 @@ class OffPolicy(Agent):
     def remembered(self, env: Environment, action: Any) -> Any:
         """An action as the network takes it."""
 
+    def done(self, env: Environment, action: Any) -> Any:
+        """The inverse of :meth:`remembered`: an action as the environment takes it."""
+        return action
+
     @abc.abstractmethod
     def targets(
         self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
@@ -159,6 +163,22 @@ class OffPolicy(Agent):
             envs, frames, jnp.int32(0), {"replay": replay, "target": target, "wandering": self.wandering(env)}
         )
 
+    def begin_offline(
+        self, program: AgentProgram, params: Any, model_state: Any, recorded: Transition
+    ) -> tuple[Any, World]:
+        """The memory is what was recorded ``(time, environments, …)``, and there are no environments: :meth:`iterate` learns alone."""
+        rows = self.kept(program.env, recorded)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows["observation"])
+        replay: Any = Replay.full(rows)
+        if self.prioritised:
+            raise ConfigError(
+                "prioritised replay is filled step by step", hint="set prioritised=False to learn from a recording"
+            )
+        memory = {"replay": replay, "target": jax.tree.map(jnp.array, params), "wandering": None}
+        nothing: Any = None
+        world = World(nothing, jnp.int32(recorded.reward.size), jnp.int32(0), memory)
+        return learn_statistics(program.model, model_state, flat), world
+
     def kept(self, env: Environment, transition: Transition) -> dict[str, Any]:
         """What is remembered of a step."""
         return {
@@ -171,36 +191,38 @@ class OffPolicy(Agent):
         }
 
     def iterate(self, program: AgentProgram, state: TrainState) -> tuple[TrainState, Sums]:
-        env, world = program.env, state.world
         act_key, learn_key = jax.random.split(program.key(state))
+        ended: Sums = {}
+        if state.world.envs is not None:
+            state, ended = self.collect(program, state, act_key)
+        world = dataclasses.replace(state.world, iterations=state.world.iterations + 1)
+
+        def learn(index: jax.Array, carry: Any) -> Any:
+            state, sums = carry
+            state, part = self.learn(program, state, jax.random.fold_in(learn_key, index))
+            return state, add_sums(sums, part)
+
+        begun = (dataclasses.replace(state, world=world), program.learner.zero_sums())
+        state, sums = jax.lax.fori_loop(0, self.gradient_steps, learn, begun)
+        return state, {**sums, **(ended or no_outcomes())}
+
+    def collect(self, program: AgentProgram, state: TrainState, key: jax.Array) -> tuple[TrainState, Sums]:
+        """Act for ``every`` steps and remember them; the sums are of the episodes that ended."""
+        env, world = program.env, state.world
 
         def move(carry: Any, key: jax.Array) -> tuple[Any, Sums]:
             envs, replay, frames, wandering = carry
             explore_key, env_key = jax.random.split(key)
             action, wandering = self.explore(env, state, envs, frames, wandering, explore_key)
             envs, transition = env.advance(envs, action, env_key)
-            ended = transition.ended.astype(jnp.float32)
-            sums = {
-                "episodes": ended.sum(),
-                "score": ended @ transition.score,
-                "length": ended @ transition.steps.astype(jnp.float32),
-            }
-            return (envs, replay.add(self.kept(env, transition)), frames + self.environments, wandering), sums
+            carry = (envs, replay.add(self.kept(env, transition)), frames + self.environments, wandering)
+            return carry, outcomes(transition)
 
         carry = (world.envs, world.memory["replay"], world.frames, world.memory["wandering"])
-        (envs, replay, frames, wandering), outcomes = jax.lax.scan(move, carry, jax.random.split(act_key, self.every))
+        (envs, replay, frames, wandering), sums = jax.lax.scan(move, carry, jax.random.split(key, self.every))
         memory = {**world.memory, "replay": replay, "wandering": wandering}
-        state = dataclasses.replace(state, world=World(envs, frames, world.iterations + 1, memory))
-
-        def learn(index: jax.Array, carry: Any) -> Any:
-            state, sums = carry
-            state, part = self.learn(program, state, jax.random.fold_in(learn_key, index))
-            return state, {
-                name: jnp.minimum(sums[name], v) if name == "bad_step" else sums[name] + v for name, v in part.items()
-            }
-
-        state, sums = jax.lax.fori_loop(0, self.gradient_steps, learn, (state, program.learner.zero_sums()))
-        return state, {**sums, **{name: value.sum() for name, value in outcomes.items()}}
+        world = dataclasses.replace(world, envs=envs, frames=frames, memory=memory)
+        return dataclasses.replace(state, world=world), {name: value.sum() for name, value in sums.items()}
 
     def learn(self, program: AgentProgram, state: TrainState, key: jax.Array) -> tuple[TrainState, Sums]:
         """One update from one batch of the memory, and the target network after it."""

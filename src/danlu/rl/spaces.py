@@ -117,8 +117,16 @@ class Box(Space):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("low", "high"):
+        for name, none in (("low", -math.inf), ("high", math.inf)):
             bound = getattr(self, name)
+            bound = (
+                tuple(none if b is None else b for b in bound)
+                if isinstance(bound, tuple)
+                else none
+                if bound is None
+                else bound
+            )
+            object.__setattr__(self, name, bound)  # JSON has no infinity, and writes null
             if isinstance(bound, tuple) and len(bound) != math.prod(self.size):
                 raise ConfigError(f"Box.{name} has {len(bound)} numbers for the shape {self.size}")
         if not (self.low_array <= self.high_array).all():

@@ -1,0 +1,139 @@
+"""Agents that learn from recorded experience alone: behaviour cloning, and conservative Q-learning.
+
+Any agent with a memory can be given one that is full already (``rl.fit(agent, env, data=load_buffer(path))``); then it never acts while
+it learns. Plain Q-learning believes too much of actions that the recording never shows. Cloning never asks what actions are worth, and CQL
+holds their values down.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from danlu.blueprint import setting
+from danlu.engine.state import TrainState
+from danlu.nn import Sequential
+from danlu.nn.layer import Layer
+from danlu.nn.losses import Loss
+from danlu.optim import Optimizer, adam
+from danlu.optim.schedules import Cosine
+from danlu.rl.distributions import Distribution, distribution_for
+from danlu.rl.dqn import DQN, QLoss
+from danlu.rl.environment import Environment, Envs
+from danlu.rl.networks import encoder, mlp
+from danlu.rl.off_policy import OffPolicy
+from danlu.rl.spaces import Box
+from danlu.rl.value_heads import ValueHead
+
+__all__ = ["CQL", "BehaviourCloning", "CloningLoss", "ConservativeQLoss"]
+
+
+class ConservativeQLoss(Loss):
+    """The loss of Q-learning, and ``w·(log Σ_a exp Q(s, a) − Q(s, a_recorded))``: what was not done is worth less.
+
+    Args:
+        head: see :class:`~danlu.rl.dqn.QLoss`.
+        weight: w.
+
+    Reference: Kumar et al., "Conservative Q-learning for offline reinforcement learning" (2020), arXiv:2006.04779, eq. 4 (CQL(H)).
+
+    Example:
+        >>> from danlu.rl.value_heads import Expected
+        >>> outputs, targets = jnp.zeros((1, 2)), {"action": jnp.array([0]), "target": jnp.zeros((1, 1))}
+        >>> round(float(ConservativeQLoss(Expected(), 1.0)(outputs, targets)[0]), 4)  # log 2
+        0.6931
+    """
+
+    head: ValueHead
+    weight: float = setting(default=1.0, minimum=0)
+
+    def __call__(self, outputs: Any, targets: Any) -> jax.Array:
+        q = self.head.mean(outputs.reshape(outputs.shape[0], -1, self.head.size))
+        recorded = jnp.take_along_axis(q, targets["action"][:, None], axis=1)[:, 0]
+        return QLoss(self.head)(outputs, targets) + self.weight * (jax.nn.logsumexp(q, axis=1) - recorded)
+
+
+class CQL(DQN):
+    """Conservative Q-learning for a choice of actions: DQN that doubts what it has not seen.
+
+    Args:
+        conservative: the weight of the doubt.
+
+    Reference: Kumar et al. (2020), arXiv:2006.04779.
+    """
+
+    conservative: float = setting(default=1.0, minimum=0)
+
+    def loss(self, env: Environment) -> Loss:
+        return ConservativeQLoss(self.head, self.conservative)
+
+
+class CloningLoss(Loss):
+    """``−log π(a|s)`` of the recorded action."""
+
+    distribution: Distribution
+
+    def __call__(self, outputs: Any, targets: Any) -> jax.Array:
+        return -self.distribution.log_prob(outputs, targets["action"])
+
+
+class BehaviourCloning(OffPolicy):
+    """Do as the recording did: the policy under which its actions are likeliest.
+
+    Reference: Pomerleau, "ALVINN: an autonomous land vehicle in a neural network" (1989).
+    """
+
+    offline: ClassVar[bool] = True
+
+    gradient_steps: int = setting(default=16, minimum=1, integer=True)
+
+    def check(self, env: Environment) -> None:
+        self.distribution(env)
+        encoder(env.observation_space)
+
+    def distribution(self, env: Environment) -> Distribution:
+        """What the policy draws from."""
+        return distribution_for(env.action_space, squashed=isinstance(env.action_space, Box))
+
+    def network(self, env: Environment) -> Layer:
+        size = self.distribution(env).size
+        return Sequential((encoder(env.observation_space, standardise=True), mlp(self.hidden, size, gain=0.01)))
+
+    def loss(self, env: Environment) -> Loss:
+        return CloningLoss(self.distribution(env))
+
+    def optimizer(self, updates: int) -> Optimizer:
+        return adam(Cosine(self.learning_rate, max(updates, 1)))
+
+    def remembered(self, env: Environment, action: Any) -> Any:
+        distribution: Any = self.distribution(env)
+        return distribution.from_env(action) if isinstance(env.action_space, Box) else action
+
+    def done(self, env: Environment, action: Any) -> Any:
+        return self.distribution(env).to_env(action)
+
+    def explore(
+        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
+    ) -> tuple[Any, Any]:
+        return self.act(env, state.params, state.model_state, envs.observation, key), wandering
+
+    def targets(
+        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+    ) -> tuple[Any, Any]:
+        return rows["observation"], {"action": rows["action"]}
+
+    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+        """There is no TD error: all alike."""
+        return jnp.ones(outputs.shape[0])
+
+    def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
+        distribution, numbers = self.distribution(env), self.network(env).apply(params, state, observation)[0]
+        return distribution.to_env(distribution.mode(numbers) if key is None else distribution.sample(numbers, key))
+
+    def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
+        numbers, distribution = self.network(env).apply(params, state, observation)[0], self.distribution(env)
+        if isinstance(env.action_space, Box):
+            return {"entropy": distribution.entropy(numbers)}
+        return {"entropy": distribution.entropy(numbers), "probabilities": jax.nn.softmax(numbers)}
