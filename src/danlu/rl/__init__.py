@@ -14,6 +14,7 @@ from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recipes import ALGORITHMS, AgentSettings, agent_recipe
 from danlu.rl.recording import record_episode
 from danlu.rl.registry import is_environment, make, registered
+from danlu.rl.soft_choice import DiscreteSAC
 from danlu.rl.to_gymnasium import to_gymnasium
 from danlu.rl.wrappers import FrameStack, ScaleReward
 
@@ -31,6 +32,7 @@ __all__ = [
     "AgentProgram",
     "AgentSettings",
     "BehaviourCloning",
+    "DiscreteSAC",
     "Environment",
     "Envs",
     "Episodes",

@@ -14,7 +14,8 @@ from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment
 from danlu.rl.exploration import OrnsteinUhlenbeck
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
-from danlu.rl.spaces import Box
+from danlu.rl.soft_choice import DiscreteSAC
+from danlu.rl.spaces import Box, Discrete
 
 __all__ = ["ALGORITHMS", "AgentSettings", "agent_recipe"]
 
@@ -24,7 +25,7 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
     "dqn": DQN,
     "ppo": PPO,
     "reinforce": REINFORCE,
-    "sac": SAC,
+    "sac": SAC,  # of a choice of actions DiscreteSAC
     "td3": TD3,
 }
 """Every algorithm by its name."""
@@ -71,6 +72,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "scale_rewards": True,
         },
     ),
+    ("CartPole-v1", "sac"): (50_000, {"environments": 4, "gradient_steps": 2, "hidden": (64, 64)}),
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
     ("Pendulum-v1", "ddpg"): (20_000, {}),
@@ -120,6 +122,8 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
     if algorithm not in ALGORITHMS:
         raise unknown_name("agent.algorithm", algorithm, ALGORITHMS)
     cls: Any = ALGORITHMS[algorithm]
+    if cls is SAC and isinstance(env.action_space, Discrete):
+        cls = DiscreteSAC
     known = [field.name for field in dataclasses.fields(cls)]
     for name in settings:
         if name not in known:
