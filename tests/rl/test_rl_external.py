@@ -68,6 +68,8 @@ class Odd(gymnasium.Env):
         return self._seen(), reward, self.count == self.end, False, {}
 
     def render(self) -> np.ndarray:
+        if self.fault == "render":
+            raise gymnasium.error.DependencyNotInstalled("pygame is not installed")
         return np.full((4, 4, 3), self.count, np.uint8)
 
 
@@ -207,6 +209,14 @@ def test_an_error_on_the_host_is_one_clear_error(fault: str, message: str) -> No
     assert steps.reward[-1].tolist() == [0]
     with pytest.raises(TrainingError, match=message):
         raise_if_broken(FrameStack(external("CartPole-v1"), 2)) or raise_if_broken(ScaleReward(env))
+
+
+def test_one_that_cannot_draw_itself_says_so_once() -> None:
+    env = external("danlu/Odd-v0", fault="render")
+    state = jax.tree.map(lambda array: array[0], env.begin(KEY, 1).state)
+    with pytest.warns(UserWarning, match="Odd-v0 cannot draw itself: DependencyNotInstalled: pygame"):
+        assert env.frame(state) is None
+    assert env.frame(state) is None
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ _EXACT = 2**24  # whole numbers below it are exact in float32
 _fresh = itertools.count(int.from_bytes(os.urandom(2)) * 128)  # another process's numbers would be others
 _POOLS: dict[int, tuple[External, Local | Processes, int]] = {}
 _BROKEN: dict[External, DanluError] = {}
+_SHY: set[External] = set()
 
 
 @jax.tree_util.register_dataclass
@@ -141,9 +143,19 @@ class External(Environment):
         return Envs(envs.state, seen, jnp.where(over, 0, steps), jnp.where(over, 0.0, score)), transition
 
     def frame(self, state: HostState) -> np.ndarray | None:
-        """What the environment draws of itself as it is now, which is not how it was at an earlier state."""
+        """What the environment draws of itself as it is now, which is not how it was at an earlier state.
+
+        None, after a warning, of one that cannot (most need the package pygame for it).
+        """
         found = _POOLS.get(int(state.pool))
-        return None if found is None else found[1].frame(int(state.index))
+        if found is None or self in _SHY:
+            return None
+        try:
+            return found[1].frame(int(state.index))
+        except Exception as error:
+            _SHY.add(self)
+            warnings.warn(f"{self.name} cannot draw itself: {describe(error)}", stacklevel=2)
+            return None
 
     def close(self) -> None:
         """Let go of its environments on the host, and of its workers."""
