@@ -72,7 +72,10 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "scale_rewards": True,
         },
     ),
-    ("CartPole-v1", "sac"): (50_000, {"environments": 4, "gradient_steps": 2, "hidden": (64, 64)}),
+    ("CartPole-v1", "sac"): (
+        50_000,
+        {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "n_step": 8, "entropy": 0.3, "target_rate": 0.01},
+    ),
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
     ("Pendulum-v1", "ddpg"): (20_000, {}),
