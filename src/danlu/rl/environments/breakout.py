@@ -166,11 +166,11 @@ def _wall() -> jax.Array:
 
 
 def _seen(state: BreakoutState) -> jax.Array:
-    cells = jnp.arange(SIDE * SIDE, dtype=jnp.int32).reshape(SIDE, SIDE)
+    cells = jnp.arange(SIDE * SIDE, dtype=jnp.int32)
     channels = [
         cells == (SIDE - 1) * SIDE + state.paddle,
         cells == state.row * SIDE + state.column,
         cells == state.last_row * SIDE + state.last_column,
-        state.bricks,
+        state.bricks.reshape(-1),
     ]
-    return jnp.stack(channels, axis=-1).astype(jnp.float32)
+    return jnp.stack([channel.astype(jnp.float32) for channel in channels], axis=-1).reshape(SIDE, SIDE, 4)
