@@ -195,6 +195,26 @@ def test_two_places_in_a_program_do_not_disturb_each_other() -> None:
     raise_if_broken(env)
 
 
+def test_a_run_whose_environments_are_gone_begins_new_episodes() -> None:
+    """As after a kill: one step that brings nothing and cuts the episodes, and then as ever."""
+    env = external("danlu/Odd-v0", end=99)
+    envs = play(env, np.zeros((2, 2), np.int32), 2)[1]
+    env.close()
+    advance = jax.jit(env.advance)
+    envs, step = advance(envs, jnp.int32([0, 0]), KEY)
+    assert (step.truncated.tolist(), step.terminated.tolist(), step.reward.tolist()) == (
+        [True] * 2,
+        [False] * 2,
+        [0, 0],
+    )
+    assert (step.steps.tolist(), envs.steps.tolist()) == ([3, 3], [0, 0])
+    assert np.asarray(step.next_observation["picture"]).max() == 0
+    envs, step = advance(envs, jnp.int32([1, 2]), KEY)
+    assert step.reward.tolist() == [6, 7]
+    assert envs.observation["place"].tolist() == [1, 1]
+    raise_if_broken(env)
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

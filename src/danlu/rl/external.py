@@ -1,7 +1,8 @@
 """Environments that are not compiled: any of Gymnasium's, stepped on the host in the midst of a compiled program.
 
 The program calls the host once for each step of all its environments, so that collecting, learning and evaluating are the same programs as
-for danlu's own environments. What lives on the host is no part of a checkpoint: a resumed run begins new episodes.
+for danlu's own environments. What lives on the host is no part of a checkpoint: in the first step of a resumed run, which brings nothing,
+the episodes under way are cut and new ones begin.
 """
 
 from __future__ import annotations
@@ -239,11 +240,13 @@ def _begin(env: External, pool: int, count: int, seed: Any) -> tuple[np.ndarray,
 def _advance(env: External, sent: Any) -> tuple[np.ndarray, list[np.ndarray]]:
     """On the host: step the environments of the pool that ``sent`` ends with."""
     given = np.asarray(sent)
+    pool, begun = int(given[0, -2]), int(given[0, -1])
     try:
-        found = _POOLS.get(int(given[0, -2]))
-        if found is None or found[2] != int(given[0, -1]):
-            what = "its environments are gone: they were closed, begun anew elsewhere, or of another process"
-            raise TrainingError(what)
+        found = _POOLS.get(pool)
+        if found is None:
+            return _anew(env, pool, begun, len(given))
+        if found[2] != begun:
+            raise TrainingError("its environments were begun anew elsewhere")
         if env not in _BROKEN:
             out = found[1].empty.another()
             found[1].step(given[:, :-2], out)
@@ -251,6 +254,19 @@ def _advance(env: External, sent: Any) -> tuple[np.ndarray, list[np.ndarray]]:
     except Exception as error:
         _break(env, "take a step", error)
     out = Batch.empty(len(given), env._layout)
+    return out.numbers, out.pictures
+
+
+def _anew(env: External, pool: int, begun: int, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A step in environments that are gone, of a process that was killed: the episodes are cut, and new ones begin."""
+    out, width = Batch.empty(count, env._layout), env._layout.numbers
+    workers = _pool(env, count)
+    _POOLS[pool] = (env, workers, begun)
+    workers.reset(1009 * pool + begun, out)
+    out.numbers[:, :width] = out.numbers[:, width : 2 * width]
+    out.numbers[:, -1] = 1
+    for k in range(0, len(out.pictures), 2):
+        out.pictures[k][:] = out.pictures[k + 1]
     return out.numbers, out.pictures
 
 
