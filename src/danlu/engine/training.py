@@ -200,6 +200,8 @@ class Training:
         row.update({name: value for name, value in means.items() if name != "rows_per_second"})
         measured = {} if self.measure is None else self.measure(self.state)
         row.update({f"val_{name}": float(np.mean(value)) for name, value in measured.items()})
+        if self.program.members is not None:
+            row.update({f"val_{name}_each": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
         row["learning_rate"] = self.learning_rate
         if self.best is not None:
             if self.monitor not in row:

@@ -109,6 +109,12 @@ class Agents(Domain):
         ):
             if getattr(getattr(config, section), name) is not None:
                 raise ConfigError(f"{section}.{name} is for data, not for an environment", hint=instead)
+        if config.agent.seeds > 1 and not prepared.env.pure:
+            raise ConfigError(
+                f"agent.seeds is {config.agent.seeds}; {prepared.env.id} is no compiled environment, and agents in it are not trained "
+                "side by side",
+                hint="train them one after the other, with trainer.seed",
+            )
         return self.plan_for(config, prepared.env)
 
     def learn(self, config: TrainConfig, prepared: PreparedEnvironment, plan: AgentPlan, **how: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.evaluate.runs import learning_curve
 from danlu.report.svg import BLUE, GREEN, GREY, ORANGE, Panel
 from danlu.rl.recording import Recording, record_episode
 
@@ -98,9 +99,10 @@ def _thoughts(recording: Recording) -> list[str]:
 
 
 def _curves(history: Sequence[Mapping[str, Any]], solved: float | None) -> list[str]:
-    """The return against steps and against seconds."""
+    """The return against steps and against seconds; of several seeds the evaluations' inter-quartile mean with its interval."""
     seconds = np.cumsum([row["seconds"] for row in history])
     frames = np.array([row["frames"] for row in history])
+    each = [row.get("val_return_each") for row in history]
     figures = []
     for title, along, label in (
         ("Return against steps", frames, "steps in the environment"),
@@ -108,7 +110,14 @@ def _curves(history: Sequence[Mapping[str, Any]], solved: float | None) -> list[
     ):
         with Panel(title, width=_WIDE) as (panel, axes):
             axes.plot(along, [row["return"] for row in history], color=BLUE, label="in training")
-            axes.plot(along, [row["val_return"] for row in history], color=ORANGE, ls="--", label="likeliest actions")
+            if None in each:
+                axes.plot(
+                    along, [row["val_return"] for row in history], color=ORANGE, ls="--", label="likeliest actions"
+                )
+            else:
+                band = learning_curve(along, np.array(each).T)
+                axes.fill_between(along, band.low, band.high, color=ORANGE, alpha=0.25, lw=0)
+                axes.plot(along, band.value, color=ORANGE, ls="--", label="likeliest actions, IQM of the seeds")
             if solved is not None:
                 axes.axhline(solved, color=GREY, lw=1, ls=":", label=f"solved ({solved:g})")
             axes.set_xlabel(label)
