@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.rl.agent import Agent
-from danlu.rl.environment import Environment, Envs
+from danlu.rl.environment import Environment, Envs, Transition
+from danlu.rl.external import raise_if_broken
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Episodes", "play_at_random", "play_episodes"]
+__all__ = ["Episodes", "collect_transitions", "play_at_random", "play_episodes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,3 +124,49 @@ def play_episodes(
     """
     key = jax.random.key(seed)
     return _episodes(run_episodes(agent, env, params, state, key, episodes=episodes, greedy=greedy))
+
+
+@functools.partial(jax.jit, static_argnames=("agent", "env", "steps", "environments", "greedy"))
+def _collect(
+    agent: Agent,
+    env: Environment,
+    params: Any,
+    state: Any,
+    key: jax.Array,
+    *,
+    steps: int,
+    environments: int,
+    greedy: bool,
+) -> Transition:
+    def move(envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
+        act_key, env_key = jax.random.split(key)
+        return env.advance(envs, agent.choose(env, params, state, envs, None if greedy else act_key), env_key)
+
+    begun = env.begin(jax.random.fold_in(key, 0), environments)
+    return jax.lax.scan(move, begun, jax.random.split(jax.random.fold_in(key, 1), steps))[1]
+
+
+def collect_transitions(
+    agent: Agent,
+    env: Environment,
+    params: Any,
+    state: Any,
+    *,
+    steps: int = 1000,
+    environments: int = 8,
+    greedy: bool = False,
+    seed: int = 0,
+) -> Transition:
+    """What an agent does in ``environments`` environments for ``steps`` steps each, one episode after another.
+
+    Args:
+        params, state, greedy, seed: as of :func:`play_episodes`.
+
+    Returns:
+        The transitions, arrays ``(steps, environments, …)``: what :func:`danlu.rl.save_buffer` writes.
+    """
+    found = _collect(
+        agent, env, params, state, jax.random.key(seed), steps=steps, environments=environments, greedy=greedy
+    )
+    raise_if_broken(env)
+    return found

@@ -28,7 +28,7 @@ from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
 from danlu.rl.external import raise_if_broken
 from danlu.rl.off_policy import OffPolicy
 
-__all__ = ["TrainedAgent", "fit"]
+__all__ = ["TrainedAgent", "check_data", "fit"]
 
 _OPTIONS = ("checkpoint_every", "display", "min_delta", "mode", "monitor", "patience", "restore_best")
 _MOST = 2**31 - 1
@@ -142,14 +142,38 @@ def _initial(program: AgentProgram, updates: int, key: jax.Array, recorded: Any 
     return TrainState(jnp.int32(0), own, params, model_state, opt_state, {}, world)
 
 
-def _check_recorded(agent: Agent, env: Environment, data: Recording, members: int | None) -> None:
-    """Refuse a recording that this agent cannot learn from."""
+def _with_rates(agent: Agent, params: Any, rates: Sequence[float], members: int | None, updates: int) -> Any:
+    """The members' optimizer states, each with a learning rate of its own."""
+    if members is None or len(rates) != members:
+        raise ConfigError(
+            f"rl.fit received {len(rates)} learning rates for {members or 1} seeds; expected one for each of several"
+        )
+    states = []
+    for member, rate in enumerate(rates):
+        own = jax.tree.map(lambda leaf: leaf[member], params)  # noqa: B023
+        states.append(agent.replace(learning_rate=float(rate)).optimizer(updates).init(own))
+    return owned(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
+
+
+def check_data(agent: Agent, env: Environment, data: Recording | None, seeds: int) -> None:
+    """Refuse a recording that this agent cannot learn from, or an agent that needs one where there is none.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if data is None:
+        if agent.offline:
+            raise ConfigError(
+                f"{type(agent).__name__} learns from recorded experience, and none was given",
+                hint="danlu play RUN --buffer FILE writes some; then agent.data=FILE (in Python data=danlu.rl.load_buffer(FILE))",
+            )
+        return
     if not isinstance(agent, OffPolicy):
         raise ConfigError(
             f"{type(agent).__name__} learns from what it does itself, not from a recording",
             hint="take BehaviourCloning or CQL, or another agent with a memory",
         )
-    if members is not None:
+    if seeds > 1:
         raise ConfigError(
             "a recording is learnt from by one seed at a time", hint="train the seeds one after the other"
         )
@@ -165,6 +189,7 @@ def fit(
     *,
     steps: int,
     seed: int | Sequence[int] = 0,
+    learning_rate: Sequence[float] | None = None,
     evaluations: int = 20,
     episodes: int = 20,
     data: Recording | None = None,
@@ -181,6 +206,7 @@ def fit(
         steps: of the environments, all together, those of random actions before the first update included; rounded up to whole
             iterations, of which there is at least one. Of several seeds, each takes so many.
         seed: decides everything that is left to chance; several train as many agents side by side, in one compiled program.
+        learning_rate: one for each of the seeds, instead of the agent's; nothing else needs to be compiled for them.
         evaluations: epochs of the training (fewer where there are not as many iterations, or they do not come out even): after each,
             the agent plays ``episodes`` episodes with its likeliest actions. The variables of the best evaluation are kept.
         episodes: of an evaluation.
@@ -221,12 +247,7 @@ def fit(
             f"{len(seeds)} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
             hint="train them one after the other",
         )
-    if data is not None:
-        _check_recorded(agent, env, data, members)
-    elif agent.offline:
-        raise ConfigError(
-            f"{type(agent).__name__} learns from recorded experience", hint="give data=danlu.rl.load_buffer(PATH)"
-        )
+    check_data(agent, env, data, len(seeds))
     acting = data is None
     iterations = max(math.ceil((steps - agent.prelude) / agent.frames if acting else steps / agent.updates), 1)
     each = math.ceil(iterations / evaluations)
@@ -248,6 +269,8 @@ def fit(
     one = functools.partial(_initial, program, updates, recorded=recorded)
     keys = jnp.stack([jax.random.key(number) for number in seeds])
     state = owned(one(keys[0]) if members is None else jax.vmap(one)(keys))
+    if learning_rate is not None:
+        state = dataclasses.replace(state, opt_state=_with_rates(agent, state.params, learning_rate, members, updates))
     judged = functools.partial(run_episodes, agent, env, episodes=episodes, greedy=True)
 
     def measure(state: TrainState) -> dict[str, Any]:

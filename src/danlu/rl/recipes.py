@@ -13,6 +13,7 @@ from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment
 from danlu.rl.exploration import OrnsteinUhlenbeck
+from danlu.rl.offline import CQL, BehaviourCloning
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.soft_choice import DiscreteSAC
 from danlu.rl.spaces import Box, Discrete
@@ -21,6 +22,8 @@ __all__ = ["ALGORITHMS", "AgentSettings", "agent_recipe"]
 
 ALGORITHMS: Mapping[str, type[Agent]] = {
     "a2c": A2C,
+    "bc": BehaviourCloning,
+    "cql": CQL,
     "ddpg": DDPG,
     "dqn": DQN,
     "ppo": PPO,
@@ -87,10 +90,11 @@ class AgentSettings(Blueprint):
 
     Args:
         algorithm: ``"auto"`` is PPO for a choice of actions and mostly SAC for continuous ones, or one of :data:`ALGORITHMS`.
-        steps: of the environment, for each seed; None leaves it to the recipe.
+        steps: of the environment, for each seed; None leaves it to the recipe. With ``data`` it counts updates.
         seeds: as many agents are trained side by side, from seeds of their own; how far they lie apart tells what luck there is in one.
         evaluations: how often in training the agent is judged; the best of them is kept.
         episodes: that the trained agent plays in the test.
+        data: a file of recorded experience (``danlu play RUN --buffer FILE``) to learn from instead of acting.
         settings: of the algorithm, by the names of its fields.
         environment: parameters of the environment, by name.
     """
@@ -100,6 +104,7 @@ class AgentSettings(Blueprint):
     seeds: int = setting(default=1, minimum=1, integer=True)
     evaluations: int = setting(default=20, minimum=1, integer=True)
     episodes: int = setting(default=100, minimum=1, integer=True)
+    data: str | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
