@@ -28,9 +28,7 @@ from danlu.rl.fit import TrainedAgent, check_data, fit
 from danlu.rl.recipes import agent_recipe
 from danlu.rl.registry import is_environment, make
 
-__all__ = ["Agents"]
-
-TEST = 1_000_003  # added to the seed: the test's episodes begin elsewhere than those of training and of its evaluations
+__all__ = ["Agents", "Player"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
