@@ -21,7 +21,7 @@ from danlu.rl.environment import Environment, Envs
 from danlu.rl.games.board import Game
 from danlu.rl.games.match import Match
 from danlu.rl.games.network import BODIES, Gated, board_network
-from danlu.rl.games.players import Choose, play_side_by_side
+from danlu.rl.games.players import Choose, play_match
 from danlu.rl.games.search import PUCT, Evaluate, Gumbel, Search, masked
 from danlu.rl.games.selfplay import SelfPlay, Turned, known_outcomes
 
@@ -228,26 +228,26 @@ class AlphaZero(Agent):
         learner = dataclasses.replace(program.learner, augment=Turned(game))
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
         world = World(envs, world.frames + self.frames, world.iterations + 1, memory)
-        model_state = self._gated(env, after, gate_key, world.iterations)
+        model_state = self._gated(env, after, gate_key, due=world.iterations)
         return dataclasses.replace(after, model_state=model_state, world=world), {**sums, **played}
 
-    def _gated(self, env: Environment, state: TrainState, key: jax.Array, iterations: jax.Array) -> Any:
-        """The network's state after a match of what was learnt against what is in use, where one is due."""
+    def _gated(self, env: Environment, state: TrainState, key: jax.Array, *, due: jax.Array) -> Any:
+        """The network's state after a match of what was learnt against what is in use, where one is due: after ``due`` iterations."""
         network = self.network(env)
         if not isinstance(network, Gated) or self.gate_every is None:
             return state.model_state
         candidate = network.keep(state.params, state.model_state)
+        both = jax.tree.map(lambda new, old: jnp.stack([new, old]), candidate, state.model_state)
+
+        def choose(variables: Any, positions: Any, key: jax.Array) -> jax.Array:
+            return self.player(env, state.params, variables, noise=True)(positions, key)
 
         def contest(_: Any) -> Any:
-            new, kept = (self.player(env, state.params, each, noise=True) for each in (candidate, state.model_state))
-            half = self.gate_games // 2
-            results = play_side_by_side(
-                _game_of(env), (new, kept), (kept, new), key, games=half, max_moves=self.max_moves
-            )  # the candidate begins in the first match and comes second in the other
-            score = 0.5 + 0.25 * (results[0].mean() - results[1].mean())
-            return jax.tree.map(lambda a, b: jnp.where(score >= self.gate, a, b), candidate, state.model_state)
+            results = play_match(_game_of(env), choose, both, key, games=self.gate_games // 2, max_moves=self.max_moves)
+            won = 0.5 + 0.5 * results.mean() >= self.gate
+            return jax.tree.map(lambda new, old: jnp.where(won, new, old), candidate, state.model_state)
 
-        return jax.lax.cond((iterations + 1) % self.gate_every == 0, contest, lambda _: state.model_state, None)
+        return jax.lax.cond(due % self.gate_every == 0, contest, lambda _: state.model_state, None)
 
 
 def _game_of(env: Environment) -> Game:

@@ -13,7 +13,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.rl.games.board import Game
 from danlu.rl.games.search import PUCT
 
-__all__ = ["MCTS", "Choose", "Player", "RandomPlayer", "play_out", "play_side_by_side"]
+__all__ = ["MCTS", "Choose", "Player", "RandomPlayer", "play_match", "play_out"]
 
 Choose = Callable[[Any, jax.Array], jax.Array]
 """``(positions, key) -> actions`` for a batch of positions; compiles."""
@@ -90,36 +90,41 @@ def play_out(game: Game, positions: Any, key: jax.Array) -> jax.Array:
     return jax.vmap(game.result)(ends, movers)
 
 
-def play_side_by_side(
+def play_match(
     game: Game,
-    first: tuple[Choose, Choose],
-    second: tuple[Choose, Choose],
+    choose: Callable[[Any, Any, jax.Array], jax.Array],
+    variables: Any,
     key: jax.Array,
     *,
     games: int,
     max_moves: int,
-) -> tuple[jax.Array, jax.Array]:
-    """Two matches of ``games`` games each in step: ``first[m]`` begins in match ``m`` and ``second[m]`` answers. Compiles.
+) -> jax.Array:
+    """Two players who differ in their variables alone play ``games`` games in which the one begins, and as many in which the other does.
+
+    Args:
+        choose: ``(variables, positions, key) -> actions``.
+        variables: of both, on a leading axis.
+        max_moves: a game that is not over after so many counts as a draw.
 
     Returns:
-        The results for those who began, of match 0 and of match 1, ``(games,)`` each; a game not over after ``max_moves`` counts 0.
+        The results for the first of the players, ``(2, games)``: of the games that it began, and of the others.
     """
-    blank = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (games, *leaf.shape)), game.begin())
-
-    def ply(players: tuple[Choose, Choose], boards: tuple[Any, Any], key: jax.Array) -> tuple[Any, Any]:
-        keys = jax.random.split(key)
-        pairs = zip(players, boards, keys, strict=True)
-        one, other = (jax.vmap(game.step)(board, choose(board, own)) for choose, board, own in pairs)
-        return one, other
+    blank = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (2, games, *leaf.shape)), game.begin())
 
     def going(carry: Any) -> jax.Array:
         moves, boards = carry
-        return (moves < max_moves) & ~jnp.stack([jax.vmap(game.ended)(board).all() for board in boards]).all()
+        return (moves < max_moves) & ~jax.vmap(jax.vmap(game.ended))(boards).all()
 
     def move(carry: Any) -> Any:
         moves, boards = carry
-        keys = jax.random.split(jax.random.fold_in(key, moves))
-        return moves + 2, ply(second, ply(first, boards, keys[0]), keys[1])
 
-    _, (one, other) = jax.lax.while_loop(going, move, (jnp.int32(0), (blank, blank)))
-    return jax.vmap(game.result, in_axes=(0, None))(one, 0), jax.vmap(game.result, in_axes=(0, None))(other, 0)
+        def at_table(number_and_board: Any) -> Any:
+            number, board = number_and_board
+            own = jax.tree.map(lambda leaf: leaf[(moves + number) % 2], variables)
+            now = jax.random.fold_in(jax.random.fold_in(key, moves), number)
+            return jax.vmap(game.step)(board, choose(own, board, now))
+
+        return moves + 1, jax.lax.map(at_table, (jnp.arange(2), boards))
+
+    _, boards = jax.lax.while_loop(going, move, (jnp.int32(0), blank))
+    return jax.vmap(jax.vmap(game.result, in_axes=(0, None)))(boards, jnp.arange(2))
