@@ -55,6 +55,7 @@ _MODULES = (
     "segmentation",
     "reinforcement",
     "environments",
+    "agents",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
