@@ -30,6 +30,17 @@ from danlu.rl.registry import is_environment, make
 
 __all__ = ["Agents", "Player"]
 
+_SHARED = ("trainer.seed", "trainer.learning_rate")
+_INSTEAD = {
+    "trainer.epochs": "agent.steps says how long an agent is trained",
+    "trainer.batch_size": "agent.settings.rows (or minibatches) says it",
+    "trainer.patience": "an agent keeps the best of its evaluations",
+    "model.width": "agent.settings.hidden=[64,64] says it",
+    "model.depth": "agent.settings.hidden=[64,64] says it",
+    "model.members": "agent.seeds trains several",
+    "model.dropout": "agents have none",
+}
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PreparedEnvironment(Prepared):
@@ -101,17 +112,12 @@ class Agents(Domain):
         return AgentPlan(agent, config.agent.steps or steps, tuple(range(first, first + config.agent.seeds)))
 
     def plan(self, config: TrainConfig, prepared: PreparedEnvironment) -> AgentPlan:
-        for section, name, instead in (
-            ("trainer", "epochs", "agent.steps says how long an agent is trained"),
-            ("trainer", "batch_size", "agent.settings.rows (or minibatches) says it"),
-            ("trainer", "patience", "an agent keeps the best of its evaluations"),
-            ("model", "width", "agent.settings.hidden=[64,64] says it"),
-            ("model", "depth", "agent.settings.hidden=[64,64] says it"),
-            ("model", "members", "agent.seeds trains several"),
-            ("model", "dropout", "agents have none"),
-        ):
-            if getattr(getattr(config, section), name) is not None:
-                raise ConfigError(f"{section}.{name} is for data, not for an environment", hint=instead)
+        for section in ("trainer", "model", "split"):
+            given, usual = getattr(config, section), type(getattr(config, section))()
+            for name in (field.name for field in dataclasses.fields(given)):
+                where = f"{section}.{name}"
+                if where not in _SHARED and getattr(given, name) != getattr(usual, name):
+                    raise ConfigError(f"{where} is for data, not for an environment", hint=_INSTEAD.get(where))
         if config.agent.seeds > 1 and not prepared.env.pure:
             raise ConfigError(
                 f"agent.seeds is {config.agent.seeds}; {prepared.env.id} is no compiled environment, and agents in it are not trained "

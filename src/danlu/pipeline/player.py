@@ -127,8 +127,11 @@ class Player(Model):
 
     def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
         """100 episodes in an environment: the one it was trained in, by its name, or another that shows and takes the same."""
-        env = source if isinstance(source, Environment) else make(source)
         trained = self.predictor
+        if isinstance(source, Environment):
+            env = source
+        else:  # its name alone means its parameters too
+            env = trained.env if source == trained.env.id else make(source)
         if (env.observation_space, env.action_space) != (trained.env.observation_space, trained.env.action_space):
             raise SchemaError(
                 f"{env.id} shows {env.observation_space} and takes {env.action_space}; the agent was trained in {trained.env.id}, "

@@ -48,6 +48,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "hidden": (64, 64),
             "n_step": 8,
             "prioritised": True,
+            "priority": 1.2,
             "learning_rate": 3e-3,
             "target_rate": 1.0,
             "target_every": 64,
