@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import itertools
@@ -155,6 +156,9 @@ class Processes:
             theirs.close()
             self.pipes.append(ours)
             self.children.append(child)
+        atexit.register(
+            self.close
+        )  # after multiprocessing's own, so before it: a child that draws may not heed its signal
 
     def reset(self, seed: int, out: Batch) -> None:
         """As :meth:`Local.reset`."""
@@ -172,14 +176,16 @@ class Processes:
 
     def close(self) -> None:
         """End the workers."""
-        for pipe, child in zip(self.pipes, self.children, strict=True):
+        for pipe in self.pipes:
             with contextlib.suppress(OSError):
                 pipe.send(("close", None))
+        for pipe, child in zip(self.pipes, self.children, strict=True):
             child.join(timeout=5)
             if child.is_alive():
-                child.terminate()
+                child.kill()
             pipe.close()
         self.pipes, self.children = [], []
+        atexit.unregister(self.close)
 
     def _ask(self, questions: list[tuple[str, Any]], out: Batch) -> None:
         try:
