@@ -247,10 +247,10 @@ def test_an_error_or_a_death_in_a_worker_is_one_clear_error() -> None:
         raise_if_broken()
     env = external("danlu/Odd-v0", end=99, workers=1)
     envs = play(env, np.zeros((1, 1), np.int32), 1)[1]
-    from danlu.rl.external import _POOLS
+    from danlu.rl.external import _CREWS
 
-    _POOLS[int(envs.state.pool[0])][1].children[0].kill()
-    _POOLS[int(envs.state.pool[0])][1].children[0].join()
+    _CREWS[env].children[0].kill()
+    _CREWS[env].children[0].join()
     env.advance(envs, jnp.int32([0]), KEY)
     with pytest.raises(TrainingError, match="worker process has ended"):
         raise_if_broken(env)

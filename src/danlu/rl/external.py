@@ -7,6 +7,7 @@ the episodes under way are cut and new ones begin.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -25,8 +26,9 @@ from danlu.errors import DanluError, TrainingError
 from danlu.rl import gym_spaces
 from danlu.rl.environment import Environment, Envs, Outcome, Transition
 from danlu.rl.gym_make import Known, build, look_up, plain
+from danlu.rl.processes import Crew, Processes
 from danlu.rl.spaces import Space
-from danlu.rl.workers import Batch, Local, Processes, describe
+from danlu.rl.workers import Batch, Local, describe
 
 __all__ = ["External", "HostState", "close_all", "external", "raise_if_broken"]
 
@@ -36,6 +38,7 @@ NO_LIMIT = 27_000
 _EXACT = 2**24  # whole numbers below it are exact in float32
 _fresh = itertools.count(int.from_bytes(os.urandom(2)) * 128)  # another process's numbers would be others
 _POOLS: dict[int, tuple[External, Local | Processes, int]] = {}
+_CREWS: dict[External, Crew] = {}
 _BROKEN: dict[External, DanluError] = {}
 _SHY: set[External] = set()
 
@@ -208,7 +211,11 @@ def close_all(env: External | None = None) -> None:
     for pool, (owner, workers, _) in list(_POOLS.items()):
         if env is None or owner == env:
             del _POOLS[pool]
-            workers.close()
+            with contextlib.suppress(TrainingError):  # a worker that has ended needs no closing
+                workers.close()
+    for owner in list(_CREWS):
+        if env is None or owner == env:
+            _CREWS.pop(owner).close()
 
 
 def raise_if_broken(env: Any = None) -> None:
@@ -280,5 +287,7 @@ def _break(env: External, what: str, error: Exception) -> None:
 
 def _pool(env: External, count: int) -> Local | Processes:
     if env.workers:
-        return Processes(env._maker(), count, env._layout, env.workers)
+        if env not in _CREWS:
+            _CREWS[env] = Crew(env._maker(), env.workers)
+        return Processes(_CREWS[env], count, env._layout)
     return Local(env._maker(), count, env._layout)

@@ -1,14 +1,11 @@
-"""The host's side of environments that are not compiled: several of Gymnasium's, stepped here or in worker processes."""
+"""The host's side of environments that are not compiled: several of Gymnasium's, stepped one after the other."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import dataclasses
-import itertools
 import math
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,7 @@ import numpy as np
 from danlu.errors import DanluError, TrainingError
 from danlu.rl.gym_spaces import Layout, action_writer, observation_reader
 
-__all__ = ["Batch", "Local", "Processes"]
+__all__ = ["Batch", "Local", "describe"]
 
 RESULTS = 3
 """Numbers in a row besides the two observations: reward, terminated, truncated."""
@@ -128,145 +125,9 @@ class Local:
             raise TrainingError(f"an observation has {at - start} numbers; its space says {self.width}")
 
 
-class Processes:
-    """Environments shared out among worker processes, which write what they see into memory that they share with this one.
-
-    Args:
-        make: makes an environment; it is sent to the workers by cloudpickle.
-        count, layout: see :class:`Local`.
-        processes: how many workers.
-    """
-
-    def __init__(self, make: Callable[[], Any], count: int, layout: Layout, processes: int) -> None:
-        import multiprocessing
-
-        import cloudpickle
-
-        context = multiprocessing.get_context("spawn")  # a fork of a process in which JAX runs threads can hang
-        self.empty = Batch.empty(count, layout)
-        self.memory = context.RawArray("B", _bytes_of(count, layout))
-        self.shared = _view(self.memory, count, layout)
-        self.rows = list(_shares(count, min(processes, count)))
-        self.pipes, self.children = [], []
-        for rows in self.rows:
-            ours, theirs = context.Pipe()
-            setup = (cloudpickle.dumps(make), self.memory, count, layout, rows)
-            child = context.Process(target=_serve, args=(theirs, setup), daemon=True)
-            child.start()
-            theirs.close()
-            self.pipes.append(ours)
-            self.children.append(child)
-        atexit.register(
-            self.close
-        )  # after multiprocessing's own, so before it: a child that draws may not heed its signal
-
-    def reset(self, seed: int, out: Batch) -> None:
-        """As :meth:`Local.reset`."""
-        self._ask([("reset", seed + rows.start) for rows in self.rows], out)
-
-    def step(self, actions: np.ndarray, out: Batch) -> None:
-        """As :meth:`Local.step`."""
-        self._ask([("step", actions[rows]) for rows in self.rows], out)
-
-    def frame(self, index: int) -> np.ndarray | None:
-        """As :meth:`Local.frame`."""
-        worker = next(place for place, rows in enumerate(self.rows) if rows.start <= index < rows.stop)
-        self.pipes[worker].send(("frame", index - self.rows[worker].start))
-        return self._answer(worker)
-
-    def close(self) -> None:
-        """End the workers."""
-        for pipe in self.pipes:
-            with contextlib.suppress(OSError):
-                pipe.send(("close", None))
-        for pipe, child in zip(self.pipes, self.children, strict=True):
-            child.join(timeout=5)
-            if child.is_alive():
-                child.kill()
-            pipe.close()
-        self.pipes, self.children = [], []
-        atexit.unregister(self.close)
-
-    def _ask(self, questions: list[tuple[str, Any]], out: Batch) -> None:
-        try:
-            for pipe, question in zip(self.pipes, questions, strict=True):
-                pipe.send(question)
-        except OSError as error:
-            raise TrainingError(f"a worker process has ended ({error})") from None
-        for worker in range(len(self.pipes)):
-            self._answer(worker)
-        out.numbers[:] = self.shared.numbers
-        for ours, theirs in zip(out.pictures, self.shared.pictures, strict=True):
-            ours[:] = theirs
-
-    def _answer(self, worker: int) -> Any:
-        try:
-            fault, answer = self.pipes[worker].recv()
-        except (EOFError, OSError):
-            raise TrainingError("a worker process has ended without a word (killed, or out of memory)") from None
-        if fault is not None:
-            raise TrainingError(fault)
-        return answer
-
-
-def _serve(pipe: Any, setup: tuple[Any, ...]) -> None:
-    """The life of a worker process."""
-    import cloudpickle
-
-    made, memory, count, layout, rows = setup
-    local: Local | None = None
-    while True:
-        try:
-            task, value = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            if task == "close":
-                if local is not None:
-                    local.close()
-                return
-            if local is None:
-                local = Local(cloudpickle.loads(made), rows.stop - rows.start, layout)
-                mine = _view(memory, count, layout).part(rows)
-            answer = None
-            if task == "reset":
-                local.reset(value, mine)
-            elif task == "step":
-                local.step(value, mine)
-            else:
-                answer = local.frame(value)
-            pipe.send((None, answer))
-        except KeyboardInterrupt:
-            return
-        except Exception as error:
-            pipe.send((describe(error), None))
-
-
 def describe(error: Exception) -> str:
     """An environment's own error in one line, with the place in its code."""
     if isinstance(error, DanluError):
         return error.message
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} (line {last.lineno} of {last.filename})"
-
-
-def _shares(count: int, parts: int) -> Iterator[slice]:
-    edges = [count * part // parts for part in range(parts + 1)]
-    return (slice(low, high) for low, high in itertools.pairwise(edges))
-
-
-def _bytes_of(count: int, layout: Layout) -> int:
-    return count * (4 * (2 * layout.numbers + RESULTS) + 2 * sum(math.prod(shape) for shape in layout.pictures))
-
-
-def _view(memory: Any, count: int, layout: Layout) -> Batch:
-    """The shared memory as a batch."""
-    flat, at = np.frombuffer(memory, np.uint8), 4 * count * (2 * layout.numbers + RESULTS)
-    rows = flat[:at].view(np.float32).reshape(count, -1)
-    arrays = []
-    for shape in layout.pictures:
-        for _ in range(2):
-            size = count * math.prod(shape)
-            arrays.append(flat[at : at + size].reshape(count, *shape))
-            at += size
-    return Batch(rows, arrays)
