@@ -274,7 +274,12 @@ def test_rows_of_a_rollout_by_hand() -> None:
             network.apply(state.params, state.model_state, seen.reshape(10, 2))[0]["value"].reshape(5, 2)
             for seen in (rollout.observation, rollout.next_observation)
         ]
-        return values, reinforce.rows(env, state, rollout), ppo.rows(env, state, rollout)
+        weights = [agent.weights(rollout) for agent in (reinforce, ppo)]
+        learnt = [
+            agent.rows(rollout, agent.targets(env, state, rollout, weight), weight)
+            for agent, weight in zip((reinforce, ppo), weights, strict=True)
+        ]
+        return values, *learnt
 
     (value, after), own, other = everything()
     expected = np.zeros((5, 2))
@@ -368,6 +373,21 @@ def test_q_targets_by_hand() -> None:
         single["target"][:, 0], summed["reward"] + summed["discount"] * target.max(axis=1), rtol=1e-5
     )
     assert (chosen != target.max(axis=1)).any(), "the two differ here"
+
+
+def test_priorities_are_the_sizes_of_td_errors() -> None:
+    """Of actors and critics too, whose loss holds more than that."""
+    target = {"action": jnp.array([1]), "target": jnp.float32([2.0])}
+    outputs = {"q": jnp.float32([[1.0, 5.0]]), "q_policy": jnp.float32([[70.0, 80.0]])}
+    assert SOFT.surprise(outputs, target).tolist() == [2.0]
+    choice = {"q": jnp.float32([[[9.0, 1.0], [9.0, 5.0]]])}
+    assert DiscreteSAC(**MEMORY).surprise(choice, target).tolist() == [2.0]
+    assert DQN(**MEMORY).surprise(jnp.float32([[9.0, 5.0]]), {**target, "target": jnp.float32([[2.0]])}).tolist() == [
+        3.0
+    ]
+    states = training(SOFT, ToyWorld(view="dict", moves="box"), 3)(KEY)[1]
+    priority = np.asarray(at(states, -1).world.memory["replay"].tree.levels[0])
+    assert len(np.unique(priority)) > 6, "what was drawn has a priority of its own"
 
 
 def test_what_the_next_state_is_worth_to_actors_by_hand() -> None:

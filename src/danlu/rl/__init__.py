@@ -13,6 +13,7 @@ from danlu.rl.offline import CQL, BehaviourCloning
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recipes import ALGORITHMS, AgentSettings, agent_recipe
 from danlu.rl.recording import record_episode
+from danlu.rl.recurrent import RecurrentPPO
 from danlu.rl.registry import is_environment, make, registered
 from danlu.rl.soft_choice import DiscreteSAC
 from danlu.rl.to_gymnasium import to_gymnasium
@@ -39,6 +40,7 @@ __all__ = [
     "External",
     "FrameStack",
     "Outcome",
+    "RecurrentPPO",
     "ScaleReward",
     "TrainedAgent",
     "Transition",

@@ -106,6 +106,10 @@ class Agent(Blueprint, abc.ABC):
     def batch_size(self) -> int:
         """Rows of one step of the optimizer."""
 
+    def within(self, env: Environment) -> Environment:
+        """The environment as this agent acts in it; one that remembers carries its memory along in it."""
+        return env
+
     @abc.abstractmethod
     def check(self, env: Environment) -> None:
         """Refuse an environment that this agent cannot act in, with one clear message.

@@ -240,6 +240,7 @@ def fit(
     seeds = (int(seed),) if isinstance(seed, int | np.integer) else tuple(int(each) for each in seed)
     if not seeds:
         raise ConfigError("rl.fit received no seed; expected at least one")
+    env = agent.within(env)
     agent.check(env)
     members = None if len(seeds) == 1 else len(seeds)
     if members is not None and not env.pure:

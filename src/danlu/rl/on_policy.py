@@ -117,13 +117,23 @@ class OnPolicy(Agent):
     def metrics(self, env: Environment) -> tuple[tuple[str, Any], ...]:
         return (("entropy", entropy(self.distribution(env))), ("value_error", value_error))
 
+    def outputs(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
+        """What the network says of a batch of observations: ``{"policy": (batch, numbers), "value": (batch, 1)}``."""
+        found: dict[str, jax.Array] = self.network(env).apply(params, state, observation)[0]
+        return found
+
+    def deed(self, env: Environment, action: Any, outputs: dict[str, jax.Array]) -> Any:
+        """An action of the distribution as the environment takes it."""
+        return self.distribution(env).to_env(action)
+
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
-        distribution, outputs = self.distribution(env), self.network(env).apply(params, state, observation)[0]["policy"]
-        action = distribution.mode(outputs) if key is None else distribution.sample(outputs, key)
-        return distribution.to_env(action)
+        distribution, outputs = self.distribution(env), self.outputs(env, params, state, observation)
+        numbers = outputs["policy"]
+        action = distribution.mode(numbers) if key is None else distribution.sample(numbers, key)
+        return self.deed(env, action, outputs)
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
-        outputs, distribution = self.network(env).apply(params, state, observation)[0], self.distribution(env)
+        outputs, distribution = self.outputs(env, params, state, observation), self.distribution(env)
         found = {"value": outputs["value"][:, 0]}
         if isinstance(distribution, Categorical):
             return {**found, "probabilities": jax.nn.softmax(outputs["policy"])}
@@ -142,34 +152,41 @@ class OnPolicy(Agent):
         envs = env.begin(begin_key, self.environments) if self._full_episodes else world.envs
         envs, rollout = self.collect(env, state, envs, collect_key)
         memory, reward = self.scaled(world.memory, rollout)
-        chunk = self.rows(env, state, dataclasses.replace(rollout, reward=reward))
+        weight = self.weights(rollout)
+        targets = self.targets(env, state, dataclasses.replace(rollout, reward=reward), weight)
+        chunk = self.rows(rollout, targets, weight)
         keys = jax.random.split(order_key, self.passes)
-        order = jax.vmap(lambda key: jax.random.permutation(key, self.frames))(keys).reshape(-1).astype(jnp.int32)
+        order = (
+            jax.vmap(lambda key: jax.random.permutation(key, self.batch_size * self.minibatches))(keys)
+            .reshape(-1)
+            .astype(jnp.int32)
+        )
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
         world = World(envs, world.frames + self.frames, world.iterations + 1, memory)
         model_state = learn_statistics(learner.model, after.model_state, chunk["x"])
-        weight = chunk["weight"].reshape(rollout.reward.shape)
         return dataclasses.replace(after, model_state=model_state, world=world), {**sums, **outcomes(rollout, weight)}
 
     def collect(self, env: Environment, state: TrainState, envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
         """Act by the policy: a rollout ``(steps, environments, …)`` that notes its own actions and the numbers they were drawn from."""
-        network, distribution = self.network(env), self.distribution(env)
+        distribution = self.distribution(env)
 
         def move(envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
             act_key, env_key = jax.random.split(key)
-            numbers = network.apply(state.params, state.model_state, envs.observation)[0]["policy"]
-            action = distribution.sample(numbers, act_key)
-            envs, transition = env.advance(envs, distribution.to_env(action), env_key)
-            return envs, dataclasses.replace(transition, extra={"action": action, "numbers": numbers})
+            outputs = self.outputs(env, state.params, state.model_state, envs.observation)
+            action = distribution.sample(outputs["policy"], act_key)
+            envs, transition = env.advance(envs, self.deed(env, action, outputs), env_key)
+            return envs, dataclasses.replace(transition, extra={"action": action, "numbers": outputs["policy"]})
 
         return jax.lax.scan(move, envs, jax.random.split(key, self.steps))
 
-    def rows(self, env: Environment, state: TrainState, rollout: Transition) -> dict[str, Any]:
-        """What is learnt from: observations, and with each the action taken, how likely it was, its advantage, and the return to expect."""
-        network, distribution = self.network(env), self.distribution(env)
+    def targets(
+        self, env: Environment, state: TrainState, rollout: Transition, weight: jax.Array
+    ) -> dict[str, jax.Array]:
+        """Of each step ``(steps, environments, …)``: the action, how likely it was, its advantage, and the return to expect."""
+        distribution = self.distribution(env)
 
         def values(observation: Any) -> jax.Array:
-            outputs, _ = network.apply(state.params, state.model_state, _flat(observation))
+            outputs = self.outputs(env, state.params, state.model_state, _flat(observation))
             return outputs["value"].reshape(rollout.reward.shape)
 
         value, next_value = values(rollout.observation), values(rollout.next_observation)
@@ -182,16 +199,22 @@ class OnPolicy(Agent):
             discount=self.discount,
             decay=self.decay,
         )
-        weight = _first_episodes(rollout) if self._full_episodes else jnp.ones_like(rollout.reward)
         total = jnp.maximum(weight.sum(), 1)
         mean = (weight * advantage).sum() / total
         spread = jnp.sqrt((weight * jnp.square(advantage - mean)).sum() / total)
-        targets = {
+        return {
             "action": rollout.extra["action"],
             "log_prob": distribution.log_prob(rollout.extra["numbers"], rollout.extra["action"]),
             "advantage": (advantage - mean) / (spread + 1e-8),
             "return": advantage + value,
         }
+
+    def weights(self, rollout: Transition) -> jax.Array:
+        """What each step counts, ``(steps, environments)``."""
+        return _first_episodes(rollout) if self._full_episodes else jnp.ones_like(rollout.reward)
+
+    def rows(self, rollout: Transition, targets: dict[str, jax.Array], weight: jax.Array) -> dict[str, Any]:
+        """The rollout as rows to learn from; here each step is one."""
         return {"x": _flat(rollout.observation), "y": _flat(targets), "weight": _flat(weight)}
 
     def scaled(self, memory: Any, rollout: Transition) -> tuple[Any, jax.Array]:

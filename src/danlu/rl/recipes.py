@@ -15,6 +15,7 @@ from danlu.rl.environment import Environment
 from danlu.rl.exploration import OrnsteinUhlenbeck
 from danlu.rl.offline import CQL, BehaviourCloning
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
+from danlu.rl.recurrent import RecurrentPPO
 from danlu.rl.soft_choice import DiscreteSAC
 from danlu.rl.spaces import Box, Discrete
 
@@ -27,6 +28,7 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
     "ddpg": DDPG,
     "dqn": DQN,
     "ppo": PPO,
+    "recurrent_ppo": RecurrentPPO,
     "reinforce": REINFORCE,
     "sac": SAC,  # of a choice of actions DiscreteSAC
     "td3": TD3,
@@ -143,7 +145,7 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
         agent = cls(**chosen)
     except TypeError as error:
         raise ConfigError(f"the settings of {cls.__name__} cannot be used: {error}") from error
-    agent.check(env)
+    agent.check(agent.within(env))
     return agent, steps
 
 

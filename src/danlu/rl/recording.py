@@ -81,9 +81,7 @@ class Recording:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("greedy",))
-def _decide(
-    agent: Agent, env: Environment, params: Any, state: Any, envs: Envs, key: Any, *, greedy: bool
-) -> Any:
+def _decide(agent: Agent, env: Environment, params: Any, state: Any, envs: Envs, key: Any, *, greedy: bool) -> Any:
     action = agent.choose(env, params, state, envs, None if greedy else key)
     return action, agent.describe(env, params, state, envs.observation)
 
@@ -123,7 +121,7 @@ def record_episode(
         action, thought = _decide(agent, env, params, state, envs, act_key, greedy=greedy)
         envs, transition = _advance(env, envs, action, env_key)
         seen.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], transition.observation))
-        done.append(np.asarray(action)[0])
+        done.append(np.asarray(action["action"] if isinstance(action, dict) and "action" in action else action)[0])
         rewards.append(float(transition.reward[0]))
         thoughts.append({name: np.asarray(value)[0] for name, value in thought.items()})
         if bool(transition.ended[0]):
