@@ -13,6 +13,9 @@ from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment
 from danlu.rl.exploration import OrnsteinUhlenbeck
+from danlu.rl.games.alphazero import AlphaZero
+from danlu.rl.games.match import Match
+from danlu.rl.games.recipes import game_recipe
 from danlu.rl.offline import CQL, BehaviourCloning
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recurrent import RecurrentPPO
@@ -23,6 +26,7 @@ __all__ = ["ALGORITHMS", "AgentSettings", "agent_recipe"]
 
 ALGORITHMS: Mapping[str, type[Agent]] = {
     "a2c": A2C,
+    "alphazero": AlphaZero,
     "bc": BehaviourCloning,
     "cql": CQL,
     "ddpg": DDPG,
@@ -92,7 +96,8 @@ class AgentSettings(Blueprint):
     """How an agent is trained (of a run: the section ``agent``).
 
     Args:
-        algorithm: ``"auto"`` is PPO for a choice of actions and mostly SAC for continuous ones, or one of :data:`ALGORITHMS`.
+        algorithm: ``"auto"`` is PPO for a choice of actions, mostly SAC for continuous ones, and AlphaZero for board games; or one of
+            :data:`ALGORITHMS`.
         steps: of the environment, for each seed; None leaves it to the recipe. With ``data`` it counts updates.
         seeds: as many agents are trained side by side, from seeds of their own; how far they lie apart tells what luck there is in one.
         evaluations: how often in training the agent is judged; the best of them is kept.
@@ -128,6 +133,8 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
         >>> type(agent).__name__, agent.hidden, steps
         ('SAC', (64, 64), 20000)
     """
+    if isinstance(env, Match) and algorithm in ("auto", "alphazero"):
+        return game_recipe(env.game, **{name: _plain(value) for name, value in settings.items()})
     if algorithm == "auto":
         algorithm = _FIRST.get(env.id or "") or ("sac" if isinstance(env.action_space, Box) else "ppo")
     if algorithm not in ALGORITHMS:

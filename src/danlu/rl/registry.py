@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
+import inspect
 import os
 import re
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from danlu.errors import ConfigError, MissingExtraError, nearest, unknown_name
 from danlu.rl import environments
 from danlu.rl.environment import Environment
+from danlu.rl.games.board import is_game
 from danlu.rl.gym_make import known_ids
 
 __all__ = ["is_environment", "make", "registered"]
@@ -38,9 +39,9 @@ def make(id: str, **parameters: Any) -> Environment:
     """The environment of a name.
 
     Args:
-        id: one of :func:`registered`; or a name that Gymnasium knows (``"LunarLander-v3"``), which then runs on the host as
-            :class:`~danlu.rl.external.External`. As in Gymnasium, ``"module:Name-v0"`` imports the module that registers it first, and so
-            ``"gymnasium:CartPole-v1"`` is Gymnasium's own CartPole.
+        id: one of :func:`registered`; a board game (``"connect-four"``), which is played against an opponent; or a name that Gymnasium
+            knows (``"LunarLander-v3"``), which then runs on the host as :class:`~danlu.rl.external.External`. As in Gymnasium,
+            ``"module:Name-v0"`` imports the module that registers it first, and so ``"gymnasium:CartPole-v1"`` is Gymnasium's own CartPole.
         **parameters: of the environment, by name.
 
     Raises:
@@ -53,13 +54,13 @@ def make(id: str, **parameters: Any) -> Environment:
     """
     if not isinstance(id, str):
         raise ConfigError(f"make got a {type(id).__name__}; expected the name of an environment, such as 'CartPole-v1'")
+    if is_game(id):
+        from danlu.rl.games.recipes import make_match
+
+        return make_match(id, **_known_parameters(id, make_match, parameters))
     cls = _COMPILED.get(id)
     if cls is not None:
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in parameters:
-            if name not in known:
-                raise unknown_name(f"parameter of {id}", name, known)
-        return cls(**parameters)
+        return cls(**_known_parameters(id, cls, parameters))
     if not _NAME.fullmatch(id):
         raise _unknown(id)
     from danlu.rl.external import external
@@ -67,6 +68,15 @@ def make(id: str, **parameters: Any) -> Environment:
     if id not in known_ids() and ":" not in id:
         raise _unknown(id)
     return external(id, **parameters)
+
+
+def _known_parameters(id: str, made: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    """``parameters``, unless one is none of what ``made`` takes by name."""
+    known = [name for name in inspect.signature(made).parameters if name != "name"]
+    for name in parameters:
+        if name not in known:
+            raise unknown_name(f"parameter of {id}", name, known)
+    return parameters
 
 
 def is_environment(name: Any) -> bool:
@@ -80,6 +90,8 @@ def is_environment(name: Any) -> bool:
         return False
     if name in _COMPILED:
         return True
+    if is_game(name):
+        return not os.path.exists(name)
     if not _NAME.fullmatch(name) or os.path.exists(name):
         return False
     if _CAPITAL.fullmatch(name):
