@@ -126,6 +126,43 @@ def at(tree: Any, index: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
+def hard_target(agent: Agent, env: Environment, first: Any, states: Any) -> None:
+    """Two updates an iteration, a copy at every third."""
+    target = states.world.memory["target"]
+    same(at(target, 0), first.params)
+    assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a[1] == b[1]).all()), target, states.params))
+    same(at(target, 2), at(states.params, 2), rtol=0)
+
+
+def soft_target(agent: Agent, env: Environment, first: Any, states: Any) -> None:
+    target = first.params
+    for index in range(3):
+        target = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, target, at(states.params, index))
+        same(at(states.world.memory["target"], index), target, rtol=1e-5, atol=1e-6)
+
+
+def priorities(agent: Agent, env: Environment, first: Any, states: Any) -> None:
+    """What was drawn has a priority of its own."""
+    assert len(np.unique(at(states, -1).world.memory["replay"].tree.levels[0])) > 6
+
+
+def population(agent: Agent, env: Environment, first: Any, states: Any) -> None:
+    """Two seeds side by side by ``vmap``, and each alone."""
+    program = program_of(agent, env, updates=3 * agent.updates, members=2)
+
+    @jax.jit
+    def together(keys: jax.Array) -> Any:
+        state = jax.vmap(lambda key: _initial(program, 3 * agent.updates, key))(keys)
+        return jax.lax.fori_loop(0, 3, lambda i, state: program.at(state, {}, jnp.zeros(0, jnp.int32), i)[0], state)
+
+    other = jax.random.key(1)
+    both = together(jnp.stack([KEY, other]))
+    for member, alone in enumerate((at(states, 2), at(training(agent, env, 3)(other)[1], 2))):
+        same((alone.world.frames, alone.step), at((both.world.frames, both.step), member))
+        same(alone.params, at(both.params, member), rtol=2e-3, atol=2e-4)
+        same(alone.world.envs.observation, at(both.world.envs.observation, member), rtol=1e-3, atol=1e-3)
+
+
 # Every algorithm, in worlds of every kind.
 
 SCALED = PPO(**SMALL, steps=8, minibatches=2, passes=2, scale_rewards=True, entropy_weight=0.01)
@@ -135,30 +172,35 @@ HARD = DQN(
 SOFT = SAC(**MEMORY, prioritised=True, target_rate=0.25)
 slow = pytest.mark.slow
 EVERY = [
-    pytest.param(SCALED, ToyWorld(view="dict", moves="choices"), id="ppo-dict-multidiscrete"),
-    pytest.param(A2C(**SMALL, steps=8), ToyWorld(moves="box"), id="a2c-box", marks=slow),
-    pytest.param(A2C(**SMALL, steps=8), ToyWorld(view="picture"), id="a2c-picture", marks=slow),
+    pytest.param(SCALED, ToyWorld(view="dict", moves="choices"), (population,), id="ppo-dict-multidiscrete"),
+    pytest.param(A2C(**SMALL, steps=8), ToyWorld(moves="box"), (), id="a2c-box", marks=slow),
+    pytest.param(A2C(**SMALL, steps=8), ToyWorld(view="picture"), (), id="a2c-picture", marks=slow),
     pytest.param(
-        REINFORCE(**SMALL, steps=8, scale_rewards=True), ToyWorld(view="number"), id="reinforce-number", marks=slow
+        REINFORCE(**SMALL, steps=8, scale_rewards=True), ToyWorld(view="number"), (), id="reinforce-number", marks=slow
     ),
-    pytest.param(HARD, ToyWorld(view="dict"), id="dqn-prioritised-nstep-quantiles-dict"),
+    pytest.param(
+        HARD, ToyWorld(view="dict"), (population, hard_target, priorities), id="dqn-prioritised-nstep-quantiles-dict"
+    ),
     pytest.param(
         DQN(**MEMORY, dueling=True, head=Histogram(-9.0, 0.0, atoms=5)),
         ToyWorld(view="picture"),
+        (),
         id="dqn-dueling-c51-picture",
         marks=slow,
     ),
-    pytest.param(DiscreteSAC(**MEMORY), ToyWorld(view="number"), id="sac-choice-number", marks=slow),
-    pytest.param(DQN(**MEMORY, double=False, standardise=False), ToyWorld(), id="dqn-plain", marks=slow),
-    pytest.param(DDPG(**MEMORY), ToyWorld(moves="box"), id="ddpg", marks=slow),
-    pytest.param(TD3(**MEMORY), ToyWorld(moves="box"), id="td3", marks=slow),
-    pytest.param(SOFT, ToyWorld(view="dict", moves="box"), id="sac-prioritised-dict"),
-    pytest.param(SAC(**MEMORY, n_step=2), ToyWorld(view="picture", moves="box"), id="sac-nstep-picture", marks=slow),
+    pytest.param(DiscreteSAC(**MEMORY), ToyWorld(view="number"), (), id="sac-choice-number", marks=slow),
+    pytest.param(DQN(**MEMORY, double=False, standardise=False), ToyWorld(), (), id="dqn-plain", marks=slow),
+    pytest.param(DDPG(**MEMORY), ToyWorld(moves="box"), (), id="ddpg", marks=slow),
+    pytest.param(TD3(**MEMORY), ToyWorld(moves="box"), (), id="td3", marks=slow),
+    pytest.param(SOFT, ToyWorld(view="dict", moves="box"), (soft_target, priorities), id="sac-prioritised-dict"),
+    pytest.param(
+        SAC(**MEMORY, n_step=2), ToyWorld(view="picture", moves="box"), (), id="sac-nstep-picture", marks=slow
+    ),
 ]
 
 
-@pytest.mark.parametrize(("agent", "env"), EVERY)
-def test_every_algorithm_learns_from_what_it_collects(agent: Agent, env: Environment) -> None:
+@pytest.mark.parametrize(("agent", "env", "checks"), EVERY)
+def test_every_algorithm_learns_from_what_it_collects(agent: Agent, env: Environment, checks: Any) -> None:
     first, states, sums, (likeliest, drawn, thoughts) = training(agent, env, 3)(KEY)
     assert all(np.isfinite(value).all() for value in sums.values())
     assert (sums["bad_step"] == NEVER).all()
@@ -172,42 +214,8 @@ def test_every_algorithm_learns_from_what_it_collects(agent: Agent, env: Environ
     for action in (likeliest, drawn):
         assert all(env.action_space.contains(np.asarray(each)) for each in action)
     assert thoughts["value"].shape == (2,)
-
-
-def test_a_hard_target_copies_and_a_soft_one_follows() -> None:
-    first, states, *_ = training(HARD, ToyWorld(view="dict"), 3)(KEY)  # two updates an iteration, a copy at every third
-    target = states.world.memory["target"]
-    same(at(target, 0), first.params)
-    assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a[1] == b[1]).all()), target, states.params))
-    same(at(target, 2), at(states.params, 2), rtol=0)
-    first, states, *_ = training(SOFT, ToyWorld(view="dict", moves="box"), 3)(KEY)
-    target = first.params
-    for index in range(3):
-        target = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, target, at(states.params, index))
-        same(at(states.world.memory["target"], index), target, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("agent", "env"),
-    [(SCALED, ToyWorld(view="dict", moves="choices")), (HARD, ToyWorld(view="dict"))],
-    ids=["ppo", "dqn"],
-)
-def test_a_population_is_each_of_its_members(agent: Agent, env: Environment) -> None:
-    """Two seeds side by side by ``vmap``, and each alone."""
-    program = program_of(agent, env, updates=3 * agent.updates, members=2)
-
-    @jax.jit
-    def together(keys: jax.Array) -> Any:
-        state = jax.vmap(lambda key: _initial(program, 3 * agent.updates, key))(keys)
-        return jax.lax.fori_loop(0, 3, lambda i, state: program.at(state, {}, jnp.zeros(0, jnp.int32), i)[0], state)
-
-    keys = jax.random.split(KEY, 2)
-    both = together(keys)
-    for member in range(2):
-        alone = at(training(agent, env, 3)(keys[member])[1], 2)
-        same((alone.world.frames, alone.step), at((both.world.frames, both.step), member))
-        same(alone.params, at(both.params, member), rtol=2e-3, atol=2e-4)
-        same(alone.world.envs.observation, at(both.world.envs.observation, member), rtol=1e-3, atol=1e-3)
+    for check in checks:
+        check(agent, env, first, states)
 
 
 # Truncation is not termination.
@@ -385,9 +393,6 @@ def test_priorities_are_the_sizes_of_td_errors() -> None:
     assert DQN(**MEMORY).surprise(jnp.float32([[9.0, 5.0]]), {**target, "target": jnp.float32([[2.0]])}).tolist() == [
         3.0
     ]
-    states = training(SOFT, ToyWorld(view="dict", moves="box"), 3)(KEY)[1]
-    priority = np.asarray(at(states, -1).world.memory["replay"].tree.levels[0])
-    assert len(np.unique(priority)) > 6, "what was drawn has a priority of its own"
 
 
 def test_what_the_next_state_is_worth_to_actors_by_hand() -> None:

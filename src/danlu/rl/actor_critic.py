@@ -216,9 +216,9 @@ def each_its_own(**optimizers: tuple[Optimizer, int]) -> Optimizer:
         >>> state = optimizer.init(params)
         >>> for _ in range(2):
         ...     updates, state = optimizer.update({"critic": jnp.ones(1), "actor": jnp.ones(1)}, state, params)
-        ...     print(updates["critic"].tolist(), updates["actor"].tolist())
-        [-1.0] [-0.0]
-        [-1.0] [-0.5]
+        ...     print(updates["critic"].item(), updates["actor"].item() or 0)
+        -1.0 0
+        -1.0 -0.5
     """
     pairs = tuple((name, optimizer) for name, (optimizer, _) in optimizers.items())
     updates = tuple((name, optimizer.update, every) for name, (optimizer, every) in optimizers.items())
