@@ -120,10 +120,10 @@ def connect_four(options: argparse.Namespace) -> dict[str, Any]:
         return jnp.argmax(masked(logits, jax.vmap(game.legal)(positions)), axis=-1)
 
     players = {"the network alone": alone}
-    for simulations in (32, 128, 512):
+    for simulations in (32, 128):
         agent = trained.agent.replace(play_simulations=simulations)
         players[f"AlphaZero, {simulations} simulations"] = agent.player(trained.env, trained.params, trained.state)
-    players["MCTS alone, 512 simulations"] = lambda positions, key: MCTS(512).choose(game, positions, key)
+    players["MCTS alone, 128 simulations"] = lambda positions, key: MCTS(128).choose(game, positions, key)
     _, positions, values = exam(game, EXAM, EMPTY)
     found = []
     for name, choose in players.items():
