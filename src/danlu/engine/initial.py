@@ -14,7 +14,7 @@ from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
 from danlu.nn.layer import Layer
 
-__all__ = ["initial_state", "initial_weights"]
+__all__ = ["RUN_ONCE", "initial_state", "initial_weights"]
 
 
 class _Frozen:
@@ -31,10 +31,10 @@ class _Frozen:
         return hash(self._key)
 
 
-_RUN_ONCE = {"xla_backend_optimization_level": 0}  # half the time to compile, the same numbers
+RUN_ONCE = {"xla_backend_optimization_level": 0}  # half the time to compile, the same numbers
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=_RUN_ONCE)
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=RUN_ONCE)
 def _init(model: Layer, shape: _Frozen, key: jax.Array) -> tuple[Any, Any]:
     return model.init(key, shape.tree)[:2]
 

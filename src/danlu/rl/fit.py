@@ -15,6 +15,7 @@ import numpy as np
 
 from danlu.engine import Callback, FitOptions, Fitted, enable_compilation_cache
 from danlu.engine.fit import run_training
+from danlu.engine.initial import RUN_ONCE
 from danlu.engine.sources import Piece
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
@@ -127,7 +128,7 @@ class TrainedAgent:
         return play_episodes(self.agent, self.env, self.params, self.state, episodes=episodes, greedy=greedy, seed=seed)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=RUN_ONCE)
 def _initial(program: AgentProgram, updates: int, key: jax.Array, recorded: Any = None) -> TrainState:
     """The state before the first iteration, the environments' beginnings included."""
     agent, env = program.agent, program.env
