@@ -38,7 +38,7 @@ from danlu.rl.games.minimax import legal_columns, play_column, wins
 from danlu.rl.games.search import masked
 
 RESULTS = Path(__file__).parent / "results" / "board_games.json"
-DEPTHS, EMPTY, EXAM = (2, 5), 14, 500
+DEPTHS, EMPTY, EXAM = (2, 5), 18, 500
 
 
 def trained_on(name: str, options: argparse.Namespace, seed: int) -> tuple[Any, dict[str, Any]]:
@@ -135,6 +135,7 @@ def connect_four(options: argparse.Namespace) -> dict[str, Any]:
             late = optimal_moves(record_.boards, record_.actions, solver)
             row[f"depth {depth}"] = {
                 **record_.summary(),
+                "different games": record_.different,
                 "late moves": share(late.optimal, late.moves),
                 "late moves that matter": share(late.hard_optimal, late.hard),
                 "seconds": time.perf_counter() - began,
@@ -188,7 +189,11 @@ def page(report: dict[str, Any]) -> list[str]:
         )
         head = (
             ["player"]
-            + [f"depth {d}: {what}" for d in DEPTHS for what in ("won", "won as first", "as second", "drawn")]
+            + [
+                f"depth {d}: {what}"
+                for d in DEPTHS
+                for what in ("won", "won as first", "as second", "drawn / different games")
+            ]
             + ["exam"]
         )
         rows = []
@@ -200,7 +205,7 @@ def page(report: dict[str, Any]) -> list[str]:
                     percent(of["all"], "share_won"),
                     *(f"{100 * of[s]['share_won']:.0f} %" for s in ("first", "second")),
                 ]
-                cells.append(str(of["all"]["drawn"]))
+                cells.append(f"{of['all']['drawn']} / {of['different games']}")
             rows.append([*cells, percent(row["exam"])])
         lines += table(head, *rows)
         lines += [
@@ -208,7 +213,7 @@ def page(report: dict[str, Any]) -> list[str]:
             f"Exam: the share of optimal moves in {EXAM} positions with 4 to {EMPTY} empty cells in which some legal move gives the result "
             f"away; a random legal move is right in {100 * four['exam by chance']:.0f} %.",
             "",
-            "In its own games, of all moves with at most 14 empty cells, and of those that matter:",
+            f"In its own games, of all moves with at most {EMPTY} empty cells, and of those that matter:",
         ]
         rows = [
             [

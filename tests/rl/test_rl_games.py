@@ -314,7 +314,8 @@ def test_a_match_of_minimax_and_chance() -> None:
 
 def test_shares_have_wilson_s_interval() -> None:
     assert [round(end, 4) for end in wilson(81, 263)] == [0.2553, 0.3662]  # Newcombe (1998), table I
-    record = Record(np.array([1, 1, 0, -1]), np.array([True, True, False, False]), np.zeros(0), np.zeros(0))
+    record = Record(np.array([1, 1, 0, -1]), np.array([True, True, False, False]), *np.zeros((2, 0)), np.zeros((4, 2)))
+    assert record.different == 2
     assert record.summary()["first"]["share_won"] == 1
     assert record.wins(began=False) == (0, 1, 1)
 

@@ -50,12 +50,20 @@ class Record:
         results: 1 won, 0 a draw, −1 lost, ``(games,)``.
         began: whether the player made the first move of the game.
         boards, actions: what it saw at each of its moves, and what it played.
+        ends: the boards at the ends of the games, ``(games, …)``.
     """
 
     results: np.ndarray
     began: np.ndarray
     boards: np.ndarray
     actions: np.ndarray
+    ends: np.ndarray
+
+    @property
+    def different(self) -> int:
+        """How many games ended differently: players without chance repeat themselves."""
+        games = np.concatenate([self.ends.reshape(len(self.ends), -1), self.began[:, None]], axis=1)
+        return len(np.unique(games, axis=0))
 
     def wins(self, *, began: bool | None = None) -> tuple[int, int, int]:
         """``(won, drawn, lost)``, of all games or of those that the player began (or did not)."""
@@ -149,7 +157,8 @@ def contest(game: Game, one: Entrant, other: Entrant, *, games: int = 100, openi
         for table, began in zip(tables, starts, strict=True)
     ]
     began = np.repeat(starts, half)
-    return Record(np.concatenate(results), began, np.concatenate(boards), np.concatenate(actions))
+    ends = np.concatenate([np.asarray(game.observation(table)) for table in tables])
+    return Record(np.concatenate(results), began, np.concatenate(boards), np.concatenate(actions), ends)
 
 
 @dataclasses.dataclass(frozen=True)
