@@ -134,6 +134,10 @@ class Environment(Blueprint, abc.ABC):
         """A picture of a state (on the host), ``(height, width, 3)`` uint8; None of an environment that has none."""
         return None
 
+    def draw(self, envs: Envs, key: jax.Array) -> Any:
+        """An action in each environment, drawn evenly from those that can be taken: what an agent must be better than."""
+        return jax.vmap(self.action_space.sample)(jax.random.split(key, envs.steps.shape[0]))
+
     def begin(self, key: jax.Array, count: int) -> Envs:
         """``count`` environments at the start of an episode each."""
         state, observation = jax.vmap(self.reset)(jax.random.split(key, count))

@@ -90,10 +90,7 @@ def run_episodes(
 
 @functools.partial(jax.jit, static_argnames=("env", "episodes"))
 def _run_at_random(env: Environment, key: jax.Array, *, episodes: int) -> dict[str, jax.Array]:
-    def decide(envs: Envs, key: jax.Array) -> Any:
-        return jax.vmap(env.action_space.sample)(jax.random.split(key, episodes))
-
-    return _first_episodes(env, decide, key, episodes)
+    return _first_episodes(env, env.draw, key, episodes)
 
 
 def _episodes(found: dict[str, jax.Array]) -> Episodes:
@@ -101,7 +98,7 @@ def _episodes(found: dict[str, jax.Array]) -> Episodes:
 
 
 def play_at_random(env: Environment, *, episodes: int = 100, seed: int = 0) -> Episodes:
-    """Whole episodes of actions drawn from the action space: what an agent must beat to have learnt anything."""
+    """Whole episodes of actions drawn evenly from those that can be taken: what an agent must beat to have learnt anything."""
     return _episodes(_run_at_random(env, jax.random.key(seed), episodes=episodes))
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.blueprint import setting
-from danlu.rl.environment import Environment, Outcome
+from danlu.rl.environment import Environment, Envs, Outcome
 from danlu.rl.games.board import Game
 from danlu.rl.games.players import Player, RandomPlayer
 from danlu.rl.spaces import Box, DictSpace, Discrete
@@ -80,6 +80,10 @@ class Match(Environment):
         after = MatchState(self._reply(moved, key), state.me)
         reward, over = self.game.result(after.position, state.me), self.game.ended(after.position)
         return after, Outcome(self._seen(after), reward, over)
+
+    def draw(self, envs: Envs, key: jax.Array) -> jax.Array:
+        """Legal moves."""
+        return RandomPlayer().choose(self.game, envs.state.position, key)
 
     def frame(self, state: MatchState) -> np.ndarray:
         return self.game.frame(state.position)
