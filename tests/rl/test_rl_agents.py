@@ -192,7 +192,7 @@ EVERY = [
     pytest.param(DQN(**MEMORY, double=False, standardise=False), ToyWorld(), (), id="dqn-plain", marks=slow),
     pytest.param(DDPG(**MEMORY), ToyWorld(moves="box"), (), id="ddpg", marks=slow),
     pytest.param(TD3(**MEMORY), ToyWorld(moves="box"), (), id="td3", marks=slow),
-    pytest.param(SOFT, ToyWorld(view="dict", moves="box"), (soft_target, priorities), id="sac-prioritised-dict"),
+    pytest.param(SOFT, ToyWorld(moves="box"), (soft_target, priorities), id="sac-prioritised"),
     pytest.param(
         SAC(**MEMORY, n_step=2), ToyWorld(view="picture", moves="box"), (), id="sac-nstep-picture", marks=slow
     ),
