@@ -56,6 +56,7 @@ _MODULES = (
     "reinforcement",
     "environments",
     "agents",
+    "games",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
