@@ -22,6 +22,7 @@ from danlu.rl.spaces import Box, DictSpace, Discrete, MultiDiscrete, Space
 from danlu.rl.value_heads import Histogram, Quantiles
 
 KEY = jax.random.key(0)
+beginning: Any = _initial.__wrapped__  # as a part of larger programs
 SMALL: dict[str, Any] = {"environments": 2, "hidden": (4,)}
 MEMORY: dict[str, Any] = {**SMALL, "warm_up": 12, "capacity": 32, "rows": 4, "every": 2, "gradient_steps": 1}
 
@@ -109,7 +110,7 @@ def training(agent: Agent, env: Environment, iterations: int) -> Any:
         return state, (state, sums)
 
     def run(key: jax.Array) -> Any:
-        first = _initial(program, iterations * agent.updates, key)
+        first = beginning(program, iterations * agent.updates, key)
         last, (states, sums) = jax.lax.scan(iterate, first, None, length=iterations)
         seen = last.world.envs.observation
         acts = [agent.act(env, last.params, last.model_state, seen, key) for key in (None, KEY)]
@@ -152,7 +153,7 @@ def population(agent: Agent, env: Environment, first: Any, states: Any) -> None:
 
     @jax.jit
     def together(keys: jax.Array) -> Any:
-        state = jax.vmap(lambda key: _initial(program, 3 * agent.updates, key))(keys)
+        state = jax.vmap(lambda key: beginning(program, 3 * agent.updates, key))(keys)
         return jax.lax.fori_loop(0, 3, lambda i, state: program.at(state, {}, jnp.zeros(0, jnp.int32), i)[0], state)
 
     other = jax.random.key(1)
@@ -276,7 +277,7 @@ def test_rows_of_a_rollout_by_hand() -> None:
 
     @jax.jit
     def everything() -> Any:
-        state = _initial(program_of(ppo, env), 1, KEY)
+        state = beginning(program_of(ppo, env), 1, KEY)
         network = ppo.network(env)
         values = [
             network.apply(state.params, state.model_state, seen.reshape(10, 2))[0]["value"].reshape(5, 2)
@@ -361,7 +362,7 @@ def test_q_targets_by_hand() -> None:
 
     @jax.jit
     def everything() -> Any:
-        one, other = (_initial(program_of(agent, env), 1, key) for key in jax.random.split(KEY))
+        one, other = (beginning(program_of(agent, env), 1, key) for key in jax.random.split(KEY))
         summed = agent.summed(rows)
         q = [
             agent.numbers(env, p, one.model_state, summed["next_observation"])[..., 0]
@@ -406,7 +407,7 @@ def test_what_the_next_state_is_worth_to_actors_by_hand() -> None:
         found = []
         for agent in (sac, td3):
             network = agent.network(env)
-            one, other = (_initial(program_of(agent, env), 1, key) for key in jax.random.split(KEY))
+            one, other = (beginning(program_of(agent, env), 1, key) for key in jax.random.split(KEY))
             one.params["log_alpha"] = jnp.float32(-1.0)
             worth = agent.worth(env, one, other.params, seen, KEY)
             if agent is sac:
@@ -435,7 +436,7 @@ def test_epsilon_falls_in_a_line_and_says_how_often_chance_decides() -> None:
 
     @jax.jit
     def acts(frames: jax.Array) -> Any:
-        state = _initial(program_of(agent, env), 1, KEY)
+        state = beginning(program_of(agent, env), 1, KEY)
         best = agent.act(env, state.params, state.model_state, seen, None)
         return (
             best,
@@ -457,7 +458,7 @@ def test_deterministic_actors_explore_with_noise_and_remember_in_their_own_coord
 
     @jax.jit
     def acts() -> Any:
-        state = _initial(program_of(agent, env), 1, KEY)
+        state = beginning(program_of(agent, env), 1, KEY)
         mean = agent.act(env, state.params, state.model_state, seen, None)
         noisy = agent.explore(env, state, under_way(seen), jnp.int32(0), agent.wandering(env), KEY)[0]
         return mean, noisy, agent.remembered(env, noisy)
