@@ -29,7 +29,14 @@ def code_of(page: str) -> str:
 
 
 RUN = [page for page in PAGES if code_of(page).strip()]
-DEAR = ("fine-tune.md", "classify-texts.md", "detect-objects.md", "classify-sequences.md", "see-where-it-looks.md")
+DEAR = (
+    "fine-tune.md",
+    "classify-texts.md",
+    "detect-objects.md",
+    "classify-sequences.md",
+    "see-where-it-looks.md",
+    "board-games.md",
+)
 MARKED = [pytest.param(page, marks=pytest.mark.slow) if page.endswith(DEAR) else page for page in RUN]
 
 
