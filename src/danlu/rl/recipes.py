@@ -46,7 +46,7 @@ _FIRST = {"MountainCarContinuous-v0": "td3"}  # its only reward is at the far en
 _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
     ("CartPole-v1", "ppo"): (100_000, {"environments": 32, "steps": 64}),
     ("CartPole-v1", "dqn"): (
-        50_000,
+        80_000,
         {
             "environments": 16,
             "every": 2,
@@ -55,6 +55,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "n_step": 8,
             "prioritised": True,
             "priority": 1.2,
+            "correction": 0.6,
             "learning_rate": 3e-3,
             "target_rate": 1.0,
             "target_every": 64,
@@ -83,8 +84,8 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
         },
     ),
     ("CartPole-v1", "sac"): (
-        50_000,
-        {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "n_step": 8, "entropy": 0.3, "target_rate": 0.01},
+        80_000,
+        {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "n_step": 8, "entropy": 0.3, "target_rate": 0.02},
     ),
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
