@@ -210,6 +210,8 @@ def page(report: dict[str, Any]) -> list[str]:
         lines += table(head, *rows)
         lines += [
             "",
+            "Players without chance repeat themselves: where not all games were different, the intervals are narrower than they should be.",
+            "",
             f"Exam: the share of optimal moves in {EXAM} positions with 4 to {EMPTY} empty cells in which some legal move gives the result "
             f"away; a random legal move is right in {100 * four['exam by chance']:.0f} %.",
             "",
@@ -249,8 +251,8 @@ def where(part: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {about['versions'][name]}" for name in ("danlu", "jax") if name in about["versions"])
     return (
         f"{about['cpu']}, {about['cores']} cores, load average {before:.1f} -> {after:.1f} (the machine is shared); {versions}; "
-        f"{about['date']}, commit {about['commit']}."
-    )
+        f"{about['date']}, commit {about['commit']}. {part.get('note', '')}"
+    ).strip()
 
 
 def main() -> None:
@@ -266,6 +268,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=12)
     parser.add_argument("--settings", default="{}", help="of the agent, as JSON, instead of the recipe's")
     parser.add_argument("--checkpoint", help="a folder; training is resumed from what is there")
+    parser.add_argument("--note", help="a sentence for the page, on how this was run")
     parser.add_argument("--page", action="store_true", help="only write the page again, from the JSON file")
     options = parser.parse_args()
     report = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -273,7 +276,9 @@ def main() -> None:
         before = os.getloadavg()[0]
         found = {"connect-four": connect_four, "tic-tac-toe": tic_tac_toe}[options.game](options)
         report[options.game] = {"machine": machine(), "load": [before, os.getloadavg()[0]], **found}
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    if options.note:
+        report[options.game]["note"] = options.note
+    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
     text = "\n".join(page(report)) + "\n"
     RESULTS.with_suffix(".md").write_text(text)
     print(text)
