@@ -52,6 +52,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "every": 2,
             "gradient_steps": 16,
             "hidden": (64, 64),
+            "rows": 128,
             "n_step": 8,
             "prioritised": True,
             "priority": 1.2,
@@ -63,7 +64,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "epsilon_end": 0.04,
         },
     ),
-    ("Acrobot-v1", "ppo"): (500_000, {"environments": 32, "steps": 64}),
+    ("Acrobot-v1", "ppo"): (1_000_000, {"steps": 256, "minibatches": 16, "decay": 0.94, "scale_rewards": True}),
     ("MountainCar-v0", "ppo"): (
         600_000,
         {"environments": 16, "steps": 16, "minibatches": 2, "decay": 0.98, "scale_rewards": True},
