@@ -6,7 +6,8 @@ quality: each recipe of danlu with ``--seeds`` seeds: of each seed's agent the m
 from training and from the evaluations that chose its weights; the inter-quartile mean over seeds with its stratified-bootstrap interval.
 
 race: until 100 episodes of likeliest actions bring 475 on the mean in CartPole, checked every 2,048 (danlu's PPO), 3,200 (its DQN) or 5,000
-steps (Stable-Baselines3, with RL-Zoo's settings); the clock runs while training alone. "cold" is a whole process with an empty cache.
+steps (Stable-Baselines3, with RL-Zoo's settings); the clock runs while training alone. "cold" is a whole process of danlu with an
+empty cache, evaluations and the import included; Stable-Baselines3's time is that of training alone here too.
 
 gymnasium: steps a second of PPO of one size (8 environments, 128 steps, 4 passes, 4 minibatches, 64×64) on Gymnasium's own CartPole,
 both on the host.

@@ -58,8 +58,8 @@ def language_recipe(
     """The default recipe for a text: a small GPT that two CPU cores train in minutes.
 
     A stream gets nanoGPT's network for a CPU (4 layers of 128, 4 heads, a context of 64, batches of 12, 2,000 steps), with
-    rotary positions and a higher learning rate, which learns more in as many steps. Lines get one of 64 features that
-    sees a whole line.
+    rotary positions and a higher learning rate, which learns more in as many steps. Lines get the same network,
+    which sees a whole line, with more decay and dropout, since there are few of them.
 
     Args:
         vocabulary: how many tokens there are.
@@ -89,8 +89,8 @@ def language_recipe(
         shape = {"context": context or 64, "dim": 128, "num_layers": 4}
         fields: dict[str, Any] = {"batch_size": 12, "epochs": 8, "learning_rate": 3e-3, "weight_decay": 0.1}
     else:
-        shape = {"context": context or min(max(longest, 4), 256), "dim": 64, "num_layers": 4}
-        fields = {"batch_size": 64, "epochs": 20, "learning_rate": 4e-3, "weight_decay": 0.1}
+        shape = {"context": context or min(max(longest, 4), 256), "dim": 128, "num_layers": 4}
+        fields = {"batch_size": 64, "epochs": 30, "learning_rate": 2e-3, "weight_decay": 0.3}
         common |= {"dropout": 0.2}
     chosen = {**common, **shape, **(network or {})}
     chosen.setdefault("num_heads", _heads(chosen["dim"]))
