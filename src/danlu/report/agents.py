@@ -79,6 +79,8 @@ def _thoughts(recording: Recording) -> list[str]:
             axes.plot(
                 steps, flat[:, column], color=colour, label=f"action {column}" if flat.shape[1] > 1 else None, **style
             )
+        if np.issubdtype(flat.dtype, np.integer):
+            axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("step")
         axes.set_ylabel("action")
         if flat.shape[1] > 1:

@@ -91,6 +91,13 @@ def _advance(env: Environment, envs: Any, action: Any, key: Any) -> Any:
     return env.advance(envs, action, key)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _last_state(env: Environment, state: Any, action: Any, key: Any) -> Any:
+    """The state that an episode ended in, which ``advance`` has left for a new beginning; of a batch of one."""
+    step_key, _ = jax.random.split(key)
+    return jax.vmap(env.step)(state, action, jax.random.split(step_key, 1))[0]
+
+
 def record_episode(
     agent: Agent, env: Environment, params: Any, state: Any, *, seed: int = 0, greedy: bool = True, pictures: int = 400
 ) -> Recording:
@@ -104,11 +111,11 @@ def record_episode(
     """
     key = jax.random.key(seed)
     envs = env.begin(jax.random.fold_in(key, 0), 1)
-    every = -(-env.max_steps // max(pictures, 1)) if pictures else 0
+    every = 1 if pictures else 0
     frames: list[np.ndarray] = []
 
-    def draw() -> None:
-        picture = env.frame(jax.tree.map(lambda leaf: np.asarray(leaf)[0], envs.state)) if pictures else None
+    def draw(state: Any) -> None:
+        picture = env.frame(jax.tree.map(lambda leaf: np.asarray(leaf)[0], state)) if pictures else None
         if picture is not None:
             frames.append(picture)
 
@@ -116,15 +123,21 @@ def record_episode(
     transition: Any = None
     for number in range(env.max_steps):
         if every and number % every == 0:
-            draw()
+            if len(frames) == pictures:  # a long episode: every second picture is enough so far
+                frames, every = frames[::2], 2 * every
+            if number % every == 0:
+                draw(envs.state)
         act_key, env_key = jax.random.split(jax.random.fold_in(key, number + 1))
         action, thought = _decide(agent, env, params, state, envs, act_key, greedy=greedy)
+        before = envs.state
         envs, transition = _advance(env, envs, action, env_key)
         seen.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], transition.observation))
         done.append(np.asarray(action["action"] if isinstance(action, dict) and "action" in action else action)[0])
         rewards.append(float(transition.reward[0]))
         thoughts.append({name: np.asarray(value)[0] for name, value in thought.items()})
         if bool(transition.ended[0]):
+            if every and env.pure:
+                draw(_last_state(env, before, action, env_key))
             break
     return Recording(
         frames=frames,
