@@ -12,13 +12,14 @@ from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.engine import FitOptions, Fitted, JSONLogger
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
 from danlu.pipeline.record import write_record
 from danlu.report import TensorBoardLogger
+from danlu.rl.registry import meant_by
 
 __all__ = ["TrainResult", "resume", "train", "train_from"]
 
@@ -130,7 +131,13 @@ def train_from(
     if resume is not None:
         _check_unchanged(resume, source)
     domain = domain_of(config, source)
-    prepared = domain.prepare(config, source)
+    try:
+        prepared = domain.prepare(config, source)
+    except DataError as error:
+        meant = meant_by(source) if isinstance(source, str) and not Path(source).exists() else None
+        if meant is None:
+            raise
+        raise DataError(error.message, hint=f"did you mean {meant}?") from error
     for line in (*(f"note: {notice}" for notice in prepared.notices), *prepared.lines()):
         say(line)
     plan = domain.plan(config, prepared)

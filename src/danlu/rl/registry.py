@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import inspect
 import os
@@ -11,10 +12,10 @@ from typing import Any
 from danlu.errors import ConfigError, MissingExtraError, nearest, unknown_name
 from danlu.rl import environments
 from danlu.rl.environment import Environment
-from danlu.rl.games.board import is_game
+from danlu.rl.games.board import GAMES, is_game
 from danlu.rl.gym_make import known_ids
 
-__all__ = ["is_environment", "make", "registered"]
+__all__ = ["is_environment", "make", "meant_by", "registered"]
 
 _COMPILED: dict[str, type[Environment]] = {
     cls.id: cls
@@ -99,6 +100,16 @@ def is_environment(name: Any) -> bool:
     if importlib.util.find_spec("gymnasium") is None:
         return False
     return name in known_ids()
+
+
+def meant_by(name: str) -> str | None:
+    """The environment or game that a name is a slip of the pen for, or None.
+
+    >>> meant_by("conect-four"), meant_by("data.csv")
+    ('connect-four', None)
+    """
+    close = difflib.get_close_matches(name, [*registered(), *GAMES], n=1, cutoff=0.8)
+    return close[0] if close else None
 
 
 def _unknown(name: str) -> ConfigError:
