@@ -20,8 +20,15 @@ def load(name: str) -> dict[str, Any]:
     return runpy.run_path(str(FOLDER / f"{name}.py"))
 
 
-def test_the_five_are_there() -> None:
-    assert EXAMPLES == ["line_fit", "logistic_gradient", "minibatches", "mlp_classifier", "two_layer_regression"]
+def test_the_six_are_there() -> None:
+    known = ["dqn_loop", "line_fit", "logistic_gradient", "minibatches", "mlp_classifier", "two_layer_regression"]
+    assert known == EXAMPLES
+
+
+@pytest.mark.slow
+def test_dqn_learns_what_a_loop_without_its_parts_does_not() -> None:
+    example = load("dqn_loop")
+    assert example["train"](example["agent"]()) > 0.6
 
 
 @pytest.mark.parametrize("name", ["line_fit", "logistic_gradient", "minibatches", "two_layer_regression"])
