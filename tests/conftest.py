@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import gc
 import os
 import warnings
 
@@ -16,3 +17,25 @@ settings.register_profile("danlu", deadline=None, max_examples=20, suppress_heal
 settings.load_profile("danlu")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
+
+_MAPS = 40_000  # of the 65,530 memory maps that Linux lets a process have; each compiled program takes some
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Let go of compiled programs before a worker that has run thousands of tests runs out of memory maps, and crashes."""
+    global _tests
+    _tests += 1
+    if _tests % 20 == 0 and _maps() > _MAPS:
+        jax.clear_caches()
+        gc.collect()
+
+
+_tests = 0
+
+
+def _maps() -> int:
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            return sum(1 for _ in file)
+    except OSError:
+        return 0
