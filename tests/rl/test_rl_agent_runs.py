@@ -275,3 +275,12 @@ def test_mistakes_get_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_each_algorithm_learns(agent: rl.Agent, env: rl.Environment, steps: int, reached: float) -> None:
     trained = rl.fit(agent, env, steps=steps, **DISPLAY)
     assert trained.play(episodes=50).returns.mean() >= reached
+
+
+def test_an_agent_without_values_answers_for_a_table() -> None:
+    """Behaviour cloning does not say what a state is worth; its actions are told all the same."""
+    env, agent = rl.make("CartPole-v1"), rl.BehaviourCloning(hidden=(4,))
+    params, state, _ = agent.network(env).init(jax.random.key(0), agent.in_shape(env))
+    found = Player(rl.TrainedAgent(agent, env, params, state, None)).predict({name: [0.1, -0.1] for name in "abcd"})
+    assert found.columns == ["action"]
+    assert found.height == 2

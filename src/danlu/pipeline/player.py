@@ -97,7 +97,7 @@ class Player(Model):
         """The action for each observation of a table: a row an observation, a column a number of it, in the environment's sequence.
 
         Returns:
-            ``action`` (``action 0``, ``action 1``, … where it has several numbers) and ``value``.
+            ``action`` (``action 0``, ``action 1``, … where it has several numbers) and, of an agent that has one, ``value``.
         """
         from danlu.data import read_table
 
@@ -119,19 +119,19 @@ class Player(Model):
             raise SchemaError("the observations hold empty cells or NaN; expected numbers")
         trained = self.predictor
         action = np.asarray(trained.agent.act(trained.env, trained.params, trained.state, seen, None))
-        value = np.asarray(trained.agent.describe(trained.env, trained.params, trained.state, seen)["value"])
+        value = trained.agent.describe(trained.env, trained.params, trained.state, seen).get("value")
         parts = (
             {"action": action} if action.ndim == 1 else {f"action {i}": action[:, i] for i in range(action.shape[1])}
         )
-        return pl.DataFrame({**parts, "value": value})
+        return pl.DataFrame(parts if value is None else {**parts, "value": np.asarray(value)})
 
     def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
         """100 episodes in an environment: the one it was trained in, by its name, or another that shows and takes the same."""
         trained = self.predictor
         if isinstance(source, Environment):
-            env = source
+            env = trained.agent.within(source)
         else:  # its name alone means its parameters too
-            env = trained.env if source == trained.env.id else make(source)
+            env = trained.env if source == trained.env.id else trained.agent.within(make(source))
         if (env.observation_space, env.action_space) != (trained.env.observation_space, trained.env.action_space):
             raise SchemaError(
                 f"{env.id} shows {env.observation_space} and takes {env.action_space}; the agent was trained in {trained.env.id}, "
