@@ -24,7 +24,7 @@ from danlu.rl.dataset import Recording as Recorded
 from danlu.rl.dataset import load_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import play_at_random, play_episodes
-from danlu.rl.fit import TrainedAgent, check_data, fit
+from danlu.rl.fit import TrainedAgent, check_run, fit
 from danlu.rl.recipes import agent_recipe
 from danlu.rl.registry import is_environment, make
 
@@ -94,7 +94,7 @@ class Agents(Domain):
             check_env(env)
         recorded = None if config.agent.data is None else load_buffer(config.agent.data)
         plan = self.plan_for(config, env)
-        check_data(plan.agent, env, recorded, len(plan.seeds))
+        check_run(plan.agent, env, recorded, len(plan.seeds))
         steps = plan.steps
         split = f"each test episode begins anew; {config.agent.episodes} of them"
         unit = "steps" if recorded is None else "updates"
@@ -118,12 +118,6 @@ class Agents(Domain):
                 where = f"{section}.{name}"
                 if where not in _SHARED and getattr(given, name) != getattr(usual, name):
                     raise ConfigError(f"{where} is for data, not for an environment", hint=_INSTEAD.get(where))
-        if config.agent.seeds > 1 and not prepared.env.pure:
-            raise ConfigError(
-                f"agent.seeds is {config.agent.seeds}; {prepared.env.id} is no compiled environment, and agents in it are not trained "
-                "side by side",
-                hint="train them one after the other, with trainer.seed",
-            )
         return self.plan_for(config, prepared.env)
 
     def learn(self, config: TrainConfig, prepared: PreparedEnvironment, plan: AgentPlan, **how: Any) -> Any:

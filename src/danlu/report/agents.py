@@ -32,7 +32,7 @@ def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: A
     recording = record_episode(
         trained.agent, trained.env, trained.params, trained.state, seed=_FILMED, pictures=_PICTURES
     )
-    found = [("One episode", film_html(recording, trained.env.max_steps) + _figures(_thoughts(recording)))]
+    found = [("One episode", film_html(recording) + _figures(_thoughts(recording)))]
     if history:
         found.append(("How it learnt", _figures(_curves(history, trained.env.solved))))
     if played is not None:
@@ -43,7 +43,7 @@ def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: A
 _FILMED = 7_000_001  # the seed of the film's episode
 
 
-def film_html(recording: Recording, most: int) -> str:
+def film_html(recording: Recording) -> str:
     """The film and a sentence on how the episode went; the sentence alone without pictures."""
     steps = len(recording.rewards)
     end = "the environment ended it" if recording.terminated else "time was up"

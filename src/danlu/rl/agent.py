@@ -16,21 +16,21 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 
-from danlu.blueprint import Blueprint, setting
+from danlu.blueprint import Blueprint, from_json, setting
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
 from danlu.optim import Optimizer
 from danlu.rl.environment import Environment, Envs, Transition
 
-__all__ = ["Agent", "AgentProgram", "World", "outcomes"]
+__all__ = ["Agent", "AgentProgram", "World", "no_outcomes", "outcomes"]
 
 _ITERATION = 2**31  # folded into the run's key beside the updates, which count from 0
 
@@ -85,6 +85,22 @@ class Agent(Blueprint, abc.ABC):
             raise ConfigError(
                 f"{type(self).__name__}.hidden is {self.hidden!r}; expected whole numbers >= 1, such as (64, 64)"
             )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The agent with these settings, as a config holds them: lists are tuples, and what names a blueprint is one.
+
+        Raises:
+            ConfigError: an unknown name, or a value that it does not accept.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name(f"setting of {cls.__name__}", name, known)
+        try:
+            return cls(**{name: _plain(value) for name, value in settings.items()})
+        except TypeError as error:
+            raise ConfigError(f"the settings of {cls.__name__} cannot be used: {error}") from error
 
     @property
     @abc.abstractmethod
@@ -203,8 +219,8 @@ class AgentProgram:
 
     def zero_sums(self) -> Sums:
         """Those of the learner, and of the episodes that ended: their number, returns and lengths."""
-        names = ("episodes", "score", "length", *self.agent.tallies)
-        one = {**self.learner.zero_sums(), **{name: jnp.zeros(()) for name in names}}
+        tallies = {name: jnp.zeros(()) for name in self.agent.tallies}
+        one = {**self.learner.zero_sums(), **no_outcomes(), **tallies}
         if self.members is None:
             return one
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in one.items()}
@@ -224,6 +240,12 @@ class AgentProgram:
     def key(self, state: TrainState) -> jax.Array:
         """The key of the state's next iteration."""
         return jax.random.fold_in(jax.random.fold_in(state.key, _ITERATION), state.world.iterations)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping) and "blueprint" in value:
+        return from_json(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def no_outcomes() -> Sums:

@@ -83,11 +83,6 @@ class ContinuousControl(OffPolicy):
         action, _ = network.decide(params, state, observation, None)
         return {"value": network.values(params, state, observation, action).min(axis=-1)}
 
-    def explore(
-        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
-    ) -> tuple[Any, Any]:
-        return self.act(env, state.params, state.model_state, envs.observation, key), wandering
-
     def targets(
         self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
     ) -> tuple[Any, Any]:

@@ -16,6 +16,7 @@ from danlu.nn.losses import Loss
 from danlu.optim import Optimizer, adam, chain, clip_by_global_norm
 from danlu.optim.schedules import Cosine
 from danlu.rl.environment import Environment, Envs
+from danlu.rl.exploration import Epsilon
 from danlu.rl.networks import encoder
 from danlu.rl.off_policy import OffPolicy
 from danlu.rl.spaces import Discrete
@@ -148,8 +149,7 @@ class DQN(OffPolicy):
 
     def epsilon(self, frames: jax.Array) -> jax.Array:
         """ε after so many steps."""
-        share = jnp.clip(frames / self.exploration, 0, 1)
-        return self.epsilon_start + share * (self.epsilon_end - self.epsilon_start)
+        return Epsilon(self.epsilon_start, self.epsilon_end, self.exploration)(frames)
 
     def explore(
         self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
@@ -164,9 +164,6 @@ class DQN(OffPolicy):
         coin_key, action_key = jax.random.split(key)
         other = jax.random.randint(action_key, best.shape, 0, self.actions(env))
         return jnp.where(jax.random.uniform(coin_key, best.shape) < epsilon, other, best)
-
-    def remembered(self, env: Environment, action: Any) -> Any:
-        return action
 
     def targets(
         self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array

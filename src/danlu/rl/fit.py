@@ -29,7 +29,7 @@ from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
 from danlu.rl.external import raise_if_broken
 from danlu.rl.off_policy import OffPolicy
 
-__all__ = ["TrainedAgent", "check_data", "fit"]
+__all__ = ["TrainedAgent", "check_run", "fit"]
 
 _OPTIONS = ("checkpoint_every", "display", "min_delta", "mode", "monitor", "patience", "restore_best")
 _MOST = 2**31 - 1
@@ -156,12 +156,17 @@ def _with_rates(agent: Agent, params: Any, rates: Sequence[float], members: int 
     return owned(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
 
 
-def check_data(agent: Agent, env: Environment, data: Recording | None, seeds: int) -> None:
-    """Refuse a recording that this agent cannot learn from, or an agent that needs one where there is none.
+def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int) -> None:
+    """Refuse several seeds on the host, a recording that this agent cannot learn from, or an agent that needs one where there is none.
 
     Raises:
         ConfigError: see above.
     """
+    if seeds > 1 and not env.pure:
+        raise ConfigError(
+            f"{seeds} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
+            hint="train them one after the other",
+        )
     if data is None:
         if agent.offline:
             raise ConfigError(
@@ -245,12 +250,7 @@ def fit(
     env = agent.within(env)
     agent.check(env)
     members = None if len(seeds) == 1 else len(seeds)
-    if members is not None and not env.pure:
-        raise ConfigError(
-            f"{len(seeds)} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
-            hint="train them one after the other",
-        )
-    check_data(agent, env, data, len(seeds))
+    check_run(agent, env, data, len(seeds))
     acting = data is None
     iterations = max(math.ceil((steps - agent.prelude) / agent.frames if acting else steps / agent.updates), 1)
     each = math.ceil(iterations / evaluations)

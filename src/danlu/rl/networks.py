@@ -14,9 +14,10 @@ from danlu.nn import Activation, Conv, Dense, Flatten, Parallel, Sequential
 from danlu.nn._shapes import array_shape
 from danlu.nn.initializers import Orthogonal
 from danlu.nn.layer import Layer, Params, Shape, State
+from danlu.rl.distributions import Distribution, Gaussian
 from danlu.rl.spaces import Box, DictSpace, Discrete, MultiDiscrete, Space
 
-__all__ = ["LogStd", "OneHot", "Standardise", "encoder", "in_shape_of", "learn_statistics", "mlp"]
+__all__ = ["LogStd", "OneHot", "Standardise", "encoder", "in_shape_of", "learn_statistics", "mlp", "policy_head"]
 
 
 class Standardise(Layer):
@@ -123,6 +124,19 @@ def mlp(hidden: tuple[int, ...], outputs: int, *, activation: str = "tanh", gain
     """
     inner = [Dense(units, activation, Orthogonal(math.sqrt(2))) for units in hidden]
     return Sequential((*inner, Dense(outputs, initializer=Orthogonal(gain))))
+
+
+def policy_head(
+    distribution: Distribution, hidden: tuple[int, ...], *, activation: str = "tanh", log_std: float = 0.0
+) -> Layer:
+    """An MLP that says the numbers of ``distribution``, beginning near indifference; of a Gaussian, log σ is learnt apart.
+
+    Args:
+        log_std: log σ at the start.
+    """
+    if isinstance(distribution, Gaussian):
+        return LogStd(mlp(hidden, distribution.dim, activation=activation, gain=0.01), log_std)
+    return mlp(hidden, distribution.size, activation=activation, gain=0.01)
 
 
 def encoder(space: Space, *, standardise: bool = False) -> Layer:

@@ -95,21 +95,22 @@ class OffPolicy(Agent):
         """What exploration carries from step to step, at the start: None, or the state of a noise."""
         return None
 
-    @abc.abstractmethod
     def explore(
         self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
     ) -> tuple[Any, Any]:
-        """The actions of training, as the environment takes them, and what exploration carries on.
+        """The actions of training, as the environment takes them, and what exploration carries on: those that the policy draws, where an
+        agent does not say otherwise.
 
         Args:
             envs: the environments under way.
             frames: steps so far.
             wandering: see :meth:`wandering`.
         """
+        return self.act(env, state.params, state.model_state, envs.observation, key), wandering
 
-    @abc.abstractmethod
     def remembered(self, env: Environment, action: Any) -> Any:
         """An action as the network takes it."""
+        return action
 
     def done(self, env: Environment, action: Any) -> Any:
         """The inverse of :meth:`remembered`: an action as the environment takes it."""

@@ -21,7 +21,7 @@ from danlu.optim import Optimizer, adam
 from danlu.optim.schedules import Cosine
 from danlu.rl.distributions import Distribution, distribution_for
 from danlu.rl.dqn import DQN, QLoss
-from danlu.rl.environment import Environment, Envs
+from danlu.rl.environment import Environment
 from danlu.rl.networks import encoder, mlp
 from danlu.rl.off_policy import OffPolicy
 from danlu.rl.spaces import Box
@@ -113,11 +113,6 @@ class BehaviourCloning(OffPolicy):
 
     def done(self, env: Environment, action: Any) -> Any:
         return self.distribution(env).to_env(action)
-
-    def explore(
-        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
-    ) -> tuple[Any, Any]:
-        return self.act(env, state.params, state.model_state, envs.observation, key), wandering
 
     def targets(
         self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array

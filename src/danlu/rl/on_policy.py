@@ -24,10 +24,9 @@ from danlu.optim.schedules import Cosine
 from danlu.rl.agent import Agent, AgentProgram, Sums, World, outcomes
 from danlu.rl.distributions import Categorical, Distribution, distribution_for
 from danlu.rl.environment import Environment, Envs, Transition
-from danlu.rl.networks import LogStd, Standardise, encoder, learn_statistics, mlp
+from danlu.rl.networks import Standardise, encoder, learn_statistics, mlp, policy_head
 from danlu.rl.policy_losses import PolicyGradientLoss, PPOLoss, entropy, value_error
 from danlu.rl.returns import generalized_advantages
-from danlu.rl.spaces import Discrete, MultiDiscrete
 
 __all__ = ["A2C", "PPO", "REINFORCE", "OnPolicy"]
 
@@ -97,12 +96,8 @@ class OnPolicy(Agent):
         return distribution_for(env.action_space)
 
     def network(self, env: Environment) -> Layer:
-        discrete = isinstance(env.action_space, Discrete | MultiDiscrete)
-        distribution = self.distribution(env)
-        numbers = distribution.size if discrete else distribution.size // 2
-        policy: Layer = mlp(self.hidden, numbers, activation=self.activation, gain=0.01)
-        value = mlp(self.hidden, 1, activation=self.activation)
-        heads = (policy if discrete else LogStd(policy, self.log_std), value)
+        policy = policy_head(self.distribution(env), self.hidden, activation=self.activation, log_std=self.log_std)
+        heads = (policy, mlp(self.hidden, 1, activation=self.activation))
         return Sequential(
             (
                 encoder(env.observation_space, standardise=self.standardise),

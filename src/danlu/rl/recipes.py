@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from danlu.blueprint import Blueprint, from_json, setting
-from danlu.errors import ConfigError, unknown_name
+from danlu.blueprint import Blueprint, setting
+from danlu.errors import unknown_name
 from danlu.rl.agent import Agent
 from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.dqn import DQN
@@ -136,7 +136,7 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
         ('SAC', (64, 64), 20000)
     """
     if isinstance(env, Match) and algorithm in ("auto", "alphazero"):
-        return game_recipe(env.game, **{name: _plain(value) for name, value in settings.items()})
+        return game_recipe(env.game, **settings)
     if algorithm == "auto":
         algorithm = _FIRST.get(env.id or "") or ("sac" if isinstance(env.action_space, Box) else "ppo")
     if algorithm not in ALGORITHMS:
@@ -144,22 +144,7 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
     cls: Any = ALGORITHMS[algorithm]
     if cls is SAC and isinstance(env.action_space, Discrete):
         cls = DiscreteSAC
-    known = [field.name for field in dataclasses.fields(cls)]
-    for name in settings:
-        if name not in known:
-            raise unknown_name(f"setting of {cls.__name__}", name, known)
     steps, tuned = _TUNED.get((env.id or "", algorithm), (_STEPS, {}))
-    chosen = {name: _plain(value) for name, value in {**tuned, **settings}.items()}
-    try:
-        agent = cls(**chosen)
-    except TypeError as error:
-        raise ConfigError(f"the settings of {cls.__name__} cannot be used: {error}") from error
+    agent = cls.of({**tuned, **settings})
     agent.check(agent.within(env))
     return agent, steps
-
-
-def _plain(value: Any) -> Any:
-    """A setting as a config holds it, as a field of an agent: lists are tuples, and what names a blueprint is one."""
-    if isinstance(value, Mapping) and "blueprint" in value:
-        return from_json(value)
-    return tuple(value) if isinstance(value, list) else value

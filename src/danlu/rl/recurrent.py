@@ -16,16 +16,16 @@ import numpy as np
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
-from danlu.nn import Dense
+from danlu.nn import Dense, Sequential
 from danlu.nn.initializers import Orthogonal
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.losses import Loss
 from danlu.rl.distributions import Distribution, distribution_for
 from danlu.rl.environment import Environment, Envs, Transition
-from danlu.rl.networks import LogStd, encoder, mlp
+from danlu.rl.networks import encoder, mlp, policy_head
 from danlu.rl.on_policy import PPO
 from danlu.rl.policy_losses import PPOLoss, entropy, value_error
-from danlu.rl.spaces import Box, DictSpace, Discrete, MultiDiscrete, Space
+from danlu.rl.spaces import Box, DictSpace
 from danlu.rl.wrappers import Wrapper
 
 __all__ = ["OverTime", "RecurrentActorCritic", "RecurrentPPO", "Remembering", "WithMemory", "WithMemoryState"]
@@ -224,26 +224,23 @@ class RecurrentPPO(PPO):
 
     def check(self, env: Environment) -> None:
         self.distribution(env)
-        encoder(self._seen(env))
-
-    def _seen(self, env: Environment) -> Space:
-        return env.env.observation_space if isinstance(env, WithMemory) else env.observation_space
+        encoder(_inner(env).observation_space)
 
     def distribution(self, env: Environment) -> Distribution:
-        return distribution_for(env.env.action_space if isinstance(env, WithMemory) else env.action_space)
+        return distribution_for(_inner(env).action_space)
 
     def network(self, env: Environment) -> Layer:
         distribution = self.distribution(env)
-        space = env.env.action_space if isinstance(env, WithMemory) else env.action_space
-        discrete = isinstance(space, Discrete | MultiDiscrete)
-        policy: Layer = mlp((), distribution.size if discrete else distribution.size // 2, gain=0.01)
-        encode = _then_dense(encoder(self._seen(env)), self.hidden, self.activation)
-        heads = policy if discrete else LogStd(policy, self.log_std)
-        return RecurrentActorCritic(encode, Remembering(self.memory), heads, mlp((), 1))
+        body = (Dense(units, self.activation, Orthogonal(2**0.5)) for units in self.hidden)
+        encode = Sequential((encoder(_inner(env).observation_space), *body))
+        policy = policy_head(distribution, (), log_std=self.log_std)
+        return RecurrentActorCritic(encode, Remembering(self.memory), policy, mlp((), 1))
 
     def in_shape(self, env: Environment) -> Any:
         seen = jax.tree.map(
-            lambda one: (self.steps, *one), self._seen(env).shape, is_leaf=lambda one: isinstance(one, tuple)
+            lambda one: (self.steps, *one),
+            _inner(env).observation_space.shape,
+            is_leaf=lambda one: isinstance(one, tuple),
         )
         return {"first": (self.steps,), "memory": (self.memory,), "observation": seen}
 
@@ -278,7 +275,6 @@ class RecurrentPPO(PPO):
         return {"x": x, "y": by_environment(targets), "weight": jnp.ones(weight.shape[1])}
 
 
-def _then_dense(encode: Layer, hidden: tuple[int, ...], activation: str) -> Layer:
-    from danlu.nn import Sequential
-
-    return Sequential((encode, *(Dense(units, activation, Orthogonal(2**0.5)) for units in hidden)))
+def _inner(env: Environment) -> Environment:
+    """The environment that is acted in, without the memory round it."""
+    return env.env if isinstance(env, WithMemory) else env

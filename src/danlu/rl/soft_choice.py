@@ -17,7 +17,7 @@ from danlu.nn.losses import Loss
 from danlu.optim import Optimizer
 from danlu.rl.actor_critic import actor_critic_optimizer
 from danlu.rl.distributions import Categorical
-from danlu.rl.environment import Environment, Envs
+from danlu.rl.environment import Environment
 from danlu.rl.networks import encoder
 from danlu.rl.off_policy import OffPolicy
 from danlu.rl.spaces import Discrete
@@ -136,14 +136,6 @@ class DiscreteSAC(OffPolicy):
     def outputs(self, env: Environment, params: Any, state: Any, observation: Any) -> Any:
         """What the network says."""
         return self.network(env).apply(params, state, observation)[0]
-
-    def explore(
-        self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
-    ) -> tuple[Any, Any]:
-        return self.act(env, state.params, state.model_state, envs.observation, key), wandering
-
-    def remembered(self, env: Environment, action: Any) -> Any:
-        return action
 
     def targets(
         self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array

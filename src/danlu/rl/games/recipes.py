@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -93,15 +92,8 @@ def game_recipe(game: Game, **settings: Any) -> tuple[AlphaZero, int]:
         >>> agent.simulations, agent.hidden, steps
         (16, (64, 64), 86400)
     """
-    known = [field.name for field in dataclasses.fields(AlphaZero)]
-    for name in settings:
-        if name not in known:
-            raise unknown_name("setting of AlphaZero", name, known)
     steps, tuned = GAME_RECIPES[game.name]
-    chosen: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in {**tuned, **settings}.items()
-    }
-    return AlphaZero(**chosen), steps
+    return AlphaZero.of({**tuned, **settings}), steps
 
 
 def train_game(
