@@ -24,6 +24,7 @@ from danlu.engine import (
     LambdaCallback,
     LearningRateScheduler,
     ModelCheckpoint,
+    Population,
     Program,
     fit,
     run_steps,
@@ -140,20 +141,12 @@ def test_an_epoch_is_its_steps_one_by_one():
 
 def test_a_population_is_its_members_one_by_one():
     program = Program(MODEL, nn.get_loss("binary_cross_entropy"), optim.adam(0.1).update, batch_size=16)
+    members = Population(program, 3)
     states = [start(optim.adam(rate), seed)[1] for rate, seed in ((0.1, 0), (0.01, 1), (0.001, 2))]
     source = ArraySource((X, Y), batch_size=16, seed=[5, 6, 7])
     piece = next(source.pieces(0, 0))
     stack = lambda trees: jax.tree.map(lambda *a: jnp.stack(a), *trees)  # noqa: E731
-    together, _ = run_steps(
-        program,
-        stack(states),
-        stack([zero_sums(program)] * 3),
-        piece.chunk,
-        piece.order,
-        0,
-        piece.steps,
-        population=True,
-    )
+    together, _ = run_steps(members, stack(states), members.zero_sums(), piece.chunk, piece.order, 0, piece.steps)
     rates = [0.1, 0.01, 0.001]
     for i in range(3):
         alone = start(optim.adam(rates[i]), i)[1]

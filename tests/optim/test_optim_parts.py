@@ -12,7 +12,7 @@ import pytest
 
 import danlu
 from danlu import nn, optim
-from danlu.engine.step import run_steps
+from danlu.engine.loop import run_steps
 from danlu.errors import ConfigError
 from danlu.optim import apply_updates, by_part, multipliers, set_parts
 from danlu.paths import leaf_paths, matches

@@ -15,11 +15,12 @@ from danlu.engine.callbacks import (
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
+from danlu.engine.loop import run_steps
 from danlu.engine.options import FitOptions
-from danlu.engine.population import cross_validate, fit_population
+from danlu.engine.population import Population, cross_validate, fit_population
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource
 from danlu.engine.state import Best, TrainState
-from danlu.engine.step import Program, run_steps, step
+from danlu.engine.step import Program, step
 from danlu.engine.training import Training
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "Population",
     "Program",
     "ReduceLROnPlateau",
     "TrainState",

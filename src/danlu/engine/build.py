@@ -115,7 +115,14 @@ def build_program(
         accumulate=options.accumulate,
         precision=options.precision,
         augment=augment,
+        devices=options.devices,
     )
+    share = program.accumulate * program.devices
+    if program.batch_size % share:
+        raise ConfigError(
+            f"a batch of {program.batch_size} rows cannot be divided into {program.accumulate} micro-batches on {program.devices} devices",
+            hint=f"take a batch size that is a multiple of {share}",
+        )
     params, state = jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))
     return _per_example(program, source, params, state)
 

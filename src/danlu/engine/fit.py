@@ -16,6 +16,7 @@ from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callbacks import Callback, EarlyStopping
 from danlu.engine.fitted import Fitted, evaluate_source, evaluation_pieces
 from danlu.engine.initial import initial_state
+from danlu.engine.mesh import gathered, need_devices
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler
 from danlu.engine.sources import as_source
@@ -90,6 +91,7 @@ def fit(
         if name not in known:
             raise unknown_name("option of fit", name, [*known, "learning_rate"])
     options = (options or FitOptions()).replace(**changes)
+    need_devices(options.devices)
     optimizer = optimizer_of(optimizer, rate)
     if isinstance(validation, float):
         data, validation = _hold_out(data, validation)
@@ -98,7 +100,7 @@ def fit(
         model, source, loss=loss, update=optimizer.update, metrics=metrics, options=options, augment=augment
     )
     state = initial_state(program, source, optimizer, seed=options.seed, options=options, initial=initial)
-    judged = None if validation is None else evaluation_pieces(validation)
+    judged = None if validation is None else evaluation_pieces(validation, options.devices)
 
     def measure(state: TrainState) -> dict[str, float]:
         return evaluate_source(program, state.params, state.model_state, judged or [])
@@ -152,8 +154,10 @@ def _finish(training: Training) -> Fitted:
     params, model_state = (
         (best.params, best.model_state) if restore and best is not None else (state.params, state.model_state)
     )
+    devices = training.program.devices
+    params, model_state, state = gathered((params, model_state, state), devices)
     return Fitted(
-        program=training.program,
+        program=dataclasses.replace(training.program, devices=1) if devices > 1 else training.program,  # type: ignore[type-var]
         params=params,
         state=model_state,
         history=training.history,

@@ -11,10 +11,12 @@ import jax
 import numpy as np
 
 from danlu.engine.arrays import as_arrays, as_leaves, rows_of
+from danlu.engine.loop import Steps, evaluate_steps, predict_steps
+from danlu.engine.mesh import place
 from danlu.engine.order import capacity, num_batches, pad_order, pad_rows
 from danlu.engine.sources import Piece, Source, as_source
 from danlu.engine.state import TrainState
-from danlu.engine.step import Program, Steps, evaluate_steps, predict_steps
+from danlu.engine.step import Program
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,14 +30,15 @@ def _size(rows: int) -> int:
     return min(EVALUATION_BATCH, capacity(rows))
 
 
-def evaluation_pieces(data: Any) -> list[Piece] | Source:
-    """Data made ready to be evaluated again and again: arrays go to the device once."""
+def evaluation_pieces(data: Any, devices: int = 1) -> list[Piece] | Source:
+    """Data made ready to be evaluated again and again: arrays go to the device, or all of several, once."""
     if isinstance(data, tuple) or (isinstance(data, dict) and set(data) == {"x", "y", "weight"}):
         chunk = data if isinstance(data, dict) else as_arrays(data)
         rows = rows_of(chunk["x"], "x")
         size = _size(rows)
         order = jax.device_put(pad_order(np.arange(rows), size))
-        return [Piece(jax.device_put(pad_rows(chunk, rows)), order, num_batches(rows, size), size)]
+        piece = Piece(jax.device_put(pad_rows(chunk, rows)), order, num_batches(rows, size), size)
+        return [piece._replace(chunk=place(piece.chunk, devices))]
     return as_source(data, batch_size=EVALUATION_BATCH, seed=0)
 
 

@@ -26,6 +26,8 @@ class FitOptions(Blueprint):
         l2: coefficient of the squared penalty on weights.
         precision: what the network computes in while it is trained, ``"float32"`` or ``"bfloat16"``: half the memory
             traffic, and several times the speed where there are units for it; see :mod:`danlu.engine.precision`.
+        devices: how many devices share the rows of each batch (``batch_size`` must be a multiple); see :mod:`danlu.engine.mesh`. On a CPU
+            it pays where a step keeps only one core busy: recurrent networks, whose many small products come one after the other.
         seed: decides the initial weights, the sequence of rows and every random draw.
         checkpoint_every: seconds between checkpoints, when a folder for them is given.
         display: ``"auto"``, ``"live"``, ``"plain"`` or ``"none"``.
@@ -42,6 +44,7 @@ class FitOptions(Blueprint):
     l1: float = setting(default=0.0, minimum=0)
     l2: float = setting(default=0.0, minimum=0)
     precision: str = setting(default="float32", choices=tuple(PRECISIONS))
+    devices: int = setting(default=1, minimum=1, integer=True)
     seed: int = setting(default=0, minimum=0, integer=True)
     checkpoint_every: float = setting(default=10.0, minimum=0)
     display: str = setting(default="auto", choices=("auto", "live", "plain", "none"))

@@ -1,15 +1,16 @@
 """Many trainings at once: seeds, learning rates or folds on one leading axis of one compiled program.
 
-A population is ``vmap`` of the step's loop. Its members share the model, the loss and the data on the device; each has its
+A population is ``vmap`` of the step. Its members share the model, the loss and the data on the device; each has its
 own weights, optimizer state (and so its own learning rate), random key, and order of rows (and so its own fold).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,54 +20,99 @@ import numpy as np
 from danlu.engine.arrays import as_arrays
 from danlu.engine.build import build_program, optimizer_of
 from danlu.engine.cache import enable_compilation_cache
+from danlu.engine.callbacks import Callback
+from danlu.engine.fit import run_training
 from danlu.engine.fitted import EVALUATION_BATCH, Fitted
 from danlu.engine.initial import initial_state
+from danlu.engine.loop import evaluate_steps
+from danlu.engine.mesh import DIVIDED, need_devices, place
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler, capacity, num_batches, pad_order, shuffled
 from danlu.engine.sources import ArraySource
-from danlu.engine.state import Best
-from danlu.engine.step import NEVER, Program, end_epoch, evaluate_steps, run_steps, zero_sums
-from danlu.engine.training import sign_of
-from danlu.errors import ConfigError, DataError, TrainingError
+from danlu.engine.state import TrainState
+from danlu.engine.step import Program
+from danlu.engine.training import Training
+from danlu.errors import ConfigError, DataError
+from danlu.nn.layer import Layer
 
-__all__ = ["cross_validate", "fit_population"]
-
-
-def _stack(trees: Sequence[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-def _member(tree: Any, index: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+__all__ = ["Population", "cross_validate", "fit_population"]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Validation:
-    """The rows that each member is judged on: one chunk, an order a member."""
+class Population:
+    """Several trainings of one program side by side: its step under ``vmap``.
 
-    chunk: Any
-    orders: jax.Array
-    steps: int
-    size: int
+    Each member has a state and an order of rows of its own, on a leading axis; the data is shared.
 
-    @classmethod
-    def of(cls, chunk: Any, rows: Sequence[np.ndarray]) -> _Validation:
-        longest = max(r.size for r in rows)
-        size = min(EVALUATION_BATCH, capacity(longest))
-        orders = np.stack([pad_order(r, size, length=longest) for r in rows])
-        return cls(chunk, jax.device_put(orders), num_batches(longest, size), size)
+    Attributes:
+        program: that of each member.
+        members: how many.
+        devices: how many devices the members are divided among.
+    """
 
-    def measure(self, program: Program, params: Any, model_state: Any) -> dict[str, np.ndarray]:
-        sums = evaluate_steps(
-            program, params, model_state, self.chunk, self.orders, self.steps, size=self.size, population=True
-        )
-        return _means(sums)
+    program: Program
+    members: int
+    devices: int = 1
+
+    @property
+    def model(self) -> Layer:
+        """The network of each member."""
+        return self.program.model
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a member's step."""
+        return self.program.batch_size
+
+    @property
+    def unit(self) -> str:
+        """``"rows"``."""
+        return self.program.unit
+
+    def at(
+        self, state: TrainState, chunk: Any, order: jax.Array, index: Any
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """The step of every member."""
+        return jax.vmap(self.program.at, in_axes=(0, None, 0, None))(state, chunk, order, index)
+
+    def zero_sums(self) -> dict[str, jax.Array]:
+        """Those of the program, for every member."""
+        return {name: jnp.broadcast_to(value, (self.members,)) for name, value in self.program.zero_sums().items()}
+
+    def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
+        """The means over all rows of all members, and as ``NAME_each`` those of each member."""
+        each = [self.program.means({name: value[i] for name, value in sums.items()}) for i in range(self.members)]
+        overall = self.program.means({name: value.sum() for name, value in sums.items()})
+        return {**overall, **{f"{name}_each": [member[name] for member in each] for name in overall}}
+
+    def counters(self, state: TrainState) -> dict[str, Any]:
+        """The number of updates: the most that a member has made, and as ``step_each`` that of each."""
+        return {"step": int(state.step.max()), "step_each": np.asarray(state.step).tolist()}
+
+    def judge(
+        self, params: Any, model_state: Any, chunk: Any, order: jax.Array, stop: Any, size: int
+    ) -> dict[str, jax.Array]:
+        """Each member's sums over its order."""
+        one = functools.partial(self.program.judge, size=size)
+        return jax.vmap(one, in_axes=(0, 0, None, 0, None))(params, model_state, chunk, order, stop)
 
 
-def _means(sums: dict[str, jax.Array]) -> dict[str, np.ndarray]:
-    host = {name: np.asarray(value, np.float64) for name, value in sums.items() if name != "bad_step"}
-    weight = host.pop("weight")
-    return {name: value / np.where(weight == 0, math.nan, weight) for name, value in host.items()}
+def _judge(
+    program: Population, chunk: Any, rows: Sequence[np.ndarray]
+) -> Callable[[TrainState], dict[str, np.ndarray]]:
+    """What judges each member on its rows of ``chunk``."""
+    longest = max(r.size for r in rows)
+    size = min(EVALUATION_BATCH, capacity(longest))
+    orders = np.stack([pad_order(r, size, length=longest) for r in rows])
+    placed = place(chunk, program.devices), place(jax.device_put(orders), program.devices, DIVIDED)
+
+    def measure(state: TrainState) -> dict[str, np.ndarray]:
+        sums = evaluate_steps(program, state.params, state.model_state, *placed, num_batches(longest, size), size=size)
+        host = {name: np.asarray(value, np.float64) for name, value in sums.items()}
+        weight = host.pop("weight")
+        return {name: value / np.where(weight == 0, math.nan, weight) for name, value in host.items()}
+
+    return measure
 
 
 def fit_population(
@@ -81,7 +127,10 @@ def fit_population(
     validation: Any = None,
     metrics: Sequence[Any] = (),
     augment: Any = None,
+    callbacks: Sequence[Callback] = (),
     options: FitOptions | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
     **changes: Any,
 ) -> list[Fitted]:
     """Train several members at once, in one compiled program.
@@ -96,8 +145,8 @@ def fit_population(
         validation_rows: the rows of ``data`` that each member is judged on, or
         validation: other data that all are judged on.
         augment: as in :func:`danlu.fit`; each member's draws are its own.
-        options, **changes: as in :func:`danlu.fit`. Every member keeps its own best weights; training ends when all have
-            stopped.
+        options, callbacks, checkpoint, resume, **changes: as in :func:`danlu.fit`. Every member keeps its own best weights;
+            training ends when all have stopped. The members are divided among ``devices``.
 
     Returns:
         A :class:`~danlu.engine.fitted.Fitted` for each member, as if it had been trained alone.
@@ -121,6 +170,11 @@ def fit_population(
     if any(optimizer.update != made[0].update for optimizer in made):
         raise ConfigError("the members' optimizers are of different kinds; expected one kind with other settings")
     options = (options or FitOptions()).replace(**changes)
+    if len(seeds) % options.devices:
+        raise ConfigError(
+            f"{len(seeds)} members cannot be divided among {options.devices} devices; expected a multiple of them"
+        )
+    need_devices(options.devices)
     chunk = as_arrays(data)
     rows = chunk["weight"].shape[0]
     for name, given in (("train_rows", train_rows), ("validation_rows", validation_rows)):
@@ -133,77 +187,50 @@ def fit_population(
     program = build_program(
         model, source, loss=loss, update=made[0].update, metrics=metrics, options=options, augment=augment
     )
-    program = dataclasses.replace(program, skip_empty=train_rows is not None)
+    program = dataclasses.replace(program, skip_empty=train_rows is not None, devices=1)
+    population = Population(program, len(seeds), options.devices)
     judged = None
     if validation_rows is not None:
-        judged = _Validation.of(source.chunk, [np.asarray(r, np.int32) for r in validation_rows])
+        judged = _judge(population, source.chunk, [np.asarray(r, np.int32) for r in validation_rows])
     elif validation is not None:
         other = as_arrays(validation)
-        count = other["weight"].shape[0]
-        judged = _Validation.of(jax.device_put(other), [np.arange(count)] * len(seeds))
-    return _train(program, source, made, seeds, judged, options)
-
-
-def _train(
-    program: Program,
-    source: ArraySource,
-    optimizers: Sequence[Any],
-    seeds: Sequence[int],
-    judged: _Validation | None,
-    options: FitOptions,
-) -> list[Fitted]:
+        judged = _judge(population, jax.device_put(other), [np.arange(other["weight"].shape[0])] * len(seeds))
     states = [
         initial_state(program, source, optimizer, seed=seed, options=options)
-        for optimizer, seed in zip(optimizers, seeds, strict=True)
+        for optimizer, seed in zip(made, seeds, strict=True)
     ]
-    best = _stack([Best.start(state) for state in states])
-    state = _stack(states)
-    monitor = options.monitor or ("val_loss" if judged is not None else None)
-    sign = sign_of(options.mode, monitor)
-    patience = jnp.int32(options.patience or np.iinfo(np.int32).max)
-    histories: list[list[dict[str, Any]]] = [[] for _ in seeds]
-    for epoch in range(options.epochs):
-        begun = time.perf_counter()
-        sums = _stack([zero_sums(program) for _ in seeds])
-        piece = next(source.pieces(epoch, 0))
-        state, sums = run_steps(program, state, sums, piece.chunk, piece.order, 0, piece.steps, population=True)
-        bad = np.asarray(sums["bad_step"])
-        if (bad != NEVER).all():
-            raise TrainingError(
-                f"the loss of every member stopped being finite, the first at step {int(bad.min())}",
-                hint="lower the learning rates, add clip_by_global_norm(1.0), or scale the inputs",
-            )
-        row = _means(sums)
-        if judged is not None:
-            row.update({f"val_{k}": v for k, v in judged.measure(program, state.params, state.model_state).items()})
-        active = np.asarray(best.active)
-        if monitor is not None:
-            if monitor not in row:
-                raise ConfigError(f"cannot monitor {monitor!r}; expected one of: {', '.join(row)}")
-            value = jnp.asarray(sign * row[monitor], jnp.float32)
-            best = end_epoch(
-                best, state, value, jnp.int32(epoch), patience, jnp.float32(options.min_delta), population=True
-            )
-        seconds = round(time.perf_counter() - begun, 4)
-        for index, history in enumerate(histories):
-            if active[index]:
-                values = {name: float(column[index]) for name, column in row.items()}
-                history.append({"epoch": epoch, "step": int(state.step[index]), **values, "seconds": seconds})
-        if not np.asarray(best.active).any():
+    training = Training(
+        population,
+        source,
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *states),
+        options=options,
+        measure=judged,
+        callbacks=callbacks,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+    )
+    together = run_training(training, resume=resume)
+    return [_member(training, together, program, index) for index in range(len(seeds))]
+
+
+def _member(training: Training, together: Fitted, program: Program, index: int) -> Fitted:
+    """One member of a population as if it had been trained alone: its history ends where it stopped."""
+    of = lambda tree: jax.tree.map(lambda leaf: leaf[index], tree)  # noqa: E731
+    best = None if training.best is None else int(training.best.epoch[index])
+    stopped = math.inf if best is None else max(best, 0) + (training.options.patience or math.inf)
+    history = []
+    for row in together.history:
+        if row["epoch"] > stopped:
             break
-    kept = best if monitor is not None and options.restore_best else None
-    return [_finished(program, state, kept, histories, index) for index in range(len(seeds))]
-
-
-def _finished(program: Program, state: Any, best: Any, histories: list[list[dict[str, Any]]], index: int) -> Fitted:
-    chosen = state if best is None else best
+        each = {name.removesuffix("_each"): of[index] for name, of in row.items() if name.endswith("_each")}
+        history.append({"epoch": row["epoch"], **each, "seconds": row["seconds"]})
     return Fitted(
         program=dataclasses.replace(program, skip_empty=False),
-        params=_member(chosen.params, index),
-        state=_member(chosen.model_state, index),
-        history=histories[index],
-        train_state=_member(state, index),
-        best_epoch=None if best is None else int(best.epoch[index]),
+        params=of(together.params),
+        state=of(together.state),
+        history=history,
+        train_state=of(together.train_state),
+        best_epoch=best,
+        stopped_because=together.stopped_because,
     )
 
 

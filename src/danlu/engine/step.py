@@ -1,91 +1,32 @@
-"""The one training step, and the two loops over it.
+"""The one training step.
 
 ``step(program, state, batch) -> (state, sums)`` is a pure function. What may change from run to run without another
 program being compiled (weights, learning rate, dropout rate, penalties) is in ``state``; what cannot is in ``program``,
 which is static and hashable and so is the compile key.
-
-``run_steps`` is an epoch, or a part of one: the step in a loop over batches that lie on the device, with no Python in
-between. Its bounds are arguments, so one compiled program serves an epoch of any length, its ragged last batch, and an
-epoch taken in parts. A population is the same function under ``vmap``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from danlu.engine.mesh import mean, position, total
 from danlu.engine.order import gather
 from danlu.engine.precision import apply_in
-from danlu.engine.state import Best, TrainState, track_best
+from danlu.engine.state import TrainState
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
 
-__all__ = [
-    "NEVER",
-    "Program",
-    "Steps",
-    "add_sums",
-    "evaluate_steps",
-    "loop_steps",
-    "predict_steps",
-    "run_steps",
-    "step",
-    "zero_sums",
-]
+__all__ = ["NEVER", "Program", "add_sums", "gradient", "step", "zero_sums"]
 
 PerExample = Callable[[Any, Any], jax.Array]
 NEVER = jnp.iinfo(jnp.int32).max
 _AUGMENT = 2**32 - 1  # folded into a step's key; layers and micro-batches count from 0
-
-
-class Steps(Protocol):
-    """What the loop needs of a program: one step, its sums, and how they are read.
-
-    A network that learns from rows is one such program (:class:`Program`); an agent in its environment is another (in ``danlu.rl``).
-    Both are static and hashable: the compile key.
-
-    Attributes:
-        batch_size: how many rows (or steps of an environment) one step sees; ``unit`` is what they are called.
-        members: how many trainings go on side by side in the state, on a leading axis of every array; None is one without such an axis.
-    """
-
-    @property
-    def batch_size(self) -> int: ...
-
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def members(self) -> int | None: ...
-
-    @property
-    def model(self) -> Layer:
-        """The network."""
-        ...
-
-    def at(
-        self, state: TrainState, chunk: Any, order: jax.Array, index: Any
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """Step ``index`` of an epoch that walks ``chunk`` in ``order``: the state after it, and its sums."""
-        ...
-
-    def zero_sums(self) -> dict[str, jax.Array]:
-        """The running sums at the start of an epoch; ``"bad_step"`` among them is a minimum."""
-        ...
-
-    def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        """What an epoch's sums (without ``"bad_step"``) say, for its row of the history."""
-        ...
-
-    def counters(self, state: TrainState) -> dict[str, int]:
-        """How far training is."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +45,7 @@ class Program:
         precision: what the network computes in; see :mod:`danlu.engine.precision`.
         augment: ``augment(key, batch) -> batch``, applied to each training batch before the step, or None; see
             :mod:`danlu.nn.augment.mix`.
+        devices: how many devices share the rows of a batch; see :mod:`danlu.engine.mesh`.
     """
 
     model: Layer
@@ -115,6 +57,7 @@ class Program:
     skip_empty: bool = False
     precision: str = "float32"
     augment: Callable[[jax.Array, dict[str, Any]], dict[str, Any]] | None = None
+    devices: int = 1
 
     @property
     def unit(self) -> str:
@@ -123,13 +66,14 @@ class Program:
 
     @property
     def members(self) -> None:
-        """A population of networks is ``vmap`` over this program, not in it."""
+        """It is one training; several are a :class:`Population` of it."""
 
     def at(
         self, state: TrainState, chunk: Any, order: jax.Array, index: Any
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """:func:`step` on batch ``index`` of ``order``."""
-        return step(self, state, _batch_at(chunk, order, index, self.batch_size))
+        """:func:`step` on batch ``index`` of ``order``, or on this device's share of it."""
+        share = index * self.devices + position(self.devices)
+        return step(self, state, _batch_at(chunk, order, share, self.batch_size // self.devices))
 
     def zero_sums(self) -> dict[str, jax.Array]:
         """See :func:`zero_sums`."""
@@ -143,6 +87,22 @@ class Program:
     def counters(self, state: TrainState) -> dict[str, int]:
         """The number of updates."""
         return {"step": int(state.step)}
+
+    def judge(
+        self, params: Any, model_state: Any, chunk: Any, order: jax.Array, stop: Any, size: int
+    ) -> dict[str, jax.Array]:
+        """The sums over ``order`` in batches of ``size``; of several devices, each takes a batch in turn."""
+        first = position(self.devices)
+
+        def body(turn: jax.Array, sums: Any) -> Any:
+            batch = _batch_at(chunk, order, turn * self.devices + first, size)
+            outputs, _ = self.model.apply(params, model_state, batch["x"], train=False)
+            return add_sums(sums, _measure(self, outputs, batch, self.loss(outputs, batch["y"])))
+
+        sums = zero_sums(self)
+        del sums["bad_step"]
+        turns = (stop - first + self.devices - 1) // self.devices
+        return total(jax.lax.fori_loop(0, turns, body, sums), self.devices)
 
 
 def zero_sums(program: Program) -> dict[str, jax.Array]:
@@ -180,28 +140,31 @@ def gradient(
     The objective is Σ w·l / Σ w + c₁·‖θ‖₁ + c₂·‖θ‖². With ``program.accumulate`` = k the batch is cut into k micro-batches
     whose gradients of the *sum* are added and divided once by the whole Σ w. That is the full batch's gradient exactly
     (up to rounding) whatever the weights; a layer that looks across rows (batch norm) sees one micro-batch at a time.
+    So it is with the shares of several devices.
 
     Returns:
         ``(gradients, model_state, sums)``.
     """
     grad = jax.value_and_grad(_loss_sum, has_aux=True)
     if program.accumulate == 1:
-        (_, (model_state, sums)), total = grad(state.params, program, state.model_state, batch, key)
+        (_, (model_state, sums)), grads = grad(state.params, program, state.model_state, batch, key)
     else:
         micro = jax.tree.map(lambda a: a.reshape(program.accumulate, -1, *a.shape[1:]), batch)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(program.accumulate))
 
         def add(carry: Any, xs: Any) -> tuple[Any, dict[str, jax.Array]]:
-            total, model_state = carry
+            added, model_state = carry
             part, part_key = xs
             (_, (model_state, sums)), grads = grad(state.params, program, model_state, part, part_key)
-            return (jax.tree.map(jnp.add, total, grads), model_state), sums
+            return (jax.tree.map(jnp.add, added, grads), model_state), sums
 
         zeros = jax.tree.map(jnp.zeros_like, state.params)
-        (total, model_state), parts = jax.lax.scan(add, (zeros, state.model_state), (micro, keys))
+        (grads, model_state), parts = jax.lax.scan(add, (zeros, state.model_state), (micro, keys))
         sums = jax.tree.map(lambda a: a.sum(0), parts)
+    grads, sums = total((grads, sums), program.devices)
+    model_state = mean(model_state, program.devices)
     scale = 1.0 / jnp.maximum(sums["weight"], jnp.finfo(jnp.float32).tiny)
-    grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), total)
+    grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
     if state.penalties:
         penalty = jax.grad(lambda p: sum(state.penalties[n] * {"l1": l1, "l2": l2}[n](p) for n in state.penalties))
         grads = jax.tree.map(jnp.add, grads, penalty(state.params))
@@ -220,6 +183,8 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
         The state after the step, and the batch's sums (see :func:`zero_sums`).
     """
     key = jax.random.fold_in(state.key, state.step)
+    if program.devices > 1:
+        key = jax.random.fold_in(key, position(program.devices))
     if program.augment is not None:
         batch = program.augment(jax.random.fold_in(key, _AUGMENT), batch)
     grads, model_state, sums = gradient(program, state, batch, key)
@@ -240,119 +205,3 @@ def _batch_at(chunk: dict[str, Any], order: jax.Array, index: Any, batch_size: i
 def add_sums(total: dict[str, jax.Array], part: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """The sums of two parts of an epoch together; of ``bad_step`` the first."""
     return {k: jnp.minimum(total[k], v) if k == "bad_step" else total[k] + v for k, v in part.items()}
-
-
-def loop_steps(
-    program: Steps, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """What :func:`run_steps` compiles, to be part of a larger program: an agent learns so from what it has just collected."""
-
-    def body(index: jax.Array, carry: Any) -> Any:
-        state, sums = carry
-        state, part = program.at(state, chunk, order, index)
-        return state, add_sums(sums, part)
-
-    return jax.lax.fori_loop(start, stop, body, (state, sums))
-
-
-def _evaluate_steps(
-    program: Program, params: Any, model_state: Any, chunk: Any, order: jax.Array, stop: Any, size: int
-) -> dict[str, jax.Array]:
-    def body(index: jax.Array, sums: Any) -> Any:
-        batch = _batch_at(chunk, order, index, size)
-        outputs, _ = program.model.apply(params, model_state, batch["x"], train=False)
-        return add_sums(sums, _measure(program, outputs, batch, program.loss(outputs, batch["y"])))
-
-    sums = zero_sums(program)
-    del sums["bad_step"]
-    return jax.lax.fori_loop(0, stop, body, sums)
-
-
-def _predict_steps(model: Layer, params: Any, model_state: Any, x: Any, order: jax.Array, stop: Any, size: int) -> Any:
-    def outputs_at(index: Any) -> Any:
-        batch, _ = gather(x, order, index, size)
-        return model.apply(params, model_state, batch, train=False)[0]
-
-    shapes = jax.eval_shape(outputs_at, 0)
-    buffer = jax.tree.map(lambda s: jnp.zeros((order.shape[0], *s.shape[1:]), s.dtype), shapes)
-
-    def body(index: jax.Array, buffer: Any) -> Any:
-        return jax.tree.map(
-            lambda b, y: jax.lax.dynamic_update_slice_in_dim(b, y, index * size, 0), buffer, outputs_at(index)
-        )
-
-    return jax.lax.fori_loop(0, stop, body, buffer)
-
-
-@functools.partial(jax.jit, static_argnames=("program", "population"), donate_argnames=("state", "sums"))
-def run_steps(
-    program: Steps,
-    state: TrainState,
-    sums: dict[str, jax.Array],
-    chunk: dict[str, Any],
-    order: jax.Array,
-    start: Any,
-    stop: Any,
-    *,
-    population: bool = False,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Steps ``start`` to ``stop`` (exclusive) over the batches of ``order``.
-
-    Args:
-        sums: running sums that the steps' sums are added to.
-        chunk: ``{"x", "y", "weight"}``, arrays with a leading row axis, on the device.
-        order: row numbers (see :mod:`danlu.engine.order`); batch ``i`` is entries ``i·batch_size`` onwards.
-        population: whether ``state``, ``sums`` and ``order`` have a leading member axis; the chunk is shared.
-    """
-    loop = functools.partial(loop_steps, program)
-    if population:
-        return jax.vmap(loop, in_axes=(0, 0, None, 0, None, None))(state, sums, chunk, order, start, stop)
-    return loop(state, sums, chunk, order, start, stop)
-
-
-@functools.partial(jax.jit, static_argnames=("program", "size", "population"))
-def evaluate_steps(
-    program: Program,
-    params: Any,
-    model_state: Any,
-    chunk: dict[str, Any],
-    order: jax.Array,
-    stop: Any,
-    *,
-    size: int,
-    population: bool = False,
-) -> dict[str, jax.Array]:
-    """The sums of the loss and the metrics over ``order``, in batches of ``size``, without training."""
-    loop = functools.partial(_evaluate_steps, program, size=size)
-    if population:
-        return jax.vmap(loop, in_axes=(0, 0, None, 0, None))(params, model_state, chunk, order, stop)
-    return loop(params, model_state, chunk, order, stop)
-
-
-@functools.partial(jax.jit, static_argnames=("model", "size", "population"))
-def predict_steps(
-    model: Layer,
-    params: Any,
-    model_state: Any,
-    x: Any,
-    order: jax.Array,
-    stop: Any,
-    *,
-    size: int,
-    population: bool = False,
-) -> Any:
-    """The model's outputs for the rows of ``order``, in that sequence, in batches of ``size``."""
-    loop = functools.partial(_predict_steps, model, size=size)
-    if population:
-        return jax.vmap(loop, in_axes=(0, 0, None, None, None))(params, model_state, x, order, stop)
-    return loop(params, model_state, x, order, stop)
-
-
-@functools.partial(jax.jit, static_argnames=("population",))
-def end_epoch(
-    best: Best, state: TrainState, value: Any, epoch: Any, patience: Any, min_delta: Any, *, population: bool = False
-) -> Best:
-    """:func:`danlu.engine.state.track_best`, compiled, for one run or a population."""
-    if population:
-        return jax.vmap(track_best, in_axes=(0, 0, 0, None, None, None))(best, state, value, epoch, patience, min_delta)
-    return track_best(best, state, value, epoch, patience, min_delta)

@@ -18,11 +18,13 @@ import numpy as np
 
 from danlu.engine.callbacks import Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
+from danlu.engine.loop import Steps, end_epoch, layout, run_steps
+from danlu.engine.mesh import place
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
-from danlu.engine.sources import Source
+from danlu.engine.sources import Piece, Source
 from danlu.engine.state import Best, TrainState
-from danlu.engine.step import NEVER, Steps, end_epoch, run_steps
+from danlu.engine.step import NEVER
 from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_name
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
@@ -82,12 +84,14 @@ class Training:
         callbacks: Sequence[Callback] = (),
         checkpoint: Path | None = None,
     ) -> None:
-        self.program, self.source, self.options, self.state = program, source, options, state
+        self.program, self.source, self.options = program, source, options
+        self.state = self._place(state)
         self.measure, self.checkpoint = measure, checkpoint
         self.history: list[dict[str, Any]] = []
         self.epoch = self._piece = self._start = 0
         self.stopped_because: str | None = None
         self._stop = False
+        self._chunk: tuple[Any, Any] = (None, None)
         self._sums: dict[str, jax.Array] | None = None
         self._observes = any(
             isinstance(node, ReduceOnPlateau) or isinstance(getattr(node, "schedule", None), ReduceOnPlateau)
@@ -149,13 +153,13 @@ class Training:
     def _run_epoch(self, asked: threading.Event) -> bool:
         """One epoch, or what is left of it after a resume. False when it was broken off."""
         if self._sums is None:
-            self._sums = self.program.zero_sums()
+            self._sums = self._place(self.program.zero_sums())
         begun, first = time.perf_counter(), self._start
         if self._piece == 0 and self._start == 0:
             self._call("on_epoch_begin", self.epoch)
         done = self._start
         last_shown = last_saved = time.monotonic()
-        for piece in self.source.pieces(self.epoch, self._piece):
+        for piece in map(self._placed, self.source.pieces(self.epoch, self._piece)):
             portion = 64
             while self._start < piece.steps:
                 stop = min(self._start + portion, piece.steps)
@@ -184,15 +188,27 @@ class Training:
         self._end_epoch(begun, done - first)
         return True
 
+    def _place(self, tree: Any) -> Any:
+        """What belongs to the state, where the program's devices expect it."""
+        return place(tree, self.program.devices, layout(self.program))
+
+    def _placed(self, piece: Piece) -> Piece:
+        """``piece`` on the program's devices; a chunk that comes again, as arrays do each epoch, is copied once."""
+        if self.program.devices == 1:
+            return piece
+        if self._chunk[0] is not piece.chunk:
+            self._chunk = piece.chunk, place(piece.chunk, self.program.devices)
+        return piece._replace(chunk=self._chunk[1], order=self._place(piece.order))
+
     def _means(self, begun: float, steps: int) -> dict[str, Any]:
         sums = {name: np.asarray(value, np.float64) for name, value in (self._sums or {}).items() if name != "bad_step"}
         rate = steps * self.program.batch_size * (self.program.members or 1) / max(time.perf_counter() - begun, 1e-9)
         return {**(self.program.means(sums) if sums else {}), "rows_per_second": rate}
 
     def _check_finite(self) -> None:
-        bad = int(np.min(self._sums["bad_step"])) if self._sums else NEVER
-        if bad != NEVER:
-            raise TrainingError(*_diagnose(self, bad))
+        bad = np.asarray(self._sums["bad_step"] if self._sums else NEVER)
+        if (bad != NEVER).all():  # a population goes on without the members that have diverged
+            raise TrainingError(*_diagnose(self, int(bad.min())))
 
     def _end_epoch(self, begun: float, steps: int) -> None:
         means = self._means(begun, steps)
@@ -206,7 +222,7 @@ class Training:
         if self.best is not None:
             if self.monitor not in row:
                 raise unknown_name("column to monitor", self.monitor, row)
-            value = measured.get(self.monitor.removeprefix("val_"), row[self.monitor])  # of a population one a member
+            value = row.get(f"{self.monitor}_each", row[self.monitor])
             patience = self.options.patience or np.iinfo(np.int32).max
             self.best = end_epoch(
                 self.best,
@@ -219,7 +235,8 @@ class Training:
             )
             row["best"] = bool(np.any(np.asarray(self.best.epoch) == self.epoch))
             if self._observes:
-                opt_state = observe(self.state.opt_state, row[self.monitor])
+                tell = observe if self.program.members is None else jax.vmap(observe)
+                opt_state = tell(self.state.opt_state, np.asarray(value, np.float32))
                 self.state = dataclasses.replace(self.state, opt_state=opt_state)
             if not np.any(self.best.active):
                 self.stop(
@@ -260,8 +277,8 @@ class Training:
         if self.checkpoint is None or not (self.checkpoint / CHECKPOINT).exists():
             return False
         tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, self._tree())
-        self.state, self.best = tree["state"], tree["best"]
-        self._sums = tree["sums"] if note["mid_epoch"] else None
+        self.state, self.best = self._place(tree["state"]), self._place(tree["best"])
+        self._sums = self._place(tree["sums"]) if note["mid_epoch"] else None
         self.epoch, self._piece, self._start = note["epoch"], note["piece"], note["start"]
         self.history = note["history"]
         if note["finished"]:

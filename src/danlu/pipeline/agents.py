@@ -30,7 +30,7 @@ from danlu.rl.registry import is_environment, make
 
 __all__ = ["Agents", "Player"]
 
-_SHARED = ("trainer.seed", "trainer.learning_rate")
+_SHARED = ("trainer.seed", "trainer.learning_rate", "trainer.devices")
 _INSTEAD = {
     "trainer.epochs": "agent.steps says how long an agent is trained",
     "trainer.batch_size": "agent.settings.rows (or minibatches) says it",
@@ -128,6 +128,7 @@ class Agents(Domain):
             seed=plan.seeds if len(plan.seeds) > 1 else plan.seeds[0],
             evaluations=config.agent.evaluations,
             data=prepared.recorded,
+            devices=config.trainer.devices,
             **how,
         )
         return AgentLearned(trained, trained.fitted)

@@ -109,6 +109,8 @@ class TrainerConfig(Blueprint):
 
     Args:
         precision: what the network computes in while it is trained: ``"float32"`` or ``"bfloat16"``, for accelerators.
+        devices: how many devices share the rows of each batch (of agents: the seeds), on a CPU how many cores; it pays for recurrent
+            networks on a CPU, and where there are several GPUs.
         loss: ``"auto"``, or for a quantity ``"mse"``, ``"mae"`` or ``"huber"``.
         seed: decides the split, the initial weights and every random draw.
     """
@@ -119,8 +121,14 @@ class TrainerConfig(Blueprint):
     learning_rate: float | None = setting(default=None, above=0, optional=True)
     weight_decay: float | None = setting(default=None, minimum=0, optional=True)
     precision: str = setting(default="float32", choices=("float32", "bfloat16"))
+    devices: int = setting(default=1, minimum=1, integer=True)
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
     seed: int = setting(default=0, minimum=0, integer=True)
+
+    def chosen(self) -> dict[str, Any]:
+        """What is not left to the recipe, but for the loss, of which there are several only for a quantity."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in found.items() if value is not None and name not in ("loss", "seed")}
 
 
 class EvaluateConfig(Blueprint):

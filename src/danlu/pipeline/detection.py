@@ -112,7 +112,6 @@ class Detections(Domain):
             raise ConfigError(
                 f"{'model.' + wrong[0] if wrong else 'trainer.loss'} is not for detectors; of the network there is model.width"
             )
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         boxes = np.concatenate([each.boxes for each in true_objects(prepared.parts["train"][1])])
         return detection_recipe(
             prepared.rows["train"],
@@ -122,7 +121,7 @@ class Detections(Domain):
             augment=config.augment,
             fill=prepared.fill,
             stride=config.detection.stride,
-            **chosen_settings(config.trainer, names),
+            **config.trainer.chosen(),
             **chosen_settings(config.model, ("width",)),
         )
 

@@ -44,7 +44,6 @@ class Images(Labelled):
         return _prepare(config, source)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         return image_recipe(
             prepared.target.task,
             prepared.rows["train"],
@@ -52,7 +51,7 @@ class Images(Labelled):
             classes=prepared.target.units,
             augment=config.augment,
             fill=border(prepared.sample()[0]) / 127.5 - 1,
-            **chosen_settings(config.trainer, names),
+            **config.trainer.chosen(),
             **chosen_settings(config.model, ("width",)),
         )
 

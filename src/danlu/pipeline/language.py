@@ -108,8 +108,6 @@ class LanguageTexts(Domain):
         )
 
     def plan(self, config: TrainConfig, prepared: PreparedText) -> Recipe:
-        trainer = {name: getattr(config.trainer, name) for name in
-                   ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")}  # fmt: skip
         wanted = {"dim": config.model.width, "num_layers": config.model.depth, "dropout": config.model.dropout}
         if config.model.members is not None or config.trainer.loss != "auto":
             raise ConfigError(
@@ -122,7 +120,7 @@ class LanguageTexts(Domain):
             longest=max(part.longest for part in known) if prepared.is_lines else None,
             context=config.language.context,
             network={name: value for name, value in wanted.items() if value is not None},
-            **{name: value for name, value in trainer.items() if value is not None},
+            **config.trainer.chosen(),
         )
 
     def learn(self, config: TrainConfig, prepared: PreparedText, plan: Recipe, **how: Any) -> Any:

@@ -153,7 +153,6 @@ class LabelledImages(Domain):
         if wrong or config.trainer.loss != "auto":
             said = "model." + wrong[0] if wrong else "trainer.loss"
             raise ConfigError(f"{said} is not for images; of the network there is model.width")
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         return image_recipe(
             "multilabel",
             prepared.rows["train"],
@@ -161,7 +160,7 @@ class LabelledImages(Domain):
             classes=len(prepared.labels),
             augment=config.augment,
             fill=border(prepared.sample(1000)[0]) / 127.5 - 1,
-            **chosen_settings(config.trainer, names),
+            **config.trainer.chosen(),
             **chosen_settings(config.model, ("width",)),
         )
 

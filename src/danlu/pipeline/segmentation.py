@@ -151,14 +151,13 @@ class Segmentations(Domain):
         if wrong or config.trainer.loss != "auto":
             said = "model." + wrong[0] if wrong else "trainer.loss"
             raise ConfigError(f"{said} is not for masks; of the network there are model.width and model.depth")
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         return segmentation_recipe(
             prepared.rows["train"],
             prepared.encoder.in_shape,
             classes=len(prepared.classes),
             augment=config.augment,
             fill=border(prepared.sample(1000)[0]),
-            **chosen_settings(config.trainer, names),
+            **config.trainer.chosen(),
             **chosen_settings(config.model, ("width", "depth")),
         )
 

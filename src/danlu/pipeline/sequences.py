@@ -40,7 +40,6 @@ class Sequences(Labelled):
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         if config.model.members is not None:
             raise ConfigError("model.members is for tables; sequences have one network of two members")
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         if loss and prepared.target.task != "regression":
             raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
@@ -49,7 +48,7 @@ class Sequences(Labelled):
             prepared.rows["train"],
             prepared.encoder,
             classes=prepared.target.units,
-            **chosen_settings(config.trainer, names),
+            **config.trainer.chosen(),
             **chosen_settings(config.model, ("width", "depth", "dropout")),
             **loss,
         )

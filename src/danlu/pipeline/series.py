@@ -26,7 +26,6 @@ from danlu.evaluate.forecast import (
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
-from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.model import Model, Say, warn
 from danlu.tasks import Recipe
 from danlu.tasks.forecast import ForecastLearned, ForecastModel, choose_context, forecast_recipe, learn_forecast
@@ -87,11 +86,10 @@ class SeriesForecasts(Domain):
         for name, value in (("members", config.model.members), ("depth", config.model.depth)):
             if value is not None:
                 raise ConfigError(f"model.{name} is for tables; a forecaster has model.width hidden units, or none")
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         loss = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         network: dict[str, Any] = {"hidden": config.model.width, "dropout": config.model.dropout}
         network = {name: value for name, value in network.items() if value is not None}
-        return forecast_recipe(prepared.train, network=network, **loss, **chosen_settings(config.trainer, names))
+        return forecast_recipe(prepared.train, network=network, **loss, **config.trainer.chosen())
 
     def learn(self, config: TrainConfig, prepared: PreparedSeries, plan: Recipe, **how: Any) -> Any:
         found: ForecastLearned = learn_forecast(

@@ -50,10 +50,7 @@ class Tables(Labelled):
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         target, trainer = prepared.target, config.trainer
-        chosen = chosen_settings(
-            trainer, ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
-        )
-        chosen |= chosen_settings(config.model, ("members", "width", "depth", "dropout"))
+        chosen = trainer.chosen() | chosen_settings(config.model, ("members", "width", "depth", "dropout"))
         if trainer.loss != "auto":
             if target.task != "regression":
                 raise ConfigError(f"trainer.loss={trainer.loss} is for a quantity; this target is of classes")

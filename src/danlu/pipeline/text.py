@@ -47,7 +47,6 @@ class Texts(Labelled):
         return _prepare(config, source)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
         loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         if loss and prepared.target.task != "regression":
             raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
@@ -56,7 +55,7 @@ class Texts(Labelled):
             prepared.rows["train"],
             prepared.encoder,
             classes=prepared.target.units,
-            **chosen_settings(config.trainer, names),
+            **config.trainer.chosen(),
             **chosen_settings(config.model, ("width", "dropout")),
             **loss,
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.engine import FitOptions, Fitted, JSONLogger
+from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domains import domain_of
@@ -126,6 +127,7 @@ def train_from(
     """
     begun = time.perf_counter()
     FitOptions(display=display)  # what cannot be is refused before anything is read
+    need_devices(config.trainer.devices)
     in_file = source is None
     source = config.data.source if source is None else source
     if resume is not None:

@@ -131,8 +131,6 @@ class Translations(Domain):
         )  # fmt: skip
 
     def plan(self, config: TrainConfig, prepared: PreparedPairs) -> Recipe:
-        names = ("epochs", "batch_size", "patience", "learning_rate", "weight_decay", "precision")
-        trainer = {name: getattr(config.trainer, name) for name in names}
         wanted = {"dim": config.model.width, "num_layers": config.model.depth, "dropout": config.model.dropout}
         if config.model.members is not None or config.trainer.loss != "auto":
             raise ConfigError(
@@ -147,7 +145,7 @@ class Translations(Domain):
             len(train),
             length=batches.width,
             network={name: value for name, value in wanted.items() if value is not None},
-            **{name: value for name, value in trainer.items() if value is not None},
+            **config.trainer.chosen(),
         )
 
     def learn(self, config: TrainConfig, prepared: PreparedPairs, plan: Recipe, **how: Any) -> Any:

@@ -189,12 +189,14 @@ class AgentProgram:
         agent, env: who learns, and where.
         learner: the program of one update.
         members: agents side by side, each with an environment, a network and a key of its own; None is one.
+        devices: how many devices the members are divided among.
     """
 
     agent: Agent
     env: Environment
     learner: Program
     members: int | None = None
+    devices: int = 1
 
     @property
     def model(self) -> Layer:

@@ -16,6 +16,7 @@ import numpy as np
 from danlu.engine import Callback, FitOptions, Fitted, enable_compilation_cache
 from danlu.engine.fit import run_training
 from danlu.engine.initial import RUN_ONCE
+from danlu.engine.mesh import DIVIDED, WHOLE, need_devices, spread
 from danlu.engine.sources import Piece
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
@@ -31,7 +32,7 @@ from danlu.rl.off_policy import OffPolicy
 
 __all__ = ["TrainedAgent", "check_run", "fit"]
 
-_OPTIONS = ("checkpoint_every", "display", "min_delta", "mode", "monitor", "patience", "restore_best")
+_OPTIONS = ("checkpoint_every", "devices", "display", "min_delta", "mode", "monitor", "patience", "restore_best")
 _MOST = 2**31 - 1
 _EVALUATION = 2**31 + 1  # folded into the run's key beside its updates and iterations
 
@@ -156,6 +157,15 @@ def _with_rates(agent: Agent, params: Any, rates: Sequence[float], members: int 
     return owned(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
 
 
+@functools.partial(jax.jit, static_argnames=("program", "episodes"))
+def _judged(program: AgentProgram, params: Any, state: Any, key: jax.Array, episodes: int) -> dict[str, jax.Array]:
+    """Episodes of likeliest actions; of several agents each plays in the same worlds."""
+    play: Any = functools.partial(run_episodes, program.agent, program.env, episodes=episodes, greedy=True)
+    if program.members is not None:
+        play = spread(jax.vmap(play, in_axes=(0, 0, None)), program.devices, (DIVIDED, DIVIDED, WHOLE), DIVIDED)
+    return play(params, state, key)
+
+
 def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int) -> None:
     """Refuse several seeds on the host, a recording that this agent cannot learn from, or an agent that needs one where there is none.
 
@@ -219,8 +229,8 @@ def fit(
         data: recorded experience to learn from instead of acting, see :func:`danlu.rl.load_buffer`; then ``steps`` counts updates, and the
             agent acts in evaluations alone.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
-        **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``display``, ``min_delta``, ``mode``,
-            ``monitor``, ``patience`` and ``restore_best``.
+        **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds are divided among
+            them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
 
     Returns:
         The :class:`TrainedAgent`.
@@ -247,6 +257,13 @@ def fit(
     seeds = (int(seed),) if isinstance(seed, int | np.integer) else tuple(int(each) for each in seed)
     if not seeds:
         raise ConfigError("rl.fit received no seed; expected at least one")
+    devices = FitOptions(devices=options.get("devices", 1)).devices
+    if len(seeds) % devices:
+        raise ConfigError(
+            f"{len(seeds)} seeds cannot be divided among {devices} devices; expected a multiple of them",
+            hint="an agent alone learns on one device",
+        )
+    need_devices(devices)
     env = agent.within(env)
     agent.check(env)
     members = None if len(seeds) == 1 else len(seeds)
@@ -267,19 +284,17 @@ def fit(
         metrics=agent.metrics(env),
         batch_size=agent.batch_size,
     )
-    program = AgentProgram(agent, env, learner, members)
+    program = AgentProgram(agent, env, learner, members, devices)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
     one = functools.partial(_initial, program, updates, recorded=recorded)
     keys = jnp.stack([jax.random.key(number) for number in seeds])
     state = owned(one(keys[0]) if members is None else jax.vmap(one)(keys))
     if learning_rate is not None:
         state = dataclasses.replace(state, opt_state=_with_rates(agent, state.params, learning_rate, members, updates))
-    judged = functools.partial(run_episodes, agent, env, episodes=episodes, greedy=True)
 
     def measure(state: TrainState) -> dict[str, Any]:
         places = jax.random.fold_in(jax.random.key(seeds[0]), _EVALUATION)
-        run = judged if members is None else jax.vmap(judged, in_axes=(0, 0, None))
-        found = run(state.params, state.model_state, places)
+        found = _judged(program, state.params, state.model_state, places, episodes)
         raise_if_broken(env)
         return {
             "return": np.asarray(found["returns"]).mean(axis=-1),

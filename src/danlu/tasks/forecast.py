@@ -284,6 +284,7 @@ def learn_forecast(
         "batch_size": plan.batch_size,
         "seed": seed,
         "precision": plan.precision,
+        "devices": plan.devices,
     }
     monitor = "val_centre_error" if plan.loss == "mse" else "val_loss"
     judged = validation.for_training(seed)

@@ -52,6 +52,7 @@ class Recipe(Blueprint):
         clip_norm: global norm above which a network's gradient is scaled down.
         validation: share of the training rows that is held out to choose the best epoch.
         precision: what the network computes in while it is trained; see :mod:`danlu.engine.precision`.
+        devices: how many devices share the rows of each batch; see :mod:`danlu.engine.mesh`.
         augment: a change of each training batch (such as :class:`~danlu.nn.MixUp`), or None.
     """
 
@@ -78,6 +79,7 @@ class Recipe(Blueprint):
     clip_norm: float = setting(1.0, above=0)
     validation: float = setting(0.15, above=0, below=1)
     precision: str = setting("float32", choices=tuple(PRECISIONS))
+    devices: int = setting(1, minimum=1, integer=True)
     augment: Blueprint | None = None
 
     @property
@@ -124,6 +126,7 @@ class Recipe(Blueprint):
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "precision": self.precision,
+            "devices": self.devices,
             "patience": self.patience,
         }
         return fit(self.model, data, seed=seed, **{**decided, **how})

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
+from danlu.engine.loop import loop_steps
 from danlu.engine.state import TrainState
-from danlu.engine.step import loop_steps
 from danlu.errors import ConfigError
 from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss

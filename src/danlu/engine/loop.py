@@ -1,0 +1,166 @@
+"""The loops over the step, compiled whole.
+
+``run_steps`` is an epoch, or a part of one: the step in a loop over batches that lie on the device, with no Python in
+between. Its bounds are arguments, so one compiled program serves an epoch of any length, its ragged last batch, and an
+epoch taken in parts. A population is the same step under ``vmap`` (:class:`~danlu.engine.population.Population`); several devices are
+the same loop under :func:`~danlu.engine.mesh.spread`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from danlu.engine.mesh import DIVIDED, WHOLE, spread
+from danlu.engine.order import gather
+from danlu.engine.state import Best, TrainState, track_best
+from danlu.engine.step import add_sums
+from danlu.nn.layer import Layer
+
+if TYPE_CHECKING:
+    from danlu.engine.population import Population
+    from danlu.engine.step import Program
+
+__all__ = ["Steps", "end_epoch", "evaluate_steps", "layout", "loop_steps", "predict_steps", "run_steps"]
+
+
+class Steps(Protocol):
+    """What the loop needs of a program: one step, its sums, and how they are read.
+
+    A network that learns from rows is one such program (:class:`Program`); an agent in its environment is another (in ``danlu.rl``).
+    Both are static and hashable: the compile key.
+
+    Attributes:
+        batch_size: how many rows (or steps of an environment) one step sees; ``unit`` is what they are called.
+        members: how many trainings go on side by side in the state, on a leading axis of every array; None is one without such an axis.
+        devices: how many devices the loop runs on: the members are divided among them, or of one training the rows of each batch.
+    """
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def members(self) -> int | None: ...
+
+    @property
+    def devices(self) -> int: ...
+
+    @property
+    def model(self) -> Layer:
+        """The network."""
+        ...
+
+    def at(
+        self, state: TrainState, chunk: Any, order: jax.Array, index: Any
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Step ``index`` of an epoch that walks ``chunk`` in ``order``: the state after it, and its sums."""
+        ...
+
+    def zero_sums(self) -> dict[str, jax.Array]:
+        """The running sums at the start of an epoch; ``"bad_step"`` among them is a minimum."""
+        ...
+
+    def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
+        """What an epoch's sums (without ``"bad_step"``) say, for its row of the history."""
+        ...
+
+    def counters(self, state: TrainState) -> dict[str, int]:
+        """How far training is."""
+        ...
+
+
+def loop_steps(
+    program: Steps, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """What :func:`run_steps` compiles, to be part of a larger program: an agent learns so from what it has just collected."""
+
+    def body(index: jax.Array, carry: Any) -> Any:
+        state, sums = carry
+        state, part = program.at(state, chunk, order, index)
+        return state, add_sums(sums, part)
+
+    return jax.lax.fori_loop(start, stop, body, (state, sums))
+
+
+def layout(program: Steps) -> Any:
+    """Where the arrays of the state lie: those of a population are divided among the devices by member."""
+    return WHOLE if program.members is None else DIVIDED
+
+
+@functools.partial(jax.jit, static_argnames=("program",), donate_argnames=("state", "sums"))
+def run_steps(
+    program: Steps,
+    state: TrainState,
+    sums: dict[str, jax.Array],
+    chunk: dict[str, Any],
+    order: jax.Array,
+    start: Any,
+    stop: Any,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Steps ``start`` to ``stop`` (exclusive) over the batches of ``order``.
+
+    Args:
+        sums: running sums that the steps' sums are added to.
+        chunk: ``{"x", "y", "weight"}``, arrays with a leading row axis, on the device.
+        order: row numbers (see :mod:`danlu.engine.order`); batch ``i`` is entries ``i·batch_size`` onwards.
+
+    Of a population ``state``, ``sums`` and ``order`` have a leading member axis; the chunk is shared.
+    """
+    own = layout(program)
+    loop = spread(functools.partial(loop_steps, program), program.devices, (own, own, WHOLE, own, WHOLE, WHOLE), own)
+    return loop(state, sums, chunk, order, start, stop)
+
+
+@functools.partial(jax.jit, static_argnames=("program", "size"))
+def evaluate_steps(
+    program: Program | Population,
+    params: Any,
+    model_state: Any,
+    chunk: dict[str, Any],
+    order: jax.Array,
+    stop: Any,
+    *,
+    size: int,
+) -> dict[str, jax.Array]:
+    """The sums of the loss and the metrics over ``order``, in batches of ``size``, without training."""
+    own = layout(program)
+    loop = spread(functools.partial(program.judge, size=size), program.devices, (own, own, WHOLE, own, WHOLE), own)
+    return loop(params, model_state, chunk, order, stop)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "size"))
+def predict_steps(
+    model: Layer, params: Any, model_state: Any, x: Any, order: jax.Array, stop: Any, *, size: int
+) -> Any:
+    """The model's outputs for the rows of ``order``, in that sequence, in batches of ``size``."""
+
+    def outputs_at(index: Any) -> Any:
+        batch, _ = gather(x, order, index, size)
+        return model.apply(params, model_state, batch, train=False)[0]
+
+    shapes = jax.eval_shape(outputs_at, 0)
+    buffer = jax.tree.map(lambda s: jnp.zeros((order.shape[0], *s.shape[1:]), s.dtype), shapes)
+
+    def body(index: jax.Array, buffer: Any) -> Any:
+        return jax.tree.map(
+            lambda b, y: jax.lax.dynamic_update_slice_in_dim(b, y, index * size, 0), buffer, outputs_at(index)
+        )
+
+    return jax.lax.fori_loop(0, stop, body, buffer)
+
+
+@functools.partial(jax.jit, static_argnames=("population",))
+def end_epoch(
+    best: Best, state: TrainState, value: Any, epoch: Any, patience: Any, min_delta: Any, *, population: bool = False
+) -> Best:
+    """:func:`danlu.engine.state.track_best`, compiled, for one run or a population."""
+    if population:
+        return jax.vmap(track_best, in_axes=(0, 0, 0, None, None, None))(best, state, value, epoch, patience, min_delta)
+    return track_best(best, state, value, epoch, patience, min_delta)
