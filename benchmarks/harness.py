@@ -58,7 +58,7 @@ def laps(ends: Sequence[Clock], steps: int = 1) -> dict[str, list[float]]:
     return {"wall_ms": wall, "cpu_ms": cpu}
 
 
-def fit_danlu(net: Any, data: Any, recipe: Recipe) -> Training:
+def fit_danlu(net: Any, data: Any, recipe: Recipe, devices: int = 1) -> Training:
     """``danlu.fit``, with a callback for the clock."""
     import danlu
     from danlu import optim
@@ -75,6 +75,7 @@ def fit_danlu(net: Any, data: Any, recipe: Recipe) -> Training:
         epochs=recipe.epochs,
         batch_size=recipe.batch,
         precision="bfloat16" if recipe.mixed else "float32",
+        devices=devices,
         display="none",
     )
     return ends, float(fitted.history[-1]["loss"])

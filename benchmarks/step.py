@@ -23,6 +23,11 @@ def timed(run: Callable[[], Any], flops: int = 0) -> dict[str, float]:
     return {**least, "gflops": flops / 1e6 / least["wall_ms"]}
 
 
+DIVIDED = (
+    "danlu, a device a core"  # each batch's rows divided among the cores; "danlu" alone leaves both to each operation
+)
+
+
 class Part(NamedTuple):
     """A part of danlu's step: ``function(*arguments)``, its FLOPs (0: not of interest), and how often a step runs it."""
 
@@ -86,18 +91,25 @@ class StepBenchmark:
     def contest(self, options: argparse.Namespace) -> Figures:
         """In the contestant's process: train, then time large products and, for danlu, the parts."""
         name, data, recipe = options.contestant, self.data(), self.recipe._replace(epochs=options.epochs)
-        if name == "danlu":
-            ends, loss = harness.fit_danlu(self.danlu(), data, recipe)
-            parts = {part: timing.figures() for part, timing in self.parts().items()}
+        ours, devices = name in ("danlu", DIVIDED), options.threads if name == DIVIDED else 1
+        if ours:
+            ends, loss = harness.fit_danlu(self.danlu(), data, recipe, devices)
         else:
-            (ends, loss), parts = harness.fit_torch(self.torch[name], data, recipe, options.threads), {}
+            ends, loss = harness.fit_torch(self.torch[name], data, recipe, options.threads)
+        parts = self.parts() if name == "danlu" else {}
         times = harness.laps(ends, len(data[0]) // recipe.batch)
-        return {**times, "loss": loss, "products": product_rates(name), "parts": parts}
+        products = product_rates("danlu" if ours else name)
+        return {
+            **times,
+            "loss": loss,
+            "products": products,
+            "parts": {part: timing.figures() for part, timing in parts.items()},
+        }
 
     def measure(self, options: argparse.Namespace) -> Figures:
         """All contestants' rows; PyTorch's time over danlu's by threads, where "best" is each one's better count."""
         names = ["danlu", *self.torch] if importlib.util.find_spec("torch") else ["danlu"]
-        contestants = [(name, threads) for threads in THREADS for name in names]
+        contestants = [(name, threads) for threads in THREADS for name in names] + [(DIVIDED, THREADS[-1])]
         rows = harness.in_turn(contestants, options.rounds, lambda contestant: harness.spawn(options, contestant))
         for row in rows:
             row["gflops"] = self.flops / 1e6 / row["least_ms"]
@@ -107,7 +119,9 @@ class StepBenchmark:
         ratios = []
         for threads in (*THREADS, "best") if len(names) > 1 else ():
             of = [row for row in rows if threads in (row["threads"], "best")]
-            ours, theirs = ([row for row in of if (row["contestant"] == "danlu") is us] for us in (True, False))
+            ours, theirs = (
+                [row for row in of if (row["contestant"] in ("danlu", DIVIDED)) is us] for us in (True, False)
+            )
             by = {name: min(row[name] for row in theirs) / min(row[name] for row in ours) for name in TIMES}
             ratios.append({"threads": threads, **by})
         return {"flops": self.flops, "results": rows, "ratios": ratios}
