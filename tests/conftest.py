@@ -5,6 +5,9 @@ import os
 import warnings
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault(
+    "JAX_NUM_CPU_DEVICES", "2"
+)  # what is computed goes to the first; some tests divide it between both
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Nearly all of the default run's time is XLA's, compiling small programs: it is told to hurry. `make test-all` compiles as users do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")

@@ -38,6 +38,7 @@ ROWS = {
     "clip_by_norm": Row(optim.clip_by_norm, "max_norm"),
     "clip_by_global_norm": Row(optim.clip_by_global_norm, "max_norm"),
     "chain": Row(lambda rate: optim.chain(optim.clip_by_global_norm(1.0), optim.adam(rate))),
+    "flatten": Row(lambda rate: optim.flatten(optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(rate)))),
     "by_part": Row(lambda rate: optim.by_part(optim.adam(rate), {"b": 0.5})),
     "scheduled": Row(lambda rate: optim.sgd(WarmUp(rate, 2))),
 }

@@ -6,6 +6,7 @@ from danlu.optim.base import Optimizer, UpdateFn
 from danlu.optim.chain import chain
 from danlu.optim.clip import ClipState, NormClipState, clip_by_global_norm, clip_by_norm, clip_by_value
 from danlu.optim.decay import WeightDecayState, weight_decay
+from danlu.optim.flatten import flatten
 from danlu.optim.hyperparameters import apply_updates, hyperparameter, observe, set_hyperparameter
 from danlu.optim.momentum import MomentumState, momentum, nesterov
 from danlu.optim.parts import PartsState, by_part, multipliers, set_parts
@@ -61,6 +62,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_norm",
     "clip_by_value",
+    "flatten",
     "get_optimizer",
     "get_schedule",
     "hyperparameter",

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from danlu.blueprint import Blueprint, from_json, setting
 from danlu.engine.state import TrainState
@@ -32,7 +33,7 @@ from danlu.rl.environment import Environment, Envs, Transition
 
 __all__ = ["Agent", "AgentProgram", "World", "no_outcomes", "outcomes"]
 
-_ITERATION = 2**31  # folded into the run's key beside the updates, which count from 0
+_ITERATION = np.uint32(2**31)  # the iterations' keys count from here, the updates' from 0
 
 Sums = dict[str, jax.Array]
 
@@ -241,7 +242,7 @@ class AgentProgram:
 
     def key(self, state: TrainState) -> jax.Array:
         """The key of the state's next iteration."""
-        return jax.random.fold_in(jax.random.fold_in(state.key, _ITERATION), state.world.iterations)
+        return jax.random.fold_in(state.key, _ITERATION + state.world.iterations.astype(jnp.uint32))
 
 
 def _plain(value: Any) -> Any:

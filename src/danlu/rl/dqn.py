@@ -13,7 +13,7 @@ from danlu.errors import ConfigError
 from danlu.nn import Dense, Parallel, Sequential
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.losses import Loss
-from danlu.optim import Optimizer, adam, chain, clip_by_global_norm
+from danlu.optim import Optimizer, adam, chain, clip_by_global_norm, flatten
 from danlu.optim.schedules import Cosine
 from danlu.rl.environment import Environment, Envs
 from danlu.rl.exploration import Epsilon
@@ -140,7 +140,7 @@ class DQN(OffPolicy):
 
     def optimizer(self, updates: int) -> Optimizer:
         rate = Cosine(self.learning_rate, max(updates, 1)) if self.anneal else self.learning_rate
-        return chain(clip_by_global_norm(self.clip_norm), adam(rate))
+        return flatten(chain(clip_by_global_norm(self.clip_norm), adam(rate)))
 
     def numbers(self, env: Environment, params: Any, state: Any, observation: Any) -> jax.Array:
         """What the network says of each action, ``(batch, actions, size)``."""

@@ -17,7 +17,7 @@ from danlu.engine.state import TrainState
 from danlu.nn import Sequential
 from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
-from danlu.optim import Optimizer, adam
+from danlu.optim import Optimizer, adam, flatten
 from danlu.optim.schedules import Cosine
 from danlu.rl.distributions import Distribution, distribution_for
 from danlu.rl.dqn import DQN, QLoss
@@ -105,7 +105,7 @@ class BehaviourCloning(OffPolicy):
         return CloningLoss(self.distribution(env))
 
     def optimizer(self, updates: int) -> Optimizer:
-        return adam(Cosine(self.learning_rate, max(updates, 1)))
+        return flatten(adam(Cosine(self.learning_rate, max(updates, 1))))
 
     def remembered(self, env: Environment, action: Any) -> Any:
         distribution: Any = self.distribution(env)

@@ -19,7 +19,7 @@ from danlu.errors import ConfigError
 from danlu.nn import Parallel, Sequential
 from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
-from danlu.optim import Optimizer, adam, chain, clip_by_global_norm
+from danlu.optim import Optimizer, adam, chain, clip_by_global_norm, flatten
 from danlu.optim.schedules import Cosine
 from danlu.rl.agent import Agent, AgentProgram, Sums, World, outcomes
 from danlu.rl.distributions import Categorical, Distribution, distribution_for
@@ -107,7 +107,7 @@ class OnPolicy(Agent):
 
     def optimizer(self, updates: int) -> Optimizer:
         rate = Cosine(self.learning_rate, max(updates, 1)) if self.anneal else self.learning_rate
-        return chain(clip_by_global_norm(self.clip_norm), adam(rate, epsilon=1e-5))
+        return flatten(chain(clip_by_global_norm(self.clip_norm), adam(rate, epsilon=1e-5)))
 
     def metrics(self, env: Environment) -> tuple[tuple[str, Any], ...]:
         return (("entropy", entropy(self.distribution(env))), ("value_error", value_error))
@@ -150,12 +150,9 @@ class OnPolicy(Agent):
         weight = self.weights(rollout)
         targets = self.targets(env, state, dataclasses.replace(rollout, reward=reward), weight)
         chunk = self.rows(rollout, targets, weight)
-        keys = jax.random.split(order_key, self.passes)
-        order = (
-            jax.vmap(lambda key: jax.random.permutation(key, self.batch_size * self.minibatches))(keys)
-            .reshape(-1)
-            .astype(jnp.int32)
-        )
+        # A pass goes over the rows in the order of random numbers: one sort, where jax.random.permutation has two.
+        numbers = jax.random.bits(order_key, (self.updates * self.batch_size,)).reshape(self.passes, -1)
+        order = jnp.argsort(numbers, axis=1).reshape(-1)
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
         world = World(envs, world.frames + self.frames, world.iterations + 1, memory)
         model_state = learn_statistics(learner.model, after.model_state, chunk["x"])
@@ -165,14 +162,14 @@ class OnPolicy(Agent):
         """Act by the policy: a rollout ``(steps, environments, …)`` that notes its own actions and the numbers they were drawn from."""
         distribution = self.distribution(env)
 
-        def move(envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
-            act_key, env_key = jax.random.split(key)
+        def move(envs: Envs, keys: jax.Array) -> tuple[Envs, Transition]:
+            act_key, env_key = keys
             outputs = self.outputs(env, state.params, state.model_state, envs.observation)
             action = distribution.sample(outputs["policy"], act_key)
             envs, transition = env.advance(envs, self.deed(env, action, outputs), env_key)
             return envs, dataclasses.replace(transition, extra={"action": action, "numbers": outputs["policy"]})
 
-        return jax.lax.scan(move, envs, jax.random.split(key, self.steps))
+        return jax.lax.scan(move, envs, jax.random.split(key, 2 * self.steps).reshape(-1, 2))
 
     def targets(
         self, env: Environment, state: TrainState, rollout: Transition, weight: jax.Array

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError
 from danlu.verify.case import Case, Check, select
 from danlu.verify.report import Report, Row
@@ -69,6 +71,8 @@ def run_verify(pattern: str | None = None, *, json_path: str | Path | None = Non
     """
     from rich.console import Console
 
+    with contextlib.suppress(ConfigError):
+        need_devices(2)
     console = Console()
     if console.is_terminal:
         with console.status("verifying") as status:

@@ -92,6 +92,13 @@ def accumulation(check: Check) -> None:
     check(line(fitted.params), descend(weights=WEIGHTS)[-1], floor=0.1)
 
 
+@case("engine.devices")
+def devices(check: Check) -> None:
+    """Rows of unequal weight shared by two devices (where there are two) give the gradient of the whole batch."""
+    fitted = train(weights=WEIGHTS, devices=min(2, jax.device_count()), sampler=in_sequence)
+    check(line(fitted.params), descend(weights=WEIGHTS)[-1], floor=0.1)
+
+
 @case("engine.penalties")
 def penalties(check: Check) -> None:
     """``c₁·‖θ‖₁ + c₂·‖θ‖²`` over the weights; the bias goes free."""

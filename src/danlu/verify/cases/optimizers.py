@@ -168,6 +168,17 @@ def adamw(check: Check) -> None:
     )
 
 
+@case("optimizer.flatten")
+def flatten(check: Check) -> None:
+    compare(
+        check,
+        optim.flatten(optim.adam(RATE)),
+        _adam,
+        optax=lambda optax: optax.flatten(optax.adam(RATE)),
+        torch=lambda torch, params: torch.Adam(params, RATE),
+    )
+
+
 @case("optimizer.weight_decay")
 def weight_decay(check: Check) -> None:
     compare(
