@@ -1,5 +1,6 @@
 """Several devices do what one does: the same gradient from shared rows, the same members from a divided population."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ import pytest
 
 from danlu import nn, optim
 from danlu.engine import BatchSource, LambdaCallback, fit, fit_population
+from danlu.engine.loop import evaluate_steps
 from danlu.engine.mesh import gathered, mean, need_devices, place, position, spread, total
+from danlu.engine.order import pad_order
 from danlu.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -39,6 +42,19 @@ def test_two_devices_learn_what_one_does(shared):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4)
     np.testing.assert_allclose(shared.predict(X), alone.predict(X), atol=1e-4)
     assert shared.evaluate((X, Y))["loss"] == pytest.approx(alone.evaluate((X, Y))["loss"], rel=1e-4)
+
+
+def test_batches_of_an_evaluation_are_shared(shared):
+    chunk = {"x": X, "y": Y, "weight": WEIGHTS}
+    order = jnp.asarray(pad_order(np.arange(50), 8))
+    one, two = (
+        evaluate_steps(
+            dataclasses.replace(shared.program, devices=n), shared.params, shared.state, chunk, order, 7, size=8
+        )
+        for n in (1, 2)
+    )
+    close(one, two)
+    assert float(two["weight"]) == pytest.approx(WEIGHTS.sum(), rel=1e-5)
 
 
 def test_what_comes_back_lies_on_one_device_and_can_go_on_anywhere(shared):
