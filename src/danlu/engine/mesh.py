@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from danlu.engine.tree import is_key
 from danlu.errors import ConfigError
 
 __all__ = ["DIVIDED", "WHOLE", "gathered", "mean", "need_devices", "place", "position", "spread", "total"]
@@ -100,5 +101,11 @@ def place(tree: Any, devices: int, layout: PartitionSpec = WHOLE) -> Any:
 
 
 def gathered(tree: Any, devices: int) -> Any:
-    """``tree`` on the first device alone: what training hands over."""
-    return tree if devices == 1 else jax.device_put(tree, jax.devices()[0])
+    """``tree`` as arrays that belong to no device in particular, so that they can go on anywhere: what training hands over."""
+
+    def free(leaf: jax.Array) -> jax.Array:
+        if is_key(leaf):
+            return jax.random.wrap_key_data(free(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        return jnp.asarray(np.asarray(leaf))
+
+    return tree if devices == 1 else jax.tree.map(free, tree)
