@@ -162,14 +162,14 @@ class OnPolicy(Agent):
         """Act by the policy: a rollout ``(steps, environments, …)`` that notes its own actions and the numbers they were drawn from."""
         distribution = self.distribution(env)
 
-        def move(envs: Envs, keys: jax.Array) -> tuple[Envs, Transition]:
-            act_key, env_key = keys
+        def move(envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
+            act_key, env_key = jax.random.split(key)
             outputs = self.outputs(env, state.params, state.model_state, envs.observation)
             action = distribution.sample(outputs["policy"], act_key)
             envs, transition = env.advance(envs, self.deed(env, action, outputs), env_key)
             return envs, dataclasses.replace(transition, extra={"action": action, "numbers": outputs["policy"]})
 
-        return jax.lax.scan(move, envs, jax.random.split(key, 2 * self.steps).reshape(-1, 2))
+        return jax.lax.scan(move, envs, jax.random.split(key, self.steps))
 
     def targets(
         self, env: Environment, state: TrainState, rollout: Transition, weight: jax.Array
