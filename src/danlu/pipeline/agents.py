@@ -94,7 +94,7 @@ class Agents(Domain):
             check_env(env)
         recorded = None if config.agent.data is None else load_buffer(config.agent.data)
         plan = self.plan_for(config, env)
-        check_run(plan.agent, env, recorded, len(plan.seeds))
+        check_run(plan.agent, env, recorded, len(plan.seeds), config.trainer.devices)
         steps = plan.steps
         split = f"each test episode begins anew; {config.agent.episodes} of them"
         unit = "steps" if recorded is None else "updates"

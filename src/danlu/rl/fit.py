@@ -166,8 +166,8 @@ def _judged(program: AgentProgram, params: Any, state: Any, key: jax.Array, epis
     return play(params, state, key)
 
 
-def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int) -> None:
-    """Refuse several seeds on the host, a recording that this agent cannot learn from, or an agent that needs one where there is none.
+def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int, devices: int = 1) -> None:
+    """Refuse several seeds on the host or ones that devices cannot share, a recording that this agent cannot learn from, or an agent that needs one where there is none.
 
     Raises:
         ConfigError: see above.
@@ -176,6 +176,11 @@ def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int
         raise ConfigError(
             f"{seeds} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
             hint="train them one after the other",
+        )
+    if seeds % devices:
+        raise ConfigError(
+            f"{devices} devices cannot share {seeds} seed{'s' * (seeds > 1)}; expected a multiple of {devices} seeds",
+            hint="an agent alone learns on one device",
         )
     if data is None:
         if agent.offline:
@@ -258,16 +263,11 @@ def fit(
     if not seeds:
         raise ConfigError("rl.fit received no seed; expected at least one")
     devices = FitOptions(devices=options.get("devices", 1)).devices
-    if len(seeds) % devices:
-        raise ConfigError(
-            f"{len(seeds)} seeds cannot be divided among {devices} devices; expected a multiple of them",
-            hint="an agent alone learns on one device",
-        )
     need_devices(devices)
     env = agent.within(env)
     agent.check(env)
     members = None if len(seeds) == 1 else len(seeds)
-    check_run(agent, env, data, len(seeds))
+    check_run(agent, env, data, len(seeds), devices)
     acting = data is None
     iterations = max(math.ceil((steps - agent.prelude) / agent.frames if acting else steps / agent.updates), 1)
     each = math.ceil(iterations / evaluations)
