@@ -167,7 +167,7 @@ def _judged(program: AgentProgram, params: Any, state: Any, key: jax.Array, epis
 
 
 def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int, devices: int = 1) -> None:
-    """Refuse seeds that cannot be trained side by side, a recording that this agent cannot learn from, or an agent that needs one and has none.
+    """Refuse seeds that cannot be trained side by side, a recording that the agent cannot learn from, or an agent that lacks one.
 
     Raises:
         ConfigError: see above.
