@@ -13,7 +13,22 @@ import pytest
 from danlu.blueprint import setting
 from danlu.engine.step import NEVER, Program
 from danlu.errors import ConfigError
-from danlu.rl import A2C, DDPG, DQN, PPO, REINFORCE, SAC, TD3, Agent, Environment, Envs, Outcome, Transition
+from danlu.rl import (
+    A2C,
+    CQL,
+    DDPG,
+    DQN,
+    PPO,
+    REINFORCE,
+    SAC,
+    TD3,
+    Agent,
+    ContinuousCQL,
+    Environment,
+    Envs,
+    Outcome,
+    Transition,
+)
 from danlu.rl.agent import AgentProgram
 from danlu.rl.environments import CartPole, Pendulum
 from danlu.rl.fit import _initial
@@ -194,6 +209,8 @@ EVERY = [
     pytest.param(DDPG(**MEMORY), ToyWorld(moves="box"), (), id="ddpg", marks=slow),
     pytest.param(TD3(**MEMORY), ToyWorld(moves="box"), (), id="td3", marks=slow),
     pytest.param(SOFT, ToyWorld(moves="box"), (soft_target, priorities), id="sac-prioritised"),
+    pytest.param(CQL(**MEMORY), ToyWorld(), (), id="cql-choice", marks=slow),
+    pytest.param(ContinuousCQL(**MEMORY, others=2), ToyWorld(view="dict", moves="box"), (), id="cql-box", marks=slow),
     pytest.param(
         SAC(**MEMORY, n_step=2), ToyWorld(view="picture", moves="box"), (), id="sac-nstep-picture", marks=slow
     ),

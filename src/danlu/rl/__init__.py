@@ -9,7 +9,7 @@ from danlu.rl.environment import Environment, Envs, Outcome, Transition
 from danlu.rl.evaluation import Episodes, play_at_random, play_episodes
 from danlu.rl.external import External, raise_if_broken
 from danlu.rl.fit import TrainedAgent, fit
-from danlu.rl.offline import CQL, BehaviourCloning
+from danlu.rl.offline import CQL, BehaviourCloning, ContinuousCQL
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recipes import ALGORITHMS, AgentSettings, agent_recipe
 from danlu.rl.recording import record_episode
@@ -33,6 +33,7 @@ __all__ = [
     "AgentProgram",
     "AgentSettings",
     "BehaviourCloning",
+    "ContinuousCQL",
     "DiscreteSAC",
     "Environment",
     "Envs",

@@ -8,6 +8,7 @@ trains them like any network.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -31,14 +32,16 @@ class ActorCritic(Layer):
     """An actor π and critics Q, together.
 
     Inputs: ``{"observation", "action": (batch, dim)}``, the action with bounds ±1. Outputs: ``"q"`` ``(batch, critics)`` of that action;
-    ``"q_policy"`` ``(batch, critics)`` of the actor's own, through which only the actor learns; ``"log_prob"`` ``(batch,)`` of it; and
-    ``"log_alpha"``.
+    ``"q_policy"`` ``(batch, critics)`` of the actor's own, through which only the actor learns; ``"log_prob"`` ``(batch,)`` of it;
+    ``"log_alpha"``. With ``others`` also ``"q_others"`` ``(batch, 2·others, critics)`` of so many actions drawn evenly within the bounds
+    and as many of the actor's, and ``"log_density"`` ``(batch, 2·others)`` of how they were drawn.
 
     Args:
         actor: observations to the numbers of the policy.
         critics: ``{"observation", "action"}`` to ``(batch, critics, 1)``.
         distribution: of the actor's numbers; None makes it deterministic: ``a = tanh(numbers)``.
         log_alpha: log of the temperature at the start.
+        others: see above; the actor must be stochastic.
 
     Params: ``{"actor", "critic", "log_alpha"}``. State: ``{"actor", "critic"}``. A stochastic actor needs a ``key``, also when not in
         training.
@@ -51,6 +54,7 @@ class ActorCritic(Layer):
     critics: Layer
     distribution: TanhGaussian | None = None
     log_alpha: float = setting(default=0.0)
+    others: int = setting(default=0, minimum=0, integer=True)
 
     def children(self) -> tuple[tuple[str, Layer], ...]:
         return ()
@@ -63,6 +67,8 @@ class ActorCritic(Layer):
         params = {"actor": actor_params, "critic": critic_params, "log_alpha": jnp.float32(self.log_alpha)}
         count = out[:1]
         shapes: Any = {"q": count, "q_policy": count, "log_prob": (), "log_alpha": ()}
+        if self.others:
+            shapes |= {"q_others": (2 * self.others, *count), "log_density": (2 * self.others,)}
         return params, {"actor": actor_state, "critic": critic_state}, shapes
 
     def numbers(self, params: Params, state: State, observation: Any) -> jax.Array:
@@ -98,7 +104,22 @@ class ActorCritic(Layer):
             "log_prob": log_prob,
             "log_alpha": alpha,
         }
+        if self.others:
+            outputs |= self._others(params, state, x, key)
         return outputs, state
+
+    def _others(self, params: Params, state: State, x: Any, key: Any) -> dict[str, jax.Array]:
+        """What the critics say of actions that were not done."""
+        rows, dim = x["action"].shape
+        again = lambda count: jax.tree.map(lambda a: jnp.repeat(a, count, axis=0), x["observation"])  # noqa: E731
+        evenly = jax.random.uniform(jax.random.fold_in(key, 1), (rows, self.others, dim), minval=-1, maxval=1)
+        frozen = jax.lax.stop_gradient(params)
+        own, log_prob = self.decide(frozen, state, again(self.others), jax.random.fold_in(key, 2))
+        actions = jnp.concatenate([evenly, own.reshape(rows, self.others, dim)], axis=1)
+        q = self.values(params, state, again(2 * self.others), actions.reshape(-1, dim))
+        density = jnp.full((rows, self.others), -dim * math.log(2), log_prob.dtype)
+        densities = jnp.concatenate([density, log_prob.reshape(rows, self.others)], axis=1)
+        return {"q_others": q.reshape(rows, 2 * self.others, -1), "log_density": densities}
 
     def flops(self, in_shape: Shape) -> int | None:
         shape: Any = in_shape

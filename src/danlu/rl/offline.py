@@ -7,6 +7,7 @@ holds their values down.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -19,6 +20,8 @@ from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
 from danlu.optim import Optimizer, adam, flatten
 from danlu.optim.schedules import Cosine
+from danlu.rl.actor_critic import ActorCritic, ActorCriticLoss
+from danlu.rl.continuous import SAC
 from danlu.rl.distributions import Distribution, distribution_for
 from danlu.rl.dqn import DQN, QLoss
 from danlu.rl.environment import Environment
@@ -27,7 +30,14 @@ from danlu.rl.off_policy import OffPolicy
 from danlu.rl.spaces import Box
 from danlu.rl.value_heads import ValueHead
 
-__all__ = ["CQL", "BehaviourCloning", "CloningLoss", "ConservativeQLoss"]
+__all__ = [
+    "CQL",
+    "BehaviourCloning",
+    "CloningLoss",
+    "ConservativeActorCriticLoss",
+    "ConservativeQLoss",
+    "ContinuousCQL",
+]
 
 
 class ConservativeQLoss(Loss):
@@ -68,6 +78,54 @@ class CQL(DQN):
 
     def loss(self, env: Environment) -> Loss:
         return ConservativeQLoss(self.head, self.conservative)
+
+
+class ConservativeActorCriticLoss(ActorCriticLoss):
+    """An actor-critic's loss, and ``w·Σ_k (log (1/n) Σ_j exp(Q_k(s, a_j) − log p(a_j)) − Q_k(s, a_recorded))``.
+
+    The inner sum is over actions drawn from densities p, evenly and from the actor: of ``log ∫ exp Q_k(s, a) da`` an estimate by
+    importance sampling.
+
+    Args:
+        weight: w.
+
+    Reference: Kumar et al. (2020), arXiv:2006.04779, eq. 4 and appendix F.
+
+    Example:
+        >>> q = {"q": jnp.zeros((1, 1)), "q_policy": jnp.zeros((1, 1)), "log_prob": jnp.zeros(1), "log_alpha": jnp.zeros(1)}
+        >>> others = {"q_others": jnp.zeros((1, 2, 1)), "log_density": jnp.full((1, 2), -jnp.log(2.0))}  # evenly over a length of 2
+        >>> loss = ConservativeActorCriticLoss(entropy=-1.0, weight=1.0)
+        >>> round(float(loss({**q, **others}, {"target": jnp.zeros(1)})[0]), 4)  # log 2
+        0.6931
+    """
+
+    weight: float = setting(default=1.0, minimum=0)
+
+    def __call__(self, outputs: Any, targets: Any) -> jax.Array:
+        q = outputs["q_others"] - outputs["log_density"][..., None]
+        doubt = jax.nn.logsumexp(q, axis=1) - math.log(q.shape[1]) - outputs["q"]
+        return super().__call__(outputs, targets) + self.weight * doubt.sum(axis=-1)
+
+
+class ContinuousCQL(SAC):
+    """Conservative Q-learning for continuous actions: SAC that doubts what it has not seen.
+
+    Args:
+        conservative: the weight of the doubt.
+        others: actions drawn evenly, and as many from the actor, by which the doubt is measured.
+
+    Reference: Kumar et al. (2020), arXiv:2006.04779, algorithm 1.
+    """
+
+    conservative: float = setting(default=5.0, minimum=0)
+    others: int = setting(default=10, minimum=1, integer=True)
+
+    def network(self, env: Environment) -> ActorCritic:
+        return super().network(env).replace(others=self.others)
+
+    def loss(self, env: Environment) -> Loss:
+        usual: Any = super().loss(env)
+        return ConservativeActorCriticLoss(usual.entropy, self.conservative)
 
 
 class CloningLoss(Loss):

@@ -16,7 +16,7 @@ from danlu.rl.exploration import OrnsteinUhlenbeck
 from danlu.rl.games.alphazero import AlphaZero
 from danlu.rl.games.match import Match
 from danlu.rl.games.recipes import game_recipe
-from danlu.rl.offline import CQL, BehaviourCloning
+from danlu.rl.offline import CQL, BehaviourCloning, ContinuousCQL
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recurrent import RecurrentPPO
 from danlu.rl.soft_choice import DiscreteSAC
@@ -28,7 +28,7 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
     "a2c": A2C,
     "alphazero": AlphaZero,
     "bc": BehaviourCloning,
-    "cql": CQL,
+    "cql": CQL,  # of continuous actions ContinuousCQL
     "ddpg": DDPG,
     "dqn": DQN,
     "ppo": PPO,
@@ -39,6 +39,7 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
 }
 """Every algorithm by its name."""
 
+_OF_ACTIONS: Mapping[tuple[str, type], type[Agent]] = {("sac", Discrete): DiscreteSAC, ("cql", Box): ContinuousCQL}
 _STEPS = 200_000
 _FIRST = {"MountainCarContinuous-v0": "td3"}  # its only reward is at the far end of long exploration
 
@@ -144,9 +145,7 @@ def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> 
         algorithm = _FIRST.get(env.id or "") or ("sac" if isinstance(env.action_space, Box) else "ppo")
     if algorithm not in ALGORITHMS:
         raise unknown_name("agent.algorithm", algorithm, ALGORITHMS)
-    cls: Any = ALGORITHMS[algorithm]
-    if cls is SAC and isinstance(env.action_space, Discrete):
-        cls = DiscreteSAC
+    cls: Any = _OF_ACTIONS.get((algorithm, type(env.action_space)), ALGORITHMS[algorithm])
     steps, tuned = _TUNED.get((env.id or "", algorithm), (_STEPS, {}))
     agent = cls.of({**tuned, **settings})
     agent.check(agent.within(env))

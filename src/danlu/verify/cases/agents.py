@@ -15,8 +15,9 @@ from danlu.nn import Dense, Ensemble, Parallel, Sequential
 from danlu.optim import sgd
 from danlu.rl.actor_critic import ActorCritic, ActorCriticLoss, each_its_own
 from danlu.rl.distributions import Categorical, Gaussian, MultiCategorical, TanhGaussian
-from danlu.rl.dqn import Dueling
+from danlu.rl.dqn import Dueling, QLoss
 from danlu.rl.networks import IDENTITY, Standardise
+from danlu.rl.offline import ConservativeActorCriticLoss, ConservativeQLoss
 from danlu.rl.policy_losses import PolicyGradientLoss, PPOLoss
 from danlu.rl.soft_choice import ChoiceLoss
 from danlu.rl.spaces import Box
@@ -290,6 +291,47 @@ def soft_actor_critic(check: Check) -> None:
     numeric = finite_difference(lambda z: choice(z).sum(), LOGITS)
     check(found["policy"], numeric, oracle="finite differences", floor=0.1)
     check(found["log_alpha"], entropy(LOGITS) - 0.5, oracle="closed form", floor=0.1)
+
+
+@case("rl.conservative_q_learning")
+def conservative(check: Check) -> None:
+    """What CQL adds for continuous actions and for a choice; the actor's gradient is SAC's all the same."""
+    network, params, state, p = actor_critic(TanhGaussian(BOX))
+    seen, action, target, key = draw(ROWS, 3), np.tanh(draw(ROWS, 2, seed=1)), draw(ROWS, seed=2), jax.random.key(0)
+    x, y = {"observation": single(seen), "action": single(action)}, {"target": single(target)}
+    doubting = network.replace(others=3)
+
+    def added(q: Any) -> Any:
+        after = ConservativeActorCriticLoss(-2.0, weight=0.7)(doubting.apply(q, state, x, key=key)[0], y)
+        return after - ActorCriticLoss(-2.0)(network.apply(q, state, x, key=key)[0], y)
+
+    evenly = np.asarray(jax.random.uniform(jax.random.fold_in(key, 1), (ROWS, 3, 2), minval=-1, maxval=1), np.float64)
+    noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 2), (ROWS * 3, 2)), np.float64)
+    again = np.repeat(seen, 3, axis=0)
+    numbers = again @ p["actor"]["kernel"] + p["actor"]["bias"]
+    u = numbers[:, :2] + np.exp(numbers[:, 2:]) * noise
+    log_prob = (normal(u, numbers[:, :2], numbers[:, 2:]) - np.log(1 - np.tanh(u) ** 2)).sum(axis=1)
+    others = np.concatenate([evenly, np.tanh(u).reshape(ROWS, 3, 2)], axis=1).reshape(-1, 2)
+    density = np.concatenate([np.full((ROWS, 3), np.log(0.25)), log_prob.reshape(ROWS, 3)], axis=1)
+
+    def doubt(kernel: Any) -> Any:
+        join, hidden, last = p["critic"]
+        q = {"critic": (join, {**hidden, "kernel": kernel}, last)}
+        weights = np.exp(values_of(q, np.repeat(seen, 6, axis=0), others).reshape(ROWS, 6, 2) - density[..., None])
+        return 0.7 * (np.log(weights.mean(axis=1)) - values_of(q, seen, action)).sum(axis=1)
+
+    kernel = p["critic"][1]["kernel"]
+    check(jax.jit(added)(params), doubt(kernel), floor=1.0)
+    slopes = jax.jit(jax.grad(lambda q: added(q).sum()))(params)
+    numeric = finite_difference(lambda k: doubt(k).sum(), kernel)
+    check(slopes["critic"][1]["kernel"], numeric, oracle="finite differences", floor=0.5)
+    check(slopes["actor"]["kernel"], np.zeros_like(p["actor"]["kernel"]), oracle="closed form", floor=1.0)
+
+    head, values = Expected(), draw(ROWS, 3, seed=5)
+    chosen, rows = {"action": jnp.asarray(ACTION), "target": single(target[:, None])}, np.arange(ROWS)
+    expected = 0.7 * (np.log(np.exp(values).sum(axis=1)) - values[rows, ACTION])
+    found = ConservativeQLoss(head, 0.7)(single(values), chosen) - QLoss(head)(single(values), chosen)
+    check(found, expected, floor=0.5)
 
 
 @case("rl.each_its_own")
