@@ -101,17 +101,21 @@ def _thoughts(recording: Recording) -> list[str]:
 
 
 def _curves(history: Sequence[Mapping[str, Any]], solved: float | None) -> list[str]:
-    """The return against steps and against seconds; of several seeds the evaluations' inter-quartile mean with its interval."""
+    """The return against steps (or updates from a recording) and seconds; of several seeds the evaluations' IQM with its interval."""
     seconds = np.cumsum([row["seconds"] for row in history])
-    frames = np.array([row["frames"] for row in history])
+    acted = "frames" in history[0]
+    taken = np.array([row["frames" if acted else "step"] for row in history])
     each = [row.get("val_return_each") for row in history]
     figures = []
     for title, along, label in (
-        ("Return against steps", frames, "steps in the environment"),
+        ("Return against steps", taken, "steps in the environment")
+        if acted
+        else ("Return against updates", taken, "updates"),
         ("Return against time", seconds, "seconds"),
     ):
         with Panel(title, width=_WIDE) as (panel, axes):
-            axes.plot(along, [row["return"] for row in history], color=BLUE, label="in training")
+            if acted:
+                axes.plot(along, [row["return"] for row in history], color=BLUE, label="in training")
             if None in each:
                 axes.plot(
                     along, [row["val_return"] for row in history], color=ORANGE, ls="--", label="likeliest actions"

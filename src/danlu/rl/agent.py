@@ -191,6 +191,7 @@ class AgentProgram:
         learner: the program of one update.
         members: agents side by side, each with an environment, a network and a key of its own; None is one.
         devices: how many devices the members are divided among.
+        acting: whether it acts; else it learns from a recording.
     """
 
     agent: Agent
@@ -198,6 +199,7 @@ class AgentProgram:
     learner: Program
     members: int | None = None
     devices: int = 1
+    acting: bool = True
 
     @property
     def model(self) -> Layer:
@@ -206,13 +208,13 @@ class AgentProgram:
 
     @property
     def batch_size(self) -> int:
-        """Steps of the environments in an iteration."""
-        return self.agent.frames
+        """Steps of the environments in an iteration, or updates where there are none."""
+        return self.agent.frames if self.acting else self.agent.updates
 
     @property
     def unit(self) -> str:
-        """``"steps"``."""
-        return "steps"
+        """``"steps"`` or ``"updates"``."""
+        return "steps" if self.acting else "updates"
 
     def at(self, state: TrainState, chunk: Any, order: Any, index: Any) -> tuple[TrainState, Sums]:
         """One iteration; the data is what the agent collects, so there is nothing in ``chunk``."""
@@ -234,11 +236,12 @@ class AgentProgram:
         episodes = totals.pop("episodes") or math.nan
         found = {"return": totals.pop("score") / episodes, "length": totals.pop("length") / episodes}
         found |= {name: totals.pop(name) / episodes for name in self.agent.tallies}
-        return {**found, **self.learner.means(totals)}
+        return {**(found if self.acting else {}), **self.learner.means(totals)}
 
     def counters(self, state: TrainState) -> dict[str, int]:
-        """Updates of the network, and steps in the environments; of a population, of each member."""
-        return {"step": int(state.step.max()), "frames": int(state.world.frames.max())}
+        """Updates of the network, and where it acts steps in the environments; of a population, of each member."""
+        updates = {"step": int(state.step.max())}
+        return {**updates, "frames": int(state.world.frames.max())} if self.acting else updates
 
     def key(self, state: TrainState) -> jax.Array:
         """The key of the state's next iteration."""

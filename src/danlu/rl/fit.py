@@ -284,7 +284,7 @@ def fit(
         metrics=agent.metrics(env),
         batch_size=agent.batch_size,
     )
-    program = AgentProgram(agent, env, learner, members, devices)
+    program = AgentProgram(agent, env, learner, members, devices, acting)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
     one = functools.partial(_initial, program, updates, recorded=recorded)
     keys = jnp.stack([jax.random.key(number) for number in seeds])
