@@ -101,7 +101,7 @@ def test_running_statistics_are_averaged():
 
 
 def test_a_divided_population_is_the_whole_one(tmp_path):
-    settings = {**COMMON, "seeds": [0, 1], "validation": (X, Y), "patience": 2}
+    settings = {**COMMON, "batch_size": 7, "seeds": [0, 1], "validation": (X, Y), "patience": 2}
     settings["optimizers"] = [optim.adam(0.1), optim.adam(0.01)]
     divided = fit_population(MODEL, (X, Y), **settings)
     whole = fit_population(MODEL, (X, Y), **{**settings, "devices": 1})

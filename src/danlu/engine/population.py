@@ -184,10 +184,11 @@ def fit_population(
         [shuffled(np.asarray(r)) for r in train_rows] if train_rows else [shuffled(rows)] * len(seeds)
     )
     source = ArraySource(chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers)
+    alone = options.replace(devices=1)  # a member's batches are not shared
     program = build_program(
-        model, source, loss=loss, update=made[0].update, metrics=metrics, options=options, augment=augment
+        model, source, loss=loss, update=made[0].update, metrics=metrics, options=alone, augment=augment
     )
-    program = dataclasses.replace(program, skip_empty=train_rows is not None, devices=1)
+    program = dataclasses.replace(program, skip_empty=train_rows is not None)
     population = Population(program, len(seeds), options.devices)
     judged = None
     if validation_rows is not None:
