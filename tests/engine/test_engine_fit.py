@@ -274,6 +274,9 @@ def test_resume_is_the_same_run(tmp_path):
     halt = LambdaCallback()
     halt.on_epoch_end = lambda epoch, logs: halt.training.stop() if epoch == 2 else None
     fit(model, (X, Y), checkpoint=tmp_path / "b", callbacks=[halt], **options)
+    with pytest.raises(CheckpointError, match="with 1 callbacks, and there are 0"):
+        fit(model, (X, Y), checkpoint=tmp_path / "b", resume=True, **options)
+    options["display"] = "plain"  # how progress is shown may change
     resumed = fit(model, (X, Y), checkpoint=tmp_path / "b", resume=True, callbacks=[LambdaCallback()], **options)
     assert_same(whole.train_state.params, resumed.train_state.params)
     assert_same(whole.params, resumed.params)

@@ -101,6 +101,7 @@ class Training:
         self.sign = sign_of(options.mode, self.monitor)
         self.best = Best.start(self.state, program.members) if self.monitor else None
         progress = make_progress(options.display)
+        self._kept = list(callbacks)  # what a checkpoint is about; how progress is shown may change on resuming
         self.callbacks = [*callbacks, *([progress] if progress else [])]
         for callback in self.callbacks:
             callback.training = self
@@ -267,7 +268,7 @@ class Training:
             "history": self.history,
             "stopped_because": self.stopped_because,
             "finished": self.epoch >= self.options.epochs or (self.best is not None and not np.any(self.best.active)),
-            "callbacks": [callback.state() for callback in self.callbacks],
+            "callbacks": [callback.state() for callback in self._kept],
         }
         save_checkpoint(self.checkpoint / CHECKPOINT, self._tree(), note)
         self._saved_at = time.monotonic()
@@ -284,9 +285,12 @@ class Training:
         if note["finished"]:
             self._stop = True
             self.stopped_because = note["stopped_because"]
-        if len(note["callbacks"]) != len(self.callbacks):
-            raise CheckpointError("the checkpoint was written with other callbacks; resume with the same ones")
-        for callback, state in zip(self.callbacks, note["callbacks"], strict=True):
+        if len(note["callbacks"]) != len(self._kept):
+            raise CheckpointError(
+                f"the checkpoint was written with {len(note['callbacks'])} callbacks, and there are {len(self._kept)}",
+                hint="resume with the same ones",
+            )
+        for callback, state in zip(self._kept, note["callbacks"], strict=True):
             if state is not None:
                 callback.restore(state)
         return True
