@@ -68,10 +68,20 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "epsilon_end": 0.04,
         },
     ),
-    ("Acrobot-v1", "ppo"): (1_000_000, {"steps": 256, "minibatches": 16, "decay": 0.94, "scale_rewards": True}),
+    ("Acrobot-v1", "ppo"): (
+        1_000_000,
+        {
+            "steps": 256,
+            "minibatches": 32,
+            "decay": 0.94,
+            "scale_rewards": True,
+            "clip": 0.1,
+            "learning_rate": 3e-3,
+        },
+    ),
     ("MountainCar-v0", "ppo"): (
         600_000,
-        {"environments": 16, "steps": 16, "minibatches": 2, "decay": 0.98, "scale_rewards": True},
+        {"minibatches": 16, "decay": 0.98, "scale_rewards": True, "clip": 0.1, "learning_rate": 3e-3},
     ),
     ("MountainCarContinuous-v0", "td3"): (
         60_000,
