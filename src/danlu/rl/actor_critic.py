@@ -19,7 +19,7 @@ from danlu.errors import ConfigError
 from danlu.nn import Dense, Ensemble, Parallel, Sequential
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.losses import Loss
-from danlu.optim import Optimizer, adam, flatten
+from danlu.optim import Optimizer, adam
 from danlu.rl.distributions import TanhGaussian
 from danlu.rl.environment import Environment
 from danlu.rl.networks import IDENTITY, encoder
@@ -250,7 +250,5 @@ def each_its_own(**optimizers: tuple[Optimizer, int]) -> Optimizer:
 def actor_critic_optimizer(actor_rate: float, critic_rate: float, alpha_rate: float, actor_every: int = 1) -> Optimizer:
     """Adam for the actor, the critics and the temperature."""
     return each_its_own(
-        actor=(flatten(adam(actor_rate)), actor_every),
-        critic=(flatten(adam(critic_rate)), 1),
-        log_alpha=(adam(alpha_rate), 1),
+        actor=(adam(actor_rate), actor_every), critic=(adam(critic_rate), 1), log_alpha=(adam(alpha_rate), 1)
     )

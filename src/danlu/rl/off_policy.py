@@ -17,7 +17,7 @@ from danlu.blueprint import setting
 from danlu.engine.state import TrainState
 from danlu.engine.step import add_sums, step
 from danlu.errors import ConfigError
-from danlu.optim import Optimizer, adam, flatten
+from danlu.optim import Optimizer, adam
 from danlu.rl.agent import Agent, AgentProgram, Sums, World, no_outcomes, outcomes
 from danlu.rl.environment import Environment, Envs, Transition
 from danlu.rl.networks import learn_statistics
@@ -89,7 +89,7 @@ class OffPolicy(Agent):
         return self.rows
 
     def optimizer(self, updates: int) -> Optimizer:
-        return flatten(adam(self.learning_rate))
+        return adam(self.learning_rate)
 
     def wandering(self, env: Environment) -> Any:
         """What exploration carries from step to step, at the start: None, or the state of a noise."""
