@@ -230,7 +230,7 @@ def fit(
         learning_rate: one for each of the seeds, instead of the agent's; nothing else needs to be compiled for them.
         evaluations: epochs of the training (fewer where there are not as many iterations, or they do not come out even): after each,
             the agent plays ``episodes`` episodes with its likeliest actions. The variables of the best evaluation are kept.
-        episodes: of an evaluation; None is 50 in a compiled environment, where they cost little, and 10 on the host.
+        episodes: of an evaluation; None is 100 in a compiled environment, where they cost little, and 10 on the host.
         data: recorded experience to learn from instead of acting, see :func:`danlu.rl.load_buffer`; then ``steps`` counts updates, and the
             agent acts in evaluations alone.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
@@ -251,7 +251,7 @@ def fit(
         (3,)
     """
     enable_compilation_cache()
-    episodes = (50 if env.pure else 10) if episodes is None else episodes
+    episodes = (100 if env.pure else 10) if episodes is None else episodes
     if steps < 1 or evaluations < 1 or episodes < 1:
         raise ConfigError(
             f"rl.fit received steps={steps}, evaluations={evaluations} and episodes={episodes}; expected 1 or more of each"

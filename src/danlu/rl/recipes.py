@@ -58,6 +58,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
             "hidden": (64, 64),
             "rows": 128,
             "n_step": 8,
+            "discount": 0.995,
             "prioritised": True,
             "priority": 1.2,
             "correction": 0.6,
