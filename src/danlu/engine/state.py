@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 __all__ = ["Best", "TrainState", "owned", "track_best"]
 
@@ -37,12 +36,12 @@ class TrainState:
         world: what else training carries that is no part of the model: an agent's environments and memory.
     """
 
-    step: Int[Array, ""]
+    step: jax.Array
     key: jax.Array
     params: Any
     model_state: Any
     opt_state: Any
-    penalties: dict[str, Float[Array, ""]]
+    penalties: dict[str, jax.Array]
     world: Any = None
 
 
@@ -59,10 +58,10 @@ class Best:
         params, model_state: the weights.
     """
 
-    value: Float[Array, ""]
-    epoch: Int[Array, ""]
-    stale: Int[Array, ""]
-    active: Array
+    value: jax.Array
+    epoch: jax.Array
+    stale: jax.Array
+    active: jax.Array
     params: Any
     model_state: Any
 
