@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 __all__ = ["Best", "TrainState", "owned", "track_best"]
 
@@ -36,12 +37,12 @@ class TrainState:
         world: what else training carries that is no part of the model: an agent's environments and memory.
     """
 
-    step: jax.Array
+    step: Int[Array, ""]
     key: jax.Array
     params: Any
     model_state: Any
     opt_state: Any
-    penalties: dict[str, jax.Array]
+    penalties: dict[str, Float[Array, ""]]
     world: Any = None
 
 
@@ -58,10 +59,10 @@ class Best:
         params, model_state: the weights.
     """
 
-    value: jax.Array
-    epoch: jax.Array
-    stale: jax.Array
-    active: jax.Array
+    value: Float[Array, ""]
+    epoch: Int[Array, ""]
+    stale: Int[Array, ""]
+    active: Array
     params: Any
     model_state: Any
 
