@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 from harness import machine
+from step import product_rates
 
 RESULTS = Path(__file__).parent / "results" / "agents.json"
 QUALITY = (
@@ -186,14 +187,23 @@ def race_peer(algorithm: str, seed: int, settings: dict[str, Any], threads: int 
     return {**found, "process": time.perf_counter() - begun - found["away"]}
 
 
-def rate_danlu() -> float:
-    """Steps a second in CartPole while the recipe's PPO trains, compiled: the best of five."""
+def rate_danlu() -> dict[str, float]:
+    """Steps a second in CartPole while the recipe's PPO trains, compiled: the best of five; and how near the products' limit that is.
+
+    A step of the environment takes the network once to act and, in each pass, three times what that takes (forward, and backward twice).
+    """
     from danlu import rl
 
     env = rl.make("CartPole-v1")
     agent, _ = rl.agent_recipe(env, "ppo")
     trained = rl.fit(agent, env, steps=400_000, seed=0, evaluations=6, episodes=1, display="none")
-    return max(row["rows_per_second"] for row in trained.fitted.history[1:])
+    flops = agent.network(env).flops(agent.in_shape(env)) * (1 + 3 * agent.passes)
+    product = max(product_rates("danlu").values())
+    return {
+        "steps": max(row["rows_per_second"] for row in trained.fitted.history[1:]),
+        "flops": flops,
+        "product": product,
+    }
 
 
 def gymnasium_danlu() -> float:
@@ -297,7 +307,15 @@ def page(found: dict[str, Any]) -> str:
             f"Stable-Baselines3's PPO with its own defaults instead of RL-Zoo's settings: {median['seconds']:.1f} s of training, "
             f"{median['frames']:,.0f} steps, {median['process']:.1f} s of the whole process.",
         ]
-        lines += ["", f"Steps a second while PPO trains in the compiled CartPole: {found['rate']:,.0f}.", ""]
+        rate = found["rate"]
+        reached = rate["steps"] * rate["flops"] / 1e9
+        lines += [
+            "",
+            f"Steps a second while PPO trains in the compiled CartPole: {rate['steps']:,.0f}. A step is {rate['flops'] / 1e3:.0f} kFLOP of "
+            "matrix products (the network once to act, and in each pass over the rollout forward and backward), so these are "
+            f"{reached:.0f} GFLOP/s: {reached / rate['product']:.0%} of the {rate['product']:.0f} that a large product reaches on these cores.",
+            "",
+        ]
     if found.get("gymnasium"):
         row = found["gymnasium"]
         lines += [
