@@ -313,7 +313,7 @@ def page(found: dict[str, Any]) -> str:
             "",
             f"Steps a second while PPO trains in the compiled CartPole: {rate['steps']:,.0f}. A step is {rate['flops'] / 1e3:.0f} kFLOP of "
             "matrix products (the network once to act, and in each pass over the rollout forward and backward), so these are "
-            f"{reached:.0f} GFLOP/s: {reached / rate['product']:.0%} of the {rate['product']:.0f} that a large product reaches on these cores.",
+            f"{reached:.0f} GFLOP/s: {reached / rate['product']:.0%} of the {rate['product']:.0f} that a large product reaches here.",
             "",
         ]
     if found.get("gymnasium"):
