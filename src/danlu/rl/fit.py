@@ -158,12 +158,13 @@ def _with_rates(agent: Agent, params: Any, rates: Sequence[float], members: int 
 
 
 @functools.partial(jax.jit, static_argnames=("program", "episodes"))
-def _judged(program: AgentProgram, params: Any, state: Any, key: jax.Array, episodes: int) -> dict[str, jax.Array]:
-    """Episodes of likeliest actions; of several agents each plays in the same worlds."""
-    play: Any = functools.partial(run_episodes, program.agent, program.env, episodes=episodes, greedy=True)
-    if program.members is not None:
-        play = spread(jax.vmap(play, in_axes=(0, 0, None)), program.devices, (DIVIDED, DIVIDED, WHOLE), DIVIDED)
-    return play(params, state, key)
+def _side_by_side(
+    program: AgentProgram, params: Any, state: Any, key: jax.Array, *, episodes: int
+) -> dict[str, jax.Array]:
+    """Episodes of likeliest actions of several agents, each in the same worlds."""
+    one = functools.partial(run_episodes, program.agent, program.env, episodes=episodes, greedy=True)
+    members = jax.vmap(one, in_axes=(0, 0, None))
+    return spread(members, program.devices, (DIVIDED, DIVIDED, WHOLE), DIVIDED)(params, state, key)
 
 
 def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int, devices: int = 1) -> None:
@@ -292,9 +293,15 @@ def fit(
     if learning_rate is not None:
         state = dataclasses.replace(state, opt_state=_with_rates(agent, state.params, learning_rate, members, updates))
 
+    places = jax.random.fold_in(jax.random.key(seeds[0]), _EVALUATION)
+    judged: Any = functools.partial(
+        run_episodes, agent, env, greedy=True
+    )  # the program that tests the agent afterwards too
+    if members is not None:
+        judged = functools.partial(_side_by_side, program)
+
     def measure(state: TrainState) -> dict[str, Any]:
-        places = jax.random.fold_in(jax.random.key(seeds[0]), _EVALUATION)
-        found = _judged(program, state.params, state.model_state, places, episodes)
+        found = judged(state.params, state.model_state, places, episodes=episodes)
         raise_if_broken(env)
         return {
             "return": np.asarray(found["returns"]).mean(axis=-1),
