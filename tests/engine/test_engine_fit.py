@@ -285,6 +285,13 @@ def test_resume_is_the_same_run(tmp_path):
     assert strip(whole.history) == strip(resumed.history)
 
 
+def test_a_finished_run_goes_on_with_more_epochs(tmp_path):
+    fit(MODEL, (X, Y), checkpoint=tmp_path, epochs=2, **COMMON)
+    longer = fit(MODEL, (X, Y), checkpoint=tmp_path, epochs=4, resume=True, **COMMON)
+    assert [row["epoch"] for row in longer.history] == [0, 1, 2, 3]
+    assert_same(longer.params, fit(MODEL, (X, Y), epochs=4, **COMMON).params)
+
+
 SCRIPT = textwrap.dedent(
     """
     import sys, numpy as np, hashlib, jax

@@ -119,15 +119,6 @@ def test_a_divided_population_is_the_whole_one(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-def test_one_member_that_diverges_leaves_the_others():
-    members = fit_population(
-        nn.Dense(1), (X, X[:, 0]), loss="mse", seeds=[0, 1], optimizers=[optim.sgd(1e30), optim.sgd(0.1)],
-        epochs=4, display="none", validation=(X, X[:, 0]),
-    )  # fmt: skip
-    assert not np.isfinite(members[0].history[-1]["loss"])
-    assert members[1].history[-1]["val_loss"] < members[1].history[0]["val_loss"]
-
-
 def test_collectives_over_positions():
     def body(x):
         mine = position(2) + x
@@ -158,10 +149,10 @@ def test_what_cannot_be_divided_is_refused(call, said):
 
 
 def test_a_fresh_process_gets_the_devices_that_it_asks_for():
-    code = "from danlu.engine.mesh import need_devices; need_devices(3); import jax; print(jax.device_count())"
+    code = "from danlu.engine.mesh import need_devices; need_devices(2); import jax; print(jax.device_count())"
     env = {"PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "3"
+    assert done.stdout.strip() == "2"
 
 
 def test_one_device_is_asked_of_no_one():

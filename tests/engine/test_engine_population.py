@@ -1,11 +1,22 @@
 """A population is its members trained alone; folds judge each row once."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
 from danlu import nn, optim
-from danlu.engine import cross_validate, fit, fit_population
+from danlu.engine import (
+    EarlyStopping,
+    JSONLogger,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    cross_validate,
+    fit,
+    fit_population,
+)
 from danlu.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
@@ -44,6 +55,99 @@ def test_folds_equal_training_without_the_fold():
     for a, b in zip(jax.tree.leaves(folds[1].params), jax.tree.leaves(alone.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     assert folds[1].history[-1]["val_loss"] == pytest.approx(alone.history[-1]["val_loss"], rel=1e-4)
+
+
+T = X @ np.array([1.0, -2.0, 0.5], np.float32)
+VALUES = {"loss": "mse", "display": "none", "batch_size": 8, "validation": (X[:20], T[:20])}
+
+
+def test_one_member_that_diverges_leaves_the_others(tmp_path):
+    log = tmp_path / "log.jsonl"
+    best = ModelCheckpoint(tmp_path / "best.safetensors", save_best_only=True)
+    members = fit_population(
+        nn.Dense(1),
+        (X, T),
+        seeds=[0, 1],
+        optimizers=(optim.sgd(1e30), optim.sgd(0.1)),
+        epochs=5,
+        callbacks=[JSONLogger(log), best],
+        **VALUES,
+    )
+    assert not np.isfinite(members[0].history[-1]["loss"])
+    assert members[0].best_epoch == -1
+    kept = members[1]
+    assert kept.evaluate(VALUES["validation"])["loss"] == pytest.approx(
+        kept.history[kept.best_epoch]["val_loss"], rel=1e-4
+    )
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all(np.isfinite(row["val_loss"]) for row in rows)
+    assert (tmp_path / "best.safetensors").exists()
+
+
+def test_members_stop_and_keep_their_last_weights_as_alone():
+    rates = [0.3, 0.1, 0.01]
+    settings = {**VALUES, "epochs": 25, "restore_best": False}
+    stopping = [EarlyStopping(patience=2, min_delta=0.02, restore_best_weights=False)]
+    members = fit_population(
+        nn.Dense(1), (X, T), seeds=[0, 1, 2], optimizers=[optim.adam(r) for r in rates], callbacks=stopping, **settings
+    )
+    assert len({len(member.history) for member in members}) > 1
+    for seed, (member, rate) in enumerate(zip(members, rates, strict=True)):
+        alone = fit(nn.Dense(1), (X, T), seed=seed, optimizer=optim.adam(rate), callbacks=stopping, **settings)
+        assert [row["epoch"] for row in member.history] == [row["epoch"] for row in alone.history]
+        assert member.stopped_because == alone.stopped_because
+        for a, b in zip(jax.tree.leaves(member.params), jax.tree.leaves(alone.params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        assert member.history[-1]["learning_rate"] == pytest.approx(rate)
+
+
+def test_a_scheduler_moves_each_members_own_rate():
+    halve = LearningRateScheduler(lambda epoch, rate: rate * 0.5)
+    members = fit_population(
+        nn.Dense(1),
+        (X, T),
+        seeds=[0, 1],
+        optimizers=[optim.sgd(0.1), optim.sgd(0.01)],
+        epochs=2,
+        callbacks=[halve],
+        **VALUES,
+    )
+    rates = [member.history[-1]["learning_rate"] for member in members]
+    np.testing.assert_allclose(rates, [0.025, 0.0025], rtol=1e-5)
+    with pytest.raises(ConfigError, match="one rate, and the members of a population one each"):
+        fit_population(nn.Dense(1), (X, T), seeds=[0, 1], callbacks=[ReduceLROnPlateau()], **VALUES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": 3}, "unknown option of fit_population"),
+        ({"seed": 3}, "expected seeds, one for each"),
+        ({"seeds": 3}, "seeds is 3; expected a sequence"),
+        ({"seeds": ["a"]}, "expected a sequence of whole numbers"),
+        ({"seeds": [-1, 2]}, "whole numbers >= 0"),
+        ({"validation_rows": [[0], [50]]}, "row 50; the data has 50 rows"),
+        ({"validation_rows": [[0], [-1]]}, "negative row number"),
+        ({"train_rows": [[0], []]}, "an empty set"),
+        ({"validation": (X, Y), "validation_rows": [[0], [1]]}, "both validation and validation_rows"),
+    ],
+)
+def test_what_a_population_cannot_use_is_refused(changes, said):
+    with pytest.raises((ConfigError, DataError), match=said):
+        fit_population(nn.Dense(1), (X, Y), **{**COMMON, "seeds": [0, 1], **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"folds": 2.5}, "folds is 2.5"),
+        ({"stratify": True}, "not class numbers"),
+        ({"seeds": [1]}, "received seeds, which the folds decide"),
+    ],
+)
+def test_what_folds_cannot_use_is_refused(changes, said):
+    with pytest.raises(ConfigError, match=said):
+        cross_validate(nn.Dense(1), (X, T), loss="mse", **changes)
 
 
 def test_bad_populations_are_refused():

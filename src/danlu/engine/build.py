@@ -119,8 +119,9 @@ def build_program(
     )
     share = program.accumulate * program.devices
     if program.batch_size % share:
+        parts = [f"{program.accumulate} micro-batches"] * (program.accumulate > 1) + [f"{program.devices} devices"]
         raise ConfigError(
-            f"a batch of {program.batch_size} rows cannot be divided into {program.accumulate} micro-batches on {program.devices} devices",
+            f"a batch of {program.batch_size} rows cannot be divided among {' on '.join(parts)}",
             hint=f"take a batch size that is a multiple of {share}",
         )
     params, state = jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))

@@ -116,14 +116,15 @@ class LearningRateScheduler(Callback):
     """Set the learning rate at the start of each epoch: ``schedule(epoch, current) -> learning rate``.
 
     A schedule object (``danlu.optim.Cosine`` and so on) moves at every step and needs no callback; this is for a rate that a
-    Python function decides.
+    Python function decides. Of a population ``current`` is an array with each member's rate, and so is what is returned, or one
+    rate for all.
     """
 
-    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+    def __init__(self, schedule: Callable[[int, Any], Any]) -> None:
         self.schedule = schedule
 
     def on_epoch_begin(self, epoch: int) -> None:
-        self.training.learning_rate = float(self.schedule(epoch, self.training.learning_rate))
+        self.training.learning_rate = self.schedule(epoch, self.training.learning_rate)
 
 
 class GradualUnfreezing(Callback):
@@ -180,6 +181,13 @@ class ReduceLROnPlateau(Callback):
         self.monitor, self.factor, self.patience = monitor, factor, patience
         self.min_delta, self.sign, self.min_lr = min_delta, -1.0 if mode == "max" else 1.0, min_lr
         self.best, self.stale = float("inf"), 0
+
+    def on_train_begin(self) -> None:
+        if self.training.program.members is not None:
+            raise ConfigError(
+                "ReduceLROnPlateau has one rate, and the members of a population one each",
+                hint="give the optimizer the schedule danlu.optim.ReduceOnPlateau, which each member follows by its own results",
+            )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         value = self.sign * _watched(logs, self.monitor)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.arrays import as_arrays
@@ -24,7 +25,7 @@ from danlu.engine.state import TrainState
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, DataError, TrainingError, unknown_name
 
-__all__ = ["fit", "run_training"]
+__all__ = ["fit", "run_training", "settled"]
 
 
 def fit(
@@ -82,15 +83,7 @@ def fit(
     """
     enable_compilation_cache()
     rate = changes.pop("learning_rate", None)
-    for callback in callbacks:
-        if isinstance(callback, EarlyStopping):
-            changes = {**callback.settings, **changes}
-    callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
-    known = [field.name for field in dataclasses.fields(FitOptions)]
-    for name in changes:
-        if name not in known:
-            raise unknown_name("option of fit", name, [*known, "learning_rate"])
-    options = (options or FitOptions()).replace(**changes)
+    options, callbacks = settled("fit", options, callbacks, changes)
     need_devices(options.devices)
     optimizer = optimizer_of(optimizer, rate)
     if isinstance(validation, float):
@@ -117,6 +110,24 @@ def fit(
         ),
         resume=resume,
     )
+
+
+def settled(
+    owner: str, options: FitOptions | None, callbacks: Sequence[Callback], changes: Mapping[str, Any]
+) -> tuple[FitOptions, list[Callback]]:
+    """The options with the changes to them, those of an :class:`EarlyStopping` included, and the other callbacks.
+
+    Raises:
+        ConfigError: an unknown option of ``owner``, or a value out of range.
+    """
+    known = [field.name for field in dataclasses.fields(FitOptions)]
+    for name in changes:
+        if name not in known:
+            raise unknown_name(f"option of {owner}", name, [*known, "learning_rate"])
+    stopping = [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
+    for callback in stopping:
+        changes = {**callback.settings, **changes}
+    return (options or FitOptions()).replace(**changes), [each for each in callbacks if each not in stopping]
 
 
 def run_training(training: Training, *, resume: bool = False) -> Fitted:
@@ -150,10 +161,15 @@ def _hold_out(data: Any, fraction: float) -> tuple[Any, Any]:
 
 def _finish(training: Training) -> Fitted:
     state, best = training.state, training.best
-    restore = training.options.restore_best and best is not None and bool(np.all(np.asarray(best.epoch) >= 0))
-    params, model_state = (
-        (best.params, best.model_state) if restore and best is not None else (state.params, state.model_state)
-    )
+    params, model_state = state.params, state.model_state
+    if best is not None and training.options.restore_best:
+        seen = np.asarray(best.epoch) >= 0  # a member that was never better than nothing keeps its last weights
+        kept = (best.params, best.model_state)
+        if seen.all():
+            params, model_state = kept
+        elif seen.any():
+            choose = lambda a, b: jnp.where(seen.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+            params, model_state = jax.tree.map(choose, kept, (params, model_state))
     devices = training.program.devices
     params, model_state, state = gathered((params, model_state, state), devices)
     return Fitted(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -48,13 +49,14 @@ def need_devices(count: int) -> None:
     if count == 1:
         return
     config: Any = jax.config
+    cores = os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has begun to compute; what it has is what there is
-        if config.jax_num_cpu_devices < count:
-            config.update("jax_num_cpu_devices", count)
+        if config.jax_num_cpu_devices < min(count, cores):
+            config.update("jax_num_cpu_devices", min(count, cores))
     found = jax.devices()
     if len(found) < count:
         hint = "ask for no more than there are"
-        if found[0].platform == "cpu":
+        if found[0].platform == "cpu" and count <= cores:
             hint = f"this process has begun to compute with {len(found)}; start it with JAX_NUM_CPU_DEVICES={count}"
         raise ConfigError(f"devices is {count}, but JAX has {len(found)} here ({found[0].device_kind})", hint=hint)
 

@@ -103,6 +103,7 @@ def check_order(order: Sequence[int] | np.ndarray, rows: int) -> np.ndarray:
     array = np.asarray(order)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise DataError(f"an order has shape {array.shape} and dtype {array.dtype}; expected a vector of row numbers")
+    array = array.astype(np.int64) if array.size == 0 else array  # an empty list has no dtype of its own
     rows_named = np.where(array >= 0, array, ~array)
     if array.size and rows_named.max() >= rows:
         raise DataError(f"an order names row {int(rows_named.max())}; the data has {rows} rows")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,17 @@ from danlu.engine.arrays import as_arrays
 from danlu.engine.build import build_program, optimizer_of
 from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callbacks import Callback
-from danlu.engine.fit import run_training
+from danlu.engine.fit import run_training, settled
 from danlu.engine.fitted import EVALUATION_BATCH, Fitted
 from danlu.engine.initial import initial_state
 from danlu.engine.loop import evaluate_steps
 from danlu.engine.mesh import DIVIDED, need_devices, place
 from danlu.engine.options import FitOptions
-from danlu.engine.order import Sampler, capacity, num_batches, pad_order, shuffled
+from danlu.engine.order import Sampler, capacity, check_order, num_batches, pad_order, shuffled
 from danlu.engine.sources import ArraySource
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
-from danlu.engine.training import Training
+from danlu.engine.training import Training, mean_of_members, stopped_early
 from danlu.errors import ConfigError, DataError
 from danlu.nn.layer import Layer
 
@@ -80,9 +80,9 @@ class Population:
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in self.program.zero_sums().items()}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-        """The means over all rows of all members, and as ``NAME_each`` those of each member."""
+        """The means of those members that go on and have not diverged, and as ``NAME_each`` those of each member."""
         each = [self.program.means({name: value[i] for name, value in sums.items()}) for i in range(self.members)]
-        overall = self.program.means({name: value.sum() for name, value in sums.items()})
+        overall = {name: mean_of_members([member[name] for member in each]) for name in each[0]}
         return {**overall, **{f"{name}_each": [member[name] for member in each] for name in overall}}
 
     def counters(self, state: TrainState) -> dict[str, Any]:
@@ -160,16 +160,18 @@ def fit_population(
         True
     """
     enable_compilation_cache()
-    seeds = [int(seed) for seed in seeds]
-    if not seeds:
-        raise ConfigError("a population needs at least one seed")
-    listed = optimizers if isinstance(optimizers, list) else [optimizers] * len(seeds)
-    made = [optimizer_of(optimizer, None) for optimizer in listed]
+    if "seed" in changes:
+        raise ConfigError("fit_population received seed; expected seeds, one for each member")
+    rate = changes.pop("learning_rate", None)
+    options, callbacks = settled("fit_population", options, callbacks, changes)
+    seeds = _checked_seeds(seeds)
+    is_one = isinstance(optimizers, str) or hasattr(optimizers, "init")
+    listed = [optimizers] * len(seeds) if is_one else list(optimizers)
+    made = [optimizer_of(optimizer, rate) for optimizer in listed]
     if len(made) != len(seeds):
         raise ConfigError(f"{len(made)} optimizers for {len(seeds)} seeds; expected one for each, or one for all")
     if any(optimizer.update != made[0].update for optimizer in made):
         raise ConfigError("the members' optimizers are of different kinds; expected one kind with other settings")
-    options = (options or FitOptions()).replace(**changes)
     if len(seeds) % options.devices:
         raise ConfigError(
             f"{len(seeds)} members cannot be divided among {options.devices} devices; expected a multiple of them"
@@ -177,22 +179,24 @@ def fit_population(
     need_devices(options.devices)
     chunk = as_arrays(data)
     rows = chunk["weight"].shape[0]
-    for name, given in (("train_rows", train_rows), ("validation_rows", validation_rows)):
-        if given is not None and len(given) != len(seeds):
-            raise ConfigError(f"{name} names {len(given)} sets of rows for {len(seeds)} members")
-    samplers: list[Sampler] = (
-        [shuffled(np.asarray(r)) for r in train_rows] if train_rows else [shuffled(rows)] * len(seeds)
-    )
+    if validation is not None and validation_rows is not None:
+        raise ConfigError("fit_population received both validation and validation_rows; expected one of them")
+    samplers: list[Sampler] = [shuffled(rows)] * len(seeds)
+    if train_rows is not None:
+        samplers = [shuffled(each) for each in _checked_rows("train_rows", train_rows, rows, len(seeds))]
+    if validation_rows is not None:
+        validation_rows = _checked_rows("validation_rows", validation_rows, rows, len(seeds))
     source = ArraySource(chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers)
     alone = options.replace(devices=1)  # a member's batches are not shared
     program = build_program(
         model, source, loss=loss, update=made[0].update, metrics=metrics, options=alone, augment=augment
     )
-    program = dataclasses.replace(program, skip_empty=train_rows is not None)
+    # Members rest, on rows of weight zero, when theirs are fewer than the others' or when they have stopped.
+    program = dataclasses.replace(program, skip_empty=train_rows is not None or options.patience is not None)
     population = Population(program, len(seeds), options.devices)
     judged = None
     if validation_rows is not None:
-        judged = _judge(population, source.chunk, [np.asarray(r, np.int32) for r in validation_rows])
+        judged = _judge(population, source.chunk, validation_rows)
     elif validation is not None:
         other = as_arrays(validation)
         judged = _judge(population, jax.device_put(other), [np.arange(other["weight"].shape[0])] * len(seeds))
@@ -213,17 +217,47 @@ def fit_population(
     return [_member(training, together, program, index) for index in range(len(seeds))]
 
 
+def _checked_seeds(seeds: Any) -> list[int]:
+    given = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else None
+    if given is None or not all(isinstance(seed, int | np.integer) and seed >= 0 for seed in given):
+        raise ConfigError(f"seeds is {seeds!r}; expected a sequence of whole numbers >= 0, one for each member")
+    if not given:
+        raise ConfigError("a population needs at least one seed")
+    return [int(seed) for seed in given]
+
+
+def _checked_rows(name: str, given: Sequence[Any], rows: int, members: int) -> list[np.ndarray]:
+    """Row numbers for each member.
+
+    Raises:
+        ConfigError: not as many sets as members.
+        DataError: an empty set, or what is no row of the data.
+    """
+    if len(given) != members:
+        raise ConfigError(f"{name} names {len(given)} sets of rows for {members} members")
+    checked = [check_order(each, rows) for each in given]
+    if any(each.size == 0 or each.min() < 0 for each in checked):
+        raise DataError(
+            f"{name} has an empty set or a negative row number; expected rows from 0 to {rows - 1} for each member"
+        )
+    return checked
+
+
 def _member(training: Training, together: Fitted, program: Program, index: int) -> Fitted:
     """One member of a population as if it had been trained alone: its history ends where it stopped."""
     of = lambda tree: jax.tree.map(lambda leaf: leaf[index], tree)  # noqa: E731
     best = None if training.best is None else int(training.best.epoch[index])
-    stopped = math.inf if best is None else max(best, 0) + (training.options.patience or math.inf)
+    stopped = best is not None and not bool(np.asarray(training.best.active)[index])  # type: ignore[union-attr]
+    patience = training.options.patience or 0
     history = []
     for row in together.history:
-        if row["epoch"] > stopped:
+        if stopped and best is not None and row["epoch"] > best + patience:
             break
         each = {name.removesuffix("_each"): of[index] for name, of in row.items() if name.endswith("_each")}
         history.append({"epoch": row["epoch"], **each, "seconds": row["seconds"]})
+    because = together.stopped_because
+    if stopped and best is not None and training.monitor is not None:
+        because = stopped_early(training.monitor, patience, best)
     return Fitted(
         program=dataclasses.replace(program, skip_empty=False),
         params=of(together.params),
@@ -231,7 +265,7 @@ def _member(training: Training, together: Fitted, program: Program, index: int) 
         history=history,
         train_state=of(together.train_state),
         best_epoch=best,
-        stopped_because=together.stopped_because,
+        stopped_because=because,
     )
 
 
@@ -256,6 +290,15 @@ def cross_validate(
 
     chunk = as_arrays(data)
     rows = chunk["weight"].shape[0]
+    for name in ("seeds", "train_rows", "validation_rows", "validation"):
+        if name in settings:
+            raise ConfigError(f"cross_validate received {name}, which the folds decide; pass seed and folds")
+    if not isinstance(folds, int):
+        raise ConfigError(f"folds is {folds!r}; expected a whole number")
+    if stratify and not (chunk["y"].ndim == 1 and np.issubdtype(chunk["y"].dtype, np.integer)):
+        raise ConfigError(
+            "stratify divides classes evenly, and the targets are not class numbers; leave it out for quantities"
+        )
     if not 2 <= folds <= rows:
         raise DataError(f"{folds} folds of {rows} rows; expected from 2 folds to one a row")
     splitter = (StratifiedKFold if stratify else KFold)(n_splits=folds, shuffle=True, random_state=seed)

@@ -29,7 +29,7 @@ from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_na
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
 
-__all__ = ["CHECKPOINT", "Training", "sign_of"]
+__all__ = ["CHECKPOINT", "Training", "mean_of_members", "sign_of", "stopped_early"]
 
 CHECKPOINT = "last.safetensors"
 
@@ -91,6 +91,7 @@ class Training:
         self.epoch = self._piece = self._start = 0
         self.stopped_because: str | None = None
         self._stop = False
+        self._saved_at = -math.inf
         self._chunk: tuple[Any, Any] = (None, None)
         self._sums: dict[str, jax.Array] | None = None
         self._observes = any(
@@ -117,15 +118,16 @@ class Training:
         return self.state.model_state
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate that the next step uses (of a population the mean); NaN for an optimizer that does not tell."""
+    def learning_rate(self) -> Any:
+        """The learning rate that the next step uses (of a population one a member); NaN for an optimizer that does not tell."""
         try:
-            return float(np.mean(hyperparameter(self.state.opt_state, "learning_rate")))
+            rate = np.asarray(hyperparameter(self.state.opt_state, "learning_rate"), np.float64)
         except ConfigError:
             return math.nan
+        return rate if rate.ndim else float(rate)
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
+    def learning_rate(self, value: Any) -> None:
         opt_state = set_hyperparameter(self.state.opt_state, "learning_rate", value)
         self.state = dataclasses.replace(self.state, opt_state=opt_state)
 
@@ -194,7 +196,11 @@ class Training:
         return place(tree, self.program.devices, layout(self.program))
 
     def _placed(self, piece: Piece) -> Piece:
-        """``piece`` on the program's devices; a chunk that comes again, as arrays do each epoch, is copied once."""
+        """``piece`` for the members that go on, on the program's devices; a chunk that comes again, as arrays do, is copied once."""
+        if self.best is not None and np.ndim(piece.order) == 2 and not np.all(self.best.active):
+            # Members that have stopped are given rows of weight zero, and with them stay as they are.
+            resting = ~np.asarray(self.best.active)[:, None] & (np.asarray(piece.order) >= 0)
+            piece = piece._replace(order=np.where(resting, ~np.asarray(piece.order), piece.order))
         if self.program.devices == 1:
             return piece
         if self._chunk[0] is not piece.chunk:
@@ -216,13 +222,17 @@ class Training:
         row: dict[str, Any] = {"epoch": self.epoch, **self.program.counters(self.state)}
         row.update({name: value for name, value in means.items() if name != "rows_per_second"})
         measured = {} if self.measure is None else self.measure(self.state)
-        row.update({f"val_{name}": float(np.mean(value)) for name, value in measured.items()})
+        row.update({f"val_{name}": mean_of_members(value) for name, value in measured.items()})
         if self.program.members is not None:
             row.update({f"val_{name}_each": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
-        row["learning_rate"] = self.learning_rate
+        row["learning_rate"] = float(np.mean(self.learning_rate))
+        if np.ndim(self.learning_rate):
+            row["learning_rate_each"] = self.learning_rate.tolist()
         if self.best is not None:
             if self.monitor not in row:
-                raise unknown_name("column to monitor", self.monitor, row)
+                raise unknown_name(
+                    "column to monitor", self.monitor, [name for name in row if not name.endswith("_each")]
+                )
             value = row.get(f"{self.monitor}_each", row[self.monitor])
             patience = self.options.patience or np.iinfo(np.int32).max
             self.best = end_epoch(
@@ -234,23 +244,23 @@ class Training:
                 jnp.float32(self.options.min_delta),
                 population=self.program.members is not None,
             )
-            row["best"] = bool(np.any(np.asarray(self.best.epoch) == self.epoch))
+            improved = np.asarray(self.best.epoch) == self.epoch
+            row["best"] = bool(np.any(improved))
+            if improved.ndim:
+                row["best_each"] = improved.tolist()
             if self._observes:
                 tell = observe if self.program.members is None else jax.vmap(observe)
                 opt_state = tell(self.state.opt_state, np.asarray(value, np.float32))
                 self.state = dataclasses.replace(self.state, opt_state=opt_state)
             if not np.any(self.best.active):
-                self.stop(
-                    f"stopped early: {self.monitor} has not improved for {patience} epochs; "
-                    f"the best was epoch {int(np.max(self.best.epoch)) + 1}"
-                )
+                self.stop(stopped_early(self.monitor, patience, int(np.max(self.best.epoch))))
         row["seconds"] = round(time.perf_counter() - begun, 4)
         row["rows_per_second"] = round(means["rows_per_second"], 1)
         self.history.append(row)
         self._call("on_epoch_end", self.epoch, row)
         self.epoch, self._piece, self._start, self._sums = self.epoch + 1, 0, 0, None
         if self.checkpoint is not None:
-            due = time.monotonic() - getattr(self, "_saved_at", -math.inf) > self.options.checkpoint_every
+            due = time.monotonic() - self._saved_at > self.options.checkpoint_every
             if due or self._stop or self.epoch == self.options.epochs:
                 self._save()
 
@@ -267,7 +277,7 @@ class Training:
             "mid_epoch": self._sums is not None,
             "history": self.history,
             "stopped_because": self.stopped_because,
-            "finished": self.epoch >= self.options.epochs or (self.best is not None and not np.any(self.best.active)),
+            "finished": self.best is not None and not np.any(self.best.active),
             "callbacks": [callback.state() for callback in self._kept],
         }
         save_checkpoint(self.checkpoint / CHECKPOINT, self._tree(), note)
@@ -296,6 +306,19 @@ class Training:
         return True
 
 
+def stopped_early(monitor: str, patience: int, best: int) -> str:
+    """Why training stopped, in words."""
+    found = f"the best was epoch {best + 1}" if best >= 0 else "it was never a number"
+    return f"stopped early: {monitor} has not improved for {patience} epochs; {found}"
+
+
+def mean_of_members(values: Any) -> float:
+    """The mean over a population of those values that are finite (or the value of one training)."""
+    values = np.asarray(values, np.float64)
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
+
+
 def sign_of(mode: str, monitor: str | None) -> float:
     """1 when a smaller value of ``monitor`` is better, −1 when a larger one is."""
     if mode == "auto":
@@ -307,7 +330,7 @@ def sign_of(mode: str, monitor: str | None) -> float:
 def _diagnose(training: Training, bad: int) -> tuple[str]:
     """What to say about a loss that is not finite, with the likeliest cause that the run's own record supports."""
     losses = [row["loss"] for row in training.history]
-    rate = training.learning_rate
+    rate = float(np.max(training.learning_rate))
     where = f"the loss is not finite at step {bad} (epoch {training.epoch + 1})"
     if bad == 0:
         cause = "it was so before any update: the inputs or targets are extreme, or the loss does not fit the outputs"

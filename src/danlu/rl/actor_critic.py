@@ -124,7 +124,7 @@ class ActorCritic(Layer):
     def flops(self, in_shape: Shape) -> int | None:
         shape: Any = in_shape
         actor, critics = self.actor.flops(shape["observation"]), self.critics.flops(shape)
-        return None if actor is None or critics is None else actor + 2 * critics
+        return None if actor is None or critics is None else (1 + self.others) * actor + 2 * (1 + self.others) * critics
 
 
 class ActorCriticLoss(Loss):

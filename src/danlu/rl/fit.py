@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine import Callback, FitOptions, Fitted, enable_compilation_cache
-from danlu.engine.fit import run_training
+from danlu.engine.fit import run_training, settled
 from danlu.engine.initial import RUN_ONCE
 from danlu.engine.mesh import DIVIDED, WHOLE, need_devices, spread
 from danlu.engine.sources import Piece
@@ -24,11 +24,12 @@ from danlu.engine.training import Training
 from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.agent import Agent, AgentProgram
-from danlu.rl.dataset import Recording, save_buffer
+from danlu.rl.dataset import Recording, load_buffer, save_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
 from danlu.rl.external import raise_if_broken
 from danlu.rl.off_policy import OffPolicy
+from danlu.rl.registry import make
 
 __all__ = ["TrainedAgent", "check_run", "fit"]
 
@@ -87,6 +88,9 @@ class TrainedAgent:
     fitted: Fitted | None
     seeds: tuple[int, ...] = (0,)
     best: int = 0
+
+    def __repr__(self) -> str:
+        return f"TrainedAgent({type(self.agent).__name__}, {self.env.id}, {self.fitted!r})"
 
     @property
     def network(self) -> Layer:
@@ -207,14 +211,14 @@ def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int
 
 def fit(
     agent: Agent,
-    env: Environment,
+    env: Environment | str,
     *,
     steps: int,
     seed: int | Sequence[int] = 0,
     learning_rate: Sequence[float] | None = None,
     evaluations: int = 20,
     episodes: int | None = None,
-    data: Recording | None = None,
+    data: Recording | str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -224,7 +228,7 @@ def fit(
 
     Args:
         agent: the algorithm, with its settings.
-        env: where it acts; see :func:`danlu.rl.make`.
+        env: where it acts, or its name; see :func:`danlu.rl.make`.
         steps: of the environments, all together, those of random actions before the first update included; rounded up to whole
             iterations, of which there is at least one. Of several seeds, each takes so many.
         seed: decides everything that is left to chance; several train as many agents side by side, in one compiled program.
@@ -232,8 +236,8 @@ def fit(
         evaluations: epochs of the training (fewer where there are not as many iterations, or they do not come out even): after each,
             the agent plays ``episodes`` episodes with its likeliest actions. The variables of the best evaluation are kept.
         episodes: of an evaluation; None is 100 in a compiled environment, where they cost little, and 10 on the host.
-        data: recorded experience to learn from instead of acting, see :func:`danlu.rl.load_buffer`; then ``steps`` counts updates, and the
-            agent acts in evaluations alone.
+        data: recorded experience to learn from instead of acting, or its file (see :func:`danlu.rl.load_buffer`); then ``steps`` counts
+            updates, and the agent acts in evaluations alone.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
         **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds are divided among
             them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
@@ -252,6 +256,7 @@ def fit(
         (3,)
     """
     enable_compilation_cache()
+    env = make(env) if isinstance(env, str) else env
     episodes = (100 if env.pure else 10) if episodes is None else episodes
     if steps < 1 or evaluations < 1 or episodes < 1:
         raise ConfigError(
@@ -260,6 +265,8 @@ def fit(
     for name in options:
         if name not in _OPTIONS:
             raise unknown_name("option of rl.fit", name, _OPTIONS)
+    if isinstance(data, str | Path):
+        data = load_buffer(data)
     seeds = (int(seed),) if isinstance(seed, int | np.integer) else tuple(int(each) for each in seed)
     if not seeds:
         raise ConfigError("rl.fit received no seed; expected at least one")
@@ -294,9 +301,7 @@ def fit(
         state = dataclasses.replace(state, opt_state=_with_rates(agent, state.params, learning_rate, members, updates))
 
     places = jax.random.fold_in(jax.random.key(seeds[0]), _EVALUATION)
-    judged: Any = functools.partial(
-        run_episodes, agent, env, greedy=True
-    )  # the program that tests the agent afterwards too
+    judged: Any = functools.partial(run_episodes, agent, env, greedy=True)  # which tests the agent afterwards too
     if members is not None:
         judged = functools.partial(_side_by_side, program)
 
@@ -309,13 +314,13 @@ def fit(
         }
 
     # Of evaluations that are equal (a return of 500 is the most there is) the last is kept: it has learnt more.
-    usual = {"monitor": "val_return", "mode": "max", "min_delta": -1e-3, "restore_best": not agent.keeps_last}
-    fields = {**usual, **options, "epochs": epochs, "seed": seeds[0]}
+    usual = FitOptions(monitor="val_return", mode="max", min_delta=-1e-3, restore_best=not agent.keeps_last)
+    chosen, callbacks = settled("rl.fit", usual, callbacks, {**options, "epochs": epochs, "seed": seeds[0]})
     training = Training(
         program,
         Iterations(each, iterations, agent.frames, agent.in_shape(env)),
         state,
-        options=FitOptions(**fields),
+        options=chosen,
         measure=measure,
         callbacks=[*callbacks, *([] if env.pure else [_Watch(env)])],
         checkpoint=None if checkpoint is None else Path(checkpoint),

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.engine.state import TrainState
+from danlu.errors import ConfigError
 from danlu.nn import Sequential
 from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
@@ -74,7 +75,16 @@ class CQL(DQN):
     Reference: Kumar et al. (2020), arXiv:2006.04779.
     """
 
+    offline: ClassVar[bool] = True
+
     conservative: float = setting(default=1.0, minimum=0)
+
+    def check(self, env: Environment) -> None:
+        if isinstance(env.action_space, Box):
+            raise ConfigError(
+                f"CQL is for a choice of actions; those here are {env.action_space}", hint="take ContinuousCQL"
+            )
+        super().check(env)
 
     def loss(self, env: Environment) -> Loss:
         return ConservativeQLoss(self.head, self.conservative)
@@ -117,8 +127,17 @@ class ContinuousCQL(SAC):
     Reference: Kumar et al. (2020), arXiv:2006.04779, algorithm 1.
     """
 
+    offline: ClassVar[bool] = True
+
     conservative: float = setting(default=5.0, minimum=0)
     others: int = setting(default=10, minimum=1, integer=True)
+
+    def check(self, env: Environment) -> None:
+        if not isinstance(env.action_space, Box):
+            raise ConfigError(
+                f"ContinuousCQL is for continuous actions; those here are {env.action_space}", hint="take CQL"
+            )
+        super().check(env)
 
     def network(self, env: Environment) -> ActorCritic:
         return super().network(env).replace(others=self.others)

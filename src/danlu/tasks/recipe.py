@@ -82,6 +82,14 @@ class Recipe(Blueprint):
     devices: int = setting(1, minimum=1, integer=True)
     augment: Blueprint | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.devices:
+            raise ConfigError(
+                f"a batch of {self.batch_size} rows cannot be divided among {self.devices} devices",
+                hint=f"trainer.batch_size={-(-self.batch_size // self.devices) * self.devices} can",
+            )
+
     @property
     def network(self) -> Layer:
         """The network, of which there is a copy for each fold."""
