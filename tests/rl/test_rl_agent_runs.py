@@ -148,7 +148,7 @@ def test_a_run_holds_its_record_and_plays_the_same(trained: Any) -> None:
     results = json.loads((folder / "results.json").read_text())
     assert results["rows"] == {"training": 512}
     assert {"return", "sampled_return"} <= set(trained.judgement.scores)
-    assert "random actions" in str(trained.judgement)
+    assert "acting at random" in str(trained.judgement)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["frames"] for row in rows] == [256, 512]
     tested = pl.read_csv(folder / "predictions.csv")

@@ -178,10 +178,16 @@ def _digits(value: float) -> str:
 def _apart(one: float, other: float) -> tuple[str, str]:
     """Both numbers with enough digits to differ."""
     for digits in range(3, 8):
-        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+        texts = _plain(one, digits), _plain(other, digits)
         if texts[0] != texts[1]:
             break
     return texts
+
+
+def _plain(value: float, digits: int) -> str:
+    """So many significant digits, or more of a large number, with a true minus sign."""
+    text = f"{abs(value):.{digits}g}"
+    return "−" * (value < 0) + (f"{abs(value):,.0f}" if "e+" in text else text)
 
 
 def conclusion(

@@ -167,10 +167,10 @@ class Agents(Domain):
             float(own.returns.mean()),
             float(chance.returns.mean()),
             ends,
-            "random actions",
+            "acting at random",
             name="the agent",
         )
-        others = {"random actions": {"return": mean_interval(chance.returns, **options)}}
+        others = {"acting at random": {"return": mean_interval(chance.returns, **options)}}
         return Judgement(scores, others=others, comparisons=(comparison,), tested=tested, predictions=own.frame())
 
     def save(

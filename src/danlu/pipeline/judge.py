@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,7 @@ class Judgement:
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons)[1])
-        return "\n".join([*lines, *said])
+        return "\n".join([*lines, *(textwrap.fill(sentence, 80, break_on_hyphens=False) for sentence in said)])
 
     def _repr_html_(self) -> str:
         head = "<tr><th></th><th>value</th><th>95 % interval</th>"
