@@ -262,6 +262,12 @@ def test_ctrl_c_keeps_what_was_learned():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_rate_that_goes_by_nothing_is_refused():
+    plateau = optim.sgd(optim.ReduceOnPlateau(0.5, factor=0.5, patience=1))
+    with pytest.raises(ConfigError, match="there is none"):
+        fit(MODEL, (X, Y), epochs=1, optimizer=plateau, **COMMON)
+
+
 def test_a_loss_that_is_not_finite_names_the_step():
     with pytest.raises(TrainingError, match=r"not finite at step \d+ .*learning rate"):
         fit(MODEL, (X, X[:, 0] * 1e3), epochs=50, batch_size=16, loss="mse", optimizer=optim.sgd(1e4), display="none")

@@ -99,6 +99,11 @@ class Training:
             for node in jax.tree.leaves(self.state.opt_state, is_leaf=lambda n: isinstance(n, Schedule))
         )
         self.monitor = options.monitor or ("val_loss" if measure is not None else None)
+        if self._observes and self.monitor is None:
+            raise ConfigError(
+                "the learning rate goes by a validation value (ReduceOnPlateau), and there is none",
+                hint="pass validation data, or monitor='loss'",
+            )
         self.sign = sign_of(options.mode, self.monitor)
         self.best = Best.start(self.state, program.members) if self.monitor else None
         progress = make_progress(options.display)
