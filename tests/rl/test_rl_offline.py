@@ -105,3 +105,10 @@ def test_conservative_control_learns_from_what_others_did() -> None:
     agent = rl.ContinuousCQL(hidden=(64, 64), conservative=1.0)
     trained = rl.fit(agent, env, steps=6000, data=recording, **DISPLAY)
     assert trained.play(episodes=50).returns.mean() > -700
+
+
+def test_a_recording_tells_what_its_whole_episodes_brought(recording: Recording) -> None:
+    """Every step of CartPole brings 1, so a return is a length."""
+    ended = np.asarray(recording.transitions.ended)
+    lengths = [np.diff(np.flatnonzero(ended[:, each])) for each in range(ended.shape[1])]
+    assert sorted(recording.returns) == sorted(np.concatenate(lengths))

@@ -20,8 +20,7 @@ from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.player import TEST, Player, difference_interval, mean_interval
 from danlu.rl.agent import Agent
-from danlu.rl.dataset import Recording as Recorded
-from danlu.rl.dataset import load_buffer
+from danlu.rl.dataset import Recording, load_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import play_at_random, play_episodes
 from danlu.rl.fit import TrainedAgent, check_run, fit
@@ -47,12 +46,18 @@ class PreparedEnvironment(Prepared):
     """An environment that is ready to be acted in."""
 
     env: Environment
-    recorded: Recorded | None = None
+    recorded: Recording | None = None
     unit: str = "steps"
 
     def lines(self) -> Iterable[str]:
         kind = "compiled" if self.env.pure else "on the host"
         yield f"environment: {self.env.id} ({kind}), episodes of up to {self.env.max_steps:,} steps"
+        if self.recorded is not None:
+            returns = self.recorded.returns
+            told = (
+                f", {len(returns):,} whole episodes with a mean return of {returns.mean():.4g}" if len(returns) else ""
+            )
+            yield f"recording: {self.recorded.transitions.reward.size:,} transitions{told}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,18 +165,25 @@ class Agents(Domain):
         tested = f"{episodes:,} test episodes"
         if not config.evaluate.baselines:
             return Judgement(scores, tested=tested, predictions=own.frame())
-        chance = play_at_random(trained.env, episodes=episodes, seed=seed)
-        ends = difference_interval(own.returns, chance.returns, **options)
-        comparison = compared(
-            MEASURES["return"],
-            float(own.returns.mean()),
-            float(chance.returns.mean()),
-            ends,
-            "acting at random",
-            name="the agent",
+        beside = {"acting at random": play_at_random(trained.env, episodes=episodes, seed=seed).returns}
+        if prepared.recorded is not None and len(prepared.recorded.returns) > 1:
+            beside["the recording"] = prepared.recorded.returns
+        comparisons = tuple(
+            compared(
+                MEASURES["return"],
+                float(own.returns.mean()),
+                float(returns.mean()),
+                difference_interval(own.returns, returns, **options),
+                label,
+                name="the agent",
+            )
+            for label, returns in beside.items()
         )
-        others = {"acting at random": {"return": mean_interval(chance.returns, **options)}}
-        return Judgement(scores, others=others, comparisons=(comparison,), tested=tested, predictions=own.frame())
+        others = {label: {"return": mean_interval(returns, **options)} for label, returns in beside.items()}
+        called: Any = {"name": "the agent", "rows_are": "test episodes"}
+        return Judgement(
+            scores, others=others, comparisons=comparisons, tested=tested, predictions=own.frame(), **called
+        )
 
     def save(
         self, folder: str | Path, trained: TrainedAgent, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
@@ -218,7 +230,9 @@ class Agents(Domain):
 
         facts = {
             "algorithm": type(trained.agent).__name__,
-            "environments": f"{trained.agent.environments} side by side",
+            "environments": f"{trained.agent.environments} side by side"
+            if prepared.recorded is None
+            else "none: a recording",
             "seeds": ", ".join(map(str, trained.seeds)),
         }
         history = [] if trained.fitted is None else trained.fitted.history

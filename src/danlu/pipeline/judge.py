@@ -26,6 +26,7 @@ class Judgement:
         tested: how much was tested, such as ``"179 test rows"``.
         rows: the test rows with the model's prediction, where it is of classes or of a quantity.
         predictions: what is written to ``predictions.csv``.
+        name, rows_are: what the model and the test rows are called.
     """
 
     scores: Mapping[str, Interval]
@@ -34,6 +35,8 @@ class Judgement:
     tested: str = "test"
     rows: Rows | None = None
     predictions: pl.DataFrame | None = None
+    name: str = "the network"
+    rows_are: str = "test rows"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for ``results.json``."""
@@ -53,7 +56,7 @@ class Judgement:
             lines.append(f"  {MEASURES[name].label:24}{_figure(interval.value):>10}{between:>24}")
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
-            said.append(conclusion(self.comparisons)[1])
+            said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
         return "\n".join([*lines, *(textwrap.fill(sentence, 80, break_on_hyphens=False) for sentence in said)])
 
     def _repr_html_(self) -> str:

@@ -46,6 +46,13 @@ class Recording:
     note: dict[str, Any]
 
     @property
+    def returns(self) -> np.ndarray:
+        """What each episode brought that is there whole; the first of each environment may have begun before the recording."""
+        ended = np.asarray(self.transitions.ended)
+        after_the_first = ended & (np.cumsum(ended, axis=0) > 1)
+        return np.asarray(self.transitions.score)[after_the_first]
+
+    @property
     def replay(self) -> Replay:
         """A full replay of them, to draw from."""
         return Replay.full(self.transitions)
