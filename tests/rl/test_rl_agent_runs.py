@@ -273,8 +273,10 @@ def test_mistakes_get_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_each_algorithm_learns(agent: rl.Agent, env: rl.Environment, steps: int, reached: float) -> None:
-    trained = rl.fit(agent, env, steps=steps, **DISPLAY)
-    assert trained.play(episodes=50).returns.mean() >= reached
+    """The median of three seeds: one alone may have bad luck."""
+    trained = rl.fit(agent, env, steps=steps, **{**DISPLAY, "seed": [0, 1, 2], "episodes": 20})
+    each = [rl.play_episodes(agent, env, *trained.variables(i), episodes=50).returns.mean() for i in range(3)]
+    assert np.median(each) >= reached
 
 
 def test_an_agent_without_values_answers_for_a_table() -> None:
