@@ -106,7 +106,7 @@ def fit(
             options=options,
             measure=None if judged is None else measure,
             callbacks=callbacks,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
+            checkpoint=checkpoint,
         ),
         resume=resume,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +51,7 @@ def evaluate_source(program: Program, params: Any, model_state: Any, data: list[
         )
         for name, value in sums.items():
             total[name] = total.get(name, 0.0) + float(value)
-    weight = total.pop("weight", 0.0) or math.nan
-    return {name: value / weight for name, value in total.items()}
+    return program.means(total) if total else {}
 
 
 def predict_outputs(model: Any, params: Any, state: Any, x: Any, *, batch_size: int | None = None) -> Any:

@@ -31,7 +31,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from danlu.engine.tree import is_key
 from danlu.errors import ConfigError
 
-__all__ = ["DIVIDED", "WHOLE", "gathered", "mean", "need_devices", "place", "position", "spread", "total"]
+__all__ = [
+    "DIVIDED",
+    "WHOLE",
+    "check_shares",
+    "gathered",
+    "mean",
+    "need_devices",
+    "place",
+    "position",
+    "spread",
+    "total",
+]
 
 _AXIS = "devices"
 WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(_AXIS)
@@ -59,6 +70,18 @@ def need_devices(count: int) -> None:
         if found[0].platform == "cpu" and count <= cores:
             hint = f"this process has begun to compute with {len(found)}; start it with JAX_NUM_CPU_DEVICES={count}"
         raise ConfigError(f"devices is {count}, but JAX has {len(found)} here ({found[0].device_kind})", hint=hint)
+
+
+def check_shares(what: str, count: int, devices: int, *, hint: str | None = None) -> None:
+    """Refuse ``count`` rows, members or seeds (``what`` says it) that ``devices`` devices cannot share evenly.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if count % devices:
+        raise ConfigError(
+            f"{what} cannot be divided among {devices} devices; expected a multiple of {devices}", hint=hint
+        )
 
 
 @functools.cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from danlu.engine.fit import run_training, settled
 from danlu.engine.fitted import EVALUATION_BATCH, Fitted
 from danlu.engine.initial import initial_state
 from danlu.engine.loop import evaluate_steps
-from danlu.engine.mesh import DIVIDED, need_devices, place
+from danlu.engine.mesh import DIVIDED, check_shares, need_devices, place
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler, capacity, check_order, num_batches, pad_order, shuffled
 from danlu.engine.sources import ArraySource
@@ -108,9 +107,8 @@ def _judge(
 
     def measure(state: TrainState) -> dict[str, np.ndarray]:
         sums = evaluate_steps(program, state.params, state.model_state, *placed, num_batches(longest, size), size=size)
-        host = {name: np.asarray(value, np.float64) for name, value in sums.items()}
-        weight = host.pop("weight")
-        return {name: value / np.where(weight == 0, math.nan, weight) for name, value in host.items()}
+        means = program.means({name: np.asarray(value, np.float64) for name, value in sums.items()})
+        return {name: np.array(means[f"{name}_each"]) for name in sums if name != "weight"}
 
     return measure
 
@@ -172,10 +170,7 @@ def fit_population(
         raise ConfigError(f"{len(made)} optimizers for {len(seeds)} seeds; expected one for each, or one for all")
     if any(optimizer.update != made[0].update for optimizer in made):
         raise ConfigError("the members' optimizers are of different kinds; expected one kind with other settings")
-    if len(seeds) % options.devices:
-        raise ConfigError(
-            f"{len(seeds)} members cannot be divided among {options.devices} devices; expected a multiple of them"
-        )
+    check_shares(f"{len(seeds)} members", len(seeds), options.devices)
     need_devices(options.devices)
     chunk = as_arrays(data)
     rows = chunk["weight"].shape[0]
@@ -211,7 +206,7 @@ def fit_population(
         options=options,
         measure=judged,
         callbacks=callbacks,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint=checkpoint,
     )
     together = run_training(training, resume=resume)
     return [_member(training, together, program, index) for index in range(len(seeds))]

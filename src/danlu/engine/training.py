@@ -82,11 +82,11 @@ class Training:
         options: FitOptions,
         measure: Callable[[TrainState], dict[str, Any]] | None = None,
         callbacks: Sequence[Callback] = (),
-        checkpoint: Path | None = None,
+        checkpoint: str | Path | None = None,
     ) -> None:
         self.program, self.source, self.options = program, source, options
         self.state = self._place(state)
-        self.measure, self.checkpoint = measure, checkpoint
+        self.measure, self.checkpoint = measure, None if checkpoint is None else Path(checkpoint)
         self.history: list[dict[str, Any]] = []
         self.epoch = self._piece = self._start = 0
         self.stopped_because: str | None = None
@@ -230,9 +230,10 @@ class Training:
         row.update({f"val_{name}": mean_of_members(value) for name, value in measured.items()})
         if self.program.members is not None:
             row.update({f"val_{name}_each": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
-        row["learning_rate"] = float(np.mean(self.learning_rate))
-        if np.ndim(self.learning_rate):
-            row["learning_rate_each"] = self.learning_rate.tolist()
+        rate = self.learning_rate
+        row["learning_rate"] = float(np.mean(rate))
+        if np.ndim(rate):
+            row["learning_rate_each"] = rate.tolist()
         if self.best is not None:
             if self.monitor not in row:
                 raise unknown_name(

@@ -16,7 +16,7 @@ import numpy as np
 from danlu.engine import Callback, FitOptions, Fitted, enable_compilation_cache
 from danlu.engine.fit import run_training, settled
 from danlu.engine.initial import RUN_ONCE
-from danlu.engine.mesh import DIVIDED, WHOLE, need_devices, spread
+from danlu.engine.mesh import DIVIDED, WHOLE, check_shares, need_devices, spread
 from danlu.engine.sources import Piece
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
@@ -182,11 +182,7 @@ def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int
             f"{seeds} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
             hint="train them one after the other",
         )
-    if seeds % devices:
-        raise ConfigError(
-            f"{devices} devices cannot share {seeds} seed{'s' * (seeds > 1)}; expected a multiple of {devices} seeds",
-            hint="an agent alone learns on one device",
-        )
+    check_shares(f"{seeds} seed{'s' * (seeds > 1)}", seeds, devices, hint="an agent alone learns on one device")
     if data is None:
         if agent.offline:
             raise ConfigError(
@@ -323,7 +319,7 @@ def fit(
         options=chosen,
         measure=measure,
         callbacks=[*callbacks, *([] if env.pure else [_Watch(env)])],
-        checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint=checkpoint,
     )
     fitted = run_training(training, resume=resume)
     best = int(np.argmin(np.asarray(training.best.value))) if members is not None and training.best is not None else 0

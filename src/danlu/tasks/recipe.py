@@ -17,6 +17,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.engine import Fitted, fit
 from danlu.engine.arrays import shapes_of
 from danlu.engine.initial import initial_weights
+from danlu.engine.mesh import check_shares
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
 from danlu.nn.ensemble import Ensemble
@@ -84,11 +85,9 @@ class Recipe(Blueprint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size % self.devices:
-            raise ConfigError(
-                f"a batch of {self.batch_size} rows cannot be divided among {self.devices} devices",
-                hint=f"trainer.batch_size={-(-self.batch_size // self.devices) * self.devices} can",
-            )
+        fitting = -(-self.batch_size // self.devices) * self.devices
+        rows = f"a batch of {self.batch_size} rows"
+        check_shares(rows, self.batch_size, self.devices, hint=f"trainer.batch_size={fitting} can")
 
     @property
     def network(self) -> Layer:
