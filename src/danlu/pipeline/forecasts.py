@@ -1,0 +1,136 @@
+"""Forecasts of a table's windows: what is foretold, what it is worth, and how it is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data.series import SeriesEncoder, SeriesTable, Windows
+from danlu.evaluate.forecast import (
+    Forecasts,
+    compare_forecasts,
+    forecast_scores,
+    naive_forecast,
+    ridge_forecast,
+    ridge_weights,
+)
+from danlu.pipeline.judge import Judgement
+from danlu.tasks.forecast import ForecastModel
+
+__all__ = ["forecast_frame", "forecasts_of", "judge_forecasts", "listed", "places_of", "windows_at"]
+
+_NUMBERS = 2e7  # that are forecast at most in a test: origins are left out evenly beyond it
+
+
+def windows_at(table: SeriesTable, encoder: SeriesEncoder, index: np.ndarray) -> Windows:
+    columns = encoder.columns
+    return Windows(
+        encoder.transform(table), encoder.context, encoder.horizon, len(columns.targets), len(columns.known), index
+    )
+
+
+def places_of(encoder: SeriesEncoder, table: SeriesTable, windows: Windows) -> np.ndarray:
+    """The number of each window's series in the encoder."""
+    of_series = np.array([encoder.place(each.name) for each in table.series])
+    found: np.ndarray = of_series[windows.index[:, 0]]
+    return found
+
+
+def forecasts_of(trained: ForecastModel, table: SeriesTable, windows: Windows) -> tuple[Forecasts, Windows]:
+    """The network's forecasts of windows, or of as many as can be measured in seconds."""
+    numbers = len(windows) * windows.horizon * windows.targets
+    apart = int(np.ceil(numbers / _NUMBERS))
+    windows = windows.take(np.arange(0, len(windows), apart)) if apart > 1 else windows
+    places = places_of(trained.encoder, table, windows)
+    prediction, bands = trained.forecast(windows, places)
+    truth = trained.encoder.inverse(windows.outputs(), places)
+    starts = np.array([each.start for each in table.series])
+    found = Forecasts(
+        truth,
+        prediction,
+        trained.encoder.scale[places, : windows.targets],
+        trained.naive[places],
+        starts[windows.index[:, 0]] + windows.index[:, 1],
+        trained.levels,
+        bands if trained.levels else None,
+    )
+    return found, windows
+
+
+def judge_forecasts(
+    trained: ForecastModel, table: SeriesTable, windows: Windows, known: Windows | None, *, simple: bool, **options: Any
+) -> Judgement:
+    """The scores beside the naive forecasts and, where there are windows to learn it from, ridge regression."""
+    every = len(windows)
+    ours, windows = forecasts_of(trained, table, windows)
+    others, comparisons = {}, []
+    for label, prediction in _simple(trained, table, windows, known) if simple else ():
+        theirs = dataclasses.replace(ours, prediction=prediction, levels=(), bands=None)
+        others[label] = forecast_scores(theirs, **options)
+        comparisons.append(compare_forecasts(ours, theirs, label, **options))
+    apart = -(-every // len(windows))
+    rolling = "each step" if apart == 1 else f"each {apart}th step"
+    rows = np.arange(0, len(windows), max(1, windows.horizon // apart))
+    bands = np.zeros((*ours.truth.shape, 0)) if ours.bands is None else ours.bands
+    shown = forecast_frame(trained, table, windows.take(rows), ours.prediction[rows], bands[rows], truth=True)
+    return Judgement(
+        forecast_scores(ours, **options),
+        others=others,
+        comparisons=tuple(comparisons),
+        tested=f"{len(windows):,} forecasts, from {rolling}",
+        predictions=shown,
+    )
+
+
+def _simple(
+    trained: ForecastModel, table: SeriesTable, windows: Windows, known: Windows | None
+) -> Iterable[tuple[str, np.ndarray]]:
+    """What a forecast has to beat, in the targets' own units, on the same windows."""
+    inputs, places = windows.inputs(), places_of(trained.encoder, table, windows)
+    past = (inputs["past"] if isinstance(inputs, Mapping) else inputs)[:, :, : windows.targets]
+    scaled = {"the last value": naive_forecast(past, windows.horizon)}
+    if 1 < trained.season <= windows.context:
+        scaled["the last season"] = naive_forecast(past, windows.horizon, trained.season)
+    if known is not None:
+        (weights,) = ridge_weights(known, targets=windows.targets)
+        scaled["ridge regression"] = ridge_forecast(weights, past, targets=windows.targets)
+    return [(label, trained.encoder.inverse(values, places)) for label, values in scaled.items()]
+
+
+def forecast_frame(
+    trained: ForecastModel,
+    table: SeriesTable,
+    windows: Windows,
+    prediction: np.ndarray,
+    bands: np.ndarray,
+    *,
+    truth: bool = False,
+) -> pl.DataFrame:
+    """A row a window, column and step."""
+    columns, horizon = trained.encoder.columns, windows.horizon
+    count, targets = len(windows), len(columns.targets)
+    starts = np.array([each.start for each in table.series])
+    steps = (starts[windows.index[:, 0]] + windows.index[:, 1])[:, None, None] + np.arange(horizon)
+    each = np.broadcast_to(steps, (count, targets, horizon))
+    flat = {columns.time: trained.encoder.calendar.times(each.ravel())}
+    if columns.series:
+        names = np.array([one.name for one in table.series])[windows.index[:, 0]]
+        flat = {columns.series: pl.Series(np.repeat(names, targets * horizon)), **flat}
+    if targets > 1:
+        flat["column"] = pl.Series(np.tile(np.repeat(np.array(columns.targets), horizon), count))
+    if truth:
+        values = trained.encoder.inverse(windows.outputs(), places_of(trained.encoder, table, windows))
+        flat["truth"] = pl.Series(values.swapaxes(1, 2).ravel())
+    flat["forecast"] = pl.Series(prediction.swapaxes(1, 2).ravel())
+    if bands.shape[-1]:
+        flat["low"] = pl.Series(bands[..., 0].swapaxes(1, 2).ravel())
+        flat["high"] = pl.Series(bands[..., -1].swapaxes(1, 2).ravel())
+    return pl.DataFrame(flat)
+
+
+def listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
