@@ -67,11 +67,11 @@ class Steps(Protocol):
         """The running sums at the start of an epoch; ``"bad_step"`` among them is a minimum."""
         ...
 
-    def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        """What an epoch's sums (without ``"bad_step"``) say, for its row of the history."""
+    def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
+        """What an epoch's sums (without ``"bad_step"``) say, for its row of the history; of members apart as ``NAME_each``."""
         ...
 
-    def counters(self, state: TrainState) -> dict[str, int]:
+    def counters(self, state: TrainState) -> dict[str, Any]:
         """How far training is."""
         ...
 

@@ -162,9 +162,15 @@ class Agents(Domain):
                 for member in range(len(trained.seeds))
             ]
             scores["iqm_return"] = run_intervals(np.array(each, np.float64), **options)["iqm"]
-        tested = f"{episodes:,} test episodes"
+        plain = Judgement(
+            scores,
+            tested=f"{episodes:,} test episodes",
+            predictions=own.frame(),
+            name="the agent",
+            rows_are="test episodes",
+        )
         if not config.evaluate.baselines:
-            return Judgement(scores, tested=tested, predictions=own.frame())
+            return plain
         beside = {"acting at random": play_at_random(trained.env, episodes=episodes, seed=seed).returns}
         if prepared.recorded is not None and len(prepared.recorded.returns) > 1:
             beside["the recording"] = prepared.recorded.returns
@@ -175,15 +181,12 @@ class Agents(Domain):
                 float(returns.mean()),
                 difference_interval(own.returns, returns, **options),
                 label,
-                name="the agent",
+                name=plain.name,
             )
             for label, returns in beside.items()
         )
         others = {label: {"return": mean_interval(returns, **options)} for label, returns in beside.items()}
-        called: Any = {"name": "the agent", "rows_are": "test episodes"}
-        return Judgement(
-            scores, others=others, comparisons=comparisons, tested=tested, predictions=own.frame(), **called
-        )
+        return dataclasses.replace(plain, others=others, comparisons=comparisons)
 
     def save(
         self, folder: str | Path, trained: TrainedAgent, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]

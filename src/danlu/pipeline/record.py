@@ -50,11 +50,14 @@ def write_record(
     }
     if fitted.stopped_because:
         facts["ended"] = fitted.stopped_because
+    judgement = judgement or Judgement({})
     data = ReportData(
         title=run.name,
-        scores={} if judgement is None else judgement.scores,
-        others={} if judgement is None else judgement.others,
-        comparisons=() if judgement is None else judgement.comparisons,
+        scores=judgement.scores,
+        others=judgement.others,
+        comparisons=judgement.comparisons,
+        name=judgement.name,
+        rows_are=judgement.rows_are,
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         model_html=layers._repr_html_(),

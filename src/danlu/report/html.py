@@ -48,6 +48,7 @@ class ReportData:
         rows: the test rows with their prediction.
         scores: test scores with intervals, by measure.
         others: scores with intervals of each baseline, by its label.
+        name, rows_are: what the model and the test rows are called.
         comparisons: of the model with each baseline.
         history: a row an epoch; ``best_epoch`` counts from 0.
         columns: of the table, see :func:`~danlu.report.describe_columns`.
@@ -72,6 +73,8 @@ class ReportData:
     rows: Rows | None = None
     scores: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
     others: Mapping[str, Mapping[str, Interval]] = dataclasses.field(default_factory=dict)
+    name: str = "the network"
+    rows_are: str = "test rows"
     comparisons: Sequence[Comparison] = ()
     history: Sequence[Mapping[str, Any]] = ()
     best_epoch: int | None = None
@@ -113,11 +116,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     text = environment.get_template("report.html.jinja").render(
         data=data,
         test_rows=data.parts.get("test") or (len(data.rows) if data.rows is not None else 0),
-        subject=_subject(data),
-        tested=_tested(data),
-        conclusion=conclusion(data.comparisons, name=_subject(data), tested=_tested(data))
-        if data.comparisons
-        else None,
+        conclusion=conclusion(data.comparisons, name=data.name, tested=data.rows_are) if data.comparisons else None,
         tiles=_tiles(data),
         table=_score_table(data),
         curves=curves_plot(data.history, data.best_epoch),
@@ -129,14 +128,6 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     path = Path(path)
     write_atomic(path, text)
     return path
-
-
-def _subject(data: ReportData) -> str:
-    return "the agent" if data.task == "agent" else "the network"
-
-
-def _tested(data: ReportData) -> str:
-    return "test episodes" if data.task == "agent" else "test rows"
 
 
 def _number(value: float) -> str:
@@ -187,7 +178,7 @@ def _against(data: ReportData) -> str:
     name = data.comparisons[0].metric if data.comparisons else PRIMARY.get(data.task, "")
     if name not in data.scores or not data.others:
         return ""
-    models = {_subject(data): data.scores[name]}
+    models = {data.name: data.scores[name]}
     models |= {label: other[name] for label, other in data.others.items() if name in other}
     return interval_plot(models, MEASURES[name].label)
 
