@@ -27,6 +27,7 @@ _NUMBERS = 2e7  # that are forecast at most in a test: origins are left out even
 
 
 def windows_at(table: SeriesTable, encoder: SeriesEncoder, index: np.ndarray) -> Windows:
+    """The windows whose places ``index`` names: ``(windows, 2)``, the number of a series and the step that its forecast begins with."""
     columns = encoder.columns
     return Windows(
         encoder.transform(table), encoder.context, encoder.horizon, len(columns.targets), len(columns.known), index
@@ -133,4 +134,5 @@ def forecast_frame(
 
 
 def listed(names: tuple[str, ...]) -> str:
+    """Names with commas between them, the first six of many."""
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
