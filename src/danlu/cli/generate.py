@@ -1,0 +1,34 @@
+"""The ``generate`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.errors import ConfigError
+
+__all__ = ["generate"]
+
+
+def generate(
+    run: Path,
+    prompt: Annotated[str, typer.Argument(help="How the text begins.")] = "",
+    tokens: Annotated[int, typer.Option(help="The most tokens to write.")] = 200,
+    samples: Annotated[int, typer.Option(help="How many texts.")] = 1,
+    temperature: Annotated[float, typer.Option(help="Above 1 bolder, below 1 safer; 0 takes the likeliest.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest that reach this probability.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same texts.")] = 0,
+) -> None:
+    """Write with a trained language model."""
+    from danlu.pipeline import load
+    from danlu.pipeline.language import Writer
+
+    model = load(run)
+    if not isinstance(model, Writer):
+        raise ConfigError(f"{run} is a model for {model.purpose}; expected a language model (danlu train TEXT.txt)")
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    texts = model.generate(prompt, length=tokens, samples=samples, **options)
+    print("\n".join(texts) if model.predictor.lines else "\n\n".join(texts))

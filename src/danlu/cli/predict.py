@@ -1,0 +1,31 @@
+"""The ``predict`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.options import Lenient
+
+__all__ = ["predict"]
+
+
+def predict(
+    run: Path,
+    source: str,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The CSV file to write, or the folder for masks (default: print)."),
+    ] = None,
+    lenient: Lenient = False,
+) -> None:
+    """Predict with a trained run."""
+    from danlu.pipeline import load
+
+    model = load(run)
+    if output is None:
+        print(model.predict(source, lenient=lenient).write_csv(), end="")
+    else:
+        print(model.write(source, output, lenient=lenient))

@@ -1,0 +1,97 @@
+"""The ``train`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from danlu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from danlu.pipeline import TrainResult
+
+__all__ = ["train"]
+
+
+def train(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (a folder with a folder a class, npz, "
+            "idx files), images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks "
+            "(the folders images and masks), a text (.txt) to learn its language, the common beginning of two files of "
+            "translations (with --translate), or an environment (CartPole-v1) to act in. Without one, an example is used."
+        ),
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,
+    test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
+    forecast: Annotated[
+        str | None, typer.Option(help="Columns of a time series to forecast: A, or A,B, or all.")
+    ] = None,
+    translate: Annotated[
+        str | None, typer.Option(help="FROM:TO, such as en:de: two columns, or the endings of two files.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.")] = None,
+    series: Annotated[
+        str | None,
+        typer.Option(help="The column that says what series a row belongs to; with --target, each has one label."),
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="The column that orders the rows of a series.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
+    runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
+    display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
+) -> None:
+    """Train a model on a table, images, a text or translations, or an agent in an environment."""
+    from danlu import pipeline
+    from danlu.pipeline import example_table, load_config, override, train_from
+    from danlu.pipeline.config import config_from
+
+    if resume is not None:
+        given = (source, settings, target, text, test, config, name, forecast, horizon, translate, series, time)
+        if any(given):
+            raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
+        _finished(pipeline.resume(resume, display=display))
+        return
+    if source is not None and "=" in source and not Path(source).exists():
+        settings, source = [source, *(settings or [])], None
+    values = override(load_config(config) if config else {}, settings or [])
+    data = values.setdefault("data", {})
+    if source is None and not data.get("source"):
+        source, target = example_table(), "diagnosis"
+        print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")
+    for key, value in (("source", source), ("target", target), ("text", text), ("test", test)):
+        if value is not None:
+            data[key] = value
+    if forecast is not None:
+        values.setdefault("forecast", {})["columns"] = [name.strip() for name in forecast.split(",")]
+    if translate is not None:
+        first, _, second = (part.strip() for part in translate.partition(":"))
+        if not first or not second:
+            raise ConfigError(f"--translate is {translate!r}; expected FROM:TO, such as en:de")
+        values.setdefault("translation", {}).update(source=first, target=second)
+    if horizon is not None:
+        values.setdefault("forecast", {})["horizon"] = horizon
+    of = values.setdefault("forecast", {}) if values.get("forecast", {}).get("columns") else data
+    of |= {key: value for key, value in (("series", series), ("time", time)) if value is not None}
+    _finished(train_from(config_from(values), root=runs, name=name, display=display))
+
+
+def _finished(result: TrainResult) -> None:
+    parts = ", ".join(f"{count:,} {name}" for name, count in result.rows.items() if count)
+    print(f"\n{parts} {result.unit}")
+    if result.fitted.stopped_because:
+        print(result.fitted.stopped_because)
+    if result.judgement is not None:
+        print(f"\n{result.judgement}")
+    look = f"  look at {result.run.report_path}\n" if Path(result.run.report_path).exists() else ""
+    print(
+        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n{look}{result.model.next_steps(result.run.path)}"
+    )
+    if "Ctrl-C" in (result.fitted.stopped_because or ""):
+        raise typer.Exit(130)  # as the shell's own: a script can tell a stopped run from a finished one
