@@ -138,30 +138,27 @@ def _tables(
 ) -> Iterator[tuple[Table, str]]:
     """The pieces of the file as tables of strings, all with the same columns, and the delimiter."""
     names: tuple[str, ...] = ()
-    found, lines = delimiter or ",", 0
-    for data in _pieces(source, quote, encoding):
+    found, lines = delimiter, 0
+    pieces = _pieces(source, quote, encoding)
+    data = next(pieces, None)
+    while data is not None:
+        following = next(pieces, None)
         if data.strip():
-            first = not names
             table, found = parse_delimited(
                 data,
                 source=str(source),
                 missing=missing,
-                delimiter=delimiter if first else found,
-                header=header if first else False,
+                delimiter=found,
+                header=header,
                 quote=quote,
                 lines_before=lines,
+                names=names or None,
+                last=following is None,
             )
             names = names or table.names
-            if len(table.names) != len(names):
-                raise DataError(
-                    f"{source}, below line {lines}: {len(table.names)} fields where {len(names)} were expected",
-                    hint="repair the lines there, or give the delimiter",
-                )
-            yield (
-                dataclasses.replace(table, frame=table.frame.rename(dict(zip(table.names, names, strict=True)))),
-                found,
-            )
+            yield table, found
         lines += data.count(b"\n")
+        data = following
     if not names:
         raise DataError(f"{source} is empty", hint="a table needs a line of column names and some rows")
 

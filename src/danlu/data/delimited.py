@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
+from typing import Any
 
 import polars as pl
 
-from danlu.data.sniff import decode, parse_lines, sniff_delimiter, sniff_header
+from danlu.data.layout import Layout, find_layout, footer_lines, left_out, rows_layout
+from danlu.data.sniff import decode
 from danlu.data.table import Table
 from danlu.errors import ConfigError, DataError
 
@@ -17,6 +18,11 @@ __all__ = ["parse_delimited"]
 
 _SAMPLE_BYTES = 256 * 1024
 _SAMPLE_LINES = 200
+_FEWEST_ROWS = 20
+_MOST_LINES = 20_000  # that 20 rows are looked for in: quotation marks may not be in pairs
+_TAIL_BYTES = 64 * 1024  # in which remarks below a table are looked for
+_SURE_LINES = 20  # lines that all have the fields of a row by themselves, from which on that is no accident
+_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
 _SPACE_AFTER_QUOTE = r"%s[ \t]+(?=%s|\n|$)"
 
 
@@ -30,6 +36,8 @@ def parse_delimited(
     quote: str = '"',
     encoding: str | None = None,
     lines_before: int = 0,
+    names: tuple[str, ...] | None = None,
+    last: bool = True,
 ) -> tuple[Table, str]:
     """The cells of a delimited file, as strings with the white space around them removed.
 
@@ -42,6 +50,8 @@ def parse_delimited(
         quote: the quote character.
         encoding: a Python codec name; None looks at the file.
         lines_before: lines of the file that come before ``data``, for the line numbers in messages.
+        names: of the columns, where ``data`` goes on from an earlier piece of the file; it then has rows only.
+        last: whether the file ends with ``data``; below the last rows there may be remarks.
 
     Returns:
         a table of strings (null where a cell is empty) and the delimiter.
@@ -57,76 +67,168 @@ def parse_delimited(
     notices = [notice] if notice else []
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    blank = lines_before + len(data) - len(data.lstrip(b"\n"))
+    before = lines_before + len(data) - len(data.lstrip(b"\n"))
     data = data.strip(b"\n")
     if not data.strip():
         raise DataError(f"{source} is empty", hint="a table needs a line of column names and some rows")
-    sample = data[:_SAMPLE_BYTES].decode("utf-8", errors="ignore").split("\n")
-    if len(data) > _SAMPLE_BYTES:
-        sample = sample[:-1] or sample
-    sample = sample[:_SAMPLE_LINES]
-    given = delimiter is not None
-    delimiter = delimiter or sniff_delimiter(sample, quote=quote)
-    if delimiter is None:
+    sample = _first_lines(data, quote)
+    if names is None:
+        how: Any = {"missing": missing, "delimiter": delimiter, "header": header, "quote": quote}
+        layout = find_layout(sample, **how)
+        if last:
+            data, remarks = _without_footer(data, layout, quote)
+            if remarks and len(sample) < _SAMPLE_LINES:
+                layout = find_layout(_first_lines(data, quote), **how)
+            notices += remarks
+        notices += layout.notices
+    else:
+        layout = rows_layout(sample, delimiter or ",", len(names), quote)
+        if last:
+            data, remarks = _without_footer(data, layout, quote)
+            notices += remarks
+    if layout.delimiter is None:
         labelled = _label_and_text(data)
         if labelled is not None:
             note = "each line was read as a label, a space and a text; the columns are c1 and c2"
-            return Table(labelled, (*notices, note), source, line_offset=blank + 1), " "
-    rows = parse_lines(sample, delimiter or "\t", quote)
-    width = Counter(len(row) for row in rows).most_common(1)[0][0]
-    has_header, certain = (bool(header), True) if header != "auto" else sniff_header(rows, missing)
-    names = [f"c{i + 1}" for i in range(width)]
-    if header == "auto" and not (has_header and certain):
-        what = (
-            "the first line was taken for column names" if has_header else "no header line: the columns are c1, c2, …"
-        )
-        notices.append(f"{what} (say header=True or False if that is wrong)")
-    if has_header and len(rows[0]) == width - 1 > 1:  # R leaves out the name of the row-name column
-        data, rows[0] = f"row{delimiter}".encode() + data, ["row", *rows[0]]
-    if has_header:
-        names = _header_names(rows[0], width, source, notices)
-    if has_header and len(rows) == 1:
+            return Table(labelled, (*notices, note), source, line_offset=before + 1), " "
+    if layout.names is None and header == "auto" and names is None:
+        if not layout.certain:
+            notices.append("no header line: the columns are c1, c2, … (say header=True or False if that is wrong)")
+    elif not layout.certain:
+        notices.append("the first line was taken for column names (say header=True or False if that is wrong)")
+    cut = layout.delimiter or "\t"
+    width, found = _columns_of(layout, names, source, notices)
+    data = _after_lines(data, layout.first)
+    if not data.strip():
         raise DataError(
-            f"{source} has a header line and no rows ({_shown(names)})",
+            f"{source} has a header line and no rows ({_shown(found)})",
             hint="add rows, or say data.header=no (in Python header=False)",
         )
-    frame = _cells(data, delimiter or "\t", quote, width, source, blank)
-    frame = frame.filter(~pl.all_horizontal(pl.all().is_null())) if width > 1 else frame.filter(pl.nth(0).is_not_null())
-    if has_header:
-        frame = frame.slice(1)
-    one_line_a_row = data.count(b"\n") + 1 == frame.height + has_header
-    if given and width == 1 and len(data) > 100:
+    before += layout.first
+    frame, lines_are_rows = _cells(data, cut, quote, width, max(layout.fields, width), source, before, notices)
+    if delimiter is not None and width == 1 and len(data) > 100:
         notices.append(f"the delimiter {delimiter!r} does not occur: the table has one column")
-    offset = blank + 1 + int(has_header) if one_line_a_row else None
-    return Table(frame.rename(dict(zip(frame.columns, names, strict=True))), tuple(notices), source, offset), (
-        delimiter or ","
-    )
+    frame = frame.rename(dict(zip(frame.columns, found[:width], strict=True)))
+    if names is None:
+        frame = _without_blank(frame, layout, notices, whole=last)
+    if layout.names is not None and layout.certain and width > 1:
+        again = pl.all_horizontal(pl.col(name) == own for name, own in zip(found, layout.names, strict=False) if own)
+        repeated = frame.select(again.fill_null(False)).to_series()
+        if repeated.any():
+            notices.append(f"{int(repeated.sum())} row(s) repeat the header line and are left out")
+            frame, lines_are_rows = frame.filter(~repeated), False
+    return Table(frame, tuple(notices), source, before + 1 if lines_are_rows else None), layout.delimiter or ","
+
+
+def _first_lines(data: bytes, quote: str) -> list[str]:
+    """Some lines from the start: 200, in at most 256 KiB, but at least 20 rows whole, however long."""
+    mark, place, lines, rows, marks = quote.encode(), 0, 0, 0, 0
+    while place < len(data) and (rows < _FEWEST_ROWS or (lines < _SAMPLE_LINES and place < _SAMPLE_BYTES)):
+        end = data.find(b"\n", place)
+        end = len(data) if end < 0 else end
+        marks += data.count(mark, place, end)
+        lines, rows, place = lines + 1, rows + (marks % 2 == 0), end + 1
+        if lines >= _MOST_LINES:
+            break
+    return data[:place].decode("utf-8", errors="ignore").removesuffix("\n").split("\n")
+
+
+def _after_lines(data: bytes, count: int) -> bytes:
+    place = 0
+    for _ in range(count):
+        place = data.find(b"\n", place) + 1
+        if not place:
+            return b""
+    return data[place:]
+
+
+def _without_footer(data: bytes, layout: Layout, quote: str) -> tuple[bytes, list[str]]:
+    """The text without the remarks below the table, and a notice when there are any."""
+    lines = data[-_TAIL_BYTES:].decode("utf-8", errors="ignore").split("\n")
+    count = footer_lines(lines, layout.delimiter or "\t", layout.fields, quote, layout.firsts)
+    if not count:
+        return data, []
+    for _ in range(count):
+        data = data[: data.rindex(b"\n")]
+    return data.rstrip(b"\n"), [left_out([line for line in lines[-count:] if line.strip()], "below the table")]
+
+
+def _columns_of(
+    layout: Layout, known: tuple[str, ...] | None, source: str, notices: list[str]
+) -> tuple[int, list[str]]:
+    """How many columns the table has, and their names (perhaps with one more, of the field after the last delimiter)."""
+    if known is not None:
+        return len(known), list(known)
+    size = layout.fields
+    if layout.names is None:
+        return size, [f"c{i + 1}" for i in range(size)]
+    first = list(layout.names)
+    while len(first) > size and not first[-1]:
+        first.pop()
+    if len(first) == size - 1 and layout.ends_empty:
+        notices.append("each line ends with a delimiter; the empty field after it is left out")
+        return size - 1, _header_names(first, notices)
+    if len(first) == size - 1:  # R leaves out the name of the row-name column
+        notices.append(
+            "the header is one name short: the first column was taken for the names of rows, and called 'row'"
+        )
+        first = ["row", *first]
+    if len(first) != size:
+        raise DataError(
+            f"{source}: the header line has {len(first)} names, the lines below it have {size} fields",
+            hint="repair the header, or say data.header=no if the first line is data (in Python header=False)",
+        )
+    return size, _header_names(first, notices)
 
 
 def _shown(names: list[str]) -> str:
     return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
 
 
-def _header_names(first: list[str], width: int, source: str, notices: list[str]) -> list[str]:
-    if len(first) != width:
-        raise DataError(
-            f"{source}: the header line has {len(first)} names, the lines below it have {width} fields",
-            hint="repair the header, or say data.header=no if the first line is data (in Python header=False)",
-        )
-    names: list[str] = []
-    renamed = []
+def _header_names(first: list[str], notices: list[str]) -> list[str]:
+    """Names that differ, none empty and none with white space but single spaces; blank ones are told of when they are kept."""
+    taken, plain = set(), {" ".join(_INVISIBLE.sub(" ", name).split()) for name in first}
+    names, renamed, spaced = [], [], []
     for i, name in enumerate(first):
-        unique = wanted = name or f"c{i + 1}"
+        clean = " ".join(_INVISIBLE.sub(" ", name).split())
+        unique = wanted = clean or f"c{i + 1}"
         count = 1
-        while unique in names or (count > 1 and unique in first):
+        while unique in taken or ((count > 1 or not clean) and unique in plain):
             count += 1
             unique = f"{wanted}_{count}"
         if count > 1:
             renamed.append(f"{wanted} → {unique}")
+        elif clean != name:
+            spaced.append(f"{name!r} → {unique!r}")
+        taken.add(unique)
         names.append(unique)
     if renamed:
-        notices.append(f"column names that come twice were changed: {', '.join(renamed)}")
+        notices.append(f"column names that come twice were changed: {_shown(renamed)}")
+    if spaced:
+        notices.append(f"white space in column names was made single spaces: {_shown(spaced)}")
     return names
+
+
+def _without_blank(frame: pl.DataFrame, layout: Layout, notices: list[str], *, whole: bool) -> pl.DataFrame:
+    """The frame without columns that have neither a name nor a value (of a part of a file, only at the end of its lines)."""
+    named = layout.names or ("",) * frame.width
+    if len(named) < frame.width and layout.ends_empty is False:  # the names of rows
+        named = ("row", *named)
+    nameless = [name for name, own in zip(frame.columns, named, strict=False) if not own]
+    empty = {name for name in nameless if frame[name].null_count() == frame.height}
+    tail = frame.columns[::-1]
+    ending = [name for i, name in enumerate(tail) if empty.issuperset(tail[: i + 1])]
+    dropped = [name for name in nameless if name in (empty if whole and layout.names is not None else set(ending))]
+    if layout.names is None and not layout.ends_empty:
+        dropped = []
+    if dropped and len(dropped) < frame.width:
+        count = "a column has" if len(dropped) == 1 else f"{len(dropped)} columns have"
+        notices.append(f"{count} neither a name nor a value (do the lines end with a delimiter?); left out")
+        frame = frame.drop(dropped)
+    kept = [name for name in nameless if name in frame.columns]
+    if kept and layout.names is not None:
+        notices.append(f"columns without a name were called {_shown(kept)}")
+    return frame
 
 
 def _label_and_text(data: bytes) -> pl.DataFrame | None:
@@ -139,33 +241,75 @@ def _label_and_text(data: bytes) -> pl.DataFrame | None:
     return pl.DataFrame({"c1": [pair[0] for pair in pairs], "c2": [pair[2].strip() for pair in pairs]})
 
 
-def _cells(data: bytes, delimiter: str, quote: str, width: int, source: str, blank: int) -> pl.DataFrame:
-    columns = [f"c{i + 1}" for i in range(width)]
+def _cells(
+    data: bytes, delimiter: str, quote: str, width: int, fields: int, source: str, before: int, notices: list[str]
+) -> tuple[pl.DataFrame, bool]:
+    """The rows that hold a value, in ``width`` columns, and whether each line of ``data`` is one of them.
+
+    Where quotation marks are not in pairs, and every line by itself has the fields of a row, the marks are text.
+
+    Args:
+        fields: of most lines; those beyond ``width`` must be empty.
+    """
+    lines = data.count(b"\n") + 1
+    try:
+        frame = _quoted_cells(data, delimiter, quote, width, fields, source, before)
+        if frame.height < lines and quote.encode() in data:  # polars forgives marks that are not in pairs
+            frame = _slow_cells(data, delimiter, quote, width, source, before)
+    except DataError:
+        literal = (
+            _fast_cells(data, delimiter, None, width, fields) if _lines_are_rows(data, delimiter, fields) else None
+        )
+        if literal is None or quote.encode() not in data or lines < _SURE_LINES:
+            raise
+        frame = literal
+        notices.append(f"quotation marks ({quote}) are not in pairs around fields; they were read as part of the text")
+    frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    return frame, lines == frame.height
+
+
+def _lines_are_rows(data: bytes, delimiter: str, fields: int) -> bool:
+    """Whether each line that is not blank has as many delimiters as a row needs."""
+    cut = delimiter.encode()
+    return fields > 1 and all(line.count(cut) == fields - 1 for line in data.split(b"\n") if line.strip())
+
+
+def _quoted_cells(
+    data: bytes, delimiter: str, quote: str, width: int, fields: int, source: str, before: int
+) -> pl.DataFrame:
     mark = quote.encode()
-    quoted_after_space = mark in data and (delimiter.encode() + b" " + mark) in data
-    if delimiter == " " or quoted_after_space:
-        return _slow_cells(data, delimiter, quote, width, source, blank)
+    frame = None
+    if delimiter != " " and not (mark in data and (delimiter.encode() + b" " + mark) in data):
+        frame = _fast_cells(data, delimiter, quote if mark in data else None, width, fields)
+    # polars does not say which line is wrong: the plain parser finds it (or reads what polars is too strict for).
+    return _slow_cells(data, delimiter, quote, width, source, before) if frame is None else frame
+
+
+def _fast_cells(data: bytes, delimiter: str, quote: str | None, width: int, fields: int) -> pl.DataFrame | None:
+    """The cells by polars; None where a row may have too few fields or too many."""
     try:
         frame = pl.read_csv(
             io.BytesIO(data),
             has_header=False,
             separator=delimiter,
-            quote_char=quote if mark in data else None,
-            schema=dict.fromkeys(columns, pl.String),
+            quote_char=quote,
+            schema=dict.fromkeys((f"c{i + 1}" for i in range(fields)), pl.String),
         )
     except pl.exceptions.PolarsError:
-        # polars does not say which line: the plain parser finds it (or reads what polars is too strict for).
-        return _slow_cells(data, delimiter, quote, width, source, blank)
+        return None
     frame = frame.with_columns(pl.all().str.strip_chars())
-    short = frame.filter(pl.nth(-1).is_null() & ~pl.all_horizontal(pl.all().is_null())).height if width > 1 else 0
-    if short:
-        rows = frame.filter(~pl.all_horizontal(pl.all().is_null())).height
-        if mark in data or data.count(delimiter.encode()) != rows * (width - 1):
-            return _slow_cells(data, delimiter, quote, width, source, blank)
-    return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
+    nothing = pl.all_horizontal(pl.all().is_null())
+    if fields > 1 and frame.filter(pl.nth(-1).is_null() & ~nothing).height:
+        rows = frame.filter(~nothing).height
+        if quote is not None or data.count(delimiter.encode()) != rows * (fields - 1):
+            return None
+    frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
+    if fields > width and frame[:, width:].null_count().sum_horizontal()[0] < frame.height * (fields - width):
+        return None
+    return frame[:, :width]
 
 
-def _slow_cells(data: bytes, delimiter: str, quote: str, width: int, source: str, blank: int) -> pl.DataFrame:
+def _slow_cells(data: bytes, delimiter: str, quote: str, width: int, source: str, before: int) -> pl.DataFrame:
     text = io.StringIO(data.decode("utf-8"), newline="")
     reader = csv.reader(text, delimiter=delimiter, quotechar=quote, skipinitialspace=True, strict=True)
     rows: list[list[str | None]] = []
@@ -173,12 +317,12 @@ def _slow_cells(data: bytes, delimiter: str, quote: str, width: int, source: str
     try:
         for row in reader:
             cells = [cell.strip() or None for cell in row]
-            while delimiter == " " and len(cells) > width and cells[-1] is None:
+            while len(cells) > width and cells[-1] is None:
                 cells.pop()
             if any(cell is not None for cell in cells):
                 if len(cells) != width:
                     raise DataError(
-                        f"{source}, line {line + blank}: {len(cells)} fields where {width} were expected: "
+                        f"{source}, line {line + before}: {len(cells)} fields where {width} were expected: "
                         f"{delimiter.join(row)[:80]!r}",
                         hint="repair that line (a missing delimiter, or a field that needs quotes), "
                         "or give the delimiter",
@@ -188,9 +332,9 @@ def _slow_cells(data: bytes, delimiter: str, quote: str, width: int, source: str
     except csv.Error as error:
         tight = re.sub(_SPACE_AFTER_QUOTE % (re.escape(quote), re.escape(delimiter)), quote, data.decode("utf-8"))
         if "expected after" in str(error) and len(tight) < len(data.decode("utf-8")):
-            return _slow_cells(tight.encode(), delimiter, quote, width, source, blank)
+            return _slow_cells(tight.encode(), delimiter, quote, width, source, before)
         what = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
         raise DataError(
-            f"{source}, line {line + blank}: {what}", hint="close the quote, or double a quote inside a field"
+            f"{source}, line {line + before}: {what}", hint="close the quote, or double a quote inside a field"
         ) from error
     return pl.DataFrame(rows, schema=dict.fromkeys((f"c{i + 1}" for i in range(width)), pl.String), orient="row")
