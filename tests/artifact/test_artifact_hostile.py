@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import json
 import os
 import shutil
@@ -21,19 +20,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.artifact import load_artifact
+from danlu.artifact.artifact import listing, sealed
 from danlu.errors import ArtifactError
 
 sys.path.insert(0, str(Path(__file__).parent))
 from saved_models import GOLDEN
 
-MODEL = (GOLDEN / "version-1" / "model.json").read_bytes()
-WEIGHTS = (GOLDEN / "version-1" / "weights.safetensors").read_bytes()
+MODEL = (GOLDEN / "version-2" / "model.json").read_bytes()
+WEIGHTS = (GOLDEN / "version-2" / "weights.safetensors").read_bytes()
 DOCUMENT = json.loads(MODEL)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    shutil.copytree(GOLDEN / "version-1", tmp_path / "m")
+    shutil.copytree(GOLDEN / "version-2", tmp_path / "m")
     return tmp_path / "m"
 
 
@@ -44,10 +44,13 @@ def refused(folder: Path, match: str | None = None) -> None:
 
 
 def write(folder: Path, document: Any, weights: bytes = WEIGHTS, *, fit: bool = False) -> None:
-    """Write both files; ``fit`` makes the document vouch for the weights."""
-    if fit:
+    """Write both files as someone would who knows the format: the digest fits. ``fit`` makes the document vouch for the weights too."""
+    if isinstance(document, dict):
         document = copy.deepcopy(document)
-        document["weights"] |= {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
+        if fit:
+            document["files"]["weights.safetensors"] = listing(weights)
+        if "digest" in document:
+            document = sealed(document)
     text = document if isinstance(document, bytes) else json.dumps(document).encode()
     (folder / "model.json").write_bytes(text)
     (folder / "weights.safetensors").write_bytes(weights)
@@ -131,7 +134,10 @@ def changed(path: str, value: Any) -> Any:
     """The document with the entry at ``path`` replaced; a function is called with the old value."""
     holder = [copy.deepcopy(DOCUMENT)]
     node: Any = holder
-    steps = [0, *(int(step) if step.isdigit() else step for step in path.split(".") if step)]
+    steps = [
+        0,
+        *(int(step) if step.isdigit() else step.replace("weights-s", "weights.s") for step in path.split(".") if step),
+    ]
     for step in steps[:-1]:
         node = node[step]
     node[steps[-1]] = value(node[steps[-1]]) if callable(value) else value
@@ -150,7 +156,8 @@ TEXTS: list[tuple[bytes, str]] = [
     (b"\xff\xfe{}", "is not valid JSON"),
     (b'{"a": NaN}', "NaN is not a JSON number"),
     (MODEL.replace(b"0.375", b"Infinity"), "Infinity is not a JSON number"),
-    (MODEL.replace(b"0.375", b"1e999"), "threshold"),
+    (MODEL.replace(b"0.375", b"1e999"), "a number that JSON has no name for"),
+    (MODEL.replace(b"0.375", b"0.376"), "is not as it was saved: its digest does not fit"),
     (b'{"format": 1, "format": 2}', "the same key twice"),
     (b"[" * 100_000, "nested more than|not valid JSON"),
     (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested more than"),
@@ -178,7 +185,8 @@ WEIGHTS_PATH = "weights.trees.params.tuple.0.dict"
 VALUES = [None, True, -1, 2**70, 0.5, "", "x" * 100, [], [[]], {}, {"a": 1}, {"blueprint": "Dense"}]
 KEYS = [
     "", "format", "format_version", "task", "blueprint", "classes", "threshold", "metrics", "provenance", "extra",
-    "weights", "weights.trees", "weights.sha256", "weights.bytes", "weights.trees.params", "weights.trees.params.tuple",
+    "weights", "weights.trees", "files",
+    "files.weights-safetensors.sha256", "files.weights-safetensors.bytes", "weights.trees.params", "weights.trees.params.tuple",
     WEIGHTS_PATH, f"{WEIGHTS_PATH}.bias", f"{WEIGHTS_PATH}.bias.shape", f"{WEIGHTS_PATH}.bias.shape.0",
     f"{WEIGHTS_PATH}.bias.dtype", "blueprint.layers", "blueprint.layers.0", "blueprint.layers.0.units",
     "blueprint.layers.0.activation", "blueprint.layers.0.initializer", "blueprint.layers.0.blueprint",
@@ -196,7 +204,7 @@ def test_wrong_values_anywhere(folder: Path, key: str) -> None:
 
 
 MISFITS: list[tuple[Any, str]] = [
-    (changed("format_version", 2), "was written in format version 2; this danlu reads up to 1"),
+    (changed("format_version", 3), "was written in format version 3; this danlu reads up to 2"),
     (changed("format_version", True), "has the format version 'True'"),
     (changed("threshold", 1.5), "has the threshold '1.5'; expected 0 to 1 or null"),
     (changed("threshold", True), "has the threshold 'True'"),
@@ -225,7 +233,15 @@ MISFITS: list[tuple[Any, str]] = [
     (changed(WEIGHTS_PATH, lambda leaves: {**leaves, "..": leaves["bias"]}), "which is not allowed"),
     (changed(WEIGHTS_PATH, lambda leaves: {"bias": leaves["bias"]}), "holds the array .* which was not expected"),
     (changed("weights.trees.state", {"tuple": [], "list": []}), "expected dict, tuple, list, none"),
-    (changed("weights.bytes", 579), "is not the file that was saved"),
+    (changed("files.weights-safetensors.bytes", 579), "has 580 bytes; expected at most 579"),
+    (changed("files.weights-safetensors.sha256", "0" * 64), "is not the file that was saved"),
+    (changed("files", {}), "does not list weights.safetensors"),
+    (
+        changed("files", lambda files: {**files, "../../x": {"bytes": 1, "sha256": ""}}),
+        "cannot be a file of an artifact",
+    ),
+    (changed("files", lambda files: {**files, "more": 1}), "does not list"),
+    (changed("format_version", 1), "its digest does not fit"),
 ]
 
 
@@ -279,16 +295,19 @@ def test_hostile_weights_that_the_document_vouches_for(folder: Path, make: Calla
     refused(folder)
 
 
-def test_nan_in_the_weights(folder: Path) -> None:
+@pytest.mark.parametrize(("value", "said"), [("nan", "NaN"), ("inf", "infinity"), ("-inf", "infinity")])
+def test_weights_that_are_no_numbers(folder: Path, value: str, said: str) -> None:
     header, data = _header()
     start, _ = header["params/0/bias"]["data_offsets"]
-    poisoned = data[:start] + struct.pack("<f", float("nan")) + data[start + 4 :]
+    poisoned = data[:start] + struct.pack("<f", float(value)) + data[start + 4 :]
     write(folder, DOCUMENT, _safetensors(header, poisoned), fit=True)
-    refused(folder, "holds NaN")
+    refused(folder, f"holds {said}")
 
 
 JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5)
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(st.sampled_from(["blueprint", "dict", "tuple", "shape", "dtype", "a"]), inner),

@@ -16,7 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.artifact import Artifact, flatten_tree, load_artifact, save_artifact, tree_structure, unflatten_tree
+from danlu.artifact import (
+    FORMAT_VERSION,
+    Artifact,
+    flatten_tree,
+    load_artifact,
+    save_artifact,
+    tree_structure,
+    unflatten_tree,
+)
 from danlu.engine import load_checkpoint, save_checkpoint
 from danlu.errors import ArtifactError, CheckpointError
 
@@ -58,7 +66,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(artifact.model.apply(params, state, x)[0], expected)
 
 
-@pytest.mark.parametrize("version", [1])
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION + 1))
 def test_golden_files_of_every_version_load(version: int) -> None:
     artifact = load_artifact(GOLDEN / f"version-{version}")
     assert artifact.format_version == version
@@ -68,6 +76,29 @@ def test_golden_files_of_every_version_load(version: int) -> None:
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = (save_artifact(tmp_path / name, **parts()) / "weights.safetensors" for name in "ab")
     assert first.read_bytes() == second.read_bytes() == (GOLDEN / "version-1" / "weights.safetensors").read_bytes()
+
+
+def test_files_of_the_caller_are_kept_beside_the_model(tmp_path: Path) -> None:
+    folder = save_artifact(tmp_path / "m", **parts(), files={"rows.bin": b"\0\1", "notes.txt": "é".encode()})
+    assert load_artifact(folder).files == {"rows.bin": b"\0\1", "notes.txt": "é".encode()}
+    (folder / "rows.bin").write_bytes(b"\0\2")
+    with pytest.raises(ArtifactError, match=r"rows.bin is not the file that was saved"):
+        load_artifact(folder)
+    (folder / "rows.bin").unlink()
+    with pytest.raises(ArtifactError, match=r"rows.bin does not exist"):
+        load_artifact(folder)
+    for name in ("../evil", "a/b", ".hidden", "", "model.json", "weights.safetensors", "x" * 100):
+        with pytest.raises(ArtifactError, match=r"cannot be a file of an artifact|own file"):
+            save_artifact(tmp_path / "n", **parts(), files={name: b""})
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_texts_that_no_file_can_hold(tmp_path: Path) -> None:
+    """A file name that is not UTF-8 comes from the system with surrogates in it."""
+    folder = save_artifact(
+        tmp_path / "m", **{**parts(), "provenance": {"source": b"t\xff.csv".decode(errors="surrogateescape")}}
+    )
+    assert load_artifact(folder).provenance["source"] == r"t\udcff.csv"
 
 
 def test_loading_runs_no_code_of_the_folder() -> None:
@@ -146,6 +177,9 @@ def test_models_that_cannot_be_saved(tmp_path: Path) -> None:
     broken = jax.tree.map(lambda leaf: leaf * np.float32("nan"), params)
     with pytest.raises(ArtifactError, match="holds NaN; a model with NaN in it predicts nothing"):
         save_artifact(tmp_path / "m", **{**good, "variables": (broken, state)})
+    endless = ({**params[0], "bias": np.array([0, -np.inf, 0], np.float32)}, *params[1:])
+    with pytest.raises(ArtifactError, match="holds infinity; a model with infinity in it predicts nothing"):
+        save_artifact(tmp_path / "m", **{**good, "variables": (endless, state)})
     with pytest.raises(ArtifactError, match="the model cannot be saved"):
         save_artifact(tmp_path / "m", **{**good, "model": lambda x: x})
     with pytest.raises(ArtifactError, match="is not allowed"):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import danlu.files
 from danlu.artifact import files, load_artifact, save, save_artifact, write_atomic
 from danlu.errors import ArtifactError
 
@@ -65,7 +66,8 @@ class FullDisk:
 
 @pytest.mark.parametrize("room", [0, 100, 1000])
 def test_a_full_disk_keeps_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    monkeypatch.setattr(files, "open", lambda path, mode: FullDisk(path.open(mode), room), raising=False)
+    for module in (files, danlu.files):
+        monkeypatch.setattr(module, "open", lambda path, mode: FullDisk(path.open(mode), room), raising=False)
     with pytest.raises(ArtifactError, match="No space left on device; what was there before is unchanged") as caught:
         save_artifact(folder, **with_threshold(0.75))
     assert "free space" in str(caught.value.hint)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import danlu
 from danlu.artifact import load_artifact
+from danlu.artifact.artifact import sealed
 from danlu.cli.app import app
 from danlu.data.images import make_scenes, read_boxes, write_boxes
 from danlu.engine import JSONLogger
@@ -131,7 +132,7 @@ def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path) -> None:
         file = tmp_path / "copy" / "model.json"
         said = json.loads(file.read_text())
         said[name] = change
-        file.write_text(json.dumps(said))
+        file.write_text(json.dumps(sealed(said)))
         with pytest.raises(ArtifactError):
             danlu.load(tmp_path / "copy")
 

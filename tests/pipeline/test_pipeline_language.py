@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import danlu
 from danlu.artifact import load_artifact
+from danlu.artifact.artifact import sealed
 from danlu.cli.app import app
 from danlu.engine import JSONLogger
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
@@ -206,7 +207,7 @@ def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path, damage: Any) -
     folder = tmp_path / "artifact"
     shutil.copytree(trained[0].run.path / "artifact", folder)
     described = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**described, **damage}))
+    (folder / "model.json").write_text(json.dumps(sealed({**described, **damage})))
     with pytest.raises(ArtifactError, match="damaged"):
         danlu.load(folder)
 

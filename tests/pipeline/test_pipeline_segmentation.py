@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import danlu
+from danlu.artifact.artifact import sealed
 from danlu.data.images import MaskSet, write_masks
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 
@@ -113,6 +114,6 @@ def test_a_damaged_artifact_is_refused(trained, tmp_path):
     document = json.loads((copy / "model.json").read_text())
     assert document["task"] == {"task": "segmentation", "values": [0, 1, 2], "ignore": None}
     document["task"]["values"] = [0, 1]
-    (copy / "model.json").write_text(json.dumps(document))
+    (copy / "model.json").write_text(json.dumps(sealed(document)))
     with pytest.raises(ArtifactError, match="3 classes of 2 values"):
         danlu.load(copy)

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import danlu
+from danlu.artifact.artifact import sealed
 from danlu.data.sequences import is_sequence_source
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.pipeline.sequences import summaries
@@ -93,7 +94,7 @@ def test_what_does_not_fit_is_one_message(trained: Any) -> None:
     for change in ({"steps": 0}, {"columns": ["a"]}, {"every": "2"}):
         document = json.loads(whole)
         document["encoder"].update(change)
-        path.write_text(json.dumps(document), encoding="utf-8")
+        path.write_text(json.dumps(sealed(document)), encoding="utf-8")
         with pytest.raises(ArtifactError, match="damaged"):
             danlu.load(trained[0].run.path)
     path.write_text(whole, encoding="utf-8")

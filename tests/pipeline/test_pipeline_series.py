@@ -10,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import danlu
+from danlu.artifact.artifact import sealed
 from danlu.cli.app import app
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.pipeline import resume
@@ -131,7 +132,7 @@ def test_a_damaged_artifact_is_refused(trained, tmp_path):
     shutil.copytree(trained[0].run.artifact_path, folder)
     document = json.loads((folder / "model.json").read_text())
     document["encoder"]["horizon"] = 7
-    (folder / "model.json").write_text(json.dumps(document))
+    (folder / "model.json").write_text(json.dumps(sealed(document)))
     with pytest.raises(ArtifactError, match="widths of the intervals"):
         danlu.load(folder)
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import danlu
+from danlu.artifact.artifact import sealed
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.pipeline.text import word_attribution
 
@@ -97,7 +98,7 @@ def test_a_damaged_encoder_is_refused(trained, tmp_path):
     for change in ({"words": 0}, {"grams": 10**9}, {"column": 3}, {"tokenizer": {"kind": "word"}}):
         document = json.loads(whole)
         document["encoder"].update(change)
-        path.write_text(json.dumps(document), encoding="utf-8")
+        path.write_text(json.dumps(sealed(document)), encoding="utf-8")
         with pytest.raises(ArtifactError, match="damaged"):
             danlu.load(result.run.path)
     path.write_text(whole, encoding="utf-8")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import danlu
 from danlu.artifact import load_artifact
+from danlu.artifact.artifact import sealed
 from danlu.cli.app import app
 from danlu.engine import JSONLogger
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
@@ -171,7 +172,7 @@ def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path) -> None:
         file = tmp_path / "copy" / "model.json"
         said = json.loads(file.read_text())
         said[name].update(change)
-        file.write_text(json.dumps(said))
+        file.write_text(json.dumps(sealed(said)))
         with pytest.raises(ArtifactError):
             danlu.load(tmp_path / "copy")
 

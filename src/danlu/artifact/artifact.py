@@ -1,8 +1,15 @@
-"""A saved model in memory, and what its folder holds: ``model.json`` and ``weights.safetensors``, nothing that can run."""
+"""A saved model in memory, and what its folder holds: ``model.json`` and ``weights.safetensors``, nothing that can run.
+
+``model.json`` lists every other file with its SHA-256, and ends with a digest of itself. So a file cut short, a flipped bit or an
+edit by hand is seen when the model is loaded. The digest is no signature: who can write the folder can write a digest that fits.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +22,11 @@ from danlu.errors import ArtifactError
 __all__ = ["FORMAT", "FORMAT_VERSION", "Artifact"]
 
 FORMAT = "danlu-artifact"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 TREES = ("params", "state", "encoder")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +45,7 @@ class Artifact:
         metrics: the test metrics, as plain JSON data.
         provenance: versions, time, data fingerprint, and what else the caller recorded.
         extra: further plain data of the caller's.
+        files: further files of the caller's, their bytes by name.
         format_version: of the file it came from.
     """
 
@@ -52,6 +61,7 @@ class Artifact:
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @property
@@ -73,13 +83,55 @@ class Artifact:
 
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise ArtifactError when an array of the model holds NaN; the encoder may."""
+    """Raise ArtifactError when an array of the model holds NaN or infinity; the encoder's may, for a column without a value."""
     for name, array in arrays.items():
-        if not name.startswith("encoder/") and array.dtype.kind in "fV" and np.isnan(array.astype(np.float32)).any():
+        if (
+            not name.startswith("encoder/")
+            and array.dtype.kind in "fV"
+            and not np.isfinite(array.astype(np.float64)).all()
+        ):
+            found = "NaN" if np.isnan(array.astype(np.float64)).any() else "infinity"
             raise ArtifactError(
-                f"the array {name!r} holds NaN; a model with NaN in it predicts nothing",
+                f"the array {name!r} holds {found}; a model with {found} in it predicts nothing",
                 hint="train again with a lower learning rate or with gradient clipping",
             )
+
+
+def check_file_name(name: Any) -> str:
+    """``name``, if it can be one of the caller's files in an artifact: no path, not hidden, none of the artifact's own.
+
+    Raises:
+        ArtifactError: it cannot.
+    """
+    if not isinstance(name, str) or not _FILE_NAME.fullmatch(name) or name == MODEL_FILE:
+        raise ArtifactError(
+            f"{str(name)[:80]!r} cannot be a file of an artifact; expected letters, digits, '.', '_' and '-'"
+        )
+    return name
+
+
+def listing(data: bytes) -> dict[str, Any]:
+    """What ``model.json`` says of a file: its SHA-256 and its size."""
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """``document`` with the digest that fits it."""
+    return {**document, "digest": digest_of(document)}
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """The SHA-256 of a JSON document without its entry ``"digest"``, in its own order and without spaces.
+
+    >>> digest_of({"a": 1, "digest": "x"}) == digest_of({"a": 1}) != digest_of({"a": 2})
+    True
+    """
+    body = {key: value for key, value in document.items() if key != "digest"}
+    try:
+        text = json.dumps(body, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as problem:
+        raise ArtifactError(f"the document holds a number that JSON has no name for: {problem}") from problem
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def previous_of(target: Path) -> Path:

@@ -1,8 +1,7 @@
-"""Files that are written whole or not at all, and JSON that is read with suspicion."""
+"""JSON that is written strictly and read with suspicion."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -14,7 +13,7 @@ import numpy as np
 
 from danlu.errors import ArtifactError
 
-__all__ = ["json_text", "plain", "read_bytes", "read_json", "write_atomic"]
+__all__ = ["json_text", "plain", "read_bytes", "read_json"]
 
 MAX_JSON_BYTES = 64 * 2**20
 MAX_JSON_DEPTH = 200
@@ -27,7 +26,7 @@ def plain(value: Any) -> Any:
     {'loss': 0.5, 'best': None, 'sizes': [1, 2]}
     """
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
@@ -36,28 +35,20 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):  # a file name that is not UTF-8 comes with surrogates, which no file can hold
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bool | int):
         return value
     if hasattr(value, "to_json"):
         return plain(value.to_json())
     if hasattr(value, "shape") and value.shape == ():
         return plain(value.item())
-    return str(value)
+    return plain(str(value))
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:
     """``value`` as strict JSON text (no NaN, which no other reader would accept)."""
     return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut, where the system has a way to."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -66,28 +57,6 @@ def write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Write a file so that a reader, at any moment and after any failure, sees the old or the new one, whole.
-
-    Raises:
-        ArtifactError: the file cannot be written (no space, no permission, no folder).
-    """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        write_synced(temporary, data.encode() if isinstance(data, str) else data)
-        os.replace(temporary, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot write {target}: {error.strerror or error}",
-            hint="check the free space and the permissions of the folder",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def read_bytes(path: Path, *, limit: int | None = None) -> bytes:

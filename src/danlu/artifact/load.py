@@ -1,13 +1,12 @@
 """Reading a saved model: nothing in its folder is run, and everything is checked before it is used.
 
 ``model.json`` holds the format version, the blueprint, the data's schema and encoder, the classes, the metrics, the
-provenance, and the name, shape and dtype of every array together with the SHA-256 of the weights file. A damaged or
-hostile folder is an :class:`ArtifactError`.
+provenance, the name, shape and dtype of every array, the SHA-256 of every other file, and a digest of itself (files of version 1
+have the SHA-256 of the weights only). A damaged or hostile folder is an :class:`ArtifactError`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,10 @@ from danlu.artifact.artifact import (
     TREES,
     WEIGHTS_FILE,
     Artifact,
+    check_file_name,
     check_finite,
+    digest_of,
+    listing,
     previous_of,
 )
 from danlu.artifact.files import parse_json, read_bytes
@@ -90,14 +92,14 @@ def _load(path: Path) -> Artifact:
         )
     document = parse_json(read_bytes(path / MODEL_FILE, limit=MAX_MODEL_BYTES), str(path / MODEL_FILE))
     version = _check_version(document, path)
-    weights_info = _get(document, "weights", dict, path)
-    trees = _get(weights_info, "trees", dict, path)
+    listed = _listed(document, version, path)
+    trees = _get(_get(document, "weights", dict, path), "trees", dict, path)
     if set(trees) != set(TREES):
         raise ArtifactError(f"{path / MODEL_FILE} has the trees {sorted(trees)[:5]}; expected {sorted(TREES)}")
     expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     for name in TREES:
         expected |= expected_arrays(trees[name], prefix=name)
-    arrays = _read_weights(path / WEIGHTS_FILE, weights_info, expected)
+    arrays = _read_weights(path / WEIGHTS_FILE, listed[WEIGHTS_FILE], expected)
     blueprint = _get(document, "blueprint", dict, path)
     threshold = document.get("threshold")
     if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
@@ -118,6 +120,11 @@ def _load(path: Path) -> Artifact:
         metrics=_get(document, "metrics", dict, path),
         provenance=_get(document, "provenance", dict, path),
         extra=_get(document, "extra", dict, path),
+        files={
+            name: _read_listed(path / check_file_name(name), info)
+            for name, info in listed.items()
+            if name != WEIGHTS_FILE
+        },
         format_version=version,
     )
 
@@ -144,20 +151,46 @@ def _check_version(document: dict[str, Any], path: Path) -> int:
     return version
 
 
+def _listed(document: dict[str, Any], version: int, path: Path) -> dict[str, dict[str, Any]]:
+    """The size and SHA-256 of each file beside ``model.json``, which must be as it was written itself."""
+    if version == 1:
+        changed = "digest" in document or "files" in document
+        listed = {WEIGHTS_FILE: _get(document, "weights", dict, path)}
+    else:
+        changed = document.get("digest") != digest_of(document)
+        listed = _get(document, "files", dict, path)
+    if changed:
+        raise ArtifactError(
+            f"{path / MODEL_FILE} is not as it was saved: its digest does not fit",
+            hint="it was damaged, or changed by hand; copy the whole folder again, or train or save the model again",
+        )
+    if not isinstance(listed.get(WEIGHTS_FILE), dict) or not all(isinstance(info, dict) for info in listed.values()):
+        raise ArtifactError(f"{path / MODEL_FILE} does not list {WEIGHTS_FILE} among its files")
+    return listed
+
+
+def _read_listed(path: Path, info: dict[str, Any]) -> bytes:
+    """The bytes of a file that ``model.json`` lists, as they were written."""
+    size = info.get("bytes")
+    data = read_bytes(path, limit=size if type(size) is int else 0)
+    found = listing(data)
+    if found != {name: info.get(name) for name in found}:
+        raise ArtifactError(
+            f"{path} is not the file that was saved: its SHA-256 is {found['sha256'][:12]}…, "
+            f"expected {str(info.get('sha256'))[:12]}…",
+            hint="it was truncated or changed; copy the whole folder again",
+        )
+    return data
+
+
 def _read_weights(
     path: Path, info: dict[str, Any], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 ) -> dict[str, np.ndarray]:
     declared = sum(int(np.prod(shape, dtype=object)) * dtype.itemsize for shape, dtype in expected.values())
-    data = read_bytes(path)
-    if declared > len(data):
-        raise ArtifactError(f"{path} has {len(data):,} bytes; the model's arrays need {declared:,}")
-    digest = hashlib.sha256(data).hexdigest()
-    if info.get("bytes") != len(data) or info.get("sha256") != digest:
-        raise ArtifactError(
-            f"{path} is not the file that was saved: its SHA-256 is {digest[:12]}…, "
-            f"expected {str(info.get('sha256'))[:12]}…",
-            hint="it was truncated or changed; copy the whole folder again",
-        )
+    size = info.get("bytes")
+    if type(size) is not int or declared > size:
+        raise ArtifactError(f"{path} has {str(size)[:40]} bytes; the model's arrays need {declared:,}")
+    data = _read_listed(path, info)
     from safetensors import SafetensorError, deserialize
 
     try:

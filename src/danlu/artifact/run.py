@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from danlu.artifact.files import json_text, read_json, write_atomic
+from danlu.artifact.files import json_text, read_json
 from danlu.errors import ArtifactError, ConfigError
+from danlu.files import write_atomic
 
 __all__ = ["RunDirectory"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import os
 import platform
 import shutil
@@ -16,11 +15,23 @@ import jax
 import numpy as np
 
 import danlu
-from danlu.artifact.artifact import FORMAT, FORMAT_VERSION, MODEL_FILE, TREES, WEIGHTS_FILE, check_finite, previous_of
-from danlu.artifact.files import json_text, sync_folder, write_synced
+from danlu.artifact.artifact import (
+    FORMAT,
+    FORMAT_VERSION,
+    MODEL_FILE,
+    TREES,
+    WEIGHTS_FILE,
+    check_file_name,
+    check_finite,
+    listing,
+    previous_of,
+    sealed,
+)
+from danlu.artifact.files import json_text, plain, write_synced
 from danlu.artifact.tree import expected_arrays, flatten_tree, tree_structure
 from danlu.blueprint import Blueprint, to_json
 from danlu.errors import ArtifactError, DanluError
+from danlu.files import sweep, sync_folder, temporary_for
 
 __all__ = ["save_artifact"]
 
@@ -50,6 +61,7 @@ def save_artifact(
     metrics: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model so that :func:`load_artifact` gives it back, anywhere, without running any of its code.
 
@@ -63,13 +75,14 @@ def save_artifact(
         task, schema, encoder, classes, metrics, extra: plain data (see :class:`Artifact`); NaN is written as null.
         encoder_arrays: the encoder's arrays by name.
         threshold: in [0, 1], or None.
+        files: further files to keep with the model, by name; what loads the model finds them in ``Artifact.files``.
         provenance: what to record beside the versions and the time (such as the data's fingerprint).
 
     Returns:
         The folder.
 
     Raises:
-        ArtifactError: the variables hold NaN or something other than arrays, or the folder cannot be written.
+        ArtifactError: the variables hold NaN, infinity or something other than arrays, or the folder cannot be written.
     """
     target = Path(folder)
     params, state = variables
@@ -88,6 +101,9 @@ def save_artifact(
     from safetensors.numpy import save
 
     weights = save(arrays)
+    contents = {WEIGHTS_FILE: weights} | {check_file_name(name): bytes(data) for name, data in (files or {}).items()}
+    if contents[WEIGHTS_FILE] is not weights:
+        raise ArtifactError(f"{WEIGHTS_FILE} is the artifact's own file; give yours another name")
     document = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -100,14 +116,15 @@ def save_artifact(
         "metrics": dict(metrics or {}),
         "provenance": default_provenance() | dict(provenance or {}),
         "extra": dict(extra or {}),
-        "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights), "trees": structures},
+        "weights": {"trees": structures},
+        "files": {name: listing(data) for name, data in contents.items()},
     }
-    _write_folder(target, {WEIGHTS_FILE: weights, MODEL_FILE: json_text(document).encode()})
+    _write_folder(target, {**contents, MODEL_FILE: json_text(sealed(plain(document))).encode()})
     return target
 
 
 def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    temporary = temporary_for(target)
     previous = previous_of(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +136,7 @@ def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
             raise ArtifactError(
                 f"{target} exists and is not an artifact; nothing was written", hint="choose another folder"
             )
+        sweep(target)
         temporary.mkdir()
         for name, data in files.items():
             write_synced(temporary / name, data)

@@ -73,7 +73,13 @@ def load(path: str | Path) -> Model:
     kind = described.get("kind", Tables.kind) if isinstance(described, Mapping) else Tables.kind
     for domain in DOMAINS:
         if domain.kind == kind:
-            model = domain.load(artifact)
+            try:
+                model = domain.load(artifact)
+            except DanluError:
+                raise
+            except Exception as error:  # a hostile document may be wrong in any way it likes
+                said = f"{type(error).__name__}: {str(error)[:200]}"
+                raise ArtifactError(f"the saved model in {folder} is damaged: {said}") from error
             _check_variables(model.predictor, folder)
             return model
     raise ArtifactError(f"{folder} holds a model of kind {str(kind)[:40]!r}; this version knows {_kinds()}")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from danlu.artifact.files import write_atomic
 from danlu.evaluate import MEASURES, PRIMARY, Comparison, Interval, Rows, conclusion, residuals
+from danlu.files import write_atomic
 from danlu.report.columns import ColumnSummary
 from danlu.report.plots import (
     calibration_plot,

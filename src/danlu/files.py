@@ -1,0 +1,124 @@
+"""Files that are written whole or not at all: beside their place first, put on disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from danlu.errors import ArtifactError, DanluError
+
+__all__ = ["replacing", "sweep", "sync_folder", "temporary_for", "write_atomic"]
+
+_LEFT_OVER = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
+_DAY = 86_400.0
+
+
+def temporary_for(target: Path) -> Path:
+    """A name beside ``target`` that says whose it is, so that :func:`sweep` can tell what a killed process left."""
+    return target.with_name(f".{target.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], *, error: type[DanluError] = ArtifactError) -> Iterator[Path]:
+    """Write a file so that a reader, at any moment and after any failure, sees the old or the new one, whole.
+
+    The block writes to the path it is given, a file that is not there yet. When the block ends well it is put on disk and
+    takes the place of ``path``; a link stays, and what it leads to is replaced. A pipe or a device, such as ``/dev/stdout``,
+    is written to directly.
+
+    Raises:
+        DanluError: of the class ``error``; the file cannot be written (no space, no permission, no folder).
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp(), "answers.csv")
+        >>> with replacing(place) as new:
+        ...     written = new.write_text("42")
+        >>> place.read_text()
+        '42'
+    """
+    target = Path(os.path.realpath(path))
+    temporary = temporary_for(target)
+    try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            yield target
+            return
+        sweep(target)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        with contextlib.suppress(OSError):
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    except OSError as problem:
+        raise error(
+            f"cannot write {path}: {problem.strerror or problem}; what was there before is unchanged",
+            hint="check the free space and the permissions of the folder",
+        ) from problem
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, error: type[DanluError] = ArtifactError) -> None:
+    """Write ``data`` (text as UTF-8) to a file, whole or not at all; see :func:`replacing`."""
+    with replacing(path, error=error) as temporary, open(temporary, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a power cut, where the system has a way to."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sweep(target: Path) -> None:
+    """Remove what a process that was killed had begun to write for ``target``; what a living one writes stays."""
+    with contextlib.suppress(OSError):
+        for entry in target.parent.glob(f".{_escaped(target.name[:200])}.*-*.tmp"):
+            found = _LEFT_OVER.fullmatch(entry.name)
+            if found and (not _alive(int(found[1])) or time.time() - entry.lstat().st_mtime > _DAY):
+                remove(entry)
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove whatever was begun and not finished in ``folder`` and below; for who alone writes there."""
+    with contextlib.suppress(OSError):
+        for entry in [entry for entry in folder.rglob(".*.tmp") if _LEFT_OVER.fullmatch(entry.name)]:
+            remove(entry)
+
+
+def remove(entry: Path) -> None:
+    """Remove a file, a link or a folder with all in it, as far as the system lets us."""
+    with contextlib.suppress(OSError):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this number runs here; True where the system has no harmless way to ask."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
