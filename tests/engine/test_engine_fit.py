@@ -423,7 +423,8 @@ def test_what_is_shown(display, capfd):
         loss="binary_cross_entropy",
     )
     shown = capfd.readouterr().err
-    assert ("epoch 3/3" in shown) == (display == "plain")
+    assert ("epoch 1/3" in shown) == (display == "plain")
+    assert ("epoch 3/3" in shown) == (display != "none")
     assert (shown == "") == (display == "none")
     assert all(len(line) <= 110 for line in shown.splitlines())
 

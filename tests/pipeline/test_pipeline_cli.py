@@ -9,6 +9,7 @@ import pytest
 
 from danlu.cli import main
 from danlu.pipeline import load
+from danlu.stages import PlainDisplay
 
 SMALL = ["model.members=2", "model.width=8", "trainer.epochs=3", "trainer.batch_size=32"]
 
@@ -35,11 +36,20 @@ def run(monkeypatch, capfd, *arguments):
 @pytest.fixture
 def trained(folder, monkeypatch, capfd):
     if not (folder / "runs" / "a").exists():
-        common = ["--target", "label", "--runs", folder / "runs", "--name", "a", "--display", "none"]
+        for name, value in {"soon": 0.01, "tick": 0.005}.items():
+            monkeypatch.setattr(PlainDisplay, name, value)
+        common = ["--target", "label", "--runs", folder / "runs", "--name", "a", "--display", "plain"]
         code, out, err = run(monkeypatch, capfd, "train", folder / "t.csv", *common, *SMALL)
         assert code == 0, err
         assert "binary: label has 2 different values" in out
         assert "ROC-AUC" in out
+        for told in (
+            "reading and encoding",
+            "training: compiling",
+            "judging › logistic regression",
+            "writing the report",
+        ):
+            assert told in err
     return folder / "runs" / "a"
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from danlu.cli.options import Lenient
+from danlu.stages import showing, stage
 
 __all__ = ["evaluate"]
 
 
 def evaluate(run: Path, source: str, lenient: Lenient = False) -> None:
     """Measure a trained run on a table that holds the target."""
-    from danlu.pipeline import load
+    with showing("auto"), stage("evaluating"):
+        from danlu.pipeline import load
 
-    print(load(run).evaluate(source, lenient=lenient))
+        found = load(run).evaluate(source, lenient=lenient)
+    print(found)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from danlu.errors import ConfigError
+from danlu.stages import showing, stage
 
 if TYPE_CHECKING:
     from danlu.pipeline import TrainResult
@@ -48,38 +49,49 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
 ) -> None:
     """Train a model on a table, images, a text or translations, or an agent in an environment."""
-    from danlu import pipeline
-    from danlu.pipeline import example_table, load_config, override, train_from
-    from danlu.pipeline.config import config_from
+    with showing(display):
+        with stage("starting"):
+            from danlu import pipeline
+        if resume is not None:
+            given = (source, settings, target, text, test, config, name, forecast, horizon, translate, series, time)
+            if any(given):
+                raise ConfigError(
+                    "--resume goes on with a run as it was configured; expected no other settings with it"
+                )
+            result = pipeline.resume(resume, display=display)
+        else:
+            if source is not None and "=" in source and not Path(source).exists():
+                settings, source = [source, *(settings or [])], None
+            values = pipeline.override(pipeline.load_config(config) if config else {}, settings or [])
+            if source is None and not values.get("data", {}).get("source"):
+                source, target = pipeline.example_table(), "diagnosis"
+                print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")
+            _add(values, "data", source=source, target=target, text=text, test=test)
+            _add(values, "forecast", columns=_listed(forecast), horizon=horizon)
+            _add(values, "translation", **_languages(translate))
+            _add(values, "forecast" if values.get("forecast", {}).get("columns") else "data", series=series, time=time)
+            result = pipeline.train_from(pipeline.config_from(values), root=runs, name=name, display=display)
+    _finished(result)
 
-    if resume is not None:
-        given = (source, settings, target, text, test, config, name, forecast, horizon, translate, series, time)
-        if any(given):
-            raise ConfigError("--resume goes on with a run as it was configured; expected no other settings with it")
-        _finished(pipeline.resume(resume, display=display))
-        return
-    if source is not None and "=" in source and not Path(source).exists():
-        settings, source = [source, *(settings or [])], None
-    values = override(load_config(config) if config else {}, settings or [])
-    data = values.setdefault("data", {})
-    if source is None and not data.get("source"):
-        source, target = example_table(), "diagnosis"
-        print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")
-    for key, value in (("source", source), ("target", target), ("text", text), ("test", test)):
+
+def _add(values: dict[str, Any], section: str, **given: Any) -> None:
+    """Options into the section of the settings that they stand for; those that were not given leave no trace."""
+    for name, value in given.items():
         if value is not None:
-            data[key] = value
-    if forecast is not None:
-        values.setdefault("forecast", {})["columns"] = [name.strip() for name in forecast.split(",")]
-    if translate is not None:
-        first, _, second = (part.strip() for part in translate.partition(":"))
-        if not first or not second:
-            raise ConfigError(f"--translate is {translate!r}; expected FROM:TO, such as en:de")
-        values.setdefault("translation", {}).update(source=first, target=second)
-    if horizon is not None:
-        values.setdefault("forecast", {})["horizon"] = horizon
-    of = values.setdefault("forecast", {}) if values.get("forecast", {}).get("columns") else data
-    of |= {key: value for key, value in (("series", series), ("time", time)) if value is not None}
-    _finished(train_from(config_from(values), root=runs, name=name, display=display))
+            values.setdefault(section, {})[name] = value
+
+
+def _listed(columns: str | None) -> list[str] | None:
+    return None if columns is None else [column.strip() for column in columns.split(",")]
+
+
+def _languages(translate: str | None) -> dict[str, str]:
+    if translate is None:
+        return {}
+    first, _, second = (part.strip() for part in translate.partition(":"))
+    if not first or not second:
+        raise ConfigError(f"--translate is {translate!r}; expected FROM:TO, such as en:de")
+    return {"source": first, "target": second}
 
 
 def _finished(result: TrainResult) -> None:

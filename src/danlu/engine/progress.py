@@ -1,18 +1,16 @@
-"""What training shows while it runs: a live line on a terminal, plain lines elsewhere, nothing on request."""
+"""What training shows while it runs: epochs as lines, and where it is within one."""
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from danlu.engine.callbacks import Callback, Logs
-from danlu.errors import unknown_name
+from danlu.stages import Display, LiveDisplay, display_kind, duration, showing, shown, stage
 
-__all__ = ["DISPLAYS", "Progress", "make_progress"]
-
-DISPLAYS = ("auto", "live", "plain", "none")
+__all__ = ["Progress", "make_progress"]
 
 
 def _number(value: Any) -> str:
@@ -21,13 +19,6 @@ def _number(value: Any) -> str:
     except (TypeError, ValueError):
         return "…"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
-
-
-def _seconds(value: float) -> str:
-    if value < 60:
-        return f"{value:.0f}s"
-    minutes, seconds = divmod(int(value), 60)
-    return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
 def _rate(value: float, what: str) -> str:
@@ -44,25 +35,33 @@ def shown_columns(logs: Mapping[str, Any]) -> list[str]:
 
 
 class Progress(Callback):
-    """Plain lines: the first epoch, then one at most every ``every`` seconds, and the last."""
+    """The training as a stage of the display that is open, or of one of its own.
+
+    Plain lines: the first epoch, then one at most every ``every`` seconds, and the last. Live: the epoch under way, and the best
+    one when training has ended.
+
+    Args:
+        display: what to open where no display is open.
+    """
 
     every = 5.0
 
-    def __init__(self) -> None:
-        self._begun = self._last = time.monotonic()
-        self._from = 0.0
+    def __init__(self, display: str = "plain") -> None:
+        self._kind = display
+        self._last = float("-inf")
+        self._values: dict[str, Any] = {}
+        self._opened = contextlib.ExitStack()
+        self._display: Display | None = None
+        self._own = self._paced = False
 
     def on_train_begin(self) -> None:
-        self._begun = time.monotonic()
         self._last = float("-inf")
-        self._from = float(self.training.epoch)
-
-    def _left(self, epochs_done: float) -> float | None:
-        """Seconds left, going by the epochs after the first, which compiles."""
-        new = epochs_done - self._from
-        if new <= 0:
-            return None
-        return (time.monotonic() - self._begun) / new * (self.training.options.epochs - epochs_done)
+        self._own = shown() is None
+        self._display = self._opened.enter_context(showing(self._kind))
+        self._stage = self._opened.enter_context(stage("training", total=float(self.training.options.epochs)))
+        self._stage.done, self._stage.detail = float(self.training.epoch), "compiling …"
+        self._stage.at_most = self.training.options.patience is not None
+        self._paced = False
 
     def line(self, epoch: int, logs: Logs) -> str:
         """An epoch's row of the history as one line of text; a star marks the best epoch so far."""
@@ -71,72 +70,48 @@ class Progress(Callback):
         best = "  *" if logs.get("best") else ""
         return f"epoch {epoch + 1:{width}d}/{self.training.options.epochs}  {values}{best}"
 
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        now = time.monotonic()
-        left = self._left(epoch + 1)
-        if len(self.training.history) == 1:
-            self._begun, self._from, left = now, epoch + 1.0, None
-        if now - self._last < self.every and epoch + 1 < self.training.options.epochs:
-            return
-        self._last = now
-        tail = f"  {_rate(logs['rows_per_second'], self.training.program.unit)}" + (
-            f"  {_seconds(left)} left" if left and left >= 1 else ""
-        )
-        print(self.line(epoch, logs) + tail, file=sys.stderr, flush=True)
-
-    def on_train_end(self, logs: Logs) -> None:
-        if self.training.stopped_because:
-            print(self.training.stopped_because, file=sys.stderr, flush=True)
-
-
-class LiveProgress(Progress):
-    """One live line by rich: bar, epoch, loss and metrics, speed, time left."""
-
-    def on_train_begin(self) -> None:
-        super().on_train_begin()
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Bar
-
-        self._values: dict[str, Any] = {}
-        self._bar = Bar(
-            BarColumn(bar_width=16),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True),
-            transient=True,
-            refresh_per_second=8,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("compiling …", total=float(self.training.options.epochs))
-
-    def _show(self, epochs_done: float, speed: float | None) -> None:
-        left = self._left(epochs_done)
-        parts = [f"epoch {min(int(epochs_done) + 1, self.training.options.epochs)}/{self.training.options.epochs}"]
+    def _seen(self, epochs_done: float, speed: float | None) -> None:
+        """Tell the stage where the training is; its first news ends the compilation, which does not come again."""
+        options = self.training.options
+        parts = [f"epoch {min(int(epochs_done) + 1, options.epochs)}/{options.epochs}"]
         parts += [f"{name} {_number(value)}" for name, value in list(self._values.items())[:3]]
         parts += [_rate(speed, self.training.program.unit)] if speed else []
-        parts += [f"{_seconds(left)} left"] if left is not None else []
-        self._bar.update(self._task, completed=epochs_done, description=" · ".join(parts))
+        self._stage.done, self._stage.detail = epochs_done, ", ".join(parts)
+        if not self._paced:
+            self._stage.pace()
+            self._paced = True
 
     def on_progress(self, done: int, total: int | None, logs: Logs) -> None:
         part = done / total if total else 0.0
         self._values.setdefault("loss", logs.get("loss"))
-        self._show(self.training.epoch + part, logs.get("rows_per_second"))
+        self._seen(self.training.epoch + part, logs.get("rows_per_second"))
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        if len(self.training.history) == 1:
-            self._begun, self._from = time.monotonic(), epoch + 1.0
         self._values = {name: logs[name] for name in shown_columns(logs)}
-        self._show(epoch + 1, logs["rows_per_second"])
+        self._seen(epoch + 1.0, logs["rows_per_second"])
+        now, last = time.monotonic(), epoch + 1 >= self.training.options.epochs
+        if (
+            self._display is None
+            or isinstance(self._display, LiveDisplay)
+            or (not last and now - self._last < self.every)
+        ):
+            return
+        self._last = now
+        left = self._stage.left()
+        tail = f"  {duration(left)} left" if left and left >= 1 else ""
+        self._display.line(
+            f"{self.line(epoch, logs)}  {_rate(logs['rows_per_second'], self.training.program.unit)}{tail}"
+        )
 
     def on_train_end(self, logs: Logs) -> None:
-        self._bar.stop()
-        super().on_train_end(logs)
+        display = self._display
+        if isinstance(display, LiveDisplay) and logs:
+            display.line(self.line(int(logs["epoch"]), logs))
+        if self._own and display is not None and self.training.stopped_because:
+            display.line(self.training.stopped_because)
+        self._opened.close()
 
 
 def make_progress(display: str) -> Callback | None:
     """The callback for a ``display`` of ``"auto"``, ``"live"``, ``"plain"`` or ``"none"``."""
-    if display not in DISPLAYS:
-        raise unknown_name("display", display, DISPLAYS)
-    if display == "auto":
-        display = "live" if sys.stderr.isatty() else "plain"
-    return {"live": LiveProgress, "plain": Progress, "none": lambda: None}[display]()
+    return None if display_kind(display) == "none" else Progress(display)

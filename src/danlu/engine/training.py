@@ -28,6 +28,7 @@ from danlu.engine.step import NEVER
 from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_name
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
+from danlu.stages import stage
 
 __all__ = ["CHECKPOINT", "Training", "mean_of_members", "sign_of", "stopped_early"]
 
@@ -92,6 +93,7 @@ class Training:
         self.stopped_because: str | None = None
         self._stop = False
         self._saved_at = -math.inf
+        self._portion = 8  # steps between two looks at the clock and at Ctrl-C; goes by how long they take
         self._chunk: tuple[Any, Any] = (None, None)
         self._sums: dict[str, jax.Array] | None = None
         self._observes = any(
@@ -143,8 +145,8 @@ class Training:
 
     def run(self) -> None:
         """Train to the end, to a stop, or to a failure; what was learned stays in ``state`` and ``best``."""
-        self._call("on_train_begin")
         try:
+            self._call("on_train_begin")
             with _graceful_interrupt() as asked:
                 while self.epoch < self.options.epochs and not self._stop:
                     if not self._run_epoch(asked):
@@ -168,9 +170,8 @@ class Training:
         done = self._start
         last_shown = last_saved = time.monotonic()
         for piece in map(self._placed, self.source.pieces(self.epoch, self._piece)):
-            portion = 64
             while self._start < piece.steps:
-                stop = min(self._start + portion, piece.steps)
+                stop = min(self._start + self._portion, piece.steps)
                 tick = time.monotonic()
                 self.state, self._sums = run_steps(
                     self.program, self.state, self._sums, piece.chunk, piece.order, self._start, stop
@@ -179,7 +180,9 @@ class Training:
                 self._check_finite()
                 now = time.monotonic()
                 if now - tick < 0.1:
-                    portion *= 4
+                    self._portion = min(self._portion * 4, 2**20)
+                elif now - tick > 2.0:
+                    self._portion = max(self._portion // 4, 1)
                 if now - last_shown > 0.25:
                     last_shown = now
                     self._call("on_progress", done, self.source.steps_per_epoch, self._means(begun, done - first))
@@ -226,7 +229,8 @@ class Training:
         means = self._means(begun, steps)
         row: dict[str, Any] = {"epoch": self.epoch, **self.program.counters(self.state)}
         row.update({name: value for name, value in means.items() if name != "rows_per_second"})
-        measured = {} if self.measure is None else self.measure(self.state)
+        with stage("validation"):
+            measured = {} if self.measure is None else self.measure(self.state)
         row.update({f"val_{name}": mean_of_members(value) for name, value in measured.items()})
         if self.program.members is not None:
             row.update({f"val_{name}_each": np.asarray(value, np.float64).tolist() for name, value in measured.items()})

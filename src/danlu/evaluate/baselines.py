@@ -7,19 +7,28 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from danlu.errors import DataError, unknown_name
 from danlu.evaluate.rows import TASKS
+from danlu.evaluate.threads import spare_threads
+from danlu.stages import stage
 
-__all__ = ["BASELINES", "Baseline", "baselines"]
+__all__ = ["BASELINES", "Baseline", "baselines", "within"]
 
 _MOST_ROWS = 100_000
 _MOST_LEVELS = 255  # of a categorical column, in HistGradientBoosting
-_WORK = {"linear": 5e7, "boosting": 2e8}  # rows times columns times classes that take about a minute on two cores
+_WORK = {
+    "commonest": math.inf,
+    "linear": 5e7,
+    "boosting": 2e8,
+}  # rows times columns times classes: a minute on two cores
+_PILOT = 2000  # rows whose time tells that of more
+_CAUTION = 1.5
 
+T = TypeVar("T")
 Inputs = Mapping[str, np.ndarray]
 
 
@@ -94,6 +103,7 @@ def baselines(
     weight: np.ndarray | None = None,
     seed: int = 0,
     names: Sequence[str] = tuple(BASELINES),
+    seconds: float | None = None,
 ) -> dict[str, Baseline]:
     """Fit scikit-learn's default models on the rows that the network learnt from.
 
@@ -109,6 +119,8 @@ def baselines(
         weight: a weight for each training row.
         names: which of them.
         seed: decides which rows are kept of a table too large, at most 100,000 and fewer for many columns and classes.
+        seconds: about the most that all of them may take together; one that would take longer learns from fewer rows, and says so in
+            its notes. None sets no limit.
 
     Returns:
         By name: ``"commonest"`` (mean or majority), ``"linear"`` and ``"boosting"``. One that scikit-learn cannot fit to
@@ -129,33 +141,74 @@ def baselines(
     x, y, asked = _stacked(train[0]), np.asarray(train[1]), _stacked(test)
     if len(x) != len(y) or not len(y):
         raise DataError(f"{len(x)} rows of inputs and {len(y)} labels; expected one for each, and some")
-    found = {}
-    for name in names:
+    found: dict[str, Baseline] = {}
+    for place, name in enumerate(names):
         labels, make = BASELINES[name]
-        kept, notes = _affordable(name, len(y), x.shape[1] * max(classes, 1), seed)
-        part = None if weight is None else weight[kept]
-        fitted = _run(make(task, train[0]), x[kept], y[kept], part, asked, classes)
+        label = labels.get(task, labels.get("", ""))
+        spent = sum(each.seconds for each in found.values())
+        share = None if seconds is None else max(seconds - spent, 0.0) / (len(names) - place)
+        most = int(min(_MOST_ROWS, max(_WORK[name] / max(x.shape[1] * max(classes, 1), 1), 1000)))
+
+        def attempt(kept: np.ndarray, make: Any = make) -> Any:
+            part = None if weight is None else weight[kept]
+            return _run(make(task, train[0]), x[kept], y[kept], part, asked, classes)
+
+        with stage(label, limit=share):
+            fitted, used, took = within(attempt, len(y), most=most, seconds=share, seed=seed)
         if fitted is not None:
-            label = labels.get(task, labels.get("", ""))
-            found[name] = Baseline(name, label, fitted[0], fitted[1], (*notes, *fitted[2]))
+            notes = () if used == len(y) else (f"fitted to {used:,} of the {len(y):,} rows",)
+            found[name] = Baseline(name, label, fitted[0], took, (*notes, *fitted[1]))
     return found
 
 
-def _affordable(name: str, rows: int, width: int, seed: int) -> tuple[np.ndarray | slice, tuple[str, ...]]:
-    most = int(min(_MOST_ROWS, max(_WORK.get(name, math.inf) / max(width, 1), 1000)))
-    if rows <= most or name not in _WORK:
-        return slice(None), ()
-    kept = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-    return kept, (f"fitted to {most:,} of the {rows:,} rows",)
+def within(
+    attempt: Callable[[np.ndarray], T],
+    rows: int,
+    *,
+    most: int | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+) -> tuple[T, int, float]:
+    """The result of a fit to as many rows as ``seconds`` allow, going by how long it takes for a few.
+
+    Args:
+        attempt: fits to the rows of these numbers, in ascending order; its time grows about as their number.
+        rows: how many there are.
+        most: the most to fit to.
+        seconds: about the most that it may take, all attempts together.
+        seed: decides which rows are taken.
+
+    Returns:
+        The result of the last attempt, its number of rows, and the seconds that all took.
+
+    Example:
+        >>> within(lambda kept: len(kept), 50_000, most=20_000)[:2]
+        (20000, 20000)
+    """
+    most = rows if most is None else min(most, rows)
+    order = np.random.default_rng(seed).permutation(rows)
+    count = most if seconds is None else min(_PILOT, most)
+    begun = time.perf_counter()
+    with spare_threads():
+        while True:
+            started = time.perf_counter()
+            found = attempt(np.sort(order[:count]))
+            now = time.perf_counter()
+            if count == most or seconds is None:
+                return found, count, now - begun
+            affordable = int((seconds - (now - begun)) / (_CAUTION * (now - started)) * count)
+            if affordable < 1.5 * count:
+                return found, count, now - begun
+            # A step at a time where it is near the limit, since the time may grow faster than the number of rows.
+            count = most if affordable > 4 * most else min(affordable, 4 * count, most)
 
 
 def _run(
     model: Any, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, test: np.ndarray, classes: int
-) -> tuple[np.ndarray, float, tuple[str, ...]] | None:
-    """The prediction, the seconds it took and what is to be said about it; None when the model refuses the rows."""
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """The prediction and what is to be said about it; None when the model refuses the rows."""
     from sklearn.exceptions import ConvergenceWarning
 
-    begun = time.perf_counter()
     given = {} if weight is None else {_weight_name(model): weight}
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
@@ -171,12 +224,12 @@ def _run(
     early = any(issubclass(each.category, ConvergenceWarning) for each in raised)
     notes = ("stopped before it had converged",) if early else ()
     if not classifies:
-        return known, time.perf_counter() - begun, notes
+        return known, notes
     if known.shape[1] != len(model.classes_):  # gradient boosting of one class answers with two
         return None
     prediction = np.zeros((len(known), max(classes, int(model.classes_.max()) + 1)))
     prediction[:, model.classes_] = known
-    return prediction, time.perf_counter() - begun, notes
+    return prediction, notes
 
 
 def _weight_name(model: Any) -> str:

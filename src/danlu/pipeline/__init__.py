@@ -1,6 +1,6 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
-from danlu.pipeline.config import TrainConfig, load_config, override
+from danlu.pipeline.config import TrainConfig, config_from, load_config, override
 from danlu.pipeline.domains import load
 from danlu.pipeline.example import example_table
 from danlu.pipeline.model import Model
@@ -10,6 +10,7 @@ __all__ = [
     "Model",
     "TrainConfig",
     "TrainResult",
+    "config_from",
     "example_table",
     "load",
     "load_config",

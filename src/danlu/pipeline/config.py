@@ -136,11 +136,14 @@ class EvaluateConfig(Blueprint):
 
     Args:
         baselines: whether simple models are trained on the same rows to compare with.
+        baseline_seconds: about the most that the simple models may take together; one that would take longer learns from fewer rows,
+            which is said. None: as long as the training took, or 30 seconds.
         resamples: of the bootstrap that the intervals come from.
         report: whether ``report.html`` is written.
     """
 
     baselines: bool = True
+    baseline_seconds: float | None = setting(default=None, above=0, optional=True)
     resamples: int = setting(default=1000, minimum=10, integer=True)
     report: bool = True
 

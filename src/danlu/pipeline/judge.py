@@ -27,6 +27,7 @@ class Judgement:
         rows: the test rows with the model's prediction, where it is of classes or of a quantity.
         predictions: what is written to ``predictions.csv``.
         name, rows_are: what the model and the test rows are called.
+        notes: what else is to be said, such as that a baseline learnt from fewer rows.
     """
 
     scores: Mapping[str, Interval]
@@ -37,6 +38,7 @@ class Judgement:
     predictions: pl.DataFrame | None = None
     name: str = "the network"
     rows_are: str = "test rows"
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for ``results.json``."""
@@ -47,6 +49,7 @@ class Judgement:
                 label: {name: interval.value for name, interval in each.items()} for label, each in self.others.items()
             },
             "comparisons": [dataclasses.asdict(each) for each in self.comparisons],
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
@@ -57,6 +60,7 @@ class Judgement:
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
+        said += [f"note: {note}" for note in self.notes]
         return "\n".join([*lines, *(textwrap.fill(sentence, 80, break_on_hyphens=False) for sentence in said)])
 
     def _repr_html_(self) -> str:

@@ -160,14 +160,23 @@ class Labelled(Domain):
         target, (inputs, labels) = trained.target, prepared.known()
         inputs, names = self.for_baselines(inputs)
         test, _ = self.for_baselines(prepared.test[0])
-        found = baselines(target.task, (inputs, labels), test, classes=target.units, seed=options["seed"], names=names)
+        found = baselines(
+            target.task,
+            (inputs, labels),
+            test,
+            classes=target.units,
+            seed=options["seed"],
+            names=names,
+            seconds=config.evaluate.baseline_seconds,
+        )
         others, comparisons = {}, []
+        notes = tuple(f"{each.label}: {note}" for each in found.values() for note in each.notes)
         for each in found.values():
             prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction
             label = each.label if each.name == "commonest" else each.label + self.summarised
             others[label] = bootstrap(Rows(target.task, rows.truth, prediction), **options)
             comparisons.append(compare(rows, prediction, label, **options))
-        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons))
+        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=notes)
 
     def save(
         self, folder: str | Path, trained: Predictor, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]

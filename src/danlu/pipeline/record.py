@@ -65,7 +65,7 @@ def write_record(
         unit=prepared.unit,
         split=prepared.split,
         facts=facts,
-        notices=prepared.notices,
+        notices=(*prepared.notices, *judgement.notes),
         config=config.as_dict(),
         command=_command(run),
         environment=_environment(),

@@ -16,10 +16,12 @@ from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows, baselines, bootstrap, compare
+from danlu.evaluate.baselines import within
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, judgement_of, rows_of
 from danlu.pipeline.model import Say
+from danlu.stages import stage
 from danlu.tasks import Predictor, Recipe
 from danlu.tasks.text import text_recipe
 
@@ -68,11 +70,12 @@ class Texts(Labelled):
         own = judgement_of(rows, trained, **options)
         if not config.evaluate.baselines:
             return own
+        simple, notes = _simple(prepared, config.evaluate.baseline_seconds)
         others, comparisons = {}, []
-        for label, prediction in _simple(prepared).items():
+        for label, prediction in simple.items():
             others[label] = bootstrap(Rows(rows.task, rows.truth, prediction), **options)
             comparisons.append(compare(rows, prediction, label, **options))
-        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons))
+        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=notes)
 
     def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
         encoder: Any = predictor.encoder
@@ -214,10 +217,11 @@ def _parts(config: TrainConfig, found: TextSet, task: str) -> tuple[dict[str, np
     return parts, said + split.description
 
 
-def _simple(prepared: PreparedTexts) -> dict[str, np.ndarray]:
-    """What simple models predict for the test texts: the commonest class (or the mean), and a linear model of TF-IDF.
+def _simple(prepared: PreparedTexts, seconds: float | None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """What simple models predict for the test texts, and what is to be said of them.
 
-    The words are the network's, single Chinese characters included; with runs of two of them, and case ignored.
+    The commonest class (or the mean), and a linear model of TF-IDF. Its words are the network's, single Chinese characters included;
+    with runs of two of them, and case ignored.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
@@ -225,9 +229,13 @@ def _simple(prepared: PreparedTexts) -> dict[str, np.ndarray]:
     target, (_, labels) = prepared.target, prepared.known()
     nothing = {"numeric": np.zeros((len(labels), 1))}
     asked = {"numeric": np.zeros((len(prepared.shown), 1))}
-    units = 0 if target.task == "regression" else target.units
-    found = baselines(target.task, (nothing, labels), asked, classes=units, names=("commonest",))
+    regression = target.task == "regression"
+    found = baselines(
+        target.task, (nothing, labels), asked, classes=0 if regression else target.units, names=("commonest",)
+    )
     simple = {each.label: each.prediction for each in found.values()}
+    notes: tuple[str, ...] = ()
+    name = "TF-IDF and ridge regression" if regression else "TF-IDF and logistic regression"
     words = TfidfVectorizer(
         tokenizer=prepared.encoder.tokenizer.cut,
         token_pattern=None,
@@ -235,18 +243,25 @@ def _simple(prepared: PreparedTexts) -> dict[str, np.ndarray]:
         ngram_range=(1, 2),
         sublinear_tf=True,
     )
-    inputs = words.fit_transform(prepared.learnt)
-    tested = words.transform(prepared.shown)
-    if target.task == "regression":
-        simple["TF-IDF and ridge regression"] = Ridge(alpha=1.0).fit(inputs, labels).predict(tested)
-    elif len(np.unique(labels)) > 1:
-        model = LogisticRegression(C=10.0, max_iter=500).fit(inputs, labels)
+
+    def attempt(kept: np.ndarray) -> np.ndarray | None:
+        if regression:
+            return np.asarray(Ridge(alpha=1.0).fit(inputs[kept], labels[kept]).predict(tested))
+        if len(np.unique(labels[kept])) < 2:
+            return None
+        model = LogisticRegression(C=10.0, max_iter=500).fit(inputs[kept], labels[kept])
         prediction = np.zeros((len(prepared.shown), target.units))
         prediction[:, model.classes_] = model.predict_proba(tested)
-        simple["TF-IDF and logistic regression"] = prediction
-    if target.task == "regression":
-        return {label: target.inverse(prediction) for label, prediction in simple.items()}
-    return simple
+        return prediction
+
+    with stage(name, limit=seconds):
+        inputs = words.fit_transform(prepared.learnt)
+        tested = words.transform(prepared.shown)
+        prediction, used, _ = within(attempt, len(labels), seconds=seconds)
+    if prediction is not None:
+        simple[name] = prediction
+        notes = () if used == len(labels) else (f"{name}: fitted to {used:,} of the {len(labels):,} texts",)
+    return {label: target.inverse(each) if regression else each for label, each in simple.items()}, notes
 
 
 def _mistakes(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:

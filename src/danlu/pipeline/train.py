@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
-from danlu.engine import FitOptions, Fitted, JSONLogger
+from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import TrainConfig, config_from
+from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
 from danlu.pipeline.record import write_record
 from danlu.report import TensorBoardLogger
 from danlu.rl.registry import meant_by
+from danlu.stages import display_kind, showing, stage
 
-__all__ = ["TrainResult", "resume", "train", "train_from"]
+__all__ = ["TrainResult", "prepare", "resume", "train", "train_from"]
+
+_BASELINES = 30.0  # seconds that baselines have at least
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,47 +130,70 @@ def train_from(
         DanluError: input that cannot be used; one clear message.
     """
     begun = time.perf_counter()
-    FitOptions(display=display)  # what cannot be is refused before anything is read
+    display_kind(display)  # what cannot be is refused before anything is read
     need_devices(config.trainer.devices)
     in_file = source is None
     source = config.data.source if source is None else source
-    if resume is not None:
-        _check_unchanged(resume, source)
-    domain = domain_of(config, source)
-    try:
-        prepared = domain.prepare(config, source)
-    except DataError as error:
-        meant = meant_by(source) if isinstance(source, str) and not Path(source).exists() else None
-        if meant is None:
-            raise
-        raise DataError(error.message, hint=f"did you mean {meant}?") from error
-    for line in (*(f"note: {notice}" for notice in prepared.notices), *prepared.lines()):
-        say(line)
-    plan = domain.plan(config, prepared)
-    run = resume or _begin(config, source, root, name)
-    again = f"danlu train --resume {run.path}" if in_file else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
-    say(f"run: {run.path} (if it is stopped: {again})")
-    learned = domain.learn(
-        config,
-        prepared,
-        plan,
-        callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
-        checkpoint=run.checkpoints_path,
-        resume=resume is not None,
-        display=display,
-    )
-    provenance = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
-    domain.save(run.artifact_path, learned.model, metrics={}, provenance=provenance)  # kept whatever the test brings
-    judgement, metrics = domain.judge(config, prepared, learned.model), {}
-    if judgement is not None:
-        metrics = {name: interval.value for name, interval in judgement.scores.items()}
-        domain.save(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
-        if judgement.predictions is not None:
-            judgement.predictions.write_csv(run.predictions_path)
-    seconds = time.perf_counter() - begun
-    write_record(run, config, domain, prepared, learned, judgement, seconds=seconds)
+    with showing(display):
+        if resume is not None:
+            _check_unchanged(resume, source)
+        domain, prepared, plan = prepare(config, source, say=say)
+        run = resume or _begin(config, source, root, name)
+        again = f"danlu train --resume {run.path}" if in_file else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
+        say(f"run: {run.path} (if it is stopped: {again})")
+        learned = domain.learn(
+            config,
+            prepared,
+            plan,
+            callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
+            checkpoint=run.checkpoints_path,
+            resume=resume is not None,
+            display=display,
+        )
+        provenance = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+        domain.save(
+            run.artifact_path, learned.model, metrics={}, provenance=provenance
+        )  # kept whatever the test brings
+        with stage("judging"):
+            judgement, metrics = domain.judge(_bounded(config, learned.fitted), prepared, learned.model), {}
+        if judgement is not None:
+            metrics = {name: interval.value for name, interval in judgement.scores.items()}
+            domain.save(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
+            if judgement.predictions is not None:
+                judgement.predictions.write_csv(run.predictions_path)
+        seconds = time.perf_counter() - begun
+        with stage("writing the report"):
+            write_record(run, config, domain, prepared, learned, judgement, seconds=seconds)
     model = domain.model(learned.model, metrics, provenance)
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit)
+
+
+def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
+    """The config with the seconds that baselines may take: those of the training, where the user does not say it."""
+    if config.evaluate.baseline_seconds is not None:
+        return config
+    trained = sum(row.get("seconds", 0.0) for row in fitted.history)
+    return config.replace(evaluate=config.evaluate.replace(baseline_seconds=max(_BASELINES, trained)))
+
+
+def prepare(config: TrainConfig, source: Any, *, say: Say) -> tuple[Domain, Prepared, Any]:
+    """The domain of a source, its data ready to be learnt from, and the recipe; what was found is said.
+
+    Raises:
+        DanluError: input that cannot be used; one clear message.
+    """
+    domain = domain_of(config, source)
+    with stage("reading and encoding"):
+        try:
+            prepared = domain.prepare(config, source)
+        except DataError as error:
+            meant = meant_by(source) if isinstance(source, str) and not Path(source).exists() else None
+            if meant is None:
+                raise
+            raise DataError(error.message, hint=f"did you mean {meant}?") from error
+    for line in (*(f"note: {notice}" for notice in prepared.notices), *prepared.lines()):
+        say(line)
+    return domain, prepared, domain.plan(config, prepared)
 
 
 def train(
