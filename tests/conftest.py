@@ -9,12 +9,23 @@ os.environ.setdefault(
     "JAX_NUM_CPU_DEVICES", "2"
 )  # what is computed goes to the first; some tests divide it between both
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Nearly all of the default run's time is XLA's, compiling small programs: it is told to hurry. `make test-all` compiles as users do.
+# A cache of compiled programs of the tests' own: empty on a clean clone, so that the time of its first run is everyone's.
+os.environ.setdefault("DANLU_CACHE", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".cache", "xla")))
+# Nearly all of the default run's time is XLA's, compiling small programs: it is told to hurry (plain loops take half the
+# time of fused kernels to compile). `make test-all` compiles as users do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=" + ("false", "true")[os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0"],
+)
 
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
+
+from danlu.engine import enable_compilation_cache
+
+enable_compilation_cache()  # the two workers, and the processes that tests start, share what they compile
 
 settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danlu")
