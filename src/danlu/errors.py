@@ -9,6 +9,7 @@ The tree::
     ├── TrainingError      training cannot go on (diverged, nothing to train on)
     ├── CheckpointError    a checkpoint that cannot be written or read
     ├── ArtifactError      a saved model that cannot be written or read
+    ├── UntrustedError     a saved model or run that would import code which the user has not named
     └── MissingExtraError  an optional dependency is not installed              (also an ImportError)
 
 A message answers three questions: what was received, what was expected, what to do. The last goes into
@@ -29,6 +30,7 @@ __all__ = [
     "MissingExtraError",
     "SchemaError",
     "TrainingError",
+    "UntrustedError",
     "nearest",
     "unknown_name",
 ]
@@ -77,6 +79,10 @@ class CheckpointError(DanluError):
 
 class ArtifactError(DanluError):
     """A saved model that cannot be written or read."""
+
+
+class UntrustedError(DanluError):
+    """A saved model or run that would import code which the user has not named."""
 
 
 class MissingExtraError(DanluError, ImportError):

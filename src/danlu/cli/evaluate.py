@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from danlu.cli.options import Lenient
+from danlu.cli.options import Allow, Lenient
 from danlu.stages import showing, stage
 
 __all__ = ["evaluate"]
 
 
-def evaluate(run: Path, source: str, lenient: Lenient = False) -> None:
+def evaluate(run: Path, source: str, lenient: Lenient = False, allow: Allow = None) -> None:
     """Measure a trained run on a table that holds the target."""
     with showing("auto"), stage("evaluating"):
         from danlu.pipeline import load
 
-        found = load(run).evaluate(source, lenient=lenient)
+        found = load(run, allow=allow or ()).evaluate(source, lenient=lenient)
     print(found)

@@ -6,6 +6,12 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Lenient"]
+__all__ = ["Allow", "Lenient"]
 
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A module that the environment may import, such as my_envs for my_envs:Walk-v0; may be given again."
+    ),
+]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Take unseen categories and odd values as unknown.")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.options import Allow
 from danlu.errors import ConfigError
 
 __all__ = ["play"]
@@ -23,12 +24,13 @@ def play(
     steps: Annotated[int, typer.Option(help="With --buffer: steps in each of 8 environments.")] = 1000,
     sampled: Annotated[bool, typer.Option("--sampled", help="Draw actions instead of taking the likeliest.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed plays the same episodes.")] = 0,
+    allow: Allow = None,
 ) -> None:
     """Let a trained agent play."""
     from danlu.pipeline import load
     from danlu.pipeline.player import Player
 
-    model = load(run)
+    model = load(run, allow=allow or ())
     if not isinstance(model, Player):
         raise ConfigError(f"{run} is a model for {model.purpose}; expected an agent (danlu train CartPole-v1)")
     for name, value in (("--episodes", episodes), ("--steps", steps)):

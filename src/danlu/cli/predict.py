@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Lenient
+from danlu.cli.options import Allow, Lenient
 
 __all__ = ["predict"]
 
@@ -20,11 +20,12 @@ def predict(
         typer.Option("--output", "-o", help="The CSV file to write, or the folder for masks (default: print)."),
     ] = None,
     lenient: Lenient = False,
+    allow: Allow = None,
 ) -> None:
     """Predict with a trained run."""
     from danlu.pipeline import load
 
-    model = load(run)
+    model = load(run, allow=allow or ())
     if output is None:
         print(model.predict(source, lenient=lenient).write_csv(), end="")
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from danlu.cli.options import Allow
 from danlu.errors import ConfigError
 from danlu.stages import showing, stage
 
@@ -47,21 +48,24 @@ def train(
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
+    allow: Allow = None,
 ) -> None:
     """Train a model on a table, images, a text or translations, or an agent in an environment."""
     with showing(display):
         with stage("starting"):
             from danlu import pipeline
+            from danlu.rl.registry import modules_in
         if resume is not None:
             given = (source, settings, target, text, test, config, name, forecast, horizon, translate, series, time)
             if any(given):
                 raise ConfigError(
                     "--resume goes on with a run as it was configured; expected no other settings with it"
                 )
-            result = pipeline.resume(resume, display=display)
+            result = pipeline.resume(resume, display=display, allow=allow or ())
         else:
             if source is not None and "=" in source and not Path(source).exists():
                 settings, source = [source, *(settings or [])], None
+            allow = [*(allow or ()), *modules_in(source)]  # who writes a module's name means it
             values = pipeline.override(pipeline.load_config(config) if config else {}, settings or [])
             if source is None and not values.get("data", {}).get("source"):
                 source, target = pipeline.example_table(), "diagnosis"
@@ -70,7 +74,9 @@ def train(
             _add(values, "forecast", columns=_listed(forecast), horizon=horizon)
             _add(values, "translation", **_languages(translate))
             _add(values, "forecast" if values.get("forecast", {}).get("columns") else "data", series=series, time=time)
-            result = pipeline.train_from(pipeline.config_from(values), root=runs, name=name, display=display)
+            result = pipeline.train_from(
+                pipeline.config_from(values), root=runs, name=name, display=display, allow=allow
+            )
     _finished(result)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.artifact import Artifact, save_artifact
 from danlu.blueprint import from_json, to_json
-from danlu.errors import ArtifactError, ConfigError, DanluError
+from danlu.errors import ArtifactError, ConfigError, DanluError, UntrustedError
 from danlu.evaluate import MEASURES
 from danlu.evaluate.compare import compared
 from danlu.evaluate.runs import run_intervals
@@ -25,7 +25,7 @@ from danlu.rl.environment import Environment
 from danlu.rl.evaluation import play_at_random, play_episodes
 from danlu.rl.fit import TrainedAgent, check_run, fit
 from danlu.rl.recipes import agent_recipe
-from danlu.rl.registry import is_environment, make
+from danlu.rl.registry import is_environment, make_allowed
 
 __all__ = ["Agents", "Player"]
 
@@ -92,7 +92,7 @@ class Agents(Domain):
                 hint="leave out --target and --test",
             )
         parameters = dict(config.agent.environment)
-        env = source.replace(**parameters) if isinstance(source, Environment) else make(source, **parameters)
+        env = source.replace(**parameters) if isinstance(source, Environment) else make_allowed(source, **parameters)
         if not env.pure:
             from danlu.rl.check_env import check_env
 
@@ -206,6 +206,8 @@ class Agents(Domain):
         try:
             env = from_json(task["environment"])
             agent = from_json(encoder["agent"])
+        except UntrustedError:
+            raise
         except (DanluError, KeyError, TypeError) as error:
             raise ArtifactError(f"the saved agent is damaged: {str(error).splitlines()[0][:200]}") from error
         if not isinstance(env, Environment) or not isinstance(agent, Agent):
@@ -214,6 +216,8 @@ class Agents(Domain):
             )
         try:
             network = agent.network(env)
+        except UntrustedError:
+            raise
         except DanluError as error:
             raise ArtifactError(
                 f"the saved agent does not fit its environment: {error.message}", hint=error.hint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
 from danlu.pipeline.translation import Translations
+from danlu.rl.allow import allow as allow_modules
 
 __all__ = ["DOMAINS", "domain_of", "load"]
 
@@ -52,12 +53,19 @@ def domain_of(config: TrainConfig, source: Any) -> Domain:
     raise ConfigError(f"{source!r} is nothing that can be learnt from")
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, *, allow: Sequence[str] = ()) -> Model:
     """The trained model of a run directory, or of an artifact folder.
+
+    Args:
+        path: the folder.
+        allow: modules that an agent's environment may import, such as ``("my_package",)`` for ``"my_package:Walk-v0"``; what is
+            saved imports nothing by itself.
 
     Raises:
         ArtifactError: there is none, or it is damaged.
+        UntrustedError: it needs a module that is not allowed.
     """
+    allow_modules(allow)
     folder = Path(path)
     if not folder.exists() and not folder.with_name(folder.name + ".previous").exists():
         near = sorted(

@@ -17,7 +17,7 @@ from danlu.rl.dataset import save_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, collect_transitions, play_episodes
 from danlu.rl.recording import Recording, record_episode
-from danlu.rl.registry import make
+from danlu.rl.registry import make, modules_in
 
 __all__ = ["TEST", "Player", "difference_interval", "mean_interval"]
 
@@ -69,7 +69,7 @@ class Player(Model):
         return "\n".join([mean, *shown, *more])
 
     def next_steps(self, run: Any) -> str:
-        return f"  danlu play {run}"
+        return f"  danlu play {run}" + "".join(f" --allow {module}" for module in modules_in(self.predictor.env.id))
 
     def record(self, *, seed: int = 0, greedy: bool = True, pictures: int = 400) -> Recording:
         """One episode with its pictures, see :func:`~danlu.rl.recording.record_episode`."""

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import html
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
 from danlu.pipeline.record import write_record
 from danlu.report import TensorBoardLogger
-from danlu.rl.registry import meant_by
+from danlu.rl.allow import allow as allow_modules
+from danlu.rl.registry import meant_by, modules_in
 from danlu.stages import display_kind, showing, stage
 
 __all__ = ["TrainResult", "prepare", "resume", "train", "train_from"]
@@ -111,6 +112,7 @@ def train_from(
     display: str = "auto",
     say: Say = print,
     resume: RunDirectory | None = None,
+    allow: Sequence[str] = (),
 ) -> TrainResult:
     """Train a model on what ``source`` holds and leave it, with its record, in a new run directory.
 
@@ -125,6 +127,7 @@ def train_from(
         display: see :class:`danlu.engine.FitOptions`.
         say: called with each line for the user.
         resume: the run to go on with, instead of a new one; its ``config`` must be the one given.
+        allow: modules that an environment of the config's may import.
 
     Raises:
         DanluError: input that cannot be used; one clear message.
@@ -132,6 +135,7 @@ def train_from(
     begun = time.perf_counter()
     display_kind(display)  # what cannot be is refused before anything is read
     need_devices(config.trainer.devices)
+    allow_modules(allow)
     in_file = source is None
     source = config.data.source if source is None else source
     with showing(display):
@@ -139,7 +143,12 @@ def train_from(
             _check_unchanged(resume, source)
         domain, prepared, plan = prepare(config, source, say=say)
         run = resume or _begin(config, source, root, name)
-        again = f"danlu train --resume {run.path}" if in_file else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
+        allowed = "".join(f" --allow {module}" for module in modules_in(source))
+        again = (
+            f"danlu train --resume {run.path}{allowed}"
+            if in_file
+            else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
+        )
         say(f"run: {run.path} (if it is stopped: {again})")
         learned = domain.learn(
             config,
@@ -240,20 +249,25 @@ def train(
     if test is not None:
         data["test"] = str(test)
     config = config_from({**settings, "data": data})
+    allow_modules(modules_in(source))  # who writes a module's name means it
     return train_from(config, None if is_file else source, root=runs, name=name, display=display, say=say)
 
 
-def resume(run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print) -> TrainResult:
+def resume(
+    run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print, allow: Sequence[str] = ()
+) -> TrainResult:
     """Go on with a run that was killed or stopped; the weights will be those of a run that never was.
 
     Args:
         run: the run's folder.
         source: the frame or arrays it was started with, when it was not a file.
+        allow: modules that its environment may import, such as ``("my_package",)`` for ``"my_package:Walk-v0"``.
 
     Raises:
+        UntrustedError: its environment needs a module that is not allowed.
         ArtifactError: there is no such run.
         ConfigError: the data is not what the run was started with.
     """
     directory = RunDirectory.open(run)
     config = config_from(directory.read_json("config.json"))
-    return train_from(config, source, display=display, say=say, resume=directory)
+    return train_from(config, source, display=display, say=say, resume=directory, allow=allow)

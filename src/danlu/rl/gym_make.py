@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 from danlu.errors import ConfigError, MissingExtraError
+from danlu.rl.allow import check_allowed
 from danlu.rl.gym_spaces import action_space, observation_space
 from danlu.rl.spaces import Space
 
@@ -48,8 +49,10 @@ def look_up(name: str, parameters: tuple[tuple[str, Any], ...]) -> Known:
 
     Raises:
         MissingExtraError: Gymnasium, or what the environment needs beside it, is not installed.
+        UntrustedError: it would import what the user has not named.
         ConfigError: Gymnasium cannot make it, or danlu does not know its kinds of observations or actions.
     """
+    check_allowed(name, parameters, gymnasium_for(name).registry)
     env = build(name, parameters, None, False)
     try:
         return Known(

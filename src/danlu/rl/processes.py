@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from danlu.errors import TrainingError
+from danlu.rl.allow import allow, allowed_modules
 from danlu.rl.gym_spaces import Layout
 from danlu.rl.workers import RESULTS, Batch, Local, describe
 
@@ -37,7 +38,9 @@ class Crew:
         self.pipes, self.children = [], []
         for _ in range(count):
             ours, theirs = context.Pipe()
-            child = context.Process(target=_serve, args=(theirs, cloudpickle.dumps(make)), daemon=True)
+            child = context.Process(
+                target=_serve, args=(theirs, cloudpickle.dumps(make), allowed_modules()), daemon=True
+            )
             child.start()
             theirs.close()
             self.pipes.append(ours)
@@ -129,7 +132,7 @@ class Processes:
             ours[:] = theirs
 
 
-def _serve(pipe: Any, made: bytes) -> None:
+def _serve(pipe: Any, made: bytes, modules: tuple[str, ...] = ()) -> None:
     """The life of a worker process."""
     import cloudpickle
 
@@ -146,6 +149,7 @@ def _serve(pipe: Any, made: bytes) -> None:
         try:
             if task == "open":
                 path, count, layout, rows = value
+                allow(modules)
                 local = Local(cloudpickle.loads(made), rows.stop - rows.start, layout)
                 pools[name] = (local, _view(path, count, layout).part(rows))
             elif task == "close":

@@ -11,6 +11,7 @@ from typing import Any
 
 from danlu.errors import ConfigError, MissingExtraError, nearest, unknown_name
 from danlu.rl import environments
+from danlu.rl.allow import allow_written, module_of
 from danlu.rl.environment import Environment
 from danlu.rl.games.board import GAMES, is_game
 from danlu.rl.gym_make import known_ids
@@ -53,6 +54,12 @@ def make(id: str, **parameters: Any) -> Environment:
         >>> make("CartPole-v1", gravity=1.6).max_steps
         500
     """
+    allow_written(id, parameters)
+    return make_allowed(id, **parameters)
+
+
+def make_allowed(id: str, **parameters: Any) -> Environment:
+    """As :func:`make`, of a name that may come from a file: it imports no module that the user has not named."""
     if not isinstance(id, str):
         raise ConfigError(f"make got a {type(id).__name__}; expected the name of an environment, such as 'CartPole-v1'")
     if is_game(id):
@@ -100,6 +107,16 @@ def is_environment(name: Any) -> bool:
     if importlib.util.find_spec("gymnasium") is None:
         return False
     return name in known_ids()
+
+
+def modules_in(name: Any) -> tuple[str, ...]:
+    """The module that an environment's name asks for, if it does.
+
+    >>> modules_in("my_package:Walk-v0"), modules_in("CartPole-v1"), modules_in("C:table.csv")
+    (('my_package',), (), ())
+    """
+    module = module_of(name) if is_environment(name) else None
+    return (module,) if module else ()
 
 
 def meant_by(name: str) -> str | None:
