@@ -24,6 +24,7 @@ from jax.experimental import io_callback
 from danlu.blueprint import setting
 from danlu.errors import DanluError, TrainingError
 from danlu.rl import gym_spaces
+from danlu.rl.allow import allow_written
 from danlu.rl.environment import Environment, Envs, Outcome, Transition
 from danlu.rl.gym_make import Known, build, look_up, plain
 from danlu.rl.processes import Crew, Processes
@@ -201,6 +202,12 @@ def external(name: str, *, workers: int = 0, max_steps: int | None = None, **par
         MissingExtraError: Gymnasium, or what the environment needs beside it, is not installed.
         ConfigError: Gymnasium cannot make it, or danlu does not know its kinds of observations or actions.
     """
+    allow_written(name, parameters)
+    return external_allowed(name, workers=workers, max_steps=max_steps, **parameters)
+
+
+def external_allowed(name: str, *, workers: int = 0, max_steps: int | None = None, **parameters: Any) -> External:
+    """As :func:`external`, of a name that may come from a file: it imports no module that the user has not named."""
     given = tuple(sorted((key, plain(name, key, value)) for key, value in parameters.items()))
     limit = max_steps if max_steps is not None else look_up(name, given).limit or NO_LIMIT
     return External(limit, name, given, workers)

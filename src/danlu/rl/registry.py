@@ -7,11 +7,12 @@ import importlib.util
 import inspect
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 from danlu.errors import ConfigError, MissingExtraError, nearest, unknown_name
 from danlu.rl import environments
-from danlu.rl.allow import allow_written, module_of
+from danlu.rl.allow import module_of
 from danlu.rl.environment import Environment
 from danlu.rl.games.board import GAMES, is_game
 from danlu.rl.gym_make import known_ids
@@ -54,12 +55,19 @@ def make(id: str, **parameters: Any) -> Environment:
         >>> make("CartPole-v1", gravity=1.6).max_steps
         500
     """
-    allow_written(id, parameters)
-    return make_allowed(id, **parameters)
+    from danlu.rl.external import external
+
+    return _made(id, external, parameters)
 
 
 def make_allowed(id: str, **parameters: Any) -> Environment:
     """As :func:`make`, of a name that may come from a file: it imports no module that the user has not named."""
+    from danlu.rl.external import external_allowed
+
+    return _made(id, external_allowed, parameters)
+
+
+def _made(id: str, on_the_host: Callable[..., Environment], parameters: dict[str, Any]) -> Environment:
     if not isinstance(id, str):
         raise ConfigError(f"make got a {type(id).__name__}; expected the name of an environment, such as 'CartPole-v1'")
     if is_game(id):
@@ -71,11 +79,9 @@ def make_allowed(id: str, **parameters: Any) -> Environment:
         return cls(**_known_parameters(id, cls, parameters))
     if not _NAME.fullmatch(id):
         raise _unknown(id)
-    from danlu.rl.external import external
-
     if id not in known_ids() and ":" not in id:
         raise _unknown(id)
-    return external(id, **parameters)
+    return on_the_host(id, **parameters)
 
 
 def _known_parameters(id: str, made: Any, parameters: dict[str, Any]) -> dict[str, Any]:
