@@ -1,12 +1,14 @@
 """The command line from a CSV to predictions, and its mistakes."""
 
 import json
+import shlex
 import sys
 
 import numpy as np
 import polars as pl
 import pytest
 
+import danlu
 from danlu.cli import main
 from danlu.pipeline import load
 from danlu.stages import PlainDisplay
@@ -50,7 +52,77 @@ def trained(folder, monkeypatch, capfd):
             "writing the report",
         ):
             assert told in err
+        (folder / "a.out").write_text(out)
     return folder / "runs" / "a"
+
+
+def test_what_is_said_to_try_next_works(trained, folder, monkeypatch, capfd):
+    said = (folder / "a.out").read_text().split("try next:\n")[1].splitlines()
+    assert said[0].strip() == f"look at {trained}/report.html"
+    monkeypatch.chdir(folder)
+    for line in said[1:]:
+        code, out, err = run(monkeypatch, capfd, *shlex.split(line)[1:])
+        assert code == 0, err
+        assert out
+    assert len(said) == 3
+
+
+def test_help_with_examples_and_the_version(monkeypatch, capfd):
+    code, out, _ = run(monkeypatch, capfd)
+    assert code == 0
+    assert out.count(" danlu ") >= 5
+    assert "--install-completion" in out
+    code, out, _ = run(monkeypatch, capfd, "--version")
+    assert (code, out) == (0, f"danlu {danlu.__version__}\n")
+
+
+def test_runs_are_listed_and_shown(trained, folder, monkeypatch, capfd):
+    begun = folder / "runs" / "begun"
+    begun.mkdir(exist_ok=True)
+    (begun / "config.json").write_text('{"data": {"source": "x.csv"}}')
+    code, out, _ = run(monkeypatch, capfd, "runs", folder / "runs")
+    results = json.loads((trained / "results.json").read_text())
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert code == 0
+    assert f"t.csv → label  table, binary  ROC-AUC {results['test']['roc_auc']:.4g}" in lines["a"]
+    assert lines["a"].rstrip().endswith("finished")
+    assert "x.csv" in lines["begun"]
+    assert "unfinished" in lines["begun"]
+    code, out, _ = run(monkeypatch, capfd, "show", trained)
+    assert code == 0
+    assert "  trainer.epochs=3\n" in out
+    assert "trainer.seed" not in out
+    assert "size    numeric" in out
+    assert f"  ROC-AUC {results['test']['roc_auc']:>26.4g}" in out
+    assert results["comparisons"][0]["sentence"].split()[-1] in out
+    assert "predictions.csv" in out
+    code, out, _ = run(monkeypatch, capfd, "show", begun)
+    assert code == 0
+    assert f"danlu train --resume {begun}" in out
+    code, _, err = run(monkeypatch, capfd, "show", folder)
+    assert (code, err.count("\n")) == (1, 1)
+
+
+def test_a_dry_run_trains_nothing(trained, folder, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    code, out, err = run(
+        monkeypatch, capfd, "train", "t.csv", "--target", "label", "--dry-run", *SMALL, "split.folds=5"
+    )
+    assert code == 0, err
+    for said in (
+        "size    numeric",
+        "160 train, 40 test rows",
+        "TabularNet",
+        "epochs = 3",
+        "expected: about",
+        "MB of memory",
+    ):
+        assert said in out
+    assert not (folder / "runs" / "t").exists()
+    assert sorted(path.name for path in (folder / "runs").iterdir()) in (["a"], ["a", "begun"])
+    code, _, err = run(monkeypatch, capfd, "train", "--resume", trained, "--dry-run")
+    assert code == 1
+    assert "no other settings" in err
 
 
 def test_a_run_holds_its_record(trained):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,27 +12,51 @@ from danlu.cli.evaluate import evaluate
 from danlu.cli.generate import generate
 from danlu.cli.play import play
 from danlu.cli.predict import predict
+from danlu.cli.runs import runs
+from danlu.cli.show import show
 from danlu.cli.train import train
 from danlu.cli.verify import verify
 from danlu.errors import DanluError
 
 __all__ = ["app", "main"]
 
+_EXAMPLES = """The commonest:
+danlu train titanic.csv --target Survived
+danlu predict runs/NAME new.csv -o answers.csv
+danlu evaluate runs/NAME labelled.csv
+danlu runs
+danlu train titanic.csv --target Survived --dry-run"""
+
 app = typer.Typer(
     name="danlu",
     help="Model training without the alchemy.",
-    no_args_is_help=True,
-    add_completion=False,
+    epilog=_EXAMPLES,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 
 
-@app.callback()
-def _root() -> None:
+def _version(asked: bool) -> None:
+    if asked:
+        from danlu import __version__
+
+        print(f"danlu {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=_EXAMPLES)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Model training without the alchemy."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
-for command in (train, evaluate, predict, generate, play, verify):
+for command in (train, predict, evaluate, runs, show, generate, play, verify):
     app.command()(command)
 
 

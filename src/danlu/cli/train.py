@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,9 @@ def train(
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
     allow: Allow = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, how long and in how much memory; train nothing.")
+    ] = False,
 ) -> None:
     """Train a model on a table, images, a text or translations, or an agent in an environment."""
     with showing(display):
@@ -56,7 +60,21 @@ def train(
             from danlu import pipeline
             from danlu.rl.registry import modules_in
         if resume is not None:
-            given = (source, settings, target, text, test, config, name, forecast, horizon, translate, series, time)
+            given = (
+                source,
+                settings,
+                target,
+                text,
+                test,
+                config,
+                name,
+                forecast,
+                horizon,
+                translate,
+                series,
+                time,
+                dry_run,
+            )
             if any(given):
                 raise ConfigError(
                     "--resume goes on with a run as it was configured; expected no other settings with it"
@@ -74,9 +92,12 @@ def train(
             _add(values, "forecast", columns=_listed(forecast), horizon=horizon)
             _add(values, "translation", **_languages(translate))
             _add(values, "forecast" if values.get("forecast", {}).get("columns") else "data", series=series, time=time)
-            result = pipeline.train_from(
-                pipeline.config_from(values), root=runs, name=name, display=display, allow=allow
-            )
+            settled = pipeline.config_from(values)
+            if dry_run:
+                rehearsed = pipeline.rehearse(settled, display=display, allow=allow)
+                print(f"\n{rehearsed}")
+                return
+            result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow)
     _finished(result)
 
 
@@ -107,9 +128,10 @@ def _finished(result: TrainResult) -> None:
         print(result.fitted.stopped_because)
     if result.judgement is not None:
         print(f"\n{result.judgement}")
-    look = f"  look at {result.run.report_path}\n" if Path(result.run.report_path).exists() else ""
-    print(
-        f"\nsaved in {result.run.path} after {result.seconds:.0f} s; try next:\n{look}{result.model.next_steps(result.run.path)}"
-    )
+    run = str(result.run.path)
+    steps = [f"look at {result.run.report_path}"] if Path(result.run.report_path).exists() else []
+    steps += [shlex.join(("danlu", *step)) for step in (*result.model.next_steps(run, result.source), ("show", run))]
+    print(f"\nsaved in {run} after {result.seconds:.0f} s; try next:")
+    print("\n".join(f"  {step}" for step in steps))
     if "Ctrl-C" in (result.fitted.stopped_because or ""):
         raise typer.Exit(130)  # as the shell's own: a script can tell a stopped run from a finished one

@@ -88,6 +88,7 @@ class Progress(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self._values = {name: logs[name] for name in shown_columns(logs)}
+        self._paced = self._paced and len(self.training.history) > 1  # the first epoch compiles, validation at its end
         self._seen(epoch + 1.0, logs["rows_per_second"])
         now, last = time.monotonic(), epoch + 1 >= self.training.options.epochs
         if (

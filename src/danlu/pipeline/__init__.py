@@ -4,10 +4,12 @@ from danlu.pipeline.config import TrainConfig, config_from, load_config, overrid
 from danlu.pipeline.domains import load
 from danlu.pipeline.example import example_table
 from danlu.pipeline.model import Model
+from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, resume, train, train_from
 
 __all__ = [
     "Model",
+    "Rehearsal",
     "TrainConfig",
     "TrainResult",
     "config_from",
@@ -15,6 +17,7 @@ __all__ = [
     "load",
     "load_config",
     "override",
+    "rehearse",
     "resume",
     "train",
     "train_from",

@@ -208,6 +208,9 @@ class LanguageTexts(Domain):
 class Writer(Model):
     """A language model as the user meets it."""
 
+    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        return (("generate", run), ("generate", run, "--temperature", "0.7", "--samples", "3"))
+
     @property
     def purpose(self) -> str:
         return f"language, {'lines' if self.predictor.lines else 'a stream'} of {self.predictor.tokenizer.kind} tokens"

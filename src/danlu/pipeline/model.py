@@ -68,9 +68,14 @@ class Model(abc.ABC):
             raise ConfigError(f"the predictions cannot be written to {output}: {error.strerror or error}") from error
         return f"{frame.height} predictions written to {output}"
 
-    def next_steps(self, run: Any) -> str:
-        """Commands to try after the training, a line each."""
-        return f"  danlu predict {run} FILE -o out.csv\n  danlu train YOUR.csv --target COLUMN"
+    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        """Arguments of ``danlu`` to try after the training, which work as they are.
+
+        Args:
+            run: the run's folder.
+            source: what it learnt from.
+        """
+        return (("predict", run, source, "-o", "answers.csv"),)
 
     @property
     @abc.abstractmethod

@@ -68,8 +68,9 @@ class Player(Model):
         mean = f"mean return {found.returns.mean():.4g} of {episodes:,} episodes in {self.predictor.env.id}"
         return "\n".join([mean, *shown, *more])
 
-    def next_steps(self, run: Any) -> str:
-        return f"  danlu play {run}" + "".join(f" --allow {module}" for module in modules_in(self.predictor.env.id))
+    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        allowed = [word for module in modules_in(self.predictor.env.id) for word in ("--allow", module)]
+        return (("play", run, *allowed), ("play", run, "--episodes", "100", *allowed))
 
     def record(self, *, seed: int = 0, greedy: bool = True, pictures: int = 400) -> Recording:
         """One episode with its pictures, see :func:`~danlu.rl.recording.record_episode`."""

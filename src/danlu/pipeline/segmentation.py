@@ -248,6 +248,9 @@ class Segmentations(Domain):
 class Painter(Model):
     """A segmenter as the user meets it."""
 
+    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        return (("predict", run, source, "-o", "masks"),)
+
     @property
     def purpose(self) -> str:
         return f"the class of every pixel, of {len(self.predictor.classes)} classes"

@@ -25,9 +25,9 @@ from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import meant_by, modules_in
 from danlu.stages import display_kind, showing, stage
 
-__all__ = ["TrainResult", "prepare", "resume", "train", "train_from"]
+__all__ = ["BASELINE_SECONDS", "TrainResult", "prepare", "resume", "train", "train_from"]
 
-_BASELINES = 30.0  # seconds that baselines have at least
+BASELINE_SECONDS = 30.0  # seconds that baselines have at least
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +42,7 @@ class TrainResult:
         rows: the number of rows of each part.
         seconds: from the start to the saved model.
         unit: what ``rows`` counts.
+        source: the file, folder or environment that it learnt from.
     """
 
     run: RunDirectory
@@ -51,6 +52,7 @@ class TrainResult:
     rows: dict[str, int]
     seconds: float
     unit: str = "rows"
+    source: str = ""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -174,7 +176,7 @@ def train_from(
         with stage("writing the report"):
             write_record(run, config, domain, prepared, learned, judgement, seconds=seconds)
     model = domain.model(learned.model, metrics, provenance)
-    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit)
+    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
 
 
 def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
@@ -182,7 +184,7 @@ def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
     if config.evaluate.baseline_seconds is not None:
         return config
     trained = sum(row.get("seconds", 0.0) for row in fitted.history)
-    return config.replace(evaluate=config.evaluate.replace(baseline_seconds=max(_BASELINES, trained)))
+    return config.replace(evaluate=config.evaluate.replace(baseline_seconds=max(BASELINE_SECONDS, trained)))
 
 
 def prepare(config: TrainConfig, source: Any, *, say: Say) -> tuple[Domain, Prepared, Any]:

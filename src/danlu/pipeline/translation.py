@@ -262,6 +262,10 @@ class Translations(Domain):
 class Interpreter(Model):
     """A translation model as the user meets it."""
 
+    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        asked = source if Path(source).is_file() else f"{source}.{self.predictor.languages[0]}"
+        return (("predict", run, asked, "-o", "answers.csv"),)
+
     @property
     def purpose(self) -> str:
         source, target = self.predictor.languages
