@@ -12,9 +12,10 @@ from pathlib import Path
 
 from danlu.errors import ArtifactError, DanluError
 
-__all__ = ["replacing", "sweep", "sync_folder", "temporary_for", "write_atomic"]
+__all__ = ["replacing", "sweep", "sweep_all", "sync_folder", "temporary_for", "write_atomic"]
 
-_LEFT_OVER = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
+_LEFT_OVER = re.compile(r"\.(.+)\.(\d{1,9})-[0-9a-f]{8}\.tmp")
+_OLD = re.compile(r"\..+\.\d+\.part")  # as earlier versions called them
 _DAY = 86_400.0
 
 
@@ -48,7 +49,7 @@ def replacing(path: str | os.PathLike[str], *, error: type[DanluError] = Artifac
         if target.exists() and not target.is_file() and not target.is_dir():
             yield target
             return
-        sweep(target)
+        sweep(target.parent, target.name[:200])
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -82,33 +83,33 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def sweep(target: Path) -> None:
-    """Remove what a process that was killed had begun to write for ``target``; what a living one writes stays."""
+def sweep(folder: Path, target: str | None = None) -> None:
+    """Remove what a process that was killed had begun to write in ``folder`` (for ``target``); what a living one writes stays."""
     with contextlib.suppress(OSError):
-        for entry in target.parent.glob(f".{_escaped(target.name[:200])}.*-*.tmp"):
+        for entry in list(os.scandir(folder)):
             found = _LEFT_OVER.fullmatch(entry.name)
-            if found and (not _alive(int(found[1])) or time.time() - entry.lstat().st_mtime > _DAY):
-                remove(entry)
+            if found and target in (None, found[1]):
+                aged = time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY
+                if aged or not _alive(int(found[2])):
+                    _remove(Path(entry.path))
 
 
-def sweep_folder(folder: Path) -> None:
-    """Remove whatever was begun and not finished in ``folder`` and below; for who alone writes there."""
+def sweep_all(folder: Path) -> None:
+    """Remove whatever was begun and not finished in ``folder`` and below; for a process that alone writes there."""
     with contextlib.suppress(OSError):
-        for entry in [entry for entry in folder.rglob(".*.tmp") if _LEFT_OVER.fullmatch(entry.name)]:
-            remove(entry)
+        for entry in [
+            entry for entry in folder.rglob(".*") if _LEFT_OVER.fullmatch(entry.name) or _OLD.fullmatch(entry.name)
+        ]:
+            _remove(entry)
 
 
-def remove(entry: Path) -> None:
+def _remove(entry: Path) -> None:
     """Remove a file, a link or a folder with all in it, as far as the system lets us."""
     with contextlib.suppress(OSError):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
 
 
 def _alive(process: int) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +155,117 @@ def test_a_damaged_config(tmp_path: Path) -> None:
             run.read_json("config.json")
     with pytest.raises(ArtifactError, match="does not exist"):
         run.read_json("results.json")
+
+
+# --- killed at any moment, held by one process ---
+
+
+class Killed(BaseException):
+    """What a kill is to the code that it hits: nothing after it runs."""
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace", "rename", "mkdir"])
+def test_a_run_appears_with_its_files_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Killed at each system call in turn: what is there is a whole run, or the name is still free."""
+    real = getattr(os, call)
+    for at in range(20):
+        root, reached = tmp_path / f"{call}-{at}", 0
+        root.mkdir()
+
+        def dying(*args: object, real=real, at=at, **kwargs: object) -> object:
+            nonlocal reached
+            reached += 1
+            if reached > at:
+                raise Killed
+            return real(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, dying)
+            patch.setattr("shutil.rmtree", lambda *args, **kwargs: None)  # nor does any cleaning
+            patch.setattr(Path, "unlink", lambda *args, **kwargs: None)
+            try:
+                RunDirectory.create(root, name="a", config={"x": 1}, files={"source.json": {"sha256": None}})
+            except Killed:
+                pass
+            else:
+                assert at > 0
+                break
+        if (root / "a").exists():
+            assert RunDirectory.open(root / "a").read_json("source.json") == {"sha256": None}
+        else:
+            RunDirectory.create(root, name="a", config={"x": 1})
+    else:
+        pytest.fail(f"os.{call} is called too often")
+
+
+def test_an_empty_folder_is_free(tmp_path: Path) -> None:
+    """As a killed process left it, before runs were made elsewhere and renamed."""
+    (tmp_path / "a").mkdir()
+    assert RunDirectory.create(tmp_path, name="a").config_path.is_file()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine.txt").write_text("x")
+    with pytest.raises(ConfigError, match="exists already"):
+        RunDirectory.create(tmp_path, name="b")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead, mine = f".a.{gone.pid}-0123abcd.tmp", f".a.{os.getpid()}-0123abcd.tmp"
+    for name in (dead, mine):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / ".a.notes.tmp").write_text("the user's")
+    run = RunDirectory.create(tmp_path, name="a")
+    assert sorted(os.listdir(tmp_path)) == sorted([".a.notes.tmp", mine, "a"])
+    for name in (
+        "checkpoints/.last.safetensors.123.part",
+        f"checkpoints/.x.{os.getpid()}-0123abcd.tmp",
+        ".artifact.1-0123abcd.tmp",
+    ):
+        (run.path / name).parent.mkdir(exist_ok=True)
+        (run.path / name).write_text("half")
+    with run.locked():
+        assert sorted(os.listdir(run.path)) == [".lock", "checkpoints", "config.json"]
+        assert not os.listdir(run.checkpoints_path)
+
+
+def test_a_run_is_held_by_one_process(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, name="a")
+    again = RunDirectory.open(run.path)
+    with run.locked():
+        with (
+            pytest.raises(ConfigError, match=rf"a is in use by process {os.getpid()} on .+\nHint: wait"),
+            again.locked(),
+        ):
+            pass
+        assert (run.path / ".lock").exists()
+    assert not (run.path / ".lock").exists()
+    with again.locked():
+        pass
+    program = (
+        "import sys, time; from danlu.artifact import RunDirectory\n"
+        "with RunDirectory.open(sys.argv[1]).locked(): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(run.path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(ConfigError, match=f"in use by process {holder.pid} on"), run.locked():
+        pass
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    with run.locked():  # its death released it
+        pass
+
+
+def test_where_there_are_no_locks_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory.create(tmp_path, name="a")
+
+    def unsupported(handle: int) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("danlu.artifact.lock._lock", unsupported)
+    with run.locked(), run.locked():
+        pass

@@ -7,13 +7,15 @@ import datetime
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact.files import json_text, read_json
+from danlu.artifact.lock import locked
 from danlu.errors import ArtifactError, ConfigError
-from danlu.files import write_atomic
+from danlu.files import sweep, sweep_all, sync_folder, temporary_for, write_atomic
 
 __all__ = ["RunDirectory"]
 
@@ -45,8 +47,9 @@ class RunDirectory:
         name: str | None = None,
         dataset: str | None = None,
         config: Any = None,
+        files: Mapping[str, Any] | None = None,
     ) -> RunDirectory:
-        """Make a new run directory that no other run has.
+        """Make a new run directory that no other run has; it appears with its first files in it, or not at all.
 
         Args:
             root: the folder that holds the runs; made when missing.
@@ -54,6 +57,7 @@ class RunDirectory:
                 local time, with a counter when that is taken.
             dataset: the data set's name, for the default name.
             config: plain data, written to ``config.json``, which is what makes a folder a run.
+            files: plain data for further JSON files by name.
 
         Raises:
             ConfigError: a name that cannot be a folder's name, or a run of that name exists.
@@ -61,27 +65,24 @@ class RunDirectory:
         """
         if name is not None:
             check_name(name)
+        first = {"config.json": {} if config is None else config, **(files or {})}
+        texts = {check_name(file): json_text(value) + "\n" for file, value in first.items()}
+        sweep(Path(root))
         for candidate in _candidates(name, dataset):
             path = Path(root) / candidate
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.mkdir()
+                if _appear(path, texts):
+                    return cls(path)
             except FileExistsError:
-                if not path.parent.is_dir():
-                    raise ArtifactError(f"cannot make runs in {root}: it is not a folder") from None
-                if name is not None:
-                    raise ConfigError(
-                        f"the run {path} exists already", hint="choose another name, or resume that run"
-                    ) from None
-                continue
+                raise ArtifactError(f"cannot make runs in {root}: it is not a folder") from None
             except OSError as error:
                 raise ArtifactError(
                     f"cannot make the run {path}: {error.strerror or error}",
                     hint="check the permissions and the free space, or name another folder for runs",
                 ) from error
-            run = cls(path)
-            run.write_json("config.json", {} if config is None else config)
-            return run
+            if name is not None:
+                raise ConfigError(f"the run {path} exists already", hint="choose another name, or resume that run")
         raise ArtifactError(f"cannot find a free name for a run in {root}")
 
     @classmethod
@@ -99,6 +100,17 @@ class RunDirectory:
                 f"{run.path} is not a run: it has no config.json", hint=_offer_runs(run.path / "nothing")
             )
         return run
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process alone, and remove what a killed one had begun to write.
+
+        Raises:
+            ConfigError: another process holds it.
+        """
+        with locked(self._path):
+            sweep_all(self._path)
+            yield
 
     @property
     def path(self) -> Path:
@@ -225,6 +237,28 @@ def check_name(name: str) -> str:
             '/ \\ : * ? " < > |',
         )
     return name
+
+
+def _appear(path: Path, texts: Mapping[str, str]) -> bool:
+    """Make the folder ``path`` with these files in it, at once. False when there is one that is not empty."""
+    temporary = temporary_for(path)
+    try:
+        temporary.mkdir()
+        for name, text in texts.items():
+            write_atomic(temporary / name, text)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.rmdir()  # an empty one, as a killed process of an older version left it
+        if path.exists():
+            return False
+        os.rename(temporary, path)
+        sync_folder(path.parent)
+        return True
+    except OSError:
+        if path.exists() and path.parent.is_dir():
+            return False
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _candidates(name: str | None, dataset: str | None) -> Iterator[str]:

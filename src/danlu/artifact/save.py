@@ -136,7 +136,7 @@ def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
             raise ArtifactError(
                 f"{target} exists and is not an artifact; nothing was written", hint="choose another folder"
             )
-        sweep(target)
+        sweep(target.parent, target.name[:200])
         temporary.mkdir()
         for name, data in files.items():
             write_synced(temporary / name, data)

@@ -14,6 +14,7 @@ from danlu.data.infer import blank_to_null, datetime_formats, infer_types, parse
 from danlu.data.read import DEFAULT_MISSING, open_source
 from danlu.data.table import Table
 from danlu.errors import DataError
+from danlu.files import sweep, temporary_for
 
 __all__ = ["to_parquet"]
 
@@ -111,9 +112,9 @@ def to_parquet(
         for name, kind in types.items():
             kind.see(blank_to_null(table.frame[name], blanks), typed[name])
     lost = dict.fromkeys(types, 0)
-    part = folder.with_name(folder.name + ".part")
+    part = temporary_for(folder)
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        sweep(folder.parent, folder.name)
         part.mkdir(parents=True)
         for number, (table, _) in enumerate(tables()):
             columns = []
@@ -123,8 +124,9 @@ def to_parquet(
                 lost[name] += columns[-1].null_count() - texts.null_count()
             pl.DataFrame(columns).write_parquet(part / f"part-{number:05}.parquet")
         part.rename(folder)
-    except OSError as error:
-        raise DataError(f"cannot write {folder}: {error.strerror or error}", hint="check the free space") from error
+    except (OSError, pl.exceptions.ComputeError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot write {folder}: {said}", hint="check the free space") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from danlu.blueprint import setting, validate
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, TrainingError
+from danlu.files import write_atomic
 from danlu.optim import set_parts
 
 if TYPE_CHECKING:
@@ -252,34 +254,41 @@ class _RowLogger(Callback):
 
     def on_train_begin(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._write("w", list(self.training.history))
+        write_atomic(self.path, self._text(list(self.training.history), first=True), error=TrainingError)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self._write("a", [logs])
+        try:
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
+                file.write(self._text([logs], first=file.tell() == 0))
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self.path}: {error.strerror or error}; the last checkpoint is still there",
+                hint="check the free space, then go on from the checkpoint",
+            ) from error
 
-    def _write(self, mode: str, rows: list[Logs]) -> None:
+    def _text(self, rows: list[Logs], *, first: bool) -> str:
+        """The rows as text; ``first`` when nothing stands before them."""
         raise NotImplementedError
 
 
 class CSVLogger(_RowLogger):
     """The history as CSV."""
 
-    def _write(self, mode: str, rows: list[Logs]) -> None:
-        fresh = mode == "w" or self.path.stat().st_size == 0
-        with open(self.path, mode, newline="", encoding="utf-8") as file:
-            if rows:
-                writer = csv.DictWriter(file, list(rows[0]))
-                if fresh:
-                    writer.writeheader()
-                writer.writerows(rows)
+    def _text(self, rows: list[Logs], *, first: bool) -> str:
+        text = io.StringIO(newline="")
+        if rows:
+            writer = csv.DictWriter(text, list(rows[0]))
+            if first:
+                writer.writeheader()
+            writer.writerows(rows)
+        return text.getvalue()
 
 
 class JSONLogger(_RowLogger):
     """The history as JSON lines."""
 
-    def _write(self, mode: str, rows: list[Logs]) -> None:
-        with open(self.path, mode, encoding="utf-8") as file:
-            file.writelines(json.dumps(dict(row)) + "\n" for row in rows)
+    def _text(self, rows: list[Logs], *, first: bool) -> str:
+        return "".join(json.dumps(dict(row)) + "\n" for row in rows)
 
 
 def _watched(logs: Logs, monitor: str) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 
 from danlu.engine.tree import is_key, named_leaves
 from danlu.errors import CheckpointError
+from danlu.files import write_atomic
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
@@ -36,23 +37,10 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any, note: dict[str, Any
         name: np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf, order="C")
         for name, leaf in named_leaves(tree)
     }
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = save(arrays, metadata={"format": FORMAT, "note": json.dumps(note, allow_nan=True)})
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"the checkpoint {path} could not be written: {error.strerror or error}",
-            hint="free some space or choose another folder; what was saved before is still there",
-        ) from error
+    data = save(arrays, metadata={"format": FORMAT, "note": json.dumps(note, allow_nan=True)})
+    with contextlib.suppress(OSError):  # writing says what is wrong with the folder
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data, error=CheckpointError)
 
 
 def load_checkpoint(path: str | os.PathLike[str], like: Any) -> tuple[Any, dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from danlu.errors import ConfigError
+from danlu.files import write_atomic
 from danlu.pipeline.judge import Judgement
 
 __all__ = ["Model", "Say", "warn"]
@@ -62,10 +63,7 @@ class Model(abc.ABC):
     def write(self, source: Any, output: str | Path, *, lenient: bool = False, say: Say = warn) -> str:
         """Write the predictions to a CSV file, and say what was written; arguments and errors as of :meth:`predict`."""
         frame = self.predict(source, lenient=lenient, say=say)
-        try:
-            frame.write_csv(output)
-        except OSError as error:
-            raise ConfigError(f"the predictions cannot be written to {output}: {error.strerror or error}") from error
+        write_atomic(output, frame.write_csv(), error=ConfigError)
         return f"{frame.height} predictions written to {output}"
 
     def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:

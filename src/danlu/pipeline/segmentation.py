@@ -18,6 +18,7 @@ from danlu.data.images.masks import as_codes, code_table
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import Interval, MaskCounts
 from danlu.evaluate.pixels import CommonestClass, PixelRegression
+from danlu.files import replacing
 from danlu.nn.losses import VOID
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
@@ -395,7 +396,8 @@ def _write_masks(masks: Iterator[tuple[str, np.ndarray]], folder: Path, values: 
             if max(values) != 255:
                 picture = Image.frombytes("P", mask.shape[::-1], mask.tobytes())
                 picture.putpalette(palette.ravel().tolist())
-            picture.save(folder / name)
+            with replacing(folder / name, error=ConfigError) as new:
+                picture.save(new, "PNG")
     except OSError as error:
         raise ConfigError(f"the masks cannot be written to {folder}: {error.strerror or error}") from error
     return f"{len(written)} masks written to {folder}"

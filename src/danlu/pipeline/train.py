@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import html
@@ -14,6 +15,7 @@ from danlu.artifact import RunDirectory
 from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, DataError
+from danlu.files import write_atomic
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import domain_of
@@ -71,9 +73,13 @@ class TrainResult:
 
 
 def _begin(config: TrainConfig, source: Any, root: str | Path, name: str | None) -> RunDirectory:
-    run = RunDirectory.create(root, name=name, dataset=Path(config.data.source).stem, config=config.as_dict())
-    run.write_json("source.json", {"sha256": fingerprint(source)})
-    return run
+    return RunDirectory.create(
+        root,
+        name=name,
+        dataset=Path(config.data.source).stem,
+        config=config.as_dict(),
+        files={"source.json": {"sha256": fingerprint(source)}},
+    )
 
 
 def _check_unchanged(run: RunDirectory, source: Any) -> None:
@@ -140,11 +146,14 @@ def train_from(
     allow_modules(allow)
     in_file = source is None
     source = config.data.source if source is None else source
-    with showing(display):
+    with showing(display), contextlib.ExitStack() as held:
         if resume is not None:
+            held.enter_context(resume.locked())
             _check_unchanged(resume, source)
         domain, prepared, plan = prepare(config, source, say=say)
         run = resume or _begin(config, source, root, name)
+        if resume is None:
+            held.enter_context(run.locked())
         allowed = "".join(f" --allow {module}" for module in modules_in(source))
         again = (
             f"danlu train --resume {run.path}{allowed}"
@@ -171,7 +180,7 @@ def train_from(
             metrics = {name: interval.value for name, interval in judgement.scores.items()}
             domain.save(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
             if judgement.predictions is not None:
-                judgement.predictions.write_csv(run.predictions_path)
+                write_atomic(run.predictions_path, judgement.predictions.write_csv())
         seconds = time.perf_counter() - begun
         with stage("writing the report"):
             write_record(run, config, domain, prepared, learned, judgement, seconds=seconds)

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from danlu.errors import ConfigError
+from danlu.files import write_atomic
 from danlu.rl.agent import Agent
 from danlu.rl.environment import Environment, Envs
 
@@ -73,11 +74,7 @@ class Recording:
         Raises:
             ConfigError: there are no pictures, or the file cannot be written.
         """
-        data = self.gif(**how)
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise ConfigError(f"the film cannot be written to {path}: {error.strerror or error}") from error
+        write_atomic(path, self.gif(**how), error=ConfigError)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("greedy",))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError
+from danlu.files import write_atomic
 from danlu.verify.case import Case, Check, select
 from danlu.verify.report import Report, Row
 
@@ -83,9 +84,5 @@ def run_verify(pattern: str | None = None, *, json_path: str | Path | None = Non
         report = verify(pattern)
         print(report)
     if json_path is not None:
-        try:
-            Path(json_path).write_text(report.to_json() + "\n", encoding="utf-8")
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(f"the report cannot be written to {str(json_path)!r}: {reason}") from error
+        write_atomic(json_path, report.to_json() + "\n", error=ConfigError)
     return 0 if report.ok else 1
