@@ -92,8 +92,7 @@ def parse_delimited(
             note = "each line was read as a label, a space and a text; the columns are c1 and c2"
             return Table(labelled, (*notices, note), source, line_offset=before + 1), " "
     if layout.names is None and header == "auto" and names is None:
-        if not layout.certain:
-            notices.append("no header line: the columns are c1, c2, … (say header=True or False if that is wrong)")
+        notices.append("no header line: the columns are c1, c2, … (say header=True or False if that is wrong)")
     elif not layout.certain:
         notices.append("the first line was taken for column names (say header=True or False if that is wrong)")
     cut = layout.delimiter or "\t"

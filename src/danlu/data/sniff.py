@@ -158,7 +158,8 @@ def sniff_header(rows: Sequence[Sequence[str]], missing: frozenset[str]) -> tupl
     (True, True)
     """
     first = list(rows[0])
-    body = [row for row in rows[1:] if list(row) != first]  # files that were put together repeat their header
+    # Files that were put together repeat their header.
+    body = [row for row in rows[1:] if len(first) == 1 or list(row) != first]
     typed = [looks_typed(value) for value in first]
     if not body:
         return not any(typed), True
