@@ -45,7 +45,9 @@ def trained(tmp_path_factory):
 def test_reviews_are_learnt_and_judged_beside_simple_models(trained):
     result, said = trained
     assert result.scores["accuracy"] > 0.9
-    assert result.rows == {"train": 156, "validation": 36, "test": 48}
+    assert sum(result.rows.values()) == 240
+    assert abs(result.rows["validation"] - 36) <= 2  # equal texts stay in one part
+    assert abs(result.rows["test"] - 48) <= 2
     assert any("2 of 242 rows have no text" in line for line in said)
     assert set(result.judgement.others) == {"the commonest class", "TF-IDF and logistic regression"}
     assert result.judgement.others["TF-IDF and logistic regression"]["accuracy"].value > 0.9

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import polars as pl
 
+from danlu.data.twins import deal_units, draw_units, unit_strata
 from danlu.errors import ConfigError, DataError, unknown_name
 
-__all__ = ["METHODS", "Split", "folds", "leakage", "split_rows"]
+__all__ = ["METHODS", "Split", "copies_of", "folds", "leakage", "split_rows"]
 
 METHODS = ("stratified", "random", "time", "group", "column")
 _PARTS = {
@@ -54,6 +55,7 @@ def split_rows(
     validation: float = 0.15,
     test: float = 0.2,
     seed: int = 0,
+    together: np.ndarray | None = None,
 ) -> Split:
     """Split rows into training, validation and test.
 
@@ -69,6 +71,8 @@ def split_rows(
         validation: share of *all* rows, in [0, 1).
         test: share of all rows, in [0, 1); 0 when there is a separate test file.
         seed: the same seed gives the same split.
+        together: a group number for each row, as of :func:`~danlu.data.twins.equal_rows`: ``"stratified"`` and ``"random"`` keep
+            the rows of a group in one part, so that parts may miss their shares by some rows.
 
     Raises:
         DataError: too few rows or groups for a split, or a column that does not say the part.
@@ -92,7 +96,7 @@ def split_rows(
     if isinstance(source, int):
         if method not in ("random", "stratified"):
             raise ConfigError(f"splitting by {method} needs a frame, not a number of rows")
-        return _by_strata(np.zeros(rows, np.int64), validation, test, seed, "drawn at random")
+        return _by_strata(np.zeros(rows, np.int64), validation, test, seed, "drawn at random", together)
     if method in ("time", "group", "column"):
         if column is None:
             raise ConfigError(
@@ -106,12 +110,13 @@ def split_rows(
             return _by_time(source[column], validation, test)
         return _by_group(source[column], validation, test, seed)
     if method == "random" or target is None:
-        return _by_strata(np.zeros(rows, np.int64), validation, test, seed, "drawn at random")
+        return _by_strata(np.zeros(rows, np.int64), validation, test, seed, "drawn at random", together)
     if target not in source.columns:
         raise unknown_name("column", target, source.columns, error=DataError)
     strata = _strata(source[target], task)
     what = f"tenths of {target}" if _is_quantity(source[target], task) else f"classes of {target}"
-    return _by_strata(strata, validation, test, seed, f"drawn at random with the {what} shared out evenly")
+    how = f"drawn at random with the {what} shared out evenly"
+    return _by_strata(strata, validation, test, seed, how, together)
 
 
 def folds(
@@ -122,6 +127,7 @@ def folds(
     task: str | None = None,
     group: str | None = None,
     seed: int = 0,
+    together: np.ndarray | None = None,
 ) -> list[Split]:
     """``k`` splits for cross-validation; each row is in the ``test`` part of one of them, ``validation`` is empty.
 
@@ -131,6 +137,7 @@ def folds(
         target, task: stratify by this column, as :func:`split_rows` does.
         group: keep rows of one value of this column together.
         seed: the same seed gives the same folds.
+        together: as of :func:`split_rows`.
     """
     rows = source if isinstance(source, int) else source.height
     if not isinstance(k, int) or k < 2 or k > rows:
@@ -151,8 +158,12 @@ def folds(
         strata = np.zeros(rows, np.int64)
         if target is not None and not isinstance(source, int):
             strata = _strata(source[target], task)
-        order = _spread(strata, seed)
-        parts = [np.sort(order[i::k]) for i in range(k)]
+        if _are_groups(together):
+            fold = deal_units(np.bincount(together), unit_strata(together, strata), k, seed)[together]
+            parts = [np.flatnonzero(fold == i) for i in range(k)]
+        else:
+            order = _spread(strata, seed)
+            parts = [np.sort(order[i::k]) for i in range(k)]
         how = "rows drawn at random" + (f", {target} shared out evenly" if target else "")
     splits = []
     for i, part in enumerate(parts):
@@ -170,17 +181,28 @@ def leakage(frame: pl.DataFrame, split: Split, *, ignore: tuple[str, ...] = ()) 
         ignore: columns left out of the comparison (row identifiers).
     """
     columns = [name for name in frame.columns if name not in ignore]
-    hashes = frame.select(columns).hash_rows(seed=0).to_numpy()
-    known = np.unique(hashes[split.train])
-    notices = []
+    train = frame[split.train].select(columns)
+    notices: list[str] = []
     for name, rows in (("validation", split.validation), ("test", split.test)):
-        copies = int(np.isin(hashes[rows], known).sum())
-        if copies:
-            notices.append(
-                f"{copies} of {len(rows)} {name} rows are copies of training rows ({copies / len(rows):.1%}); "
-                "its score may flatter the model"
-            )
+        notices += copies_of(train, frame[rows].select(columns), name)
     return tuple(notices)
+
+
+def copies_of(train: pl.DataFrame, rows: pl.DataFrame, name: str) -> tuple[str, ...]:
+    """A notice when some of ``rows``, a part called ``name``, are exact copies of training rows."""
+    both = pl.concat([train, rows.cast(train.schema, strict=False)])
+    hashes = both.hash_rows(seed=0).to_numpy()
+    copies = int(np.isin(hashes[train.height :], hashes[: train.height]).sum())
+    if not copies:
+        return ()
+    return (
+        f"{copies} of {rows.height} {name} rows are copies of training rows ({copies / rows.height:.1%}); "
+        "its score may flatter the model",
+    )
+
+
+def _are_groups(together: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    return together is not None and int(together.max(initial=-1)) + 1 < len(together)
 
 
 def _rows(rows: Any) -> np.ndarray:
@@ -212,9 +234,29 @@ def _spread(strata: np.ndarray, seed: int) -> np.ndarray:
     return shuffled[np.argsort(strata[shuffled], kind="stable")]
 
 
-def _by_strata(strata: np.ndarray, validation: float, test: float, seed: int, how: str) -> Split:
+def _by_strata(
+    strata: np.ndarray, validation: float, test: float, seed: int, how: str, together: np.ndarray | None = None
+) -> Split:
     rows = len(strata)
     n_test, n_validation = _sizes(rows, validation, test)
+    if _are_groups(together):
+        sizes, own = np.bincount(together), unit_strata(together, strata)
+        # A group that is larger than half of a part would be most of it: it is trained on.
+        limit = max(min(n for n in (n_test, n_validation, rows) if n) / 2, 1)
+        pool = np.flatnonzero(sizes <= limit)
+        if sizes[pool].sum() < n_test + n_validation:
+            pool = np.arange(len(sizes))
+        test_units, rest_units = draw_units(sizes, own, pool, n_test, seed)
+        validation_units, _ = draw_units(sizes, own, rest_units, n_validation, seed + 1)
+        part = np.zeros(len(sizes), np.int8)
+        part[validation_units], part[test_units] = 1, 2
+        train, drawn, tested = (_rows(np.flatnonzero(part[together] == code)) for code in range(3))
+        if not len(train) or bool(n_validation) > len(drawn) or bool(n_test) > len(tested):
+            raise DataError(
+                f"{len(sizes)} different rows are too few for training, validation and test parts",
+                hint="give more rows, or set validation=0 or test=0",
+            )
+        return Split(train, drawn, tested, f"{how}, equal rows kept in one part")
     test_rows, rest = _draw(strata, np.arange(rows), n_test, seed)
     validation_rows, train = _draw(strata, rest, n_validation, seed + 1)
     return Split(_rows(train), _rows(validation_rows), _rows(test_rows), how)

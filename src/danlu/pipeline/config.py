@@ -86,6 +86,8 @@ class SplitConfig(Blueprint):
         folds: of 2 or more: so many networks, each trained without one fold of the rows and judged on it, and no
             validation rows apart; 1: one network and validation rows; None: 5 folds for a table of up to 10,000 rows
             that is divided at random, else 1.
+        equal_rows: where rows that are equal in all that the model sees go when rows are drawn at random: ``"together"`` into one
+            part, so that no test row was learnt from, or ``"anywhere"``.
     """
 
     method: str = setting(default="stratified", choices=("stratified", "random", "time", "group", "column"))
@@ -93,6 +95,7 @@ class SplitConfig(Blueprint):
     validation: float = setting(default=0.15, above=0, below=1)
     test: float = setting(default=0.2, minimum=0, below=1)
     folds: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    equal_rows: str = setting(default="together", choices=("together", "anywhere"))
 
 
 class ModelConfig(Blueprint):

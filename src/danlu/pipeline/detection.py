@@ -80,9 +80,9 @@ class Detections(Domain):
         if data.target or data.task != "auto" or config.imbalance != Imbalance():
             raise ConfigError("data.target, data.task and imbalance are for labelled rows; these images have boxes")
         found = read_boxes(source)
-        places, said = divided(config, len(found), found.parts, noun="images with boxes")
+        places, said, twins = divided(config, found.images, found.parts, noun="images with boxes")
         parts = {name: found.rows(rows) for name, rows in places.items()}
-        notices = [*found.notices]
+        notices = [*found.notices, *twins]
         if data.test is not None:
             parts["test"] = read_boxes(data.test)
             notices += [f"test: {notice}" for notice in parts["test"].notices]

@@ -14,11 +14,11 @@ import polars as pl
 from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import some_of
+from danlu.data.images.files import digests, some_of
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings
+from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
 from danlu.pipeline.pictures import border, cells, encoder_for, memory_of, streamed
 from danlu.tasks import Predictor, Recipe, image_recipe
@@ -113,8 +113,8 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         found.labels.cast(pl.String).rename(data.target or "label"), task=task
     )  # numbers are names here
     target = TargetEncoder.fit(found.labels.rename(data.target or "label"), task=inferred.task)
-    parts, description = _parts(config, found)
-    notices = [*found.notices, *inferred.notices]
+    parts, description, said = _parts(config, found)
+    notices = [*found.notices, *inferred.notices, *said]
     if data.test is not None:
         apart = read_images(
             data.test, path_column=data.image_column, target=data.target or None, memory=memory_of(data)
@@ -157,7 +157,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     )
 
 
-def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray], str]:
+def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
     """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part."""
     names = ("train", "validation", "test")
     own = {name: np.flatnonzero(found.parts == name) if found.parts is not None else np.zeros(0, int) for name in names}
@@ -166,14 +166,17 @@ def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray],
     )
     draws_test = not len(own["test"]) and config.data.test is None
     labels = found.labels
+    shares = 0.0 if len(own["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
+    together, told = together_of(config, digests(some_of(found.images, known)), *shares, noun="images")
     split = split_rows(
         pl.DataFrame({"label": labels.cast(pl.String).gather(known) if labels is not None else []}),
         method="stratified",
         target="label",
         task="multiclass",
-        validation=0.0 if len(own["validation"]) else config.split.validation,
-        test=config.split.test if draws_test else 0.0,
+        validation=shares[0],
+        test=shares[1],
         seed=config.trainer.seed,
+        together=together,
     )
     parts = {"train": known[split.train], "validation": own["validation"], "test": own["test"]}
     given = [name for name in names if len(own[name])]
@@ -184,7 +187,7 @@ def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray],
     if not len(parts["validation"]) or not len(parts["train"]):
         raise DataError(f"{len(found)} images are too few to divide; expected some of each class for each part")
     said = f"the source's own {', '.join(given)}; " if given else ""
-    return parts, said + split.description
+    return parts, said + split.description, told
 
 
 def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:

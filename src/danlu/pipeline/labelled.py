@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ import polars as pl
 from danlu.artifact import Artifact, save_artifact
 from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target
 from danlu.data.images import PixelStream
+from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import SchemaError
 from danlu.evaluate import BASELINES, Rows, baselines, bootstrap, compare
 from danlu.pipeline.config import TrainConfig
@@ -24,7 +25,7 @@ from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
 from danlu.tasks import Learned, Predictor, Recipe, learn
 
-__all__ = ["Encoded", "Labelled", "LabelledModel", "PreparedRows", "Read", "chosen_settings"]
+__all__ = ["Encoded", "Labelled", "LabelledModel", "PreparedRows", "Read", "chosen_settings", "together_of"]
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
@@ -85,6 +86,15 @@ class Read:
     rows: Any
     truth: pl.Series | None = None
     names: pl.Series | None = None
+
+
+def together_of(
+    config: TrainConfig, rows: pl.DataFrame | Iterable[Hashable], *shares: float, noun: str = "rows", besides: str = ""
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The groups of equal rows to keep in one part, and what to tell of them; see :func:`~danlu.data.twins.keep_together`."""
+    if config.split.equal_rows == "anywhere" or config.split.method not in ("stratified", "random"):
+        return None, ()
+    return keep_together(equal_rows(rows), *shares, noun=noun, besides=besides)
 
 
 def chosen_settings(section: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -112,8 +112,8 @@ class LabelledImages(Domain):
         }  # fmt: skip
         found = read_labels(source, separator=data.label_separator, **options)
         sign = found.separator or data.label_separator
-        places, said = divided(config, len(found), found.parts)
-        notices = [*found.notices]
+        places, said, twins = divided(config, found.images, found.parts)
+        notices = [*found.notices, *twins]
         apart: LabelSets | None = None
         if data.test is not None:
             apart = read_labels(data.test, separator=sign, known=found.names, **options)

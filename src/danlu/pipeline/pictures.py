@@ -11,9 +11,11 @@ import numpy as np
 
 from danlu.data import split_rows
 from danlu.data.images import ImageEncoder, ImageFiles, PixelStream
+from danlu.data.images.files import digests, some_of
 from danlu.data.images.stream import chunk_rows_for
 from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import DataConfig, TrainConfig
+from danlu.pipeline.labelled import together_of
 
 __all__ = ["border", "cells", "check_random", "divided", "encoder_for", "memory_of", "streamed"]
 
@@ -63,20 +65,23 @@ def check_random(config: TrainConfig, noun: str) -> None:
 
 
 def divided(
-    config: TrainConfig, count: int, parts: np.ndarray | None, *, noun: str = "images"
-) -> tuple[dict[str, np.ndarray], str]:
+    config: TrainConfig, images: Any, parts: np.ndarray | None, *, noun: str = "images"
+) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
     """The image numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
 
     Args:
-        count: how many images there are.
+        images: all of them; equal ones are kept in one part.
         parts: the name of each one's part, where the source says so.
         noun: what they are called.
+
+    Returns:
+        The numbers, how they were divided, and notices.
 
     Raises:
         DataError: too few to divide.
     """
     own = {name: np.flatnonzero(parts == name) if parts is not None else np.zeros(0, int) for name in _PARTS}
-    known = np.setdiff1d(np.arange(count), np.concatenate([own["validation"], own["test"]]))
+    known = np.setdiff1d(np.arange(len(images)), np.concatenate([own["validation"], own["test"]]))
     apart = config.data.test is not None
     held = 0.0 if len(own["validation"]) else config.split.validation
     tested = 0.0 if apart or len(own["test"]) else config.split.test
@@ -84,11 +89,14 @@ def divided(
     if apart:
         found["test"] = np.zeros(0, int)
     given = [name for name in _PARTS if len(own[name])]
+    told: tuple[str, ...] = ()
     said = f"the source's own {', '.join(given)}" if given else ""
     if held or tested:
         if len(known) < 10:
             raise DataError(f"{len(known)} {noun} are too few to divide; expected 10 or more")
-        split = split_rows(len(known), method="random", validation=held, test=tested, seed=config.trainer.seed)
+        together, told = together_of(config, digests(some_of(images, known)), held, tested, noun=noun)
+        shares: Any = {"validation": held, "test": tested, "seed": config.trainer.seed}
+        split = split_rows(len(known), method="random", together=together, **shares)
         found["train"] = known[split.train]
         for name, drawn in (("validation", split.validation), ("test", split.test)):
             if len(drawn):
@@ -96,7 +104,7 @@ def divided(
         said = "; ".join(each for each in (said, split.description) if each)
     if not len(found["train"]) or not len(found["validation"]):
         raise DataError("the source has no training or no validation images left; expected some of each")
-    return found, said
+    return found, said, told
 
 
 def encoder_for(

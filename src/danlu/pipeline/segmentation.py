@@ -98,10 +98,10 @@ class Segmentations(Domain):
         if data.task != "auto" or config.imbalance != Imbalance():
             raise ConfigError("data.task and imbalance are for labelled rows; these images have masks")
         found = read_masks(source, memory=memory_of(data))
-        places, said = divided(config, len(found), found.parts)
+        places, said, twins = divided(config, found.images, found.parts)
         apart = None if data.test is None else read_masks(data.test, memory=memory_of(data))
         codes, names, ignore = _classes([found] if apart is None else [found, apart], config.segmentation.ignore)
-        notices = [*found.notices, *([] if apart is None else [f"test: {notice}" for notice in apart.notices])]
+        notices = [*found.notices, *twins, *([] if apart is None else [f"test: {notice}" for notice in apart.notices])]
         if ignore is not None:
             notices.append(
                 f"pixels of the value {ignore} in masks are not counted; segmentation.ignore=-1 makes them a class"

@@ -15,7 +15,7 @@ from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings
+from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
 from danlu.tasks import Predictor, Recipe, sequence_recipe
 
@@ -151,14 +151,19 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     found, notices = _labelled(read_sequences(source, **names, delimiter=data.delimiter), data)
     labels = _labels(found)
     inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
+    share = 0.0 if data.test is not None else config.split.test
+    keys = (values.tobytes() for values in found.values)
+    together, said = together_of(config, keys, config.split.validation, share, noun="sequences")
+    notices += said
     split = split_rows(
         pl.DataFrame({"label": labels}),
         method=config.split.method if inferred.task != "regression" else "random",
         target="label",
         task=inferred.task,
         validation=config.split.validation,
-        test=0.0 if data.test is not None else config.split.test,
+        test=share,
         seed=config.trainer.seed,
+        together=together,
     )
     parts = {name: np.asarray(getattr(split, name)) for name in ("train", "validation", "test")}
     if not len(parts["train"]) or not len(parts["validation"]):

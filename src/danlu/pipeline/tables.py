@@ -24,10 +24,12 @@ from danlu.data import (
     read_table,
     split_rows,
 )
+from danlu.data.split import copies_of
+from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate import Rows
 from danlu.pipeline.config import DataConfig, TrainConfig
-from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, Read, chosen_settings
+from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
 from danlu.tasks import Predictor, Recipe, fold_numbers, folds_for, plan_for
 
@@ -116,6 +118,10 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         drop = (*drop, str(config.split.column))
         notices.append(f"column {config.split.column!r} divides the rows and is not learnt from")
     schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop)
+    seen = [column.name for column in schema.features]
+    tested = 0.0 if data.test is not None else config.split.test
+    together, said = together_of(config, frame.select(seen), config.split.validation, tested, besides="the target")
+    notices += said
     split = split_rows(
         frame,
         method=config.split.method,
@@ -123,14 +129,16 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         target=name,
         task=inferred.task,
         validation=config.split.validation,
-        test=0.0 if data.test is not None else config.split.test,
+        test=tested,
         seed=config.trainer.seed,
+        together=together,
     )
     if not len(split.validation):
         raise DataError(
             f"the split left no validation rows ({split})", hint="give more rows, or a larger split.validation"
         )
-    notices += leakage(frame, split)
+    if together is None and not said:
+        notices += leakage(frame.select([*seen, name]), split)
     count = _folds(config, len(split.train) + len(split.validation))
     folds, description = None, split.description
     if count > 1:
@@ -143,10 +151,12 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         notices += _far(train[name])
     if data.test is not None:
         test, more = _separate(data, frame.columns, target)
-        notices += more
+        notices += [*more, *copies_of(train.select([*seen, name]), test.select([*seen, name]), "test")]
     encoder = TableEncoder.fit(train, schema)
     if count > 1:
-        folds = fold_numbers(target.transform(train[name]), inferred.task, count, seed=config.trainer.seed)
+        own = None if together is None else equal_rows(together[split.train].tolist())
+        codes = target.transform(train[name])
+        folds = fold_numbers(codes, inferred.task, count, seed=config.trainer.seed, together=own)
 
     def encoded(part: pl.DataFrame) -> Encoded:
         return encoder.transform(part), target.transform(part[name])

@@ -19,7 +19,15 @@ from danlu.evaluate import Rows, baselines, bootstrap, compare
 from danlu.evaluate.baselines import within
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.judge import Judgement
-from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, judgement_of, rows_of
+from danlu.pipeline.labelled import (
+    Labelled,
+    PreparedRows,
+    Read,
+    chosen_settings,
+    judgement_of,
+    rows_of,
+    together_of,
+)
 from danlu.pipeline.model import Say
 from danlu.stages import stage
 from danlu.tasks import Predictor, Recipe
@@ -126,7 +134,8 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
     found, notices = _present(found)
     labels = _labels(found)
     inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
-    parts, description = _parts(config, found, inferred.task)
+    parts, description, said = _parts(config, found, inferred.task)
+    notices += said
     fitted_on = labels.gather(parts["train"]) if inferred.task == "regression" else labels
     target = TargetEncoder.fit(fitted_on, task=inferred.task)
     codes, texts = target.transform(labels), [str(text) for text in found.texts]
@@ -190,21 +199,28 @@ def _present(found: TextSet) -> tuple[TextSet, list[str]]:
     return found.rows(kept), notices
 
 
-def _parts(config: TrainConfig, found: TextSet, task: str) -> tuple[dict[str, np.ndarray], str]:
-    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part."""
+def _parts(config: TrainConfig, found: TextSet, task: str) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
+    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
+
+    Texts that differ only in white space and case are equal.
+    """
     names = ("train", "validation", "test")
     of_rows = np.full(len(found), "train") if found.parts is None else found.parts
     parts = {name: np.flatnonzero(of_rows == name) for name in names}
     given = [name for name in names if found.parts is not None and len(parts[name])]
     known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
+    shares = 0.0 if len(parts["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
+    plain = (" ".join(str(found.texts[row]).split()).casefold() for row in known)
+    together, told = together_of(config, plain, *shares, noun="texts")
     split = split_rows(
         pl.DataFrame({"label": _labels(found).gather(known)}),
         method=config.split.method if task != "regression" else "random",
         target="label",
         task=task,
-        validation=0.0 if len(parts["validation"]) else config.split.validation,
-        test=config.split.test if draws_test else 0.0,
+        validation=shares[0],
+        test=shares[1],
         seed=config.trainer.seed,
+        together=together,
     )
     parts["train"] = known[split.train]
     if not len(parts["validation"]):
@@ -214,7 +230,7 @@ def _parts(config: TrainConfig, found: TextSet, task: str) -> tuple[dict[str, np
     if not len(parts["validation"]) or not len(parts["train"]):
         raise DataError(f"{len(found)} texts are too few to divide; expected some for each part")
     said = f"the source's own {', '.join(given)}; " if given else ""
-    return parts, said + split.description
+    return parts, said + split.description, told
 
 
 def _simple(prepared: PreparedTexts, seconds: float | None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

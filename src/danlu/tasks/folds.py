@@ -32,11 +32,17 @@ def folds_for(rows: int, chosen: int | None = None) -> int:
     return FOLDS if _FEWEST <= rows <= _MOST else 1
 
 
-def fold_numbers(labels: np.ndarray, task: str, count: int, *, seed: int) -> np.ndarray:
-    """The fold of each row, 0 to ``count − 1``; classes (and the size of a quantity) are shared out evenly."""
+def fold_numbers(
+    labels: np.ndarray, task: str, count: int, *, seed: int, together: np.ndarray | None = None
+) -> np.ndarray:
+    """The fold of each row, 0 to ``count − 1``; classes (and the size of a quantity) are shared out evenly.
+
+    Rows of one number in ``together`` are in one fold.
+    """
     numbers = np.zeros(len(labels), np.int64)
     frame = pl.DataFrame({"target": labels})
-    for number, split in enumerate(fold_splits(frame, count, target="target", task=task, seed=seed)):
+    splits = fold_splits(frame, count, target="target", task=task, seed=seed, together=together)
+    for number, split in enumerate(splits):
         numbers[split.test] = number
     return numbers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import itertools
 import math
 import os
@@ -17,7 +18,7 @@ import numpy as np
 
 from danlu.errors import DataError
 
-__all__ = ["MOST_PIXELS", "ImageFiles", "decoded_bytes", "npz_shapes", "open_image", "ordered", "some_of"]
+__all__ = ["MOST_PIXELS", "ImageFiles", "decoded_bytes", "digests", "npz_shapes", "open_image", "ordered", "some_of"]
 
 MOST_PIXELS = 4096  # the longest side that is accepted
 _MOST_WORKERS = 8
@@ -135,6 +136,21 @@ def some_of(images: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> Any:
     if isinstance(images, ImageFiles):
         return images.take(rows)
     return images[rows] if isinstance(images, np.ndarray) else [images[int(row)] for row in rows]
+
+
+def digests(images: Sequence[np.ndarray] | np.ndarray) -> Iterator[bytes]:
+    """What tells images apart, a few bytes each: a hash of the pixels, or of the bytes of files that are not in memory."""
+
+    def of_file(path: str) -> bytes:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").digest()[:16]
+
+    if isinstance(images, ImageFiles):
+        yield from ordered(of_file, images.paths, workers=images.workers)
+        return
+    for image in images:
+        shape = repr(image.shape).encode()
+        yield hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).digest()
 
 
 def decoded_bytes(files: Sequence[str | Path]) -> int:
