@@ -16,6 +16,7 @@ from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
 from danlu.engine.loop import run_steps
+from danlu.engine.measures import Objective
 from danlu.engine.options import FitOptions
 from danlu.engine.population import Population, cross_validate, fit_population
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource
@@ -38,6 +39,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "Objective",
     "Population",
     "Program",
     "ReduceLROnPlateau",

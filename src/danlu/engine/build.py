@@ -8,10 +8,11 @@ from typing import Any
 
 import jax
 
-from danlu.blueprint import Blueprint
+from danlu.engine.measures import Objective, TakesWeights, measure_of, name_of, value_of
 from danlu.engine.options import FitOptions
-from danlu.engine.sources import Source
+from danlu.engine.sources import ArraySource, Source
 from danlu.engine.step import Program
+from danlu.engine.targets import TargetCheck, check_broadcast
 from danlu.errors import ConfigError, DataError
 from danlu.nn.layer import Layer
 from danlu.nn.lift import lift
@@ -20,15 +21,7 @@ from danlu.optim import get_optimizer
 
 __all__ = ["build_program", "optimizer_of"]
 
-
-class _PerExample(Blueprint):
-    """A loss that returns one number for a whole batch, applied to each row by itself."""
-
-    function: Callable[[Any, Any], Any]
-
-    def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        one = lambda o, t: self.function(jax.tree.map(lambda a: a[None], o), t[None])  # noqa: E731
-        return jax.vmap(one)(outputs, targets)
+_RESERVED = ("loss", "weight", "bad_step", "epoch", "step", "seconds", "learning_rate", "rows_per_second", "best")
 
 
 def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Any:
@@ -36,7 +29,29 @@ def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Any:
         return lookup(named)
     if not callable(named):
         raise ConfigError(f"the {kind} is {named!r}; expected a name or a function (outputs, targets)")
-    return named
+    return measure_of(named, kind)
+
+
+def _named_metrics(metrics: Sequence[Any]) -> tuple[tuple[str, Any], ...]:
+    """Each metric with its name.
+
+    Raises:
+        ConfigError: a name that two have, or that a column of the history has.
+    """
+    found: dict[str, Any] = {}
+    for given in metrics:
+        metric = _resolve(given, get_metric, "metric")
+        name = given if isinstance(given, str) else name_of(metric)
+        if isinstance(metric, Objective):
+            raise ConfigError(f"the metric {name} is an objective; expected a function (outputs, targets)")
+        if name in found or name in _RESERVED:
+            taken = "a column of the history" if name in _RESERVED else "two metrics"
+            raise ConfigError(
+                f"{name!r} would be the name of {taken}; expected a name of its own for each metric",
+                hint="a function's name is its __name__: write it with def, or set it",
+            )
+        found[name] = metric
+    return tuple(found.items())
 
 
 def _as_model(model: Any) -> Layer:
@@ -50,18 +65,38 @@ def _as_model(model: Any) -> Layer:
     )
 
 
-def _per_example(program: Program, source: Source, params: Any, model_state: Any) -> Program:
-    """``program`` with its loss made one that gives a value for each row, whatever the user's returns."""
+def _measured_shapes(
+    program: Program, params: Any, model_state: Any, batch: Any
+) -> tuple[Any, dict[str, tuple[int, ...]]]:
+    """The outputs of the network (None for an objective), and the shape of what the loss and each metric say of a batch."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    loss = program.loss
+    if isinstance(loss, Objective):
+        value, _, found = jax.eval_shape(
+            lambda p, s, b, k: loss(p, s, b, k, train=True), params, model_state, batch, key
+        )
+        jax.eval_shape(lambda p, s, b, k: loss(p, s, b, k, train=False), params, model_state, batch, key)
+        return None, {"loss": value.shape, **{name: measure.shape for name, measure in found.items()}}
+    outputs = jax.eval_shape(
+        lambda p, s, x: program.model.apply(p, s, x, train=False)[0], params, model_state, batch["x"]
+    )
+    targets = [batch["y"]]
+    if program.augment is not None:
+        targets.append(jax.eval_shape(program.augment, jax.random.key(0), batch)["y"])
+    shapes = {}
+    for name, measure in (("loss", loss), *program.metrics):
+        for y in targets:
+            say = lambda o, t, w, measure=measure: value_of(measure, o, t, w)  # noqa: E731
+            shapes[name] = jax.eval_shape(say, outputs, y, batch["weight"]).shape
+    return outputs, shapes
+
+
+def _checked(program: Program, source: Source, params: Any, model_state: Any) -> Program:
+    """``program`` as one whose loss and metrics are known to fit the data: shapes, then the values of the targets."""
     piece = next(iter(source.pieces(0, 0)))
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((program.batch_size, *a.shape[1:]), a.dtype), piece.chunk)
     try:
-        outputs = jax.eval_shape(
-            lambda p, s, x: program.model.apply(p, s, x, train=False)[0], params, model_state, batch["x"]
-        )
-        shape = jax.eval_shape(program.loss, outputs, batch["y"]).shape
-        if program.augment is not None:
-            changed = jax.eval_shape(program.augment, jax.random.key(0), batch)
-            jax.eval_shape(program.loss, outputs, changed["y"])
+        outputs, shapes = _measured_shapes(program, params, model_state, batch)
     except (DataError, ConfigError):
         raise
     except (TypeError, ValueError) as error:
@@ -70,13 +105,50 @@ def _per_example(program: Program, source: Source, params: Any, model_state: Any
             f"targets {_shapes(batch['y'])}: {str(error).splitlines()[0]}",
             hint="check the input shape of the first layer, and that the last layer has one output a class or target",
         ) from error
-    if shape == ():
-        return dataclasses.replace(program, loss=_PerExample(program.loss))
-    if shape != (program.batch_size,):
-        raise ConfigError(
-            f"the loss returns shape {shape} for a batch of {program.batch_size}; expected one value a row"
-        )
+    measures = {"loss": program.loss, **dict(program.metrics)}
+    for name, shape in shapes.items():
+        measure = measures.get(name)
+        said = "the loss" if name == "loss" else f"the metric {name}"
+        if shape not in ((), (program.batch_size,)):
+            raise ConfigError(
+                f"{said} returns shape {shape} for a batch of {program.batch_size}; expected ({program.batch_size},), one value "
+                "a row, or (), one of the batch",
+                hint="take the mean over the other axes, or [:, 0] of outputs (batch, 1)",
+            )
+        if shape and isinstance(measure, TakesWeights):
+            raise ConfigError(
+                f"{said} takes weights and returns one value a row, which is weighed afterwards",
+                hint="take (outputs, targets), or return one number for the batch",
+            )
+        if outputs is not None:
+            check_broadcast(said, measure, outputs, batch["y"])
+    if isinstance(program.loss, Objective):
+        program = dataclasses.replace(program, metrics=tuple((name, None) for name in shapes if name != "loss"))
+    program = dataclasses.replace(program, of_batch=tuple(name for name, shape in shapes.items() if shape == ()))
+    if shapes["loss"] == ():
+        program = _for_batch_loss(program, source)
+    source.check_with(TargetCheck(program, outputs=outputs))
     return program
+
+
+def _for_batch_loss(program: Program, source: Source) -> Program:
+    """``program`` for a loss that is one number of a batch.
+
+    Raises:
+        ConfigError: the batch is to be taken apart.
+    """
+    if program.accumulate > 1 or program.devices > 1:
+        parts = f"accumulate={program.accumulate}" if program.accumulate > 1 else f"devices={program.devices}"
+        raise ConfigError(
+            f"the loss is one number of the whole batch, which {parts} would take apart",
+            hint="return one value a row if the loss is a mean over rows; else leave it at 1",
+        )
+    if isinstance(program.loss, TakesWeights | Objective):
+        return program
+    if isinstance(source, ArraySource):
+        source.batch_size = min(source.batch_size, source.fewest)
+        program = dataclasses.replace(program, batch_size=source.batch_size)
+    return dataclasses.replace(program, skip_empty=True)
 
 
 def optimizer_of(optimizer: Any, learning_rate: float | None) -> Any:
@@ -105,18 +177,22 @@ def build_program(
         raise ConfigError(
             f"augment is {augment!r}; expected a function (key, batch) -> batch", hint="such as danlu.nn.MixUp(0.2)"
         )
-    pairs = tuple((m, get_metric(m)) if isinstance(m, str) else (getattr(m, "__name__", "metric"), m) for m in metrics)
     program = Program(
         model=_as_model(model),
         loss=_resolve(loss, get_loss, "loss"),
         update=update,
-        metrics=pairs,
+        metrics=_named_metrics(metrics),
         batch_size=getattr(source, "batch_size", options.batch_size),
         accumulate=options.accumulate,
         precision=options.precision,
         augment=augment,
         devices=options.devices,
     )
+    if isinstance(program.loss, Objective) and program.metrics:
+        raise ConfigError(
+            "metrics are functions of outputs and targets, and the loss is an objective, which has no outputs",
+            hint="return further values from the objective, in its third result",
+        )
     share = program.accumulate * program.devices
     if program.batch_size % share:
         parts = [f"{program.accumulate} micro-batches"] * (program.accumulate > 1) + [f"{program.devices} devices"]
@@ -125,7 +201,7 @@ def build_program(
             hint=f"take a batch size that is a multiple of {share}",
         )
     params, state = jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))
-    return _per_example(program, source, params, state)
+    return _checked(program, source, params, state)
 
 
 def _shapes(tree: Any) -> str:

@@ -81,7 +81,7 @@ class EarlyStopping(Callback):
         monitor: the column of the history to watch.
         patience: epochs without improvement before stopping.
         min_delta: the least change that counts as an improvement.
-        mode: ``"min"``, ``"max"`` or ``"auto"`` (by the name of the column).
+        mode: ``"min"``, ``"max"`` or ``"auto"``: what the measure declares.
         restore_best_weights: whether training ends with the best weights rather than the last.
     """
 
@@ -163,8 +163,9 @@ class ReduceLROnPlateau(Callback):
     """Multiply the learning rate by ``factor`` when the monitored value has stalled for ``patience`` epochs.
 
     Args:
-        monitor: the column of the history to watch; smaller is better unless ``mode`` is ``"max"``.
+        monitor: the column of the history to watch.
         factor: what the rate is multiplied by, in (0, 1).
+        mode: whether smaller (``"min"``) or larger (``"max"``) values are better; ``"auto"``: what the measure declares.
         min_lr: the rate never falls below this.
     """
 
@@ -175,13 +176,13 @@ class ReduceLROnPlateau(Callback):
         factor: float = 0.1,
         patience: int = 10,
         min_delta: float = 1e-4,
-        mode: str = "min",
+        mode: str = "auto",
         min_lr: float = 0.0,
     ) -> None:
         if not 0 < factor < 1:
             raise ConfigError(f"ReduceLROnPlateau.factor is {factor!r}; expected a number > 0 and < 1")
         self.monitor, self.factor, self.patience = monitor, factor, patience
-        self.min_delta, self.sign, self.min_lr = min_delta, -1.0 if mode == "max" else 1.0, min_lr
+        self.min_delta, self.mode, self.sign, self.min_lr = min_delta, mode, 1.0, min_lr
         self.best, self.stale = float("inf"), 0
 
     def on_train_begin(self) -> None:
@@ -190,6 +191,7 @@ class ReduceLROnPlateau(Callback):
                 "ReduceLROnPlateau has one rate, and the members of a population one each",
                 hint="give the optimizer the schedule danlu.optim.ReduceOnPlateau, which each member follows by its own results",
             )
+        self.sign = _sign(self)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         value = self.sign * _watched(logs, self.monitor)
@@ -213,6 +215,8 @@ class ModelCheckpoint(Callback):
 
     Args:
         path: the file; ``{epoch}`` and any column of the history may stand in it, as in ``"w-{epoch:03d}-{val_loss:.3f}.safetensors"``.
+        monitor, mode: the column of the history that says which epoch is better, and in which direction (as in
+            :class:`ReduceLROnPlateau`).
         save_best_only: whether only an epoch that improves the monitored value is saved.
     """
 
@@ -221,11 +225,15 @@ class ModelCheckpoint(Callback):
         path: str | os.PathLike[str],
         *,
         monitor: str = "val_loss",
-        mode: str = "min",
+        mode: str = "auto",
         save_best_only: bool = False,
     ) -> None:
-        self.path, self.monitor, self.sign = str(path), monitor, -1.0 if mode == "max" else 1.0
+        self.path, self.monitor, self.mode, self.sign = str(path), monitor, mode, 1.0
         self.save_best_only, self.best = save_best_only, float("inf")
+
+    def on_train_begin(self) -> None:
+        if self.save_best_only:
+            self.sign = _sign(self)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         from danlu.engine.checkpoint import save_checkpoint
@@ -289,6 +297,12 @@ class JSONLogger(_RowLogger):
 
     def _text(self, rows: list[Logs], *, first: bool) -> str:
         return "".join(json.dumps(dict(row)) + "\n" for row in rows)
+
+
+def _sign(callback: Any) -> float:
+    from danlu.engine.training import sign_of
+
+    return sign_of(callback.mode, callback.monitor, callback.training.program)
 
 
 def _watched(logs: Logs, monitor: str) -> float:

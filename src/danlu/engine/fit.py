@@ -22,6 +22,7 @@ from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler
 from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
+from danlu.engine.targets import TargetCheck
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, DataError, TrainingError, unknown_name
 
@@ -93,7 +94,11 @@ def fit(
         model, source, loss=loss, update=optimizer.update, metrics=metrics, options=options, augment=augment
     )
     state = initial_state(program, source, optimizer, seed=options.seed, options=options, initial=initial)
-    judged = None if validation is None else evaluation_pieces(validation, options.devices)
+    judged = None
+    if validation is not None:
+        judged = evaluation_pieces(
+            validation, program, TargetCheck(program, variables=(state.params, state.model_state))
+        )
 
     def measure(state: TrainState) -> dict[str, float]:
         return evaluate_source(program, state.params, state.model_state, judged or [])

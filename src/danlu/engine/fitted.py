@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,10 +12,11 @@ import numpy as np
 from danlu.engine.arrays import as_arrays, as_leaves, rows_of
 from danlu.engine.loop import Steps, evaluate_steps, predict_steps
 from danlu.engine.mesh import place
-from danlu.engine.order import capacity, num_batches, pad_order, pad_rows
-from danlu.engine.sources import Piece, Source, as_source
+from danlu.engine.order import capacity, even_batches, num_batches, pad_order, pad_rows
+from danlu.engine.sources import Check, Piece, Source, as_source
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
+from danlu.engine.targets import TargetCheck
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,21 +30,47 @@ def _size(rows: int) -> int:
     return min(EVALUATION_BATCH, capacity(rows))
 
 
-def evaluation_pieces(data: Any, devices: int = 1) -> list[Piece] | Source:
-    """Data made ready to be evaluated again and again: arrays go to the device, or all of several, once."""
+def evaluation_pieces(data: Any, program: Program, check: Check | None = None) -> list[Piece] | Source:
+    """Data made ready to be evaluated again and again: arrays go to the device, or all of several, once.
+
+    Args:
+        check: what looks at the targets first.
+    """
     if isinstance(data, tuple) or (isinstance(data, dict) and set(data) == {"x", "y", "weight"}):
         chunk = data if isinstance(data, dict) else as_arrays(data)
+        if check is not None:
+            check(chunk)
         rows = rows_of(chunk["x"], "x")
+        on_device = place(jax.device_put(pad_rows(chunk, rows)), program.devices)
+        if program.of_batch:
+            return [
+                Piece(on_device, order, order.size // size, size)
+                for size, order in even_batches(rows, program.batch_size)
+            ]
         size = _size(rows)
         order = jax.device_put(pad_order(np.arange(rows), size))
-        piece = Piece(jax.device_put(pad_rows(chunk, rows)), order, num_batches(rows, size), size)
-        return [piece._replace(chunk=place(piece.chunk, devices))]
-    return as_source(data, batch_size=EVALUATION_BATCH, seed=0)
+        return [Piece(on_device, order, num_batches(rows, size), size)]
+    source = as_source(data, batch_size=program.batch_size if program.of_batch else EVALUATION_BATCH, seed=0)
+    if check is not None:
+        source.check_with(check)
+    return source
+
+
+def _pieces_of(program: Program, source: Source) -> Iterator[Piece]:
+    """The pieces of a stream; where a batch counts as a whole, each divided evenly into batches that nothing fills up."""
+    for piece in source.pieces(0, 0):
+        if not program.of_batch:
+            yield piece
+            continue
+        rows = np.asarray(piece.order)
+        rows = rows[rows >= 0]
+        for size, places in even_batches(rows.size, piece.batch_size):
+            yield Piece(piece.chunk, rows[places], places.size // size, size)
 
 
 def evaluate_source(program: Program, params: Any, model_state: Any, data: list[Piece] | Source) -> dict[str, float]:
     """The weighted mean of the loss and of each metric over evaluation data."""
-    pieces: Iterable[Piece] = data if isinstance(data, list) else data.pieces(0, 0)
+    pieces: Iterable[Piece] = data if isinstance(data, list) else _pieces_of(program, data)
     total: dict[str, float] = {}
     for piece in pieces:
         sums = evaluate_steps(
@@ -104,7 +131,8 @@ class Fitted:
     def evaluate(self, data: Any) -> dict[str, float]:
         """The loss and the metrics on ``(x, y)``, ``(x, y, weight)`` or an iterable of such batches."""
         program: Any = self.program
-        return evaluate_source(program, self.params, self.state, evaluation_pieces(data))
+        pieces = evaluation_pieces(data, program, TargetCheck(program, variables=(self.params, self.state)))
+        return evaluate_source(program, self.params, self.state, pieces)
 
     def frame(self) -> pl.DataFrame:
         """The history as a polars frame, a row an epoch."""

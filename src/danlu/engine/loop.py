@@ -75,6 +75,10 @@ class Steps(Protocol):
         """How far training is."""
         ...
 
+    def direction(self, column: str) -> str | None:
+        """Whether smaller (``"min"``) or larger (``"max"``) values of a measure are better; None when it does not say."""
+        ...
+
 
 def loop_steps(
     program: Steps, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any

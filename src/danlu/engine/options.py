@@ -19,7 +19,8 @@ class FitOptions(Blueprint):
         patience: epochs without improvement before stopping early; None never stops.
         monitor: the column that early stopping and the best weights go by; None is ``"val_loss"`` where there is
             validation data.
-        mode: whether a smaller (``"min"``) or larger (``"max"``) value of it is better; ``"auto"`` goes by its name.
+        mode: whether a smaller (``"min"``) or larger (``"max"``) value of it is better; ``"auto"`` is what the measure declares (a loss:
+            smaller; danlu's metrics each; a function of your own by its attribute ``direction``), and refused where it declares nothing.
         min_delta: the least change that counts as an improvement; a little below 0, of equal epochs the last is kept.
         restore_best: whether training ends with the best weights (when something is monitored) or the last.
         l1: coefficient of the penalty ‖θ‖₁ on weights.

@@ -19,7 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["Sampler", "capacity", "gather", "num_batches", "pad_order", "pad_rows", "rng_for", "shuffled"]
+__all__ = [
+    "Sampler",
+    "capacity",
+    "even_batches",
+    "gather",
+    "num_batches",
+    "pad_order",
+    "pad_rows",
+    "rng_for",
+    "shuffled",
+]
 
 Sampler = Callable[[int, np.random.Generator], np.ndarray]
 """``sampler(epoch, rng) -> row numbers`` for one epoch, in the sequence in which they are to be visited."""
@@ -68,6 +78,23 @@ def pad_order(order: np.ndarray, batch_size: int, *, length: int | None = None) 
         return np.full(full, -1, np.int32)
     filler = np.resize(order, full - order.size)
     return np.concatenate([order, np.where(filler >= 0, ~filler, filler)])
+
+
+def even_batches(rows: int, largest: int) -> list[tuple[int, np.ndarray]]:
+    """``rows`` rows in a fixed random sequence, divided into the fewest batches of at most ``largest``, which differ by at most one row.
+
+    Returns:
+        Pairs of a batch size and the order of all batches of that size.
+
+    >>> [(size, order.size) for size, order in even_batches(100, 32)]
+    [(25, 100)]
+    >>> [(size, order.size) for size, order in even_batches(33, 32)]
+    [(17, 17), (16, 16)]
+    """
+    order = rng_for(0).permutation(rows).astype(np.int32)
+    size, larger = divmod(rows, num_batches(rows, largest)) if rows else (0, 0)
+    cut = larger * (size + 1)
+    return [(n, part) for n, part in ((size + 1, order[:cut]), (size, order[cut:])) if part.size]
 
 
 def pad_rows(tree: Any, rows: int, *, to: int | None = None) -> Any:

@@ -26,10 +26,11 @@ from danlu.engine.initial import initial_state
 from danlu.engine.loop import evaluate_steps
 from danlu.engine.mesh import DIVIDED, check_shares, need_devices, place
 from danlu.engine.options import FitOptions
-from danlu.engine.order import Sampler, capacity, check_order, num_batches, pad_order, shuffled
+from danlu.engine.order import Sampler, capacity, check_order, even_batches, num_batches, pad_order, shuffled
 from danlu.engine.sources import ArraySource
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
+from danlu.engine.targets import TargetCheck
 from danlu.engine.training import Training, mean_of_members, stopped_early
 from danlu.errors import ConfigError, DataError
 from danlu.nn.layer import Layer
@@ -88,6 +89,10 @@ class Population:
         """The number of updates: the most that a member has made, and as ``step_each`` that of each."""
         return {"step": int(state.step.max()), "step_each": np.asarray(state.step).tolist()}
 
+    def direction(self, column: str) -> str | None:
+        """That of the program."""
+        return self.program.direction(column)
+
     def judge(
         self, params: Any, model_state: Any, chunk: Any, order: jax.Array, stop: Any, size: int
     ) -> dict[str, jax.Array]:
@@ -100,17 +105,43 @@ def _judge(
     program: Population, chunk: Any, rows: Sequence[np.ndarray]
 ) -> Callable[[TrainState], dict[str, np.ndarray]]:
     """What judges each member on its rows of ``chunk``."""
-    longest = max(r.size for r in rows)
-    size = min(EVALUATION_BATCH, capacity(longest))
-    orders = np.stack([pad_order(r, size, length=longest) for r in rows])
-    placed = place(chunk, program.devices), place(jax.device_put(orders), program.devices, DIVIDED)
+    if program.program.of_batch:
+        parts = _whole_batches(program.batch_size, rows)
+    else:
+        longest = max(r.size for r in rows)
+        size = min(EVALUATION_BATCH, capacity(longest))
+        parts = [(size, np.stack([pad_order(r, size, length=longest) for r in rows]), num_batches(longest, size))]
+    chunk = place(chunk, program.devices)
+    placed = [(size, place(jax.device_put(orders), program.devices, DIVIDED), steps) for size, orders, steps in parts]
 
     def measure(state: TrainState) -> dict[str, np.ndarray]:
-        sums = evaluate_steps(program, state.params, state.model_state, *placed, num_batches(longest, size), size=size)
-        means = program.means({name: np.asarray(value, np.float64) for name, value in sums.items()})
-        return {name: np.array(means[f"{name}_each"]) for name in sums if name != "weight"}
+        total: dict[str, np.ndarray] = {}
+        for size, orders, steps in placed:
+            sums = evaluate_steps(program, state.params, state.model_state, chunk, orders, steps, size=size)
+            for name, value in sums.items():
+                total[name] = total.get(name, 0.0) + np.asarray(value, np.float64)
+        return {
+            name.removesuffix("_each"): np.array(value)
+            for name, value in program.means(total).items()
+            if name.endswith("_each")
+        }
 
     return measure
+
+
+def _whole_batches(largest: int, rows: Sequence[np.ndarray]) -> list[tuple[int, np.ndarray, int]]:
+    """Each member's rows divided evenly into batches: for each size, the members' orders and how many batches those have.
+
+    A member that has fewer batches of a size than another rests in the others, whose rows all have weight zero.
+    """
+    members = [{size: r[places] for size, places in even_batches(r.size, largest)} for r in rows]
+    found = []
+    for size in sorted({size for member in members for size in member}):
+        orders = [member.get(size, np.empty(0, np.int32)) for member in members]
+        length = max(order.size for order in orders)
+        full = [np.concatenate([order, np.full(length - order.size, -1)]).astype(np.int32) for order in orders]
+        found.append((size, np.stack(full), length // size))
+    return found
 
 
 def fit_population(
@@ -187,13 +218,18 @@ def fit_population(
         model, source, loss=loss, update=made[0].update, metrics=metrics, options=alone, augment=augment
     )
     # Members rest, on rows of weight zero, when theirs are fewer than the others' or when they have stopped.
-    program = dataclasses.replace(program, skip_empty=train_rows is not None or options.patience is not None)
+    rests = train_rows is not None or options.patience is not None
+    program = dataclasses.replace(program, skip_empty=program.skip_empty or rests)
     population = Population(program, len(seeds), options.devices)
     judged = None
+    check = TargetCheck(
+        program, variables=jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))
+    )
     if validation_rows is not None:
         judged = _judge(population, source.chunk, validation_rows)
     elif validation is not None:
         other = as_arrays(validation)
+        check(other)
         judged = _judge(population, jax.device_put(other), [np.arange(other["weight"].shape[0])] * len(seeds))
     states = [
         initial_state(program, source, optimizer, seed=seed, options=options)

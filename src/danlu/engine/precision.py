@@ -31,7 +31,7 @@ import jax.numpy as jnp
 
 from danlu.nn.layer import Layer
 
-__all__ = ["PRECISIONS", "apply_in"]
+__all__ = ["PRECISIONS", "apply_in", "cast_in"]
 
 PRECISIONS: Mapping[str, Any] = MappingProxyType({"float32": None, "bfloat16": jnp.bfloat16})
 """What a network may be trained in; None leaves types as they are."""
@@ -39,6 +39,12 @@ PRECISIONS: Mapping[str, Any] = MappingProxyType({"float32": None, "bfloat16": j
 
 def _cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+
+
+def cast_in(precision: str, tree: Any, *, train: bool) -> Any:
+    """``tree`` (parameters, inputs) in the type that training computes in; as it is when it is judged."""
+    dtype = PRECISIONS[precision] if train else None
+    return tree if dtype is None else _cast(tree, dtype)
 
 
 def apply_in(precision: str, model: Layer, params: Any, state: Any, x: Any, *, key: jax.Array) -> tuple[Any, Any]:

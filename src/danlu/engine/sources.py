@@ -33,6 +33,14 @@ class Piece(NamedTuple):
     batch_size: int
 
 
+Check = Callable[[dict[str, Any]], None]
+"""What looks at a chunk ``{"x", "y", "weight"}`` of NumPy arrays and raises what is wrong with it."""
+
+
+def _no_check(chunk: dict[str, Any]) -> None:
+    """The check before there is one."""
+
+
 class Source(Protocol):
     """What the trainer draws from."""
 
@@ -41,6 +49,10 @@ class Source(Protocol):
 
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
         """The pieces of ``epoch`` from number ``start`` on; the same call gives the same pieces."""
+        ...
+
+    def check_with(self, check: Check) -> None:
+        """Have ``check`` look at the chunks on the host: at arrays now, at those of a stream as each comes."""
         ...
 
 
@@ -75,6 +87,7 @@ class ArraySource:
         self.rows = rows_of(chunk["x"], "x")
         self.in_shape = shapes_of(chunk["x"])
         self.chunk = jax.device_put(pad_rows(chunk, self.rows))
+        self._labels = {"y": chunk["y"], "weight": chunk["weight"]}
         self.batch_size = batch_size
         self.members = None if isinstance(seed, int) else len(seed)
         self.seeds = [seed] if isinstance(seed, int) else list(seed)
@@ -82,7 +95,13 @@ class ArraySource:
         if len(samplers) != len(self.seeds):
             raise DataError(f"{len(samplers)} samplers for {len(self.seeds)} members; expected one for each")
         self.samplers = samplers
-        self.steps_per_epoch: int | None = max(num_batches(o.size, batch_size) for o in self._orders(0))
+        sizes = [order.size for order in self._orders(0)]
+        self.fewest = min(sizes)
+        self.steps_per_epoch: int | None = num_batches(max(sizes), batch_size)
+
+    def check_with(self, check: Check) -> None:
+        """Have ``check`` look at the targets and the weights."""
+        check(self._labels)
 
     def _orders(self, epoch: int) -> list[np.ndarray]:
         drawn = [s(epoch, rng_for(seed, epoch)) for s, seed in zip(self.samplers, self.seeds, strict=True)]
@@ -108,6 +127,7 @@ class BatchSource:
 
     def __init__(self, batches: Iterable[Any] | Callable[[], Iterator[Any]], *, batch_size: int | None = None) -> None:
         self._batches = batches
+        self._check: Check = _no_check
         first = next(iter(self._start()), None)
         if first is None:
             raise DataError(
@@ -123,6 +143,10 @@ class BatchSource:
         self.in_shape = shapes_of(chunk["x"])
         self.members = None
         self.steps_per_epoch: int | None = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
+
+    def check_with(self, check: Check) -> None:
+        """Have ``check`` look at each batch before it is used."""
+        self._check = check
 
     def _start(self) -> Iterator[Any]:
         return self._batches() if callable(self._batches) else iter(self._batches)
@@ -142,6 +166,7 @@ class BatchSource:
                 )
             if shapes_of(chunk["x"]) != self.in_shape:
                 raise DataError(f"batch {number} has rows of shape {shapes_of(chunk['x'])}; expected {self.in_shape}")
+            self._check(chunk)
             order = pad_order(np.arange(rows), self.batch_size, length=self.batch_size)
             yield Piece(jax.device_put(pad_rows(chunk, rows, to=room)), jax.device_put(order), 1, self.batch_size)
 
@@ -158,6 +183,7 @@ class ChunkSource:
 
     def __init__(self, stream: Chunks, *, batch_size: int, seed: int = 0, shuffle: bool = True) -> None:
         self.stream, self.batch_size, self.seed, self.shuffle = stream, batch_size, seed, shuffle
+        self._check: Check = _no_check
         first = next(iter(stream.chunks(0, 0)), None)
         if first is None:
             raise DataError("the stream gave no rows")
@@ -166,12 +192,17 @@ class ChunkSource:
         self.members = None
         self.steps_per_epoch: int | None = None
 
+    def check_with(self, check: Check) -> None:
+        """Have ``check`` look at each chunk before it is used."""
+        self._check = check
+
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
         """A piece for each chunk of the stream, read ahead while the one before is trained on."""
         for number, chunk in enumerate(prefetch(self.stream.chunks(epoch, start)), start):
             rows = rows_of(chunk["x"], "x")
             if rows > self.room:
                 raise DataError(f"chunk {number} has {rows} rows, more than the first one's {self.room}")
+            self._check(chunk)
             order = rng_for(self.seed, epoch, number).permutation(rows) if self.shuffle else np.arange(rows)
             padded = pad_order(order, self.batch_size, length=self.room)
             on_device = jax.device_put(pad_rows(chunk, rows, to=self.room))

@@ -15,16 +15,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from danlu.engine.measures import Objective, TakesWeights, direction_of, value_of, weighed
 from danlu.engine.mesh import mean, position, total
 from danlu.engine.order import gather
-from danlu.engine.precision import apply_in
+from danlu.engine.precision import apply_in, cast_in
 from danlu.engine.state import TrainState
+from danlu.errors import unknown_name
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
+from danlu.optim.extra import call_update
 
 __all__ = ["NEVER", "Program", "add_sums", "gradient", "step", "zero_sums"]
 
-PerExample = Callable[[Any, Any], jax.Array]
+Measure = Callable[..., Any]
 NEVER = jnp.iinfo(jnp.int32).max
 _AUGMENT = 2**32 - 1  # folded into a step's key; layers and micro-batches count from 0
 
@@ -35,9 +38,9 @@ class Program:
 
     Attributes:
         model: the network's blueprint.
-        loss: ``loss(outputs, targets) -> values``, one a row.
+        loss: ``loss(outputs, targets) -> values``, one a row; or one of the batch, or an objective: see :mod:`danlu.engine.measures`.
         update: the optimizer's ``update``.
-        metrics: ``(name, function)`` pairs; each function like ``loss``.
+        metrics: ``(name, function)`` pairs; each function like ``loss``. Of an objective's own measures the function is None.
         batch_size: rows a step.
         accumulate: micro-batches a step; their gradients are summed before the one update.
         skip_empty: whether a batch whose weights are all 0 leaves the state as it is (members of a population whose
@@ -46,18 +49,20 @@ class Program:
         augment: ``augment(key, batch) -> batch``, applied to each training batch before the step, or None; see
             :mod:`danlu.nn.augment.mix`.
         devices: how many devices share the rows of a batch; see :mod:`danlu.engine.mesh`.
+        of_batch: which of ``"loss"`` and the metrics are one number of a batch; with any, batches are not filled up to be judged.
     """
 
     model: Layer
-    loss: PerExample
+    loss: Measure
     update: Callable[..., Any]
-    metrics: tuple[tuple[str, PerExample], ...] = ()
+    metrics: tuple[tuple[str, Measure | None], ...] = ()
     batch_size: int = 32
     accumulate: int = 1
     skip_empty: bool = False
     precision: str = "float32"
     augment: Callable[[jax.Array, dict[str, Any]], dict[str, Any]] | None = None
     devices: int = 1
+    of_batch: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -81,12 +86,29 @@ class Program:
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
         """The weighted means of the loss and the metrics."""
-        weight = float(sums["weight"]) or math.nan
-        return {name: float(value) / weight for name, value in sums.items() if name != "weight"}
+        own = {name: float(sums.get(_weight_of(name), sums["weight"])) for name in sums}
+        names = [name for name in sums if not name.endswith(_WEIGHT) and name != "weight"]
+        return {name: float(sums[name]) / (own[name] or math.nan) for name in names}
 
     def counters(self, state: TrainState) -> dict[str, int]:
         """The number of updates."""
         return {"step": int(state.step)}
+
+    def direction(self, column: str) -> str | None:
+        """``"min"`` or ``"max"`` for the loss or a metric that declares it; None for one that does not.
+
+        Raises:
+            ConfigError: no such column.
+        """
+        measures, monitored = dict(self.metrics), column
+        column = column.removeprefix("val_")
+        if column == "loss":
+            return "min"
+        if column not in measures:
+            names = ["loss", *measures]
+            raise unknown_name("column to monitor", monitored, [*names, *(f"val_{name}" for name in names)])
+        own = getattr(self.loss, "directions", {})
+        return own.get(column) if measures[column] is None else direction_of(measures[column])
 
     def judge(
         self, params: Any, model_state: Any, chunk: Any, order: jax.Array, stop: Any, size: int
@@ -95,9 +117,10 @@ class Program:
         first = position(self.devices)
 
         def body(turn: jax.Array, sums: Any) -> Any:
-            batch = _batch_at(chunk, order, turn * self.devices + first, size)
-            outputs, _ = self.model.apply(params, model_state, batch["x"], train=False)
-            return add_sums(sums, _measure(self, outputs, batch, self.loss(outputs, batch["y"])))
+            place = turn * self.devices + first
+            batch = _batch_at(chunk, order, place, size)
+            key = jax.random.fold_in(jax.random.key(0), place)
+            return add_sums(sums, _measured(self, params, model_state, batch, key, train=False)[1])
 
         sums = zero_sums(self)
         del sums["bad_step"]
@@ -108,28 +131,99 @@ class Program:
 def zero_sums(program: Program) -> dict[str, jax.Array]:
     """The running sums at the start of an epoch.
 
-    ``loss`` and each metric are Σ w·v, ``weight`` is Σ w; ``bad_step`` is the first step whose loss was not finite.
+    ``loss`` and each metric are Σ w·v, ``weight`` is Σ w (where measures are of batches, each metric has a Σ w of its own, since not every
+    batch counts for each); ``bad_step`` is the first step whose loss was not finite.
     """
-    names = ["loss", "weight", *(name for name, _ in program.metrics)]
-    sums = {name: jnp.zeros((), jnp.float32) for name in names}
+    metrics = [name for name, _ in program.metrics]
+    names = ["loss", "weight", *metrics, *(map(_weight_of, metrics) if program.of_batch else ())]
+    sums = {name: jnp.zeros((), jnp.result_type(float)) for name in names}
     return {**sums, "bad_step": jnp.full((), NEVER, jnp.int32)}
 
 
-def _measure(program: Program, outputs: Any, batch: dict[str, Any], values: jax.Array) -> dict[str, jax.Array]:
+_WEIGHT = ":weight"
+
+
+def _weight_of(name: str) -> str:
+    """Where the Σ w of a measure stands among the sums."""
+    return name + _WEIGHT
+
+
+def _measured(
+    program: Program, params: Any, model_state: Any, batch: dict[str, Any], key: jax.Array, *, train: bool
+) -> tuple[Any, dict[str, jax.Array]]:
+    """The network's state after a batch, and the batch's sums of the loss and the metrics."""
     weight = batch["weight"]
-    sums = {"loss": jnp.sum(weight * values), "weight": jnp.sum(weight)}
+    found: dict[str, jax.Array] = {}
+    if isinstance(program.loss, Objective):
+        params, seen = cast_in(program.precision, (params, batch), train=train)
+        value, after, found = program.loss(params, model_state, {**seen, "weight": weight}, key, train=train)
+        model_state = jax.tree.map(lambda new, old: new.astype(old.dtype), after, model_state)
+        complete = False
+    else:
+        if train:
+            outputs, model_state = apply_in(program.precision, program.model, params, model_state, batch["x"], key=key)
+        else:
+            outputs, _ = program.model.apply(params, model_state, batch["x"], train=False)
+        value = value_of(program.loss, outputs, batch["y"], weight)
+        complete = not isinstance(program.loss, TakesWeights)
+    sums = dict(zip(("loss", "weight"), weighed(value, weight, complete=complete), strict=True))
     for name, metric in program.metrics:
-        sums[name] = jnp.sum(weight * metric(outputs, batch["y"]))
-    return sums
+        of = found[name] if metric is None else value_of(metric, outputs, batch["y"], weight)
+        complete = metric is not None and not isinstance(metric, TakesWeights)
+        sums[name], own = weighed(of, weight, complete=complete)
+        if program.of_batch:
+            sums[_weight_of(name)] = own
+    return model_state, jax.tree.map(lambda value: value.astype(jnp.result_type(float)), sums)
 
 
 def _loss_sum(
     params: Any, program: Program, model_state: Any, batch: dict[str, Any], key: jax.Array
 ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
     """Σ wᵢ·lossᵢ over the rows of a batch: the sum, not the mean, so that micro-batches add up exactly."""
-    outputs, model_state = apply_in(program.precision, program.model, params, model_state, batch["x"], key=key)
-    sums = _measure(program, outputs, batch, program.loss(outputs, batch["y"]))
+    model_state, sums = _measured(program, params, model_state, batch, key, train=True)
     return sums["loss"], (model_state, sums)
+
+
+def _in_parts(
+    program: Program, one: Callable[..., tuple[Any, Any, Any]], zeros: Any, model_state: Any, batch: Any, key: jax.Array
+) -> tuple[Any, Any, dict[str, jax.Array]]:
+    """``one(model_state, batch, key) -> (to add up, model_state, sums)`` over the micro-batches of this device, and over devices."""
+    if program.accumulate == 1:
+        added, model_state, sums = one(model_state, batch, key)
+    else:
+        micro = jax.tree.map(lambda a: a.reshape(program.accumulate, -1, *a.shape[1:]), batch)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(program.accumulate))
+
+        def add(carry: Any, xs: Any) -> tuple[Any, dict[str, jax.Array]]:
+            added, model_state = carry
+            part, model_state, sums = one(model_state, *xs)
+            return (jax.tree.map(jnp.add, added, part), model_state), sums
+
+        (added, model_state), parts = jax.lax.scan(add, (zeros, model_state), (micro, keys))
+        sums = jax.tree.map(lambda a: a.sum(0), parts)
+    added, sums = total((added, sums), program.devices)
+    return added, mean(model_state, program.devices), sums
+
+
+def _penalty(state: TrainState, params: Any) -> Any:
+    return sum(state.penalties[n] * {"l1": l1, "l2": l2}[n](params) for n in state.penalties)
+
+
+def _per_weight(sums: dict[str, jax.Array]) -> jax.Array:
+    return 1.0 / jnp.maximum(sums["weight"], jnp.finfo(jnp.float32).tiny)
+
+
+def objective_value(
+    program: Program, state: TrainState, batch: dict[str, Any], key: jax.Array, params: Any
+) -> jax.Array:
+    """The objective of :func:`gradient` at other ``params``: what a line search asks for."""
+
+    def one(model_state: Any, part: Any, part_key: jax.Array) -> tuple[Any, Any, Any]:
+        _, (model_state, sums) = _loss_sum(params, program, model_state, part, part_key)
+        return (), model_state, sums
+
+    _, _, sums = _in_parts(program, one, (), state.model_state, batch, key)
+    return sums["loss"] * _per_weight(sums) + _penalty(state, params)
 
 
 def gradient(
@@ -145,29 +239,18 @@ def gradient(
     Returns:
         ``(gradients, model_state, sums)``.
     """
-    grad = jax.value_and_grad(_loss_sum, has_aux=True)
-    if program.accumulate == 1:
-        (_, (model_state, sums)), grads = grad(state.params, program, state.model_state, batch, key)
-    else:
-        micro = jax.tree.map(lambda a: a.reshape(program.accumulate, -1, *a.shape[1:]), batch)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(program.accumulate))
+    grad = jax.grad(_loss_sum, has_aux=True)
 
-        def add(carry: Any, xs: Any) -> tuple[Any, dict[str, jax.Array]]:
-            added, model_state = carry
-            part, part_key = xs
-            (_, (model_state, sums)), grads = grad(state.params, program, model_state, part, part_key)
-            return (jax.tree.map(jnp.add, added, grads), model_state), sums
+    def one(model_state: Any, part: Any, part_key: jax.Array) -> tuple[Any, Any, Any]:
+        grads, (model_state, sums) = grad(state.params, program, model_state, part, part_key)
+        return grads, model_state, sums
 
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
-        (grads, model_state), parts = jax.lax.scan(add, (zeros, state.model_state), (micro, keys))
-        sums = jax.tree.map(lambda a: a.sum(0), parts)
-    grads, sums = total((grads, sums), program.devices)
-    model_state = mean(model_state, program.devices)
-    scale = 1.0 / jnp.maximum(sums["weight"], jnp.finfo(jnp.float32).tiny)
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    grads, model_state, sums = _in_parts(program, one, zeros, state.model_state, batch, key)
+    scale = _per_weight(sums)
     grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
     if state.penalties:
-        penalty = jax.grad(lambda p: sum(state.penalties[n] * {"l1": l1, "l2": l2}[n](p) for n in state.penalties))
-        grads = jax.tree.map(jnp.add, grads, penalty(state.params))
+        grads = jax.tree.map(jnp.add, grads, jax.grad(lambda p: _penalty(state, p))(state.params))
     return grads, model_state, sums
 
 
@@ -188,7 +271,12 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     if program.augment is not None:
         batch = program.augment(jax.random.fold_in(key, _AUGMENT), batch)
     grads, model_state, sums = gradient(program, state, batch, key)
-    updates, opt_state = program.update(grads, state.opt_state, state.params)
+    extra = {
+        "value": sums["loss"] * _per_weight(sums) + _penalty(state, state.params),
+        "grad": grads,
+        "value_fn": lambda params: objective_value(program, state, batch, key, params),
+    }
+    updates, opt_state = call_update(program.update, grads, state.opt_state, state.params, extra)
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)
     after = dataclasses.replace(state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state)
     if program.skip_empty:

@@ -96,17 +96,14 @@ class Training:
         self._portion = 8  # steps between two looks at the clock and at Ctrl-C; goes by how long they take
         self._chunk: tuple[Any, Any] = (None, None)
         self._sums: dict[str, jax.Array] | None = None
-        self._observes = any(
-            isinstance(node, ReduceOnPlateau) or isinstance(getattr(node, "schedule", None), ReduceOnPlateau)
-            for node in jax.tree.leaves(self.state.opt_state, is_leaf=lambda n: isinstance(n, Schedule))
-        )
         self.monitor = options.monitor or ("val_loss" if measure is not None else None)
-        if self._observes and self.monitor is None:
+        self.sign = sign_of(options.mode, self.monitor, program) if self.monitor else 1.0
+        if measure is None and self.monitor and self.monitor.startswith("val_"):
             raise ConfigError(
-                "the learning rate goes by a validation value (ReduceOnPlateau), and there is none",
-                hint="pass validation data, or monitor='loss'",
+                f"monitor is {self.monitor!r}, and there is no validation data",
+                hint=f"pass validation data, or monitor={self.monitor.removeprefix('val_')!r}",
             )
-        self.sign = sign_of(options.mode, self.monitor)
+        self._observes = _observes(self.state.opt_state, self.monitor, self.sign)
         self.best = Best.start(self.state, program.members) if self.monitor else None
         progress = make_progress(options.display)
         self._kept = list(callbacks)  # what a checkpoint is about; how progress is shown may change on resuming
@@ -316,6 +313,34 @@ class Training:
         return True
 
 
+def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:
+    """Whether a schedule in ``opt_state`` goes by the monitored value.
+
+    Raises:
+        ConfigError: it does, and nothing is monitored, or it takes the other direction for the better one.
+    """
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Schedule))
+    found = [
+        inner
+        for node in nodes
+        for inner in (node, getattr(node, "schedule", None))
+        if isinstance(inner, ReduceOnPlateau)
+    ]
+    if found and monitor is None:
+        raise ConfigError(
+            "the learning rate goes by a validation value (ReduceOnPlateau), and there is none",
+            hint="pass validation data, or monitor='loss'",
+        )
+    right = "max" if sign < 0 else "min"
+    if any(schedule.mode != right for schedule in found):
+        raise ConfigError(
+            f"ReduceOnPlateau has mode={found[0].mode!r}, and of the monitored {monitor!r} "
+            f"{'larger' if sign < 0 else 'smaller'} values are better",
+            hint=f"ReduceOnPlateau(…, mode={right!r})",
+        )
+    return bool(found)
+
+
 def stopped_early(monitor: str, patience: int, best: int) -> str:
     """Why training stopped, in words."""
     found = f"the best was epoch {best + 1}" if best >= 0 else "it was never a number"
@@ -329,12 +354,21 @@ def mean_of_members(values: Any) -> float:
     return float(finite.mean()) if finite.size else math.nan
 
 
-def sign_of(mode: str, monitor: str | None) -> float:
-    """1 when a smaller value of ``monitor`` is better, −1 when a larger one is."""
-    if mode == "auto":
-        gains = ("accuracy", "auc", "f1", "precision", "recall", "r2", "score")
-        mode = "max" if monitor and any(word in monitor.lower() for word in gains) else "min"
-    return -1.0 if mode == "max" else 1.0
+def sign_of(mode: str, monitor: str, program: Steps) -> float:
+    """1 when a smaller value of ``monitor`` is better, −1 when a larger one is: what ``mode`` says, or what the measure declares.
+
+    Raises:
+        ConfigError: ``mode`` is ``"auto"``, and the measure does not say; or there is no such measure.
+    """
+    if mode not in ("auto", "min", "max"):
+        raise unknown_name("mode", mode, ("auto", "min", "max"))
+    found = program.direction(monitor) if mode == "auto" else mode
+    if found is None:
+        raise ConfigError(
+            f"monitor is {monitor!r}, and whether smaller or larger values of it are better is not known",
+            hint=f"say mode='min' or mode='max'; a metric of your own may say it itself: {monitor.removeprefix('val_')}.direction = 'max'",
+        )
+    return -1.0 if found == "max" else 1.0
 
 
 def _diagnose(training: Training, bad: int) -> tuple[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from danlu.errors import ConfigError
 from danlu.optim.base import InitFn, Optimizer, UpdateFn
+from danlu.optim.extra import call_update
 
 __all__ = ["chain"]
 
@@ -27,10 +28,12 @@ class ChainUpdate:
 
     updates: tuple[UpdateFn, ...]
 
-    def __call__(self, grads: Any, state: tuple[Any, ...], params: Any = None) -> tuple[Any, tuple[Any, ...]]:
+    def __call__(
+        self, grads: Any, state: tuple[Any, ...], params: Any = None, **extra: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
         new_states = []
         for update, old in zip(self.updates, state, strict=True):
-            grads, new = update(grads, old, params)
+            grads, new = call_update(update, grads, old, params, extra)
             new_states.append(new)
         return grads, tuple(new_states)
 

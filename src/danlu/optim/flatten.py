@@ -8,6 +8,7 @@ from typing import Any
 from jax.flatten_util import ravel_pytree
 
 from danlu.optim.base import InitFn, Optimizer, UpdateFn
+from danlu.optim.extra import call_update
 
 __all__ = ["flatten"]
 
@@ -28,9 +29,15 @@ class FlattenUpdate:
 
     update: UpdateFn
 
-    def __call__(self, grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def __call__(self, grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         vector, as_tree = ravel_pytree(grads)
-        updates, state = self.update(vector, state, None if params is None else ravel_pytree(params)[0])
+        if "grad" in extra:
+            extra["grad"] = ravel_pytree(extra["grad"])[0]
+        if "value_fn" in extra:
+            of_tree = extra["value_fn"]
+            extra["value_fn"] = lambda flat: of_tree(as_tree(flat))
+        seen = None if params is None else ravel_pytree(params)[0]
+        updates, state = call_update(self.update, vector, state, seen, extra)
         return as_tree(updates), state
 
 

@@ -14,6 +14,7 @@ from danlu.errors import ConfigError
 from danlu.optim.base import InitFn, Optimizer, UpdateFn
 from danlu.optim.chain import ChainUpdate
 from danlu.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value
+from danlu.optim.extra import call_update
 from danlu.optim.hyperparameters import checked, like
 from danlu.paths import check_patterns, leaf_paths, matches
 
@@ -70,6 +71,18 @@ def _only_thawed(multiplier: Any, tree: Any) -> Any:
     return jax.tree.map(lambda m, leaf: jnp.where(m > 0, leaf, jnp.zeros_like(leaf)), multiplier, tree)
 
 
+def _of_thawed(multiplier: Any, params: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    """The raw gradient of the thawed parts, and the objective as a function of them alone."""
+    if "grad" in extra:
+        extra["grad"] = _only_thawed(multiplier, extra["grad"])
+    if "value_fn" in extra:
+        whole = extra["value_fn"]
+        extra["value_fn"] = lambda tried: whole(
+            jax.tree.map(lambda m, new, old: jnp.where(m > 0, new, old), multiplier, tried, params)
+        )
+    return extra
+
+
 @dataclasses.dataclass(frozen=True)
 class PartsUpdate:
     """Transformations that see the thawed parts alone, then those that see all. Equal, and one program, when they are."""
@@ -78,19 +91,20 @@ class PartsUpdate:
     back: tuple[UpdateFn, ...]
     whole: bool  # whether the inner state is that of the one update, not a chain's tuple
 
-    def __call__(self, grads: Any, state: PartsState, params: Any = None) -> tuple[Any, PartsState]:
+    def __call__(self, grads: Any, state: PartsState, params: Any = None, **extra: Any) -> tuple[Any, PartsState]:
         m, olds = state.multiplier, (state.inner,) if self.whole else state.inner
         seen = None if params is None else _only_thawed(m, params)
+        extra = _of_thawed(m, params, extra)
         news: list[Any] = []
         raw, grads = grads, _only_thawed(m, grads) if self.front else grads
         for update, old in zip(self.front, olds, strict=False):
-            grads, new = update(grads, old, seen)
+            grads, new = call_update(update, grads, old, seen, extra)
             news.append(new)
         if self.front:
             # A frozen part's moments go on: they have the right size on the day it is thawed.
             grads = jax.tree.map(lambda m, g, r: jnp.where(m > 0, g, r), m, grads, raw)
         for update, old in zip(self.back, olds[len(self.front) :], strict=True):
-            grads, new = update(grads, old, seen)
+            grads, new = call_update(update, grads, old, seen, extra)
             news.append(new)
         updates = jax.tree.map(lambda m, u: like(m * u, u), m, _only_thawed(m, grads))
         return updates, PartsState(news[0] if self.whole else tuple(news), m)

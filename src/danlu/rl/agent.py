@@ -243,6 +243,12 @@ class AgentProgram:
         updates = {"step": int(state.step.max())}
         return {**updates, "frames": int(state.world.frames.max())} if self.acting else updates
 
+    def direction(self, column: str) -> str | None:
+        """A larger return is better; the rest is the learner's."""
+        own = {"return": "max", "length": None, **dict.fromkeys(self.agent.tallies)}
+        name = column.removeprefix("val_")
+        return own[name] if name in own else self.learner.direction(column)
+
     def key(self, state: TrainState) -> jax.Array:
         """The key of the state's next iteration."""
         return jax.random.fold_in(state.key, _ITERATION + state.world.iterations.astype(jnp.uint32))

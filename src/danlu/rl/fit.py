@@ -310,7 +310,7 @@ def fit(
         }
 
     # Of evaluations that are equal (a return of 500 is the most there is) the last is kept: it has learnt more.
-    usual = FitOptions(monitor="val_return", mode="max", min_delta=-1e-3, restore_best=not agent.keeps_last)
+    usual = FitOptions(monitor="val_return", min_delta=-1e-3, restore_best=not agent.keeps_last)
     chosen, callbacks = settled("rl.fit", usual, callbacks, {**options, "epochs": epochs, "seed": seeds[0]})
     training = Training(
         program,

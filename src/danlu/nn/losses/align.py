@@ -135,6 +135,10 @@ def labels_to_probabilities(
     return outputs, probabilities, valid
 
 
+def _either(*shapes: tuple[int, ...]) -> str:
+    return " or ".join(dict.fromkeys(map(str, shapes)))
+
+
 def _one_hot(owner: str, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     classes = outputs.shape[-1]
     if targets.shape == (outputs.shape[0], 1) and outputs.ndim == 2:
@@ -148,8 +152,8 @@ def _one_hot(owner: str, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Ar
             owner,
             outputs,
             targets,
-            f"class numbers of shape {outputs.shape[:1]} or {outputs.shape[:-1]}, or probabilities of shape "
-            f"{(outputs.shape[0], classes)} or {outputs.shape}",
+            f"class numbers of shape {_either(outputs.shape[:1], outputs.shape[:-1])}, or probabilities of shape "
+            f"{_either((outputs.shape[0], classes), outputs.shape)}",
         )
     if not (jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == jnp.bool_):
         raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -17,7 +17,23 @@ class Loss(Blueprint, abc.ABC):
 
     Outputs are logits or values, as the network gives them. Weights and the mean over the batch are not the loss's
     business: see :func:`danlu.nn.losses.reduce`. How shapes meet is :mod:`danlu.nn.losses.align`'s.
+
+    Attributes:
+        direction: ``"min"``: of a loss, smaller values are better.
     """
+
+    direction: ClassVar[str] = "min"
+
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        """Refuse targets that the loss is not defined for; asked once, of arrays on the host.
+
+        Args:
+            outputs: the shapes of the network's outputs.
+            targets: NumPy arrays.
+
+        Raises:
+            DataError: see the loss.
+        """
 
     @abc.abstractmethod
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:

@@ -15,6 +15,7 @@ from danlu.blueprint import setting
 from danlu.nn.activations import log_softmax, softplus
 from danlu.nn.losses.align import align_values, labels_to_probabilities, nan_unless, per_example
 from danlu.nn.losses.base import Loss
+from danlu.nn.losses.targets import check_binary, check_classes
 
 __all__ = ["BinaryCrossEntropy", "BinaryFocal", "CategoricalCrossEntropy", "CategoricalFocal"]
 
@@ -32,6 +33,9 @@ class BinaryCrossEntropy(Loss):
     """
 
     label_smoothing: float = setting(default=0.0, minimum=0, below=1)
+
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        check_binary(type(self).__name__, outputs, targets)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = align_values("BinaryCrossEntropy", outputs, targets)
@@ -55,6 +59,9 @@ class CategoricalCrossEntropy(Loss):
 
     label_smoothing: float = setting(default=0.0, minimum=0, below=1)
 
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        check_classes(type(self).__name__, outputs, targets)
+
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y, valid = labels_to_probabilities(
             "CategoricalCrossEntropy", outputs, targets, label_smoothing=self.label_smoothing
@@ -77,6 +84,9 @@ class BinaryFocal(Loss):
     gamma: float = setting(default=2.0, minimum=0)
     alpha: float | None = setting(default=None, above=0, below=1, optional=True)
 
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        check_binary(type(self).__name__, outputs, targets)
+
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = align_values("BinaryFocal", outputs, targets)
         one, zero = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
@@ -98,6 +108,9 @@ class CategoricalFocal(Loss):
     """
 
     gamma: float = setting(default=2.0, minimum=0)
+
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        check_classes(type(self).__name__, outputs, targets)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y, valid = labels_to_probabilities("CategoricalFocal", outputs, targets)

@@ -12,6 +12,7 @@ from danlu.errors import DataError
 from danlu.nn.activations import sigmoid, softmax
 from danlu.nn.losses.align import align_values, labels_to_probabilities, nan_unless
 from danlu.nn.losses.base import Loss
+from danlu.nn.losses.targets import check_classes_or_binary
 
 __all__ = ["Dice"]
 
@@ -37,6 +38,9 @@ class Dice(Loss):
     """
 
     smooth: float = setting(default=1.0, above=0)
+
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        check_classes_or_binary(type(self).__name__, outputs, targets)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         if jnp.shape(outputs)[-1:] == (1,):

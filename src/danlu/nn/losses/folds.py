@@ -68,6 +68,16 @@ class PerFold(Blueprint):
     def __name__(self) -> str:
         return getattr(self.measure, "__name__", type(self.measure).__name__)
 
+    @property
+    def direction(self) -> str | None:
+        """The measure's."""
+        return getattr(self.measure, "direction", None)
+
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        """As the measure does, without the columns that say which networks a row counts for."""
+        if hasattr(self.measure, "check_targets"):
+            self.measure.check_targets(outputs, targets[:, 0])
+
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         outputs, targets = jnp.asarray(outputs), jnp.asarray(targets)
         if outputs.ndim != 3 or outputs.shape[1] % self.count or targets.shape != (len(outputs), 1 + self.count):

@@ -18,12 +18,14 @@ from jax.scipy.special import logsumexp
 from danlu.errors import unknown_name
 from danlu.nn.activations import log_softmax, sigmoid, softmax, softplus
 from danlu.nn.losses.align import align_values, labels_to_probabilities, member_axes, nan_unless, per_example
+from danlu.nn.losses.targets import check_binary, check_classes_or_binary, measure
 
 __all__ = ["METRICS", "absolute_error", "accuracy", "get_metric", "label_accuracy", "log_loss", "squared_error"]
 
 MetricFn = Callable[[Any, Any], jax.Array]
 
 
+@measure("max", check_classes_or_binary)
 def accuracy(outputs: Any, targets: Any) -> jax.Array:
     """1 where the predicted class is the target, else 0.
 
@@ -47,6 +49,7 @@ def accuracy(outputs: Any, targets: Any) -> jax.Array:
     return per_example(((jnp.argmax(probability, -1) == jnp.argmax(y, -1)) & valid).astype(z.dtype))
 
 
+@measure("max", check_binary)
 def label_accuracy(outputs: Any, targets: Any) -> jax.Array:
     """The share of an example's labels that are right, for targets of several labels that are each 0 or 1 (``(batch, k)``).
 
@@ -67,6 +70,7 @@ def _error(owner: str, outputs: Any, targets: Any) -> jax.Array:
     return jnp.mean(z, axis=axes) - jnp.mean(y, axis=axes)
 
 
+@measure("min")
 def squared_error(outputs: Any, targets: Any) -> jax.Array:
     """``(ŷ − y)²`` with ``ŷ`` the mean of the members; several outputs are averaged.
 
@@ -76,11 +80,13 @@ def squared_error(outputs: Any, targets: Any) -> jax.Array:
     return per_example(jnp.square(_error("squared_error", outputs, targets)))
 
 
+@measure("min")
 def absolute_error(outputs: Any, targets: Any) -> jax.Array:
     """``|ŷ − y|`` with ``ŷ`` the mean of the members; several outputs are averaged."""
     return per_example(jnp.abs(_error("absolute_error", outputs, targets)))
 
 
+@measure("min", check_classes_or_binary)
 def log_loss(outputs: Any, targets: Any) -> jax.Array:
     """``−log p̄(y)`` with ``p̄`` the mean of the members' probabilities: what the prediction of the ensemble is worth.
 

@@ -13,6 +13,7 @@ from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
 from danlu.nn.losses.align import per_example
 from danlu.nn.losses.base import Loss
+from danlu.nn.losses.targets import measure
 
 __all__ = ["ForecastLoss", "Pinball", "centre_error", "check_quantiles"]
 
@@ -113,6 +114,7 @@ class ForecastLoss(Loss):
         return jnp.concatenate([first, others], axis=-1)
 
 
+@measure("min")
 def centre_error(outputs: Any, targets: Any) -> jax.Array:
     """``(ŷ − y)²`` of the first output alone, ``(batch,)``: how good a forecast is without its intervals.
 

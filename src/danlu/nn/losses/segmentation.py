@@ -11,6 +11,7 @@ from danlu.blueprint import setting
 from danlu.errors import DataError
 from danlu.nn.activations import log_softmax, softmax
 from danlu.nn.losses.base import Loss
+from danlu.nn.losses.targets import check_classes, measure
 
 __all__ = ["VOID", "SegmentationLoss", "pixel_accuracy"]
 
@@ -43,6 +44,9 @@ class SegmentationLoss(Loss):
     dice: float = setting(default=1.0, minimum=0)
     smooth: float = setting(default=1.0, minimum=0)
 
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        check_classes(type(self).__name__, outputs, targets, ignored=VOID)
+
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = _checked("SegmentationLoss", outputs, targets)
         counted = y != VOID
@@ -62,6 +66,7 @@ class SegmentationLoss(Loss):
         return jnp.where(valid, entropy + self.dice * lacking, jnp.nan)
 
 
+@measure("max")
 def pixel_accuracy(outputs: Any, targets: Any) -> jax.Array:
     """The share of an image's pixels whose likeliest class is the true one; pixels of class :data:`VOID` do not count.
 

@@ -13,6 +13,7 @@ from danlu.blueprint import setting
 from danlu.errors import DataError
 from danlu.nn.losses.align import nan_unless
 from danlu.nn.losses.base import Loss
+from danlu.nn.losses.targets import check_classes
 
 __all__ = ["IGNORED", "TokenCrossEntropy", "checked_tokens", "counted_tokens"]
 
@@ -41,6 +42,9 @@ class TokenCrossEntropy(Loss):
     """
 
     label_smoothing: float = setting(default=0.0, minimum=0, below=1)
+
+    def check_targets(self, outputs: Any, targets: Any) -> None:
+        check_classes(type(self).__name__, outputs, targets, ignored=IGNORED)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         z, y = checked_tokens(outputs, targets)

@@ -1,0 +1,30 @@
+"""What an update may ask for beyond gradients, state and parameters: the value, the raw gradient, the objective as a function.
+
+Optax's ``GradientTransformationExtraArgs`` take such arguments by name: ``polyak_sgd`` and ``contrib.reduce_on_plateau`` the ``value``,
+``lbfgs`` and its line searches also ``grad`` and ``value_fn``. An update is given those that its signature has room for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["call_update"]
+
+
+def call_update(update: Any, grads: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
+    """``update(grads, state, params)`` with those of ``extra`` that it takes.
+
+    >>> from danlu.optim import sgd
+    >>> optimizer = sgd(0.5)
+    >>> float(call_update(optimizer.update, 2.0, optimizer.init(0.0), 0.0, {"value": 1.0})[0])
+    -1.0
+    """
+    if not extra:
+        return update(grads, state, params)
+    known = inspect.signature(update).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in known):
+        names = {p.name for p in known}
+        extra = {name: value for name, value in extra.items() if name in names}
+    return update(grads, state, params, **extra)
