@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from danlu.engine.foreign import check_optimizer
 from danlu.engine.measures import Objective, TakesWeights, measure_of, name_of, value_of
 from danlu.engine.options import FitOptions
 from danlu.engine.sources import ArraySource, Source
@@ -91,7 +92,7 @@ def _measured_shapes(
     return outputs, shapes
 
 
-def _checked(program: Program, source: Source, params: Any, model_state: Any) -> Program:
+def _checked(program: Program, source: Source, optimizer: Any, params: Any, model_state: Any) -> Program:
     """``program`` as one whose loss and metrics are known to fit the data: shapes, then the values of the targets."""
     piece = next(iter(source.pieces(0, 0)))
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((program.batch_size, *a.shape[1:]), a.dtype), piece.chunk)
@@ -128,6 +129,8 @@ def _checked(program: Program, source: Source, params: Any, model_state: Any) ->
     if shapes["loss"] == ():
         program = _for_batch_loss(program, source)
     source.check_with(TargetCheck(program, outputs=outputs))
+    if program.devices == 1:
+        check_optimizer(program, optimizer, params, model_state, batch)
     return program
 
 
@@ -167,7 +170,7 @@ def build_program(
     source: Source,
     *,
     loss: Any,
-    update: Any,
+    optimizer: Any,
     metrics: Sequence[Any],
     options: FitOptions,
     augment: Any = None,
@@ -180,7 +183,7 @@ def build_program(
     program = Program(
         model=_as_model(model),
         loss=_resolve(loss, get_loss, "loss"),
-        update=update,
+        update=optimizer.update,
         metrics=_named_metrics(metrics),
         batch_size=getattr(source, "batch_size", options.batch_size),
         accumulate=options.accumulate,
@@ -201,7 +204,7 @@ def build_program(
             hint=f"take a batch size that is a multiple of {share}",
         )
     params, state = jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))
-    return _checked(program, source, params, state)
+    return _checked(program, source, optimizer, params, state)
 
 
 def _shapes(tree: Any) -> str:

@@ -91,7 +91,7 @@ def fit(
         data, validation = _hold_out(data, validation)
     source = as_source(data, batch_size=options.batch_size, seed=options.seed, sampler=sampler)
     program = build_program(
-        model, source, loss=loss, update=optimizer.update, metrics=metrics, options=options, augment=augment
+        model, source, loss=loss, optimizer=optimizer, metrics=metrics, options=options, augment=augment
     )
     state = initial_state(program, source, optimizer, seed=options.seed, options=options, initial=initial)
     judged = None

@@ -215,7 +215,7 @@ def fit_population(
     source = ArraySource(chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers)
     alone = options.replace(devices=1)  # a member's batches are not shared
     program = build_program(
-        model, source, loss=loss, update=made[0].update, metrics=metrics, options=alone, augment=augment
+        model, source, loss=loss, optimizer=made[0], metrics=metrics, options=alone, augment=augment
     )
     # Members rest, on rows of weight zero, when theirs are fewer than the others' or when they have stopped.
     rests = train_rows is not None or options.patience is not None

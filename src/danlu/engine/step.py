@@ -23,7 +23,7 @@ from danlu.engine.state import TrainState
 from danlu.errors import unknown_name
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
-from danlu.optim.extra import call_update
+from danlu.optim.extra import call_update, of_other_form
 
 __all__ = ["NEVER", "Program", "add_sums", "gradient", "step", "zero_sums"]
 
@@ -271,11 +271,9 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     if program.augment is not None:
         batch = program.augment(jax.random.fold_in(key, _AUGMENT), batch)
     grads, model_state, sums = gradient(program, state, batch, key)
-    extra = {
-        "value": sums["loss"] * _per_weight(sums) + _penalty(state, state.params),
-        "grad": grads,
-        "value_fn": lambda params: objective_value(program, state, batch, key, params),
-    }
+    value = sums["loss"] * _per_weight(sums) + _penalty(state, state.params)
+    objective = of_other_form(lambda params: objective_value(program, state, batch, key, params), lambda params: params)
+    extra = {"value": value, "grad": grads, "value_fn": objective, "obj_fn": objective}
     updates, opt_state = call_update(program.update, grads, state.opt_state, state.params, extra)
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)
     after = dataclasses.replace(state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state)

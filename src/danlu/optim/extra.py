@@ -1,16 +1,26 @@
 """What an update may ask for beyond gradients, state and parameters: the value, the raw gradient, the objective as a function.
 
 Optax's ``GradientTransformationExtraArgs`` take such arguments by name: ``polyak_sgd`` and ``contrib.reduce_on_plateau`` the ``value``,
-``lbfgs`` and its line searches also ``grad`` and ``value_fn``. An update is given those that its signature has room for.
+``lbfgs`` and its line searches also ``grad`` and ``value_fn``, ``contrib.sophia`` the same function as ``obj_fn``. An update is given
+those that its signature has room for.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["call_update"]
+__all__ = ["FUNCTIONS", "call_update", "of_other_form"]
+
+FUNCTIONS = frozenset({"value_fn", "obj_fn"})
+"""Those that are the objective as a function of the parameters."""
+
+
+def of_other_form(objective: Callable[..., Any], restored: Callable[[Any], Any]) -> Callable[..., Any]:
+    """``objective`` as a function of parameters that ``restored`` brings back into their own form."""
+    # A chain of optax's hands every name to all its parts, and a line search those that its value_fn knows on to it.
+    return lambda params, obj_fn=None: objective(restored(params))
 
 
 def call_update(update: Any, grads: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:

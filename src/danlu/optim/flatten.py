@@ -8,7 +8,7 @@ from typing import Any
 from jax.flatten_util import ravel_pytree
 
 from danlu.optim.base import InitFn, Optimizer, UpdateFn
-from danlu.optim.extra import call_update
+from danlu.optim.extra import FUNCTIONS, call_update, of_other_form
 
 __all__ = ["flatten"]
 
@@ -33,9 +33,8 @@ class FlattenUpdate:
         vector, as_tree = ravel_pytree(grads)
         if "grad" in extra:
             extra["grad"] = ravel_pytree(extra["grad"])[0]
-        if "value_fn" in extra:
-            of_tree = extra["value_fn"]
-            extra["value_fn"] = lambda flat: of_tree(as_tree(flat))
+        for name in FUNCTIONS & set(extra):
+            extra[name] = of_other_form(extra[name], as_tree)
         seen = None if params is None else ravel_pytree(params)[0]
         updates, state = call_update(self.update, vector, state, seen, extra)
         return as_tree(updates), state

@@ -14,7 +14,7 @@ from danlu.errors import ConfigError
 from danlu.optim.base import InitFn, Optimizer, UpdateFn
 from danlu.optim.chain import ChainUpdate
 from danlu.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value
-from danlu.optim.extra import call_update
+from danlu.optim.extra import FUNCTIONS, call_update, of_other_form
 from danlu.optim.hyperparameters import checked, like
 from danlu.paths import check_patterns, leaf_paths, matches
 
@@ -75,10 +75,10 @@ def _of_thawed(multiplier: Any, params: Any, extra: dict[str, Any]) -> dict[str,
     """The raw gradient of the thawed parts, and the objective as a function of them alone."""
     if "grad" in extra:
         extra["grad"] = _only_thawed(multiplier, extra["grad"])
-    if "value_fn" in extra:
-        whole = extra["value_fn"]
-        extra["value_fn"] = lambda tried: whole(
-            jax.tree.map(lambda m, new, old: jnp.where(m > 0, new, old), multiplier, tried, params)
+    for name in FUNCTIONS & set(extra):
+        extra[name] = of_other_form(
+            extra[name],
+            lambda tried: jax.tree.map(lambda m, new, old: jnp.where(m > 0, new, old), multiplier, tried, params),
         )
     return extra
 
