@@ -134,7 +134,7 @@ def test_a_frozen_part_stays_where_it_is_in_a_search() -> None:
     )
     best, *_ = np.linalg.lstsq(X, Y - 5, rcond=None)
     assert float(fitted.params["bias"][0]) == 5.0
-    np.testing.assert_allclose(fitted.params["kernel"][:, 0], best, atol=0.05)
+    np.testing.assert_allclose(fitted.params["kernel"][:, 0], best, atol=0.15)
 
 
 @pytest.mark.slow
