@@ -132,9 +132,9 @@ def test_a_frozen_part_stays_where_it_is_in_a_search() -> None:
     fitted = fit(
         nn.Dense(1), (X, Y), optimizer=optim.by_part(SEARCH, {"bias": 0.0}), initial=start, **COMMON | {"epochs": 20}
     )
-    best, *_ = np.linalg.lstsq(X, Y - 5, rcond=None)
+    least = np.linalg.lstsq(X, Y - 5, rcond=None)[1][0] / 64
     assert float(fitted.params["bias"][0]) == 5.0
-    np.testing.assert_allclose(fitted.params["kernel"][:, 0], best, atol=0.15)
+    assert least < fitted.history[-1]["loss"] < 1.01 * least < 0.8 * fitted.history[0]["loss"]
 
 
 @pytest.mark.slow
