@@ -130,7 +130,11 @@ def test_a_line_search_is_given_the_objective() -> None:
 def test_a_frozen_part_stays_where_it_is_in_a_search() -> None:
     start = ({"kernel": jnp.zeros((3, 1)), "bias": jnp.full(1, 5.0)}, {})
     fitted = fit(
-        nn.Dense(1), (X, Y), optimizer=optim.by_part(SEARCH, {"bias": 0.0}), initial=start, **COMMON | {"epochs": 20}
+        nn.Dense(1),
+        (X, Y),
+        optimizer=optim.by_part(SEARCH, {"bias": 0.0}),
+        initial=start,
+        **COMMON | {"epochs": 60, "batch_size": 64},
     )
     least = np.linalg.lstsq(X, Y - 5, rcond=None)[1][0] / 64
     assert float(fitted.params["bias"][0]) == 5.0

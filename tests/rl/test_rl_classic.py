@@ -53,12 +53,12 @@ rows = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 
 
 def random_actions(env: Environment, seed: int) -> np.ndarray:
-    """``(steps, many, …)``."""
+    """``(steps, many, …)``; of numbers, half as far again beyond the bounds, where a push and its price part."""
     rng = np.random.default_rng(seed)
     space: Any = env.action_space
     if space.shape == ():
         return rng.integers(space.n, size=(STEPS, MANY)).astype(np.int32)
-    return rng.uniform(space.low_array, space.high_array, (STEPS, MANY, *space.shape)).astype(np.float32)
+    return rng.uniform(1.5 * space.low_array, 1.5 * space.high_array, (STEPS, MANY, *space.shape)).astype(np.float32)
 
 
 @rows

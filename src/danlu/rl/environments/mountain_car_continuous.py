@@ -19,13 +19,13 @@ __all__ = ["MountainCarContinuous"]
 class MountainCarContinuous(Environment):
     """The car of :class:`MountainCar` with a force in [−1, 1]; 100 for reaching the goal, less a tenth of the forces squared.
 
-    With position x, speed v and action a, clipped into [−1, 1]::
+    With position x, speed v and action a::
 
-        v ← clip(v + power·a − gravity·cos 3x, ±max_speed)
+        v ← clip(v + power·clip(a, ±1) − gravity·cos 3x, ±max_speed)
         x ← clip(x + v, −1.2, 0.6)
 
     and ``v ← 0`` at the left end. The episode begins with x uniform in [−0.6, −0.4] and v = 0, and terminates when ``x ≥ goal`` with
-    ``v ≥ goal_velocity``. The reward is ``100·terminated − 0.1·a²``.
+    ``v ≥ goal_velocity``. The reward is ``100·terminated − 0.1·a²``: an action out of bounds pushes as clipped, and all of it is paid for.
 
     Args:
         max_steps: the steps after which an episode is truncated.
@@ -37,8 +37,7 @@ class MountainCarContinuous(Environment):
 
     Observation: ``[x, v]``, float32. Action: ``(1,)``.
 
-    Reference: Moore (1990), as made continuous by A. de Broissia. It is Gymnasium's ``MountainCarContinuous-v0``, in float32, but for an
-    action out of bounds: it is paid for as clipped, where Gymnasium counts all of it.
+    Reference: Moore (1990), as made continuous by A. de Broissia. It is Gymnasium's ``MountainCarContinuous-v0``, in float32.
 
     Example:
         >>> state = MountainCarState(*jnp.float32([0.44, 0.03]))
@@ -72,7 +71,7 @@ class MountainCarContinuous(Environment):
         force = jnp.clip(action[0], -1.0, 1.0)
         after = drive(state, self.power * force, self.gravity, self.max_speed)
         arrived = (after.position >= self.goal) & (after.velocity >= self.goal_velocity)
-        reward = jnp.where(arrived, 100.0, 0.0) - 0.1 * jnp.square(force)
+        reward = jnp.where(arrived, 100.0, 0.0) - 0.1 * jnp.square(action[0])
         return after, Outcome(jnp.stack([after.position, after.velocity]), reward, arrived)
 
     def frame(self, state: MountainCarState) -> np.ndarray:

@@ -30,7 +30,8 @@ def actions_for(env: Environment) -> Any:
     rng = np.random.default_rng(1)
     if space.shape == ():
         return rng.integers(space.n, size=MANY)
-    return rng.uniform(space.low_array, space.high_array, (MANY, *space.shape)).astype(np.float32)
+    # Half as far again beyond the bounds, where what an action does and what it costs may part.
+    return rng.uniform(1.5 * space.low_array, 1.5 * space.high_array, (MANY, *space.shape)).astype(np.float32)
 
 
 def compare(
@@ -92,7 +93,7 @@ def mountain_car(check: Check) -> None:
 @case("environment.MountainCarContinuous")
 def mountain_car_continuous(check: Check) -> None:
     def formula(state: Any, action: float) -> Any:
-        seen = rolled(state, 0.0015 * action)
+        seen = rolled(state, 0.0015 * min(max(action, -1.0), 1.0))
         arrived = seen[0] >= 0.45 and seen[1] >= 0
         return seen, 100 * arrived - 0.1 * action**2, arrived
 
@@ -129,6 +130,7 @@ def acrobot(check: Check) -> None:
 def pendulum(check: Check) -> None:
     def formula(state: Any, action: float) -> Any:
         angle, spin = state
+        action = min(max(action, -2.0), 2.0)
         away = np.angle(np.exp(1j * angle))
         faster = np.clip(spin + 0.05 * (15 * np.sin(angle) + 3 * action), -8, 8)
         now = np.exp(1j * (angle + 0.05 * faster))
