@@ -24,11 +24,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from danlu.engine import enable_compilation_cache
+from danlu.stages import PlainDisplay
 
 enable_compilation_cache()  # the two workers, and the processes that tests start, share what they compile
 
 settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danlu")
+PlainDisplay.soon = PlainDisplay.every = (
+    3600.0  # signs of life of a slow machine are not what a test looks for on standard error
+)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
 

@@ -23,7 +23,8 @@ def folder(tmp_path_factory):
     size = rng.normal(size=200).round(3)
     colour = rng.choice(["red", "green", "blue"], 200)
     label = np.where((size > 0) ^ (colour == "red"), "yes", "no")
-    pl.DataFrame({"size": size, "colour": colour, "label": label}).write_csv(folder / "t.csv")
+    names = [f"n{number:03d}" for number in rng.permutation(200)]
+    pl.DataFrame({"id": names, "size": size, "colour": colour, "label": label}).write_csv(folder / "t.csv")
     return folder
 
 
@@ -137,12 +138,34 @@ def test_predict_and_evaluate(trained, folder, monkeypatch, capfd):
     code, _, err = run(monkeypatch, capfd, "predict", trained, folder / "t.csv", "-o", folder / "out.csv")
     assert code == 0, err
     frame = pl.read_csv(folder / "out.csv")
-    assert frame.columns == ["label", "probability no", "probability yes"]
-    np.testing.assert_allclose(frame["probability no"] + frame["probability yes"], 1, atol=1e-6)
+    assert frame.columns == ["id", "label", "probability no", "probability yes"]
+    np.testing.assert_allclose(frame["probability no"] + frame["probability yes"], 1, atol=1.01e-4)
+    assert frame["id"].equals(pl.read_csv(folder / "t.csv")["id"])
     code, out, _ = run(monkeypatch, capfd, "evaluate", trained, folder / "t.csv")
     truth = pl.read_csv(folder / "t.csv")["label"]
     accuracy = float(next(line.split()[1] for line in out.splitlines() if line.split()[:1] == ["accuracy"]))
     assert accuracy == pytest.approx((frame["label"] == truth).mean(), abs=1e-3)
+
+
+def test_columns_of_the_input_stand_beside_the_answers(trained, folder, monkeypatch, capfd):
+    kept = {
+        "none": ["label", "probability no", "probability yes"],
+        "all": ["id", "size", "colour", "true label", "label", "probability no", "probability yes"],
+        "colour,id": ["colour", "id", "label", "probability no", "probability yes"],
+    }
+    for keep, columns in kept.items():
+        code, out, err = run(monkeypatch, capfd, "predict", trained, folder / "t.csv", "--keep", keep)
+        assert code == 0, err
+        assert out.splitlines()[0].split(",") == columns
+        assert len(out.splitlines()) == 201
+        assert all(len(line.rsplit(",", 1)[1]) <= len("0.1234") for line in out.splitlines()[1:])
+    code, _, err = run(monkeypatch, capfd, "predict", trained, folder / "t.csv", "--keep", "colou")
+    assert code == 1
+    assert "did you mean 'colour'" in err
+    for name, read in {"x.parquet": pl.read_parquet, "x.json": pl.read_json, "x.jsonl": pl.read_ndjson}.items():
+        assert run(monkeypatch, capfd, "predict", trained, folder / "t.csv", "-o", folder / name)[0] == 0
+        assert read(folder / name).columns == ["id", *kept["none"]]
+    assert load(trained).predict(folder / "t.csv").columns == kept["none"]  # Python gets the prediction itself
 
 
 def test_a_loaded_model_does_not_depend_on_the_other_rows(trained, folder):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.options import Allow, Lenient
+from danlu.stages import showing, stage
 
 __all__ = ["predict"]
 
@@ -17,16 +18,27 @@ def predict(
     source: str,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The CSV file to write, or the folder for masks (default: print)."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write, of the kind that its ending says (csv, tsv, parquet, json, jsonl), or the folder for "
+            "masks (default: print).",
+        ),
     ] = None,
+    keep: Annotated[
+        str,
+        typer.Option(help="Columns of the input to write beside the answers: identifiers, all, none, or ID,NAME."),
+    ] = "identifiers",
     lenient: Lenient = False,
     allow: Allow = None,
 ) -> None:
     """Predict with a trained run."""
-    from danlu.pipeline import load
+    with showing("auto"), stage("predicting"):
+        from danlu.pipeline import load
 
-    model = load(run, allow=allow or ())
-    if output is None:
-        print(model.predict(source, lenient=lenient).write_csv(), end="")
-    else:
-        print(model.write(source, output, lenient=lenient))
+        model = load(run, allow=allow or ())
+        if output is None:
+            said = model.answers(source, keep=keep, lenient=lenient).write_csv().removesuffix("\n")
+        else:
+            said = model.write(source, output, keep=keep, lenient=lenient)
+    print(said)

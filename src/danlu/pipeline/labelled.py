@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import html
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,11 +14,12 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact, save_artifact
-from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target
+from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target, read_table
 from danlu.data.images import PixelStream
 from danlu.data.twins import equal_rows, keep_together
-from danlu.errors import SchemaError
+from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import BASELINES, Rows, baselines, bootstrap, compare
+from danlu.pipeline.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
@@ -81,11 +82,13 @@ class Read:
         rows: a frame, images, ….
         truth: their labels, where the source has them.
         names: of the rows, where they have any, such as file names.
+        given: all columns of a table, as they were read, a row a row of ``rows``.
     """
 
     rows: Any
     truth: pl.Series | None = None
     names: pl.Series | None = None
+    given: pl.DataFrame | None = None
 
 
 def together_of(
@@ -264,9 +267,28 @@ class LabelledModel(Model):
         Raises:
             SchemaError: columns or values that do not fit what the model was trained on.
         """
-        found = self.domain.read(self.predictor, source, lenient=lenient, say=say)
+        return self._answer(self.domain.read(self.predictor, source, lenient=lenient, say=say))
+
+    def _answer(self, found: Read) -> pl.DataFrame:
         frame = self.predictor.frame(self.predictor.predict_values(found.rows))
         return frame if found.names is None else frame.insert_column(0, found.names)
+
+    def answers(
+        self, source: Any, *, keep: str | Sequence[str] = IDENTIFIERS, lenient: bool = False, say: Say = warn
+    ) -> pl.DataFrame:
+        found, target = self.domain.read(self.predictor, source, lenient=lenient, say=say), self.predictor.target
+        written = rounded(self._answer(found), scale=target.std if target.task == "regression" else None)
+        given = found.given
+        if given is None and keep not in (IDENTIFIERS, "none"):  # texts, of whose table one column was read
+            given = read_table(source).frame
+            if given.height != written.height:
+                raise ConfigError(
+                    f"{source} has {given.height} rows and {written.height} answers; no column can be kept"
+                )
+        if given is None:
+            return written
+        schema = getattr(self.predictor.encoder, "schema", None)
+        return beside(kept_columns(given, schema, keep), written, target.name)
 
     def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
         target = self.predictor.target

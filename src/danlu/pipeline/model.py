@@ -6,14 +6,14 @@ import abc
 import dataclasses
 import html
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from danlu.errors import ConfigError
-from danlu.files import write_atomic
+from danlu.pipeline.answers import IDENTIFIERS, rounded, write_frame
 from danlu.pipeline.judge import Judgement
 
 __all__ = ["Model", "Say", "warn"]
@@ -60,11 +60,36 @@ class Model(abc.ABC):
             SchemaError: data that does not fit what the model was trained on, or without the truth.
         """
 
-    def write(self, source: Any, output: str | Path, *, lenient: bool = False, say: Say = warn) -> str:
-        """Write the predictions to a CSV file, and say what was written; arguments and errors as of :meth:`predict`."""
-        frame = self.predict(source, lenient=lenient, say=say)
-        write_atomic(output, frame.write_csv(), error=ConfigError)
-        return f"{frame.height} predictions written to {output}"
+    def answers(
+        self, source: Any, *, keep: str | Sequence[str] = IDENTIFIERS, lenient: bool = False, say: Say = warn
+    ) -> pl.DataFrame:
+        """The predictions as they are written: with the digits that mean something, beside columns of a table's rows.
+
+        Args:
+            keep: which columns of the rows: ``"identifiers"``, ``"all"``, ``"none"``, or their names.
+            source, lenient, say: as of :meth:`predict`.
+
+        Raises:
+            ConfigError: columns to keep of what is no table, or which it does not have.
+            SchemaError: see :meth:`predict`.
+        """
+        if keep not in (IDENTIFIERS, "none"):
+            raise ConfigError(f"there are no columns to keep beside the answers of a model for {self.purpose}")
+        return rounded(self.predict(source, lenient=lenient, say=say))
+
+    def write(
+        self,
+        source: Any,
+        output: str | Path,
+        *,
+        keep: str | Sequence[str] = IDENTIFIERS,
+        lenient: bool = False,
+        say: Say = warn,
+    ) -> str:
+        """Write the :meth:`answers` to a file of the kind of its ending (CSV, Parquet, JSON), and say what was written."""
+        frame = self.answers(source, keep=keep, lenient=lenient, say=say)
+        write_frame(frame, output)
+        return f"{frame.height:,} predictions written to {output}"
 
     def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         """Arguments of ``danlu`` to try after the training, which work as they are.

@@ -20,6 +20,7 @@ from danlu.evaluate import Interval, MaskCounts
 from danlu.evaluate.pixels import CommonestClass, PixelRegression
 from danlu.files import replacing
 from danlu.nn.losses import VOID
+from danlu.pipeline.answers import SUFFIXES
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
@@ -272,11 +273,11 @@ class Painter(Model):
         for path, codes in zip(paths, self.predictor.segment(images), strict=True):
             yield path, values[codes]
 
-    def write(self, source: Any, output: str | Path, *, lenient: bool = False, say: Say = warn) -> str:
-        """Write masks as PNG files into the folder ``output``, or the shares where ``output`` ends with ``.csv``."""
-        if Path(output).suffix.lower() == ".csv":
-            return super().write(source, output, lenient=lenient, say=say)
-        return _write_masks(self.masks(source, say=say), Path(output), self.predictor.values)
+    def write(self, source: Any, output: str | Path, **how: Any) -> str:
+        """Write masks as PNG files into the folder ``output``, or the shares where ``output`` is a file such as ``shares.csv``."""
+        if Path(output).suffix.lower() in SUFFIXES:
+            return super().write(source, output, **how)
+        return _write_masks(self.masks(source, say=how.get("say", warn)), Path(output), self.predictor.values)
 
     def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
         trained = self.predictor

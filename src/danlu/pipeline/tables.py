@@ -67,7 +67,7 @@ class Tables(Labelled):
         checked, notices = check_frame(frame, encoder.schema, lenient=lenient)
         for notice in notices:
             say(notice)
-        return Read(checked, frame[name] if name in frame.columns else None)
+        return Read(checked, frame[name] if name in frame.columns else None, given=frame)
 
     def encoder_state(self, encoder: TableEncoder) -> tuple[Any, dict[str, np.ndarray]]:
         return encoder.state()

@@ -1,0 +1,96 @@
+"""Predictions as they are written for people: beside columns of their rows, with digits that mean something, as a file of any kind."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from danlu.data import Schema
+from danlu.errors import ConfigError, unknown_name
+from danlu.files import write_atomic
+
+__all__ = ["IDENTIFIERS", "SUFFIXES", "beside", "kept_columns", "rounded", "write_frame"]
+
+IDENTIFIERS = "identifiers"
+"""What is kept of the input where the user does not say: the columns that tell rows apart."""
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
+"""The endings of files that :func:`write_frame` writes."""
+
+_SHARES = ("probability", "share", "score")
+
+
+def kept_columns(frame: pl.DataFrame, schema: Schema | None, keep: str | Sequence[str]) -> pl.DataFrame:
+    """The columns of the input that are to stand beside its answers.
+
+    Args:
+        frame: the input as it was read.
+        schema: that of the training rows, which says what an identifier is.
+        keep: :data:`IDENTIFIERS`, ``"all"``, ``"none"``, or names (in one text with commas between them, or several).
+
+    Raises:
+        ConfigError: a name that the input does not have.
+    """
+    if keep == IDENTIFIERS:
+        known = () if schema is None else schema.columns
+        names = [each.name for each in known if each.kind == "identifier" and each.name in frame.columns]
+    elif keep in ("all", "none"):
+        names = frame.columns if keep == "all" else []
+    elif isinstance(keep, str) and keep in frame.columns:
+        names = [keep]
+    else:
+        names = [name.strip() for name in keep.split(",")] if isinstance(keep, str) else list(keep)
+        for name in names:
+            if name not in frame.columns:
+                raise unknown_name("column to keep", name, frame.columns)
+    return frame.select(list(dict.fromkeys(names)))
+
+
+def beside(kept: pl.DataFrame, answers: pl.DataFrame, target: str) -> pl.DataFrame:
+    """Both side by side; what is called like an answer was the truth (of the target), or is renamed ``given NAME``."""
+    names = {name: f"true {name}" if name == target else f"given {name}" for name in kept.columns if name in answers}
+    return pl.concat([kept.rename(names), answers], how="horizontal")
+
+
+def rounded(frame: pl.DataFrame, *, scale: float | None = None) -> pl.DataFrame:
+    """Numbers with the digits that they can be trusted with: 4 decimals of a probability; of a quantity four digits of its spread.
+
+    Args:
+        scale: the standard deviation of the quantity; without it, six digits are kept.
+
+    Example:
+        >>> rounded(pl.DataFrame({"price": [206855.84375], "probability yes": [0.123456]}), scale=115_000.0).row(0)
+        (206856.0, 0.1235)
+    """
+    decimals = None if scale is None or not scale > 0 else max(3 - math.floor(math.log10(scale)), 0)
+    changed = []
+    for name, kind in frame.schema.items():
+        if kind.is_float():
+            column = pl.col(name)
+            if name.startswith(_SHARES):
+                changed.append(column.round(4))
+            else:
+                changed.append(column.round_sig_figs(6) if decimals is None else column.round(decimals))
+    return frame.with_columns(changed)
+
+
+def write_frame(frame: pl.DataFrame, path: str | Path) -> None:
+    """Write a frame as its name says: ``.parquet``, ``.json`` (a list of rows), ``.jsonl``, ``.tsv``, or else CSV.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    kind, buffer = Path(path).suffix.lower(), io.BytesIO()
+    if kind in (".parquet", ".pq"):
+        frame.write_parquet(buffer)
+    elif kind == ".json":
+        frame.write_json(buffer)
+    elif kind in (".jsonl", ".ndjson"):
+        frame.write_ndjson(buffer)
+    else:
+        frame.write_csv(buffer, separator="\t" if kind == ".tsv" else ",")
+    write_atomic(path, buffer.getvalue(), error=ConfigError)
