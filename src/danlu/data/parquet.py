@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
+from danlu.data.folders import files_in
 from danlu.data.infer import canonical
 from danlu.errors import DataError, nearest, unknown_name
 
@@ -108,8 +108,8 @@ def _files(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     files: list[str] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = itertools.chain(path.rglob("*.parquet"), path.rglob("*.pq"))
-            files += sorted(str(file) for file in inside if file.is_file() and not file.name.startswith((".", "_")))
+            inside = (file for file in files_in(path) if file.suffix in (".parquet", ".pq"))
+            files += sorted(str(file) for file in inside if not file.name.startswith("_"))
         elif path.is_file():
             files.append(str(path))
         elif any(mark in path.name for mark in "*?["):

@@ -263,13 +263,13 @@ class Finder(Model):
 
     def _images(self, source: Any, say: Say) -> tuple[Any, Sequence[str]]:
         if isinstance(source, np.ndarray):
-            pixels = check_pixels(source, "the array")
+            pixels = check_pixels(source, "the array", alone=True)
             return pixels, [f"image {row}" for row in range(len(pixels))]
         try:
             if is_box_source(source):
                 boxed = _test_part(read_boxes(source), say)
                 return boxed.images, boxed.paths
-            found = read_images(source)
+            found = read_images(source, whole=True)
         except DataError as error:
             raise SchemaError(error.message, hint=error.hint) from error
         for notice in found.notices:

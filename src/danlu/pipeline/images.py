@@ -57,9 +57,9 @@ class Images(Labelled):
 
     def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
         if isinstance(source, np.ndarray):
-            return Read(check_pixels(source, "the array"))
+            return Read(check_pixels(source, "the array", alone=True))
         name = predictor.target.name
-        is_table = Path(source).suffix not in (".npz", "")
+        is_table = Path(source).is_file() and Path(source).suffix != ".npz" and not is_image_source(source)
         found = read_images(source, target=name if is_table else None, memory=_HELD)
         for notice in found.notices:
             say(notice)

@@ -322,7 +322,7 @@ def _regression(train: Part, *asked: np.ndarray) -> list[np.ndarray]:
 
 def _images(source: Any, say: Say) -> tuple[Any, tuple[str, ...] | None]:
     if isinstance(source, np.ndarray):
-        return check_pixels(source, "the array"), None
+        return check_pixels(source, "the array", alone=True), None
     try:
         if is_image_source(source) and Path(source).suffix == ".npz":
             labelled = read_labels(source)

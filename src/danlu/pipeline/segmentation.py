@@ -357,13 +357,13 @@ def _shares(paths: Sequence[str], found: Iterator[np.ndarray], classes: Sequence
 
 def _images(source: Any, say: Say) -> tuple[Any, Sequence[str]]:
     if isinstance(source, np.ndarray):
-        pixels = check_pixels(source, "the array")
+        pixels = check_pixels(source, "the array", alone=True)
         return pixels, [f"image {row}" for row in range(len(pixels))]
     try:
         if is_mask_source(source):
             masked = _test_part(read_masks(source, memory=_HELD), say)
             return masked.images, masked.paths
-        found = read_images(source, memory=_HELD)
+        found = read_images(source, memory=_HELD, whole=True)
     except DataError as error:
         raise SchemaError(error.message, hint=error.hint) from error
     for notice in found.notices:

@@ -13,7 +13,8 @@ import polars as pl
 
 from danlu.data.images.coco import Objects, read_coco
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.read import SUFFIXES, decode_files
+from danlu.data.images.pixels import SUFFIXES
+from danlu.data.images.read import decode_files
 from danlu.errors import DataError
 
 __all__ = ["BoxSet", "is_box_source", "read_boxes"]
@@ -190,7 +191,7 @@ def _read_part(file: Path) -> BoxSet:
             hint=f"put the images into {file.parent} or {file.parent / 'images'}",
         )
     there = {str(place): name for name, place in places.items() if place is not None}
-    read = decode_files([Path(place) for place in there], None, None)
+    read = decode_files([Path(place) for place in there], None, None, whole=True)
     notices = list(read.notices)
     if missing:
         more = " …" if len(missing) > _NAMED else ""

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from danlu.data.images.files import MOST_PIXELS, ImageFiles, ordered
+from danlu.data.images.files import ImageFiles, ordered
+from danlu.data.images.pixels import LONGEST, eight_bits
 from danlu.errors import ArtifactError, DataError
 
 __all__ = ["ImageEncoder"]
+
+_JUST_ABOVE_ONE = 1.01  # of pixels in 0 to 1, what resizing may bring about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,7 @@ class ImageEncoder:
             shapes = [images.shape[1:]]
         else:
             shapes = list(images.shapes) if isinstance(images, ImageFiles) else [image.shape for image in images]
-        some = images[:256]
+        some = images[:: -(-len(images) // 256) or 1]
         sides = np.asarray([shape[:2] for shape in shapes])
         height, width = (size, size) if size else (int(side) for side in np.median(sides, axis=0))
         coloured = any(
@@ -62,7 +65,8 @@ class ImageEncoder:
             images: uint8 arrays ``(h, w)`` or ``(h, w, 1, 3 or 4)``, of any size, in a list or in one array, or
                 :class:`~danlu.data.images.files.ImageFiles`, which are decoded a few at a time.
         """
-        if isinstance(images, np.ndarray) and images.shape[1:] in (self.in_shape, self.in_shape[:2]):
+        own = (self.in_shape, self.in_shape[:2]) if self.channels == 1 else (self.in_shape,)
+        if isinstance(images, np.ndarray) and images.shape[1:] in own:
             return np.ascontiguousarray(images.reshape(-1, *self.in_shape), np.uint8)
         out = np.empty((len(images), *self.in_shape), np.uint8)
         files = isinstance(images, ImageFiles)
@@ -106,29 +110,48 @@ class ImageEncoder:
         """
         names = ("height", "width", "channels")
         sizes: list[Any] = [data.get(name) if isinstance(data, Mapping) else None for name in names]
-        if any(type(size) is not int or not 0 < size <= MOST_PIXELS for size in sizes) or sizes[2] not in (1, 3):
+        if any(type(size) is not int or not 0 < size <= LONGEST for size in sizes) or sizes[2] not in (1, 3):
             raise ArtifactError(f"the image encoder is damaged: {str(data)[:80]!r}")
         return cls(*sizes)
 
 
-def check_pixels(array: np.ndarray, where: str) -> np.ndarray:
-    """Pixels as uint8 ``(rows, height, width[, channels])``.
+def check_pixels(array: np.ndarray, where: str, *, alone: bool = False) -> np.ndarray:
+    """Pixels as uint8 ``(rows, height, width[, channels])``: of 16 bits by their range, of 0 to 1 times 255.
+
+    Args:
+        array: the pixels.
+        where: what to call them in messages.
+        alone: whether nothing else says how many there are; then ``(h, w, 3)`` may be one picture in colours, and is refused.
 
     Raises:
         DataError: another shape, or numbers that are neither 0 to 255 nor 0 to 1.
     """
-    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):
+    if array.ndim not in (3, 4) or 0 in array.shape or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):
+        hint = "of one image: array[None]" if array.ndim == 2 else None
+        if array.ndim == 4 and array.shape[1] in (1, 3, 4):
+            hint = "the channels come last: np.moveaxis(array, 1, 3)"
         raise DataError(
             f"{where} has the shape {array.shape}; expected (images, height, width) or (images, height, width, channels) "
-            "with 1, 3 or 4 channels"
+            "with 1, 3 or 4 channels",
+            hint=hint,
+        )
+    if alone and array.ndim == 3 and array.shape[2] in (1, 3, 4):
+        raise DataError(
+            f"{where} has the shape {array.shape}, which may be one image in {array.shape[2]} channels, or {array.shape[0]} grey ones "
+            f"of {array.shape[1]}×{array.shape[2]} pixels",
+            hint="say which: array[None] for one image, array[..., None] for grey ones",
         )
     if array.dtype == np.uint8:
         return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
         raise DataError(f"{where} holds {array.dtype} values, some perhaps not finite; expected pixels from 0 to 255")
     low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2 and high > 255:
+        return eight_bits(array)
     if low < 0 or high > 255:
         raise DataError(f"{where} holds values from {low:g} to {high:g}; expected pixels from 0 to 255, or from 0 to 1")
-    if array.dtype.kind == "f" and high <= 1:
-        array = array * 255
+    if array.dtype.kind == "f" and high <= _JUST_ABOVE_ONE:
+        array = np.minimum(array, 1) * 255
     return np.rint(array).astype(np.uint8)

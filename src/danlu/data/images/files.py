@@ -16,33 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.images.pixels import open_image, opened, size_of
 from danlu.errors import DataError
 
-__all__ = ["MOST_PIXELS", "ImageFiles", "decoded_bytes", "digests", "npz_shapes", "open_image", "ordered", "some_of"]
+__all__ = ["ImageFiles", "decoded_bytes", "digests", "npz_shapes", "ordered", "some_of"]
 
-MOST_PIXELS = 4096  # the longest side that is accepted
 _MOST_WORKERS = 8
-
-
-def open_image(file: str | Path) -> np.ndarray | str:
-    """The pixels of an image file, uint8 ``(h, w)`` or ``(h, w, 3 or 4)``, or in words why it cannot be read."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as picture:
-            if max(picture.size) > MOST_PIXELS:
-                return f"{picture.size[0]}×{picture.size[1]} pixels; expected at most {MOST_PIXELS} a side"
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode in ("I;16", "I", "F"):
-                return f"mode {upright.mode}; expected 8 bits a channel"
-            mode = (
-                "L" if upright.mode in ("1", "L") else "RGBA" if "A" in upright.mode or upright.mode == "P" else "RGB"
-            )
-            return np.asarray(upright.convert(mode))
-    except UnidentifiedImageError:
-        return "not an image"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error).splitlines()[0][:80] or type(error).__name__
 
 
 def ordered(function: Callable[[Any], Any], items: Iterable[Any], *, workers: int | None = None) -> Iterator[Any]:
@@ -153,15 +132,17 @@ def digests(images: Sequence[np.ndarray] | np.ndarray) -> Iterator[bytes]:
         yield hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).digest()
 
 
-def decoded_bytes(files: Sequence[str | Path]) -> int:
-    """How many bytes the pixels of these files take, from their heads alone; what is no image counts 0."""
-    from PIL import Image
+def decoded_bytes(files: Sequence[str | Path], *, whole: bool = False) -> int:
+    """How many bytes the pixels of these files take, from their heads alone; what is no image counts 0.
+
+    Args:
+        whole: see :func:`~danlu.data.images.pixels.open_image`.
+    """
 
     def size(file: str | Path) -> int:
         try:
-            with Image.open(file) as picture:
-                grey = picture.mode in ("1", "L")
-                return math.prod(picture.size) * (1 if grey else 4 if picture.mode in ("RGBA", "LA", "P") else 3)
+            with opened(file) as picture:
+                return math.prod(size_of(picture, whole=whole))
         except Exception:  # a file that cannot be read is told of when it is read
             return 0
 

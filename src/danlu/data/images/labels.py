@@ -13,7 +13,8 @@ import numpy as np
 
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import npz_shapes, some_of
-from danlu.data.images.read import _PARTS, SUFFIXES, read_images
+from danlu.data.images.pixels import SUFFIXES
+from danlu.data.images.read import _PARTS, read_images
 from danlu.errors import DataError, SchemaError
 
 __all__ = ["SEPARATORS", "LabelSets", "is_label_source", "read_labels", "separator_of"]

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import ImageFiles, decoded_bytes, npz_shapes, open_image, ordered, some_of
-from danlu.data.images.read import SUFFIXES
+from danlu.data.images.files import ImageFiles, decoded_bytes, npz_shapes, ordered, some_of
+from danlu.data.images.pixels import is_picture, open_whole, opened, why_not
 from danlu.errors import DataError
 
 __all__ = ["MaskSet", "is_mask_source", "read_masks"]
@@ -135,13 +136,13 @@ def _folders(path: Path) -> dict[str, tuple[Path, Path]]:
     """The folders of images and of masks of each part; of ``""`` where the folder is not divided."""
     if whole := _pair_of_folders(path):
         return {"": whole}
-    named = {child.name.lower(): child for child in sorted(path.iterdir()) if child.is_dir()}
+    named = {child.name.lower(): child for child in folders_in(path)}
     found = {_PARTS[name]: _pair_of_folders(child) for name, child in named.items() if name in _PARTS}
     return {part: pair for part, pair in found.items() if pair is not None}
 
 
 def _pair_of_folders(path: Path) -> tuple[Path, Path] | None:
-    children = {child.name.lower(): child for child in path.iterdir() if child.is_dir()}
+    children = {child.name.lower(): child for child in folders_in(path)}
     images = next((children[name] for name in _IMAGES if name in children), None)
     masks = next((children[name] for name in _MASKS if name in children), None)
     return None if images is None or masks is None else (images, masks)
@@ -151,7 +152,7 @@ def _paired(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list[st
     """Images with the masks of their names, and what has no partner, in words."""
     sides = []
     for folder in (images, masks):
-        files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+        files = [file for file in files_in(folder) if is_picture(file)]
         names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
         if len(names) < len(files):
             raise DataError(f"{folder} has {len(files)} images of {len(names)} names; expected one file for each name")
@@ -174,16 +175,14 @@ def _paired(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list[st
 
 def open_mask(file: str) -> np.ndarray | str:
     """The values of a mask file, uint8 ``(h, w)``, or in words why it cannot be read."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as opened:
-            picture = ImageOps.exif_transpose(opened)
+        with opened(file) as found:
+            picture = ImageOps.exif_transpose(found)
             array = np.asarray(picture)
-    except UnidentifiedImageError:
-        return "not an image"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error).splitlines()[0][:80] or type(error).__name__
+        return why_not(error)
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * 255
     if array.ndim == 3:  # grey that is stored in colour is as good as grey; the transparency of a mask means nothing
@@ -202,7 +201,7 @@ def _decoded(
     """The places of the pairs that are whole, their images and masks, what is to be said, and the values of the masks."""
 
     def look(pair: tuple[Path, Path]) -> tuple[Any, Any, Any]:
-        image, mask = open_image(pair[0]), open_mask(str(pair[1]))
+        image, mask = open_whole(pair[0]), open_mask(str(pair[1]))
         if isinstance(image, str) or isinstance(mask, str):
             wrong = (pair[0], image) if isinstance(image, str) else (pair[1], mask)
             return f"{wrong[0]} ({wrong[1]})", None, None
@@ -212,7 +211,7 @@ def _decoded(
         there = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
         return ((image.shape, mask.shape), None, there) if in_files else (image, mask, there)
 
-    in_files = memory is not None and (not memory or decoded_bytes(images) + decoded_bytes(masks) > memory)
+    in_files = memory is not None and (not memory or decoded_bytes([*images, *masks], whole=True) > memory)
     found = list(ordered(look, zip(images, masks, strict=True)))
     kept = [row for row, each in enumerate(found) if not isinstance(each[0], str)]
     broken = [each[0] for each in found if isinstance(each[0], str)]
@@ -228,7 +227,7 @@ def _decoded(
     values = tuple(int(value) for value in np.unique(np.concatenate([found[row][2] for row in kept])))
     if in_files:
         shapes = [found[row][0] for row in kept]
-        some: Any = ImageFiles(tuple(str(images[row]) for row in kept), tuple(each[0] for each in shapes))
+        some: Any = ImageFiles(tuple(str(images[row]) for row in kept), tuple(each[0] for each in shapes), open_whole)
         drawn: Any = ImageFiles(tuple(str(masks[row]) for row in kept), tuple(each[1] for each in shapes), open_mask)
     else:
         some, drawn = [found[row][0] for row in kept], [found[row][1] for row in kept]

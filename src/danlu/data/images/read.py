@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import ImageFiles, decoded_bytes, open_image, ordered
+from danlu.data.images.files import ImageFiles, decoded_bytes, ordered
+from danlu.data.images.pixels import SUFFIXES, is_animated, is_picture, open_image, open_whole
 from danlu.errors import DataError
 
 __all__ = ["ImageSet", "is_image_source", "read_images"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
 _PARTS |= {"test": "test", "testing": "test", "t10k": "test"}
 _IDX = re.compile(r"^(?P<part>[a-z0-9]+)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?$")
@@ -62,13 +63,17 @@ def is_image_source(source: Any) -> bool:
     if path.suffix == ".npz":
         return True
     if not path.is_dir():
-        return path.suffix.lower() in SUFFIXES
-    depth_3 = (entry for pattern in ("*", "*/*", "*/*/*") for entry in path.glob(pattern))
-    return any(entry.suffix.lower() in SUFFIXES or _IDX.match(entry.name) for entry in depth_3)
+        return path.is_file() and is_picture(path)
+    return any(is_picture(file) or _IDX.match(file.name) for file in files_in(path, depth=2))
 
 
 def read_images(
-    source: str | Path, *, path_column: str | None = None, target: str | None = None, memory: int | None = None
+    source: str | Path,
+    *,
+    path_column: str | None = None,
+    target: str | None = None,
+    memory: int | None = None,
+    whole: bool = False,
 ) -> ImageSet:
     """Read labelled images.
 
@@ -83,6 +88,9 @@ def read_images(
         path_column: of a table; None takes the first column whose values are names of image files.
         target: of a table; an empty cell is the label ``""``.
         memory: bytes; image files whose pixels take more are not held, but decoded again whenever they are wanted. None holds all.
+        whole: whether large photographs keep their size; see :func:`~danlu.data.images.pixels.open_image`.
+
+    Hidden files and folders, thumbnails and what else systems leave in folders are no data, nor are folders without a picture.
 
     Raises:
         DataError: nothing that can be read, or files that do not belong together.
@@ -92,57 +100,98 @@ def read_images(
         raise DataError(f"there is no file or folder {path}")
     if path.is_dir():
         idx = {found.group("part", "what"): file for file in path.iterdir() if (found := _IDX.match(file.name))}
-        return _read_idx(path, idx) if idx else _read_folder(path, memory)
+        return _read_idx(path, idx) if idx else _read_folder(path, memory, whole)
     if path.suffix == ".npz":
         return _read_npz(path)
-    if path.suffix.lower() in SUFFIXES:
-        return decode_files([path], None, None)
-    return _read_list(path, path_column, target, memory)
+    if is_picture(path):
+        return decode_files([path], None, None, memory, whole=whole)
+    return _read_list(path, path_column, target, memory, whole)
 
 
-def _read_folder(root: Path, memory: int | None) -> ImageSet:
-    groups = {child.name.lower(): child for child in root.iterdir() if child.is_dir()}
-    parted = {_PARTS[name]: child for name, child in groups.items() if name in _PARTS}
-    files: list[Path] = []
-    labels: list[str] = []
-    parts: list[str] = []
-    if parted and len(parted) == len(groups):
-        listed = [(part, label, file) for part, folder in parted.items() for label, file in _by_class(folder)]
-    else:
-        listed = [("", label, file) for label, file in _by_class(root)]
-    for part, label, file in listed:
-        files.append(file)
-        labels.append(label)
-        parts.append(part)
-    if not files:
-        alone = sorted(file for file in root.iterdir() if file.suffix.lower() in SUFFIXES)
+def _read_folder(root: Path, memory: int | None, whole: bool) -> ImageSet:
+    """A folder a class, in folders ``train`` and ``test`` or not; or pictures without labels."""
+    holding = {child: there for child in folders_in(root) if (there := _pictures(child))}
+    alone = _pictures(root, depth=0)
+    notices: list[str] = []
+    if not holding:
         if not alone:
             raise DataError(
                 f"the folder {root} holds no image ({', '.join(SUFFIXES[:5])}, …)",
                 hint="put the images of each class into a folder of its own, named like the class",
             )
-        return decode_files(alone, None, None, memory)
-    return decode_files(files, labels, np.asarray(parts) if parts[0] else None, memory)
+        return decode_files(alone, None, None, memory, whole=whole)
+    if alone:
+        notices.append(f"{len(alone)} images beside the folders of {root} have no class and are left out")
+    divided = {child: {group: _pictures(group) for group in folders_in(child)} for child in _parts_in(holding)}
+    rows: list[tuple[str, str, Path]] = []
+    if divided:
+        others = [child.name for child in holding if child not in divided]
+        if others:
+            notices.append(
+                f"folders beside {', '.join(child.name for child in divided)} are left out: {', '.join(others)}"
+            )
+        for child, classes in divided.items():
+            rows += [
+                (_PARTS[child.name.lower()], group.name, file) for group, files in classes.items() for file in files
+            ]
+        if not rows:
+            raise DataError(
+                f"the folders {', '.join(child.name for child in divided)} of {root} hold images and no folder for each class",
+                hint="put the images of each class into a folder of its own, named like the class",
+            )
+        notices += _strange_classes(rows)
+    else:
+        rows = [("", child.name, file) for child, files in holding.items() for file in files]
+    parts, labels = [part for part, _, _ in rows], [label for _, label, _ in rows]
+    found = decode_files(
+        [file for _, _, file in rows], labels, np.asarray(parts) if divided else None, memory, whole=whole
+    )
+    return dataclasses.replace(found, notices=(*notices, *found.notices))
 
 
-def _by_class(folder: Path) -> list[tuple[str, Path]]:
-    found = []
-    for group in sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
-        found += [(group.name, file) for file in sorted(group.rglob("*")) if file.suffix.lower() in SUFFIXES]
-    return found
+def _pictures(folder: Path, *, depth: int | None = None) -> list[Path]:
+    return [file for file in files_in(folder, depth=depth) if is_picture(file)]
+
+
+def _parts_in(holding: Mapping[Path, Sequence[Path]]) -> list[Path]:
+    """The folders that are parts: of their names, if others have such names too, or hold folders of pictures as parts do.
+
+    ``train`` beside ``car`` and ``plane`` is a class of its own.
+    """
+    named = [child for child in holding if child.name.lower() in _PARTS]
+    if len(named) == len(holding):
+        return named
+    parts = [child for child in named if all(file.parent != child for file in holding[child])]
+    return parts if len({_PARTS[child.name.lower()] for child in parts}) > 1 else []
+
+
+def _strange_classes(rows: Sequence[tuple[str, str, Path]]) -> list[str]:
+    known = {label for part, label, _ in rows if part == "train"}
+    strange = sorted({label for part, label, _ in rows if part != "train"} - known)
+    if not known or not strange:
+        return []
+    return [
+        f"the training part has no image of {', '.join(strange[:8])}, which other parts have: are they spelt alike?"
+    ]
 
 
 def decode_files(
-    files: Sequence[Path], labels: Sequence[str] | None, parts: np.ndarray | None, memory: int | None = None
+    files: Sequence[Path],
+    labels: Sequence[str] | None,
+    parts: np.ndarray | None,
+    memory: int | None = None,
+    *,
+    whole: bool = False,
 ) -> ImageSet:
     """Decode image files in worker threads; those that cannot be read are left out and named. Beyond ``memory`` they stay files."""
     images: Any
-    if memory is not None and (not memory or decoded_bytes(files) > memory):
-        there, kept, failed = ImageFiles.survey([str(file) for file in files])
+    read = open_whole if whole else open_image
+    if memory is not None and (not memory or decoded_bytes(files, whole=whole) > memory):
+        there, kept, failed = ImageFiles.survey([str(file) for file in files], read=read)
         shapes, images = set(there.shapes), there
         said = [f"{files[row]} ({why})" for row, why in failed.items()]
     else:
-        decoded = list(ordered(open_image, files))
+        decoded = list(ordered(read, files))
         kept = [row for row, image in enumerate(decoded) if isinstance(image, np.ndarray)]
         said = [f"{files[row]} ({image})" for row, image in enumerate(decoded) if isinstance(image, str)]
         images = [decoded[row] for row in kept]
@@ -157,6 +206,17 @@ def decode_files(
         notices.append(
             f"{len(said)} of {len(files)} images cannot be read and are left out: {', '.join(said[:_NAMED])}{more}"
         )
+    moving = [
+        files[row]
+        for row, several in zip(kept, ordered(is_animated, [files[row] for row in kept]), strict=True)
+        if several
+    ]
+    if moving:
+        more = " …" if len(moving) > _NAMED else ""
+        shown = ", ".join(map(str, moving[:_NAMED]))
+        notices.append(
+            f"{len(moving)} of {len(files)} images have several frames, of which the first is taken: {shown}{more}"
+        )
     if len(shapes) > 1:
         notices.append(f"the images have {len(shapes)} different sizes or modes and are brought to one")
     return ImageSet(
@@ -168,7 +228,7 @@ def decode_files(
     )
 
 
-def _read_list(path: Path, path_column: str | None, target: str | None, memory: int | None) -> ImageSet:
+def _read_list(path: Path, path_column: str | None, target: str | None, memory: int | None, whole: bool) -> ImageSet:
     from danlu.data.read import read_table
 
     table = read_table(path)
@@ -180,7 +240,9 @@ def _read_list(path: Path, path_column: str | None, target: str | None, memory: 
         raise DataError(f"{path} has no column {target!r}; its columns: {', '.join(table.names[:30])}")
     cells = None if target is None else table.frame[target].to_list()
     labels = None if cells is None else ["" if label is None else str(label) for label in cells]
-    return decode_files([path.parent / str(name) for name in table.frame[column].to_list()], labels, None, memory)
+    listed = [path.parent / str(name) for name in table.frame[column].to_list()]
+    found = decode_files(listed, labels, None, memory, whole=whole)
+    return dataclasses.replace(found, notices=(*table.notices, *found.notices))
 
 
 def _names_images(values: pl.Series) -> bool:

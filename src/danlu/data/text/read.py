@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.data.folders import files_in, folders_in
 from danlu.data.sniff import decode
 from danlu.errors import DataError, unknown_name
 
@@ -169,22 +170,26 @@ def _lines(file: Path, part: str | None) -> TextSet:
 
 def _part_files(folder: Path) -> dict[str, Path]:
     """The files of labelled lines by part, where the folder has a ``train.txt`` and its lines are such."""
-    files = {_PARTS[file.stem.lower()]: file for file in sorted(folder.glob("*.txt")) if file.stem.lower() in _PARTS}
+    files = {_PARTS[file.stem.lower()]: file for file in _text_files(folder) if file.stem.lower() in _PARTS}
     return files if "train" in files and _begin_with_labels(_first_lines(files["train"])) else {}
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
     """The ``.txt`` files of each class; of folders ``train`` and ``test``, those in them."""
-    groups = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    groups = [child for child in folders_in(folder) if any(file.suffix == ".txt" for file in files_in(child))]
     if groups and all(group.name.lower() in _PARTS for group in groups):
         return {name: files for group in groups for name, files in _classes(group).items()}
-    return {group.name: sorted(group.glob("*.txt")) for group in groups}
+    return {group.name: _text_files(group) for group in groups}
+
+
+def _text_files(folder: Path) -> list[Path]:
+    return [file for file in files_in(folder, depth=0) if file.suffix == ".txt"]
 
 
 def _folder(root: Path) -> TextSet:
-    groups = [child for child in sorted(root.iterdir()) if child.is_dir() and child.name.lower() in _PARTS]
-    plain = [child for child in root.iterdir() if child.is_dir() and child not in groups]
-    if groups and not plain:
+    holding = [child for child in folders_in(root) if any(file.suffix == ".txt" for file in files_in(child))]
+    groups = [child for child in holding if child.name.lower() in _PARTS]
+    if groups and len(groups) == len(holding):
         return _joined([_files(_classes(group), _PARTS[group.name.lower()]) for group in groups])
     return _files(_classes(root), None)
 
