@@ -24,6 +24,7 @@ KINDS = (
     "backprop",
     "box",
     "clipping",
+    "data",
     "engine",
     "environment",
     "explain",
@@ -33,10 +34,12 @@ KINDS = (
     "metric",
     "model",
     "optimizer",
+    "option",
     "penalty",
     "rl",
     "sampling",
     "schedule",
+    "start",
 )
 
 

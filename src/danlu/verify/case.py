@@ -61,6 +61,8 @@ _MODULES = (
     "environments",
     "agents",
     "games",
+    "collected",
+    "encoding",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

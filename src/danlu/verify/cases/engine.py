@@ -6,9 +6,11 @@ import tempfile
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from danlu import engine, nn, optim
+from danlu.engine.order import gather
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw
 
@@ -178,3 +180,169 @@ def resume(check: Check) -> None:
     check([len(stopped.history), len(received.history)], [2, 4], oracle="whole run")
     for ours, theirs in zip(jax.tree.leaves(received.params), jax.tree.leaves(expected.params), strict=True):
         check(ours, theirs, oracle="whole run")
+
+
+@case("engine.resume_mid_epoch", tolerance=0.0)
+def resume_mid_epoch(check: Check) -> None:
+    """Stopped within its second epoch and taken up again: the batches that were left, the sums so far, bit for bit."""
+    batches = [(X[i : i + 2].astype(np.float32), Y[i : i + 2].astype(np.float32)) for i in range(0, ROWS, 2)]
+    model = nn.Sequential((nn.Dense(4, "tanh"), nn.Dropout(0.5), nn.Dense(1)))
+    asked: dict[str, Any] = {"at": None, "count": 0}
+
+    class Stop(engine.Callback):
+        def on_train_begin(self) -> None:
+            asked["training"] = self.training
+
+    def draws() -> Any:
+        for batch in batches:
+            asked["count"] += 1
+            if asked["count"] == asked["at"]:
+                asked["training"].stop()
+            yield batch
+
+    def run(folder: str, at: int | None) -> engine.Fitted:
+        asked.update(at=at, count=0)
+        settings: Any = {"loss": "mse", "epochs": 3, "display": "none", "callbacks": [Stop()]}
+        return engine.fit(model, draws, checkpoint=folder, resume=True, **settings)
+
+    with tempfile.TemporaryDirectory() as whole, tempfile.TemporaryDirectory() as broken:
+        expected = run(whole, None)
+        stopped = run(broken, 8)
+        received = run(broken, None)
+    check([len(stopped.history), 5 < int(stopped.train_state.step) < 10], [1, True], oracle="whole run")
+    check([row["loss"] for row in received.history], [row["loss"] for row in expected.history], oracle="whole run")
+    for ours, theirs in zip(jax.tree.leaves(received.params), jax.tree.leaves(expected.params), strict=True):
+        check(ours, theirs, oracle="whole run")
+
+
+@case("engine.resume_best")
+def resume_best(check: Check) -> None:
+    """Taken up after the best epoch: it is still the best, and patience counts from it."""
+    y_validation, design = 0.6 * Y, np.column_stack([X, np.ones(ROWS)])
+    path = descend(epochs=60)
+    best = int(np.argmin([np.mean((design @ theta - y_validation) ** 2) for theta in path]))
+    settings: dict[str, Any] = {"validation": (X, y_validation), "epochs": 60, "patience": 6, "resume": True}
+    with tempfile.TemporaryDirectory() as folder:
+        stopped = train(**settings, checkpoint=folder, callbacks=[_StopAfter(best + 3)])
+        fitted = train(**settings, checkpoint=folder, callbacks=[_StopAfter(-1)])
+    check([len(stopped.history), fitted.best_epoch, len(fitted.history)], [best + 4, best, best + 7])
+    check(line(fitted.params), path[best], floor=0.1)
+
+
+@case("engine.population_orders")
+def population_orders(check: Check) -> None:
+    """Members of several seeds see their own rows in their own sequence: as each alone."""
+    settings: dict[str, Any] = {"loss": "half_mse", "epochs": 2, "batch_size": 4, "display": "none"}
+    members = engine.fit_population(MODEL, (X, Y), seeds=[3, 4], optimizers=[optim.sgd(RATE)] * 2, **settings)
+    for seed, member in zip((3, 4), members, strict=True):
+        theta = np.zeros(3)
+        for epoch in range(2):
+            [piece] = engine.ArraySource((X, Y), batch_size=4, seed=seed).pieces(epoch, 0)
+            for start in range(0, ROWS, 4):
+                rows = np.asarray(piece.order)[start : min(start + 4, ROWS)]
+                theta = theta - RATE * slope(theta, X[rows], Y[rows], np.ones(len(rows)))
+        check(line(member.params), theta, floor=0.1)
+
+
+@case("engine.randomness")
+def randomness(check: Check) -> None:
+    """Dropout draws anew in each step and in each micro-batch, from the run's key alone: ``fold_in(key, step)``."""
+    model = nn.Sequential((nn.Dropout(0.5), nn.Dense(1, initializer="zeros", use_bias=False)))
+    ones = np.ones((8, 3), np.float32)
+
+    def slid(**settings: Any) -> np.ndarray:
+        """A step of 1 along the mean output: the kernel is Σ of the means of what dropout let through."""
+        found = engine.fit(
+            model, (ones, ones[:, 0]), loss=lambda z, y: -z[:, 0], optimizer=optim.sgd(1.0), batch_size=8,
+            display="none", **settings,
+        )  # fmt: skip
+        return np.ravel(found.params["kernel"] if isinstance(found.params, dict) else found.params[1]["kernel"])
+
+    def kept(key: jax.Array, rows: int) -> np.ndarray:
+        bits = jax.random.bits(jax.random.fold_in(key, 0), (rows, 3), np.uint16)  # layer 0 of the network
+        return np.where(np.asarray(bits, np.int64) < 2**15, 2.0, 0.0)
+
+    one = slid(epochs=1)
+    whole, parts = slid(epochs=3), slid(epochs=1, accumulate=2)
+    state = engine.fit(model, (ones, ones[:, 0]), loss="mse", epochs=0, display="none").train_state
+    keys = [jax.random.fold_in(state.key, step) for step in range(3)]
+    check(one, kept(keys[0], 8).mean(0), oracle="closed form")
+    check(whole, sum(kept(key, 8).mean(0) for key in keys), oracle="closed form")
+    halves = [kept(jax.random.fold_in(keys[0], part), 4) for part in range(2)]
+    check(parts, np.concatenate(halves).mean(0), oracle="closed form")
+
+
+@case("engine.measures")
+def measures(check: Check) -> None:
+    """Means over all rows by weight, of unequal batches, in training before each update and in validation after the last."""
+    fitted = train(
+        weights=WEIGHTS, validation=(X, Y, WEIGHTS), metrics=["absolute_error"], batch_size=4, sampler=in_sequence
+    )
+    theta, design = np.zeros(3), np.column_stack([X, np.ones(ROWS)])
+    for row in fitted.history:
+        seen = []
+        for start in range(0, ROWS, 4):
+            rows = slice(start, start + 4)
+            seen.append(design[rows] @ theta - Y[rows])
+            theta = theta - RATE * slope(theta, X[rows], Y[rows], WEIGHTS[rows])
+        before, after = np.concatenate(seen), design @ theta - Y
+        for prefix, error in (("", before), ("val_", after)):
+            check(row[f"{prefix}loss"], np.average(error**2, weights=WEIGHTS) / 2, floor=0.1)
+            check(row[f"{prefix}absolute_error"], np.average(np.abs(error), weights=WEIGHTS), floor=0.1)
+    check([row["step"] for row in fitted.history], [3 * (epoch + 1) for epoch in range(EPOCHS)])
+
+
+@case("engine.best_weights")
+def best_weights(check: Check) -> None:
+    """The best by what is monitored: the largest where that is better, a gain that counts, or the last where asked."""
+
+    def score(z: Any, y: Any) -> Any:
+        return -((z[:, 0] - y) ** 2)
+
+    y_validation, path = 0.6 * Y, descend(epochs=30)
+    design = np.column_stack([X, np.ones(ROWS)])
+    losses = np.array([np.mean((design @ theta - y_validation) ** 2) for theta in path])
+    settings: dict[str, Any] = {"validation": (X, y_validation), "metrics": [score], "epochs": 30}
+    largest = train(**settings, monitor="val_score", mode="max")
+    check(line(largest.params), path[losses.argmin()], floor=0.1)
+    least, best, kept = 0.2, np.inf, 0
+    for epoch, loss in enumerate(losses / 2):
+        if loss < best - least:
+            best, kept = loss, epoch
+    check(train(**settings, min_delta=least).best_epoch, kept)
+    check(line(train(**settings, restore_best=False).params), path[-1], floor=0.1)
+
+
+@case("engine.plateau")
+def plateau(check: Check) -> None:
+    """The rate is halved after each two epochs whose validation loss brought nothing."""
+    schedule = optim.ReduceOnPlateau(RATE, factor=0.5, patience=2, threshold=0.0)
+    fitted = train(optimizer=optim.sgd(schedule), validation=(X, 0.6 * Y), epochs=30, restore_best=False)
+    design, theta = np.column_stack([X, np.ones(ROWS)]), np.zeros(3)
+    rate, best, waited = RATE, np.inf, 0
+    for _ in range(30):
+        theta = theta - rate * slope(theta, X, Y, np.ones(ROWS))
+        loss = np.mean((design @ theta - 0.6 * Y) ** 2) / 2
+        best, waited = (loss, 0) if loss < best else (best, waited + 1)
+        if waited == 2:
+            rate, waited = rate / 2, 0
+    check(line(fitted.params), theta, floor=0.1)
+    check(fitted.train_state.opt_state.learning_rate(0), rate)
+
+
+@case("engine.orders")
+def orders(check: Check) -> None:
+    """Each row once an epoch, in a sequence that is new each epoch and each seed's own, and filled up at weight 0."""
+    found = {}
+    for seed, epoch in ((0, 0), (0, 1), (1, 0)):
+        source = engine.ArraySource((X, Y), batch_size=4, seed=seed)
+        [piece] = source.pieces(epoch, 0)
+        order = np.asarray(piece.order)
+        check(np.sort(order[:ROWS]), np.arange(ROWS), oracle="closed form")
+        check((order[ROWS : 4 * piece.steps] < 0).all(), True, oracle="closed form")
+        check(piece.steps, 3, oracle="closed form")
+        found[seed, epoch] = tuple(order[:ROWS].tolist())
+    check(len(set(found.values())), 3, oracle="closed form")
+    batch, mask = gather({"x": jnp.arange(10) * 2}, jnp.asarray([4, ~3, 0, ~9]), 1, 2)
+    check(batch["x"], [0, 18], oracle="closed form")
+    check(mask, [1, 0], oracle="closed form")

@@ -19,6 +19,7 @@ from danlu.nn import (
     Dense,
     Dropout,
     LayerNorm,
+    MaxPool,
     MultiHeadAttention,
     Parallel,
     Residual,
@@ -28,11 +29,13 @@ from danlu.nn import (
     init_cache,
 )
 from danlu.nn.attention.dot_product import attend
+from danlu.nn.losses import TokenCrossEntropy, class_weights, example_weights
 from danlu.nn.transformer.block import Sublayer
 from danlu.verify.case import Check, case
 from danlu.verify.cases.attention import attention, layer_norm, random_params, softmax
 from danlu.verify.cases.composites import affine, output, started
 from danlu.verify.cases.layers import compare, single
+from danlu.verify.cases.losses import compare as compare_loss
 from danlu.verify.cases.recurrence import MASK, by_hand, compare_cell
 from danlu.verify.oracles import draw, finite_difference
 
@@ -166,20 +169,83 @@ def attention_options(check: Check) -> None:
 
 @case("option.cache")
 def caches(check: Check) -> None:
-    """Token by token with rotary positions, shared key heads and padding in front: as the whole sequences without it."""
-    net = GPT(10, 8, dim=8, num_layers=1, num_heads=4, num_kv_heads=2, positions="rotary", norm="rms")
-    params, state, _ = started(net, (5,))
+    """Token by token with rotary positions, shared key heads and padding in front: as the whole sequences alone."""
     codes, real = np.array([[3, 1, 4, 1, 5], [0, 0, 9, 2, 6]]), np.array([[1] * 5, [0, 0, 1, 1, 1]]).astype(bool)
-    cache, step = init_cache(net, params, batch=2, length=5), jax.jit(partial(cached_step, net))
-    found = []
-    for part in (slice(0, 3), slice(3, 4), slice(4, 5)):
-        new = jnp.asarray(codes[:, part], jnp.int32)
-        logits, cache = step(params, state, new, cache, mask=jnp.asarray(real[:, part]))
-        found.append(np.asarray(logits))
-    received = np.concatenate(found, axis=1)
-    for row in range(2):
-        alone = output(net, params, state, jnp.asarray(codes[row : row + 1, real[row]], jnp.int32))
-        check(received[row : row + 1, real[row]], alone, oracle="whole sequence", floor=1.0)
+    for positions in ("rotary", "learned"):
+        net = GPT(10, 8, dim=8, num_layers=1, num_heads=4, num_kv_heads=2, positions=positions, norm="rms")
+        params, state, _ = started(net, (5,))
+        cache, step = init_cache(net, params, batch=2, length=5), jax.jit(partial(cached_step, net))
+        found = []
+        for part in (slice(0, 4), slice(4, 5)):
+            new = jnp.asarray(codes[:, part], jnp.int32)
+            logits, cache = step(params, state, new, cache, mask=jnp.asarray(real[:, part]))
+            found.append(np.asarray(logits))
+        received = np.concatenate(found, axis=1)
+        whole = {"x": jnp.asarray(codes, jnp.int32), "mask": jnp.asarray(real)}
+        at_once = output(net, params, state, whole)
+        for row in range(2):
+            alone = output(net, params, state, jnp.asarray(codes[row : row + 1, real[row]], jnp.int32))
+            check(received[row : row + 1, real[row]], alone, oracle="without padding", floor=1.0)
+            check(at_once[row : row + 1, real[row]], alone, oracle="without padding", floor=1.0)
+
+
+@case("option.hidden_keys")
+def hidden_keys(check: Check) -> None:
+    """A query that sees nothing gives 0 and moves nothing."""
+    q, k, v = draw(1, 1, 1, 2, 4), draw(1, 1, 3, 4, seed=1), draw(1, 1, 3, 4, seed=2)
+    mask = np.array([[True, True, False], [False, False, False]])[None, None, None]
+
+    def total(q: Any, k: Any, v: Any) -> Any:
+        y = attend(q, k, v, jnp.asarray(mask), None)
+        return jnp.sum(y), y
+
+    gradients, y = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(single(q), single(k), single(v))
+    weights = softmax(q[0, 0, 0, :1] @ k[0, 0, :2].T / 2)
+    check(y[0, 0, 0], np.concatenate([weights @ v[0, 0, :2], np.zeros((1, 4))]), floor=0.1)
+    check(gradients[0][0, 0, 0, 1], np.zeros(4), oracle="closed form")
+    check(gradients[2][0, 0], np.repeat([*weights[0], 0.0], 4).reshape(3, 4), oracle="closed form")
+
+
+@case("option.ties")
+def ties(check: Check) -> None:
+    """Of several largest values in a window the first has the whole error; windows that overlap add theirs up."""
+    x = np.random.default_rng(0).integers(0, 3, (2, 5, 4, 2)).astype(np.float64)
+    for size, stride, pad in ((2, 2, 0), (3, 2, 1)):
+        layer = MaxPool(size, stride, pad)
+        padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=-9)
+        expected, count = np.zeros(padded.shape), (np.array(padded.shape[1:3]) - size) // stride + 1
+        for n, i, j, c in np.ndindex(2, *count, 2):
+            window = padded[n, i * stride : i * stride + size, j * stride : j * stride + size, c]
+            row, column = np.unravel_index(window.argmax(), window.shape)
+            expected[n, i * stride + row, j * stride + column, c] += 1.0 + i
+        expected = expected[:, pad : 5 + pad, pad : 4 + pad]
+        rows = 1.0 + np.arange(count[0])[None, :, None, None]
+        found = jax.grad(lambda x, layer=layer, rows=rows: jnp.sum(layer.apply({}, {}, x)[0] * single(rows)))(single(x))
+        check(found, expected, oracle="closed form")
+
+
+@case("option.token_smoothing")
+def token_smoothing(check: Check) -> None:
+    """Smoothed targets of tokens beside padding; the mean is over what counts."""
+    z, y = draw(3, 4, 5), np.array([[1, 4, -1, -1], [0, 0, 2, 3], [-1, -1, -1, -1]])
+    counted = y >= 0
+    wanted = 0.8 * np.eye(5)[np.maximum(y, 0)] + 0.2 / 5
+
+    def formula(z: Any) -> Any:
+        each = -(wanted * (z - np.log(np.exp(z).sum(-1, keepdims=True)))).sum(-1)
+        return (each * counted).sum(1) / np.maximum(counted.sum(1), 1)
+
+    compare_loss(check, TokenCrossEntropy(label_smoothing=0.2), z, y, formula)
+
+
+@case("option.class_weights")
+def class_weights_options(check: Check) -> None:
+    """A class without rows weighs nothing and changes nothing for the others; weights by hand; all that multiplies a row."""
+    labels = np.array([0, 0, 0, 2, 2, 0])
+    check(class_weights(labels, 4), [6 / (2 * 4), 0, 6 / (2 * 2), 0])
+    check(class_weights(labels, 3, mode={2: 5.0}), [1, 1, 5])
+    found = example_weights(labels, np.array([1, 2, 3.0]), sample_weight=np.arange(6.0), mask=np.arange(6) != 4)
+    check(found, [0, 1, 2, 9, 0, 5], oracle="closed form")
 
 
 @case("option.norm_last")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.precision import apply_in
-from danlu.nn import CutMix, Dense, MixUp, Remat, Residual
+from danlu.nn import BatchNorm, CutMix, Dense, MixUp, Remat, Residual, Sequential
 from danlu.verify.case import Check, case
 from danlu.verify.cases.composites import started
 from danlu.verify.oracles import draw
@@ -48,6 +48,24 @@ def bfloat16(check: Check) -> None:
     found = jax.grad(loss)(jnp.asarray(w, jnp.float32))
     check(found, x.T @ (x @ w - y) / 8, floor=1.0)
     check(float(found.dtype == jnp.float32), 1.0)
+
+
+@case("engine.bfloat16_casts")
+def bfloat16_casts(check: Check) -> None:
+    """Inside 8 bits of a number count; outputs, running statistics and gradients keep the types that they have outside."""
+    net, x = Sequential((Dense(3), BatchNorm())), draw(16, 4)
+    params, state, _ = net.init(jax.random.key(0), (4,))
+
+    def total(params: object) -> tuple[jax.Array, object]:
+        outputs, after = apply_in("bfloat16", net, params, state, jnp.asarray(x, jnp.float32), key=jax.random.key(0))
+        return outputs.sum(), (outputs, after)
+
+    gradients, (outputs, after) = jax.grad(total, has_aux=True)(params)
+    leaves = jax.tree.leaves((gradients, outputs, after))
+    check([leaf.dtype == jnp.float32 for leaf in leaves], [True] * len(leaves), oracle="closed form")
+    exact, _ = net.apply(params, state, jnp.asarray(x, jnp.float32), train=True)
+    off = float(np.abs(np.asarray(outputs) - np.asarray(exact)).max())
+    check(1e-5 < off < 0.05, True, oracle="closed form")
 
 
 def batch(side: int) -> tuple[dict[str, jax.Array], np.ndarray]:

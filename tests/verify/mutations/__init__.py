@@ -1,0 +1,18 @@
+"""What ``sabotage.py`` breaks: mistakes that a program could make and still train, score and print.
+
+Add one with each new rule, option or measure.
+"""
+
+from __future__ import annotations
+
+from mutations import agents, data, engine, layers, losses, measures, optimizers, starts
+from mutations.mutation import Mutation
+
+__all__ = ["MUTATIONS", "Mutation"]
+
+MUTATIONS: tuple[Mutation, ...] = tuple(
+    mutation
+    for room in (starts, layers, losses, optimizers, engine, measures, data, agents)
+    for mutation in room.MUTATIONS
+)
+"""All of them."""

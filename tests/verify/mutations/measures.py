@@ -1,0 +1,176 @@
+"""What is reported."""
+
+from __future__ import annotations
+
+from mutations.mutation import of
+
+MUTATIONS = [
+    *of(
+        "evaluate/metrics.py",
+        (
+            "rmse-without-the-root",
+            "return math.sqrt(_mean(rows.error**2, weights))",
+            "return _mean(rows.error**2, weights)",
+            "metric.quantities",
+        ),
+        (
+            "mae-signed",
+            "return _mean(np.abs(rows.error), weights)",
+            "return abs(_mean(rows.error, weights))",
+            "metric.quantities",
+        ),
+        (
+            "balanced-by-all",
+            "float((hits[true > 0] / true[true > 0]).mean())",
+            "float(hits.sum() / true.sum())",
+            "metric.classes",
+        ),
+        (
+            "recall-by-found",
+            'each = _divide(hits, found if which == "precision" else true)',
+            "each = _divide(hits, found)",
+            "metric.classes",
+        ),
+        (
+            "f1-of-the-first-class",
+            'float(each[1] if rows.task == "binary"',
+            'float(each[0] if rows.task == "binary"',
+            "metric.classes",
+        ),
+        ("mcc-unnormalised", "(hits.sum() * n - true @ found) / spread", "(hits.sum() * n) / spread", "metric.classes"),
+        (
+            "r2-uncentred",
+            "spread = _mean(centred**2, weights) - _mean(centred, weights) ** 2",
+            "spread = _mean(rows.truth**2, weights)",
+            "metric.quantities",
+        ),
+        (
+            "median-unweighted",
+            "reached = np.cumsum(weights[order])",
+            "reached = np.cumsum(np.ones_like(weights))",
+            "metric.quantities",
+        ),
+        (
+            "mape-by-prediction",
+            "_mean(np.abs(rows.error) / size, weights)",
+            "_mean(np.abs(rows.error) / np.abs(rows.prediction), weights)",
+            "metric.quantities",
+        ),
+    ),
+    *of(
+        "evaluate/rows.py",
+        (
+            "threshold-ignored",
+            "(self.prediction[:, 1] >= self.threshold)",
+            "(self.prediction[:, 1] >= 0.5)",
+            "metric.classes",
+        ),
+        (
+            "log-loss-in-bits",
+            "return -np.log(np.clip(self.of_truth",
+            "return -np.log2(np.clip(self.of_truth",
+            "metric.classes",
+        ),
+        ("brier-of-several", "- 2 * self.of_truth + 1", "- self.of_truth + 1", "metric.classes"),
+    ),
+    *of(
+        "evaluate/ranking.py",
+        (
+            "ties-count-nothing",
+            "before = (before + passed[self._reached]) / 2",
+            "before = passed[self._reached]",
+            "metric.classes",
+        ),
+        (
+            "average-precision-at-place",
+            "ordered * self.positive)[self._end], np.cumsum(ordered)[self._end]",
+            "ordered * self.positive)[np.flatnonzero(self.positive)], np.cumsum(ordered)[np.flatnonzero(self.positive)]",
+            "metric.classes",
+        ),
+    ),
+    *of(
+        "evaluate/labels.py",
+        (
+            "macro-is-micro",
+            '"macro_f1": _mean(self.f1(weights))',
+            '"macro_f1": 2 * float(hits.sum()) / total',
+            "metric.labels",
+        ),
+    ),
+    *of(
+        "evaluate/segmentation.py",
+        (
+            "union-counts-twice",
+            "        union = true + found - hits\n",
+            "        union = true + found\n",
+            "metric.segmentation",
+        ),
+    ),
+    *of(
+        "evaluate/detection.py",
+        ("object-found-twice", "free[:, best] = -1", "pass", "metric.average_precision_of_boxes metric.boxes"),
+    ),
+    *of(
+        "evaluate/forecast.py",
+        ("smape-halved", "return 200 * np.abs(error)", "return 100 * np.abs(error)", "metric.forecasts"),
+        (
+            "pinball-levels-turned",
+            "np.maximum(q * below, (q - 1) * below)",
+            "np.maximum((1 - q) * below, -q * below)",
+            "metric.forecasts",
+        ),
+        (
+            "mase-without-season",
+            "np.abs(values[season:] - values[:-season])",
+            "np.abs(values[1:] - values[:-1])",
+            "metric.forecasts",
+        ),
+    ),
+    *of(
+        "evaluate/tokens.py",
+        ("perplexity-base-two", "math.exp(min(value, 700.0))", "2 ** min(value, 700.0)", "metric.tokens"),
+        (
+            "mean-of-means",
+            "return float(self.sums.sum() / self.counts.sum())",
+            "return float((self.sums / self.counts).mean())",
+            "metric.tokens",
+        ),
+    ),
+    *of(
+        "evaluate/threshold.py",
+        (
+            "calibration-unweighted",
+            "(np.abs(observed - predicted) * count[used]).sum() / len(positive)",
+            "np.abs(observed - predicted).mean()",
+            "metric.threshold",
+        ),
+    ),
+    *of(
+        "evaluate/runs.py",
+        (
+            "trimmed-by-a-third",
+            "cut = flat.shape[-1] // 4",
+            "cut = flat.shape[-1] // 3",
+            "metric.runs rl.run_statistics",
+        ),
+    ),
+    *of(
+        "evaluate/bleu.py",
+        ("no-brevity-penalty", "brevity = min(0.0, 1 - theirs / ours)", "brevity = 0.0", "metric.bleu"),
+    ),
+    *of(
+        "nn/losses/metrics.py",
+        (
+            "members-mean-of-losses",
+            "values = -jnp.sum(jnp.where(y > 0, y * _log_mean(log_softmax(z), axes), 0), axis=-1)",
+            "values = -jnp.sum(jnp.where(y > 0, y * jnp.mean(log_softmax(z), axis=axes), 0), axis=-1)",
+            "metric.watched",
+        ),
+        (
+            "squared-error-of-members",
+            "return per_example(jnp.square(_error(",
+            "return per_example(jnp.abs(_error(",
+            "metric.watched",
+        ),
+    ),
+]
