@@ -21,7 +21,6 @@ NAMED = {
     "adam-schedule-late",
     "attention-dropout-backward",
     "rmse-without-the-root",
-    "interval-of-half-its-level",
 }
 
 

@@ -25,7 +25,7 @@ from danlu.verify.oracles import draw
 
 __all__: list[str] = []
 
-CHANCE = {"tolerance": 5e-2, "reason": "from 20,000 draws: the error of a standard deviation is 0.005 by chance"}
+CHANCE: Any = {"tolerance": 5e-2, "reason": "from 20,000 draws: the error of a standard deviation is 0.005 by chance"}
 
 
 @case("rl.replay")

@@ -305,8 +305,8 @@ def best_weights(check: Check) -> None:
     settings: dict[str, Any] = {"validation": (X, y_validation), "metrics": [score], "epochs": 30}
     largest = train(**settings, monitor="val_score", mode="max")
     check(line(largest.params), path[losses.argmin()], floor=0.1)
-    least, best, kept = 0.2, np.inf, 0
-    for epoch, loss in enumerate(losses / 2):
+    least, best, kept = 0.2, float("inf"), 0
+    for epoch, loss in enumerate((losses / 2).tolist()):
         if loss < best - least:
             best, kept = loss, epoch
     check(train(**settings, min_delta=least).best_epoch, kept)
@@ -322,7 +322,7 @@ def plateau(check: Check) -> None:
     rate, best, waited = RATE, np.inf, 0
     for _ in range(30):
         theta = theta - rate * slope(theta, X, Y, np.ones(ROWS))
-        loss = np.mean((design @ theta - 0.6 * Y) ** 2) / 2
+        loss = float(np.mean((design @ theta - 0.6 * Y) ** 2)) / 2
         best, waited = (loss, 0) if loss < best else (best, waited + 1)
         if waited == 2:
             rate, waited = rate / 2, 0

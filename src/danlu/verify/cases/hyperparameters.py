@@ -82,27 +82,24 @@ def other_schedules(check: Check) -> None:
 @case("option.weight_decay_mask")
 def masks(check: Check) -> None:
     """By a tree, a function or the number of axes: what the mask leaves out does not decay."""
-    for mask in ({"w": True, "b": False}, lambda params: {name: name == "w" for name in params}):
-        adamw = optim.adamw(0.05, weight_decay=0.4, mask=mask)
-        decay = optim.chain(optim.weight_decay(0.4, mask=mask), optim.sgd(0.05))
-        for ours, rule in (
-            (adamw, lambda g, w, t, m: -0.05 * adam(g, t, m, 0.9, 0.999, 1e-8)),
-            (decay, lambda g, w, t, m: -0.05 * g),
+    one: Any = {"w": True, "b": False}
+    for mask in (one, lambda params: {name: name == "w" for name in params}):
+        for optimizer, move in (
+            (optim.adamw(0.05, weight_decay=0.4, mask=mask), lambda g, t, m: adam(g, t, m, 0.9, 0.999, 1e-8)),
+            (optim.chain(optim.weight_decay(0.4, mask=mask), optim.sgd(0.05)), lambda g, t, m: g),
         ):
-            found = trained(ours)
-            # ``b`` has one entry and ``w`` four: the rule tells them apart by that.
-            expected = by_hand(lambda g, w, t, m, rule=rule: rule(g + 0, w, t, m) - 0.05 * 0.4 * w * (len(w) == 4))
-            for name in START:
-                check(found[name], expected[name], floor=0.1)
-    params = {"kernel": draw(3, 2), "bias": draw(2, seed=1)}
-    for optimizer in (
-        optim.adamw(0.5, weight_decay=0.2, mask="weights"),
-        optim.weight_decay(-0.0 + 0.1, mask="weights"),
+
+            def rule(g: Any, w: Any, t: int, m: Memory, move: Any = move) -> Any:
+                return -0.05 * (move(g, t, m) + 0.4 * w * (len(w) == 4))  # ``w`` has four entries, ``b`` one
+
+            agrees(check, optimizer, rule)
+    params, still = {"kernel": draw(3, 2), "bias": draw(2, seed=1)}, {"kernel": np.zeros((3, 2)), "bias": np.zeros(2)}
+    for optimizer, factor in (
+        (optim.adamw(0.5, weight_decay=0.2, mask="weights"), -0.1),
+        (optim.weight_decay(0.1, mask="weights"), 0.1),
     ):
-        zero = {name: jnp.zeros(value.shape) for name, value in params.items()}
-        updates, _ = optimizer.update(zero, optimizer.init(single(params)), single(params))
-        sign = -1.0 if optimizer.update is optim.adamw().update else 1.0
-        check(updates["kernel"], sign * 0.1 * params["kernel"], oracle="closed form")
+        updates, _ = optimizer.update(single(still), optimizer.init(single(params)), single(params))
+        check(updates["kernel"], factor * params["kernel"], oracle="closed form")
         check(updates["bias"], np.zeros(2), oracle="closed form")
 
 

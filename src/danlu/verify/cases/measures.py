@@ -219,9 +219,7 @@ def forecasts(check: Check) -> None:
     levels = (0.1, 0.5, 0.9)
     bands = np.sort(draw(40, 3, 2, 3, seed=4), axis=-1)
     found = Forecasts(truth, prediction, spread, naive, np.arange(40), levels, bands)
-    totals: dict[str, list[float]] = {
-        name: [] for name in ("mse", "scaled_mae", "mase", "smape", "pinball", "coverage")
-    }
+    totals: dict[str, list[Any]] = {name: [] for name in ("mse", "scaled_mae", "mase", "smape", "pinball", "coverage")}
     for w, h, c in np.ndindex(40, 3, 2):
         y, e = truth[w, h, c], prediction[w, h, c] - truth[w, h, c]
         totals["mse"].append((e / spread[w, c]) ** 2)

@@ -53,8 +53,9 @@ def convolved(p: Any, x: Any, *, stride: Sizes, pads: Any, dilation: Sizes, grou
     out = [(padded.shape[i + 1] - spans[i]) // stride[i] + 1 for i in range(rank)]
     y = np.zeros((len(x), *out, kernel.shape[-1]))
     inputs, outputs = x.shape[-1] // groups, kernel.shape[-1] // groups
+    place: Any
     for place in itertools.product(*map(range, out)):
-        cut = tuple(slice(q * s, q * s + n, d) for q, s, n, d in zip(place, stride, spans, dilation, strict=True))
+        cut: Any = tuple(slice(q * s, q * s + n, d) for q, s, n, d in zip(place, stride, spans, dilation, strict=True))
         seen = padded[(slice(None), *cut)].reshape(len(x), -1, x.shape[-1])
         for g in range(groups):
             ours = slice(g * outputs, (g + 1) * outputs)

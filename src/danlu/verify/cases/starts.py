@@ -45,7 +45,7 @@ from danlu.verify.oracles import draw
 
 __all__: list[str] = []
 
-CHANCE = {"tolerance": 5e-2, "reason": "from 8,000 draws: the error of a mean is 0.011 by chance"}
+CHANCE: Any = {"tolerance": 5e-2, "reason": "from 8,000 draws: the error of a mean is 0.011 by chance"}
 # The largest of many draws in standard deviations: of a uniform distribution √3, of a normal one cut at ±2 its end.
 ENDS = {"uniform": np.sqrt(3), "truncated": 2 / 0.87962566103423978}
 
@@ -175,7 +175,7 @@ def attention(check: Check) -> None:
 @case("start.transformers", **CHANCE)
 def transformers(check: Check) -> None:
     """The papers' numbers: GPT-2's shortcuts shrink with its depth, BERT's and ViT's draws are cut, ViT's head begins at 0."""
-    size = {"dim": 96, "num_heads": 2, "hidden": 96}  # few shapes: each is a program to compile
+    size: Any = {"dim": 96, "num_heads": 2, "hidden": 96}  # few shapes: each is a program to compile
     (table, body), _ = begun(GPT(100, 100, num_layers=2, **size), (8,))
     for kernel in (table["table"], body[0]["table"]):
         spread(check, kernel, 0.02)
@@ -200,7 +200,7 @@ def transformers(check: Check) -> None:
 @case("start.vision", **CHANCE)
 def vision(check: Check) -> None:
     """A ResNet keeps the size of the errors that come back (fan out); ConvNeXt's draws are cut at twice 0.02."""
-    stem_and_stage = Sequential(ResNet(3, depth=18, stem="cifar", width=32).expanded.layers[:2])
+    stem_and_stage = Sequential(ResNet(3, depth=18, stem="cifar", width=32).build().layers[:2])
     params, _ = begun(stem_and_stage, (8, 8, 3))
     for kernel in (a for a in jax.tree.leaves(params) if a.ndim == 4 and a.size >= 8000):
         spread(check, kernel, np.sqrt(2 / (9 * 32)))
