@@ -22,7 +22,7 @@ from danlu.evaluate.bleu import bleu
 from danlu.pipeline import resume
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domains import domain_of
-from danlu.pipeline.train import fingerprint
+from danlu.pipeline.fingerprint import fingerprint
 from danlu.pipeline.translation import Interpreter, Translations
 
 # A language whose words are others and stand in the reverse sequence.

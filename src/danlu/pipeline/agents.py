@@ -81,6 +81,7 @@ class Agents(Domain):
     """Environments, and the agents that learn to act in them."""
 
     kind = "agent"
+    reads_files = False
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return isinstance(source, Environment) or is_environment(source)

@@ -12,6 +12,7 @@ import polars as pl
 
 from danlu.artifact import Artifact, save_artifact
 from danlu.data.images import BoxSet, ImageEncoder, is_box_source, read_boxes, read_images
+from danlu.data.images.boxes import boxed_files
 from danlu.data.images.encode import check_pixels
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import DetectionCounts, Found, Interval
@@ -72,6 +73,9 @@ class Detections(Domain):
         if config.data.image_column is not None or not is_box_source(source):
             return False
         return not config.data.target or Path(source).suffix not in (".csv", ".tsv")  # a table with a target is a table
+
+    def files(self, config: TrainConfig, source: str | Path) -> list[Path]:
+        return boxed_files(Path(source))
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedBoxes:
         data, split = config.data, config.split

@@ -48,13 +48,19 @@ class Domain(abc.ABC):
 
     Attributes:
         kind: its tag, which an artifact holds as ``encoder["kind"]``.
+        reads_files: whether a source that is a text is a path.
     """
 
     kind: ClassVar[str]
+    reads_files: ClassVar[bool] = True
 
     @abc.abstractmethod
     def claims(self, config: TrainConfig, source: Any) -> bool:
         """Whether ``source`` is of this kind, by its looks or by what the config says of it. Cheap; never raises."""
+
+    def files(self, config: TrainConfig, source: str | Path) -> Iterable[Path]:
+        """The files that the file ``source`` names and that are learnt from with it, such as pictures; its fingerprint covers them."""
+        return ()
 
     @abc.abstractmethod
     def prepare(self, config: TrainConfig, source: Any) -> Any:

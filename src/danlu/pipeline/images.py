@@ -15,6 +15,7 @@ from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import digests, some_of
+from danlu.data.images.read import listed_files
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
@@ -39,6 +40,9 @@ class Images(Labelled):
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.image_column is not None or is_image_source(source)
+
+    def files(self, config: TrainConfig, source: str | Path) -> list[Path]:
+        return listed_files(Path(source), config.data.image_column)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
         return _prepare(config, source)

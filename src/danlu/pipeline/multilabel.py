@@ -21,6 +21,7 @@ from danlu.data.images import (
     read_labels,
 )
 from danlu.data.images.encode import check_pixels
+from danlu.data.images.read import listed_files
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import Interval, LabelRows
 from danlu.evaluate.labels import best_threshold
@@ -99,6 +100,9 @@ class LabelledImages(Domain):
             separator=data.label_separator,
             asked=data.task == "multilabel",
         )
+
+    def files(self, config: TrainConfig, source: str | Path) -> list[Path]:
+        return listed_files(Path(source), config.data.image_column)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedLabels:
         data = config.data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import html
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,12 @@ from typing import Any
 from danlu.artifact import RunDirectory
 from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
-from danlu.errors import ConfigError, DataError
+from danlu.errors import DataError
 from danlu.files import write_atomic
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import domain_of
+from danlu.pipeline.fingerprint import check_unchanged, data_of, located
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
 from danlu.pipeline.record import write_record
@@ -72,43 +72,16 @@ class TrainResult:
         return f"<p><b>{place}</b>: {rows} {self.unit}, {self.seconds:.0f} s</p>{tested}"
 
 
-def _begin(config: TrainConfig, source: Any, root: str | Path, name: str | None) -> RunDirectory:
+def _begin(config: TrainConfig, source: Any, domain: Domain, root: str | Path, name: str | None) -> RunDirectory:
+    with stage("hashing the data"):
+        data = data_of(config, source, domain)
     return RunDirectory.create(
         root,
         name=name,
         dataset=Path(config.data.source).stem,
-        config=config.as_dict(),
-        files={"source.json": {"sha256": fingerprint(source)}},
+        config=located(config, domain).as_dict(),
+        files={"source.json": data},
     )
-
-
-def _check_unchanged(run: RunDirectory, source: Any) -> None:
-    """Refuse to go on with other data: the weights would be those of neither run."""
-    if run.read_json("source.json")["sha256"] != fingerprint(source):
-        raise ConfigError(
-            f"the data {source} is not what the run {run.path} was started with",
-            hint="put the file back as it was, or start a new run",
-        )
-
-
-def fingerprint(source: Any) -> str | None:
-    """The SHA-256 of a file's bytes, of files that have this common beginning, or of the names and sizes in a folder; else None."""
-    if isinstance(source, str | Path) and Path(source).is_dir():
-        digest = hashlib.sha256()
-        for entry in sorted(entry for entry in Path(source).rglob("*") if entry.is_file()):
-            digest.update(f"{entry.relative_to(source)}\0{entry.stat().st_size}\n".encode())
-        return digest.hexdigest()
-    if not isinstance(source, str | Path):
-        return None
-    if not Path(source).is_file():
-        both = sorted(
-            path for path in Path(source).parent.glob("*") if path.stem == Path(source).name and path.is_file()
-        )
-        if not both:
-            return None
-        return hashlib.sha256("".join(f"{path.name} {fingerprint(path)}\n" for path in both).encode()).hexdigest()
-    with open(source, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def train_from(
@@ -149,9 +122,10 @@ def train_from(
     with showing(display), contextlib.ExitStack() as held:
         if resume is not None:
             held.enter_context(resume.locked())
-            _check_unchanged(resume, source)
+            with stage("comparing the data"):
+                check_unchanged(resume, config, source, domain_of)
         domain, prepared, plan = prepare(config, source, say=say)
-        run = resume or _begin(config, source, root, name)
+        run = resume or _begin(config, source, domain, root, name)
         if resume is None:
             held.enter_context(run.locked())
         allowed = "".join(f" --allow {module}" for module in modules_in(source))
@@ -277,6 +251,7 @@ def resume(
     Raises:
         UntrustedError: its environment needs a module that is not allowed.
         ArtifactError: there is no such run.
+        DataError: the data is not found.
         ConfigError: the data is not what the run was started with.
     """
     directory = RunDirectory.open(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from danlu.data.images.pixels import SUFFIXES
 from danlu.data.images.read import decode_files
 from danlu.errors import DataError
 
-__all__ = ["BoxSet", "is_box_source", "read_boxes"]
+__all__ = ["BoxSet", "boxed_files", "is_box_source", "read_boxes"]
 
 ANNOTATIONS = ("annotations.json", "_annotations.coco.json", "annotations.csv", "boxes.csv", "_annotations.csv")
 _COLUMNS = {
@@ -179,11 +179,26 @@ def joined(found: Sequence[BoxSet]) -> BoxSet:
     )
 
 
+def boxed_files(file: Path) -> list[Path]:
+    """The image files that a file of annotations names and that are there; none of an npz file."""
+    if file.suffix == ".npz":
+        return []
+    return [place for place in _places(file, _objects(file)).values() if place is not None]
+
+
+def _objects(file: Path) -> dict[str, Objects]:
+    return read_coco(file) if file.suffix == ".json" else _read_csv(file)
+
+
+def _places(file: Path, names: Iterable[str]) -> dict[str, Path | None]:
+    return {name: _image_at(file.parent, name) for name in names}
+
+
 def _read_part(file: Path) -> BoxSet:
-    objects = read_coco(file) if file.suffix == ".json" else _read_csv(file)
+    objects = _objects(file)
     if not objects:
         raise DataError(f"{file} names no image")
-    places = {name: _image_at(file.parent, name) for name in objects}
+    places = _places(file, objects)
     missing = [name for name, place in places.items() if place is None]
     if len(missing) == len(places):
         raise DataError(

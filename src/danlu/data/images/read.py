@@ -18,9 +18,10 @@ from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import ImageFiles, decoded_bytes, ordered
 from danlu.data.images.pixels import SUFFIXES, is_animated, is_picture, open_image, open_whole
+from danlu.data.table import Table
 from danlu.errors import DataError
 
-__all__ = ["ImageSet", "is_image_source", "read_images"]
+__all__ = ["ImageSet", "is_image_source", "listed_files", "read_images"]
 
 _PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
 _PARTS |= {"test": "test", "testing": "test", "t10k": "test"}
@@ -229,13 +230,7 @@ def decode_files(
 
 
 def _read_list(path: Path, path_column: str | None, target: str | None, memory: int | None, whole: bool) -> ImageSet:
-    from danlu.data.read import read_table
-
-    table = read_table(path)
-    names = [name for name in table.names if table.frame[name].dtype == pl.String]
-    column = path_column or next((name for name in names if _names_images(table.frame[name])), None)
-    if column is None or column not in table.names:
-        raise DataError(f"{path} has no column of image files; its columns: {', '.join(table.names[:30])}")
+    table, column = _table_of(path, path_column)
     if target is not None and target not in table.names:
         raise DataError(f"{path} has no column {target!r}; its columns: {', '.join(table.names[:30])}")
     cells = None if target is None else table.frame[target].to_list()
@@ -243,6 +238,26 @@ def _read_list(path: Path, path_column: str | None, target: str | None, memory: 
     listed = [path.parent / str(name) for name in table.frame[column].to_list()]
     found = decode_files(listed, labels, None, memory, whole=whole)
     return dataclasses.replace(found, notices=(*table.notices, *found.notices))
+
+
+def _table_of(path: Path, path_column: str | None) -> tuple[Table, str]:
+    """A table, and its column of image files."""
+    from danlu.data.read import read_table
+
+    table = read_table(path)
+    names = [name for name in table.names if table.frame[name].dtype == pl.String]
+    column = path_column or next((name for name in names if _names_images(table.frame[name])), None)
+    if column is None or column not in table.names:
+        raise DataError(f"{path} has no column of image files; its columns: {', '.join(table.names[:30])}")
+    return table, column
+
+
+def listed_files(path: Path, path_column: str | None = None) -> list[Path]:
+    """The image files that a table names, in its order; none of an npz file or of an image itself."""
+    if path.suffix == ".npz" or is_picture(path):
+        return []
+    table, column = _table_of(path, path_column)
+    return [path.parent / str(name) for name in table.frame[column].to_list()]
 
 
 def _names_images(values: pl.Series) -> bool:

@@ -1,0 +1,155 @@
+"""What data a run learns from: where it is and a hash of its bytes, so that a run goes on with the same data or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.artifact import RunDirectory
+from danlu.data.folders import files_in
+from danlu.data.images.files import ordered
+from danlu.errors import ConfigError, DanluError, DataError
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Domain
+
+__all__ = ["check_unchanged", "data_of", "fingerprint", "located"]
+
+_SETTINGS = {"source": ("data", "source"), "test": ("data", "test"), "recording": ("agent", "data")}
+
+
+def fingerprint(source: Any, more: Iterable[Path] = ()) -> str | None:
+    """The SHA-256 of data: of a file's bytes; of the names and bytes of the files in a folder (hidden ones aside), or of those with a
+    common beginning; of the values of a table or of arrays in memory. None where there is nothing to read.
+
+    Args:
+        source: a path, a frame, arrays, ….
+        more: files that it names, whose bytes belong to it.
+    """
+    if not isinstance(source, str | Path):
+        return _of_object(source)
+    path = Path(source)
+    names = path if path.is_dir() else path.parent
+    files = _files_of(path)
+    others = [file for file in more if file.is_file()]
+    if not files:
+        return None
+    if files == [path] and not others:
+        return _of_file(path)
+    hashes = ordered(_of_file, [*files, *others])
+    lines = [f"{os.path.relpath(file, names)}\0{own}\n" for file, own in zip([*files, *others], hashes, strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return list(files_in(path))
+    if path.is_file():
+        return [path]
+    if path.exists() or not path.parent.is_dir():  # a pipe can be read once
+        return []
+    return sorted(file for file in path.parent.iterdir() if file.stem == path.name and file.is_file())
+
+
+def _of_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _of_object(source: Any) -> str | None:
+    digest = hashlib.sha256()
+    if isinstance(source, np.ndarray) and source.dtype != object:
+        source = {"array": source}
+    if isinstance(source, Mapping) and all(isinstance(value, np.ndarray) for value in source.values()):
+        for name, array in source.items():
+            if array.dtype == object:
+                return None
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+    try:
+        from danlu.data import read_table
+
+        frame = pl.DataFrame({"text": list(source)}) if isinstance(source, Sequence) else read_table(source).frame
+    except (DanluError, TypeError, ValueError, pl.exceptions.PolarsError):
+        return None
+    digest.update(repr(frame.schema).encode())
+    digest.update(frame.hash_rows(seed=0).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def data_of(config: TrainConfig, source: Any, domain: Domain) -> dict[str, Any]:
+    """Of each piece of data that a run reads, where it is and its fingerprint: the source, the test rows, a recording."""
+    found = {}
+    for name, given in _given(config, source).items():
+        if name == "source" and not domain.reads_files:
+            continue
+        place = os.path.abspath(given) if isinstance(given, str | Path) else None
+        more = domain.files(config, given) if isinstance(given, str | Path) and Path(given).is_file() else ()
+        own = fingerprint(given, more)
+        found[name] = {"path": None if own is None else place, "sha256": own}
+    return {"data": found}
+
+
+def _given(config: TrainConfig, source: Any) -> dict[str, Any]:
+    given = {"source": source, "test": config.data.test, "recording": config.agent.data}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def located(config: TrainConfig, domain: Domain) -> TrainConfig:
+    """The config with absolute paths for the data that is there, so that a run can be resumed from any folder."""
+    for piece, (section, name) in _SETTINGS.items():
+        of = getattr(config, section)
+        place = getattr(of, name)
+        is_path = piece != "source" or domain.reads_files
+        if place and is_path and _files_of(Path(place)):
+            config = config.replace(**{section: of.replace(**{name: os.path.abspath(place)})})
+    return config
+
+
+def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_of: Any) -> None:
+    """Refuse to go on with other data: the weights would be those of neither run.
+
+    Args:
+        domain_of: ``(config, source) ->`` the domain; asked only when the data is there.
+
+    Raises:
+        DataError: data that is not found.
+        ConfigError: data that is not what the run was started with.
+    """
+    recorded = run.read_json("source.json")
+    known = recorded.get("data")
+    if not isinstance(known, Mapping):  # of a version that knew the source alone, and of folders no contents
+        is_file = isinstance(source, str | Path) and Path(source).is_file()
+        known = {"source": {"path": str(source), "sha256": recorded.get("sha256")}} if is_file else {}
+    given = _given(config, source)
+    for name, own in known.items():
+        if not isinstance(own, Mapping) or own.get("sha256") is None:
+            continue
+        there = given.get(name)
+        if own.get("path") is None and isinstance(there, str | Path):
+            raise ConfigError(
+                f"the run {run.path} learnt from data in memory",
+                hint=f"give it again: danlu.pipeline.resume({str(run.path)!r}, source=...)",
+            )
+        if isinstance(there, str | Path) and not _files_of(Path(there)):
+            hint = "put it back, or start a new run"
+            if name == "source":
+                hint = f"put it back, or say where it is now: danlu.pipeline.resume({str(run.path)!r}, source=...)"
+            raise DataError(f"the data {there}, which the run {run.path} was started with, is not found", hint=hint)
+    now = data_of(config, source, domain_of(config, source))["data"] if known else {}
+    for name, own in known.items():
+        if own.get("sha256") is not None and own["sha256"] != now.get(name, {}).get("sha256"):
+            raise ConfigError(
+                f"the data {_shown(given.get(name))} is not what the run {run.path} was started with",
+                hint="put the file back as it was, or start a new run",
+            )
+
+
+def _shown(given: Any) -> str:
+    return str(given) if isinstance(given, str | Path) else f"given (a {type(given).__name__})"
