@@ -73,12 +73,11 @@ def test_scores_of_lines() -> None:
     found = TokenLosses.of(losses, bounds, 178)
     assert found.counts.tolist() == [30, 40, 19]
     np.testing.assert_allclose(found.sums, [losses[:30].sum(), losses[30:70].sum(), losses[70:].sum()])
-    scores = found.scores(resamples=50)
+    scores = found.scores()
     assert scores["token_loss"].value == pytest.approx(losses.mean())
     assert scores["perplexity"].value == pytest.approx(np.exp(losses.mean()))
     assert scores["bits_per_character"].value == pytest.approx(losses.sum() / np.log(2) / 178)
-    for interval in scores.values():
-        assert interval.low <= interval.value <= interval.high
+    assert not scores["perplexity"].known, "three lines are too few"
     with pytest.raises(DataError, match="90 losses for 89"):
         TokenLosses.of(np.ones(90), bounds, 178)
 
@@ -91,18 +90,18 @@ def test_a_stream_is_measured_in_blocks() -> None:
     # What is alike within a block makes the interval wider than single tokens would.
     alike = np.repeat(RNG.normal(2, 1, 100), 100)
     blocks = TokenLosses.of(alike, np.array([0, 10_001]), 10_000).scores()["token_loss"]
-    assert blocks.high - blocks.low == pytest.approx(2 * 1.96 * alike.std() / 10, rel=0.15)
+    assert blocks.high - blocks.low == pytest.approx(2 * 1.96 * alike.std() / 10, rel=0.3)
 
 
 def test_models_are_compared_token_by_token() -> None:
     bounds = np.array([0, 20_001])
     hard = np.repeat(RNG.normal(2, 1, 200), 100)
     ours, theirs = (TokenLosses.of(hard + RNG.normal(shift, 0.1, 20_000), bounds, 20_000) for shift in (0, 0.05))
-    found = ours.compare(theirs, "counting", resamples=200)
+    found = ours.compare(theirs, "counting")
     assert (found.verdict, found.metric) == ("better", "token_loss")
     assert found.difference.low < 0.05 < found.difference.high + 0.01
     assert "better than counting" in found.sentence
-    assert theirs.compare(ours, "counting", resamples=200).verdict == "worse"
-    assert ours.compare(ours, "itself", resamples=20).verdict == "undecided"
+    assert theirs.compare(ours, "counting").verdict == "worse"
+    assert ours.compare(ours, "itself").verdict == "undecided"
     with pytest.raises(DataError, match="different tokens"):
         ours.compare(TokenLosses.of(np.ones(50), np.array([0, 51]), 50), "other")

@@ -29,7 +29,6 @@ QUIET: dict[str, Any] = {"display": "none", "say": lambda line: None}
 TINY: dict[str, Any] = {
     "model": {"width": 6},
     "trainer": {"epochs": 12, "learning_rate": 0.02, "batch_size": 16},
-    "evaluate": {"resamples": 20},
 }
 # A bright bar that lies or stands.
 BARS = np.zeros((2, 12, 12), np.uint8)
@@ -85,7 +84,7 @@ def test_the_saved_model_finds_the_same_and_its_csv_is_read_as_boxes(
     same = found.join(tested, on=["file", "x0", "y0"], how="inner")
     assert same.height == tested["label"].drop_nulls().len()
     assert same["score"].to_list() == same["score_right"].to_list()
-    again = model.evaluate(out, resamples=20)
+    again = model.evaluate(out)
     assert again.scores["box_f1"].value == 1, "the boxes that were found, taken as the truth"
     ran = CliRunner().invoke(app, ["evaluate", str(result.run.path), str(folder)])
     assert ran.exit_code == 0, ran.output
@@ -105,7 +104,7 @@ def test_what_does_not_fit_is_refused(trained: Any, folder: Path, tmp_path: Path
     table.write_text("file,label,x0,y0,x1,y1\nimages/00000.png,cat,1,2,9,9\nimages/00001.png,lying,1,2,9,9\n")
     with pytest.raises(SchemaError, match="boxes of cat"):
         model.evaluate(table)
-    assert model.evaluate(table, lenient=True, say=notes.append, resamples=20).scores
+    assert model.evaluate(table, lenient=True, say=notes.append).scores
     assert "cat are left out" in notes[0]
     with pytest.raises(SchemaError, match="no file"):
         model.predict(tmp_path / "none")

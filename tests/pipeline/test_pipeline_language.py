@@ -28,7 +28,6 @@ WORDS = ("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "
 TINY: dict[str, Any] = {
     "model": {"width": 16, "depth": 1},
     "trainer": {"epochs": 1, "learning_rate": 0.01},
-    "evaluate": {"resamples": 20},
     "language": {"context": 16},
 }
 
@@ -78,7 +77,7 @@ def test_the_saved_model_judges_and_writes_the_same(trained: Any, story: Path) -
     assert model.generate("the cat", length=40, seed=3) == result.model.generate("the cat", length=40, seed=3)
     lines = model.predict(story)
     assert lines["text"].to_list() == story.read_text().splitlines()
-    again = model.evaluate(story, resamples=20)
+    again = model.evaluate(story)
     total = (lines["loss"] * lines["tokens"]).sum() / lines["tokens"].sum()
     assert again.scores["token_loss"].value == pytest.approx(total, rel=1e-5)
     assert "language" in model.purpose

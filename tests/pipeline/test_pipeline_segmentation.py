@@ -15,7 +15,6 @@ SMALL = {
     "trainer": {"epochs": 8, "batch_size": 8, "learning_rate": 0.02},
     "model": {"width": 4, "depth": 2},
     "augment": {"rotation": 0.0, "scale": 0.0, "shear": 0.0},
-    "evaluate": {"resamples": 20},
 }
 
 
@@ -68,7 +67,7 @@ def test_the_loaded_model_writes_masks(trained, folder, tmp_path):
     shares = model.predict(folder)
     assert shares.columns == ["file", "share ground", "share light", "share dark"]
     np.testing.assert_allclose(shares["share dark"], np.mean(np.array(written) == 2, axis=(1, 2)), atol=1e-4)
-    assert model.evaluate(folder, resamples=20).scores["mean_iou"].value > 0.8
+    assert model.evaluate(folder).scores["mean_iou"].value > 0.8
     assert "80 predictions" in model.write(folder, tmp_path / "out.csv")
     Image.open(folder / "images" / "00003.png").resize((48, 32)).convert("RGBA").save(tmp_path / "large.png")
     ((_, mask),) = model.masks(tmp_path / "large.png")
@@ -83,7 +82,7 @@ def test_other_values_are_refused_or_not_counted(trained, tmp_path):
     (folder / "classes.txt").unlink()
     with pytest.raises(SchemaError, match="hold the values 9; the model knows 0, 1, 2"):
         model.evaluate(folder)
-    assert model.evaluate(folder, lenient=True, resamples=10).scores["pixel_accuracy"].value > 0.9
+    assert model.evaluate(folder, lenient=True).scores["pixel_accuracy"].value > 0.9
     with pytest.raises(SchemaError, match="no file"):
         model.predict(tmp_path / "nothing")
 

@@ -18,7 +18,6 @@ from danlu.pipeline import resume
 SETTINGS = {
     "forecast": {"columns": ["load"], "horizon": 6, "context": 24, "known": ["warm"]},
     "trainer": {"epochs": 2, "batch_size": 32},
-    "evaluate": {"resamples": 20},
 }
 QUIET = {"display": "none"}
 
@@ -89,7 +88,7 @@ def test_the_loaded_model_forecasts_what_comes_after_the_last_row(trained):
     assert_frame_equal(found, result.model.predict(ahead(new, 6)))
     warmer = ahead(new, 6).with_columns(warm=pl.when(pl.col("load").is_null()).then(1.0).otherwise("warm"))
     assert (model.predict(warmer)["forecast"] >= found["forecast"] - 1e-6).all()
-    judged = model.evaluate(new, resamples=20)
+    judged = model.evaluate(new)
     assert judged.scores["mse"].value < judged.others["the last season"]["mse"].value
     assert "71 forecasts, from each step" in str(judged)
 
@@ -177,7 +176,7 @@ def test_what_cannot_be_done_is_one_message(source, tmp_path, settings, message)
 
 def test_command_line(source, tmp_path, capsys):
     options = ["--forecast", "load", "--horizon", "4", "--runs", str(tmp_path), "--name", "run", "--display", "none"]
-    more = ["forecast.context=12", "trainer.epochs=1", "evaluate.resamples=20", "evaluate.report=false"]
+    more = ["forecast.context=12", "trainer.epochs=1", "evaluate.report=false"]
     app(["train", str(source), *more, *options], standalone_mode=False)
     assert "MASE" in capsys.readouterr().out
     app(["predict", str(tmp_path / "run"), str(source)], standalone_mode=False)

@@ -15,7 +15,6 @@ from danlu.pipeline.text import word_attribution
 SMALL = {
     "trainer": {"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 0.02},
     "model": {"width": 4},
-    "evaluate": {"resamples": 20},
 }
 GOOD, BAD = ("lovely", "tasty", "很好吃", "warm and kind"), ("awful", "cold", "难吃", "slow and rude")
 
@@ -62,7 +61,7 @@ def test_the_loaded_model_predicts_tables_and_lists(trained):
     assert (found["label"] == fresh["label"]).mean() > 0.9
     np.testing.assert_array_equal(model.predict_values(fresh["review"].to_list()), found[:, 1:].to_numpy())
     np.testing.assert_array_equal(model.predict_values(fresh[7:8])[0], model.predict_values(fresh)[7])
-    assert model.evaluate(fresh, resamples=20).scores["accuracy"].value > 0.9
+    assert model.evaluate(fresh).scores["accuracy"].value > 0.9
 
 
 def test_what_does_not_fit_is_one_message(trained):

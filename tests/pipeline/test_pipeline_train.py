@@ -11,7 +11,7 @@ from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.pipeline import resume
 
 SMALL = {
-    "evaluate": {"baselines": False, "resamples": 20},
+    "evaluate": {"baselines": False},
     "model": {"members": 2, "width": 8},
     "trainer": {"epochs": 3, "batch_size": 32},
 }

@@ -40,7 +40,6 @@ QUIET: dict[str, Any] = {"display": "none", "say": lambda line: None}
 TINY: dict[str, Any] = {
     "model": {"width": 32, "depth": 1, "dropout": 0.0},
     "trainer": {"epochs": 14, "learning_rate": 0.01, "batch_size": 32},
-    "evaluate": {"resamples": 20},
     "translation": {"source": "en", "target": "de", "tokens": "word", "beams": 2, "label_smoothing": 0.05},
 }
 
@@ -92,7 +91,7 @@ def test_the_saved_model_translates_the_same(trained: Any, folder: Path) -> None
     written = model.predict(folder / "test.en")
     assert written.columns == ["source", "translation"]
     assert written["translation"].to_list() == result.judgement.predictions["translation"].to_list()
-    again = model.evaluate(folder / "test", resamples=20)
+    again = model.evaluate(folder / "test")
     assert again.scores["bleu"].value == result.judgement.scores["bleu"].value
     lines = ["red dog sees big cat", "", "  "]
     assert model.translate(lines) == ["Katze groß sieht Hund rot", "", ""]
@@ -117,7 +116,7 @@ def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) ->
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
-    config = {**TINY, "trainer": {**TINY["trainer"], "epochs": 2}, "evaluate": {"resamples": 10, "report": False}}
+    config = {**TINY, "trainer": {**TINY["trainer"], "epochs": 2}, "evaluate": {"report": False}}
     said: list[str] = []
     whole = danlu.train(folder / "train", runs=tmp_path, name="whole", display="none", say=said.append, **config)
     original = JSONLogger.on_epoch_begin

@@ -9,7 +9,7 @@ import pytest
 
 import danlu
 from danlu import nn
-from danlu.evaluate import Rows, bootstrap, compare
+from danlu.evaluate import Rows, compare, intervals
 from danlu.report import ReportData, TensorBoardLogger, write_report
 from danlu.report.plots import confusion_plot, curves_plot, ranking_plot
 
@@ -38,9 +38,9 @@ def data_of(task, classes=("no", "yes"), **changes):
         "task": task,
         "classes": () if task == "regression" else classes,
         "rows": rows,
-        "scores": bootstrap(rows, resamples=20),
-        "others": {"the mean": bootstrap(Rows(task, rows.truth, other), resamples=20)},
-        "comparisons": [compare(rows, other, "the mean", resamples=20)],
+        "scores": intervals(rows),
+        "others": {"the mean": intervals(Rows(task, rows.truth, other))},
+        "comparisons": [compare(rows, other, "the mean")],
         "history": history,
         "best_epoch": 3,
         "parts": {"train": 1000, "validation": 10, "test": 80},

@@ -124,7 +124,6 @@ SETTINGS: dict[str, Any] = {
         "evaluations": 2,
         "settings": {"environments": 4, "steps": 32, "hidden": [8], "minibatches": 2},
     },
-    "evaluate": {"resamples": 20},
 }
 
 

@@ -11,10 +11,8 @@ from danlu.data.series import SeriesEncoder, Windows, read_series
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate.forecast import (
     Forecasts,
-    block_bootstrap,
     by_step,
     compare_forecasts,
-    forecast_scores,
     mase_scale,
     naive_forecast,
     ridge_forecast,
@@ -56,7 +54,7 @@ def drawn(windows=50, horizon=4, channels=2):
 
 def test_measures_are_the_closed_forms():
     f = drawn()
-    got = {name: interval.value for name, interval in forecast_scores(f, resamples=10).items()}
+    got = {name: interval.value for name, interval in f.scores().items()}
     error = f.prediction - f.truth
     assert got["mse"] == pytest.approx(np.mean((error / f.spread[:, None]) ** 2))
     assert got["scaled_mae"] == pytest.approx(np.mean(np.abs(error) / f.spread[:, None]))
@@ -80,27 +78,30 @@ def test_mase_of_the_seasonal_naive_forecast_in_training_is_one():
     forecast = naive_forecast(np.stack([x[i : i + 7] for i in range(193)]), 1, 7)
     truth = x[7:][:, None]
     f = Forecasts(truth, forecast, np.ones((193, 1)), np.broadcast_to(scale, (193, 1)), np.arange(193))
-    assert forecast_scores(f, resamples=10)["mase"].value == pytest.approx(1)
+    assert f.scores()["mase"].value == pytest.approx(1)
     flat = Forecasts(truth, forecast, np.ones((193, 1)), np.zeros((193, 1)), np.arange(193))
-    assert "mase" not in forecast_scores(flat, resamples=10), "no scale, no measure"
+    assert "mase" not in flat.scores(), "no scale, no measure"
     zero = Forecasts(np.zeros((9, 1, 1)), np.zeros((9, 1, 1)), np.ones((9, 1)), np.ones((9, 1)), np.arange(9))
-    assert forecast_scores(zero, resamples=10)["smape"].value == 0
+    assert zero.scores()["smape"].value == 0
 
 
 def test_blocks_give_wider_intervals_than_single_windows_and_the_right_ones():
     """Sums of 20 successive errors, as overlapping windows have: the mean's true spread is known."""
-    noise = RNG.normal(size=4019)
-    overlapping = np.convolve(noise, np.ones(20) / 20, "valid")[:, None]
-    moment = np.arange(4000)
-    blocks = block_bootstrap(overlapping, moment, block=60, seed=1).std()
-    single = block_bootstrap(overlapping, moment, block=1, seed=1).std()
-    assert blocks == pytest.approx(1 / np.sqrt(4000), rel=0.25)
-    assert single < blocks / 3
-    doubled = block_bootstrap(np.repeat(overlapping, 2, axis=0), np.repeat(moment, 2), block=60, seed=1)
-    assert doubled.std() == pytest.approx(blocks), "a second series at the same moments adds nothing new"
-    assert np.isnan(block_bootstrap(overlapping[:100], moment[:100], block=60)).all(), "too short to tell"
-    with pytest.raises(ConfigError, match="at least 10"):
-        block_bootstrap(overlapping, moment, block=3, resamples=5)
+    noise = 5 + RNG.normal(size=4019)
+    overlapping = np.convolve(noise, np.ones(20) / 20, "valid")[:, None, None]
+
+    def width(errors, moment, horizon=20):
+        wide = np.repeat(errors, horizon, axis=1)
+        one = np.ones((len(errors), 1))
+        found = Forecasts(np.zeros_like(wide), wide, one, one, moment).scores()["scaled_mae"]
+        return (found.high - found.low) / 3.92
+
+    blocks = width(overlapping, np.arange(4000))
+    assert blocks == pytest.approx(1 / np.sqrt(4000), rel=0.35)
+    assert width(RNG.permutation(overlapping), np.arange(4000)) < blocks / 2, "in any order they are independent"
+    doubled = width(np.repeat(overlapping, 2, axis=0), np.repeat(np.arange(4000), 2))
+    assert doubled == pytest.approx(blocks), "a second series at the same moments adds nothing new"
+    assert np.isnan(width(overlapping[:100], np.arange(100))), "too short to tell"
 
 
 def test_comparison_is_paired():
@@ -113,7 +114,7 @@ def test_comparison_is_paired():
     few = drawn(20, 10, 1)
     found = compare_forecasts(few, few, "itself")
     assert found.verdict == "undecided"
-    assert found.sentence.endswith("20 origins are too few to tell them apart.")
+    assert found.sentence.endswith("20 windows are too few to tell.")
     with pytest.raises(DataError, match="different windows"):
         compare_forecasts(f, drawn(400, 2, 1), "another")
     with pytest.raises(DataError, match=r"\(windows, horizon, channels\)"):

@@ -2,9 +2,9 @@
 
 from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
-from danlu.evaluate.bootstrap import Interval, bootstrap, resample_weights
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.detection import DetectionCounts, Found
+from danlu.evaluate.intervals import Evidence, Interval, difference, intervals
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
@@ -20,6 +20,7 @@ from danlu.evaluate.runs import (
     probability_of_improvement,
     run_intervals,
 )
+from danlu.evaluate.sample import Sample, compare_samples
 from danlu.evaluate.segmentation import MaskCounts
 from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold
 
@@ -33,6 +34,7 @@ __all__ = [
     "Calibration",
     "Comparison",
     "DetectionCounts",
+    "Evidence",
     "Found",
     "Interval",
     "LabelRows",
@@ -42,22 +44,24 @@ __all__ = [
     "Ranking",
     "Residuals",
     "Rows",
+    "Sample",
     "Threshold",
     "TranslationCounts",
     "baselines",
     "bleu",
-    "bootstrap",
     "calibration",
     "choose_threshold",
     "chrf",
     "compare",
+    "compare_samples",
     "conclusion",
+    "difference",
     "interquartile_mean",
+    "intervals",
     "learning_curve",
     "optimality_gap",
     "performance_profile",
     "probability_of_improvement",
-    "resample_weights",
     "residuals",
     "run_intervals",
     "scores",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from danlu.errors import ConfigError, DataError, unknown_name
-from danlu.evaluate.bootstrap import Interval, quantiles, resample_weights
-from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.compare import Comparison, paired
+from danlu.evaluate.intervals import Evidence
 from danlu.evaluate.measures import MEASURES
 
 __all__ = ["SMOOTHING", "TOKENIZATIONS", "TranslationCounts", "bleu", "chrf", "tokenization_for", "words_of"]
@@ -20,7 +20,6 @@ TOKENIZATIONS = ("13a", "zh", "char", "none")
 SMOOTHING = ("exp", "floor", "add-k", "none")
 _ORDER = 4  # of BLEU's n-grams of words
 _CHARACTERS, _BETA = 6, 2.0  # of chrF's n-grams, and how much more recall weighs than precision
-_FEW = 20  # test sentences
 
 _ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
 _MARKS = (
@@ -80,8 +79,8 @@ def tokenization_for(references: Sequence[str]) -> str:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TranslationCounts:
-    """The counts of a test's translations, from which BLEU and chrF of all of them, or of any resample, follow.
+class TranslationCounts(Evidence):
+    """The counts of a test's translations, from which BLEU and chrF of all of them, or of any of them, follow.
 
     Attributes:
         matches: float64 ``(sentences, 4)``: n-grams of 1 to 4 words that the reference has as well, each at most as often
@@ -151,37 +150,29 @@ class TranslationCounts:
         below = _BETA**2 * means[0] + means[1]
         return 100 * (1 + _BETA**2) * means[0] * means[1] / below if below else 0.0
 
-    def scores(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-        """BLEU and chrF with their 95 % intervals, from resamples of the sentences."""
-        drawn = np.array([(self.bleu(by), self.chrf(by)) for by in self._resamples(resamples, seed)])
-        values = {"bleu": self.bleu(), "chrf": self.chrf()}
-        return {name: Interval(value, *quantiles(drawn[:, i], 0.95)) for i, (name, value) in enumerate(values.items())}
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
+        """BLEU and chrF."""
+        of = {"bleu": self.bleu, "chrf": self.chrf}
+        return {name: of[name](weights) for name in (of if names is None else names)}
 
-    def compare(self, other: TranslationCounts, label: str, *, resamples: int = 1000, seed: int = 0) -> Comparison:
-        """Whether these translations are better by BLEU than others of the same sentences, by the paired bootstrap.
+    def compare(self, other: TranslationCounts, label: str, *, seed: int = 0) -> Comparison:
+        """Whether these translations are better by BLEU than others of the same sentences.
 
         Args:
             label: what the other ones are called.
 
         Raises:
             DataError: of other sentences, or in other words.
-
-        Reference: Koehn, "Statistical significance tests for machine translation evaluation" (EMNLP 2004).
         """
         if self.tokenization != other.tokenization or not np.array_equal(self.lengths[:, 1], other.lengths[:, 1]):
             raise DataError("the two translations are of different sentences; expected the same references")
-        gaps = np.array([self.bleu(by) - other.bleu(by) for by in self._resamples(resamples, seed)])
-        few = "" if len(self) >= _FEW else f"{len(self)} test sentences are too few to tell"
-        return compared(MEASURES["bleu"], self.bleu(), other.bleu(), quantiles(gaps, 0.95), label, few=few)
+        return paired(self, other, MEASURES["bleu"], label, tested="test sentences", seed=seed)
 
     def by_sentence(self) -> np.ndarray:
         """chrF of each sentence, float64 ``(sentences,)``: what the worst ones are found by."""
         one = np.ones(1)
         each = (dataclasses.replace(self, characters=row[None]) for row in self.characters)
         return np.array([sentence.chrf(one) for sentence in each])
-
-    def _resamples(self, resamples: int, seed: int) -> list[np.ndarray]:
-        return list(resample_weights(len(self), resamples=resamples, seed=seed))
 
 
 def bleu(

@@ -8,15 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from danlu.errors import unknown_name
-from danlu.evaluate.bootstrap import Interval, paired
+from danlu.evaluate.intervals import Evidence, Interval, difference
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, metrics_of
 from danlu.evaluate.rows import Rows
 
 __all__ = ["Comparison", "compare", "compared", "conclusion"]
-
-
-_FEWEST, _FEWEST_OF_CLASS = 20, 4  # test rows, and those of the second commonest class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +49,9 @@ def compare(
     *,
     name: str = "the network",
     metric: str | None = None,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Compare a prediction with another one for the same rows, by the paired bootstrap of their difference.
+    """Compare a prediction with another one for the same rows, by the interval of their difference.
 
     The verdict is ``"better"`` or ``"worse"`` when the 95 % interval of the difference leaves 0 out. It speaks of these two
     trained models, not of other runs with other training rows or seeds.
@@ -67,16 +63,11 @@ def compare(
         label: what the other one is called, such as ``"logistic regression"``.
         name: what ours is called.
         metric: default: the task's :data:`~danlu.evaluate.PRIMARY`, or accuracy where that is not defined.
-        resamples: see :func:`~danlu.evaluate.bootstrap`.
-        seed: likewise.
+        seed: see :func:`~danlu.evaluate.intervals`.
 
     Raises:
         ConfigError: a metric that the task does not have.
         DataError: a prediction for other rows, or of another kind.
-
-    Reference:
-        Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; pairs are kept together as in Koehn,
-        "Statistical significance tests for machine translation evaluation" (EMNLP 2004), section 3.
 
     Example:
         >>> truth = np.arange(50.0)
@@ -93,16 +84,40 @@ def compare(
     if metric is None and not np.isfinite(values).all():
         chosen = METRICS["accuracy"]
         values = [chosen.compute(each, one) for each in (rows, theirs)]
-    ends = paired(rows, theirs, chosen.name, resamples=resamples, seed=seed)
     constant = bool((np.ptp(theirs.prediction, axis=0) == 0).all())
-    few = "" if _enough(rows) else f"{len(rows)} test rows are too few to tell"
-    return compared(chosen, values[0], values[1], ends, label, name=name, constant=constant, few=few)
+    return paired(rows, theirs, chosen, label, name=name, constant=constant, seed=seed)
 
 
-def _enough(rows: Rows) -> bool:
-    """Whether a bootstrap of the rows says anything: it never draws what a few rows do not show."""
-    rare = len(rows) if rows.task == "regression" else int(np.sort(np.bincount(rows.truth))[-2:].min())
-    return len(rows) >= _FEWEST and rare >= _FEWEST_OF_CLASS
+def paired(
+    ours: Evidence,
+    theirs: Evidence,
+    measure: Measure | Metric,
+    label: str,
+    *,
+    name: str = "the network",
+    constant: bool = False,
+    tested: str = "test rows",
+    seed: int = 0,
+) -> Comparison:
+    """The comparison by a measure of two predictions for the same rows; arguments as of :func:`compared`.
+
+    Args:
+        tested: what the rows are called.
+
+    Raises:
+        DataError: of other rows.
+    """
+    values = [each.measures(None, (measure.name,))[measure.name] for each in (ours, theirs)]
+    ends = difference(ours, theirs, measure.name, seed=seed)
+    few = "" if np.isfinite(ends).all() else too_few(len(ours), tested)
+    return compared(measure, values[0], values[1], ends, label, name=name, constant=constant, few=few)
+
+
+def too_few(count: int, tested: str) -> str:
+    """Why nothing can be told."""
+    return (
+        f"1 {tested.removesuffix('s')} is too few to tell" if count == 1 else f"{count:,} {tested} are too few to tell"
+    )
 
 
 def compared(
@@ -148,7 +163,7 @@ def _sentence(
     if raw.value == 0:
         figures = f"{metric.label} {ours} for both"
     between = f"95 % interval of the difference {_digits(raw.low)} to {_digits(raw.high)}"
-    doubt = "" if raw.low == raw.high else f" ({between})"
+    doubt = f" ({between})" if raw.low < raw.high else ""
     if few:
         return f"{start} beside {label}: {figures}; {few}."
     if constant and verdict != "better":

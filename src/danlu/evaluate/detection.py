@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.bootstrap import Interval, quantiles, resample_weights
-from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.compare import Comparison, paired
+from danlu.evaluate.intervals import Evidence
 from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.metrics import mean_support
 
 __all__ = ["OVERLAPS", "DetectionCounts", "Found", "average_precision", "overlap_matrix"]
 
@@ -19,9 +20,6 @@ OVERLAPS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """The IoUs at which COCO counts a detection as right: 0.5, 0.55, …, 0.95."""
 
 _RECALLS = np.linspace(0, 1, 101)
-_FEW = 20  # test images
-_WORK = 6e7  # detections times overlaps times resamples that are gone through at most, but for the least resamples
-_LEAST = 200
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,8 +87,8 @@ class _OfClass:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DetectionCounts:
-    """Which detections of a test are right, at each overlap: average precision of all images, or of any resample, follows.
+class DetectionCounts(Evidence):
+    """Which detections of a test are right, at each overlap: average precision of all images, or of any of them, follows.
 
     Attributes:
         of_class: by class number.
@@ -161,24 +159,25 @@ class DetectionCounts:
         tried = np.arange(5, 96) / 100
         return float(tried[int(np.argmax([self.f1(threshold=float(each)) for each in tried]))])
 
-    def measures(self, weights: np.ndarray | None = None) -> dict[str, float]:
+    def __len__(self) -> int:
+        return self.images
+
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
         """mAP over all overlaps, at an overlap of ½, and the F1 of the boxes that are shown."""
-        return {
-            "map": self.mean(weights),
-            "map50": self.mean(weights, overlaps=OVERLAPS[:1]),
-            "box_f1": self.f1(weights),
+        of = {
+            "map": lambda: self.mean(weights),
+            "map50": lambda: self.mean(weights, overlaps=OVERLAPS[:1]),
+            "box_f1": lambda: self.f1(weights),
         }
+        return {name: of[name]() for name in (of if names is None else names)}
 
-    def scores(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-        """The measures with their 95 % intervals, from resamples of the images."""
-        drawn = [self.measures(by) for by in self._resamples(resamples, seed)]
-        return {
-            name: Interval(value, *quantiles(np.array([each[name] for each in drawn]), 0.95))
-            for name, value in self.measures().items()
-        }
+    def support(self, name: str) -> float:
+        """The images that have each class, together."""
+        counts = np.array([np.count_nonzero(each.objects) for each in self.of_class], float)
+        return float(self.images) if name == "box_f1" else mean_support(counts[counts > 0])
 
-    def compare(self, other: DetectionCounts, label: str, *, resamples: int = 1000, seed: int = 0) -> Comparison:
-        """Whether these detections are better by mAP than others for the same images, by the paired bootstrap.
+    def compare(self, other: DetectionCounts, label: str, *, seed: int = 0) -> Comparison:
+        """Whether these detections are better by mAP than others for the same images.
 
         Raises:
             DataError: of other images.
@@ -188,17 +187,11 @@ class DetectionCounts:
             not np.array_equal(a.objects, b.objects) for a, b in zip(self.of_class, other.of_class, strict=True)
         ):
             raise DataError("the two sets of detections are of different images; expected the same objects")
-        gaps = np.array([self.mean(by) - other.mean(by) for by in self._resamples(resamples, seed)])
-        few = "" if self.images >= _FEW else f"{self.images} test images are too few to tell"
-        return compared(MEASURES["map"], self.mean(), other.mean(), quantiles(gaps, 0.95), label, few=few)
+        return paired(self, other, MEASURES["map"], label, tested="test images", seed=seed)
 
     @functools.cached_property
-    def _size(self) -> int:
+    def size(self) -> int:
         return sum(each.right.size for each in self.of_class)
-
-    def _resamples(self, resamples: int, seed: int) -> list[np.ndarray]:
-        affordable = max(_LEAST, int(_WORK / max(self._size, 1)))
-        return list(resample_weights(self.images, resamples=min(resamples, affordable), seed=seed))
 
 
 def _matched(found: Sequence[Found], true: Sequence[Found], number: int) -> _OfClass:

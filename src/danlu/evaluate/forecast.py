@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from danlu.errors import ConfigError, DataError
-from danlu.evaluate.bootstrap import Interval, quantiles
-from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.compare import Comparison, paired
+from danlu.evaluate.intervals import Evidence
 from danlu.evaluate.measures import MEASURES
 
 __all__ = [
     "FORECAST_MEASURES",
     "Forecasts",
-    "block_bootstrap",
     "by_step",
     "compare_forecasts",
-    "forecast_scores",
     "mase_scale",
     "naive_forecast",
     "ridge_forecast",
@@ -28,13 +27,15 @@ __all__ = [
 
 _MOST_WINDOWS = 20_000  # that ridge regression learns from
 _CHUNK = 1024
+_BLOCKS = 400  # that are left out in turn, at most
+_FEWEST_BLOCKS = 4
 
 FORECAST_MEASURES = ("mse", "scaled_mae", "mase", "smape", "pinball", "coverage")
 """The measures of a forecast, in the order in which they are shown; the last two are of its quantiles."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Forecasts:
+class Forecasts(Evidence):
     """Forecasts from many origins, with what came.
 
     Attributes:
@@ -95,9 +96,40 @@ class Forecasts:
         q = np.array(self.levels)
         return np.maximum(q * below, (q - 1) * below).mean(axis=-1)
 
-    def measures(self) -> tuple[str, ...]:
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
+        """The mean of each measure over the windows that have it."""
+        by = np.ones(len(self)) if weights is None else weights
+        known = self.names if names is None else names
+        return {name: _mean(self._of_windows[name], by) for name in known}
+
+    @property
+    def names(self) -> tuple[str, ...]:
         """The measures that there are of this forecast."""
         return FORECAST_MEASURES if self.bands is not None else FORECAST_MEASURES[:4]
+
+    @functools.cached_property
+    def _of_windows(self) -> dict[str, np.ndarray]:
+        return {name: self.of_windows((name,))[:, 0] for name in self.names}
+
+    @functools.cached_property
+    def together(self) -> np.ndarray:
+        """The stretch of time of each window: windows of one share steps, so their errors are not independent.
+
+        A stretch has the origins of twice a window's length in time, and a third root of all for what lasts longer. Series that
+        are forecast at the same moment are in the same one.
+
+        Reference: Künsch (1989), "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 17.
+        """
+        moments, place = np.unique(self.moment, return_inverse=True)
+        apart = int(np.median(np.diff(moments))) if len(moments) > 1 else 1
+        least = max(2 * -(-self.truth.shape[1] // apart), round(len(moments) ** (1 / 3)), 1)
+        stretches = min(len(moments) // least, _BLOCKS)
+        if stretches < _FEWEST_BLOCKS:
+            return np.zeros(len(self), np.int64)
+        return np.asarray(place * stretches // len(moments))
+
+    def support(self, name: str) -> float:
+        return float(self.together.max() + 1)
 
     def of_windows(self, names: tuple[str, ...]) -> np.ndarray:
         """The mean of each measure over each window, ``(windows, names)``; NaN where a window has no value."""
@@ -123,91 +155,17 @@ def mase_scale(values: np.ndarray, season: int) -> np.ndarray:
     return np.abs(values[season:] - values[:-season]).mean(axis=0)
 
 
-def block_bootstrap(
-    per_window: np.ndarray, moment: np.ndarray, *, block: int, resamples: int = 1000, seed: int = 0
-) -> np.ndarray:
-    """Means of resamples, ``(resamples, measures)``, that keep neighbouring windows together.
-
-    Windows whose origins lie near each other share most of their steps, so their errors are not independent: resampling single
-    windows would give intervals far too narrow. Here stretches of ``block`` successive origins are drawn, with the ends of
-    the time joined to a circle so that each origin counts alike; windows of the same moment (other series) stay together.
-
-    Args:
-        per_window: ``(windows, measures)``; NaN is left out of its mean.
-        moment: ``(windows,)``, the order in time.
-        block: origins of a stretch, at least as many as a window has steps.
-
-    Returns:
-        NaN everywhere when there are fewer than three stretches: there is nothing to tell how far the result varies.
-
-    Reference: Politis & Romano (1992), "A circular block-resampling procedure for stationary data"; Künsch (1989), Annals of
-    Statistics 17.
-    """
-    if resamples < 10:
-        raise ConfigError(f"resamples is {resamples}; expected at least 10")
-    moments, place = np.unique(moment, return_inverse=True)
-    count = len(moments)
-    if count < 3 * block:
-        return np.full((resamples, per_window.shape[1]), np.nan)
-    known = np.isfinite(per_window)
-    sums = np.zeros((2, count, per_window.shape[1]))
-    np.add.at(sums[0], place, np.where(known, per_window, 0))
-    np.add.at(sums[1], place, known)
-    # Prefix sums over the circle: the sum of a stretch is a difference of two.
-    ends = np.concatenate(
-        [np.zeros((2, 1, sums.shape[2])), np.cumsum(np.concatenate([sums, sums[:, :block]], axis=1), axis=1)], axis=1
-    )
-    starts = np.random.default_rng(seed).integers(count, size=(resamples, -(-count // block)))
-    total = (ends[:, starts + block] - ends[:, starts]).sum(axis=2)
-    return np.where(total[1] > 0, total[0] / np.maximum(total[1], 1), np.nan)
-
-
-def _block(forecasts: Forecasts) -> int:
-    """Origins of a stretch: those of a window's length in time, and a third root of all for what lasts longer."""
-    moments = np.unique(forecasts.moment)
-    apart = int(np.median(np.diff(moments))) if len(moments) > 1 else 1
-    return max(-(-forecasts.truth.shape[1] // apart), round(len(moments) ** (1 / 3)), 1)
-
-
-def forecast_scores(forecasts: Forecasts, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-    """Every measure with its 95 % interval by :func:`block_bootstrap`, in blocks of the horizon.
-
-    Example:
-        >>> truth = np.zeros((400, 2, 1))
-        >>> found = Forecasts(truth, truth + 1, np.ones((400, 1)), np.full((400, 1), 2.0), np.arange(400))
-        >>> str(forecast_scores(found)["mase"])
-        '0.5 (0.5 to 0.5)'
-    """
-    names = forecasts.measures()
-    values = forecasts.of_windows(names)
-    drawn = block_bootstrap(values, forecasts.moment, block=_block(forecasts), resamples=resamples, seed=seed)
-    means = {name: _mean(values[:, index]) for index, name in enumerate(names)}
-    return {
-        name: Interval(mean, *quantiles(drawn[:, index], 0.95))
-        for index, (name, mean) in enumerate(means.items())
-        if np.isfinite(mean)
-    }
-
-
 def compare_forecasts(
-    ours: Forecasts, theirs: Forecasts, label: str, *, metric: str = "mse", resamples: int = 1000, seed: int = 0
+    ours: Forecasts, theirs: Forecasts, label: str, *, metric: str = "mse", seed: int = 0
 ) -> Comparison:
-    """Ours beside another forecast of the same windows: the block bootstrap of the difference.
+    """Ours beside another forecast of the same windows; stretches of time are left out in turn.
 
     Raises:
         DataError: forecasts of other windows.
     """
     if not np.array_equal(ours.truth, theirs.truth) or not np.array_equal(ours.moment, theirs.moment):
         raise DataError("the two forecasts are of different windows; expected the same ones in the same order")
-    both = [each.of_windows((metric,)) for each in (ours, theirs)]
-    drawn = block_bootstrap(both[0] - both[1], ours.moment, block=_block(ours), resamples=resamples, seed=seed)
-    values = [_mean(each[:, 0]) for each in both]
-    found = compared(MEASURES[metric], values[0], values[1], quantiles(drawn[:, 0], 0.95), label)
-    if np.isfinite(drawn).any():
-        return found
-    figures = f"{MEASURES[metric].label} {values[0]:.3g} and {values[1]:.3g}"
-    few = f"{len(np.unique(ours.moment)):,} origins are too few to tell them apart"
-    return dataclasses.replace(found, sentence=f"The network and {label}: {figures}; {few}.")
+    return paired(ours, theirs, MEASURES[metric], label, tested="windows", seed=seed)
 
 
 def by_step(forecasts: Forecasts, name: str) -> np.ndarray:
@@ -217,9 +175,9 @@ def by_step(forecasts: Forecasts, name: str) -> np.ndarray:
     return np.where(known, values, 0).sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1)
 
 
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
+    known = np.isfinite(values) & (weights > 0)
+    return float(weights[known] @ values[known] / weights[known].sum()) if known.any() else float("nan")
 
 
 def naive_forecast(past: np.ndarray, horizon: int, season: int = 1) -> np.ndarray:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.bootstrap import Interval, quantiles, resample_weights
-from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.compare import Comparison, paired
+from danlu.evaluate.intervals import Evidence, Interval, intervals
 from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.metrics import mean_support
 from danlu.evaluate.ranking import Ranking
 
 __all__ = ["LabelRows"]
 
-_WORK = 4e7  # rows times labels times resamples that are gone through at most, but for the least resamples
-_LEAST = 200
-_FEW, _FEW_OF_LABEL = 20, 4  # test rows, and those of the second commonest label
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LabelRows:
+class LabelRows(Evidence):
     """Rows that may each have several labels, and a prediction of them.
 
     Attributes:
@@ -91,67 +88,82 @@ class LabelRows:
         """The ROC-AUC of each label, NaN for one that no row or every row has."""
         return np.array([each.roc_auc(self._by(weights)) for each in self.rankings])
 
-    def measures(self, weights: np.ndarray | None = None) -> dict[str, float]:
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
         """Means over the labels of average precision, ROC-AUC and F1 (macro), F1 of all labels together (micro), exact matches.
 
         An exact match is a row whose labels are all right. Labels for which a measure is not defined are not in its mean.
         """
         by = self._by(weights)
-        hits, true, found, exact = (by @ each for each in self._counted)
-        total = float((true + found).sum())
-        return {
-            "label_precision": _mean(self.average_precision(weights)),
-            "label_auc": _mean(self.roc_auc(weights)),
-            "macro_f1": _mean(self.f1(weights)),
-            "micro_f1": 2 * float(hits.sum()) / total if total else float("nan"),
-            "exact_match": float(exact / by.sum()),
-        }
+        chosen = _MEASURES if names is None else names
+        found = {name: _MEASURES[name](self, by) for name in chosen}
+        return found
 
-    def scores(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-        """The measures with their 95 % intervals, from resamples of the rows."""
-        drawn = [self.measures(by) for by in self._resamples(resamples, seed)]
-        return {
-            name: Interval(value, *quantiles(np.array([each[name] for each in drawn]), 0.95))
-            for name, value in self.measures().items()
-            if np.isfinite(value)
-        }
+    def support(self, name: str) -> float:
+        """The rows of the rarer side of each label, together; all rows for exact matches and for F1 of all labels together."""
+        if name in ("exact_match", "micro_f1"):
+            return float(len(self))
+        true = self.truth.sum(axis=0).astype(float)
+        counts = np.minimum(true, len(self) - true) if name == "label_auc" else true
+        return mean_support(counts[counts > 0])
 
-    def of_labels(self, *, resamples: int = 1000, seed: int = 0) -> list[Interval]:
+    @property
+    def size(self) -> int:
+        return int(self.truth.size)
+
+    def of_labels(self, *, seed: int = 0) -> list[Interval]:
         """The ROC-AUC of each label with its 95 % interval; NaN where it is not defined."""
-        drawn = np.array([self.roc_auc(by) for by in self._resamples(resamples, seed)])
-        return [Interval(float(value), *quantiles(drawn[:, k], 0.95)) for k, value in enumerate(self.roc_auc())]
+        of = [_OfLabel(self, number) for number in range(self.truth.shape[1])]
+        return [intervals(each, seed=seed).get("roc_auc", Interval(float("nan"))) for each in of]
 
-    def compare(
-        self, other: LabelRows, label: str, *, resamples: int = 1000, seed: int = 0, constant: bool = False
-    ) -> Comparison:
-        """Whether this prediction is better by mean average precision than another for the same rows, by the paired bootstrap.
+    def compare(self, other: LabelRows, label: str, *, seed: int = 0, constant: bool = False) -> Comparison:
+        """Whether this prediction is better by mean average precision than another for the same rows.
 
         Raises:
             DataError: of other rows.
         """
         if not np.array_equal(self.truth, other.truth):
             raise DataError("the two predictions are for different rows; expected the same rows in the same order")
-        gaps = [
-            _mean(self.average_precision(by)) - _mean(other.average_precision(by))
-            for by in self._resamples(resamples, seed)
-        ]
-        values = [_mean(each.average_precision()) for each in (self, other)]
-        rare = int(np.sort(self.truth.sum(axis=0))[-2:].min())
-        few = "" if len(self) >= _FEW and rare >= _FEW_OF_LABEL else f"{len(self)} test rows are too few to tell"
-        ends = quantiles(np.array(gaps), 0.95)
-        return compared(MEASURES["label_precision"], values[0], values[1], ends, label, constant=constant, few=few)
+        return paired(self, other, MEASURES["label_precision"], label, constant=constant, seed=seed)
 
     def _by(self, weights: np.ndarray | None) -> np.ndarray:
         return np.ones(len(self)) if weights is None else weights
-
-    def _resamples(self, resamples: int, seed: int) -> Sequence[np.ndarray]:
-        affordable = max(_LEAST, int(_WORK / self.truth.size))
-        return list(resample_weights(len(self), resamples=min(resamples, affordable), seed=seed))
 
 
 def _mean(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def _micro_f1(rows: LabelRows, by: np.ndarray) -> float:
+    hits, true, found = (float((by @ each).sum()) for each in rows._counted[:3])
+    return 2 * hits / (true + found) if true + found else float("nan")
+
+
+_MEASURES = {
+    "label_precision": lambda rows, by: _mean(rows.average_precision(by)),
+    "label_auc": lambda rows, by: _mean(rows.roc_auc(by)),
+    "macro_f1": lambda rows, by: _mean(rows.f1(by)),
+    "micro_f1": _micro_f1,
+    "exact_match": lambda rows, by: float(by @ rows._counted[3] / by.sum()),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _OfLabel(Evidence):
+    """One label of several."""
+
+    rows: LabelRows
+    number: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
+        return {"roc_auc": self.rows.rankings[self.number].roc_auc(self.rows._by(weights))}
+
+    def support(self, name: str) -> float:
+        true = int(self.rows.truth[:, self.number].sum())
+        return float(min(true, len(self) - true))
 
 
 def best_threshold(truth: np.ndarray, prediction: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from danlu.evaluate.families import LOSS, MEAN, MEAN_SQUARE, PERCENT, SHARE, Family
 from danlu.evaluate.metrics import METRICS
 
 __all__ = ["MEASURES", "Measure"]
@@ -19,44 +20,49 @@ class Measure:
         name: its key in results.
         label: how it is printed.
         higher_is_better: its direction.
+        family: what kind of number it is, from which its interval follows.
     """
 
     name: str
     label: str
     higher_is_better: bool
+    family: Family
 
 
 _OTHERS: tuple[Measure, ...] = (
-    Measure("mse", "MSE (standardised)", False),
-    Measure("scaled_mae", "MAE (standardised)", False),
-    Measure("mase", "MASE", False),
-    Measure("smape", "sMAPE, %", False),
-    Measure("pinball", "pinball loss", False),
-    Measure("coverage", "coverage of the interval", True),
-    Measure("token_loss", "loss (nats a token)", False),
-    Measure("perplexity", "perplexity", False),
-    Measure("bits_per_character", "bits a character", False),
-    Measure("bleu", "BLEU", True),
-    Measure("chrf", "chrF", True),
-    Measure("map", "mAP@[.5:.95]", True),
-    Measure("map50", "mAP@0.5", True),
-    Measure("box_f1", "F1 of the boxes shown", True),
-    Measure("mean_iou", "mean IoU", True),
-    Measure("mean_dice", "mean Dice", True),
-    Measure("pixel_accuracy", "pixel accuracy", True),
-    Measure("label_precision", "mean AP", True),
-    Measure("label_auc", "mean ROC-AUC", True),
-    Measure("macro_f1", "macro F1", True),
-    Measure("micro_f1", "micro F1", True),
-    Measure("exact_match", "exact match", True),
-    Measure("return", "mean return", True),
-    Measure("sampled_return", "mean return, actions drawn", True),
-    Measure("iqm_return", "IQM of the seeds' returns", True),
+    Measure("mse", "MSE (standardised)", False, MEAN_SQUARE),
+    Measure("scaled_mae", "MAE (standardised)", False, LOSS),
+    Measure("mase", "MASE", False, LOSS),
+    Measure("smape", "sMAPE, %", False, LOSS),
+    Measure("pinball", "pinball loss", False, LOSS),
+    Measure("coverage", "coverage of the interval", True, SHARE),
+    Measure("token_loss", "loss (nats a token)", False, LOSS),
+    Measure("perplexity", "perplexity", False, LOSS),
+    Measure("bits_per_character", "bits a character", False, LOSS),
+    Measure("bleu", "BLEU", True, PERCENT),
+    Measure("chrf", "chrF", True, PERCENT),
+    Measure("map", "mAP@[.5:.95]", True, SHARE),
+    Measure("map50", "mAP@0.5", True, SHARE),
+    Measure("box_f1", "F1 of the boxes shown", True, SHARE),
+    Measure("mean_iou", "mean IoU", True, SHARE),
+    Measure("mean_dice", "mean Dice", True, SHARE),
+    Measure("pixel_accuracy", "pixel accuracy", True, SHARE),
+    Measure("label_precision", "mean AP", True, SHARE),
+    Measure("label_auc", "mean ROC-AUC", True, SHARE),
+    Measure("macro_f1", "macro F1", True, SHARE),
+    Measure("micro_f1", "micro F1", True, SHARE),
+    Measure("exact_match", "exact match", True, SHARE),
+    Measure("return", "mean return", True, MEAN),
+    Measure("sampled_return", "mean return, actions drawn", True, MEAN),
+    Measure("iqm_return", "IQM of the seeds' returns", True, MEAN),
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
-        **{metric.name: Measure(metric.name, metric.label, metric.higher_is_better) for metric in METRICS.values()},
+        **{
+            metric.name: Measure(metric.name, metric.label, metric.higher_is_better, metric.family)
+            for metric in METRICS.values()
+        },
         **{measure.name: measure for measure in _OTHERS},
     }
 )

@@ -1,8 +1,8 @@
 """The measures of a prediction, each written once for any weights of the rows.
 
-With weights of one a measure is the ordinary one. With the counts of a bootstrap resample it is the measure of that
-resample: what does not depend on the weights (orders, errors, decisions) is worked out once, so a thousand resamples cost
-a thousand passes over the rows instead of a thousand sorts.
+With weights of one a measure is the ordinary one; with a weight of 0 a row is left out, and with 2 it counts twice. What does not
+depend on the weights (orders, errors, decisions) is worked out once, so leaving out each of 400 parts of the rows costs 400 passes
+over the rows instead of 400 sorts.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from danlu.errors import unknown_name
+from danlu.evaluate.families import CORRELATION, FIT, LOSS, MIDDLE, ROOT_SQUARE, SHARE, Family
 from danlu.evaluate.ranking import dot
-from danlu.evaluate.rows import TASKS, Rows
 
-__all__ = ["METRICS", "PRIMARY", "Metric", "metrics_of", "scores"]
+if TYPE_CHECKING:
+    from danlu.evaluate.rows import Rows
+
+__all__ = ["METRICS", "PRIMARY", "TASKS", "Metric", "metrics_of", "scores"]
+
+TASKS = ("regression", "binary", "multiclass")
 
 Weights = np.ndarray
 _NAN = float("nan")
@@ -116,6 +122,47 @@ def _r2(rows: Rows, weights: Weights) -> float:
     return 1 - _mean(rows.error**2, weights) / spread if spread > 1e-12 * _mean(centred**2, weights) else _NAN
 
 
+def _of_class(rows: Rows, counts: np.ndarray) -> float:
+    """The rows that a measure of classes rests on: of the second of two, or of the mean over all.
+
+    Of a mean of K shares, each of so many rows, what ``n`` rows have not shown is ``1/n = √Σ 1/n_k² / K``.
+    """
+    if rows.task == "binary":
+        return float(counts[1])
+    return mean_support(counts)
+
+
+def mean_support(counts: np.ndarray) -> float:
+    """The rows that the mean of shares of so many rows each is worth where all are right."""
+    return float(len(counts) / math.sqrt((np.maximum(counts, 1.0) ** -2.0).sum())) if len(counts) else 0.0
+
+
+def _known_classes(rows: Rows) -> np.ndarray:
+    counts = np.bincount(rows.truth, minlength=rows.classes)
+    return counts[counts > 0]
+
+
+def _balanced_support(rows: Rows) -> float:
+    known = _known_classes(rows)
+    return 0.0 if rows.task == "binary" and len(known) < 2 else mean_support(known)
+
+
+def _hit_support(rows: Rows, which: str) -> float:
+    hits, true, found = rows.class_weights(np.ones(len(rows)))
+    counts = {"precision": found, "recall": true, "f1": true + found - hits}[which]
+    return _of_class(rows, counts if rows.task == "binary" else counts[true + found > 0])
+
+
+def _ranking_support(rows: Rows) -> float:
+    counts = np.bincount(rows.truth, minlength=rows.classes)
+    rarer = np.minimum(counts, len(rows) - counts)
+    return float(rarer[1]) if rows.task == "binary" else mean_support(rarer[rarer > 0])
+
+
+def _positives(rows: Rows) -> float:
+    return float((rows.truth == 1).sum())
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Metric:
     """A measure: its name, how it is written for people, and which way is better.
@@ -126,7 +173,9 @@ class Metric:
         higher_is_better: its direction.
         tasks: where it applies.
         compute: ``(rows, weights (rows,)) -> number``; NaN where it is not defined.
+        family: what kind of number it is, from which its interval follows.
         unit: ``"share"`` (0 to 1), ``"target"`` (the target's unit) or ``""``.
+        support: how many rows it rests on; None is all.
     """
 
     name: str
@@ -134,7 +183,9 @@ class Metric:
     higher_is_better: bool
     tasks: tuple[str, ...]
     compute: Callable[[Rows, Weights], float]
+    family: Family
     unit: str = "share"
+    support: Callable[[Rows], float] | None = None
 
 
 _CLASSES, _TWO, _QUANTITY = ("binary", "multiclass"), ("binary",), ("regression",)
@@ -143,21 +194,39 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("accuracy", "accuracy", True, _CLASSES, _accuracy),
-            Metric("balanced_accuracy", "balanced accuracy", True, _CLASSES, _balanced_accuracy),
-            Metric("precision", "precision", True, _CLASSES, _precision),
-            Metric("recall", "recall", True, _CLASSES, _recall),
-            Metric("f1", "F1", True, _CLASSES, _f1),
-            Metric("roc_auc", "ROC-AUC", True, _CLASSES, _roc_auc),
-            Metric("average_precision", "average precision", True, _TWO, _average_precision),
-            Metric("log_loss", "log loss", False, _CLASSES, _log_loss, ""),
-            Metric("brier", "Brier score", False, _CLASSES, _brier, ""),
-            Metric("mcc", "Matthews correlation", True, _CLASSES, _mcc, ""),
-            Metric("rmse", "RMSE", False, _QUANTITY, _rmse, "target"),
-            Metric("mae", "MAE", False, _QUANTITY, _mae, "target"),
-            Metric("median_error", "median absolute error", False, _QUANTITY, _median_error, "target"),
-            Metric("mape", "mean error, relative", False, _QUANTITY, _mape),
-            Metric("r2", "R²", True, _QUANTITY, _r2, ""),
+            Metric("accuracy", "accuracy", True, _CLASSES, _accuracy, SHARE),
+            Metric(
+                "balanced_accuracy",
+                "balanced accuracy",
+                True,
+                _CLASSES,
+                _balanced_accuracy,
+                SHARE,
+                support=_balanced_support,
+            ),
+            Metric(
+                "precision",
+                "precision",
+                True,
+                _CLASSES,
+                _precision,
+                SHARE,
+                support=lambda rows: _hit_support(rows, "precision"),
+            ),
+            Metric(
+                "recall", "recall", True, _CLASSES, _recall, SHARE, support=lambda rows: _hit_support(rows, "recall")
+            ),
+            Metric("f1", "F1", True, _CLASSES, _f1, SHARE, support=lambda rows: _hit_support(rows, "f1")),
+            Metric("roc_auc", "ROC-AUC", True, _CLASSES, _roc_auc, SHARE, support=_ranking_support),
+            Metric("average_precision", "average precision", True, _TWO, _average_precision, SHARE, support=_positives),
+            Metric("log_loss", "log loss", False, _CLASSES, _log_loss, LOSS, ""),
+            Metric("brier", "Brier score", False, _CLASSES, _brier, LOSS, ""),
+            Metric("mcc", "Matthews correlation", True, _CLASSES, _mcc, CORRELATION, "", _ranking_support),
+            Metric("rmse", "RMSE", False, _QUANTITY, _rmse, ROOT_SQUARE, "target"),
+            Metric("mae", "MAE", False, _QUANTITY, _mae, LOSS, "target"),
+            Metric("median_error", "median absolute error", False, _QUANTITY, _median_error, MIDDLE, "target"),
+            Metric("mape", "mean error, relative", False, _QUANTITY, _mape, LOSS),
+            Metric("r2", "R²", True, _QUANTITY, _r2, FIT, ""),
         )
     }
 )
@@ -187,6 +256,7 @@ def scores(rows: Rows) -> dict[str, float]:
     """Every measure of the task that is defined for ``rows``, by name.
 
     Example:
+        >>> from danlu.evaluate import Rows
         >>> rows = Rows("binary", np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
         >>> {name: round(value, 3) for name, value in scores(rows).items()}["roc_auc"]
         1.0

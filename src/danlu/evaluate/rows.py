@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from danlu.errors import DataError, unknown_name
+from danlu.evaluate.intervals import Evidence
+from danlu.evaluate.metrics import METRICS, TASKS, metrics_of
 from danlu.evaluate.ranking import Ranking
 
 __all__ = ["TASKS", "Rows"]
 
-TASKS = ("regression", "binary", "multiclass")
 Weights = np.ndarray
 _TINY = float(np.finfo(np.float64).eps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
+class Rows(Evidence):
     """Rows with their truth and a prediction.
 
     Attributes:
@@ -27,6 +29,7 @@ class Rows:
         truth: values ``(rows,)``, or class codes ``(rows,)`` from 0.
         prediction: values ``(rows,)``, or probabilities ``(rows, classes)``.
         threshold: for two classes: the probability from which the second is predicted.
+        groups: a number for each row, the same for rows that belong together (of one patient, say); None when all are independent.
 
     Raises:
         ConfigError: an unknown task.
@@ -45,6 +48,7 @@ class Rows:
     truth: np.ndarray
     prediction: np.ndarray
     threshold: float = 0.5
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -70,6 +74,44 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    def measures(self, weights: Weights | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
+        """The measures of the task by name; NaN where one is not defined."""
+        by = np.ones(len(self)) if weights is None else weights
+        chosen = [each.name for each in metrics_of(self.task)] if names is None else names
+        return {name: METRICS[name].compute(self, by) for name in chosen}
+
+    def support(self, name: str) -> float:
+        count = METRICS[name].support
+        rows = float(len(self)) if count is None else count(self)
+        return rows if self.groups is None else rows * len(np.unique(self.groups)) / len(self)
+
+    @property
+    def together(self) -> np.ndarray | None:
+        return self.groups
+
+    @property
+    def size(self) -> int:
+        return len(self) * max(self.classes, 1)
+
+    def doubted(self, name: str) -> float:
+        """Of log loss and Brier score: what a row adds whose answer is wrong, as sure as the middle one of these."""
+        if name not in ("log_loss", "brier"):
+            return 0.0
+        sure = float(np.median(self.prediction.max(axis=1)))
+        alone = -np.log(max(1 - sure, _TINY)) if name == "log_loss" else sure**2 * (1 if self.task == "binary" else 2)
+        return max(float(alone - METRICS[name].compute(self, np.ones(len(self)))) / len(self), 0.0)
+
+    def middle(self, name: str, level: float) -> tuple[float, float]:
+        """Between two of the sorted errors: how many lie below the true median is binomial, of ½."""
+        from scipy.special import bdtr
+
+        if self.groups is not None:
+            return float("nan"), float("nan")
+        size, rows = self.sizes[1], len(self)
+        chance = bdtr(np.arange(rows // 2 + 1), rows, 0.5)  # that at most so many errors are below the true median
+        below = int(np.searchsorted(chance, (1 - level) / 2, side="right")) - 1
+        return (float(size[below]), float(size[rows - 1 - below])) if below >= 0 else (float("nan"), float("nan"))
 
     @property
     def classes(self) -> int:
@@ -126,7 +168,7 @@ class Rows:
 
     def with_prediction(self, prediction: np.ndarray) -> Rows:
         """The same rows with another prediction; two classes are told apart at ½."""
-        return Rows(self.task, self.truth, prediction)
+        return Rows(self.task, self.truth, prediction, groups=self.groups)
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:
         """The weight (default: the number) of the rows of each true class (axis 0) predicted as each class (axis 1)."""
@@ -136,7 +178,7 @@ class Rows:
     def class_weights(self, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Per class: the weight of the rows that are right, that are of the class, and that are predicted as it."""
         last = self.__dict__.get("_last")
-        if last is None or last[0] is not weights:  # five measures ask for the same resample in turn
+        if last is None or last[0] is not weights:  # five measures ask for the same weights in turn
             k = self.classes
             found = (
                 np.bincount(self.truth, weights * self.right, minlength=k),

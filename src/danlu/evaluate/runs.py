@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from danlu.errors import ConfigError, DataError
-from danlu.evaluate.bootstrap import Interval
+from danlu.evaluate.intervals import Interval
 
 __all__ = [
     "Band",

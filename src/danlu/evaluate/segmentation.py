@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.bootstrap import Interval, quantiles, resample_weights
-from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.compare import Comparison, paired
+from danlu.evaluate.intervals import Evidence
 from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.metrics import mean_support
 
 __all__ = ["MaskCounts"]
 
 _VOID = 255  # the class number of a pixel that is not counted
-_FEW = 20  # test images
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class MaskCounts:
+class MaskCounts(Evidence):
     """How many pixels of each class are right, true and found in each image, from which the measures of any resample follow.
 
     Attributes:
@@ -70,7 +71,7 @@ class MaskCounts:
         """The intersection over the union of each class, over all pixels of all images; NaN for a class that is nowhere.
 
         Args:
-            weights: how often each image counts: ``(images,)`` or ``(resamples, images)``, also below.
+            weights: how often each image counts, ``(images,)`` or ``(…, images)``, also below.
         """
         hits, true, found = self._sums(weights)
         union = true + found - hits
@@ -87,52 +88,38 @@ class MaskCounts:
         total = true.sum(axis=-1)
         return np.divide(hits.sum(axis=-1), total, out=np.full_like(total, np.nan), where=total > 0)
 
-    def measures(self, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
         """The mean IoU and the mean Dice of the classes that are somewhere, and the pixel accuracy.
 
         Reference: Everingham et al. (2015), "The PASCAL Visual Object Classes challenge: a retrospective", section 2.4, for the
         IoU over all images together (and not of each image, which favours images with little in them).
         """
-        return {
-            "mean_iou": _mean(self.iou(weights)),
-            "mean_dice": _mean(self.dice(weights)),
-            "pixel_accuracy": self.pixel_accuracy(weights),
+        of = {
+            "mean_iou": lambda: float(_mean(self.iou(weights))),
+            "mean_dice": lambda: float(_mean(self.dice(weights))),
+            "pixel_accuracy": lambda: float(self.pixel_accuracy(weights)),
         }
+        return {name: of[name]() for name in (of if names is None else names)}
+
+    def support(self, name: str) -> float:
+        """The images that have each class, together; all of them for the pixel accuracy."""
+        counts = np.count_nonzero(self.true + self.found, axis=0)
+        return float(len(self)) if name == "pixel_accuracy" else mean_support(counts[counts > 0])
 
     def of_images(self) -> np.ndarray:
         """The mean IoU of each image by itself, ``(images,)``; NaN where no pixel counts."""
         union = self.true + self.found - self.hits
         return _mean(np.divide(self.hits, union, out=np.full_like(union, np.nan), where=union > 0))
 
-    def scores(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-        """The measures with their 95 % intervals, from resamples of the images."""
-        drawn = self.measures(_resamples(len(self), resamples, seed))
-        return {
-            name: Interval(float(value), *quantiles(drawn[name], 0.95))
-            for name, value in self.measures().items()
-            if np.isfinite(value)
-        }
-
-    def compare(
-        self, other: MaskCounts, label: str, *, resamples: int = 1000, seed: int = 0, constant: bool = False
-    ) -> Comparison:
-        """Whether these masks are better by mean IoU than others for the same images, by the paired bootstrap.
+    def compare(self, other: MaskCounts, label: str, *, seed: int = 0, constant: bool = False) -> Comparison:
+        """Whether these masks are better by mean IoU than others for the same images.
 
         Raises:
             DataError: of other images.
         """
         if not np.array_equal(self.true, other.true):
             raise DataError("the two segmentations are of different masks; expected the same images in the same order")
-        by = _resamples(len(self), resamples, seed)
-        gaps = self.measures(by)["mean_iou"] - other.measures(by)["mean_iou"]
-        values = [float(each.measures()["mean_iou"]) for each in (self, other)]
-        few = "" if len(self) >= _FEW else f"{len(self)} test images are too few to tell"
-        measure = MEASURES["mean_iou"]
-        return compared(measure, values[0], values[1], quantiles(gaps, 0.95), label, constant=constant, few=few)
-
-
-def _resamples(images: int, resamples: int, seed: int) -> np.ndarray:
-    return np.stack(list(resample_weights(images, resamples=resamples, seed=seed)))
+        return paired(self, other, MEASURES["mean_iou"], label, constant=constant, tested="test images", seed=seed)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

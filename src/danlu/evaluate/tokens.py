@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.bootstrap import Interval, quantiles, resample_weights
-from danlu.evaluate.compare import Comparison, compared
+from danlu.evaluate.compare import Comparison, paired
+from danlu.evaluate.intervals import Evidence, Interval, intervals
 from danlu.evaluate.measures import MEASURES
 
 __all__ = ["TokenLosses"]
@@ -19,7 +20,7 @@ _SHORTEST, _LONGEST = 100, 1024
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TokenLosses:
+class TokenLosses(Evidence):
     """The losses of predicted tokens, in blocks: lines, or pieces of a stream long enough to be taken as independent.
 
     Attributes:
@@ -31,7 +32,7 @@ class TokenLosses:
     likely tokens the model hesitates), and ``L · tokens / (characters · ln 2)`` (``bits_per_character``, which can be
     compared between models that cut the text into other tokens).
 
-    Reference: block bootstrap: Künsch (1989), "The jackknife and the bootstrap for general stationary observations"; blocks
+    Reference: leaving out blocks: Künsch (1989), "The jackknife and the bootstrap for general stationary observations"; blocks
     here do not overlap.
 
     Example:
@@ -72,25 +73,26 @@ class TokenLosses:
         """The mean loss, in nats a token."""
         return float(self.sums.sum() / self.counts.sum())
 
-    def scores(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-        """Each measure with its 95 % interval, from resamples of the blocks."""
-        drawn = [
-            float(weights @ self.sums / (weights @ self.counts))
-            for weights in resample_weights(len(self.sums), resamples=resamples, seed=seed)
-        ]
-        ends = quantiles(np.array(drawn), 0.95)
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
+        """The mean loss."""
+        by = np.ones(len(self)) if weights is None else weights
+        return {"token_loss": float(by @ self.sums / (by @ self.counts))}
+
+    def scores(self, *, seed: int = 0) -> dict[str, Interval]:
+        """Each measure with its 95 % interval, by leaving out blocks in turn."""
+        loss = intervals(self, seed=seed)["token_loss"]
         bits = float(self.counts.sum() / max(self.characters, 1) / math.log(2))
-        loss = Interval(self.mean, *ends)
         return {
             "token_loss": loss,
             "perplexity": Interval(*map(_exp, (loss.value, loss.low, loss.high))),
             "bits_per_character": Interval(loss.value * bits, loss.low * bits, loss.high * bits),
         }
 
-    def compare(
-        self, other: TokenLosses, label: str, *, resamples: int = 1000, seed: int = 0, constant: bool = False
-    ) -> Comparison:
-        """Which model is better, by the paired bootstrap of the difference of the mean losses over the same blocks.
+    def compare(self, other: TokenLosses, label: str, *, seed: int = 0, constant: bool = False) -> Comparison:
+        """Which model is better by the mean loss of the same blocks.
 
         Args:
             other: another model's losses of the same tokens.
@@ -102,14 +104,8 @@ class TokenLosses:
         """
         if not np.array_equal(self.counts, other.counts):
             raise DataError("the two models' losses are of different tokens; expected the same blocks")
-        gaps = self.sums - other.sums
-        drawn = [
-            float(weights @ gaps / (weights @ self.counts))
-            for weights in resample_weights(len(gaps), resamples=resamples, seed=seed)
-        ]
-        ends = quantiles(np.array(drawn), 0.95)
-        return compared(MEASURES["token_loss"], self.mean, other.mean, ends, label, constant=constant)
+        return paired(self, other, MEASURES["token_loss"], label, constant=constant, tested="blocks of text", seed=seed)
 
 
 def _exp(value: float) -> float:
-    return math.exp(min(value, 700.0))
+    return math.exp(min(value, 700.0)) if math.isfinite(value) else value

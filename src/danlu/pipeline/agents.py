@@ -12,13 +12,11 @@ import numpy as np
 from danlu.artifact import Artifact, save_artifact
 from danlu.blueprint import from_json, to_json
 from danlu.errors import ArtifactError, ConfigError, DanluError, UntrustedError
-from danlu.evaluate import MEASURES
-from danlu.evaluate.compare import compared
-from danlu.evaluate.runs import run_intervals
+from danlu.evaluate import Sample, compare_samples
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
-from danlu.pipeline.player import TEST, Player, difference_interval, mean_interval
+from danlu.pipeline.player import TEST, Player
 from danlu.rl.agent import Agent
 from danlu.rl.dataset import Recording, load_buffer
 from danlu.rl.environment import Environment
@@ -140,10 +138,7 @@ class Agents(Domain):
         return AgentLearned(trained, trained.fitted)
 
     def judge(self, config: TrainConfig, prepared: PreparedEnvironment, trained: TrainedAgent) -> Judgement | None:
-        seed, options = (
-            config.trainer.seed + TEST,
-            {"resamples": config.evaluate.resamples, "seed": config.trainer.seed},
-        )
+        seed, options = config.trainer.seed + TEST, {"seed": config.trainer.seed}
         episodes = config.agent.episodes
         own, drawn = (
             play_episodes(
@@ -152,8 +147,8 @@ class Agents(Domain):
             for greedy in (True, False)
         )
         scores = {
-            "return": mean_interval(own.returns, **options),
-            "sampled_return": mean_interval(drawn.returns, **options),
+            "return": Sample(own.returns, "return").interval(**options),
+            "sampled_return": Sample(drawn.returns, "sampled_return").interval(**options),
         }
         if len(trained.seeds) > 1:
             each = [
@@ -162,7 +157,7 @@ class Agents(Domain):
                 ).returns.mean()
                 for member in range(len(trained.seeds))
             ]
-            scores["iqm_return"] = run_intervals(np.array(each, np.float64), **options)["iqm"]
+            scores["iqm_return"] = Sample(np.array(each, np.float64), "iqm_return").interval(**options)
         plain = Judgement(
             scores,
             tested=f"{episodes:,} test episodes",
@@ -176,17 +171,17 @@ class Agents(Domain):
         if prepared.recorded is not None and len(prepared.recorded.returns) > 1:
             beside["the recording"] = prepared.recorded.returns
         comparisons = tuple(
-            compared(
-                MEASURES["return"],
-                float(own.returns.mean()),
-                float(returns.mean()),
-                difference_interval(own.returns, returns, **options),
+            compare_samples(
+                Sample(own.returns, "return"),
+                Sample(returns, "return"),
                 label,
                 name=plain.name,
+                tested=plain.rows_are,
+                **options,
             )
             for label, returns in beside.items()
         )
-        others = {label: {"return": mean_interval(returns, **options)} for label, returns in beside.items()}
+        others = {label: {"return": Sample(returns, "return").interval(**options)} for label, returns in beside.items()}
         return dataclasses.replace(plain, others=others, comparisons=comparisons)
 
     def save(

@@ -146,7 +146,7 @@ class Detections(Domain):
             return None
         inputs, targets = prepared.parts["test"]
         true = true_objects(targets)
-        options: dict[str, Any] = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: dict[str, Any] = {"seed": config.trainer.seed}
         ours = trained.measured(inputs, true)
         judgement = _judgement(trained, ours, inputs, prepared.test, **options)
         if not config.evaluate.baselines:
@@ -243,7 +243,7 @@ class Finder(Model):
         images, paths = self._images(source, say)
         return _frame(paths, self.predictor.find(images), self.predictor.classes)
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         trained = self.predictor
         try:
             found = _test_part(read_boxes(source), say)
@@ -263,7 +263,7 @@ class Finder(Model):
         if not (targets["labels"] >= 0).any():
             raise SchemaError(f"{source} has no box of a class that the model knows")
         counts = trained.measured(inputs, true_objects(targets))
-        return _judgement(trained, counts, inputs, found, resamples=resamples)
+        return _judgement(trained, counts, inputs, found)
 
     def _images(self, source: Any, say: Say) -> tuple[Any, Sequence[str]]:
         if isinstance(source, np.ndarray):

@@ -65,7 +65,7 @@ class SeriesModel(Model):
         windows = windows_at(table, encoder, index)
         return forecast_frame(trained, table, windows, *trained.forecast(windows, places_of(encoder, table, windows)))
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         trained, table = _new(self.predictor, source, lenient, say)
         encoder = trained.encoder
         values = encoder.transform(table)
@@ -75,7 +75,7 @@ class SeriesModel(Model):
                 f"no series has {encoder.context + encoder.horizon:,} steps with values, which measuring a forecast of "
                 f"{encoder.horizon} from {encoder.context} needs"
             )
-        return judge_forecasts(trained, table, windows, None, simple=True, resamples=resamples)
+        return judge_forecasts(trained, table, windows, None, simple=True)
 
 
 def _new(trained: ForecastModel, source: Any, lenient: bool, say: Say) -> tuple[ForecastModel, SeriesTable]:

@@ -13,7 +13,6 @@ from danlu.data.series import SeriesEncoder, SeriesTable, Windows
 from danlu.evaluate.forecast import (
     Forecasts,
     compare_forecasts,
-    forecast_scores,
     naive_forecast,
     ridge_forecast,
     ridge_weights,
@@ -71,7 +70,7 @@ def judge_forecasts(
     others, comparisons = {}, []
     for label, prediction in _simple(trained, table, windows, known) if simple else ():
         theirs = dataclasses.replace(ours, prediction=prediction, levels=(), bands=None)
-        others[label] = forecast_scores(theirs, **options)
+        others[label] = theirs.scores(**options)
         comparisons.append(compare_forecasts(ours, theirs, label, **options))
     apart = -(-every // len(windows))
     rolling = "each step" if apart == 1 else f"each {apart}th step"
@@ -79,7 +78,7 @@ def judge_forecasts(
     bands = np.zeros((*ours.truth.shape, 0)) if ours.bands is None else ours.bands
     shown = forecast_frame(trained, table, windows.take(rows), ours.prediction[rows], bands[rows], truth=True)
     return Judgement(
-        forecast_scores(ours, **options),
+        ours.scores(**options),
         others=others,
         comparisons=tuple(comparisons),
         tested=f"{len(windows):,} forecasts, from {rolling}",

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from danlu.evaluate import MEASURES, Comparison, Interval, Rows, conclusion
+from danlu.evaluate.intervals import figure
 
 __all__ = ["Judgement"]
 
@@ -55,8 +56,7 @@ class Judgement:
     def __str__(self) -> str:
         lines = [self.tested.ljust(26) + "value".rjust(10) + "95 % interval".rjust(24)]
         for name, interval in self.scores.items():
-            between = f"{_figure(interval.low)} to {_figure(interval.high)}"
-            lines.append(f"  {MEASURES[name].label:24}{_figure(interval.value):>10}{between:>24}")
+            lines.append(f"  {MEASURES[name].label:24}{figure(interval.value):>10}{interval.between:>24}")
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
@@ -70,14 +70,10 @@ class Judgement:
         for name, interval in self.scores.items():
             cells = [
                 MEASURES[name].label,
-                _figure(interval.value),
-                f"{_figure(interval.low)} – {_figure(interval.high)}",
+                figure(interval.value),
+                interval.between,
             ]
-            cells += [_figure(each[name].value) if name in each else "–" for each in self.others.values()]
+            cells += [figure(each[name].value) if name in each else "–" for each in self.others.values()]
             lines.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
         said = "".join(f"<li>{html.escape(each.sentence)}</li>" for each in self.comparisons)
         return f"<table>{head}{''.join(lines)}</table>" + (f"<ul>{said}</ul>" if said else "")
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

@@ -18,7 +18,7 @@ from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_
 from danlu.data.images import PixelStream
 from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import ConfigError, SchemaError
-from danlu.evaluate import BASELINES, Rows, baselines, bootstrap, compare
+from danlu.evaluate import BASELINES, Rows, baselines, compare, intervals
 from danlu.pipeline.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
@@ -166,7 +166,7 @@ class Labelled(Domain):
         if prepared.test is None:
             return None
         rows = rows_of(trained, prepared.test)
-        options: Any = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: Any = {"seed": config.trainer.seed}
         own = judgement_of(rows, trained, **options)
         if not config.evaluate.baselines:
             return own
@@ -187,7 +187,7 @@ class Labelled(Domain):
         for each in found.values():
             prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction
             label = each.label if each.name == "commonest" else each.label + self.summarised
-            others[label] = bootstrap(Rows(target.task, rows.truth, prediction), **options)
+            others[label] = intervals(Rows(target.task, rows.truth, prediction), **options)
             comparisons.append(compare(rows, prediction, label, **options))
         return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=notes)
 
@@ -290,7 +290,7 @@ class LabelledModel(Model):
         schema = getattr(self.predictor.encoder, "schema", None)
         return beside(kept_columns(given, schema, keep), written, target.name)
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         target = self.predictor.target
         found = self.domain.read(self.predictor, source, lenient=lenient, say=say)
         rows, labels = found.rows, found.truth
@@ -304,7 +304,7 @@ class LabelledModel(Model):
             if not rows.height:
                 raise SchemaError(f"no row has a value for the target {target.name!r}")
         tested = rows_of(self.predictor, (self.predictor.encoder.transform(rows), target.transform(labels)))
-        return judgement_of(tested, self.predictor, resamples=resamples)
+        return judgement_of(tested, self.predictor)
 
     def _details_html(self) -> str:
         encoder = self.predictor.encoder
@@ -320,9 +320,9 @@ def rows_of(model: Predictor, test: Encoded) -> Rows:
     return Rows(model.target.task, truth, prediction, model.threshold)
 
 
-def judgement_of(rows: Rows, model: Predictor, *, resamples: int = 1000, seed: int = 0) -> Judgement:
+def judgement_of(rows: Rows, model: Predictor, *, seed: int = 0) -> Judgement:
     """The scores of a prediction with their intervals."""
-    measured = bootstrap(rows, resamples=resamples, seed=seed)
+    measured = intervals(rows, seed=seed)
     tested = f"{len(rows.truth):,} test rows"
     truth = rows.truth if model.target.task == "regression" else model.target.labels[rows.truth].tolist()
     predictions = model.frame(rows.prediction).insert_column(0, pl.Series(f"true {model.target.name}", truth))

@@ -138,7 +138,7 @@ class LanguageTexts(Domain):
         test = prepared.tokens["test"]
         if not test.predicted:
             return None
-        options: dict[str, Any] = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: dict[str, Any] = {"seed": config.trainer.seed}
         ours, own = judgement_of(trained, test, **options)
         frame = by_line(trained, prepared.corpora["test"])
         if not config.evaluate.baselines:
@@ -229,11 +229,11 @@ class Writer(Model):
         """
         return by_line(self.predictor, self._read(source, lenient, say))
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         tokens = tokens_of(self._read(source, lenient, say), self.predictor.tokenizer)
         if not tokens.predicted:
             raise SchemaError(f"{source} has no two tokens, so there is none to predict")
-        return judgement_of(self.predictor, tokens, resamples=resamples)[1]
+        return judgement_of(self.predictor, tokens)[1]
 
     def _read(self, source: Any, lenient: bool, say: Say) -> Corpus:
         tokenizer = self.predictor.tokenizer
@@ -276,13 +276,11 @@ def _piece(tokenizer: Tokenizer, token: int) -> str:
     return marks.get(token) or tokenizer.decode([token])
 
 
-def judgement_of(
-    trained: LanguageModel, test: Tokens, *, resamples: int = 1000, seed: int = 0
-) -> tuple[TokenLosses, Judgement]:
+def judgement_of(trained: LanguageModel, test: Tokens, *, seed: int = 0) -> tuple[TokenLosses, Judgement]:
     """The losses on a test, and the scores with their intervals."""
     ours = TokenLosses.of(trained.token_losses(test), test.bounds, test.characters)
     tested = f"{test.predicted:,} test tokens"
-    return ours, Judgement(ours.scores(resamples=resamples, seed=seed), tested=tested)
+    return ours, Judgement(ours.scores(seed=seed), tested=tested)
 
 
 def _lines_of(corpus: Corpus) -> list[str]:

@@ -53,7 +53,7 @@ class Model(abc.ABC):
         """
 
     @abc.abstractmethod
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         """The scores, with intervals, on data that holds the truth; arguments as of :meth:`predict`.
 
         Raises:

@@ -185,7 +185,7 @@ class LabelledImages(Domain):
     def judge(self, config: TrainConfig, prepared: PreparedLabels, trained: Tagger) -> Judgement | None:
         if prepared.test is None:
             return None
-        options: dict[str, Any] = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: dict[str, Any] = {"seed": config.trainer.seed}
         inputs, marks = prepared.test
         ours = trained.measured(inputs, marks)
         judgement = _judgement(trained, ours, prepared.paths, **options)
@@ -273,7 +273,7 @@ class TaggingModel(Model):
         frame = self.predictor.frame(self.predictor.predict_inputs(self.predictor.encoder.transform(images)))
         return frame if paths is None else frame.insert_column(0, pl.Series("file", paths))
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         trained = self.predictor
         try:
             found = read_labels(
@@ -289,7 +289,7 @@ class TaggingModel(Model):
             found = found.rows(np.flatnonzero(found.parts == "test"))
             say(f"the source has parts; its {len(found)} test images are taken")
         rows = trained.measured(*_encoded(found, trained.encoder))
-        return _judgement(trained, rows, found.paths, resamples=resamples)
+        return _judgement(trained, rows, found.paths)
 
 
 def _encoded(part: LabelSets, encoder: ImageEncoder) -> Part:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from danlu.errors import SchemaError
-from danlu.evaluate import Interval
+from danlu.evaluate import Sample
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
 from danlu.rl.dataset import save_buffer
@@ -19,27 +19,10 @@ from danlu.rl.evaluation import Episodes, collect_transitions, play_episodes
 from danlu.rl.recording import Recording, record_episode
 from danlu.rl.registry import make, modules_in
 
-__all__ = ["TEST", "Player", "difference_interval", "mean_interval"]
+__all__ = ["TEST", "Player"]
 
 TEST = 1_000_003
 """Added to the seed: the test's episodes begin elsewhere than those of training and of its evaluations."""
-
-
-def mean_interval(values: np.ndarray, *, resamples: int, seed: int) -> Interval:
-    """The mean with the interval of its bootstrap."""
-    draws = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.quantile(np.asarray(values, np.float64)[draws].mean(axis=1), [0.025, 0.975])
-    return Interval(float(np.mean(values, dtype=np.float64)), float(low), float(high))
-
-
-def difference_interval(ours: np.ndarray, theirs: np.ndarray, *, resamples: int, seed: int) -> tuple[float, float]:
-    """The ends of the interval of the difference of two means of episodes that have nothing to do with each other."""
-    rng = np.random.default_rng(seed)
-    drawn = [
-        np.asarray(v, np.float64)[rng.integers(len(v), size=(resamples, len(v)))].mean(axis=1) for v in (ours, theirs)
-    ]
-    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
-    return float(low), float(high)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -126,7 +109,7 @@ class Player(Model):
         )
         return pl.DataFrame(parts if value is None else {**parts, "value": np.asarray(value)})
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         """100 episodes in an environment: the one it was trained in, by its name, or another that shows and takes the same."""
         trained = self.predictor
         if isinstance(source, Environment):
@@ -140,7 +123,7 @@ class Player(Model):
             )
         own = play_episodes(trained.agent, env, trained.params, trained.state, episodes=100, seed=TEST)
         return Judgement(
-            {"return": mean_interval(own.returns, resamples=resamples, seed=0)},
+            {"return": Sample(own.returns, "return").interval()},
             tested="100 episodes",
             predictions=own.frame(),
         )

@@ -181,7 +181,7 @@ class Segmentations(Domain):
     def judge(self, config: TrainConfig, prepared: PreparedMasks, trained: Segmenter) -> Judgement | None:
         if prepared.test is None:
             return None
-        options: dict[str, Any] = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: dict[str, Any] = {"seed": config.trainer.seed}
         inputs, true = prepared.test
         judgement, ours = _judged(trained, inputs, true, prepared.names, **options)
         if not config.evaluate.baselines:
@@ -279,7 +279,7 @@ class Painter(Model):
             return super().write(source, output, **how)
         return _write_masks(self.masks(source, say=how.get("say", warn)), Path(output), self.predictor.values)
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         trained = self.predictor
         try:
             found = _test_part(read_masks(source, memory=_HELD), say)
@@ -300,7 +300,7 @@ class Painter(Model):
             )
         table = code_table({value: code for code, value in enumerate(trained.values)})
         inputs, true = _encoded(found, trained.encoder, table)
-        return _judged(trained, inputs, true, found.paths, resamples=resamples)[0]
+        return _judged(trained, inputs, true, found.paths)[0]
 
 
 def _classes(found: Sequence[MaskSet], asked: int | None) -> tuple[dict[int, int], tuple[str, ...], int | None]:

@@ -104,7 +104,7 @@ class SeriesForecasts(Domain):
         if prepared.test is None:
             return None
         known = _joined(prepared.train, prepared.validation) if config.evaluate.baselines else None
-        options: Any = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: Any = {"seed": config.trainer.seed}
         return judge_forecasts(
             trained, prepared.tested, prepared.test, known, simple=config.evaluate.baselines, **options
         )

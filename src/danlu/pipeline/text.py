@@ -15,7 +15,7 @@ import polars as pl
 from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import ConfigError, DataError, SchemaError
-from danlu.evaluate import Rows, baselines, bootstrap, compare
+from danlu.evaluate import Rows, baselines, compare, intervals
 from danlu.evaluate.baselines import within
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.judge import Judgement
@@ -74,14 +74,14 @@ class Texts(Labelled):
         if prepared.test is None or not isinstance(prepared, PreparedTexts):
             return None
         rows = rows_of(trained, prepared.test)
-        options: Any = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: Any = {"seed": config.trainer.seed}
         own = judgement_of(rows, trained, **options)
         if not config.evaluate.baselines:
             return own
         simple, notes = _simple(prepared, config.evaluate.baseline_seconds)
         others, comparisons = {}, []
         for label, prediction in simple.items():
-            others[label] = bootstrap(Rows(rows.task, rows.truth, prediction), **options)
+            others[label] = intervals(Rows(rows.task, rows.truth, prediction), **options)
             comparisons.append(compare(rows, prediction, label, **options))
         return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=notes)
 

@@ -164,7 +164,7 @@ class Translations(Domain):
         test = prepared.pairs["test"]
         if not len(test):
             return None
-        options: dict[str, Any] = {"resamples": config.evaluate.resamples, "seed": config.trainer.seed}
+        options: dict[str, Any] = {"seed": config.trainer.seed}
         ours, judgement = judgement_of(trained, test, **options)
         if not config.evaluate.baselines:
             return judgement
@@ -291,7 +291,7 @@ class Interpreter(Model):
         _check_known(trained, texts, lenient, say)
         return pl.DataFrame({"source": texts, "translation": trained.translate(texts)})
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn, resamples: int = 1000) -> Judgement:
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         try:
             pairs = read_pairs(source, self.predictor.languages)
         except DataError as error:
@@ -300,20 +300,16 @@ class Interpreter(Model):
             say(notice)
         _warn_of_long(self.predictor, pairs.sources, say)
         _check_known(self.predictor, pairs.sources, lenient, say)
-        return judgement_of(self.predictor, pairs, resamples=resamples)[1]
+        return judgement_of(self.predictor, pairs)[1]
 
 
-def judgement_of(
-    trained: Translator, test: Pairs, *, resamples: int = 1000, seed: int = 0
-) -> tuple[TranslationCounts, Judgement]:
+def judgement_of(trained: Translator, test: Pairs, *, seed: int = 0) -> tuple[TranslationCounts, Judgement]:
     """The counts of a test's translations, and the scores with their intervals."""
     texts = trained.translate(test.sources)
     ours = TranslationCounts.of(texts, test.targets)
     columns = {"source": test.sources, "translation": texts, "reference": test.targets, "chrf": ours.by_sentence()}
     tested = f"{len(test):,} test sentences"
-    return ours, Judgement(
-        ours.scores(resamples=resamples, seed=seed), tested=tested, predictions=pl.DataFrame(columns)
-    )
+    return ours, Judgement(ours.scores(seed=seed), tested=tested, predictions=pl.DataFrame(columns))
 
 
 def _tokenizers(settings: Translation, train: Pairs) -> tuple[Tokenizer, Tokenizer]:

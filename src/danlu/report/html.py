@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.evaluate import MEASURES, PRIMARY, Comparison, Interval, Rows, conclusion, residuals
+from danlu.evaluate.intervals import figure
 from danlu.files import write_atomic
 from danlu.report.columns import ColumnSummary
 from danlu.report.plots import (
@@ -130,22 +131,14 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     return path
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-
-
-def _between(interval: Interval) -> str:
-    return f"{_number(interval.low)} – {_number(interval.high)}"
-
-
 def _tiles(data: ReportData) -> list[dict[str, str]]:
     """The measures that are shown large."""
     names = [name for name in _TILES.get(data.task, ()) if name in data.scores]
     return [
         {
             "label": MEASURES[name].label,
-            "value": _number(data.scores[name].value),
-            "between": _between(data.scores[name]),
+            "value": figure(data.scores[name].value),
+            "between": data.scores[name].between,
         }
         for name in names
     ]
@@ -162,9 +155,9 @@ def _score_table(data: ReportData) -> list[dict[str, Any]]:
         table.append(
             {
                 "label": metric.label,
-                "interval": _between(interval),
+                "interval": interval.between,
                 "cells": [
-                    {"text": "–" if value is None else _number(value), "best": value == best and len(known) > 1}
+                    {"text": "–" if value is None else figure(value), "best": value == best and len(known) > 1}
                     for value in values
                 ],
                 "arrow": "↑" if metric.higher_is_better else "↓",

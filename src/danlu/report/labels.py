@@ -13,7 +13,6 @@ from danlu.report.picture import heat_over, png_uri
 __all__ = ["label_sections", "mistake_sections"]
 
 _SHOWN = 60  # labels of the table
-_RESAMPLES = 200
 
 
 def label_sections(rows: LabelRows, labels: Sequence[str], shares: np.ndarray) -> list[tuple[str, str]]:
@@ -27,7 +26,7 @@ def label_sections(rows: LabelRows, labels: Sequence[str], shares: np.ndarray) -
     Returns:
         Titles and HTML.
     """
-    precision, f1, areas = rows.average_precision(), rows.f1(), rows.of_labels(resamples=_RESAMPLES)
+    precision, f1, areas = rows.average_precision(), rows.f1(), rows.of_labels()
     order = np.argsort(np.where(np.isfinite(precision), precision, np.inf), kind="stable")[:_SHOWN]
     names = ("in training", "test images", "average precision", "ROC-AUC", "F1", "predicted")
     head = "<tr><th>label</th>" + "".join(f"<th class='n'>{name}</th>" for name in names) + "</tr>"
@@ -38,7 +37,7 @@ def label_sections(rows: LabelRows, labels: Sequence[str], shares: np.ndarray) -
             f"{shares[place]:.1%}",
             f"{int(rows.truth[:, place].sum()):,}",
             _figure(precision[place]),
-            f"{area.value:.3f} ({area.low:.3f} – {area.high:.3f})" if np.isfinite(area.value) else "–",
+            f"{area.value:.3f} ({area.between})" if np.isfinite(area.value) else "–",
             _figure(f1[place]),
             f"{int(rows.chosen[:, place].sum()):,}",
         )

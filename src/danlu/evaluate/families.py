@@ -1,0 +1,41 @@
+"""What kind of number a measure is: from it follows how its interval is made."""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["CORRELATION", "FIT", "LOSS", "MEAN", "MEAN_SQUARE", "MIDDLE", "PERCENT", "ROOT_SQUARE", "SHARE", "Family"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A kind of measure.
+
+    Attributes:
+        kind: ``"share"``: between two bounds, which a perfect or useless answer reaches; ``"loss"``: from 0 upwards; ``"fit"``: 1
+            minus a loss; ``"mean"``: any number; ``"middle"``: the median of the rows' errors.
+        low, high: the bounds of a share.
+        power: of a loss: that which is a mean of the rows' values (2 of a root of squares).
+        guards: of a loss: how many more of the worst row its interval allows for, of n rows ``guards[0] + guards[1]/n``. They are the
+            smallest with which ``benchmarks/coverage.py`` holds for normal, Student's and log-normal errors.
+    """
+
+    kind: str
+    low: float = 0.0
+    high: float = 1.0
+    power: float = 1.0
+    guards: tuple[float, float] = (2.0, 0.0)
+
+    @property
+    def range(self) -> float:
+        """How far apart two shares can be."""
+        return self.high - self.low
+
+
+SHARE = Family("share")
+PERCENT = Family("share", 0.0, 100.0)
+CORRELATION = Family("share", -1.0, 1.0)
+LOSS, MEAN_SQUARE = Family("loss"), Family("loss", guards=(4.0, 350.0))
+ROOT_SQUARE = Family("loss", power=2.0, guards=(4.0, 350.0))
+FIT = Family("fit", guards=(4.0, 350.0))
+MEAN, MIDDLE = Family("mean"), Family("middle")

@@ -1,0 +1,303 @@
+"""How far a score may be from the truth: an interval for every measure, by leaving out a part of the rows at a time.
+
+There is one mechanism for all measures. A measure is a function of weights of the rows. Each part of the rows (a single row, where
+there are few; rows that belong together are one part) is left out in turn, which gives the measure's variance and skewness (the
+jackknife). How an interval comes from them depends on the measure's :class:`~danlu.evaluate.families.Family`:
+
+- **share** (accuracy, ROC-AUC, F1, IoU, BLEU, …): the exact binomial interval of Clopper and Pearson for as many rows as would have this
+  variance (Korn and Graubard's). Of an accuracy that is the binomial interval itself.
+- **loss** (log loss, RMSE, …) and **fit** (R², 1 minus a loss): Fay and Feuer's gamma interval, whose upper end is that of the rows with
+  a few more as bad as the worst. Squared errors, whose tails are longer, are given more of these.
+- **mean** (returns, differences of losses): Student's t, or that with the skewness removed by Hall's transformation where it is wider.
+- **middle**: between two of the sorted errors, whose places are binomial.
+
+What a few rows have not shown is thus allowed for: the interval of a perfect score is never a point. ``benchmarks/coverage.py``
+measures how often the intervals hold.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from danlu.errors import ConfigError, DataError
+from danlu.evaluate.families import Family
+from danlu.evaluate.measures import MEASURES
+
+__all__ = ["Evidence", "Interval", "difference", "intervals", "leave_out"]
+
+_PARTS, _LEAST_PARTS = 400, 50  # that are left out in turn
+_WORK = 2e7  # numbers that are gone through at most, but for the least parts
+_FEWEST = 10  # rows for the interval of a loss
+_CERTAIN = 6  # rows that all say the same: by chance once in 32 times
+_NAN = float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A value and the interval that holds the true one for most samples of as many rows; NaN ends where there are too few."""
+
+    value: float
+    low: float = _NAN
+    high: float = _NAN
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def between(self) -> str:
+        """The ends, with digits enough to tell them apart."""
+        if not self.known:
+            return "too few rows"
+        for digits in range(4, 12):
+            low, high = (figure(end, digits) for end in (self.low, self.high))
+            if low != high or self.low == self.high:
+                break
+        return f"{low} to {high}"
+
+    def __str__(self) -> str:
+        return f"{figure(self.value)} ({self.between})"
+
+
+def figure(value: float, digits: int = 4) -> str:
+    """A number for people."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.{digits}g}"
+
+
+class Evidence(abc.ABC):
+    """Test rows (or images, sentences, windows, …) with what was predicted for them: what measures are computed from."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    @abc.abstractmethod
+    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
+        """Measures by name, NaN where one is not defined.
+
+        Args:
+            weights: how often each row counts, ``(rows,)``; None is once.
+            names: which measures; None is all.
+        """
+
+    def scores(self, *, seed: int = 0) -> dict[str, Interval]:
+        """The measures that are defined, with their 95 % intervals; see :func:`intervals`."""
+        return intervals(self, seed=seed)
+
+    def support(self, name: str) -> float:
+        """How many rows a measure rests on: those of the rarer class for a ROC-AUC, say."""
+        return float(len(self))
+
+    @property
+    def together(self) -> np.ndarray | None:
+        """A number for each row, the same for rows that are not independent of each other; None when all are."""
+        return None
+
+    @property
+    def size(self) -> int:
+        """The numbers that are gone through to compute the measures once."""
+        return len(self)
+
+    def doubted(self, name: str) -> float:
+        """By how much a loss would rise with one more row that is wrong, though as sure as the others; 0 where that cannot be said."""
+        return 0.0
+
+    def middle(self, name: str, level: float) -> tuple[float, float]:
+        """The interval of a measure of the family ``"middle"``."""
+        return _NAN, _NAN
+
+
+def parts_of(evidence: Evidence, seed: int) -> np.ndarray:
+    """The part that each row belongs to, ``(rows,)``, from 0."""
+    together = evidence.together
+    if together is not None:
+        return np.unique(together, return_inverse=True)[1]
+    rows = len(evidence)
+    most = int(min(_PARTS, max(_LEAST_PARTS, _WORK / max(evidence.size, 1))))
+    if rows <= most:
+        return np.arange(rows)
+    return np.random.default_rng(seed).permutation(rows) % most
+
+
+def leave_out(evidence: Evidence, part: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Each measure without each part, ``(names, parts)``; NaN where there is one part."""
+    found = np.full((len(names), int(part.max()) + 1), _NAN)
+    if found.shape[1] < 2:
+        return found
+    for number in range(found.shape[1]):
+        values = evidence.measures((part != number).astype(np.float64), names)
+        found[:, number] = [values[name] for name in names]
+    return found
+
+
+def intervals(
+    evidence: Evidence, names: Sequence[str] | None = None, *, level: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
+    """Every measure that is defined, with its interval.
+
+    Args:
+        evidence: test rows and what was predicted.
+        names: which measures; None is all.
+        level: how often the interval is to hold the true value, in (0, 1).
+        seed: deals many rows out to parts.
+
+    Raises:
+        ConfigError: a level outside (0, 1).
+
+    Reference:
+        Korn & Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated from survey
+        data" (1998), Survey Methodology 24; half a row is added to the variance, so that they hold for a score of 1 as well.
+        Fay & Feuer, "Confidence intervals for directly standardized rates" (1997), Statistics in Medicine 16; Hall, "On the removal
+        of skewness by transformation" (1992), JRSS B 54. The model is not trained again: an
+        interval tells what other test rows, not what other training rows, would change.
+
+    Example:
+        >>> from danlu.evaluate import Rows
+        >>> perfect = Rows("binary", np.tile([0, 1], 15), np.tile([[0.9, 0.1], [0.2, 0.8]], (15, 1)))
+        >>> str(intervals(perfect)["accuracy"])
+        '1 (0.8843 to 1)'
+    """
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}; expected a share above 0 and below 1")
+    values = {name: value for name, value in evidence.measures(None, names).items() if math.isfinite(value)}
+    left = leave_out(evidence, parts_of(evidence, seed), tuple(values))
+    found = {}
+    for name, without in zip(values, left, strict=True):
+        found[name] = Interval(values[name], *_ends(evidence, name, values[name], without, level))
+    return found
+
+
+def _ends(evidence: Evidence, name: str, value: float, without: np.ndarray, level: float) -> tuple[float, float]:
+    family = MEASURES[name].family
+    if family.kind == "middle":
+        return evidence.middle(name, level)
+    if len(without) < 2 or not np.isfinite(without).all():
+        return _NAN, _NAN
+    if family.kind == "share":
+        return _share(family, value, without, evidence.support(name), level)
+    if family.kind == "mean":
+        return _mean(value, without, evidence.support(name), level)
+    doubt = evidence.doubted(name)
+    if family.kind == "fit":
+        low, high = _loss(family, 1 - value, 1 - without, doubt, evidence, level)
+        return 1 - high, 1 - low
+    return _loss(family, value, without, doubt, evidence, level)
+
+
+def _share(family: Family, value: float, without: np.ndarray, support: float, level: float) -> tuple[float, float]:
+    """The binomial interval of as many rows as have this variance."""
+    from scipy.special import betaincinv
+
+    if support < 1:
+        return _NAN, _NAN
+    share = (value - family.low) / family.range
+    # Half a row more, hit and missed: of a perfect score it makes as many rows as the score rests on.
+    drawn = (support * share + 0.5) / (support + 1)
+    variance = _variance(without) / family.range**2 + (0.5 * support + 0.25) / (support * (support + 1) ** 2)
+    rows = drawn * (1 - drawn) / variance
+    hits, misses, tail = rows * share, rows * (1 - share), (1 - level) / 2
+    low = betaincinv(hits, misses + 1, tail) if hits > 0 else 0.0
+    high = betaincinv(hits + 1, misses, 1 - tail) if misses > 0 else 1.0
+    return family.low + family.range * float(low), family.low + family.range * float(high)
+
+
+def _variance(without: np.ndarray) -> float:
+    """The jackknife's."""
+    return float((len(without) - 1) * without.var())
+
+
+def _loss(
+    family: Family, value: float, without: np.ndarray, doubt: float, evidence: Evidence, level: float
+) -> tuple[float, float]:
+    """The gamma interval of a sum of so many rare losses; the upper end is that with some more of the worst."""
+    from scipy.special import gammaincinv
+
+    count, single = len(without), evidence.together is None
+    if not value > 0 or not (without >= 0).all() or (single and count < _FEWEST):
+        return _NAN, _NAN
+    value, without = value**family.power, without**family.power
+    variance = _variance(without)
+    worst = max(float(without.mean() - without.min()) * (count - 1) / count, doubt)  # what it adds beyond its share
+    guards = family.guards[0] + (family.guards[1] / count if single else 0.0)
+    if not variance + worst > 1e-12 * value:
+        return _NAN, _NAN  # all rows say the same: nothing tells how far others may differ
+    above, spread, tail = value + guards * worst, variance + guards * worst**2, (1 - level) / 2
+    low = value if not variance > 0 else float(gammaincinv(value**2 / variance, tail)) * variance / value
+    high = float(gammaincinv(above**2 / spread, 1 - tail)) * spread / above
+    return low ** (1 / family.power), high ** (1 / family.power)
+
+
+def _mean(value: float, without: np.ndarray, support: float, level: float) -> tuple[float, float]:
+    """Student's interval, and where that is wider, that with its skewness removed.
+
+    Each end is moved as one more of the best or worst part would move it.
+    """
+    from scipy.special import stdtrit
+
+    count = len(without)
+    influence = (count - 1) * (without.mean() - without)
+    spread = float(influence.std(ddof=1))
+    if not spread > 1e-12 * max(1e-300, float(np.abs(without).max())):
+        return _NAN, _NAN
+    skewness = float((influence**3).mean() / (influence**2).mean() ** 1.5)
+    error, z = spread / math.sqrt(count), float(stdtrit(max(min(count, support) - 1, 1), (1 + level) / 2))
+    low, high = influence.min() / (count + 1), influence.max() / (count + 1)
+    return (
+        value + min(low, 0.0) - error * max(_hall(z, skewness, count), z),
+        value + max(high, 0.0) - error * min(_hall(-z, skewness, count), -z),
+    )
+
+
+def _hall(z: float, skewness: float, count: int) -> float:
+    """The quantile of the skewed t whose transform has the quantile ``z``: the inverse of ``t + a·t²/3 + a²·t³/27 + a/6``."""
+    a = skewness / math.sqrt(count)
+    if abs(a) < 1e-9:
+        return z
+    return float(3 / a * (np.cbrt(1 + a * (z - a / 6)) - 1))
+
+
+def difference(
+    ours: Evidence, theirs: Evidence, name: str, *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of our measure minus theirs, on the same rows; NaN where there are too few.
+
+    Raises:
+        DataError: evidence of other rows.
+    """
+    if len(ours) != len(theirs):
+        raise DataError("the two predictions are for different rows; expected the same rows in the same order")
+    part, one = parts_of(ours, seed), np.ones(len(ours))
+
+    def gap(weights: np.ndarray) -> float:
+        return ours.measures(weights, (name,))[name] - theirs.measures(weights, (name,))[name]
+
+    without = leave_out(ours, part, (name,))[0] - leave_out(theirs, part, (name,))[0]
+    value, family = gap(one), MEASURES[name].family
+    if len(without) < 2 or not np.isfinite([value, *without]).all():
+        return _NAN, _NAN
+    if family.kind == "share":
+        return _share_gap(family, value, without, min(ours.support(name), theirs.support(name)), level)
+    ends = _mean(value, without, ours.support(name), level)
+    if not np.isfinite(ends).all() and len(without) >= _CERTAIN:
+        return value, value  # every row says the same
+    return ends
+
+
+def _share_gap(family: Family, value: float, without: np.ndarray, support: float, level: float) -> tuple[float, float]:
+    """Student's interval with a row more for either side.
+
+    Reference: Bonett & Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data" (2012).
+    """
+    from scipy.special import stdtrit
+
+    support = max(support, 1.0)
+    shrunk = value * support / (support + 2)
+    error = math.sqrt(_variance(without) + 2 * (family.range / (support + 2)) ** 2)
+    reach = float(stdtrit(len(without) - 1, (1 + level) / 2)) * error
+    return max(shrunk - reach, -family.range), min(shrunk + reach, family.range)
