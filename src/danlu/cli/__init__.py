@@ -1,5 +1,5 @@
 """The command line."""
 
-from danlu.cli.app import app, main
+from danlu.cli.entry import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -1,9 +1,7 @@
-"""The ``danlu`` command: its sub-commands, and the one place where errors become a message and an exit status."""
+"""The ``danlu`` command and its sub-commands."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Annotated
 
 import typer
@@ -16,9 +14,8 @@ from danlu.cli.runs import runs
 from danlu.cli.show import show
 from danlu.cli.train import train
 from danlu.cli.verify import verify
-from danlu.errors import DanluError
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 _EXAMPLES = """The commonest:
 danlu train titanic.csv --target Survived
@@ -58,19 +55,3 @@ def _root(
 
 for command in (train, predict, evaluate, runs, show, generate, play, verify):
     app.command()(command)
-
-
-def main() -> None:
-    """Run the command line; an error made on purpose is one message on standard error and exit status 1."""
-    try:
-        app()
-    except DanluError as error:
-        print(f"danlu: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:  # the reader of the output, such as ``head``, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"danlu: {error.strerror or error}{where}; what was saved before is still there", file=sys.stderr)
-        sys.exit(1)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.options import Allow, Lenient
+from danlu.cli.terminal import print_data
 from danlu.stages import showing, stage
 
 __all__ = ["predict"]
@@ -38,7 +39,7 @@ def predict(
 
         model = load(run, allow=allow or ())
         if output is None:
-            said = model.answers(source, keep=keep, lenient=lenient).write_csv().removesuffix("\n")
+            said = model.answers(source, keep=keep, lenient=lenient).write_csv()
         else:
-            said = model.write(source, output, keep=keep, lenient=lenient)
-    print(said)
+            said = model.write(source, output, keep=keep, lenient=lenient) + "\n"
+    print_data(said)

@@ -10,6 +10,7 @@ import typer
 
 from danlu.cli.options import Allow
 from danlu.errors import ConfigError
+from danlu.interrupt import exit_status
 from danlu.stages import showing, stage
 
 if TYPE_CHECKING:
@@ -133,5 +134,4 @@ def _finished(result: TrainResult) -> None:
     steps += [shlex.join(("danlu", *step)) for step in (*result.model.next_steps(run, result.source), ("show", run))]
     print(f"\nsaved in {run} after {result.seconds:.0f} s; try next:")
     print("\n".join(f"  {step}" for step in steps))
-    if "Ctrl-C" in (result.fitted.stopped_because or ""):
-        raise typer.Exit(130)  # as the shell's own: a script can tell a stopped run from a finished one
+    raise typer.Exit(exit_status(result.fitted.stopped_because))  # a script can tell a stopped run from a finished one

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from danlu.engine.sources import Piece, Source
 from danlu.engine.state import Best, TrainState
 from danlu.engine.step import NEVER
 from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_name
+from danlu.interrupt import Asked, graceful, why
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
 from danlu.stages import stage
@@ -33,26 +31,6 @@ from danlu.stages import stage
 __all__ = ["CHECKPOINT", "Training", "mean_of_members", "sign_of", "stopped_early"]
 
 CHECKPOINT = "last.safetensors"
-
-
-@contextlib.contextmanager
-def _graceful_interrupt() -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C sets the event; a second one interrupts at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def handler(signum: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    previous = signal.signal(signal.SIGINT, handler)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 class Training:
@@ -144,7 +122,7 @@ class Training:
         """Train to the end, to a stop, or to a failure; what was learned stays in ``state`` and ``best``."""
         try:
             self._call("on_train_begin")
-            with _graceful_interrupt() as asked:
+            with graceful() as asked:
                 while self.epoch < self.options.epochs and not self._stop:
                     if not self._run_epoch(asked):
                         break
@@ -157,7 +135,7 @@ class Training:
         for callback in self.callbacks:
             getattr(callback, hook)(*args)
 
-    def _run_epoch(self, asked: threading.Event) -> bool:
+    def _run_epoch(self, asked: Asked) -> bool:
         """One epoch, or what is left of it after a resume. False when it was broken off."""
         if self._sums is None:
             self._sums = self._place(self.program.zero_sums())
@@ -183,8 +161,8 @@ class Training:
                 if now - last_shown > 0.25:
                     last_shown = now
                     self._call("on_progress", done, self.source.steps_per_epoch, self._means(begun, done - first))
-                if asked.is_set() or self._stop:
-                    self.stopped_because = self.stopped_because or "stopped by Ctrl-C; what was learned is kept"
+                if asked or self._stop:
+                    self.stopped_because = self.stopped_because or why(asked)
                     self._stop = True
                     return False
                 if self.checkpoint is not None and now - last_saved > self.options.checkpoint_every:

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import math
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -136,11 +137,14 @@ def _serve(pipe: Any, made: bytes, modules: tuple[str, ...] = ()) -> None:
     """The life of a worker process."""
     import cloudpickle
 
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all; the trainer stops in its own time, and then ends us
     pools: dict[int, tuple[Local, Batch]] = {}
     while True:
         try:
             question = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         if question is None:
             return
@@ -162,8 +166,6 @@ def _serve(pipe: Any, made: bytes, modules: tuple[str, ...] = ()) -> None:
             else:
                 pools[name][0].step(value, pools[name][1])
             pipe.send((None, answer))
-        except KeyboardInterrupt:
-            return
         except Exception as error:
             pipe.send((describe(error), None))
 

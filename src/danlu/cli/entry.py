@@ -1,0 +1,57 @@
+"""The way into the command line: streams and signals first, the libraries after, and every ending a message and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line.
+
+    An error made on purpose is one message on standard error and exit status 1. Ctrl-C, SIGTERM and SIGHUP end with 130, 143 and 129, as
+    in a shell, during training with the model saved.
+    """
+    try:
+        from danlu.interrupt import heed
+
+        with heed():
+            status = _run()
+    except KeyboardInterrupt:  # before signals were heeded
+        status = 130
+        _say("danlu: stopped by Ctrl-C")
+    sys.exit(status)
+
+
+def _run() -> int:
+    from danlu.cli.terminal import settle_streams
+
+    settle_streams()
+    from danlu.cli.app import app
+    from danlu.errors import DanluError
+
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except DanluError as error:
+        _say(f"danlu: {error}")
+    except BrokenPipeError:  # the reader of the output, such as ``head``, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _say(f"danlu: {error.strerror or error}{where}; what was saved before is still there")
+    return 1
+
+
+def _say(text: str) -> None:
+    """A last word, if there is anyone to hear it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
