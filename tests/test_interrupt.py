@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,8 +18,10 @@ from danlu.interrupt import exit_status, graceful, heed, why
 
 SIGNALS = [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143), (signal.SIGHUP, "SIGHUP", 129)]
 BUSY = """
-import sys, time
+import signal, sys, time
 from danlu.interrupt import graceful, heed, why
+if sys.argv[1] == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with heed():
     print("ready", flush=True)
     if sys.argv[1] == "graceful":
@@ -34,9 +35,9 @@ with heed():
 
 
 @contextlib.contextmanager
-def started(kind: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+def started(kind: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", BUSY, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "-c", BUSY, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -65,7 +66,7 @@ def test_the_first_is_noted_and_the_second_ends(number: int, name: str, status: 
 
 def test_what_is_ignored_stays_ignored() -> None:
     """As under nohup."""
-    with started("plain", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as process:
+    with started("nohup") as process:
         process.send_signal(signal.SIGHUP)
         time.sleep(0.2)
         assert process.poll() is None
