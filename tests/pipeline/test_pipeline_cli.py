@@ -131,6 +131,8 @@ def test_a_run_holds_its_record(trained):
     assert len((trained / "metrics.jsonl").read_text().splitlines()) == 3
     results = json.loads((trained / "results.json").read_text())
     assert sum(results["rows"].values()) == 200
+    assert sorted(each["columns"] for each in results["importance"]) == [["colour"], ["size"]]
+    assert "What it relies on" in (trained / "report.html").read_text()
     assert pl.read_csv(trained / "predictions.csv").height == results["rows"]["test"]
 
 

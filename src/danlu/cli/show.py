@@ -44,7 +44,8 @@ def show(
 
 def _results(results: dict[str, Any]) -> list[str]:
     """What ``results.json`` says, as the command line said it after the training."""
-    from danlu.evaluate import MEASURES
+    from danlu.evaluate import MEASURES, Importance
+    from danlu.pipeline.judge import relied_on
 
     rows = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
     lines = [f"{rows}; {results.get('epochs')} epochs in {results.get('seconds')} s"]
@@ -58,4 +59,6 @@ def _results(results: dict[str, Any]) -> list[str]:
         lines.append(f"  {label:24}{shown:>10}{between:>24}")
     for each in results.get("comparisons") or []:
         lines.append(textwrap.fill(each.get("sentence", ""), 80, break_on_hyphens=False))
+    importance = [Importance(**{**each, "columns": tuple(each["columns"])}) for each in results.get("importance") or []]
+    lines += [textwrap.fill(each, 80, break_on_hyphens=False) for each in relied_on(importance, most=20)]
     return lines + [f"note: {note}" for note in results.get("notes") or []]

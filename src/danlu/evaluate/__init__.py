@@ -4,6 +4,7 @@ from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.detection import DetectionCounts, Found
+from danlu.evaluate.importance import Importance, permutation_importance, related_columns
 from danlu.evaluate.intervals import Evidence, Interval, difference, intervals
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.measures import MEASURES, Measure
@@ -36,6 +37,7 @@ __all__ = [
     "DetectionCounts",
     "Evidence",
     "Found",
+    "Importance",
     "Interval",
     "LabelRows",
     "MaskCounts",
@@ -61,7 +63,9 @@ __all__ = [
     "learning_curve",
     "optimality_gap",
     "performance_profile",
+    "permutation_importance",
     "probability_of_improvement",
+    "related_columns",
     "residuals",
     "run_intervals",
     "scores",

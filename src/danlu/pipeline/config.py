@@ -141,11 +141,13 @@ class EvaluateConfig(Blueprint):
         baselines: whether simple models are trained on the same rows to compare with.
         baseline_seconds: about the most that the simple models may take together; one that would take longer learns from fewer rows,
             which is said. None: as long as the training took, or 30 seconds.
+        importance: whether it is measured how much a model of a table relies on each column.
         report: whether ``report.html`` is written.
     """
 
     baselines: bool = True
     baseline_seconds: float | None = setting(default=None, above=0, optional=True)
+    importance: bool = True
     report: bool = True
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import html
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from danlu.evaluate import MEASURES, Comparison, Interval, Rows, conclusion
+from danlu.evaluate import MEASURES, Comparison, Importance, Interval, Rows, conclusion
 from danlu.evaluate.intervals import figure
 
-__all__ = ["Judgement"]
+__all__ = ["Judgement", "relied_on"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +29,7 @@ class Judgement:
         predictions: what is written to ``predictions.csv``.
         name, rows_are: what the model and the test rows are called.
         notes: what else is to be said, such as that a baseline learnt from fewer rows.
+        importance: of a table's columns, the dearest first.
     """
 
     scores: Mapping[str, Interval]
@@ -40,6 +41,7 @@ class Judgement:
     name: str = "the network"
     rows_are: str = "test rows"
     notes: tuple[str, ...] = ()
+    importance: tuple[Importance, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for ``results.json``."""
@@ -51,6 +53,7 @@ class Judgement:
             },
             "comparisons": [dataclasses.asdict(each) for each in self.comparisons],
             "notes": list(self.notes),
+            "importance": [dataclasses.asdict(each) for each in self.importance],
         }
 
     def __str__(self) -> str:
@@ -60,6 +63,7 @@ class Judgement:
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
+        said += relied_on(self.importance)
         said += [f"note: {note}" for note in self.notes]
         return "\n".join([*lines, *(textwrap.fill(sentence, 80, break_on_hyphens=False) for sentence in said)])
 
@@ -77,3 +81,12 @@ class Judgement:
             lines.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
         said = "".join(f"<li>{html.escape(each.sentence)}</li>" for each in self.comparisons)
         return f"<table>{head}{''.join(lines)}</table>" + (f"<ul>{said}</ul>" if said else "")
+
+
+def relied_on(importance: Sequence[Importance], most: int = 5) -> list[str]:
+    """The columns that a model relies on most, in a sentence; none where it relies on none."""
+    chosen = [each for each in importance if each.matters][:most]
+    if not chosen:
+        return []
+    label = MEASURES[chosen[0].metric].label
+    return [f"Relied on most (the {label} lost when shuffled): {', '.join(map(str, chosen))}."]

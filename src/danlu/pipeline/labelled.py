@@ -18,7 +18,7 @@ from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_
 from danlu.data.images import PixelStream
 from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import ConfigError, SchemaError
-from danlu.evaluate import BASELINES, Rows, baselines, compare, intervals
+from danlu.evaluate import BASELINES, Importance, Rows, baselines, compare, intervals
 from danlu.pipeline.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
@@ -139,6 +139,12 @@ class Labelled(Domain):
         """Fields of the report that show the test rows predicted worst."""
         return {}
 
+    def importance(
+        self, config: TrainConfig, prepared: PreparedRows, trained: Predictor, rows: Rows
+    ) -> tuple[Importance, ...]:
+        """How much the model relies on each column of the test rows, where these have columns."""
+        return ()
+
     def for_baselines(self, inputs: Any) -> tuple[Any, tuple[str, ...]]:
         """Encoded rows as the baselines take them, and which baselines learn from such rows."""
         return inputs, tuple(BASELINES)
@@ -168,6 +174,8 @@ class Labelled(Domain):
         rows = rows_of(trained, prepared.test)
         options: Any = {"seed": config.trainer.seed}
         own = judgement_of(rows, trained, **options)
+        if config.evaluate.importance:
+            own = dataclasses.replace(own, importance=self.importance(config, prepared, trained, rows))
         if not config.evaluate.baselines:
             return own
         target, (inputs, labels) = trained.target, prepared.known()
@@ -240,6 +248,10 @@ class Labelled(Domain):
             from danlu.report import describe_columns
 
             fields["columns"] = describe_columns(prepared.schema, prepared.shown)
+        if judgement is not None and judgement.importance:
+            from danlu.report.importance import importance_section
+
+            fields["sections"] = [importance_section(judgement.importance)]
         return fields if rows is None else fields | self.mistakes(prepared, trained, rows)
 
 

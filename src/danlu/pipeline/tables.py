@@ -27,7 +27,7 @@ from danlu.data import (
 from danlu.data.split import copies_of
 from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, unknown_name
-from danlu.evaluate import Rows
+from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.pipeline.config import DataConfig, TrainConfig
 from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
@@ -37,6 +37,7 @@ __all__ = ["Tables"]
 
 _MISTAKES = 8
 _COLUMNS = 8
+_RELATED_ROWS = 5000  # from which it is seen what columns tell much the same
 
 
 class Tables(Labelled):
@@ -74,6 +75,23 @@ class Tables(Labelled):
 
     def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> TableEncoder:
         return TableEncoder.from_state(description, arrays)
+
+    def importance(
+        self, config: TrainConfig, prepared: PreparedRows, trained: Predictor, rows: Rows
+    ) -> tuple[Importance, ...]:
+        frame, schema = prepared.shown, prepared.schema
+        if frame is None or schema is None:  # the test rows of a stream are kept encoded
+            return ()
+        names = [column.name for column in schema.features]
+        return permutation_importance(
+            trained.predict_values,
+            frame,
+            rows,
+            names,
+            groups=related_columns(frame.head(_RELATED_ROWS), names),
+            seconds=config.evaluate.baseline_seconds,
+            seed=config.trainer.seed,
+        )
 
     def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
         return {"mistakes": _mistakes(prepared, rows)}

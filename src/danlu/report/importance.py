@@ -1,0 +1,57 @@
+"""What a model of a table relies on, as a part of its report."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from danlu.evaluate import MEASURES, Importance
+
+__all__ = ["importance_section"]
+
+_MOST = 40
+_WIDTH, _HEIGHT = 160, 14
+
+
+def importance_section(found: Sequence[Importance]) -> tuple[str, str]:
+    """The title and the HTML of a table with a bar a column, the dearest first; groups of related columns stand among them."""
+    shown = list(found)[:_MOST]
+    largest = max((each.drop + each.spread for each in shown), default=0.0)
+    lines = "".join(
+        f'<tr{"" if each.matters else " class=unused"}><td class="name">{html.escape(" with ".join(each.columns))}</td>'
+        f'<td class="n">{each.drop:.3g}</td><td class="n">± {each.spread:.2g}</td><td>{_bar(each, largest)}</td></tr>'
+        for each in shown
+    )
+    first = shown[0]
+    label = html.escape(MEASURES[first.metric].label)
+    more = f" The {len(found) - len(shown):,} other columns cost less." if len(found) > len(shown) else ""
+    note = (
+        f"How much worse {label} gets on {first.rows:,} test rows when a column's values are shuffled: the mean of {first.repeats} "
+        f"shufflings, ± their standard deviation. Grey: not more than chance.{more} It tells what this network relies on, not what "
+        "could be learnt without the column, nor what would follow from a change of it."
+    )
+    related = [" and ".join(each.columns) for each in found if len(each.columns) > 1]
+    if related:
+        note += (
+            f" Columns that tell much the same ({'; '.join(related)}) can each look worthless, because the other stands in: see them "
+            "together."
+        )
+    head = f'<tr><th>column</th><th class="n">loss of {label}</th><th class="n"></th><th></th></tr>'
+    return (
+        "What it relies on",
+        f'<div class="scroll long"><table>{head}{lines}</table></div><p class="note">{html.escape(note)}</p>',
+    )
+
+
+def _bar(each: Importance, largest: float) -> str:
+    width = _WIDTH * max(each.drop, 0.0) / largest if largest > 0 else 0.0
+    low, high = (
+        _WIDTH * min(max(end, 0.0), largest) / largest if largest > 0 else 0.0
+        for end in (each.drop - each.spread, each.drop + each.spread)
+    )
+    middle = _HEIGHT / 2
+    return (
+        f'<svg class="bars" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" aria-hidden="true">'
+        f'<rect x="0" y="2" width="{width:.1f}" height="{_HEIGHT - 4}"/>'
+        f'<path d="M{low:.1f} {middle}H{high:.1f}" stroke="#24292f" stroke-width="1.5"/></svg>'
+    )
