@@ -6,6 +6,8 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate.bleu import SMOOTHING, TranslationCounts, bleu, chrf, tokenization_for, words_of
@@ -58,6 +60,31 @@ def test_bleu_is_that_of_sacrebleu(tokenization: str) -> None:
     expected = sacrebleu.corpus_bleu(OURS, [THEIRS], tokenize=tokenization, smooth_method="floor", smooth_value=0.5)
     assert bleu(OURS, THEIRS, tokenization=tokenization, smoothing="floor", k=0.5) == pytest.approx(expected.score)
     assert chrf(OURS, THEIRS) == pytest.approx(sacrebleu.corpus_chrf(OURS, [THEIRS]).score)
+
+
+SHORT = st.text(st.sampled_from("ab,.1 -&;中か\t\n"), max_size=9)
+
+
+@given(
+    st.lists(st.tuples(SHORT, SHORT), min_size=1, max_size=4),
+    st.sampled_from(["13a", "zh", "char", "none"]),
+    st.sampled_from(SMOOTHING),
+)
+@example([("ab cd efgh", "ab c")], "13a", "exp")
+@example([("the cats", "cat"), ("a", "a mat")], "none", "floor")
+@example([("", "a"), (" ", ""), ("a", "")], "13a", "add-k")
+def test_short_sentences_score_as_in_sacrebleu(pairs: list[tuple[str, str]], tokenization: str, smoothing: str) -> None:
+    metrics = pytest.importorskip("sacrebleu.metrics")
+    ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
+    options = {"tokenize": tokenization, "smooth_method": smoothing, "force": True}
+    own = {"tokenization": tokenization, "smoothing": smoothing}
+    assert chrf(ours, theirs) == pytest.approx(metrics.CHRF().corpus_score(ours, [theirs]).score)
+    assert bleu(ours, theirs, **own) == pytest.approx(metrics.BLEU(**options).corpus_score(ours, [theirs]).score)
+    one = metrics.BLEU(effective_order=True, **options).sentence_score(ours[0], theirs[:1]).score
+    assert bleu(ours[:1], theirs[:1], effective_order=True, **own) == pytest.approx(one)
+    by_sentence = TranslationCounts.of(ours, theirs, tokenization="none").by_sentence()
+    expected = [metrics.CHRF().sentence_score(a, [b]).score for a, b in pairs]
+    assert by_sentence == pytest.approx(expected)
 
 
 def test_bleu_by_hand() -> None:

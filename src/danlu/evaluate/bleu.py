@@ -57,6 +57,9 @@ def words_of(text: str, tokenization: str = "13a") -> list[str]:
     if tokenization == "zh":
         text = _CHINESE.sub(r" \1 ", text.strip())
     else:
+        text = (
+            text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+        )  # words broken by a hyphen are joined
         for entity, character in _ENTITIES:
             text = text.replace(entity, character)
         text = f" {text} "
@@ -87,8 +90,8 @@ class TranslationCounts(Evidence):
             as there.
         totals: ``(sentences, 4)``, n-grams of the translation.
         lengths: ``(sentences, 2)``, words of the translation and of the reference.
-        characters: ``(sentences, 3, 6)``, n-grams of 1 to 6 characters without white space: of the translation, of the reference, of
-            both.
+        characters: ``(sentences, 3, 6)``, n-grams of 1 to 6 characters without white space: of the translation (0 of an order that the
+            reference is too short for), of the reference, of both.
         tokenization: see :func:`words_of`.
 
     Example:
@@ -125,18 +128,28 @@ class TranslationCounts(Evidence):
             words = words_of(ours, tokenization), words_of(theirs, tokenization)
             lengths.append([len(side) for side in words])
             counts.append(_common(*words, _ORDER))
-            characters.append(_common("".join(ours.split()), "".join(theirs.split()), _CHARACTERS))
+            of_ours, of_theirs, both = _common("".join(ours.split()), "".join(theirs.split()), _CHARACTERS)
+            # An order that the reference is too short for says nothing about its translation.
+            of_ours = [count if there else 0 for count, there in zip(of_ours, of_theirs, strict=True)]
+            characters.append([of_ours, of_theirs, both])
         of_words, of_characters = (np.array(each, np.float64) for each in (counts, characters))
         return cls(of_words[:, 2], of_words[:, 0], np.array(lengths, np.float64), of_characters, tokenization)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def bleu(self, weights: np.ndarray | None = None, *, smoothing: str = "exp", k: float | None = None) -> float:
+    def bleu(
+        self,
+        weights: np.ndarray | None = None,
+        *,
+        smoothing: str = "exp",
+        k: float | None = None,
+        effective_order: bool = False,
+    ) -> float:
         """Corpus BLEU, 0 to 100; see :func:`bleu`. ``weights`` says how often each sentence counts."""
         by = np.ones(len(self)) if weights is None else weights
         matches, totals, (ours, theirs) = by @ self.matches, by @ self.totals, by @ self.lengths
-        return _bleu(matches, totals, float(ours), float(theirs), smoothing, k)
+        return _bleu(matches, totals, float(ours), float(theirs), smoothing, k, effective_order)
 
     def chrf(self, weights: np.ndarray | None = None) -> float:
         """Corpus chrF2, 0 to 100; see :func:`chrf`."""
@@ -182,6 +195,7 @@ def bleu(
     tokenization: str | None = None,
     smoothing: str = "exp",
     k: float | None = None,
+    effective_order: bool = False,
 ) -> float:
     """Corpus BLEU: ``100 · min(1, e^(1 − r/c)) · (p₁·p₂·p₃·p₄)^¼``.
 
@@ -195,6 +209,8 @@ def bleu(
             … such order; ``"floor"`` takes ``k`` matches; ``"add-k"`` adds ``k`` to matches and n-grams of the orders from 2;
             ``"none"`` leaves the 0.
         k: of ``"floor"`` (0.1) and of ``"add-k"`` (1).
+        effective_order: whether only the orders count of which the translations have n-grams, the mean being over these: for a
+            single short sentence, whose BLEU would be 0 otherwise.
 
     Raises:
         DataError: no translations, or not one for each reference.
@@ -208,7 +224,9 @@ def bleu(
         >>> round(bleu(["the cat is on the mat"], ["there is a cat on the mat"]), 2)
         29.06
     """
-    return TranslationCounts.of(translations, references, tokenization=tokenization).bleu(smoothing=smoothing, k=k)
+    return TranslationCounts.of(translations, references, tokenization=tokenization).bleu(
+        smoothing=smoothing, k=k, effective_order=effective_order
+    )
 
 
 def chrf(translations: Sequence[str], references: Sequence[str]) -> float:
@@ -241,7 +259,13 @@ def _grams(items: Sequence[str], n: int) -> Counter[object]:
 
 
 def _bleu(
-    matches: np.ndarray, totals: np.ndarray, ours: float, theirs: float, smoothing: str, k: float | None
+    matches: np.ndarray,
+    totals: np.ndarray,
+    ours: float,
+    theirs: float,
+    smoothing: str,
+    k: float | None,
+    effective_order: bool,
 ) -> float:
     if smoothing not in SMOOTHING:
         raise unknown_name("smoothing", smoothing, SMOOTHING)
@@ -249,12 +273,15 @@ def _bleu(
         raise ConfigError(f"k is {k} with smoothing {smoothing!r}; expected a number above 0, with 'floor' or 'add-k'")
     if not matches.any() or not ours:
         return 0.0
-    logs, missed = 0.0, 0
+    logs, missed, orders = 0.0, 0, _ORDER
     for order, (found, total) in enumerate(zip(matches, totals, strict=True)):
         if smoothing == "add-k" and order:
             found, total = found + (k or 1.0), total + (k or 1.0)
-        if not total:
-            return 0.0  # no translation has so many words
+        if not total:  # no translation has so many words
+            if effective_order:
+                break
+            return 0.0
+        orders = order + 1 if effective_order else _ORDER
         if not found:
             missed += 1
             found = {"exp": 0.5**missed, "floor": k or 0.1}.get(smoothing, 0.0)
@@ -262,4 +289,4 @@ def _bleu(
             return 0.0
         logs += np.log(found / total)
     brevity = min(0.0, 1 - theirs / ours)
-    return float(100 * np.exp(brevity + logs / _ORDER))
+    return float(100 * np.exp(brevity + logs / orders))

@@ -92,8 +92,8 @@ MUTATIONS = [
         "evaluate/labels.py",
         (
             "macro-is-micro",
-            '"macro_f1": _mean(self.f1(weights))',
-            '"macro_f1": 2 * float(hits.sum()) / total',
+            '"macro_f1": lambda rows, by: _mean(rows.f1(by))',
+            '"macro_f1": lambda rows, by: _micro_f1(rows, by)',
             "metric.labels",
         ),
     ),
@@ -127,12 +127,40 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "evaluate/intervals.py",
+        (
+            "interval-of-half",
+            "names: Sequence[str] | None = None, *, level: float = 0.95",
+            "names: Sequence[str] | None = None, *, level: float = 0.5",
+            "metric.intervals metric.coverage",
+        ),
+        (
+            "variance-of-the-parts",
+            "return float((len(without) - 1) * without.var())",
+            "return float(without.var())",
+            "metric.intervals metric.coverage",
+        ),
+        (
+            "no-row-worse",
+            "above, spread, tail = value + guards * worst,",
+            "above, spread, tail = value,",
+            "metric.intervals",
+        ),
+        (
+            "perfect-is-certain",
+            " + (0.5 * support + 0.25) / (support * (support + 1) ** 2)",
+            " + 1e-9",
+            "metric.intervals",
+        ),
+        ("normal-for-student", "stdtrit(max(min(count, support) - 1, 1),", "stdtrit(1e9,", "metric.intervals"),
+    ),
+    *of(
         "evaluate/tokens.py",
         ("perplexity-base-two", "math.exp(min(value, 700.0))", "2 ** min(value, 700.0)", "metric.tokens"),
         (
             "mean-of-means",
-            "return float(self.sums.sum() / self.counts.sum())",
-            "return float((self.sums / self.counts).mean())",
+            "float(by @ self.sums / (by @ self.counts))",
+            "float(by @ (self.sums / self.counts) / by.sum())",
             "metric.tokens",
         ),
     ),

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.evaluate.detection import DetectionCounts, Found
-from danlu.evaluate.forecast import Forecasts, by_step, forecast_scores, mase_scale
+from danlu.evaluate.forecast import Forecasts, by_step, mase_scale
+from danlu.evaluate.intervals import difference, intervals
 from danlu.evaluate.measures import MEASURES
 from danlu.evaluate.metrics import METRICS
 from danlu.evaluate.ranking import Ranking
 from danlu.evaluate.residuals import residuals
 from danlu.evaluate.rows import Rows
 from danlu.evaluate.runs import learning_curve, optimality_gap, performance_profile, run_intervals
+from danlu.evaluate.sample import Sample
 from danlu.evaluate.threshold import calibration, choose_threshold
 from danlu.evaluate.tokens import TokenLosses
 from danlu.nn.losses.metrics import METRICS as WATCHED
@@ -211,6 +213,58 @@ def threshold(check: Check) -> None:
     check(found_bins.error, (shares * np.abs(observed - predicted)).sum())
 
 
+@case("metric.intervals")
+def interval_ends(check: Check) -> None:
+    """A perfect share is the binomial's; a loss Fay and Feuer's gamma; a mean Student's; a median lies between sorted errors."""
+    stats: Any = check.module("scipy.stats")
+    truth = np.arange(30) % 2
+    perfect = intervals(Rows("binary", truth, np.eye(2)[truth]))
+    check(perfect["accuracy"].low, 0.025 ** (1 / 30))
+    check(perfect["recall"].low, 0.025 ** (1 / 15))
+    wrong = np.where(np.arange(30) < 3, 1 - truth, truth)
+    found, exact = intervals(Rows("binary", truth, np.eye(2)[wrong]), ["accuracy"])["accuracy"], stats.binomtest(27, 30)
+    ends = exact.proportion_ci(method="exact")
+    check((abs(found.low - ends.low) < 0.01, abs(found.high - ends.high) < 0.005), (True, True))
+    errors = draw(40)
+    found = intervals(Rows("regression", np.zeros(40), errors))["mae"]
+    size = np.abs(errors)
+    mean, variance, more = size.mean(), size.var(ddof=1) / 40, (size.max() - size.mean()) / 40
+    check(found.low, stats.gamma.ppf(0.025, mean**2 / variance, scale=variance / mean), oracle="scipy")
+    above, spread = mean + 2 * more, variance + 2 * more**2
+    check(found.high, stats.gamma.ppf(0.975, above**2 / spread, scale=spread / above), oracle="scipy")
+    middle = intervals(Rows("regression", np.zeros(40), errors))["median_error"]
+    place = int(stats.binom.ppf(0.025, 40, 0.5)) - (stats.binom.cdf(stats.binom.ppf(0.025, 40, 0.5), 40, 0.5) > 0.025)
+    check([middle.low, middle.high], [np.sort(size)[place], np.sort(size)[39 - place]], oracle="scipy")
+    values = np.concatenate([-size[:20], size[:20]])
+    found = Sample(values, "return").interval()
+    reach = stats.t.ppf(0.975, 39) * values.std(ddof=1) / math.sqrt(40)
+    check([found.low, found.high], np.array([-1, 1]) * (reach + size[:20].max() / 41))
+
+
+@case("metric.coverage")
+def coverage(check: Check) -> None:
+    """Of 200 drawn test sets at least nine tenths have the true score in the 95 % interval, and less than a twelfth a false claim."""
+    rng = np.random.default_rng(0)
+    held, claims = {"accuracy": 0, "roc_auc": 0, "rmse": 0}, 0
+    area = 0.5 * (1 + math.erf(1.5 / 2))  # of normal scores that are 1.5 apart
+    for _ in range(200):
+        truth = np.arange(40) % 4 // 3
+        score = rng.normal(size=40) + 1.5 * truth
+        p = 1 / (1 + np.exp(-score))
+        rows = Rows("binary", truth, np.stack([1 - p, p], 1))
+        found = intervals(rows, ["roc_auc"])["roc_auc"]
+        held["roc_auc"] += found.low <= area <= found.high
+        right = rng.random(40) < 0.95
+        found = intervals(Rows("binary", truth, np.eye(2)[np.where(right, truth, 1 - truth)]), ["accuracy"])["accuracy"]
+        held["accuracy"] += found.low <= 0.95 <= found.high
+        found = intervals(Rows("regression", np.zeros(40), rng.standard_t(3, 40)), ["rmse"])["rmse"]
+        held["rmse"] += found.low <= math.sqrt(3) <= found.high
+        low, high = difference(*(Rows("regression", np.zeros(40), rng.normal(size=40)) for _ in range(2)), "rmse")
+        claims += low > 0 or high < 0
+    check([share >= 180 for share in held.values()], [True] * 3)
+    check(claims <= 16, True)
+
+
 @case("metric.forecasts")
 def forecasts(check: Check) -> None:
     """Each measure number by number in plain loops; MASE's scale; the mean at each step ahead."""
@@ -229,7 +283,7 @@ def forecasts(check: Check) -> None:
         below = [(y - bands[w, h, c, k]) / spread[w, c] for k in range(3)]
         totals["pinball"].append(np.mean([q * d if d > 0 else (q - 1) * d for q, d in zip(levels, below, strict=True)]))
         totals["coverage"].append(float(bands[w, h, c, 0] <= y <= bands[w, h, c, 2]))
-    scores = forecast_scores(found, resamples=10)
+    scores = found.scores()
     check(sorted(scores) == sorted(totals), True)
     for name, values in totals.items():
         check(scores[name].value, np.mean(values))
@@ -242,7 +296,7 @@ def forecasts(check: Check) -> None:
 def tokens(check: Check) -> None:
     """Sums over all tokens of all lines, not means of the lines' means; perplexity, and bits a character."""
     losses, lengths = np.abs(draw(30)), np.array([5, 1, 20, 8])
-    found = TokenLosses.of(losses, np.concatenate([[0], np.cumsum(lengths)]), 77).scores(resamples=10)
+    found = TokenLosses.of(losses, np.concatenate([[0], np.cumsum(lengths)]), 77).scores()
     check(found["token_loss"].value, losses.sum() / 30)
     check(found["perplexity"].value, math.exp(losses.mean()))
     check(found["bits_per_character"].value, losses.sum() / math.log(2) / 77)
