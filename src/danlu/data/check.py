@@ -7,6 +7,7 @@ import polars as pl
 from danlu.data.infer import blank_to_null, canonical
 from danlu.data.kinds import as_kind, as_text
 from danlu.data.schema import Column, Schema
+from danlu.data.spelling import match_names, plain, told
 from danlu.errors import SchemaError, nearest
 
 __all__ = ["check_frame"]
@@ -24,10 +25,12 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
     a column is missing                               error                         filled with missing
     a value has the wrong type (text in a number)     error                         read as missing
     an infinite number                                error                         read as missing
+    another spelling of a level (case, white space)   notice, read as the level     notice, read as the level
     a level never seen, few levels in training        error                         treated as unknown
     a level never seen, many levels in training       treated as unknown            treated as unknown
     a number far outside the training range           notice                        notice
     an extra column                                   notice, ignored               notice, ignored
+    a column's name in another spelling               notice, taken                 notice, taken
     ================================================  ============================  ==============================
 
     Far means further outside than three times the width of the training range. Missing values are accepted anywhere.
@@ -52,7 +55,8 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
     if frame.height == 0:
         raise SchemaError("the data has no rows", hint="give at least one row to predict")
     problems: list[str] = []
-    notices: list[str] = []
+    frame, respelt = match_names(frame, [column.name for column in schema.features] + [schema.target or ""])
+    notices: list[str] = [*respelt]
     lost = [c.name for c in schema.features if c.name not in frame.columns]
     extra = [name for name in frame.columns if name not in schema.names]
     for name in lost:
@@ -150,6 +154,12 @@ def _check_levels(values: pl.Series, column: Column, problems: list[str], notice
     if column.is_open:
         return
     unseen = (values.is_not_null() & ~values.is_in(list(column.categories)).fill_null(False)).rename("unseen")
+    if column.merged and unseen.any():
+        known = dict(zip(plain(pl.Series(column.categories, dtype=pl.String)), column.categories, strict=True))
+        met = values.filter(unseen).unique(maintain_order=True)
+        read = {level: known[key] for level, key in zip(met, plain(met), strict=True) if key in known}
+        notices += told(values, read)
+        unseen &= ~values.is_in(list(read)).fill_null(False)
     if not unseen.any():
         return
     levels = as_text(values.filter(unseen)).unique(maintain_order=True)

@@ -11,6 +11,7 @@ import polars as pl
 from danlu.data.infer import canonical
 from danlu.data.kinds import KINDS, as_kind, as_text
 from danlu.data.schema import MAX_CATEGORIES, Column, Schema
+from danlu.data.spelling import spellings, told
 from danlu.errors import DataError, unknown_name
 
 __all__ = ["infer_schema"]
@@ -25,6 +26,7 @@ def infer_schema(
     target: str | None = None,
     kinds: Mapping[str, str] | None = None,
     drop: Iterable[str] = (),
+    merge: bool = False,
 ) -> Schema:
     """Work out what each column of ``frame`` is.
 
@@ -38,6 +40,7 @@ def infer_schema(
         target: the column to predict.
         kinds: the kind of some columns by name, in place of the one inferred; such a column is used.
         drop: columns that the model must not see.
+        merge: whether spellings of a category that differ in case or white space are one; see :mod:`danlu.data.spelling`.
 
     Raises:
         DataError: an unknown column, or nothing left to learn from.
@@ -69,7 +72,7 @@ def infer_schema(
             used, reason = False, "you left it out"
         elif values.name == target:
             used, reason = False, "the target"
-        columns.append(_describe(values, kind, used, reason))
+        columns.append(_describe(values, kind, used, reason, merge=merge))
     schema = Schema(tuple(columns), target, frame.height)
     if not schema.features:
         # A lone column that counts the rows is all there is to learn from: x = 0, 1, 2, …
@@ -77,7 +80,11 @@ def infer_schema(
         numeric = {c.name for c in counting if frame[c.name].dtype == pl.Int64 and not _ID_NAME.search(c.name)}
         if numeric:
             return infer_schema(
-                frame, target=target, kinds={**overrides, **dict.fromkeys(numeric, "numeric")}, drop=dropped
+                frame,
+                target=target,
+                kinds={**overrides, **dict.fromkeys(numeric, "numeric")},
+                drop=dropped,
+                merge=merge,
             )
         if target is not None:
             why = "; ".join(f"{c.name}: {c.reason}" for c in columns if c.name != target)
@@ -86,6 +93,12 @@ def infer_schema(
                 hint="say what a column is with kinds={name: 'numeric' | 'categorical' | 'text'}",
             )
     return schema
+
+
+def told_of(frame: pl.DataFrame, schema: Schema) -> tuple[str, ...]:
+    """Notices about categories that come in several spellings, which the schema merges."""
+    merged = [frame[column.name].cast(pl.String) for column in schema.features if column.merged]
+    return tuple(notice for values in merged for notice in told(values, spellings(values)))
 
 
 def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
@@ -118,7 +131,7 @@ def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
     return "categorical", True, ""
 
 
-def _describe(values: pl.Series, kind: str, used: bool, reason: str) -> Column:
+def _describe(values: pl.Series, kind: str, used: bool, reason: str, *, merge: bool) -> Column:
     present = values.drop_nulls()
     details: dict[str, Any] = {}
     if kind in ("numeric", "datetime") and len(present):
@@ -129,6 +142,9 @@ def _describe(values: pl.Series, kind: str, used: bool, reason: str) -> Column:
             whole = kind == "numeric" and bool((finite == finite.round()).all())
             details = {"minimum": low, "maximum": high, "mean": mean, "whole": whole}
     if kind == "categorical":
+        if merge:
+            present = as_text(present)
+            present = present.replace(spellings(present))
         counts = as_text(present).value_counts(name="rows").sort(["rows", present.name], descending=[True, False])
         levels = counts[present.name].to_list()
         details = {"categories": tuple(levels[:MAX_CATEGORIES])}
@@ -142,5 +158,6 @@ def _describe(values: pl.Series, kind: str, used: bool, reason: str) -> Column:
         examples=examples,
         used=used,
         reason=reason,
+        merged=merge and kind == "categorical",
         **details,
     )

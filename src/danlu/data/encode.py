@@ -100,7 +100,7 @@ class TableEncoder:
                 coder = LevelCoder(("false", "true"), values.null_count() > 0)
                 levels.append((column.name, "whole", coder))
             elif column.kind == "categorical":
-                coder = LevelCoder.fit(values, min_count=min_count, max_levels=max_categories)
+                coder = LevelCoder.fit(values, min_count=min_count, max_levels=max_categories, merged=column.merged)
                 levels.append((column.name, "whole", coder))
                 rare = (coder.transform(values) == 0).sum()
                 if rare > 0.1 * max(values.len() - values.null_count(), 1):

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data.infer import natural_key
+from danlu.data.spelling import plain, spellings
 from danlu.errors import ArtifactError
 
 __all__ = ["LevelCoder", "prefixes"]
@@ -37,24 +38,28 @@ class LevelCoder:
     Attributes:
         levels: the levels that have a code of their own.
         has_missing: whether missing has a code of its own.
+        merged: whether another spelling of a level (see :mod:`danlu.data.spelling`) is that level.
     """
 
     levels: tuple[str, ...]
     has_missing: bool
+    merged: bool = False
 
     @classmethod
-    def fit(cls, values: pl.Series, *, min_count: int = 3, max_levels: int = 512) -> LevelCoder:
+    def fit(cls, values: pl.Series, *, min_count: int = 3, max_levels: int = 512, merged: bool = False) -> LevelCoder:
         """Fit to training rows: the ``max_levels`` most frequent levels of at least ``min_count`` rows.
 
         Where no level is that frequent and there are few, each keeps its code: two rows of each class are data too.
         """
         present = values.drop_nulls().rename("level")
+        if merged:
+            present = present.replace(spellings(present))
         counts = present.value_counts(name="rows").sort(["rows", "level"], descending=[True, False])
         kept = counts.filter(pl.col("rows") >= min_count)
         if kept.height < 2:
             kept = counts.head(min(10, max_levels))
         levels = kept["level"].head(max_levels).to_list()
-        return cls(tuple(sorted(levels, key=natural_key)), values.null_count() > 0)
+        return cls(tuple(sorted(levels, key=natural_key)), values.null_count() > 0, merged)
 
     @property
     def cardinality(self) -> int:
@@ -64,20 +69,22 @@ class LevelCoder:
     def transform(self, values: pl.Series) -> np.ndarray:
         """Codes, ``(rows,)`` int32 in ``[0, cardinality)``."""
         missing = len(self.levels) + 1 if self.has_missing else 0
-        codes = values.replace_strict(
-            list(self.levels), list(range(1, len(self.levels) + 1)), default=0, return_dtype=pl.Int32
-        )
+        keys, known = values, pl.Series("level", self.levels, dtype=pl.String)
+        if self.merged:
+            keys, known = plain(values), plain(known)
+        codes = keys.replace_strict(known, list(range(1, len(self.levels) + 1)), default=0, return_dtype=pl.Int32)
         codes = codes.set(values.is_null(), missing)
         return codes.to_numpy().astype(np.int32)
 
     def to_json(self) -> dict[str, Any]:
         """The coder as plain JSON data."""
-        return {"levels": list(self.levels), "has_missing": self.has_missing}
+        return dataclasses.asdict(self) | {"levels": list(self.levels)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LevelCoder:
         """The inverse of :meth:`to_json`."""
         try:
-            return cls(tuple(str(level) for level in data["levels"]), bool(data["has_missing"]))
+            levels = tuple(str(level) for level in data["levels"])
+            return cls(levels, bool(data["has_missing"]), bool(data.get("merged", False)))
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the saved category codes are not valid: {error}") from error

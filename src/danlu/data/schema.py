@@ -31,6 +31,7 @@ class Column:
         examples: a few values, as text.
         used: whether the model sees the column.
         reason: why it has that kind, or why it is not used.
+        merged: whether other spellings of a category (case, white space) are read as it; see :mod:`danlu.data.spelling`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Column:
     examples: tuple[str, ...] = ()
     used: bool = True
     reason: str = ""
+    merged: bool = False
 
     @property
     def is_open(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from danlu.data.describe import infer_schema
+from danlu.data.describe import infer_schema, told_of
 from danlu.data.encode import TableEncoder
 from danlu.data.parquet import ParquetRows
 from danlu.data.partition import PARTS, Partition
@@ -208,6 +208,7 @@ def open_stream(
     seed: int = 0,
     chunk_rows: int | None = None,
     sample_rows: int | None = None,
+    merge: bool = False,
 ) -> TableStream:
     """Open Parquet files for training without holding them in memory.
 
@@ -224,6 +225,7 @@ def open_stream(
         seed: decides the split, the sample and the order of training.
         chunk_rows: rows of a chunk, >= 1; None takes about 32 MiB, at most 65,536 rows.
         sample_rows: rows of the sample, >= 1; None takes about 64 MiB, at most 200,000 rows.
+        merge: as for :func:`danlu.data.infer_schema`.
 
     Raises:
         DataError: files that cannot be read, a target or a split that cannot be used.
@@ -265,7 +267,8 @@ def open_stream(
     if partition.method in ("group", "column") and column not in (None, *drop):
         drop = (*drop, str(column))
         notices.append(f"column {column!r} divides the rows and is not learnt from")
-    schema = infer_schema(sample, target=target, kinds=kinds, drop=drop)
+    schema = infer_schema(sample, target=target, kinds=kinds, drop=drop, merge=merge)
+    notices += told_of(sample, schema)
     if drawn < total:
         notices.append(f"schema and encoder come from a sample of {drawn:,} of {total:,} training rows")
     return TableStream(

@@ -12,6 +12,7 @@ import polars as pl
 
 from danlu.data.infer import canonical
 from danlu.data.kinds import as_kind, as_text
+from danlu.data.spelling import plain
 from danlu.data.task import TASKS, infer_task
 from danlu.errors import ArtifactError, DataError, SchemaError, nearest
 
@@ -211,4 +212,4 @@ class TargetEncoder:
 
 
 def _plain(label: str) -> str:
-    return label.strip().rstrip(".").strip().lower()
+    return str(plain(pl.Series([label.strip().rstrip(".")]))[0]).lower()

@@ -8,6 +8,7 @@ import polars as pl
 
 from danlu.data.infer import canonical, natural_key
 from danlu.data.kinds import as_text
+from danlu.data.spelling import close_labels
 from danlu.errors import ConfigError, DataError
 
 __all__ = ["TASKS", "InferredTask", "drop_missing_target", "infer_task"]
@@ -125,7 +126,7 @@ def _classification(
     if numeric:
         classes = tuple(sorted(classes, key=float))
     single = sorted(counts.filter(pl.col("rows") == 1)[labels.name].to_list(), key=natural_key)
-    notices = []
+    notices = [*close_labels(classes)]
     if single:
         notices.append(f"{len(single)} classes of {name} have one row only: {', '.join(single[:5])}")
     shown = ", ".join(classes[:8]) + (", …" if distinct > 8 else "")

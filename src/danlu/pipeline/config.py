@@ -42,6 +42,8 @@ class DataConfig(Blueprint):
             where the training part does not fit in ``memory``.
         memory: MiB that the pixels of images may take before they are read from their files again and again.
         encoding: of a text file, such as ``"cp1252"``; None finds it out.
+        spellings: ``"merge"`` reads a category (of a table's column, or a class) that differs from a commoner one in case or white
+            space only as that one; ``"keep"`` keeps them apart.
         header: ``"auto"``, ``"yes"`` or ``"no"``: whether the first line holds the names of the columns.
         series: of a long table with a row a step: the column that names the sequence a row belongs to; each whole sequence has
             one label, ``target``.
@@ -66,6 +68,7 @@ class DataConfig(Blueprint):
     memory: int = setting(default=1024, minimum=1, integer=True)
     encoding: str | None = None
     header: str = setting(default="auto", choices=("auto", "yes", "no"))
+    spellings: str = setting(default="merge", choices=("merge", "keep"))
     series: str | None = None
     time: str | None = None
     steps: int | None = setting(default=None, minimum=2, maximum=10_000, integer=True, optional=True)

@@ -24,6 +24,8 @@ from danlu.data import (
     read_table,
     split_rows,
 )
+from danlu.data.describe import told_of
+from danlu.data.spelling import match_names, merge_spellings
 from danlu.data.split import copies_of
 from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, unknown_name
@@ -68,7 +70,7 @@ class Tables(Labelled):
         checked, notices = check_frame(frame, encoder.schema, lenient=lenient)
         for notice in notices:
             say(notice)
-        return Read(checked, frame[name] if name in frame.columns else None, given=frame)
+        return Read(checked, checked[name] if name in checked.columns else None, given=frame)
 
     def encoder_state(self, encoder: TableEncoder) -> tuple[Any, dict[str, np.ndarray]]:
         return encoder.state()
@@ -129,13 +131,18 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     table = _read(source, data)
     name = _named_target(data, table.source or "the table", table.names)
     frame, dropped = drop_missing_target(table.frame, name)
+    merge = data.spellings == "merge"
+    if merge:
+        labels, respelt = merge_spellings(frame[name])
+        frame, dropped = frame.with_columns(labels), (*dropped, *respelt)
     inferred = infer_task(frame[name], task=None if data.task == "auto" else data.task)
     notices = [*table.notices, *dropped, *inferred.notices]
     drop = data.drop
     if config.split.method in ("group", "column") and config.split.column not in (None, *drop):
         drop = (*drop, str(config.split.column))
         notices.append(f"column {config.split.column!r} divides the rows and is not learnt from")
-    schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop)
+    schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, merge=merge)
+    notices += told_of(frame, schema)
     seen = [column.name for column in schema.features]
     tested = 0.0 if data.test is not None else config.split.test
     together, said = together_of(config, frame.select(seen), config.split.validation, tested, besides="the target")
@@ -242,6 +249,7 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         validation=config.split.validation,
         test=0.0 if data.test is not None else config.split.test,
         seed=config.trainer.seed,
+        merge=data.spellings == "merge",
     )
     notices, rows = [*stream.notices, *stream.inferred.notices], stream.rows
     encoder = TableEncoder.fit(stream.sample, stream.schema)
@@ -275,6 +283,8 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
 def _separate(data: DataConfig, columns: Any, target: TargetEncoder) -> tuple[pl.DataFrame, list[str]]:
     """The rows of the user's own test file, in the columns of the training file."""
     other = _read(data.test, data)
+    frame, respelt = match_names(other.frame, columns)
+    other = dataclasses.replace(other, frame=frame, notices=(*other.notices, *respelt))
     absent = [column for column in columns if column not in other.names]
     if absent:
         raise DataError(

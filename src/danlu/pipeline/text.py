@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data import TargetEncoder, infer_task, split_rows
+from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows, baselines, compare, intervals
@@ -133,6 +134,10 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
     found = _labelled(read_texts(source, text=data.text, target=data.target or None, delimiter=data.delimiter), data)
     found, notices = _present(found)
     labels = _labels(found)
+    if data.spellings == "merge":
+        labels, respelt = merge_spellings(labels)
+        found = dataclasses.replace(found, labels=labels)
+        notices += respelt
     inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
     parts, description, said = _parts(config, found, inferred.task)
     notices += said
