@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from danlu.data.infer import blank_to_null, canonical
+from danlu.data.infer import canonical
 from danlu.data.kinds import as_kind, as_text
 from danlu.data.schema import Column, Schema
 from danlu.data.spelling import match_names, plain, told
@@ -13,7 +13,6 @@ from danlu.errors import SchemaError, nearest
 __all__ = ["check_frame"]
 
 _FAR = 3.0
-_BLANKS = ("", "?", "na", "n/a", "#n/a", "null", "nan", "<na>", "nat")
 
 
 def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -94,8 +93,16 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
         notices.append(f"{problem}; {'filled with missing values' if 'is missing' in problem else what}")
     checked = pl.DataFrame(columns)
     if schema.target is not None and schema.target in frame.columns:
-        checked = checked.with_columns(frame[schema.target])
+        checked = checked.with_columns(_truth(frame[schema.target], schema[schema.target]))
     return checked, tuple(notices)
+
+
+def _truth(values: pl.Series, column: Column) -> pl.Series:
+    """The target as its texts were read in training; what is not of their kind stays text, for an evaluation to refuse."""
+    if values.dtype != pl.String:
+        return column.format.read(canonical(pl.DataFrame([values]), source="the target").to_series())
+    texts, read = column.format.read(values, "text"), column.format.read(values)
+    return read if read.null_count() == texts.null_count() else as_text(read).fill_null(texts)
 
 
 def _count(number: int, noun: str) -> str:
@@ -114,9 +121,8 @@ def _short(value: object) -> str:
 
 
 def _checked(values: pl.Series, column: Column, problems: list[str], notices: list[str]) -> pl.Series:
-    if values.dtype == pl.String:
-        values = blank_to_null(values, _BLANKS if column.kind != "text" else ("",))
-    fitted = as_kind(values, column.kind)
+    values = column.format.read(values, "text")
+    fitted = column.read(values)
     wrong = (values.is_not_null() & fitted.is_null()).rename("wrong")
     if column.kind in ("numeric", "datetime", "boolean") and wrong.any():
         kind = {"numeric": "a number", "datetime": "a date-time", "boolean": "true or false"}[column.kind]

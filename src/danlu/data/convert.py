@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from danlu.data.delimited import parse_delimited
-from danlu.data.infer import blank_to_null, datetime_formats, infer_types, parse_format, parse_numbers
-from danlu.data.read import DEFAULT_MISSING, open_source
+from danlu.data.evidence import ColumnEvidence, find_formats
+from danlu.data.format import Format
+from danlu.data.infer import watched
+from danlu.data.missing import DEFAULT_MISSING, Marks, marks_for
+from danlu.data.parquet import write_piece
+from danlu.data.read import open_source
 from danlu.data.table import Table
 from danlu.errors import DataError
 from danlu.files import sweep, temporary_for
@@ -22,61 +25,27 @@ _PIECE_BYTES = 16 * 2**20
 _MOST_BYTES = 8 * _PIECE_BYTES  # of one row
 
 
-@dataclasses.dataclass
-class _ColumnType:
-    """What the pieces seen so far say about the type of a column."""
-
-    dtype: pl.DataType | None = None
-    formats: tuple[str, ...] = ()
-
-    def see(self, texts: pl.Series, typed: pl.Series) -> None:
-        if not typed.drop_nulls().len():
-            return
-        dtype = typed.dtype
-        formats = tuple(datetime_formats(texts)) if dtype.is_temporal() else ()
-        if self.dtype is None:
-            self.dtype, self.formats = dtype, formats
-        elif dtype.is_temporal() and self.dtype.is_temporal():
-            self.formats = tuple(pattern for pattern in self.formats if pattern in formats)
-            self.dtype = dtype if self.formats else pl.String()
-        elif dtype != self.dtype:
-            self.dtype = pl.Float64() if dtype.is_numeric() and self.dtype.is_numeric() else pl.String()
-
-    def convert(self, texts: pl.Series, *, decimal_comma: bool) -> pl.Series:
-        if self.dtype is None or self.dtype == pl.String:
-            return texts
-        if self.dtype == pl.Boolean:
-            return texts.str.to_lowercase().replace_strict(
-                {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
-            )
-        if self.dtype.is_temporal():
-            return parse_format(texts, self.formats[0])
-        if self.dtype == pl.Int64:
-            whole = texts.cast(pl.Int64, strict=False)
-            return whole.fill_null(parse_numbers(texts, decimal_comma=decimal_comma).cast(pl.Int64, strict=False))
-        return parse_numbers(texts, decimal_comma=decimal_comma)
-
-
 def to_parquet(
     source: str | Path,
     folder: str | Path,
     *,
     delimiter: str | None = None,
     header: bool | str = "auto",
-    missing: Iterable[str] = DEFAULT_MISSING,
+    missing: Marks = DEFAULT_MISSING,
+    kinds: Mapping[str, str] | None = None,
+    dates: str | Mapping[str, str] | None = None,
     quote: str = '"',
     encoding: str = "utf-8-sig",
 ) -> tuple[str, ...]:
     """Write a delimited text file to a folder of Parquet files that :func:`danlu.data.open_stream` reads.
 
-    The file is read twice, sixteen megabytes at a time: first for the columns' types, then for their values. The rules
-    are those of :func:`danlu.data.read_table`, applied to each piece: a column that is numbers in one piece and texts in
-    another is texts.
+    The file is read twice, sixteen megabytes at a time: first for how the columns are written, then for their values. What is
+    found is what :func:`danlu.data.read_table` finds in the whole file; the Parquet files keep it beside their columns.
 
     Args:
         source: the text file.
         folder: where to; it must not exist, and appears only when it is complete.
-        delimiter, header, missing, quote: as for :func:`danlu.data.read_table`.
+        delimiter, header, missing, kinds, dates, quote: as for :func:`danlu.data.read_table`.
         encoding: the encoding, as Python names it.
 
     Returns:
@@ -97,42 +66,52 @@ def to_parquet(
     source, folder = Path(source), Path(folder)
     if folder.exists():
         raise DataError(f"{folder} exists already; nothing was written", hint="name a folder that does not exist")
-    blanks = frozenset(text.strip().lower() for text in missing)
+    usual = frozenset(marks_for(missing, "")[0])
 
     def tables() -> Iterator[tuple[Table, str]]:
-        return _tables(source, blanks, delimiter=delimiter, header=header, quote=quote, encoding=encoding)
+        return _tables(source, usual, delimiter=delimiter, header=header, quote=quote, encoding=encoding)
 
-    types: dict[str, _ColumnType] = {}
+    evidence: dict[str, ColumnEvidence] = {}
     notices: tuple[str, ...] = ()
-    found = ","
-    for table, found in tables():
-        if not types:
-            types, notices = {name: _ColumnType() for name in table.names}, table.notices
-        typed = infer_types(table, missing=blanks, decimal_comma=found != ",").frame
-        for name, kind in types.items():
-            kind.see(blank_to_null(table.frame[name], blanks), typed[name])
-    lost = dict.fromkeys(types, 0)
+    marks, found = {}, ","
+    for table, mark in tables():
+        found = mark
+        if not evidence:
+            evidence = {name: watched(name, kinds, dates) for name in table.names}
+            marks, notices = {name: marks_for(missing, name) for name in table.names}, table.notices
+        for name, each in evidence.items():
+            each.see(Format(missing=marks[name][0], codes=marks[name][1]).read(table.frame[name]))
+    formats, said = find_formats(evidence, marks, delimiter=found)
+    lost = dict.fromkeys(formats, 0)
     part = temporary_for(folder)
     try:
         sweep(folder.parent, folder.name)
         part.mkdir(parents=True)
         for number, (table, _) in enumerate(tables()):
             columns = []
-            for name, kind in types.items():
-                texts = blank_to_null(table.frame[name], blanks)
-                columns.append(kind.convert(texts, decimal_comma=found != ","))
-                lost[name] += columns[-1].null_count() - texts.null_count()
-            pl.DataFrame(columns).write_parquet(part / f"part-{number:05}.parquet")
+            for name, written in formats.items():
+                columns.append(_typed(table.frame[name], written))
+                lost[name] += columns[-1].null_count() - written.read(table.frame[name], "text").null_count()
+            write_piece(pl.DataFrame(columns), part / f"part-{number:05}.parquet", formats)
         part.rename(folder)
     except (OSError, pl.exceptions.ComputeError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot write {folder}: {said}", hint="check the free space") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot write {folder}: {why}", hint="check the free space") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return (
         *notices,
+        *said,
         *(f"column {name}: {n} values do not fit its type and are missing" for name, n in lost.items() if n),
     )
+
+
+def _typed(texts: pl.Series, written: Format) -> pl.Series:
+    """The column as it is meant, in the type that all pieces have."""
+    values = written.read(texts)
+    if written.written == "number":
+        return values.cast(pl.Int64 if written.number.whole else pl.Float64, strict=False)
+    return values
 
 
 def _tables(

@@ -8,10 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from danlu.data.infer import canonical
+from danlu.data.format import Format
+from danlu.data.infer import canonical, infer_types, typed_format
 from danlu.data.kinds import KINDS, as_kind, as_text
 from danlu.data.schema import MAX_CATEGORIES, Column, Schema
 from danlu.data.spelling import spellings, told
+from danlu.data.table import Table
 from danlu.errors import DataError, unknown_name
 
 __all__ = ["infer_schema"]
@@ -27,6 +29,7 @@ def infer_schema(
     kinds: Mapping[str, str] | None = None,
     drop: Iterable[str] = (),
     merge: bool = False,
+    formats: Mapping[str, Format] | None = None,
 ) -> Schema:
     """Work out what each column of ``frame`` is.
 
@@ -41,6 +44,7 @@ def infer_schema(
         kinds: the kind of some columns by name, in place of the one inferred; such a column is used.
         drop: columns that the model must not see.
         merge: whether spellings of a category that differ in case or white space are one; see :mod:`danlu.data.spelling`.
+        formats: how the texts of the columns are written, as the table that was read has them; the schema keeps them.
 
     Raises:
         DataError: an unknown column, or nothing left to learn from.
@@ -62,9 +66,9 @@ def infer_schema(
             raise unknown_name(f"kind of column {name!r}:", kind, KINDS)
     columns = []
     for values in frame.get_columns():
-        given = overrides.get(values.name)
+        given, written = overrides.get(values.name), (formats or {}).get(values.name)
         if given is not None:
-            values = as_kind(values, given)
+            values, written = _as_given(values, given, written)
             kind, used, reason = given, given != "identifier", "as you said"
         else:
             kind, used, reason = _kind_of(values)
@@ -72,7 +76,7 @@ def infer_schema(
             used, reason = False, "you left it out"
         elif values.name == target:
             used, reason = False, "the target"
-        columns.append(_describe(values, kind, used, reason, merge=merge))
+        columns.append(_describe(values, kind, used, reason, written or typed_format(values), merge=merge))
     schema = Schema(tuple(columns), target, frame.height)
     if not schema.features:
         # A lone column that counts the rows is all there is to learn from: x = 0, 1, 2, …
@@ -85,6 +89,7 @@ def infer_schema(
                 kinds={**overrides, **dict.fromkeys(numeric, "numeric")},
                 drop=dropped,
                 merge=merge,
+                formats=formats,
             )
         if target is not None:
             why = "; ".join(f"{c.name}: {c.reason}" for c in columns if c.name != target)
@@ -99,6 +104,23 @@ def told_of(frame: pl.DataFrame, schema: Schema) -> tuple[str, ...]:
     """Notices about categories that come in several spellings, which the schema merges."""
     merged = [frame[column.name].cast(pl.String) for column in schema.features if column.merged]
     return tuple(notice for values in merged for notice in told(values, spellings(values)))
+
+
+def _as_given(values: pl.Series, kind: str, written: Format | None) -> tuple[pl.Series, Format | None]:
+    """Values in the type of the kind that the user says; an error when not one of them fits."""
+    if values.dtype == pl.String and kind in ("numeric", "datetime"):
+        table = infer_types(Table(pl.DataFrame([values])), kinds={values.name: kind}, texts=False)
+        values, written = table.frame.to_series(), table.formats[values.name]
+    fitted = as_kind(values, kind)
+    present = values.drop_nulls()
+    if len(present) and fitted.null_count() == len(fitted):
+        what = {"numeric": "numbers", "datetime": "date-times", "boolean": "true or false"}[kind]
+        shown = ", ".join(map(repr, as_text(present.head(3)).to_list()))
+        raise DataError(
+            f"0 of {len(present):,} values of {values.name!r} are {what}: {shown}, …",
+            hint="give another kind, or leave the kind out",
+        )
+    return fitted, written
 
 
 def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
@@ -131,7 +153,7 @@ def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
     return "categorical", True, ""
 
 
-def _describe(values: pl.Series, kind: str, used: bool, reason: str, *, merge: bool) -> Column:
+def _describe(values: pl.Series, kind: str, used: bool, reason: str, written: Format, *, merge: bool) -> Column:
     present = values.drop_nulls()
     details: dict[str, Any] = {}
     if kind in ("numeric", "datetime") and len(present):
@@ -159,5 +181,6 @@ def _describe(values: pl.Series, kind: str, used: bool, reason: str, *, merge: b
         used=used,
         reason=reason,
         merged=merge and kind == "categorical",
+        format=written,
         **details,
     )

@@ -11,7 +11,6 @@ import polars as pl
 
 from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
 from danlu.data.infer import canonical
-from danlu.data.kinds import as_kind
 from danlu.data.levels import LevelCoder, prefixes
 from danlu.data.scaling import SCALINGS, NumericScaler
 from danlu.data.schema import Schema
@@ -244,10 +243,7 @@ def _prepared(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     frame = canonical(frame.select([c.name for c in schema.features]), source="the frame")
     columns = []
     for column in schema.features:
-        values = as_kind(frame[column.name], column.kind)
-        if column.kind == "categorical" or column.kind == "text":
-            values = values.str.strip_chars()
-            values = values.set((values == "").fill_null(False), None)
+        values = column.read(frame[column.name])
         columns.append(values.cast(pl.String) if column.kind == "boolean" else values)
     return pl.DataFrame(columns)
 

@@ -1,149 +1,124 @@
-"""Strings to typed columns: whole numbers, numbers, booleans, date-times, or left as they are."""
+"""Strings to typed columns: numbers, truth values, date-times, or left as they are."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 
 import polars as pl
 
+from danlu.data.evidence import ColumnEvidence, find_formats
+from danlu.data.format import Format
+from danlu.data.kinds import as_kind
+from danlu.data.missing import DEFAULT_MISSING, Marks, marks_beside_usual, marks_for, standing_out
+from danlu.data.moments import DATETIME
 from danlu.data.table import Table
-from danlu.errors import DataError
+from danlu.errors import DataError, unknown_name
 
-__all__ = ["canonical", "datetime_formats", "infer_types", "parse_datetimes", "parse_format", "parse_numbers"]
+__all__ = ["canonical", "infer_types", "typed_format", "watched"]
 
-DATETIME = pl.Datetime("us")
-_DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%d.%m.%Y",
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%d-%m-%Y",
-    "%m/%d/%y",
-    "%d %b %Y",
-)
-_TIME_FORMATS = ("", " %H:%M:%S%.f", "T%H:%M:%S%.f", " %H:%M:%S", "T%H:%M:%S", " %H:%M", "T%H:%M")
-_ZONED_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
-_DATE_LIKE = r"^\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}"
-_DOTTED_DATE = r"^\d{1,2}\.\d{1,2}\.\d{4}$"
-_GROUPED = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
-_DECIMAL_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
-_INTEGER = r"^[+-]?\d+$"
-_MOSTLY = 0.9
+_MOST_STRAYS = 100
+_TRUE_TYPES = {"number": "a number", "date": "a date-time", "boolean": "true or false"}
 
 
-def parse_numbers(values: pl.Series, *, decimal_comma: bool = False) -> pl.Series:
-    """Strings as Float64, null where one is not a number ("1,234.5" is; with ``decimal_comma`` "1.234,5" is)."""
-    if decimal_comma and values.str.contains(_DECIMAL_COMMA).fill_null(True).all():
-        values = values.str.replace_all(".", "", literal=True).str.replace_all(",", ".", literal=True)
-    numbers = values.cast(pl.Float64, strict=False)
-    if numbers.null_count() > values.null_count() and not decimal_comma:
-        grouped = values.str.contains(_GROUPED)
-        if grouped.any():
-            without = values.set(~grouped.fill_null(False), None).str.replace_all(",", "", literal=True)
-            numbers = numbers.fill_null(without.cast(pl.Float64, strict=False))
-    return numbers.fill_nan(None)
+def infer_types(
+    table: Table,
+    *,
+    missing: Marks = DEFAULT_MISSING,
+    kinds: Mapping[str, str] | None = None,
+    dates: str | Mapping[str, str] | None = None,
+    texts: bool = True,
+    delimiter: str = ",",
+) -> Table:
+    """Give each column of strings the format and the type that its values show.
 
-
-def parse_datetimes(values: pl.Series) -> pl.Series | None:
-    """Strings as date-times when one common format reads them all; else None.
-
-    A date such as 3/4/2024 is read day first unless some row shows that it cannot be.
-    """
-    pattern = next(datetime_formats(values), None)
-    return None if pattern is None else parse_format(values, pattern)
-
-
-def datetime_formats(values: pl.Series) -> Iterator[str]:
-    """The formats that read all of some strings as date-times, the preferred one first; none when there are no strings."""
-    present = values.drop_nulls()
-    sample = present.head(100)
-    if not len(present) or not sample.str.contains(_DATE_LIKE).all():
-        return
-    patterns = [date + time for date in _DATE_FORMATS for time in _TIME_FORMATS]
-    for pattern in (*patterns, *_ZONED_FORMATS):
-        if not parse_format(sample, pattern).null_count() and not parse_format(present, pattern).null_count():
-            yield pattern
-
-
-def parse_format(values: pl.Series, pattern: str) -> pl.Series:
-    """Strings as date-times of one format, in UTC where it names a time zone; null where one does not fit."""
-    if pattern in _ZONED_FORMATS:
-        zoned = values.str.to_datetime(pattern, strict=False, time_unit="us", time_zone="UTC")
-        return zoned.dt.replace_time_zone(None)
-    return values.str.to_datetime(pattern, strict=False, time_unit="us")
-
-
-def infer_types(table: Table, *, missing: frozenset[str], decimal_comma: bool = False) -> Table:
-    """Give each column of strings the type that its values have.
-
-    A column of which at least nine tenths are numbers becomes numeric; what is not a number becomes missing and is
-    listed in a notice with the line it stands on.
+    A few texts that are no numbers (or dates) in a column of numbers are missing values; a notice lists them with the line
+    they stand on, and the format remembers them.
 
     Args:
-        table: columns that are not strings are left alone.
-        missing: lower-case texts that stand for a missing value.
-        decimal_comma: whether "1,5" is one and a half.
+        table: columns that are not strings keep their type.
+        missing: what stands for a missing value, for all columns or by column, see :func:`danlu.data.read_table`.
+        kinds: what single columns are, as the user says.
+        dates: how dates are written, for all columns or by column, as the user says.
+        texts: whether a source has no types of its own, so that any column of strings may be numbers or dates.
+        delimiter: of the file.
+
+    Raises:
+        DataError: an unknown column, or a kind that not one value of a column has.
     """
-    notices = list(table.notices)
-    columns = []
+    names = table.names
+    for given in (missing, dates):
+        for name in given if isinstance(given, Mapping) else ():
+            if name not in names:
+                raise unknown_name("column", name, names, error=DataError)
+    found_marks = marks_for if texts else marks_beside_usual
+    marks = {name: found_marks(missing, name) for name in names}
+    evidence, strings, met = {}, {}, {}
     for column in table.frame.get_columns():
         if column.dtype == pl.String:
-            column = blank_to_null(column, missing)
-            column = _typed(column, table, notices, decimal_comma)
-        columns.append(column)
-    return Table(pl.DataFrame(columns), tuple(notices), table.source, table.line_offset)
+            name = column.name
+            strings[name] = Format(missing=marks[name][0], codes=marks[name][1]).read(column)
+            gone = column.filter(strings[name].is_null() & column.is_not_null()).str.strip_chars()
+            met[name] = tuple(gone.filter(gone != "").unique(maintain_order=True).head(10).to_list())
+            seen = watched(name, kinds, dates)
+            if texts or seen.must or seen.kind in ("numeric", "datetime"):
+                evidence[name] = seen
+                seen.see(strings[name])
+    formats, found = find_formats(evidence, marks, delimiter=delimiter)
+    notices, columns = [*table.notices, *found], []
+    for column in table.frame.get_columns():
+        name = column.name
+        if name not in formats:
+            formats[name] = table.formats.get(name) or typed_format(column, *marks[name])
+            if marks[name][1]:
+                formats[name] = dataclasses.replace(formats[name], codes=marks[name][1])
+            columns.append(formats[name].read(column, "text"))
+        else:
+            typed, formats[name] = _read(strings[name], formats[name], (kinds or {}).get(name), table, notices)
+            columns.append(typed)
+    notices += filter(None, map(standing_out, columns))
+    return dataclasses.replace(table, frame=pl.DataFrame(columns), notices=tuple(notices), formats=formats, met=met)
 
 
-def blank_to_null(values: pl.Series, missing: Iterable[str]) -> pl.Series:
-    """Strings without the white space around them, null where they stand for a missing value."""
-    stripped = values.str.strip_chars()
-    return stripped.set(stripped.str.to_lowercase().is_in(list(missing)).fill_null(False), None)
+def watched(name: str, kinds: Mapping[str, str] | None, dates: str | Mapping[str, str] | None) -> ColumnEvidence:
+    """The evidence of a column of which nothing was seen yet, with what the user says of it."""
+    must = isinstance(dates, Mapping) and name in dates
+    given = dates.get(name) if isinstance(dates, Mapping) else dates
+    return ColumnEvidence(name, (kinds or {}).get(name), given, must)
 
 
-def _typed(values: pl.Series, table: Table, notices: list[str], decimal_comma: bool) -> pl.Series:
-    present = values.drop_nulls()
-    if not len(present):
-        return values
-    head = present.head(1000)
-    if head.str.to_lowercase().is_in(["true", "false"]).all():
-        lower = values.str.to_lowercase()
-        if lower.is_in(["true", "false"]).fill_null(True).all():
-            return lower == "true"
-    if _few_numbers(head) or head.str.contains(_DOTTED_DATE).all():
-        dates = parse_datetimes(values)
-        return values if dates is None else dates
-    if present.str.contains(_INTEGER).all():
-        if present.str.contains(r"^0\d").any():  # zip codes, phone numbers: a leading zero is part of the value
-            return values
-        whole = values.cast(pl.Int64, strict=False)
-        return whole if whole.null_count() == values.null_count() else values
-    numbers = parse_numbers(values, decimal_comma=decimal_comma)
-    bad = values.is_not_null() & numbers.is_null()
+def typed_format(values: pl.Series, missing: tuple[str, ...] = (), codes: tuple[float, ...] = ()) -> Format:
+    """The format of a column whose values have a type: texts met later mean the usual, and what the column holds is a value."""
+    written = "truth" if values.dtype == pl.Boolean else "number" if values.dtype.is_numeric() else "text"
+    written = "date" if values.dtype.is_temporal() else written
+    usual = dict.fromkeys([*(text.lower() for text in DEFAULT_MISSING), *missing])
+    if values.dtype == pl.String:
+        held = set(values.drop_nulls().str.strip_chars().str.to_lowercase().unique().to_list()) - set(missing)
+        usual = dict.fromkeys(text for text in usual if text not in held)
+    return Format(written, missing=tuple(usual), codes=codes)
+
+
+def _read(
+    texts: pl.Series, found: Format, kind: str | None, table: Table, notices: list[str]
+) -> tuple[pl.Series, Format]:
+    """The column as it is meant, its strays said and remembered."""
+    typed = as_kind(texts, "boolean") if kind == "boolean" else found.read(texts)
+    bad = texts.is_not_null() & typed.is_null()
     wrong = int(bad.sum())
-    if wrong == 0:
-        return numbers
-    good = len(present) - wrong
-    few_levels = numbers.n_unique() <= 11 and good >= 50
-    if good < _MOSTLY * len(present) or few_levels:
-        return values
-    rows = bad.arg_true().head(3).to_list()
-    where = "line" if table.line_offset is not None else "row"
-    offset = table.line_offset if table.line_offset is not None else 1
-    shown = ", ".join(f"{values[row]!r} ({where} {row + offset})" for row in rows)
-    more = ", …" if wrong > len(rows) else ""
-    verb = "value is not a number and was" if wrong == 1 else "values are not numbers and were"
-    notices.append(f"column {values.name}: {wrong} of {len(values)} {verb} read as missing: {shown}{more}")
-    whole = numbers.drop_nulls()
-    if (whole == whole.round()).all() and whole.abs().max() < 2**53:  # type: ignore[operator]
-        return numbers.cast(pl.Int64, strict=False)
-    return numbers
-
-
-def _few_numbers(head: pl.Series) -> bool:
-    digits = head.str.contains(r"^[+-]?[.,]?\d[\d.,]*([eE][+-]?\d+)?$|^[+-]?(inf|infinity|Infinity)$")
-    return bool(digits.sum() < 0.5 * len(head))
+    if not wrong:
+        return typed, found
+    strays = texts.filter(bad).str.to_lowercase().unique(maintain_order=True).head(_MOST_STRAYS).to_list()
+    rows = texts.zip_with(bad, pl.Series([None], dtype=pl.String)).is_first_distinct().to_numpy() & bad.to_numpy()
+    first = [int(row) for row in rows.nonzero()[0][:3]]
+    where, offset = ("line", table.line_offset) if table.line_offset is not None else ("row", 1)
+    shown = ", ".join(f"{texts[row][:40]!r} ({where} {row + offset})" for row in first)
+    more = ", …" if wrong > len(first) else ""
+    what = _TRUE_TYPES["boolean" if kind == "boolean" else found.written]
+    verb = f"value is not {what} and was" if wrong == 1 else f"values are not {what} and were"
+    notices.append(f"column {texts.name}: {wrong} of {len(texts)} {verb} read as missing: {shown}{more}")
+    found = dataclasses.replace(found, missing=tuple(dict.fromkeys([*found.missing, *strays])))
+    return (as_kind(texts, "boolean") if kind == "boolean" else found.read(texts)), found
 
 
 def canonical(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 
-from danlu.data.infer import blank_to_null, parse_datetimes, parse_numbers
+from danlu.data.format import Format
 from danlu.errors import ConfigError
 
-__all__ = ["KINDS", "as_kind", "as_text"]
+__all__ = ["KINDS", "as_kind", "as_levels", "as_text"]
 
 KINDS = ("numeric", "categorical", "boolean", "datetime", "text", "identifier")
 _YES_NO = {"true": True, "false": False, "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False}
@@ -30,18 +28,17 @@ def as_text(values: pl.Series) -> pl.Series:
 
 
 def as_kind(values: pl.Series, kind: str) -> pl.Series:
-    """``values`` in the type of a kind; null where a value does not fit.
+    """``values`` in the type of a kind; null where a value does not fit. What a value means does not depend on the others.
 
-    Numeric is Float64 or Int64, boolean is Boolean (yes/no, y/n, 1/0 as well), date-time is Datetime, the others are
-    String.
+    Numeric is Float64 or Int64, boolean is Boolean (yes/no, y/n, 1/0 as well), date-time is Datetime (of a number: seconds since
+    1970, or milliseconds where it is 1e11 or more), the others are String. Texts are read in the usual format; those of a
+    column that was seen in training by :meth:`danlu.data.Column.read`.
     """
     if kind not in KINDS:
         raise ConfigError(f"unknown kind {kind!r}; expected one of: {', '.join(KINDS)}")
-    if values.dtype == pl.String and kind in ("numeric", "boolean", "datetime"):
-        values = blank_to_null(values, ("", "?", "na", "n/a", "null", "nan"))
     if kind == "numeric":
         if values.dtype == pl.String:
-            return parse_numbers(values)
+            return Format().read(values, "number")
         if values.dtype.is_temporal():
             return values.dt.timestamp("ms").cast(pl.Float64) / 1e3
         return values.cast(pl.Int64) if values.dtype == pl.Boolean else values
@@ -53,17 +50,32 @@ def as_kind(values: pl.Series, kind: str) -> pl.Series:
         if values.dtype.is_temporal():
             return values
         if values.dtype == pl.String:
-            parsed = parse_datetimes(values)
-            if parsed is None:
-                parsed = values.str.to_datetime(strict=False, time_unit="us", format="%Y-%m-%d %H:%M:%S")
-                parsed = parsed.fill_null(values.str.to_datetime(strict=False, time_unit="us", format="%Y-%m-%d"))
-            return parsed
-        if values.dtype.is_numeric() and _is_seconds(values):
-            return (values.cast(pl.Float64) * 1e6).cast(pl.Int64).cast(pl.Datetime("us"))
+            return Format().read(values, "date")
+        if values.dtype.is_numeric():
+            seconds = values.cast(pl.Float64)
+            seconds = seconds.set((seconds.abs() >= 1e15).fill_null(False) | seconds.is_nan().fill_null(False), None)
+            seconds = seconds.zip_with((seconds.abs() < 1e11).fill_null(True), seconds / 1e3)
+            return (seconds * 1e6).cast(pl.Int64).cast(pl.Datetime("us"))
         return pl.Series(values.name, [None] * len(values), dtype=pl.Datetime("us"))
     return as_text(values)
 
 
-def _is_seconds(values: pl.Series) -> bool:
-    present = values.drop_nulls()
-    return len(present) > 0 and math.isfinite(float(present.max())) and float(present.abs().max()) < 1e11  # type: ignore[arg-type]
+def as_levels(values: pl.Series, levels: tuple[str, ...]) -> pl.Series:
+    """Values of any type as the texts of known levels: 1.1 is "1.10" where that is the only level of its value, False is "False".
+
+    >>> as_levels(pl.Series([1.1, 2.0, None]), ("1.10", "2")).to_list(), as_levels(pl.Series([False]), ("False", "Unknown")).to_list()
+    (['1.10', '2', None], ['False'])
+    """
+    texts = as_text(values)
+    if values.dtype == pl.Boolean:
+        spelt = {level.lower(): level for level in reversed(levels)}
+        return texts.replace({text: spelt[text] for text in ("true", "false") if text in spelt})
+    if values.dtype.is_numeric():
+        numbers = pl.Series(levels, dtype=pl.String).cast(pl.Float64, strict=False).to_list()
+        by_value: dict[str, str] = {}
+        for level, number in zip(reversed(levels), reversed(numbers), strict=True):
+            if number is not None and level not in by_value:
+                by_value[str(as_text(pl.Series([number]))[0])] = level
+        by_value |= {level: level for level in levels}
+        return texts.replace(by_value)
+    return texts

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from danlu.data.folders import files_in
-from danlu.data.infer import canonical
-from danlu.errors import DataError, nearest, unknown_name
+from danlu.data.format import Format
+from danlu.data.infer import canonical, typed_format
+from danlu.data.missing import Marks, marks_beside_usual
+from danlu.errors import ArtifactError, DataError, nearest, unknown_name
 
-__all__ = ["ParquetRows"]
+__all__ = ["ParquetRows", "formats_in", "write_piece"]
+
+_KEY = "danlu.formats"
+
+
+def write_piece(frame: pl.DataFrame, path: Path, formats: Mapping[str, Format]) -> None:
+    """Write rows to a Parquet file, and how the texts that they come from were written beside them."""
+    kept = {name: written.to_json() for name, written in formats.items()}
+    frame.write_parquet(path, metadata={_KEY: json.dumps(kept, ensure_ascii=False)})
+
+
+def formats_in(path: str | Path) -> dict[str, Format]:
+    """The formats that :func:`write_piece` left in a Parquet file, none in a file of another program."""
+    try:
+        kept = json.loads(pl.read_parquet_metadata(path).get(_KEY, "{}"))
+        return {str(name): Format.from_json(body) for name, body in kept.items()}
+    except (pl.exceptions.PolarsError, OSError, ValueError, AttributeError, ArtifactError):
+        return {}
 
 
 class ParquetRows:
@@ -26,6 +47,7 @@ class ParquetRows:
         source: a Parquet file, a folder (every ``*.parquet`` and ``*.pq`` file in it and below, by name), a pattern such
             as ``"part-*.parquet"``, or several of these.
         columns: the columns to keep, in that order; None keeps all.
+        missing: texts and numbers that stand for a missing value, for all columns or by column; a blank text always does.
 
     Raises:
         DataError: no file, a file that is not Parquet or is damaged, columns that differ between files, no rows.
@@ -36,8 +58,14 @@ class ParquetRows:
         5
     """
 
-    def __init__(self, source: str | Path | Sequence[str | Path], *, columns: Sequence[str] | None = None) -> None:
-        self.paths = _files(source)
+    def __init__(
+        self,
+        source: str | Path | Sequence[str | Path],
+        *,
+        columns: Sequence[str] | None = None,
+        missing: Marks = (),
+    ) -> None:
+        self.paths, self._marks = _files(source), dict[str, Format]()
         starts, types = [0], dict[str, pl.DataType]()
         for path in self.paths:
             length, found = _length_and_types(path)
@@ -50,6 +78,16 @@ class ParquetRows:
             if name not in types:
                 raise unknown_name(f"column of {self.paths[0]}:", name, types, error=DataError)
         self.types = {name: types[name] for name in columns} if columns is not None else types
+        for name in missing if isinstance(missing, Mapping) else ():
+            if name not in self.types:
+                raise unknown_name("column", name, self.types, error=DataError)
+        kept = formats_in(self.paths[0])
+        self.formats = {}
+        for name, dtype in self.types.items():
+            marks = marks_beside_usual(missing, name)
+            written = kept.get(name) or typed_format(pl.Series(name, [], dtype=dtype))
+            self.formats[name] = dataclasses.replace(written, codes=(*written.codes, *marks[1]))
+            self._marks[name] = Format(missing=marks[0], codes=marks[1])
         self._starts = starts
         if not self.rows or not self.types:
             raise DataError(
@@ -96,8 +134,7 @@ class ParquetRows:
         if frame.height != count:
             raise DataError(f"{path} has other rows than when it was opened", hint="do not change a file in use")
         typed = canonical(frame, source=path).with_columns(pl.col(name).cast(self.types[name]) for name in names)
-        text = pl.col(pl.String)
-        return typed.with_columns(pl.when(text.str.strip_chars() != "").then(text))
+        return pl.DataFrame([self._marks[column.name].read(column, "text") for column in typed.get_columns()])
 
     def __repr__(self) -> str:
         return f"ParquetRows({self.name!r}: {self.rows:,} rows, {len(self.types)} columns)"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,13 +17,12 @@ import polars as pl
 
 from danlu.data.delimited import parse_delimited
 from danlu.data.infer import canonical, infer_types
+from danlu.data.missing import DEFAULT_MISSING, Marks, marks_for
+from danlu.data.parquet import formats_in
 from danlu.data.table import Table
 from danlu.errors import DataError, MissingExtraError, nearest, unknown_name
 
 __all__ = ["DEFAULT_MISSING", "read_table"]
-
-DEFAULT_MISSING: tuple[str, ...] = ("", "?", "NA", "N/A", "#N/A", "null", "nan", "<NA>", "NaT")
-"""Texts that stand for a missing value, whatever their case."""
 
 _BY_SUFFIX = {
     ".parquet": "parquet",
@@ -48,7 +48,10 @@ def read_table(
     header: bool | str = "auto",
     names: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
-    missing: Iterable[str] = DEFAULT_MISSING,
+    missing: Marks = DEFAULT_MISSING,
+    kinds: Mapping[str, str] | None = None,
+    dates: str | Mapping[str, str] | None = None,
+    typed: bool = True,
     quote: str = '"',
     encoding: str | None = None,
 ) -> Table:
@@ -60,7 +63,9 @@ def read_table(
 
     In delimited text white space around a cell is removed; a file without a header has the columns ``c1`` … ``cn``; a
     column name that comes twice gets ``_2`` at its second place. Columns of strings whose values are numbers, truth
-    values or dates get that type, except where the source has types of its own (Parquet, Arrow, JSON, polars).
+    values or dates get that type, except where the source has types of its own (Parquet, Arrow, JSON, polars). How they are
+    written ("1.234,5", "$1,200", "5 %", "31/12/23 1:05 PM", "2017Q3") is found once over the whole column, said in a notice
+    where it could be meant in another way, and kept in :attr:`~danlu.data.Table.formats`.
 
     Args:
         source: a path or an object as above.
@@ -68,7 +73,13 @@ def read_table(
         header: whether the first line holds the column names; ``"auto"`` looks at the file.
         names: new names for all columns, in order.
         columns: the columns to keep, in that order; None keeps all.
-        missing: texts that stand for a missing value; their case does not matter.
+        missing: texts (their case does not matter) and numbers that stand for a missing value, in place of the usual ones;
+            or a dict of those of single columns, ``{"income": [-999], "country": []}``.
+        kinds: what single columns are (see :data:`~danlu.data.KINDS`), where their values do not show it: what is said to be
+            ``"categorical"`` stays text.
+        dates: how dates are written: ``"dmy"``, ``"mdy"``, ``"ymd"`` or a pattern such as ``"%d.%m.%Y %H:%M"``; for all columns of
+            dates, or a dict of single ones.
+        typed: False leaves strings as they are, for :func:`~danlu.data.check_frame` to read by the formats of a schema.
         quote: the quote character of a delimited file.
         encoding: the encoding of a delimited file, as Python names it; None looks at the file.
 
@@ -81,13 +92,21 @@ def read_table(
         >>> table.frame["age"].to_list(), table.frame["city"].to_list()
         ([31, None, 45], ['Bern', 'Oslo', None])
     """
-    blanks = frozenset(text.strip().lower() for text in missing)
-    if isinstance(source, str | Path):
-        table = _read_file(
-            Path(source), missing=blanks, delimiter=delimiter, header=header, quote=quote, encoding=encoding
+    if isinstance(source, Table):
+        if source.formats or not typed:
+            return source
+        table, texts, found = source, True, ","
+    elif isinstance(source, str | Path):
+        table, texts, found = _read_file(
+            Path(source),
+            missing=frozenset(marks_for(missing, "")[0]),
+            delimiter=delimiter,
+            header=header,
+            quote=quote,
+            encoding=encoding,
         )
     else:
-        table = _read_object(source, missing=blanks)
+        table, texts, found = *_read_object(source), ","
     frame = table.frame
     if frame.width == 0 or frame.height == 0:
         raise DataError(
@@ -96,16 +115,20 @@ def read_table(
     if names is not None:
         if len(names) != frame.width or len(set(names)) != len(names):
             raise DataError(f"{len(names)} names were given for the {frame.width} columns of {table.source}")
-        frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+        table = dataclasses.replace(table, frame=frame.rename(dict(zip(frame.columns, names, strict=True))))
+    if typed:
+        table = infer_types(table, missing=missing, kinds=kinds, dates=dates, texts=texts, delimiter=found)
+    frame = table.frame
     if columns is not None:
         for column in columns:
             if column not in frame.columns:
                 raise unknown_name(f"column of {table.source}:", column, frame.columns, error=DataError)
-        frame = frame.select(columns)
-    return Table(frame, table.notices, table.source, table.line_offset)
+        table = dataclasses.replace(table, frame=frame.select(columns))
+    return table
 
 
-def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
+def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> tuple[Table, bool, str]:
+    """The table as the file has it, whether its strings may be of any type, and the delimiter."""
     if path.is_dir():
         raise DataError(
             f"{path} is a folder; expected a file",
@@ -130,10 +153,11 @@ def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> Table:
                 except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
                     raise DataError(f"{name} cannot be unpacked: {error}", hint="the file is cut short?") from error
         table, found = parse_delimited(data, source=name, missing=missing, **options)
-        return infer_types(table, missing=missing, decimal_comma=found != ",")
+        return table, True, found
     if not start:
         raise DataError(f"{name} is empty", hint="a table needs a line of column names and some rows")
-    return Table(_read_typed(path, kind, missing), (), name)
+    formats = formats_in(path) if kind == "parquet" else {}
+    return Table(_read_typed(path, kind), (), name, formats=formats), kind == "excel", ","
 
 
 def open_source(path: Path, encoding: str | None = None) -> IO[Any]:
@@ -152,7 +176,7 @@ def open_source(path: Path, encoding: str | None = None) -> IO[Any]:
         raise DataError(f"{path} cannot be read as {encoding}: {error}", hint="leave the encoding out") from error
 
 
-def _read_typed(path: Path, kind: str, missing: frozenset[str]) -> pl.DataFrame:
+def _read_typed(path: Path, kind: str) -> pl.DataFrame:
     try:
         if kind == "excel":
             frame = _read_excel(path)
@@ -169,16 +193,7 @@ def _read_typed(path: Path, kind: str, missing: frozenset[str]) -> pl.DataFrame:
     except Exception as error:  # the readers raise a dozen kinds: every one means that the file cannot be read
         first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise DataError(f"{path} cannot be read as {kind}: {first_line}", hint="the file is damaged?") from error
-    frame = canonical(frame, source=str(path))
-    if kind == "excel":
-        return infer_types(Table(frame), missing=missing).frame
-    return _blanks(frame)
-
-
-def _blanks(frame: pl.DataFrame) -> pl.DataFrame:
-    """Blank strings of a typed source are missing; everything else it says is taken at its word."""
-    text = pl.col(pl.String)
-    return frame.with_columns(pl.when(text.str.strip_chars() != "").then(text))
+    return canonical(frame, source=str(path))
 
 
 def _read_excel(path: Path) -> pl.DataFrame:
@@ -200,14 +215,13 @@ def _near_file(path: Path) -> str | None:
     return f"did you mean {folder / close}?" if close else None
 
 
-def _read_object(source: Any, *, missing: frozenset[str]) -> Table:
+def _read_object(source: Any) -> tuple[Table, bool]:
+    """The table as the object has it, and whether its strings may be of any type."""
     name = f"the {type(source).__name__} given"
-    if isinstance(source, Table):
-        return source
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if isinstance(source, pl.DataFrame):
-        return Table(_blanks(canonical(source, source=name)), (), name)
+        return Table(canonical(source, source=name), (), name), False
     try:
         if isinstance(source, np.ndarray):
             frame = _from_numpy(source)
@@ -219,9 +233,7 @@ def _read_object(source: Any, *, missing: frozenset[str]) -> Table:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{name} cannot be read as a table: {error}") from error
-    if type(source).__module__.startswith("pyarrow"):
-        return Table(_blanks(canonical(frame, source=name)), (), name)
-    return infer_types(Table(canonical(frame, source=name), (), name), missing=missing)
+    return Table(canonical(frame, source=name), (), name), not type(source).__module__.startswith("pyarrow")
 
 
 def _from_numpy(array: np.ndarray[Any, Any]) -> pl.DataFrame:

@@ -7,7 +7,10 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from danlu.data.kinds import KINDS
+import polars as pl
+
+from danlu.data.format import Format
+from danlu.data.kinds import KINDS, as_kind, as_levels
 from danlu.errors import ArtifactError, DataError, unknown_name
 
 __all__ = ["Column", "Schema"]
@@ -32,6 +35,7 @@ class Column:
         used: whether the model sees the column.
         reason: why it has that kind, or why it is not used.
         merged: whether other spellings of a category (case, white space) are read as it; see :mod:`danlu.data.spelling`.
+        format: how its texts are written.
     """
 
     name: str
@@ -47,6 +51,22 @@ class Column:
     used: bool = True
     reason: str = ""
     merged: bool = False
+    format: Format = dataclasses.field(default_factory=Format)
+
+    def read(self, values: pl.Series) -> pl.Series:
+        """New values of the column, texts or not, in the type of its kind; null where one is missing or does not fit.
+
+        Texts are read as those of the training data were; nothing is guessed again, so that what a value means does not depend
+        on the values beside it. Known categories are texts: "1.10" is not 1.1, and False is the level "False".
+        """
+        if self.kind in ("categorical", "text", "identifier"):
+            values = self.format.read(values, "text")
+            return values if values.dtype == pl.String else as_levels(values, self.categories)
+        usual = {"numeric": "number", "datetime": "date", "boolean": "text"}[self.kind]
+        written = usual if self.format.written == "text" or self.kind == "boolean" else self.format.written
+        if "%Y%m%d" in self.format.patterns and values.dtype.is_integer():  # 20240131, which a frame has as a number
+            values = values.cast(pl.String)
+        return as_kind(self.format.read(values, written), self.kind)
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +112,7 @@ class Schema:
         """The schema as plain JSON data."""
         columns = []
         for column in self.columns:
-            body = dataclasses.asdict(column)
+            body = {**dataclasses.asdict(column), "format": column.format.to_json()}
             body["categories"], body["examples"] = list(column.categories), list(column.examples)
             columns.append(body)
         return {"target": self.target, "rows": self.rows, "columns": columns}
@@ -105,10 +125,7 @@ class Schema:
             ArtifactError: the data is not a schema.
         """
         try:
-            columns = tuple(
-                Column(**{**body, "categories": tuple(body["categories"]), "examples": tuple(body["examples"])})
-                for body in data["columns"]
-            )
+            columns = tuple(_column(body) for body in data["columns"])
             if any(column.kind not in KINDS for column in columns):
                 raise ValueError("unknown kind")
             return cls(columns, data["target"], int(data["rows"]))
@@ -122,7 +139,8 @@ class Schema:
             missing = f"{column.missing / max(self.rows, 1):.0%}" if column.missing else ""
             missing = "<1%" if column.missing and missing == "0%" else missing
             if column.kind == "numeric" and column.minimum is not None and column.maximum is not None:
-                values = f"{column.minimum:g} … {column.maximum:g}"
+                unit = f" {column.format.number.unit}" if column.format.number.unit else ""
+                values = f"{column.minimum:g} … {column.maximum:g}{unit}"
             elif column.kind == "categorical":
                 values = f"{column.distinct}: " + ", ".join(column.categories[:4])
             else:
@@ -148,6 +166,11 @@ class Schema:
 
         body = "".join(row(cells, "td") for cells in self._cells())
         return f"<table>{row(('column', 'kind', 'missing', '', 'values'), 'th')}{body}</table>"
+
+
+def _column(body: Mapping[str, Any]) -> Column:
+    lists = {name: tuple(body[name]) for name in ("categories", "examples")}
+    return Column(**{**body, **lists, "format": Format.from_json(body.get("format"))})
 
 
 def _fit(text: str, width: int) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 
 from danlu.data.describe import infer_schema, told_of
 from danlu.data.encode import TableEncoder
+from danlu.data.missing import Marks
 from danlu.data.parquet import ParquetRows
 from danlu.data.partition import PARTS, Partition
 from danlu.data.schema import Schema
@@ -209,6 +210,7 @@ def open_stream(
     chunk_rows: int | None = None,
     sample_rows: int | None = None,
     merge: bool = False,
+    missing: Marks = (),
 ) -> TableStream:
     """Open Parquet files for training without holding them in memory.
 
@@ -224,6 +226,7 @@ def open_stream(
             dealt out one by one, so that the shares are met on average, and that ``"stratified"`` is ``"random"``.
         seed: decides the split, the sample and the order of training.
         chunk_rows: rows of a chunk, >= 1; None takes about 32 MiB, at most 65,536 rows.
+        missing: texts and numbers that stand for a missing value, for all columns or by column.
         sample_rows: rows of the sample, >= 1; None takes about 64 MiB, at most 200,000 rows.
         merge: as for :func:`danlu.data.infer_schema`.
 
@@ -244,7 +247,7 @@ def open_stream(
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ConfigError(f"{name} is {value!r}; expected a whole number >= 1")
     partition = Partition("random" if method == "stratified" else method, column, validation, test, seed)
-    rows = ParquetRows(source)
+    rows = ParquetRows(source, missing=missing)
     for wanted in (target, column) if partition.reads_column else (target,):
         if wanted not in rows.types:
             raise unknown_name("column", wanted, rows.types, error=DataError)
@@ -267,7 +270,7 @@ def open_stream(
     if partition.method in ("group", "column") and column not in (None, *drop):
         drop = (*drop, str(column))
         notices.append(f"column {column!r} divides the rows and is not learnt from")
-    schema = infer_schema(sample, target=target, kinds=kinds, drop=drop, merge=merge)
+    schema = infer_schema(sample, target=target, kinds=kinds, drop=drop, formats=rows.formats, merge=merge)
     notices += told_of(sample, schema)
     if drawn < total:
         notices.append(f"schema and encoder come from a sample of {drawn:,} of {total:,} training rows")

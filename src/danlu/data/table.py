@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import polars as pl
+
+from danlu.data.format import Format
 
 __all__ = ["Table"]
 
@@ -17,6 +20,8 @@ class Table:
         frame: the rows; every column is Int64, Float64, Boolean, String or Datetime (microseconds, no time zone).
         notices: sentences about anything that was repaired or assumed on the way in, for the user to read.
         source: the file's path, or what kind of object was given.
+        formats: how the texts of each column are written; empty where they were not read yet.
+        met: texts of each column that were read as missing, those that occur.
         line_offset: a row's number in the file is its row index plus this (None where rows are not lines).
     """
 
@@ -24,6 +29,8 @@ class Table:
     notices: tuple[str, ...] = ()
     source: str = ""
     line_offset: int | None = None
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
+    met: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data.infer import canonical
-from danlu.data.kinds import as_kind, as_text
+from danlu.data.kinds import as_kind, as_levels, as_text
 from danlu.data.spelling import plain
 from danlu.data.task import TASKS, infer_task
 from danlu.errors import ArtifactError, DataError, SchemaError, nearest
@@ -113,10 +113,8 @@ class TargetEncoder:
             if self.kind in ("integer", "float"):
                 numbers = labels.cast(pl.Float64, strict=False)
                 return as_text(numbers).fill_null(labels) if numbers.null_count() == 0 else labels
-        elif self.kind == "text" and target.dtype == pl.Boolean:
-            # CSV readers turn True/False into truth values; the classes may be spelt "True".
-            spelling = {name.lower(): name for name in self.classes}
-            return labels.replace(spelling)
+        elif self.kind == "text":  # a frame may hold as numbers or truth values what was text in training
+            return as_levels(target, self.classes)
         return labels
 
     def _unknown(self, labels: pl.Series, bad: pl.Series) -> SchemaError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -140,14 +141,25 @@ def _classification(
     return InferredTask(found, "as you said" if task else reason, classes, tuple(notices))
 
 
-def drop_missing_target(frame: pl.DataFrame, target: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """``frame`` without the rows whose target is missing, and a notice when there were any."""
+def drop_missing_target(
+    frame: pl.DataFrame, target: str, met: Sequence[str] = ()
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """``frame`` without the rows whose target is missing, and a notice when there were any.
+
+    Args:
+        frame: the rows.
+        target: the column.
+        met: texts in it that were read as missing; the notice says how to make them a class.
+    """
     keep = frame[target].is_not_null()
     if frame[target].dtype == pl.String:
         keep &= (frame[target].str.strip_chars() != "").fill_null(False)
     lost = frame.height - int(keep.sum())
     if not lost:
         return frame, ()
+    words = [text for text in met if text]
+    shown = ", ".join(map(repr, words[:3])) + (", …" if len(words) > 3 else "")
+    how = f' ({shown} means missing; data.missing={{"{target}": []}} makes it a class)' if words else ""
     return frame.filter(keep), (
-        f"{lost} of {frame.height} rows have no value for the target {target} and were left out",
+        f"{lost} of {frame.height} rows have no value for the target {target} and were left out{how}",
     )

@@ -96,7 +96,8 @@ class TableEstimator(BaseEstimator):
         class_weight: Any = None,
     ) -> Self:
         """Train on the rows of ``X`` with class codes or values ``labels``, which were made from ``y``."""
-        frame, numeric = features(self, X)
+        table, numeric = features(self, X, kinds=self.kinds)
+        frame = table.frame
         if frame.height != len(labels):
             raise DataError(
                 f"Found input variables with inconsistent numbers of samples: X has {frame.height} and y {len(labels)}"
@@ -111,7 +112,7 @@ class TableEstimator(BaseEstimator):
         known = np.unique(taken)
         shown = labels if target.task == "regression" else target.labels[labels]
         labelled = frame[known].with_columns(pl.Series(target.name, shown[known].tolist()))
-        schema = infer_schema(labelled, target=target.name, kinds=kinds)
+        schema = infer_schema(labelled, target=target.name, kinds=kinds, formats=table.formats)
         rows, labels = frame[taken], labels[taken]
         if target.task == "regression":
             target = _standardised(target, labels, weight)
@@ -167,8 +168,8 @@ class TableEstimator(BaseEstimator):
     def _values(self, X: Any) -> np.ndarray:
         """Probabilities or values for the rows of ``X``; those of a row do not depend on the other rows."""
         check_is_fitted(self, "model_")
-        frame, _ = features(self, X, names=self._names)
-        return self.model_.predict_values(frame)
+        table, _ = features(self, X, names=self._names)
+        return self.model_.predict_values(table.frame)
 
 
 def checked_target(y: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.blueprint import Blueprint, setting
+from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.errors import ConfigError, unknown_name
 from danlu.rl.recipes import AgentSettings
 from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Segmentation, Translation
@@ -36,6 +37,11 @@ class DataConfig(Blueprint):
         task: ``"auto"``, ``"regression"``, ``"binary"`` or ``"multiclass"``; of images also ``"multilabel"``.
         kinds: the kind of single columns (``{"zip": "categorical"}``), where the inferred one is wrong.
         drop: columns to leave out.
+        missing: texts and numbers that mean a missing value, beside the usual ones (``?``, ``NA``, ``null``, …):
+            ``["unknown", -999]``; or those of single columns: ``{"income": [-999]}``. An empty list: the usual ones are values
+            too (``{"grade": []}`` makes "NA" a class), and only empty cells are missing.
+        dates: how dates are written, where the values do not show it: ``"dmy"``, ``"mdy"``, ``"ymd"`` or a pattern such as
+            ``"%d.%m.%Y %H:%M"``; or a dict of single columns, ``{"born": "mdy"}``.
         delimiter: the delimiter, where it is not found by itself.
         stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
             would fill a good part of the memory. Of image files: whether they are decoded while training goes on; None does it
@@ -63,6 +69,8 @@ class DataConfig(Blueprint):
     task: str = setting(default="auto", choices=("auto", "regression", "binary", "multiclass", "multilabel"))
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     drop: tuple[str, ...] = ()
+    missing: tuple[str | float, ...] | Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
+    dates: str | Mapping[str, str] | None = dataclasses.field(default=None, hash=False)
     delimiter: str | None = None
     stream: bool | None = None
     memory: int = setting(default=1024, minimum=1, integer=True)
@@ -76,6 +84,19 @@ class DataConfig(Blueprint):
     image_column: str | None = None
     label_separator: str | None = None
     image_size: int | None = setting(default=None, minimum=4, maximum=512, integer=True, optional=True)
+
+    def marks(self) -> Marks:
+        """The texts and numbers that mean a missing value, as :func:`danlu.data.read_table` takes them."""
+
+        def beside(given: Any) -> tuple[str | float, ...]:
+            given = (given,) if isinstance(given, str | int | float) else tuple(given)
+            return (*DEFAULT_MISSING, *given) if given else ("",)
+
+        if self.missing is None:
+            return DEFAULT_MISSING
+        if isinstance(self.missing, Mapping):
+            return {name: beside(given) for name, given in self.missing.items()}
+        return beside(self.missing)
 
 
 class SplitConfig(Blueprint):

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data import (
+    Schema,
     Table,
     TableEncoder,
     TargetEncoder,
@@ -65,12 +66,12 @@ class Tables(Labelled):
         return plan_for(prepared.encoder, target, prepared.rows["train"], **chosen)
 
     def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
-        frame, name = source if isinstance(source, pl.DataFrame) else read_table(source).frame, predictor.target.name
+        table, name = read_table(source, typed=False), predictor.target.name
         encoder: Any = predictor.encoder
-        checked, notices = check_frame(frame, encoder.schema, lenient=lenient)
+        checked, notices = check_frame(table.frame, encoder.schema, lenient=lenient)
         for notice in notices:
             say(notice)
-        return Read(checked, checked[name] if name in checked.columns else None, given=frame)
+        return Read(checked, checked[name] if name in checked.columns else None, given=table.frame)
 
     def encoder_state(self, encoder: TableEncoder) -> tuple[Any, dict[str, np.ndarray]]:
         return encoder.state()
@@ -110,9 +111,18 @@ def _streams(data: DataConfig, source: Any) -> bool:
     return path.suffix in (".parquet", ".pq") and path.is_file() and path.stat().st_size > memory / 16
 
 
-def _read(source: Any, data: DataConfig) -> Table:
+def _read(source: Any, data: DataConfig, *, typed: bool = True) -> Table:
     header: bool | str = "auto" if data.header == "auto" else data.header == "yes"
-    return read_table(source, delimiter=data.delimiter, header=header, encoding=data.encoding)
+    return read_table(
+        source,
+        delimiter=data.delimiter,
+        header=header,
+        encoding=data.encoding,
+        missing=data.marks(),
+        kinds=data.kinds,
+        dates=data.dates,
+        typed=typed,
+    )
 
 
 def _named_target(data: DataConfig, what: str, names: Any) -> str:
@@ -130,7 +140,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     data = config.data
     table = _read(source, data)
     name = _named_target(data, table.source or "the table", table.names)
-    frame, dropped = drop_missing_target(table.frame, name)
+    frame, dropped = drop_missing_target(table.frame, name, table.met.get(name, ()))
     merge = data.spellings == "merge"
     if merge:
         labels, respelt = merge_spellings(frame[name])
@@ -141,7 +151,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if config.split.method in ("group", "column") and config.split.column not in (None, *drop):
         drop = (*drop, str(config.split.column))
         notices.append(f"column {config.split.column!r} divides the rows and is not learnt from")
-    schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, merge=merge)
+    schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, formats=table.formats, merge=merge)
     notices += told_of(frame, schema)
     seen = [column.name for column in schema.features]
     tested = 0.0 if data.test is not None else config.split.test
@@ -175,7 +185,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if inferred.task == "regression":
         notices += _far(train[name])
     if data.test is not None:
-        test, more = _separate(data, frame.columns, target)
+        test, more = _separate(data, frame.columns, schema, target)
         notices += [*more, *copies_of(train.select([*seen, name]), test.select([*seen, name]), "test")]
     encoder = TableEncoder.fit(train, schema)
     if count > 1:
@@ -250,13 +260,14 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         test=0.0 if data.test is not None else config.split.test,
         seed=config.trainer.seed,
         merge=data.spellings == "merge",
+        missing=() if data.missing is None else data.marks(),
     )
     notices, rows = [*stream.notices, *stream.inferred.notices], stream.rows
     encoder = TableEncoder.fit(stream.sample, stream.schema)
     test, frame = None, None
     if data.test is not None:
         names = [*(column.name for column in stream.schema.features), data.target]
-        frame, more = _separate(data, names, stream.target)
+        frame, more = _separate(data, names, stream.schema, stream.target)
         notices += more
         rows["test"] = frame.height
         test = encoder.transform(frame), stream.target.transform(frame[data.target])
@@ -280,9 +291,9 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
     )
 
 
-def _separate(data: DataConfig, columns: Any, target: TargetEncoder) -> tuple[pl.DataFrame, list[str]]:
-    """The rows of the user's own test file, in the columns of the training file."""
-    other = _read(data.test, data)
+def _separate(data: DataConfig, columns: Any, schema: Schema, target: TargetEncoder) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of the user's own test file, in the columns of the training file and read as those were."""
+    other = _read(data.test, data, typed=False)
     frame, respelt = match_names(other.frame, columns)
     other = dataclasses.replace(other, frame=frame, notices=(*other.notices, *respelt))
     absent = [column for column in columns if column not in other.names]
@@ -291,11 +302,12 @@ def _separate(data: DataConfig, columns: Any, target: TargetEncoder) -> tuple[pl
             f"the test file {data.test} lacks the columns: {', '.join(absent)}; it has: {', '.join(other.names[:30])}",
             hint="give a test file with the columns of the training file",
         )
-    test, dropped = drop_missing_target(other.frame.select(columns), target.name)
+    checked, found = check_frame(other.frame.select(columns), schema, lenient=True)
+    test, dropped = drop_missing_target(checked, target.name)
     labels, notices = target.normalise(test[target.name])
     test = test.with_columns(labels.alias(target.name))
     target.transform(labels)
-    return test, [*(f"test file: {notice}" for notice in (*other.notices, *dropped)), *notices]
+    return test, [*(f"test file: {notice}" for notice in (*other.notices, *found, *dropped)), *notices]
 
 
 def _mistakes(prepared: PreparedRows, rows: Rows) -> list[dict[str, Any]]:

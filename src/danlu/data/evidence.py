@@ -1,0 +1,273 @@
+"""What the texts of a table's columns show of how they are written, and the one format of each that follows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+
+import polars as pl
+
+from danlu.data.format import Format
+from danlu.data.missing import is_missing_word
+from danlu.data.moments import COMPACT, DOTTED_MONTHS, ORDERS, DateEvidence, order_of, patterns_of, read_moments
+from danlu.data.numbers import NumberEvidence, NumberStyle, read_numbers
+from danlu.data.units import is_money
+from danlu.errors import ConfigError, DataError
+
+__all__ = ["ColumnEvidence", "find_formats"]
+
+_MOSTLY = 0.9
+_FEW_LEVELS, _FEW_ROWS = 11, 50
+_DATE_NAME = ("date", "time", "day", "datum", "tag", "fecha", "jour", "日", "时间", "時間")
+_ORDER_WORDS = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
+
+
+@dataclasses.dataclass
+class ColumnEvidence:
+    """What the texts of one column, seen a piece at a time, show; see :func:`find_formats`.
+
+    Attributes:
+        name: the column's.
+        kind: what the user says it is, or None.
+        dates: an order ("mdy") or a pattern ("%d.%m.%Y") of its dates that the user gives, or None.
+        must: whether ``dates`` was given for this column, and not for all.
+    """
+
+    name: str
+    kind: str | None = None
+    dates: str | None = None
+    must: bool = False
+    rows: int = 0
+    truths: int = 0
+    by_pattern: int = 0
+    numbers: NumberEvidence = dataclasses.field(default_factory=NumberEvidence)
+    moments: DateEvidence = dataclasses.field(default_factory=DateEvidence)
+    examples: list[str] = dataclasses.field(default_factory=list)
+
+    def see(self, values: pl.Series) -> None:
+        """Take more texts of the column into account; null are those that stand for a missing value."""
+        present = values.drop_nulls().rename("text")
+        if not len(present) or self.kind in ("categorical", "text", "identifier"):
+            return
+        counts = present.to_frame().group_by("text", maintain_order=True).len("rows")
+        self.rows += len(present)
+        self.examples = self.examples or present.head(3).to_list()
+        truths = counts.filter(pl.col("text").str.to_lowercase().is_in(["true", "false"]))
+        self.truths += int(truths["rows"].sum())
+        self.numbers.see(counts)
+        self.moments.see(counts, present)
+        if self.dates is not None and len(patterns_of(self.dates)) == 1:
+            self.by_pattern += int(counts["rows"].filter(_by(counts["text"], self.dates).is_not_null()).sum())
+
+    @property
+    def decimal(self) -> str:
+        """The decimal mark, where this is a column of numbers that shows it."""
+        return self.numbers.decimal() if self.numbers.lost < 0.5 * max(self.rows, 1) else ""
+
+
+def _by(texts: pl.Series, pattern: str) -> pl.Series:
+    try:
+        return read_moments(texts, (pattern,))
+    except pl.exceptions.PolarsError as error:
+        why = str(error).split("\n")[0].partition(": ")[2]
+        raise ConfigError(
+            f"data.dates is {pattern!r}; expected 'dmy', 'mdy', 'ymd' or a pattern such as '%d.%m.%Y %H:%M'",
+            hint=why or None,
+        ) from error
+
+
+def find_formats(
+    columns: Mapping[str, ColumnEvidence],
+    missing: Mapping[str, tuple[tuple[str, ...], tuple[float, ...]]],
+    *,
+    delimiter: str = ",",
+) -> tuple[dict[str, Format], tuple[str, ...]]:
+    """The format of each column, and notices about what was found.
+
+    A decimal mark and the order of day and month are what the column's own values show; where they do not, what the other
+    columns show; else a decimal point (a comma in a file divided by semicolons) and the day first, and a notice says so.
+
+    Args:
+        columns: the evidence.
+        missing: the texts and numbers that stand for a missing value, see :func:`~danlu.data.missing.marks_for`.
+        delimiter: of the file.
+
+    Raises:
+        DataError: a kind or a way of writing dates that the user gives, and that not one value has.
+    """
+    marks = {each.decimal for each in columns.values()} - {""}
+    shared = marks.pop() if len(marks) == 1 else ""
+    orders = {_own_order(each) for each in columns.values()} - {None, ""}
+    order = orders.pop() if len(orders) == 1 else None
+    formats, notices, commas = {}, [], []
+    for name, each in columns.items():
+        blank = Format(missing=missing[name][0], codes=missing[name][1])
+        found, said = _one(each, blank, shared, "," if delimiter == ";" else ".", order)
+        formats[name] = found
+        if found.written == "number" and found.number.decimal == "," and each.decimal == ",":
+            commas.append(name)
+        notices += said
+    if commas:
+        notices.insert(0, f"a comma is the decimal mark in {', '.join(commas[:6])}{', …' if len(commas) > 6 else ''}")
+    return formats, tuple(notices)
+
+
+def _own_order(each: ColumnEvidence) -> str | None:
+    if sum(each.moments.counts.values()) < 0.5 * max(each.rows, 1):
+        return None
+    found, by = each.moments.order(each.moments.counts)
+    return found if by and not by.startswith("the order") else None
+
+
+def _one(each: ColumnEvidence, blank: Format, shared: str, prior: str, order: str | None) -> tuple[Format, list[str]]:
+    if not each.rows or each.kind in ("categorical", "text", "identifier", "boolean"):
+        return blank if each.truths < max(each.rows, 1) else dataclasses.replace(blank, written="truth"), []
+    if each.truths == each.rows:
+        return dataclasses.replace(blank, written="truth"), []
+    if each.kind != "numeric":
+        dates = _dates(each, blank, order, first=True)
+        if dates is not None:
+            return dates
+    if each.kind != "datetime" and not each.must:
+        numbers = _numbers(each, blank, shared, prior)
+        if numbers is not None:
+            return numbers
+    if each.kind == "numeric":
+        raise _none(each, "numbers", "give another kind, or leave the kind out")
+    dates = _dates(each, blank, order, first=False)
+    if dates is not None:
+        return dates
+    if each.kind == "datetime" or each.must:
+        how = "" if each.dates is None else f" as {each.dates!r}"
+        raise _none(each, f"date-times{how}", "say how they are written: data.dates={COLUMN: '%d.%m.%Y'}")
+    return blank, _mixed(each)
+
+
+def _none(each: ColumnEvidence, what: str, hint: str) -> DataError:
+    shown = ", ".join(map(repr, each.examples))
+    return DataError(f"0 of {each.rows:,} values of {each.name!r} are {what}: {shown}, …", hint=hint)
+
+
+def _mixed(each: ColumnEvidence) -> list[str]:
+    """A note on amounts in several currencies, which stay texts."""
+    numbers = each.numbers
+    found = numbers.unit()
+    if found is None or numbers.lost > 0.1 * each.rows or found[2] > _MOSTLY * each.rows:
+        return []
+    units = Counter[str]()
+    for (before, after, _), rows in numbers.kinds.items():
+        units[before or after] += rows
+    money = [unit for unit, _ in units.most_common() if is_money(unit)]
+    if len(money) < 2:
+        return []
+    return [f"column {each.name}: amounts in several currencies ({', '.join(money[:4])}) are read as texts"]
+
+
+def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tuple[Format, list[str]] | None:
+    numbers = each.numbers
+    found = numbers.unit()
+    if found is None:
+        return None
+    unit, scaled, _ = found
+    own, ambiguous = numbers.decimal(), numbers.marks["point?"] + numbers.marks["comma?"]
+    mark = prior if numbers.marks["comma?"] and not numbers.marks["point?"] else "."
+    decimal = own or shared or (mark if ambiguous else prior)
+    good, whole = numbers.readable(unit, decimal)
+    bad = each.rows - good
+    style = NumberStyle(decimal, unit, scaled, whole and not scaled)
+    if not good:
+        return None
+    if each.kind != "numeric":
+        if whole and (numbers.zeros or not numbers.fits_int):  # codes: a zero in front is part of the value
+            return None
+        if numbers.spaced == good and len(numbers.lengths) == 1 and max(numbers.lengths) >= 111:  # telephone numbers
+            return None
+        if bad and not _enough(each, good, bad, style):
+            return None
+    said = []
+    example = numbers.example
+    if unit or scaled or numbers.brackets:
+        shown = _value(example, style)
+        what = f"numbers in {unit}" if unit else "numbers"
+        said.append(
+            f"column {each.name}: read as {what}" + (f" ({example!r} is {shown:.15g})" if shown is not None else "")
+        )
+    elif ambiguous and not own and not shared:
+        example = next((text for text in numbers.doubtful), "")
+        shown = _value(example, style)
+        if shown is not None:
+            said.append(
+                f"column {each.name}: {example!r} is read as {shown:.15g}; no value shows whether that mark groups thousands"
+            )
+    return dataclasses.replace(blank, written="number", number=style), said
+
+
+def _value(text: str, style: NumberStyle) -> float | None:
+    found = read_numbers(pl.Series([text], dtype=pl.String), style)[0]
+    return None if found is None else float(found)
+
+
+def _enough(each: ColumnEvidence, good: int, bad: int, style: NumberStyle) -> bool:
+    """Whether a column is one of numbers in spite of what is none in it."""
+    numbers = each.numbers
+    texts = pl.Series(sorted(numbers.levels), dtype=pl.String)
+    few = read_numbers(texts, style).n_unique() <= _FEW_LEVELS and good >= _FEW_ROWS
+    words = [text for text in numbers.strays if is_missing_word(text)]
+    only_words = numbers.words == bad
+    if few:  # a code or a level: "unknown" is one as well, a dash is none
+        return only_words and not any(character.isalnum() for text in words for character in text)
+    if good >= _MOSTLY * each.rows:
+        return True
+    if only_words or (len(numbers.strays) == 1 and bad == numbers.lost and bad <= 0.2 * each.rows):
+        return bad <= 0.2 * each.rows or good >= 20
+    return good >= _MOSTLY * (each.rows - numbers.words) and bad <= 0.3 * each.rows
+
+
+def _dates(each: ColumnEvidence, blank: Format, order: str | None, *, first: bool) -> tuple[Format, list[str]] | None:
+    """The format of a column of dates; ``first`` is for those that could be numbers."""
+    counts = {pattern: rows for pattern, rows in each.moments.counts.items() if rows}
+    forced = each.kind == "datetime" or each.must
+    if first:
+        if forced:
+            return None
+        exact = [pattern for pattern in (*COMPACT, *DOTTED_MONTHS) if counts.get(pattern) == each.rows]
+        sure = each.numbers.lost == each.rows
+        named = any(word in each.name.lower() for word in _DATE_NAME)
+        if not exact or (not sure and len(each.numbers.levels) < 6 and not (named and exact[0] in COMPACT)):
+            return None
+        note = f"column {each.name}: read as dates ({each.examples[0]!r} is {_shown(each.examples[0], exact[0])})"
+        return dataclasses.replace(blank, written="date", patterns=tuple(exact[:1])), [note]
+    said: list[str] = []
+    if each.dates is not None and len(patterns_of(each.dates)) == 1:
+        if each.by_pattern and (forced or each.by_pattern >= _MOSTLY * each.rows):
+            return dataclasses.replace(blank, written="date", patterns=(each.dates,)), []
+        if each.must:
+            return None
+    if not forced and each.moments.seasons >= _MOSTLY * each.rows:
+        return None
+    chosen, by = (each.dates, "as you said") if each.dates in _ORDER_WORDS else each.moments.order(counts)
+    if chosen is None:
+        chosen, by = (order, "as in the other columns") if order else ("dmy", "")
+    plain = [p for p in counts if order_of(p) is None and (forced or p not in (*COMPACT, *DOTTED_MONTHS))]
+    patterns = sorted((p for p in counts if order_of(p) == chosen or p in plain), key=lambda p: -counts[p])
+    good = sum(counts[pattern] for pattern in patterns)
+    if not good or (not forced and good < _MOSTLY * (each.rows - each.numbers.words)):
+        return None
+    example = next((text for text in each.examples if _shown(text, *patterns)), "")
+    ordered = [pattern for pattern in patterns if order_of(pattern)]
+    if ordered and (chosen != "dmy" or not all("." in pattern for pattern in ordered)):
+        because = f" ({by})" if by and by != "as you said" else "" if by else "; no value shows the order"
+        other = next((each for each in ORDERS if each != chosen and any(order_of(p) == each for p in counts)), "mdy")
+        hint = "" if by else f" (data.dates={other} reads it the other way)"
+        said.append(
+            f"column {each.name}: dates are read {_ORDER_WORDS[str(chosen)]}{because}: {example} is {_shown(example, *patterns)}{hint}"
+        )
+    if any("%y" in pattern for pattern in patterns):
+        said.append(f"column {each.name}: years of two digits are those from 1969 to 2068")
+    return dataclasses.replace(blank, written="date", patterns=tuple(patterns)), said
+
+
+def _shown(text: str, *patterns: str) -> str:
+    found = read_moments(pl.Series([text], dtype=pl.String), patterns)[0]
+    return "" if found is None else f"{found:%Y-%m-%d}"
