@@ -4,10 +4,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import jax
 import jax.numpy as jnp
@@ -296,40 +292,6 @@ def test_a_finished_run_goes_on_with_more_epochs(tmp_path):
     longer = fit(MODEL, (X, Y), checkpoint=tmp_path, epochs=4, resume=True, **COMMON)
     assert [row["epoch"] for row in longer.history] == [0, 1, 2, 3]
     assert_same(longer.params, fit(MODEL, (X, Y), epochs=4, **COMMON).params)
-
-
-SCRIPT = textwrap.dedent(
-    """
-    import sys, numpy as np, hashlib, jax
-    from danlu import nn
-    from danlu.engine import fit
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(20000, 4)).astype(np.float32)
-    model = nn.Sequential((nn.Dense(16, activation="relu"), nn.Dropout(0.2), nn.Dense(1)))
-    print("ready", flush=True)
-    fitted = fit(model, (x, (x[:, 0] > 0).astype(int)), loss="binary_cross_entropy", epochs=8, batch_size=8,
-                 validation=0.1, display="none", checkpoint=sys.argv[1], checkpoint_every=0.02, resume=True)
-    digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(fitted.params)))
-    print("weights", digest.hexdigest(), flush=True)
-    """
-)
-
-
-def test_killed_at_random_moments_the_run_ends_in_the_same_weights(tmp_path):
-    def run(folder, kill_after=None):
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE, text=True)
-        with process:
-            process.stdout.readline()
-            if kill_after is not None:
-                time.sleep(kill_after)
-                process.kill()
-            return process.stdout.read().strip()
-
-    whole = run(tmp_path / "whole")
-    assert whole.startswith("weights")
-    for moment in np.random.default_rng().uniform(0.3, 2.0, size=2):
-        run(tmp_path / "killed", kill_after=moment)
-    assert run(tmp_path / "killed") == whole
 
 
 def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path):
