@@ -80,7 +80,7 @@ def _prepare() -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # rows are compiled once each, so quickly
-    os.environ["DANLU_CACHE"] = "off"
+    os.environ.setdefault("DANLU_CACHE", str(Path(__file__).parents[2] / ".cache" / "xla"))  # what no mutation changes
     import jax
     import jax.numpy
     import jaxtyping
@@ -97,8 +97,10 @@ def _look(mutation: Mutation | None, rows: Sequence[str]) -> dict[str, Any]:
     """In a fork: run the rows, stopping at the first that fails."""
     if mutation is not None:
         sys.meta_path.insert(0, _Finder(mutation))
+    from danlu.engine import enable_compilation_cache
     from danlu.verify import verify
 
+    enable_compilation_cache()
     for pattern in rows:
         report = verify(pattern)
         for row in report.rows:

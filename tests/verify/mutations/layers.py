@@ -197,7 +197,7 @@ MUTATIONS = [
             "scale * (dy - along_mean), gradients",
             "layer.BatchNorm",
         ),
-        ("embedding-gradient-overwritten", ".at[rows].add(dy", ".at[rows].set(dy", "backprop.* layer.Embedding"),
+        ("embedding-gradient-overwritten", ".at[rows].add(dy", ".at[rows].set(dy", "layer.Embedding"),
     ),
     *of("nn/lora.py", ("lora-scale", "return self.alpha / self.rank", "return self.alpha", "layer.LoRA")),
     *of(

@@ -91,6 +91,6 @@ MUTATIONS = [
     ),
     *of(
         "nn/augment/mix.py",
-        ("mixup-turned", "return a + (1 - share) * (b - a)", "return a + share * (b - a)", "augment.MixUp"),
+        ("mixup-turned", '"y": blend(y, y[partner], share)', '"y": blend(y, y[partner], 1 - share)', "augment.MixUp"),
     ),
 ]

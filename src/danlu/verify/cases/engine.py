@@ -19,7 +19,7 @@ __all__: list[str] = []
 ROWS, RATE, EPOCHS = 10, 0.1, 5
 X, NOISE = draw(ROWS, 2), draw(ROWS, seed=1)
 Y = (X @ [1.0, -2.0] + 0.5 + 0.1 * NOISE).astype(np.float32).astype(np.float64)
-WEIGHTS = np.array([1.0, 2.0, 0.0, 3.0, 1.0, 1.0, 2.0, 1.0, 4.0, 1.0])
+WEIGHTS = np.array([1.0, 2.0, 0.0, 3.0, 1.0, 1.0, 2.0, 1.0, 5.0, 1.0])  # not as many in all as a batch has rows
 MODEL = nn.Dense(1, initializer="zeros")
 
 

@@ -160,6 +160,9 @@ def embedding(check: Check) -> None:
     one_hot = np.eye(7)[known]
     check(value, one_hot @ table)
     check(gradient["table"], np.einsum("bcv,bcd->vd", one_hot, weights))
+    visit = Visit(layer, {"table": single(table)}, state, jnp.asarray(rows, jnp.int32), value, True, None)
+    _, by_rule = LAYER_RULES[Embedding](visit, single(weights))
+    check(by_rule["table"], np.einsum("bcv,bcd->vd", one_hot, weights))
     if torch := check.module("torch"):
         theirs = to_torch(torch, table, grad=True)
         out = torch.nn.functional.embedding(torch.tensor(known), theirs)
