@@ -73,7 +73,7 @@ def sample_weights(check: Check) -> None:
     fitted = train(weights=WEIGHTS)
     check(line(fitted.params), descend(weights=WEIGHTS)[-1], floor=0.1)
     copies = np.repeat(np.arange(ROWS), WEIGHTS.astype(int))
-    check(line(fitted.params), descend(X[copies], Y[copies])[-1], oracle="copied rows", floor=0.1)
+    check(line(fitted.params), descend(X[copies], Y[copies], size=32)[-1], oracle="copied rows", floor=0.1)
 
 
 @case("engine.class_weights")
