@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate.compare import Comparison, paired
-from danlu.evaluate.intervals import Evidence
+from danlu.evaluate.intervals import Evidence, Interval
 from danlu.evaluate.measures import MEASURES
 
 __all__ = [
@@ -166,6 +166,28 @@ def compare_forecasts(
     if not np.array_equal(ours.truth, theirs.truth) or not np.array_equal(ours.moment, theirs.moment):
         raise DataError("the two forecasts are of different windows; expected the same ones in the same order")
     return paired(ours, theirs, MEASURES[metric], label, tested="windows", seed=seed)
+
+
+def coverage_verdict(found: Interval, level: float) -> str:
+    """Whether an interval holds as much of what comes as it says: too much is as wrong as too little.
+
+    Args:
+        found: the share that it held, with the interval of that share.
+        level: the share that it is to hold.
+
+    Example:
+        >>> coverage_verdict(Interval(0.97, 0.95, 0.98), 0.8)
+        'The 80 % interval held 97 % of what came (95 to 98 %): it is wider than it needs to be.'
+    """
+    held = f"The {level:.0%} interval held {found.value:.0%} of what came".replace("%", " %")
+    if not np.isfinite([found.low, found.high]).all():
+        return f"{held}."
+    held += f" ({100 * found.low:.0f} to {100 * found.high:.0f} %)"
+    if found.low > level:
+        return f"{held}: it is wider than it needs to be."
+    if found.high < level:
+        return f"{held}: it is too narrow, and promises too much."
+    return f"{held}: as it should."
 
 
 def by_step(forecasts: Forecasts, name: str) -> np.ndarray:

@@ -13,15 +13,30 @@ from danlu.data.series import SeriesEncoder, SeriesTable, Windows
 from danlu.evaluate.forecast import (
     Forecasts,
     compare_forecasts,
+    coverage_verdict,
     naive_forecast,
     ridge_forecast,
     ridge_weights,
 )
+from danlu.evaluate.intervals import Interval
 from danlu.pipeline.judge import Judgement
+from danlu.report.forecasts import Drawn
+from danlu.report.svg import short
 from danlu.tasks.forecast import ForecastModel
 
-__all__ = ["forecast_frame", "forecasts_of", "judge_forecasts", "listed", "places_of", "windows_at"]
+__all__ = [
+    "coming_of",
+    "examples_of",
+    "forecast_frame",
+    "forecasts_of",
+    "held",
+    "judge_forecasts",
+    "listed",
+    "places_of",
+    "windows_at",
+]
 
+_DRAWN = 3  # columns, or series, that are drawn
 _NUMBERS = 2e7  # that are forecast at most in a test: origins are left out evenly beyond it
 
 
@@ -77,13 +92,79 @@ def judge_forecasts(
     rows = np.arange(0, len(windows), max(1, windows.horizon // apart))
     bands = np.zeros((*ours.truth.shape, 0)) if ours.bands is None else ours.bands
     shown = forecast_frame(trained, table, windows.take(rows), ours.prediction[rows], bands[rows], truth=True)
+    scores = ours.scores(**options)
     return Judgement(
-        ours.scores(**options),
+        scores,
         others=others,
         comparisons=tuple(comparisons),
         tested=f"{len(windows):,} forecasts, from {rolling}",
         predictions=shown,
+        notes=(said,) if (said := held(scores, trained)) else (),
     )
+
+
+def held(scores: Mapping[str, Interval], trained: ForecastModel) -> str:
+    """Whether the interval holds as much of what comes as it is to; empty for a forecast without one."""
+    if "coverage" not in scores or len(trained.levels) < 2:
+        return ""
+    return coverage_verdict(scores["coverage"], trained.levels[-1] - trained.levels[0])
+
+
+def examples_of(trained: ForecastModel, table: SeriesTable, windows: Windows, found: Forecasts) -> list[Drawn]:
+    """Of the test's forecasts of the first columns, the one with the middle error and the worst."""
+    errors, drawn = np.square(found.prediction - found.truth).mean(axis=1), []
+    for channel in range(min(windows.targets, _DRAWN)):
+        order = np.argsort(errors[:, channel], kind="stable")
+        for place, which in ((order[len(order) // 2], "a middling forecast"), (order[-1], "the worst")):
+            number, step = (int(each) for each in windows.index[place])
+            band = None if found.bands is None else found.bands[place, :, channel][:, [0, -1]]
+            drawn.append(
+                _drawn(trained, table, number, step, channel, which, found.prediction[place, :, channel], band)
+            )
+            drawn[-1] = dataclasses.replace(drawn[-1], truth=found.truth[place, :, channel])
+    return drawn
+
+
+def coming_of(trained: ForecastModel, table: SeriesTable) -> list[Drawn]:
+    """The forecast of the steps after the last row, of the first columns of the first series that allow one."""
+    encoder = trained.encoder
+    able = [
+        (number, each.steps)
+        for number, each in enumerate(table.series)
+        if each.steps >= encoder.context
+        and (not encoder.columns.known or len(each.values) >= each.steps + encoder.horizon)
+    ]
+    targets = len(encoder.columns.targets)
+    chosen = able[: max(_DRAWN // targets, 1)]
+    if not chosen:
+        return []
+    windows = windows_at(table, encoder, np.array(chosen))
+    prediction, bands = trained.forecast(windows, places_of(encoder, table, windows))
+    drawn = []
+    for place, (number, step) in enumerate(chosen):
+        for channel in range(min(targets, _DRAWN)):
+            band = bands[place, :, channel][:, [0, -1]] if trained.levels else None
+            one = _drawn(trained, table, number, step, channel, "", prediction[place, :, channel], band)
+            drawn.append(one)
+    return drawn
+
+
+def _drawn(
+    trained: ForecastModel,
+    table: SeriesTable,
+    number: int,
+    step: int,
+    channel: int,
+    which: str,
+    prediction: np.ndarray,
+    band: np.ndarray | None,
+) -> Drawn:
+    one, horizon = table.series[number], trained.encoder.horizon
+    first = max(0, step - min(trained.encoder.context, 2 * horizon + 8))
+    column = trained.encoder.columns.targets[channel]
+    name = short(column) + (f", {short(one.name)}" if one.name else "") + (f": {which}" if which else "")
+    times = table.calendar.times(one.start + np.arange(first, step + horizon)).to_numpy()
+    return Drawn(name, times, one.values[first:step, channel], prediction, band=band)
 
 
 def _simple(

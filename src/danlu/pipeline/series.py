@@ -19,9 +19,10 @@ from danlu.evaluate.forecast import (
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.forecaster import SeriesModel
-from danlu.pipeline.forecasts import forecasts_of, judge_forecasts, listed
+from danlu.pipeline.forecasts import coming_of, examples_of, forecasts_of, held, judge_forecasts, listed
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model
+from danlu.report.forecasts import forecast_sections
 from danlu.tasks import Recipe
 from danlu.tasks.forecast import ForecastLearned, ForecastModel, choose_context, forecast_recipe, learn_forecast
 
@@ -160,10 +161,16 @@ class SeriesForecasts(Domain):
         fields = {"target": listed(prepared.table.columns.targets), "task": "forecast", "facts": facts}
         if judgement is None or prepared.test is None:
             return fields
-        from danlu.report.forecasts import forecast_sections
-
-        names = prepared.table.columns.targets
-        return fields | {"sections": forecast_sections(*forecasts_of(trained, prepared.tested, prepared.test), names)}
+        found, windows = forecasts_of(trained, prepared.tested, prepared.test)
+        sections = forecast_sections(
+            found,
+            prepared.table.columns.targets,
+            examples_of(trained, prepared.tested, windows, found),
+            coming_of(trained, prepared.tested),
+            said=held(judgement.scores, trained),
+        )
+        ideals = {"coverage": trained.levels[-1] - trained.levels[0]} if len(trained.levels) > 1 else {}
+        return fields | {"sections": sections, "ideals": ideals}
 
 
 def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:

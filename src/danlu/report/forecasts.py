@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from danlu.evaluate.forecast import Forecasts, by_step
-from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
+from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel
 
-__all__ = ["forecast_sections", "step_plot", "window_plot"]
-
-_COLUMNS = 3  # that are drawn
+__all__ = ["Drawn", "forecast_sections", "step_plot", "window_plot"]
 
 
-def window_plot(
-    title: str, past: np.ndarray, truth: np.ndarray, prediction: np.ndarray, band: np.ndarray | None
-) -> str:
-    """One forecast: the steps before it, what came, what was forecast, and the interval.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Drawn:
+    """One forecast as it is drawn.
 
-    Args:
-        past: ``(steps,)`` before the forecast; steps count from its first one, 1.
-        truth, prediction: ``(horizon,)``.
+    Attributes:
+        title: what is forecast, and which forecast it is.
+        times: ``(past + horizon,)`` date-times or whole numbers.
+        past: ``(past,)`` the values before the forecast.
+        prediction: ``(horizon,)``.
+        truth: ``(horizon,)``, or None where it has not come yet.
         band: ``(horizon, 2)``, low and high, or None.
     """
-    before, after = np.arange(-len(past) + 1, 1), np.arange(1, len(truth) + 1)
-    with Panel(title) as (panel, axes):
-        axes.plot([*before, *after], [*past, *truth], color=INK, lw=1.1, label="what came")
-        axes.axvline(0.5, color=GREY, lw=1, ls=":")
-        if band is not None:
-            axes.fill_between(after, band[:, 0], band[:, 1], color=BLUE, alpha=0.2, lw=0, label="interval")
-        axes.plot(after, prediction, color=ORANGE, lw=1.6, label="forecast")
+
+    title: str
+    times: np.ndarray
+    past: np.ndarray
+    prediction: np.ndarray
+    truth: np.ndarray | None = None
+    band: np.ndarray | None = None
+
+
+def window_plot(drawn: Drawn) -> str:
+    """One forecast over its dates: the values before it, what came, what was forecast, and the interval."""
+    import matplotlib.dates as dates
+
+    before, after = drawn.times[: len(drawn.past)], drawn.times[len(drawn.past) :]
+    with Panel(drawn.title) as (panel, axes):
+        seen = drawn.past if drawn.truth is None else [*drawn.past, *drawn.truth]
+        axes.plot(
+            drawn.times[: len(seen)], seen, color=INK, lw=1.1, label="so far" if drawn.truth is None else "what came"
+        )
+        if len(before):
+            axes.axvline(before[-1], color=GREY, lw=1, ls=":")
+        if drawn.band is not None:
+            axes.fill_between(after, drawn.band[:, 0], drawn.band[:, 1], color=BLUE, alpha=0.2, lw=0, label="interval")
+        axes.plot(
+            after, drawn.prediction, color=ORANGE, lw=1.6, marker="o" if len(after) < 3 else "", ms=3, label="forecast"
+        )
         axes.margins(y=0.2)  # room for the legend
         axes.legend(fontsize=7, loc="upper left", ncols=3, columnspacing=1, handlelength=1.2)
-        axes.set(xlabel="step")
+        if drawn.times.dtype.kind == "M":
+            where = dates.AutoDateLocator(minticks=3, maxticks=5)
+            axes.xaxis.set_major_locator(where)
+            axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(where))
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set(xlabel="step")
     return panel.svg
 
 
@@ -50,29 +76,29 @@ def step_plot(forecasts: Forecasts, name: str, label: str, *, level: float | Non
     return panel.svg
 
 
-def forecast_sections(forecasts: Forecasts, windows: Any, names: tuple[str, ...]) -> list[tuple[str, str]]:
+def forecast_sections(
+    forecasts: Forecasts, names: tuple[str, ...], examples: Sequence[Drawn], coming: Sequence[Drawn], said: str = ""
+) -> list[tuple[str, str]]:
     """The report's sections of a forecast.
 
     Args:
         forecasts: of the test windows.
-        windows: the windows, see :class:`danlu.data.series.Windows`.
         names: of the columns.
+        examples: some of them.
+        coming: forecasts of the steps after the data's last one.
+        said: what is to be said about the interval.
 
     Returns:
         Titles and HTML.
     """
     levels = forecasts.levels
     share = levels[-1] - levels[0] if len(levels) > 1 else 0.0
-    shown = []
-    errors = np.square(forecasts.prediction - forecasts.truth).mean(axis=1)
-    for channel, name in enumerate(names[:_COLUMNS]):
-        order = np.argsort(errors[:, channel], kind="stable")
-        for place, which in ((order[len(order) // 2], "a middling forecast"), (order[-1], "the worst")):
-            shown.append(_window(forecasts, windows, int(place), channel, f"{short(name)}: {which}"))
-    some = f" of the first {_COLUMNS} columns" if len(names) > _COLUMNS else ""
-    text = f"<p>Of the test's forecasts{some}, the one with the middle error and the worst."
-    text += f" The interval is to hold {share:.0%} of what comes.</p>" if share else "</p>"
-    sections = [("Forecasts", text + _figures(shown))]
+    sections = []
+    if coming:
+        text = f"The steps after the last row; the interval is to hold {share:.0%} of what comes." if share else ""
+        sections.append(("What comes next", f"<p>{text}</p>" + _figures([window_plot(each) for each in coming])))
+    text = "Of the test's forecasts, the one with the middle error and the worst." + (f" {said}" if said else "")
+    sections.append(("Forecasts", f"<p>{html.escape(text)}</p>" + _figures([window_plot(each) for each in examples])))
     steps = [
         step_plot(forecasts, "mse", "MSE (standardised) by step"),
         step_plot(forecasts, "scaled_mae", "MAE (standardised) by step"),
@@ -82,18 +108,6 @@ def forecast_sections(forecasts: Forecasts, windows: Any, names: tuple[str, ...]
     sections.append(("How far ahead", _figures(steps)))
     sections.append(("Each column", _table(forecasts, names)))
     return sections
-
-
-def _window(forecasts: Forecasts, windows: Any, place: int, channel: int, title: str) -> str:
-    one = windows.take(np.array([place]))
-    inputs = one.inputs()
-    past = inputs["past"] if isinstance(inputs, dict) else inputs
-    spread = forecasts.spread[place, channel]
-    # The window's own scale is the encoder's: what came before it is drawn in the same units as what came after.
-    shift = forecasts.truth[place, 0, channel] - one.outputs()[0, 0, channel] * spread
-    tail = past[0, -min(past.shape[1], 2 * windows.horizon + 8) :, channel] * spread + shift
-    band = None if forecasts.bands is None else forecasts.bands[place, :, channel][:, [0, -1]]
-    return window_plot(title, tail, forecasts.truth[place, :, channel], forecasts.prediction[place, :, channel], band)
 
 
 def _figures(figures: list[str]) -> str:

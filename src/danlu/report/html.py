@@ -50,6 +50,7 @@ class ReportData:
         scores: test scores with intervals, by measure.
         others: scores with intervals of each baseline, by its label.
         name, rows_are: what the model and the test rows are called.
+        ideals: of a measure that is best at a value, such as an interval's coverage at its level, that value.
         comparisons: of the model with each baseline.
         history: a row an epoch; ``best_epoch`` counts from 0.
         columns: of the table, see :func:`~danlu.report.describe_columns`.
@@ -76,6 +77,7 @@ class ReportData:
     others: Mapping[str, Mapping[str, Interval]] = dataclasses.field(default_factory=dict)
     name: str = "the network"
     rows_are: str = "test rows"
+    ideals: Mapping[str, float] = dataclasses.field(default_factory=dict)
     comparisons: Sequence[Comparison] = ()
     history: Sequence[Mapping[str, Any]] = ()
     best_epoch: int | None = None
@@ -151,7 +153,11 @@ def _score_table(data: ReportData) -> list[dict[str, Any]]:
         metric = MEASURES[name]
         values = [interval.value, *(other[name].value if name in other else None for other in data.others.values())]
         known = [value for value in values if value is not None]
-        best = (max if metric.higher_is_better else min)(known)
+        ideal = data.ideals.get(name)
+        if ideal is not None:
+            best = min(known, key=lambda value: abs(value - ideal))
+        else:
+            best = (max if metric.higher_is_better else min)(known)
         table.append(
             {
                 "label": metric.label,
@@ -160,7 +166,7 @@ def _score_table(data: ReportData) -> list[dict[str, Any]]:
                     {"text": "–" if value is None else figure(value), "best": value == best and len(known) > 1}
                     for value in values
                 ],
-                "arrow": "↑" if metric.higher_is_better else "↓",
+                "arrow": f"→ {figure(ideal)}" if ideal is not None else "↑" if metric.higher_is_better else "↓",
             }
         )
     return table
