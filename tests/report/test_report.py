@@ -11,6 +11,7 @@ import danlu
 from danlu import nn
 from danlu.evaluate import Rows, compare, intervals
 from danlu.report import ReportData, TensorBoardLogger, write_report
+from danlu.report.html import whole_numbers
 from danlu.report.plots import confusion_plot, curves_plot, ranking_plot
 
 HOSTILE = "<script>alert('x')</script>"
@@ -62,7 +63,7 @@ def test_a_report_is_one_file_that_needs_no_network(tmp_path, task, classes, fig
     text = write_report(tmp_path / "report.html", data).read_text(encoding="utf-8")
     assert text.count("<svg") == figures
     assert "1,000" in text
-    assert data.comparisons[0].sentence in html.unescape(text)
+    assert data.comparisons[0].sentence in html.unescape(re.sub(r"</?span[^>]*>", "", text))
     outside = re.sub(r'xmlns(:\w+)?="[^"]*"|rdf:resource="[^"]*"|"http://[^"]*\.dtd"', "", text)
     assert not re.search(r"(src|href)=\"(?!#|data:)", outside)
     assert "url(" not in re.sub(r"url\(#\w+\)", "", outside)
@@ -137,3 +138,12 @@ def test_events_hold_the_history(tmp_path):
         assert found["train/loss", row["step"]] == pytest.approx(row["loss"])
         assert found["validation/loss", row["step"]] == pytest.approx(row["val_loss"])
         assert found["training/learning_rate", row["step"]] == pytest.approx(row["learning_rate"])
+
+
+def test_no_number_is_broken_at_the_end_of_a_line():
+    text = whole_numbers("<b>1,234.5</b> is −0.076 lower (95 % interval); from 2018-06-26 19:00")
+    assert str(text).startswith('&lt;b&gt;<span class="whole">1,234.5</span>&lt;/b&gt;')
+    for number in ("−0.076", "95 %", "2018-06-26", "19:00"):
+        assert f'<span class="whole">{number}</span>' in text
+    assert "span" not in whole_numbers("9" * 40)
+    assert whole_numbers(whole_numbers("<1")) == whole_numbers("<1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["whole"] = whole_numbers
     text = environment.get_template("report.html.jinja").render(
         data=data,
         test_rows=data.parts.get("test") or (len(data.rows) if data.rows is not None else 0),
@@ -131,6 +133,26 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     path = Path(path)
     write_atomic(path, text)
     return path
+
+
+_NUMBER = re.compile(r"[−+-]?\d[\d.,:−-]*(?:e[+-]?\d+)?(?: ?%)?")
+_LONGEST = 24  # a number of more digits is broken where the line ends, as a word is
+
+
+def whole_numbers(text: Any) -> Any:
+    """The text escaped, with its numbers, dates and percentages (``95 %``) kept from being broken at the end of a line."""
+    from markupsafe import Markup, escape
+
+    def kept(match: re.Match[str]) -> str:
+        return match[0] if len(match[0]) > _LONGEST else f'<span class="whole">{match[0]}</span>'
+
+    if hasattr(text, "__html__"):  # words that are coloured, say
+        return text
+    parts, end = [], 0
+    for match in _NUMBER.finditer(str(text)):
+        parts += [escape(str(text)[end : match.start()]), Markup(kept(match))]
+        end = match.end()
+    return Markup("").join([*parts, escape(str(text)[end:])])
 
 
 def _tiles(data: ReportData) -> list[dict[str, str]]:

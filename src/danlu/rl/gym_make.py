@@ -80,6 +80,12 @@ def build(name: Any, parameters: tuple[tuple[str, Any], ...], max_steps: int | N
     try:
         return gymnasium.make(name, disable_env_checker=True, **options)
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        if (
+            "box2d" in str(error).lower()
+        ):  # which the extra holds; Gymnasium's own advice is of when it had to be compiled
+            raise MissingExtraError(
+                f"{name} needs the package Box2D, which is not installed", hint='pip install "danlu[rl]"'
+            ) from error
         raise MissingExtraError(f"{name} needs a package that is not installed: {error}") from error
     except Exception as error:
         raise ConfigError(f"Gymnasium cannot make {name!r}: {error}") from error
