@@ -51,6 +51,25 @@ def test_a_frame_is_trained_on_and_the_run_loads(frame, tmp_path):
     assert set(loaded.predict(frame)["label"]) <= {"common", "rare"}
 
 
+def test_simple_models_are_kept_and_rows_seen_in_training_are_recognised(frame, tmp_path):
+    result, _ = train(frame, tmp_path, evaluate={"baselines": True, "report": False, "importance": False})
+    model, notes = danlu.load(result.run.path), []
+    assert {each.kept for each in result.judgement.comparisons} == {"commonest", "logistic", "boosting"}
+    written = pl.read_csv(result.run.path / "baselines.csv")
+    for name in ("commonest", "logistic", "boosting"):
+        simple = model.using(name)
+        judged = simple.evaluate(frame, say=notes.append)
+        label = next(each.label for each in result.judgement.comparisons if each.kept == name)
+        for measure, score in judged.scores.items():
+            assert score.value == pytest.approx(result.judgement.others[label][measure].value, rel=1e-6), measure
+        assert written[f"{name}: probability rare"].to_numpy() == pytest.approx(judged.rows.prediction[:, 1], abs=1e-6)
+    tests = result.rows["test"]
+    assert f"{240 - tests} of 240 rows were seen in training; the scores are of the {tests} others" in notes
+    assert model.evaluate(frame, say=quiet).scores["log_loss"].value == pytest.approx(result.scores["log_loss"])
+    with pytest.raises(ConfigError, match="boosting, commonest, logistic"):
+        model.using("logistics")
+
+
 FEW = {"epochs": 12, "batch_size": 32}
 
 

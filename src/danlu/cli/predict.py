@@ -30,6 +30,12 @@ def predict(
         str,
         typer.Option(help="Columns of the input to write beside the answers: identifiers, all, none, or ID,NAME."),
     ] = "identifiers",
+    using: Annotated[
+        str | None,
+        typer.Option(
+            "--with", help="A simple model it was compared with, instead of the network: logistic, ridge, boosting."
+        ),
+    ] = None,
     lenient: Lenient = False,
     allow: Allow = None,
 ) -> None:
@@ -38,6 +44,8 @@ def predict(
         from danlu.pipeline import load
 
         model = load(run, allow=allow or ())
+        if using is not None:
+            model = model.using(using)
         if output is None:
             said = model.answers(source, keep=keep, lenient=lenient).write_csv()
         else:

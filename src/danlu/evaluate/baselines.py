@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from danlu.errors import DataError, unknown_name
+from danlu.evaluate.kept import Kept, kept_of
 from danlu.evaluate.rows import TASKS
 from danlu.evaluate.threads import spare_threads
 from danlu.stages import stage
@@ -42,6 +43,7 @@ class Baseline:
         prediction: probabilities ``(rows, classes)`` or values ``(rows,)``.
         seconds: time to fit and predict.
         notes: what was done differently, if anything, such as ``"fitted to 100,000 of the 250,000 rows"``.
+        kept: the fitted model as arrays.
     """
 
     name: str
@@ -49,9 +51,11 @@ class Baseline:
     prediction: np.ndarray
     seconds: float
     notes: tuple[str, ...] = ()
+    kept: Kept | None = None
 
 
-def _stacked(inputs: Inputs) -> np.ndarray:
+def stacked(inputs: Inputs) -> np.ndarray:
+    """Encoded rows as one matrix."""
     return np.concatenate(
         [np.asarray(inputs[k], np.float32) for k in ("numeric", "categorical", "text") if k in inputs], 1
     )
@@ -138,7 +142,7 @@ def baselines(
     """
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
-    x, y, asked = _stacked(train[0]), np.asarray(train[1]), _stacked(test)
+    x, y, asked = stacked(train[0]), np.asarray(train[1]), stacked(test)
     if len(x) != len(y) or not len(y):
         raise DataError(f"{len(x)} rows of inputs and {len(y)} labels; expected one for each, and some")
     found: dict[str, Baseline] = {}
@@ -157,7 +161,8 @@ def baselines(
             fitted, used, took = within(attempt, len(y), most=most, seconds=share, seed=seed)
         if fitted is not None:
             notes = () if used == len(y) else (f"fitted to {used:,} of the {len(y):,} rows",)
-            found[name] = Baseline(name, label, fitted[0], took, (*notes, *fitted[1]))
+            kept = kept_of(name, label, fitted[2], 0 if task == "regression" else fitted[0].shape[1])
+            found[name] = Baseline(name, label, fitted[0], took, (*notes, *fitted[1]), kept)
     return found
 
 
@@ -205,8 +210,8 @@ def within(
 
 def _run(
     model: Any, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, test: np.ndarray, classes: int
-) -> tuple[np.ndarray, tuple[str, ...]] | None:
-    """The prediction and what is to be said about it; None when the model refuses the rows."""
+) -> tuple[np.ndarray, tuple[str, ...], Any] | None:
+    """The prediction, what is to be said about it, and the fitted model; None when the model refuses the rows."""
     from sklearn.exceptions import ConvergenceWarning
 
     given = {} if weight is None else {_weight_name(model): weight}
@@ -224,12 +229,12 @@ def _run(
     early = any(issubclass(each.category, ConvergenceWarning) for each in raised)
     notes = ("stopped before it had converged",) if early else ()
     if not classifies:
-        return known, notes
+        return known, notes, model
     if known.shape[1] != len(model.classes_):  # gradient boosting of one class answers with two
         return None
     prediction = np.zeros((len(known), max(classes, int(model.classes_.max()) + 1)))
     prediction[:, model.classes_] = known
-    return prediction, notes
+    return prediction, notes, model
 
 
 def _weight_name(model: Any) -> str:

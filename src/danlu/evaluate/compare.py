@@ -29,6 +29,7 @@ class Comparison:
         label: what the other model is called.
         constant: whether the other model answers the same for all rows.
         few: why the test rows cannot tell anything, where that is so.
+        kept: what the other model is called where it can be asked, as in ``danlu predict --with``.
     """
 
     metric: str
@@ -40,6 +41,7 @@ class Comparison:
     label: str = ""
     constant: bool = False
     few: str = ""
+    kept: str = ""
 
 
 def compare(
@@ -236,6 +238,8 @@ def conclusion(
         best = min(worse, key=lambda each: each.difference.value)
         also = " are" if len(worse) > 1 else " is"
         use = f"use {best.label}" if len(worse) > 1 else "use it"
+        if best.kept:
+            use += f" (danlu predict RUN FILE --with {best.kept})"
         return (
             "worse",
             f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these {tested} {told}: {use}.",

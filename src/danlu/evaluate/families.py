@@ -24,7 +24,7 @@ class Family:
     low: float = 0.0
     high: float = 1.0
     power: float = 1.0
-    guards: tuple[float, float] = (2.0, 0.0)
+    guards: tuple[float, float] = (2.0, 60.0)
 
     @property
     def range(self) -> float:

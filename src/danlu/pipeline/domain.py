@@ -90,6 +90,10 @@ class Domain(abc.ABC):
     def judge(self, config: TrainConfig, prepared: Any, trained: Any) -> Judgement | None:
         """The test, beside baselines that learn from the same rows where ``config.evaluate.baselines``; None without test rows."""
 
+    def keep(self, trained: Any, judgement: Judgement) -> Any:
+        """The trained model with what the test brought that is to be saved with it."""
+        return trained
+
     @abc.abstractmethod
     def save(
         self, folder: str | Path, trained: Any, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]

@@ -12,6 +12,7 @@ import polars as pl
 
 from danlu.evaluate import MEASURES, Comparison, Importance, Interval, Rows, conclusion
 from danlu.evaluate.intervals import figure
+from danlu.evaluate.kept import Kept
 
 __all__ = ["Judgement", "relied_on"]
 
@@ -30,6 +31,8 @@ class Judgement:
         name, rows_are: what the model and the test rows are called.
         notes: what else is to be said, such as that a baseline learnt from fewer rows.
         importance: of a table's columns, the dearest first.
+        kept: the baselines themselves, by what they are called.
+        simple_predictions: what the baselines predict for the test rows.
     """
 
     scores: Mapping[str, Interval]
@@ -42,6 +45,8 @@ class Judgement:
     rows_are: str = "test rows"
     notes: tuple[str, ...] = ()
     importance: tuple[Importance, ...] = ()
+    kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
+    simple_predictions: pl.DataFrame | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for ``results.json``."""

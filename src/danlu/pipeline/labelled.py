@@ -16,19 +16,23 @@ import polars as pl
 from danlu.artifact import Artifact, save_artifact
 from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target, read_table
 from danlu.data.images import PixelStream
+from danlu.data.seen import known_rows, row_hashes, seen_bytes, seen_from
 from danlu.data.twins import equal_rows, keep_together
-from danlu.errors import ConfigError, SchemaError
+from danlu.errors import ConfigError, SchemaError, unknown_name
 from danlu.evaluate import BASELINES, Importance, Rows, baselines, compare, intervals
+from danlu.evaluate.kept import Kept, kept_bytes, kept_from
 from danlu.pipeline.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
-from danlu.pipeline.model import Model, Say, warn
+from danlu.pipeline.model import Model, Say, no_simple_model, warn
 from danlu.tasks import Learned, Predictor, Recipe, learn
 
 __all__ = ["Encoded", "Labelled", "LabelledModel", "PreparedRows", "Read", "chosen_settings", "together_of"]
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
+
+_SEEN, _KEPT = "seen.safetensors", "baselines.safetensors"  # files of the artifact
 
 HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
 
@@ -154,7 +158,7 @@ class Labelled(Domain):
         return self.recipe(config, prepared)
 
     def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
-        return learn(
+        learned = learn(
             prepared.train,
             encoder=prepared.encoder,
             target=prepared.target,
@@ -167,11 +171,13 @@ class Labelled(Domain):
             seed=config.trainer.seed,
             **how,
         )
+        seen = known_rows(row_hashes(*prepared.known()))
+        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
 
     def judge(self, config: TrainConfig, prepared: PreparedRows, trained: Predictor) -> Judgement | None:
         if prepared.test is None:
             return None
-        rows = rows_of(trained, prepared.test)
+        rows = dataclasses.replace(rows_of(trained, prepared.test), groups=_groups(config, prepared))
         options: Any = {"seed": config.trainer.seed}
         own = judgement_of(rows, trained, **options)
         if config.evaluate.importance:
@@ -191,13 +197,31 @@ class Labelled(Domain):
             seconds=config.evaluate.baseline_seconds,
         )
         others, comparisons = {}, []
+        kept: dict[str, Kept] = {}
+        columns: dict[str, pl.Series] = {}
         notes = tuple(f"{each.label}: {note}" for each in found.values() for note in each.notes)
         for each in found.values():
             prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction
             label = each.label if each.name == "commonest" else each.label + self.summarised
-            others[label] = intervals(Rows(target.task, rows.truth, prediction), **options)
-            comparisons.append(compare(rows, prediction, label, **options))
-        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=notes)
+            others[label] = intervals(rows.with_prediction(prediction), **options)
+            compared = compare(rows, prediction, label, **options)
+            if each.kept is not None:
+                compared = dataclasses.replace(compared, kept=each.kept.name)
+                kept[each.kept.name] = each.kept
+                written = dataclasses.replace(trained, threshold=0.5).frame(prediction)
+                columns |= {f"{each.kept.name}: {column.name}": column for column in written}
+            comparisons.append(compared)
+        return dataclasses.replace(
+            own,
+            others=others,
+            comparisons=tuple(comparisons),
+            notes=notes,
+            kept=kept,
+            simple_predictions=pl.DataFrame(columns),
+        )
+
+    def keep(self, trained: Predictor, judgement: Judgement) -> Predictor:
+        return dataclasses.replace(trained, kept=judgement.kept)
 
     def save(
         self, folder: str | Path, trained: Predictor, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
@@ -216,6 +240,10 @@ class Labelled(Domain):
             threshold=trained.threshold if trained.target.task == "binary" else None,
             metrics=metrics,
             provenance=provenance,
+            files={
+                **({} if trained.seen is None else {_SEEN: seen_bytes(trained.seen)}),
+                **({_KEPT: kept_bytes(trained.kept)} if trained.kept else {}),
+            },
         )
 
     def load(self, artifact: Artifact) -> Model:
@@ -226,6 +254,8 @@ class Labelled(Domain):
             self.encoder_from(artifact.encoder, artifact.encoder_arrays),
             TargetEncoder.from_json(artifact.task),
             0.5 if artifact.threshold is None else float(artifact.threshold),
+            seen_from(artifact.files[_SEEN]) if _SEEN in artifact.files else None,
+            kept_from(artifact.files[_KEPT]) if _KEPT in artifact.files else {},
         )
         return self.model(predictor, artifact.metrics, artifact.provenance)
 
@@ -281,6 +311,27 @@ class LabelledModel(Model):
         """
         return self._answer(self.domain.read(self.predictor, source, lenient=lenient, say=say))
 
+    def using(self, name: str) -> LabelledModel:
+        """The same model with a simple one that it was compared with in the network's place.
+
+        Args:
+            name: what it is called, such as ``"logistic"``, ``"ridge"`` or ``"boosting"``.
+
+        Raises:
+            ConfigError: there is no such model.
+        """
+        kept = self.predictor.kept
+        if not kept:
+            raise no_simple_model(name, self.purpose)
+        chosen = {each.label.lower(): key for key, each in kept.items()}.get(name.lower(), name)
+        if chosen not in kept:
+            raise unknown_name("baseline", name, kept)
+
+        def instead(inputs: Any) -> np.ndarray:
+            return kept[chosen].predict(self.domain.for_baselines(inputs)[0])
+
+        return dataclasses.replace(self, predictor=dataclasses.replace(self.predictor, instead=instead, threshold=0.5))
+
     def _answer(self, found: Read) -> pl.DataFrame:
         frame = self.predictor.frame(self.predictor.predict_values(found.rows))
         return frame if found.names is None else frame.insert_column(0, found.names)
@@ -315,13 +366,41 @@ class LabelledModel(Model):
                 say(notice)
             if not rows.height:
                 raise SchemaError(f"no row has a value for the target {target.name!r}")
-        tested = rows_of(self.predictor, (self.predictor.encoder.transform(rows), target.transform(labels)))
-        return judgement_of(tested, self.predictor)
+        encoded = self.predictor.encoder.transform(rows), target.transform(labels)
+        encoded, told, notes = _unseen(self.predictor, encoded)
+        for note in notes:
+            say(note)
+        judgement = judgement_of(rows_of(self.predictor, encoded), self.predictor)
+        return dataclasses.replace(judgement, tested=f"{len(encoded[1]):,} {told}")
 
     def _details_html(self) -> str:
         encoder = self.predictor.encoder
         schema = getattr(encoder, "schema", None)
         return html.escape(repr(encoder)) if schema is None else schema._repr_html_()
+
+
+def _groups(config: TrainConfig, prepared: PreparedRows) -> np.ndarray | None:
+    """The group of each test row, where the rows were divided by groups: those of one are not independent of each other."""
+    column, shown = config.split.column, prepared.shown
+    if config.split.method != "group" or not isinstance(shown, pl.DataFrame) or column not in shown.columns:
+        return None
+    return shown[column].cast(pl.String).rank("dense").fill_null(0).to_numpy().astype(np.int64)
+
+
+def _unseen(model: Predictor, test: Encoded) -> tuple[Encoded, str, list[str]]:
+    """The rows that the model has not learnt from, what they are, and a word on the others; all of them where it knows all."""
+    if model.seen is None:
+        return test, "test rows", []
+    fresh = ~np.isin(row_hashes(*test), model.seen)
+    count, known = len(fresh), int((~fresh).sum())
+    if not known:
+        return test, "test rows", []
+    if known == count:
+        note = f"all {count:,} rows were seen in training: the scores tell how well they were learnt, not how new rows are predicted"
+        return test, "rows it learnt from", [note]
+    rows = np.flatnonzero(fresh)
+    note = f"{known:,} of {count:,} rows were seen in training; the scores are of the {len(rows):,} others"
+    return jax.tree.map(lambda values: values[rows], test), "rows not seen", [note]
 
 
 def rows_of(model: Predictor, test: Encoded) -> Rows:

@@ -26,6 +26,14 @@ def warn(notice: str) -> None:
     print(f"note: {notice}", file=sys.stderr)
 
 
+def no_simple_model(name: str, purpose: str) -> ConfigError:
+    """The error where no baseline is kept."""
+    return ConfigError(
+        f"no simple model, {name!r} or another, is kept with this model for {purpose}",
+        hint="tables, images with a class each and sequences keep those that they were tested beside",
+    )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model(abc.ABC):
     """A trained model that checks what it is given.
@@ -59,6 +67,14 @@ class Model(abc.ABC):
         Raises:
             SchemaError: data that does not fit what the model was trained on, or without the truth.
         """
+
+    def using(self, name: str) -> Model:
+        """The same model with a simple one that it was compared with in the network's place.
+
+        Raises:
+            ConfigError: there is no such model.
+        """
+        raise no_simple_model(name, self.purpose)
 
     def answers(
         self, source: Any, *, keep: str | Sequence[str] = IDENTIFIERS, lenient: bool = False, say: Say = warn

@@ -152,7 +152,10 @@ def train_from(
             judgement, metrics = domain.judge(_bounded(config, learned.fitted), prepared, learned.model), {}
         if judgement is not None:
             metrics = {name: interval.value for name, interval in judgement.scores.items()}
+            learned = dataclasses.replace(learned, model=domain.keep(learned.model, judgement))
             domain.save(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
+            if judgement.simple_predictions is not None and judgement.simple_predictions.width:
+                write_atomic(run.path / "baselines.csv", judgement.simple_predictions.write_csv())
             if judgement.predictions is not None:
                 write_atomic(run.predictions_path, judgement.predictions.write_csv())
         seconds = time.perf_counter() - begun

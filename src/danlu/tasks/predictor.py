@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from danlu.data.images import ImageEncoder
 from danlu.data.sequences import SequenceEncoder
 from danlu.data.text import TextEncoder
 from danlu.engine import predict_outputs
+from danlu.evaluate.kept import Kept
 from danlu.nn.layer import Layer
 
 __all__ = ["Predictor", "members_mean"]
@@ -48,6 +49,9 @@ class Predictor:
         encoder: turns a frame, or images, into the network's inputs.
         target: turns outputs into labels or values.
         threshold: for two classes: the probability of the second one from which it is predicted.
+        seen: sorted hashes of the rows that it learnt from (see :func:`danlu.data.seen.row_hashes`), or None.
+        kept: the simple models that it was compared with, by what they are called.
+        instead: what predicts encoded rows in the network's place, or None.
     """
 
     network: Layer
@@ -56,6 +60,9 @@ class Predictor:
     encoder: TableEncoder | ImageEncoder | TextEncoder | SequenceEncoder
     target: TargetEncoder
     threshold: float = 0.5
+    seen: np.ndarray | None = None
+    kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
+    instead: Callable[[Any], np.ndarray] | None = None
 
     @property
     def in_shape(self) -> Any:
@@ -64,8 +71,11 @@ class Predictor:
 
     def predict_inputs(self, inputs: Mapping[str, Any] | np.ndarray) -> np.ndarray:
         """Probabilities ``(rows, classes)`` or values ``(rows,)``, float64, for encoded rows."""
-        outputs = predict_outputs(self.network, self.params, self.state, inputs, batch_size=_BATCH)
-        mean = members_mean(self.target.task, outputs)
+        if self.instead is not None:
+            mean = self.instead(inputs)
+        else:
+            outputs = predict_outputs(self.network, self.params, self.state, inputs, batch_size=_BATCH)
+            mean = members_mean(self.target.task, outputs)
         return self.target.inverse(mean) if self.target.task == "regression" else mean
 
     def predict_values(self, rows: Any) -> np.ndarray:

@@ -1,0 +1,38 @@
+"""Baselines kept as arrays predict what scikit-learn's fitted models predict."""
+
+import numpy as np
+import pytest
+
+from danlu.errors import ArtifactError
+from danlu.evaluate import baselines
+from danlu.evaluate.kept import kept_bytes, kept_from
+
+
+@pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
+@pytest.mark.parametrize("columns", ["numeric", "categorical", "both"])
+def test_kept_models_predict_what_scikit_learn_predicts(task, columns):
+    rng = np.random.default_rng(0)
+    inputs = {
+        "numeric": rng.normal(size=(300, 3)).astype("float32"),
+        "categorical": np.stack([rng.integers(0, 7, 300), rng.integers(0, 300, 300)], 1).astype("int32"),
+    }
+    if columns != "both":
+        inputs = {columns: inputs[columns]}
+    signal = rng.normal(size=300) + sum(2.0 * (value[:, 0] > 0.5) for value in inputs.values())
+    y = {"regression": signal, "binary": (signal > 1) * 1, "multiclass": np.digitize(signal, [0, 2]) * 2}[task]
+    test = {key: value[:80].copy() for key, value in inputs.items()}
+    if "categorical" in test:
+        test["categorical"][:20, 0] = 99  # levels that were never seen
+        test["categorical"][10:30, 1] = 400
+    found = baselines(task, (inputs, y), test, classes=0 if task == "regression" else 5)
+    assert len(found) == 3
+    stored = {name: each.kept for name, each in found.items()}
+    loaded = kept_from(kept_bytes(stored))
+    for name, each in found.items():
+        assert loaded[name].label == each.label
+        np.testing.assert_allclose(loaded[name].predict(test), each.prediction, rtol=1e-6, atol=1e-7)
+
+
+def test_a_damaged_file_of_models_is_refused():
+    with pytest.raises(ArtifactError, match="damaged"):
+        kept_from(b"nothing")
