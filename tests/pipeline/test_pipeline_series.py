@@ -1,7 +1,9 @@
 """A table with a time column to a trained, saved, loaded and judged forecaster."""
 
+import dataclasses
 import datetime
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,8 +14,13 @@ from polars.testing import assert_frame_equal
 import danlu
 from danlu.artifact.artifact import sealed
 from danlu.cli.app import app
+from danlu.data.series import read_series
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
+from danlu.evaluate import Interval
+from danlu.evaluate.forecast import coverage_verdict
 from danlu.pipeline import resume
+from danlu.pipeline.forecasts import coming_of, held
+from danlu.report.forecasts import window_plot
 
 SETTINGS = {
     "forecast": {"columns": ["load"], "horizon": 6, "context": 24, "known": ["warm"]},
@@ -70,10 +77,46 @@ def test_a_file_is_learnt_and_judged(trained):
     assert frame.columns == ["time", "truth", "forecast", "low", "high"]
     assert (frame["low"] <= frame["high"]).all()
     assert frame.height % 6 == 0
-    report = result.run.report_path.read_text(encoding="utf-8")
-    for part in ("load: the worst", "Coverage of the interval by step", "How far ahead", "ridge regression"):
+    assert results["notes"] == [held(result.judgement.scores, result.model.predictor)]
+    report = re.sub(r"</?span[^>]*>", "", result.run.report_path.read_text(encoding="utf-8"))
+    for part in (
+        "load: the worst",
+        "→ 0.8",
+        "needs their warm: append",
+        "The 80 % interval held",
+        "Coverage of the interval by step",
+        "How far ahead",
+        "ridge regression",
+    ):
         assert part in report
     assert "http" not in report.split("</style>")[1].replace("http://www.w3.org", "")
+
+
+def test_what_comes_next_is_drawn_over_its_dates(trained):
+    model = trained[0].model
+    new = ahead(table(100, seed=5), 6)
+    encoder = model.predictor.encoder
+    (drawn,) = coming_of(model.predictor, read_series(new, encoder.columns, calendar=encoder.calendar))
+    found = model.predict(new)
+    np.testing.assert_allclose(drawn.prediction, found["forecast"])
+    np.testing.assert_allclose(drawn.band, found.select("low", "high").to_numpy())
+    assert drawn.times[-6:].tolist() == found["time"].to_numpy().tolist()
+    np.testing.assert_allclose(drawn.past, new["load"].drop_nulls()[-len(drawn.past) :])
+    assert "2024-Mar" in window_plot(drawn)
+    two = pl.concat([new.with_columns(site=pl.lit(name)) for name in ("north", "south")])
+    several = read_series(two, dataclasses.replace(encoder.columns, series="site"), calendar=encoder.calendar)
+    named = dataclasses.replace(
+        encoder, names=("north", "south"), **{k: np.repeat(getattr(encoder, k), 2, 0) for k in ("mean", "scale")}
+    )
+    many = dataclasses.replace(model.predictor, encoder=named)
+    assert [each.title for each in coming_of(many, several)] == ["load, north", "load, south"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(0.7, 0.79, "too narrow"), (0.79, 0.81, "as it should"), (0.81, 1.0, "wider than")]
+)
+def test_coverage_is_judged_by_nearness_to_its_level(low, high, word):
+    assert word in coverage_verdict(Interval(0.8, low, high), 0.8)
 
 
 def test_the_loaded_model_forecasts_what_comes_after_the_last_row(trained):

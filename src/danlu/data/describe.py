@@ -95,7 +95,7 @@ def infer_schema(
             why = "; ".join(f"{c.name}: {c.reason}" for c in columns if c.name != target)
             raise DataError(
                 f"no column is left to predict {target!r} from ({why or 'it is the only column'})",
-                hint="say what a column is with kinds={name: 'numeric' | 'categorical' | 'text'}",
+                hint='say what a column is: data.kinds={"NAME": "numeric"} (or categorical, text)',
             )
     return schema
 

@@ -116,7 +116,7 @@ class TableEncoder:
         if scaler is None and not levels and not words:
             raise DataError(
                 "no column of the training rows can be encoded",
-                hint="say what a column is with kinds={name: 'numeric' | 'categorical'}",
+                hint='say what a column is: data.kinds={"NAME": "numeric"} (or categorical)',
             )
         return cls(schema, dates, scaler, tuple(levels), words)
 

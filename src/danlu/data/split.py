@@ -254,7 +254,7 @@ def _by_strata(
         if not len(train) or bool(n_validation) > len(drawn) or bool(n_test) > len(tested):
             raise DataError(
                 f"{len(sizes)} different rows are too few for training, validation and test parts",
-                hint="give more rows, or set validation=0 or test=0",
+                hint="give more rows, or leave out a part: split.test=0 (in Python test=0 or validation=0)",
             )
         return Split(train, drawn, tested, f"{how}, equal rows kept in one part")
     test_rows, rest = _draw(strata, np.arange(rows), n_test, seed)
@@ -281,7 +281,7 @@ def _sizes(rows: int, validation: float, test: float) -> tuple[int, int]:
     if sum(wanted) >= rows:
         raise DataError(
             f"{rows} rows are too few for training, validation and test parts",
-            hint="give more rows, or set validation=0 or test=0",
+            hint="give more rows, or leave out a part: split.test=0 (in Python test=0 or validation=0)",
         )
     return wanted[0], wanted[1]
 
@@ -294,7 +294,7 @@ def _by_time(values: pl.Series, validation: float, test: float) -> Split:
     if values.dtype == pl.String:
         raise DataError(
             f"column {values.name!r} holds texts; a split by time needs date-times or numbers",
-            hint=f"say what it is with kinds={{{values.name!r}: 'datetime'}}, or write it as 2024-12-31",
+            hint=f'say what it is with data.kinds={{"{values.name}": "datetime"}}, or write it as 2024-12-31',
         )
     order = np.argsort(values.to_physical().to_numpy(), kind="stable")
     n_test, n_validation = _sizes(len(order), validation, test)

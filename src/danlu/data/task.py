@@ -76,7 +76,8 @@ def infer_task(target: pl.Series, *, task: str | None = None) -> InferredTask:
         if not numeric and present.dtype != pl.Boolean:
             shown = ", ".join(repr(v) for v in present.unique(maintain_order=True).head(3))
             raise DataError(
-                f"the target {name!r} holds texts ({shown}); regression needs numbers", hint="use task='multiclass'"
+                f"the target {name!r} holds texts ({shown}); regression needs numbers",
+                hint="say data.task=multiclass (in Python task='multiclass')",
             )
         return InferredTask("regression", "as you said")
     if task is None and numeric:
@@ -121,7 +122,8 @@ def _classification(
         )
     if task == "binary" and distinct != 2:
         raise DataError(
-            f"the target {name!r} has {distinct} classes; a binary task has two", hint="use task='multiclass'"
+            f"the target {name!r} has {distinct} classes; a binary task has two",
+            hint="say data.task=multiclass (in Python task='multiclass')",
         )
     classes = tuple(sorted(counts[labels.name].to_list(), key=natural_key))
     if numeric:

@@ -162,11 +162,15 @@ class SeriesForecasts(Domain):
         if judgement is None or prepared.test is None:
             return fields
         found, windows = forecasts_of(trained, prepared.tested, prepared.test)
+        known = prepared.table.columns.known
         sections = forecast_sections(
             found,
             prepared.table.columns.targets,
             examples_of(trained, prepared.tested, windows, found),
             coming_of(trained, prepared.tested),
+            lacking=f"A forecast of the next {trained.encoder.horizon} steps needs their {listed(known)}: append such rows to the data."
+            if known
+            else f"No series has the {trained.encoder.context} steps before that a forecast is made from.",
             said=held(judgement.scores, trained),
         )
         ideals = {"coverage": trained.levels[-1] - trained.levels[0]} if len(trained.levels) > 1 else {}
@@ -178,7 +182,9 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     if config.split.method not in ("stratified", "time"):
         raise ConfigError(f"split.method={config.split.method} is for tables; series are divided by time")
     if data.target:
-        raise ConfigError(f"data.target is {data.target!r}; a forecast names its columns with forecast.columns")
+        raise ConfigError(
+            f"--target is {data.target!r}; a forecast names its columns with --forecast (forecast.columns)"
+        )
     read = read_table(source, delimiter=data.delimiter, header={"yes": True, "no": False}.get(data.header, "auto"))
     read = dataclasses.replace(read, frame=read.frame.drop(data.drop, strict=False))
     names = {name: getattr(settings, name) for name in ("time", "observed", "known", "series")}

@@ -77,7 +77,13 @@ def step_plot(forecasts: Forecasts, name: str, label: str, *, level: float | Non
 
 
 def forecast_sections(
-    forecasts: Forecasts, names: tuple[str, ...], examples: Sequence[Drawn], coming: Sequence[Drawn], said: str = ""
+    forecasts: Forecasts,
+    names: tuple[str, ...],
+    examples: Sequence[Drawn],
+    coming: Sequence[Drawn],
+    *,
+    lacking: str = "",
+    said: str = "",
 ) -> list[tuple[str, str]]:
     """The report's sections of a forecast.
 
@@ -86,6 +92,7 @@ def forecast_sections(
         names: of the columns.
         examples: some of them.
         coming: forecasts of the steps after the data's last one.
+        lacking: why there are none.
         said: what is to be said about the interval.
 
     Returns:
@@ -97,6 +104,8 @@ def forecast_sections(
     if coming:
         text = f"The steps after the last row; the interval is to hold {share:.0%} of what comes." if share else ""
         sections.append(("What comes next", f"<p>{text}</p>" + _figures([window_plot(each) for each in coming])))
+    elif lacking:
+        sections.append(("What comes next", f"<p>{html.escape(lacking)}</p>"))
     text = "Of the test's forecasts, the one with the middle error and the worst." + (f" {said}" if said else "")
     sections.append(("Forecasts", f"<p>{html.escape(text)}</p>" + _figures([window_plot(each) for each in examples])))
     steps = [

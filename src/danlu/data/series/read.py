@@ -108,7 +108,7 @@ def find_columns(
             found = f"{len(moments)}: {', '.join(moments)}" if moments else "none"
             raise DataError(
                 f"a forecast needs one column that says when each row is, and the data has {found}",
-                hint="name it with forecast.time=COLUMN; it may hold date-times or whole numbers",
+                hint="name it: --time COLUMN; it may hold date-times or whole numbers",
             )
         time = moments[0]
     if frame[time].dtype != pl.Datetime and not frame[time].dtype.is_integer():
@@ -221,7 +221,7 @@ def _without_copies(frame: pl.DataFrame, columns: Columns, name: str) -> pl.Data
         raise DataError(
             f"{times[int(again.arg_true()[0])]}{of} comes more than once, with different values, and so do "
             f"{int(again.sum()) - 1:,} other moments",
-            hint="name the column that tells the series apart (forecast.series=COLUMN), or keep one row a moment",
+            hint="name the column that tells the series apart (--series COLUMN), or keep one row a moment",
         )
     return kept
 
