@@ -3,12 +3,13 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help train bench test test-all sabotage check format clean
+.PHONY: help train bench test test-all golden sabotage check format clean
 
 help:
 	@echo "make train     install danlu and train a first model"
 	@echo "make test      install what is needed and run the tests"
 	@echo "make test-all  the same with the slow tests, on fully optimised programs"
+	@echo "make golden    where PyTorch, Keras and transformers are installed: record anew what tests compare with"
 	@echo "make sabotage  break danlu in 150 ways, one at a time, and see that danlu verify notices each"
 	@echo "make bench     speed beside PyTorch, Keras and scikit-learn, where installed"
 	@echo "make check     format check, lint, types"
@@ -38,6 +39,9 @@ test: .venv/.dev
 
 test-all: .venv/.dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m 'not bench'
+
+golden: .venv/.dev
+	$(BIN)/python -m pytest -n 0 -m 'not bench' --record-golden tests
 
 sabotage: .venv/.dev
 	$(BIN)/python tests/verify/sabotage.py

@@ -21,6 +21,7 @@ os.environ.setdefault(
 
 import jax
 import pytest
+from golden_values import golden  # noqa: F401  (a fixture of every test's)
 from hypothesis import HealthCheck, settings
 
 from danlu.engine import enable_compilation_cache
@@ -37,6 +38,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 warnings.filterwarnings("ignore", category=pytest.PytestUnraisableExceptionWarning)
 
 _MAPS = 40_000  # of the 65,530 memory maps that Linux lets a process have; each compiled program takes some
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--record-golden", action="store_true", help="ask the other libraries anew, and keep what they answer"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--record-golden"):
+        items[:] = [item for item in items if "golden" in getattr(item, "fixturenames", ())]
 
 
 def pytest_runtest_teardown(item, nextitem):

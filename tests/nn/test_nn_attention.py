@@ -46,8 +46,7 @@ MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 1]], bo
 
 
 @pytest.mark.parametrize("kind", ["self", "causal", "cross"])
-def test_it_is_pytorchs_with_the_same_weights(kind: str) -> None:
-    torch = pytest.importorskip("torch")
+def test_it_is_pytorchs_with_the_same_weights(kind: str, golden: Any) -> None:
     cross = kind == "cross"
     layer = MultiHeadAttention(4, causal=kind == "causal", cross=cross)
     x, context = _normal(BATCH, TIME, FEATURES), _normal(BATCH, SOURCE, 6)
@@ -57,37 +56,45 @@ def test_it_is_pytorchs_with_the_same_weights(kind: str) -> None:
         given = {"x": x, "context": context, "context_mask": jnp.asarray(mask)}
     params = _filled(layer.init(KEY, jax.tree.map(lambda a: a.shape[1:], given))[0])
 
+    # Row 2 starts with padding: there a causal token sees nothing, which PyTorch calls NaN and danlu 0.
+    real = np.broadcast_to(mask[:, :, None], x.shape) if not cross else np.ones(x.shape, bool)
+    weights = jnp.asarray(np.where(real, RNG.normal(size=x.shape), 0), jnp.float32)
+
     def weighted(params: Any, x: Any) -> Any:
         y = layer.apply(params, {}, {**given, "x": x})[0]["x"]
-        return jnp.sum(y * WEIGHTS), y
+        return jnp.sum(y * weights), y
 
-    sizes = {"kdim": 6, "vdim": 6} if cross else {}
-    theirs = torch.nn.MultiheadAttention(FEATURES, 4, batch_first=True, **sizes)
-    tensor = {name: torch.tensor(np.asarray(a).T.copy()) for name, a in params.items()}
-    with torch.no_grad():
-        if cross:
-            for name in ("query", "key", "value"):
-                getattr(theirs, f"{name[0]}_proj_weight").copy_(tensor[name])
-        else:
-            theirs.in_proj_weight.copy_(torch.cat([tensor[name] for name in ("query", "key", "value")]))
-        theirs.in_proj_bias.copy_(torch.cat([tensor[f"{name}_bias"] for name in ("query", "key", "value")]))
-        theirs.out_proj.weight.copy_(tensor["output"])
-        theirs.out_proj.bias.copy_(tensor["output_bias"])
-    a = torch.tensor(np.asarray(x), requires_grad=True)
-    b = torch.tensor(np.asarray(context)) if cross else a
-    future = torch.triu(torch.ones(TIME, TIME, dtype=torch.bool), 1) if kind == "causal" else None
-    out = theirs(a, b, b, key_padding_mask=torch.tensor(~mask), attn_mask=future, need_weights=False)[0]
-    # Row 2 starts with padding: there a causal token sees nothing, which PyTorch calls NaN and danlu 0.
-    real = np.broadcast_to(np.asarray(mask)[:, :, None], out.shape) if not cross else np.ones(out.shape, bool)
-    WEIGHTS = jnp.asarray(np.where(real, RNG.normal(size=out.shape), 0), jnp.float32)
+    def theirs(torch: Any) -> dict[str, Any]:
+        sizes = {"kdim": 6, "vdim": 6} if cross else {}
+        module = torch.nn.MultiheadAttention(FEATURES, 4, batch_first=True, **sizes)
+        tensor = {name: torch.tensor(np.asarray(a).T.copy()) for name, a in params.items()}
+        with torch.no_grad():
+            if cross:
+                for name in ("query", "key", "value"):
+                    getattr(module, f"{name[0]}_proj_weight").copy_(tensor[name])
+            else:
+                module.in_proj_weight.copy_(torch.cat([tensor[name] for name in ("query", "key", "value")]))
+            module.in_proj_bias.copy_(torch.cat([tensor[f"{name}_bias"] for name in ("query", "key", "value")]))
+            module.out_proj.weight.copy_(tensor["output"])
+            module.out_proj.bias.copy_(tensor["output_bias"])
+        a = torch.tensor(np.asarray(x), requires_grad=True)
+        b = torch.tensor(np.asarray(context)) if cross else a
+        future = torch.triu(torch.ones(TIME, TIME, dtype=torch.bool), 1) if kind == "causal" else None
+        out = module(a, b, b, key_padding_mask=torch.tensor(~mask), attn_mask=future, need_weights=False)[0]
+        if kind == "causal":  # its gradients are NaN
+            return {"y": out}
+        (out * torch.tensor(np.asarray(weights))).sum().backward()
+        gradients = {"output": module.out_proj.weight.grad.T, "bias": module.in_proj_bias.grad}
+        return {"y": out, "x": a.grad, **gradients}
+
+    expected = golden("torch", theirs)
     (_, y), (by_params, by_x) = jax.jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))(params, x)
-    np.testing.assert_allclose(np.asarray(y)[real], out.detach().numpy()[real], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(y)[real], expected["y"][real], rtol=1e-4, atol=1e-5)
     if kind != "causal":
-        (out * torch.tensor(np.asarray(WEIGHTS))).sum().backward()
-        np.testing.assert_allclose(by_x, a.grad.numpy(), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(by_params["output"], theirs.out_proj.weight.grad.numpy().T, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(by_x, expected["x"], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(by_params["output"], expected["output"], rtol=1e-4, atol=1e-5)
         by_bias = np.concatenate([by_params[f"{name}_bias"] for name in ("query", "key", "value")])
-        np.testing.assert_allclose(by_bias, theirs.in_proj_bias.grad.numpy(), rtol=1e-4, atol=2e-5)
+        np.testing.assert_allclose(by_bias, expected["bias"], rtol=1e-4, atol=2e-5)
 
 
 def _plain(query: Any, key: Any, value: Any, mask: Any, drop: Any) -> Any:
@@ -253,13 +260,15 @@ def test_positions_count_real_tokens() -> None:
     np.testing.assert_allclose(layer.apply(params, {}, x)[0] - x, np.stack([params["table"]] * 3), rtol=1e-4, atol=1e-6)
 
 
-def test_rms_norm_and_swiglu_are_their_formulas() -> None:
-    torch = pytest.importorskip("torch")
+def test_rms_norm_and_swiglu_are_their_formulas(golden: Any) -> None:
     x, scale = _normal(4, 3, FEATURES), _normal(FEATURES)
-    theirs = torch.nn.functional.rms_norm(
-        torch.tensor(np.asarray(x)), (FEATURES,), torch.tensor(np.asarray(scale)), 1e-5
-    )
-    np.testing.assert_allclose(RMSNorm().apply({"scale": scale}, {}, x)[0], theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        given = torch.tensor(np.asarray(x)), (FEATURES,), torch.tensor(np.asarray(scale)), 1e-5
+        return {"y": torch.nn.functional.rms_norm(*given)}
+
+    expected = golden("torch", theirs)["y"]
+    np.testing.assert_allclose(RMSNorm().apply({"scale": scale}, {}, x)[0], expected, rtol=1e-5, atol=1e-6)
     layer = SwiGLU(5)
     params = layer.init(KEY, (3, FEATURES))[0]
     g, u = np.asarray(x @ params["gate"]), np.asarray(x @ params["up"])

@@ -210,31 +210,37 @@ def test_trace_by_hand() -> None:
     assert float(second.input[0, 0]) == float(first.output[0, 0]) == pytest.approx(h)
 
 
-def test_trace_agrees_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
+def test_trace_agrees_with_pytorch(golden: Any) -> None:
     net = MLP((6,), 3, activation="relu", norm="layer")
     in_shape, x, y = _data("numeric", CategoricalCrossEntropy())
     params, state, _ = net.init(KEY, in_shape)
     seen = trace(net, params, state, x, y, CategoricalCrossEntropy())
-    theirs = torch.nn.Sequential(
-        torch.nn.Linear(6, 6, bias=False), torch.nn.LayerNorm(6), torch.nn.ReLU(), torch.nn.Linear(6, 3)
-    )
-    with torch.no_grad():
-        theirs[0].weight.copy_(torch.tensor(np.asarray(params[0]["kernel"]).T.copy()))
-        theirs[3].weight.copy_(torch.tensor(np.asarray(params[3]["kernel"]).T.copy()))
-        theirs[3].bias.zero_()
-    loss = torch.nn.functional.cross_entropy(theirs(torch.tensor(np.asarray(x))), torch.tensor(np.asarray(y)).long())
-    loss.backward()
-    assert float(seen.loss) == pytest.approx(float(loss.detach()), rel=1e-5)
-    pairs = [
-        (seen.gradients[0]["kernel"], theirs[0].weight.grad.T),
-        (seen.gradients[1]["scale"], theirs[1].weight.grad),
-        (seen.gradients[1]["bias"], theirs[1].bias.grad),
-        (seen.gradients[3]["kernel"], theirs[3].weight.grad.T),
-        (seen.gradients[3]["bias"], theirs[3].bias.grad),
-    ]
-    for ours, other in pairs:
-        np.testing.assert_allclose(ours, other.numpy(), rtol=1e-4, atol=1e-6)
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        net = torch.nn.Sequential(
+            torch.nn.Linear(6, 6, bias=False), torch.nn.LayerNorm(6), torch.nn.ReLU(), torch.nn.Linear(6, 3)
+        )
+        with torch.no_grad():
+            net[0].weight.copy_(torch.tensor(np.asarray(params[0]["kernel"]).T.copy()))
+            net[3].weight.copy_(torch.tensor(np.asarray(params[3]["kernel"]).T.copy()))
+            net[3].bias.zero_()
+        given, labels = torch.tensor(np.asarray(x)), torch.tensor(np.asarray(y)).long()
+        loss = torch.nn.functional.cross_entropy(net(given), labels)
+        loss.backward()
+        return {
+            "loss": loss,
+            "0/kernel": net[0].weight.grad.T,
+            "1/scale": net[1].weight.grad,
+            "1/bias": net[1].bias.grad,
+            "3/kernel": net[3].weight.grad.T,
+            "3/bias": net[3].bias.grad,
+        }
+
+    expected = golden("torch", theirs)
+    assert float(seen.loss) == pytest.approx(float(expected.pop("loss")), rel=1e-5)
+    for name, other in expected.items():
+        place, array = name.split("/")
+        np.testing.assert_allclose(seen.gradients[int(place)][array], other, rtol=1e-4, atol=1e-6)
 
 
 def test_a_layer_without_a_rule_goes_by_vjp() -> None:

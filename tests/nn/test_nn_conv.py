@@ -66,8 +66,7 @@ CONVS = {
 
 
 @pytest.mark.parametrize("name", sorted(CONVS))
-def test_conv_agrees_with_pytorch(name: str) -> None:
-    torch = pytest.importorskip("torch")
+def test_conv_agrees_with_pytorch(name: str, golden: Any) -> None:
     layer, shape = CONVS[name]
     params, _, out_shape = layer.init(KEY, shape[1:])
     x, params = draw(*shape), {key: draw(*a.shape) for key, a in params.items()}
@@ -79,36 +78,37 @@ def test_conv_agrees_with_pytorch(name: str) -> None:
         return y, *back(dy)
 
     y, by_params, by_x = run(params, x, dy)
-    tensors = [torch.tensor(first(x), requires_grad=True)]
-    tensors.append(torch.tensor(np.moveaxis(params["kernel"], (-1, -2), (0, 1)).copy(), requires_grad=True))
-    bias = torch.tensor(params["bias"], requires_grad=True) if layer.use_bias else None
-    padding: Any = "valid" if layer.padding == "valid" else layer.padding
-    function = getattr(torch.nn.functional, f"conv{len(shape) - 2}d")
-    out = function(
-        *tensors, bias, stride=layer.stride, padding=padding, dilation=layer.dilation, groups=layer.groups
-    )  # fmt: skip
-    out.backward(torch.tensor(first(dy)))
-    close(y, last(out))
-    close(by_x, last(tensors[0].grad))
-    close(by_params["kernel"], np.moveaxis(tensors[1].grad.numpy(), (0, 1), (-1, -2)))
-    if bias is not None:
-        close(by_params["bias"], bias.grad.numpy())
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        image = torch.tensor(first(x), requires_grad=True)
+        kernel = torch.tensor(np.moveaxis(params["kernel"], (-1, -2), (0, 1)).copy(), requires_grad=True)
+        bias = torch.tensor(params["bias"], requires_grad=True) if layer.use_bias else None
+        how = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
+        out = getattr(torch.nn.functional, f"conv{len(shape) - 2}d")(image, kernel, bias, **how)
+        out.backward(torch.tensor(first(dy)))
+        kernel_grad = np.moveaxis(kernel.grad.numpy(), (0, 1), (-1, -2))
+        found = {"y": last(out), "x": last(image.grad), "kernel": kernel_grad}
+        return found if bias is None else {**found, "bias": bias.grad}
+
+    expected = golden("torch", theirs)
+    for name, ours in {"y": y, "x": by_x, **by_params}.items():
+        close(ours, expected[name])
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, "valid"), (3, 2, 1), (3, 1, "valid"), (2, 3, 0)])
-def test_conv_transpose_agrees_with_pytorch(size: int, stride: int, padding: Any) -> None:
-    torch = pytest.importorskip("torch")
+def test_conv_transpose_agrees_with_pytorch(size: int, stride: int, padding: Any, golden: Any) -> None:
     layer = ConvTranspose(3, size, stride, padding)
     params, _, out_shape = layer.init(KEY, (4, 3, 2))
     x, params = draw(2, 4, 3, 2), {key: draw(*a.shape) for key, a in params.items()}
-    weight = torch.tensor(np.moveaxis(params["kernel"], (-2, -1), (0, 1)).copy())
-    cut = 0 if padding == "valid" else padding
-    out = torch.nn.functional.conv_transpose2d(
-        torch.tensor(first(x)), weight, torch.tensor(params["bias"]), stride, cut
-    )
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        weight = torch.tensor(np.moveaxis(params["kernel"], (-2, -1), (0, 1)).copy())
+        args = torch.tensor(first(x)), weight, torch.tensor(params["bias"]), stride
+        return {"y": last(torch.nn.functional.conv_transpose2d(*args, 0 if padding == "valid" else padding))}
+
     y, _ = layer.apply(params, {}, jnp.asarray(x))
     assert y.shape[1:] == out_shape
-    close(y, last(out))
+    close(y, golden("torch", theirs)["y"])
 
 
 def test_same_padding_is_keras_at_any_stride() -> None:
@@ -180,8 +180,9 @@ POOLS = [((2, 2), (2, 2), 0, (7, 6)), ((3, 3), (2, 2), 1, (7, 6)), ((3, 2), (1, 
 
 
 @pytest.mark.parametrize(("window", "stride", "pad", "spatial"), POOLS)
-def test_max_pool_agrees_with_xla_and_pytorch_at_ties(window: Any, stride: Any, pad: int, spatial: Any) -> None:
-    torch = pytest.importorskip("torch")
+def test_max_pool_agrees_with_xla_and_pytorch_at_ties(
+    window: Any, stride: Any, pad: int, spatial: Any, golden: Any
+) -> None:
     x = RNG.integers(-2, 2, (3, *spatial, 2)).astype(np.float32)  # few values: many ties
     how = Window(stride, ((pad, pad),) * len(window), (1,) * len(window))
     y, back = jax.vjp(lambda x: max_pool(x, window, how), jnp.asarray(x))
@@ -189,41 +190,60 @@ def test_max_pool_agrees_with_xla_and_pytorch_at_ties(window: Any, stride: Any, 
     dy = draw(*y.shape)
     np.testing.assert_array_equal(y, z)
     close(back(dy)[0], plain(dy)[0], atol=1e-6)
-    tensor = torch.tensor(first(x), requires_grad=True)
-    out = getattr(torch.nn.functional, f"max_pool{len(window)}d")(tensor, window, stride, pad)
-    out.backward(torch.tensor(first(dy)))
-    np.testing.assert_array_equal(y, last(out))
-    close(back(dy)[0], last(tensor.grad), atol=1e-6)
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        tensor = torch.tensor(first(x), requires_grad=True)
+        out = getattr(torch.nn.functional, f"max_pool{len(window)}d")(tensor, window, stride, pad)
+        out.backward(torch.tensor(first(dy)))
+        return {"y": last(out), "x": last(tensor.grad)}
+
+    expected = golden("torch", theirs)
+    np.testing.assert_array_equal(y, expected["y"])
+    close(back(dy)[0], expected["x"], atol=1e-6)
 
 
 @pytest.mark.parametrize(("window", "stride", "pad"), [(2, None, 0), (3, 2, 1), (3, 1, 0)])
-def test_average_pools_agree_with_pytorch(window: int, stride: int | None, pad: int) -> None:
-    torch = pytest.importorskip("torch")
+def test_average_pools_agree_with_pytorch(window: int, stride: int | None, pad: int, golden: Any) -> None:
     x = draw(2, 7, 6, 3)
     y, _ = AveragePool(window, stride, pad).apply({}, {}, jnp.asarray(x))
-    theirs = torch.nn.functional.avg_pool2d(torch.tensor(first(x)), window, stride, pad, count_include_pad=False)
-    close(y, last(theirs))
-    for cells in itertools.product((1, 3), (2, 4)):
+    sizes = list(itertools.product((1, 3), (2, 4)))
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        pools, given = torch.nn.functional, torch.tensor(first(x))
+        found = {str(cells): last(pools.adaptive_avg_pool2d(given, cells)) for cells in sizes}
+        return {**found, "y": last(pools.avg_pool2d(given, window, stride, pad, count_include_pad=False))}
+
+    expected = golden("torch", theirs)
+    close(y, expected["y"])
+    for cells in sizes:
         y, _ = AdaptiveAveragePool(cells).apply({}, {}, jnp.asarray(x))
-        close(y, last(torch.nn.functional.adaptive_avg_pool2d(torch.tensor(first(x)), cells)))
+        close(y, expected[str(cells)])
 
 
 @pytest.mark.parametrize("groups", [1, 2, None])
-def test_group_norm_agrees_with_pytorch(groups: int | None) -> None:
-    torch = pytest.importorskip("torch")
+def test_group_norm_agrees_with_pytorch(groups: int | None, golden: Any) -> None:
     x, scale, bias = 3 + draw(2, 5, 4, 6), draw(6), draw(6)
     y, _ = GroupNorm(groups).apply({"scale": jnp.asarray(scale), "bias": jnp.asarray(bias)}, {}, jnp.asarray(x))
-    args = (torch.tensor(first(x)), groups or 6, torch.tensor(scale), torch.tensor(bias))
-    close(y, last(torch.nn.functional.group_norm(*args)))
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        args = (torch.tensor(first(x)), groups or 6, torch.tensor(scale), torch.tensor(bias))
+        return {"y": last(torch.nn.functional.group_norm(*args))}
+
+    close(y, golden("torch", theirs)["y"])
 
 
-def test_batch_norm_of_images_agrees_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
-    x, layer, theirs = draw(4, 5, 3, 6) * 2 + 1, BatchNorm(), torch.nn.BatchNorm2d(6)
+def test_batch_norm_of_images_agrees_with_pytorch(golden: Any) -> None:
+    x, layer = draw(4, 5, 3, 6) * 2 + 1, BatchNorm()
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        norm = torch.nn.BatchNorm2d(6)
+        return {"y": last(norm(torch.tensor(first(x)))), "variance": norm.running_var}
+
+    expected = golden("torch", theirs)
     params, state, _ = layer.init(KEY, (5, 3, 6))
     y, state = layer.apply(params, state, jnp.asarray(x), train=True)
-    close(y, last(theirs(torch.tensor(first(x)))))
-    close(state["variance"], theirs.running_var.numpy())
+    close(y, expected["y"])
+    close(state["variance"], expected["variance"])
 
 
 def test_squeeze_excite_is_its_formula() -> None:

@@ -275,30 +275,38 @@ def test_the_activation_chooses_the_initial_spread() -> None:
     assert spread["relu"] / spread["identity"] == pytest.approx(2**0.5, rel=0.01)
 
 
-def test_batch_norm_agrees_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
+def test_batch_norm_agrees_with_pytorch(golden: Any) -> None:
     x = np.random.default_rng(1).normal(2, 3, (8, 5)).astype(np.float32)
-    theirs = torch.nn.BatchNorm1d(5, eps=1e-5, momentum=0.1)
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        norm = torch.nn.BatchNorm1d(5, eps=1e-5, momentum=0.1)
+        trained = [norm(torch.tensor(x)) for _ in range(3)]
+        return {
+            "trained": torch.stack(trained), "mean": norm.running_mean, "variance": norm.running_var,
+            "used": norm.eval()(torch.tensor(x)),
+        }  # fmt: skip
+
+    expected = golden("torch", theirs)
     layer = BatchNorm(momentum=0.9, epsilon=1e-5)
     params, state, _ = layer.init(KEY, (5,))
-    for _ in range(3):
-        expected = theirs(torch.tensor(x)).detach().numpy()
+    for each in expected["trained"]:
         y, state = layer.apply(params, state, jnp.asarray(x), train=True)
-        np.testing.assert_allclose(y, expected, atol=1e-5)
-    np.testing.assert_allclose(state["mean"], theirs.running_mean.numpy(), rtol=1e-5)
-    np.testing.assert_allclose(state["variance"], theirs.running_var.numpy(), rtol=1e-5)
-    theirs.eval()
-    expected = theirs(torch.tensor(x)).detach().numpy()
-    np.testing.assert_allclose(layer.apply(params, state, jnp.asarray(x))[0], expected, atol=1e-5)
+        np.testing.assert_allclose(y, each, atol=1e-5)
+    np.testing.assert_allclose(state["mean"], expected["mean"], rtol=1e-5)
+    np.testing.assert_allclose(state["variance"], expected["variance"], rtol=1e-5)
+    np.testing.assert_allclose(layer.apply(params, state, jnp.asarray(x))[0], expected["used"], atol=1e-5)
 
 
-def test_layer_norm_agrees_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
+def test_layer_norm_agrees_with_pytorch(golden: Any) -> None:
     rng = np.random.default_rng(1)
     x, scale, bias = (rng.normal(2, 3, s).astype(np.float32) for s in ((4, 3, 5), (5,), (5,)))
-    expected = torch.nn.functional.layer_norm(*map(torch.tensor, (x,)), (5,), torch.tensor(scale), torch.tensor(bias))
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        args = torch.tensor(x), (5,), torch.tensor(scale), torch.tensor(bias)
+        return {"y": torch.nn.functional.layer_norm(*args)}
+
     ours = LayerNorm().apply({"scale": jnp.asarray(scale), "bias": jnp.asarray(bias)}, {}, jnp.asarray(x))[0]
-    np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours, golden("torch", theirs)["y"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", [BatchNorm(), LayerNorm()])

@@ -213,26 +213,34 @@ def test_a_label_that_does_not_exist_is_nan_and_does_not_count_when_masked() -> 
     np.testing.assert_allclose(by_hand, slope, atol=1e-6)
 
 
-def test_agrees_with_pytorch_and_optax() -> None:
-    torch, optax = pytest.importorskip("torch"), pytest.importorskip("optax")
-    functional = torch.nn.functional
-    z, v, b, logits, labels, soft = (torch.tensor(a) for a in (Z, VALUES, BITS, LOGITS, LABELS, SOFT))
+def test_agrees_with_pytorch_and_optax(golden: Any) -> None:
+    optax = pytest.importorskip("optax")
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        functional = torch.nn.functional
+        z, v, b, logits, labels, soft = (torch.tensor(a) for a in (Z, VALUES, BITS, LOGITS, LABELS, SOFT))
+        return {
+            "huber": functional.huber_loss(z, v, reduction="none", delta=0.7),
+            "mae": functional.l1_loss(z, v, reduction="none"),
+            "binary": functional.binary_cross_entropy_with_logits(z, b.double(), reduction="none"),
+            "smoothed": functional.cross_entropy(logits, labels, reduction="none", label_smoothing=0.1),
+            "soft": functional.cross_entropy(logits, soft, reduction="none"),
+        }
+
+    expected = golden("torch", theirs)
     with jax.enable_x64(True):
         jz, jv, jb, jl = (jnp.asarray(a) for a in (Z, VALUES, BITS, LOGITS))
         pairs = [
-            (Huber(0.7)(jz, jv), functional.huber_loss(z, v, reduction="none", delta=0.7)),
-            (get_loss("mae")(jz, jv), functional.l1_loss(z, v, reduction="none")),
-            (BinaryCrossEntropy()(jz, jb),
-             functional.binary_cross_entropy_with_logits(z, b.double(), reduction="none")),
-            (CategoricalCrossEntropy(0.1)(jl, LABELS),
-             functional.cross_entropy(logits, labels, reduction="none", label_smoothing=0.1)),
-            (CategoricalCrossEntropy()(jl, jnp.asarray(SOFT)),
-             functional.cross_entropy(logits, soft, reduction="none")),
+            (Huber(0.7)(jz, jv), expected["huber"]),
+            (get_loss("mae")(jz, jv), expected["mae"]),
+            (BinaryCrossEntropy()(jz, jb), expected["binary"]),
+            (CategoricalCrossEntropy(0.1)(jl, LABELS), expected["smoothed"]),
+            (CategoricalCrossEntropy()(jl, jnp.asarray(SOFT)), expected["soft"]),
             (BinaryFocal(1.5, 0.3)(jz, jb), optax.sigmoid_focal_loss(jz, jb, alpha=0.3, gamma=1.5)),
             (get_loss("half_mse")(jz, jv), optax.l2_loss(jz, jv)),
         ]  # fmt: skip
-        for ours, theirs in pairs:
-            np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-10)
+        for ours, other in pairs:
+            np.testing.assert_allclose(ours, np.asarray(other), rtol=1e-10)
 
 
 def test_focal_without_gamma_is_cross_entropy() -> None:

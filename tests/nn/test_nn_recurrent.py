@@ -82,20 +82,27 @@ def _copy(torch: Any, module: Any, params: Any, suffix: str) -> None:
 
 
 @cells
-def test_agrees_with_pytorch(name: str) -> None:
-    torch = pytest.importorskip("torch")
+def test_agrees_with_pytorch(name: str, golden: Any) -> None:
     layer, params = CELLS[name], _params(CELLS[name])
-    module = _theirs(torch, layer, params)
     start = [RNG.normal(size=(BATCH, UNITS)) for _ in range(layer.cell.carries)]
     w, w_end = RNG.normal(size=(BATCH, TIME, UNITS)), [RNG.normal(size=(BATCH, UNITS)) for _ in start]
 
-    their_x = torch.tensor(X, requires_grad=True)
-    their_start = [torch.tensor(part[None], requires_grad=True) for part in start]
-    y, end = module(their_x, tuple(their_start) if len(start) == 2 else their_start[0])
-    end = end if len(start) == 2 else (end,)
-    (
-        sum((e[0] * torch.tensor(v)).sum() for e, v in zip(end, w_end, strict=True)) + (y * torch.tensor(w)).sum()
-    ).backward()
+    def theirs(torch: Any) -> dict[str, Any]:
+        module = _theirs(torch, layer, params)
+        x = torch.tensor(X, requires_grad=True)
+        begun = [torch.tensor(part[None], requires_grad=True) for part in start]
+        y, end = module(x, tuple(begun) if len(start) == 2 else begun[0])
+        end = end if len(start) == 2 else (end,)
+        total = sum((e[0] * torch.tensor(v)).sum() for e, v in zip(end, w_end, strict=True))
+        (total + (y * torch.tensor(w)).sum()).backward()
+        return {
+            "y": y, "end": torch.stack([e[0] for e in end]), "x": x.grad,
+            "kernel": module.weight_ih_l0.grad.T, "recurrent_kernel": module.weight_hh_l0.grad.T,
+            "bias": module.bias_ih_l0.grad, "recurrent_bias": module.bias_hh_l0.grad[-UNITS:],
+            "start": torch.stack([s.grad[0] for s in begun]),
+        }  # fmt: skip
+
+    expected = golden("torch", theirs)
 
     def weighted(params: Any, x: Any, start: Any, w: Any, w_end: Any) -> Any:
         y, end = layer.run(params, x, tuple(start))
@@ -110,20 +117,9 @@ def test_agrees_with_pytorch(name: str) -> None:
             (_, (ours, our_end)), (d_params, d_x, d_start) = run(*given)
         assert ours.dtype == kind
 
-        def same(ours: Any, theirs: Any, tolerance: float = tolerance) -> None:
-            np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=tolerance, atol=3 * tolerance)
-
-        same(ours, y)
-        for ours_e, e in zip(our_end, end, strict=True):
-            same(ours_e, e[0])
-        same(d_x, their_x.grad)
-        same(d_params["kernel"], module.weight_ih_l0.grad.T)
-        same(d_params["recurrent_kernel"], module.weight_hh_l0.grad.T)
-        same(d_params["bias"], module.bias_ih_l0.grad)
-        if "recurrent_bias" in params:
-            same(d_params["recurrent_bias"], module.bias_hh_l0.grad[-UNITS:])
-        for ours_s, s in zip(d_start, their_start, strict=True):
-            same(ours_s, s.grad[0])
+        found = {"y": ours, "end": np.stack(our_end), "x": d_x, **d_params, "start": np.stack(d_start)}
+        for part, array in found.items():
+            np.testing.assert_allclose(array, expected[part], rtol=tolerance, atol=3 * tolerance, err_msg=part)
 
 
 def _plain(layer: Any, params: Any, x: Any, carry: Any, mask: Any) -> Any:
@@ -241,36 +237,35 @@ def test_a_padded_text_is_the_text_alone() -> None:
     assert not nothing.any()
 
 
-def test_both_directions_and_padding_agree_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
+def test_both_directions_and_padding_agree_with_pytorch(golden: Any) -> None:
     layer, lengths = LSTM(UNITS), np.array([5, 2, 4])
     directions = [_params(layer), _params(layer)]
-    module = _theirs(torch, layer, directions[0], bidirectional=True)
-    _copy(torch, module, directions[1], "l0_reverse")
-    pack = torch.nn.utils.rnn.pack_padded_sequence(
-        torch.tensor(X), torch.tensor(lengths), batch_first=True, enforce_sorted=False
-    )
-    packed, (h, _) = module(pack)
-    theirs, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        module = _theirs(torch, layer, directions[0], bidirectional=True)
+        _copy(torch, module, directions[1], "l0_reverse")
+        pack = torch.nn.utils.rnn.pack_padded_sequence(
+            torch.tensor(X), torch.tensor(lengths), batch_first=True, enforce_sorted=False
+        )
+        packed, (h, _) = module(pack)
+        y, _ = torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
+        return {"y": y, "last": torch.cat([h[0], h[1]], dim=1)}
+
+    expected = golden("torch", theirs)
     with jax.enable_x64(True):
         x = {"x": jnp.asarray(X), "mask": mask_from_lengths(lengths, TIME)}
         params = jax.tree.map(jnp.asarray, tuple(directions))
         y, _ = jax.jit(Bidirectional(layer).apply)(params, ({}, {}), x)
         last, _ = jax.jit(Bidirectional(LSTM(UNITS, return_sequences=False)).apply)(params, ({}, {}), x)
-    np.testing.assert_allclose(y["x"], theirs.detach().numpy(), atol=1e-12)
-    np.testing.assert_allclose(last, torch.cat([h[0], h[1]], dim=1).detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(y["x"], expected["y"], atol=1e-12)
+    np.testing.assert_allclose(last, expected["last"], atol=1e-12)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_agrees_with_keras(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agrees_with_keras(name: str, monkeypatch: pytest.MonkeyPatch, golden: Any) -> None:
     """Keras numbers the GRU's gates u, r, n, and keeps two biases for each."""
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    keras = pytest.importorskip("keras")
     layer, params = CELLS[name], _params(CELLS[name])
-    theirs = getattr(keras.layers, name.upper())(UNITS, return_sequences=True)
-    with jax.numpy_rank_promotion("allow"):
-        theirs.build((None, TIME, FEATURES))
 
     def turned(a: np.ndarray) -> np.ndarray:
         parts = np.split(a, layer.cell.gates, axis=-1)
@@ -279,9 +274,15 @@ def test_agrees_with_keras(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = [turned(params[key]) for key in ("kernel", "recurrent_kernel", "bias")]
     if name == "gru":
         weights[2] = np.stack([weights[2], np.concatenate([np.zeros(2 * UNITS), params["recurrent_bias"]])])
-    theirs.set_weights(weights)
-    with jax.numpy_rank_promotion("allow"):
-        expected = np.asarray(theirs(X.astype(np.float32)))
+
+    def theirs(keras: Any) -> dict[str, Any]:
+        with jax.numpy_rank_promotion("allow"):
+            module = getattr(keras.layers, name.upper())(UNITS, return_sequences=True)
+            module.build((None, TIME, FEATURES))
+            module.set_weights(weights)
+            return {"y": np.asarray(module(X.astype(np.float32)))}
+
+    expected = golden("keras", theirs)["y"]
     ours, _ = layer.apply(jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), params), {}, jnp.asarray(X, jnp.float32))
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 

@@ -73,41 +73,40 @@ def _forward(net: Any) -> Any:
 
 
 @pytest.mark.parametrize(("norm_first", "kind"), [(True, "encoder"), (False, "encoder"), (True, "decoder")])
-def test_a_block_is_pytorchs_with_the_same_weights(norm_first: bool, kind: str) -> None:
-    torch = pytest.importorskip("torch")
+def test_a_block_is_pytorchs_with_the_same_weights(norm_first: bool, kind: str, golden: Any) -> None:
     cross = kind == "decoder"
     block = TransformerBlock(2, 12, causal=cross, cross=cross, norm_first=norm_first, activation="gelu")
-    x, context = _normal(2, TIME, 8), _normal(2, 4, 8)
+    x, context, weights = _normal(2, TIME, 8), _normal(2, 4, 8), _normal(2, TIME, 8)
     given: Any = {"x": x, "context": context} if cross else {"x": x}
     params, state = _started(block, (("x", (TIME, 8)), ("context", (4, 8))) if cross else (("x", (TIME, 8)),))
-    make = torch.nn.TransformerDecoderLayer if cross else torch.nn.TransformerEncoderLayer
-    theirs = make(8, 2, 12, dropout=0.0, activation="gelu", batch_first=True, norm_first=norm_first)
 
-    def tensor(a: Any) -> Any:
-        return torch.tensor(np.asarray(a).T.copy())
+    def theirs(torch: Any) -> dict[str, Any]:
+        make = torch.nn.TransformerDecoderLayer if cross else torch.nn.TransformerEncoderLayer
+        module = make(8, 2, 12, dropout=0.0, activation="gelu", batch_first=True, norm_first=norm_first)
+        feed = params[-1][1]
+        attentions = [module.self_attn, *([module.multihead_attn] if cross else [])]
+        pairs = [(module.linear1.weight, feed["up"]), (module.linear1.bias, feed["up_bias"])]
+        pairs += [(module.linear2.weight, feed["down"]), (module.linear2.bias, feed["down_bias"])]
+        for number, (norm, _) in enumerate(params, 1):
+            pairs += [(getattr(module, f"norm{number}").weight, norm["scale"])]
+            pairs += [(getattr(module, f"norm{number}").bias, norm["bias"])]
+        for other, (_, own) in zip(attentions, params, strict=False):
+            pairs += [(other.out_proj.weight, own["output"]), (other.out_proj.bias, own["output_bias"])]
+            pairs += [(other.in_proj_weight, jnp.concatenate([own[n] for n in ("query", "key", "value")], axis=1))]
+            pairs += [(other.in_proj_bias, jnp.concatenate([own[f"{n}_bias"] for n in ("query", "key", "value")]))]
+        with torch.no_grad():
+            for parameter, array in pairs:
+                parameter.copy_(torch.tensor(np.asarray(array).T.copy()))
+        a = torch.tensor(np.asarray(x), requires_grad=True)
+        if cross:
+            future = torch.triu(torch.ones(TIME, TIME, dtype=torch.bool), 1)
+            out = module(a, torch.tensor(np.asarray(context)), tgt_mask=future)
+        else:
+            out = module(a)
+        (out * torch.tensor(np.asarray(weights))).sum().backward()
+        return {"y": out, "x": a.grad}
 
-    feed = params[-1][1]
-    attentions = [theirs.self_attn, *([theirs.multihead_attn] if cross else [])]
-    pairs = [(theirs.linear1.weight, feed["up"]), (theirs.linear1.bias, feed["up_bias"])]
-    pairs += [(theirs.linear2.weight, feed["down"]), (theirs.linear2.bias, feed["down_bias"])]
-    for number, (norm, _) in enumerate(params, 1):
-        pairs += [(getattr(theirs, f"norm{number}").weight, norm["scale"])]
-        pairs += [(getattr(theirs, f"norm{number}").bias, norm["bias"])]
-    for other, (_, own) in zip(attentions, params, strict=False):
-        pairs += [(other.out_proj.weight, own["output"]), (other.out_proj.bias, own["output_bias"])]
-        pairs += [(other.in_proj_weight, jnp.concatenate([own[n] for n in ("query", "key", "value")], axis=1))]
-        pairs += [(other.in_proj_bias, jnp.concatenate([own[f"{n}_bias"] for n in ("query", "key", "value")]))]
-    with torch.no_grad():
-        for parameter, a in pairs:
-            parameter.copy_(tensor(a))
-    a = torch.tensor(np.asarray(x), requires_grad=True)
-    if cross:
-        future = torch.triu(torch.ones(TIME, TIME, dtype=torch.bool), 1)
-        out = theirs(a, torch.tensor(np.asarray(context)), tgt_mask=future)
-    else:
-        out = theirs(a)
-    weights = _normal(2, TIME, 8)
-    (out * torch.tensor(np.asarray(weights))).sum().backward()
+    expected = golden("torch", theirs)
 
     @jax.jit
     def run(x: Any) -> Any:
@@ -118,8 +117,8 @@ def test_a_block_is_pytorchs_with_the_same_weights(norm_first: bool, kind: str) 
         return jax.grad(weighted, has_aux=True)(x)
 
     slope, y = run(x)
-    np.testing.assert_allclose(y, out.detach().numpy(), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(slope, a.grad.numpy(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(y, expected["y"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(slope, expected["x"], rtol=1e-3, atol=1e-4)
 
 
 def _parameters(net: Any, in_shape: Any) -> int:

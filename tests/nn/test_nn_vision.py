@@ -65,8 +65,7 @@ def _torch_block(torch: Any, params: Any, shortcut: bool) -> Any:
     return run
 
 
-def test_a_residual_block_is_pytorchs() -> None:
-    torch = pytest.importorskip("torch")
+def test_a_residual_block_is_pytorchs(golden: Any) -> None:
     block = ResNet(10, 18, width=4).expanded.layers[2].layers[0]
     assert isinstance(block, Sequential)
     assert isinstance(block.layers[0], Residual)
@@ -74,8 +73,12 @@ def test_a_residual_block_is_pytorchs() -> None:
     assert out_shape == (3, 4, 8)
     x = np.random.default_rng(0).normal(size=(3, 6, 7, 4)).astype(np.float32)
     ours, _ = block.apply(params, state, jnp.asarray(x), train=True)
-    theirs = _torch_block(torch, params, shortcut=True)(torch.tensor(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-5)
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        y = _torch_block(torch, params, shortcut=True)(torch.tensor(x).permute(0, 3, 1, 2))
+        return {"y": y.permute(0, 2, 3, 1)}
+
+    np.testing.assert_allclose(ours, golden("torch", theirs)["y"], rtol=1e-4, atol=1e-5)
 
 
 NETS = [

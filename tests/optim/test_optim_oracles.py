@@ -108,23 +108,25 @@ def test_equals_optax(name: str, ours: dict[str, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_equals_pytorch(name: str, ours: dict[str, np.ndarray]) -> None:
-    torch = pytest.importorskip("torch")
-    classes = {
-        "sgd": lambda p: torch.optim.SGD(p, RATE),
-        "momentum": lambda p: torch.optim.SGD(p, RATE, momentum=0.9),
-        "nesterov": lambda p: torch.optim.SGD(p, RATE, momentum=0.9, nesterov=True),
-        "adagrad": lambda p: torch.optim.Adagrad(p, RATE, eps=1e-8),
-        "rmsprop": lambda p: torch.optim.RMSprop(p, RATE, alpha=0.9, eps=1e-8),
-        "adam": lambda p: torch.optim.Adam(p, RATE),
-        "adamw": lambda p: torch.optim.AdamW(p, RATE, weight_decay=0.01),
-    }
-    theta = torch.tensor(START, dtype=torch.float64, requires_grad=True)
-    optimizer = classes[name]([theta])
-    for _ in range(STEPS):
-        theta.grad = torch.tensor(gradient(theta.detach().numpy()))
-        optimizer.step()
-    np.testing.assert_allclose(ours[name], theta.detach().numpy(), rtol=1e-5, atol=1e-6)
+def test_equals_pytorch(name: str, ours: dict[str, np.ndarray], golden: Any) -> None:
+    def theirs(torch: Any) -> dict[str, Any]:
+        classes = {
+            "sgd": lambda p: torch.optim.SGD(p, RATE),
+            "momentum": lambda p: torch.optim.SGD(p, RATE, momentum=0.9),
+            "nesterov": lambda p: torch.optim.SGD(p, RATE, momentum=0.9, nesterov=True),
+            "adagrad": lambda p: torch.optim.Adagrad(p, RATE, eps=1e-8),
+            "rmsprop": lambda p: torch.optim.RMSprop(p, RATE, alpha=0.9, eps=1e-8),
+            "adam": lambda p: torch.optim.Adam(p, RATE),
+            "adamw": lambda p: torch.optim.AdamW(p, RATE, weight_decay=0.01),
+        }
+        theta = torch.tensor(START, dtype=torch.float64, requires_grad=True)
+        optimizer = classes[name]([theta])
+        for _ in range(STEPS):
+            theta.grad = torch.tensor(gradient(theta.detach().numpy()))
+            optimizer.step()
+        return {"theta": theta}
+
+    np.testing.assert_allclose(ours[name], golden("torch", theirs)["theta"], rtol=1e-5, atol=1e-6)
 
 
 def test_drops_into_optax_and_takes_optax_in() -> None:

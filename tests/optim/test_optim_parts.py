@@ -58,22 +58,26 @@ def test_the_first_pattern_that_matches_counts_and_the_rest_has_1() -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_parts_agree_with_pytorchs_parameter_groups(decay: float) -> None:
+def test_parts_agree_with_pytorchs_parameter_groups(decay: float, golden: Any) -> None:
     """Gradients clipped by their global norm, a part without gradients, and another rate for each of the others."""
-    torch = pytest.importorskip("torch")
     clip = 0.5
     ours, _ = run(by_part(optim.chain(optim.clip_by_global_norm(clip), optim.adamw(0.1, weight_decay=decay)), PARTS))
-    leaves = [torch.nn.Parameter(torch.tensor(np.asarray(leaf))) for leaf in jax.tree.leaves(tree(0))]
-    rates = [0.01, 0.01, 0.01, 0.0, 0.1]  # body, body, body, embed, head
-    groups = [{"params": [p], "lr": rate} for p, rate in zip(leaves, rates, strict=True) if rate]
-    theirs = torch.optim.AdamW(groups, weight_decay=decay, eps=1e-8)
-    for seed in range(1, STEPS + 1):
-        for parameter, gradient, rate in zip(leaves, jax.tree.leaves(tree(seed)), rates, strict=True):
-            parameter.grad = torch.tensor(np.asarray(gradient)) if rate else None
-        torch.nn.utils.clip_grad_norm_(leaves, clip)
-        theirs.step()
-    for mine, other in zip(jax.tree.leaves(ours), leaves, strict=True):
-        np.testing.assert_allclose(mine, other.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        leaves = [torch.nn.Parameter(torch.tensor(np.asarray(leaf))) for leaf in jax.tree.leaves(tree(0))]
+        rates = [0.01, 0.01, 0.01, 0.0, 0.1]  # body, body, body, embed, head
+        groups = [{"params": [p], "lr": rate} for p, rate in zip(leaves, rates, strict=True) if rate]
+        stepper = torch.optim.AdamW(groups, weight_decay=decay, eps=1e-8)
+        for seed in range(1, STEPS + 1):
+            for parameter, gradient, rate in zip(leaves, jax.tree.leaves(tree(seed)), rates, strict=True):
+                parameter.grad = torch.tensor(np.asarray(gradient)) if rate else None
+            torch.nn.utils.clip_grad_norm_(leaves, clip)
+            stepper.step()
+        return {str(number): leaf for number, leaf in enumerate(leaves)}
+
+    expected = golden("torch", theirs)
+    for number, mine in enumerate(jax.tree.leaves(ours)):
+        np.testing.assert_allclose(mine, expected[str(number)], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

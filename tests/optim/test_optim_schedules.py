@@ -86,21 +86,26 @@ def test_equal_optax() -> None:
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_reduce_on_plateau_equals_pytorch(mode: Any) -> None:
-    torch = pytest.importorskip("torch")
+def test_reduce_on_plateau_equals_pytorch(mode: Any, golden: Any) -> None:
     values = np.random.default_rng(0).normal(size=60).cumsum() * (1 if mode == "max" else -1)
-    weight = torch.zeros(1, requires_grad=True)
-    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        torch.optim.SGD([weight], 0.5), mode=mode, factor=0.5, patience=1, threshold=0.1, threshold_mode="abs",
-        min_lr=0.01, eps=0.0,
-    )  # fmt: skip
+
+    def theirs(torch: Any) -> dict[str, Any]:
+        weight, found = torch.zeros(1, requires_grad=True), []
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            torch.optim.SGD([weight], 0.5), mode=mode, factor=0.5, patience=1, threshold=0.1, threshold_mode="abs",
+            min_lr=0.01, eps=0.0,
+        )  # fmt: skip
+        for value in values:
+            schedule.step(value)
+            found.append(schedule.optimizer.param_groups[0]["lr"])
+        return {"rates": np.array(found)}
+
     ours = ReduceOnPlateau(0.5, factor=0.5, patience=2, threshold=0.1, minimum=0.01, mode=mode)
     rates = []
     for value in values:
-        theirs.step(value)
         ours = ours.observe(value)
         rates.append(float(ours(0)))
-        assert rates[-1] == pytest.approx(theirs.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx(golden("torch", theirs)["rates"].tolist())
     assert len(set(rates)) > 2
 
 

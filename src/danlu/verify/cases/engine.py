@@ -299,13 +299,13 @@ def best_weights(check: Check) -> None:
     def score(z: Any, y: Any) -> Any:
         return -((z[:, 0] - y) ** 2)
 
-    y_validation, path = 0.6 * Y, descend(epochs=30)
+    y_validation, path = 0.6 * Y, descend(epochs=60)
     design = np.column_stack([X, np.ones(ROWS)])
     losses = np.array([np.mean((design @ theta - y_validation) ** 2) for theta in path])
-    settings: dict[str, Any] = {"validation": (X, y_validation), "metrics": [score], "epochs": 30}
+    settings: dict[str, Any] = {"validation": (X, y_validation), "metrics": [score], "epochs": 60}
     largest = train(**settings, monitor="val_score", mode="max")
     check(line(largest.params), path[losses.argmin()], floor=0.1)
-    least, best, kept = 0.2, float("inf"), 0
+    least, best, kept = 0.05, float("inf"), 0
     for epoch, loss in enumerate((losses / 2).tolist()):
         if loss < best - least:
             best, kept = loss, epoch
