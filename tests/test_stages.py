@@ -51,6 +51,9 @@ def test_displays_do_not_nest_and_are_closed_by_errors(hurried, capfd):
     with pytest.raises(ValueError), showing("plain") as outer:  # noqa: PT011, PT012
         with showing("live") as inner:
             assert inner is outer is shown()
+        with stage("over"):
+            assert outer.text().startswith("over: ")
+        assert outer.text() == ""
         with stage("failing"):
             raise ValueError
     assert shown() is None

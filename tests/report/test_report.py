@@ -9,7 +9,7 @@ import pytest
 
 import danlu
 from danlu import nn
-from danlu.evaluate import Rows, compare, intervals
+from danlu.evaluate import Interval, Rows, compare, intervals
 from danlu.report import ReportData, TensorBoardLogger, write_report
 from danlu.report.html import whole_numbers
 from danlu.report.plots import confusion_plot, curves_plot, ranking_plot
@@ -147,3 +147,14 @@ def test_no_number_is_broken_at_the_end_of_a_line():
         assert f'<span class="whole">{number}</span>' in text
     assert "span" not in whole_numbers("9" * 40)
     assert whole_numbers(whole_numbers("<1")) == whole_numbers("<1")
+
+
+def test_a_measure_with_an_ideal_is_best_near_it(tmp_path):
+    shares = {"the network": 0.82, "too wide": 1.0, "too narrow": 0.5}
+    scores = {name: {"coverage": Interval(share, share, share)} for name, share in shares.items()}
+    own = scores.pop("the network")
+    data = ReportData("run", "load", "forecast", scores=own, others=scores, ideals={"coverage": 0.8})
+    text = write_report(tmp_path / "report.html", data).read_text(encoding="utf-8")
+    assert re.findall(r'class="n best[^"]*">([\d.]+)<', text) == ["0.82"]
+    assert "→ 0.8" in text
+    assert "→ best near this value" in text

@@ -86,13 +86,14 @@ class Tables(Labelled):
         if frame is None or schema is None:  # the test rows of a stream are kept encoded
             return ()
         names = [column.name for column in schema.features]
+        limit = config.evaluate.baseline_seconds
         return permutation_importance(
             trained.predict_values,
             frame,
             rows,
             names,
             groups=related_columns(frame.head(_RELATED_ROWS), names),
-            seconds=config.evaluate.baseline_seconds,
+            seconds=None if limit is None else limit / 4,
             seed=config.trainer.seed,
         )
 
