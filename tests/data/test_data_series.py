@@ -232,3 +232,40 @@ def test_season_is_found_or_none():
     line = np.polyval(np.polyfit(np.arange(50), x, 1), np.arange(50))
     direct = [np.sum((x - line)[: 50 - k] * (x - line)[k:]) / np.sum((x - line) ** 2) for k in range(4)]
     np.testing.assert_allclose(autocorrelation(x, 3), direct, atol=1e-12)
+
+
+STEPS = [datetime.datetime(2015, 1, 31) + datetime.timedelta(days=n) for n in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("moments", "step"),
+    [
+        ([f"{month}/1/{year}" for year in range(1980, 1985) for month in range(1, 13)], "1 month"),
+        ([f"1/{month}/{year}" for year in range(1980, 1985) for month in range(1, 13)], "1 month"),
+        ([f"{day.month}/{day.day}/{day.year}" for day in STEPS], "1 day"),
+        ([f"{day:%d/%m/%y}" for day in STEPS], "1 day"),
+        ([f"{1949 + n // 12}-{n % 12 + 1:02}" for n in range(60)], "1 month"),
+        ([f"{n % 12 + 1:02}/{1949 + n // 12}" for n in range(60)], "1 month"),
+        ([f"{1990 + n // 4}Q{n % 4 + 1}" for n in range(60)], "3 months"),
+        ([f"Q{n % 4 + 1} {1990 + n // 4}" for n in range(60)], "3 months"),
+        ([f"{STEPS[0] + datetime.timedelta(weeks=n):%G-W%V}" for n in range(60)], "1 week"),
+        ([f"{STEPS[0] + datetime.timedelta(hours=n):%m/%d/%Y %I:%M %p}" for n in range(60)], "1 hour"),
+        ([f"{STEPS[0] + datetime.timedelta(weeks=n):%Y%m%d}" for n in range(60)], "1 week"),
+    ],
+)
+def test_steps_are_found_however_moments_are_written(moments: list[str], step: str, tmp_path) -> None:
+    rows = {"t": moments, "y": [f"${n + 1},000.50" for n in range(60)]}
+    table = read_series(rows, ["y"])
+    assert str(table.calendar) == step
+    assert len(table) == 60
+    assert not table.series[0].filled.any()
+    assert table.series[0].values[1, 0] == 2000.5
+    encoder = SeriesEncoder.fit(table, 40, context=2, horizon=1)
+    saved = json.loads(json.dumps(encoder.to_json()))
+    formats = SeriesEncoder.from_state(saved, {"mean": encoder.mean, "scale": encoder.scale}).formats
+    pl.DataFrame(rows)[:3].write_csv(tmp_path / "few.csv")  # too few rows to tell how they are written
+    few = read_series(tmp_path / "few.csv", table.columns, calendar=table.calendar, formats=formats)
+    assert few.series[0].start == 0
+    assert few.series[0].values[:, 0].tolist() == [1000.5, 2000.5, 3000.5]
+    with pytest.raises(SchemaError, match=r"column 'y': '€1' \(row 1\) is not a number as those of training"):
+        read_series({**rows, "y": ["€1"] * 60}, table.columns, calendar=table.calendar, formats=formats)

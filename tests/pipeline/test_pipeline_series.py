@@ -138,7 +138,9 @@ def test_the_loaded_model_forecasts_what_comes_after_the_last_row(trained):
 
 def test_new_data_that_does_not_fit_is_one_message(trained):
     model, new = trained[0].model, ahead(table(60), 6)
-    with pytest.raises(SchemaError, match=r"(?s)'load' is missing.*'Load'.*'warm' holds String"):
+    with pytest.raises(
+        SchemaError, match=r"(?s)'load' is missing.*'Load'.*column 'warm': 'yes' .row 1. is not a number"
+    ):
         model.predict(new.rename({"load": "Load"}).with_columns(warm=pl.lit("yes")))
     with pytest.raises(SchemaError, match="10 steps of 1 hour; a forecast is made from the last 24"):
         model.predict(new[-16:])

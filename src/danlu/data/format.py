@@ -13,7 +13,7 @@ from danlu.data.moments import DATETIME, DEFAULT_PATTERNS, read_moments
 from danlu.data.numbers import NumberStyle, read_numbers
 from danlu.errors import ArtifactError
 
-__all__ = ["Format"]
+__all__ = ["Format", "read_columns"]
 
 _WRITTEN = ("text", "number", "truth", "date")
 
@@ -110,3 +110,26 @@ class Format:
         ):
             raise ArtifactError(f"the saved format of a column is not valid: {str(data)[:200]}")
         return found
+
+
+def read_columns(frame: pl.DataFrame, formats: Mapping[str, Format]) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The columns of a frame, each as its texts were written in training; a column without a format stays as it is.
+
+    Returns:
+        the frame; and by name what is wrong with columns of texts that are written in another way, which stay texts.
+    """
+    columns, problems = [], {}
+    for values in frame.get_columns():
+        written = formats.get(values.name)
+        fitted = values if written is None else written.read(values)
+        if written is not None and values.dtype == pl.String:
+            bad = written.read(values, "text").is_not_null() & fitted.is_null()
+            if bad.any():
+                row = int(bad.arg_true()[0])
+                what = {"number": "a number", "date": "a date-time"}.get(written.written, "true or false")
+                problems[values.name] = (
+                    f"column {values.name!r}: {values[row]!r} (row {row + 1}) is not {what} as those of training"
+                )
+                fitted = values
+        columns.append(fitted)
+    return pl.DataFrame(columns), problems

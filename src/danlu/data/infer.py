@@ -13,6 +13,7 @@ from danlu.data.format import Format
 from danlu.data.kinds import as_kind
 from danlu.data.missing import DEFAULT_MISSING, Marks, marks_beside_usual, marks_for, standing_out
 from danlu.data.moments import DATETIME
+from danlu.data.numbers import NumberStyle
 from danlu.data.table import Table
 from danlu.errors import DataError, unknown_name
 
@@ -96,7 +97,8 @@ def typed_format(values: pl.Series, missing: tuple[str, ...] = (), codes: tuple[
     if values.dtype == pl.String:
         held = set(values.drop_nulls().str.strip_chars().str.to_lowercase().unique().to_list()) - set(missing)
         usual = dict.fromkeys(text for text in usual if text not in held)
-    return Format(written, missing=tuple(usual), codes=codes)
+    style = NumberStyle(whole=values.dtype.is_integer())
+    return Format(written, missing=tuple(usual), codes=codes, number=style)
 
 
 def _read(

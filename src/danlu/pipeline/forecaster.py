@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from danlu.data import read_table
+from danlu.data.format import read_columns
 from danlu.data.series import Columns, SeriesEncoder, SeriesTable, Windows, read_series
 from danlu.errors import SchemaError, nearest
 from danlu.evaluate.forecast import mase_scale
@@ -81,8 +83,11 @@ class SeriesModel(Model):
 def _new(trained: ForecastModel, source: Any, lenient: bool, say: Say) -> tuple[ForecastModel, SeriesTable]:
     """New series, checked against those trained on, and the model that knows them all."""
     columns = trained.encoder.columns
-    read = read_table(source)
-    _check_columns(read.frame, columns)
+    formats = trained.encoder.formats
+    read = read_table(source, typed=not formats)
+    frame, odd = read_columns(read.frame, formats)
+    _check_columns(frame, columns, odd)
+    read = dataclasses.replace(read, frame=frame, formats=formats or read.formats)
     table = read_series(read, columns, calendar=trained.encoder.calendar)
     for notice in table.notices:
         say(notice)
@@ -108,7 +113,7 @@ def _new(trained: ForecastModel, source: Any, lenient: bool, say: Say) -> tuple[
     return dataclasses.replace(trained, encoder=encoder, naive=np.concatenate([trained.naive, np.stack(more)])), table
 
 
-def _check_columns(frame: pl.DataFrame, columns: Columns) -> None:
+def _check_columns(frame: pl.DataFrame, columns: Columns, odd: Mapping[str, str]) -> None:
     problems = []
     for name in (*columns.values, columns.time, *([columns.series] if columns.series else [])):
         if name not in frame.columns:
@@ -116,6 +121,8 @@ def _check_columns(frame: pl.DataFrame, columns: Columns) -> None:
             problems.append(
                 f"column {name!r} is missing" + (f" (there is {close!r}; is it the same?)" if close else "")
             )
+        elif name in odd:
+            problems.append(odd[name])
         elif name == columns.time and not (frame[name].dtype == pl.Datetime or frame[name].dtype.is_integer()):
             problems.append(f"column {name!r} holds {frame[name].dtype}; expected moments")
         elif name in columns.values and not (frame[name].dtype.is_numeric() or frame[name].dtype == pl.Boolean):

@@ -185,7 +185,15 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
         raise ConfigError(
             f"--target is {data.target!r}; a forecast names its columns with --forecast (forecast.columns)"
         )
-    read = read_table(source, delimiter=data.delimiter, header={"yes": True, "no": False}.get(data.header, "auto"))
+    read = read_table(
+        source,
+        delimiter=data.delimiter,
+        header={"yes": True, "no": False}.get(data.header, "auto"),
+        encoding=data.encoding,
+        missing=data.marks(),
+        kinds={**({settings.series: "categorical"} if settings.series else {}), **data.kinds},
+        dates=data.dates,
+    )
     read = dataclasses.replace(read, frame=read.frame.drop(data.drop, strict=False))
     names = {name: getattr(settings, name) for name in ("time", "observed", "known", "series")}
     table = read_series(read, settings.columns, **names)
@@ -208,7 +216,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     validation = Windows.find(table, values, start=first, stop=second, **size)
     test, tested = Windows.find(table, values, start=second, **size), table
     if data.test is not None:
-        tested = read_series(data.test, table.columns, calendar=table.calendar)
+        tested = read_series(data.test, table.columns, calendar=table.calendar, formats=table.formats)
         notices += [f"test: {notice}" for notice in tested.notices]
         test = Windows.find(tested, encoder.transform(tested), **size)
     need = f"a forecast of {horizon} steps from the {context} before"

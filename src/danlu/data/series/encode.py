@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.format import Format
 from danlu.data.series.calendar import Calendar
 from danlu.data.series.read import Columns, OneSeries, SeriesTable
 from danlu.errors import ArtifactError, SchemaError, unknown_name
@@ -25,6 +26,7 @@ class SeriesEncoder:
         names: of the series.
         mean, scale: ``(series, columns)`` float64; the scale of a column that never changes in training is 1.
         context, horizon: steps of an input and of a forecast.
+        formats: how the texts of the columns are written; none in artifacts that had none.
     """
 
     columns: Columns
@@ -34,6 +36,7 @@ class SeriesEncoder:
     scale: np.ndarray
     context: int
     horizon: int
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def fit(cls, table: SeriesTable, stop: int, *, context: int, horizon: int) -> SeriesEncoder:
@@ -55,7 +58,7 @@ class SeriesEncoder:
         scale = np.stack([part.std(axis=0) if len(part) > 1 else spread for part in known])
         scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1e-300), scale, 1.0)
         names = tuple(each.name for each in table.series)
-        return cls(table.columns, table.calendar, names, mean, scale, context, horizon)
+        return cls(table.columns, table.calendar, names, mean, scale, context, horizon, table.formats)
 
     @property
     def in_shape(self) -> Any:
@@ -98,6 +101,7 @@ class SeriesEncoder:
             "names": list(self.names),
             "context": self.context,
             "horizon": self.horizon,
+            "formats": {name: written.to_json() for name, written in self.formats.items()},
         }
 
     @classmethod
@@ -114,11 +118,12 @@ class SeriesEncoder:
             columns = Columns(**lists, time=str(saved["time"]), series=series)
             names, mean, scale = tuple(map(str, data["names"])), arrays["mean"], arrays["scale"]
             context, horizon = int(data["context"]), int(data["horizon"])
-        except (KeyError, TypeError, ValueError) as error:
+            formats = {str(name): Format.from_json(body) for name, body in data.get("formats", {}).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"the saved series are not described as expected: {error!r}") from error
         expected = (len(names), len(columns.values))
         if mean.shape != expected or scale.shape != expected or not (scale > 0).all() or min(context, horizon) < 1:
             raise ArtifactError(
                 f"the saved scale of the series has the shape {scale.shape}; expected {expected}, above 0"
             )
-        return cls(columns, Calendar.from_json(data.get("calendar")), names, mean, scale, context, horizon)
+        return cls(columns, Calendar.from_json(data.get("calendar")), names, mean, scale, context, horizon, formats)

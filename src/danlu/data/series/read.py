@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from danlu.data.format import Format, read_columns
 from danlu.data.read import read_table
 from danlu.data.series.calendar import Calendar
 from danlu.errors import DataError, SchemaError, unknown_name
@@ -70,12 +71,14 @@ class SeriesTable:
         calendar: the grid of steps.
         series: each series.
         notices: what was repaired or assumed.
+        formats: how the texts of the columns are written.
     """
 
     columns: Columns
     calendar: Calendar
     series: tuple[OneSeries, ...]
     notices: tuple[str, ...] = ()
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(each.steps for each in self.series)
@@ -134,7 +137,12 @@ def find_columns(
 
 
 def read_series(
-    source: Any, columns: Columns | Sequence[str], *, calendar: Calendar | None = None, **names: Any
+    source: Any,
+    columns: Columns | Sequence[str],
+    *,
+    calendar: Calendar | None = None,
+    formats: Mapping[str, Format] | None = None,
+    **names: Any,
 ) -> SeriesTable:
     """Read the series of a table.
 
@@ -146,6 +154,7 @@ def read_series(
         columns: what the columns are for, or the names of those to forecast (the others by ``**names``, see
             :func:`find_columns`).
         calendar: the grid to be on; None finds it.
+        formats: how the texts of the columns are written; None finds it out.
 
     Raises:
         DataError: no such columns, moments twice with different values, uneven steps, or more than 30 % of the steps missing.
@@ -155,7 +164,12 @@ def read_series(
         >>> table.series[0].values[:, 0].tolist(), table.series[0].filled.tolist()
         ([1.0, 2.0, 3.0, 3.0, 5.0], [False, False, False, True, False])
     """
-    read = read_table(source)
+    read = read_table(source, typed=not formats)
+    if formats:
+        frame, problems = read_columns(read.frame, formats)
+        if problems:
+            raise SchemaError(next(iter(problems.values())), hint="write it as in the data that was trained on")
+        read = dataclasses.replace(read, frame=frame, formats=formats)
     if not isinstance(columns, Columns):
         columns = find_columns(read.frame, columns, **names)
     notices = list(read.notices)
@@ -180,7 +194,9 @@ def read_series(
             f"{filled:,} of {steps:,} steps of {calendar} lack a row or a value of the columns to forecast; they are "
             "filled with the value before, and nothing is learnt from or measured on forecasts of them"
         )
-    return SeriesTable(columns, calendar, series, tuple(notices))
+    used = (*columns.values, columns.time, *([columns.series] if columns.series else []))
+    formats = {name: read.formats[name] for name in used if name in read.formats}
+    return SeriesTable(columns, calendar, series, tuple(notices), formats)
 
 
 def _sorted(frame: pl.DataFrame, columns: Columns, notices: list[str]) -> pl.DataFrame:
