@@ -265,6 +265,9 @@ def test_how_dates_are_written_can_be_said() -> None:
         column(["a", "b"], dates={"x": "mdy"})
     with pytest.raises(DataError, match="unknown column 'z'"):
         column(["a", "b"], dates={"z": "mdy"})
+    for unused in ("mdy", "zzz", "%d.%m.%Y"):
+        with pytest.raises(DataError, match="and no column holds such dates"):
+            column(["a", "b"], dates=unused)
 
 
 # --- at predict ---

@@ -108,9 +108,22 @@ def find_formats(
         if found.written == "number" and found.number.decimal == "," and each.decimal == ",":
             commas.append(name)
         notices += said
+    _check_dates(columns, formats)
     if commas:
         notices.insert(0, f"a comma is the decimal mark in {', '.join(commas[:6])}{', …' if len(commas) > 6 else ''}")
     return formats, tuple(notices)
+
+
+def _check_dates(columns: Mapping[str, ColumnEvidence], formats: Mapping[str, Format]) -> None:
+    """Refuse a way of writing dates that the user gives for all columns, and that none uses."""
+    given = {each.dates for each in columns.values() if each.dates is not None and not each.must}
+    for text in given:
+        dates = [found for found in formats.values() if found.written == "date"]
+        if not any(text in ORDERS or text in found.patterns for found in dates):
+            raise DataError(
+                f"data.dates is {text!r}, and no column holds such dates",
+                hint="expected 'dmy', 'mdy', 'ymd' or a pattern such as '%d.%m.%Y %H:%M'; or leave it out",
+            )
 
 
 def _own_order(each: ColumnEvidence) -> str | None:
