@@ -79,3 +79,21 @@ def test_equal_images(tmp_path: Path, stream: bool | None) -> None:
     assert any(notice.startswith("67% of the 60 images have an equal twin") for notice in found.notices)
     train = found.train.arrays() if stream else found.train
     assert not {image.tobytes() for image in found.test[0]} & {image.tobytes() for image in train[0]}
+
+
+def test_equal_rows_of_a_stream(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({"x": rng.random(4000), "z": rng.integers(0, 9, 4000), "y": rng.integers(0, 2, 4000)})
+    frame = pl.concat([frame, frame[:1500]]).with_row_index("id").sample(fraction=1.0, shuffle=True, seed=0)
+    frame.write_parquet(tmp_path / "t.parquet", row_group_size=500)
+    found = prepared(str(tmp_path / "t.parquet"), data={"target": "y", "stream": True})
+    assert any(notice.startswith("55% of the 5,500 rows have an equal twin") for notice in found.notices)
+    assert found.split == "drawn at random, equal rows kept in one part"
+    parts = [found.train.arrays()[0], found.validation[0], found.test[0]]
+    rows = [{row.tobytes() for row in part["numeric"]} for part in parts]
+    assert sum(map(len, rows)) == 4000
+    assert abs(len(found.test[1]) - 1100) < 200
+    few = pl.DataFrame({"x": rng.integers(0, 2, 3000), "y": rng.integers(0, 2, 3000)})
+    few.write_parquet(tmp_path / "few.parquet")
+    found = prepared(str(tmp_path / "few.parquet"), data={"target": "y", "stream": True})
+    assert any("equal rows are in several parts" in notice for notice in found.notices)

@@ -28,6 +28,7 @@ class Partition:
         validation, test: shares of all rows (of all groups); met on average for ``"random"`` and ``"group"``.
         seed: the same seed deals the same way.
         cuts: for ``"time"``: the first values of validation and of test (see :meth:`fitted`).
+        dealt: the part of every row, where equal rows are kept together (see :meth:`by_hash`), a byte a row.
     """
 
     method: str = "random"
@@ -36,6 +37,7 @@ class Partition:
     test: float = 0.2
     seed: int = 0
     cuts: tuple[float, float] | None = None
+    dealt: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -64,6 +66,8 @@ class Partition:
             return f"no group of {self.column} in two parts"
         if self.method == "time":
             return f"in the order of {self.column}: the last rows are the test"
+        if self.dealt is not None:
+            return "drawn at random, equal rows kept in one part"
         return f"as column {self.column} says" if self.method == "column" else "drawn at random"
 
     def fitted(self, values: Iterator[pl.Series]) -> Partition:
@@ -76,12 +80,18 @@ class Partition:
         first, second = (float(numbers[i]) if i < len(numbers) else np.inf for i in ends)
         return dataclasses.replace(self, cuts=(first, second))
 
+    def by_hash(self, hashes: np.ndarray) -> np.ndarray:
+        """The parts of rows of these 64-bit hashes, int8: equal rows have equal hashes, and so one part."""
+        return self._by_share(_uniform(hashes, self.seed))
+
     def codes(self, start: int, length: int, values: pl.Series | None = None) -> np.ndarray:
         """The part of each of ``length`` rows from row number ``start`` on: ``(length,)`` int8, an index of :data:`PARTS`.
 
         Args:
             values: the rows' values of ``column``, where the method looks at it.
         """
+        if self.dealt is not None:
+            return self.dealt[start : start + length]
         if values is None:
             return self._by_share(_uniform(np.arange(start, start + length, dtype=np.uint64), self.seed))
         if self.method == "column":

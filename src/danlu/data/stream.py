@@ -16,7 +16,7 @@ from danlu.data.missing import Marks
 from danlu.data.parquet import ParquetRows
 from danlu.data.partition import PARTS, Partition
 from danlu.data.schema import Schema
-from danlu.data.survey import count_parts, draw_sample, rows_of_part, survey_target
+from danlu.data.survey import count_parts, draw_sample, keep_twins, rows_of_part, survey_target
 from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, drop_missing_target
 from danlu.errors import ConfigError, DataError, unknown_name
@@ -211,6 +211,7 @@ def open_stream(
     sample_rows: int | None = None,
     merge: bool = False,
     missing: Marks = (),
+    twins: bool = False,
 ) -> TableStream:
     """Open Parquet files for training without holding them in memory.
 
@@ -229,6 +230,8 @@ def open_stream(
         missing: texts and numbers that stand for a missing value, for all columns or by column.
         sample_rows: rows of the sample, >= 1; None takes about 64 MiB, at most 200,000 rows.
         merge: as for :func:`danlu.data.infer_schema`.
+        twins: whether rows that are equal but for the target are kept in one part, where rows are drawn at random; all columns are
+            then read once more.
 
     Raises:
         DataError: files that cannot be read, a target or a split that cannot be used.
@@ -258,10 +261,14 @@ def open_stream(
     if sample_rows is None:
         sample_rows = int(np.clip(_SAMPLE_BYTES / width, *_SAMPLE_ROWS))
     block_rows = max(chunk_rows // _MIX, 1)
+    told: list[str] = []
+    if twins and partition.method == "random":
+        partition, told = keep_twins(rows, partition, target, drop)
     partition, counts = count_parts(rows, partition, block_rows)
     if not counts[:, 0].any():
         raise DataError(f"the split left no rows of {rows.name} to train on")
     inferred, encoder, notices = survey_target(rows, partition, target, task)
+    notices += told
     sample = draw_sample(rows, partition, block_rows, counts, sample_rows, seed)
     drawn, total = sample.height, int(counts[:, 0].sum())
     sample, _ = drop_missing_target(sample, target)

@@ -9,17 +9,20 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
+from danlu.data.describe import infer_schema
 from danlu.data.parquet import ParquetRows
 from danlu.data.partition import PARTS, Partition
 from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, infer_task
 from danlu.errors import DataError
 
-__all__ = ["count_parts", "draw_sample", "rows_of_part", "survey_target"]
+__all__ = ["count_parts", "draw_sample", "keep_twins", "rows_of_part", "survey_target"]
 
 _SAMPLE_BLOCKS = 64
 _WHOLE_TARGET = 1_000_000  # rows up to which the whole target column is looked at at once
 _MANY = 2000
+_LOOKS, _LOOK_ROWS = 16, 1000  # places of a table, and rows at each, that say which columns name the rows
+_COUNTED = 20_000_000  # rows up to which twins are counted
 
 
 def rows_of_part(
@@ -54,6 +57,43 @@ def count_parts(rows: ParquetRows, partition: Partition, block_rows: int) -> tup
         cells = (start + np.arange(length)) // block_rows * len(PARTS) + partition.codes(start, length, values)
         counts += np.bincount(cells, minlength=counts.size).reshape(counts.shape)
     return partition, counts
+
+
+def keep_twins(
+    rows: ParquetRows, partition: Partition, target: str, drop: Sequence[str]
+) -> tuple[Partition, list[str]]:
+    """A random partition that keeps rows in one part which are equal but for the target, and notices.
+
+    Columns that name the rows make them all different, and do not count. Where rows come again so often that the parts
+    would miss their shares, the partition is left as it is.
+    """
+    wanted = np.array([1 - partition.validation - partition.test, partition.validation, partition.test])
+    step = max(rows.rows // _LOOKS, 1)
+    starts = range(0, rows.rows, step)
+    looked = pl.concat([rows.read(start, min(_LOOK_ROWS, step, rows.rows - start)) for start in starts])
+    schema = infer_schema(looked, target=target)
+    names = [c.name for c in schema.columns if c.kind != "identifier" and c.name not in (target, *drop)]
+    if not names:
+        return partition, []
+    dealt, hashes = np.empty(rows.rows, np.int8), []
+    for start, length in _pieces(rows, _WHOLE_TARGET):
+        own = rows.read(start, length, columns=names).select(sorted(names)).hash_rows(seed=0).to_numpy()
+        dealt[start : start + length] = partition.by_hash(own)
+        if rows.rows <= _COUNTED:
+            hashes.append(own)
+    twins = ""
+    if hashes:
+        _, counts = np.unique(np.concatenate(hashes), return_counts=True)
+        count = int(counts[counts > 1].sum())
+        if not count:
+            return partition, []
+        share = f"{count / rows.rows:.0%}" if count * 200 >= rows.rows else f"{count:,}"
+        twins = f"{share} of the {rows.rows:,} rows have an equal twin (the target aside); "
+    shares = np.bincount(dealt, minlength=3) / rows.rows
+    if (np.abs(shares - wanted) > 0.25 * wanted + 2 / np.sqrt(rows.rows)).any():
+        return partition, [f"{twins}equal rows are in several parts, for too many rows are alike"]
+    said = f"{twins}equal rows stay in one part (split.equal_rows=anywhere divides them one by one)"
+    return dataclasses.replace(partition, dealt=dealt), [said]
 
 
 def survey_target(

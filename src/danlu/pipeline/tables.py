@@ -262,6 +262,7 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         seed=config.trainer.seed,
         merge=data.spellings == "merge",
         missing=() if data.missing is None else data.marks(),
+        twins=config.split.equal_rows == "together",
     )
     notices, rows = [*stream.notices, *stream.inferred.notices], stream.rows
     encoder = TableEncoder.fit(stream.sample, stream.schema)
