@@ -12,7 +12,7 @@ from danlu.data.format import Format
 from danlu.data.infer import canonical, infer_types, typed_format
 from danlu.data.kinds import KINDS, as_kind, as_text
 from danlu.data.schema import MAX_CATEGORIES, Column, Schema
-from danlu.data.spelling import spellings, told
+from danlu.data.spelling import KEEP, spellings, told
 from danlu.data.table import Table
 from danlu.errors import DataError, unknown_name
 
@@ -103,7 +103,7 @@ def infer_schema(
 def told_of(frame: pl.DataFrame, schema: Schema) -> tuple[str, ...]:
     """Notices about categories that come in several spellings, which the schema merges."""
     merged = [frame[column.name].cast(pl.String) for column in schema.features if column.merged]
-    return tuple(notice for values in merged for notice in told(values, spellings(values)))
+    return tuple(notice for values in merged for notice in told(values, spellings(values), advice=KEEP))
 
 
 def _as_given(values: pl.Series, kind: str, written: Format | None) -> tuple[pl.Series, Format | None]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 import polars as pl
 
-__all__ = ["close_labels", "match_names", "merge_spellings", "plain", "spellings", "told"]
+__all__ = ["KEEP", "close_labels", "match_names", "merge_spellings", "plain", "spellings", "told"]
 
 _SHOWN = 4
+KEEP = " (data.spellings=keep keeps them apart)"
 
 
 def plain(texts: pl.Series) -> pl.Series:
@@ -47,18 +48,19 @@ def merge_spellings(texts: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     if texts.dtype != pl.String:
         return texts, ()
     found = spellings(texts)
-    return (texts.replace(found), told(texts, found)) if found else (texts, ())
+    return (texts.replace(found), told(texts, found, advice=KEEP)) if found else (texts, ())
 
 
-def told(texts: pl.Series, found: dict[str, str]) -> tuple[str, ...]:
-    """The notice for spellings that are read as others."""
+def told(texts: pl.Series, found: dict[str, str], *, advice: str = "") -> tuple[str, ...]:
+    """The notice for spellings that are read as others, with ``advice`` at its end."""
     if not found:
         return ()
     shown = ", ".join(f"{old!r} as {new!r}" for old, new in list(found.items())[:_SHOWN]) + (
         ", …" if len(found) > _SHOWN else ""
     )
     rows = int(texts.is_in(list(found)).sum())
-    return (f"column {texts.name}: {rows:,} values are read by their commonest spelling: {shown} ",)
+    are = "value is" if rows == 1 else "values are"
+    return (f"column {texts.name}: {rows:,} {are} read by the commonest spelling: {shown}{advice}",)
 
 
 def close_labels(labels: Iterable[str]) -> tuple[str, ...]:
