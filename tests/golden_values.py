@@ -46,26 +46,27 @@ class Golden:
     def __init__(self, file: Path, test: str, *, record: bool) -> None:
         self.file, self.test, self.record = file, test, record
 
-    def __call__(self, library: str, compute: Callable[[Any], Mapping[str, Any]]) -> Arrays:
-        """The arrays that ``compute(library)`` gave."""
+    def __call__(self, library: str, compute: Callable[[Any], Mapping[str, Any]], *, name: str | None = None) -> Arrays:
+        """The arrays that ``compute(library)`` gave; ``name`` is for answers that several tests share."""
+        name = name or self.test
         if self.record:
-            self._write(library, compute(importlib.import_module(library)))
-        start = f"{self.test}/"
+            self._write(name, library, compute(importlib.import_module(library)))
+        start = f"{name}/"
         found = {
             name.removeprefix(start): array for name, array in _read(self.file)[0].items() if name.startswith(start)
         }
         if not found:
             pytest.fail(
-                f"nothing is recorded for {self.test} in {self.file}: run `make golden` where {library} is installed"
+                f"nothing is recorded for {name} in {self.file}: run `make golden` where {library} is installed"
             )
         return found
 
-    def _write(self, library: str, answers: Mapping[str, Any]) -> None:
+    def _write(self, test: str, library: str, answers: Mapping[str, Any]) -> None:
         arrays, notes = _read(self.file)
-        kept = {name: array for name, array in arrays.items() if not name.startswith(f"{self.test}/")}
-        new = {f"{self.test}/{name}": np.array(_plain(value), order="C") for name, value in answers.items()}
+        kept = {name: array for name, array in arrays.items() if not name.startswith(f"{test}/")}
+        new = {f"{test}/{name}": np.array(_plain(value), order="C") for name, value in answers.items()}
         FOLDER.mkdir(exist_ok=True)
-        notes = {**notes, self.test: f"{library} {importlib.metadata.version(library)}"}
+        notes = {**notes, test: f"{library} {importlib.metadata.version(library)}"}
         save_file(dict(sorted({**kept, **new}.items())), self.file, metadata=dict(sorted(notes.items())))
         self.file.chmod(0o644)
         _read.cache_clear()

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import copy
-import functools
+import importlib
 import importlib.util
 import pickle
+import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
+from stand_in import StandIn
 
 from danlu import nn, weights
 from danlu.errors import ArtifactError, ConfigError
 
-torch = pytest.importorskip("torch")
-save_file = pytest.importorskip("safetensors.torch").save_file
 WORDS, TIME = 11, 6
+STATE = "state/"
 
 
-@functools.cache
-def _torchvision() -> Any:
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed")
-    try:
-        # A torchvision built for another torch lacks its compiled operators. No ResNet uses them, but the import asks for these.
-        for name in ("nms", "qnms"):
-            if not hasattr(torch.ops.torchvision, name):
-                torch.library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
-        import torchvision
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"torchvision cannot be imported: {error}")
-    return torchvision
-
-
-def _stirred(model: Any) -> Any:
+def _stirred(torch: Any, model: Any) -> Any:
     """The model with nothing at its initial 0 or 1, running statistics included, and ready for use."""
     torch.manual_seed(0)
     with torch.no_grad():
@@ -48,203 +36,248 @@ def _stirred(model: Any) -> Any:
     return model.eval()
 
 
+def _state(model: Any) -> dict[str, Any]:
+    """The arrays of a model, to be recorded beside what it answers."""
+    return {STATE + name: array.clone() for name, array in model.state_dict().items()}
+
+
+def _arrays(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays that were recorded, as a file of weights has them."""
+    return {name.removeprefix(STATE): array for name, array in recorded.items() if name.startswith(STATE)}
+
+
 def _logits(net: nn.Layer, params: Any, state: Any, x: Any) -> np.ndarray:
     return np.asarray(jax.jit(net.apply)(params, state, x)[0])
 
 
-def _agree(net: nn.Layer, path: Path, x: Any, theirs: Any) -> None:
+def _agree(net: nn.Layer, path: Path, x: Any, expected: np.ndarray) -> None:
     params, state = weights.load(path, net)
-    ours, expected = _logits(net, params, state, x), theirs.detach().numpy()
+    ours = _logits(net, params, state, jnp.asarray(x))
     assert np.abs(expected).max() > 0.05
     np.testing.assert_allclose(ours, expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
-@functools.cache
-def _bert(kind: str) -> Any:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.BertConfig(
-        vocab_size=WORDS,
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=12,
-        max_position_embeddings=TIME,
-        num_labels=3,
-    )
-    return _stirred(getattr(transformers, kind)(config))
+@pytest.fixture
+def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """PyTorch where it is installed, else what stands in for its way of saving arrays."""
+    if importlib.util.find_spec("torch") is None:
+        monkeypatch.setitem(sys.modules, "torch", StandIn)
+    return importlib.import_module("torch")
 
 
+CODES = np.random.default_rng(0).integers(0, WORDS, (2, TIME))
+SEGMENTS = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 0, 0]])
+MASK = np.array([[True] * TIME, [True] * 4 + [False] * 2])
 BERT = nn.BERT(WORDS, TIME, dim=8, num_layers=2, num_heads=2, hidden=12, segments=2)
 BERTS = {
-    "BertForSequenceClassification": (BERT.replace(head="class", outputs=3), "logits"),
-    "BertForMaskedLM": (BERT.replace(head="tokens", tokens_bias=True), "logits"),
+    "BertForSequenceClassification": BERT.replace(head="class", outputs=3),
+    "BertForMaskedLM": BERT.replace(head="tokens", tokens_bias=True),
 }
 
 
-@pytest.mark.parametrize(
-    "kind", ["BertForSequenceClassification", pytest.param("BertForMaskedLM", marks=pytest.mark.slow)]
-)
-def test_bert_gives_the_logits_of_transformers(kind: str, tmp_path: Path) -> None:
-    theirs, (net, _) = _bert(kind), BERTS[kind]
-    save_file({n: a for n, a in theirs.state_dict().items() if "decoder" not in n}, tmp_path / "model.safetensors")
-    rng = np.random.default_rng(0)
-    x, segments = rng.integers(0, WORDS, (2, TIME)), np.array([[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 0, 0]])
-    mask = np.array([[True] * TIME, [True] * 4 + [False] * 2])
-    given = {"x": jnp.asarray(x), "mask": jnp.asarray(mask), "segments": jnp.asarray(segments)}
-    expected = theirs(
-        torch.tensor(x), attention_mask=torch.tensor(mask.astype(int)), token_type_ids=torch.tensor(segments)
-    ).logits
+def _bert(golden: Any, kind: str) -> dict[str, np.ndarray]:
+    def theirs(transformers: Any) -> dict[str, Any]:
+        import torch
+
+        config = transformers.BertConfig(
+            vocab_size=WORDS, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
+            max_position_embeddings=TIME, num_labels=3,
+        )  # fmt: skip
+        model, codes = _stirred(torch, getattr(transformers, kind)(config)), torch.tensor(CODES)
+        mask, segments = torch.tensor(MASK.astype(int)), torch.tensor(SEGMENTS)
+        logits = model(codes, attention_mask=mask, token_type_ids=segments).logits
+        return {"logits": logits, "plain": model(codes).logits, **_state(model)}
+
+    return golden("transformers", theirs, name=kind)
+
+
+def _without_decoder(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if "decoder" not in name}
+
+
+@pytest.mark.parametrize("kind", BERTS)
+def test_bert_gives_the_logits_of_transformers(kind: str, tmp_path: Path, golden: Any) -> None:
+    theirs, net = _bert(golden, kind), BERTS[kind]
+    save_file(_without_decoder(_arrays(theirs)), tmp_path / "model.safetensors")
+    given = {"x": jnp.asarray(CODES), "mask": jnp.asarray(MASK), "segments": jnp.asarray(SEGMENTS)}
     params, state = weights.load(tmp_path, net)
-    ours, expected = _logits(net, params, state, given), expected.detach().numpy()
+    ours, expected = _logits(net, params, state, given), theirs["logits"]
     if ours.ndim == 3:  # what comes out at padding means nothing
-        ours, expected = ours[mask], expected[mask]
+        ours, expected = ours[MASK], expected[MASK]
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
-@pytest.mark.slow
-def test_a_bert_without_segments_has_the_first_in_its_positions(tmp_path: Path) -> None:
-    theirs, net = _bert("BertForSequenceClassification"), BERTS["BertForSequenceClassification"][0].replace(segments=0)
-    old = {n.replace("LayerNorm.weight", "LayerNorm.gamma"): a for n, a in theirs.state_dict().items()}
-    torch.save(old, tmp_path / "model.bin")
-    x = np.random.default_rng(0).integers(0, WORDS, (3, TIME))
-    _agree(net, tmp_path / "model.bin", jnp.asarray(x), theirs(torch.tensor(x)).logits)
+def test_a_bert_without_segments_has_the_first_in_its_positions(tmp_path: Path, golden: Any, torch: Any) -> None:
+    kind = "BertForSequenceClassification"
+    theirs, net = _bert(golden, kind), BERTS[kind].replace(segments=0)
+    old = {name.replace("LayerNorm.weight", "LayerNorm.gamma"): a for name, a in _arrays(theirs).items()}
+    torch.save({name: torch.tensor(array) for name, array in old.items()}, tmp_path / "model.bin")
+    _agree(net, tmp_path / "model.bin", CODES, theirs["plain"])
 
 
-def test_the_body_of_one_bert_goes_under_another_head(tmp_path: Path) -> None:
-    theirs = _bert("BertForMaskedLM")
-    save_file({n: a for n, a in theirs.state_dict().items() if "decoder" not in n}, tmp_path / "model.safetensors")
-    net = BERTS["BertForSequenceClassification"][0]
+def test_the_body_of_one_bert_goes_under_another_head(tmp_path: Path, golden: Any) -> None:
+    arrays = _arrays(_bert(golden, "BertForMaskedLM"))
+    save_file(_without_decoder(arrays), tmp_path / "model.safetensors")
+    net = BERTS["BertForSequenceClassification"]
     with pytest.raises(ArtifactError, match=r"(?s)missing: pooler.*head=False"):
         weights.load(tmp_path, net)
     one, _ = weights.load(tmp_path, net, head=False, key=jax.random.key(1))
     other, _ = weights.load(tmp_path, net, head=False, key=jax.random.key(2))
-    table = theirs.state_dict()["bert.embeddings.word_embeddings.weight"].numpy()
-    np.testing.assert_array_equal(one[0][0]["table"], table)
+    np.testing.assert_array_equal(one[0][0]["table"], arrays["bert.embeddings.word_embeddings.weight"])
     assert not np.array_equal(one[-1]["kernel"], other[-1]["kernel"])
     jax.tree.map(np.testing.assert_array_equal, one[:-3], other[:-3])
-
-
-@functools.cache
-def _gpt() -> Any:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.GPT2Config(
-        vocab_size=WORDS, n_positions=TIME, n_embd=8, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
-    )
-    return _stirred(transformers.GPT2LMHeadModel(config))
 
 
 GPT = nn.GPT(WORDS, TIME, dim=8, num_layers=2, num_heads=2)
 
 
-@pytest.mark.parametrize("prefix", ["transformer.", pytest.param("", marks=pytest.mark.slow)])
-def test_gpt_gives_the_logits_of_transformers(prefix: str, tmp_path: Path) -> None:
-    theirs = _gpt()
-    arrays = {n.replace("transformer.", prefix): a.clone() for n, a in theirs.state_dict().items()}
-    arrays["h.0.attn.bias"] = torch.ones(1, 1, TIME, TIME)  # the causal mask, a buffer of older files
+def _gpt(golden: Any) -> dict[str, np.ndarray]:
+    def theirs(transformers: Any) -> dict[str, Any]:
+        import torch
+
+        config = transformers.GPT2Config(
+            vocab_size=WORDS, n_positions=TIME, n_embd=8, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+        )
+        model = _stirred(torch, transformers.GPT2LMHeadModel(config))
+        return {"logits": model(torch.tensor(CODES)).logits, **_state(model)}
+
+    return golden("transformers", theirs, name="gpt2")
+
+
+@pytest.mark.parametrize("prefix", ["transformer.", ""])
+def test_gpt_gives_the_logits_of_transformers(prefix: str, tmp_path: Path, golden: Any) -> None:
+    theirs = _gpt(golden)
+    arrays = {name.replace("transformer.", prefix): array for name, array in _arrays(theirs).items()}
+    arrays["h.0.attn.bias"] = np.ones((1, 1, TIME, TIME), np.float32)  # the causal mask, a buffer of older files
     save_file(arrays, tmp_path / "model.safetensors")
-    x = np.random.default_rng(0).integers(0, WORDS, (2, TIME))
-    _agree(GPT, tmp_path / "model.safetensors", jnp.asarray(x), theirs(torch.tensor(x)).logits)
-    arrays["lm_head.weight"] += 1  # a head of its own does not fit a network that shares the table
+    _agree(GPT, tmp_path / "model.safetensors", CODES, theirs["logits"])
+    arrays["lm_head.weight"] = arrays["lm_head.weight"] + 1  # a head of its own does not fit where the table is shared
     save_file(arrays, tmp_path / "model.safetensors")
     with pytest.raises(ArtifactError, match=r"unexpected: lm_head\.weight"):
         weights.load(tmp_path, GPT)
 
 
-@pytest.mark.parametrize("saved", ["safetensors", pytest.param("pt", marks=pytest.mark.slow)])
-def test_vit_gives_the_logits_of_transformers(saved: str, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.ViTConfig(
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=12,
-        image_size=8,
-        patch_size=4,
-        num_channels=2,
-        num_labels=3,
-    )
-    theirs = _stirred(transformers.ViTForImageClassification(config))
-    if saved == "safetensors":  # the names of files and those of state_dict() are not the same
-        theirs.save_pretrained(tmp_path)
-        path = tmp_path
-    else:
-        path = tmp_path / "model.pt"
-        torch.save(theirs.state_dict(), path)
-    net = nn.ViT(3, patch=4, dim=8, num_layers=2, num_heads=2, hidden=12, max_patches=5, epsilon=1e-12)
+@pytest.mark.parametrize("saved", ["safetensors", "pt"])
+def test_vit_gives_the_logits_of_transformers(saved: str, tmp_path: Path, golden: Any, torch: Any) -> None:
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype(np.float32)
-    _agree(net, path, jnp.asarray(x), theirs(torch.tensor(x.transpose(0, 3, 1, 2))).logits)
+
+    def theirs(transformers: Any) -> dict[str, Any]:
+        config = transformers.ViTConfig(
+            hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12, image_size=8, patch_size=4,
+            num_channels=2, num_labels=3,
+        )  # fmt: skip
+        model = _stirred(torch, transformers.ViTForImageClassification(config))
+        found = {"logits": model(torch.tensor(x.transpose(0, 3, 1, 2))).logits}
+        if saved == "pt":
+            return {**found, **_state(model)}
+        model.save_pretrained(tmp_path / "theirs")  # the names of files and those of state_dict() are not the same
+        [file] = (tmp_path / "theirs").glob("*.safetensors")
+        return {**found, **{STATE + name: array for name, array in load_file(file).items()}}
+
+    expected = golden("transformers", theirs)
+    arrays, path = _arrays(expected), tmp_path / f"model.{saved}"
+    if saved == "pt":
+        torch.save({name: torch.tensor(array) for name, array in arrays.items()}, path)
+    else:
+        save_file(arrays, path)
+    net = nn.ViT(3, patch=4, dim=8, num_layers=2, num_heads=2, hidden=12, max_patches=5, epsilon=1e-12)
+    _agree(net, path, x, expected["logits"])
+
+
+def _drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights that need not be recorded: each name has its own, of a size that keeps a deep network's numbers small."""
+    noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
+    if len(shape) >= 2:
+        return noise * np.float32(np.sqrt(1.5 / np.prod(shape[1:])))
+    if name.endswith("weight") or "var" in name:
+        return 1 + np.float32(0.2) * np.abs(noise)
+    return np.float32(0.1) * noise
+
+
+def _redrawn(torch: Any, model: Any, x: np.ndarray) -> dict[str, Any]:
+    """The shapes of a model's arrays, and what it answers when these are drawn by their names."""
+    shapes = {name: tuple(a.shape) for name, a in model.state_dict().items() if a.is_floating_point()}
+    state = {name: torch.tensor(_drawn(name, shape)) for name, shape in shapes.items()}
+    model.load_state_dict(state, strict=False)
+    found = {STATE + name: np.array(shape, np.int32) for name, shape in shapes.items()}
+    return {**found, "logits": model.eval()(torch.tensor(x.transpose(0, 3, 1, 2)))}
+
+
+def _drawn_arrays(recorded: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: _drawn(name, tuple(map(int, shape))) for name, shape in _arrays(recorded).items()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, 34, 50])
-def test_resnet_gives_the_logits_of_torchvision(depth: int, tmp_path: Path) -> None:
-    theirs = _stirred(getattr(_torchvision().models, f"resnet{depth}")(num_classes=5))
-    torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
+def test_resnet_gives_the_logits_of_torchvision(depth: int, tmp_path: Path, golden: Any) -> None:
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
-    expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2)))
-    _agree(nn.ResNet(5, depth), tmp_path / "resnet.pth", jnp.asarray(x), expected)
+
+    def theirs(torchvision: Any) -> dict[str, Any]:
+        return _redrawn(__import__("torch"), getattr(torchvision.models, f"resnet{depth}")(num_classes=5), x)
+
+    expected = golden("torchvision", theirs)
+    save_file(_drawn_arrays(expected), tmp_path / "resnet.safetensors")
+    _agree(nn.ResNet(5, depth), tmp_path / "resnet.safetensors", x, expected["logits"])
 
 
-class _Block(torch.nn.Module):
-    """torchvision's BasicBlock, under its names."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = torch.nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = torch.nn.BatchNorm2d(outputs)
-        self.conv2 = torch.nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = torch.nn.BatchNorm2d(outputs)
-        if stride > 1:
-            self.downsample = torch.nn.Sequential(
-                torch.nn.Conv2d(inputs, outputs, 1, stride, bias=False), torch.nn.BatchNorm2d(outputs)
-            )
-
-    def forward(self, x: Any) -> Any:
-        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
-        return torch.relu(y + (self.downsample(x) if hasattr(self, "downsample") else x))
-
-
-class _ResNet18(torch.nn.Module):
+def _resnet18(torch: Any, width: int, outputs: int) -> Any:
     """torchvision's ResNet-18 of another width, under its names."""
 
-    def __init__(self, width: int, outputs: int) -> None:
-        super().__init__()
-        self.conv1 = torch.nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = torch.nn.BatchNorm2d(width)
-        for stage in range(4):
-            channels, stride = width * 2**stage, 2 if stage else 1
-            blocks = (_Block(channels // stride, channels, stride), _Block(channels, channels, 1))
-            setattr(self, f"layer{stage + 1}", torch.nn.Sequential(*blocks))
-        self.fc = torch.nn.Linear(8 * width, outputs)
+    def conv(inputs: int, outputs: int, size: int, stride: int, padding: int) -> Any:
+        return torch.nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
 
-    def forward(self, x: Any) -> Any:
-        x = torch.nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        return self.fc(self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3)))
+    class Block(torch.nn.Module):
+        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = conv(inputs, outputs, 3, stride, 1), torch.nn.BatchNorm2d(outputs)
+            self.conv2, self.bn2 = conv(outputs, outputs, 3, 1, 1), torch.nn.BatchNorm2d(outputs)
+            if stride > 1:
+                self.downsample = torch.nn.Sequential(
+                    conv(inputs, outputs, 1, stride, 0), torch.nn.BatchNorm2d(outputs)
+                )
+
+        def forward(self, x: Any) -> Any:
+            y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+            return torch.relu(y + (self.downsample(x) if hasattr(self, "downsample") else x))
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = conv(3, width, 7, 2, 3), torch.nn.BatchNorm2d(width)
+            for stage in range(4):
+                channels, stride = width * 2**stage, 2 if stage else 1
+                blocks = (Block(channels // stride, channels, stride), Block(channels, channels, 1))
+                setattr(self, f"layer{stage + 1}", torch.nn.Sequential(*blocks))
+            self.fc = torch.nn.Linear(8 * width, outputs)
+
+        def forward(self, x: Any) -> Any:
+            x = torch.nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+            return self.fc(self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3)))
+
+    return Net()
 
 
 RESNET = nn.ResNet(5, width=4)
+IMAGES = np.random.default_rng(0).normal(size=(2, 40, 32, 3)).astype(np.float32)
 
 
-@functools.cache
-def _resnet() -> Any:
-    return _stirred(_ResNet18(4, 5))
+def _resnet(golden: Any) -> dict[str, np.ndarray]:
+    return golden("torch", lambda torch: _redrawn(torch, _resnet18(torch, 4, 5), IMAGES), name="resnet18")
 
 
-def test_resnet_gives_the_logits_of_torch_with_torchvisions_names(tmp_path: Path) -> None:
-    theirs = _resnet()
-    save_file(theirs.state_dict(), tmp_path / "resnet.safetensors")
-    x = np.random.default_rng(0).normal(size=(2, 40, 32, 3)).astype(np.float32)
-    expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2)))
-    _agree(RESNET, tmp_path / "resnet.safetensors", jnp.asarray(x), expected)
+def test_resnet_gives_the_logits_of_torch_with_torchvisions_names(tmp_path: Path, golden: Any) -> None:
+    theirs = _resnet(golden)
+    save_file(_drawn_arrays(theirs), tmp_path / "resnet.safetensors")
+    _agree(RESNET, tmp_path / "resnet.safetensors", IMAGES, theirs["logits"])
 
 
-def test_half_precision_becomes_float32_and_dropout_gets_its_rates(tmp_path: Path) -> None:
-    arrays = {n: a.bfloat16() if a.is_floating_point() else a for n, a in _gpt().state_dict().items() if "lm" not in n}
+def test_half_precision_becomes_float32_and_dropout_gets_its_rates(tmp_path: Path, golden: Any) -> None:
+    given = {name: array for name, array in _arrays(_gpt(golden)).items() if "lm" not in name}
+    arrays = {name: array.astype(ml_dtypes.bfloat16) for name, array in given.items()}
     save_file(arrays, tmp_path / "a.safetensors")
     params, state = weights.load(tmp_path, GPT.replace(dropout=0.25))
     assert {a.dtype for a in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    table = arrays["transformer.wte.weight"].float().numpy()
-    np.testing.assert_array_equal(params[0]["table"], table)
+    np.testing.assert_array_equal(params[0]["table"], arrays["transformer.wte.weight"].astype(np.float32))
     assert {float(a) for a in jax.tree.leaves(state)} == {0.25}
 
 
@@ -255,8 +288,8 @@ def _refused(path: Path, net: nn.Layer, *parts: str) -> None:
         assert part in str(caught.value)
 
 
-def test_what_does_not_fit_is_one_message(tmp_path: Path) -> None:
-    arrays = copy.copy(_resnet().state_dict())
+def test_what_does_not_fit_is_one_message(tmp_path: Path, golden: Any) -> None:
+    arrays = _drawn_arrays(_resnet(golden))
     path = tmp_path / "resnet.safetensors"
     save_file(arrays, path)
     _refused(path, nn.ResNet(7, width=4), "fc.weight (32×5 where", "32×7", "head=False")
@@ -271,7 +304,7 @@ def test_what_does_not_fit_is_one_message(tmp_path: Path) -> None:
     _refused(path, RESNET, "missing: bn1.weight; unexpected: extra.weight")
 
 
-def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_weights_are_refused(tmp_path: Path, torch: Any) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     (tmp_path / "a.bin").write_bytes(pickle.dumps(Path("x")))
     (tmp_path / "a.npz").write_bytes(b"")
@@ -295,7 +328,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
         (BERT.replace(norm_first=True), "laid out unlike"),
     ],
 )
-def test_networks_of_another_kind_are_refused(net: nn.Layer, message: str, tmp_path: Path) -> None:
-    save_file({n: a for n, a in _gpt().state_dict().items() if "lm" not in n}, tmp_path / "a.safetensors")
+def test_networks_of_another_kind_are_refused(net: nn.Layer, message: str, tmp_path: Path, golden: Any) -> None:
+    save_file({n: a for n, a in _arrays(_gpt(golden)).items() if "lm" not in n}, tmp_path / "a.safetensors")
     with pytest.raises((ConfigError, ArtifactError), match=message):
         weights.load(tmp_path, net)
