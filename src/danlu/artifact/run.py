@@ -48,6 +48,7 @@ class RunDirectory:
         dataset: str | None = None,
         config: Any = None,
         files: Mapping[str, Any] | None = None,
+        data: Mapping[str, Path] | None = None,
     ) -> RunDirectory:
         """Make a new run directory that no other run has; it appears with its first files in it, or not at all.
 
@@ -58,6 +59,7 @@ class RunDirectory:
             dataset: the data set's name, for the default name.
             config: plain data, written to ``config.json``, which is what makes a folder a run.
             files: plain data for further JSON files by name.
+            data: files that the run keeps in its folder, by their names there.
 
         Raises:
             ConfigError: a name that cannot be a folder's name, or a run of that name exists.
@@ -72,7 +74,7 @@ class RunDirectory:
             path = Path(root) / candidate
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if _appear(path, texts):
+                if _appear(path, texts, data or {}):
                     return cls(path)
             except FileExistsError:
                 raise ArtifactError(f"cannot make runs in {root}: it is not a folder") from None
@@ -239,13 +241,18 @@ def check_name(name: str) -> str:
     return name
 
 
-def _appear(path: Path, texts: Mapping[str, str]) -> bool:
+def _appear(path: Path, texts: Mapping[str, str], data: Mapping[str, Path]) -> bool:
     """Make the folder ``path`` with these files in it, at once. False when there is one that is not empty."""
     temporary = temporary_for(path)
     try:
         temporary.mkdir()
         for name, text in texts.items():
             write_atomic(temporary / name, text)
+        for name, file in data.items():
+            try:
+                os.link(file, temporary / name)
+            except OSError:
+                shutil.copyfile(file, temporary / name)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.rmdir()  # an empty one, as a killed process of an older version left it
         if path.exists():

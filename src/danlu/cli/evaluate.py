@@ -13,7 +13,9 @@ __all__ = ["evaluate"]
 def evaluate(run: Path, source: str, lenient: Lenient = False, allow: Allow = None) -> None:
     """Measure a trained run on a table that holds the target."""
     with showing("auto"), stage("evaluating"):
+        from danlu.data.intake import spool
         from danlu.pipeline import load
 
-        found = load(run, allow=allow or ()).evaluate(source, lenient=lenient)
+        with spool(source) as place:
+            found = load(run, allow=allow or ()).evaluate(str(place), lenient=lenient)
     print(found)

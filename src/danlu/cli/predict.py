@@ -41,13 +41,15 @@ def predict(
 ) -> None:
     """Predict with a trained run."""
     with showing("auto"), stage("predicting"):
+        from danlu.data.intake import spool
         from danlu.pipeline import load
 
         model = load(run, allow=allow or ())
         if using is not None:
             model = model.using(using)
-        if output is None:
-            said = model.answers(source, keep=keep, lenient=lenient).write_csv()
-        else:
-            said = model.write(source, output, keep=keep, lenient=lenient) + "\n"
+        with spool(source) as place:
+            if output is None:
+                said = model.answers(str(place), keep=keep, lenient=lenient).write_csv()
+            else:
+                said = model.write(str(place), output, keep=keep, lenient=lenient) + "\n"
     print_data(said)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import bz2
 import dataclasses
-import gzip
 import io
-import lzma
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,10 +13,11 @@ import polars as pl
 
 from danlu.data.delimited import parse_delimited
 from danlu.data.infer import canonical, infer_types
+from danlu.data.intake import check_archive, spool, unpacked
 from danlu.data.missing import DEFAULT_MISSING, Marks, marks_for
 from danlu.data.parquet import formats_in
 from danlu.data.table import Table
-from danlu.errors import DataError, MissingExtraError, nearest, unknown_name
+from danlu.errors import DanluError, DataError, MissingExtraError, nearest, unknown_name
 
 __all__ = ["DEFAULT_MISSING", "read_table"]
 
@@ -38,7 +35,6 @@ _BY_SUFFIX = {
     ".xlsb": "excel",
     ".ods": "excel",
 }
-_UNPACK = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
 
 
 def read_table(
@@ -97,14 +93,15 @@ def read_table(
             return source
         table, texts, found = source, True, ","
     elif isinstance(source, str | Path):
-        table, texts, found = _read_file(
-            Path(source),
-            missing=frozenset(marks_for(missing, "")[0]),
-            delimiter=delimiter,
-            header=header,
-            quote=quote,
-            encoding=encoding,
-        )
+        with spool(source) as path:
+            table, texts, found = _read_file(
+                Path(path),
+                missing=frozenset(marks_for(missing, "")[0]),
+                delimiter=delimiter,
+                header=header,
+                quote=quote,
+                encoding=encoding,
+            )
     else:
         table, texts, found = *_read_object(source), ","
     frame = table.frame
@@ -145,13 +142,7 @@ def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> tuple[
         kind = "excel"
     name = str(path)
     if kind is None:
-        data = path.read_bytes()
-        for magic, unpack in _UNPACK.items():
-            if data.startswith(magic):
-                try:
-                    data = unpack(data)
-                except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                    raise DataError(f"{name} cannot be unpacked: {error}", hint="the file is cut short?") from error
+        data = unpacked(path.read_bytes(), name)
         table, found = parse_delimited(data, source=name, missing=missing, **options)
         return table, True, found
     if not start:
@@ -188,7 +179,7 @@ def _read_typed(path: Path, kind: str) -> pl.DataFrame:
             frame = pl.read_ndjson(path, infer_schema_length=None)
         else:
             frame = pl.read_json(path, infer_schema_length=None)
-    except MissingExtraError:
+    except DanluError:
         raise
     except Exception as error:  # the readers raise a dozen kinds: every one means that the file cannot be read
         first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
@@ -204,6 +195,7 @@ def _read_excel(path: Path) -> pl.DataFrame:
             f"reading {path} needs the package fastexcel",
             hint="install it (pip install fastexcel), or save the sheet as CSV",
         ) from error
+    check_archive(path)
     return pl.read_excel(io.BytesIO(path.read_bytes()), infer_schema_length=None)
 
 

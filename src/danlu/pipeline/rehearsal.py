@@ -17,6 +17,7 @@ from danlu.engine.callbacks import Logs
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.model import Say
+from danlu.pipeline.piped import taken_in
 from danlu.pipeline.train import BASELINE_SECONDS, prepare
 from danlu.rl.allow import allow as allow_modules
 from danlu.stages import display_kind, duration, showing, stage
@@ -122,7 +123,7 @@ def rehearse(
     display_kind(display)
     allow_modules(allow)
     clock = _Clock()
-    with showing(display):
+    with showing(display), taken_in(config) as (config, _):
         domain, prepared, plan = prepare(config, config.data.source if source is None else source, say=say)
         with stage("trying a few steps"):
             trained: Any = domain.learn(

@@ -15,12 +15,14 @@ from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
 from danlu.errors import DataError
 from danlu.files import write_atomic
+from danlu.memory import in_words
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged, data_of, located
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
+from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.record import write_record
 from danlu.report import TensorBoardLogger
 from danlu.rl.allow import allow as allow_modules
@@ -72,15 +74,19 @@ class TrainResult:
         return f"<p><b>{place}</b>: {rows} {self.unit}, {self.seconds:.0f} s</p>{tested}"
 
 
-def _begin(config: TrainConfig, source: Any, domain: Domain, root: str | Path, name: str | None) -> RunDirectory:
+def _begin(
+    config: TrainConfig, source: Any, domain: Domain, root: str | Path, name: str | None, piped: tuple[Path, ...]
+) -> RunDirectory:
     with stage("hashing the data"):
         data = data_of(config, source, domain)
+    kept, files = kept_names(config, piped)
     return RunDirectory.create(
         root,
         name=name,
         dataset=Path(config.data.source).stem,
-        config=located(config, domain).as_dict(),
+        config=located(kept, domain).as_dict(),
         files={"source.json": data},
+        data=files,
     )
 
 
@@ -118,16 +124,24 @@ def train_from(
     need_devices(config.trainer.devices)
     allow_modules(allow)
     in_file = source is None
-    source = config.data.source if source is None else source
     with showing(display), contextlib.ExitStack() as held:
+        piped: tuple[Path, ...] = ()
+        if in_file and resume is None:
+            config, piped = held.enter_context(taken_in(config, root))
+        source = config.data.source if source is None else source
         if resume is not None:
             held.enter_context(resume.locked())
             with stage("comparing the data"):
                 check_unchanged(resume, config, source, domain_of)
         domain, prepared, plan = prepare(config, source, say=say)
-        run = resume or _begin(config, source, domain, root, name)
+        run = resume or _begin(config, source, domain, root, name, piped)
         if resume is None:
             held.enter_context(run.locked())
+            config = with_kept(kept_names(config, piped)[0], run.path)
+        for file in piped:
+            say(
+                f"note: what came through the pipe is kept in the run ({in_words(file.stat().st_size)}), which can so be resumed"
+            )
         allowed = "".join(f" --allow {module}" for module in modules_in(source))
         again = (
             f"danlu train --resume {run.path}{allowed}"
@@ -258,5 +272,5 @@ def resume(
         ConfigError: the data is not what the run was started with.
     """
     directory = RunDirectory.open(run)
-    config = config_from(directory.read_json("config.json"))
+    config = with_kept(config_from(directory.read_json("config.json")), directory.path)
     return train_from(config, source, display=display, say=say, resume=directory, allow=allow)

@@ -15,6 +15,7 @@ from danlu.data.images.coco import Objects, read_coco
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.pixels import SUFFIXES
 from danlu.data.images.read import decode_files
+from danlu.data.intake import read_npz
 from danlu.errors import DataError
 
 __all__ = ["BoxSet", "boxed_files", "is_box_source", "read_boxes"]
@@ -295,11 +296,7 @@ def _read_csv(file: Path) -> dict[str, Objects]:
 
 
 def _read_npz(path: Path) -> BoxSet:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name.lower(): archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as an npz file: {str(error).splitlines()[0][:80]}") from error
+    arrays = {name.lower(): array for name, array in read_npz(path).items()}
     found, parts = [], []
     for name in sorted(arrays):
         before, _, part = name.partition("_")

@@ -15,6 +15,7 @@ from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import npz_shapes, some_of
 from danlu.data.images.pixels import SUFFIXES
 from danlu.data.images.read import _PARTS, read_images
+from danlu.data.intake import read_npz
 from danlu.errors import DataError, SchemaError
 
 __all__ = ["SEPARATORS", "LabelSets", "is_label_source", "read_labels", "separator_of"]
@@ -193,11 +194,7 @@ def _check_count(path: Path, names: Sequence[str]) -> None:
 
 
 def _read_npz(path: Path, known: Sequence[str] | None) -> LabelSets:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name.lower(): archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as an npz file: {str(error).splitlines()[0][:80]}") from error
+    arrays = {name.lower(): array for name, array in read_npz(path).items()}
     images, marks, parts = [], [], []
     for name, array in arrays.items():
         before, _, part = name.partition("_")

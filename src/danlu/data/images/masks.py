@@ -14,6 +14,7 @@ from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import ImageFiles, decoded_bytes, npz_shapes, ordered, some_of
 from danlu.data.images.pixels import is_picture, open_whole, opened, why_not
+from danlu.data.intake import read_npz
 from danlu.errors import DataError
 
 __all__ = ["MaskSet", "is_mask_source", "read_masks"]
@@ -269,11 +270,7 @@ def _named(path: Path, values: tuple[int, ...], names: Sequence[str]) -> tuple[s
 
 
 def _read_npz(path: Path) -> MaskSet:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name.lower(): archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as an npz file: {str(error).splitlines()[0][:80]}") from error
+    arrays = {name.lower(): array for name, array in read_npz(path).items()}
     images, masks, parts = [], [], []
     for name, array in arrays.items():
         before, _, part = name.partition("_")

@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import ImageFiles, decoded_bytes, ordered
 from danlu.data.images.pixels import SUFFIXES, is_animated, is_picture, open_image, open_whole
+from danlu.data.intake import read_npz
 from danlu.data.table import Table
 from danlu.errors import DataError
 
@@ -266,11 +266,7 @@ def _names_images(values: pl.Series) -> bool:
 
 
 def _read_npz(path: Path) -> ImageSet:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as an npz file: {str(error).splitlines()[0][:80]}") from error
+    arrays = read_npz(path)
     return _joined(path, _pairs(path, arrays))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.data.intake import open_npz, read_npz
 from danlu.data.read import read_table
 from danlu.data.sequences.ts import read_ts
 from danlu.errors import DataError, unknown_name
@@ -77,7 +78,7 @@ def _members(path: Path) -> set[str]:
 def _no_pixels(path: Path) -> bool:
     """Whether ``x`` holds what no grey image does: values below 0, above 255 or missing."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_npz(path) as archive:
             x = archive["x"]
     except (OSError, ValueError, KeyError):
         return False
@@ -134,14 +135,8 @@ def read_sequences(
     if isinstance(source, str | Path) and not Path(source).exists():
         raise DataError(f"there is no file or folder {source}")
     if isinstance(source, str | Path) and Path(source).suffix == ".npz":
-        try:
-            with np.load(source, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{source} cannot be read as an npz file: {str(error).splitlines()[0][:80]}",
-                hint="arrays of objects cannot be read: pad sequences to one length, and give their lengths as 'length'",
-            ) from error
+        hint = "arrays of objects cannot be read: pad sequences to one length, and give their lengths as 'length'"
+        arrays = read_npz(Path(source), hint=hint)
         return _checked(_from_arrays(arrays, str(source), target))
     if isinstance(source, str | Path) and Path(source).suffix == ".ts":
         values, labels = read_ts(Path(source))
