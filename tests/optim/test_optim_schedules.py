@@ -149,7 +149,7 @@ def test_as_schedule() -> None:
         (lambda: Cosine(0.1, 0), "Cosine.steps is 0; expected a whole number >= 1"),
         (lambda: Cosine(-0.1, 5), "Cosine.peak is -0.1; expected a number >= 0"),
         (lambda: Step(0.1, 2.5), "Step.every is 2.5"),
-        (lambda: Exponential(0.1, 5, 1.5), "Exponential.factor is 1.5"),
+        (lambda: Exponential(0.1, 5, 0.0), "Exponential.factor is 0.0"),
         (lambda: OneCycle(0.1, 5, 1.0), "OneCycle.warmup is 1.0"),
         (lambda: WarmUp("x", 5), "the schedule is 'x'"),
         (lambda: ReduceOnPlateau(0.1, mode="least"), "unknown ReduceOnPlateau.mode 'least'"),
@@ -163,3 +163,51 @@ def test_bad_settings_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
     assert message in str(caught.value)
+
+
+def test_exponential_and_step_may_grow() -> None:
+    """A search for the largest rate that still learns: from 1e-7 to 10 in 100 updates."""
+    schedule = Exponential(1e-7, 100, 1e8)
+    np.testing.assert_allclose([schedule(count) for count in (0, 50, 100)], [1e-7, 1e-3, 10.0], rtol=1e-4)
+    assert float(Step(1.0, 10, 2.0)(25)) == 4.0
+
+
+LONG = 10**10
+LONG_ROWS = {
+    "step": (Step(1.0, LONG, 0.5), lambda c: 0.5 ** (c // LONG)),
+    "exponential": (Exponential(1.0, LONG, 0.5), lambda c: 0.5 ** (c / LONG)),
+    "cosine": (Cosine(1.0, LONG), lambda c: cosine(1.0, 0.0, c / LONG)),
+    "warm_up": (WarmUp(1.0, LONG), lambda c: min(c / LONG, 1.0)),
+    "warm_up of a long one": (WarmUp(Cosine(1.0, LONG), 4), lambda c: cosine(1.0, 0.0, (c - 4) / LONG) if c >= 4 else c / 4),
+    "one_cycle": (
+        OneCycle(1.0, LONG, 0.5),
+        lambda c: cosine(0.04, 1.0, 2 * c / LONG) if c < LONG / 2 else cosine(1.0, 4e-6, 2 * c / LONG - 1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONG_ROWS)
+def test_ten_thousand_million_steps(name: str) -> None:
+    """More than 32 bits count: in the state, and asked for by a Python number."""
+    schedule, formula = LONG_ROWS[name]
+    state = optim.sgd(schedule).init(jnp.zeros(1))
+    for count in (0, 10**6, 2**31 - 1):
+        here = state._replace(step=jnp.int32(count))
+        assert float(optim.hyperparameter(here)) == pytest.approx(float(formula(count)), rel=1e-5, abs=1e-9)
+    for count in (10**6, LONG, 2 * LONG):
+        assert float(schedule(count)) == pytest.approx(float(formula(count)), rel=1e-5, abs=1e-6)
+
+
+@every_row
+def test_hyper_parameters_are_float64_under_x64(schedule: Schedule, other: Schedule, formula: Any) -> None:
+    with jax.enable_x64(True):
+        optimizer = optim.chain(optim.clip_by_global_norm(0.1), optim.adamw(schedule, beta2=0.9999))
+        params = {"w": jnp.ones(2, jnp.float64)}
+        state = optimizer.init(params)
+        updates, after = optimizer.update(params, state, params)
+        same = jax.tree.map(lambda a, b: a.dtype == b.dtype, state, after)
+        floats = [a for a in jax.tree.leaves((state, updates)) if jnp.issubdtype(a.dtype, jnp.floating)]
+        assert {a.dtype.name for a in floats} == {"float64"}
+        assert all(jax.tree.leaves(same))
+        assert float(state[1].adam.beta2) == 0.9999  # 0.99990003 in float32
+        np.testing.assert_allclose([schedule(jnp.int32(c)) for c in COUNTS], formula(COUNTS), rtol=1e-12, atol=1e-15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from danlu.errors import DataError
@@ -14,7 +15,7 @@ __all__ = ["as_arrays", "as_leaves", "rows_of", "shapes_of"]
 
 def _narrow(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.kind == "f":
-        return np.ascontiguousarray(array, np.float32)
+        return np.ascontiguousarray(array, jnp.result_type(float))
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)  # pixels stay a quarter of the size
     if array.dtype.kind in "iu":
@@ -74,7 +75,9 @@ def _check_finite(tree: Any, where: str) -> None:
 
 
 def as_arrays(data: Any, *, need_targets: bool = True) -> dict[str, Any]:
-    """``(x, y)`` or ``(x, y, weight)`` as a checked chunk ``{"x", "y", "weight"}`` of 32-bit NumPy arrays.
+    """``(x, y)`` or ``(x, y, weight)`` as a checked chunk ``{"x", "y", "weight"}`` of NumPy arrays.
+
+    They have 32 bits; floats under ``jax_enable_x64`` 64.
 
     Raises:
         DataError: not arrays of equal length, not numbers, not finite, no rows, or a negative weight.
@@ -90,7 +93,8 @@ def as_arrays(data: Any, *, need_targets: bool = True) -> dict[str, Any]:
     y = as_leaves(y, "y")
     if rows_of(y, "y") != rows:
         raise DataError(f"x has {rows} rows and y has {rows_of(y, 'y')}; expected as many of each")
-    weight = np.ones(rows, np.float32) if not rest or rest[0] is None else np.asarray(rest[0], np.float32)
+    real = jnp.result_type(float)
+    weight = np.ones(rows, real) if not rest or rest[0] is None else np.asarray(rest[0], real)
     if weight.shape != (rows,):
         raise DataError(f"the weights have shape {weight.shape}; expected ({rows},), one a row")
     chunk = {"x": x, "y": y, "weight": weight}

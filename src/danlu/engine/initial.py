@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.options import FitOptions
@@ -62,7 +63,9 @@ def initial_state(
     key = jax.random.key(seed)
     params, model_state = initial or initial_weights(program.model, source.in_shape, _fold(key, 0))
     zero: Any = np.int32(0)
-    penalties: Any = {name: np.float32(value) for name, value in (("l1", options.l1), ("l2", options.l2)) if value}
+    penalties: Any = {
+        name: jnp.asarray(value, float) for name, value in (("l1", options.l1), ("l2", options.l2)) if value
+    }
     state = TrainState(
         step=zero,
         key=_fold(key, 1),

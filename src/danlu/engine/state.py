@@ -69,7 +69,11 @@ class Best:
     @classmethod
     def start(cls, state: TrainState, members: int | None = None) -> Best:
         """Nothing seen yet: any finite value is better. ``members``: of a population, how many it has."""
-        nothing: dict[str, Any] = {"value": np.float32(np.inf), "epoch": np.int32(-1), "stale": np.int32(0)}
+        nothing: dict[str, Any] = {
+            "value": jnp.result_type(float).type(np.inf),
+            "epoch": np.int32(-1),
+            "stale": np.int32(0),
+        }
         nothing["active"] = np.bool_(True)
         if members is not None:
             nothing = {name: np.full(members, value) for name, value in nothing.items()}

@@ -223,10 +223,10 @@ class Training:
             self.best = end_epoch(
                 self.best,
                 self.state,
-                jnp.asarray(self.sign * np.asarray(value, np.float32)),
+                jnp.asarray(self.sign * np.asarray(value), float),
                 jnp.int32(self.epoch),
                 jnp.int32(patience),
-                jnp.float32(self.options.min_delta),
+                jnp.asarray(self.options.min_delta, float),
                 population=self.program.members is not None,
             )
             improved = np.asarray(self.best.epoch) == self.epoch
@@ -235,7 +235,7 @@ class Training:
                 row["best_each"] = improved.tolist()
             if self._observes:
                 tell = observe if self.program.members is None else jax.vmap(observe)
-                opt_state = tell(self.state.opt_state, np.asarray(value, np.float32))
+                opt_state = tell(self.state.opt_state, jnp.asarray(value, float))
                 self.state = dataclasses.replace(self.state, opt_state=opt_state)
             if not np.any(self.best.active):
                 self.stop(stopped_early(self.monitor, patience, int(np.max(self.best.epoch))))

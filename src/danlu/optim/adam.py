@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from danlu.optim.base import Optimizer, zeros_like
 from danlu.optim.decay import Mask, checked_mask, stored_mask
 from danlu.optim.hyperparameters import checked, current, like, next_step, stored, zero_step
+from danlu.optim.schedules.base import real
 
 __all__ = ["AdamState", "AdamWState", "adam", "adamw"]
 
@@ -54,7 +55,7 @@ def _init(params: Any, *, learning_rate: Any, beta1: Any, beta2: Any, epsilon: A
 
 def _correction(beta: jax.Array, t: jax.Array) -> jax.Array:
     """``1 - βᵗ``, without the cancellation that costs float32 its last digits when β is near 1."""
-    return -jnp.expm1(t.astype(jnp.float32) * jnp.log1p(-(1 - beta)))
+    return -jnp.expm1(real(t) * jnp.log1p(-(1 - beta)))
 
 
 def _moments(grads: Any, state: AdamState) -> AdamState:

@@ -1,7 +1,7 @@
 """Hyper-parameters as part of the optimizer's state: checked, stored, read, changed, and told the validation value.
 
 A state is a NamedTuple whose property ``hyperparameters`` names the fields that are hyper-parameters; each of these
-holds a float32 array or a :class:`~danlu.optim.schedules.Schedule`. The functions that walk a state find such tuples at
+holds a floating array or a :class:`~danlu.optim.schedules.Schedule`. The functions that walk a state find such tuples at
 any depth: through :func:`~danlu.optim.chain`, through ``optax.chain``, and on ``optax.inject_hyperparams``.
 """
 
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from danlu.blueprint import setting, validate
 from danlu.errors import unknown_name
 from danlu.optim.schedules import Function, Schedule
-from danlu.optim.schedules.base import as_array, is_array
+from danlu.optim.schedules.base import as_array, is_array, real
 
 __all__ = ["apply_updates", "hyperparameter", "observe", "set_hyperparameter"]
 
@@ -39,13 +39,14 @@ def checked(owner: str, name: str, value: Any, **rules: Any) -> Any:
 
 
 def stored(value: Any) -> Any:
-    """A checked hyper-parameter as it is kept in the state: arrays with fixed dtypes, a number as float32.
+    """A checked hyper-parameter as it is kept in the state: arrays with fixed dtypes.
 
+    A number becomes float32, or float64 under ``jax_enable_x64``.
     Arrays are copied: a step that donates its state would delete the caller's.
     """
     if isinstance(value, Schedule):
         return jax.tree.map(lambda leaf: jnp.array(as_array(leaf)), value)
-    return jnp.array(value, jnp.float32)
+    return jnp.array(real(value))
 
 
 def current(value: Any, step: jax.Array) -> jax.Array:
@@ -67,7 +68,7 @@ def next_step(step: jax.Array) -> jax.Array:
 
 
 def like(value: jax.Array, leaf: jax.Array) -> jax.Array:
-    """``value`` in the dtype of ``leaf``: arithmetic with float32 scalars may have widened it."""
+    """``value`` in the dtype of ``leaf``: arithmetic with wider scalars may have widened it."""
     return value.astype(leaf.dtype)
 
 
@@ -160,7 +161,7 @@ def _fit(value: Any, old: Any) -> Any:
     if not isinstance(value, numbers.Real) and not is_array(value):
         return stored(checked("set_hyperparameter", "value", value))
     shape = () if isinstance(old, Schedule) else jnp.shape(old)
-    return jnp.array(jnp.broadcast_to(jnp.asarray(value, jnp.float32), shape))
+    return jnp.array(jnp.broadcast_to(real(value), shape))
 
 
 def _injected(node: Any) -> dict[str, Any]:

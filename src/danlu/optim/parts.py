@@ -16,6 +16,7 @@ from danlu.optim.chain import ChainUpdate
 from danlu.optim.clip import clip_by_global_norm, clip_by_norm, clip_by_value
 from danlu.optim.extra import FUNCTIONS, call_update, of_other_form
 from danlu.optim.hyperparameters import checked, like
+from danlu.optim.schedules.base import real
 from danlu.paths import check_patterns, leaf_paths, matches
 
 __all__ = ["PartsState", "by_part", "multipliers", "set_parts"]
@@ -62,7 +63,7 @@ def _chosen(owner: str, parts: Parts, paths: list[str], default: list[Any]) -> l
 
 def _init(params: Any, *, inner: InitFn, parts: Parts) -> PartsState:
     paths = leaf_paths(params)
-    leaves = [jnp.array(m, jnp.float32) for m in _chosen("by_part", parts, paths, [1.0] * len(paths))]
+    leaves = [jnp.array(real(m)) for m in _chosen("by_part", parts, paths, [1.0] * len(paths))]
     return PartsState(inner(params), jax.tree.unflatten(jax.tree.structure(params), leaves))
 
 
@@ -207,7 +208,7 @@ def set_parts(opt_state: Any, parts: Parts) -> Any:
     state = _one(opt_state)
     old, structure = jax.tree.flatten(state.multiplier)
     new = _chosen("set_parts", _checked_parts("set_parts", parts), leaf_paths(state.multiplier), old)
-    leaves = [jnp.array(jnp.broadcast_to(jnp.asarray(n, jnp.float32), o.shape)) for n, o in zip(new, old, strict=True)]
+    leaves = [jnp.array(jnp.broadcast_to(real(n), o.shape)) for n, o in zip(new, old, strict=True)]
     return _replaced(opt_state, state._replace(multiplier=jax.tree.unflatten(structure, leaves)))
 
 

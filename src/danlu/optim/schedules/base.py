@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import numbers
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import jax
@@ -13,7 +14,9 @@ from jax.tree_util import GetAttrKey, register_pytree_with_keys
 
 from danlu.blueprint import setting, validate
 
-__all__ = ["Schedule", "anneal", "as_array", "is_array", "ratio"]
+__all__ = ["Schedule", "anneal", "as_array", "is_array", "ratio", "real"]
+
+_LARGEST = 2**31 - 1
 
 S = TypeVar("S", bound="Schedule")
 Number = Any  # a Python number or a scalar array; a vector when vmapped
@@ -25,9 +28,19 @@ def is_array(value: Any) -> bool:
 
 
 def as_array(value: Any) -> jax.Array:
-    """``value`` as an int32 or float32 array without a weak type (a weak type would compile the step twice)."""
+    """``value`` as an int32 or floating array without a weak type (a weak type would compile the step twice).
+
+    A whole number beyond 32 bits becomes a floating one: no count of updates reaches it.
+    """
+    if isinstance(value, numbers.Integral) and abs(int(value)) > _LARGEST:
+        return real(float(value))
     array = jnp.asarray(value)
-    return array.astype(jnp.int32 if jnp.issubdtype(array.dtype, jnp.integer) else jnp.float32)
+    return array.astype(jnp.int32) if jnp.issubdtype(array.dtype, jnp.integer) else real(array)
+
+
+def real(value: Any) -> jax.Array:
+    """``value`` as a floating array: float32, or float64 under ``jax_enable_x64``."""
+    return jnp.asarray(value, jnp.result_type(float))
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(setting, dataclasses.field))
@@ -75,11 +88,11 @@ class Schedule(abc.ABC):
 
 
 def ratio(count: Number, steps: Number) -> jax.Array:
-    """``count / steps`` in float32."""
-    return jnp.asarray(count, jnp.float32) / steps
+    """``count / steps`` as a floating number."""
+    return real(count) / real(steps)
 
 
 def anneal(start: Number, end: Number, done: jax.Array) -> jax.Array:
     """Half a cosine from ``start`` at ``done = 0`` to ``end`` at ``done = 1``, constant outside."""
     weight = (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1))) / 2
-    return jnp.asarray(start * weight + end * (1 - weight), jnp.float32)  # exact at both ends
+    return real(start * weight + end * (1 - weight))  # exact at both ends

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
-from danlu.optim.schedules.base import Number, Schedule, is_array
+from danlu.optim.schedules.base import Number, Schedule, is_array, real
 
 __all__ = ["Constant", "Function", "as_schedule"]
 
@@ -27,7 +26,7 @@ class Constant(Schedule):
     value: Number = setting(minimum=0)
 
     def __call__(self, count: Number) -> jax.Array:
-        return jnp.asarray(self.value, jnp.float32)
+        return real(self.value)
 
 
 class Function(Schedule):
@@ -45,7 +44,7 @@ class Function(Schedule):
     function: Callable[[Any], Any]
 
     def __call__(self, count: Number) -> jax.Array:
-        return jnp.asarray(self.function(count), jnp.float32)
+        return real(self.function(count))
 
 
 def as_schedule(value: Any) -> Schedule:

@@ -1,12 +1,11 @@
-"""Schedules that only fall: in steps, exponentially, along half a cosine."""
+"""Schedules without a warm-up: in steps, exponentially, along half a cosine."""
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 from danlu.blueprint import setting
-from danlu.optim.schedules.base import Number, Schedule, anneal, ratio
+from danlu.optim.schedules.base import Number, Schedule, anneal, as_array, ratio, real
 
 __all__ = ["Cosine", "Exponential", "Step"]
 
@@ -17,7 +16,7 @@ class Step(Schedule):
     Args:
         initial: the first value, >= 0.
         every: updates between two drops, >= 1.
-        factor: what each drop multiplies by, in (0, 1].
+        factor: what each drop multiplies by, > 0; above 1 it is a rise.
 
     Example:
         >>> [float(Step(1.0, 10, 0.5)(count)) for count in (0, 9, 10, 25)]
@@ -26,20 +25,20 @@ class Step(Schedule):
 
     initial: Number = setting(minimum=0)
     every: Number = setting(minimum=1, integer=True)
-    factor: Number = setting(default=0.1, above=0, maximum=1)
+    factor: Number = setting(default=0.1, above=0)
 
     def __call__(self, count: Number) -> jax.Array:
-        drops = jnp.asarray(count // self.every, jnp.float32)
-        return jnp.asarray(self.initial * self.factor**drops, jnp.float32)
+        drops = real(as_array(count) // as_array(self.every))
+        return real(self.initial * real(self.factor) ** drops)
 
 
 class Exponential(Schedule):
-    """Smooth decay by ``factor`` in ``steps`` updates: ``initial · factor^(count / steps)``.
+    """Smooth decay, or growth, by ``factor`` in ``steps`` updates: ``initial · factor^(count / steps)``.
 
     Args:
         initial: the first value, >= 0.
         steps: updates in which the value is multiplied by ``factor`` once, >= 1.
-        factor: in (0, 1].
+        factor: > 0; above 1 the value grows, as in a search for the largest rate that still learns (Smith 2017, section 3.3).
 
     Example:
         >>> [round(float(Exponential(1.0, 10, 0.25)(count)), 6) for count in (0, 5, 10)]
@@ -48,10 +47,10 @@ class Exponential(Schedule):
 
     initial: Number = setting(minimum=0)
     steps: Number = setting(minimum=1, integer=True)
-    factor: Number = setting(default=0.1, above=0, maximum=1)
+    factor: Number = setting(default=0.1, above=0)
 
     def __call__(self, count: Number) -> jax.Array:
-        return jnp.asarray(self.initial * self.factor ** ratio(count, self.steps), jnp.float32)
+        return real(self.initial * real(self.factor) ** ratio(count, self.steps))
 
 
 class Cosine(Schedule):

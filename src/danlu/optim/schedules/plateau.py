@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
-from danlu.optim.schedules.base import Number, Schedule, as_array
+from danlu.optim.schedules.base import Number, Schedule, as_array, real
 
 __all__ = ["ReduceOnPlateau"]
 
@@ -59,11 +59,11 @@ class ReduceOnPlateau(Schedule):
             object.__setattr__(self, "best", float("inf") if self.mode == "min" else float("-inf"))
 
     def __call__(self, count: Number) -> jax.Array:
-        return jnp.asarray(self.value, jnp.float32)
+        return real(self.value)
 
     def observe(self, value: Number) -> ReduceOnPlateau:
         """The schedule after an epoch whose validation value was ``value``."""
-        seen = jnp.asarray(value, jnp.float32)
+        seen = real(value)
         improved = seen < self.best - self.threshold if self.mode == "min" else seen > self.best + self.threshold
         waited = as_array(jnp.where(improved, 0, self.waited + 1))
         reduce = waited >= self.patience

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
-from danlu.optim.schedules.base import Number, Schedule, anneal, ratio
+from danlu.optim.schedules.base import Number, Schedule, anneal, as_array, ratio
 from danlu.optim.schedules.constant import as_schedule
 
 __all__ = ["OneCycle", "WarmUp"]
@@ -42,10 +42,11 @@ class WarmUp(Schedule):
         super().__post_init__()
 
     def __call__(self, count: Number) -> jax.Array:
+        count, steps = as_array(count), as_array(self.steps)
         peak = self.schedule(jnp.zeros_like(count))
-        rising = self.initial + (peak - self.initial) * ratio(count, self.steps)
-        after = self.schedule(jnp.maximum(count - self.steps, 0))
-        return jnp.where(count < self.steps, rising, after)
+        rising = self.initial + (peak - self.initial) * ratio(count, steps)
+        after = self.schedule(jnp.maximum(count - steps, 0))
+        return jnp.where(count < steps, rising, after)
 
     def observe(self, value: Number) -> WarmUp:
         """Passed on to the schedule that follows."""
