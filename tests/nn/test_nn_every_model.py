@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from layer_contracts import passes_no_rows, sums_in_16_bits
 
 from danlu import nn
 from danlu.nn import Layer, summary
@@ -174,3 +175,22 @@ def test_no_layer_is_left_out(request: pytest.FixtureRequest) -> None:
         and not inspect.isabstract(getattr(nn, name))
     }
     assert sorted(name for name in layers - seen if f"Case({name}(" not in table) == []
+
+
+@every
+def test_nothing_adds_up_in_16_bits(name: str) -> None:
+    assert not sums_in_16_bits(*NETS[name], _input(name, 6))
+
+
+@every
+def test_a_batch_of_no_rows_passes(name: str) -> None:
+    passes_no_rows(*NETS[name], _input(name, 0))
+
+
+@every
+def test_everything_is_float64_under_x64(name: str) -> None:
+    net, shape = NETS[name]
+    with jax.enable_x64(True):
+        drawn = jax.eval_shape(lambda key: net.init(key, shape)[:2], KEY)
+    narrow = [a for a in jax.tree.leaves(drawn) if jnp.issubdtype(a.dtype, jnp.floating) and a.dtype != np.float64]
+    assert not narrow

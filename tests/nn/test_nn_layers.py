@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from layer_contracts import passes_no_rows, sums_in_16_bits
 
 from danlu.blueprint import from_json, to_json
 from danlu.errors import ConfigError, DataError
@@ -416,3 +417,50 @@ def test_input_of_another_width_is_refused() -> None:
             layer.apply(params, state, jnp.ones((2, 5)))
         with pytest.raises(DataError, match="the first axis is the batch"):
             layer.apply(params, state, jnp.ones((4,)))
+
+
+def _shapes_of_rows(case: Case, rows: int) -> Any:
+    dtype = jnp.int32 if case.whole else jnp.float32
+    is_shape = lambda node: isinstance(node, tuple)  # noqa: E731
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct((rows, *s), dtype), case.in_shape, is_leaf=is_shape)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_rows_pass_and_nothing_adds_up_in_16_bits(name: str) -> None:
+    case = CASES[name]
+    passes_no_rows(case.layer, case.in_shape, _shapes_of_rows(case, 0))
+    assert not sums_in_16_bits(case.layer, case.in_shape, _shapes_of_rows(case, ROWS))
+
+
+def test_no_rows_leave_the_running_statistics() -> None:
+    layer = BatchNorm()
+    params, state, _ = layer.init(KEY, (3, 2))
+    y, after = layer.apply(params, state, jnp.zeros((0, 3, 2)), train=True)
+    assert y.shape == (0, 3, 2)
+    for name, value in state.items():
+        np.testing.assert_array_equal(after[name], value)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    ("layer", "shape", "value"),
+    [
+        (AveragePool(30, stride=1), (31, 31, 1), 100.0),
+        (AveragePool(30), (30, 30, 1), 100.0),
+        (AveragePool(700, stride=1, padding="same"), (701, 1), 100.0),
+        (GlobalAveragePool(), (40, 40, 1), 100.0),
+        (AdaptiveAveragePool(1), (40, 40, 1), 100.0),
+        (Pool(), (1000, 1), 100.0),
+    ],
+)
+def test_a_mean_of_16_bits_is_that_of_its_values(dtype: Any, layer: Layer, shape: Any, value: float) -> None:
+    y, _ = layer.apply({}, {}, jnp.full((1, *shape), value, dtype))
+    assert y.dtype == dtype
+    np.testing.assert_allclose(np.asarray(y, np.float32), value, rtol=4e-3)
+
+
+def test_a_wide_window_of_a_depthwise_convolution_is_a_loop_over_its_rows() -> None:
+    layer = Conv(2, (2, 20), groups=2, padding="valid")
+    params = {"kernel": jnp.ones((2, 20, 1, 2)), "bias": jnp.zeros(2)}
+    y, _ = layer.apply(params, {}, jnp.ones((1, 2, 21, 2)))
+    np.testing.assert_array_equal(y, np.full((1, 1, 2, 2), 40.0))

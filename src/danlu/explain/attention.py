@@ -36,7 +36,7 @@ class _Watched(Layer):
         y, after = self.attention.apply(params, state, x, train=train, key=key)
         inputs = self.attention.prepared(params, state, x, train=False, key=None)
         weights = attend_forward(*inputs)[1][3]  # (batch, kv heads, group, time, source time)
-        return y, {**after, _SEEN: weights.reshape(weights.shape[0], -1, *weights.shape[3:])}
+        return y, {**after, _SEEN: jax.lax.collapse(weights, 1, 3)}
 
 
 def _watch(layer: Layer) -> Layer | None:

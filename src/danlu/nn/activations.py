@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.errors import unknown_name
+from danlu.nn._precision import widened
 
 __all__ = [
     "ACTIVATIONS",
@@ -153,14 +154,16 @@ def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
     Returns:
         Probabilities, the shape and type of ``x``.
     """
-    e = jnp.exp(x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True)))
-    return e / jnp.sum(e, axis=axis, keepdims=True)
+    wide = widened(x)
+    e = jnp.exp(wide - jax.lax.stop_gradient(jnp.max(wide, axis=axis, keepdims=True)))
+    return (e / jnp.sum(e, axis=axis, keepdims=True)).astype(x.dtype)
 
 
 def log_softmax(x: jax.Array, axis: int = -1) -> jax.Array:
     """``log softmax(x)`` along ``axis``, without ever taking the logarithm of 0; derivative ``δᵢⱼ − softmax(x)ⱼ``."""
-    shifted = x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
+    wide = widened(x)
+    shifted = wide - jax.lax.stop_gradient(jnp.max(wide, axis=axis, keepdims=True))
+    return (shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))).astype(x.dtype)
 
 
 ACTIVATIONS: Mapping[str, ActivationFn] = MappingProxyType(

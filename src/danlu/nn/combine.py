@@ -73,7 +73,7 @@ class Flatten(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return x.reshape(x.shape[0], -1), state
+        return jax.lax.collapse(x, 1), state
 
 
 class Sequential(Layer):

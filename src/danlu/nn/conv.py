@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
-from danlu.nn._precision import narrowed
+from danlu.nn._precision import narrowed, repeated
 from danlu.nn._shapes import check_last_axis, on_last_axis, size
 from danlu.nn._windows import Padding, Sizes, check_padding, check_sizes, image_shape, pads, per_axis
 from danlu.nn.activations import ACTIVATIONS, get_activation
@@ -116,7 +116,7 @@ class Conv(Layer):
     def linear(self, params: Params, x: jax.Array) -> jax.Array:
         """``x ⋆ W + b``, before the activation."""
         y = convolve(x, params["kernel"].astype(x.dtype), self.how(x.shape[1:-1])[1])
-        return y + on_last_axis(params["bias"], y.ndim) if self.use_bias else y
+        return y + repeated(on_last_axis(params["bias"], y.ndim), y.shape) if self.use_bias else y
 
     def flops(self, in_shape: Shape) -> int:
         shape = image_shape("Conv", in_shape)
@@ -206,7 +206,7 @@ class ConvTranspose(Layer):
         _, out, how = self.how(x.shape[1:-1])
         kernel = jnp.swapaxes(params["kernel"].astype(x.dtype), -1, -2)
         y = input_gradient(x, kernel, (x.shape[0], *out, self.features), how)
-        return y + on_last_axis(params["bias"], y.ndim) if self.use_bias else y
+        return y + repeated(on_last_axis(params["bias"], y.ndim), y.shape) if self.use_bias else y
 
     def flops(self, in_shape: Shape) -> int:
         shape = image_shape("ConvTranspose", in_shape)

@@ -40,6 +40,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from danlu.nn._precision import wide_type, widened
+
 __all__ = ["Pads", "Window", "convolve", "input_gradient", "kernel_gradient", "max_pool", "to_first_winner"]
 
 Pads = tuple[tuple[int, int], ...]
@@ -122,26 +124,35 @@ def _unpadded(how: Window) -> Window:
     return dataclasses.replace(how, pads=((0, 0),) * len(how.pads))
 
 
+def _taken_at_once(window: tuple[int, ...]) -> bool:
+    """Whether each tap is an operation of its own; else a loop goes over the rows, down to windows of one."""
+    return math.prod(window) <= _UNROLLED or window[0] == 1 or len(window) == 1
+
+
 def _depthwise(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
     window = kernel.shape[:-2]
-    if math.prod(window) <= _UNROLLED or len(window) == 1:
+    if _taken_at_once(window):
         taps = kernel.reshape(-1, *(1,) * (x.ndim - 1), kernel.shape[-1])
         seen = _shifted(x, window, how)
-        return functools.reduce(jnp.add, (part * taps[k] for k, part in enumerate(seen)))
+        total = functools.reduce(jnp.add, (widened(part * taps[k]) for k, part in enumerate(seen)))
+        return total.astype(x.dtype)
     part = _by_rows(how, window[0], x)
 
     def add(total: jax.Array, row: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
-        return total + _depthwise(part(row[0]), row[1][None], _unpadded(how)), None
+        return total + widened(_depthwise(part(row[0]), row[1][None], _unpadded(how))), None
 
     out = (x.shape[0], *how.out(x.shape[1:-1], window), x.shape[-1])
-    return lax.scan(add, jnp.zeros(out, x.dtype), (jnp.arange(window[0]), kernel))[0]
+    start = jnp.zeros(out, wide_type(x.dtype))
+    return lax.scan(add, start, (jnp.arange(window[0]), kernel))[0].astype(x.dtype)
 
 
 def _depthwise_kernel_gradient(x: jax.Array, dy: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
     """``Σ_{n, q} x[n, stride·q + k, c]·dy[n, q, c]``, ``(*window, 1, channels)``."""
-    if math.prod(window) <= _UNROLLED or len(window) == 1:
+    if _taken_at_once(window):
         axes = tuple(range(x.ndim - 1))
-        return jnp.stack([jnp.sum(part * dy, axes) for part in _shifted(x, window, how)]).reshape(*window, 1, -1)
+        return jnp.stack([jnp.sum(part * dy, axes) for part in _shifted(x, window, how)]).reshape(
+            *window, 1, x.shape[-1]
+        )
     part = _by_rows(how, window[0], x)
 
     def one(row: jax.Array) -> jax.Array:
@@ -214,11 +225,12 @@ def _kernel_gradient_on_cpu(x: jax.Array, dy: jax.Array, shape: tuple[int, ...],
 
     def add(total: jax.Array, part: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         seen = jnp.concatenate(_shifted(part[0], window, how), axis=-1).reshape(-1, taps * channels)
-        return total + part[1].reshape(-1, dy.shape[-1]).T @ seen, None
+        product = jnp.matmul(part[1].reshape(-1, dy.shape[-1]).T, seen, preferred_element_type=total.dtype)
+        return total + product, None
 
     parts = tuple(a.reshape(-1, images, *a.shape[1:]) for a in (x, dy))
-    total, _ = lax.scan(add, jnp.zeros((dy.shape[-1], taps * channels), dy.dtype), parts)
-    return total.T.reshape(shape)
+    total, _ = lax.scan(add, jnp.zeros((dy.shape[-1], taps * channels), wide_type(dy.dtype)), parts)
+    return total.astype(dy.dtype).T.reshape(shape)
 
 
 def _on_platform(cpu: Callable[..., jax.Array], other: Callable[..., jax.Array], *arrays: Any) -> jax.Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
-from danlu.nn._precision import narrowed
+from danlu.nn._precision import narrowed, repeated
 from danlu.nn._shapes import array_shape, check_last_axis, features, on_last_axis, size
 from danlu.nn.activations import ACTIVATIONS, get_activation
 from danlu.nn.initializers import Initializer, get_initializer, initializer_for
@@ -63,7 +63,7 @@ class Dense(Layer):
         # One two-dimensional product, whatever the leading axes: XLA's fast case, forward and backward.
         y = x.reshape(-1, x.shape[-1]) @ params["kernel"]
         if self.use_bias:
-            y = y + on_last_axis(params["bias"], 2)
+            y = y + repeated(on_last_axis(params["bias"], 2), y.shape)
         return get_activation(self.activation)(y).reshape(*x.shape[:-1], self.units), state
 
     def flops(self, in_shape: Shape) -> int:

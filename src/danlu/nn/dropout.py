@@ -46,7 +46,7 @@ class Dropout(Layer):
     rate: float = setting(default=0.5, minimum=0, below=1)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        return {}, {"rate": jnp.asarray(self.rate, jnp.float32)}, in_shape
+        return {}, {"rate": jnp.asarray(self.rate, float)}, in_shape
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
+from danlu.nn._precision import looked_up
 from danlu.nn._shapes import array_shape
 from danlu.nn.initializers import Initializer, Normal, get_initializer
 from danlu.nn.layer import Layer, Params, Shape, State
@@ -63,4 +64,4 @@ class Embedding(Layer):
                 f"Embedding received {x.dtype} numbers; expected whole ones (int32)",
                 hint="encode the categories as 0, 1, 2, … first",
             )
-        return jnp.take(params["table"], self.rows(x), axis=0, mode="clip"), state
+        return looked_up(params["table"], self.rows(x)), state

@@ -75,7 +75,7 @@ class Ensemble(Layer):
 
         y, state = jax.vmap(one, in_axes=(0, 0, None if keys is None else 0))(params, state, keys)
         y = jnp.moveaxis(y, 0, 1)
-        return (y if y.ndim < 4 else y.reshape(y.shape[0], -1, *y.shape[3:])), state
+        return (y if y.ndim < 4 else jax.lax.collapse(y, 1, 3)), state
 
     def flops(self, in_shape: Shape) -> int | None:
         one = self.network.flops(in_shape)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
+from danlu.nn._precision import widened
 from danlu.nn._shapes import size
 from danlu.nn.combine import Sequential, child_key
 from danlu.nn.dense import Dense
@@ -53,10 +54,11 @@ class Scaled(NamedTuple):
 
 def scaled(x: jax.Array, epsilon: float) -> Scaled:
     """Windows ``(batch, columns, time)`` with mean 0 and variance 1 over time, and what takes that back."""
-    mean = jnp.mean(x, axis=-1, keepdims=True)
-    centred = x - mean
+    wide = widened(x)
+    mean = jnp.mean(wide, axis=-1, keepdims=True)
+    centred = wide - mean
     spread = jnp.sqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + epsilon)
-    return Scaled(centred / spread, mean, spread)
+    return Scaled((centred / spread).astype(x.dtype), mean, spread)
 
 
 class Forecaster(Layer):
@@ -170,8 +172,9 @@ class Forecaster(Layer):
         if self.observed:
             given["observed"] = windows.z[:, self.channels :]
         if self.known:
-            before = jnp.mean(x["known"][:, : -self.horizon], axis=1, keepdims=True)
-            given["known_effect"] = x["known"][:, -self.horizon :] - before
+            known = widened(x["known"])
+            before = jnp.mean(known[:, : -self.horizon], axis=1, keepdims=True)
+            given["known_effect"] = (known[:, -self.horizon :] - before).astype(x["known"].dtype)
         return windows, given
 
     def steps(self, y: jax.Array) -> jax.Array:
@@ -209,7 +212,8 @@ class Forecaster(Layer):
                 effects.append(self.effects(run(name, index, given[name])))
             else:
                 shapes.append(self.steps(run(name, index, given[name])))
-        return sum(effects, start=self.own(windows.mean) + self.own(windows.spread) * sum(shapes[1:], start=shapes[0]))
+        shape = sum(shapes[1:], start=shapes[0])
+        return sum(effects, start=self.own(windows.mean) + self.own(windows.spread) * shape).astype(shape.dtype)
 
     def flops(self, in_shape: Shape) -> int | None:
         parts = [

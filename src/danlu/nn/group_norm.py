@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -57,7 +58,8 @@ class GroupNorm(Layer):
     def normal(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """``x̂ = (x − μ)/√(σ² + ε)`` in the shape of ``x``, and ``1/√(σ² + ε)``, ``(batch, 1, groups, 1)``."""
         groups = x.shape[-1] if self.groups is None else self.groups
-        grouped = widened(x).reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+        positions = math.prod(x.shape[1:-1])
+        grouped = widened(x).reshape(x.shape[0], positions, groups, x.shape[-1] // groups)
         centred = grouped - jnp.mean(grouped, axis=(1, 3), keepdims=True)
         inverse = jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=(1, 3), keepdims=True) + self.epsilon)
         return (centred * inverse).reshape(x.shape), inverse

@@ -63,13 +63,13 @@ class Initializer(Blueprint, abc.ABC):
     """A rule for initial values; a blueprint that is called."""
 
     @abc.abstractmethod
-    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> jax.Array:
         """Draw an array.
 
         Args:
             key: a PRNG key.
             shape: the array's shape; see :func:`fans` for how it is read.
-            dtype: its floating type.
+            dtype: its floating type; the default is float32, or float64 under ``jax_enable_x64``.
         """
 
 
@@ -78,7 +78,7 @@ class Constant(Initializer):
 
     value: float = setting(default=0.0)
 
-    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> jax.Array:
         return jnp.full(shape, self.value, dtype)
 
 
@@ -87,7 +87,7 @@ class Normal(Initializer):
 
     stddev: float = setting(default=0.02, minimum=0)
 
-    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> jax.Array:
         return self.stddev * _flat(lambda shape: jax.random.normal(key, shape, dtype), shape)
 
 
@@ -96,7 +96,7 @@ class TruncatedNormal(Initializer):
 
     stddev: float = setting(default=0.02, minimum=0)
 
-    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> jax.Array:
         drawn = _flat(lambda shape: jax.random.truncated_normal(key, -2, 2, shape, dtype), shape)
         return (self.stddev / _TRUNCATED_STDDEV) * drawn
 
@@ -118,7 +118,7 @@ class VarianceScaling(Initializer):
     mode: str = setting(default="fan_in", choices=("fan_in", "fan_out", "fan_average"))
     distribution: str = setting(default="truncated_normal", choices=("truncated_normal", "normal", "uniform"))
 
-    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> jax.Array:
         fan_in, fan_out = fans(tuple(shape))
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_average": (fan_in + fan_out) / 2}[self.mode]
         stddev = math.sqrt(self.scale / max(fan, 1))
@@ -141,7 +141,7 @@ class Orthogonal(Initializer):
 
     gain: float = setting(default=1.0, above=0)
 
-    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = float) -> jax.Array:
         if len(shape) < 2:
             raise ConfigError(f"an orthogonal array needs at least two axes; the shape is {tuple(shape)}")
         rows, columns = math.prod(shape[:-1]), shape[-1]

@@ -49,7 +49,7 @@ class BatchNorm(Layer):
     ) -> tuple[jax.Array, State]:
         check_last_axis("BatchNorm", x, params["scale"].shape[0])
         mean, variance, wide = state["mean"], state["variance"], widened(x)
-        if train:
+        if train and x.size:  # a batch of no rows has no statistics to move to
             axes = tuple(range(x.ndim - 1))
             mean = jnp.mean(wide, axis=axes)
             variance = jnp.mean(jnp.square(wide - on_last_axis(mean, x.ndim)), axis=axes)

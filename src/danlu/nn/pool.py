@@ -13,6 +13,7 @@ from jax import lax
 
 from danlu.errors import ConfigError
 from danlu.nn._largest import largest
+from danlu.nn._precision import widened
 from danlu.nn._shapes import size
 from danlu.nn._windows import Padding, Sizes, check_padding, check_sizes, image_shape, pads, per_axis
 from danlu.nn.conv_rules import Window, max_pool
@@ -104,11 +105,13 @@ class AveragePool(_WindowPool):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         window, how = self.windows(x.shape[1:-1])
-        return self.sums(x) * (1 / jnp.asarray(counts(x.shape[1:-1], window, how), x.dtype)), state
+        sums = self.sums(x)
+        return (sums * (1 / jnp.asarray(counts(x.shape[1:-1], window, how), sums.dtype))).astype(x.dtype), state
 
     def sums(self, x: jax.Array) -> jax.Array:
-        """The sum of each window."""
+        """The sum of each window, in at least 32 bits: a sum of 16 stops growing, or leaves its range."""
         window, how = self.windows(x.shape[1:-1])
+        x = widened(x)
         if window == how.stride and not any(map(any, how.pads)):
             # Windows side by side are a reshape, which XLA sums far quicker than sliding windows.
             out = how.out(x.shape[1:-1], window)
@@ -144,7 +147,7 @@ class GlobalAveragePool(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return jnp.mean(x, axis=tuple(range(1, x.ndim - 1))), state
+        return jnp.mean(widened(x), axis=tuple(range(1, x.ndim - 1))).astype(x.dtype), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(in_shape)
@@ -159,7 +162,7 @@ class GlobalMaxPool(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return largest(x.reshape(x.shape[0], -1, x.shape[-1]), None), state
+        return largest(lax.collapse(x, 1, x.ndim - 1), None), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(in_shape)
@@ -193,10 +196,11 @@ class AdaptiveAveragePool(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
+        wide = widened(x)
         for axis, m in enumerate(per_axis("AdaptiveAveragePool", "cells", self.cells, x.ndim - 2), start=1):
-            share = jnp.asarray(cell_shares(x.shape[axis], m), x.dtype)
-            x = jnp.moveaxis(jnp.tensordot(x, share, axes=((axis,), (0,))), -1, axis)
-        return x, state
+            share = jnp.asarray(cell_shares(x.shape[axis], m), wide.dtype)
+            wide = jnp.moveaxis(jnp.tensordot(wide, share, axes=((axis,), (0,))), -1, axis)
+        return wide.astype(x.dtype), state
 
     def flops(self, in_shape: Shape) -> int:
         total, shape = 0, list(image_shape("AdaptiveAveragePool", in_shape))

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from danlu.blueprint import setting
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import size
 from danlu.nn._windows import image_shape
 from danlu.nn.activations import ACTIVATIONS
@@ -53,7 +54,7 @@ class SqueezeExcite(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         gates, _ = self.network(x.shape[-1]).apply(params, state, x, train=train)
-        return x * gates.reshape(x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]), state
+        return x * repeated(gates.reshape(x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]), x.shape), state
 
     def flops(self, in_shape: Shape) -> int:
         shape = image_shape("SqueezeExcite", in_shape)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import check_last_axis, drawn, features, size
 from danlu.nn.layer import Layer, Params, Shape, State
 
@@ -123,7 +124,7 @@ class NumericEmbedding(Layer):
         return params, state, (columns * self.dim,)
 
     def _bins(self, edges: list[np.ndarray]) -> dict[str, jax.Array]:
-        left, inverse, upper = (np.zeros((len(edges), self.bins), np.float32) for _ in range(3))
+        left, inverse, upper = (np.zeros((len(edges), self.bins), jnp.result_type(float)) for _ in range(3))
         for column, edge in enumerate(edges):
             count = len(edge) - 1
             left[column, :count] = edge[:-1]
@@ -152,14 +153,18 @@ class NumericEmbedding(Layer):
         check_last_axis("NumericEmbedding", x, params["slope"].shape[0])
         # Columns first: the sums over bins and waves are then one batched matrix product each.
         columns = x.T[:, :, None]
-        total = columns * params["slope"][:, None] + params["offset"][:, None]
+        whole = (*columns.shape[:2], self.dim)
+        slope, offset = (repeated(params[name][:, None], whole) for name in ("slope", "offset"))
+        total = repeated(columns, whole) * slope + offset
         if self.bins:
             place = (columns - state["left"][:, None]) * state["inverse_width"][:, None]
             total += jnp.clip(place, 0.0, state["upper"][:, None]) @ params["bend"]
         if self.frequencies:
-            angle = 2 * jnp.pi * self.gain * columns * params["frequency"][:, None]
+            waves = (*columns.shape[:2], self.frequencies)
+            frequency = repeated(params["frequency"][:, None], waves)
+            angle = 2 * jnp.pi * self.gain * repeated(columns, waves) * frequency
             total += jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], -1) @ params["wave"]
-        return self.gain * total.transpose(1, 0, 2).reshape(x.shape[0], -1), state
+        return self.gain * jax.lax.collapse(total.transpose(1, 0, 2), 1), state
 
     def flops(self, in_shape: Shape) -> int:
         per_output = 2 * (1 + self.bins + 2 * self.frequencies)
@@ -225,7 +230,7 @@ class CategoricalEmbedding(Layer):
         parts = []
         for j, count in enumerate(self.vocabularies):
             codes = jnp.where((x[:, j] >= 0) & (x[:, j] < count), x[:, j], 0)
-            one_hot = jax.nn.one_hot(codes, count, dtype=jnp.float32)
+            one_hot = jax.nn.one_hot(codes, count, dtype=float)
             parts.append(one_hot if count <= self.one_hot_limit else self.gain * (one_hot @ params[f"table_{j}"]))
         return jnp.concatenate(parts, axis=1), state
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
 from danlu.nn._keys import required_key
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import drawn
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
@@ -107,7 +108,7 @@ class TabularNet(Layer):
         shapes = self._checked(in_shape)
         numeric_key, categorical_key, scale_key, body_key = jax.random.split(key, 4)
         params: dict[str, Any] = {}
-        state: dict[str, Any] = {"rate": jnp.asarray(self.dropout, jnp.float32)}
+        state: dict[str, Any] = {"rate": jnp.asarray(self.dropout, float)}
         sections: list[int] = []
         if "numeric" in shapes:
             params["numeric"], state["numeric"], _ = self.numeric.init(numeric_key, shapes["numeric"])
@@ -168,20 +169,23 @@ class TabularNet(Layer):
         dropping = required_key("TabularNet", key) if train and self.dropout > 0 else None
         embedded = self.embed(params, state, self._checked(x))
         members, rows = self.members, embedded.shape[0]
+        whole = (members, *embedded.shape)
         # Members first: each layer is one 2-D product, and the heads one product a member without transposing.
-        hidden = (embedded[None] * params["scale"][:, None]).reshape(members * rows, -1)
+        hidden = jax.lax.collapse(repeated(embedded[None], whole) * repeated(params["scale"][:, None], whole), 0, 2)
         for layer in range(self.depth):
-            hidden = (hidden @ params[f"kernel_{layer}"]).reshape(members, rows, -1)
-            hidden = jax.nn.relu(hidden + params[f"bias_{layer}"][:, None])
+            hidden = (hidden @ params[f"kernel_{layer}"]).reshape(members, rows, self.width)
+            hidden = jax.nn.relu(hidden + repeated(params[f"bias_{layer}"][:, None], hidden.shape))
             if dropping is not None:
                 kept = 1 - state["rate"]
                 limit = (kept * 16777216).astype(jnp.uint32)
                 bits = _hashed_bits(jax.random.fold_in(dropping, layer), hidden.shape) >> 8
                 hidden = jnp.where(bits < limit, hidden / kept, 0.0)
-            hidden = hidden.reshape(members * rows, -1)
-        outputs = jnp.einsum("mrw,mwu->mru", hidden.reshape(members, rows, -1), params["head"])
-        outputs = (outputs + params["head_bias"][:, None]).transpose(1, 0, 2)
-        return (outputs + (x["numeric"] @ params["shortcut"])[:, None] if "numeric" in x else outputs), state
+            hidden = jax.lax.collapse(hidden, 0, 2)
+        outputs = jnp.einsum("mrw,mwu->mru", hidden.reshape(members, rows, hidden.shape[-1]), params["head"])
+        outputs = (outputs + repeated(params["head_bias"][:, None], outputs.shape)).transpose(1, 0, 2)
+        if "numeric" in x:
+            outputs = outputs + repeated((x["numeric"] @ params["shortcut"])[:, None], outputs.shape)
+        return outputs, state
 
     def flops(self, in_shape: Shape) -> int:
         shapes = self._checked(in_shape)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
 from danlu.nn._keys import required_key
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import check_last_axis, on_last_axis
 from danlu.nn.attention.dot_product import attend, attend_fused, can_fuse
 from danlu.nn.attention.positions import rotate
@@ -146,7 +147,7 @@ class MultiHeadAttention(Layer):
         for name, shape in shapes.items():
             if self.bias == "all" or (self.bias == "qkv" and name != "output"):
                 params[f"{name}_bias"] = jnp.zeros((shape[1],))
-        state = {"rate": jnp.asarray(self.dropout, jnp.float32)} if self.dropout else {}
+        state = {"rate": jnp.asarray(self.dropout, float)} if self.dropout else {}
         return params, state, in_shape
 
     def project(self, params: Params, name: str, x: jax.Array, positions: jax.Array | None = None) -> jax.Array:
@@ -154,9 +155,9 @@ class MultiHeadAttention(Layer):
         check_last_axis("MultiHeadAttention", x, params[name].shape[0])
         y = x.reshape(-1, x.shape[-1]) @ params[name]
         if f"{name}_bias" in params:
-            y = y + on_last_axis(params[f"{name}_bias"], 2)
+            y = y + repeated(on_last_axis(params[f"{name}_bias"], 2), y.shape)
         heads = self.num_heads if name == "query" else self.kv_heads
-        y = y.reshape(*x.shape[:2], heads, -1)
+        y = y.reshape(*x.shape[:2], heads, y.shape[-1] // heads)
         if positions is None or self.rotary_base is None or name == "value":
             return y
         return rotate(y, positions, self.rotary_base)
@@ -200,8 +201,8 @@ class MultiHeadAttention(Layer):
         """``concat(heads)·W_o + b_o``, ``(batch, time, features)``."""
         y = self.ungrouped(heads) @ params["output"]
         if "output_bias" in params:
-            y = y + on_last_axis(params["output_bias"], 2)
-        return y.reshape(heads.shape[0], heads.shape[3], -1)
+            y = y + repeated(on_last_axis(params["output_bias"], 2), y.shape)
+        return y.reshape(heads.shape[0], heads.shape[3], y.shape[-1])
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
+from danlu.nn._precision import looked_up, repeated, wide_type
 from danlu.nn._shapes import size
 from danlu.nn.attention.sequence import padding_mask, replaced, sequence_shape, token_positions, tokens
 from danlu.nn.initializers import Initializer, get_initializer
@@ -58,7 +59,7 @@ class LearnedPositions(Layer):
 
     def at(self, params: Params, x: jax.Array, positions: jax.Array) -> jax.Array:
         """Tokens ``(batch, time, features)`` with the vectors of ``positions`` ``(batch or 1, time)`` added."""
-        return x + jnp.take(params["table"], jnp.broadcast_to(positions, x.shape[:2]), axis=0, mode="clip")
+        return x + looked_up(params["table"], jnp.broadcast_to(positions, x.shape[:2]))
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
@@ -66,11 +67,16 @@ class LearnedPositions(Layer):
         given, mask = tokens(x), padding_mask(x)
         self._check(given.shape[1])
         if mask is None:  # a slice and a sum over the batch, where a lookup would be a scatter backwards
-            return replaced(x, given + params["table"][None, : given.shape[1]]), state
+            return replaced(x, given + repeated(params["table"][None, : given.shape[1]], given.shape)), state
         return replaced(x, self.at(params, given, token_positions(mask, given.shape[1]))), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(tokens(in_shape))
+
+
+def _powers(count: int, log_base: float, dtype: jax.typing.DTypeLike) -> jax.Array:
+    """``exp(log_base·i)`` for ``i < count``, in ``dtype`` or float32 if that is narrower: an angle of a thousand turns needs its digits."""
+    return jnp.exp(jnp.arange(count, dtype=wide_type(dtype)) * log_base)
 
 
 def sinusoids(positions: jax.Array, features: int, dtype: jax.typing.DTypeLike = jnp.float32) -> jax.Array:
@@ -87,8 +93,8 @@ def sinusoids(positions: jax.Array, features: int, dtype: jax.typing.DTypeLike =
     [[0.0, 1.0, 0.0, 1.0]]
     """
     pairs = (features + 1) // 2
-    rates = jnp.exp(jnp.arange(pairs) * (-2 * math.log(10000.0) / features)).reshape((1,) * positions.ndim + (pairs,))
-    angles = positions[..., None].astype(jnp.float32) * rates
+    rates = _powers(pairs, -2 * math.log(10000.0) / features, dtype).reshape((1,) * positions.ndim + (pairs,))
+    angles = positions[..., None].astype(rates.dtype) * rates
     waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1)
     return waves.reshape(*positions.shape, 2 * pairs)[..., :features].astype(dtype)
 
@@ -143,8 +149,8 @@ def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
     [[[[1.0, 1.0]], [[-0.301..., 1.382...]]]]
     """
     half = x.shape[-1] // 2
-    rates = jnp.exp(jnp.arange(half) * (-math.log(base) / half)).reshape(1, 1, 1, half)
-    angles = positions[:, :, None, None].astype(jnp.float32) * rates
+    rates = _powers(half, -math.log(base) / half, x.dtype).reshape(1, 1, 1, half)
+    angles = positions[:, :, None, None].astype(rates.dtype) * rates
     cos, sin = jnp.cos(angles).astype(x.dtype), jnp.sin(angles).astype(x.dtype)
     left, right = x[..., :half], x[..., half:]
     return jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
+from danlu.nn._precision import looked_up
 from danlu.nn.augment.change import RandomChange
 
 __all__ = ["RandomAffine", "RandomFlip", "RandomMove"]
@@ -98,5 +99,5 @@ def bilinear(image: jax.Array, row: jax.Array, column: jax.Array, fill: float) -
             weight = (1 - jnp.abs(row - r)) * (1 - jnp.abs(column - c))
             inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
             index = (jnp.clip(r, 0, height - 1) * width + jnp.clip(c, 0, width - 1)).astype(jnp.int32)
-            total += weight[..., None] * jnp.where(inside[..., None], flat[index], fill)
+            total += weight[..., None] * jnp.where(inside[..., None], looked_up(flat, index), fill)
     return total

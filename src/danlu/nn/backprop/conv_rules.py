@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from danlu.nn._largest import to_largest
 from danlu.nn._shapes import on_last_axis
 from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.conv_rules import convolve, input_gradient, kernel_gradient, to_first_winner
@@ -93,10 +94,8 @@ def _global_average_pool(visit: Visit, dy: jax.Array) -> Gradients:
 
 def _global_max_pool(visit: Visit, dy: jax.Array) -> Gradients:
     """``dy`` goes to the first position that holds the maximum."""
-    flat = visit.x.reshape(visit.x.shape[0], -1, visit.x.shape[-1])
-    holds = (flat == visit.y[:, None]).astype(dy.dtype)
-    first = holds * (jnp.cumsum(holds, axis=1) == 1).astype(dy.dtype)
-    return (first * dy[:, None]).reshape(visit.x.shape), {}
+    flat = jax.lax.collapse(visit.x, 1, visit.x.ndim - 1)
+    return to_largest(jnp.argmax(flat, axis=1), None, flat.shape[1], dy).reshape(visit.x.shape), {}
 
 
 def _adaptive_average_pool(visit: Visit, dy: jax.Array) -> Gradients:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from danlu.nn.attention.sequence import tokens
+from danlu.nn._largest import to_largest
+from danlu.nn.attention.sequence import padding_mask, tokens
 from danlu.nn.recurrent.masking import real_only
 from danlu.nn.recurrent.rnn import keep, project, steps_mask
 
@@ -50,9 +51,9 @@ def zero_padding(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
 
 def max_over_time(visit: Visit, dy: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
     """``dy`` goes to the first step that was the largest."""
-    holds = real_only(visit.x, (tokens(visit.x) == visit.y[:, None]).astype(dy.dtype))
-    first = holds * (jnp.cumsum(holds, axis=1) == 1).astype(dy.dtype)
-    return _alone(visit.x, first * dy[:, None]), {}
+    given, mask = tokens(visit.x), padding_mask(visit.x)
+    seen = given if mask is None else jnp.where(mask[:, :, None], given, -jnp.inf)
+    return _alone(visit.x, to_largest(jnp.argmax(seen, axis=1), mask, given.shape[1], dy)), {}
 
 
 def _alone(x: Any, d_x: jax.Array) -> Any:

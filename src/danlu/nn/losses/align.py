@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.errors import DataError
+from danlu.nn._precision import widened
 
 __all__ = ["align_values", "labels_to_probabilities", "member_axes", "nan_unless", "per_example"]
 
@@ -45,7 +46,7 @@ def _float_outputs(owner: str, outputs: Any) -> jax.Array:
     outputs = jnp.asarray(outputs)
     if not jnp.issubdtype(outputs.dtype, jnp.floating):
         raise DataError(f"{owner} received outputs of type {outputs.dtype}; expected floating-point numbers")
-    return outputs
+    return widened(outputs)  # a square or a sum over pixels would leave the range of 16 bits
 
 
 def _element_by_element(out: tuple[int, ...], want: tuple[int, ...]) -> bool:
@@ -71,7 +72,7 @@ def align_values(owner: str, outputs: Any, targets: Any) -> tuple[jax.Array, jax
     ======================= ==================================== ==================================
 
     Returns:
-        Both with the shape of the outputs, in the outputs' floating type.
+        Both with the shape of the outputs, in the outputs' floating type, or float32 if that is wider.
 
     Raises:
         DataError: shapes that do not fit, or outputs that are not floating-point.

@@ -44,7 +44,7 @@ class Loss(Blueprint, abc.ABC):
             targets: see the loss.
 
         Returns:
-            ``(batch,)``, in the outputs' floating type.
+            ``(batch,)``, in the outputs' floating type, or float32 if that is wider.
 
         Raises:
             DataError: shapes or types that do not fit.

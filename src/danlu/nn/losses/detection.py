@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
+from danlu.nn._precision import widened
 from danlu.nn.activations import log_softmax, sigmoid, softplus
 from danlu.nn.boxes import box_area, box_overlaps
 from danlu.nn.cells import cell_middles, read_cells
@@ -137,7 +138,8 @@ def _checked(outputs: Any, targets: Any) -> tuple[jax.Array, jax.Array, jax.Arra
         )
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise DataError(f"DetectionLoss received labels of type {labels.dtype}; expected class numbers, −1 for padding")
-    return z.astype(jnp.float32), boxes.astype(jnp.float32), labels
+    z = widened(z)
+    return z, boxes.astype(z.dtype), labels
 
 
 def _told(targets: Any) -> str:

@@ -85,7 +85,8 @@ class PerFold(Blueprint):
                 f"PerFold received outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected "
                 f"(batch, {self.count} · members, units) and (batch, {1 + self.count})"
             )
-        apart = outputs.reshape(len(outputs), self.count, -1, outputs.shape[2])
+        members = outputs.shape[1] // self.count
+        apart = outputs.reshape(len(outputs), self.count, members, outputs.shape[2])
         values = jax.vmap(self.measure, in_axes=(1, None), out_axes=1)(apart, targets[:, 0])
         counts = targets[:, 1:].astype(values.dtype)
         return jnp.sum(counts * values, axis=1) / jnp.maximum(jnp.sum(counts, axis=1), 1)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.errors import unknown_name
+from danlu.nn._precision import widened
 
 __all__ = ["l1", "l2"]
 
@@ -35,7 +36,7 @@ def l1(params: Any, *, over: str = "weights") -> jax.Array:
     >>> float(l1({"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([9.0])}))
     3.0
     """
-    return sum((jnp.sum(a * jnp.sign(a)) for a in _leaves(params, over)), start=jnp.zeros(()))
+    return sum((jnp.sum(widened(a * jnp.sign(a))) for a in _leaves(params, over)), start=jnp.zeros(()))
 
 
 def l2(params: Any, *, over: str = "weights") -> jax.Array:
@@ -48,4 +49,4 @@ def l2(params: Any, *, over: str = "weights") -> jax.Array:
     >>> float(l2({"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([9.0])}))
     5.0
     """
-    return sum((jnp.sum(jnp.square(a)) for a in _leaves(params, over)), start=jnp.zeros(()))
+    return sum((jnp.sum(jnp.square(widened(a))) for a in _leaves(params, over)), start=jnp.zeros(()))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
+from danlu.nn._precision import widened
 from danlu.nn.losses.align import per_example
 from danlu.nn.losses.base import Loss
 from danlu.nn.losses.targets import measure
@@ -35,6 +36,7 @@ def _heads(owner: str, outputs: Any, targets: Any, heads: int) -> tuple[jax.Arra
             f"{owner} received outputs of shape {outputs.shape} and targets of shape {targets.shape}; expected "
             f"outputs of shape {(*targets.shape, heads)}, {heads} for each target"
         )
+    outputs = widened(outputs)
     return outputs, targets[..., None].astype(outputs.dtype)
 
 

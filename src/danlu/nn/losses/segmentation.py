@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
+from danlu.nn._precision import widened
 from danlu.nn.activations import log_softmax, softmax
 from danlu.nn.losses.base import Loss
 from danlu.nn.losses.targets import check_classes, measure
@@ -88,4 +89,4 @@ def _checked(owner: str, outputs: Any, targets: Any) -> tuple[jax.Array, jax.Arr
             f"{owner} received outputs of shape {z.shape} ({z.dtype}) and targets of shape {y.shape} ({y.dtype}); expected logits "
             "(batch, height, width, classes) of 2 to 255 classes and whole class numbers (batch, height, width)"
         )
-    return z, y.astype(jnp.int32)
+    return widened(z), y.astype(jnp.int32)

@@ -11,6 +11,7 @@ from jax.scipy.special import logsumexp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
+from danlu.nn._precision import widened
 from danlu.nn.losses.align import nan_unless
 from danlu.nn.losses.base import Loss
 from danlu.nn.losses.targets import check_classes
@@ -75,7 +76,7 @@ def checked_tokens(outputs: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
         )
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise DataError(f"TokenCrossEntropy received targets of type {y.dtype}; expected whole numbers, −1 for padding")
-    return z, y.astype(jnp.int32)
+    return widened(z), y.astype(jnp.int32)
 
 
 def counted_tokens(targets: np.ndarray) -> np.ndarray:

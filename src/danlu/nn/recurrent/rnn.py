@@ -26,6 +26,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import on_last_axis
 from danlu.nn.attention.sequence import padding_mask, replaced, sequence_shape, tokens
 from danlu.nn.initializers import INITIALIZERS
@@ -217,5 +218,6 @@ def project(owner: str, params: Params, x: jax.Array) -> jax.Array:
             hint="the layer was initialised for other inputs" if x.ndim == 3 else "one step is (batch, 1, features)",
         )
     flat = x.swapaxes(0, 1).reshape(-1, features)
-    z = flat @ params["kernel"] + on_last_axis(params["bias"], 2)
-    return z.reshape(x.shape[1], x.shape[0], -1)
+    z = flat @ params["kernel"]
+    z = z + repeated(on_last_axis(params["bias"], 2), z.shape)
+    return z.reshape(x.shape[1], x.shape[0], z.shape[-1])

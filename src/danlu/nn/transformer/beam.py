@@ -132,7 +132,7 @@ def beam_search(
         if not ok:
             raise ConfigError(f"beam_search received {name}={value!r}; expected {expected}")
     network, given, mask, source = beginning("beam_search", model, prompt)
-    last, penalty = jnp.asarray(end, jnp.int32), jnp.asarray(alpha, jnp.float32)
+    last, penalty = jnp.asarray(end, jnp.int32), jnp.asarray(alpha, float)
     return _search(
         network, params, state, given, mask, source, last, penalty,
         beams=beams, length=length, forbidden=tuple(forbidden),

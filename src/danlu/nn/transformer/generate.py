@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.errors import ConfigError
+from danlu.nn._precision import widened
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.transformer.cache import cached_step
 from danlu.nn.transformer.decoding import beginning, opened
@@ -36,7 +37,7 @@ def top_p_logits(logits: jax.Array, p: jax.typing.ArrayLike) -> jax.Array:
     [-inf, -0.5..., -1.1...]
     """
     order = jnp.argsort(-logits, axis=-1)
-    probabilities = jax.nn.softmax(jnp.take_along_axis(logits, order, axis=-1), axis=-1)
+    probabilities = jax.nn.softmax(widened(jnp.take_along_axis(logits, order, axis=-1)), axis=-1)
     # A token stays when those likelier than it do not reach p yet; the likeliest always does.
     kept = jnp.cumsum(probabilities, axis=-1) - probabilities < p
     kept = kept | (jnp.arange(logits.shape[-1]) == 0).reshape((1,) * (logits.ndim - 1) + (-1,))
@@ -175,8 +176,8 @@ def generate(
         mask,
         source,
         key,
-        jnp.asarray(temperature, jnp.float32),
-        None if top_p is None else jnp.asarray(top_p, jnp.float32),
+        jnp.asarray(temperature, float),
+        None if top_p is None else jnp.asarray(top_p, float),
         jnp.asarray(-1 if end is None else end, jnp.int32),
         length=length,
         top_k=top_k,

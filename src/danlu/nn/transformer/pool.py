@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
+from danlu.nn._precision import widened
 from danlu.nn._shapes import size
 from danlu.nn.attention.sequence import padding_mask, sequence_shape, tokens
 from danlu.nn.layer import Layer, Params, Shape, State
@@ -17,7 +18,7 @@ __all__ = ["Pool", "pool_weights"]
 
 def pool_weights(x: Any, kind: str) -> jax.Array:
     """The share of each token, ``(batch or 1, time, 1)``: the first real one's, or equal ones of all real tokens."""
-    given, mask = tokens(x), padding_mask(x)
+    given, mask = widened(tokens(x)), padding_mask(x)
     real = jnp.ones((1, given.shape[1]), given.dtype) if mask is None else mask.astype(given.dtype)
     if kind == "first":
         real = real * (jnp.cumsum(real, axis=1) == 1).astype(given.dtype)
@@ -50,7 +51,8 @@ class Pool(Layer):
         given = tokens(x)
         # NaN · 0 is NaN: what padding holds must not come through.
         shares = pool_weights(x, self.kind)
-        return jnp.sum(jnp.where(shares > 0, given * shares, jnp.zeros_like(given)), axis=1), state
+        y = jnp.sum(jnp.where(shares > 0, widened(given) * shares, jnp.zeros_like(shares)), axis=1)
+        return y.astype(given.dtype), state
 
     def flops(self, in_shape: Shape) -> int:
         return 2 * size(tokens(in_shape))

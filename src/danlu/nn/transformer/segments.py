@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import DataError
+from danlu.nn._precision import looked_up, repeated
 from danlu.nn._shapes import size
 from danlu.nn.attention.sequence import replaced, sequence_shape, tokens
 from danlu.nn.initializers import Initializer, get_initializer
@@ -67,7 +68,8 @@ class Segments(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, State]:
-        return replaced(x, tokens(x) + jnp.take(params["table"], self.rows(x), axis=0, mode="clip")), state
+        given = tokens(x)
+        return replaced(x, given + repeated(looked_up(params["table"], self.rows(x)), given.shape)), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(tokens(in_shape))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.errors import ConfigError
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import on_last_axis
 from danlu.nn.attention.sequence import replaced, tokens
 from danlu.nn.combine import child_key
@@ -68,8 +69,8 @@ class Tied(Layer):
     def scores(self, params: Params, h: jax.Array) -> jax.Array:
         """``h·Eᵀ + b``."""
         y = h.reshape(-1, h.shape[-1]) @ params[0]["table"].T
-        y = y + on_last_axis(params[2]["bias"], 2) if self.use_bias else y
-        return y.reshape(*h.shape[:-1], -1)
+        y = y + repeated(on_last_axis(params[2]["bias"], 2), y.shape) if self.use_bias else y
+        return y.reshape(*h.shape[:-1], y.shape[-1])
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None

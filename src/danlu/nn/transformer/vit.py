@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import array_shape, on_last_axis
 from danlu.nn.activations import ACTIVATIONS
 from danlu.nn.attention.positions import LearnedPositions
@@ -57,7 +58,7 @@ class Patches(Layer):
     ) -> tuple[jax.Array, State]:
         batch, height, width, channels = x.shape
         cut = x.reshape(batch, height // self.side, self.side, width // self.side, self.side, channels)
-        return cut.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, self.side**2 * channels), state
+        return jax.lax.collapse(jax.lax.collapse(cut.transpose(0, 1, 3, 2, 4, 5), 3), 1, 3), state
 
     def restore(self, patches: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """The inverse: images of ``shape`` ``(batch, height, width, channels)`` from their patches."""
@@ -81,7 +82,7 @@ class ClassToken(Layer):
     ) -> tuple[jax.Array, State]:
         if tokens(x) is not x:
             raise DataError("ClassToken received a dict; expected an array without padding")
-        token = jnp.broadcast_to(on_last_axis(params["token"], 3), (x.shape[0], 1, x.shape[2]))
+        token = repeated(on_last_axis(params["token"], 3), (x.shape[0], 1, x.shape[2]))
         return jnp.concatenate([token.astype(x.dtype), x], axis=1), state
 
 

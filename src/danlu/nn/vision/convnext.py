@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
+from danlu.nn._precision import repeated
 from danlu.nn._shapes import check_last_axis, features, on_last_axis, size
 from danlu.nn.combine import Residual, Sequential
 from danlu.nn.conv import Conv
@@ -46,7 +47,7 @@ class LayerScale(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         check_last_axis("LayerScale", x, params["scale"].shape[0])
-        return x * on_last_axis(params["scale"], x.ndim), state
+        return x * repeated(on_last_axis(params["scale"], x.ndim), x.shape), state
 
     def flops(self, in_shape: Shape) -> int:
         return size(in_shape)
