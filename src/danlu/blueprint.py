@@ -4,18 +4,20 @@ A layer, a loss and an initializer are all *blueprints*: a frozen dataclass of p
 tuples, other blueprints) that holds no arrays. Because a blueprint is data, it can be compared, hashed (one
 compiled program per blueprint), printed, and written to JSON without running any code on the way back in.
 
-The ranges that a field accepts are data beside the field (:func:`setting`) and are checked by one validator with
-one form of message.
+A field accepts what its annotation says (:mod:`danlu.typed`) in the range that is data beside it (:func:`setting`); both
+are checked by one validator with one form of message.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
-from danlu.errors import ArtifactError, ConfigError, unknown_name
+from danlu.errors import ArtifactError, ConfigError, shorten, unknown_name
+from danlu.typed import Mismatch, described, field_types, of_type
 
 __all__ = ["Blueprint", "from_json", "setting", "to_json"]
 
@@ -57,7 +59,7 @@ def setting(
     return dataclasses.field(default=default, metadata={"rules": rules})
 
 
-def _expected(rules: dict[str, Any]) -> str:
+def _expected(rules: Mapping[str, Any]) -> str:
     if rules["choices"] is not None:
         return "one of: " + ", ".join(rules["choices"])
     bounds = [
@@ -70,24 +72,49 @@ def _expected(rules: dict[str, Any]) -> str:
     return text + (" or None" if rules["optional"] else "")
 
 
-def validate(owner: str, name: str, value: Any, rules: dict[str, Any]) -> None:
+def _refused(owner: str, name: str, value: Any, expected: str) -> ConfigError:
+    shown = shorten(value)
+    is_text = isinstance(value, str) and "number" in expected and value.strip("-+.0123456789eE") == "" != value.strip()
+    return ConfigError(
+        f"{owner}.{name} is {shown}; expected {expected}", hint=f"write {value}, without quotes" if is_text else None
+    )
+
+
+def validate(owner: str, name: str, value: Any, rules: Mapping[str, Any]) -> None:
     """Raise ConfigError unless ``value`` fits ``rules`` (see :func:`setting`)."""
     if value is None and rules["optional"]:
         return
     if rules["choices"] is not None:
+        if not isinstance(value, str):
+            raise _refused(owner, name, value, _expected(rules))
         if value not in rules["choices"]:
-            error = unknown_name(f"{owner}.{name}", value, rules["choices"])
-            raise error
+            raise unknown_name(f"{owner}.{name}", value, rules["choices"])
         return
     ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
     ok = ok and (not rules["integer"] or isinstance(value, numbers.Integral))
-    ok = ok and value == value
+    ok = ok and abs(value) < math.inf
     ok = ok and (rules["minimum"] is None or value >= rules["minimum"])
     ok = ok and (rules["maximum"] is None or value <= rules["maximum"])
     ok = ok and (rules["above"] is None or value > rules["above"])
     ok = ok and (rules["below"] is None or value < rules["below"])
     if not ok:
-        raise ConfigError(f"{owner}.{name} is {value!r}; expected {_expected(rules)}")
+        raise _refused(owner, name, value, _expected(rules))
+
+
+def checked(owner: str, name: str, value: Any, annotation: Any, rules: Mapping[str, Any] | None = None) -> Any:
+    """``value`` as the field ``name`` of ``owner`` holds it: of the annotated type, and within ``rules``.
+
+    Raises:
+        ConfigError: it is of another type, or out of range.
+    """
+    try:
+        value = of_type(value, annotation)
+    except Mismatch:
+        expected = described(annotation) if rules is None else _expected(rules)
+        raise _refused(owner, name, value, expected) from None
+    if rules is not None:
+        validate(owner, name, value, rules)
+    return value
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(setting, dataclasses.field))
@@ -118,10 +145,12 @@ class Blueprint:
         _REGISTRY[cls.__name__] = cls
 
     def __post_init__(self) -> None:
+        owner, annotations = type(self).__name__, field_types(type(self))
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            rules = field.metadata.get("rules")
-            if rules is not None:
-                validate(type(self).__name__, field.name, getattr(self, field.name), rules)
+            given, rules = getattr(self, field.name), field.metadata.get("rules")
+            value = checked(owner, field.name, given, annotations.get(field.name, Any), rules)
+            if value is not given:
+                object.__setattr__(self, field.name, value)
 
     def replace(self: B, **changes: Any) -> B:
         """A copy with some fields changed."""

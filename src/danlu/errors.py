@@ -19,6 +19,7 @@ A message answers three questions: what was received, what was expected, what to
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
@@ -32,8 +33,14 @@ __all__ = [
     "TrainingError",
     "UntrustedError",
     "nearest",
+    "shorten",
     "unknown_name",
 ]
+
+
+_shown = reprlib.Repr()
+_shown.maxlevel, _shown.maxlong, _shown.maxstring, _shown.maxother = 8, 60, 200, 200
+_shown.maxlist = _shown.maxtuple = _shown.maxdict = 20
 
 
 class DanluError(Exception):
@@ -103,6 +110,16 @@ def nearest(name: str, options: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+def shorten(value: object, longest: int = 80) -> str:
+    """How a message shows a value: as Python writes it, its end left out where that is long.
+
+    >>> shorten("a" * 200, 10)
+    "'aaaaaaaa…"
+    """
+    text = _shown.repr(value)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def unknown_name(
     kind: str, name: object, options: Iterable[str], *, error: type[DanluError] = ConfigError
 ) -> DanluError:
@@ -116,4 +133,4 @@ def unknown_name(
     shown = ", ".join(options[:40]) + (", …" if len(options) > 40 else "")
     close = nearest(str(name), options)
     hint = f"did you mean {close!r}?" if close else None
-    return error(f"unknown {kind} {name!r}; expected one of: {shown or '(none)'}", hint=hint)
+    return error(f"unknown {kind} {shorten(name)}; expected one of: {shown or '(none)'}", hint=hint)
