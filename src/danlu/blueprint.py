@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from danlu.errors import ArtifactError, ConfigError, shorten, unknown_name
-from danlu.typed import Mismatch, described, field_types, of_type
+from danlu.typed import MismatchError, described, field_types, of_type
 
 __all__ = ["Blueprint", "from_json", "setting", "to_json"]
 
@@ -63,7 +63,7 @@ def _expected(rules: Mapping[str, Any]) -> str:
     if rules["choices"] is not None:
         return "one of: " + ", ".join(rules["choices"])
     bounds = [
-        f"{sign} {rules[name]:g}"
+        f"{sign} {rules[name]:{',' if isinstance(rules[name], int) else 'g'}}"
         for name, sign in (("minimum", ">="), ("above", ">"), ("maximum", "<="), ("below", "<"))
         if rules[name] is not None
     ]
@@ -109,7 +109,7 @@ def checked(owner: str, name: str, value: Any, annotation: Any, rules: Mapping[s
     """
     try:
         value = of_type(value, annotation)
-    except Mismatch:
+    except MismatchError:
         expected = described(annotation) if rules is None else _expected(rules)
         raise _refused(owner, name, value, expected) from None
     if rules is not None:
@@ -145,7 +145,8 @@ class Blueprint:
         _REGISTRY[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        owner, annotations = type(self).__name__, field_types(type(self))
+        cls: Any = type(self)
+        owner, annotations = cls.__name__, field_types(cls)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             given, rules = getattr(self, field.name), field.metadata.get("rules")
             value = checked(owner, field.name, given, annotations.get(field.name, Any), rules)

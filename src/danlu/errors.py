@@ -99,14 +99,14 @@ class MissingExtraError(DanluError, ImportError):
         DanluError.__init__(self, message, hint=hint)
 
 
-def nearest(name: str, options: Iterable[str]) -> str | None:
+def nearest(name: str, options: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     """The option most like ``name``, or None when nothing is close.
 
     >>> nearest("relo", ["relu", "tanh"])
     'relu'
     """
     by_lower = {option.lower(): option for option in options}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[close[0]] if close else None
 
 

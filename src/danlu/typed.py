@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Mismatch", "described", "field_types", "of_type"]
+__all__ = ["MismatchError", "described", "field_types", "of_type"]
 
 _WIDEST = 2**63 - 1  # what a file, an array and another library can hold
 
 
-class Mismatch(ValueError):
+class MismatchError(ValueError):
     """A value that is not of the type."""
 
 
-@functools.lru_cache(maxsize=None)
-def field_types(cls: type) -> Mapping[str, Any]:
+@functools.cache
+def field_types(cls: Any) -> Mapping[str, Any]:
     """The annotations of a class, resolved; one that names what its module does not hold is of any type."""
     try:
         return typing.get_type_hints(cls)
@@ -36,7 +36,7 @@ def of_type(value: Any, annotation: Any) -> Any:
     A whole number is also a number; true, false and NaN are no numbers.
 
     Raises:
-        Mismatch: it is of another type.
+        MismatchError: it is of another type.
 
     >>> of_type([1, np.int64(2)], tuple[int, ...])
     (1, 2)
@@ -55,26 +55,26 @@ def of_type(value: Any, annotation: Any) -> Any:
             return {of_type(key, inner[0]): of_type(item, inner[1]) for key, item in value.items()}
     elif _is_scalar(value, origin):
         return value
-    raise Mismatch
+    raise MismatchError
 
 
 def _of_union(value: Any, options: tuple[Any, ...]) -> Any:
     for option in options:
         try:
             return of_type(value, option)
-        except Mismatch:
+        except MismatchError:
             continue
-    raise Mismatch
+    raise MismatchError
 
 
 def _of_tuple(value: Any, inner: tuple[Any, ...]) -> Any:
     if not isinstance(value, list | tuple):
-        raise Mismatch
+        raise MismatchError
     if not inner:
         return tuple(value)
     each = inner[:1] * len(value) if inner[1:] == (...,) else inner
     if len(each) != len(value):
-        raise Mismatch
+        raise MismatchError
     return tuple(of_type(item, annotation) for item, annotation in zip(value, each, strict=True))
 
 
@@ -82,7 +82,7 @@ def _is_scalar(value: Any, kind: Any) -> bool:
     if kind is None or kind is type(None):
         return value is None
     if kind is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool) and abs(value) <= _WIDEST
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool) and abs(int(value)) <= _WIDEST
     if kind is float:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and not _no_number(value)
     if kind is Callable:

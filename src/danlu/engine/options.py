@@ -46,7 +46,7 @@ class FitOptions(Blueprint):
     l2: float = setting(default=0.0, minimum=0)
     precision: str = setting(default="float32", choices=tuple(PRECISIONS))
     devices: int = setting(default=1, minimum=1, integer=True)
-    seed: int = setting(default=0, minimum=0, integer=True)
+    seed: int = setting(default=0, minimum=0, maximum=2**32 - 1, integer=True)
     checkpoint_every: float = setting(default=10.0, minimum=0)
     display: str = setting(default="auto", choices=("auto", "live", "plain", "none"))
 

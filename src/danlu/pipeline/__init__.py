@@ -1,9 +1,10 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
-from danlu.pipeline.config import TrainConfig, config_from, load_config, override
+from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.domains import load
 from danlu.pipeline.example import example_table
 from danlu.pipeline.model import Model
+from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, resume, train, train_from
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import tomllib
+import typing
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from danlu.blueprint import Blueprint, setting
+from danlu.blueprint import Blueprint, checked, setting
 from danlu.data.missing import DEFAULT_MISSING, Marks
-from danlu.errors import ConfigError, unknown_name
+from danlu.errors import ConfigError, shorten
+from danlu.pipeline.names import NAMES, unknown_setting
+from danlu.pipeline.plain import filled, meant, plain, written
 from danlu.rl.recipes import AgentSettings
 from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Segmentation, Translation
+from danlu.typed import field_types
 
 __all__ = [
+    "SECTIONS",
+    "SETTINGS",
     "DataConfig",
     "EvaluateConfig",
     "ModelConfig",
     "SplitConfig",
     "TrainConfig",
     "TrainerConfig",
-    "load_config",
+    "config_from",
     "override",
+    "saved_config",
 ]
 
 
@@ -42,7 +46,7 @@ class DataConfig(Blueprint):
             too (``{"grade": []}`` makes "NA" a class), and only empty cells are missing.
         dates: how dates are written, where the values do not show it: ``"dmy"``, ``"mdy"``, ``"ymd"`` or a pattern such as
             ``"%d.%m.%Y %H:%M"``; or a dict of single columns, ``{"born": "mdy"}``.
-        delimiter: the delimiter, where it is not found by itself.
+        delimiter: the delimiter, where it is not found by itself: one character, or ``"tab"``.
         stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
             would fill a good part of the memory. Of image files: whether they are decoded while training goes on; None does it
             where the training part does not fit in ``memory``.
@@ -69,7 +73,7 @@ class DataConfig(Blueprint):
     task: str = setting(default="auto", choices=("auto", "regression", "binary", "multiclass", "multilabel"))
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     drop: tuple[str, ...] = ()
-    missing: tuple[str | float, ...] | Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
+    missing: tuple[str | float, ...] | Mapping[str, tuple[str | float, ...]] | None = dataclasses.field(default=None, hash=False)
     dates: str | Mapping[str, str] | None = dataclasses.field(default=None, hash=False)
     delimiter: str | None = None
     stream: bool | None = None
@@ -85,11 +89,20 @@ class DataConfig(Blueprint):
     label_separator: str | None = None
     image_size: int | None = setting(default=None, minimum=4, maximum=512, integer=True, optional=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.delimiter
+        if given in ("tab", "\\t"):
+            object.__setattr__(self, "delimiter", "\t")
+        elif given is not None and (len(given) != 1 or given.isalnum() or given in "\"'\\\r\n"):
+            raise ConfigError(
+                f"DataConfig.delimiter is {shorten(given)}; expected one character that is no letter, digit or quote, or tab"
+            )
+
     def marks(self) -> Marks:
         """The texts and numbers that mean a missing value, as :func:`danlu.data.read_table` takes them."""
 
-        def beside(given: Any) -> tuple[str | float, ...]:
-            given = (given,) if isinstance(given, str | int | float) else tuple(given)
+        def beside(given: tuple[str | float, ...]) -> tuple[str | float, ...]:
             return (*DEFAULT_MISSING, *given) if given else ("",)
 
         if self.missing is None:
@@ -150,7 +163,7 @@ class TrainerConfig(Blueprint):
     precision: str = setting(default="float32", choices=("float32", "bfloat16"))
     devices: int = setting(default=1, minimum=1, integer=True)
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
-    seed: int = setting(default=0, minimum=0, integer=True)
+    seed: int = setting(default=0, minimum=0, maximum=2**31 - 1, integer=True)
 
     def chosen(self) -> dict[str, Any]:
         """What is not left to the recipe, but for the loss, of which there are several only for a quantity."""
@@ -198,89 +211,97 @@ class TrainConfig(Blueprint):
         return dataclasses.asdict(self)
 
 
-def _build(cls: Any, values: Any, path: str) -> Any:
+def _fields(cls: Any) -> dict[str, tuple[Any, Any, Any]]:
+    """The annotation, the rules and the default of each setting of a section."""
+    types = field_types(cls)
+    return {each.name: (types[each.name], each.metadata.get("rules"), each.default) for each in dataclasses.fields(cls)}
+
+
+def _build(cls: Any, values: Any, path: str, given: str) -> Any:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path or 'the config'} is {values!r}; expected a table of settings")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+        raise ConfigError(f"{path or given} is {shorten(values)}; expected a table of settings")
+    fields, dot = _fields(cls), f"{path}." if path else ""
     built: dict[str, Any] = {}
     for name, value in values.items():
         if f"{path}{name}" == "evaluate.resamples" and value == 1000:
             continue  # the default of older runs, whose intervals came from resamples
         if name not in fields:
-            elsewhere = [f"{group}.{name}" for group in fields if name in _names(fields[group].default)]
-            if elsewhere:
-                raise ConfigError(f"unknown setting {path + name!r}; did you mean {' or '.join(elsewhere)}?")
-            raise unknown_name("setting", f"{path}{name}", [f"{path}{known}" for known in fields])
-        default = fields[name].default
+            raise unknown_setting(
+                f"{dot}{name}", value, SETTINGS if not path or name in NAMES else [dot + each for each in fields]
+            )
+        annotation, rules, default = fields[name]
         if isinstance(default, Blueprint):
-            value = _build(type(default), value, f"{path}{name}.")
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif value is None and default == "none":
-            value = "none"
-        built[name] = value
+            built[name] = _build(annotation, value, f"{dot}{name}", given)
+        else:
+            built[name] = checked(path, name, meant(value, annotation, rules), annotation, rules)
+            filled(f"{dot}{name}", built[name], default)
     try:
         return cls(**built)
-    except ConfigError as error:  # in the words of the user's settings
-        said, own = error.message, f"{cls.__name__}."
-        raise ConfigError(said.replace(own, path), hint=error.hint) from None
-
-
-def _names(default: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(default)] if isinstance(default, Blueprint) else []  # type: ignore[arg-type]
+    except ConfigError as error:  # what settings must be together, in the words of the user's settings
+        raise ConfigError(error.message.replace(f"{cls.__name__}.", dot), hint=error.hint) from None
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
     """A config from plain nested data.
 
     Raises:
-        ConfigError: an unknown setting (the nearest one is offered) or a value out of range.
+        ConfigError: an unknown setting (the right one is offered), a value of another type or out of range.
     """
-    config: TrainConfig = _build(TrainConfig, values, "")
+    config: TrainConfig = _build(TrainConfig, plain(values), "", "the config")
     return config
 
 
-def load_config(path: str | Path) -> dict[str, Any]:
-    """The plain data of a config file, TOML or JSON.
-
-    Raises:
-        ConfigError: no such file, or not a valid one.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise ConfigError(f"the config {path} is not valid {kind}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"the config {path} holds a {type(values).__name__}; expected a table of settings")
-    return values
+def saved_config(values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
+    """The config that a run was begun with, perhaps by another version, and the names of settings that this one does not know."""
+    known = {
+        section: {name: value for name, value in part.items() if f"{section}.{name}" in SETTINGS}
+        for section, part in values.items()
+        if isinstance(part, Mapping)
+    }
+    found = {section: part for section, part in known.items() if section in _fields(TrainConfig)}
+    lost = [f"{section}.{name}" for section, part in values.items() if isinstance(part, Mapping) for name in part]
+    return config_from(found), [name for name in lost if name not in SETTINGS]
 
 
-def override(values: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+def override(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
     """``values`` with dotted changes made, each like ``trainer.epochs=20``.
 
-    >>> override({}, ["trainer.epochs=20", "data.drop=[\\"id\\"]"])
+    >>> override({}, ["trainer.epochs=20", "data.drop=id"])
     {'trainer': {'epochs': 20}, 'data': {'drop': ['id']}}
     """
-    result = json.loads(json.dumps(values))
+    result = plain(values)
     for change in changes:
         name, equals, text = change.partition("=")
-        if not equals or not name:
+        path = [part.strip() for part in name.split(".")]
+        if not equals or not all(path):
             raise ConfigError(f"{change!r} is not a setting; expected name=value, such as trainer.epochs=20")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None if text == "none" else text
-        *path, last = name.strip().split(".")
+        value = written(text, *_declared(path))
         node = result
-        for part in path:
+        for part in path[:-1]:
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{name!r} goes through {part!r}, which is a value; expected a table of settings")
-        node[last] = value
+        if len(path) == 1 and isinstance(value, dict) and isinstance(node.get(path[0]), dict):
+            value = node[path[0]] | value
+        node[path[-1]] = value
+    for section in SECTIONS:
+        if not isinstance(result.get(section, {}), dict):
+            raise ConfigError(f"{section} is {shorten(result[section])}; expected a table of settings")
     return result
+
+
+def _declared(path: list[str]) -> tuple[Any, Any]:
+    """The annotation and the rules of a setting, or of a value in a setting that is a table."""
+    if len(path) < 2 or ".".join(path[:2]) not in SETTINGS:
+        return Any, None
+    annotation, rules, _ = _fields(SECTIONS[path[0]])[path[1]]
+    for _ in path[2:]:
+        annotation, rules = (typing.get_args(annotation) or (Any, Any))[-1], None
+    return annotation, rules
+
+
+SECTIONS: Mapping[str, type[Blueprint]] = {
+    name: annotation for name, (annotation, _, _) in _fields(TrainConfig).items()
+}
+SETTINGS: tuple[str, ...] = tuple(f"{section}.{name}" for section, cls in SECTIONS.items() for name in _fields(cls))
+"""Every setting by its dotted name."""

@@ -13,10 +13,10 @@ from typing import Any
 from danlu.artifact import RunDirectory
 from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
-from danlu.errors import DataError
+from danlu.errors import ConfigError, DataError, shorten
 from danlu.files import write_atomic
 from danlu.memory import in_words
-from danlu.pipeline.config import TrainConfig, config_from
+from danlu.pipeline.config import TrainConfig, config_from, saved_config
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged, data_of, located
@@ -247,7 +247,10 @@ def train(
         ['y', 'probability high', 'probability low']
     """
     is_file = isinstance(source, str | Path)
-    data = {**settings.pop("data", {}), "source": str(source) if is_file else "table", "target": target}
+    given = settings.pop("data", {})
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"data is {shorten(given)}; expected a table of settings, such as data={{'drop': ['id']}}")
+    data = {**given, "source": str(source) if is_file else "table", "target": target}
     if test is not None:
         data["test"] = str(test)
     config = config_from({**settings, "data": data})
@@ -272,5 +275,8 @@ def resume(
         ConfigError: the data is not what the run was started with.
     """
     directory = RunDirectory.open(run)
-    config = with_kept(config_from(directory.read_json("config.json")), directory.path)
+    saved, lost = saved_config(directory.read_json("config.json"))
+    for name in lost:
+        say(f"note: the run was begun with the setting {name}, which this version does not know")
+    config = with_kept(saved, directory.path)
     return train_from(config, source, display=display, say=say, resume=directory, allow=allow)

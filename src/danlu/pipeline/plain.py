@@ -1,0 +1,152 @@
+"""What users write for settings (files, the command line, keyword arguments) as plain data, and what it means for a field's type."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.blueprint import checked
+from danlu.errors import ConfigError, shorten
+
+__all__ = ["filled", "load_config", "meant", "plain", "written"]
+
+_DEEPEST = 20
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def load_config(path: str | Path) -> dict[str, Any]:
+    """The plain data of a config file, TOML or JSON.
+
+    Raises:
+        ConfigError: no such file, or not a valid one.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    is_json = path.suffix.lower() == ".json"
+    try:
+        values = json.loads(text, object_pairs_hook=_once) if is_json else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if is_json else "TOML"
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        hint = (
+            None
+            if path.suffix.lower() in (".json", ".toml")
+            else "a config is a TOML file, or JSON with the ending .json"
+        )
+        raise ConfigError(f"the config {path} is not valid {kind}: {said}", hint=hint) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"the config {path} holds a {type(values).__name__}; expected a table of settings")
+    return plain(values)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return found
+
+
+def plain(value: Any, where: str = "") -> Any:
+    """A copy of ``value`` of plain data that a config file can hold; what NumPy and pathlib have of it becomes Python's.
+
+    Raises:
+        ConfigError: something else is in it, a number that is not finite, or it is nested too deeply.
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(item, f"{where}.{key}".strip(".")) for key, item in _within(value, where).items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(item, where) for item in _within(value, where)]
+    if isinstance(value, np.generic) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where} is {value}; expected a finite number")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where} is {shorten(value)}; expected a text without the character NUL")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, datetime.date | datetime.time):
+        raise ConfigError(f"{where} is the date {value}, which no setting takes", hint="put it in quotes")
+    raise ConfigError(f"{where} is {shorten(value)}; expected plain data: texts, numbers, true or false, lists, tables")
+
+
+def _within(value: Any, where: str, deepest: int = _DEEPEST) -> Any:
+    """``value``, when no part of it is nested too deeply for any setting."""
+    layer = [value]
+    for _ in range(deepest):
+        inner = [part.values() if isinstance(part, Mapping) else part for part in layer]
+        layer = [each for part in inner for each in part if isinstance(each, Mapping | list | tuple)]
+        if not layer:
+            return value
+    raise ConfigError(f"{where or 'the config'} is nested more than {deepest} deep; no setting is")
+
+
+def meant(value: Any, annotation: Any, rules: Mapping[str, Any] | None = None) -> Any:
+    """What ``value`` means for a field: ``yes`` for true and the reverse, one text for a list of one, None for ``"none"``.
+
+    >>> meant("off", bool), meant("id", tuple[str, ...])
+    (False, ['id'])
+    """
+    options = typing.get_args(annotation)
+    choices = (rules or {}).get("choices") or ()
+    if value is None and "none" in choices:
+        return "none"
+    if isinstance(value, bool) and "yes" in choices:
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        if bool in (annotation, *options):
+            return _BOOLEANS.get(value.strip().lower(), value)
+        if options == (str, ...):
+            return [value]
+    return value
+
+
+def filled(name: str, value: Any, default: Any) -> None:
+    """Refuse texts without a character, where one stands for something.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    texts = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, tuple) else [value]
+    if "" in texts and default != "":
+        raise ConfigError(f"{name} is {shorten(value)}; expected a text with at least one character")
+
+
+def written(text: str, annotation: Any = Any, rules: Mapping[str, Any] | None = None) -> Any:
+    """What a text on the command line means for a setting: JSON, a list ``a,b``, ``none``, or the text as it is, whatever its type takes.
+
+    >>> written("20", int), written("20", str), written("a,b", tuple[str, ...]), written("none", str | None)
+    (20, '20', ['a', 'b'], None)
+    """
+    readings: list[Any] = []
+    try:
+        readings.append(json.loads(text))
+    except (ValueError, RecursionError):
+        if text.lower() == "none":
+            readings.append(None)
+        if typing.get_args(annotation) == (str, ...):
+            inner = text[1:-1] if text[:1] + text[-1:] == "[]" else text
+            readings.append([part.strip().strip("\"'") for part in inner.split(",")])
+    for reading in (*readings, text):
+        try:
+            checked("", "", meant(reading, annotation, rules), annotation, rules)
+        except ConfigError:
+            continue
+        return reading
+    return [*readings, text][0]

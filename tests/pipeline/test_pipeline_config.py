@@ -1,0 +1,224 @@
+"""Settings: of every type that someone may write, each is of its declared type or refused with one message."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import typing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from beartype.door import is_bearable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from danlu import nn
+from danlu.artifact.files import json_text
+from danlu.errors import ConfigError
+from danlu.pipeline import load_config
+from danlu.pipeline.config import SECTIONS, SETTINGS, TrainConfig, config_from, override, saved_config
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from(["yes", "none", "auto", "1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    section, setting = name.split(".")
+    return {section: {setting: value}}
+
+
+def as_declared(config: TrainConfig) -> bool:
+    """Whether every setting is of its annotated type, by another library's judgement, and a file can hold them all."""
+    for section in SECTIONS:
+        held = getattr(config, section)
+        for name, annotation in typing.get_type_hints(type(held)).items():
+            if name != "_renamed" and not is_bearable(
+                getattr(held, name), annotation | int if annotation is float else annotation
+            ):
+                return False
+    return config_from(json.loads(json_text(config.as_dict()))) == config
+
+
+@given(name=st.sampled_from(SETTINGS), value=JSON)
+@settings(max_examples=600, deadline=None)
+def test_a_setting_is_of_its_type_or_refused(name: str, value: Any) -> None:
+    try:
+        config = config_from(nested(name, value))
+    except ConfigError as error:
+        said = error.message
+    else:
+        said = name if as_declared(config) else ""
+    assert name.split(".")[0] in said
+
+
+@given(name=st.sampled_from(SETTINGS), text=st.text(max_size=8) | JSON.map(lambda value: json.dumps(value)))
+@settings(max_examples=600, deadline=None)
+def test_so_is_a_text_on_the_command_line(name: str, text: str) -> None:
+    try:
+        config = config_from(override({}, [f"{name}={text}"]))
+    except ConfigError as error:
+        said = error.message
+    else:
+        said = name if as_declared(config) else ""
+    assert name.split(".")[0] in said
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_default_can_be_given(name: str) -> None:
+    section, setting = name.split(".")
+    default = TrainConfig().as_dict()[section][setting]
+    assert config_from(nested(name, default)) == TrainConfig()
+
+
+BOOLEAN = [
+    f"{section}.{each.name}"
+    for section, cls in SECTIONS.items()
+    for each in dataclasses.fields(cls)  # type: ignore[arg-type]
+    if "bool" in str(each.type)
+]
+
+
+@pytest.mark.parametrize("name", BOOLEAN)
+def test_a_switch_is_never_a_text(name: str) -> None:
+    section, setting = name.split(".")
+    for word, meant in (
+        ("no", False),
+        ("False", False),
+        ("OFF", False),
+        ("0", False),
+        ("yes", True),
+        ("true", True),
+        ("On", True),
+    ):
+        values = [override({}, [f"{name}={word}"])] + [nested(name, word)] * (word != "0")
+        assert [getattr(getattr(config_from(each), section), setting) for each in values] == [meant] * len(values)
+    for wrong in ("maybe", "2", "[]", "nein"):
+        with pytest.raises(ConfigError, match=f"{name} is .*expected true or false"):
+            config_from(override({}, [f"{name}={wrong}"]))
+
+
+NEST: list[Any] = []
+for _ in range(5000):
+    NEST = [NEST]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("data.drop", -1, "data.drop is -1; expected a list of texts"),
+        ("data.kinds", [1], r"data.kinds is \[1\]; expected a table of names and values"),
+        ("data.delimiter", 0, "data.delimiter is 0; expected a text, or None"),
+        ("data.delimiter", "ab", "data.delimiter is 'ab'; expected one character"),
+        ("data.drop", datetime.date(2020, 1, 1), "data.drop is the date 2020-01-01"),
+        ("data.target", None, "data.target is None; expected a text"),
+        ("data.text", "", "data.text is ''; expected a text with at least one character"),
+        ("data.drop", ["a", ""], "at least one character"),
+        ("data.test", "a\0", "NUL"),
+        ("trainer.seed", 10**20, "trainer.seed is 1.*0; expected a whole number >= 0 and <= 2,147,483,647"),
+        ("trainer.seed", 1.5, "trainer.seed is 1.5; expected a whole number"),
+        ("trainer.epochs", True, "trainer.epochs is True; expected a whole number"),
+        ("trainer.epochs", "20", "'20'; expected a whole number >= 1 or None\nHint: write 20, without quotes"),
+        ("trainer.learning_rate", float("nan"), "trainer.learning_rate is nan; expected a finite number"),
+        ("trainer.weight_decay", 10**400, "trainer.weight_decay is 1000.*expected a number >= 0"),
+        ("agent.settings", {"x": float("inf")}, "agent.settings.x is inf"),
+        ("agent.settings", {"x": NEST}, "agent.settings.x is nested|agent.settings is nested|the config is nested"),
+        ("data.kinds", NEST, "nested more than"),
+    ],
+)
+def test_what_is_of_another_type_is_one_message(name: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        config_from(nested(name, value))
+
+
+@pytest.mark.parametrize("value", [[], 5, None, "x"])
+def test_a_section_is_a_table(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"forecast is .*; expected a table of settings"):
+        config_from({"forecast": value})
+    with pytest.raises(ConfigError, match="expected a table of settings"):
+        override({"data": value}, [])
+
+
+def test_what_others_call_plain_is_plain() -> None:
+    config = config_from({"trainer": {"epochs": np.int64(3)}, "data": {"drop": "id", "test": Path("a") / "b"}})
+    assert (config.trainer.epochs, config.data.drop, config.data.test) == (3, ("id",), str(Path("a") / "b"))
+    assert type(config.trainer.epochs) is int
+
+
+def test_a_change_of_a_section_keeps_the_rest_of_it() -> None:
+    assert override({"trainer": {"seed": 1}}, ['trainer={"epochs": 3}']) == {"trainer": {"seed": 1, "epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("epochs=3", "trainer.epochs=3"),
+        ("num_train_epochs=3", "trainer.epochs=3"),
+        ("trainer.max_iter=3", "trainer.epochs=3"),
+        ("lr=0.1", "trainer.learning_rate=0.1"),
+        ("n_estimators=5", "model.members=5"),
+        ("random_state=1", "trainer.seed=1"),
+        ("test_size=0.3", "split.test=0.3"),
+        ("fp16=true", "trainer.precision=bfloat16"),
+        ("label=y", "--target y"),
+        ("prediction_length=7", "--horizon 7"),
+        ("optimizer=adam", "danlu.fit"),
+        ("trainer.epoch=3", "trainer.epochs=3"),
+        ("imbalance.class_weights=balanced", "imbalance.class_weight=balanced"),
+        ("target=y", "data.target=y or translation.target=y"),
+    ],
+)
+def test_names_of_other_tools_are_answered_with_what_to_type(typed: str, right: str) -> None:
+    with pytest.raises(ConfigError, match="unknown setting") as error:
+        config_from(override({}, [typed]))
+    assert right in str(error.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("c.json", '{"trainer": {"epochs": 1}, "trainer": {}}', "given twice"),
+        ("c.json", "[" * 5000, "nested too deeply|not valid JSON"),
+        ("c.json", "[]", "holds a list"),
+        ("c.toml", "x = [", "not valid TOML"),
+        ("c.yaml", "trainer:\n  epochs: 1\n", "a config is a TOML file"),
+    ],
+)
+def test_a_config_file_that_is_none(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_config(tmp_path / name)
+
+
+def test_a_run_of_another_version_can_be_resumed() -> None:
+    saved = TrainConfig().replace(trainer=TrainConfig().trainer.replace(epochs=7)).as_dict()
+    saved["trainer"]["gone"] = 1
+    saved["later"] = {"new": 2}
+    config, lost = saved_config(saved)
+    assert config.trainer.epochs == 7
+    assert lost == ["trainer.gone", "later.new"]
+
+
+def test_layers_are_checked_by_their_annotations() -> None:
+    for build, said in (
+        (lambda: nn.Dense("64"), "Dense.units is '64'; expected a whole number >= 1\nHint: write 64, without quotes"),
+        (lambda: nn.Dense(True), "Dense.units is True; expected a whole number"),
+        (lambda: nn.Dense(4, use_bias="no"), "Dense.use_bias is 'no'; expected true or false"),
+        (lambda: nn.Dense(4, activation=3), "Dense.activation is 3; expected one of"),
+        (lambda: nn.Residual("dense"), "Residual.layer is 'dense'; expected a Layer"),
+        (lambda: nn.MLP(hidden=("8",), outputs=1), "MLP.hidden is .*; expected a list of whole numbers"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            build()
+    assert nn.Dense(np.int64(4)) == nn.Dense(4)
+    assert nn.MLP(hidden=[8], outputs=1) == nn.MLP(hidden=(8,), outputs=1)  # type: ignore[arg-type]
