@@ -250,9 +250,13 @@ def train(
     given = settings.pop("data", {})
     if not isinstance(given, Mapping):
         raise ConfigError(f"data is {shorten(given)}; expected a table of settings, such as data={{'drop': ['id']}}")
-    data = {**given, "source": str(source) if is_file else "table", "target": target}
-    if test is not None:
-        data["test"] = str(test)
+    named = {"source": str(source) if is_file else "table", "target": target, "test": test}
+    data = {**given, **{key: value for key, value in named.items() if value not in (None, "")}}
+    for key, value in given.items():
+        if data[key] != value:
+            raise ConfigError(
+                f"{key} is {shorten(data[key])}, and data={{{key!r}: {shorten(value)}}}; expected one of them"
+            )
     config = config_from({**settings, "data": data})
     allow_modules(modules_in(source))  # who writes a module's name means it
     return train_from(config, None if is_file else source, root=runs, name=name, display=display, say=say)
