@@ -11,6 +11,7 @@ are checked by one validator with one form of message.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
@@ -73,11 +74,15 @@ def _expected(rules: Mapping[str, Any]) -> str:
 
 
 def _refused(owner: str, name: str, value: Any, expected: str) -> ConfigError:
-    shown = shorten(value)
-    is_text = isinstance(value, str) and "number" in expected and value.strip("-+.0123456789eE") == "" != value.strip()
-    return ConfigError(
-        f"{owner}.{name} is {shown}; expected {expected}", hint=f"write {value}, without quotes" if is_text else None
-    )
+    hint = None
+    classes = [each for each in (value if isinstance(value, list | tuple) else [value]) if isinstance(each, type)]
+    if classes:
+        hint = f"call the class: {classes[0].__name__}(...)"
+    elif expected.startswith("a list"):
+        hint = f"such as [{json.dumps(value)}]" if isinstance(value, str | int | float) else None
+    elif isinstance(value, str) and "number" in expected and value.strip("-+.0123456789eE") == "" != value.strip():
+        hint = f"write {value}, without quotes"
+    return ConfigError(f"{owner}.{name} is {shorten(value)}; expected {expected}", hint=hint)
 
 
 def validate(owner: str, name: str, value: Any, rules: Mapping[str, Any]) -> None:

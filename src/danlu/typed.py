@@ -99,6 +99,7 @@ def _no_number(value: Any) -> bool:
         return True
 
 
+_FEW = 6  # subclasses that are listed
 _WORDS = {
     bool: "true or false",
     int: "a whole number",
@@ -107,7 +108,7 @@ _WORDS = {
     type(None): "None",
     Any: "a value",
 }
-_MANY = {bool: "of true or false", int: "of whole numbers", float: "of numbers", str: "of texts"}
+_MANY = {bool: "true or false", int: "whole numbers", float: "numbers", str: "texts", Any: "values"}
 
 
 def described(annotation: Any) -> str:
@@ -121,11 +122,13 @@ def described(annotation: Any) -> str:
         *most, last = [described(each) for each in inner]
         return f"{', '.join(most)}, or {last}" if most else last
     if origin is tuple:
-        return "a list" if not inner else f"a list {_MANY.get(inner[0], 'of several values')}"
+        many = _MANY.get(inner[0]) if inner else None
+        return f"a list of {many or getattr(inner[0], '__name__', 'value') + 's'}" if inner else "a list"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return "a table of names and values"
     if origin is Callable:
         return "a function"
     if annotation in _WORDS:
         return _WORDS[annotation]
-    return f"a {getattr(origin, '__name__', origin)}"
+    kinds = [each.__name__ for each in getattr(origin, "__subclasses__", list)() if not each.__name__.startswith("_")]
+    return f"a {getattr(origin, '__name__', origin)}" + (f" ({', '.join(kinds)})" if 0 < len(kinds) <= _FEW else "")

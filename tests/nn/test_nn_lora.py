@@ -159,9 +159,9 @@ def test_training_moves_a_b_and_the_head_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LoRA(Dense), "expected a layer"),
+        (lambda: LoRA(Dense), "expected a Layer"),
         (lambda: LoRA(NET, rank=0), "whole number >= 1"),
-        (lambda: LoRA(NET, targets=(3,)), "expected patterns"),
+        (lambda: LoRA(NET, targets=(3,)), "expected a list of texts"),
         (lambda: LoRA(NET).init(KEY, (4,)), "names no array"),
         (lambda: LoRA(NET, targets=("0/kernle",)).init(KEY, (4,)), "did you mean '0/kernel'"),
         (lambda: LoRA(NET, targets=("0/bias",)).init(KEY, (4,)), "two or more axes"),

@@ -29,7 +29,7 @@ def test_images_move_as_the_layer_moves_them(move):
 
 
 def test_what_cannot_be_moved_is_refused():
-    with pytest.raises(ConfigError, match="changes that move pixels"):
+    with pytest.raises(ConfigError, match=r"MoveMasks.moves is .*; expected a list of RandomMoves"):
         MoveMasks((RandomErase(),))
     with pytest.raises(DataError, match=r"y of shape \(4,\)"):
         MoveMasks((RandomFlip(),))(jax.random.key(0), {"x": X, "y": jnp.zeros(4)})

@@ -366,7 +366,7 @@ def _run(layer: Any, x: Any, carry: Any = None) -> Any:
     [
         (lambda: LSTM(0), ConfigError, "LSTM.units is 0"),
         (lambda: SimpleRNN(3, activation="gelu"), ConfigError, "SimpleRNN.activation"),
-        (lambda: Bidirectional(Dense(3)), ConfigError, "expected a recurrent layer"),
+        (lambda: Bidirectional(Dense(3)), ConfigError, "expected a Recurrent"),
         (lambda: Bidirectional(LSTM(3, reverse=True)), ConfigError, "reverse=False"),
         (lambda: CharRNN(9, cell="ltsm"), ConfigError, "did you mean 'lstm'"),
         (lambda: GRU(3).init(jax.random.key(0), (5,)), DataError, r"expected \(time, features\)"),
@@ -378,7 +378,7 @@ def _run(layer: Any, x: Any, carry: Any = None) -> Any:
         (lambda: stream(Bidirectional(GRU(3)), (), (), X), ConfigError, "other steps"),
         (lambda: stream(GRU(3, reverse=True), (), (), X), ConfigError, "other steps"),
         (lambda: stream(Parallel((GRU(3),)), (), (), X), ConfigError, "PerToken"),
-        (lambda: TextCNN(9, 2, widths=3), ConfigError, r"such as \(3, 4, 5\)"),
+        (lambda: TextCNN(9, 2, widths=3), ConfigError, r"TextCNN.widths is 3; expected a list of whole numbers"),
         (lambda: pad([]), DataError, "expected"),
         (lambda: pad([[1, 2], [1]], time=1), DataError, "at most time=1"),
         (lambda: CharRNN(9).generate((), (), jnp.ones((1, 0), int), 3, jax.random.key(0)), DataError, "prompt"),

@@ -106,7 +106,7 @@ def test_a_dict_goes_through_a_transformers_block():
 
 
 def test_bad_settings():
-    with pytest.raises(ConfigError, match="expected a layer"):
+    with pytest.raises(ConfigError, match="expected a Layer"):
         Remat(Dense)
     with pytest.raises(ConfigError, match="policy"):
         Remat(Dense(2), "dots")

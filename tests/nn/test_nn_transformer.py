@@ -352,7 +352,7 @@ def test_pooling_counts_real_tokens() -> None:
         (lambda: GPT(WORDS, 4, dim=8, num_heads=2).init(KEY, (5,)), DataError, "has 4 positions"),
         (lambda: BERT(head="class"), ConfigError, "expected outputs with head='class'"),
         (lambda: TransformerBlock(3, 4, num_kv_heads=2), ConfigError, "3 heads and 2 key heads"),
-        (lambda: Sublayer(3), ConfigError, "expected a layer"),
+        (lambda: Sublayer(3), ConfigError, "expected a Layer"),
         (lambda: Sublayer(PerToken(Dense(3))).init(KEY, (4, 8)), ConfigError, "keeps its shape"),
         (lambda: Tied(Embedding(9, 4), Dense(3)).init(KEY, (5,)), ConfigError, "gives 3 features; expected 4"),
         (lambda: Transformer(9, dim=8, num_heads=2).init(KEY, {"source": (3,)}), DataError, "'source' and 'target'"),

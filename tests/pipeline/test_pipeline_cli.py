@@ -212,7 +212,7 @@ def test_mistakes_get_one_message(trained, folder, monkeypatch, capfd):
         (["train", folder / "none.csv", "--target", "label"], "none.csv"),
         (["train", folder / "t.csv", "--target", "lable"], "did you mean 'label'"),
         (["train", folder / "t.csv"], "--target"),
-        (["train", folder / "t.csv", "--target", "label", "trainer.epoch=3"], "did you mean 'trainer.epochs'"),
+        (["train", folder / "t.csv", "--target", "label", "trainer.epoch=3"], "did you mean trainer.epochs=3?"),
         (["train", folder / "t.csv", "--target", "label", "trainer.epochs=0"], "expected a whole number >= 1"),
         (["train", folder / "t.csv", "--target", "label", "--config", folder / "bad.toml"], "not valid TOML"),
         (["train", folder / "t.csv", "--target", "label", "--runs", folder / "runs", "--name", "a"], "exists already"),

@@ -234,7 +234,7 @@ def test_mistakes_get_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (["CartPole-v1", "agent.algorithm=ppoo"], "did you mean 'ppo'"),
         (["CartPole-v1", "agent.settings.learning_rat=0.1"], "did you mean 'learning_rate'"),
         (["CartPole-v1", "agent.settings.hidden=64"], "PPO.hidden is 64"),
-        (["CartPole-v1", "agent.step=100"], "did you mean 'agent.steps'"),
+        (["CartPole-v1", "agent.step=100"], "did you mean agent.steps=100?"),
         (["CartPole-v1", "agent.environment.gravty=1"], "did you mean 'gravity'"),
         (["CartPole-v1", "agent.algorithm=dqn", "agent.settings.head=c51"], "DQN.head is 'c51'"),
         (["CartPole-v1", "agent.algorithm=td3"], "continuous actions"),

@@ -495,8 +495,8 @@ def test_agents_refuse_what_they_cannot_do() -> None:
             agent.check(env)
     for wrong, message in (
         (lambda: PPO(environments=3, steps=5, minibatches=4), "not divisible into 4 minibatches"),
-        (lambda: PPO(hidden=64), r"PPO.hidden is 64; expected whole numbers"),
-        (lambda: DQN(head="c51"), r"DQN.head is 'c51'; expected Expected\(\)"),
+        (lambda: PPO(hidden=64), r"PPO.hidden is 64; expected a list of whole numbers"),
+        (lambda: DQN(head="c51"), r"DQN.head is 'c51'; expected a ValueHead \(Expected, Histogram, Quantiles\)"),
         (lambda: DQN(warm_up=100, capacity=50), "warm_up is 100 and capacity is 50"),
         (lambda: SAC(warm_up=4, environments=4, n_step=2), "expected at least n_step · environments = 8"),
         (lambda: PPO(clip=1.5), "PPO.clip is 1.5"),

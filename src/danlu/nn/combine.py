@@ -26,23 +26,6 @@ def child_key(key: jax.Array | None, index: int) -> jax.Array | None:
     return None if key is None else jax.random.fold_in(key, index)
 
 
-def _layers(owner: str, field: str, value: Any) -> tuple[Layer, ...]:
-    if not isinstance(value, tuple | list):
-        raise ConfigError(f"{owner}.{field} is {value!r}; expected a tuple of layers")
-    for index, layer in enumerate(value):
-        _layer(owner, f"{field}[{index}]", layer)
-    return tuple(value)
-
-
-def _layer(owner: str, field: str, value: Any) -> None:
-    if not isinstance(value, Layer):
-        is_class = isinstance(value, type) and issubclass(value, Layer)
-        raise ConfigError(
-            f"{owner}.{field} is {value!r}; expected a layer",
-            hint=f"call the class: {value.__name__}(...)" if is_class else "lift(init, apply) makes functions a layer",
-        )
-
-
 def _total(parts: list[int | None]) -> int | None:
     return None if any(part is None for part in parts) else sum(part or 0 for part in parts)
 
@@ -89,10 +72,6 @@ class Sequential(Layer):
 
     layers: tuple[Layer, ...] = ()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "layers", _layers("Sequential", "layers", self.layers))
-
     def children(self) -> tuple[tuple[str, Layer], ...]:
         return tuple((str(index), layer) for index, layer in enumerate(self.layers))
 
@@ -137,12 +116,6 @@ class Residual(Layer):
 
     layer: Layer
     shortcut: Layer | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _layer("Residual", "layer", self.layer)
-        if self.shortcut is not None:
-            _layer("Residual", "shortcut", self.shortcut)
 
     def children(self) -> tuple[tuple[str, Layer], ...]:
         parts: tuple[tuple[str, Layer], ...] = (("layer", self.layer),)
@@ -199,18 +172,14 @@ class Parallel(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "branches", _layers("Parallel", "branches", self.branches))
         if not self.branches:
             raise ConfigError("Parallel has no branches; expected at least one")
         for field in ("inputs", "outputs"):
             keys = getattr(self, field)
-            if keys is None:
-                continue
-            if isinstance(keys, str) or len(keys) != len(self.branches):
+            if keys is not None and len(keys) != len(self.branches):
                 raise ConfigError(
                     f"Parallel.{field} is {keys!r}; expected {len(self.branches)} keys, one for each branch"
                 )
-            object.__setattr__(self, field, tuple(keys))
         if self.merge == "dict":
             keys = self.output_keys
             if len(set(keys)) != len(self.branches):

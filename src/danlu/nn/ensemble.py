@@ -45,11 +45,6 @@ class Ensemble(Layer):
     network: Layer
     count: int = setting(minimum=1, integer=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.network, Layer):
-            raise ConfigError(f"Ensemble.network is {self.network!r}; expected a layer")
-
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         keys = jax.random.split(key, self.count)
         params, state = jax.vmap(lambda key: self.network.init(key, in_shape)[:2])(keys)

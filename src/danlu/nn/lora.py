@@ -63,15 +63,10 @@ class LoRA(Layer):
     full: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.layer, Layer):
-            raise ConfigError(f"LoRA.layer is {self.layer!r}; expected a layer")
         for field in ("targets", "full"):
-            value = getattr(self, field)
-            patterns = (value,) if isinstance(value, str) else value
-            if not isinstance(patterns, tuple | list) or not all(isinstance(each, str) for each in patterns):
-                raise ConfigError(f'LoRA.{field} is {value!r}; expected patterns such as ("*query", "*value")')
-            object.__setattr__(self, field, tuple(patterns))
+            if isinstance(getattr(self, field), str):
+                object.__setattr__(self, field, (getattr(self, field),))
+        super().__post_init__()
 
     def _chosen(self, params: Params) -> tuple[dict[str, tuple[int, int]], list[str]]:
         """Rows and columns of each kernel that gets A and B, and the paths of what learns in full."""

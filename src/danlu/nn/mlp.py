@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from danlu.blueprint import setting
-from danlu.errors import ConfigError
 from danlu.nn.activations import ACTIVATIONS
 from danlu.nn.combine import Activation, Sequential
 from danlu.nn.dense import Dense
@@ -41,11 +40,6 @@ class MLP(Shorthand):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.hidden, tuple | list):
-            raise ConfigError(
-                f"MLP.hidden is {self.hidden!r}; expected a tuple of layer sizes", hint="such as (64, 64)"
-            )
-        object.__setattr__(self, "hidden", tuple(self.hidden))
         for units in self.hidden:
             Dense(units)
 

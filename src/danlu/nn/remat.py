@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import jax
 
 from danlu.blueprint import setting
-from danlu.errors import ConfigError
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.shorthand import Shorthand
 
@@ -56,11 +55,6 @@ class Remat(Shorthand):
 
     layer: Layer
     policy: str = setting(default="nothing", choices=_POLICIES)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.layer, Layer):
-            raise ConfigError(f"Remat.layer is {self.layer!r}; expected a layer")
 
     def build(self) -> Layer:
         return self.layer

@@ -49,9 +49,8 @@ class TextCNN(Shorthand):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.widths, tuple | list) or not self.widths:
+        if not self.widths:
             raise ConfigError(f"TextCNN.widths is {self.widths!r}; expected a tuple of sizes", hint="such as (3, 4, 5)")
-        object.__setattr__(self, "widths", tuple(self.widths))
         for width in self.widths:
             Conv(self.filters, width)
 

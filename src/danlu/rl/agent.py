@@ -82,7 +82,7 @@ class Agent(Blueprint, abc.ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.hidden, tuple) or any(not isinstance(n, int) or n < 1 for n in self.hidden):
+        if any(units < 1 for units in self.hidden):
             raise ConfigError(
                 f"{type(self).__name__}.hidden is {self.hidden!r}; expected whole numbers >= 1, such as (64, 64)"
             )

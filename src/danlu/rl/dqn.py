@@ -108,11 +108,6 @@ class DQN(OffPolicy):
     anneal: bool = True
     standardise: bool = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.head, ValueHead):
-            raise ConfigError(f"DQN.head is {self.head!r}; expected Expected(), Histogram(…) or Quantiles(…)")
-
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Discrete):
             raise ConfigError(

@@ -144,9 +144,8 @@ class OneOf(Blueprint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.changes, tuple | list) or not self.changes or not all(map(callable, self.changes)):
+        if not self.changes or not all(map(callable, self.changes)):
             raise ConfigError(f"OneOf.changes is {self.changes!r}; expected a tuple of functions (key, batch) -> batch")
-        object.__setattr__(self, "changes", tuple(self.changes))
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         which_key, change_key = jax.random.split(key)

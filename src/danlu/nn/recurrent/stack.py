@@ -46,7 +46,7 @@ class Bidirectional(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.layer, Recurrent) or self.layer.reverse:
+        if self.layer.reverse:
             raise ConfigError(
                 f"Bidirectional.layer is {self.layer!r}; expected a recurrent layer with reverse=False",
                 hint="such as Bidirectional(LSTM(64))",

@@ -42,11 +42,6 @@ class Tied(Layer):
     body: Layer
     use_bias: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.embedding, Embedding) or not isinstance(self.body, Layer):
-            raise ConfigError(f"Tied received {self.embedding!r} and {self.body!r}; expected an Embedding and a layer")
-
     def children(self) -> tuple[tuple[str, Layer], ...]:
         return (("embedding", self.embedding), ("body", self.body))
 
