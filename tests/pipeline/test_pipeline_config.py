@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from beartype import BeartypeConf
 from beartype.door import is_bearable
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from danlu.errors import ConfigError
 from danlu.pipeline import load_config
 from danlu.pipeline.config import SECTIONS, SETTINGS, TrainConfig, config_from, override, saved_config
 
+TOWER = BeartypeConf(is_pep484_tower=True)  # a whole number is a number
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -43,9 +45,7 @@ def as_declared(config: TrainConfig) -> bool:
     for section in SECTIONS:
         held = getattr(config, section)
         for name, annotation in typing.get_type_hints(type(held)).items():
-            if name != "_renamed" and not is_bearable(
-                getattr(held, name), annotation | int if annotation is float else annotation
-            ):
+            if name != "_renamed" and not is_bearable(getattr(held, name), annotation, conf=TOWER):
                 return False
     return config_from(json.loads(json_text(config.as_dict()))) == config
 

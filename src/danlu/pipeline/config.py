@@ -73,7 +73,9 @@ class DataConfig(Blueprint):
     task: str = setting(default="auto", choices=("auto", "regression", "binary", "multiclass", "multilabel"))
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     drop: tuple[str, ...] = ()
-    missing: tuple[str | float, ...] | Mapping[str, tuple[str | float, ...]] | None = dataclasses.field(default=None, hash=False)
+    missing: tuple[str | float, ...] | Mapping[str, tuple[str | float, ...]] | None = dataclasses.field(
+        default=None, hash=False
+    )
     dates: str | Mapping[str, str] | None = dataclasses.field(default=None, hash=False)
     delimiter: str | None = None
     stream: bool | None = None

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tomllib
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from danlu.blueprint import checked
 from danlu.errors import ConfigError, shorten
+from danlu.typed import MismatchError, of_type
 
 __all__ = ["filled", "load_config", "meant", "plain", "written"]
 
@@ -98,23 +100,43 @@ def _within(value: Any, where: str, deepest: int = _DEEPEST) -> Any:
 
 
 def meant(value: Any, annotation: Any, rules: Mapping[str, Any] | None = None) -> Any:
-    """What ``value`` means for a field: ``yes`` for true and the reverse, one text for a list of one, None for ``"none"``.
+    """What ``value`` means for a field: ``yes`` for true and the reverse, one value for a list of it, None for ``"none"``.
 
-    >>> meant("off", bool), meant("id", tuple[str, ...])
-    (False, ['id'])
+    >>> meant("off", bool), meant("id", tuple[str, ...]), meant({"age": 0}, dict[str, tuple[float, ...]])
+    (False, ['id'], {'age': [0]})
     """
-    options = typing.get_args(annotation)
+    options = _options(annotation)
     choices = (rules or {}).get("choices") or ()
     if value is None and "none" in choices:
         return "none"
     if isinstance(value, bool) and "yes" in choices:
         return "yes" if value else "no"
-    if isinstance(value, str):
-        if bool in (annotation, *options):
-            return _BOOLEANS.get(value.strip().lower(), value)
-        if options == (str, ...):
-            return [value]
+    if isinstance(value, str) and bool in options:
+        return _BOOLEANS.get(value.strip().lower(), value)
+    if isinstance(value, Mapping):
+        inner = [typing.get_args(each)[1] for each in options if _is_table(each)]
+        return {key: meant(item, inner[0]) for key, item in value.items()} if inner else value
+    if isinstance(value, str | int | float) and not _fits(value, annotation) and _fits([value], annotation):
+        return [value]
     return value
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _is_table(annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    try:
+        of_type(value, annotation)
+    except MismatchError:
+        return False
+    return True
 
 
 def filled(name: str, value: Any, default: Any) -> None:
@@ -134,19 +156,27 @@ def written(text: str, annotation: Any = Any, rules: Mapping[str, Any] | None = 
     >>> written("20", int), written("20", str), written("a,b", tuple[str, ...]), written("none", str | None)
     (20, '20', ['a', 'b'], None)
     """
-    readings: list[Any] = []
     try:
-        readings.append(json.loads(text))
+        first = json.loads(text)
+        readings = [first]
     except (ValueError, RecursionError):
-        if text.lower() == "none":
-            readings.append(None)
-        if typing.get_args(annotation) == (str, ...):
-            inner = text[1:-1] if text[:1] + text[-1:] == "[]" else text
-            readings.append([part.strip().strip("\"'") for part in inner.split(",")])
+        first = text
+        parts = [
+            part.strip().strip("\"'") for part in (text[1:-1] if text[:1] + text[-1:] == "[]" else text).split(",")
+        ]
+        readings = [None] * (text.lower() == "none")
+        readings += [] if _fits(text, annotation) else [[_number(part) for part in parts], parts]
     for reading in (*readings, text):
         try:
             checked("", "", meant(reading, annotation, rules), annotation, rules)
         except ConfigError:
             continue
         return reading
-    return [*readings, text][0]
+    return first
+
+
+def _number(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
