@@ -66,7 +66,8 @@ class Golden:
         kept = {name: array for name, array in arrays.items() if not name.startswith(f"{test}/")}
         new = {f"{test}/{name}": np.array(_plain(value), order="C") for name, value in answers.items()}
         FOLDER.mkdir(exist_ok=True)
-        notes = {**notes, test: f"{library} {importlib.metadata.version(library)}"}
+        package = library.partition(".")[0]
+        notes = {**notes, test: f"{package} {importlib.metadata.version(package)}"}
         save_file(dict(sorted({**kept, **new}.items())), self.file, metadata=dict(sorted(notes.items())))
         self.file.chmod(0o644)
         _read.cache_clear()

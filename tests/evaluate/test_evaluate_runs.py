@@ -90,25 +90,34 @@ def test_profiles_and_curves() -> None:
     assert several.high[1] == pytest.approx(several.high[0] + 1)  # the same resamples
 
 
-def test_rliable_says_the_same() -> None:
-    try:
-        from rliable import library, metrics
-    except Exception as error:  # its own dependencies break on import with a new pandas
-        pytest.skip(f"rliable cannot be imported: {error}")
-    matrix, other = scores(10), scores(8, seed=1)
-    assert interquartile_mean(matrix) == pytest.approx(metrics.aggregate_iqm(matrix))
+def test_rliable_says_the_same(golden: Any) -> None:
+    matrix, other, taus = scores(10), scores(8, seed=1), np.array([0.0, 0.5, 1.0])
+
+    def theirs(library: Any) -> dict[str, Any]:
+        from rliable import metrics
+
+        def middle(x: Any) -> Any:
+            return np.array([metrics.aggregate_iqm(x)])
+
+        _, ends = library.get_interval_estimates({"a": matrix}, middle, reps=5000)
+        profile, _ = library.create_performance_profile({"a": matrix}, taus, reps=10)
+        return {
+            "iqm": metrics.aggregate_iqm(matrix),
+            "median": metrics.aggregate_median(matrix),
+            "mean": metrics.aggregate_mean(matrix),
+            "optimality_gap": metrics.aggregate_optimality_gap(matrix),
+            "better": metrics.probability_of_improvement(matrix, other),
+            "ends": ends["a"][:, 0],
+            "profile": profile["a"],
+        }
+
+    expected = golden("rliable.library", theirs)
     found = run_intervals(matrix, resamples=5000)
-    assert found["median"].value == pytest.approx(metrics.aggregate_median(matrix))
-    assert found["mean"].value == pytest.approx(metrics.aggregate_mean(matrix))
-    assert found["optimality_gap"].value == pytest.approx(metrics.aggregate_optimality_gap(matrix))
-    better = probability_of_improvement(matrix, other)
-    assert better.value == pytest.approx(metrics.probability_of_improvement(matrix, other))
-    _, ends = library.get_interval_estimates({"a": matrix}, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=5000)
-    assert found["iqm"].low == pytest.approx(ends["a"][0, 0], abs=0.02)
-    assert found["iqm"].high == pytest.approx(ends["a"][1, 0], abs=0.02)
-    taus = np.array([0.0, 0.5, 1.0])
-    theirs, _ = library.create_performance_profile({"a": matrix}, taus, reps=10)
-    assert performance_profile(matrix, taus).value.tolist() == pytest.approx(theirs["a"].tolist())
+    for name in ("iqm", "median", "mean", "optimality_gap"):
+        assert found[name].value == pytest.approx(float(expected[name]))
+    assert [found["iqm"].low, found["iqm"].high] == pytest.approx(expected["ends"].tolist(), abs=0.02)
+    assert probability_of_improvement(matrix, other).value == pytest.approx(float(expected["better"]))
+    assert performance_profile(matrix, taus).value.tolist() == pytest.approx(expected["profile"].tolist())
 
 
 @pytest.mark.parametrize(

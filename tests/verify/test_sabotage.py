@@ -21,6 +21,7 @@ NAMED = {
     "adam-schedule-late",
     "attention-dropout-backward",
     "rmse-without-the-root",
+    "interval-of-half",
 }
 
 
