@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from statistics import NormalDist
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from danlu.data.levels import LevelCoder
 from danlu.data.resample import oversample, undersample
 from danlu.data.scaling import NumericScaler
 from danlu.data.series.encode import SeriesEncoder
+from danlu.data.series.read import Columns, OneSeries, SeriesTable
 from danlu.data.series.windows import Windows, cut_by_time
 from danlu.data.split import folds, split_rows
 from danlu.verify.case import Check, case
@@ -100,9 +100,9 @@ def windows(check: Check) -> None:
     """A window's target begins after its context, never reaches into the next part, and none was filled in."""
     filled = np.arange(30) == 17
     values = (np.arange(30, dtype=np.float32)[:, None] + np.array([[0.0, 100.0]], np.float32),)
-    one = SimpleNamespace(name="a", start=0, steps=30, filled=filled, values=values[0].astype(float))
-    columns = SimpleNamespace(targets=("y",), observed=("z",), known=(), values=("y", "z"))
-    table: Any = SimpleNamespace(series=(one,), columns=columns, calendar=None)
+    nothing: Any = None  # a calendar, which none of this asks for
+    one = OneSeries("a", 0, values[0].astype(float), filled, 30)
+    table = SeriesTable(Columns(("y",), "t", observed=("z",)), nothing, (one,))
     check(cut_by_time(table, 0.2, 0.1), (21, 27), oracle="closed form")
     found = Windows.find(table, values, context=4, horizon=3, start=10, stop=24)
     origins = [o for o in range(10, 22) if not filled[o : o + 3].any()]
