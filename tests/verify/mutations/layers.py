@@ -15,8 +15,8 @@ MUTATIONS = [
         ),
         (
             "weight-gradient-of-patches",
-            "return total.T.reshape(shape)",
-            "return 0.99 * total.T.reshape(shape)",
+            "return total.astype(dy.dtype).T.reshape(shape)",
+            "return 0.99 * total.astype(dy.dtype).T.reshape(shape)",
             "layer.Conv",
         ),
         ("input-gradient-not-turned", "jnp.flip(kernel, tuple(range(kernel.ndim - 2)))", "kernel", "layer.Conv"),

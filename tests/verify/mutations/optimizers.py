@@ -93,8 +93,8 @@ MUTATIONS = [
         "optim/schedules/decay.py",
         (
             "steps-rounded-up",
-            "jnp.asarray(count // self.every, jnp.float32)",
-            "jnp.asarray(-(-count // self.every), jnp.float32)",
+            "as_array(count) // as_array(self.every)",
+            "-(-as_array(count) // as_array(self.every))",
             "schedule.step",
         ),
     ),
@@ -102,7 +102,7 @@ MUTATIONS = [
         "optim/schedules/warmup.py",
         (
             "warm-up-not-shifted",
-            "self.schedule(jnp.maximum(count - self.steps, 0))",
+            "self.schedule(jnp.maximum(count - steps, 0))",
             "self.schedule(count)",
             "schedule.warm_up",
         ),
