@@ -9,6 +9,7 @@ os.environ.setdefault(
     "JAX_NUM_CPU_DEVICES", "2"
 )  # what is computed goes to the first; some tests divide it between both
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("DANLU_PROGRAMS", "0")  # the worker lets go of them itself, by its memory maps
 # A cache of compiled programs of the tests' own: empty on a clean clone, so that the time of its first run is everyone's.
 os.environ.setdefault("DANLU_CACHE", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".cache", "xla")))
 # Nearly all of the default run's time is XLA's, compiling small programs: it is told to hurry (plain loops take half the

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["available_memory", "in_words"]
+__all__ = ["available_memory", "in_words", "is_shortage"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNKNOWN = 2**62
@@ -29,6 +29,13 @@ def in_words(count: float) -> str:
         if count >= size:
             return f"{count / size:,.1f} {unit}"
     return f"{count:,.0f} bytes"
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that there was not enough memory: Python's own, or XLA's."""
+    return isinstance(error, MemoryError) or any(
+        sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "Out of memory", "Unable to allocate", "out of memory")
+    )
 
 
 def _machine() -> int:

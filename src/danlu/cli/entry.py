@@ -46,6 +46,17 @@ def _run() -> int:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _say(f"danlu: {error.strerror or error}{where}; what was saved before is still there")
+    except RecursionError:
+        _say("danlu: something in the input is nested too deeply to be read")
+    except Exception as error:
+        from danlu.memory import available_memory, in_words, is_shortage
+
+        if not is_shortage(error):
+            raise
+        _say(
+            f"danlu: there was not enough memory ({in_words(available_memory())} are free now); what was saved before is still "
+            "there\nHint: fewer rows, a smaller batch (trainer.batch_size) or a smaller network need less"
+        )
     return 1
 
 

@@ -1,18 +1,29 @@
-"""XLA's persistent compilation cache, in the user's cache folder.
+"""Compiled programs: on disk, in the user's cache folder, and in memory, no more than some.
 
 A compiled program is kept on disk and found again by the next process, which then starts in a fraction of the time. The
 folder is ``$DANLU_CACHE``, else ``$XDG_CACHE_HOME/danlu/xla``, else ``~/.cache/danlu/xla``. ``DANLU_CACHE=off`` turns it
 off; a folder that was set through JAX itself is left as it is.
+
+In memory JAX keeps every program that it has compiled, about 20 MB for each different network that is trained. After
+``$DANLU_PROGRAMS`` of them (24; 0 is no limit) all are let go, so that a process that tries hundreds of networks does not grow.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
+import sys
+from collections.abc import Hashable
 from pathlib import Path
 
 import jax
 
-__all__ = ["cache_folder", "enable_compilation_cache"]
+__all__ = ["cache_folder", "enable_compilation_cache", "note_program"]
+
+_PROGRAMS = 24
+_seen: set[int] = set()
 
 
 def cache_folder() -> Path | None:
@@ -20,10 +31,13 @@ def cache_folder() -> Path | None:
     setting = os.environ.get("DANLU_CACHE", "")
     if setting.lower() in ("off", "0", "no", "none", "false"):
         return None
-    if setting:
-        return Path(setting).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "danlu" / "xla"
+    try:
+        if setting:
+            return Path(setting).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(base).expanduser() / "danlu" / "xla"
+    except RuntimeError:  # a user without a home
+        return None
 
 
 def enable_compilation_cache() -> Path | None:
@@ -44,3 +58,23 @@ def enable_compilation_cache() -> Path | None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return folder
+
+
+def note_program(program: Hashable) -> None:
+    """A program is about to be compiled; before it is one too many, those that were compiled before are let go."""
+    key, limit = hash(program), _limit()
+    if key in _seen:
+        return
+    if limit and len(_seen) >= limit:
+        _seen.clear()
+        jax.clear_caches()
+        gc.collect()
+        if sys.platform == "linux":  # glibc keeps what was freed, in pieces
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL("libc.so.6").malloc_trim(0)
+    _seen.add(key)
+
+
+def _limit() -> int:
+    given = os.environ.get("DANLU_PROGRAMS", "")
+    return int(given) if given.isdigit() else _PROGRAMS

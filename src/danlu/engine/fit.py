@@ -25,6 +25,7 @@ from danlu.engine.state import TrainState
 from danlu.engine.targets import TargetCheck
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, DataError, TrainingError, unknown_name
+from danlu.memory import is_shortage
 
 __all__ = ["fit", "run_training", "settled"]
 
@@ -148,6 +149,13 @@ def run_training(training: Training, *, resume: bool = False) -> Fitted:
     except TrainingError as error:
         error.fitted = _finish(training)  # type: ignore[attr-defined]
         raise
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        raise TrainingError(
+            f"there was not enough memory in epoch {training.epoch + 1}; the last checkpoint, if there is one, is still there",
+            hint="a smaller batch_size or a smaller network needs less",
+        ) from error
     return _finish(training)
 
 

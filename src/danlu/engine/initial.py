@@ -13,6 +13,8 @@ from danlu.engine.options import FitOptions
 from danlu.engine.sources import Source
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
+from danlu.errors import TrainingError
+from danlu.memory import available_memory, in_words
 from danlu.nn.layer import Layer
 
 __all__ = ["RUN_ONCE", "initial_state", "initial_weights"]
@@ -41,8 +43,32 @@ def _init(model: Layer, shape: _Frozen, key: jax.Array) -> tuple[Any, Any]:
 
 
 def initial_weights(model: Layer, in_shape: Any, key: jax.Array) -> tuple[Any, Any]:
-    """``(params, state)`` as ``model.init`` draws them, from one compiled program instead of one an operation."""
-    return _init(model, _Frozen(in_shape), key)
+    """``(params, state)`` as ``model.init`` draws them, from one compiled program instead of one an operation.
+
+    Raises:
+        TrainingError: they, their gradients and the optimizer's averages are more than the free memory, where the system would end
+            the process without a word.
+    """
+    shape = _Frozen(in_shape)
+    sizes = [leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(_init.eval_shape(model, shape, key)[0])]
+    needed, free = _COPIES * sum(sizes), _free()
+    if needed > free:
+        raise TrainingError(
+            f"the network's weights take {in_words(sum(sizes))}, and training it about {in_words(needed)}; {in_words(free)} are free",
+            hint="make it smaller (model.width, model.depth, model.members), or take a machine with more memory",
+        )
+    return _init(model, shape, key)
+
+
+_COPIES = 5  # the weights, their gradients, two averages of the optimizer's, the best weights so far
+
+
+def _free() -> int:
+    """Bytes that the default device has left; a CPU's are those of the machine."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+    return available_memory()
 
 
 @jax.jit

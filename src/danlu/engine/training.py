@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.cache import note_program
 from danlu.engine.callbacks import Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.loop import Steps, end_epoch, layout, run_steps
@@ -63,6 +64,7 @@ class Training:
         callbacks: Sequence[Callback] = (),
         checkpoint: str | Path | None = None,
     ) -> None:
+        note_program((program, repr(source.in_shape)))
         self.program, self.source, self.options = program, source, options
         self.state = self._place(state)
         self.measure, self.checkpoint = measure, None if checkpoint is None else Path(checkpoint)
