@@ -43,6 +43,8 @@ def test_padding_and_chunks_do_not_matter(monkeypatch):
     assert (plain == row_hashes({"words": np.pad(words, ((0, 0), (0, 5)))}, labels)).all()
     monkeypatch.setattr(seen, "_CHUNK", 50)
     assert (plain == row_hashes({"words": words}, labels)).all()
+    nested = {"words": {"x": words, "mask": words > 0}, "grams": {"x": words[:, ::-1], "mask": words > 0}}
+    assert len(np.unique(row_hashes(nested, labels))) == 200, "texts are dicts of dicts"
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype(np.uint8)
     assert len(np.unique(row_hashes(pixels, np.zeros(5)))) == 5
     zero = row_hashes(np.array([[0.0], [-0.0]], "f4"), np.zeros(2))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from danlu.errors import ArtifactError
@@ -23,7 +23,7 @@ def row_hashes(inputs: Any, labels: np.ndarray) -> np.ndarray:
     """A hash of each row, the same for equal rows wherever they stand, ``(rows,)`` uint64.
 
     Args:
-        inputs: encoded rows: an array, or a dict of arrays, with a leading row axis. Zeros at the end of a row do not count, so that
+        inputs: encoded rows: an array, or a tree of arrays, with a leading row axis. Zeros at the end of a row do not count, so that
             rows may be padded to any length.
         labels: ``(rows,)``, codes or values.
 
@@ -32,10 +32,9 @@ def row_hashes(inputs: Any, labels: np.ndarray) -> np.ndarray:
         >>> bool(one[1] == two[0]), bool(one[0] == two[0])
         (True, False)
     """
-    parts = {**(inputs if isinstance(inputs, Mapping) else {"": inputs}), "\0label": labels}
     total = np.zeros(len(labels), np.uint64)
-    for name in sorted(parts):
-        total += _part(name, np.asarray(parts[name]).reshape(len(labels), -1))
+    for path, values in [*jax.tree_util.tree_leaves_with_path(inputs), (("label",), labels)]:
+        total += _part("/".join(map(str, path)), np.asarray(values).reshape(len(labels), -1))
     return _mixed(total)
 
 
