@@ -26,10 +26,13 @@ def of_other_form(objective: Callable[..., Any], restored: Callable[[Any], Any])
 def call_update(update: Any, grads: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
     """``update(grads, state, params)`` with those of ``extra`` that it takes.
 
+    >>> import jax.numpy as jnp
     >>> from danlu.optim import sgd
     >>> optimizer = sgd(0.5)
-    >>> float(call_update(optimizer.update, 2.0, optimizer.init(0.0), 0.0, {"value": 1.0})[0])
-    -1.0
+    >>> grads = params = jnp.ones(1)
+    >>> updates, state = call_update(optimizer.update, grads, optimizer.init(params), params, {"value": 1.0})
+    >>> updates.tolist()
+    [-0.5]
     """
     if not extra:
         return update(grads, state, params)

@@ -7,10 +7,12 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from danlu.nn.backprop.rules import LAYER_RULES, Visit
 from danlu.nn.conv import Conv, ConvTranspose
+from danlu.nn.embedding import Embedding
 from danlu.nn.group_norm import GroupNorm
 from danlu.nn.layer import Layer
 from danlu.nn.pool import AdaptiveAveragePool, AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
@@ -128,6 +130,26 @@ def means_torch(how: tuple[int, int, int], torch: Any, p: Any, x: Any) -> Any:
 def average_pool(check: Check) -> None:
     for how in ((2, 2, 0), (3, 2, 1)):
         compare(check, AveragePool(*how), {}, partial(means, how), x=X, torch=partial(means_torch, how))
+
+
+@case("layer.sums_in_bfloat16", tolerance=2**-8, reason="the last digit of a number with 8 bits")
+def sums_in_bfloat16(check: Check) -> None:
+    """Means of thousands of equal values, and the gradients of a bias, a gate and a table row that thousands of places share."""
+    x = jnp.full((1, 90, 90, 1), 3.0, jnp.bfloat16)
+    for pool in (AveragePool(80, stride=1), AveragePool(90), GlobalAveragePool(), AdaptiveAveragePool(1)):
+        y, _ = pool.apply({}, {}, x)
+        check(y, np.full(y.shape, 3.0))
+
+    def total(params: Any, layer: Layer, x: Any) -> Any:
+        return jnp.sum(layer.apply(params, {}, x)[0].astype(jnp.float32))
+
+    kernel = {"kernel": jnp.ones((1, 1, 1, 1), jnp.bfloat16), "bias": jnp.zeros(1, jnp.bfloat16)}
+    slope = jax.jit(jax.grad(total), static_argnums=1)(kernel, Conv(1, 1), x)
+    check(slope["bias"], np.array([8100.0]))
+    check(slope["kernel"], np.full((1, 1, 1, 1), 3 * 8100.0))
+    table = {"table": jnp.zeros((2, 1), jnp.bfloat16)}
+    slope = jax.jit(jax.grad(total), static_argnums=1)(table, Embedding(2, 1), jnp.zeros((90, 90), jnp.int32))
+    check(slope["table"], np.array([[8100.0], [0.0]]))
 
 
 @case("layer.AdaptiveAveragePool")

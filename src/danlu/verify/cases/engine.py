@@ -94,6 +94,65 @@ def accumulation(check: Check) -> None:
     check(line(fitted.params), descend(weights=WEIGHTS)[-1], floor=0.1)
 
 
+@case("engine.batch_loss")
+def batch_loss(check: Check) -> None:
+    """The variance of the errors, which no row has: by batches of four, and whole with weights that are numbers of copies."""
+
+    def spread(outputs: Any, targets: Any) -> Any:
+        return jnp.var(outputs[:, 0] - targets)
+
+    def spread_weighed(outputs: Any, targets: Any, weights: Any) -> Any:
+        error, total = outputs[:, 0] - targets, jnp.sum(weights)
+        return jnp.sum(weights * jnp.square(error - jnp.sum(weights * error) / total)) / total
+
+    def by_hand(x: Any, y: Any, size: int) -> Any:
+        theta, seen = np.zeros(2), []
+        for _ in range(EPOCHS):
+            for start in range(0, len(y) - size + 1, size):
+                rows = slice(start, start + size)
+                error = x[rows] @ theta - y[rows]
+                seen.append(error.var())
+                theta = theta - RATE * 2 * (x[rows] - x[rows].mean(0)).T @ (error - error.mean()) / size
+        return theta, np.mean(seen[-(len(y) // size) :])
+
+    fitted = train(loss=spread, batch_size=4, sampler=in_sequence)
+    theta, value = by_hand(X, Y, 4)
+    check(line(fitted.params)[:2], theta, floor=0.1)
+    check(fitted.history[-1]["loss"], value, floor=0.1)
+    copies = np.repeat(np.arange(ROWS), WEIGHTS.astype(int))
+    fitted = train(weights=WEIGHTS, loss=spread_weighed)
+    check(line(fitted.params)[:2], by_hand(X[copies], Y[copies], len(copies))[0], oracle="copied rows", floor=0.1)
+
+
+@case("engine.extra_arguments")
+def extra_arguments(check: Check) -> None:
+    """Polyak's step ``f/|∇f|²`` asks for the objective's value, penalty included; a line search for the objective as a function."""
+
+    def update(grads: Any, state: Any, params: Any = None, *, value: Any, value_fn: Any) -> Any:
+        square = sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grads))
+        moved = jax.tree.map(lambda g: -value / square * g, grads)
+        return moved, {"ahead": value_fn(jax.tree.map(jnp.add, params, moved))}
+
+    asking: Any = update
+
+    def begin(params: Any) -> Any:
+        return {"ahead": jnp.zeros(())}
+
+    theta = np.array([0.5, -0.5, 0.0])
+    error = np.column_stack([X, np.ones(ROWS)]) @ theta - Y
+    value = np.sum(WEIGHTS * error**2) / (2 * WEIGHTS.sum()) + 0.2 * np.sum(theta[:2] ** 2)
+    gradient = slope(theta, X, Y, WEIGHTS) + 0.4 * theta * [1, 1, 0]
+    start: Any = ({"kernel": jnp.float32(theta[:2, None]), "bias": jnp.zeros(1)}, {})
+    settings: Any = {"optimizer": optim.Optimizer(begin, asking), "l2": 0.2, "epochs": 1, "initial": start}
+    after = theta - value / np.sum(gradient**2) * gradient
+    ahead = np.sum(WEIGHTS * (np.column_stack([X, np.ones(ROWS)]) @ after - Y) ** 2) / (2 * WEIGHTS.sum())
+    ahead += 0.2 * np.sum(after[:2] ** 2)
+    for accumulate in (1, 4):
+        fitted = train(weights=WEIGHTS, accumulate=accumulate, sampler=in_sequence, **settings)
+        check(line(fitted.params), after, floor=0.1)
+        check(fitted.train_state.opt_state["ahead"], ahead, floor=0.1)
+
+
 @case("engine.devices")
 def devices(check: Check) -> None:
     """Rows of unequal weight shared by two devices (where there are two) give the gradient of the whole batch."""

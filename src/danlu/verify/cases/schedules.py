@@ -53,6 +53,11 @@ def exponential(check: Check) -> None:
         0.3 * 0.5 ** (COUNTS / 10),
         lambda optax: optax.exponential_decay(0.3, 10, 0.5),
     )
+    compare(check, optim.Exponential(1e-3, 10, 2.0), 1e-3 * 2.0 ** (COUNTS / 10), None)  # a rate that grows
+    long = optim.sgd(optim.Exponential(0.3, 10**10, 0.5)).init({})
+    counts = np.array([0, 10**6, 2**31 - 1])
+    ours = [optim.hyperparameter(long._replace(step=jnp.int32(count))) for count in counts]
+    check(np.array(ours), 0.3 * 0.5 ** (counts / 10**10))
 
 
 @case("schedule.cosine")
