@@ -158,6 +158,7 @@ class Labelled(Domain):
         return self.recipe(config, prepared)
 
     def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
+        sample = prepared.sample()
         learned = learn(
             prepared.train,
             encoder=prepared.encoder,
@@ -166,12 +167,13 @@ class Labelled(Domain):
             validation=prepared.validation,
             folds=prepared.folds,
             rows=prepared.rows["train"],
-            sample=None if isinstance(prepared.train, tuple) else prepared.sample()[0],
+            sample=None if isinstance(prepared.train, tuple) else sample[0],
             imbalance=config.imbalance,
             seed=config.trainer.seed,
             **how,
         )
-        seen = known_rows(row_hashes(*prepared.known()))
+        held = [part for part in (sample, prepared.validation) if part is not None]
+        seen = known_rows(np.concatenate([row_hashes(*part) for part in held]))
         return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
 
     def judge(self, config: TrainConfig, prepared: PreparedRows, trained: Predictor) -> Judgement | None:
