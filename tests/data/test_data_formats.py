@@ -119,6 +119,8 @@ def test_codes_ranges_and_versions_stay_texts(values: list[str]) -> None:
 def test_the_decimal_mark_of_a_doubtful_column_is_that_of_the_others(tmp_path: Path) -> None:
     assert read_table({"a": ["1,234", "5,678"], "b": ["1,5", "2,25"]}).frame["a"].to_list() == [1.234, 5.678]
     assert read_table({"a": ["1.234", "5.678"], "b": ["1,5", "2,25"]}).frame["a"].to_list() == [1234, 5678]
+    beside = {"a": ["0.370", "5.678"], "b": ["1,5", "2,25"]}
+    assert read_table(beside).frame["a"].to_list() == [0.37, 5.678]  # a group never begins with a zero
     assert "no value shows whether" in read_table({"a": ["1.234", "5.678"]}).notices[0]
     for mark in "\t;|,":
         (tmp_path / "t.csv").write_text(f"x{mark}y\n0.370{mark}a\n0.125{mark}b\n0.999{mark}a\n")
@@ -212,6 +214,12 @@ def test_days_are_read_as_they_are_written(pattern: str) -> None:
     found, written, _ = column([day.strftime(pattern) for day in DAYS])
     assert found.to_list() == DAYS
     assert written.written == "date"
+
+
+def test_noon_and_midnight() -> None:
+    found = column(["1/31/2020 12:30 PM", "1/31/2020 12:30 AM", "1/31/2020 11:59 p.m.", "1/31/2020 1 am"])[0]
+    assert [moment.hour for moment in found] == [12, 0, 23, 1]
+    assert {moment.day for moment in found} == {31}
 
 
 @pytest.mark.parametrize(
@@ -405,3 +413,25 @@ def test_a_file_in_pieces_has_the_formats_of_the_whole(tmp_path: Path, monkeypat
     piece = next((tmp_path / "t").iterdir())
     assert formats_in(piece)["comma"] == whole.formats["comma"]
     assert read_table(piece).formats["comma"].number == NumberStyle(",")
+
+
+def test_sequences_are_read_as_those_of_training(tmp_path: Path) -> None:
+    from danlu.data.sequences import SequenceEncoder, read_sequences
+
+    rows = {
+        "id": [f"0{i // 6}" for i in range(60)],
+        "when": [f"{1 + i % 6}/{13 + i // 6}/2020" for i in range(60)],
+        "v": [german(n) for n in AMOUNTS],
+    }
+    found = read_sequences(rows, series="id", time="when")
+    encoder = SequenceEncoder.fit(found.values, found.columns, series="id", time="when", formats=found.formats)
+    saved = SequenceEncoder.from_state(encoder.to_json(), {"mean": encoder.mean, "scale": encoder.scale})
+    pl.DataFrame({"id": ["07", "07"], "when": ["10/2/2020", "9/3/2020"], "v": ["1.234", "5"]}).write_csv(
+        tmp_path / "new.csv"
+    )
+    new = read_sequences(tmp_path / "new.csv", series="id", time="when", formats=saved.formats)
+    assert new.values[0].tolist() == [[5.0], [1234.0]]  # sorted by month and day, with points that group
+    with pytest.raises(DataError, match=r"column 'v': '1.5' \(row 1\) is not a number as those of training"):
+        read_sequences(
+            {"id": ["7"], "when": ["1/1/2020"], "v": ["1.5"]}, series="id", time="when", formats=saved.formats
+        )

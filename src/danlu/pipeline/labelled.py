@@ -345,7 +345,7 @@ class LabelledModel(Model):
         written = rounded(self._answer(found), scale=target.std if target.task == "regression" else None)
         given = found.given
         if given is None and keep not in (IDENTIFIERS, "none"):  # texts, of whose table one column was read
-            given = read_table(source).frame
+            given = read_table(source, typed=False).frame
             if given.height != written.height:
                 raise ConfigError(
                     f"{source} has {given.height} rows and {written.height} answers; no column can be kept"

@@ -57,7 +57,7 @@ class Sequences(Labelled):
         encoder: Any = predictor.encoder
         names = {"series": encoder.series, "time": encoder.time, "target": predictor.target.name}
         try:
-            found = read_sequences(source, **names)
+            found = read_sequences(source, **names, formats=encoder.formats)
         except DataError as error:
             hint = (
                 error.hint
@@ -148,7 +148,14 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         "drop": data.drop,
         "target": data.target or None,
     }
-    found, notices = _labelled(read_sequences(source, **names, delimiter=data.delimiter), data)
+    reading: dict[str, Any] = {
+        "delimiter": data.delimiter,
+        "encoding": data.encoding,
+        "missing": data.marks(),
+        "kinds": {**({data.series: "categorical"} if data.series else {}), **data.kinds},
+        "dates": data.dates,
+    }
+    found, notices = _labelled(read_sequences(source, **names, **reading), data)
     labels = _labels(found)
     inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
     share = 0.0 if data.test is not None else config.split.test
@@ -173,7 +180,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     )
     codes, columns = target.transform(labels), {"series": data.series, "time": data.time}
     encoder = SequenceEncoder.fit(
-        [found.values[row] for row in parts["train"]], found.columns, most=data.steps, **columns
+        [found.values[row] for row in parts["train"]], found.columns, most=data.steps, formats=found.formats, **columns
     )
     if encoder.every > 1:
         longest = max(map(len, found.values))
@@ -188,7 +195,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     tested = found.rows(parts["test"])
     test = encoded("test") if len(parts["test"]) else None
     if data.test is not None:
-        tested, more = _labelled(read_sequences(data.test, **names), data)
+        tested, more = _labelled(read_sequences(data.test, **names, formats=found.formats), data)
         tested = _with_columns(tested, encoder)
         truth, respelt = target.normalise(_labels(tested))
         notices += [f"test: {notice}" for notice in (*more, *respelt)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.format import Format
 from danlu.errors import ArtifactError, SchemaError
 
 __all__ = ["SequenceEncoder"]
@@ -28,6 +29,7 @@ class SequenceEncoder:
         steps: of an input; of a longer sequence the last ones are kept.
         every: neighbouring steps that become one, their mean; the same for all sequences, which keeps their pace.
         series, time: the columns of the table that it was fitted to, for reading others.
+        formats: how the texts of its columns are written; none in artifacts that had none.
 
     Example:
         >>> encoder = SequenceEncoder.fit([np.array([[1.0], [3.0]]), np.array([[np.nan], [5.0], [5.0]])], ("v",))
@@ -43,6 +45,7 @@ class SequenceEncoder:
     every: int = 1
     series: str | None = None
     time: str | None = None
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -53,6 +56,7 @@ class SequenceEncoder:
         most: int | None = None,
         series: str | None = None,
         time: str | None = None,
+        formats: Mapping[str, Format] | None = None,
     ) -> SequenceEncoder:
         """The encoder for training sequences.
 
@@ -60,7 +64,7 @@ class SequenceEncoder:
             values: of each, ``(steps, columns)``, NaN where missing.
             columns: their names.
             most: steps of an input at most; None is 256. Longer sequences are averaged in time.
-            series, time: see :class:`SequenceEncoder`.
+            series, time, formats: see :class:`SequenceEncoder`.
         """
         stacked = np.concatenate(list(values))
         known = np.isfinite(stacked)
@@ -70,7 +74,7 @@ class SequenceEncoder:
         scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1e-300), scale, 1.0)
         longest, most = max(map(len, values)), most or _MOST_STEPS
         every = math.ceil(longest / most)
-        return cls(tuple(columns), mean, scale, math.ceil(longest / every), every, series, time)
+        return cls(tuple(columns), mean, scale, math.ceil(longest / every), every, series, time, formats or {})
 
     @property
     def in_shape(self) -> dict[str, tuple[int, ...]]:
@@ -108,7 +112,8 @@ class SequenceEncoder:
     def to_json(self) -> dict[str, Any]:
         """Plain data; :attr:`mean` and :attr:`scale` are arrays apart."""
         plain = {name: getattr(self, name) for name in ("steps", "every", "series", "time")}
-        return {"kind": "sequence", "columns": list(self.columns), **plain}
+        formats = {name: written.to_json() for name, written in self.formats.items()}
+        return {"kind": "sequence", "columns": list(self.columns), **plain, "formats": formats}
 
     @classmethod
     def from_state(cls, data: Any, arrays: Mapping[str, np.ndarray]) -> SequenceEncoder:
@@ -123,9 +128,11 @@ class SequenceEncoder:
             [read.get(name) for name in ("steps", "every")],
             [read.get(name) for name in ("series", "time")],
         )
+        saved = read.get("formats", {})
         mean, scale = (arrays.get(name) for name in ("mean", "scale"))
         fine = (
             isinstance(columns, list)
+            and isinstance(saved, dict)
             and all(isinstance(name, str) for name in columns)
             and all(type(size) is int and 0 < size <= _LIMIT for size in sizes)
             and all(name is None or isinstance(name, str) for name in names)
@@ -136,7 +143,8 @@ class SequenceEncoder:
         )
         if not fine:
             raise ArtifactError(f"the sequence encoder is damaged: {str(data)[:80]!r}")
-        return cls(tuple(columns), mean, scale, sizes[0], sizes[1], names[0], names[1])  # type: ignore[arg-type]
+        formats = {name: Format.from_json(body) for name, body in saved.items()}
+        return cls(tuple(columns), mean, scale, sizes[0], sizes[1], names[0], names[1], formats)  # type: ignore[arg-type]
 
     def order(self, columns: Sequence[str]) -> list[int]:
         """Where the model's columns stand among those of new data.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.data.format import Format, read_columns
 from danlu.data.intake import open_npz, read_npz
 from danlu.data.read import read_table
 from danlu.data.sequences.ts import read_ts
@@ -29,6 +30,7 @@ class SequenceSet:
         labels: the label of each sequence, or None.
         names: of the sequences, where they have any.
         notices: what the user should know.
+        formats: of a table: how the texts of the columns that are used are written.
     """
 
     values: list[np.ndarray]
@@ -36,6 +38,7 @@ class SequenceSet:
     labels: pl.Series | None = None
     names: pl.Series | None = None
     notices: tuple[str, ...] = ()
+    formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -105,6 +108,8 @@ def read_sequences(
     target: str | None = None,
     drop: Sequence[str] = (),
     delimiter: str | None = None,
+    formats: Mapping[str, Format] | None = None,
+    **reading: Any,
 ) -> SequenceSet:
     """Read sequences, with their labels where there are any.
 
@@ -121,6 +126,8 @@ def read_sequences(
             the rows.
         drop: columns to leave out.
         delimiter: of a table, where it is not found by itself.
+        formats: of a table: how the texts of its columns are written; None finds it out.
+        reading: of a table: ``encoding``, ``missing``, ``kinds`` and ``dates`` as of :func:`danlu.data.read_table`.
 
     Raises:
         DataError: no such columns, a sequence with two labels, arrays of other shapes, infinite values.
@@ -145,14 +152,24 @@ def read_sequences(
         return _checked(SequenceSet(values, columns, named))
     if isinstance(source, Mapping) and is_sequence_source(source):
         return _checked(_from_arrays(source, "the dict", target))
-    return _checked(_from_table(source, series, time, target, drop, delimiter))
+    return _checked(_from_table(source, series, time, target, drop, formats or {}, delimiter=delimiter, **reading))
 
 
 def _from_table(
-    source: Any, series: str | None, time: str | None, target: str | None, drop: Sequence[str], delimiter: str | None
+    source: Any,
+    series: str | None,
+    time: str | None,
+    target: str | None,
+    drop: Sequence[str],
+    formats: Mapping[str, Format],
+    **reading: Any,
 ) -> SequenceSet:
-    read = read_table(source, delimiter=delimiter)
-    frame, notices = read.frame.drop(drop, strict=False), list(read.notices)
+    read = read_table(source, typed=not formats, **reading)
+    frame, odd = read_columns(read.frame, formats)
+    for name, problem in odd.items():
+        if name != target:
+            raise DataError(problem, hint="write it as in the data that was trained on")
+    frame, notices = frame.drop(drop, strict=False), list(read.notices)
     if series is None:
         raise DataError(
             "nothing says which rows make up a sequence", hint="name the column that tells them apart: --series COLUMN"
@@ -193,7 +210,8 @@ def _from_table(
             labels.append(_one_label(frame[target].gather(rows), target, series, name))
     found = pl.Series(series, names, dtype=frame[series].dtype)
     label = pl.Series(target, labels, dtype=frame[target].dtype) if target in frame.columns else None
-    return SequenceSet(values, tuple(columns), label, found, tuple(notices))
+    formats = {name: each for name, each in (formats or read.formats).items() if name in taken or name in columns}
+    return SequenceSet(values, tuple(columns), label, found, tuple(notices), formats)
 
 
 def _groups(frame: pl.DataFrame, series: str) -> list[tuple[Any, np.ndarray]]:
