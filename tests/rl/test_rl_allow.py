@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 import danlu
 from danlu.artifact import RunDirectory
 from danlu.artifact.artifact import sealed
+from danlu.artifact.files import json_text
+from danlu.blueprint import from_json, to_json
 from danlu.cli.app import app
 from danlu.errors import ConfigError, DanluError, UntrustedError
 from danlu.pipeline import resume
@@ -167,3 +169,9 @@ def test_modules_that_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line
 
 def test_frame_stack_is_still_built() -> None:
     assert FrameStack(make("CartPole-v1"), 2).observation_space.shape[0] == 2 * 4
+
+
+def test_a_space_without_bounds_comes_back_from_json() -> None:
+    """JSON has no infinity: it is written as null."""
+    space = make("CartPole-v1").observation_space
+    assert from_json(json.loads(json_text(to_json(space)))) == space

@@ -15,6 +15,7 @@ import ctypes
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Hashable
 from pathlib import Path
 
@@ -54,6 +55,9 @@ def enable_compilation_cache() -> Path | None:
         return None
     if not os.access(folder, os.W_OK):
         return None
+    warnings.filterwarnings(
+        "ignore", message="Error (reading|writing) persistent compilation cache"
+    )  # it is only slower then
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

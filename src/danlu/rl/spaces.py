@@ -116,7 +116,6 @@ class Box(Space):
     kind: str = setting(default="float32", choices=("float32", "uint8"))
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         for name, none in (("low", -math.inf), ("high", math.inf)):
             bound = getattr(self, name)
             bound = (
@@ -127,6 +126,8 @@ class Box(Space):
                 else bound
             )
             object.__setattr__(self, name, bound)  # JSON has no infinity, and writes null
+        super().__post_init__()
+        for name, bound in (("low", self.low), ("high", self.high)):
             if isinstance(bound, tuple) and len(bound) != math.prod(self.size):
                 raise ConfigError(f"Box.{name} has {len(bound)} numbers for the shape {self.size}")
         if not (self.low_array <= self.high_array).all():
