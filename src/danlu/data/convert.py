@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,6 +83,7 @@ def to_parquet(
         for name, each in evidence.items():
             each.see(Format(missing=marks[name][0], codes=marks[name][1]).read(table.frame[name]))
     formats, said = find_formats(evidence, marks, delimiter=found)
+    kept = {name: _with_strays(written, evidence[name]) for name, written in formats.items()}
     lost = dict.fromkeys(formats, 0)
     part = temporary_for(folder)
     try:
@@ -92,7 +94,7 @@ def to_parquet(
             for name, written in formats.items():
                 columns.append(_typed(table.frame[name], written))
                 lost[name] += columns[-1].null_count() - written.read(table.frame[name], "text").null_count()
-            write_piece(pl.DataFrame(columns), part / f"part-{number:05}.parquet", formats)
+            write_piece(pl.DataFrame(columns), part / f"part-{number:05}.parquet", kept)
         part.rename(folder)
     except (OSError, pl.exceptions.ComputeError) as error:
         why = getattr(error, "strerror", None) or error
@@ -104,6 +106,12 @@ def to_parquet(
         *said,
         *(f"column {name}: {n} values do not fit its type and are missing" for name, n in lost.items() if n),
     )
+
+
+def _with_strays(written: Format, seen: ColumnEvidence) -> Format:
+    """The format with the texts among numbers that are no numbers, as those that mean missing."""
+    strays = [text.lower() for text in seen.numbers.strays] if written.written == "number" else []
+    return dataclasses.replace(written, missing=tuple(dict.fromkeys([*written.missing, *strays])))
 
 
 def _typed(texts: pl.Series, written: Format) -> pl.Series:
