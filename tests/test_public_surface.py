@@ -135,3 +135,14 @@ def test_importing_is_light(code: str) -> None:
     probe = f"import jax, sys; before = set(sys.modules); {code}; print(sorted(set({OPTIONAL!r}) & (set(sys.modules) - before)))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_room_is_there_after_import_danlu() -> None:
+    code = (
+        "import danlu, sys\n"
+        "assert not [name for name in sys.modules if name.startswith('danlu.')]\n"
+        "assert callable(danlu.verify) and callable(danlu.verify), 'the import itself sets danlu.verify to the module'\n"
+        "for name in ('rl', 'evaluate', 'explain', 'data', 'pipeline'): assert getattr(danlu, name).__name__ == f'danlu.{name}'\n"
+        "assert sorted(dir(danlu)) == sorted(danlu.__all__)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -30,7 +30,22 @@ _HOMES = {
     "train": "danlu.pipeline",
     "verify": "danlu.verify",
 }
-_ROOMS = ("data", "engine", "errors", "nn", "optim", "weights")
+_ROOMS = (
+    "artifact",
+    "data",
+    "engine",
+    "errors",
+    "estimators",
+    "evaluate",
+    "explain",
+    "nn",
+    "optim",
+    "pipeline",
+    "report",
+    "rl",
+    "tasks",
+    "weights",
+)
 
 __all__ = [
     "CSVLogger",
@@ -46,15 +61,23 @@ __all__ = [
     "ReduceLROnPlateau",
     "Regressor",
     "__version__",
+    "artifact",
     "cross_validate",
     "data",
     "engine",
     "errors",
+    "estimators",
+    "evaluate",
+    "explain",
     "fit",
     "fit_population",
     "load",
     "nn",
     "optim",
+    "pipeline",
+    "report",
+    "rl",
+    "tasks",
     "train",
     "verify",
     "weights",
@@ -62,11 +85,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _HOMES:  # kept, since the import itself has set danlu.verify to the module
+        globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return globals()[name]
     if name in _ROOMS:
         return importlib.import_module(f"danlu.{name}")
-    raise AttributeError(f"module 'danlu' has no attribute {name!r}")
+    close = [each for each in __all__ if each.lower() == name.lower()]
+    raise AttributeError(f"module 'danlu' has no attribute {name!r}" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from danlu.errors import ArtifactError, ConfigError, shorten, unknown_name
+from danlu.names import Names
 from danlu.typed import MismatchError, described, field_types, of_type
 
 __all__ = ["Blueprint", "from_json", "setting", "to_json"]
@@ -44,7 +45,7 @@ def setting(
         default: the default value; none makes the field required.
         minimum: smallest accepted number (inclusive); ``above`` is the exclusive form.
         maximum: largest accepted number (inclusive); ``below`` is the exclusive form.
-        choices: the accepted names, for a text field.
+        choices: the accepted names, for a text field; :class:`~danlu.names.Names` are told from other libraries' names.
         integer: whether a number must be whole.
         optional: whether None is accepted as well.
     """
@@ -53,7 +54,7 @@ def setting(
         "maximum": maximum,
         "above": above,
         "below": below,
-        "choices": tuple(choices) if choices is not None else None,
+        "choices": choices if choices is None or isinstance(choices, Names) else tuple(choices),
         "integer": integer,
         "optional": optional,
     }
@@ -92,7 +93,9 @@ def validate(owner: str, name: str, value: Any, rules: Mapping[str, Any]) -> Non
     if rules["choices"] is not None:
         if not isinstance(value, str):
             raise _refused(owner, name, value, _expected(rules))
-        if value not in rules["choices"]:
+        if isinstance(rules["choices"], Names):
+            rules["choices"].own(value, f"{owner}.{name}")
+        elif value not in rules["choices"]:
             raise unknown_name(f"{owner}.{name}", value, rules["choices"])
         return
     ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
@@ -117,9 +120,10 @@ def checked(owner: str, name: str, value: Any, annotation: Any, rules: Mapping[s
     except MismatchError:
         expected = described(annotation) if rules is None else _expected(rules)
         raise _refused(owner, name, value, expected) from None
-    if rules is not None:
-        validate(owner, name, value, rules)
-    return value
+    if rules is None:
+        return value
+    validate(owner, name, value, rules)
+    return rules["choices"].own(value) if isinstance(rules["choices"], Names) and value is not None else value
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(setting, dataclasses.field))

@@ -14,8 +14,8 @@ def evaluate(run: Path, source: str, lenient: Lenient = False, allow: Allow = No
     """Measure a trained run on a table that holds the target."""
     with showing("auto"), stage("evaluating"):
         from danlu.data.intake import spool
-        from danlu.pipeline import load
+        from danlu.pipeline import load_model
 
         with spool(source) as place:
-            found = load(run, allow=allow or ()).evaluate(str(place), lenient=lenient)
+            found = load_model(run, allow=allow or ()).evaluate(str(place), lenient=lenient)
     print(found)

@@ -23,10 +23,10 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed writes the same texts.")] = 0,
 ) -> None:
     """Write with a trained language model."""
-    from danlu.pipeline import load
+    from danlu.pipeline import load_model
     from danlu.pipeline.language import Writer
 
-    model = load(run)
+    model = load_model(run)
     if not isinstance(model, Writer):
         raise ConfigError(f"{run} is a model for {model.purpose}; expected a language model (danlu train TEXT.txt)")
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}

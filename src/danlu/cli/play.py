@@ -27,10 +27,10 @@ def play(
     allow: Allow = None,
 ) -> None:
     """Let a trained agent play."""
-    from danlu.pipeline import load
+    from danlu.pipeline import load_model
     from danlu.pipeline.player import Player
 
-    model = load(run, allow=allow or ())
+    model = load_model(run, allow=allow or ())
     if not isinstance(model, Player):
         raise ConfigError(f"{run} is a model for {model.purpose}; expected an agent (danlu train CartPole-v1)")
     for name, value in (("--episodes", episodes), ("--steps", steps)):

@@ -42,9 +42,9 @@ def predict(
     """Predict with a trained run."""
     with showing("auto"), stage("predicting"):
         from danlu.data.intake import spool
-        from danlu.pipeline import load
+        from danlu.pipeline import load_model
 
-        model = load(run, allow=allow or ())
+        model = load_model(run, allow=allow or ())
         if using is not None:
             model = model.using(using)
         with spool(source) as place:

@@ -17,7 +17,7 @@ def show(
 ) -> None:
     """Show a run: its columns, the settings that differ from the defaults, its scores and its files."""
     from danlu.artifact import RunDirectory
-    from danlu.pipeline import load
+    from danlu.pipeline import load_model
     from danlu.pipeline.past import Past, changed_settings
 
     directory = RunDirectory.open(run)
@@ -28,7 +28,7 @@ def show(
     print(
         "\n".join(f"  {name}={json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()) or "  none"
     )
-    model = load(run) if directory.artifact_path.is_dir() else None
+    model = load_model(run) if directory.artifact_path.is_dir() else None
     if model is not None:
         print(f"\n{model.purpose}")
         schema = getattr(getattr(model.predictor, "encoder", None), "schema", None)

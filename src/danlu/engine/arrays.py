@@ -84,7 +84,7 @@ def as_arrays(data: Any, *, need_targets: bool = True) -> dict[str, Any]:
     """
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         what = f"a tuple of {len(data)}" if isinstance(data, tuple) else f"a {type(data).__name__}"
-        raise DataError(f"the data is {what}; expected (x, y) or (x, y, weight)")
+        raise DataError(f"the data is {what}; expected (x, y) or (x, y, weight)", hint="fit(model, x, y)")
     x, y, *rest = data
     x = as_leaves(x, "x")
     rows = rows_of(x, "x")

@@ -15,9 +15,12 @@ from danlu.engine.sources import ArraySource, Source
 from danlu.engine.step import Program
 from danlu.engine.targets import TargetCheck, check_broadcast
 from danlu.errors import ConfigError, DataError
+from danlu.nn.combine import Activation, Sequential
+from danlu.nn.dense import Dense
 from danlu.nn.layer import Layer
 from danlu.nn.lift import lift
 from danlu.nn.losses import get_loss, get_metric
+from danlu.nn.losses.registry import TAKES_LOGITS
 from danlu.optim import get_optimizer
 
 __all__ = ["build_program", "optimizer_of"]
@@ -64,6 +67,23 @@ def _as_model(model: Any) -> Layer:
         f"the model is a {type(model).__name__}; expected a Layer or a pair (init, apply)",
         hint="danlu.nn has layers and ready models; danlu.nn.lift wraps any pair of functions",
     )
+
+
+def _check_logits(program: Program) -> None:
+    """Refuse a network that ends in probabilities with a loss that makes them of logits itself, which would do it twice.
+
+    Raises:
+        ConfigError: see above.
+    """
+    last: Any = program.model
+    while isinstance(last, Sequential) and last.layers:
+        last = last.layers[-1]
+    ends = getattr(last, "activation", None) if isinstance(last, Dense | Activation) else None
+    if ends in ("sigmoid", "softmax", "log_softmax") and isinstance(program.loss, TAKES_LOGITS):
+        raise ConfigError(
+            f"the network ends in {ends}, and {type(program.loss).__name__} takes logits, of which it makes probabilities itself",
+            hint=f"leave the last activation out; jax.nn.{ends}(fitted.predict(x)) are the probabilities",
+        )
 
 
 def _measured_shapes(
@@ -191,6 +211,7 @@ def build_program(
         augment=augment,
         devices=options.devices,
     )
+    _check_logits(program)
     if isinstance(program.loss, Objective) and program.metrics:
         raise ConfigError(
             "metrics are functions of outputs and targets, and the loss is an objective, which has no outputs",

@@ -24,15 +24,40 @@ from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
 from danlu.engine.targets import TargetCheck
 from danlu.engine.training import Training
-from danlu.errors import ConfigError, DataError, TrainingError, unknown_name
+from danlu.errors import ConfigError, DataError, TrainingError
 from danlu.memory import is_shortage
+from danlu.names import Names
 
-__all__ = ["fit", "run_training", "settled"]
+__all__ = ["fit", "run_training", "settled", "with_targets"]
+
+_ANSWERS = {
+    "lr": "did you mean 'learning_rate'?",
+    **dict.fromkeys(("num_epochs", "n_epochs", "nb_epoch", "max_iter"), "did you mean 'epochs'?"),
+    **dict.fromkeys(("validation_data", "eval_set"), "did you mean validation=(x, y)?"),
+    **dict.fromkeys(("validation_split", "validation_fraction", "val_split"), "did you mean validation=0.2?"),
+    **dict.fromkeys(
+        ("sample_weight", "sample_weights", "weights", "weight"),
+        "weights are a third part of the data: (x, y, weights)",
+    ),
+    "class_weight": "weights are a third part of the data: danlu.nn.losses.example_weights makes them of class weights",
+    **dict.fromkeys(("verbose", "progress"), "did you mean display='none'?"),
+    **dict.fromkeys(("random_state", "random_seed"), "did you mean 'seed'?"),
+    **dict.fromkeys(("early_stopping", "n_iter_no_change", "early_stopping_rounds"), "did you mean patience=3?"),
+    "shuffle": "rows are shuffled in each epoch; sampler=… changes it",
+    "device": "JAX takes the accelerator that it finds; devices=2 shares batches among two",
+    "y": "data and targets come by position: fit(model, x, y)",
+    **dict.fromkeys(("mixed_precision", "dtype", "fp16", "bf16"), "did you mean precision='bfloat16'?"),
+    **dict.fromkeys(("gradient_accumulation_steps", "accumulate_grad_batches"), "did you mean 'accumulate'?"),
+    **dict.fromkeys(
+        ("weight_decay", "wd"), "optimizer=danlu.optim.adamw(1e-3, weight_decay=1e-2), or the penalty l2=1e-4"
+    ),
+}  # to the names of other libraries
 
 
 def fit(
     model: Any,
     data: Any,
+    targets: Any = None,
     *,
     loss: Any,
     optimizer: Any = "adam",
@@ -52,7 +77,8 @@ def fit(
     Args:
         model: a layer, or a pair ``(init, apply)``.
         data: ``(x, y)`` or ``(x, y, weight)`` arrays (``x`` may be a dict of arrays), an iterable of such batches, or a
-            stream of chunks.
+            stream of chunks; or ``x`` alone, with
+        targets: ``y``: ``fit(model, x, y)`` is ``fit(model, (x, y))``.
         loss: a name or blueprint from :mod:`danlu.nn.losses`, or any function ``(outputs, targets)`` that returns one value
             for each row, or one for the batch.
         optimizer: a name, or any optimizer (``danlu.optim`` or optax).
@@ -84,6 +110,7 @@ def fit(
         True
     """
     enable_compilation_cache()
+    data = with_targets(data, targets)
     rate = changes.pop("learning_rate", None)
     options, callbacks = settled("fit", options, callbacks, changes)
     need_devices(options.devices)
@@ -118,6 +145,22 @@ def fit(
     )
 
 
+def with_targets(data: Any, targets: Any) -> Any:
+    """``(x, y)``, however it was given.
+
+    Raises:
+        ConfigError: targets that ``data`` holds already.
+    """
+    if targets is None:
+        return data
+    if isinstance(data, tuple):
+        raise ConfigError(
+            f"the data is a tuple of {len(data)}, and targets are given apart",
+            hint="fit(model, x, y) or fit(model, (x, y))",
+        )
+    return data, targets
+
+
 def settled(
     owner: str, options: FitOptions | None, callbacks: Sequence[Callback], changes: Mapping[str, Any]
 ) -> tuple[FitOptions, list[Callback]]:
@@ -127,9 +170,10 @@ def settled(
         ConfigError: an unknown option of ``owner``, or a value out of range.
     """
     known = [field.name for field in dataclasses.fields(FitOptions)]
+    options_known = Names(f"option of {owner}", dict.fromkeys([*known, "learning_rate"]), answers=_ANSWERS)
     for name in changes:
         if name not in known:
-            raise unknown_name(f"option of {owner}", name, [*known, "learning_rate"])
+            options_known.own(name)
     stopping = [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
     for callback in stopping:
         changes = {**callback.settings, **changes}
@@ -193,4 +237,5 @@ def _finish(training: Training) -> Fitted:
         train_state=state,
         best_epoch=int(np.max(best.epoch)) if best is not None else None,
         stopped_because=training.stopped_because,
+        in_shape=training.source.in_shape,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -17,6 +19,7 @@ from danlu.engine.sources import Check, Piece, Source, as_source
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
 from danlu.engine.targets import TargetCheck
+from danlu.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -106,18 +109,20 @@ class Fitted:
         params: the parameters (the best ones, if something was monitored).
         state: the model's state that goes with them.
         history: a row (dict) an epoch.
-        train_state: the full state after the last step.
+        train_state: the full state after the last step; None of a model that was loaded.
         best_epoch: the epoch ``params`` come from, None when nothing was monitored.
         stopped_because: why training ended before its last epoch, or None.
+        in_shape: of one row.
     """
 
     program: Steps
     params: Any
     state: Any
     history: list[dict[str, Any]]
-    train_state: TrainState
+    train_state: TrainState | None
     best_epoch: int | None = None
     stopped_because: str | None = None
+    in_shape: Any = None
 
     @property
     def model(self) -> Any:
@@ -131,8 +136,34 @@ class Fitted:
     def evaluate(self, data: Any) -> dict[str, float]:
         """The loss and the metrics on ``(x, y)``, ``(x, y, weight)`` or an iterable of such batches."""
         program: Any = self.program
+        if not isinstance(program, Program):
+            raise ConfigError(
+                f"this is the record of a training by {type(program).__name__}, which learns from no rows of data",
+                hint="a trained agent is judged by playing: trained.play(episodes=100).returns; fitted.history has its evaluations",
+            )
         pieces = evaluation_pieces(data, program, TargetCheck(program, variables=(self.params, self.state)))
         return evaluate_source(program, self.params, self.state, pieces)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model to ``folder``, for :func:`danlu.load`: the blueprint and the variables, what it was measured by, the history.
+
+        No code is saved: of a loss or metric that is a function only the name is, so that the loaded model predicts but does not
+        evaluate. To train on: ``danlu.fit(loaded.model, …, initial=(loaded.params, loaded.state))``.
+
+        Raises:
+            ArtifactError: a model of functions instead of layers, or a folder that cannot be written.
+
+        Example:
+            >>> import danlu, numpy as np, tempfile
+            >>> x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+            >>> fitted = danlu.fit(danlu.nn.Dense(1), x, 2 * x[:, 0], loss="mse", epochs=1, display="none")
+            >>> loaded = danlu.load(fitted.save(tempfile.mkdtemp()))
+            >>> bool((loaded.predict(x) == fitted.predict(x)).all()), loaded.evaluate((x, x[:, 0])) == fitted.evaluate((x, x[:, 0]))
+            (True, True)
+        """
+        from danlu.engine.saved import save_fitted
+
+        return save_fitted(self, folder)
 
     def frame(self) -> pl.DataFrame:
         """The history as a polars frame, a row an epoch."""

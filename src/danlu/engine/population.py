@@ -20,7 +20,7 @@ from danlu.engine.arrays import as_arrays
 from danlu.engine.build import build_program, optimizer_of
 from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callbacks import Callback
-from danlu.engine.fit import run_training, settled
+from danlu.engine.fit import run_training, settled, with_targets
 from danlu.engine.fitted import EVALUATION_BATCH, Fitted
 from danlu.engine.initial import initial_state
 from danlu.engine.loop import evaluate_steps
@@ -147,6 +147,7 @@ def _whole_batches(largest: int, rows: Sequence[np.ndarray]) -> list[tuple[int, 
 def fit_population(
     model: Any,
     data: Any,
+    targets: Any = None,
     *,
     loss: Any,
     seeds: Sequence[int] = (0, 1, 2),
@@ -166,7 +167,8 @@ def fit_population(
 
     Args:
         model: a layer, or a pair ``(init, apply)``.
-        data: ``(x, y)`` or ``(x, y, weight)`` arrays, shared by all members.
+        data: ``(x, y)`` or ``(x, y, weight)`` arrays, shared by all members; or ``x`` alone, with
+        targets: ``y``.
         seeds: a member's initial weights, random draws and sequence of rows; as many as there are members.
         optimizers: one for all (a name or optimizer), or one for each member; they must be of one kind and may differ in
             any hyper-parameter.
@@ -203,7 +205,7 @@ def fit_population(
         raise ConfigError("the members' optimizers are of different kinds; expected one kind with other settings")
     check_shares(f"{len(seeds)} members", len(seeds), options.devices)
     need_devices(options.devices)
-    chunk = as_arrays(data)
+    chunk = as_arrays(with_targets(data, targets))
     rows = chunk["weight"].shape[0]
     if validation is not None and validation_rows is not None:
         raise ConfigError("fit_population received both validation and validation_rows; expected one of them")
@@ -297,15 +299,25 @@ def _member(training: Training, together: Fitted, program: Program, index: int) 
         train_state=of(together.train_state),
         best_epoch=best,
         stopped_because=because,
+        in_shape=together.in_shape,
     )
 
 
 def cross_validate(
-    model: Any, data: Any, *, loss: Any, folds: int = 5, seed: int = 0, stratify: bool = False, **settings: Any
+    model: Any,
+    data: Any,
+    targets: Any = None,
+    *,
+    loss: Any,
+    folds: int = 5,
+    seed: int = 0,
+    stratify: bool = False,
+    **settings: Any,
 ) -> list[Fitted]:
     """k-fold cross-validation, all folds trained at once in one compiled program.
 
     Args:
+        data, targets: as in :func:`danlu.fit`.
         folds: how many; each row is judged once, by the member that did not train on it.
         seed: decides the folds (and the members' seeds).
         stratify: whether each fold has the classes in equal shares.
@@ -319,6 +331,7 @@ def cross_validate(
     """
     from sklearn.model_selection import KFold, StratifiedKFold
 
+    data = with_targets(data, targets)
     chunk = as_arrays(data)
     rows = chunk["weight"].shape[0]
     for name in ("seeds", "train_rows", "validation_rows", "validation"):

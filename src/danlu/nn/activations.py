@@ -9,13 +9,12 @@ A NaN stays a NaN (``relu(nan)`` is not 0), so that a diverging run is seen and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from danlu.errors import unknown_name
+from danlu.names import Names
 from danlu.nn._precision import widened
 
 __all__ = [
@@ -166,7 +165,8 @@ def log_softmax(x: jax.Array, axis: int = -1) -> jax.Array:
     return (shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))).astype(x.dtype)
 
 
-ACTIVATIONS: Mapping[str, ActivationFn] = MappingProxyType(
+ACTIVATIONS: Names[ActivationFn] = Names(
+    "activation",
     {
         "elu": elu,
         "gelu": gelu,
@@ -180,7 +180,8 @@ ACTIVATIONS: Mapping[str, ActivationFn] = MappingProxyType(
         "softmax": softmax,
         "softplus": softplus,
         "tanh": tanh,
-    }
+    },
+    same={"swish": "silu", "linear": "identity", "none": "identity", "logistic": "sigmoid"},
 )
 """Every activation by its name."""
 
@@ -194,6 +195,4 @@ def get_activation(name: str) -> ActivationFn:
     >>> get_activation("relu") is relu
     True
     """
-    if name not in ACTIVATIONS:
-        raise unknown_name("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+    return ACTIVATIONS.find(name)

@@ -200,8 +200,7 @@ def initializer_for(activation: str) -> Initializer:
     >>> initializer_for("relu") == INITIALIZERS["he_normal"]
     True
     """
-    if activation not in ACTIVATIONS:
-        raise unknown_name("activation", activation, ACTIVATIONS)
+    activation = ACTIVATIONS.own(activation)
     if activation in _HE:
         return INITIALIZERS["he_normal"]
     return INITIALIZERS["glorot_uniform" if activation in _GLOROT else "lecun_normal"]

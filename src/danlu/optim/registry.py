@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from danlu.errors import unknown_name
+from danlu.names import Names
 from danlu.optim.adagrad import adagrad
 from danlu.optim.adam import adam, adamw
 from danlu.optim.base import Optimizer
@@ -16,16 +16,21 @@ from danlu.optim.sgd import sgd
 
 __all__ = ["OPTIMIZERS", "get_optimizer"]
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adagrad": adagrad,
-    "adam": adam,
-    "adamw": adamw,
-    "gradient_descent": sgd,
-    "momentum": momentum,
-    "nesterov": nesterov,
-    "rmsprop": rmsprop,
-    "sgd": sgd,
-}
+OPTIMIZERS: Names[Callable[..., Optimizer]] = Names(
+    "optimizer",
+    {
+        "adagrad": adagrad,
+        "adam": adam,
+        "adamw": adamw,
+        "gradient_descent": sgd,
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "rmsprop": rmsprop,
+        "sgd": sgd,
+    },
+    same={"gd": "gradient_descent", "nag": "nesterov", "sgd_momentum": "momentum"},
+    hint="any optimizer of optax works too: optimizer=optax.nadam(1e-3)",
+)
 
 
 def get_optimizer(name: str, **settings: Any) -> Optimizer:
@@ -46,11 +51,8 @@ def get_optimizer(name: str, **settings: Any) -> Optimizer:
         danlu.errors.ConfigError: unknown optimizer 'adm'; expected one of: adagrad, adam, adamw, ...
         Hint: did you mean 'adam'?
     """
-    if name not in OPTIMIZERS:
-        raise unknown_name("optimizer", name, OPTIMIZERS)
-    factory = OPTIMIZERS[name]
+    factory = OPTIMIZERS.find(name)
     known = inspect.signature(factory).parameters
     for key in settings:
-        if key not in known:
-            raise unknown_name(f"setting of the optimizer {name!r}", key, known)
+        Names(f"setting of the optimizer {name!r}", known, answers={"lr": "did you mean 'learning_rate'?"}).own(key)
     return factory(**settings)

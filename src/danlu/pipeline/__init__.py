@@ -1,7 +1,7 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
 from danlu.pipeline.config import TrainConfig, config_from, override
-from danlu.pipeline.domains import load
+from danlu.pipeline.domains import load, load_model
 from danlu.pipeline.example import example_table
 from danlu.pipeline.model import Model
 from danlu.pipeline.plain import load_config
@@ -17,6 +17,7 @@ __all__ = [
     "example_table",
     "load",
     "load_config",
+    "load_model",
     "override",
     "rehearse",
     "resume",

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from danlu.artifact import Artifact, save_artifact
-from danlu.blueprint import from_json, to_json
+from danlu.artifact import Artifact
+from danlu.blueprint import from_json
 from danlu.errors import ArtifactError, ConfigError, DanluError, UntrustedError
 from danlu.evaluate import Sample, compare_samples
 from danlu.pipeline.config import TrainConfig
@@ -21,7 +21,7 @@ from danlu.rl.agent import Agent
 from danlu.rl.dataset import Recording, load_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import play_at_random, play_episodes
-from danlu.rl.fit import TrainedAgent, check_run, fit
+from danlu.rl.fit import KIND, TrainedAgent, check_run, fit
 from danlu.rl.recipes import agent_recipe
 from danlu.rl.registry import is_environment, make_allowed
 
@@ -78,7 +78,7 @@ class AgentLearned:
 class Agents(Domain):
     """Environments, and the agents that learn to act in them."""
 
-    kind = "agent"
+    kind = KIND
     reads_files = False
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
@@ -187,15 +187,7 @@ class Agents(Domain):
     def save(
         self, folder: str | Path, trained: TrainedAgent, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
     ) -> None:
-        save_artifact(
-            folder,
-            model=trained.network,
-            variables=(trained.params, trained.state),
-            task={"task": self.kind, "environment": to_json(trained.env)},
-            encoder={"kind": self.kind, "agent": to_json(trained.agent)},
-            metrics=metrics,
-            provenance={**provenance, "seed": trained.seeds[trained.best]},
-        )
+        trained.save(folder, metrics=metrics, provenance=provenance)
 
     def load(self, artifact: Artifact) -> Player:
         task, encoder = artifact.task, artifact.encoder

@@ -10,6 +10,9 @@ import jax
 import numpy as np
 
 from danlu.artifact import load_artifact
+from danlu.engine import Fitted
+from danlu.engine.saved import KIND as FITTED
+from danlu.engine.saved import fitted_from
 from danlu.errors import ArtifactError, ConfigError, DanluError
 from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig
@@ -27,7 +30,7 @@ from danlu.pipeline.text import Texts
 from danlu.pipeline.translation import Translations
 from danlu.rl.allow import allow as allow_modules
 
-__all__ = ["DOMAINS", "domain_of", "load"]
+__all__ = ["DOMAINS", "domain_of", "load", "load_model"]
 
 DOMAINS: tuple[Domain, ...] = (
     Agents(),
@@ -53,8 +56,8 @@ def domain_of(config: TrainConfig, source: Any) -> Domain:
     raise ConfigError(f"{source!r} is nothing that can be learnt from")
 
 
-def load(path: str | Path, *, allow: Sequence[str] = ()) -> Model:
-    """The trained model of a run directory, or of an artifact folder.
+def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
+    """The trained model of a run directory or of an artifact folder (a :class:`Model`), or what ``fitted.save`` wrote.
 
     Args:
         path: the folder.
@@ -79,6 +82,10 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Model:
     artifact = load_artifact(folder / "artifact" if (folder / "artifact").is_dir() else folder)
     described = artifact.encoder
     kind = described.get("kind", Tables.kind) if isinstance(described, Mapping) else Tables.kind
+    if kind == FITTED:
+        fitted = fitted_from(artifact)
+        _check_variables(fitted, folder)
+        return fitted
     for domain in DOMAINS:
         if domain.kind == kind:
             try:
@@ -93,10 +100,26 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Model:
     raise ArtifactError(f"{folder} holds a model of kind {str(kind)[:40]!r}; this version knows {_kinds()}")
 
 
+def load_model(path: str | Path, *, allow: Sequence[str] = ()) -> Model:
+    """As :func:`load`, where rows of a file are to be answered.
+
+    Raises:
+        ArtifactError: a network without an encoder is there.
+    """
+    found = load(path, allow=allow)
+    if isinstance(found, Fitted):
+        raise ArtifactError(
+            f"{path} is a network that danlu.fit trained on arrays; it knows no files",
+            hint=f"in Python: danlu.load({str(path)!r})",
+        )
+    return found
+
+
 def _check_variables(trained: Any, folder: Path) -> None:
     """Refuse a blueprint whose parameters would have other shapes than the arrays that came with it."""
+    network = trained.model if isinstance(trained, Fitted) else trained.network
     try:
-        expected = jax.eval_shape(lambda key: trained.network.init(key, trained.in_shape)[:2], jax.random.key(0))
+        expected = jax.eval_shape(lambda key: network.init(key, trained.in_shape)[:2], jax.random.key(0))
     except (DanluError, TypeError, ValueError, OverflowError) as error:
         raise ArtifactError(
             f"the blueprint in {folder} does not fit its inputs: {str(error).splitlines()[0][:200]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.artifact import save_artifact
+from danlu.blueprint import to_json
 from danlu.engine import Callback, FitOptions, Fitted, enable_compilation_cache
 from danlu.engine.fit import run_training, settled
 from danlu.engine.initial import RUN_ONCE
@@ -31,7 +33,9 @@ from danlu.rl.external import raise_if_broken
 from danlu.rl.off_policy import OffPolicy
 from danlu.rl.registry import make
 
-__all__ = ["TrainedAgent", "check_run", "fit"]
+__all__ = ["KIND", "TrainedAgent", "check_run", "fit"]
+
+KIND = "agent"  # of a saved model
 
 _OPTIONS = ("checkpoint_every", "devices", "display", "min_delta", "mode", "monitor", "patience", "restore_best")
 _MOST = 2**31 - 1
@@ -116,7 +120,9 @@ class TrainedAgent:
         Raises:
             ConfigError: an agent without a memory, one that was loaded, or several seeds.
         """
-        memory = None if self.fitted is None else getattr(self.fitted.train_state.world, "memory", None)
+        memory = (
+            None if self.fitted is None else getattr(getattr(self.fitted.train_state, "world", None), "memory", None)
+        )
         replay: Any = memory.get("replay") if isinstance(memory, dict) else None
         if len(self.seeds) > 1 or replay is None or not isinstance(self.agent, OffPolicy):
             raise ConfigError(
@@ -127,6 +133,31 @@ class TrainedAgent:
         rows = {**rows, "action": self.agent.done(self.env, rows["action"])}
         spaces = {"observation_space": self.env.observation_space, "action_space": self.env.action_space}
         save_buffer(path, rows, note=note, **spaces)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the agent to ``folder``, for :func:`danlu.load` and ``danlu play``; no code is saved.
+
+        Args:
+            metrics, provenance: plain data to record with it.
+
+        Raises:
+            ArtifactError: an agent or environment that is more than a blueprint, or a folder that cannot be written.
+        """
+        return save_artifact(
+            folder,
+            model=self.network,
+            variables=(self.params, self.state),
+            task={"task": KIND, "environment": to_json(self.env)},
+            encoder={"kind": KIND, "agent": to_json(self.agent)},
+            metrics=metrics,
+            provenance={**(provenance or {}), "seed": self.seeds[self.best]},
+        )
 
     def play(self, *, episodes: int = 100, greedy: bool = True, seed: int = 1_000_000) -> Episodes:
         """Whole episodes of the trained agent; see :func:`~danlu.rl.evaluation.play_episodes`."""

@@ -7,15 +7,14 @@ averages the members' losses.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from danlu.errors import unknown_name
+from danlu.names import Names
 from danlu.nn.activations import log_softmax, sigmoid, softmax, softplus
 from danlu.nn.losses.align import align_values, labels_to_probabilities, member_axes, nan_unless, per_example
 from danlu.nn.losses.targets import check_binary, check_classes_or_binary, measure
@@ -117,14 +116,40 @@ def _log_mean(logs: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     return logsumexp(logs, axis=axes) - math.log(math.prod(logs.shape[axis] for axis in axes))
 
 
-METRICS: Mapping[str, MetricFn] = MappingProxyType(
+_AFTER = "it is no mean over rows; measure the predictions: sklearn.metrics.{}(y, …fitted.predict(x)…). danlu train reports it by itself"
+_CROSS_ENTROPIES = (
+    "cross_entropy",
+    "binary_cross_entropy",
+    "categorical_cross_entropy",
+    "sparse_categorical_crossentropy",
+)
+
+METRICS: Names[MetricFn] = Names(
+    "metric",
     {
         "absolute_error": absolute_error,
         "accuracy": accuracy,
         "label_accuracy": label_accuracy,
         "log_loss": log_loss,
         "squared_error": squared_error,
-    }
+    },
+    same={
+        **dict.fromkeys(("acc", "accuracy_score", "binary_accuracy", "categorical_accuracy"), "accuracy"),
+        "sparse_categorical_accuracy": "accuracy",
+        **dict.fromkeys(_CROSS_ENTROPIES, "log_loss"),
+        **dict.fromkeys(("mean_squared_error", "mse"), "squared_error"),
+        **dict.fromkeys(("mean_absolute_error", "mae", "l1"), "absolute_error"),
+    },
+    answers={
+        **dict.fromkeys(("auc", "roc_auc", "auroc", "roc_auc_score"), _AFTER.format("roc_auc_score")),
+        **dict.fromkeys(("pr_auc", "average_precision", "auprc"), _AFTER.format("average_precision_score")),
+        **dict.fromkeys(("f1", "f1_score", "f1_macro"), _AFTER.format("f1_score")),
+        **dict.fromkeys(("precision", "precision_score"), _AFTER.format("precision_score")),
+        **dict.fromkeys(("recall", "recall_score", "sensitivity"), _AFTER.format("recall_score")),
+        **dict.fromkeys(("r2", "r2_score"), _AFTER.format("r2_score")),
+        **dict.fromkeys(("rmse", "root_mean_squared_error"), "take squared_error, whose mean is RMSE²"),
+    },
+    hint="a metric may also be any function (outputs, targets)",
 )
 """Every metric by its name."""
 
@@ -135,6 +160,4 @@ def get_metric(name: str) -> MetricFn:
     Raises:
         ConfigError: no such metric; the message offers the nearest name.
     """
-    if name not in METRICS:
-        raise unknown_name("metric", name, METRICS)
-    return METRICS[name]
+    return METRICS.find(name)

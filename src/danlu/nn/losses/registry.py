@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
-from danlu.errors import unknown_name
+from danlu.names import Names
 from danlu.nn.losses.base import Loss
 from danlu.nn.losses.classification import (
     BinaryCrossEntropy,
@@ -18,9 +15,21 @@ from danlu.nn.losses.quantile import Pinball
 from danlu.nn.losses.regression import MAE, MSE, HalfMSE, Huber
 from danlu.nn.losses.tokens import TokenCrossEntropy
 
-__all__ = ["LOSSES", "get_loss"]
+__all__ = ["LOSSES", "TAKES_LOGITS", "get_loss"]
 
-LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
+TAKES_LOGITS = (BinaryCrossEntropy, BinaryFocal, CategoricalCrossEntropy, CategoricalFocal, TokenCrossEntropy, Dice)
+"""The losses that make probabilities of logits themselves."""
+
+
+_CROSS_ENTROPY = ("cross_entropy", "cross_entropy_loss", "ce", "softmax_cross_entropy", "categorical_crossentropy")
+_SPARSE = (
+    "sparse_categorical_crossentropy",
+    "sparse_categorical_cross_entropy",
+)  # class numbers are told from one-hot targets
+_BINARY = ("bce", "bce_loss", "bce_with_logits", "bce_with_logits_loss", "sigmoid_cross_entropy")
+
+LOSSES: Names[type[Loss]] = Names(
+    "loss",
     {
         "binary_cross_entropy": BinaryCrossEntropy,
         "binary_focal": BinaryFocal,
@@ -33,7 +42,31 @@ LOSSES: Mapping[str, type[Loss]] = MappingProxyType(
         "mse": MSE,
         "pinball": Pinball,
         "token_cross_entropy": TokenCrossEntropy,
-    }
+    },
+    same={
+        **dict.fromkeys((*_CROSS_ENTROPY, *_SPARSE), "categorical_cross_entropy"),
+        **dict.fromkeys(_BINARY, "binary_cross_entropy"),
+        **dict.fromkeys(("mean_squared_error", "mse_loss", "squared_error"), "mse"),
+        **dict.fromkeys(("mean_absolute_error", "mae_loss", "absolute_error", "l1_loss", "l1"), "mae"),
+        **dict.fromkeys(("huber_loss", "smooth_l1", "smooth_l1_loss"), "huber"),
+    },
+    answers={
+        **dict.fromkeys(
+            ("nll", "nll_loss"), "take categorical_cross_entropy, and the log_softmax away: it takes logits"
+        ),
+        "log_loss": "take categorical_cross_entropy, or binary_cross_entropy for one logit: they take logits, not probabilities",
+        **dict.fromkeys(
+            ("focal", "focal_loss"), "take binary_focal for one logit, categorical_focal for a logit a class"
+        ),
+        **dict.fromkeys(("rmse", "root_mean_squared_error"), "take mse, which is smallest at the same place"),
+        "l2_loss": "take half_mse, ½(ŷ − y)², or mse",
+        "l2": "take mse; the penalty on weights is an option of its own: l2=1e-4",
+        **dict.fromkeys(
+            ("quantile", "quantile_loss"), "take danlu.nn.losses.Pinball((0.5,)), with one output a quantile"
+        ),
+        "hinge": "take binary_cross_entropy; a loss may also be any function (outputs, targets)",
+    },
+    hint="a loss may also be any function (outputs, targets)",
 )
 """Every loss by its short name."""
 
@@ -47,6 +80,4 @@ def get_loss(name: str) -> Loss:
     >>> get_loss("huber")
     Huber(delta=1.0)
     """
-    if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES)
-    return LOSSES[name]()
+    return LOSSES.find(name)()
