@@ -42,13 +42,14 @@ _MANY = 400_000
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """A world of test sets: how one is drawn, of which sizes, and of how many rows the truth is found."""
+    """A world of test sets: how one is drawn, of which sizes, of how many rows the truth is found, and what is known of it exactly."""
 
     kind: str
     name: str
     draw: Draw
     sizes: tuple[int, ...] = (30, 100, 300, 1000)
     many: int = _MANY
+    exact: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def two_classes(auc: float, share: float) -> World:
@@ -95,7 +96,9 @@ def quantity(errors: str, noise: float) -> World:
         truth = 10 + rng.normal(size=rows)
         return Rows("regression", truth, truth + noise * ERRORS[errors](rng, rows))
 
-    return World("quantity", f"{errors} errors × {noise:g}", draw, many=4_000_000)
+    square = noise**2 * {"Student's t, 3": 3.0, "log-normal": (np.e - 1) * np.e}.get(errors, 1.0)
+    exact = {"rmse": square**0.5, "r2": 1 - square}  # no sample is large enough for squares with such tails
+    return World("quantity", f"{errors} errors × {noise:g}", draw, many=4_000_000, exact=exact)
 
 
 def labels(sharpness: float) -> World:
@@ -229,6 +232,7 @@ WORLDS: tuple[World, ...] = (
 def coverage(world: World, rows: int, replicates: int, seed: int = 0) -> dict[str, dict[str, float]]:
     """Of each measure: how often its interval holds the true value, on which side it misses, how often there is none."""
     truth = {name: each.value for name, each in _point(world.draw(np.random.default_rng(10**6), world.many)).items()}
+    truth |= world.exact
     counted: dict[str, dict[str, Any]] = {}
     own = zlib.crc32(f"{world.kind} {world.name}".encode())
     for number in range(replicates):

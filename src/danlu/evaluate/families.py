@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["CORRELATION", "FIT", "LOSS", "MEAN", "MEAN_SQUARE", "MIDDLE", "PERCENT", "ROOT_SQUARE", "SHARE", "Family"]
+__all__ = [
+    "CORRELATION",
+    "DICE",
+    "FIT",
+    "LOSS",
+    "MEAN",
+    "MEAN_SQUARE",
+    "MIDDLE",
+    "PERCENT",
+    "ROOT_SQUARE",
+    "SHARE",
+    "Family",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +27,7 @@ class Family:
         kind: ``"share"``: between two bounds, which a perfect or useless answer reaches; ``"loss"``: from 0 upwards; ``"fit"``: 1
             minus a loss; ``"mean"``: any number; ``"middle"``: the median of the rows' errors.
         low, high: the bounds of a share.
+        dice: whether the share is an F1 or a Dice, ``2·q/(1 + q)`` of the share ``q`` of hits among hits, misses and false alarms.
         power: of a loss: that which is a mean of the rows' values (2 of a root of squares).
         guards: of a loss: how many more of the worst row its interval allows for, of n rows ``guards[0] + guards[1]/n``. They are the
             smallest with which ``benchmarks/coverage.py`` holds for normal, Student's and log-normal errors.
@@ -23,6 +36,7 @@ class Family:
     kind: str
     low: float = 0.0
     high: float = 1.0
+    dice: bool = False
     power: float = 1.0
     guards: tuple[float, float] = (2.0, 60.0)
 
@@ -35,7 +49,8 @@ class Family:
 SHARE = Family("share")
 PERCENT = Family("share", 0.0, 100.0)
 CORRELATION = Family("share", -1.0, 1.0)
-LOSS, MEAN_SQUARE = Family("loss"), Family("loss", guards=(4.0, 350.0))
-ROOT_SQUARE = Family("loss", power=2.0, guards=(4.0, 350.0))
-FIT = Family("fit", guards=(4.0, 350.0))
+DICE = Family("share", dice=True)
+LOSS, MEAN_SQUARE = Family("loss"), Family("loss", guards=(4.0, 500.0))
+ROOT_SQUARE = Family("loss", power=2.0, guards=(4.0, 500.0))
+FIT = Family("fit", guards=(4.0, 500.0))
 MEAN, MIDDLE = Family("mean"), Family("middle")

@@ -4,8 +4,8 @@ There is one mechanism for all measures. A measure is a function of weights of t
 there are few; rows that belong together are one part) is left out in turn, which gives the measure's variance and skewness (the
 jackknife). How an interval comes from them depends on the measure's :class:`~danlu.evaluate.families.Family`:
 
-- **share** (accuracy, ROC-AUC, F1, IoU, BLEU, …): the exact binomial interval of Clopper and Pearson for as many rows as would have this
-  variance (Korn and Graubard's). Of an accuracy that is the binomial interval itself.
+- **share** (ROC-AUC, F1, IoU, BLEU, …): the exact binomial interval of Clopper and Pearson for as many rows as would have this variance
+  (Korn and Graubard's). Accuracy, precision and recall have the binomial interval itself; means of these over classes that of the mean.
 - **loss** (log loss, RMSE, …) and **fit** (R², 1 minus a loss): Fay and Feuer's gamma interval, whose upper end is that of the rows with
   a few more as bad as the worst. Squared errors, whose tails are longer, are given more of these.
 - **mean** (returns, differences of losses): Student's t, or that with the skewness removed by Hall's transformation where it is wider.
@@ -21,6 +21,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,10 @@ class Evidence(abc.ABC):
     def support(self, name: str) -> float:
         """How many rows a measure rests on: those of the rarer class for a ROC-AUC, say."""
         return float(len(self))
+
+    def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Of a measure that is the mean of shares of different rows (an accuracy is one such share): hits and rows of each."""
+        return None
 
     @property
     def together(self) -> np.ndarray | None:
@@ -179,6 +184,9 @@ def _ends(evidence: Evidence, name: str, value: float, without: np.ndarray, leve
         return evidence.middle(name, level)
     if len(without) < 2 or not np.isfinite(without).all():
         return _NAN, _NAN
+    shares = evidence.shares(name)
+    if shares is not None and evidence.together is None:
+        return _mean_of_shares(*shares, level)
     if family.kind == "share":
         return _share(family, value, without, evidence.support(name), level)
     if family.kind == "mean":
@@ -192,19 +200,45 @@ def _ends(evidence: Evidence, name: str, value: float, without: np.ndarray, leve
 
 def _share(family: Family, value: float, without: np.ndarray, support: float, level: float) -> tuple[float, float]:
     """The binomial interval of as many rows as have this variance."""
-    from scipy.special import betaincinv
-
     if support < 1:
         return _NAN, _NAN
-    share = (value - family.low) / family.range
+    share, without = (value - family.low) / family.range, (without - family.low) / family.range
+    if family.dice:
+        share, without = share / (2 - share), without / (2 - without)
     # Half a row more, hit and missed: of a perfect score it makes as many rows as the score rests on.
     drawn = (support * share + 0.5) / (support + 1)
-    variance = _variance(without) / family.range**2 + (0.5 * support + 0.25) / (support * (support + 1) ** 2)
+    variance = _variance(without) + (0.5 * support + 0.25) / (support * (support + 1) ** 2)
     rows = drawn * (1 - drawn) / variance
-    hits, misses, tail = rows * share, rows * (1 - share), (1 - level) / 2
-    low = betaincinv(hits, misses + 1, tail) if hits > 0 else 0.0
-    high = betaincinv(hits + 1, misses, 1 - tail) if misses > 0 else 1.0
+    # An average precision is too high in small samples. The jackknife says by how much, and the interval reaches that far as well.
+    unbiased = min(max(share - (len(without) - 1) * float(without.mean() - share), 0.0), 1.0)
+    low = _binomial(rows * min(share, unbiased), rows, level)[0]
+    high = _binomial(rows * max(share, unbiased), rows, level)[1]
+    if family.dice:
+        low, high = 2 * low / (1 + low), 2 * high / (1 + high)
     return family.low + family.range * float(low), family.low + family.range * float(high)
+
+
+def _binomial(hits: Any, rows: Any, level: float) -> tuple[Any, Any]:
+    """Clopper and Pearson's interval of ``hits`` in ``rows``, which need not be whole numbers."""
+    from scipy.special import betaincinv
+
+    misses, tail = rows - hits, (1 - level) / 2
+    with np.errstate(invalid="ignore"):
+        low = np.where(hits > 0, betaincinv(np.maximum(hits, 1e-300), misses + 1, tail), 0.0)
+        high = np.where(misses > 0, betaincinv(hits + 1, np.maximum(misses, 1e-300), 1 - tail), 1.0)
+    return low, high
+
+
+def _mean_of_shares(hits: np.ndarray, rows: np.ndarray, level: float) -> tuple[float, float]:
+    """The interval of the mean of independent shares: the distances to their ends are added as squares.
+
+    Reference: Zou & Donner, "Construction of confidence limits about effect measures" (2008), Statistics in Medicine 27.
+    """
+    low, high = _binomial(hits, rows, level)
+    share = np.divide(hits, rows, out=np.zeros(len(rows)), where=rows > 0)
+    mean, count = float(share.mean()), len(rows)
+    down, up = (float(np.sqrt(((share - end) ** 2).sum())) / count for end in (low, high))
+    return max(mean - down, 0.0), min(mean + up, 1.0)
 
 
 def _variance(without: np.ndarray) -> float:

@@ -106,6 +106,10 @@ class LabelRows(Evidence):
         counts = np.minimum(true, len(self) - true) if name == "label_auc" else true
         return mean_support(counts[counts > 0])
 
+    def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """The exact matches are one share."""
+        return (np.array([self._counted[3].sum()]), np.array([float(len(self))])) if name == "exact_match" else None
+
     @property
     def size(self) -> int:
         return int(self.truth.size)

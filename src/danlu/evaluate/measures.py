@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from danlu.evaluate.families import LOSS, MEAN, MEAN_SQUARE, PERCENT, SHARE, Family
+from danlu.evaluate.families import DICE, LOSS, MEAN, MEAN_SQUARE, PERCENT, SHARE, Family
 from danlu.evaluate.metrics import METRICS
 
 __all__ = ["MEASURES", "Measure"]
@@ -43,14 +43,14 @@ _OTHERS: tuple[Measure, ...] = (
     Measure("chrf", "chrF", True, PERCENT),
     Measure("map", "mAP@[.5:.95]", True, SHARE),
     Measure("map50", "mAP@0.5", True, SHARE),
-    Measure("box_f1", "F1 of the boxes shown", True, SHARE),
+    Measure("box_f1", "F1 of the boxes shown", True, DICE),
     Measure("mean_iou", "mean IoU", True, SHARE),
-    Measure("mean_dice", "mean Dice", True, SHARE),
+    Measure("mean_dice", "mean Dice", True, DICE),
     Measure("pixel_accuracy", "pixel accuracy", True, SHARE),
     Measure("label_precision", "mean AP", True, SHARE),
     Measure("label_auc", "mean ROC-AUC", True, SHARE),
-    Measure("macro_f1", "macro F1", True, SHARE),
-    Measure("micro_f1", "micro F1", True, SHARE),
+    Measure("macro_f1", "macro F1", True, DICE),
+    Measure("micro_f1", "micro F1", True, DICE),
     Measure("exact_match", "exact match", True, SHARE),
     Measure("return", "mean return", True, MEAN),
     Measure("sampled_return", "mean return, actions drawn", True, MEAN),

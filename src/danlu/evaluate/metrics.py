@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from danlu.errors import unknown_name
-from danlu.evaluate.families import CORRELATION, FIT, LOSS, MIDDLE, ROOT_SQUARE, SHARE, Family
+from danlu.evaluate.families import CORRELATION, DICE, FIT, LOSS, MIDDLE, ROOT_SQUARE, SHARE, Family
 from danlu.evaluate.ranking import dot
 
 if TYPE_CHECKING:
@@ -159,6 +159,13 @@ def _ranking_support(rows: Rows) -> float:
     return float(rarer[1]) if rows.task == "binary" else mean_support(rarer[rarer > 0])
 
 
+def _mcc_support(rows: Rows) -> float:
+    """The rows of the rarest class, between those that are true and those that are predicted: a row more moves it by the inverse."""
+    _, true, found = rows.class_weights(np.ones(len(rows)))
+    rarest = np.sqrt(np.maximum(true, 1.0) * np.maximum(found, 1.0))
+    return float(rarest.min()) if rows.task == "binary" else mean_support(rarest[true > 0])
+
+
 def _positives(rows: Rows) -> float:
     return float((rows.truth == 1).sum())
 
@@ -216,12 +223,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric(
                 "recall", "recall", True, _CLASSES, _recall, SHARE, support=lambda rows: _hit_support(rows, "recall")
             ),
-            Metric("f1", "F1", True, _CLASSES, _f1, SHARE, support=lambda rows: _hit_support(rows, "f1")),
+            Metric("f1", "F1", True, _CLASSES, _f1, DICE, support=lambda rows: _hit_support(rows, "f1")),
             Metric("roc_auc", "ROC-AUC", True, _CLASSES, _roc_auc, SHARE, support=_ranking_support),
             Metric("average_precision", "average precision", True, _TWO, _average_precision, SHARE, support=_positives),
             Metric("log_loss", "log loss", False, _CLASSES, _log_loss, LOSS, ""),
             Metric("brier", "Brier score", False, _CLASSES, _brier, LOSS, ""),
-            Metric("mcc", "Matthews correlation", True, _CLASSES, _mcc, CORRELATION, "", _ranking_support),
+            Metric("mcc", "Matthews correlation", True, _CLASSES, _mcc, CORRELATION, "", _mcc_support),
             Metric("rmse", "RMSE", False, _QUANTITY, _rmse, ROOT_SQUARE, "target"),
             Metric("mae", "MAE", False, _QUANTITY, _mae, LOSS, "target"),
             Metric("median_error", "median absolute error", False, _QUANTITY, _median_error, MIDDLE, "target"),

@@ -86,6 +86,19 @@ class Rows(Evidence):
         rows = float(len(self)) if count is None else count(self)
         return rows if self.groups is None else rows * len(np.unique(self.groups)) / len(self)
 
+    def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Accuracy is one share; recall, precision and balanced accuracy are the share of each class, or of the second of two."""
+        if name == "accuracy":
+            return np.array([self.right.sum()]), np.array([float(len(self))])
+        if name not in ("balanced_accuracy", "recall", "precision"):
+            return None
+        hits, true, found = self.class_weights(np.ones(len(self)))
+        counts = found if name == "precision" else true
+        if self.task == "binary" and name != "balanced_accuracy":
+            return (hits[1:], counts[1:]) if counts[1] else None
+        known = true > 0 if name == "balanced_accuracy" else true + found > 0
+        return (hits[known], counts[known]) if self.task != "binary" or known.all() else None
+
     @property
     def together(self) -> np.ndarray | None:
         return self.groups
