@@ -23,13 +23,15 @@ from danlu.interrupt import graceful, heed, why
 if sys.argv[1] == "nohup":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with heed():
-    print("ready", flush=True)
     if sys.argv[1] == "graceful":
         with graceful() as asked:
+            print("ready", flush=True)
             end = time.monotonic() + 30
             while not asked and time.monotonic() < end:
                 time.sleep(0.01)
             print(why(asked), flush=True)
+    else:
+        print("ready", flush=True)
     time.sleep(30)
 """
 
