@@ -54,9 +54,8 @@ def test_a_mutation_that_nobody_notices_is_missed() -> None:
     """The words of a docstring change no result; a misspelt name raises, which is no wrong result either."""
     file, row = "optim/schedules/constant.py", ("schedule.constant",)
     harmless = sabotage.Mutation("harmless", file, "Always ``value``.", "Never ``value``.", row)
-    misspelt = sabotage.Mutation(
-        "misspelt", file, "jnp.asarray(self.value, jnp.float32)", "jnp.asarray(self.valeu)", row
-    )
+    misspelt = sabotage.Mutation("misspelt", file, "(self.value", "(self.valeu", row)
+    assert [sabotage.occurrences(each) for each in (harmless, misspelt)] == [1, 1]
     code = (
         "import sabotage; from sabotage import Mutation\n"
         f"print([outcome.caught for outcome in sabotage.attempt([{harmless!r}, {misspelt!r}])])"

@@ -156,7 +156,7 @@ def test_unknown_names(pattern: str, message: str) -> None:
 
 
 def test_a_report_that_cannot_be_written(tmp_path: Any) -> None:
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="cannot write"):
         run_verify("schedule.constant", json_path=tmp_path / "absent" / "report.json")
 
 
