@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_objects_are_found_and_judged_beside_baselines(trained: Any) -> None:
     written = pl.read_csv(result.run.path / "predictions.csv")
     assert written.columns == ["file", "label", "score", "x0", "y0", "x1", "y1"]
     assert written["file"].n_unique() == 34, "each test image, found something in or not"
-    page = (result.run.path / "report.html").read_text()
+    page = re.sub(r"</?span[^>]*>", "", (result.run.path / "report.html").read_text())
     for text in ("Test images", "Each class", "How tight the boxes are", "mAP@[.5:.95]", "of 4 pixels", "standing"):
         assert text in page
 

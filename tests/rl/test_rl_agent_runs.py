@@ -209,7 +209,7 @@ def test_play_writes_a_film(trained: Any, tmp_path: Path, monkeypatch: pytest.Mo
         assert image.n_frames > 2
     for arguments, message in (
         (["play", trained.run.path, "--episodes", 0], "--episodes is 0"),
-        (["play", trained.run.path, "--film", tmp_path / "no" / "film.gif"], "cannot be written"),
+        (["play", trained.run.path, "--film", tmp_path / "no" / "film.gif"], "cannot write"),
         (["play", tmp_path], "danlu: "),
     ):
         code, _, err = command(monkeypatch, capfd, *arguments)

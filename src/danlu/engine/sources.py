@@ -87,7 +87,8 @@ class ArraySource:
         self.rows = rows_of(chunk["x"], "x")
         self.in_shape = shapes_of(chunk["x"])
         self.chunk = jax.device_put(pad_rows(chunk, self.rows))
-        self._labels = {"y": chunk["y"], "weight": chunk["weight"]}
+        shapes = jax.eval_shape(lambda x: x, chunk["x"])  # a check of targets may ask what the outputs look like
+        self._labels = {"x": shapes, "y": chunk["y"], "weight": chunk["weight"]}
         self.batch_size = batch_size
         self.members = None if isinstance(seed, int) else len(seed)
         self.seeds = [seed] if isinstance(seed, int) else list(seed)
