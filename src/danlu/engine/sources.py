@@ -101,8 +101,9 @@ class ArraySource:
         self.steps_per_epoch: int | None = num_batches(max(sizes), batch_size)
 
     def check_with(self, check: Check) -> None:
-        """Have ``check`` look at the targets and the weights."""
-        check(self._labels)
+        """Have ``check`` look at the targets and the weights, and at the inputs' shapes."""
+        shape = lambda a: jax.ShapeDtypeStruct((self.rows, *a.shape[1:]), a.dtype)  # noqa: E731
+        check({**self._labels, "x": jax.tree.map(shape, self.chunk["x"])})
 
     def _orders(self, epoch: int) -> list[np.ndarray]:
         drawn = [s(epoch, rng_for(seed, epoch)) for s, seed in zip(self.samplers, self.seeds, strict=True)]
