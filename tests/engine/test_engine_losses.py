@@ -301,3 +301,19 @@ def test_what_is_right_passes():
     tokens(jax.ShapeDtypeStruct((2, 3, 4), jnp.float32), np.array([[0, 3, -1], [1, 2, -1]]))
     with pytest.raises(DataError, match="or −1 for what does not count"):
         tokens(jax.ShapeDtypeStruct((2, 3, 4), jnp.float32), np.array([[0, 4, -1]]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"loss": lambda o, t: (jnp.mean(o), 1.0)}, "the loss returns a tuple; expected one array"),
+        ({"loss": lambda o, t: None}, "the loss returns a NoneType"),
+        ({"loss": lambda o, t: {"loss": jnp.mean(o)}}, "the loss returns a dict"),
+        ({"loss": lambda o, t: (o[:, 0] > t).sum()}, "the loss returns numbers of type int32, which have no gradient"),
+        ({"loss": lambda o, t: o[:, 0] > t}, "the loss returns numbers of type bool"),
+        ({"loss": "mse", "metrics": [lambda o, t: [jnp.mean(o)]]}, "the metric .* returns a list"),
+    ],
+)
+def test_a_measure_that_returns_no_array_or_a_loss_without_a_gradient_is_one_message(given: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fit(MODEL, (X, Y), **given, **COMMON)

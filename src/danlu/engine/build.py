@@ -97,7 +97,7 @@ def _measured_shapes(
             lambda p, s, b, k: loss(p, s, b, k, train=True), params, model_state, batch, key
         )
         jax.eval_shape(lambda p, s, b, k: loss(p, s, b, k, train=False), params, model_state, batch, key)
-        return None, {"loss": value.shape, **{name: measure.shape for name, measure in found.items()}}
+        return None, {name: _one_shape(name, measure) for name, measure in {"loss": value, **found}.items()}
     outputs = jax.eval_shape(
         lambda p, s, x: program.model.apply(p, s, x, train=False)[0], params, model_state, batch["x"]
     )
@@ -108,8 +108,21 @@ def _measured_shapes(
     for name, measure in (("loss", loss), *program.metrics):
         for y in targets:
             say = lambda o, t, w, measure=measure: value_of(measure, o, t, w)  # noqa: E731
-            shapes[name] = jax.eval_shape(say, outputs, y, batch["weight"]).shape
+            shapes[name] = _one_shape(name, jax.eval_shape(say, outputs, y, batch["weight"]))
     return outputs, shapes
+
+
+def _one_shape(name: str, found: Any) -> tuple[int, ...]:
+    """The shape of what a measure returns, which is one array, and of the loss one that has a gradient."""
+    said = "the loss" if name == "loss" else f"the metric {name}"
+    if not isinstance(found, jax.ShapeDtypeStruct):
+        raise ConfigError(f"{said} returns a {type(found).__name__}; expected one array")
+    if name == "loss" and not jax.numpy.issubdtype(found.dtype, jax.numpy.floating):
+        raise ConfigError(
+            f"the loss returns numbers of type {found.dtype}, which have no gradient; expected floats",
+            hint="a count or a comparison can be a metric: metrics=[…]",
+        )
+    return found.shape
 
 
 def _checked(program: Program, source: Source, optimizer: Any, params: Any, model_state: Any) -> Program:
