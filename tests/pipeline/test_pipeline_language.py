@@ -215,7 +215,7 @@ def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path, damage: Any) -
 
 
 def test_only_language_models_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("danlu.pipeline.load", lambda run: SimpleNamespace(purpose="regression of 'y'"))
+    monkeypatch.setattr("danlu.pipeline.load_model", lambda run, **_: SimpleNamespace(purpose="regression of 'y'"))
     ran = CliRunner().invoke(app, ["generate", "run"])
     assert isinstance(ran.exception, ConfigError)
     assert "expected a language model" in str(ran.exception)

@@ -210,7 +210,7 @@ def test_several_series_and_columns(tmp_path):
         ({"forecast": {"columns": ["load"]}, "split": {"method": "random"}}, "divided by time"),
         ({"forecast": {"columns": ["load"]}, "trainer": {"loss": "huber"}}, "mse or mae"),
         ({"forecast": {"columns": ["load"]}, "model": {"depth": 2}}, "model.depth is for tables"),
-        ({"forecast": {"columns": ["load"], "horizn": 3}}, "did you mean 'forecast.horizon'"),
+        ({"forecast": {"columns": ["load"], "horizn": 3}}, "did you mean forecast.horizon=3"),
     ],
 )
 def test_what_cannot_be_done_is_one_message(source, tmp_path, settings, message):

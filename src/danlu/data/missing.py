@@ -38,7 +38,7 @@ _WORDS = frozenset(
     *("keine angabe", "keine angaben", "nicht bekannt", "nicht verfügbar", "non disponible", "sin datos"),
 }
 _MARKS = frozenset("-.–—―…*_/\\~")
-_CODES = (-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
+_CODES = (-1.0, -9.0, -99.0, -999.0, -999.9, -9999.0, -99999.0, -999999.0, 99.0, 999.0, 999.9, 9999.0, 99999.0, 999999.0)
 _MOMENTS = tuple(
     datetime.datetime(*day)
     for day in ((1, 1, 1), (1753, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1), (1901, 1, 1))
