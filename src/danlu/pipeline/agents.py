@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from danlu.artifact import Artifact
 from danlu.blueprint import from_json
-from danlu.errors import ArtifactError, ConfigError, DanluError, UntrustedError
+from danlu.errors import ArtifactError, DanluError, UntrustedError
 from danlu.evaluate import Sample, compare_samples
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
@@ -26,17 +26,6 @@ from danlu.rl.recipes import agent_recipe
 from danlu.rl.registry import is_environment, make_allowed
 
 __all__ = ["Agents", "Player"]
-
-_SHARED = ("trainer.seed", "trainer.learning_rate", "trainer.devices")
-_INSTEAD = {
-    "trainer.epochs": "agent.steps says how long an agent is trained",
-    "trainer.batch_size": "agent.settings.rows (or minibatches) says it",
-    "trainer.patience": "an agent keeps the best of its evaluations",
-    "model.width": "agent.settings.hidden=[64,64] says it",
-    "model.depth": "agent.settings.hidden=[64,64] says it",
-    "model.members": "agent.seeds trains several",
-    "model.dropout": "agents have none",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -79,17 +68,33 @@ class Agents(Domain):
     """Environments, and the agents that learn to act in them."""
 
     kind = KIND
+    noun = "environments"
+    uses = (
+        "agent.*",
+        "data.source",
+        "evaluate.baselines",
+        "evaluate.report",
+        "trainer.devices",
+        "trainer.learning_rate",
+        "trainer.seed",
+    )
+    instead: ClassVar[Mapping[str, str]] = {
+        "data.target": "an agent learns by acting: there is no target; leave --target out",
+        "data.test": "an agent learns by acting: there is no test file; leave --test out",
+        "trainer.epochs": "agent.steps says how long an agent is trained",
+        "trainer.batch_size": "agent.settings.rows (or minibatches) says it",
+        "trainer.patience": "an agent keeps the best of its evaluations",
+        "model.width": "agent.settings.hidden=[64,64] says it",
+        "model.depth": "agent.settings.hidden=[64,64] says it",
+        "model.members": "agent.seeds trains several",
+        "model.dropout": "agents have none",
+    }
     reads_files = False
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return isinstance(source, Environment) or is_environment(source)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedEnvironment:
-        if config.data.target or config.data.test is not None:
-            raise ConfigError(
-                f"{source} is an environment, where an agent learns by acting: there is no target and no test file",
-                hint="leave out --target and --test",
-            )
         parameters = dict(config.agent.environment)
         env = source.replace(**parameters) if isinstance(source, Environment) else make_allowed(source, **parameters)
         if not env.pure:
@@ -116,12 +121,6 @@ class Agents(Domain):
         return AgentPlan(agent, config.agent.steps or steps, tuple(range(first, first + config.agent.seeds)))
 
     def plan(self, config: TrainConfig, prepared: PreparedEnvironment) -> AgentPlan:
-        for section in ("trainer", "model", "split"):
-            given, usual = getattr(config, section), type(getattr(config, section))()
-            for name in (field.name for field in dataclasses.fields(given)):
-                where = f"{section}.{name}"
-                if where not in _SHARED and getattr(given, name) != getattr(usual, name):
-                    raise ConfigError(f"{where} is for data, not for an environment", hint=_INSTEAD.get(where))
         return self.plan_for(config, prepared.env)
 
     def learn(self, config: TrainConfig, prepared: PreparedEnvironment, plan: AgentPlan, **how: Any) -> Any:

@@ -225,8 +225,6 @@ def _build(cls: Any, values: Any, path: str, given: str) -> Any:
     fields, dot = _fields(cls), f"{path}." if path else ""
     built: dict[str, Any] = {}
     for name, value in values.items():
-        if f"{path}{name}" == "evaluate.resamples" and value == 1000:
-            continue  # the default of older runs, whose intervals came from resamples
         if name not in fields:
             raise unknown_setting(
                 f"{dot}{name}", value, SETTINGS if not path or name in NAMES else [dot + each for each in fields]
@@ -262,7 +260,7 @@ def saved_config(values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
     }
     found = {section: part for section, part in known.items() if section in _fields(TrainConfig)}
     lost = [f"{section}.{name}" for section, part in values.items() if isinstance(part, Mapping) for name in part]
-    return config_from(found), [name for name in lost if name not in SETTINGS]
+    return config_from(found), [name for name in lost if name not in (*SETTINGS, *_GONE)]
 
 
 def override(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
@@ -302,6 +300,7 @@ def _declared(path: list[str]) -> tuple[Any, Any]:
     return annotation, rules
 
 
+_GONE = ("evaluate.resamples",)  # of older versions, without an effect on the model
 SECTIONS: Mapping[str, type[Blueprint]] = {
     name: annotation for name, (annotation, _, _) in _fields(TrainConfig).items()
 }

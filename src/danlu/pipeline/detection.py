@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -23,8 +23,9 @@ from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.model import Model, Say, warn
-from danlu.pipeline.pictures import border, divided
-from danlu.tasks import Imbalance, ObjectDetector, Recipe, detection_recipe, learn_detection
+from danlu.pipeline.pictures import border, check_random, divided
+from danlu.pipeline.used import COMMON, RECIPE
+from danlu.tasks import ObjectDetector, Recipe, detection_recipe, learn_detection
 from danlu.tasks.detection import box_scale, detector_of, padded_boxes, true_objects
 
 __all__ = ["Detections", "Finder", "PreparedBoxes"]
@@ -68,6 +69,22 @@ class Detections(Domain):
     """Images in which objects of several classes are to be found."""
 
     kind = "detection"
+    noun = "images with boxes"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "augment.color",
+        "augment.erase",
+        "augment.flip",
+        "augment.scale",
+        "augment.translate",
+        "data.image_size",
+        "detection.*",
+        "model.width",
+        "split.equal_rows",
+        "split.method",
+    )
+    instead: ClassVar[Mapping[str, str]] = {"data.target": "the boxes say what is to be found; leave --target out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         if config.data.image_column is not None or not is_box_source(source):
@@ -78,11 +95,8 @@ class Detections(Domain):
         return boxed_files(Path(source))
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedBoxes:
-        data, split = config.data, config.split
-        if split.method not in ("stratified", "random"):
-            raise ConfigError(f"split.method={split.method} is for tables; images are divided at random")
-        if data.target or data.task != "auto" or config.imbalance != Imbalance():
-            raise ConfigError("data.target, data.task and imbalance are for labelled rows; these images have boxes")
+        data = config.data
+        check_random(config, "images")
         found = read_boxes(source)
         places, said, twins = divided(config, found.images, found.parts, noun="images with boxes")
         parts = {name: found.rows(rows) for name, rows in places.items()}
@@ -111,11 +125,6 @@ class Detections(Domain):
         )  # fmt: skip
 
     def plan(self, config: TrainConfig, prepared: PreparedBoxes) -> Recipe:
-        wrong = [name for name in ("members", "depth", "dropout") if getattr(config.model, name) is not None]
-        if wrong or config.trainer.loss != "auto":
-            raise ConfigError(
-                f"{'model.' + wrong[0] if wrong else 'trainer.loss'} is not for detectors; of the network there is model.width"
-            )
         boxes = np.concatenate([each.boxes for each in true_objects(prepared.parts["train"][1])])
         return detection_recipe(
             prepared.rows["train"],

@@ -48,10 +48,16 @@ class Domain(abc.ABC):
 
     Attributes:
         kind: its tag, which an artifact holds as ``encoder["kind"]``.
+        noun: what it is called, in the plural.
+        uses: the settings that it uses, by their dotted names (``augment.*`` is all of a section); others are refused.
+        instead: what to say of single settings that it does not use.
         reads_files: whether a source that is a text is a path.
     """
 
     kind: ClassVar[str]
+    noun: ClassVar[str]
+    uses: ClassVar[tuple[str, ...]]
+    instead: ClassVar[Mapping[str, str]] = {}
     reads_files: ClassVar[bool] = True
 
     @abc.abstractmethod

@@ -22,6 +22,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
 from danlu.pipeline.pictures import border, cells, encoder_for, memory_of, streamed
+from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Predictor, Recipe, image_recipe
 
 __all__ = ["Images"]
@@ -37,6 +38,23 @@ class Images(Labelled):
     """Pictures, each of one class."""
 
     kind = "image"
+    noun = "images"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "augment.*",
+        "data.image_column",
+        "data.image_size",
+        "data.memory",
+        "data.stream",
+        "data.target",
+        "data.task",
+        "evaluate.baseline_seconds",
+        "imbalance.*",
+        "model.width",
+        "split.equal_rows",
+        "split.method",
+    )
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.image_column is not None or is_image_source(source)
@@ -174,7 +192,7 @@ def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray],
     together, told = together_of(config, digests(some_of(found.images, known)), *shares, noun="images")
     split = split_rows(
         pl.DataFrame({"label": labels.cast(pl.String).gather(known) if labels is not None else []}),
-        method="stratified",
+        method=config.split.method,
         target="label",
         task="multiclass",
         validation=shares[0],

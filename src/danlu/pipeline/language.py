@@ -6,7 +6,7 @@ import dataclasses
 import html
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,8 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
-from danlu.tasks import Imbalance, Language, LanguageModel, Recipe, language_recipe, learn_language
+from danlu.pipeline.used import COMMON, RECIPE
+from danlu.tasks import Language, LanguageModel, Recipe, language_recipe, learn_language
 
 __all__ = ["LanguageTexts", "PreparedText", "Writer"]
 
@@ -69,6 +70,16 @@ class LanguageTexts(Domain):
     """Text files from which a language model learns."""
 
     kind = "language"
+    noun = "language models"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "language.*",
+        "model.depth",
+        "model.dropout",
+        "model.width",
+    )
+    instead: ClassVar[Mapping[str, str]] = {"data.text": "a .txt file is text altogether; leave --text out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         if not isinstance(source, str | Path) or Path(source).suffix.lower() != ".txt" or config.data.target:
@@ -78,12 +89,6 @@ class LanguageTexts(Domain):
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedText:
         settings, split = config.language, config.split
-        if split.method not in ("stratified", "random"):
-            raise ConfigError(
-                f"split.method={split.method} is for tables; a text is cut by position, lines are drawn at random"
-            )
-        if config.imbalance != Imbalance() or config.data.task != "auto":
-            raise ConfigError("imbalance and data.task are for classes and quantities; a text is learnt token by token")
         asked = {"auto": None, "yes": True, "no": False}[settings.lines]
         corpus = read_corpus(source, lines=asked)
         share = 0.0 if config.data.test is not None else split.test
@@ -109,10 +114,6 @@ class LanguageTexts(Domain):
 
     def plan(self, config: TrainConfig, prepared: PreparedText) -> Recipe:
         wanted = {"dim": config.model.width, "num_layers": config.model.depth, "dropout": config.model.dropout}
-        if config.model.members is not None or config.trainer.loss != "auto":
-            raise ConfigError(
-                "model.members and trainer.loss are for tables; a language model has one network and loss"
-            )
         known = [prepared.tokens[name] for name in ("train", "validation")]
         return language_recipe(
             prepared.tokenizer.size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,8 @@ from danlu.pipeline.judge import Judgement
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.model import Model, Say, warn
 from danlu.pipeline.pictures import border, cells, check_random, divided, encoder_for, memory_of, streamed
-from danlu.tasks import Imbalance, Recipe, Tagger, image_recipe, learn_labels
+from danlu.pipeline.used import COMMON, RECIPE
+from danlu.tasks import Recipe, Tagger, image_recipe, learn_labels
 
 __all__ = ["LabelledImages", "PreparedLabels", "TaggingModel"]
 
@@ -90,6 +91,25 @@ class LabelledImages(Domain):
     """Images, each with any number of labels."""
 
     kind = "multilabel"
+    noun = "images with several labels each"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "augment.*",
+        "data.image_column",
+        "data.image_size",
+        "data.label_separator",
+        "data.memory",
+        "data.stream",
+        "data.target",
+        "data.task",
+        "model.width",
+        "split.equal_rows",
+        "split.method",
+    )
+    instead: ClassVar[Mapping[str, str]] = {
+        "imbalance.threshold": "the threshold of several labels is chosen by itself"
+    }
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         data = config.data
@@ -107,10 +127,6 @@ class LabelledImages(Domain):
     def prepare(self, config: TrainConfig, source: Any) -> PreparedLabels:
         data = config.data
         check_random(config, "images with several labels")
-        if config.imbalance != Imbalance():
-            raise ConfigError("imbalance is for one label a row; the threshold of several labels is chosen by itself")
-        if data.label_separator == "":
-            raise ConfigError("data.label_separator is empty; expected what stands between labels, such as |")
         options: dict[str, Any] = {
             "target": data.target, "path_column": data.image_column, "memory": memory_of(data),
         }  # fmt: skip
@@ -153,10 +169,6 @@ class LabelledImages(Domain):
         )
 
     def plan(self, config: TrainConfig, prepared: PreparedLabels) -> Recipe:
-        wrong = [name for name in ("members", "depth", "dropout") if getattr(config.model, name) is not None]
-        if wrong or config.trainer.loss != "auto":
-            said = "model." + wrong[0] if wrong else "trainer.loss"
-            raise ConfigError(f"{said} is not for images; of the network there is model.width")
         return image_recipe(
             "multilabel",
             prepared.rows["train"],

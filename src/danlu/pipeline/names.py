@@ -45,7 +45,6 @@ _ALSO: Mapping[str, str] = {
     "agent.steps": "totaltimesteps timesteps totalsteps maxsteps nsteps",
     "agent.algorithm": "algo algorithm",
     "agent.episodes": "nevalepisodes evalepisodes",
-    "evaluate.resamples": "nbootstrap bootstrap",
     "--target": "label labelcolumn targetcolumn targetcol response y outcome dependent",
     "--text": "textcolumn textcol",
     "--test": "testfile testdata testset eval evalfile validationdata",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -27,8 +27,9 @@ from danlu.pipeline.judge import Judgement
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.model import Model, Say, warn
 from danlu.pipeline.pictures import border, check_random, divided, encoder_for, memory_of, streamed
+from danlu.pipeline.used import COMMON, RECIPE
 from danlu.report.masks import class_colors, segmentation_sections
-from danlu.tasks import Imbalance, Recipe, Segmenter, learn_segmentation, segmentation_recipe
+from danlu.tasks import Recipe, Segmenter, learn_segmentation, segmentation_recipe
 from danlu.tasks.segmentation import unet_levels
 
 __all__ = ["Painter", "PreparedMasks", "Segmentations"]
@@ -84,6 +85,27 @@ class Segmentations(Domain):
     """Images whose every pixel is of one class."""
 
     kind = "segmentation"
+    noun = "images with masks"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "augment.color",
+        "augment.erase",
+        "augment.flip",
+        "augment.rotation",
+        "augment.scale",
+        "augment.shear",
+        "augment.translate",
+        "data.image_size",
+        "data.memory",
+        "data.stream",
+        "model.depth",
+        "model.width",
+        "segmentation.*",
+        "split.equal_rows",
+        "split.method",
+    )
+    instead: ClassVar[Mapping[str, str]] = {"data.target": "the masks say the class of every pixel; leave --target out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.image_column is None and is_mask_source(source)
@@ -91,13 +113,6 @@ class Segmentations(Domain):
     def prepare(self, config: TrainConfig, source: Any) -> PreparedMasks:
         data = config.data
         check_random(config, "images")
-        if data.target:
-            raise ConfigError(
-                f"data.target={data.target} is for tables; {source} has masks, which say the class of every pixel",
-                hint="leave --target out",
-            )
-        if data.task != "auto" or config.imbalance != Imbalance():
-            raise ConfigError("data.task and imbalance are for labelled rows; these images have masks")
         found = read_masks(source, memory=memory_of(data))
         places, said, twins = divided(config, found.images, found.parts)
         apart = None if data.test is None else read_masks(data.test, memory=memory_of(data))
@@ -149,10 +164,6 @@ class Segmentations(Domain):
         return dataclasses.replace(prepared, notices=(*notices, *_unseen(prepared)))
 
     def plan(self, config: TrainConfig, prepared: PreparedMasks) -> Recipe:
-        wrong = [name for name in ("members", "dropout") if getattr(config.model, name) is not None]
-        if wrong or config.trainer.loss != "auto":
-            said = "model." + wrong[0] if wrong else "trainer.loss"
-            raise ConfigError(f"{said} is not for masks; of the network there are model.width and model.depth")
         return segmentation_recipe(
             prepared.rows["train"],
             prepared.encoder.in_shape,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
+from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Predictor, Recipe, sequence_recipe
 
 __all__ = ["Sequences"]
@@ -28,6 +29,33 @@ class Sequences(Labelled):
     """Sequences, each with a class or a quantity."""
 
     kind = "sequence"
+    noun = "sequences"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "data.dates",
+        "data.delimiter",
+        "data.drop",
+        "data.encoding",
+        "data.kinds",
+        "data.missing",
+        "data.series",
+        "data.steps",
+        "data.target",
+        "data.task",
+        "data.time",
+        "evaluate.baseline_seconds",
+        "imbalance.*",
+        "model.depth",
+        "model.dropout",
+        "model.width",
+        "split.equal_rows",
+        "split.method",
+        "trainer.loss",
+    )
+    instead: ClassVar[Mapping[str, str]] = {
+        "forecast.horizon": "add --forecast COLUMN to forecast it; --target gives each series one label"
+    }
     summarised = " of summaries"
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
@@ -38,8 +66,6 @@ class Sequences(Labelled):
         return _prepare(config, source)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        if config.model.members is not None:
-            raise ConfigError("model.members is for tables; sequences have one network of two members")
         loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         if loss and prepared.target.task != "regression":
             raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
@@ -138,8 +164,6 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         raise ConfigError(
             f"split.method={config.split.method} is for tables; sequences are divided at random, each whole"
         )
-    if config.split.folds not in (None, 1):
-        raise ConfigError("split.folds is for tables; sequences have validation rows", hint="leave it out")
     if data.series is not None and not data.target:
         raise ConfigError("sequences need a label to learn", hint="name its column: --target COLUMN")
     names: dict[str, Any] = {

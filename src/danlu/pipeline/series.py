@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from danlu.pipeline.forecaster import SeriesModel
 from danlu.pipeline.forecasts import coming_of, examples_of, forecasts_of, held, judge_forecasts, listed
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model
+from danlu.pipeline.used import COMMON, RECIPE, check_columns
 from danlu.report.forecasts import forecast_sections
 from danlu.tasks import Recipe
 from danlu.tasks.forecast import ForecastLearned, ForecastModel, choose_context, forecast_recipe, learn_forecast
@@ -70,6 +71,26 @@ class SeriesForecasts(Domain):
     """Series on even steps, forecast some steps ahead."""
 
     kind = "series"
+    noun = "forecasts"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "data.dates",
+        "data.delimiter",
+        "data.drop",
+        "data.encoding",
+        "data.header",
+        "data.kinds",
+        "data.missing",
+        "forecast.*",
+        "model.dropout",
+        "model.width",
+        "split.method",
+        "trainer.loss",
+    )
+    instead: ClassVar[Mapping[str, str]] = {
+        "data.target": "--forecast COLUMN names what is forecast; leave --target out"
+    }
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return bool(config.forecast.columns)
@@ -78,9 +99,6 @@ class SeriesForecasts(Domain):
         return _prepare(config, source)
 
     def plan(self, config: TrainConfig, prepared: PreparedSeries) -> Recipe:
-        for name, value in (("members", config.model.members), ("depth", config.model.depth)):
-            if value is not None:
-                raise ConfigError(f"model.{name} is for tables; a forecaster has model.width hidden units, or none")
         loss = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         network: dict[str, Any] = {"hidden": config.model.width, "dropout": config.model.dropout}
         network = {name: value for name, value in network.items() if value is not None}
@@ -181,10 +199,6 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     settings, data = config.forecast, config.data
     if config.split.method not in ("stratified", "time"):
         raise ConfigError(f"split.method={config.split.method} is for tables; series are divided by time")
-    if data.target:
-        raise ConfigError(
-            f"--target is {data.target!r}; a forecast names its columns with --forecast (forecast.columns)"
-        )
     read = read_table(
         source,
         delimiter=data.delimiter,
@@ -194,7 +208,8 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
         kinds={**({settings.series: "categorical"} if settings.series else {}), **data.kinds},
         dates=data.dates,
     )
-    read = dataclasses.replace(read, frame=read.frame.drop(data.drop, strict=False))
+    check_columns(data, read.names)
+    read = dataclasses.replace(read, frame=read.frame.drop(data.drop))
     names = {name: getattr(settings, name) for name in ("time", "observed", "known", "series")}
     table = read_series(read, settings.columns, **names)
     share = 0.0 if data.test is not None else config.split.test

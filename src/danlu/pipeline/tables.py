@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -31,9 +31,10 @@ from danlu.data.split import copies_of
 from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
-from danlu.pipeline.config import DataConfig, TrainConfig
+from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
+from danlu.pipeline.used import COMMON, RECIPE, check_columns
 from danlu.tasks import Predictor, Recipe, fold_numbers, folds_for, plan_for
 
 __all__ = ["Tables"]
@@ -47,6 +48,33 @@ class Tables(Labelled):
     """Rows of named columns."""
 
     kind = "table"
+    noun = "tables"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "data.dates",
+        "data.delimiter",
+        "data.drop",
+        "data.encoding",
+        "data.header",
+        "data.kinds",
+        "data.missing",
+        "data.spellings",
+        "data.stream",
+        "data.target",
+        "data.task",
+        "evaluate.baseline_seconds",
+        "imbalance.*",
+        "evaluate.importance",
+        "model.*",
+        "split.*",
+        "trainer.loss",
+    )
+    instead: ClassVar[Mapping[str, str]] = {
+        "data.time": "to test on the latest rows: split.method=time split.column=COLUMN; to forecast: --forecast COLUMN",
+        "data.series": "to keep rows of one person together: split.method=group split.column=COLUMN",
+        "forecast.horizon": "add --forecast COLUMN to forecast it",
+    }
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return True
@@ -141,6 +169,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     data = config.data
     table = _read(source, data)
     name = _named_target(data, table.source or "the table", table.names)
+    check_columns(data, table.names)
     frame, dropped = drop_missing_target(table.frame, name, table.met.get(name, ()))
     merge = data.spellings == "merge"
     if merge:
@@ -232,6 +261,8 @@ def _folds(config: TrainConfig, rows: int) -> int:
     if config.split.method in ("stratified", "random"):
         if chosen is not None and chosen > rows:
             raise ConfigError(f"split.folds is {chosen}; expected at most the number of rows to learn from, {rows}")
+        if chosen is None and config.split.validation != SplitConfig().validation:
+            return 1  # validation rows were asked for, and folds have none
         return folds_for(rows, chosen)
     if chosen is not None and chosen > 1:
         raise ConfigError(

@@ -30,6 +30,7 @@ from danlu.pipeline.labelled import (
     together_of,
 )
 from danlu.pipeline.model import Say
+from danlu.pipeline.used import COMMON, RECIPE
 from danlu.stages import stage
 from danlu.tasks import Predictor, Recipe
 from danlu.tasks.text import text_recipe
@@ -50,6 +51,23 @@ class Texts(Labelled):
     """Texts, each with a class or a quantity."""
 
     kind = "text"
+    noun = "labelled texts"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "data.delimiter",
+        "data.spellings",
+        "data.target",
+        "data.task",
+        "data.text",
+        "evaluate.baseline_seconds",
+        "imbalance.*",
+        "model.dropout",
+        "model.width",
+        "split.equal_rows",
+        "split.method",
+        "trainer.loss",
+    )
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.text is not None or is_text_source(source)
@@ -129,8 +147,6 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
     data = config.data
     if config.split.method not in ("stratified", "random"):
         raise ConfigError(f"split.method={config.split.method} is for tables; texts are divided at random")
-    if config.split.folds not in (None, 1):
-        raise ConfigError("split.folds is for tables; texts have validation rows", hint="leave it out")
     found = _labelled(read_texts(source, text=data.text, target=data.target or None, delimiter=data.delimiter), data)
     found, notices = _present(found)
     labels = _labels(found)

@@ -18,12 +18,13 @@ from danlu.files import write_atomic
 from danlu.memory import in_words
 from danlu.pipeline.config import TrainConfig, config_from, saved_config
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.domains import domain_of
+from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.fingerprint import check_unchanged, data_of, located
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.record import write_record
+from danlu.pipeline.used import check_used
 from danlu.report import TensorBoardLogger
 from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import meant_by, modules_in
@@ -133,7 +134,7 @@ def train_from(
             held.enter_context(resume.locked())
             with stage("comparing the data"):
                 check_unchanged(resume, config, source, domain_of)
-        domain, prepared, plan = prepare(config, source, say=say)
+        domain, prepared, plan = prepare(config, source, say=say, begun=resume is not None)
         run = resume or _begin(config, source, domain, root, name, piped)
         if resume is None:
             held.enter_context(run.locked())
@@ -187,13 +188,18 @@ def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
     return config.replace(evaluate=config.evaluate.replace(baseline_seconds=max(BASELINE_SECONDS, trained)))
 
 
-def prepare(config: TrainConfig, source: Any, *, say: Say) -> tuple[Domain, Prepared, Any]:
+def prepare(config: TrainConfig, source: Any, *, say: Say, begun: bool = False) -> tuple[Domain, Prepared, Any]:
     """The domain of a source, its data ready to be learnt from, and the recipe; what was found is said.
+
+    Args:
+        begun: whether a run was begun with these settings; those that are not used are then no news.
 
     Raises:
         DanluError: input that cannot be used; one clear message.
     """
     domain = domain_of(config, source)
+    if not begun:
+        check_used(config, domain, source, DOMAINS)
     with stage("reading and encoding"):
         try:
             prepared = domain.prepare(config, source)

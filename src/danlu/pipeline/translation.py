@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,8 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
-from danlu.tasks import Imbalance, Recipe, Translation, Translator, learn_translation, translation_recipe
+from danlu.pipeline.used import COMMON, RECIPE
+from danlu.tasks import Recipe, Translation, Translator, learn_translation, translation_recipe
 from danlu.tasks.translation import training_widths
 
 __all__ = ["Interpreter", "PreparedPairs", "Translations"]
@@ -65,9 +66,22 @@ class Translations(Domain):
     """Pairs of sentences from which a Transformer learns to translate."""
 
     kind = "translation"
+    noun = "translations"
+    uses = (
+        *COMMON,
+        *RECIPE,
+        "data.delimiter",
+        "model.depth",
+        "model.dropout",
+        "model.width",
+        "translation.*",
+    )
+    instead: ClassVar[Mapping[str, str]] = {
+        "data.target": "--translate FROM:TO names the two columns; leave --target out"
+    }
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
-        return config.translation != Translation()
+        return bool(config.translation.source or config.translation.target)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedPairs:
         settings, split = config.translation, config.split
@@ -75,14 +89,6 @@ class Translations(Domain):
             raise ConfigError(
                 f"translation.source is {settings.source!r} and translation.target {settings.target!r}; expected both",
                 hint="say --translate en:de: the two columns, or the endings of the two files",
-            )
-        if config.data.target or config.imbalance != Imbalance() or config.data.task != "auto":
-            raise ConfigError(
-                "data.target, data.task and imbalance are for classes and quantities; --translate names the columns"
-            )
-        if split.method not in ("stratified", "random"):
-            raise ConfigError(
-                f"split.method={split.method} is for tables; pairs are drawn at random, or in files of their own"
             )
 
         def read(place: Any) -> Pairs:
@@ -132,10 +138,6 @@ class Translations(Domain):
 
     def plan(self, config: TrainConfig, prepared: PreparedPairs) -> Recipe:
         wanted = {"dim": config.model.width, "num_layers": config.model.depth, "dropout": config.model.dropout}
-        if config.model.members is not None or config.trainer.loss != "auto":
-            raise ConfigError(
-                "model.members and trainer.loss are for tables; a translation model has one network and loss"
-            )
         train = prepared.tokens["train"]
         batches = Buckets(train, training_widths(train), batch_size=1)
         source, target = prepared.tokenizers

@@ -1,0 +1,167 @@
+"""Which settings are used: what was set, and the data at hand does not use, is refused instead of ignored."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from danlu.errors import ConfigError, nearest, shorten
+from danlu.pipeline.config import SETTINGS, DataConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from danlu.pipeline.domain import Domain
+
+__all__ = ["COMMON", "RECIPE", "check_columns", "check_used", "uses"]
+
+COMMON = (
+    "data.source",
+    "data.test",
+    "evaluate.baselines",
+    "evaluate.report",
+    "split.test",
+    "split.validation",
+    "trainer.seed",
+)
+"""What every kind of data uses."""
+RECIPE = (
+    "trainer.batch_size",
+    "trainer.devices",
+    "trainer.epochs",
+    "trainer.learning_rate",
+    "trainer.patience",
+    "trainer.precision",
+    "trainer.weight_decay",
+)
+"""What every recipe takes."""
+
+_TYPED = (
+    ".parquet",
+    ".pq",
+    ".arrow",
+    ".feather",
+    ".ipc",
+    ".jsonl",
+    ".ndjson",
+    ".json",
+    ".xlsx",
+    ".xls",
+    ".xlsb",
+    ".ods",
+    ".npz",
+)
+_COLUMNS = (
+    "data.target",
+    "data.text",
+    "data.series",
+    "data.time",
+    "data.image_column",
+    "forecast.columns",
+    "forecast.time",
+    "forecast.series",
+)
+# Settings that count only beside others: which they are, when, and what to say where they do not.
+_BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
+    (
+        "split.column",
+        lambda config: config.split.method in ("time", "group", "column"),
+        "rows are drawn at random; add split.method=group, time or column",
+    ),
+    (
+        "split.equal_rows",
+        lambda config: config.split.method in ("stratified", "random"),
+        "it is for rows that are drawn at random; leave split.method out",
+    ),
+    ("split.test", lambda config: config.data.test is None, "the test rows come from a file of their own"),
+    (
+        "split.validation",
+        lambda config: (config.split.folds or 1) == 1,
+        "with split.folds every training row is judged in turn",
+    ),
+    (
+        "split.validation",
+        lambda config: config.translation.validation is None,
+        "the validation pairs come from a file of their own",
+    ),
+    ("evaluate.baseline_seconds", lambda config: config.evaluate.baselines, "there are none: evaluate.baselines=false"),
+    (
+        "data.memory",
+        lambda config: config.data.stream is None or config.data.stream,
+        "data.stream=false reads everything",
+    ),
+    ("forecast.season", lambda config: bool(config.forecast.columns), "add --forecast COLUMN"),
+)
+
+
+def uses(domain: Domain, name: str) -> bool:
+    """Whether a kind of data uses the setting."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in domain.uses)
+
+
+def value_of(config: TrainConfig, name: str) -> Any:
+    """The value of a setting by its dotted name."""
+    section, setting = name.split(".")
+    return getattr(getattr(config, section), setting)
+
+
+def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterable[Domain]) -> None:
+    """Refuse settings that are not at their defaults and that ``domain`` does not use.
+
+    Raises:
+        ConfigError: there is one; the message says what it is for, and what there is instead.
+    """
+    usual = TrainConfig()
+    given = [name for name in SETTINGS if value_of(config, name) != value_of(usual, name)]
+    for name in given:
+        if not uses(domain, name):
+            others = [other.noun for other in domains if uses(other, name)]
+            those = f"; it is for {', '.join(others[:4])}" if others else ""
+            raise ConfigError(
+                f"{name} is not used for {domain.noun}{those}", hint=domain.instead.get(name) or _beside(domain, name)
+            )
+    for name, counts, why in _BESIDE:
+        if name in given and not counts(config):
+            raise ConfigError(f"{name} is {shorten(value_of(config, name))}, and it would not be used: {why}")
+    is_text = isinstance(source, str | Path) and Path(source).suffix.lower() not in _TYPED
+    for name in ("data.delimiter", "data.header", "data.encoding"):
+        if name in given and not is_text:
+            raise ConfigError(f"{name} is for text files, such as CSV; {_shown(source)} is none", hint="leave it out")
+    for name in _COLUMNS:
+        named = value_of(config, name)
+        for column in (named,) if isinstance(named, str) else named or ():
+            if column in config.data.drop:
+                raise ConfigError(
+                    f"data.drop leaves out {column!r}, which {name} names", hint="take it out of data.drop"
+                )
+
+
+def _beside(domain: Domain, name: str) -> str | None:
+    """What a kind of data uses of the same section."""
+    section = name.split(".")[0]
+    used = [
+        each for each in SETTINGS if each.startswith(section + ".") and uses(domain, each) and each != "data.source"
+    ]
+    return f"what is: {', '.join(used)}" if used else None
+
+
+def _shown(source: Any) -> str:
+    return str(source) if isinstance(source, str | Path) else f"a {type(source).__name__}"
+
+
+def check_columns(data: DataConfig, names: Iterable[str]) -> None:
+    """Refuse names of columns in settings that the data does not have.
+
+    Raises:
+        ConfigError: there is one; the nearest column is offered.
+    """
+    names = list(names)
+    for setting in ("drop", "kinds", "missing", "dates"):
+        named = getattr(data, setting)
+        for column in named if setting == "drop" or isinstance(named, Mapping) else ():
+            if column not in names:
+                close = nearest(column, names)
+                raise ConfigError(
+                    f"data.{setting} names the column {column!r}; the columns are: {', '.join(names[:30])}",
+                    hint=None if close is None else f"did you mean {close!r}?",
+                )
