@@ -6,6 +6,7 @@ import datetime
 import json
 import math
 import os
+import re
 import tomllib
 import types
 import typing
@@ -22,6 +23,7 @@ from danlu.typed import MismatchError, of_type
 __all__ = ["filled", "load_config", "meant", "plain", "written"]
 
 _DEEPEST = 20
+_NUMBER = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)  # as JSON, and ``.5`` and ``1.``
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -157,7 +159,7 @@ def written(text: str, annotation: Any = Any, rules: Mapping[str, Any] | None = 
     (20, '20', ['a', 'b'], None)
     """
     try:
-        first = json.loads(text)
+        first = _parsed(text)
         readings = [first]
     except (ValueError, RecursionError):
         first = text
@@ -165,7 +167,7 @@ def written(text: str, annotation: Any = Any, rules: Mapping[str, Any] | None = 
             part.strip().strip("\"'") for part in (text[1:-1] if text[:1] + text[-1:] == "[]" else text).split(",")
         ]
         readings = [None] * (text.lower() == "none")
-        readings += [] if _fits(text, annotation) else [[_number(part) for part in parts], parts]
+        readings += [] if _fits(text, annotation) else [[_item(part) for part in parts], parts]
     for reading in (*readings, text):
         try:
             checked("", "", meant(reading, annotation, rules), annotation, rules)
@@ -175,8 +177,12 @@ def written(text: str, annotation: Any = Any, rules: Mapping[str, Any] | None = 
     return first
 
 
-def _number(text: str) -> Any:
+def _parsed(text: str) -> Any:
+    return float(text) if _NUMBER.fullmatch(text) else json.loads(text)
+
+
+def _item(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return _parsed(text)
+    except (ValueError, RecursionError):
         return text

@@ -118,7 +118,8 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
             others = [other.noun for other in domains if uses(other, name)]
             those = f"; it is for {', '.join(others[:4])}" if others else ""
             raise ConfigError(
-                f"{name} is not used for {domain.noun}{those}", hint=domain.instead.get(name) or _beside(domain, name)
+                f"{_typed(name)} is not used for {domain.noun}{those}",
+                hint=domain.instead.get(name) or _beside(domain, name),
             )
     for name, counts, why in _BESIDE:
         if name in given and not counts(config):
@@ -134,6 +135,14 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
                 raise ConfigError(
                     f"data.drop leaves out {column!r}, which {name} names", hint="take it out of data.drop"
                 )
+
+
+_OPTIONS = ("data.target", "data.text", "data.test", "data.series", "data.time", "forecast.horizon")
+
+
+def _typed(name: str) -> str:
+    """A setting as it is typed: with the option that sets it, where there is one."""
+    return f"{name} (--{name.split('.')[1]})" if name in _OPTIONS else name
 
 
 def _beside(domain: Domain, name: str) -> str | None:

@@ -1,0 +1,255 @@
+"""Settings that the data at hand does not use are refused; what each kind of data declares to use is what it reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import danlu
+from danlu.errors import ConfigError
+from danlu.pipeline.config import SECTIONS, SETTINGS, SplitConfig, TrainConfig, config_from
+from danlu.pipeline.domain import Domain
+from danlu.pipeline.domains import DOMAINS, domain_of
+from danlu.pipeline.used import RECIPE, check_used, uses
+
+WORDS = "the cat saw a dog and then a bird sang in a tree near an old house".split()  # noqa: SIM905
+
+
+def picture(path: Path, value: int, size: int = 16) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(value).integers(0, 256, (size, size), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path.name
+
+
+def table(folder: Path) -> dict[str, Any]:
+    pl.DataFrame({"a": range(40), "b": [i % 7 for i in range(40)], "y": ["no", "yes"] * 20}).write_csv(folder / "t.csv")
+    return {"data": {"source": str(folder / "t.csv"), "target": "y"}}
+
+
+def images(folder: Path) -> dict[str, Any]:
+    for i in range(24):
+        picture(folder / "photos" / ("cat", "dog")[i % 2] / f"{i}.png", i)
+    return {"data": {"source": str(folder / "photos")}}
+
+
+def tagged(folder: Path) -> dict[str, Any]:
+    rows = [(picture(folder / f"{i}.png", i), ("a", "a|b", "b")[i % 3]) for i in range(24)]
+    pl.DataFrame(rows, schema=["file", "tags"], orient="row").write_csv(folder / "tags.csv")
+    return {"data": {"source": str(folder / "tags.csv"), "target": "tags", "image_column": "file"}}
+
+
+def masks(folder: Path) -> dict[str, Any]:
+    for i in range(12):
+        picture(folder / "pairs" / "images" / f"{i}.png", i, 32)
+        (folder / "pairs" / "masks").mkdir(exist_ok=True)
+        mask = np.zeros((32, 32), np.uint8)
+        mask[i : i + 8, 4:12] = 1
+        Image.fromarray(mask).save(folder / "pairs" / "masks" / f"{i}.png")
+    return {"data": {"source": str(folder / "pairs")}}
+
+
+def boxes(folder: Path) -> dict[str, Any]:
+    lines = ["file,label,x0,y0,x1,y1"]
+    lines += [f"{picture(folder / f'{i}.png', i, 32)},{'ab'[i % 2]},2,2,{12 + i % 6},14" for i in range(12)]
+    (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
+    return {"data": {"source": str(folder / "boxes.csv")}}
+
+
+def texts(folder: Path) -> dict[str, Any]:
+    rows = [(" ".join(np.random.default_rng(i).choice(WORDS, 6)), ("good", "bad")[i % 2]) for i in range(40)]
+    pl.DataFrame(rows, schema=["review", "y"], orient="row").write_csv(folder / "texts.csv")
+    return {"data": {"source": str(folder / "texts.csv"), "target": "y", "text": "review"}}
+
+
+def language(folder: Path) -> dict[str, Any]:
+    (folder / "story.txt").write_text(" ".join(np.random.default_rng(0).choice(WORDS, 3000)))
+    return {"data": {"source": str(folder / "story.txt")}}
+
+
+def translation(folder: Path) -> dict[str, Any]:
+    rows = [(" ".join(np.random.default_rng(i).choice(WORDS, 5)), f"{i} " * 3) for i in range(60)]
+    pl.DataFrame(rows, schema=["en", "de"], orient="row").write_csv(folder / "pairs.csv")
+    return {"data": {"source": str(folder / "pairs.csv")}, "translation": {"source": "en", "target": "de"}}
+
+
+def sequences(folder: Path) -> dict[str, Any]:
+    rows = [(f"s{i}", t, float(np.sin(t + i)), ("up", "down")[i % 2]) for i in range(24) for t in range(8)]
+    pl.DataFrame(rows, schema=["who", "t", "v", "y"], orient="row").write_csv(folder / "walks.csv")
+    return {"data": {"source": str(folder / "walks.csv"), "target": "y", "series": "who"}}
+
+
+def series(folder: Path) -> dict[str, Any]:
+    days = pl.date_range(pl.date(2020, 1, 1), pl.date(2021, 6, 1), "1d", eager=True)
+    pl.DataFrame({"day": days, "sales": np.sin(np.arange(len(days)) / 3)}).write_csv(folder / "sales.csv")
+    return {"data": {"source": str(folder / "sales.csv")}, "forecast": {"columns": ["sales"], "horizon": 3}}
+
+
+def agents(folder: Path) -> dict[str, Any]:
+    return {"data": {"source": "CartPole-v1"}}
+
+
+SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "table": table,
+    "image": images,
+    "multilabel": tagged,
+    "segmentation": masks,
+    "detection": boxes,
+    "text": texts,
+    "language": language,
+    "translation": translation,
+    "sequence": sequences,
+    "series": series,
+    "agent": agents,
+}
+KINDS = {domain.kind: domain for domain in DOMAINS}
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The settings that are read while it is in use, those of blueprints' own machinery aside."""
+    found: set[str] = set()
+    own = {"__eq__", "__hash__", "__repr__", "__post_init__", "replace", "asdict", "_asdict_inner", "chosen"}
+    for section, cls in SECTIONS.items():
+        names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        plain = cls.__getattribute__
+
+        def recorded(self: Any, name: str, section: str = section, names: Any = names, plain: Any = plain) -> Any:
+            if name == "chosen":
+                found.update(RECIPE)
+            if name in names:
+                frame = sys._getframe(1)
+                callers = {frame.f_code.co_name, frame.f_back.f_code.co_name if frame.f_back else ""}
+                if not callers & own:
+                    found.add(f"{section}.{name}")
+            return plain(self, name)
+
+        monkeypatch.setattr(cls, "__getattribute__", recorded)
+    return found
+
+
+def test_every_kind_of_data_is_looked_at() -> None:
+    assert set(SOURCES) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_what_is_declared_is_what_is_read(kind: str, tmp_path: Path, reads: set[str]) -> None:
+    config = config_from(SOURCES[kind](tmp_path))
+    domain = KINDS[kind]
+    assert domain_of(config, config.data.source) is domain
+    reads.clear()
+    prepared = domain.prepare(config, config.data.source)
+    domain.plan(config, prepared)
+    declared = {name for name in SETTINGS if uses(domain, name)}
+    to_refuse = {"split.method", "split.column", "augment.random", "augment.mixup", "augment.cutmix"}
+    assert reads - declared <= to_refuse, "read, and not declared"
+    domain.claims(config, config.data.source)
+    later = "".join(
+        inspect.getsource(getattr(cls, name))
+        for cls in type(domain).__mro__
+        for name in ("learn", "judge", "measured", "importance")
+        if name in vars(cls)
+    )
+    unread = {
+        name
+        for name in declared - reads - {"data.source", "evaluate.report"}
+        if not re.search(
+            rf"config\.{name.split('.')[0]}\b(\.{name.split('.')[1]}\b|(?!\.))|evaluate\.{name.split('.')[1]}", later
+        )
+    }
+    assert not unread, "declared, and never read"
+
+
+def other_than_usual(name: str) -> Any:
+    """A value of the setting that is not its default."""
+    section, setting = name.split(".")
+    cls = SECTIONS[section]
+    field = next(each for each in dataclasses.fields(cls) if each.name == setting)  # type: ignore[arg-type]
+    usual = getattr(getattr(TrainConfig(), section), setting)
+    rules, annotation = field.metadata.get("rules"), typing.get_type_hints(cls)[setting]
+    if rules is not None and rules["choices"] is not None:
+        return next(each for each in rules["choices"] if each != usual)
+    for value in (True, False, "x", ";", ("x",), {"x": "categorical"}, {"x": 1}, 0.25, 5, 50, 0.5):
+        try:
+            changed = config_from({section: {setting: value}})
+        except ConfigError:
+            continue
+        found = getattr(getattr(changed, section), setting)
+        if found != usual:
+            return value
+    raise AssertionError(f"no other value of {name}: {annotation}")
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.kind)
+def test_what_is_not_used_is_refused_by_its_name(domain: Domain) -> None:
+    for name in SETTINGS:
+        section, setting = name.split(".")
+        config = config_from({section: {setting: other_than_usual(name)}})
+        if not uses(domain, name):
+            with pytest.raises(ConfigError, match=rf"^{name}( \(--\w+\))? is not used for {domain.noun}"):
+                check_used(config, domain, "x.csv", DOMAINS)
+        else:
+            try:
+                check_used(config, domain, "x.csv", DOMAINS)
+            except ConfigError as error:
+                said = error.message
+            else:
+                said = "would not be used"
+            assert "would not be used" in said
+    check_used(TrainConfig(), domain, "x.csv", DOMAINS)
+
+
+FRAME = {"a": [1.0, 2.0, 3.0, 4.0] * 10, "b": [float(i % 7) for i in range(40)], "y": ["no", "yes"] * 20}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"forecast": {"horizon": 12}},
+            r"forecast.horizon \(--horizon\) is not used for tables; it is for forecasts\nHint: add",
+        ),
+        ({"agent": {"algorithm": "ppo"}}, "agent.algorithm is not used for tables; it is for environments"),
+        ({"data": {"time": "nope"}}, r"data.time \(--time\) is not used for tables"),
+        ({"data": {"drop": ["y"]}}, "data.drop leaves out 'y', which data.target names"),
+        ({"data": {"drop": ["bb"]}}, "data.drop names the column 'bb'.*Hint: did you mean 'b'"),
+        ({"data": {"kinds": {"bb": "numeric"}}}, "column.*'bb'"),
+        ({"data": {"delimiter": ";"}}, "data.delimiter is for text files, such as CSV; a dict is none"),
+        ({"translation": {"beams": 2}}, "translation.beams is not used for tables"),
+        ({"augment": {"flip": True}}, "augment.flip is not used for tables; it is for images"),
+        ({"split": {"column": "a"}}, "split.column is 'a', and it would not be used: rows are drawn at random"),
+        ({"split": {"folds": 3, "validation": 0.3}}, "split.validation is 0.3, and it would not be used"),
+        ({"split": {"test": 0.3}, "data": {"test": "t.csv"}}, "split.test is 0.3, and it would not be used"),
+        ({"evaluate": {"baselines": False, "baseline_seconds": 3}}, "baseline_seconds is 3, and it would not be used"),
+        (
+            {"imbalance": {"threshold": "f1"}, "data": {"target": "b", "task": "regression"}},
+            "imbalance.threshold is for class",
+        ),
+    ],
+)
+def test_a_table_refuses_what_it_does_not_use(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    data = {"target": "y", **settings.get("data", {})}
+    with pytest.raises(ConfigError, match=f"(?s){said}"):
+        danlu.train(FRAME, runs=tmp_path, display="none", say=lambda line: None, **{**settings, "data": data})
+    assert not list(tmp_path.iterdir()), "refused before a run is begun"
+
+
+def test_validation_rows_that_are_asked_for_are_there() -> None:
+    tables = KINDS["table"]
+    config = TrainConfig().replace(data=TrainConfig().data.replace(source="table", target="y"))
+    frame = {"a": list(range(200)), "y": ["no", "yes"] * 100}
+    assert tables.prepare(config, frame).folds is not None
+    asked = tables.prepare(config.replace(split=SplitConfig(validation=0.3)), frame)
+    assert asked.folds is None
+    assert asked.rows["validation"] == 60
