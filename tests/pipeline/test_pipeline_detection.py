@@ -115,10 +115,10 @@ def test_what_does_not_fit_is_refused(trained: Any, folder: Path, tmp_path: Path
             danlu.train(source, runs=tmp_path, **QUIET, **{**TINY, **changes})
         return str(caught.value)
 
-    assert "of the network there is model.width" in refused(model={"members": 3})
-    assert "boxes cannot follow it" in refused(augment={"mixup": 0.2})
+    assert "model.members is not used for images with boxes" in refused(model={"members": 3})
+    assert "augment.mixup is not used for images with boxes" in refused(augment={"mixup": 0.2})
     assert "divided at random" in refused(split={"method": "time"})
-    assert "for labelled rows" in refused(imbalance={"threshold": "f1"})
+    assert "is not used for images with boxes" in refused(imbalance={"threshold": "f1"})
     assert "expected 4 or 8" in refused(detection={"stride": 5})
     assert "too few to divide" in refused(DataError, source=table)
     assert not list(tmp_path.iterdir()), "refused before a run is begun"

@@ -70,8 +70,8 @@ def test_the_loaded_model_predicts_files_and_arrays(trained, photos):
 
 def test_what_cannot_be_done_is_one_message(photos, tmp_path):
     quiet = {"runs": tmp_path, "display": "none", "say": lambda line: None}
-    with pytest.raises(ConfigError, match=r"split\.method=time"):
-        danlu.train(str(photos), split={"method": "time", "column": "x"}, **quiet)
+    with pytest.raises(ConfigError, match=r"split\.method=time is for tables"):
+        danlu.train(str(photos), split={"method": "time"}, **quiet)
     with pytest.raises(DataError, match="no labels"):
         danlu.train(str(photos / "lying"), **quiet)
     with pytest.raises(ConfigError, match="regression"):

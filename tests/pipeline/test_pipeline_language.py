@@ -180,8 +180,8 @@ def test_which_files_are_texts(story: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"split": {"method": "time"}}, ConfigError, "split.method=time is for tables"),
-        ({"data": {"task": "binary"}}, ConfigError, "data.task are for classes"),
+        ({"split": {"method": "time"}}, ConfigError, "split.method is not used for language models"),
+        ({"data": {"task": "binary"}}, ConfigError, "data.task is not used for language models"),
         ({"model": {"members": 2}}, ConfigError, "model.members"),
         ({"language": {"context": 2}}, ConfigError, "context"),
         ({"language": {"tokens": "letters"}}, ConfigError, "tokens"),

@@ -90,11 +90,11 @@ def test_other_values_are_refused_or_not_counted(trained, tmp_path):
 def test_what_cannot_be_done_is_one_message(folder, tmp_path):
     quiet = {"runs": tmp_path, "display": "none", "say": lambda line: None}
     for settings, said in (
-        ({"target": "x"}, "data.target=x is for tables"),
-        ({"augment": {"mixup": 0.2}}, "masks cannot follow"),
-        ({"model": {"members": 2}}, "model.members is not for masks"),
-        ({"split": {"method": "time", "column": "x"}}, "for tables"),
-        ({"imbalance": {"class_weight": "balanced"}}, "these images have masks"),
+        ({"target": "x"}, "the masks say the class of every pixel"),
+        ({"augment": {"mixup": 0.2}}, "is not used for images with masks"),
+        ({"model": {"members": 2}}, "model.members is not used for images with masks"),
+        ({"split": {"method": "time"}}, "for tables"),
+        ({"imbalance": {"class_weight": "balanced"}}, "is not used for images with masks"),
         ({"model": {"depth": 6}}, "model.depth=6 halves images of 16×16 5 times"),
     ):
         with pytest.raises((ConfigError, DataError), match=said):

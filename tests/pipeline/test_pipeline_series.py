@@ -209,7 +209,7 @@ def test_several_series_and_columns(tmp_path):
         ({"forecast": {"columns": ["load"], "horizon": 300}}, "too few to learn to forecast 300"),
         ({"forecast": {"columns": ["load"]}, "split": {"method": "random"}}, "divided by time"),
         ({"forecast": {"columns": ["load"]}, "trainer": {"loss": "huber"}}, "mse or mae"),
-        ({"forecast": {"columns": ["load"]}, "model": {"depth": 2}}, "model.depth is for tables"),
+        ({"forecast": {"columns": ["load"]}, "model": {"depth": 2}}, "model.depth is not used for forecasts"),
         ({"forecast": {"columns": ["load"], "horizn": 3}}, "did you mean forecast.horizon=3"),
     ],
 )

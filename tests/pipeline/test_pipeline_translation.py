@@ -154,9 +154,9 @@ def test_settings_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> N
         return str(caught.value)
 
     assert "expected both" in refused(translation={"source": "en"})
-    assert "one network and loss" in refused(model={"members": 3})
-    assert "drawn at random" in refused(split={"method": "time"})
-    assert "for classes" in refused(imbalance={"threshold": "f1"})
+    assert "model.members is not used for translations" in refused(model={"members": 3})
+    assert "split.method is not used for translations" in refused(split={"method": "time"})
+    assert "is not used for translations" in refused(imbalance={"threshold": "f1"})
     assert "raise translation.longest" in refused(DataError, translation={**TINY["translation"], "longest": 4})
     ran = CliRunner().invoke(app, ["train", str(folder / "train"), "--translate", "en"])
     assert "expected FROM:TO" in str(ran.exception)

@@ -115,7 +115,7 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
     given = [name for name in SETTINGS if value_of(config, name) != value_of(usual, name)]
     for name in given:
         if not uses(domain, name):
-            others = [other.noun for other in domains if uses(other, name)]
+            others = [other.noun for other in reversed(list(domains)) if uses(other, name)]
             those = f"; it is for {', '.join(others[:4])}" if others else ""
             raise ConfigError(
                 f"{_typed(name)} is not used for {domain.noun}{those}",
