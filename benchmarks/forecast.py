@@ -33,7 +33,7 @@ def _run(source: Path, horizon: int, seed: int) -> dict[str, Any]:
         result = train(
             read_table(source).frame[:14_400], runs=runs, display="none", say=lambda line: None,
             forecast={"columns": "all", "horizon": horizon}, split={"validation": 0.2, "test": 0.2},
-            trainer={"seed": seed}, evaluate={"report": False, "resamples": 200},
+            trainer={"seed": seed}, evaluate={"report": False},
         )  # fmt: skip
     judged = result.judgement
     return {

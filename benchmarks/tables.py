@@ -89,7 +89,7 @@ def _run(name: str, folder: Path, seed: int) -> dict[str, Any]:
             frame[held].write_parquet(test)
         result = train(
             source, target=target, test=str(test), runs=place, display="none", say=lambda line: None,
-            trainer={"seed": seed}, evaluate={"report": False, "resamples": 20},
+            trainer={"seed": seed}, evaluate={"report": False},
         )  # fmt: skip
     judged = result.judgement
     return {

@@ -79,7 +79,7 @@ def test_what_cannot_be_done_is_one_message(trained, table, tmp_path):
     quiet = {"runs": tmp_path, "display": "none", "say": lambda line: None}
     with pytest.raises(ConfigError, match="several labels are divided at random"):
         danlu.train(str(table), target="tags", split={"method": "group"}, **quiet)
-    with pytest.raises(ConfigError, match="imbalance.* is not used for images with several labels"):
+    with pytest.raises(ConfigError, match=r"imbalance.* is not used for images with several labels"):
         danlu.train(str(table), target="tags", imbalance={"class_weight": "balanced"}, **quiet)
     np.savez(tmp_path / "m.npz", x=np.zeros((40, 8, 8), np.uint8), y=np.tile([0, 1], (40, 1)))
     with pytest.raises(ConfigError, match="come from one file"):
