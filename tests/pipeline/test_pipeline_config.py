@@ -15,9 +15,12 @@ from beartype import BeartypeConf
 from beartype.door import is_bearable
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+import danlu
 from danlu import nn
 from danlu.artifact.files import json_text
+from danlu.cli.app import app
 from danlu.errors import ConfigError
 from danlu.pipeline import load_config
 from danlu.pipeline.config import SECTIONS, SETTINGS, TrainConfig, config_from, override, saved_config
@@ -175,7 +178,7 @@ def test_a_change_of_a_section_keeps_the_rest_of_it() -> None:
         ("optimizer=adam", "danlu.fit"),
         ("trainer.epoch=3", "trainer.epochs=3"),
         ("imbalance.class_weights=balanced", "imbalance.class_weight=balanced"),
-        ("target=y", "data.target=y or translation.target=y"),
+        ("target=y", "--target y"),
     ],
 )
 def test_names_of_other_tools_are_answered_with_what_to_type(typed: str, right: str) -> None:
@@ -222,3 +225,42 @@ def test_layers_are_checked_by_their_annotations() -> None:
             build()
     assert nn.Dense(np.int64(4)) == nn.Dense(4)
     assert nn.MLP(hidden=[8], outputs=1) == nn.MLP(hidden=(8,), outputs=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["--epochs", "3"], "did you mean trainer.epochs=3?"),
+        (["--epochs=3"], "did you mean trainer.epochs=3?"),
+        (["--learning-rate", "0.01"], "did you mean trainer.learning_rate=0.01?"),
+        (["--batch-size", "32"], "did you mean trainer.batch_size=32?"),
+        (["--trainer.seed", "1"], "did you mean trainer.seed=1?"),
+        (["--trainer-seed", "1"], "did you mean trainer.seed=1?"),
+        (["--device", "cuda"], "JAX finds GPUs by itself"),
+        (["--n_estimators", "5"], "did you mean model.members=5?"),
+        (["--sep", ";"], "did you mean data.delimiter=';'?"),
+        (["--quiet"], "did you mean --display none?"),
+        (["--tagret", "y"], "did you mean --target?"),
+        (["--hepl"], "did you mean --help?"),
+        (["--xyzzy", "3"], "danlu train --help shows what there is"),
+    ],
+)
+def test_options_that_do_not_exist_are_answered_with_what_to_type(arguments: list[str], answer: str) -> None:
+    error = CliRunner().invoke(app, ["train", "x.csv", *arguments]).exception
+    assert isinstance(error, ConfigError)
+    assert error.message == f"there is no option {arguments[0].partition('=')[0]}"
+    assert answer in str(error.hint)
+
+
+def test_arguments_of_train_are_answered_in_python() -> None:
+    for asked, answer in (
+        ({"epochs": 3}, "did you mean trainer={'epochs': 3}?"),
+        ({"label": "y"}, "did you mean target='y'?"),
+        ({"horizon": 3}, "did you mean forecast={'horizon': 3}?"),
+        ({"zzz": 3}, "the sections are: data, split"),
+    ):
+        with pytest.raises(ConfigError, match=f"danlu.train received {next(iter(asked))}") as error:
+            danlu.train({"x": [1.0]}, **asked)
+        assert answer in str(error.value.hint)
+    with pytest.raises(ConfigError, match="target is 'x', and data"):
+        danlu.train({"x": [1.0]}, target="x", data={"target": "y"})

@@ -8,6 +8,7 @@ import typer
 
 from danlu.cli.evaluate import evaluate
 from danlu.cli.generate import generate
+from danlu.cli.names import Answering
 from danlu.cli.play import play
 from danlu.cli.predict import predict
 from danlu.cli.runs import runs
@@ -53,5 +54,6 @@ def _root(
         print(context.get_help())
 
 
-for command in (train, predict, evaluate, runs, show, generate, play, verify):
+app.command(cls=Answering)(train)
+for command in (predict, evaluate, runs, show, generate, play, verify):
     app.command()(command)

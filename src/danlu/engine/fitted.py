@@ -119,7 +119,7 @@ class Fitted:
     params: Any
     state: Any
     history: list[dict[str, Any]]
-    train_state: TrainState | None
+    train_state: TrainState
     best_epoch: int | None = None
     stopped_because: str | None = None
     in_shape: Any = None

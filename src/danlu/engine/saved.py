@@ -103,7 +103,8 @@ def fitted_from(artifact: Artifact) -> Fitted:
         raise ArtifactError(f"the saved model is damaged: {type(error).__name__}: {str(error)[:200]}") from error
     if not isinstance(artifact.model, Layer):
         raise ArtifactError(f"the saved model is a {type(artifact.model).__name__}; expected a layer")
-    return Fitted(program, artifact.params, artifact.state, history, None, best_epoch, because, in_shape=in_shape)
+    state: Any = None  # the optimizer's and the rest are not saved
+    return Fitted(program, artifact.params, artifact.state, history, state, best_epoch, because, in_shape=in_shape)
 
 
 def _trained(*_: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from danlu.blueprint import Blueprint, checked, setting
 from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.errors import ConfigError, shorten
-from danlu.pipeline.names import NAMES, unknown_setting
+from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
 from danlu.rl.recipes import AgentSettings
 from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Segmentation, Translation
@@ -274,7 +274,8 @@ def override(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any
         name, equals, text = change.partition("=")
         path = [part.strip() for part in name.split(".")]
         if not equals or not all(path):
-            raise ConfigError(f"{change!r} is not a setting; expected name=value, such as trainer.epochs=20")
+            hint = answer(name, None, SETTINGS) or f"to predict the column {change!r}: --target {change}"
+            raise ConfigError(f"{change!r} is not a setting; expected name=value, such as trainer.epochs=20", hint=hint)
         value = written(text, *_declared(path))
         node = result
         for part in path[:-1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ _ALSO: Mapping[str, str] = {
     "trainer.weight_decay": "wd decay l2 reglambda lambda",
     "trainer.patience": "earlystopping earlystoppingrounds earlystoppingpatience niternochange",
     "trainer.seed": "randomstate randomseed rngseed",
-    "trainer.devices": "device gpus ngpus numdevices numgpus njobs nproc workers",
+    "trainer.devices": "gpus ngpus numdevices numgpus njobs nproc workers",
     "trainer.precision": "fp16 bf16 mixedprecision dtype amp",
     "trainer.loss": "objective criterion lossfunction lossfn",
     "model.members": "nestimators ensemble ensemblesize nmodels",
@@ -71,14 +72,32 @@ _ADVICE: Mapping[str, str] = {
     "metric": "every measure that fits the task is reported; results.json holds them",
     "metrics": "every measure that fits the task is reported; results.json holds them",
     "model": "the data decides the kind of network; model.width, model.depth and model.members change it",
+    "device": "JAX finds GPUs by itself (pip install 'danlu[cuda]'); trainer.devices=2 shares batches among two",
     "gpu": "JAX finds GPUs by itself: pip install 'danlu[cuda]'",
     "cuda": "JAX finds GPUs by itself: pip install 'danlu[cuda]'",
     "numenvs": "type agent.settings.environments=…",
 }
 _VALUES: Mapping[str, Mapping[str, str]] = {  # values that say the same elsewhere
     "precision": {"fp16": "bfloat16", "bf16": "bfloat16", "mixedprecision": "bfloat16", "amp": "bfloat16"},
-    "display": {"quiet": "none", "silent": "none"},
+    "display": {"quiet": "none", "silent": "none", "verbose": "none"},
 }
+_OPTIONS = (
+    "target",
+    "text",
+    "test",
+    "forecast",
+    "translate",
+    "horizon",
+    "series",
+    "time",
+    "config",
+    "name",
+    "runs",
+    "display",
+    "resume",
+)
+_ARGUMENTS = ("target", "test", "runs", "name", "display")  # of danlu.train
+_STANDS_FOR = {"--horizon": "forecast.horizon", "--forecast": "forecast.columns"}
 
 
 def _key(name: str) -> str:
@@ -89,15 +108,20 @@ NAMES: Mapping[str, str] = {also: name for name, others in _ALSO.items() for als
 """The setting or option that each name of other tools means."""
 
 
-def _typed(name: str, value: Any, asked: str) -> str:
+def _typed(name: str, value: Any, asked: str, *, python: bool = False) -> str:
     """What to type for ``value`` to be given under the right name."""
     value = _VALUES.get(name.split(".")[-1].strip("-"), {}).get(_key(asked), value)
-    shown = "…" if value in (None, "") else value if isinstance(value, str) else json.dumps(value, default=str)
+    if python:
+        shown = "…" if value in (None, "") else repr(value)
+        section, _, setting = _STANDS_FOR.get(name, name if "." in name else f"data.{name[2:]}").partition(".")
+        return f"{name[2:]}={shown}" if name[2:] in _ARGUMENTS else f"{section}={{{setting!r}: {shown}}}"
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    shown = "…" if value in (None, "") else shlex.quote(text)
     return f"{name} {shown}" if name.startswith("--") else f"{name}={shown}"
 
 
-def answer(name: str, value: Any, settings: Iterable[str]) -> str | None:
-    """The hint for someone who typed ``name``: what to type, or None when nothing is like it.
+def answer(name: str, value: Any, settings: Iterable[str], *, python: bool = False) -> str | None:
+    """The hint for someone who typed ``name``: what to type (as an argument of ``danlu.train``), or None when nothing is like it.
 
     >>> answer("num_epochs", 3, ["trainer.epochs"])
     'did you mean trainer.epochs=3?'
@@ -106,14 +130,21 @@ def answer(name: str, value: Any, settings: Iterable[str]) -> str | None:
     key = _key(name.split(".")[-1])
     if key in _ADVICE:
         return _ADVICE[key]
-    found = [each for each in settings if _key(each.split(".")[-1]) == key or _key(each) == _key(name)]
+    found = [f"--{name}"] if name in _OPTIONS else []
+    found = found or [
+        each for each in settings if _key(each.split(".")[-1]) == key or _key(each.replace(".", "")) == _key(name)
+    ]
     if not found and key in NAMES:
         found = [NAMES[key]]
     if not found:
         lasts = {each.split(".")[-1]: each for each in settings}
         close = nearest(name, settings) if "." in name else nearest(name, lasts, cutoff=0.7)
         found = [] if close is None else [lasts.get(close, close)]
-    return f"did you mean {' or '.join(_typed(each, value, name) for each in found[:4])}?" if found else None
+    return (
+        f"did you mean {' or '.join(_typed(each, value, name, python=python) for each in found[:4])}?"
+        if found
+        else None
+    )
 
 
 def unknown_setting(name: str, value: Any, settings: Iterable[str]) -> ConfigError:

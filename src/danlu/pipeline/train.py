@@ -16,12 +16,13 @@ from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, DataError, shorten
 from danlu.files import write_atomic
 from danlu.memory import in_words
-from danlu.pipeline.config import TrainConfig, config_from, saved_config
+from danlu.pipeline.config import SECTIONS, SETTINGS, TrainConfig, config_from, saved_config
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.fingerprint import check_unchanged, data_of, located
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
+from danlu.pipeline.names import answer
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.record import write_record
 from danlu.pipeline.used import check_used
@@ -256,6 +257,12 @@ def train(
     given = settings.pop("data", {})
     if not isinstance(given, Mapping):
         raise ConfigError(f"data is {shorten(given)}; expected a table of settings, such as data={{'drop': ['id']}}")
+    for name, value in settings.items():
+        if name not in SECTIONS:
+            raise ConfigError(
+                f"danlu.train received {name}, which is no section",
+                hint=answer(name, value, SETTINGS, python=True) or f"the sections are: {', '.join(SECTIONS)}",
+            )
     named = {"source": str(source) if is_file else "table", "target": target, "test": test}
     data = {**given, **{key: value for key, value in named.items() if value not in (None, "")}}
     for key, value in given.items():
