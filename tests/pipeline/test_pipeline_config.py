@@ -129,6 +129,12 @@ for _ in range(5000):
         ("data.drop", ["a", ""], "at least one character"),
         ("data.test", "a\0", "NUL"),
         ("trainer.seed", 10**20, "trainer.seed is 1.*0; expected a whole number >= 0 and <= 2,147,483,647"),
+        (
+            "trainer.batch_size",
+            10**11,
+            "trainer.batch_size is 100000000000; expected a whole number >= 1 and <= 1,048,576",
+        ),
+        ("trainer.patience", 10**16, "expected a whole number >= 1 and <= 1,000,000,000"),
         ("trainer.seed", 1.5, "trainer.seed is 1.5; expected a whole number"),
         ("trainer.epochs", True, "trainer.epochs is True; expected a whole number"),
         ("trainer.epochs", "20", "'20'; expected a whole number >= 1 or None\nHint: write 20, without quotes"),

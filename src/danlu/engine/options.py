@@ -35,9 +35,9 @@ class FitOptions(Blueprint):
     """
 
     epochs: int = setting(default=10, minimum=0, integer=True)
-    batch_size: int = setting(default=32, minimum=1, integer=True)
+    batch_size: int = setting(default=32, minimum=1, maximum=2**31 - 1, integer=True)
     accumulate: int = setting(default=1, minimum=1, integer=True)
-    patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    patience: int | None = setting(default=None, minimum=1, maximum=10**9, integer=True, optional=True)
     monitor: str | None = None
     mode: str = setting(default="auto", choices=("auto", "min", "max"))
     min_delta: float = setting(default=0.0)

@@ -158,8 +158,8 @@ class TrainerConfig(Blueprint):
     """
 
     epochs: int | None = setting(default=None, minimum=1, integer=True, optional=True)
-    batch_size: int | None = setting(default=None, minimum=1, integer=True, optional=True)
-    patience: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    batch_size: int | None = setting(default=None, minimum=1, maximum=2**20, integer=True, optional=True)
+    patience: int | None = setting(default=None, minimum=1, maximum=10**9, integer=True, optional=True)
     learning_rate: float | None = setting(default=None, above=0, optional=True)
     weight_decay: float | None = setting(default=None, minimum=0, optional=True)
     precision: str = setting(default="float32", choices=("float32", "bfloat16"))

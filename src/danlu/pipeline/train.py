@@ -257,12 +257,12 @@ def train(
     given = settings.pop("data", {})
     if not isinstance(given, Mapping):
         raise ConfigError(f"data is {shorten(given)}; expected a table of settings, such as data={{'drop': ['id']}}")
-    for name, value in settings.items():
-        if name not in SECTIONS:
-            raise ConfigError(
-                f"danlu.train received {name}, which is no section",
-                hint=answer(name, value, SETTINGS, python=True) or f"the sections are: {', '.join(SECTIONS)}",
-            )
+    for section in [each for each in settings if each not in SECTIONS]:
+        raise ConfigError(
+            f"danlu.train received {section}, which is no section",
+            hint=answer(section, settings[section], SETTINGS, python=True)
+            or f"the sections are: {', '.join(SECTIONS)}",
+        )
     named = {"source": str(source) if is_file else "table", "target": target, "test": test}
     data = {**given, **{key: value for key, value in named.items() if value not in (None, "")}}
     for key, value in given.items():

@@ -126,9 +126,9 @@ class AgentSettings(Blueprint):
 
     algorithm: str = setting(default="auto", choices=("auto", *sorted(ALGORITHMS)))
     steps: int | None = setting(default=None, minimum=1, integer=True, optional=True)
-    seeds: int = setting(default=1, minimum=1, integer=True)
+    seeds: int = setting(default=1, minimum=1, maximum=10_000, integer=True)
     evaluations: int = setting(default=20, minimum=1, integer=True)
-    episodes: int = setting(default=100, minimum=1, integer=True)
+    episodes: int = setting(default=100, minimum=1, maximum=10**6, integer=True)
     data: str | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
