@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from beartype import BeartypeConf
 from beartype.door import is_bearable
@@ -162,6 +164,11 @@ def test_what_others_call_plain_is_plain() -> None:
     config = config_from({"trainer": {"epochs": np.int64(3)}, "data": {"drop": "id", "test": Path("a") / "b"}})
     assert (config.trainer.epochs, config.data.drop, config.data.test) == (3, ("id",), str(Path("a") / "b"))
     assert type(config.trainer.epochs) is int
+    for column in (np.array(["id"]), pd.Series(["id"]), pl.Series(["id"]), pd.Index(["id"])):
+        assert config_from({"data": {"drop": column}}).data.drop == ("id",)
+    for table in (pl.DataFrame({"x": [1]}), pd.DataFrame({"x": [1]}), {"id"}, object()):
+        with pytest.raises(ConfigError, match=r"data.test is a .*; expected plain data"):
+            danlu.train({"x": [1.0], "y": [1.0]}, target="y", test=table)  # type: ignore[arg-type]
 
 
 def test_a_change_of_a_section_keeps_the_rest_of_it() -> None:

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from danlu.blueprint import checked
 from danlu.errors import ConfigError, shorten
 from danlu.typed import MismatchError, of_type
@@ -71,12 +69,11 @@ def plain(value: Any, where: str = "") -> Any:
     """
     if isinstance(value, Mapping):
         return {key: plain(item, f"{where}.{key}".strip(".")) for key, item in _within(value, where).items()}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
+    for listed in ("tolist", "to_list"):  # an array of NumPy or JAX, a column of pandas or polars
+        if callable(getattr(value, listed, None)):
+            value = getattr(value, listed)()
     if isinstance(value, list | tuple):
         return [plain(item, where) for item in _within(value, where)]
-    if isinstance(value, np.generic) and value.ndim == 0:
-        value = value.item()
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -87,7 +84,9 @@ def plain(value: Any, where: str = "") -> Any:
         return value
     if isinstance(value, datetime.date | datetime.time):
         raise ConfigError(f"{where} is the date {value}, which no setting takes", hint="put it in quotes")
-    raise ConfigError(f"{where} is {shorten(value)}; expected plain data: texts, numbers, true or false, lists, tables")
+    raise ConfigError(
+        f"{where or 'the config'} is a {type(value).__name__}; expected plain data: texts, numbers, true or false, lists, tables"
+    )
 
 
 def _within(value: Any, where: str, deepest: int = _DEEPEST) -> Any:

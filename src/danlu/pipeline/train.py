@@ -24,6 +24,7 @@ from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say
 from danlu.pipeline.names import answer
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
+from danlu.pipeline.plain import plain
 from danlu.pipeline.record import write_record
 from danlu.pipeline.used import check_used
 from danlu.report import TensorBoardLogger
@@ -254,7 +255,7 @@ def train(
         ['y', 'probability high', 'probability low']
     """
     is_file = isinstance(source, str | Path)
-    given = settings.pop("data", {})
+    given = plain(settings.pop("data", {}), "data")
     if not isinstance(given, Mapping):
         raise ConfigError(f"data is {shorten(given)}; expected a table of settings, such as data={{'drop': ['id']}}")
     for section in [each for each in settings if each not in SECTIONS]:
@@ -264,12 +265,14 @@ def train(
             or f"the sections are: {', '.join(SECTIONS)}",
         )
     named = {"source": str(source) if is_file else "table", "target": target, "test": test}
-    data = {**given, **{key: value for key, value in named.items() if value not in (None, "")}}
-    for key, value in given.items():
-        if data[key] != value:
-            raise ConfigError(
-                f"{key} is {shorten(data[key])}, and data={{{key!r}: {shorten(value)}}}; expected one of them"
-            )
+    data = {
+        **given,
+        **{key: value for key, value in named.items() if not (value is None or (isinstance(value, str) and not value))},
+    }
+    for key in [each for each in named if each in given and named[each] is not None and data[each] != given[each]]:
+        raise ConfigError(
+            f"{key} is {shorten(data[key])}, and data={{{key!r}: {shorten(given[key])}}}; expected one of them"
+        )
     config = config_from({**settings, "data": data})
     allow_modules(modules_in(source))  # who writes a module's name means it
     return train_from(config, None if is_file else source, root=runs, name=name, display=display, say=say)
