@@ -16,7 +16,7 @@ from danlu.artifact import load_artifact
 from danlu.engine import Fitted
 from danlu.engine.saved import fitted_from
 from danlu.errors import ArtifactError, ConfigError
-from danlu.nn.losses import METRICS, Huber, get_loss, get_metric
+from danlu.nn.losses import METRICS, Huber, Loss, get_loss, get_metric
 from danlu.pipeline import load_model
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
@@ -70,6 +70,19 @@ def test_a_document_that_is_not_right_is_one_message(fitted: Fitted, tmp_path: P
 def test_settings_of_a_loss_are_kept(fitted: Fitted, tmp_path: Path) -> None:
     program = dataclasses.replace(fitted.program, loss=Huber(2.5), metrics=())
     assert danlu.load(dataclasses.replace(fitted, program=program).save(tmp_path / "huber")).program.loss == Huber(2.5)
+
+
+class Spread(Loss):
+    """A loss of the batch as a whole, of the user's own."""
+
+    def __call__(self, outputs: Any, targets: Any) -> Any:
+        return jnp.var(outputs[:, 0] - targets)
+
+
+def test_a_loss_of_the_batch_is_one_after_loading(tmp_path: Path) -> None:
+    fitted = danlu.fit(nn.Dense(1), X, X[:, 0], loss=Spread(), epochs=1, batch_size=8, display="none")
+    loaded = danlu.load(fitted.save(tmp_path / "spread"))
+    assert loaded.evaluate((X, X[:, 0])) == fitted.evaluate((X, X[:, 0]))
 
 
 def test_targets_are_given_once(fitted: Fitted) -> None:

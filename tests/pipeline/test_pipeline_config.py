@@ -231,6 +231,7 @@ def test_layers_are_checked_by_their_annotations() -> None:
         (lambda: nn.Dense(True), "Dense.units is True; expected a whole number"),
         (lambda: nn.Dense(4, use_bias="no"), "Dense.use_bias is 'no'; expected true or false"),
         (lambda: nn.Dense(4, activation=3), "Dense.activation is 3; expected one of"),
+        (lambda: nn.MLP(hidden=(True,), outputs=1), "MLP.hidden is .*; expected a list of whole numbers"),
         (lambda: nn.Residual("dense"), "Residual.layer is 'dense'; expected a Layer"),
         (lambda: nn.MLP(hidden=("8",), outputs=1), "MLP.hidden is .*; expected a list of whole numbers"),
     ):
