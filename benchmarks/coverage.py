@@ -327,12 +327,11 @@ def main() -> None:
         if given.kind not in world.kind:
             continue
         for rows in world.sizes:
-            replicates = given.replicates if rows < 1000 else max(given.replicates // 2, 20)
-            for name, found in coverage(world, rows, replicates).items():
-                known = replicates - found["none"]
+            for name, found in coverage(world, rows, given.replicates).items():
+                known = given.replicates - found["none"]
                 line = (
                     f"| {world.kind} | {world.name} | {rows} | {name} | {found['share']:.3f} | {found['above'] / max(known, 1):.3f} "
-                    f"| {found['below'] / max(known, 1):.3f} | {found['none'] / replicates:.2f} | {found['width']:.3g} |"
+                    f"| {found['below'] / max(known, 1):.3f} | {found['none'] / given.replicates:.2f} | {found['width']:.3g} |"
                 )
                 lines.append(line)
                 if known:
@@ -355,15 +354,22 @@ def main() -> None:
             f"| {name} | {rows} | {len(shares)} | {np.mean(shares):.3f} | {min(shares):.3f} |"
             for (name, rows), shares in sorted(pooled.items())
         ]
-        parts = (HEAD.format(replicates=given.replicates), lines, POOLED, summary, CLAIMS, claims)
+        parts = (
+            HEAD.format(replicates=given.replicates, chance=2 * (0.95 * 0.05 / given.replicates) ** 0.5),
+            lines,
+            POOLED,
+            summary,
+            CLAIMS,
+            claims,
+        )
         given.output.write_text("".join(part if isinstance(part, str) else "\n".join(part) for part in parts) + "\n")
 
 
 HEAD = """# How often the intervals hold
 
-`python benchmarks/coverage.py`: {replicates} test sets of each kind and size (half as many of 1,000 rows). *Held*: the share of the 95 %
-intervals that hold the true score; *above* and *below*: those that lie wholly above or below it; *none*: the share of test sets that
-were too few rows for an interval; *width*: the median.
+`python benchmarks/coverage.py`: {replicates} test sets of each kind and size. *Held*: the share of the 95 % intervals that hold the true score, by chance
+± {chance:.3f}; *above* and *below*: those that lie wholly above or below it; *none*: the share of test sets that were too few rows for
+an interval; *width*: the median.
 
 | kind | world | rows | measure | held | above | below | none | width |
 |---|---|---:|---|---:|---:|---:|---:|---:|
