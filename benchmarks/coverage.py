@@ -367,9 +367,9 @@ def main() -> None:
 
 HEAD = """# How often the intervals hold
 
-`python benchmarks/coverage.py`: {replicates} test sets of each kind and size. *Held*: the share of the 95 % intervals that hold the true score, by chance
-± {chance:.3f}; *above* and *below*: those that lie wholly above or below it; *none*: the share of test sets that were too few rows for
-an interval; *width*: the median.
+`python benchmarks/coverage.py`: {replicates} test sets of each kind and size. *Held*: the share of the 95 % intervals
+that hold the true score, by chance ± {chance:.3f}; *above* and *below*: those that lie wholly above or below it; *none*: the share of
+test sets that were too few rows for an interval; *width*: the median.
 
 | kind | world | rows | measure | held | above | below | none | width |
 |---|---|---:|---|---:|---:|---:|---:|---:|
