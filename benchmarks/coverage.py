@@ -144,7 +144,7 @@ def boxes(quality: float) -> World:
             found.append(Found(np.concatenate([moved, extra]), classes, score))
         return DetectionCounts.of(found, true, classes=3)
 
-    return World("boxes", f"{quality:.0%} of the objects seen", draw, sizes=(30, 100, 300), many=6000)
+    return World("boxes", f"{quality:.0%} of the objects seen", draw, sizes=(30, 100, 300), many=30_000)
 
 
 def sentences(error: float) -> World:
