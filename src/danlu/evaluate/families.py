@@ -38,7 +38,7 @@ class Family:
     high: float = 1.0
     dice: bool = False
     power: float = 1.0
-    guards: tuple[float, float] = (2.0, 60.0)
+    guards: tuple[float, float] = (2.0, 75.0)
 
     @property
     def range(self) -> float:
@@ -50,7 +50,7 @@ SHARE = Family("share")
 PERCENT = Family("share", 0.0, 100.0)
 CORRELATION = Family("share", -1.0, 1.0)
 DICE = Family("share", dice=True)
-LOSS, MEAN_SQUARE = Family("loss"), Family("loss", guards=(4.0, 500.0))
-ROOT_SQUARE = Family("loss", power=2.0, guards=(4.0, 500.0))
-FIT = Family("fit", guards=(4.0, 500.0))
+LOSS, MEAN_SQUARE = Family("loss"), Family("loss", guards=(4.0, 650.0))
+ROOT_SQUARE = Family("loss", power=2.0, guards=(4.0, 650.0))
+FIT = Family("fit", guards=(4.0, 650.0))
 MEAN, MIDDLE = Family("mean"), Family("middle")

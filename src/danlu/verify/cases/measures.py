@@ -230,7 +230,7 @@ def interval_ends(check: Check) -> None:
     size = np.abs(errors)
     mean, variance, more = size.mean(), size.var(ddof=1) / 40, (size.max() - size.mean()) / 40
     check(found.low, stats.gamma.ppf(0.025, mean**2 / variance, scale=variance / mean), oracle="scipy")
-    above, spread = mean + 3.5 * more, variance + 3.5 * more**2  # 2 + 60/40 rows as bad as the worst
+    above, spread = mean + 3.875 * more, variance + 3.875 * more**2  # 2 + 75/40 rows as bad as the worst
     check(found.high, stats.gamma.ppf(0.975, above**2 / spread, scale=spread / above), oracle="scipy")
     middle = intervals(Rows("regression", np.zeros(40), errors))["median_error"]
     place = int(stats.binom.ppf(0.025, 40, 0.5)) - (stats.binom.cdf(stats.binom.ppf(0.025, 40, 0.5), 40, 0.5) > 0.025)
