@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import numpy as np
@@ -435,3 +436,23 @@ def test_sequences_are_read_as_those_of_training(tmp_path: Path) -> None:
         read_sequences(
             {"id": ["7"], "when": ["1/1/2020"], "v": ["1.5"]}, series="id", time="when", formats=saved.formats
         )
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([f"{i}.5" if i % 2 else f"{i},5" for i in range(40)], "a decimal point in some and a decimal comma in others"),
+        ([f"{i}.5 kg" if i % 2 else f"{i}.5 lbs" for i in range(40)], "in lbs, kg|in kg, lbs"),
+        (["<0.1" if i % 4 == 0 else f"{i}.5" for i in range(40)], "others are like '<0.1'"),
+        ([f"{13 + i % 9}/1/2020" if i % 3 else f"1/{13 + i % 9}/2020" for i in range(40)], "dates in several orders"),
+        (["0.45" if i % 8 == 0 else f"{i}%" for i in range(40)], "5 of 40 have no unit and are taken for % too"),
+    ],
+)
+def test_amounts_and_dates_that_are_not_written_alike_are_told_of(texts: list[str], said: str) -> None:
+    (note,) = read_table({"x": texts}).notices
+    assert re.search(said, note)
+
+
+@pytest.mark.parametrize("form", ["A{0}", "{0}B", "1.{0}.3", "10.0.{0}.{0}", "{0}-{0}", "0{0}12345"])
+def test_codes_and_versions_are_no_amounts(form: str) -> None:
+    assert read_table({"x": [form.format(i) for i in range(40)]}).notices == ()

@@ -163,18 +163,34 @@ def _none(each: ColumnEvidence, what: str, hint: str) -> DataError:
 
 
 def _mixed(each: ColumnEvidence) -> list[str]:
-    """A note on amounts in several currencies, which stay texts."""
-    numbers = each.numbers
+    """A note on amounts or dates that are written in several ways, so that their column stays texts."""
+    numbers, name = each.numbers, each.name
+    units, amounts = Counter[str](), 0
+    for (before, after, kind), rows in numbers.kinds.items():
+        if kind != "neither":  # 1.2.3
+            units[before or after] += rows
+            amounts += rows if before or after or kind != "whole" else 0
+    named = [unit for unit, _ in units.most_common() if unit]
     found = numbers.unit()
-    if found is None or numbers.lost > 0.1 * each.rows or found[2] > _MOSTLY * each.rows:
-        return []
-    units = Counter[str]()
-    for (before, after, _), rows in numbers.kinds.items():
-        units[before or after] += rows
-    money = [unit for unit, _ in units.most_common() if is_money(unit)]
-    if len(money) < 2:
-        return []
-    return [f"column {each.name}: amounts in several currencies ({', '.join(money[:4])}) are read as texts"]
+    mostly = found is not None and numbers.lost <= 0.1 * each.rows
+    if mostly and found is not None and found[2] <= _MOSTLY * each.rows:
+        money = [unit for unit in named if is_money(unit)]
+        if len(money) > 1:
+            return [f"column {name}: amounts in several currencies ({', '.join(money[:4])}) are read as texts"]
+    good, codes = sum(units.values()), numbers.zeros or numbers.spaced or found is None
+    if 2 * amounts >= each.rows and not codes and len(numbers.levels) > _FEW_LEVELS:
+        other = next((text for text in numbers.strays if not is_missing_word(text)), "")
+        why = f"others are like {other!r}" if other else f"in {', '.join(named[:4])}" if len(named) > 1 else ""
+        why = why or "with a decimal point in some and a decimal comma in others"
+        return [
+            f"column {name}: {good:,} of {each.rows:,} values are numbers, {why}: read as texts "
+            f"(data.kinds={{{name!r}: 'numeric'}} keeps those written in one way)"
+        ]
+    orders = {order_of(pattern) for pattern, rows in each.moments.counts.items() if rows} - {None}
+    if len(orders) > 1 and 2 * max(each.moments.counts.values()) >= each.rows:
+        ways = ", ".join(_ORDER_WORDS[order] for order in ORDERS if order in orders)
+        return [f"column {name}: dates in several orders ({ways}) are read as texts (data.dates reads them in one)"]
+    return []
 
 
 def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tuple[Format, list[str]] | None:
@@ -206,6 +222,9 @@ def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tu
         said.append(
             f"column {each.name}: read as {what}" + (f" ({example!r} is {shown:.15g})" if shown is not None else "")
         )
+        bare = sum(rows for (before, after, _), rows in numbers.kinds.items() if not before and not after)
+        if unit and bare:
+            said[-1] += f"; {bare:,} of {each.rows:,} have no unit and are taken for {unit} too"
     elif ambiguous and not own and not shared:
         example = next((text for text in numbers.doubtful), "")
         shown = _value(example, style)

@@ -56,6 +56,9 @@ class Iterations:
         self.steps_per_epoch: int | None = count
         self.count, self.total, self.batch_size, self.in_shape = count, total, batch_size, in_shape
 
+    def check_with(self, check: Any) -> None:
+        """Nothing is checked: an agent makes its own targets."""
+
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
         """One piece without rows: the agent collects its own."""
         if start == 0:
