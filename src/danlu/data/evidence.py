@@ -171,19 +171,18 @@ def _mixed(each: ColumnEvidence) -> list[str]:
             units[before or after] += rows
             amounts += rows if before or after or kind != "whole" else 0
     named = [unit for unit, _ in units.most_common() if unit]
-    found = numbers.unit()
-    mostly = found is not None and numbers.lost <= 0.1 * each.rows
-    if mostly and found is not None and found[2] <= _MOSTLY * each.rows:
-        money = [unit for unit in named if is_money(unit)]
-        if len(money) > 1:
-            return [f"column {name}: amounts in several currencies ({', '.join(money[:4])}) are read as texts"]
-    good, codes = sum(units.values()), numbers.zeros or numbers.spaced or found is None
-    if 2 * amounts >= each.rows and not codes and len(numbers.levels) > _FEW_LEVELS:
-        other = next((text for text in numbers.strays if not is_missing_word(text)), "")
-        why = f"others are like {other!r}" if other else f"in {', '.join(named[:4])}" if len(named) > 1 else ""
-        why = why or "with a decimal point in some and a decimal comma in others"
+    money, found = [unit for unit in named if is_money(unit)], numbers.unit()
+    most = found is not None and numbers.lost <= 0.1 * each.rows and found[2] <= _MOSTLY * each.rows
+    if most and len(money) > 1:
+        return [f"column {name}: amounts in several currencies ({', '.join(money[:4])}) are read as texts"]
+    codes = found is None or numbers.zeros or numbers.spaced or len(numbers.levels) <= _FEW_LEVELS
+    if 2 * amounts >= each.rows and not codes:
+        why = "with a decimal point in some and a decimal comma in others"
+        why = f"in {', '.join(named[:4])}" if len(named) > 1 else why
+        other = next((text for text in numbers.strays if not is_missing_word(text)), None)
+        why = why if other is None else f"others are like {other!r}"
         return [
-            f"column {name}: {good:,} of {each.rows:,} values are numbers, {why}: read as texts "
+            f"column {name}: {sum(units.values()):,} of {each.rows:,} values are numbers, {why}: read as texts "
             f"(data.kinds={{{name!r}: 'numeric'}} keeps those written in one way)"
         ]
     orders = {order_of(pattern) for pattern, rows in each.moments.counts.items() if rows} - {None}

@@ -18,7 +18,7 @@ from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.model import Say
 from danlu.pipeline.piped import taken_in
-from danlu.pipeline.train import BASELINE_SECONDS, prepare
+from danlu.pipeline.train import baseline_seconds, prepare
 from danlu.rl.allow import allow as allow_modules
 from danlu.stages import display_kind, duration, showing, stage
 
@@ -133,7 +133,7 @@ def rehearse(
     compiling, training = clock.times(clock.training.options.epochs)
     judging = 0.0
     if config.evaluate.baselines and prepared.rows.get("test"):
-        judging = config.evaluate.baseline_seconds or max(BASELINE_SECONDS, training)
+        judging = baseline_seconds(config, training)
     return Rehearsal(
         rows=prepared.rows,
         unit=prepared.unit,

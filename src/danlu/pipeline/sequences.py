@@ -17,7 +17,7 @@ from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
-from danlu.pipeline.used import COMMON, RECIPE
+from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
 from danlu.tasks import Predictor, Recipe, sequence_recipe
 
 __all__ = ["Sequences"]
@@ -33,12 +33,7 @@ class Sequences(Labelled):
     uses = (
         *COMMON,
         *RECIPE,
-        "data.dates",
-        "data.delimiter",
-        "data.drop",
-        "data.encoding",
-        "data.kinds",
-        "data.missing",
+        *WRITTEN,
         "data.series",
         "data.steps",
         "data.target",

@@ -22,7 +22,7 @@ from danlu.pipeline.forecaster import SeriesModel
 from danlu.pipeline.forecasts import coming_of, examples_of, forecasts_of, held, judge_forecasts, listed
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model
-from danlu.pipeline.used import COMMON, RECIPE, check_columns
+from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
 from danlu.report.forecasts import forecast_sections
 from danlu.tasks import Recipe
 from danlu.tasks.forecast import ForecastLearned, ForecastModel, choose_context, forecast_recipe, learn_forecast
@@ -75,13 +75,8 @@ class SeriesForecasts(Domain):
     uses = (
         *COMMON,
         *RECIPE,
-        "data.dates",
-        "data.delimiter",
-        "data.drop",
-        "data.encoding",
+        *WRITTEN,
         "data.header",
-        "data.kinds",
-        "data.missing",
         "forecast.*",
         "model.dropout",
         "model.width",

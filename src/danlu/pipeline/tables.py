@@ -34,7 +34,7 @@ from danlu.evaluate import Importance, Rows, permutation_importance, related_col
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, Read, chosen_settings, together_of
 from danlu.pipeline.model import Say
-from danlu.pipeline.used import COMMON, RECIPE, check_columns
+from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
 from danlu.tasks import Predictor, Recipe, fold_numbers, folds_for, plan_for
 
 __all__ = ["Tables"]
@@ -52,13 +52,8 @@ class Tables(Labelled):
     uses = (
         *COMMON,
         *RECIPE,
-        "data.dates",
-        "data.delimiter",
-        "data.drop",
-        "data.encoding",
+        *WRITTEN,
         "data.header",
-        "data.kinds",
-        "data.missing",
         "data.spellings",
         "data.stream",
         "data.target",

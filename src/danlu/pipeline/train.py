@@ -32,9 +32,9 @@ from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import meant_by, modules_in
 from danlu.stages import display_kind, showing, stage
 
-__all__ = ["BASELINE_SECONDS", "TrainResult", "prepare", "resume", "train", "train_from"]
+__all__ = ["TrainResult", "baseline_seconds", "prepare", "resume", "train", "train_from"]
 
-BASELINE_SECONDS = 30.0  # seconds that baselines have at least
+_LEAST_SECONDS = 30.0  # seconds that baselines have at least
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -182,12 +182,14 @@ def train_from(
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
 
 
+def baseline_seconds(config: TrainConfig, training: float) -> float:
+    """The most seconds that baselines may take: those of the training, where the user does not say it."""
+    return config.evaluate.baseline_seconds or max(_LEAST_SECONDS, training)
+
+
 def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
-    """The config with the seconds that baselines may take: those of the training, where the user does not say it."""
-    if config.evaluate.baseline_seconds is not None:
-        return config
-    trained = sum(row.get("seconds", 0.0) for row in fitted.history)
-    return config.replace(evaluate=config.evaluate.replace(baseline_seconds=max(BASELINE_SECONDS, trained)))
+    seconds = baseline_seconds(config, sum(row.get("seconds", 0.0) for row in fitted.history))
+    return config.replace(evaluate=config.evaluate.replace(baseline_seconds=seconds))
 
 
 def prepare(config: TrainConfig, source: Any, *, say: Say, begun: bool = False) -> tuple[Domain, Prepared, Any]:

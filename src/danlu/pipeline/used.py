@@ -13,7 +13,7 @@ from danlu.pipeline.config import SETTINGS, DataConfig, TrainConfig
 if TYPE_CHECKING:
     from danlu.pipeline.domain import Domain
 
-__all__ = ["COMMON", "RECIPE", "check_columns", "check_used", "uses"]
+__all__ = ["COMMON", "RECIPE", "WRITTEN", "check_columns", "check_used", "uses"]
 
 COMMON = (
     "data.source",
@@ -35,6 +35,15 @@ RECIPE = (
     "trainer.weight_decay",
 )
 """What every recipe takes."""
+WRITTEN = (
+    "data.dates",
+    "data.delimiter",
+    "data.drop",
+    "data.encoding",
+    "data.kinds",
+    "data.missing",
+)
+"""How columns are written, of the kinds of data that are read column by column."""
 
 _TYPED = (
     ".parquet",
