@@ -456,3 +456,10 @@ def test_amounts_and_dates_that_are_not_written_alike_are_told_of(texts: list[st
 @pytest.mark.parametrize("form", ["A{0}", "{0}B", "1.{0}.3", "10.0.{0}.{0}", "{0}-{0}", "0{0}12345"])
 def test_codes_and_versions_are_no_amounts(form: str) -> None:
     assert read_table({"x": [form.format(i) for i in range(40)]}).notices == ()
+
+
+@pytest.mark.parametrize("code", ["999.9", "-999.9"])
+def test_codes_with_a_decimal_are_noted(code: str) -> None:
+    (note,) = read_table({"x": [f"{i / 7:.1f}" for i in range(60)] + [code] * 4}).notices
+    assert code in note
+    assert read_table({"x": [f"{i * 40 + 0.9}" for i in range(60)]}).notices == ()  # among others it is a value

@@ -8,7 +8,8 @@ import pytest
 
 import danlu
 from danlu.errors import ConfigError, DataError, SchemaError
-from danlu.pipeline import resume
+from danlu.pipeline import config_from, resume
+from danlu.pipeline.train import baseline_seconds
 
 SMALL = {
     "evaluate": {"baselines": False},
@@ -222,3 +223,10 @@ def test_a_stream_cannot_be_resampled(frame, tmp_path):
     frame.write_parquet(tmp_path / "t.parquet")
     with pytest.raises(ConfigError, match="whole table in memory"):
         train(tmp_path / "t.parquet", tmp_path, data={"stream": True}, imbalance={"resample": "oversample"})
+
+
+def test_baselines_have_the_trainings_time_unless_the_user_says_another() -> None:
+    own = config_from({"evaluate": {"baseline_seconds": 5}})
+    assert baseline_seconds(own, 100.0) == 5
+    assert baseline_seconds(config_from({}), 100.0) == 100
+    assert baseline_seconds(config_from({}), 1.0) == 30
