@@ -79,6 +79,9 @@ def test_numbers_written_for_people_are_numbers(name: str) -> None:
         (["1 year", "5 years"], [1, 5]),
         (["-$5", "$-6.5", "($7)", "$8"], [-5, -6.5, -7, 8]),
         (["25,-", "30,-"], [25, 30]),
+        (["25-", "30- "], [-25, -30]),
+        (["١٢٫٥", "٣"], [12.5, 3]),
+        (["१२", "３"], [12, 3]),
         (["5e3", "1e-4"], [5000, 1e-4]),
     ],
 )
@@ -108,6 +111,10 @@ def test_marks_signs_and_scales(values: list[str], expected: list[float]) -> Non
         ["10 AM", "9 PM"],
         ["<5", "5-10", ">10"],
         ["3", "7", "12B", "9C", "x1"],
+        ["12-pack", "6-pack", "24-pack"],  # no minus sign
+        ["06-Feb", "14-Feb", "23-Feb"],
+        ["48m", "52bn", "3k"],  # millions or metres?
+        ["Feb 06", "Mar 29", "Apr 01", "May 14"],  # days without a year, no months of 2006, 2029, …
     ],
 )
 def test_codes_ranges_and_versions_stay_texts(values: list[str]) -> None:
@@ -453,7 +460,7 @@ def test_amounts_and_dates_that_are_not_written_alike_are_told_of(texts: list[st
     assert re.search(said, note)
 
 
-@pytest.mark.parametrize("form", ["A{0}", "{0}B", "1.{0}.3", "10.0.{0}.{0}", "{0}-{0}", "0{0}12345"])
+@pytest.mark.parametrize("form", ["A{0}", "{0}B", "1.{0}.3", "10.0.{0}.{0}", "{0}-{0}", "0{0}12345", "75{0}-VHVEG"])
 def test_codes_and_versions_are_no_amounts(form: str) -> None:
     assert read_table({"x": [form.format(i) for i in range(40)]}).notices == ()
 
@@ -463,3 +470,41 @@ def test_codes_with_a_decimal_are_noted(code: str) -> None:
     (note,) = read_table({"x": [f"{i / 7:.1f}" for i in range(60)] + [code] * 4}).notices
     assert code in note
     assert read_table({"x": [f"{i * 40 + 0.9}" for i in range(60)]}).notices == ()  # among others it is a value
+
+
+@pytest.mark.parametrize("scale", ["mn", "k", "百万"])
+def test_a_scale_moves_the_point_and_rounds_nothing(scale: str) -> None:
+    power = {"mn": 6, "k": 3, "百万": 6}[scale]
+    texts = [f"{i}.{i % 10} {scale}" for i in range(60)]
+    assert column(texts)[0].to_list() == [float(f"{i}.{i % 10}e{power}") for i in range(60)]
+
+
+_DAY = dt.datetime(2023, 1, 28, 9, 5)
+
+
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        *(
+            (lambda i, form=form: form.format(i), "numbers")
+            for form in ("~{0}", "{0},000+", "<{0}.5", "{0}-pack", "{0}M")
+        ),
+        *(
+            (lambda i, form=form: f"{_DAY + dt.timedelta(i):{form}}", "dates")
+            for form in ("%a %b %d %H:%M:%S %Y", "%d%m%Y")
+        ),
+        *((lambda i, form=form: f"{_DAY + dt.timedelta(i):{form}}", "dates") for form in ("%d/%m", "%Y-%j", "%b %d")),
+        (lambda i: f"{i % 24}:{10 + i}", "times of day"),
+    ],
+)
+def test_what_looks_like_numbers_or_dates_and_cannot_be_read_is_told_of(write, what: str) -> None:
+    table = read_table({"x": [write(i) for i in range(1, 41)]})
+    (note,) = table.notices
+    assert table.frame["x"].dtype == pl.String
+    assert f"look like {what} and are read as texts" in note
+    assert read_table({"x": [write(i) for i in range(1, 41)]}, kinds={"x": "categorical"}).notices == ()
+
+
+def test_the_reason_why_amounts_are_texts_is_true() -> None:
+    (note,) = read_table({"x": [f"{i}.5" if i % 6 else "inf" for i in range(60)]}).notices
+    assert "decimal comma" not in note

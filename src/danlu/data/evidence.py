@@ -20,6 +20,19 @@ __all__ = ["ColumnEvidence", "find_formats"]
 _MOSTLY = 0.9
 _FEW_LEVELS, _FEW_ROWS = 11, 50
 _DATE_NAME = ("date", "time", "day", "datum", "tag", "fecha", "jour", "日", "时间", "時間")
+_LIKE = {  # texts that a person takes for dates or numbers, and that no way of reading takes
+    "dates": (
+        r"(?i)^\d{1,2}/\d{1,2}$|^(?:19|20)\d\d-[0-3]\d\d$|^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}\b|^\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d\d\b"
+        r"|^[a-z]{3,9},? [a-z]{3,9}\.? +\d{1,2},? .*\d{4}$|^\d{1,2}\.?(?: de)? ?\p{L}{3,10}\.?,?(?: de)? \d{4}\b|^\d{4} ?[年년]"
+        r"|^\d{1,2}[- .]?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*$|^(?:[0-3]\d[01]\d|[01]\d[0-3]\d)(?:19|20)\d\d$"
+        r"|^(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[- .]{1,2}\d{1,2}$"
+    ),
+    "times of day": r"(?i)^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[ap]\.?m\.?)?$",
+    "numbers": (
+        r"^[^\p{L}\d]{0,3}(?:0|[1-9]\d{0,17})(?:[ ,'’]\d{3})*(?:[.,]\d+)?(?:[^\p{L}\d]{0,3}|\s?[kKmM]|[bB]n|-\p{Ll}{2,12})$"
+        r"|^(?:ca?|approx|about|circa)\.? \d[\d.,]*$|^\d[\d.,]*\s?(?:±|\+/-)\s?\d[\d.,]*$|^\d+h ?\d+m"
+    ),
+}
 _ORDER_WORDS = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
 
 
@@ -44,6 +57,8 @@ class ColumnEvidence:
     numbers: NumberEvidence = dataclasses.field(default_factory=NumberEvidence)
     moments: DateEvidence = dataclasses.field(default_factory=DateEvidence)
     examples: list[str] = dataclasses.field(default_factory=list)
+    like: Counter[str] = dataclasses.field(default_factory=Counter)
+    different: int = 0
 
     def see(self, values: pl.Series) -> None:
         """Take more texts of the column into account; null are those that stand for a missing value."""
@@ -57,6 +72,9 @@ class ColumnEvidence:
         self.truths += int(truths["rows"].sum())
         self.numbers.see(counts)
         self.moments.see(counts, present)
+        self.different = max(self.different, counts.height)
+        for what, form in _LIKE.items():
+            self.like[what] += int(counts["rows"].filter(counts["text"].str.contains(form)).sum())
         if self.dates is not None and len(patterns_of(self.dates)) == 1:
             self.by_pattern += int(counts["rows"].filter(_by(counts["text"], self.dates).is_not_null()).sum())
 
@@ -154,7 +172,7 @@ def _one(each: ColumnEvidence, blank: Format, shared: str, prior: str, order: st
     if each.kind == "datetime" or each.must:
         how = "" if each.dates is None else f" as {each.dates!r}"
         raise _none(each, f"date-times{how}", "say how they are written: data.dates={COLUMN: '%d.%m.%Y'}")
-    return blank, _mixed(each)
+    return blank, _mixed(each) or _unread(each)
 
 
 def _none(each: ColumnEvidence, what: str, hint: str) -> DataError:
@@ -168,7 +186,7 @@ def _mixed(each: ColumnEvidence) -> list[str]:
     units, amounts = Counter[str](), 0
     for (before, after, kind), rows in numbers.kinds.items():
         if kind != "neither":  # 1.2.3
-            units[before or after] += rows
+            units[f"{before} {after}".strip()] += rows
             amounts += rows if before or after or kind != "whole" else 0
     named = [unit for unit, _ in units.most_common() if unit]
     money, found = [unit for unit in named if is_money(unit)], numbers.unit()
@@ -177,7 +195,9 @@ def _mixed(each: ColumnEvidence) -> list[str]:
         return [f"column {name}: amounts in several currencies ({', '.join(money[:4])}) are read as texts"]
     codes = found is None or numbers.zeros or numbers.spaced or len(numbers.levels) <= _FEW_LEVELS
     if 2 * amounts >= each.rows and not codes:
-        why = "with a decimal point in some and a decimal comma in others"
+        why = "others are not" if numbers.marks["neither"] else "some with a unit, others without"
+        if len({mark for mark in numbers.marks if mark[:5] in ("point", "comma")}) > 1:
+            why = "with a decimal point in some and a decimal comma in others"
         why = f"in {', '.join(named[:4])}" if len(named) > 1 else why
         other = next((text for text in numbers.strays if not is_missing_word(text)), None)
         why = why if other is None else f"others are like {other!r}"
@@ -190,6 +210,20 @@ def _mixed(each: ColumnEvidence) -> list[str]:
         ways = ", ".join(_ORDER_WORDS[order] for order in ORDERS if order in orders)
         return [f"column {name}: dates in several orders ({ways}) are read as texts (data.dates reads them in one)"]
     return []
+
+
+def _unread(each: ColumnEvidence) -> list[str]:
+    """A note on what looks like numbers or dates, and is taken as texts for want of a way to read it."""
+    what, rows = max(each.like.items(), key=lambda found: found[1], default=("", 0))
+    if rows < _MOSTLY * each.rows or each.different <= _FEW_LEVELS:
+        return []
+    do = {
+        "numbers": "write them as plain numbers to have them read so",
+        "dates": f"data.dates={{{each.name!r}: PATTERN}} reads those with a year, such as '%d%m%Y'",
+        "times of day": "write them as numbers, or with their day, to have them read so",
+    }[what]
+    example = next((text for text in each.numbers.strays if not is_missing_word(text)), each.examples[0])
+    return [f"column {each.name}: values like {example!r} look like {what} and are read as texts ({do})"]
 
 
 def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tuple[Format, list[str]] | None:
@@ -275,7 +309,7 @@ def _dates(each: ColumnEvidence, blank: Format, order: str | None, *, first: boo
             return dataclasses.replace(blank, written="date", patterns=(each.dates,)), []
         if each.must:
             return None
-    if not forced and each.moments.seasons >= _MOSTLY * each.rows:
+    if not forced and (each.moments.seasons >= _MOSTLY * each.rows or each.moments.without_year(counts)):
         return None
     chosen, by = (each.dates, "as you said") if each.dates in _ORDER_WORDS else each.moments.order(counts)
     if chosen is None:

@@ -257,6 +257,7 @@ class DateEvidence:
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     sequence: list[str] = dataclasses.field(default_factory=list)
     seasons: int = 0
+    days: set[int] = dataclasses.field(default_factory=set)
 
     def see(self, counts: pl.DataFrame, values: pl.Series) -> None:
         """Take different texts (``"text"``) and their rows (``"rows"``), and the texts in their order, into account."""
@@ -282,11 +283,19 @@ class DateEvidence:
                 self.counts[pattern] += int(
                     texts["rows"].filter(_read_all(texts["text"], pattern, 69).is_not_null()).sum()
                 )
+        self.days |= set(
+            counts["text"].str.extract(r"^\p{L}{3,12}\.?[- ](\d{2})$").drop_nulls().cast(pl.Int64).unique().to_list()
+        )
         season = counts.filter(pl.col("text").str.contains(r"^\d{4}[-/]\d{2}$"))  # 2009-10, 2010-11: no months
         following = (season["text"].str.slice(0, 4).cast(pl.Int64) + 1) % 100 == season["text"].str.slice(5).cast(
             pl.Int64
         )
         self.seasons += int(season["rows"].filter(following).sum())
+
+    def without_year(self, counts: dict[str, int]) -> bool:
+        """Whether what could be months and years of two digits are days of a year that is not told: "Feb 06", "Mar 29"."""
+        short = {pattern for pattern, rows in counts.items() if rows} <= {"%b-%y", "%b %y"}
+        return short and bool(self.days) and 1 <= min(self.days) <= 3 and 28 <= max(self.days) <= 31
 
     def order(self, counts: dict[str, int]) -> tuple[str | None, str]:
         """The order of day and month that the column shows, and by what; None where nothing tells, ``""`` where none is needed."""

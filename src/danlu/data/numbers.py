@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import re
+import sys
+import unicodedata
 from collections import Counter
 
 import polars as pl
@@ -19,10 +23,10 @@ _READS = {  # a group never begins with a zero: 0.370 is no 370
     ".": rf"^(?:(?:[1-9]\d{{0,2}}(?:,\d{{3}})+|[1-9]\d?(?:,\d{{2}})+,\d{{3}}|{_SPACED}|\d+)(?:\.\d*)?|\.\d+){_EXPONENT}$",
     ",": rf"^(?:(?:[1-9]\d{{0,2}}(?:\.\d{{3}})+|{_SPACED}|\d+)(?:,\d+)?|,\d+){_EXPONENT}$",
 }
-_PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+_PLAIN = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _PARTS = (
     r"^(?P<open>\()?\s*(?P<sign>[+-])?\s*(?P<before>[\p{L}\p{Sc}][\p{L}\p{Sc}.]{0,4})?\s*(?P<open2>\()?\s*(?P<sign2>[+-])?\s*"
-    r"(?P<digits>[.,]?\d(?:[\d.,'’ ]*\d)?(?:\.$)?(?:[eE][+-]?\d+)?)(?:[.,]-{1,2})?(?P<sign3>-)?\s*"
+    r"(?P<digits>[.,]?\d(?:[\d.,'’ ]*\d)?(?:\.$)?(?:[eE][+-]?\d+)?)(?:[.,]-{1,2})?(?P<sign3>-)?(?P<gap>\s*)"
     r"(?P<after>[^\d\s.,()+'’-][^()]{0,24})?(?P<close>\))?$"
 )
 _NEVER = r"^[+-]?(?:inf|infinity)$"
@@ -81,11 +85,15 @@ def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
 def _parts(texts: pl.Series) -> pl.DataFrame:
     """The parts of each text that looks like a number (null digits where it does not), and its sign."""
     clean = texts.str.normalize("NFKC").str.replace_all("[−–‒]", "-").str.strip_chars()
+    if clean.str.contains(r"[\p{Nd}--[0-9]]").any():
+        clean = clean.str.replace_many(_digits())
     parts = pl.DataFrame({"text": clean}).select(pl.col("text").str.extract_groups(_PARTS)).unnest("text")
     opened = pl.col("open").is_not_null() | pl.col("open2").is_not_null()
     closed = pl.col("close").is_not_null()
     signs = [pl.col(name).is_not_null().cast(pl.Int8) for name in ("sign", "sign2", "sign3")]
     fits = (opened == closed) & (pl.sum_horizontal([*signs, opened.cast(pl.Int8)]) <= 1)
+    joins = pl.col("sign3").is_not_null() & (pl.col("gap") == "") & pl.col("after").str.contains(r"^\p{L}")  # 12-pack
+    fits &= ~joins.fill_null(False)
     minus = opened | pl.any_horizontal([pl.col(name).eq_missing("-") for name in ("sign", "sign2", "sign3")])
     return parts.select(
         digits=pl.when(fits).then(pl.col("digits")),
@@ -94,6 +102,13 @@ def _parts(texts: pl.Series) -> pl.DataFrame:
         sign=pl.when(minus).then(-1.0).otherwise(1.0),
         bracket=opened,
     )
+
+
+@functools.cache
+def _digits() -> dict[str, str]:
+    """The digits and marks of other scripts, and what they are in ours."""
+    digits = (each for each in map(chr, range(128, sys.maxunicode + 1)) if unicodedata.category(each) == "Nd")
+    return {each: str(unicodedata.digit(each)) for each in digits} | {"٫": ".", "٬": ","}
 
 
 def _read_parts(texts: pl.Series, style: NumberStyle) -> pl.Series:
@@ -105,20 +120,24 @@ def _read_parts(texts: pl.Series, style: NumberStyle) -> pl.Series:
         {
             "before": [before for before, _ in known],
             "after": [after for _, after in known],
-            "factor": list(known.values()),
+            "power": [round(math.log10(each)) for each in known.values()],
         },
-        schema={"before": pl.String, "after": pl.String, "factor": pl.Float64},
+        schema={"before": pl.String, "after": pl.String, "power": pl.Int64},
     )
     parts = parts.join(table, on=["before", "after"], how="left", maintain_order="left")
     point, comma = _value(pl.col("digits"), "."), _value(pl.col("digits"), ",")
     value = {".": point, ",": comma, "": pl.coalesce(point, comma)}[style.decimal]
-    return parts.select((value * pl.col("sign") * pl.col("factor")).alias("value")).to_series()
+    return parts.select((value * pl.col("sign")).alias("value")).to_series()
 
 
 def _value(digits: pl.Expr, decimal: str) -> pl.Expr:
+    """Digits by a decimal mark, times ten to the ``power`` that what stands beside them means."""
     group = "[,'’ ]" if decimal == "." else "[.'’ ]"
     plain = digits.str.replace_all(group, "").str.replace_all(",", ".", literal=True)
-    return pl.when(digits.str.contains(_READS[decimal])).then(plain.cast(pl.Float64, strict=False))
+    value = plain.cast(pl.Float64, strict=False) * pl.lit(10.0).pow(pl.col("power"))
+    moved = pl.concat_str(plain, pl.lit("e"), pl.col("power")).cast(pl.Float64, strict=False)  # 33.3e6, and no rounding
+    found = pl.when(pl.col("power") == 0).then(plain.cast(pl.Float64, strict=False)).otherwise(moved.fill_null(value))
+    return pl.when(digits.str.contains(_READS[decimal])).then(found)
 
 
 def _factor(before: str, after: str, style: NumberStyle) -> float | None:
@@ -270,6 +289,8 @@ class NumberEvidence:
         if letters == plain or (letters and len(scales) < 2 and letters > 0.5 * plain):
             return None  # 12B, 14B: a letter behind whole numbers only is part of a code
         best = named[0] if named else ""
+        if best == "m" and len(scales) > 1:
+            return None  # 48m beside 52bn or 3k: millions or metres?
         alike = sum(rows for unit, rows in units.items() if not unit or factor(unit, best) is not None)
         with_unit = alike - units[""]
         if best and with_unit < 0.5 * alike and not re.search(r"[^\w\s]", best):
