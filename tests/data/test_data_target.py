@@ -75,6 +75,7 @@ def test_labels_in_another_type(trained: list, new: list, codes: list[int]) -> N
         (["no", "yes"] * 9, ["Yes"], "differ from the classes by their case"),
         ([0.5, 1.5, 2.5] * 9, ["1.5", "much"], "holds 'much' in row 2; expected a number"),
         ([0.5, 1.5, 2.5] * 9, [1.5, float("inf")], "holds inf in row 2; expected a number"),
+        ([0.5, 1.5, 2.5] * 9, [1.5, 1e300], r"holds 1e\+300 in row 2; expected a number nearer to those of training"),
     ],
 )
 def test_labels_that_do_not_fit(trained: list, new: list, message: str) -> None:

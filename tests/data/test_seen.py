@@ -1,11 +1,12 @@
 """Rows are recognised by their hash, wherever they stand and however they are padded; the hash gives nothing else away."""
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.data import seen
+from danlu.data import TableEncoder, TargetEncoder, infer_schema, read_table, seen
 from danlu.data.seen import known_rows, row_hashes, seen_bytes, seen_from
 from danlu.errors import ArtifactError
 
@@ -59,3 +60,22 @@ def test_hashes_are_kept_bounded_and_whole(monkeypatch):
     assert len(known_rows(found)) == 100
     with pytest.raises(ArtifactError, match="damaged"):
         seen_from(b"x")
+
+
+def test_the_same_rows_are_known_in_any_kind_of_file(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {"x": rng.normal(50, 10, 90).round(2), "word": rng.choice(["a", "b"], 90), "y": rng.normal(size=90).round(3)}
+    )
+    schema = infer_schema(frame, target="y")
+    encoder, target = TableEncoder.fit(frame, schema), TargetEncoder.fit(frame["y"])
+    narrow = frame.with_columns(pl.col("x", "y").cast(pl.Float32))
+    frame.write_csv(tmp_path / "t.csv", float_scientific=True)
+    frame.sample(fraction=1, shuffle=True, seed=1).select("y", "word", "x").write_ndjson(tmp_path / "t.jsonl")
+    narrow.write_parquet(tmp_path / "t.parquet")
+    known = row_hashes(encoder.transform(frame), target.transform(frame["y"]))
+    for name in ("t.csv", "t.jsonl", "t.parquet"):
+        read = read_table(tmp_path / name).frame
+        found = row_hashes(encoder.transform(read), target.transform(read["y"]))
+        assert np.isin(found, known).all(), name
+    assert np.isin(row_hashes(encoder.transform(narrow), target.transform(narrow["y"])), known).all()

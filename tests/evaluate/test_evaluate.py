@@ -106,6 +106,7 @@ def test_what_is_not_defined_is_left_out():
     found = scores(rows)
     assert "roc_auc" not in found
     assert found["accuracy"] == 1
+    assert "average_precision" not in scores(Rows("binary", np.ones(5, int), rows.prediction)), "any order has 1"
     assert not intervals(rows)["recall"].known
     with pytest.raises(DataError, match="0 true values"):
         Rows("binary", np.zeros(0, int), np.zeros((0, 2)))

@@ -172,3 +172,4 @@ def test_an_interval_is_written_with_digits_enough_to_be_one():
     assert str(Interval(0.99999, 0.999981, 1.0)) == "1 (0.99998 to 1)"
     assert str(Interval(12345.6, 11000.2, 13000.0)) == "12,346 (11,000 to 13,000)"
     assert str(Interval(1.0)) == "1 (too few rows)"
+    assert str(Interval(1e30)) == "1e+30 (too few rows)"

@@ -91,11 +91,17 @@ class TargetEncoder:
             )
         if self.task == "regression":
             numbers = as_kind(target, "numeric").cast(pl.Float64)
-            bad = (numbers.is_null() | ~numbers.is_finite()).fill_null(True)
-            if bad.any():
-                row = int(bad.arg_true()[0])
-                raise SchemaError(f"the target {self.name!r} holds {target[row]!r} in row {row + 1}; expected a number")
-            return ((numbers.to_numpy() - self.mean) / self.std).astype(np.float32)
+            with np.errstate(over="ignore"):
+                scaled = ((numbers.to_numpy() - self.mean) / self.std).astype(np.float32)
+            bad = np.flatnonzero(~np.isfinite(scaled))
+            if len(bad):
+                row = int(bad[0])
+                huge = numbers[row] is not None and np.isfinite(numbers[row])
+                raise SchemaError(
+                    f"the target {self.name!r} holds {target[row]!r} in row {row + 1}; expected "
+                    + (f"a number nearer to those of training, {self.mean:.4g} on the mean" if huge else "a number")
+                )
+            return scaled
         labels = self._labels(target)
         codes = labels.replace_strict(
             list(self.classes), list(range(len(self.classes))), default=None, return_dtype=pl.Int32

@@ -13,7 +13,7 @@ from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, metrics_of
 from danlu.evaluate.rows import Rows
 
-__all__ = ["Comparison", "compare", "compared", "conclusion"]
+__all__ = ["Comparison", "compare", "compared", "conclusion", "counted"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +115,18 @@ def paired(
     return compared(measure, values[0], values[1], ends, label, name=name, constant=constant, few=few)
 
 
+def counted(count: int, things: str) -> str:
+    """So many things.
+
+    >>> counted(1, "test rows"), counted(2000, "test rows")
+    ('1 test row', '2,000 test rows')
+    """
+    return f"1 {things.removesuffix('s')}" if count == 1 else f"{count:,} {things}"
+
+
 def too_few(count: int, tested: str) -> str:
     """Why nothing can be told."""
-    return (
-        f"1 {tested.removesuffix('s')} is too few to tell" if count == 1 else f"{count:,} {tested} are too few to tell"
-    )
+    return f"{counted(count, tested)} {'is' if count == 1 else 'are'} too few to tell"
 
 
 def compared(

@@ -68,7 +68,7 @@ class Interval:
 
 def figure(value: float, digits: int = 4) -> str:
     """A number for people."""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.{digits}g}"
 
 
 class Evidence(abc.ABC):

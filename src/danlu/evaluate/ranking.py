@@ -59,12 +59,15 @@ class Ranking:
         return float(1 - dot(ours, before) / pairs)
 
     def average_precision(self, weights: np.ndarray) -> float:
-        """``Σ (recallᵢ − recallᵢ₋₁) · precisionᵢ`` over the distinct thresholds; NaN without positive rows."""
+        """``Σ (recallᵢ − recallᵢ₋₁) · precisionᵢ`` over the distinct thresholds; NaN without rows of both sorts.
+
+        Where all rows are positive, any order has the precision 1: that is no score.
+        """
         ordered = weights[self.order]
         hits, calls = np.cumsum(ordered * self.positive)[self._end], np.cumsum(ordered)[self._end]
         ours = weights[self._positives]
         total = ours.sum()
-        if not total > 0:
+        if not total > 0 or not (weights[self._negatives] > 0).any():
             return _EMPTY
         return float(dot(ours, np.divide(hits, calls, out=np.zeros_like(hits), where=calls > 0)) / total)
 

@@ -13,6 +13,7 @@ from danlu.artifact import Artifact
 from danlu.blueprint import from_json
 from danlu.errors import ArtifactError, DanluError, UntrustedError
 from danlu.evaluate import Sample, compare_samples
+from danlu.evaluate.compare import counted
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
@@ -159,7 +160,7 @@ class Agents(Domain):
             scores["iqm_return"] = Sample(np.array(each, np.float64), "iqm_return").interval(**options)
         plain = Judgement(
             scores,
-            tested=f"{episodes:,} test episodes",
+            tested=counted(episodes, "test episodes"),
             predictions=own.frame(),
             name="the agent",
             rows_are="test episodes",

@@ -16,6 +16,7 @@ from danlu.data.images.boxes import boxed_files
 from danlu.data.images.encode import check_pixels
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import DetectionCounts, Found, Interval
+from danlu.evaluate.compare import counted
 from danlu.evaluate.components import CommonestBox, Components
 from danlu.nn.vision.detector import COARSEST
 from danlu.pipeline.config import TrainConfig
@@ -329,7 +330,7 @@ def _judgement(
         for image, each in zip(test.images, trained.find_inputs(inputs), strict=True)
     ]
     predictions = _frame(test.paths, shown, trained.classes)
-    return Judgement(counts.scores(**options), tested=f"{len(test):,} test images", predictions=predictions)
+    return Judgement(counts.scores(**options), tested=counted(len(test), "test images"), predictions=predictions)
 
 
 def _frame(paths: Sequence[str], found: Sequence[Found], classes: Sequence[str]) -> pl.DataFrame:

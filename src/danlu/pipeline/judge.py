@@ -62,9 +62,13 @@ class Judgement:
         }
 
     def __str__(self) -> str:
-        lines = [self.tested.ljust(26) + "value".rjust(10) + "95 % interval".rjust(24)]
-        for name, interval in self.scores.items():
-            lines.append(f"  {MEASURES[name].label:24}{figure(interval.value):>10}{interval.between:>24}")
+        shown = [("value", "95 % interval"), *((figure(each.value), each.between) for each in self.scores.values())]
+        widths = [max(least, *(len(row[i]) + 1 for row in shown)) for i, least in enumerate((10, 24))]
+        heads = [self.tested, *(f"  {MEASURES[name].label}" for name in self.scores)]
+        lines = [
+            head.ljust(26) + "".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+            for head, row in zip(heads, shown, strict=True)
+        ]
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])

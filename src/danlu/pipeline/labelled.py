@@ -20,6 +20,7 @@ from danlu.data.seen import known_rows, row_hashes, seen_bytes, seen_from
 from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import ConfigError, SchemaError, unknown_name
 from danlu.evaluate import BASELINES, Importance, Rows, baselines, compare, intervals
+from danlu.evaluate.compare import counted
 from danlu.evaluate.kept import Kept, kept_bytes, kept_from
 from danlu.pipeline.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.pipeline.config import TrainConfig
@@ -201,7 +202,7 @@ class Labelled(Domain):
         others, comparisons = {}, []
         kept: dict[str, Kept] = {}
         columns: dict[str, pl.Series] = {}
-        notes = tuple(f"{each.label}: {note}" for each in found.values() for note in each.notes)
+        notes = (*own.notes, *(f"{each.label}: {note}" for each in found.values() for note in each.notes))
         for each in found.values():
             prediction = target.inverse(each.prediction) if target.task == "regression" else each.prediction
             label = each.label if each.name == "commonest" else each.label + self.summarised
@@ -373,7 +374,7 @@ class LabelledModel(Model):
         for note in notes:
             say(note)
         judgement = judgement_of(rows_of(self.predictor, encoded), self.predictor)
-        return dataclasses.replace(judgement, tested=f"{len(encoded[1]):,} {told}")
+        return dataclasses.replace(judgement, tested=counted(len(encoded[1]), told))
 
     def _details_html(self) -> str:
         encoder = self.predictor.encoder
@@ -416,7 +417,25 @@ def rows_of(model: Predictor, test: Encoded) -> Rows:
 def judgement_of(rows: Rows, model: Predictor, *, seed: int = 0) -> Judgement:
     """The scores of a prediction with their intervals."""
     measured = intervals(rows, seed=seed)
-    tested = f"{len(rows.truth):,} test rows"
+    tested = counted(len(rows.truth), "test rows")
     truth = rows.truth if model.target.task == "regression" else model.target.labels[rows.truth].tolist()
     predictions = model.frame(rows.prediction).insert_column(0, pl.Series(f"true {model.target.name}", truth))
-    return Judgement(measured, tested=tested, rows=rows, predictions=predictions)
+    notes = _lacking(rows, model.target.classes)
+    return Judgement(measured, tested=tested, rows=rows, predictions=predictions, notes=notes)
+
+
+def _lacking(rows: Rows, classes: Sequence[Any]) -> tuple[str, ...]:
+    """A word on classes that no row is of: a model that never answers anything else would score as well."""
+    present = set(rows.truth.tolist()) if classes else set()
+    lacking = [each for code, each in enumerate(classes) if code not in present]
+    if not lacking:
+        return ()
+    if len(lacking) == len(classes) - 1:
+        only = classes[int(rows.truth[0])]
+        return (
+            f"all rows are {only!r}: a model that knows no other answer would score 1; test it on rows of all classes",
+        )
+    named = ", ".join(repr(each) for each in lacking[:8]) + (
+        f" and {len(lacking) - 8:,} more" if len(lacking) > 8 else ""
+    )
+    return (f"no row is {named}: the scores tell nothing of {'this class' if len(lacking) == 1 else 'these classes'}",)

@@ -24,6 +24,7 @@ from danlu.data.images.encode import check_pixels
 from danlu.data.images.read import listed_files
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import Interval, LabelRows
+from danlu.evaluate.compare import counted
 from danlu.evaluate.labels import best_threshold
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
@@ -313,7 +314,7 @@ def _judgement(trained: Tagger, rows: LabelRows, paths: tuple[str, ...] | None, 
     predictions = predictions.insert_column(0, pl.Series(f"true {trained.name}", trained.written(rows.truth)))
     if paths is not None:
         predictions = predictions.insert_column(0, pl.Series("file", paths))
-    return Judgement(rows.scores(**options), tested=f"{len(rows):,} test images", predictions=predictions)
+    return Judgement(rows.scores(**options), tested=counted(len(rows), "test images"), predictions=predictions)
 
 
 def _regression(train: Part, *asked: np.ndarray) -> list[np.ndarray]:

@@ -102,7 +102,7 @@ class Texts(Labelled):
         for label, prediction in simple.items():
             others[label] = intervals(Rows(rows.task, rows.truth, prediction), **options)
             comparisons.append(compare(rows, prediction, label, **options))
-        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=notes)
+        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=own.notes + notes)
 
     def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
         encoder: Any = predictor.encoder
