@@ -325,6 +325,7 @@ def test_frames_of_other_libraries() -> None:
         (np.array([[True], [False]]), {"c1": [True, False]}),
         (np.array([["a", "1"], ["", "2"]], object), {"c1": ["a", None], "c2": [1, 2]}),
         (np.array([(1, "x")], [("n", "i4"), ("s", "U1")]), {"n": [1], "s": ["x"]}),
+        (np.ma.masked_equal([[1, 9], [9, 2]], 9), {"c1": [1, None], "c2": [None, 2]}),
         (np.asfortranarray(np.eye(2))[::-1], {"c1": [0.0, 1.0], "c2": [1.0, 0.0]}),
     ],
 )

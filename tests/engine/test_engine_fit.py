@@ -32,6 +32,8 @@ from danlu.engine.sources import ArraySource
 from danlu.engine.state import TrainState
 from danlu.engine.step import zero_sums
 from danlu.errors import CheckpointError, ConfigError, DataError, TrainingError
+from danlu.nn.losses import MSE
+from danlu.optim import adam
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(101, 3)).astype(np.float32)
@@ -341,6 +343,15 @@ BAD[7, 1] = np.nan
         (lambda: fit(MODEL, (X, Y), validation=1.5, **COMMON), ConfigError, "between 0 and 1"),
         (lambda: fit(MODEL, (X, Y), monitor="val_los", validation=0.2, epochs=1, **COMMON), ConfigError, "val_loss"),
         (lambda: FitOptions(batch_size=10, accumulate=3), ConfigError, "multiple"),
+        (lambda: fit(MODEL, X, Y), ConfigError, "the loss is None; expected a name"),
+        (lambda: fit(MODEL, X, Y, loss=MSE), ConfigError, r"the loss is the class MSE(.|\n)*MSE\(\)"),
+        (lambda: fit(MODEL, X, Y, metrics="accuracy", **COMMON), ConfigError, r"metrics=\['accuracy'\]"),
+        (lambda: fit(MODEL, X, Y, optimizer=adam, **COMMON), ConfigError, r"adam\(1e-3\)"),
+        (lambda: fit(MODEL, X, Y, patience=3, **COMMON), ConfigError, "nothing to go by"),
+        (lambda: fit(MODEL, X, Y, validation=1, **COMMON), ConfigError, "between 0 and 1"),
+        (lambda: fit(MODEL, np.ma.masked_greater(X, 0), Y, **COMMON), DataError, "values are masked"),
+        (lambda: fit(MODEL, np.float64(X) * 1e300, Y, **COMMON), DataError, "not finite"),
+        (lambda: fit(MODEL, (X, Y, np.array(["a"] * 101)), **COMMON), DataError, "weight has dtype"),
     ],
 )
 def test_bad_input_gets_one_clear_message(call, error, message):

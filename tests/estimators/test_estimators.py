@@ -13,6 +13,8 @@ from sklearn.model_selection import cross_val_score
 
 import danlu
 from danlu import Classifier, Regressor
+from danlu.estimators.base import checked_target
+from danlu.estimators.frames import features
 
 SMALL = {"epochs": 30, "members": 4, "width": 32}
 
@@ -114,3 +116,12 @@ def test_a_mistake_is_one_clear_message(estimator, y, message):
 def test_an_estimator_that_was_not_fitted_says_so():
     with pytest.raises(NotFittedError):
         Classifier().predict(np.zeros((2, 2)))
+
+
+def test_masked_values_are_missing_and_masked_labels_are_refused():
+    values = np.ma.masked_greater(np.arange(12.0).reshape(6, 2), 9)
+    table, numeric = features(Regressor(), values)
+    assert numeric
+    assert np.isnan(table.frame.to_numpy()).sum() == 2
+    with pytest.raises(ValueError, match="masked"):
+        checked_target(np.ma.masked_greater(np.arange(6.0), 4))

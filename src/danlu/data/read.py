@@ -259,6 +259,8 @@ def _from_native(source: Any) -> pl.DataFrame:
 
 
 def _to_series(name: str, values: Any) -> pl.Series:
+    if np.ma.is_masked(values):
+        return _to_series(name, np.asarray(values.data)).set(pl.Series(np.ma.getmaskarray(values)), None)
     if isinstance(values, np.ndarray) and values.dtype != object:
         if values.dtype.kind == "c":
             raise DataError(f"column {name!r} holds complex numbers; expected real ones")

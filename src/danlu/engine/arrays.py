@@ -15,7 +15,8 @@ __all__ = ["as_arrays", "as_leaves", "rows_of", "shapes_of"]
 
 def _narrow(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.kind == "f":
-        return np.ascontiguousarray(array, jnp.result_type(float))
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            return np.ascontiguousarray(array, jnp.result_type(float))
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)  # pixels stay a quarter of the size
     if array.dtype.kind in "iu":
@@ -37,6 +38,15 @@ def as_leaves(tree: Any, where: str) -> Any:
 
     def convert(path: Any, leaf: Any) -> np.ndarray:
         name = where + jax.tree_util.keystr(path)
+        if np.ma.is_masked(leaf):
+            raise DataError(
+                f"{name} is a masked array in which {int(np.ma.getmaskarray(leaf).sum())} values are masked; expected all to count",
+                hint="fill them, as in x.filled(0), or drop their rows",
+            )
+        if hasattr(leaf, "toarray"):
+            raise DataError(
+                f"{name} is a {type(leaf).__name__}, which is sparse; expected an array", hint="x.toarray() is one"
+            )
         try:
             array = np.asarray(leaf)
         except Exception as error:
@@ -94,7 +104,10 @@ def as_arrays(data: Any, *, need_targets: bool = True) -> dict[str, Any]:
     if rows_of(y, "y") != rows:
         raise DataError(f"x has {rows} rows and y has {rows_of(y, 'y')}; expected as many of each")
     real = jnp.result_type(float)
-    weight = np.ones(rows, real) if not rest or rest[0] is None else np.asarray(rest[0], real)
+    weight = np.ones(rows, real) if not rest or rest[0] is None else as_leaves(rest[0], "weight")
+    if not isinstance(weight, np.ndarray):
+        raise DataError(f"the weights are a {type(weight).__name__}; expected one number a row")
+    weight = weight.astype(real)
     if weight.shape != (rows,):
         raise DataError(f"the weights have shape {weight.shape}; expected ({rows},), one a row")
     chunk = {"x": x, "y": y, "weight": weight}

@@ -14,7 +14,7 @@ from danlu.engine.options import FitOptions
 from danlu.engine.sources import ArraySource, Source
 from danlu.engine.step import Program
 from danlu.engine.targets import TargetCheck, check_broadcast
-from danlu.errors import ConfigError, DataError
+from danlu.errors import ConfigError, DataError, shorten
 from danlu.nn.combine import Activation, Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.layer import Layer
@@ -32,7 +32,14 @@ def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Any:
     if isinstance(named, str):
         return lookup(named)
     if not callable(named):
-        raise ConfigError(f"the {kind} is {named!r}; expected a name or a function (outputs, targets)")
+        raise ConfigError(
+            f"the {kind} is {named!r}; expected a name or a function (outputs, targets)",
+            hint="'mse' is for numbers, 'binary_cross_entropy' for 0 and 1, 'categorical_cross_entropy' for classes"
+            if named is None
+            else None,
+        )
+    if isinstance(named, type):
+        raise ConfigError(f"the {kind} is the class {named.__name__}; expected one of it", hint=f"{named.__name__}()")
     return measure_of(named, kind)
 
 
@@ -42,6 +49,8 @@ def _named_metrics(metrics: Sequence[Any]) -> tuple[tuple[str, Any], ...]:
     Raises:
         ConfigError: a name that two have, or that a column of the history has.
     """
+    if isinstance(metrics, str) or callable(metrics):
+        raise ConfigError(f"metrics is {shorten(metrics)}; expected a list", hint=f"metrics=[{shorten(metrics)}]")
     found: dict[str, Any] = {}
     for given in metrics:
         metric = _resolve(given, get_metric, "metric")
@@ -194,7 +203,11 @@ def optimizer_of(optimizer: Any, learning_rate: float | None) -> Any:
     if learning_rate is not None:
         raise ConfigError("learning_rate is for an optimizer given by name; set it in the optimizer you pass")
     if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise ConfigError(f"the optimizer is {optimizer!r}; expected a name or a pair with init and update")
+        name = getattr(optimizer, "__name__", None)
+        raise ConfigError(
+            f"the optimizer is {name or shorten(optimizer)}; expected a name or a pair with init and update",
+            hint=f"{name}(1e-3) makes one" if name and callable(optimizer) else None,
+        )
     return optimizer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def fit(
     data: Any,
     targets: Any = None,
     *,
-    loss: Any,
+    loss: Any = None,
     optimizer: Any = "adam",
     validation: Any = None,
     metrics: Sequence[Any] = (),
@@ -113,9 +114,14 @@ def fit(
     data = with_targets(data, targets)
     rate = changes.pop("learning_rate", None)
     options, callbacks = settled("fit", options, callbacks, changes)
+    if options.patience is not None and validation is None and options.monitor is None:
+        raise ConfigError(
+            f"patience is {options.patience}, and there is nothing to go by: no validation data",
+            hint="validation=0.2 holds some rows out; monitor='loss' goes by the training loss",
+        )
     need_devices(options.devices)
     optimizer = optimizer_of(optimizer, rate)
-    if isinstance(validation, float):
+    if isinstance(validation, numbers.Real):
         data, validation = _hold_out(data, validation)
     source = as_source(data, batch_size=options.batch_size, seed=options.seed, sampler=sampler)
     program = build_program(
@@ -203,7 +209,7 @@ def run_training(training: Training, *, resume: bool = False) -> Fitted:
     return _finish(training)
 
 
-def _hold_out(data: Any, fraction: float) -> tuple[Any, Any]:
+def _hold_out(data: Any, fraction: Any) -> tuple[Any, Any]:
     if not 0 < fraction < 1:
         raise ConfigError(f"validation is {fraction}; expected a fraction between 0 and 1, or data")
     if not (isinstance(data, tuple) and len(data) in (2, 3)):

@@ -135,7 +135,7 @@ def weighed(value: jax.Array, weight: jax.Array, *, complete: bool) -> tuple[jax
     Args:
         complete: whether a scalar counts only when every row does; a batch that is filled up is then ``(0, 0)``.
     """
-    total = jnp.sum(weight)
+    total, value = jnp.sum(weight), jnp.asarray(value)
     if value.ndim:
         return jnp.sum(weight * value), total
     total = jnp.where(jnp.all(weight > 0) if complete else total > 0, total, 0)

@@ -180,6 +180,8 @@ def checked_target(y: Any) -> np.ndarray:
     """
     if y is None:
         raise ValueError("fit requires y to be passed, but the target y is None")
+    if np.ma.is_masked(y):
+        raise ValueError("Input y contains NaN: a label is masked")
     values = column_or_1d(y, warn=True)
     if values.dtype == object and any(value is None for value in values):
         raise ValueError("Input y contains NaN: a label is None")

@@ -50,6 +50,8 @@ def features(
         if len(X) < least:
             raise DataError(f"Found a frame with {len(X)} sample(s) while a minimum of {least} is required.")
         return _finite(_named(read_table(X, typed=training, kinds=kinds), names)), False
+    if np.ma.is_masked(X):
+        X = X.astype(np.float64).filled(np.nan) if X.dtype.kind in "biuf" else X.astype(object).filled(None)
     X = validate_data(estimator, X, reset=training, dtype=None, ensure_all_finite="allow-nan", ensure_min_samples=least)
     numbers_only = _as_numbers(X)
     if numbers_only is not None:

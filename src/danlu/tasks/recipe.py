@@ -134,7 +134,7 @@ class Recipe(Blueprint):
             "batch_size": self.batch_size,
             "precision": self.precision,
             "devices": self.devices,
-            "patience": self.patience,
+            "patience": None if how.get("validation") is None else self.patience,
         }
         return fit(self.model, data, seed=seed, **{**decided, **how})
 
