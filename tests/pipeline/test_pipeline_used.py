@@ -253,3 +253,16 @@ def test_validation_rows_that_are_asked_for_are_there() -> None:
     asked = tables.prepare(config.replace(split=SplitConfig(validation=0.3)), frame)
     assert asked.folds is None
     assert asked.rows["validation"] == 60
+
+
+@pytest.mark.parametrize("kind", ["table", "text", "sequence", "series"])
+def test_a_file_of_test_rows_is_read_as_the_first_file_is(kind: str, tmp_path: Path) -> None:
+    given = SOURCES[kind](tmp_path)
+    source = Path(given["data"]["source"])
+    rows = source.read_text().replace(",", "^")
+    source.write_text(rows)
+    (tmp_path / "test.csv").write_text(rows)
+    data = {**given["data"], "delimiter": "^", "test": str(tmp_path / "test.csv")}
+    config = config_from({**given, "data": data})
+    prepared = KINDS[kind].prepare(config, str(source))
+    assert prepared.rows["test"] > 0

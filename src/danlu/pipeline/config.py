@@ -101,6 +101,11 @@ class DataConfig(Blueprint):
                 f"DataConfig.delimiter is {shorten(given)}; expected one character that is no letter, digit or quote, or tab"
             )
 
+    def form(self) -> dict[str, Any]:
+        """How the lines of a file are written, as :func:`danlu.data.read_table` takes it; a file of test rows is written so too."""
+        header = {"yes": True, "no": False}.get(self.header, "auto")
+        return {"delimiter": self.delimiter, "header": header, "encoding": self.encoding}
+
     def marks(self) -> Marks:
         """The texts and numbers that mean a missing value, as :func:`danlu.data.read_table` takes them."""
 

@@ -168,8 +168,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         "target": data.target or None,
     }
     reading: dict[str, Any] = {
-        "delimiter": data.delimiter,
-        "encoding": data.encoding,
+        **data.form(),
         "missing": data.marks(),
         "kinds": {**({data.series: "categorical"} if data.series else {}), **data.kinds},
         "dates": data.dates,
@@ -214,7 +213,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     tested = found.rows(parts["test"])
     test = encoded("test") if len(parts["test"]) else None
     if data.test is not None:
-        tested, more = _labelled(read_sequences(data.test, **names, formats=found.formats), data)
+        tested, more = _labelled(read_sequences(data.test, **names, **data.form(), formats=found.formats), data)
         tested = _with_columns(tested, encoder)
         truth, respelt = target.normalise(_labels(tested))
         notices += [f"test: {notice}" for notice in (*more, *respelt)]

@@ -76,7 +76,6 @@ class SeriesForecasts(Domain):
         *COMMON,
         *RECIPE,
         *WRITTEN,
-        "data.header",
         "forecast.*",
         "model.dropout",
         "model.width",
@@ -196,9 +195,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
         raise ConfigError(f"split.method={config.split.method} is for tables; series are divided by time")
     read = read_table(
         source,
-        delimiter=data.delimiter,
-        header={"yes": True, "no": False}.get(data.header, "auto"),
-        encoding=data.encoding,
+        **data.form(),
         missing=data.marks(),
         kinds={**({settings.series: "categorical"} if settings.series else {}), **data.kinds},
         dates=data.dates,
@@ -226,7 +223,8 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     validation = Windows.find(table, values, start=first, stop=second, **size)
     test, tested = Windows.find(table, values, start=second, **size), table
     if data.test is not None:
-        tested = read_series(data.test, table.columns, calendar=table.calendar, formats=table.formats)
+        other = read_table(data.test, typed=False, **data.form())
+        tested = read_series(other, table.columns, calendar=table.calendar, formats=table.formats)
         notices += [f"test: {notice}" for notice in tested.notices]
         test = Windows.find(tested, encoder.transform(tested), **size)
     need = f"a forecast of {horizon} steps from the {context} before"

@@ -53,7 +53,6 @@ class Tables(Labelled):
         *COMMON,
         *RECIPE,
         *WRITTEN,
-        "data.header",
         "data.spellings",
         "data.stream",
         "data.target",
@@ -136,17 +135,7 @@ def _streams(data: DataConfig, source: Any) -> bool:
 
 
 def _read(source: Any, data: DataConfig, *, typed: bool = True) -> Table:
-    header: bool | str = "auto" if data.header == "auto" else data.header == "yes"
-    return read_table(
-        source,
-        delimiter=data.delimiter,
-        header=header,
-        encoding=data.encoding,
-        missing=data.marks(),
-        kinds=data.kinds,
-        dates=data.dates,
-        typed=typed,
-    )
+    return read_table(source, missing=data.marks(), kinds=data.kinds, dates=data.dates, typed=typed, **data.form())
 
 
 def _named_target(data: DataConfig, what: str, names: Any) -> str:

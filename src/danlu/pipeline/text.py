@@ -167,7 +167,9 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
 
     shown, test = [texts[row] for row in parts["test"]], encoded("test") if len(parts["test"]) else None
     if data.test is not None:
-        apart = _labelled(read_texts(data.test, text=data.text, target=data.target or None), data)
+        apart = _labelled(
+            read_texts(data.test, text=data.text, target=data.target or None, delimiter=data.delimiter), data
+        )
         apart, more = _present(apart)
         truth, respelt = target.normalise(_labels(apart))
         notices += [f"test: {notice}" for notice in (*more, *respelt)]

@@ -40,6 +40,7 @@ WRITTEN = (
     "data.delimiter",
     "data.drop",
     "data.encoding",
+    "data.header",
     "data.kinds",
     "data.missing",
 )

@@ -127,7 +127,7 @@ def read_sequences(
         drop: columns to leave out.
         delimiter: of a table, where it is not found by itself.
         formats: of a table: how the texts of its columns are written; None finds it out.
-        reading: of a table: ``encoding``, ``missing``, ``kinds`` and ``dates`` as of :func:`danlu.data.read_table`.
+        reading: of a table: ``header``, ``encoding``, ``missing``, ``kinds`` and ``dates`` as of :func:`danlu.data.read_table`.
 
     Raises:
         DataError: no such columns, a sequence with two labels, arrays of other shapes, infinite values.
