@@ -1,0 +1,250 @@
+"""A small model of every kind of data, with rows to ask it; run as a program it writes the golden models of this format version."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import polars as pl
+
+from danlu.data.text import TextEncoder
+
+GOLDEN = Path(__file__).with_name("golden")
+
+WORDS = {"red": "rot", "old": "alt", "big": "groß", "dog": "Hund", "cat": "Katze", "has": "hat"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """How a small model of a kind is made: ``data(folder)`` writes what it learns from, and ``asked`` is what it is asked then."""
+
+    data: Callable[[Path], Path | str]
+    asked: str | None = None  # a file of the folder; None is the training data itself, "" nothing
+    target: str = ""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _table(folder: Path, *, classes: bool) -> Path:
+    rng = np.random.default_rng(0)
+    city, size = rng.choice(["Bern", "Oslo", "Roma"], 80), rng.normal(50, 12, 80).round(1)
+    value = size * 2 + (city == "Oslo") * 30 + rng.normal(0, 3, 80)
+    day = [datetime.date(2024, 1, 1) + datetime.timedelta(days=int(i)) for i in rng.integers(0, 300, 80)]
+    frame = pl.DataFrame({"id": [f"r{i}" for i in range(80)], "city": city, "size": size, "day": day})
+    frame = frame.with_columns(size=pl.when(pl.int_range(80) % 11 == 3).then(None).otherwise("size"))
+    label = np.where(value > 110, "dear", "cheap") if classes else value.round(1)
+    frame.with_columns(price=pl.Series(label)).write_csv(folder / "rooms.csv")
+    frame.head(6).write_csv(folder / "asked.csv")
+    return folder / "rooms.csv"
+
+
+def _bars(rng: np.random.Generator, standing: bool) -> np.ndarray:
+    image = rng.integers(0, 60, (12, 12))
+    place = rng.integers(3, 9)
+    image[(slice(1, 11), slice(place, place + 2)) if standing else (slice(place, place + 2), slice(1, 11))] = 255
+    return image.astype(np.uint8)
+
+
+def _images(folder: Path) -> Path:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label in ("standing", "lying"):
+        (folder / "photos" / label).mkdir(parents=True)
+        for number in range(30):
+            Image.fromarray(_bars(rng, label == "standing")).save(folder / "photos" / label / f"{number}.png")
+    np.save(folder / "asked.npy", np.stack([_bars(rng, True), _bars(rng, False)])[..., None])
+    return folder / "photos"
+
+
+def _tags(folder: Path) -> Path:
+    from PIL import Image
+
+    rng, lines = np.random.default_rng(0), ["file,tags"]
+    for row in range(60):
+        image, marks = rng.integers(0, 60, (12, 12)), rng.integers(0, 2, 2)
+        for there, place in zip(marks, (np.s_[1:3, 4:], np.s_[9:11, 4:]), strict=True):
+            if there:
+                image[place] = 255
+        Image.fromarray(image.astype(np.uint8)).save(folder / f"{row}.png")
+        lines.append(f"{row}.png,{';'.join(name for name, there in zip(('up', 'down'), marks, strict=True) if there)}")
+    (folder / "list.csv").write_text("\n".join(lines) + "\n")
+    np.save(folder / "asked.npy", np.stack([_bars(rng, True), _bars(rng, False)])[..., None])
+    return folder / "list.csv"
+
+
+def _masks(folder: Path) -> Path:
+    from danlu.data.images import MaskSet, write_masks
+
+    rng = np.random.default_rng(0)
+    masks = np.zeros((40, 16, 16), np.uint8)
+    for mask in masks:
+        r, c = rng.integers(0, 10, 2)
+        mask[r : r + 6, c : c + 6] = 1
+    images = np.clip(np.array([90, 220])[masks] + rng.normal(0, 20, masks.shape), 0, 255).astype(np.uint8)[..., None]
+    np.save(folder / "asked.npy", images[:2])
+    names = tuple(str(row) for row in range(40))
+    return write_masks(folder / "scenes", MaskSet(images, masks, (0, 1), ("ground", "light"), names))
+
+
+def _boxes(folder: Path) -> Path:
+    from danlu.data.images import make_scenes, write_boxes
+
+    bars = np.zeros((2, 12, 12), np.uint8)
+    bars[0, 4:8] = bars[1, :, 4:8] = 255
+    options: dict[str, Any] = {"objects": (1, 2), "sides": (10, 16), "noise": 5, "seed": 0}
+    scenes = make_scenes(60, size=(32, 32), sprites=(bars, ["lying", "standing"]), **options)
+    np.save(folder / "asked.npy", np.stack([np.asarray(image) for image in scenes.images[:2]]))
+    return write_boxes(folder / "scenes", scenes)
+
+
+def _texts(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    words = {"good": ("lovely", "tasty", "很好吃"), "bad": ("awful", "cold", "难吃")}
+    filler = ("the soup was", "our waiter seemed", "as for the rice, it is")
+    rows = [(f"{rng.choice(filler)} {rng.choice(words[label])} no {i}", label) for i in range(40) for label in words]
+    pl.DataFrame(rows, schema=["review", "label"], orient="row").write_csv(folder / "reviews.csv")
+    pl.DataFrame({"review": ["the soup was tasty", "awful rice"]}).write_csv(folder / "asked.csv")
+    return folder / "reviews.csv"
+
+
+def _sequences(folder: Path) -> Path:
+    rng, rows = np.random.default_rng(0), []
+    for number in range(60):
+        steps = int(rng.integers(6, 10))
+        values = rng.normal(0, 0.2, (steps, 2))
+        values[steps // 2, number % 2] += 4
+        label = ("left", "right")[number % 2]
+        rows += [{"id": f"n{number}", "step": t, "a": a, "b": b, "side": label} for t, (a, b) in enumerate(values.round(3))]
+    frame = pl.DataFrame(rows)
+    frame.write_csv(folder / "pulses.csv")
+    frame.filter(pl.col("id").is_in(["n0", "n1"])).drop("side").write_csv(folder / "asked.csv")
+    return folder / "pulses.csv"
+
+
+def _story(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    sentences = [" ".join(rng.choice(["the", "a", "cat", "dog", "sat", "ran"], 8)) + "." for _ in range(120)]
+    (folder / "story.txt").write_text("\n\n".join(sentences))
+    (folder / "asked.txt").write_text("the cat sat.\na dog ran.\n")
+    return folder / "story.txt"
+
+
+def _pairs(folder: Path) -> Path:
+    rows = np.random.default_rng(0).choice(list(WORDS), (120, 4))
+    (folder / "pairs.en").write_text("".join(" ".join(row) + "\n" for row in rows))
+    (folder / "pairs.de").write_text("".join(" ".join(WORDS[word] for word in row[::-1]) + "\n" for row in rows))
+    (folder / "asked.txt").write_text("red dog\nold cat has\n")
+    return folder / "pairs"
+
+
+def _series(folder: Path) -> Path:
+    rng, t = np.random.default_rng(0), np.arange(200)
+    warm = (rng.random(200) < 0.3).astype(float)
+    load = 50 + 8 * np.sin(2 * np.pi * t / 12) + 10 * warm + rng.normal(0, 0.5, 200)
+    time = [datetime.datetime(2024, 3, 1) + datetime.timedelta(hours=int(i)) for i in t]
+    frame = pl.DataFrame({"time": time, "load": load.round(3), "warm": warm})
+    frame.write_csv(folder / "load.csv")
+    asked = frame.tail(30).with_columns(load=pl.when(pl.int_range(30) < 26).then("load"))
+    asked.write_csv(folder / "asked.csv")
+    return folder / "load.csv"
+
+
+def _cart(folder: Path) -> str:
+    rows = np.random.default_rng(0).normal(0, 0.05, (3, 4)).round(4)
+    pl.DataFrame(rows, schema=["position", "velocity", "angle", "turn"]).write_csv(folder / "asked.csv")
+    return "CartPole-v1"
+
+
+_TRAINER = {"epochs": 2, "batch_size": 16, "learning_rate": 0.02}
+_PICTURES: dict[str, Any] = {"trainer": _TRAINER, "model": {"width": 4}, "augment": {"rotation": 0.0, "scale": 0.0}}
+KINDS = {
+    "table": Kind(lambda folder: _table(folder, classes=True), "asked.csv", "price",
+                  {"model": {"members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER, "split": {"folds": 1}}),
+    "quantity": Kind(lambda folder: _table(folder, classes=False), "asked.csv", "price",
+                     {"model": {"members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
+    "image": Kind(_images, "asked.npy", "", _PICTURES),
+    "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
+    "segmentation": Kind(_masks, "asked.npy", "", {**_PICTURES, "model": {"width": 4, "depth": 2}}),
+    "detection": Kind(_boxes, "asked.npy", "", {"trainer": {**_TRAINER, "epochs": 20}, "model": {"width": 4},
+                                                     "detection": {"threshold": 0.05}}),
+    "text": Kind(_texts, "asked.csv", "label", {"trainer": _TRAINER, "model": {"width": 4}, "data": {"text": "review"}}),
+    "sequence": Kind(_sequences, "asked.csv", "side",
+                     {"trainer": _TRAINER, "model": {"width": 6, "depth": 1}, "data": {"series": "id", "time": "step"}}),
+    "language": Kind(_story, "asked.txt", "", {"trainer": {"epochs": 1, "learning_rate": 0.01}, "language": {"context": 16},
+                                              "model": {"width": 16, "depth": 1}}),
+    "translation": Kind(_pairs, "asked.txt", "", {
+        "model": {"width": 16, "depth": 1, "dropout": 0.0}, "trainer": _TRAINER,
+        "translation": {"source": "en", "target": "de", "tokens": "word", "beams": 2}}),
+    "series": Kind(_series, "asked.csv", "", {
+        "forecast": {"columns": ["load"], "horizon": 4, "context": 24, "known": ["warm"]},
+        "trainer": {"epochs": 2, "batch_size": 32}}),
+    "agent": Kind(_cart, "asked.csv", "", {"agent": {
+        "steps": 512, "evaluations": 1, "episodes": 2,
+        "settings": {"environments": 4, "steps": 64, "hidden": [8]}}}),
+}  # fmt: skip
+
+
+def make(kind: str, folder: Path) -> Any:
+    """A model of the kind, trained in ``folder``; the result of the training."""
+    import danlu
+
+    wanted = KINDS[kind]
+    settings = {"evaluate": {"baselines": False, "report": False, "importance": False}, **wanted.settings}
+    if kind == "agent":
+        settings["evaluate"] = {"baselines": False, "report": False}
+    elif kind != "table":
+        settings["evaluate"].pop("importance", None)
+    source, quiet = wanted.data(folder), {"display": "none", "say": lambda line: None}
+    with mock.patch.object(TextEncoder, "fit", _few_buckets):
+        return danlu.train(str(source), target=wanted.target, runs=folder / "runs", name="one", **quiet, **settings)
+
+
+_fit = TextEncoder.fit
+
+
+def _few_buckets(*args: Any, **options: Any) -> TextEncoder:
+    """Texts' encoder with few numbers of n-grams, whose vectors would be megabytes."""
+    return dataclasses.replace(_fit(*args, **options), buckets=256)
+
+
+def asked(kind: str, folder: Path) -> Any:
+    """What the model is asked: an array, or a file."""
+    place = folder / str(KINDS[kind].asked)
+    return np.load(place) if place.suffix == ".npy" else str(place)
+
+
+def answer(model: Any, kind: str, folder: Path) -> list[dict[str, Any]]:
+    """What the model answers, as rows of plain data."""
+    return json.loads(model.predict(asked(kind, folder), say=lambda line: None).write_json())
+
+
+def main(*names: str) -> None:
+    """Write the golden models that are not there yet."""
+    from danlu.artifact import FORMAT_VERSION
+
+    for kind in names or tuple(KINDS):
+        target = GOLDEN / f"version-{FORMAT_VERSION}" / kind
+        if target.exists():
+            print(f"{target} is there already; a golden file is written once")
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            result = make(kind, Path(place))
+            target.mkdir(parents=True)
+            shutil.copytree(result.run.artifact_path, target / "model")
+            shutil.copy(Path(place, str(KINDS[kind].asked)), target)
+            found = answer(result.model, kind, Path(place))
+            (target / "answers.json").write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+        print(f"{target}: {len(found)} answers")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
