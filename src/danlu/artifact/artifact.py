@@ -22,10 +22,10 @@ from danlu.errors import ArtifactError
 __all__ = ["FORMAT", "FORMAT_VERSION", "Artifact"]
 
 FORMAT = "danlu-artifact"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
-TREES = ("params", "state", "encoder")
+TREES = ("params", "state", "encoder", "head")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
@@ -37,11 +37,12 @@ class Artifact:
         model: the network's blueprint.
         params, state: its variables (NumPy arrays).
         task: what was learned: a name ("binary", …) or a dict of plain data.
-        schema: the data's columns, as plain JSON data.
+        schema: what one row is made of, as plain JSON data.
         encoder: how a table becomes arrays, as plain JSON data; its arrays are in ``encoder_arrays``.
         encoder_arrays: arrays by name.
-        classes: the names of the classes in the order of the outputs; empty for regression.
-        threshold: the probability from which the second of two classes is predicted, or None.
+        head: how outputs become answers, as plain JSON data; its arrays are in ``head_arrays``. None before format version 3.
+        classes: of format versions 1 and 2: the names of the classes in the order of the outputs.
+        threshold: of format versions 1 and 2: the probability from which the second of two classes is predicted, or None.
         metrics: the test metrics, as plain JSON data.
         provenance: versions, time, data fingerprint, and what else the caller recorded.
         extra: further plain data of the caller's.
@@ -56,6 +57,8 @@ class Artifact:
     schema: Any = None
     encoder: Any = None
     encoder_arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    head: Any = None
+    head_arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     classes: tuple[Any, ...] = ()
     threshold: float | None = None
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -28,7 +28,7 @@ from danlu.artifact.artifact import (
     previous_of,
 )
 from danlu.artifact.files import parse_json, read_bytes
-from danlu.artifact.tree import DTYPES, check_arrays, expected_arrays, unflatten_tree
+from danlu.artifact.tree import DTYPES, check_arrays, expected_arrays, tree_structure, unflatten_tree
 from danlu.blueprint import Blueprint, from_json
 from danlu.errors import ArtifactError
 
@@ -94,6 +94,8 @@ def _load(path: Path) -> Artifact:
     version = _check_version(document, path)
     listed = _listed(document, version, path)
     trees = _get(_get(document, "weights", dict, path), "trees", dict, path)
+    if version < 3:
+        trees = {**trees, "head": tree_structure({})}
     if set(trees) != set(TREES):
         raise ArtifactError(f"{path / MODEL_FILE} has the trees {sorted(trees)[:5]}; expected {sorted(TREES)}")
     expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
@@ -115,6 +117,8 @@ def _load(path: Path) -> Artifact:
         schema=document.get("schema"),
         encoder=document.get("encoder"),
         encoder_arrays=unflatten_tree(arrays, trees["encoder"], prefix="encoder"),
+        head=document.get("head"),
+        head_arrays=unflatten_tree(arrays, trees["head"], prefix="head"),
         classes=tuple(_get(document, "classes", list, path)),
         threshold=threshold,
         metrics=_get(document, "metrics", dict, path),

@@ -56,6 +56,8 @@ def save_artifact(
     schema: Any = None,
     encoder: Any = None,
     encoder_arrays: Mapping[str, np.ndarray] | None = None,
+    head: Any = None,
+    head_arrays: Mapping[str, np.ndarray] | None = None,
     classes: Sequence[Any] = (),
     threshold: float | None = None,
     metrics: Mapping[str, Any] | None = None,
@@ -72,8 +74,8 @@ def save_artifact(
         folder: where to; an existing folder is replaced only if it is empty or an artifact.
         model: the network's blueprint.
         variables: ``(params, state)``: trees of dicts, tuples, lists and arrays.
-        task, schema, encoder, classes, metrics, extra: plain data (see :class:`Artifact`); NaN is written as null.
-        encoder_arrays: the encoder's arrays by name.
+        task, schema, encoder, head, classes, metrics, extra: plain data (see :class:`Artifact`); NaN is written as null.
+        encoder_arrays, head_arrays: the arrays of the encoder and of the head by name.
         threshold: in [0, 1], or None.
         files: further files to keep with the model, by name; what loads the model finds them in ``Artifact.files``.
         provenance: what to record beside the versions and the time (such as the data's fingerprint).
@@ -87,6 +89,7 @@ def save_artifact(
     target = Path(folder)
     params, state = variables
     trees = {"params": params, "state": state, "encoder": dict(encoder_arrays or {})}
+    trees["head"] = dict(head_arrays or {})
     arrays: dict[str, np.ndarray] = {}
     for name in TREES:
         arrays |= flatten_tree(trees[name], prefix=name)
@@ -111,6 +114,7 @@ def save_artifact(
         "blueprint": blueprint,
         "schema": schema,
         "encoder": encoder,
+        "head": head,
         "classes": list(classes),
         "threshold": threshold,
         "metrics": dict(metrics or {}),

@@ -31,7 +31,7 @@ def show(
     model = load_model(run) if directory.artifact_path.is_dir() else None
     if model is not None:
         print(f"\n{model.purpose}")
-        schema = getattr(getattr(model.predictor, "encoder", None), "schema", None)
+        schema = getattr(model.encoder, "schema", None)
         print("" if schema is None else f"{schema}\n", end="")
     if directory.results_path.is_file():
         print("\n" + "\n".join(_results(directory.read_json("results.json"))))
@@ -45,7 +45,7 @@ def show(
 def _results(results: dict[str, Any]) -> list[str]:
     """What ``results.json`` says, as the command line said it after the training."""
     from danlu.evaluate import MEASURES, Importance
-    from danlu.pipeline.judge import relied_on
+    from danlu.evaluate.judgement import relied_on
 
     rows = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
     lines = [f"{rows}; {results.get('epochs')} epochs in {results.get('seconds')} s"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from danlu.data.check import check_frame
 from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
+from danlu.data.fields import Field
 from danlu.data.infer import canonical
 from danlu.data.levels import LevelCoder, prefixes
 from danlu.data.scaling import SCALINGS, NumericScaler
@@ -174,6 +176,33 @@ class TableEncoder:
             encoded["text"] = np.concatenate([v.transform(frame[name]) for name, v in self.words], axis=1)
         return encoded
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The columns that the model sees."""
+        kinds = {"numeric": "number", "categorical": "category", "boolean": "boolean", "datetime": "date", "text": "text"}
+        return tuple(
+            Field(
+                column.name,
+                kinds[column.kind],
+                low=column.minimum if column.kind == "numeric" else None,
+                high=column.maximum if column.kind == "numeric" else None,
+                categories=column.categories,
+                unit=column.format.number.unit or "",
+                example=column.examples[0] if column.examples else None,
+            )
+            for column in self.schema.features
+        )
+
+    def rows(self, records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+        """Records as a checked frame; a null is missing.
+
+        Raises:
+            SchemaError: a value that does not fit its column.
+        """
+        names = [column.name for column in self.schema.features]
+        frame = pl.DataFrame([_plain_column(name, [record[name] for record in records]) for name in names])
+        return check_frame(frame, self.schema)[0]
+
     def bins(self, count: int) -> np.ndarray:
         """Quantile bin edges of the encoded numeric columns, ``(n, count + 1)`` float32; see :class:`NumericScaler`."""
         if count < 1:
@@ -184,6 +213,7 @@ class TableEncoder:
         """The encoder as plain JSON data and a dict of arrays."""
         settings, arrays = self.scaler.state() if self.scaler is not None else (None, {})
         data = {
+            "kind": "table",
             "schema": self.schema.to_json(),
             "dates": [[name, list(parts)] for name, parts in self.dates],
             "scaler": settings,
@@ -231,6 +261,21 @@ class TableEncoder:
             or columns != (0 if self.scaler is None else self.scaler.center.size)
         ):
             raise ArtifactError("the saved encoder is not valid: its parts do not fit its schema")
+
+
+def _plain_column(name: str, values: list[Any]) -> pl.Series:
+    """Plain values of one kind; a number is never read as the text of one."""
+    kinds = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
+    met = {type(value) for value in values if value is not None}
+    if met == {int, float}:
+        met, values = {float}, [None if value is None else float(value) for value in values]
+    if len(met) > 1 or not met <= set(kinds):
+        said = ", ".join(sorted(kind.__name__ for kind in met))
+        raise SchemaError(f"the records hold values of the types {said} as {name!r}; expected numbers, or texts, or truth values")
+    try:
+        return pl.Series(name, values, dtype=kinds[met.pop()] if met else pl.String)
+    except (OverflowError, TypeError) as error:
+        raise SchemaError(f"the records hold a number as {name!r} that is too large: {str(error)[:80]}") from error
 
 
 def _prepared(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:

@@ -169,7 +169,7 @@ class TableEstimator(BaseEstimator):
         """Probabilities or values for the rows of ``X``; those of a row do not depend on the other rows."""
         check_is_fitted(self, "model_")
         table, _ = features(self, X, names=self._names)
-        return self.model_.predict_values(table.frame)
+        return self.model_.answer_rows(table.frame)
 
 
 def checked_target(y: Any) -> np.ndarray:

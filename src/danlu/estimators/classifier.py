@@ -56,7 +56,7 @@ class Classifier(ClassifierMixin, TableEstimator):
 
     Attributes:
         classes_: the labels, sorted.
-        model_: the trained :class:`danlu.tasks.Predictor`.
+        model_: the trained :class:`danlu.trained.Trained`.
         history_: a row (dict) an epoch, as :func:`danlu.fit` gives it.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
@@ -153,7 +153,7 @@ class Classifier(ClassifierMixin, TableEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """The labels ``(rows,)``: the likeliest; of two classes, the second from the threshold on."""
         probabilities = self.predict_proba(X)
-        return self.classes_[self.model_.decide(probabilities)]
+        return self.classes_[self.model_.head.decide(probabilities)]
 
     def _class_weight(self, classes: np.ndarray) -> Any:
         """``class_weight`` with codes for labels."""

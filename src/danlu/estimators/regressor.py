@@ -31,7 +31,7 @@ class Regressor(RegressorMixin, TableEstimator):
         validation_fraction, random_state, verbose: see there.
 
     Attributes:
-        model_: the trained :class:`danlu.tasks.Predictor`.
+        model_: the trained :class:`danlu.trained.Trained`.
         history_: a row (dict) an epoch, as :func:`danlu.fit` gives it; losses are those of the standardised target.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.

@@ -50,6 +50,12 @@ class Kept:
         found[:, self.arrays["classes"]] = known
         return found
 
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The prediction as a network would give it: ``ln p`` of each class, or standardised values ``(rows, 1)``."""
+        found = self.predict(inputs)
+        with np.errstate(divide="ignore"):
+            return np.log(found) if self.classes else found[:, None]
+
 
 def kept_of(name: str, label: str, model: Any, classes: int) -> Kept | None:
     """A fitted scikit-learn model as arrays; None of a model that this does not know."""

@@ -3,13 +3,11 @@
 from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.domains import load, load_model
 from danlu.pipeline.example import example_table
-from danlu.pipeline.model import Model
 from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, resume, train, train_from
 
 __all__ = [
-    "Model",
     "Rehearsal",
     "TrainConfig",
     "TrainResult",

@@ -1,25 +1,30 @@
 """What a kind of data must know so that ``danlu train`` can learn from it.
 
-Everything else (the run's folder, checkpoints and resuming, logs, the record, the command line) is the same for all kinds;
-see :mod:`danlu.pipeline.train`. A new kind of data is one module with a subclass of :class:`Domain`, and its entry in
-:mod:`danlu.pipeline.domains`.
+Everything else (the run's folder, checkpoints and resuming, logs, the test, saving and loading, the record, the command line) is the
+same for all kinds; see :mod:`danlu.pipeline.train` and :mod:`danlu.trained`. A new kind of data is one module with a subclass of
+:class:`Domain`, and its entry in :mod:`danlu.pipeline.domains`.
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from danlu.artifact import Artifact
-from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.judge import Judgement
-from danlu.pipeline.model import Model
-from danlu.tasks import Learned
+import numpy as np
+import polars as pl
 
-__all__ = ["Domain", "Prepared"]
+from danlu.artifact import Artifact
+from danlu.evaluate import Evidence
+from danlu.evaluate.judgement import Judgement
+from danlu.evaluate.kept import Kept
+from danlu.pipeline.config import TrainConfig
+from danlu.trained import Head, Learned, Read, Say, Trained
+from danlu.trained.answers import write_frame
+
+__all__ = ["Domain", "Prepared", "Simple"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,22 +48,50 @@ class Prepared:
         return ()
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Simple:
+    """What a simple model is worth on the test rows.
+
+    Attributes:
+        label: what it is called.
+        evidence: its answers beside the truth.
+        constant: whether it answers the same for all rows; None sees whether it did.
+        kept: itself, where it can be asked afterwards.
+        answers: what it answers, in words; they are written beside the model's where it is kept.
+        notes: what else is to be said of it, such as that it learnt from fewer rows.
+    """
+
+    label: str
+    evidence: Evidence
+    constant: bool | None = None
+    kept: Kept | None = None
+    answers: pl.DataFrame | None = None
+    notes: tuple[str, ...] = ()
+
+
 class Domain(abc.ABC):
     """A kind of data: tables, images, …; it has no state of its own.
 
     Attributes:
         kind: its tag, which an artifact holds as ``encoder["kind"]``.
         noun: what it is called, in the plural.
+        encoder, head: the classes that its models are made of.
         uses: the settings that it uses, by their dotted names (``augment.*`` is all of a section); others are refused.
         instead: what to say of single settings that it does not use.
         reads_files: whether a source that is a text is a path.
+        model_name: what its model is called in comparisons.
     """
 
     kind: ClassVar[str]
     noun: ClassVar[str]
+    encoder: ClassVar[Any]
+    head: ClassVar[type[Head]]
     uses: ClassVar[tuple[str, ...]]
     instead: ClassVar[Mapping[str, str]] = {}
     reads_files: ClassVar[bool] = True
+    model_name: ClassVar[str] = "the network"
+
+    # Learning.
 
     @abc.abstractmethod
     def claims(self, config: TrainConfig, source: Any) -> bool:
@@ -86,38 +119,50 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def learn(self, config: TrainConfig, prepared: Any, plan: Any, **how: Any) -> Learned:
-        """Train by :meth:`plan`. The trained model has ``network`` (a blueprint), its ``params`` and ``state``, and ``in_shape``.
+        """Train by :meth:`plan`.
 
         Args:
             **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
         """
 
     @abc.abstractmethod
-    def judge(self, config: TrainConfig, prepared: Any, trained: Any) -> Judgement | None:
-        """The test, beside baselines that learn from the same rows where ``config.evaluate.baselines``; None without test rows."""
+    def test(self, config: TrainConfig, prepared: Any, trained: Trained) -> Judgement | None:
+        """What the test rows say of the trained model (see :meth:`Trained.judge <danlu.trained.Trained.judge>`); None without any."""
 
-    def keep(self, trained: Any, judgement: Judgement) -> Any:
-        """The trained model with what the test brought that is to be saved with it."""
-        return trained
-
-    @abc.abstractmethod
-    def save(
-        self, folder: str | Path, trained: Any, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
-    ) -> None:
-        """Write the trained model as an artifact."""
+    def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Evidence) -> Iterable[Simple]:
+        """What a model must beat: simple models that learn from the same rows, tested on the same rows as ``ours``."""
+        return ()
 
     @abc.abstractmethod
-    def load(self, artifact: Artifact) -> Model:
-        """The model that :meth:`save` wrote.
-
-        Raises:
-            ArtifactError: what the artifact says of its encoder or target is not right.
-        """
-
-    @abc.abstractmethod
-    def model(self, trained: Any, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Model:
-        """The trained model as the user meets it."""
-
-    @abc.abstractmethod
-    def report(self, prepared: Any, trained: Any, judgement: Judgement | None) -> dict[str, Any]:
+    def report(self, prepared: Any, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         """The fields of :class:`~danlu.report.ReportData` that only this kind can fill: ``target`` and ``task`` at least."""
+
+    # The trained model.
+
+    def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What the head of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
+        """New data; see :class:`~danlu.trained.read.Reader`."""
+
+    @abc.abstractmethod
+    def purpose(self, trained: Trained) -> str:
+        """What the model does, in a few words."""
+
+    def for_simple(self, inputs: Any) -> Any:
+        """Encoded rows as the simple models take them."""
+        return inputs
+
+    def write(
+        self, trained: Trained, source: Any, output: str | Path, *, keep: str | Sequence[str], lenient: bool, say: Say
+    ) -> str:
+        """Write the answers to a file, and say what was written."""
+        frame = trained.answers(source, keep=keep, lenient=lenient, say=say)
+        write_frame(frame, output)
+        return f"{frame.height:,} predictions written to {output}"
+
+    def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        """Arguments of ``danlu`` to try after the training, which work as they are."""
+        return (("predict", run, source, "-o", "answers.csv"),)

@@ -6,21 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
-from danlu.artifact import load_artifact
+from danlu.artifact import Artifact, load_artifact
 from danlu.engine import Fitted
 from danlu.engine.saved import KIND as FITTED
 from danlu.engine.saved import fitted_from
-from danlu.errors import ArtifactError, ConfigError, DanluError
+from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
-from danlu.pipeline.model import Model
 from danlu.pipeline.multilabel import LabelledImages
 from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
@@ -29,6 +25,9 @@ from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
 from danlu.pipeline.translation import Translations
 from danlu.rl.allow import allow as allow_modules
+from danlu.trained import Trained
+from danlu.trained.saved import check_variables
+from danlu.trained.saved import load as load_trained
 
 __all__ = ["DOMAINS", "domain_of", "load", "load_model"]
 
@@ -57,7 +56,7 @@ def domain_of(config: TrainConfig, source: Any) -> Domain:
 
 
 def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
-    """The trained model of a run directory or of an artifact folder (a :class:`Model`), or what ``fitted.save`` wrote.
+    """The trained model of a run directory or of an artifact folder (a :class:`~danlu.trained.Trained`), or what ``fitted.save`` wrote.
 
     Args:
         path: the folder.
@@ -80,27 +79,26 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
     if unfinished:
         raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
     artifact = load_artifact(folder / "artifact" if (folder / "artifact").is_dir() else folder)
-    described = artifact.encoder
-    kind = described.get("kind", Tables.kind) if isinstance(described, Mapping) else Tables.kind
+    kind = _kind_of(artifact)
     if kind == FITTED:
         fitted = fitted_from(artifact)
-        _check_variables(fitted, folder)
+        check_variables(fitted.model, fitted.in_shape, fitted.params, fitted.state)
         return fitted
     for domain in DOMAINS:
         if domain.kind == kind:
-            try:
-                model = domain.load(artifact)
-            except DanluError:
-                raise
-            except Exception as error:  # a hostile document may be wrong in any way it likes
-                said = f"{type(error).__name__}: {str(error)[:200]}"
-                raise ArtifactError(f"the saved model in {folder} is damaged: {said}") from error
-            _check_variables(model.predictor, folder)
-            return model
+            return load_trained(artifact, domain, domain)
     raise ArtifactError(f"{folder} holds a model of kind {str(kind)[:40]!r}; this version knows {_kinds()}")
 
 
-def load_model(path: str | Path, *, allow: Sequence[str] = ()) -> Model:
+def _kind_of(artifact: Artifact) -> Any:
+    """The tag of the domain that a saved model is of."""
+    if artifact.head is not None:
+        return artifact.task.get("kind") if isinstance(artifact.task, Mapping) else None
+    described = artifact.encoder
+    return described.get("kind", Tables.kind) if isinstance(described, Mapping) else Tables.kind
+
+
+def load_model(path: str | Path, *, allow: Sequence[str] = ()) -> Trained:
     """As :func:`load`, where rows of a file are to be answered.
 
     Raises:
@@ -113,29 +111,6 @@ def load_model(path: str | Path, *, allow: Sequence[str] = ()) -> Model:
             hint=f"in Python: danlu.load({str(path)!r})",
         )
     return found
-
-
-def _check_variables(trained: Any, folder: Path) -> None:
-    """Refuse a blueprint whose parameters would have other shapes than the arrays that came with it."""
-    network = trained.model if isinstance(trained, Fitted) else trained.network
-    try:
-        expected = jax.eval_shape(lambda key: network.init(key, trained.in_shape)[:2], jax.random.key(0))
-    except (DanluError, TypeError, ValueError, OverflowError) as error:
-        raise ArtifactError(
-            f"the blueprint in {folder} does not fit its inputs: {str(error).splitlines()[0][:200]}"
-        ) from error
-    for name, want, have in zip(("params", "state"), expected, (trained.params, trained.state), strict=True):
-        expected_tree, found_tree = jax.tree.structure(want), jax.tree.structure(have)
-        if expected_tree != found_tree:  # type: ignore[operator]
-            raise ArtifactError(f"the blueprint in {folder} has other {name} than the arrays that came with it")
-        leaves = zip(jax.tree_util.tree_leaves_with_path(want), jax.tree.leaves(have), strict=True)
-        for (path, leaf), array in leaves:
-            if leaf.shape != np.shape(array):
-                raise ArtifactError(
-                    f"the blueprint in {folder} expects {name}{jax.tree_util.keystr(path)} of shape {leaf.shape}; the array "
-                    f"has {np.shape(array)}",
-                    hint="was model.json changed by hand? save the model again",
-                )
 
 
 def _kinds() -> str:

@@ -19,11 +19,11 @@ from danlu.data.images.read import listed_files
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, together_of
-from danlu.pipeline.model import Say
+from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.pictures import border, cells, encoder_for, memory_of, streamed
 from danlu.pipeline.used import COMMON, RECIPE
-from danlu.tasks import Predictor, Recipe, image_recipe
+from danlu.tasks import Recipe, image_recipe
+from danlu.trained import Read, Say, Trained
 
 __all__ = ["Images"]
 
@@ -39,6 +39,8 @@ class Images(Labelled):
 
     kind = "image"
     noun = "images"
+    encoder = ImageEncoder
+    simple_names = ("commonest", "linear")
     uses = (
         *COMMON,
         *RECIPE,
@@ -77,10 +79,10 @@ class Images(Labelled):
             **chosen_settings(config.model, ("width",)),
         )
 
-    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
+    def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
         if isinstance(source, np.ndarray):
             return Read(check_pixels(source, "the array", alone=True))
-        name = predictor.target.name
+        name = parts_of(trained)[1].name
         is_table = Path(source).is_file() and Path(source).suffix != ".npz" and not is_image_source(source)
         found = read_images(source, target=name if is_table else None, memory=_HELD)
         for notice in found.notices:
@@ -93,18 +95,12 @@ class Images(Labelled):
         labels = None if found.labels is None else found.labels[rows]
         return Read(some_of(found.images, rows), labels, None if paths is None else paths[rows])
 
-    def encoder_state(self, encoder: ImageEncoder) -> tuple[Any, dict[str, np.ndarray]]:
-        return encoder.to_json(), {}
-
-    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> ImageEncoder:
-        return ImageEncoder.from_json(description)
-
-    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+    def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         return _gallery(prepared, trained, rows)
 
-    def for_baselines(self, inputs: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Means over cells, 14 a side at most, in 0 … 1; boosting on thousands of pixels takes longer than the network."""
-        return {"numeric": cells(inputs, _BASELINE)}, ("commonest", "linear")
+        return {"numeric": cells(inputs, _BASELINE)}
 
 
 def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
@@ -212,7 +208,7 @@ def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray],
     return parts, said + split.description, told
 
 
-def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+def _gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
     """The test images whose true class was given the least probability, where the network looked and what each pixel added."""
     from danlu.explain import grad_cam
     from danlu.report import heat_over, png_uri
@@ -242,7 +238,7 @@ def _gallery(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str
 
 
 def pixel_attribution(
-    trained: Predictor, images: np.ndarray, classes: np.ndarray, ground: int
+    trained: Trained, images: np.ndarray, classes: np.ndarray, ground: int
 ) -> tuple[np.ndarray, float]:
     """What each pixel adds to the logit of a class, by integrated gradients from a plain image.
 

@@ -1,101 +1,45 @@
-"""What a trained model is worth: its test scores with intervals, beside simple models on the same rows."""
+"""The test of a trained model beside simple ones, the same for every kind of data."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
-import textwrap
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from danlu.evaluate import MEASURES, Comparison, Importance, Interval, Rows, conclusion
-from danlu.evaluate.intervals import figure
+from danlu.evaluate import Interval, compare
+from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Domain
+from danlu.trained import Trained
 
-__all__ = ["Judgement", "relied_on"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Judgement:
-    """The test of a model.
-
-    Attributes:
-        scores: each measure with its interval.
-        others: the same of each baseline, by its label.
-        comparisons: of the model with each baseline.
-        tested: how much was tested, such as ``"179 test rows"``.
-        rows: the test rows with the model's prediction, where it is of classes or of a quantity.
-        predictions: what is written to ``predictions.csv``.
-        name, rows_are: what the model and the test rows are called.
-        notes: what else is to be said, such as that a baseline learnt from fewer rows.
-        importance: of a table's columns, the dearest first.
-        kept: the baselines themselves, by what they are called.
-        simple_predictions: what the baselines predict for the test rows.
-    """
-
-    scores: Mapping[str, Interval]
-    others: Mapping[str, Mapping[str, Interval]] = dataclasses.field(default_factory=dict)
-    comparisons: tuple[Comparison, ...] = ()
-    tested: str = "test"
-    rows: Rows | None = None
-    predictions: pl.DataFrame | None = None
-    name: str = "the network"
-    rows_are: str = "test rows"
-    notes: tuple[str, ...] = ()
-    importance: tuple[Importance, ...] = ()
-    kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
-    simple_predictions: pl.DataFrame | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, for ``results.json``."""
-        return {
-            "test": {name: interval.value for name, interval in self.scores.items()},
-            "intervals": {name: [interval.low, interval.high] for name, interval in self.scores.items()},
-            "baselines": {
-                label: {name: interval.value for name, interval in each.items()} for label, each in self.others.items()
-            },
-            "comparisons": [dataclasses.asdict(each) for each in self.comparisons],
-            "notes": list(self.notes),
-            "importance": [dataclasses.asdict(each) for each in self.importance],
-        }
-
-    def __str__(self) -> str:
-        shown = [("value", "95 % interval"), *((figure(each.value), each.between) for each in self.scores.values())]
-        widths = [max(least, *(len(row[i]) + 1 for row in shown)) for i, least in enumerate((10, 24))]
-        heads = [self.tested, *(f"  {MEASURES[name].label}" for name in self.scores)]
-        lines = [
-            head.ljust(26) + "".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for head, row in zip(heads, shown, strict=True)
-        ]
-        said = [each.sentence for each in self.comparisons]
-        if len(self.comparisons) > 1:
-            said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
-        said += relied_on(self.importance)
-        said += [f"note: {note}" for note in self.notes]
-        return "\n".join([*lines, *(textwrap.fill(sentence, 80, break_on_hyphens=False) for sentence in said)])
-
-    def _repr_html_(self) -> str:
-        head = "<tr><th></th><th>value</th><th>95 % interval</th>"
-        head += "".join(f"<th>{html.escape(label)}</th>" for label in self.others) + "</tr>"
-        lines = []
-        for name, interval in self.scores.items():
-            cells = [
-                MEASURES[name].label,
-                figure(interval.value),
-                interval.between,
-            ]
-            cells += [figure(each[name].value) if name in each else "–" for each in self.others.values()]
-            lines.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
-        said = "".join(f"<li>{html.escape(each.sentence)}</li>" for each in self.comparisons)
-        return f"<table>{head}{''.join(lines)}</table>" + (f"<ul>{said}</ul>" if said else "")
+__all__ = ["judge"]
 
 
-def relied_on(importance: Sequence[Importance], most: int = 5) -> list[str]:
-    """The columns that a model relies on most, in a sentence; none where it relies on none."""
-    chosen = [each for each in importance if each.matters][:most]
-    if not chosen:
-        return []
-    label = MEASURES[chosen[0].metric].label
-    return [f"Relied on most (the {label} lost when shuffled): {', '.join(map(str, chosen))}."]
+def judge(config: TrainConfig, domain: Domain, prepared: Any, trained: Trained) -> Judgement | None:
+    """What the test rows say: the scores with intervals, and the comparison with each simple model; None without test rows."""
+    own = domain.test(config, prepared, trained)
+    if own is None or own.evidence is None or not config.evaluate.baselines:
+        return own
+    seed, ours = config.trainer.seed, own.evidence
+    others: dict[str, dict[str, Interval]] = {}
+    kept: dict[str, Kept] = {}
+    columns: dict[str, pl.Series] = {}
+    comparisons, notes = [], list(own.notes)
+    for each in domain.simple(config, prepared, trained, ours):
+        others[each.label] = each.evidence.scores(seed=seed)
+        found = compare(ours, each.evidence, each.label, name=own.name, constant=each.constant, seed=seed)
+        if each.kept is not None:
+            found, kept[each.kept.name] = dataclasses.replace(found, kept=each.kept.name), each.kept
+            columns |= {f"{each.kept.name}: {column.name}": column for column in ([] if each.answers is None else each.answers)}
+        comparisons.append(found)
+        notes += [f"{each.label}: {note}" for note in each.notes]
+    return dataclasses.replace(
+        own,
+        others=others,
+        comparisons=tuple(comparisons),
+        kept=kept,
+        simple_predictions=pl.DataFrame(columns),
+        notes=tuple(notes),
+    )

@@ -10,11 +10,12 @@ import jax
 
 import danlu
 from danlu.artifact import RunDirectory
+from danlu.engine import Fitted
+from danlu.evaluate.judgement import Judgement
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.judge import Judgement
-from danlu.tasks import Learned
+from danlu.trained import Trained
 
 __all__ = ["write_record"]
 
@@ -24,13 +25,13 @@ def write_record(
     config: TrainConfig,
     domain: Domain,
     prepared: Prepared,
-    learned: Learned,
+    trained: Trained,
+    fitted: Fitted,
     judgement: Judgement | None,
     *,
     seconds: float,
 ) -> None:
     """Write ``results.json`` and, unless the config says no, ``report.html``."""
-    fitted, trained = learned.fitted, learned.model
     results = {} if judgement is None else judgement.as_dict()
     record = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     run.write_json("results.json", {**results, **record, "seconds": round(seconds, 2)})

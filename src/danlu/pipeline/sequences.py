@@ -15,10 +15,10 @@ from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.labelled import Labelled, PreparedRows, Read, chosen_settings, together_of
-from danlu.pipeline.model import Say
+from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
-from danlu.tasks import Predictor, Recipe, sequence_recipe
+from danlu.tasks import Recipe, sequence_recipe
+from danlu.trained import Read, Say, Trained
 
 __all__ = ["Sequences"]
 
@@ -29,6 +29,8 @@ class Sequences(Labelled):
     """Sequences, each with a class or a quantity."""
 
     kind = "sequence"
+    encoder = SequenceEncoder
+    simple_names = ("commonest", "linear", "boosting")
     noun = "sequences"
     uses = (
         *COMMON,
@@ -74,9 +76,9 @@ class Sequences(Labelled):
             **loss,
         )
 
-    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
-        encoder: Any = predictor.encoder
-        names = {"series": encoder.series, "time": encoder.time, "target": predictor.target.name}
+    def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
+        encoder, target = parts_of(trained)
+        names = {"series": encoder.series, "time": encoder.time, "target": target.name}
         try:
             found = read_sequences(source, **names, formats=encoder.formats)
         except DataError as error:
@@ -103,17 +105,11 @@ class Sequences(Labelled):
             )
         return Read(found.values, found.labels, found.names)
 
-    def encoder_state(self, encoder: SequenceEncoder) -> tuple[Any, dict[str, np.ndarray]]:
-        return encoder.to_json(), {"mean": encoder.mean, "scale": encoder.scale}
-
-    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> SequenceEncoder:
-        return SequenceEncoder.from_state(description, arrays)
-
-    def for_baselines(self, inputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    def for_simple(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Of each column the mean, spread, smallest, largest, first and last value and the slope; and the length."""
-        return {"numeric": summaries(inputs["x"], inputs["mask"])}, ("commonest", "linear", "boosting")
+        return {"numeric": summaries(inputs["x"], inputs["mask"])}
 
-    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+    def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         from danlu.report.sequences import sequence_section
 
         worst = np.argsort(-np.abs(rows.error) if rows.task == "regression" else rows.of_truth, kind="stable")[

@@ -32,10 +32,10 @@ from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
-from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, Read, chosen_settings, together_of
-from danlu.pipeline.model import Say
+from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
-from danlu.tasks import Predictor, Recipe, fold_numbers, folds_for, plan_for
+from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
+from danlu.trained import Read, Say, Trained
 
 __all__ = ["Tables"]
 
@@ -49,6 +49,7 @@ class Tables(Labelled):
 
     kind = "table"
     noun = "tables"
+    encoder = TableEncoder
     uses = (
         *COMMON,
         *RECIPE,
@@ -87,22 +88,16 @@ class Tables(Labelled):
             chosen["folds"] = int(prepared.folds.max()) + 1
         return plan_for(prepared.encoder, target, prepared.rows["train"], **chosen)
 
-    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
-        table, name = read_table(source, typed=False), predictor.target.name
-        encoder: Any = predictor.encoder
+    def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
+        encoder, target = parts_of(trained)
+        table, name = read_table(source, typed=False), target.name
         checked, notices = check_frame(table.frame, encoder.schema, lenient=lenient)
         for notice in notices:
             say(notice)
         return Read(checked, checked[name] if name in checked.columns else None, given=table.frame)
 
-    def encoder_state(self, encoder: TableEncoder) -> tuple[Any, dict[str, np.ndarray]]:
-        return encoder.state()
-
-    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> TableEncoder:
-        return TableEncoder.from_state(description, arrays)
-
     def importance(
-        self, config: TrainConfig, prepared: PreparedRows, trained: Predictor, rows: Rows
+        self, config: TrainConfig, prepared: PreparedRows, trained: Trained, rows: Rows
     ) -> tuple[Importance, ...]:
         frame, schema = prepared.shown, prepared.schema
         if frame is None or schema is None:  # the test rows of a stream are kept encoded
@@ -110,7 +105,7 @@ class Tables(Labelled):
         names = [column.name for column in schema.features]
         limit = config.evaluate.baseline_seconds
         return permutation_importance(
-            trained.predict_values,
+            trained.answer_rows,
             frame,
             rows,
             names,
@@ -119,7 +114,7 @@ class Tables(Labelled):
             seed=config.trainer.seed,
         )
 
-    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+    def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         return {"mistakes": _mistakes(prepared, rows)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,16 @@ from danlu.data import TargetEncoder, infer_task, split_rows
 from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import ConfigError, DataError, SchemaError
-from danlu.evaluate import Rows, baselines, compare, intervals
+from danlu.evaluate import Rows, baselines
 from danlu.evaluate.baselines import within
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.judge import Judgement
-from danlu.pipeline.labelled import (
-    Labelled,
-    PreparedRows,
-    Read,
-    chosen_settings,
-    judgement_of,
-    rows_of,
-    together_of,
-)
-from danlu.pipeline.model import Say
+from danlu.pipeline.domain import Simple
+from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.stages import stage
-from danlu.tasks import Predictor, Recipe
+from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
+from danlu.trained import Read, Say, Trained
 
 __all__ = ["PreparedTexts", "Texts"]
 
@@ -51,6 +43,7 @@ class Texts(Labelled):
     """Texts, each with a class or a quantity."""
 
     kind = "text"
+    encoder = TextEncoder
     noun = "labelled texts"
     uses = (
         *COMMON,
@@ -89,25 +82,13 @@ class Texts(Labelled):
             **loss,
         )
 
-    def judge(self, config: TrainConfig, prepared: PreparedRows, trained: Predictor) -> Judgement | None:
-        if prepared.test is None or not isinstance(prepared, PreparedTexts):
-            return None
-        rows = rows_of(trained, prepared.test)
-        options: Any = {"seed": config.trainer.seed}
-        own = judgement_of(rows, trained, **options)
-        if not config.evaluate.baselines:
-            return own
-        simple, notes = _simple(prepared, config.evaluate.baseline_seconds)
-        others, comparisons = {}, []
-        for label, prediction in simple.items():
-            others[label] = intervals(Rows(rows.task, rows.truth, prediction), **options)
-            comparisons.append(compare(rows, prediction, label, **options))
-        return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), notes=own.notes + notes)
+    def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Any) -> Iterable[Simple]:
+        return _simple(prepared, ours, config.evaluate.baseline_seconds)
 
-    def read(self, predictor: Predictor, source: Any, *, lenient: bool, say: Say) -> Read:
-        encoder: Any = predictor.encoder
+    def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
+        encoder, target = parts_of(trained)
         try:
-            found = read_texts(source, text=_column_for(source, encoder.column), target=predictor.target.name)
+            found = read_texts(source, text=_column_for(source, encoder.column), target=target.name)
         except DataError as error:
             raise SchemaError(
                 error.message, hint=error.hint or f"the model was trained on the column {encoder.column!r}"
@@ -126,13 +107,7 @@ class Texts(Labelled):
             say(f"{said}; they are predicted as texts without words")
         return Read([text or "" for text in found.texts], found.labels)
 
-    def encoder_state(self, encoder: TextEncoder) -> tuple[Any, dict[str, np.ndarray]]:
-        return encoder.to_json(), {}
-
-    def encoder_from(self, description: Any, arrays: Mapping[str, np.ndarray]) -> TextEncoder:
-        return TextEncoder.from_json(description)
-
-    def mistakes(self, prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+    def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         return _mistakes(prepared, trained, rows)
 
 
@@ -256,11 +231,10 @@ def _parts(config: TrainConfig, found: TextSet, task: str) -> tuple[dict[str, np
     return parts, said + split.description, told
 
 
-def _simple(prepared: PreparedTexts, seconds: float | None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """What simple models predict for the test texts, and what is to be said of them.
+def _simple(prepared: PreparedTexts, ours: Rows, seconds: float | None) -> Iterable[Simple]:
+    """The commonest class (or the mean), and a linear model of TF-IDF.
 
-    The commonest class (or the mean), and a linear model of TF-IDF. Its words are the network's, single Chinese characters included;
-    with runs of two of them, and case ignored.
+    Its words are the network's, single Chinese characters included; with runs of two of them, and case ignored.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
@@ -272,8 +246,9 @@ def _simple(prepared: PreparedTexts, seconds: float | None) -> tuple[dict[str, n
     found = baselines(
         target.task, (nothing, labels), asked, classes=0 if regression else target.units, names=("commonest",)
     )
-    simple = {each.label: each.prediction for each in found.values()}
-    notes: tuple[str, ...] = ()
+    back = target.inverse if regression else np.asarray
+    for each in found.values():
+        yield Simple(each.label, ours.with_prediction(back(each.prediction)))
     name = "TF-IDF and ridge regression" if regression else "TF-IDF and logistic regression"
     words = TfidfVectorizer(
         tokenizer=prepared.encoder.tokenizer.cut,
@@ -298,12 +273,11 @@ def _simple(prepared: PreparedTexts, seconds: float | None) -> tuple[dict[str, n
         tested = words.transform(prepared.shown)
         prediction, used, _ = within(attempt, len(labels), seconds=seconds)
     if prediction is not None:
-        simple[name] = prediction
-        notes = () if used == len(labels) else (f"{name}: fitted to {used:,} of the {len(labels):,} texts",)
-    return {label: target.inverse(each) if regression else each for label, each in simple.items()}, notes
+        some = () if used == len(labels) else (f"fitted to {used:,} of the {len(labels):,} texts",)
+        yield Simple(name, ours.with_prediction(back(prediction)), notes=some)
 
 
-def _mistakes(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[str, Any]:
+def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
     """The test texts that were predicted worst, their words coloured by what they added."""
     from markupsafe import Markup
 
@@ -329,7 +303,7 @@ def _mistakes(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[st
                 "predicted": target.classes[int(rows.chosen[row])],
                 "probability of the truth": f"{rows.of_truth[row]:.2g}",
             }
-        words = trained.encoder.tokenizer.cut(text)  # type: ignore[union-attr]
+        words = prepared.encoder.tokenizer.cut(text)
         shown.append({**line, "text": Markup(coloured_words(words, each))})
     what = "a higher value, blue for a lower one" if regression else "the class that was chosen, blue for the true one"
     note = (
@@ -340,7 +314,7 @@ def _mistakes(prepared: PreparedRows, trained: Predictor, rows: Rows) -> dict[st
 
 
 def word_attribution(
-    trained: Predictor, texts: list[str], chosen: np.ndarray | None, against: np.ndarray | None = None
+    trained: Trained, texts: list[str], chosen: np.ndarray | None, against: np.ndarray | None = None
 ) -> tuple[list[np.ndarray], float]:
     """What each word of some texts adds to the network's score, by integrated gradients.
 

@@ -14,14 +14,14 @@ from danlu.artifact import RunDirectory
 from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, DataError, shorten
+from danlu.evaluate.judgement import Judgement
 from danlu.files import write_atomic
 from danlu.memory import in_words
 from danlu.pipeline.config import SECTIONS, SETTINGS, TrainConfig, config_from, saved_config
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.fingerprint import check_unchanged, data_of, located
-from danlu.pipeline.judge import Judgement
-from danlu.pipeline.model import Model, Say
+from danlu.pipeline.judge import judge
 from danlu.pipeline.names import answer
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
@@ -31,6 +31,7 @@ from danlu.report import TensorBoardLogger
 from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import meant_by, modules_in
 from danlu.stages import display_kind, showing, stage
+from danlu.trained import Say, Trained
 
 __all__ = ["TrainResult", "baseline_seconds", "prepare", "resume", "train", "train_from"]
 
@@ -53,7 +54,7 @@ class TrainResult:
     """
 
     run: RunDirectory
-    model: Model
+    model: Trained
     fitted: Fitted
     judgement: Judgement | None
     rows: dict[str, int]
@@ -162,23 +163,21 @@ def train_from(
             display=display,
         )
         provenance = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
-        domain.save(
-            run.artifact_path, learned.model, metrics={}, provenance=provenance
-        )  # kept whatever the test brings
+        model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
+        model.save(run.artifact_path)  # kept whatever the test brings
         with stage("judging"):
-            judgement, metrics = domain.judge(_bounded(config, learned.fitted), prepared, learned.model), {}
+            judgement = judge(_bounded(config, learned.fitted), domain, prepared, model)
         if judgement is not None:
             metrics = {name: interval.value for name, interval in judgement.scores.items()}
-            learned = dataclasses.replace(learned, model=domain.keep(learned.model, judgement))
-            domain.save(run.artifact_path, learned.model, metrics=metrics, provenance=provenance)
+            model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept)
+            model.save(run.artifact_path)
             if judgement.simple_predictions is not None and judgement.simple_predictions.width:
                 write_atomic(run.path / "baselines.csv", judgement.simple_predictions.write_csv())
             if judgement.predictions is not None:
                 write_atomic(run.predictions_path, judgement.predictions.write_csv())
         seconds = time.perf_counter() - begun
         with stage("writing the report"):
-            write_record(run, config, domain, prepared, learned, judgement, seconds=seconds)
-    model = domain.model(learned.model, metrics, provenance)
+            write_record(run, config, domain, prepared, model, learned.fitted, judgement, seconds=seconds)
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
 
 

@@ -24,7 +24,7 @@ def step_attribution(trained: Any, inputs: Any, classes: np.ndarray | None) -> t
     """What each step and column adds to the score, by integrated gradients from the mean of the training steps.
 
     Args:
-        trained: a :class:`~danlu.tasks.Predictor` of sequences.
+        trained: a :class:`~danlu.trained.Trained` of sequences.
         inputs: encoded sequences.
         classes: whose logit above the mean logit is the score, ``(sequences,)``; None is the output of a quantity, standardised.
 
@@ -81,7 +81,7 @@ def sequence_section(
     """The report's section of the sequences predicted worst: its title and HTML.
 
     Args:
-        trained: a :class:`~danlu.tasks.Predictor` of sequences.
+        trained: a :class:`~danlu.trained.Trained` of sequences.
         inputs: the encoded sequences.
         classes: that were predicted for them, or None for a quantity.
         captions: of the pictures: a sequence's name, and what is said of it.

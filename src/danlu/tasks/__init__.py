@@ -5,9 +5,8 @@ from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import Language, LanguageModel, language_recipe, learn_language
-from danlu.tasks.learn import Imbalance, Learned, learn, plan_for
+from danlu.tasks.learn import Imbalance, learn, plan_for
 from danlu.tasks.multilabel import Tagger, learn_labels
-from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.segmentation import Segmentation, Segmenter, learn_segmentation, segmentation_recipe
 from danlu.tasks.sequence import sequence_recipe
@@ -22,9 +21,7 @@ __all__ = [
     "Imbalance",
     "Language",
     "LanguageModel",
-    "Learned",
     "ObjectDetector",
-    "Predictor",
     "Recipe",
     "Segmentation",
     "Segmenter",

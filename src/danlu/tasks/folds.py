@@ -12,7 +12,8 @@ import polars as pl
 
 from danlu.data import folds as fold_splits
 from danlu.engine import predict_outputs
-from danlu.tasks.predictor import Predictor, members_mean
+from danlu.trained import Trained
+from danlu.trained.labels import members_mean
 
 __all__ = ["FOLDS", "fold_numbers", "folds_for", "out_of_fold"]
 
@@ -47,8 +48,8 @@ def fold_numbers(
     return numbers
 
 
-def out_of_fold(model: Predictor, inputs: dict[str, np.ndarray], folds: np.ndarray) -> np.ndarray:
+def out_of_fold(model: Trained, inputs: dict[str, np.ndarray], folds: np.ndarray) -> np.ndarray:
     """Each row's prediction by the network that did not learn from it: probabilities or standardised values."""
     outputs = predict_outputs(model.network, model.params, model.state, inputs)
     apart = outputs.reshape(len(folds), int(folds.max()) + 1, -1, outputs.shape[-1])
-    return members_mean(model.target.task, apart[np.arange(len(folds)), folds])
+    return np.asarray(members_mean(model.task, apart[np.arange(len(folds)), folds].astype(np.float64)))

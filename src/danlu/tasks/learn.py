@@ -14,14 +14,14 @@ from danlu.data import TableEncoder, TargetEncoder, resampler
 from danlu.data.images import ImageEncoder
 from danlu.data.sequences import SequenceEncoder
 from danlu.data.text import TextEncoder
-from danlu.engine import Fitted, enable_compilation_cache
+from danlu.engine import enable_compilation_cache
 from danlu.errors import ConfigError
 from danlu.nn.losses import CategoricalFocal, PerFold, class_weights, example_weights, get_loss, get_metric, with_folds
 from danlu.tasks.folds import out_of_fold
-from danlu.tasks.predictor import Predictor
 from danlu.tasks.recipe import Recipe, recipe
+from danlu.trained import Labels, Learned, Trained
 
-__all__ = ["Imbalance", "Learned", "learn", "plan_for"]
+__all__ = ["Imbalance", "learn", "plan_for"]
 
 
 # What is watched in training, by the recipe's loss. The first one chooses the best epoch: it judges the prediction, the mean
@@ -62,14 +62,6 @@ class Imbalance(Blueprint):
             raise ConfigError(f"imbalance.{asked[0]} is for classification; this target is a quantity")
         if self.threshold != "none" and task != "binary":
             raise ConfigError("imbalance.threshold is for two classes; this target has more")
-
-
-@dataclasses.dataclass(frozen=True)
-class Learned:
-    """What training gave: the model, and the record of the training."""
-
-    model: Predictor
-    fitted: Fitted
 
 
 def plan_for(encoder: TableEncoder, target: TargetEncoder, rows: int, **changes: Any) -> Recipe:
@@ -168,9 +160,10 @@ def learn(
         seed=seed,
         **how,
     )
-    model = Predictor(plan.model, fitted.params, fitted.state, encoder, target)
+    model = Trained(plan.model, fitted.params, fitted.state, encoder, Labels(target))
     if imbalance.threshold != "none":
-        model = dataclasses.replace(model, threshold=_threshold(model, imbalance.threshold, validation, folds))
+        head = Labels(target, _threshold(model, imbalance.threshold, validation, folds))
+        model = dataclasses.replace(model, head=head)
     return Learned(model, fitted)
 
 
@@ -205,14 +198,14 @@ def _weighed(
     return (inputs, labels, weight), validation
 
 
-def _threshold(model: Predictor, measure: str, validation: Any, folds: np.ndarray | None) -> float:
+def _threshold(model: Trained, measure: str, validation: Any, folds: np.ndarray | None) -> float:
     if not isinstance(validation, tuple):
         raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
     from danlu.evaluate import choose_threshold
 
     inputs, labels = validation[0], np.asarray(validation[1])
     if folds is None:
-        predicted = model.predict_inputs(inputs)
+        predicted = model.answer(inputs)
     else:
         labels, predicted = labels[:, 0], out_of_fold(model, inputs, folds)
     return float(choose_threshold(labels, predicted[:, 1], measure).value)

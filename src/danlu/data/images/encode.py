@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.fields import Field, pixels_of
 from danlu.data.images.files import ImageFiles, ordered
 from danlu.data.images.pixels import LONGEST, eight_bits
 from danlu.errors import ArtifactError, DataError
@@ -97,13 +98,22 @@ class ImageEncoder:
             picture = picture.resize((self.width, self.height), Image.Resampling.BILINEAR)
         return np.asarray(picture).reshape(self.in_shape)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for the artifact."""
-        return {"kind": "image", **dataclasses.asdict(self)}
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """One picture of any size."""
+        return (Field("image", "image", (None, None, self.channels)),)
+
+    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+        """The pictures of records; see :func:`danlu.data.fields.pixels_of`."""
+        return pixels_of(records, self.fields[0])
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Plain data and arrays (none), for the artifact."""
+        return {"kind": "image", **dataclasses.asdict(self)}, {}
 
     @classmethod
-    def from_json(cls, data: Any) -> ImageEncoder:
-        """The encoder that :meth:`to_json` described.
+    def from_state(cls, data: Any, arrays: Mapping[str, np.ndarray]) -> ImageEncoder:
+        """The encoder that :meth:`state` described.
 
         Raises:
             ArtifactError: it is damaged.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.fields import Field
 from danlu.data.format import Format
 from danlu.errors import ArtifactError, SchemaError
 
@@ -109,15 +110,44 @@ class SequenceEncoder:
         """Encoded values ``(…, columns)`` in the columns' own units, float64."""
         return np.asarray(x, np.float64) * self.scale + self.mean
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; :attr:`mean` and :attr:`scale` are arrays apart."""
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """A list of numbers a column, one a step; a gap is null."""
+        spread = zip(self.columns, self.mean - 3 * self.scale, self.mean + 3 * self.scale, strict=True)
+        return tuple(Field(name, "column", (None,), float(low), float(high)) for name, low, high in spread)
+
+    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+        """The sequences of records, ``(steps, columns)`` of each.
+
+        Raises:
+            SchemaError: columns of different lengths, or values that are no numbers.
+        """
+        found = []
+        for number, record in enumerate(records, 1):
+            try:
+                columns = [np.asarray(record[name], np.float64) for name in self.columns]
+            except (TypeError, ValueError) as error:
+                raise SchemaError(f"record {number} holds what is not a number: {str(error)[:80]}") from error
+            if any(each.ndim != 1 or not len(each) or len(each) != len(columns[0]) for each in columns):
+                raise SchemaError(
+                    f"the columns of record {number} have the shapes {[each.shape for each in columns]}; expected lists of one length"
+                )
+            values = np.stack(columns, axis=1)
+            if not np.isfinite(values).any():
+                raise SchemaError(f"record {number} holds no value")
+            found.append(np.where(np.isfinite(values), values, np.nan))
+        return found
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Plain data and arrays, for the artifact."""
         plain = {name: getattr(self, name) for name in ("steps", "every", "series", "time")}
         formats = {name: written.to_json() for name, written in self.formats.items()}
-        return {"kind": "sequence", "columns": list(self.columns), **plain, "formats": formats}
+        data = {"kind": "sequence", "columns": list(self.columns), **plain, "formats": formats}
+        return data, {"mean": self.mean, "scale": self.scale}
 
     @classmethod
     def from_state(cls, data: Any, arrays: Mapping[str, np.ndarray]) -> SequenceEncoder:
-        """The inverse of :meth:`to_json`, with the arrays ``"mean"`` and ``"scale"``.
+        """The inverse of :meth:`state`.
 
         Raises:
             ArtifactError: it is damaged.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.fields import Field, texts_of
 from danlu.data.text.tokenizer import Tokenizer
 from danlu.errors import ArtifactError
 
@@ -133,14 +134,23 @@ class TextEncoder:
     def _number(self, gram: str) -> int:
         return zlib.crc32(gram.encode()) % (self.buckets - 1) + 1
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for the artifact."""
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """One text."""
+        return (Field(self.column, "text"),)
+
+    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The texts of records; see :func:`danlu.data.fields.texts_of`."""
+        return texts_of(records, self.fields[0])
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Plain data and arrays (none), for the artifact."""
         plain = {name: getattr(self, name) for name in ("words", "grams", "buckets", "column")}
-        return {"kind": "text", **plain, "tokenizer": self.tokenizer.to_json()}
+        return {"kind": "text", **plain, "tokenizer": self.tokenizer.to_json()}, {}
 
     @classmethod
-    def from_json(cls, data: Any) -> TextEncoder:
-        """The encoder that :meth:`to_json` described.
+    def from_state(cls, data: Any, arrays: Mapping[str, np.ndarray]) -> TextEncoder:
+        """The encoder that :meth:`state` described.
 
         Raises:
             ArtifactError: it is damaged.

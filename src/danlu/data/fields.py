@@ -1,0 +1,161 @@
+"""What one row of a kind of data is made of: what a request, a form or a check needs to know of it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from danlu.errors import ArtifactError, SchemaError, nearest
+
+__all__ = ["FIELD_KINDS", "Field", "check_records", "fields_from", "fields_json", "pixels_of", "texts_of", "values_of"]
+
+FIELD_KINDS = ("number", "category", "boolean", "date", "text", "image", "array", "column")
+"""What a field holds: one value of a table (``number`` to ``text``), a picture, numbers of a fixed shape, or a list of values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One part of a row.
+
+    Attributes:
+        name: what it is called.
+        kind: one of :data:`FIELD_KINDS`.
+        shape: of an array or a picture; a None is an axis of any length.
+        low, high: the smallest and largest number in training, where that is known.
+        categories: the values of a category in training.
+        unit: of a number, such as ``"km"``.
+        example: a value, as plain data.
+        needed: whether a record without it is refused; else it is missing there.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int | None, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    categories: tuple[str, ...] = ()
+    unit: str = ""
+    example: Any = None
+    needed: bool = True
+
+
+def fields_json(fields: Sequence[Field]) -> list[dict[str, Any]]:
+    """The fields as plain data; what says nothing is left out.
+
+    >>> fields_json([Field("age", "number", low=0.0)])
+    [{'name': 'age', 'kind': 'number', 'low': 0.0}]
+    """
+    found = []
+    for field in fields:
+        told = {each.name: getattr(field, each.name) for each in dataclasses.fields(Field)}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+        defaults = {each.name: each.default for each in dataclasses.fields(Field)}
+        found.append({name: value for name, value in plain.items() if told[name] != defaults[name]})
+    return found
+
+
+def fields_from(data: Any) -> tuple[Field, ...]:
+    """The inverse of :func:`fields_json`.
+
+    Raises:
+        ArtifactError: the data describes no fields.
+    """
+    try:
+        found = tuple(Field(**{name: tuple(v) if isinstance(v, list) and name in ("shape", "categories") else v
+                               for name, v in body.items()}) for body in data)  # fmt: skip
+        if any(field.kind not in FIELD_KINDS or not isinstance(field.name, str) for field in found):
+            raise ValueError("unknown kind")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"the saved fields are not valid: {str(error)[:200]}") from error
+    return found
+
+
+def check_records(records: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> None:
+    """Refuse records that lack a field; what a record has more is left to who reads it.
+
+    Raises:
+        SchemaError: no record, one that is no object, or the names of the missing fields.
+    """
+    if isinstance(records, Mapping) or not isinstance(records, Sequence) or isinstance(records, str):
+        raise SchemaError(f"the records are a {type(records).__name__}; expected a list of objects, one a row")
+    if not records:
+        raise SchemaError("there is no record", hint="give at least one")
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, Mapping):
+            raise SchemaError(f"record {number} is {str(record)[:60]!r}; expected an object with names and values")
+        missing = [field.name for field in fields if field.needed and field.name not in record]
+        if missing:
+            close = nearest(missing[0], [name for name in record if isinstance(name, str)])
+            expected = ", ".join(field.name for field in fields[:12]) + (", …" if len(fields) > 12 else "")
+            raise SchemaError(
+                f"record {number} lacks {', '.join(map(repr, missing[:8]))}" + (f" (it has {close!r})" if close else ""),
+                hint=f"a record has: {expected}; a value that is not known is null",
+            )
+
+
+def texts_of(records: Sequence[Mapping[str, Any]], field: Field) -> list[str]:
+    """The texts of a ``"text"`` field of all records.
+
+    Raises:
+        SchemaError: a value that is no text, or an empty one.
+    """
+    for number, record in enumerate(records, 1):
+        if not isinstance(record[field.name], str) or not record[field.name].strip():
+            raise SchemaError(f"{field.name!r} of record {number} is {str(record[field.name])[:60]!r}; expected a text")
+    return [record[field.name] for record in records]
+
+
+def values_of(records: Sequence[Mapping[str, Any]], field: Field) -> np.ndarray:
+    """The numbers of an ``"array"`` field of all records, float64 ``(records, *shape)``.
+
+    Raises:
+        SchemaError: a value that is no array of numbers of this shape.
+    """
+    found = []
+    for number, record in enumerate(records, 1):
+        try:
+            value = np.asarray(record[field.name], np.float64)
+        except (TypeError, ValueError):
+            value = np.empty((0, 0, 0, 0, 0))
+        if value.shape != field.shape or not np.isfinite(value).all():
+            raise SchemaError(
+                f"{field.name!r} of record {number} is {str(record[field.name])[:60]}; expected finite numbers of the shape "
+                f"{field.shape}"
+            )
+        found.append(value)
+    return np.stack(found)
+
+
+def pixels_of(records: Sequence[Mapping[str, Any]], field: Field) -> list[np.ndarray]:
+    """The pictures of an ``"image"`` field, uint8 arrays of any size: numbers 0 to 255, or a file's bytes in base64.
+
+    Raises:
+        SchemaError: a value that is neither.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    found = []
+    for number, record in enumerate(records, 1):
+        value = record[field.name]
+        try:
+            if isinstance(value, str):
+                data = base64.b64decode(value.split(",", 1)[-1], validate=True)
+                with Image.open(io.BytesIO(data)) as picture:
+                    found.append(np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB")))
+                continue
+            array = np.asarray(value)
+            if array.ndim not in (2, 3) or array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+                raise ValueError
+            found.append(array.astype(np.uint8))
+        except (TypeError, ValueError, OSError, binascii.Error, UnidentifiedImageError):
+            raise SchemaError(
+                f"{field.name!r} of record {number} is {str(value)[:40]!r}; expected whole numbers 0 to 255 as "
+                "(height, width) or (height, width, channels), or an image file's bytes in base64"
+            ) from None
+    return found

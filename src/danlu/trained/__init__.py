@@ -1,0 +1,9 @@
+"""A trained model, whatever it learnt from: a schema, an encoder, a network and a head."""
+
+from danlu.trained.encoder import Encoder
+from danlu.trained.head import Head
+from danlu.trained.labels import Labels
+from danlu.trained.read import Read, Reader, Say, warn
+from danlu.trained.trained import Learned, Trained
+
+__all__ = ["Encoder", "Head", "Labels", "Learned", "Read", "Reader", "Say", "Trained", "warn"]

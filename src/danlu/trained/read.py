@@ -1,0 +1,85 @@
+"""New data as a trained model takes it, and what reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from danlu.trained.trained import Trained
+
+__all__ = ["Read", "Reader", "Say", "warn"]
+
+Say = Callable[[str], None]
+
+
+def warn(notice: str) -> None:
+    """Tell the user on standard error."""
+    import sys
+
+    print(f"note: {notice}", file=sys.stderr)
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """New data, checked.
+
+    Attributes:
+        rows: as the encoder takes them: a frame, images, texts, ….
+        truth: what is to be predicted of each, encoded as the head takes it; None where the source does not say or it was not asked for.
+        names: of the rows, where they have any, such as file names.
+        given: all columns of a table, as they were read, a row a row of ``rows``.
+        noun: what the rows are called instead of what the evidence calls them.
+    """
+
+    rows: Any
+    truth: Any = None
+    names: pl.Series | None = None
+    given: pl.DataFrame | None = None
+    noun: str = ""
+
+
+class Reader(Protocol):
+    """What a kind of data knows of the user's files; a domain of :mod:`danlu.pipeline` is one.
+
+    Attributes:
+        kind: its tag in a saved model.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
+        """New data of ``source``, checked against what the model was trained on.
+
+        Args:
+            lenient: whether what was never seen in training is taken as unknown, with a notice, instead of refused.
+            say: called with each notice.
+            truth: whether it is to be measured: the truth is needed then.
+
+        Raises:
+            SchemaError: it does not fit.
+        """
+        ...
+
+    def purpose(self, trained: Trained) -> str:
+        """What the model does, in a few words."""
+        ...
+
+    def for_simple(self, inputs: Any) -> Any:
+        """Encoded rows as the simple models take them."""
+        ...
+
+    def write(
+        self, trained: Trained, source: Any, output: str | Path, *, keep: str | Sequence[str], lenient: bool, say: Say
+    ) -> str:
+        """Write the answers to a file, and say what was written."""
+        ...
+
+    def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        """Arguments of ``danlu`` to try after the training, which work as they are."""
+        ...

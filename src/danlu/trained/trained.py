@@ -1,0 +1,344 @@
+"""A trained model, whatever it learnt from: a schema, an encoder, a network and a head."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import html
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+
+from danlu.data import read_table
+from danlu.data.fields import Field, check_records
+from danlu.data.seen import row_hashes
+from danlu.engine import Fitted, predict_outputs
+from danlu.errors import ConfigError, SchemaError, unknown_name
+from danlu.evaluate.compare import counted
+from danlu.evaluate.judgement import Judgement
+from danlu.evaluate.kept import Kept
+from danlu.nn.layer import Layer
+from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
+from danlu.trained.encoder import Encoder
+from danlu.trained.head import Head
+from danlu.trained.read import Read, Reader, Say, warn
+
+__all__ = ["Learned", "Trained"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Trained:
+    """A trained model: ``head ∘ forward ∘ encode``, and the words around it.
+
+    Attributes:
+        network, params, state: the blueprint and its variables.
+        encoder: turns rows as they were read into the network's inputs; its ``fields`` are the schema.
+        head: turns the network's outputs into answers.
+        reader: reads the user's files; None of a model of arrays, such as an estimator's.
+        metrics: its test scores.
+        provenance: versions, time, and what it was trained on.
+        seen: sorted hashes of the rows that it learnt from (see :func:`danlu.data.seen.row_hashes`), or None.
+        kept: the simple models that it was compared with, by what they are called.
+        instead: what gives the outputs for encoded rows in the network's place, or None.
+
+    Example:
+        >>> import tempfile, danlu
+        >>> rows = {"x": [float(i) for i in range(60)], "y": ["low", "high"] * 30}
+        >>> model = danlu.train(rows, target="y", runs=tempfile.mkdtemp(), display="none", say=lambda line: None,
+        ...                     model={"members": 2, "width": 8}, trainer={"epochs": 1}).model
+        >>> [(field.name, field.kind) for field in model.fields]
+        [('x', 'number')]
+        >>> sorted(model.respond([{"x": 3.0}])[0])
+        ['probability high', 'probability low', 'y']
+    """
+
+    network: Layer
+    params: Any
+    state: Any
+    encoder: Encoder
+    head: Head
+    reader: Reader | None = None
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seen: np.ndarray | None = None
+    kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
+    instead: Callable[[Any], np.ndarray] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What only models of this kind can do, a verb of the head: to translate, to write, to play."""
+        head = self.__dict__.get("head")
+        if head is None or name not in head.verbs:
+            can = ("predict", "evaluate", "respond", *(() if head is None else head.verbs))
+            raise AttributeError(f"a model for {self.__dict__.get('head') and head.task} has no {name!r}; it can {', '.join(can)}")
+        return functools.partial(getattr(head, name), self)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.head.verbs})
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The schema: what one row is made of."""
+        return self.encoder.fields
+
+    @property
+    def in_shape(self) -> Any:
+        """The shape of one encoded row, what the network's ``init`` takes."""
+        return self.encoder.in_shape
+
+    @property
+    def task(self) -> str:
+        """What is answered, such as ``"binary"``."""
+        return self.head.task
+
+    @property
+    def kind(self) -> str:
+        """What it learnt from, such as ``"table"``: the tag of its domain."""
+        return str(self.encoder.state()[0]["kind"]) if self.reader is None else self.reader.kind
+
+    @property
+    def purpose(self) -> str:
+        """What it does, in a few words."""
+        return self.task if self.reader is None else self.reader.purpose(self)
+
+    # From arrays to arrays.
+
+    def forward(self, inputs: Any) -> Any:
+        """The network's outputs for encoded rows, all at once: pure JAX, to be compiled, differentiated or exported."""
+        return self.network.apply(self.params, self.state, inputs, train=False)[0]
+
+    def outputs(self, inputs: Any) -> Any:
+        """The outputs for encoded rows as NumPy arrays of float64, computed in batches of the head's size."""
+        if self.instead is not None:
+            return self.instead(inputs)
+        found = predict_outputs(self.network, self.params, self.state, inputs, batch_size=self.head.batch)
+        return jax.tree.map(lambda leaf: leaf.astype(np.float64) if leaf.dtype == np.float32 else leaf, found)
+
+    def answer(self, inputs: Any) -> Any:
+        """The answers for encoded rows, as the head gives them: probabilities, values, boxes, …."""
+        return self.head.answer(self, inputs)
+
+    def answer_rows(self, rows: Any) -> Any:
+        """The answers for rows as they were read."""
+        return self.answer(self.encoder.transform(rows))
+
+    # From the user's data to the user's words.
+
+    def read(self, source: Any, *, lenient: bool = False, say: Say = warn, truth: bool = False) -> Read:
+        """New data, checked against what the model was trained on; see :class:`~danlu.trained.read.Reader`."""
+        if self.reader is None:
+            raise ConfigError(
+                "this model was trained on arrays and reads no files", hint="answer_rows takes what its encoder takes"
+            )
+        return self.reader.read(self, source, lenient=lenient, say=say, truth=truth)
+
+    def predict_values(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Any:
+        """The answers as arrays, such as probabilities ``(rows, classes)`` or values ``(rows,)``; arguments as of :meth:`predict`."""
+        return self.answer_rows(self.read(source, lenient=lenient, say=say).rows)
+
+    def predict(self, source: Any, *, lenient: bool = False, say: Say = warn) -> pl.DataFrame:
+        """The answers for a file, a frame, a folder or arrays.
+
+        Args:
+            lenient: whether what was never seen in training is taken as unknown, with a note, instead of refused.
+            say: called with each notice.
+
+        Raises:
+            SchemaError: data that does not fit what the model was trained on.
+        """
+        return self._predicted(self.read(source, lenient=lenient, say=say))
+
+    def _predicted(self, found: Read) -> pl.DataFrame:
+        return _named(self.head.frame(self.answer_rows(found.rows), found.rows), found.names)
+
+    def respond(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The answer for each record of plain data, as plain data: what a service is asked, and what it says.
+
+        Args:
+            records: objects with the :attr:`fields`.
+
+        Raises:
+            SchemaError: a field is missing, or a value does not fit.
+        """
+        check_records(records, self.fields)
+        rows = self.encoder.rows(records)
+        return self.head.replies(self.answer_rows(rows), rows)
+
+    def answers(
+        self, source: Any, *, keep: str | Sequence[str] = IDENTIFIERS, lenient: bool = False, say: Say = warn
+    ) -> pl.DataFrame:
+        """The predictions as they are written: with the digits that mean something, beside columns of a table's rows.
+
+        Args:
+            keep: which columns of the rows: ``"identifiers"``, ``"all"``, ``"none"``, or their names.
+            source, lenient, say: as of :meth:`predict`.
+
+        Raises:
+            ConfigError: columns to keep of what is no table, or which it does not have.
+            SchemaError: see :meth:`predict`.
+        """
+        found = self.read(source, lenient=lenient, say=say)
+        written, given = rounded(self._predicted(found), scale=self.head.scale), found.given
+        if given is None and keep not in (IDENTIFIERS, "none"):
+            given = self._rows_of(source, written.height)
+        if given is None:
+            return written
+        schema = getattr(self.encoder, "schema", None)
+        return beside(kept_columns(given, schema, keep), written, self.head.name)
+
+    def _rows_of(self, source: Any, height: int) -> pl.DataFrame:
+        """The table of which one column was read."""
+        if not isinstance(source, str | Path) or not Path(source).is_file():
+            raise ConfigError(f"there are no columns to keep beside the answers of a model for {self.purpose}")
+        given = read_table(source, typed=False).frame
+        if given.height != height:
+            raise ConfigError(f"{source} has {given.height} rows and {height} answers; no column can be kept")
+        return given
+
+    def write(
+        self,
+        source: Any,
+        output: str | Path,
+        *,
+        keep: str | Sequence[str] = IDENTIFIERS,
+        lenient: bool = False,
+        say: Say = warn,
+    ) -> str:
+        """Write the :meth:`answers` to a file of the kind of its ending (CSV, Parquet, JSON), and say what was written."""
+        if self.reader is None:
+            raise ConfigError("this model was trained on arrays and reads no files")
+        return self.reader.write(self, source, output, keep=keep, lenient=lenient, say=say)
+
+    # What it is worth.
+
+    def judge(
+        self,
+        inputs: Any,
+        truth: Any,
+        *,
+        rows: Any = None,
+        names: pl.Series | None = None,
+        noun: str = "",
+        groups: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> Judgement:
+        """The test on encoded rows whose truth is known: the scores with their intervals, and the answers beside the truth.
+
+        Args:
+            rows: the rows as they were read, for what is answered in their own measure.
+            names: of the rows.
+            noun: what they are called, instead of what the evidence calls them.
+            groups: a number for each row, the same for rows that are not independent of each other.
+            seed: deals many rows out to parts, for the intervals.
+        """
+        answers = self.answer(inputs)
+        evidence: Any = self.head.evidence(answers, truth)
+        if groups is not None:
+            evidence = dataclasses.replace(evidence, groups=groups)
+        return Judgement(
+            evidence.scores(seed=seed),
+            evidence=evidence,
+            tested=counted(len(evidence), noun or evidence.noun),
+            notes=self.head.notes(evidence),
+            predictions=_named(self.head.beside(answers, truth, rows), names),
+        )
+
+    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
+        """The scores, with intervals, on data that holds the truth; arguments as of :meth:`predict`.
+
+        Raises:
+            SchemaError: data that does not fit what the model was trained on, or without the truth.
+        """
+        found = self.read(source, lenient=lenient, say=say, truth=True)
+        if found.truth is None:
+            raise SchemaError(f"the data lacks the truth, which evaluating a model for {self.purpose} needs")
+        inputs, truth, rows, names = self.encoder.transform(found.rows), found.truth, found.rows, found.names
+        kept, noun = self._unseen(inputs, truth, say)
+        if kept is not None:
+            inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
+            names = None if names is None else names[kept]
+        return self.judge(inputs, truth, rows=rows, names=names, noun=noun or found.noun)
+
+    def _unseen(self, inputs: Any, truth: Any, say: Say) -> tuple[np.ndarray | None, str]:
+        """The numbers of the rows that it has not learnt from (None: all), and what they are called."""
+        if self.seen is None:
+            return None, ""
+        fresh = ~np.isin(row_hashes(inputs, truth), self.seen)
+        count, known = len(fresh), int((~fresh).sum())
+        if not known:
+            return None, ""
+        if known == count:
+            say(f"all {count:,} rows were seen in training: the scores tell how well they were learnt, not how new rows are predicted")
+            return None, "rows it learnt from"
+        say(f"{known:,} of {count:,} rows were seen in training; the scores are of the {count - known:,} others")
+        return np.flatnonzero(fresh), "rows not seen"
+
+    def using(self, name: str) -> Trained:
+        """The same model with a simple one that it was compared with in the network's place.
+
+        Args:
+            name: what it is called, such as ``"logistic"``, ``"ridge"`` or ``"boosting"``.
+
+        Raises:
+            ConfigError: there is no such model.
+        """
+        if not self.kept or self.reader is None:
+            raise ConfigError(
+                f"no simple model, {name!r} or another, is kept with this model for {self.purpose}",
+                hint="tables, images with a class each and sequences keep those that they were tested beside",
+            )
+        chosen = {each.label.lower(): key for key, each in self.kept.items()}.get(name.lower(), name)
+        if chosen not in self.kept:
+            raise unknown_name("baseline", name, self.kept)
+        simple, reader = self.kept[chosen], self.reader
+        head: Any = self.head
+        return dataclasses.replace(
+            self,
+            instead=lambda inputs: simple.outputs(reader.for_simple(inputs)),
+            head=dataclasses.replace(head, threshold=0.5) if hasattr(head, "threshold") else head,
+        )
+
+    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        """Arguments of ``danlu`` to try after the training, which work as they are.
+
+        Args:
+            run: the run's folder.
+            source: what it learnt from.
+        """
+        return () if self.reader is None else self.reader.next_steps(self, run, source)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        metrics: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write the model to a folder, for :func:`danlu.load`; see :mod:`danlu.trained.saved`."""
+        from danlu.trained.saved import save
+
+        return save(self, folder, metrics=metrics, provenance=provenance)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items() if isinstance(value, float))
+        return f"Model({self.purpose}{', ' + shown if shown else ''})"
+
+    def _repr_html_(self) -> str:
+        schema = getattr(self.encoder, "schema", None)
+        details = html.escape(repr(self.encoder)) if schema is None else schema._repr_html_()
+        return f"<p><b>{html.escape(repr(self))}</b></p>{details}"
+
+
+def _named(frame: pl.DataFrame, names: pl.Series | None) -> pl.DataFrame:
+    return frame if names is None else frame.insert_column(0, names)
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """What training gave: the model, and the record of the training."""
+
+    model: Trained
+    fitted: Fitted
