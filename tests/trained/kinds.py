@@ -123,7 +123,9 @@ def _sequences(folder: Path) -> Path:
         values = rng.normal(0, 0.2, (steps, 2))
         values[steps // 2, number % 2] += 4
         label = ("left", "right")[number % 2]
-        rows += [{"id": f"n{number}", "step": t, "a": a, "b": b, "side": label} for t, (a, b) in enumerate(values.round(3))]
+        rows += [
+            {"id": f"n{number}", "step": t, "a": a, "b": b, "side": label} for t, (a, b) in enumerate(values.round(3))
+        ]
     frame = pl.DataFrame(rows)
     frame.write_csv(folder / "pulses.csv")
     frame.filter(pl.col("id").is_in(["n0", "n1"])).drop("side").write_csv(folder / "asked.csv")

@@ -179,7 +179,13 @@ class TableEncoder:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The columns that the model sees."""
-        kinds = {"numeric": "number", "categorical": "category", "boolean": "boolean", "datetime": "date", "text": "text"}
+        kinds = {
+            "numeric": "number",
+            "categorical": "category",
+            "boolean": "boolean",
+            "datetime": "date",
+            "text": "text",
+        }
         return tuple(
             Field(
                 column.name,
@@ -271,7 +277,9 @@ def _plain_column(name: str, values: list[Any]) -> pl.Series:
         met, values = {float}, [None if value is None else float(value) for value in values]
     if len(met) > 1 or not met <= set(kinds):
         said = ", ".join(sorted(kind.__name__ for kind in met))
-        raise SchemaError(f"the records hold values of the types {said} as {name!r}; expected numbers, or texts, or truth values")
+        raise SchemaError(
+            f"the records hold values of the types {said} as {name!r}; expected numbers, or texts, or truth values"
+        )
     try:
         return pl.Series(name, values, dtype=kinds[met.pop()] if met else pl.String)
     except (OverflowError, TypeError) as error:

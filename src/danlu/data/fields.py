@@ -94,7 +94,8 @@ def check_records(records: Sequence[Mapping[str, Any]], fields: Sequence[Field])
             close = nearest(missing[0], [name for name in record if isinstance(name, str)])
             expected = ", ".join(field.name for field in fields[:12]) + (", …" if len(fields) > 12 else "")
             raise SchemaError(
-                f"record {number} lacks {', '.join(map(repr, missing[:8]))}" + (f" (it has {close!r})" if close else ""),
+                f"record {number} lacks {', '.join(map(repr, missing[:8]))}"
+                + (f" (it has {close!r})" if close else ""),
                 hint=f"a record has: {expected}; a value that is not known is null",
             )
 

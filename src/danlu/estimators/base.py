@@ -78,11 +78,10 @@ class TableEstimator(BaseEstimator):
             NotFittedError: nothing was trained yet.
             ArtifactError: the folder cannot be written.
         """
-        from danlu.pipeline.tables import Tables
 
         check_is_fitted(self, "model_")
         provenance = {"estimator": type(self).__name__, "rows": self._rows, "epochs": self.n_iter_}
-        Tables().save(folder, self.model_, metrics={}, provenance=provenance)
+        self.model_.save(folder, provenance=provenance)
 
     def _learn(
         self,

@@ -11,19 +11,24 @@ from danlu.engine import Fitted
 from danlu.engine.saved import KIND as FITTED
 from danlu.engine.saved import fitted_from
 from danlu.errors import ArtifactError, ConfigError
-from danlu.pipeline.agents import Agents
+
+# PORT from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.detection import Detections
+
+# PORT from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
-from danlu.pipeline.language import LanguageTexts
-from danlu.pipeline.multilabel import LabelledImages
-from danlu.pipeline.segmentation import Segmentations
+
+# PORT from danlu.pipeline.language import LanguageTexts
+# PORT from danlu.pipeline.multilabel import LabelledImages
+# PORT from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
-from danlu.pipeline.series import SeriesForecasts
+
+# PORT from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
-from danlu.pipeline.translation import Translations
+
+# PORT from danlu.pipeline.translation import Translations
 from danlu.rl.allow import allow as allow_modules
 from danlu.trained import Trained
 from danlu.trained.saved import check_variables
@@ -32,15 +37,15 @@ from danlu.trained.saved import load as load_trained
 __all__ = ["DOMAINS", "domain_of", "load", "load_model"]
 
 DOMAINS: tuple[Domain, ...] = (
-    Agents(),
-    Translations(),
-    SeriesForecasts(),
+    # PORT Agents(),
+    # PORT Translations(),
+    # PORT SeriesForecasts(),
     Sequences(),
-    Detections(),
-    Segmentations(),
-    LabelledImages(),
+    # PORT Detections(),
+    # PORT Segmentations(),
+    # PORT LabelledImages(),
     Images(),
-    LanguageTexts(),
+    # PORT LanguageTexts(),
     Texts(),
     Tables(),
 )

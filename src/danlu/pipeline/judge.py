@@ -32,7 +32,9 @@ def judge(config: TrainConfig, domain: Domain, prepared: Any, trained: Trained) 
         found = compare(ours, each.evidence, each.label, name=own.name, constant=each.constant, seed=seed)
         if each.kept is not None:
             found, kept[each.kept.name] = dataclasses.replace(found, kept=each.kept.name), each.kept
-            columns |= {f"{each.kept.name}: {column.name}": column for column in ([] if each.answers is None else each.answers)}
+            columns |= {
+                f"{each.kept.name}: {column.name}": column for column in ([] if each.answers is None else each.answers)
+            }
         comparisons.append(found)
         notes += [f"{each.label}: {note}" for note in each.notes]
     return dataclasses.replace(

@@ -16,11 +16,11 @@ from danlu.engine import Callback
 from danlu.engine.callbacks import Logs
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.model import Say
 from danlu.pipeline.piped import taken_in
 from danlu.pipeline.train import baseline_seconds, prepare
 from danlu.rl.allow import allow as allow_modules
 from danlu.stages import display_kind, duration, showing, stage
+from danlu.trained import Say
 
 __all__ = ["Rehearsal", "rehearse"]
 

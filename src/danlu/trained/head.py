@@ -101,10 +101,10 @@ class Head(abc.ABC):
             ArtifactError: it is damaged.
         """
 
+    @abc.abstractmethod
     def check(self, network: Any, encoder: Any) -> None:
         """Refuse a network whose outputs are not this head's, or an encoder that it does not fit.
 
         Raises:
             ArtifactError: see above.
         """
-

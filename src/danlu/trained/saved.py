@@ -122,7 +122,9 @@ def check_variables(network: Any, in_shape: Any, params: Any, state: Any) -> Non
     try:
         expected = jax.eval_shape(lambda key: network.init(key, in_shape)[:2], jax.random.key(0))
     except (ConfigError, DataError, TypeError, ValueError, OverflowError) as error:
-        raise ArtifactError(f"the saved blueprint does not fit its inputs: {str(error).splitlines()[0][:200]}") from error
+        raise ArtifactError(
+            f"the saved blueprint does not fit its inputs: {str(error).splitlines()[0][:200]}"
+        ) from error
     for name, want, have in zip(("params", "state"), expected, (params, state), strict=True):
         expected_tree, found_tree = jax.tree.structure(want), jax.tree.structure(have)
         if expected_tree != found_tree:  # type: ignore[operator]

@@ -73,7 +73,9 @@ class Trained:
         head = self.__dict__.get("head")
         if head is None or name not in head.verbs:
             can = ("predict", "evaluate", "respond", *(() if head is None else head.verbs))
-            raise AttributeError(f"a model for {self.__dict__.get('head') and head.task} has no {name!r}; it can {', '.join(can)}")
+            raise AttributeError(
+                f"a model for {self.__dict__.get('head') and head.task} has no {name!r}; it can {', '.join(can)}"
+            )
         return functools.partial(getattr(head, name), self)
 
     def __dir__(self) -> list[str]:
@@ -271,7 +273,9 @@ class Trained:
         if not known:
             return None, ""
         if known == count:
-            say(f"all {count:,} rows were seen in training: the scores tell how well they were learnt, not how new rows are predicted")
+            say(
+                f"all {count:,} rows were seen in training: the scores tell how well they were learnt, not how new rows are predicted"
+            )
             return None, "rows it learnt from"
         say(f"{known:,} of {count:,} rows were seen in training; the scores are of the {count - known:,} others")
         return np.flatnonzero(fresh), "rows not seen"

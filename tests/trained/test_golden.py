@@ -1,0 +1,41 @@
+"""Models of every kind, saved by earlier versions, load and answer as they did; those saved now load to equal bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kinds import GOLDEN, KINDS, answer
+
+import danlu
+
+VERSIONS = sorted(int(each.name.removeprefix("version-")) for each in GOLDEN.iterdir())
+
+
+def close(found: Any, expected: Any) -> bool:
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(close, found, expected))
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(close(found[name], expected[name]) for name in expected)
+    return found == pytest.approx(expected, rel=1e-4, abs=1e-5) if isinstance(expected, float) else found == expected
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_of_every_version_answer_as_they_did(kind: str, version: int) -> None:
+    folder = GOLDEN / f"version-{version}" / kind
+    model = danlu.load(folder / "model")
+    assert close(answer(model, kind, folder), json.loads((folder / "answers.json").read_text()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_and_loaded_it_is_the_same_to_the_bit(kind: str, tmp_path: Path) -> None:
+    folder = GOLDEN / f"version-{VERSIONS[-1]}" / kind
+    model = danlu.load(folder / "model")
+    model.save(tmp_path / "again")
+    again = danlu.load(tmp_path / "again")
+    assert answer(again, kind, folder) == answer(model, kind, folder)
+    assert again.fields == model.fields
+    assert again.provenance.items() >= {"rows": model.provenance["rows"]}.items()
