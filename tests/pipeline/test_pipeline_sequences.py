@@ -153,7 +153,7 @@ def test_arrays_ts_files_quantities_and_long_sequences(tmp_path: Any) -> None:
 def test_the_steps_of_mistakes_add_up_to_the_score(trained: Any) -> None:
     from danlu.report.sequences import sequence_section, step_attribution
 
-    predictor = trained[0].model.predictor
+    predictor = trained[0].model
     inputs = predictor.encoder.transform([np.array([[0.1, 4.0], [4.0, 0.0]]), np.zeros((5, 2))])
     values, gap = step_attribution(predictor, inputs, np.array([0, 1]))
     assert gap < 0.01

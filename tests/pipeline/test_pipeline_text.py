@@ -128,7 +128,7 @@ def test_a_quantity_is_learnt_from_texts(tmp_path):
 
 
 def test_what_words_added_is_the_difference_of_the_outputs(trained):
-    model = trained[0].model.predictor
+    model = trained[0].model
     texts = ["the soup was lovely and awful .", "我们 很好吃 tasty tasty"]
     added, gap = word_attribution(model, texts, np.array([1, 1]))
     assert gap < 0.01

@@ -118,16 +118,16 @@ def test_folds_that_cannot_be(frame, tmp_path, split, message):
 def test_a_threshold_is_saved_and_used(frame, tmp_path):
     result, _ = train(frame, tmp_path, imbalance={"threshold": "f1"})
     loaded = danlu.load(result.run.path)
-    assert loaded.predictor.threshold == result.model.predictor.threshold
+    assert loaded.head.threshold == result.model.head.threshold
     probability = loaded.predict_values(frame)[:, 1]
-    expected = np.where(probability >= loaded.predictor.threshold, "rare", "common")
+    expected = np.where(probability >= loaded.head.threshold, "rare", "common")
     assert loaded.predict(frame)["label"].to_list() == expected.tolist()
 
 
 def test_groups_stay_together_and_are_not_learnt_from(frame, tmp_path):
     result, said = train(frame, tmp_path, split={"method": "group", "column": "group"})
     assert "'group' divides the rows" in said
-    assert "group" not in [column.name for column in result.model.predictor.encoder.schema.features]
+    assert "group" not in [column.name for column in result.model.encoder.schema.features]
 
 
 def test_a_column_divides_the_rows(frame, tmp_path):

@@ -13,7 +13,7 @@ from danlu.errors import ConfigError, DataError
 from danlu.nn.losses import MSE, PerFold, accuracy, with_folds
 from danlu.tasks import fold_numbers, folds_for, learn, plan_for
 from danlu.tasks.folds import out_of_fold
-from danlu.tasks.predictor import members_mean
+from danlu.trained.labels import members_mean
 
 ROWS, FOLDS = 90, 3
 
@@ -71,7 +71,7 @@ def test_the_monitored_loss_is_the_out_of_fold_loss(table):
     predicted = out_of_fold(learned.model, inputs, folds)
     best = learned.fitted.history[learned.fitted.best_epoch]
     assert_allclose(best["val_accuracy"], (predicted.argmax(1) == codes).mean(), atol=1e-6)
-    whole = learned.model.predict_inputs(inputs)
+    whole = learned.model.answer(inputs)
     assert (whole != predicted).any()
 
 
@@ -97,7 +97,7 @@ def test_out_of_fold_takes_the_own_network(table):
             params=jax.tree.map(lambda a, k=k: a[k], model.params),
             state=jax.tree.map(lambda a, k=k: a[k], model.state),
         )
-        expected = alone.predict_inputs(inputs)[folds == k]
+        expected = alone.answer(inputs)[folds == k]
         assert_allclose(out_of_fold(model, inputs, folds)[folds == k], expected, atol=1e-6)
     assert members_mean(target.task, np.zeros((2, 3, 2))).shape == (2, 2)
 

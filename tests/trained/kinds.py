@@ -224,6 +224,26 @@ def asked(kind: str, folder: Path) -> Any:
     return np.load(place) if place.suffix == ".npy" else str(place)
 
 
+def records(kind: str, folder: Path) -> list[dict[str, Any]]:
+    """What the model is asked, as records of plain data."""
+    found, target = asked(kind, folder), KINDS[kind].target
+    if isinstance(found, np.ndarray):
+        return [{"image": image.tolist()} for image in found]
+    if kind == "language":
+        return [{"text": line} for line in Path(found).read_text().splitlines()]
+    if kind == "translation":
+        return [{"source": line} for line in Path(found).read_text().splitlines()]
+    frame = pl.read_csv(found)
+    if kind == "agent":
+        return [{"observation": list(row)} for row in frame.iter_rows()]
+    if kind == "sequence":
+        groups = frame.partition_by("id", maintain_order=True)
+        return [{name: group[name].to_list() for name in ("a", "b")} for group in groups]
+    if kind == "series":
+        return [{name: frame[name].to_list() for name in frame.columns}]
+    return frame.drop(target, strict=False).to_dicts()
+
+
 def answer(model: Any, kind: str, folder: Path) -> list[dict[str, Any]]:
     """What the model answers, as rows of plain data."""
     return json.loads(model.predict(asked(kind, folder), say=lambda line: None).write_json())
