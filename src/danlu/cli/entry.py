@@ -15,6 +15,9 @@ def main() -> None:
     in a shell, during training with the model saved.
     """
     try:
+        from danlu.cli.terminal import settle_streams
+
+        settle_streams()  # first: whatever is opened takes the number of a stream that is closed, the signals' pipe too
         from danlu.interrupt import heed
 
         with heed():
@@ -26,9 +29,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    from danlu.cli.terminal import settle_streams
-
-    settle_streams()
     from danlu.cli.app import app
     from danlu.errors import DanluError
 
