@@ -274,7 +274,7 @@ def test_options_that_do_not_exist_are_answered_with_what_to_type(arguments: lis
         (["predict", "r", "x.csv", "--oputput", "y"], "there is no option --oputput", "did you mean --output?"),
         (["verify", "--epochs", "3"], "there is no option --epochs", "danlu verify --help"),
         (["predict", "r"], "danlu predict needs RUN and SOURCE", "danlu predict --help"),
-        (["runs", "a", "b"], "got unexpected extra argument (b)", "danlu runs --help"),
+        (["runs", "a", "b"], "got unexpected extra argument(s) (b)", "danlu runs --help"),
         (["trian", "x.csv"], "no such command 'trian'", "did you mean danlu train?"),
         (["--verson"], "there is no option --verson", "did you mean --version?"),
     ],
