@@ -62,7 +62,9 @@ def _run() -> int:
 
 def _say(text: str) -> None:
     """A last word, if there is anyone to hear it."""
+    from danlu.prose import wrapped
+
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

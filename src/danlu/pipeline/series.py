@@ -247,7 +247,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     rows = {"train": sum(lengths), "validation": 0, "test": 0}
     rows["validation"] = sum(max(0, min(each.steps, second - each.start)) for each in table.series) - rows["train"]
     rows["test"] = len(tested) - (0 if tested is not table else rows["train"] + rows["validation"])
-    moments = table.calendar.times(np.array([first, second]))
+    moments = [str(each).removesuffix(" 00:00:00") for each in table.calendar.times(np.array([first, second]))]
     split = f"by time: validation from {moments[0]}" + (f", test from {moments[1]}" if share > 0 else "")
     return PreparedSeries(
         rows=rows,
