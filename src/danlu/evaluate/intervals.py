@@ -70,7 +70,7 @@ class Interval:
 
 def figure(value: float, digits: int = 4) -> str:
     """A number for people: so many significant digits, or all of a large one."""
-    text = f"{value:.{digits}g}"
+    text = f"{value + 0.0:.{digits}g}"  # and no −0
     if abs(value) < 1e12 and (abs(value) >= 1e4 or "e+" in text):
         text = f"{value:,.0f}"
     return text.replace("-", "−", 1) if value < 0 else text
