@@ -54,6 +54,18 @@ def test_streams_that_are_closed() -> None:
     assert subprocess.run(command, shell=True, check=False).returncode == 7
 
 
+def test_no_pipe_of_our_own_is_taken_for_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "inside.py").write_text(
+        "import sys\nfrom danlu.cli import app, entry\n"
+        "def read():\n    from danlu.data import read_table\n    read_table('-')\n"
+        "app.app = read\nentry.main()\n"
+    )
+    command = f"{sys.executable} {tmp_path / 'inside.py'} <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=60)
+    assert "standard input is a terminal or a device" in done.stderr
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("command", [["--help"], ["train", "--help"]])
 def test_the_command_speaks_ascii(command: list[str], tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "TERM": "dumb"}

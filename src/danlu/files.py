@@ -46,8 +46,9 @@ def replacing(path: str | os.PathLike[str], *, error: type[DanluError] = Artifac
     target = Path(os.path.realpath(path))
     temporary = temporary_for(target)
     try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            yield target
+        there = Path(path)  # asked by this name: what /dev/stdout leads to may have no other
+        if there.exists() and not there.is_file() and not there.is_dir():
+            yield there
             return
         sweep(target.parent, target.name[:200])
         yield temporary

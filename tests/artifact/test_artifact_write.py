@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import danlu.files
@@ -20,6 +20,8 @@ from danlu.artifact import files, load_artifact, save, save_artifact, write_atom
 from danlu.errors import ArtifactError
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+from crash import Killed, killed_at
 from saved_models import parts
 
 
@@ -104,36 +106,55 @@ def test_killed_between_the_two_renames(folder: Path) -> None:
     assert os.listdir(folder.parent) == ["m"]
 
 
-def test_killed_at_any_moment_there_is_a_whole_model(tmp_path: Path) -> None:
-    program = (
-        "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from saved_models import parts\n"
-        "from danlu.artifact import save_artifact\n"
-        "print('ready', flush=True)\n"
-        "count = 0\n"
-        "while True:\n"
-        "    count += 1\n"
-        "    save_artifact(sys.argv[1], **{**parts(), 'extra': {'count': count}})\n"
-    )
-    save_artifact(tmp_path / "m", **{**parts(), "extra": {"count": 0}})
-    seen = set()
-    rng = np.random.default_rng()
-    for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path / "m"), str(Path(__file__).parent)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.1 + 0.3 * rng.random())
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        seen.add(load_artifact(tmp_path / "m").extra["count"])
-    assert max(seen) > 0
-    save_artifact(tmp_path / "m", **with_threshold(0.25))
-    assert load_artifact(tmp_path / "m").threshold == 0.25
+def killed_saves(folder: Path, points: Iterable[int]) -> Iterator[str]:
+    """A save over an old model, killed at each of these calls, and the call; then what is there is looked at, and saved over."""
+    for point in points:
+        one = folder / str(point)
+        save_artifact(one / "m", **with_threshold(0.25))
+        try:
+            with killed_at(point, one) as calls:
+                save_artifact(one / "m", **with_threshold(0.75))
+        except Killed:
+            yield calls[-1]
+        else:
+            return
+        assert load_artifact(one / "m").threshold in (0.25, 0.75)
+        save_artifact(one / "m", **with_threshold(0.5))
+        assert load_artifact(one / "m").threshold == 0.5
+        assert [name for name in os.listdir(one) if not name.endswith(".tmp")] == ["m"]
+
+
+def test_killed_at_any_call_there_is_a_whole_model(tmp_path: Path) -> None:
+    seen = list(killed_saves(tmp_path, range(1000)))
+    assert {"open", "write", "fsync", "mkdir", "rename"} <= set(seen)
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1:3]
+from crash import killed_at
+from saved_models import parts
+from danlu.artifact import save_artifact
+with killed_at(int(sys.argv[4]), Path(sys.argv[3]), die=lambda: os.kill(os.getpid(), signal.SIGKILL)):
+    save_artifact(Path(sys.argv[3]) / "m", **{**parts(), "threshold": 0.75})
+"""
+
+
+def test_a_process_that_is_really_killed_leaves_the_old_model(folder: Path) -> None:
+    """SIGKILL in the middle of the second file; the next save removes what it had begun."""
+    with killed_at(10**6, folder.parent / "counted") as calls:
+        save_artifact(folder.parent / "counted" / "m", **parts())
+    shutil.rmtree(folder.parent / "counted")
+    second = [point for point, call in enumerate(calls) if call == "write"][1]
+    here = Path(__file__).parent
+    arguments = [sys.executable, "-c", SCRIPT, str(here), str(here.parent / "engine"), str(folder.parent), str(second)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert load_artifact(folder).threshold == 0.25
+    assert len(os.listdir(folder.parent)) == 2
+    save_artifact(folder, **with_threshold(0.75))
+    assert os.listdir(folder.parent) == ["m"]
 
 
 def test_readers_see_a_whole_model_while_it_is_replaced(folder: Path) -> None:
@@ -182,3 +203,12 @@ def test_a_file_is_written_whole(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="cannot write"):
         write_atomic(tmp_path / "d", "x")
     assert sorted(os.listdir(tmp_path)) == ["d", "t"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced() -> None:
+    """Not even one that has no name but its number, as ``/dev/stdout`` before another command."""
+    reader, writer = os.pipe()
+    write_atomic(f"/dev/fd/{writer}", "rows")
+    os.close(writer)
+    assert os.read(reader, 9) == b"rows"
+    os.close(reader)

@@ -87,6 +87,18 @@ def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_table(tmp_path / "pipe").frame.height == 1
 
 
+def test_what_is_wrong_is_said_of_the_pipe(tmp_path: Path) -> None:
+    """And not of the file that its content is copied to."""
+    writer = through(tmp_path / "pipe", b"x,y\n")
+    with pytest.raises(DataError, match=r"the pipe .*/pipe has a header line and no rows") as caught:
+        read_table(tmp_path / "pipe")
+    writer.join()
+    assert ".tmp" not in str(caught.value)
+    program = "from danlu.data import read_table; read_table('-')"
+    done = subprocess.run([sys.executable, "-c", program], input=b"", capture_output=True, check=False)
+    assert b"nothing came through standard input" in done.stderr
+
+
 def test_a_pipe_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "available_memory", lambda: 30_000)
     writer = through(tmp_path / "pipe", b"x" * 60_000)  # no more than the pipe itself holds

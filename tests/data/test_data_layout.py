@@ -167,3 +167,34 @@ def test_a_file_read_in_pieces_has_the_layout_of_its_beginning(tmp_path: Path, m
 
     assert pl.read_parquet(tmp_path / "t").to_dicts() == whole.to_dicts()
     assert any("above the table" in notice for notice in notices)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "names"),
+    [
+        ("age,2019,2020", "{0},{1},0.{0}", ("age", "2019", "2020")),  # years that the values below reach
+        ("name,2020-01,2020-02", "n{0},{1},{0}", ("name", "2020-01", "2020-02")),
+        ("2020-01,2020-02", "{1},{0}", ("2020-01", "2020-02")),
+    ],
+)
+def test_names_that_are_years_or_months(tmp_path: Path, header: str, row: str, names: tuple[str, ...]) -> None:
+    lines = [header, *(row.format(i, 1900 + 10 * i) for i in range(30))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    table = read_table(tmp_path / "t.csv")
+    assert (table.names, table.frame.height) == (names, 30)
+
+
+def test_a_row_of_words_that_comes_again_and_again_is_no_header(tmp_path: Path) -> None:
+    rows = [f"{'xyz'[i % 3]}n,{'ABC'[i % 3]}town" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    assert read_table(tmp_path / "t.csv").frame.height == 40
+
+
+def test_names_hold_no_signs_that_steer_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\x1b[31mge,inc\x07ome,\u202eo\n" + "1,2,3\n" * 9)
+    assert all(name.isprintable() for name in read_table(tmp_path / "t.csv").names)
+
+
+def test_columns_that_look_alike_are_told_of_together(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"'{i}','{i + 1}','{i + 2}'\n" for i in range(30)))
+    assert sum("look like numbers" in notice for notice in read_table(tmp_path / "t.csv").notices) == 1

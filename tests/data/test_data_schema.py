@@ -206,3 +206,18 @@ def test_the_users_task_is_kept() -> None:
 
 def test_a_class_of_one_row_is_told() -> None:
     assert infer_task(pl.Series("y", ["a", "b", "b"])).notices == ("1 classes of y have one row only: a",)
+
+
+def test_the_extent_of_a_column_is_readable() -> None:
+    moments = [dt.datetime(2024, 1, 5), dt.datetime(2023, 12, 31)]
+    frame = pl.DataFrame({"price": [14_690, 1_986_231], "size": [0.5, 20.25], "day": moments, "kind": ["a", "b"]})
+    schema = infer_schema(frame)
+    assert [column.extent for column in schema.columns] == [
+        "14690 … 1986231",
+        "0.5 … 20.25",
+        "2023-12-31 … 2024-01-05",
+        "",
+    ]
+    assert "2023-12-31 … 2024-01-05" in str(schema)
+    later = frame.with_columns(pl.col("day").dt.offset_by("90m"))
+    assert infer_schema(later)["day"].extent == "2023-12-31 01:30 … 2024-01-05 01:30"

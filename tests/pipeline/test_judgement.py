@@ -6,7 +6,7 @@ import pytest
 
 from danlu.data import TargetEncoder
 from danlu.evaluate import Interval, Rows
-from danlu.pipeline.judge import Judgement
+from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.labelled import judgement_of
 from danlu.tasks import Predictor
 

@@ -266,6 +266,25 @@ def test_options_that_do_not_exist_are_answered_with_what_to_type(arguments: lis
     assert answer in str(error.hint)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["train", "x.csv", "--horizon", "3.5"], "--horizon is '3.5'; expected a whole number", "danlu train --help"),
+        (["generate", "r", "--temperature=hot"], "--temperature is 'hot'; expected a number", "danlu generate --help"),
+        (["predict", "r", "x.csv", "--oputput", "y"], "there is no option --oputput", "did you mean --output?"),
+        (["verify", "--epochs", "3"], "there is no option --epochs", "danlu verify --help"),
+        (["predict", "r"], "danlu predict needs RUN and SOURCE", "danlu predict --help"),
+        (["runs", "a", "b"], "got unexpected extra argument(s) (b)", "danlu runs --help"),
+        (["trian", "x.csv"], "no such command 'trian'", "did you mean danlu train?"),
+        (["--verson"], "there is no option --verson", "did you mean --version?"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_message(arguments: list[str], message: str, hint: str) -> None:
+    error = CliRunner().invoke(app, arguments, prog_name="danlu").exception
+    assert isinstance(error, ConfigError)
+    assert (error.message, hint in str(error.hint)) == (message, True)
+
+
 def test_arguments_of_train_are_answered_in_python() -> None:
     for asked, answer in (
         ({"epochs": 3}, "did you mean trainer={'epochs': 3}?"),

@@ -12,7 +12,9 @@ from danlu import nn
 from danlu.evaluate import Interval, Rows, compare, intervals
 from danlu.report import ReportData, TensorBoardLogger, write_report
 from danlu.report.html import whole_numbers
-from danlu.report.plots import confusion_plot, curves_plot, ranking_plot
+from danlu.report.plots import confusion_plot, curves_plot, interval_plot, ranking_plot
+from danlu.report.svg import Panel
+from danlu.report.words import in_parts
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -158,3 +160,27 @@ def test_a_measure_with_an_ideal_is_best_near_it(tmp_path):
     assert re.findall(r'class="n best[^"]*">([\d.]+)<', text) == ["0.82"]
     assert "→ 0.8" in text
     assert "→ best near this value" in text
+
+
+def test_titles_are_broken_and_large_numbers_along_axes_are_short() -> None:
+    title = "consumption of the household, Berlin Mitte: a middling forecast"
+    with Panel(title) as (panel, axes):
+        axes.plot([0, 600_000], [2_400_000, 2_400_001])
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", panel.svg)
+    assert title not in texts, "on one line it would be cut at the edge"
+    assert " ".join(text for text in texts if text in title) == title
+    assert "200k" in texts
+    assert not [text for text in texts if "e" in text and text not in title], "no power of ten beside an axis"
+    with Panel("near numbers") as (panel, axes):
+        axes.plot([1, 2], [0.1025507, 0.1025508])
+    assert "1e" not in panel.svg
+
+
+def test_names_of_columns_may_be_broken_where_their_words_end() -> None:
+    assert str(in_parts("first_listedOn.a<b")) == "first_<wbr>listed<wbr>On.<wbr>a&lt;b"
+
+
+def test_scores_without_intervals_are_all_shown() -> None:
+    shown = interval_plot({"ours": Interval(0.10255070), "twin": Interval(0.10255071), "far": Interval(1.91)}, "MSE")
+    assert "1.91" not in shown, "a dot, and no arrow at the edge"
+    assert "2.0" in shown

@@ -8,7 +8,7 @@ import typer
 
 from danlu.cli.evaluate import evaluate
 from danlu.cli.generate import generate
-from danlu.cli.names import Answering
+from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.play import play
 from danlu.cli.predict import predict
 from danlu.cli.runs import runs
@@ -27,6 +27,7 @@ danlu train titanic.csv --target Survived --dry-run"""
 
 app = typer.Typer(
     name="danlu",
+    cls=AnsweringGroup,
     help="Model training without the alchemy.",
     epilog=_EXAMPLES,
     add_completion=True,
@@ -54,6 +55,6 @@ def _root(
         print(context.get_help())
 
 
-app.command(cls=Answering)(train)
+app.command(cls=AnsweringTrain)(train)
 for command in (predict, evaluate, runs, show, generate, play, verify):
-    app.command()(command)
+    app.command(cls=Answering)(command)

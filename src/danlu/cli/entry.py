@@ -15,6 +15,9 @@ def main() -> None:
     in a shell, during training with the model saved.
     """
     try:
+        from danlu.cli.terminal import settle_streams
+
+        settle_streams()  # first: whatever is opened takes the number of a stream that is closed, the signals' pipe too
         from danlu.interrupt import heed
 
         with heed():
@@ -26,9 +29,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    from danlu.cli.terminal import settle_streams
-
-    settle_streams()
     from danlu.cli.app import app
     from danlu.errors import DanluError
 
@@ -62,7 +62,9 @@ def _run() -> int:
 
 def _say(text: str) -> None:
     """A last word, if there is anyone to hear it."""
+    from danlu.prose import wrapped
+
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -1,37 +1,99 @@
-"""Options that do not exist: the answer says what to type instead."""
+"""What cannot be understood on the command line: one message, with what to type instead."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from danlu.errors import ConfigError, nearest
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "AnsweringGroup", "AnsweringTrain"]
+
+_USAGE = ("BadParameter", "MissingParameter", "BadOptionUsage", "BadArgumentUsage", "NoSuchCommand", "UsageError")
+_EXPECTED = {"valid integer": "a whole number", "valid number": "a number", "valid boolean": "true or false"}
 
 
 class Answering(TyperCommand):
-    """A command that answers ``--epochs 3`` with ``trainer.epochs=3``, and a misspelt option with the right one."""
+    """A command that answers a misspelt option with the right one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments that are left; an unknown option is a ConfigError."""
-        given = list(args)  # which parsing empties
-        try:
+        """The arguments that are left; what cannot be understood is a ConfigError."""
+        with _one_message(self, ctx, list(args)):  # which parsing empties
             return super().parse_args(ctx, args)
-        except Exception as error:
-            if type(error).__name__ != "NoSuchOption":  # typer brings a copy of click of its own, or not
-                raise
-            raise self._answered(str(error.option_name), given) from None  # type: ignore[attr-defined]
 
-    def _answered(self, option: str, args: list[str]) -> ConfigError:
+
+class AnsweringTrain(Answering):
+    """``train``, which also answers ``--epochs 3`` with ``trainer.epochs=3``."""
+
+    def setting_for(self, option: str, value: str | None) -> str | None:
+        """What to type for an option that is a setting, or None."""
         from danlu.pipeline.config import SETTINGS
         from danlu.pipeline.names import answer
 
-        own = ["--help", *(name for each in self.params for name in each.opts if name.startswith("--"))]
-        close = nearest(option, own, cutoff=0.8)
-        hint = f"did you mean {close}?" if close else answer(option.strip("-"), _value(option, args), SETTINGS)
-        return ConfigError(f"there is no option {option}", hint=hint or f"danlu {self.name} --help shows what there is")
+        return answer(option.strip("-"), value, SETTINGS)
+
+
+class AnsweringGroup(TyperGroup):
+    """The commands; one that does not exist is answered with the nearest."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See :meth:`Answering.parse_args`."""
+        with _one_message(self, ctx, list(args)):
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first argument names."""
+        with _one_message(self, ctx, list(args)):
+            return super().resolve_command(ctx, args)
+
+
+@contextlib.contextmanager
+def _one_message(command: Any, ctx: Any, args: list[str]) -> Iterator[None]:
+    """Errors of use as ConfigErrors; typer brings a copy of click of its own, or not, so they are known by their names."""
+    try:
+        yield
+    except Exception as error:
+        kind = type(error).__name__
+        if kind == "NoSuchOption":
+            raise _no_option(command, ctx, str(error.option_name), args) from None  # type: ignore[attr-defined]
+        if kind not in _USAGE:
+            raise
+        close = (
+            nearest(args[0], command.commands)
+            if kind == "UsageError" and hasattr(command, "commands") and args
+            else None
+        )
+        hint = (
+            f"did you mean {ctx.command_path} {close}?" if close else f"{ctx.command_path} --help shows what there is"
+        )
+        raise ConfigError(_said(error, command, ctx, args), hint=hint) from None
+
+
+def _no_option(command: Any, ctx: Any, option: str, args: list[str]) -> ConfigError:
+    own = ["--help", *(name for each in command.params for name in each.opts if name.startswith("--"))]
+    close, hint = nearest(option, own, cutoff=0.8), None
+    if close:
+        hint = f"did you mean {close}?"
+    elif isinstance(command, AnsweringTrain):
+        hint = command.setting_for(option, _value(option, args))
+    return ConfigError(f"there is no option {option}", hint=hint or f"{ctx.command_path} --help shows what there is")
+
+
+def _said(error: Any, command: Any, ctx: Any, args: list[str]) -> str:
+    """What is wrong, in our words where a value is of another type or missing."""
+    kind, said, parameter = type(error).__name__, error.format_message(), getattr(error, "param", None)
+    expected = next((words for type_, words in _EXPECTED.items() if type_ in said), None)
+    if kind == "BadParameter" and expected and parameter is not None:
+        name = next((name for name in parameter.opts if name.startswith("--")), parameter.name)
+        return f"{name} is {_value(name, args)!r}; expected {expected}"
+    if kind == "MissingParameter":
+        needed = [each.name.upper() for each in command.params if each.required]
+        return f"{ctx.command_path} needs {' and '.join(needed)}"
+    said = said.partition(". Did you mean")[0].rstrip(".")
+    return said[:1].lower() + said[1:]
 
 
 def _value(option: str, args: list[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def predict(
             "--output",
             "-o",
             help="The file to write, of the kind that its ending says (csv, tsv, parquet, json, jsonl), or the folder for "
-            "masks (default: print).",
+            "masks (default, and for -: print).",
         ),
     ] = None,
     keep: Annotated[
@@ -48,8 +49,11 @@ def predict(
         if using is not None:
             model = model.using(using)
         with spool(source) as place:
-            if output is None:
+            if output is None or str(output) == "-":
                 said = model.answers(str(place), keep=keep, lenient=lenient).write_csv()
             else:
                 said = model.write(str(place), output, keep=keep, lenient=lenient) + "\n"
+                if not output.is_file() and not output.is_dir():  # not among the answers that went to /dev/stdout
+                    print(said, end="", file=sys.stderr)
+                    return
     print_data(said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import textwrap
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,21 +44,21 @@ def show(
 
 def _results(results: dict[str, Any]) -> list[str]:
     """What ``results.json`` says, as the command line said it after the training."""
-    from danlu.evaluate import MEASURES, Importance
-    from danlu.evaluate.judgement import relied_on
+    from danlu.evaluate import Importance, Interval
+    from danlu.evaluate.judgement import relied_on, score_lines
+    from danlu.prose import wrapped
 
     rows = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
     lines = [f"{rows}; {results.get('epochs')} epochs in {results.get('seconds')} s"]
-    if results.get("test"):
-        lines += ["", "test".ljust(26) + "value".rjust(10) + "95 % interval".rjust(24)]
-    for name, value in (results.get("test") or {}).items():
-        low, high = (results.get("intervals") or {}).get(name, (None, None))
-        between = "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
-        label = MEASURES[name].label if name in MEASURES else name
-        shown = "–" if value is None else f"{value:.4g}"
-        lines.append(f"  {label:24}{shown:>10}{between:>24}")
-    for each in results.get("comparisons") or []:
-        lines.append(textwrap.fill(each.get("sentence", ""), 80, break_on_hyphens=False))
+    scores, ends = results.get("test") or {}, results.get("intervals") or {}
+    if scores:
+        found = {name: Interval(*map(_number, (value, *ends.get(name, ())))) for name, value in scores.items()}
+        lines += ["", *score_lines("test", found)]
+    lines += [wrapped(each.get("sentence", "")) for each in results.get("comparisons") or []]
     importance = [Importance(**{**each, "columns": tuple(each["columns"])}) for each in results.get("importance") or []]
-    lines += [textwrap.fill(each, 80, break_on_hyphens=False) for each in relied_on(importance, most=20)]
-    return lines + [f"note: {note}" for note in results.get("notes") or []]
+    lines += relied_on(importance, most=20)
+    return lines + [wrapped(f"note: {note}", indent="  ") for note in results.get("notes") or []]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -11,6 +11,7 @@ import typer
 from danlu.cli.options import Allow
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
+from danlu.prose import wrapped
 from danlu.stages import showing, stage
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def train(
                 raise ConfigError(
                     "--resume goes on with a run as it was configured; expected no other settings with it"
                 )
-            result = pipeline.resume(resume, display=display, allow=allow or ())
+            result = pipeline.resume(resume, display=display, allow=allow or (), say=_say)
         else:
             if source is not None and "=" in source and not Path(source).exists():
                 settings, source = [source, *(settings or [])], None
@@ -95,11 +96,15 @@ def train(
             _add(values, "forecast" if values.get("forecast", {}).get("columns") else "data", series=series, time=time)
             settled = pipeline.config_from(values)
             if dry_run:
-                rehearsed = pipeline.rehearse(settled, display=display, allow=allow)
+                rehearsed = pipeline.rehearse(settled, display=display, allow=allow, say=_say)
                 print(f"\n{rehearsed}")
                 return
-            result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow)
+            result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow, say=_say)
     _finished(result)
+
+
+def _say(text: str) -> None:
+    print(wrapped(text, indent="  "))
 
 
 def _add(values: dict[str, Any], section: str, **given: Any) -> None:

@@ -151,7 +151,7 @@ def _check_numbers(values: pl.Series, column: Column, problems: list[str], notic
         if far.any():
             notices.append(
                 f"column {column.name!r}: {_count(int(far.sum()), 'value')} far outside the training range "
-                f"{column.minimum:g} … {column.maximum:g}: {_rows(far, values)}; do not trust those rows"
+                f"{column.extent}: {_rows(far, values)}; do not trust those rows"
             )
     return values
 

@@ -22,7 +22,7 @@ _FEWEST_ROWS = 20
 _MOST_LINES = 20_000  # that 20 rows are looked for in: quotation marks may not be in pairs
 _TAIL_BYTES = 64 * 1024  # in which remarks below a table are looked for
 _SURE_LINES = 20  # lines that all have the fields of a row by themselves, from which on that is no accident
-_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff]")
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _SPACE_AFTER_QUOTE = r"%s[ \t]+(?=%s|\n|$)"
 
 

@@ -119,13 +119,17 @@ def find_formats(
     orders = {_own_order(each) for each in columns.values()} - {None, ""}
     order = orders.pop() if len(orders) == 1 else None
     formats, notices, commas = {}, [], []
+    unread: dict[str, list[ColumnEvidence]] = {}
     for name, each in columns.items():
         blank = Format(missing=missing[name][0], codes=missing[name][1])
         found, said = _one(each, blank, shared, "," if delimiter == ";" else ".", order)
         formats[name] = found
         if found.written == "number" and found.number.decimal == "," and each.decimal == ",":
             commas.append(name)
+        if found.written == "text" and not said and (what := _looks_like(each)):
+            unread.setdefault(what, []).append(each)
         notices += said
+    notices += [_unread(what, group) for what, group in unread.items()]
     _check_dates(columns, formats)
     if commas:
         notices.insert(0, f"a comma is the decimal mark in {', '.join(commas[:6])}{', …' if len(commas) > 6 else ''}")
@@ -172,7 +176,7 @@ def _one(each: ColumnEvidence, blank: Format, shared: str, prior: str, order: st
     if each.kind == "datetime" or each.must:
         how = "" if each.dates is None else f" as {each.dates!r}"
         raise _none(each, f"date-times{how}", "say how they are written: data.dates={COLUMN: '%d.%m.%Y'}")
-    return blank, _mixed(each) or _unread(each)
+    return blank, _mixed(each)
 
 
 def _none(each: ColumnEvidence, what: str, hint: str) -> DataError:
@@ -212,18 +216,24 @@ def _mixed(each: ColumnEvidence) -> list[str]:
     return []
 
 
-def _unread(each: ColumnEvidence) -> list[str]:
-    """A note on what looks like numbers or dates, and is taken as texts for want of a way to read it."""
+def _looks_like(each: ColumnEvidence) -> str:
+    """What texts that no way of reading takes look like, ``""`` where they are texts."""
     what, rows = max(each.like.items(), key=lambda found: found[1], default=("", 0))
-    if rows < _MOSTLY * each.rows or each.different <= _FEW_LEVELS:
-        return []
+    return what if rows >= _MOSTLY * each.rows and each.different > _FEW_LEVELS else ""
+
+
+def _unread(what: str, columns: list[ColumnEvidence]) -> str:
+    """A note on columns that look like numbers or dates, and are texts for want of a way to read them."""
+    names = [each.name for each in columns]
     do = {
         "numbers": "write them as plain numbers to have them read so",
-        "dates": f"data.dates={{{each.name!r}: PATTERN}} reads those with a year, such as '%d%m%Y'",
+        "dates": f"data.dates={{{names[0]!r}: PATTERN}} reads those with a year, such as '%d%m%Y'",
         "times of day": "write them as numbers, or with their day, to have them read so",
     }[what]
-    example = next((text for text in each.numbers.strays if not is_missing_word(text)), each.examples[0])
-    return [f"column {each.name}: values like {example!r} look like {what} and are read as texts ({do})"]
+    strays = columns[0].numbers.strays
+    example = next((text for text in strays if not is_missing_word(text)), columns[0].examples[0])
+    shown = ("columns " if len(names) > 1 else "column ") + ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    return f"{shown}: values like {example!r} look like {what} and are read as texts ({do})"
 
 
 def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tuple[Format, list[str]] | None:

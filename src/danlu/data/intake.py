@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from danlu.errors import DataError
+from danlu.errors import DanluError, DataError
 from danlu.files import temporary_for
 from danlu.memory import available_memory, in_words
 from danlu.stages import stage
@@ -148,12 +148,16 @@ def spool(source: Any, folder: str | Path | None = None) -> Iterator[Any]:
     try:
         place = temporary_for(Path(folder or tempfile.gettempdir()) / "pipe")
         place.mkdir(parents=True)
+        file = place
     except OSError as error:
         raise DataError(f"what comes through {_called(source)} cannot be kept: {error.strerror or error}") from error
     try:
         with stage("reading the pipe"):
             file = _written(source, place)
         yield file
+    except DanluError as error:  # what is wrong is said of the pipe, not of a file that nobody has seen
+        message, hint = (text and text.replace(str(file), _called(source)) for text in (error.message, error.hint))
+        raise type(error)(message or "", hint=hint) from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -162,6 +166,8 @@ def _written(source: str | Path, place: Path) -> Path:
     """All that comes through the pipe, in a file of ``place`` whose ending says what it is."""
     pieces = read_pipe(source)
     first = next(pieces, b"")
+    if not first:
+        raise DataError(f"nothing came through {_called(source)}", hint="did the command before it end with an error?")
     path = Path(source)
     name = (
         "stdin"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import html
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = ["Column", "Schema"]
 
 MAX_CATEGORIES = 100
 """Columns with more levels than this are *open*: new levels are expected in new data."""
+_LARGEST = 1e15  # of the numbers that are shown with all digits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,16 @@ class Column:
         if "%Y%m%d" in self.format.patterns and values.dtype.is_integer():  # 20240131, which a frame has as a number
             values = values.cast(pl.String)
         return as_kind(self.format.read(values, written), self.kind)
+
+    @property
+    def extent(self) -> str:
+        """The least and the greatest value of numbers or of date-times, as text; empty for other columns."""
+        if self.minimum is None or self.maximum is None:
+            return ""
+        if self.kind == "datetime":
+            return " … ".join(_moment(end) for end in (self.minimum, self.maximum))
+        unit = f" {self.format.number.unit}" if self.format.number.unit else ""
+        return " … ".join(_plain(end) for end in (self.minimum, self.maximum)) + unit
 
     @property
     def is_open(self) -> bool:
@@ -138,9 +150,8 @@ class Schema:
             role = "target" if column.name == self.target else "" if column.used else "not used"
             missing = f"{column.missing / max(self.rows, 1):.0%}" if column.missing else ""
             missing = "<1%" if column.missing and missing == "0%" else missing
-            if column.kind == "numeric" and column.minimum is not None and column.maximum is not None:
-                unit = f" {column.format.number.unit}" if column.format.number.unit else ""
-                values = f"{column.minimum:g} … {column.maximum:g}{unit}"
+            if column.extent:
+                values = column.extent
             elif column.kind == "categorical":
                 values = f"{column.distinct}: " + ", ".join(column.categories[:4])
             else:
@@ -152,7 +163,7 @@ class Schema:
     def __str__(self) -> str:
         head = ("column", "kind", "missing", "", "values")
         rows = [head, *self._cells()]
-        widths = [min(24, max(len(row[i]) for row in rows)) for i in range(4)]
+        widths = [min(23, max(len(row[i]) for row in rows)) for i in range(4)]
         room = max(10, 80 - sum(widths) - 8)
         lines = []
         for row in rows:
@@ -171,6 +182,18 @@ class Schema:
 def _column(body: Mapping[str, Any]) -> Column:
     lists = {name: tuple(body[name]) for name in ("categories", "examples")}
     return Column(**{**body, **lists, "format": Format.from_json(body.get("format"))})
+
+
+def _plain(value: float) -> str:
+    """A number in six digits, or all of a large one."""
+    text = f"{value:g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < _LARGEST else text
+
+
+def _moment(seconds: float) -> str:
+    """Seconds since 1970 as a date, with the time where there is one."""
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    return f"{moment:%Y-%m-%d}" if moment.time() == datetime.time() else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _fit(text: str, width: int) -> str:

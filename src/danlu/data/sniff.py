@@ -141,14 +141,18 @@ def looks_typed(value: str) -> bool:
     return _NUMBER.fullmatch(value) is not None or _DATE.fullmatch(value) is not None
 
 
+def _is_date(value: str) -> bool:
+    return _DATE.fullmatch(value) is not None and _NUMBER.fullmatch(value) is None
+
+
 def sniff_header(rows: Sequence[Sequence[str]], missing: frozenset[str]) -> tuple[bool, bool]:
     """Whether the first of ``rows`` is a header, and whether that is certain.
 
     Each column is asked. A number above numbers says for certain that there is none; then a word above numbers or dates, a number
-    above words only, or nothing above 0, 1, 2, … that there is one. Less certain are a word that comes again below (against),
-    and a word that a column of words coming again and again does not hold (for). Numbers that count (years, 0, 1, 2, …, equal
-    steps) may be names, and speak against one only where the column below reaches them. In a table of words only, the first row
-    is a header unless it has gaps, or one of its words comes again.
+    above words only, a date above numbers, or nothing above 0, 1, 2, … that there is one. Less certain are a word that comes again
+    below (against), and a word that a column of words coming again and again does not hold (for). Numbers that count (years,
+    0, 1, 2, …, equal steps) may be names, and speak against one, a little, only where the column below reaches them. In a table
+    of words only, the first row is a header unless it has gaps, one of its words comes again, or a tenth of the rows is like it.
 
     >>> sniff_header([["39", "Private"], ["50", "Self"]], frozenset())
     (False, True)
@@ -169,9 +173,13 @@ def sniff_header(rows: Sequence[Sequence[str]], missing: frozenset[str]) -> tupl
         for i, value in enumerate(first)
         if not value or not is_missing(value, missing)
     ]
-    if all(typed):  # names that are all numbers look the same as data, which is the safer reading
+    if all(typed) and not (
+        all(map(_is_date, first)) and set(votes) == {2}
+    ):  # names that are numbers look the same as data
         plain = [str(i) for i in range(len(first))]
         return len(first) > 1 and first == plain, not all(counting)
+    if 2 not in votes and 10 * (len(rows) - 1 - len(body)) > len(rows):  # a row that comes again and again
+        return False, False
     for strength in (2, 1):
         for_one, against = votes.count(strength), votes.count(-strength)
         if against:
@@ -200,7 +208,9 @@ def _vote(value: str, counting: bool, below: Sequence[str]) -> int:
         if share > 0.8:
             return 2
         return -1 if value in below else int(len(below) >= 4 and len(set(below)) <= len(below) / 2)
-    if share == 0:
+    if share == 0 or (
+        _is_date(value) and sum(_NUMBER.fullmatch(each) is not None for each in below) > 0.8 * len(below)
+    ):
         return 2
     if not counting or share <= 0.8:
         return -2
@@ -208,7 +218,7 @@ def _vote(value: str, counting: bool, below: Sequence[str]) -> int:
     own = _number(value)
     if own is None or not numbers:
         return 0
-    return -2 if min(numbers) <= own <= max(numbers) else int(len(numbers) >= 2)
+    return -1 if min(numbers) <= own <= max(numbers) else int(len(numbers) >= 2)
 
 
 def _number(value: str) -> float | None:

@@ -169,7 +169,7 @@ def _sentence(
     gap = _digits(abs(raw.value))
     way = "higher" if raw.value > 0 else "lower"
     figures = f"{metric.label} {ours} is {gap} {way} than {theirs}"
-    if raw.value == 0:
+    if raw.value == 0 or ours == theirs:
         figures = f"{metric.label} {ours} for both"
     between = f"95 % interval of the difference {_digits(raw.low)} to {_digits(raw.high)}"
     doubt = f" ({between})" if raw.low < raw.high else ""
@@ -204,8 +204,8 @@ def _apart(one: float, other: float) -> tuple[str, str]:
     for digits in range(3, 8):
         texts = _plain(one, digits), _plain(other, digits)
         if texts[0] != texts[1]:
-            break
-    return texts
+            return texts
+    return _plain(one, 3), _plain(other, 3)
 
 
 def _plain(value: float, digits: int) -> str:

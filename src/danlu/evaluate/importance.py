@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from danlu.errors import ConfigError
+from danlu.evaluate.intervals import figure
 from danlu.evaluate.metrics import METRICS, PRIMARY
 from danlu.evaluate.rows import Rows
 from danlu.stages import stage
@@ -19,6 +20,7 @@ __all__ = ["Importance", "permutation_importance", "related_columns"]
 _RELATED = 0.8  # of a rank correlation, or of Cramér's V: from there on one column can stand in for the other
 _MOST_COLUMNS = 60  # whose relations are looked at
 _MOST_LEVELS = 50
+_MANY = 3  # related columns that are no longer named one by one beside a figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +48,19 @@ class Importance:
         """Whether the cost is more than what shuffling changes by chance, two standard errors of its mean."""
         return self.drop > 2 * self.spread / self.repeats**0.5
 
+    @property
+    def name(self) -> str:
+        """The columns' names, or of a large group the first of them."""
+        first, *others = self.columns
+        return " with ".join(self.columns) if len(others) < _MANY else f"{first} with {len(others)} related columns"
+
+    @property
+    def cost(self) -> str:
+        """What shuffling costs, and how much that varies."""
+        return f"{figure(self.drop, 3)} ± {figure(self.spread, 2)}"
+
     def __str__(self) -> str:
-        return f"{' with '.join(self.columns)}: {self.drop:.3g} ± {self.spread:.2g}"
+        return f"{self.name}: {self.cost}"
 
 
 def permutation_importance(

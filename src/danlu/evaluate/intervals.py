@@ -56,8 +56,10 @@ class Interval:
         """The ends, with digits enough to tell them apart."""
         if not self.known:
             return "too few rows"
+        least = 1e-6 * max(abs(self.low), abs(self.high))  # what is less is 0 beside the other end
+        ends = [0.0 if abs(end) < least else end for end in (self.low, self.high)]
         for digits in range(4, 12):
-            low, high = (figure(end, digits) for end in (self.low, self.high))
+            low, high = (figure(end, digits) for end in ends)
             if low != high or self.low == self.high:
                 break
         return f"{low} to {high}"
@@ -67,8 +69,11 @@ class Interval:
 
 
 def figure(value: float, digits: int = 4) -> str:
-    """A number for people."""
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.{digits}g}"
+    """A number for people: so many significant digits, or all of a large one."""
+    text = f"{value + 0.0:.{digits}g}"  # and no −0
+    if abs(value) < 1e12 and (abs(value) >= 1e4 or "e+" in text):
+        text = f"{value:,.0f}"
+    return text.replace("-", "−", 1) if value < 0 else text
 
 
 class Evidence(abc.ABC):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,11 @@ from danlu.evaluate.importance import Importance
 from danlu.evaluate.intervals import Evidence, Interval, figure
 from danlu.evaluate.kept import Kept
 from danlu.evaluate.measures import MEASURES
+from danlu.prose import wrapped
 
-__all__ = ["Judgement", "relied_on"]
+__all__ = ["Judgement", "relied_on", "score_lines"]
+
+_WIDEST = 58  # columns that a name takes beside its figures
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,19 +66,12 @@ class Judgement:
         }
 
     def __str__(self) -> str:
-        shown = [("value", "95 % interval"), *((figure(each.value), each.between) for each in self.scores.values())]
-        widths = [max(least, *(len(row[i]) + 1 for row in shown)) for i, least in enumerate((10, 24))]
-        heads = [self.tested, *(f"  {MEASURES[name].label}" for name in self.scores)]
-        lines = [
-            head.ljust(26) + "".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for head, row in zip(heads, shown, strict=True)
-        ]
+        lines = score_lines(self.tested, self.scores)
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
-        said += relied_on(self.importance)
-        said += [f"note: {note}" for note in self.notes]
-        return "\n".join([*lines, *(textwrap.fill(sentence, 80, break_on_hyphens=False) for sentence in said)])
+        lines += [wrapped(sentence) for sentence in said] + relied_on(self.importance)
+        return "\n".join([*lines, *(wrapped(f"note: {note}", indent="  ") for note in self.notes)])
 
     def _repr_html_(self) -> str:
         head = "<tr><th></th><th>value</th><th>95 % interval</th>"
@@ -94,10 +89,22 @@ class Judgement:
         return f"<table>{head}{''.join(lines)}</table>" + (f"<ul>{said}</ul>" if said else "")
 
 
+def score_lines(tested: str, scores: Mapping[str, Interval]) -> list[str]:
+    """The measures with their intervals, a line each below a head that says what was tested."""
+    rows = [(tested, "value", "95 % interval")]
+    for name, score in scores.items():
+        rows.append((f"  {MEASURES[name].label if name in MEASURES else name}", figure(score.value), score.between))
+    label, value, between = (
+        max(least, *(len(row[i]) + bool(i) for row in rows)) for i, least in enumerate((26, 10, 24))
+    )
+    return [f"{row[0]:{label}}{row[1]:>{value}}{row[2]:>{between}}" for row in rows]
+
+
 def relied_on(importance: Sequence[Importance], most: int = 5) -> list[str]:
-    """The columns that a model relies on most, in a sentence; none where it relies on none."""
+    """The columns that a model relies on most, a line each below a head; none where it relies on none."""
     chosen = [each for each in importance if each.matters][:most]
     if not chosen:
         return []
-    label = MEASURES[chosen[0].metric].label
-    return [f"Relied on most (the {label} lost when shuffled): {', '.join(map(str, chosen))}."]
+    width = min(max(len(each.name) for each in chosen), _WIDEST)
+    head = f"Relied on most (when shuffled, {MEASURES[chosen[0].metric].label} gets worse by):"
+    return [head, *(f"  {each.name:{width}}  {each.cost}" for each in chosen)]

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from danlu.errors import ConfigError
+from danlu.evaluate.intervals import figure
 from danlu.evaluate.rows import Rows
 
 __all__ = ["Residuals", "residuals"]
@@ -32,9 +33,7 @@ class Residuals:
     row: int
 
     def __str__(self) -> str:
-        return (
-            f"bias {self.bias:.4g}, spread {self.spread:.4g}, nine of ten errors from {self.low:.4g} to {self.high:.4g}"
-        )
+        return f"bias {figure(self.bias)}, spread {figure(self.spread)}, nine of ten errors from {figure(self.low)} to {figure(self.high)}"
 
 
 def residuals(rows: Rows) -> Residuals:
@@ -45,7 +44,7 @@ def residuals(rows: Rows) -> Residuals:
 
     Example:
         >>> print(residuals(Rows("regression", np.zeros(101), np.linspace(-1, 3, 101))))
-        bias 1, spread 1.166, nine of ten errors from -0.8 to 2.8
+        bias 1, spread 1.166, nine of ten errors from −0.8 to 2.8
     """
     if rows.task != "regression":
         raise ConfigError(f"residuals are of a quantity; these rows are {rows.task}", hint="look at rows.confusion()")

@@ -13,8 +13,10 @@ from typing import Any
 import polars as pl
 
 from danlu.errors import ConfigError
+from danlu.evaluate.intervals import figure
 from danlu.pipeline.answers import IDENTIFIERS, rounded, write_frame
-from danlu.pipeline.judge import Judgement
+from danlu.evaluate.judgement import Judgement
+from danlu.prose import wrapped
 
 __all__ = ["Model", "Say", "warn"]
 
@@ -23,7 +25,7 @@ Say = Callable[[str], None]
 
 def warn(notice: str) -> None:
     """Tell the user on standard error."""
-    print(f"note: {notice}", file=sys.stderr)
+    print(wrapped(f"note: {notice}", indent="  "), file=sys.stderr)
 
 
 def no_simple_model(name: str, purpose: str) -> ConfigError:
@@ -125,7 +127,7 @@ class Model(abc.ABC):
         return ""
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items() if isinstance(value, float))
+        shown = ", ".join(f"{name}={figure(value)}" for name, value in self.metrics.items() if isinstance(value, float))
         return f"Model({self.purpose}{', ' + shown if shown else ''})"
 
     def _repr_html_(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from danlu.artifact import RunDirectory
 from danlu.errors import ArtifactError
 from danlu.evaluate import MEASURES, PRIMARY
+from danlu.evaluate.intervals import figure
 
 __all__ = ["Past", "changed_settings", "past_runs"]
 
@@ -66,7 +67,7 @@ class Past:
         if self.score is None:
             return ""
         label = MEASURES[self.measure].label if self.measure in MEASURES else self.measure
-        return f"{label} {self.score:.4g}"
+        return f"{label} {figure(self.score)}"
 
 
 def past_runs(root: str | Path = "runs") -> list[Past]:

@@ -14,6 +14,7 @@ from danlu.data.sequences import SequenceEncoder, SequenceSet, is_sequence_sourc
 from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
+from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
@@ -271,6 +272,6 @@ def _caption(prepared: PreparedRows, rows: Rows, row: int, name: Any) -> tuple[s
     """The name of a sequence, and what was predicted for it."""
     of = f"test sequence {row + 1}" if name is None else str(name).removesuffix(" 00:00:00")
     if rows.task == "regression":
-        return of, f"{rows.truth[row]:.4g}, predicted {rows.prediction[row]:.4g}"
+        return of, f"{figure(rows.truth[row])}, predicted {figure(rows.prediction[row])}"
     classes, true, chosen = prepared.target.classes, int(rows.truth[row]), int(rows.chosen[row])
     return of, f"{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"

@@ -20,7 +20,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.forecaster import SeriesModel
 from danlu.pipeline.forecasts import coming_of, examples_of, forecasts_of, held, judge_forecasts, listed
-from danlu.pipeline.judge import Judgement
+from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.model import Model
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
 from danlu.report.forecasts import forecast_sections
@@ -247,7 +247,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     rows = {"train": sum(lengths), "validation": 0, "test": 0}
     rows["validation"] = sum(max(0, min(each.steps, second - each.start)) for each in table.series) - rows["train"]
     rows["test"] = len(tested) - (0 if tested is not table else rows["train"] + rows["validation"])
-    moments = table.calendar.times(np.array([first, second]))
+    moments = [str(each).removesuffix(" 00:00:00") for each in table.calendar.times(np.array([first, second]))]
     split = f"by time: validation from {moments[0]}" + (f", test from {moments[1]}" if share > 0 else "")
     return PreparedSeries(
         rows=rows,

@@ -31,6 +31,7 @@ from danlu.data.split import copies_of
 from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
+from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
@@ -335,7 +336,7 @@ def _mistakes(prepared: PreparedRows, rows: Rows) -> list[dict[str, Any]]:
     names = [column.name for column in prepared.schema.features][:_COLUMNS]
     for row in np.argsort(-size, kind="stable")[:_MISTAKES]:
         if target.task == "regression":
-            line = {"true": f"{rows.truth[row]:.4g}", "predicted": f"{rows.prediction[row]:.4g}"}
+            line = {"true": figure(rows.truth[row]), "predicted": figure(rows.prediction[row])}
         else:
             true, chosen = int(rows.truth[row]), int(rows.chosen[row])
             if true == chosen:
@@ -353,5 +354,5 @@ def _mistakes(prepared: PreparedRows, rows: Rows) -> list[dict[str, Any]]:
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = figure(value, 6) if isinstance(value, float) else str(value).removesuffix(" 00:00:00")
     return text if len(text) <= 40 else text[:39] + "…"

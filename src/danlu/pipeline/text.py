@@ -18,6 +18,7 @@ from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows, baselines
 from danlu.evaluate.baselines import within
+from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
@@ -296,7 +297,7 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
     )
     for row, text, each in zip(worst, texts, added, strict=True):
         if regression:
-            line = {"true": f"{rows.truth[row]:.4g}", "predicted": f"{rows.prediction[row]:.4g}"}
+            line = {"true": figure(rows.truth[row]), "predicted": figure(rows.prediction[row])}
         else:
             line = {
                 f"true {target.name}": target.classes[int(rows.truth[row])],

@@ -14,6 +14,7 @@ from danlu.artifact import RunDirectory
 from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, DataError, shorten
+from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.files import write_atomic
 from danlu.memory import in_words
@@ -68,7 +69,7 @@ class TrainResult:
         return {} if self.judgement is None else {k: v.value for k, v in self.judgement.scores.items()}
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())
+        shown = ", ".join(f"{name}={figure(value)}" for name, value in self.scores.items())
         return f"TrainResult({str(self.run.path)!r}, {shown})"
 
     def _repr_html_(self) -> str:

@@ -83,8 +83,8 @@ def _summary(column: Column, schema: Schema, frame: pl.DataFrame | None) -> Colu
 def _values(column: Column, role: str) -> str:
     if role == "not used" and column.reason:
         return column.reason
-    if column.kind == "numeric" and column.minimum is not None and column.maximum is not None:
-        return f"{column.minimum:g} … {column.maximum:g}"
+    if column.extent:
+        return column.extent
     levels = column.categories[:5] if column.kind == "categorical" else column.examples[:3]
     more = "" if column.distinct <= len(levels) else ", …"
     return ", ".join(level if len(level) <= 40 else level[:39] + "…" for level in levels) + more

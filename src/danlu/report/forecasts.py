@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from danlu.evaluate.forecast import Forecasts, by_step
+from danlu.evaluate.intervals import figure
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel
 
 __all__ = ["Drawn", "forecast_sections", "step_plot", "window_plot"]
@@ -129,8 +130,8 @@ def _table(forecasts: Forecasts, names: tuple[str, ...]) -> str:
     rmse, mae = np.sqrt(np.square(error).mean(axis=(0, 1))), np.abs(error).mean(axis=(0, 1))
     mse = forecasts.errors("mse").mean(axis=(0, 1))
     rows = "".join(
-        f'<tr><td>{html.escape(name)}</td><td class="n">{rmse[i]:.4g}</td><td class="n">{mae[i]:.4g}</td>'
-        f'<td class="n">{mse[i]:.4g}</td></tr>'
+        f'<tr><td>{html.escape(name)}</td><td class="n">{figure(rmse[i])}</td><td class="n">{figure(mae[i])}</td>'
+        f'<td class="n">{figure(mse[i])}</td></tr>'
         for i, name in enumerate(names)
     )
     head = '<tr><th></th><th class="n">RMSE</th><th class="n">MAE</th><th class="n">MSE (standardised)</th></tr>'

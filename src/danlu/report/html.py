@@ -22,6 +22,7 @@ from danlu.report.plots import (
     ranking_plot,
     residual_plot,
 )
+from danlu.report.words import in_parts
 
 __all__ = ["ReportData", "write_report"]
 
@@ -118,6 +119,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["whole"] = whole_numbers
+    environment.filters["parts"] = in_parts
     text = environment.get_template("report.html.jinja").render(
         data=data,
         test_rows=data.parts.get("test") or (len(data.rows) if data.rows is not None else 0),

@@ -6,6 +6,8 @@ import html
 from collections.abc import Sequence
 
 from danlu.evaluate import MEASURES, Importance
+from danlu.evaluate.intervals import figure
+from danlu.report.words import in_parts
 
 __all__ = ["importance_section"]
 
@@ -18,8 +20,8 @@ def importance_section(found: Sequence[Importance]) -> tuple[str, str]:
     shown = list(found)[:_MOST]
     largest = max((each.drop + each.spread for each in shown), default=0.0)
     lines = "".join(
-        f'<tr{"" if each.matters else " class=unused"}><td class="name">{html.escape(" with ".join(each.columns))}</td>'
-        f'<td class="n">{each.drop:.3g}</td><td class="n">± {each.spread:.2g}</td><td>{_bar(each, largest)}</td></tr>'
+        f'<tr{"" if each.matters else " class=unused"}><td class="name">{in_parts(each.name)}</td>'
+        f'<td class="n">{figure(each.drop, 3)}</td><td class="n">± {figure(each.spread, 2)}</td><td>{_bar(each, largest)}</td></tr>'
         for each in shown
     )
     first = shown[0]
@@ -30,13 +32,13 @@ def importance_section(found: Sequence[Importance]) -> tuple[str, str]:
         f"shufflings, ± their standard deviation. Grey: not more than chance.{more} It tells what this network relies on, not what "
         "could be learnt without the column, nor what would follow from a change of it."
     )
-    related = [" and ".join(each.columns) for each in found if len(each.columns) > 1]
+    related = [", ".join(each.columns) for each in found if len(each.columns) > 1]
     if related:
         note += (
             f" Columns that tell much the same ({'; '.join(related)}) can each look worthless, because the other stands in: see them "
             "together."
         )
-    head = f'<tr><th>column</th><th class="n">loss of {label}</th><th class="n"></th><th></th></tr>'
+    head = f'<tr><th>column</th><th class="n">{label} worse by</th><th class="n"></th><th></th></tr>'
     return (
         "What it relies on",
         f'<div class="scroll long"><table>{head}{lines}</table></div><p class="note">{html.escape(note)}</p>',

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from danlu.evaluate import Interval, Rows, calibration
+from danlu.evaluate.intervals import figure
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
 
 __all__ = ["calibration_plot", "confusion_plot", "curves_plot", "interval_plot", "ranking_plot", "residual_plot"]
@@ -33,7 +34,11 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int | None) ->
         *[name for name in measures if name in rows[0]][:1],
         *["learning_rate"] * ("learning_rate" in rows[0]),
     ]
-    return [_curve(rows, name, best_epoch, legend=place == 0) for place, name in enumerate(names)]
+    first = {
+        0,
+        *[place for place, name in enumerate(names) if f"val_{name}" in rows[0]][:1],
+    }  # to show each of the lines
+    return [_curve(rows, name, best_epoch, legend=place in first) for place, name in enumerate(names)]
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], name: str, best_epoch: int | None, *, legend: bool) -> str:
@@ -177,7 +182,8 @@ def interval_plot(intervals: Mapping[str, Interval], label: str) -> str:
             colour = ORANGE if place == 0 else GREY
             if not low <= interval.value <= high:
                 end, sign, side = (low, "◂", "left") if interval.value < low else (high, "▸", "right")
-                text = f"{sign} {interval.value:.3g}" if side == "left" else f"{interval.value:.3g} {sign}"
+                shown = figure(interval.value, 3)
+                text = f"{sign} {shown}" if side == "left" else f"{shown} {sign}"
                 axes.text(end, place, text, ha=side, va="center", color="#59636e", fontsize=8)
                 continue
             if all(map(math.isfinite, (interval.low, interval.high))):
@@ -196,11 +202,13 @@ def _window(intervals: Sequence[Interval]) -> tuple[float, float]:
         return (of.low, of.high) if math.isfinite(of.low) and math.isfinite(of.high) else (of.value, of.value)
 
     (low, high), *others = [ends(each) for each in intervals]
+    if not any(each.known for each in intervals):  # nothing says what is far
+        low, high = min(low, *(pair[0] for pair in others)), max(high, *(pair[1] for pair in others))
     others.sort(key=lambda pair: max(low - pair[1], pair[0] - high))
     for place, (start, end) in enumerate(others):
         far = max(low - end, start - high)
         if place and far > 2.5 * max(high - low, 1e-12):
             break
         low, high = min(low, start), max(high, end)
-    room = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    room = max(0.06 * (high - low), 0.001 * abs(high)) if high > low else 0.05 * abs(high) or 0.05
     return low - room, high + room

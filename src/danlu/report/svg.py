@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 import warnings
 import zlib
 from typing import Any
@@ -14,6 +15,8 @@ __all__ = ["Panel", "short"]
 # Okabe & Ito, "Color universal design" (2008).
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8f98"
 INK = "#24292f"
+_LETTER = 6.3  # points that a letter of a title takes
+_LARGE = 10_000
 WIDTH, HEIGHT = 3.35, 2.7  # inches; three panels fill the page, one a phone
 
 _STYLE: dict[str, Any] = {
@@ -24,10 +27,6 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.edgecolor": "#b6bac2",
     "axes.labelcolor": "#3c4149",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 8,
     "axes.unicode_minus": True,
     "xtick.color": "#3c4149",
     "ytick.color": "#3c4149",
@@ -64,13 +63,17 @@ class Panel:
         self._context.__enter__()
         self._figure = Figure(figsize=self._size, layout="constrained")
         self._figure.patch.set_alpha(0)
-        axes = self._figure.subplots()
-        axes.set_title(self.title)
-        return self, axes
+        self._axes = self._figure.subplots()
+        letters = int(72 * self._size[0] / _LETTER)
+        title = textwrap.fill(self.title, letters, break_on_hyphens=False)
+        self._figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+        return self, self._axes
 
     def __exit__(self, *raised: Any) -> None:
         try:
             if raised[0] is None:
+                for axis in (self._axes.xaxis, self._axes.yaxis):
+                    _plain_ticks(axis)
                 buffer = io.StringIO()
                 with warnings.catch_warnings():  # letters that the layout's font lacks; the browser has them
                     warnings.simplefilter("ignore")
@@ -78,6 +81,19 @@ class Panel:
                 self.svg = _embedded(buffer.getvalue(), self.title)
         finally:
             self._context.__exit__(*raised)
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Large numbers along an axis as 150k and 2.5M, and none as what is to be added to a number at its end."""
+    from matplotlib.ticker import EngFormatter, ScalarFormatter
+
+    formatter = axis.get_major_formatter()
+    if not isinstance(formatter, ScalarFormatter):  # names, dates
+        return
+    if max(map(abs, axis.get_view_interval())) >= _LARGE:
+        axis.set_major_formatter(EngFormatter(sep="", usetex=False))
+    else:
+        formatter.set_useOffset(False)
 
 
 def _embedded(text: str, title: str) -> str:

@@ -1,13 +1,18 @@
-"""Words over what each of them added to a score, as HTML."""
+"""Words as HTML: over what each of them added to a score, and names that may be broken."""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-__all__ = ["coloured_words"]
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["coloured_words", "in_parts"]
 
 _MOST = 60  # words of a text that are shown
 _ORANGE, _BLUE = "213,94,0", "0,114,178"
@@ -37,3 +42,14 @@ def coloured_words(words: Sequence[str], added: np.ndarray, *, most: int = _MOST
             shown = f'<span style="background:{colour}" title="{value:.2g}">{shown}</span>'
         pieces.append(between + shown)
     return "".join(pieces).lstrip() + (" …" if len(words) > most else "")
+
+
+def in_parts(name: str) -> Markup:
+    """A column's name, escaped, that a line may be broken in after its ``_``, ``-``, ``.`` and ``/``, and where a capital begins.
+
+    >>> str(in_parts("living_area<m2"))
+    'living_<wbr>area&lt;m2'
+    """
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(re.split(r"(?<=[_./-])(?=\w)|(?<=[a-z])(?=[A-Z])", name))

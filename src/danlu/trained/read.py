@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
+
+from danlu.prose import wrapped
 
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
@@ -19,9 +22,7 @@ Say = Callable[[str], None]
 
 def warn(notice: str) -> None:
     """Tell the user on standard error."""
-    import sys
-
-    print(f"note: {notice}", file=sys.stderr)
+    print(wrapped(f"note: {notice}", indent="  "), file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)

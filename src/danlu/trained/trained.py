@@ -19,6 +19,7 @@ from danlu.data.seen import row_hashes
 from danlu.engine import Fitted, predict_outputs
 from danlu.errors import ConfigError, SchemaError, unknown_name
 from danlu.evaluate.compare import counted
+from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
 from danlu.nn.layer import Layer
@@ -327,7 +328,7 @@ class Trained:
         return save(self, folder, metrics=metrics, provenance=provenance)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items() if isinstance(value, float))
+        shown = ", ".join(f"{name}={figure(value)}" for name, value in self.metrics.items() if isinstance(value, float))
         return f"Model({self.purpose}{', ' + shown if shown else ''})"
 
     def _repr_html_(self) -> str:

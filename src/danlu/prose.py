@@ -1,0 +1,36 @@
+"""Sentences for a terminal: broken between words, and not within a number or a command that is to be copied."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+__all__ = ["WIDTH", "wrapped"]
+
+WIDTH = 80
+_WHOLE = re.compile(r"\((?:[^():]*: )?danlu [^()]*\)|(?<=\d) %|± (?=\d)")
+_HARD = "\x00"
+
+
+def wrapped(text: str, *, indent: str = "") -> str:
+    """``text`` in lines of at most 80 columns, where that is possible; lines that are short enough stay as they are.
+
+    Args:
+        text: sentences; each of its lines is broken by itself.
+        indent: before the lines that go on with one.
+
+    Example:
+        >>> print(wrapped("note: " + "a word and " * 7 + "95 % of them", indent="  "))
+        note: a word and a word and a word and a word and a word and a word and a word
+          and 95 % of them
+    """
+    return "\n".join(_wrapped(line, indent) for line in text.split("\n"))
+
+
+def _wrapped(line: str, indent: str) -> str:
+    if len(line) <= WIDTH:
+        return line
+    held = _WHOLE.sub(lambda match: match[0].replace(" ", _HARD), line)
+    return textwrap.fill(held, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False).replace(
+        _HARD, " "
+    )

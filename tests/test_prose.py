@@ -1,0 +1,34 @@
+"""Sentences for a terminal."""
+
+import pytest
+
+from danlu.prose import WIDTH, wrapped
+
+
+def test_lines_are_broken_between_words_and_go_on_indented():
+    lines = wrapped("note: " + "some words " * 30, indent="  ").split("\n")
+    assert len(lines) > 3
+    assert all(len(line) <= WIDTH for line in lines)
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "(danlu predict RUN FILE --with boosting)",
+        "(if it is stopped: danlu train --resume runs/one)",
+        "95 %",
+        "± 0.02",
+        "split.equal_rows=anywhere",
+        "x-ray-of-the-chest",
+        "a/path/that/is/longer/than/a/line/" + "x" * WIDTH,
+    ],
+)
+def test_what_belongs_together_is_never_broken(whole):
+    for before in range(40, 80):
+        assert whole in wrapped("w" * before + " " + whole + " and so on")
+
+
+def test_short_lines_stay_as_they_are():
+    table = "column   kind\nage      numeric\n\n  end"
+    assert wrapped(table, indent="  ") == table
