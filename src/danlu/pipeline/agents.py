@@ -16,7 +16,7 @@ from danlu.evaluate import Sample, compare_samples
 from danlu.evaluate.compare import counted
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.player import TEST, Player
 from danlu.rl.agent import Agent
 from danlu.rl.dataset import Recording, load_buffer

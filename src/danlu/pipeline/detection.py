@@ -21,7 +21,7 @@ from danlu.evaluate.components import CommonestBox, Components
 from danlu.nn.vision.detector import COARSEST
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.model import Model, Say, warn
 from danlu.pipeline.pictures import border, check_random, divided

@@ -15,7 +15,7 @@ from danlu.data.series import Columns, SeriesEncoder, SeriesTable, Windows, read
 from danlu.errors import SchemaError, nearest
 from danlu.evaluate.forecast import mase_scale
 from danlu.pipeline.forecasts import forecast_frame, judge_forecasts, listed, places_of, windows_at
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
 from danlu.tasks.forecast import ForecastModel
 

@@ -19,7 +19,7 @@ from danlu.evaluate.forecast import (
     ridge_weights,
 )
 from danlu.evaluate.intervals import Interval
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.report.forecasts import Drawn
 from danlu.report.svg import short
 from danlu.tasks.forecast import ForecastModel

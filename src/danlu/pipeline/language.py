@@ -19,7 +19,7 @@ from danlu.evaluate.ngrams import NGrams
 from danlu.evaluate.tokens import TokenLosses
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Language, LanguageModel, Recipe, language_recipe, learn_language

@@ -15,7 +15,7 @@ import polars as pl
 from danlu.errors import ConfigError
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.answers import IDENTIFIERS, rounded, write_frame
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.prose import wrapped
 
 __all__ = ["Model", "Say", "warn"]

@@ -11,7 +11,7 @@ import polars as pl
 
 from danlu.errors import SchemaError
 from danlu.evaluate import Sample
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
 from danlu.rl.dataset import save_buffer
 from danlu.rl.environment import Environment

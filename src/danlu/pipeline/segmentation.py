@@ -23,7 +23,7 @@ from danlu.nn.losses import VOID
 from danlu.pipeline.answers import SUFFIXES
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.model import Model, Say, warn
 from danlu.pipeline.pictures import border, check_random, divided, encoder_for, memory_of, streamed

@@ -20,7 +20,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.forecaster import SeriesModel
 from danlu.pipeline.forecasts import coming_of, examples_of, forecasts_of, held, judge_forecasts, listed
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
 from danlu.report.forecasts import forecast_sections

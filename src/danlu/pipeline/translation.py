@@ -22,7 +22,7 @@ from danlu.evaluate.dictionary import WordByWord
 from danlu.explain import cross_attention
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model, Say, warn
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Recipe, Translation, Translator, learn_translation, translation_recipe
