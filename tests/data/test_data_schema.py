@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from danlu.data import Schema, infer_schema, infer_task
+from danlu.data.describe import told_of
 from danlu.data.kinds import as_kind
 from danlu.errors import ArtifactError, ConfigError, DataError
 
@@ -221,3 +222,9 @@ def test_the_extent_of_a_column_is_readable() -> None:
     assert "2023-12-31 … 2024-01-05" in str(schema)
     later = frame.with_columns(pl.col("day").dt.offset_by("90m"))
     assert infer_schema(later)["day"].extent == "2023-12-31 01:30 … 2024-01-05 01:30"
+
+
+def test_infinite_numbers_are_told_of() -> None:
+    frame = pl.DataFrame({"x": [1.5, float("inf"), 2.5, -float("inf")], "y": [0, 1, 0, 1]})
+    (note,) = told_of(frame, infer_schema(frame, target="y"))
+    assert note == "column x: 2 of 4 values are infinite and count as missing"
