@@ -133,6 +133,29 @@ def test_damaged_schemas_are_refused(change) -> None:
         Schema.from_json(data)
 
 
+OPTIONAL = ("minimum", "maximum", "mean", "format")
+
+
+@pytest.mark.parametrize("value", [None, "evil:Thing", 0.5, ["x"], {"type": "evil"}, [0], True], ids=str)
+def test_a_field_of_another_type_is_refused_and_not_used(value) -> None:
+    """Any field of any column: it is as it was, or refused when the model is loaded."""
+    frame = pl.DataFrame({"x": [1.5, 2.5, 4.0] * 5, "word": ["a", "b", "b"] * 5, "y": [0, 1, 1] * 5})
+    saved = infer_schema(frame, target="y").to_json()
+    for number, column in enumerate(saved["columns"]):
+        for name, right in column.items():
+            body = {**column, name: value}
+            columns = [*saved["columns"][:number], body, *saved["columns"][number + 1 :]]
+            if type(value) is type(right) or (right is None and value == 0.5) or (value is None and name in OPTIONAL):
+                continue
+            if isinstance(right, float) and isinstance(value, float | int) and not isinstance(value, bool):
+                continue
+            with pytest.raises(ArtifactError):
+                Schema.from_json({**saved, "columns": columns})
+    if not isinstance(value, str | None):
+        with pytest.raises(ArtifactError):
+            Schema.from_json({**saved, "target": value})
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "expected"),
     [
