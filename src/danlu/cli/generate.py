@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ def generate(
     """Write with a trained language model."""
     from danlu.pipeline import load_model
 
-    model = load_model(run)
+    model: Any = load_model(run)
     if not hasattr(model, "generate"):
         raise ConfigError(f"{run} is a model for {model.purpose}; expected a language model (danlu train TEXT.txt)")
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}

@@ -116,7 +116,7 @@ class ScoredTokens:
     tokens: Tokens
     losses: np.ndarray
 
-    def means(self, places: np.ndarray, count: int) -> tuple[list[int], list[float | None]]:
+    def means(self, places: Any, count: int) -> tuple[list[int], list[float | None]]:
         """How many tokens of each place were predicted, and their mean loss, None of no token.
 
         Args:
