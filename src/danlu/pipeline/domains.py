@@ -19,8 +19,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
-
-# PORT from danlu.pipeline.multilabel import LabelledImages
+from danlu.pipeline.multilabel import LabelledImages
 # PORT from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
 
@@ -43,7 +42,7 @@ DOMAINS: tuple[Domain, ...] = (
     Sequences(),
     # PORT Detections(),
     # PORT Segmentations(),
-    # PORT LabelledImages(),
+    LabelledImages(),
     Images(),
     LanguageTexts(),
     Texts(),

@@ -1,25 +1,223 @@
-"""What the kinds of data have in common that are made of pictures: how they are divided, sized, and read when they do not fit in memory."""
+"""What the kinds of data have in common that are made of pictures: how they are read, divided, sized, and streamed where they do not
+fit in memory.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 
 from danlu.data import split_rows
-from danlu.data.images import ImageEncoder, ImageFiles, PixelStream
+from danlu.data.images import ImageEncoder, ImageFiles, ImageSet, PixelStream, read_images
+from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import digests, some_of
 from danlu.data.images.stream import chunk_rows_for
-from danlu.errors import ConfigError, DataError
+from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import DataConfig, TrainConfig
+from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.labelled import together_of
+from danlu.trained import Head, Read, Say, Trained
 
-__all__ = ["border", "cells", "check_random", "divided", "encoder_for", "memory_of", "streamed"]
+__all__ = [
+    "Divided",
+    "Pictures",
+    "PreparedPictures",
+    "border",
+    "cells",
+    "divided",
+    "encoder_for",
+    "memory_of",
+    "new_pictures",
+    "streamed",
+]
 
+HELD = 2**31  # bytes of images that predicting holds at once
 _PARTS = ("train", "validation", "test")
+
+Part = tuple[np.ndarray, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedPictures(Prepared):
+    """Encoded images with their truth.
+
+    Attributes:
+        encoder: what images are brought to, fitted on the training images.
+        head: of the model, before anything of it is fitted.
+        train: the training part, or a stream of it.
+        validation, test: the other parts; None without test images.
+        names: of the files of the test images, or None.
+        shown: the test images as they were read, where the answers are told in their pixels.
+    """
+
+    encoder: ImageEncoder
+    head: Any
+    train: Part | PixelStream
+    validation: Part
+    test: Part | None
+    names: pl.Series | None
+    shown: Any = None
+
+    def sample(self, rows: int) -> Part:
+        """So many training rows, in memory."""
+        if isinstance(self.train, PixelStream):
+            return self.train.arrays(limit=rows)
+        return self.train[0][:rows], self.train[1][:rows]
+
+    def told(self) -> str:
+        """How many images there are, and of which size."""
+        height, width, channels = self.encoder.in_shape
+        return f"{sum(self.rows.values()):,} images of {height}×{width} ({'colour' if channels == 3 else 'grey'})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Divided:
+    """A source of pictures with their truth, and how it is divided.
+
+    Attributes:
+        found: all of it.
+        tested: the test images; of the source or of a source of their own.
+        places: the image numbers of each part.
+        said: how they were divided, in a sentence.
+        notices: what the user should know.
+    """
+
+    found: Any
+    tested: Any
+    places: dict[str, np.ndarray]
+    said: str
+    notices: list[str]
+
+    @classmethod
+    def of(cls, config: TrainConfig, source: Any, read: Callable[..., Any], *, noun: str) -> Divided:
+        """Read a source and divide it.
+
+        Args:
+            read: gives what there is in a source; of the test images' own source, the other one is given as well.
+            noun: what the images are called.
+        """
+        if config.split.method not in ("stratified", "random"):
+            raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
+        found = read(source)
+        places, said, told = divided(config, found.images, found.parts, noun=noun)
+        if config.data.test is None:
+            return cls(found, found.rows(places["test"]), places, said, [*found.notices, *told])
+        tested = read(config.data.test, found)
+        more = [f"test: {notice}" for notice in tested.notices]
+        return cls(found, tested, places, said, [*found.notices, *told, *more])
+
+
+class Pictures(Domain):
+    """A kind of data of pictures whose truth is more than a class of each."""
+
+    encoder = ImageEncoder
+    largest: ClassVar[int] = 128  # the longest side that images keep by themselves
+
+    def truth(self, found: Any, encoder: ImageEncoder, head: Any) -> Any:
+        """What is to be predicted of images that were read with it, as the head takes it."""
+        raise NotImplementedError
+
+    def encoded(
+        self,
+        config: TrainConfig,
+        parts: Divided,
+        head: Head,
+        *,
+        multiple: Callable[[int, int], int] | None = None,
+        one: Callable[[int, ImageEncoder], Any] | None = None,
+        shown: bool = False,
+    ) -> dict[str, Any]:
+        """The fields of :class:`PreparedPictures` for a divided source; what is to be said is added to its notices.
+
+        Args:
+            multiple: see :func:`encoder_for`.
+            one: the truth of one image, by its number, for streams of them.
+            shown: whether the test images are kept as they were read.
+        """
+        places, found, tested = parts.places, parts.found, parts.tested
+        known = found.rows(places["train"])
+        encoder, resized = encoder_for(known.images, config.data.image_size, largest=self.largest, multiple=multiple)
+        stream, told = None, ""
+        if one is not None:
+            load = lambda row: (encoder.one(found.images[row]), one(row, encoder))  # noqa: E731
+            size = math.prod(encoder.in_shape) + np.asarray(one(int(places["train"][0]), encoder)).nbytes
+            stream, told = streamed(config, found.images, places["train"], size, load)
+        parts.notices.extend(each for each in (resized, told) if each)
+
+        def of(part: Any) -> Part:
+            return encoder.transform(part.images), self.truth(part, encoder, head)
+
+        return {
+            "encoder": encoder,
+            "head": head,
+            "train": stream or of(known),
+            "validation": of(found.rows(places["validation"])),
+            "test": of(tested) if len(tested) else None,
+            "names": _names(tested.paths),
+            "shown": tested.images if shown else None,
+            "rows": {**{name: len(rows) for name, rows in places.items()}, "test": len(tested)},
+            "split": parts.said,
+        }
+
+    def how(self, config: TrainConfig, prepared: Any) -> dict[str, Any]:
+        """What all trainings from pictures take."""
+        return {
+            "encoder": prepared.encoder,
+            "head": prepared.head,
+            "rows": prepared.rows["train"],
+            "seed": config.trainer.seed,
+        }
+
+    def test(self, config: TrainConfig, prepared: Any, trained: Trained) -> Judgement | None:
+        if prepared.test is None:
+            return None
+        return trained.judge(
+            *prepared.test, rows=prepared.shown, names=prepared.names, noun="test images", seed=config.trainer.seed
+        )
+
+    def taken(
+        self, trained: Trained, source: Any, read: Callable[[], Any] | None, say: Say, *, truth: bool, numbered: bool
+    ) -> Read:
+        """New pictures, with their truth where ``read`` finds it and it is asked for; see :func:`new_pictures`."""
+        found = new_pictures(source, read, say, whole=numbered)
+        paths = found.paths or ([f"image {row}" for row in range(len(found))] if numbered else None)
+        known = self.truth(found, trained.encoder, trained.head) if truth and read is not None else None
+        return Read(found.images, known, _names(paths), noun="test images")
+
+
+def new_pictures(source: Any, read: Callable[[], Any] | None, say: Say, *, whole: bool = False) -> Any:
+    """Pictures to be answered: an :class:`~danlu.data.images.ImageSet`, or what ``read`` gives. Of parts the test part is taken.
+
+    Args:
+        read: reads the source where it is of a special kind; None takes any pictures, or an array.
+        whole: see :func:`~danlu.data.images.read_images`.
+
+    Raises:
+        SchemaError: there are none.
+    """
+    if isinstance(source, np.ndarray):
+        return ImageSet(check_pixels(source, "the array", alone=True), None)
+    try:
+        found = read_images(source, memory=HELD, whole=whole) if read is None else read()
+    except DataError as error:
+        raise SchemaError(error.message, hint=error.hint) from error
+    for notice in found.notices:
+        say(notice)
+    if found.parts is None or "test" not in found.parts:
+        return found
+    rows = np.flatnonzero(found.parts == "test")
+    say(f"the source has parts; its {len(rows)} test images are taken")
+    return found.rows(rows)
+
+
+def _names(paths: Iterable[str] | None) -> pl.Series | None:
+    return None if paths is None else pl.Series("file", list(paths), pl.String)
 
 
 def memory_of(data: DataConfig) -> int | None:
@@ -56,12 +254,6 @@ def streamed(
     stream = PixelStream(load, rows, chunk_rows_for(row_bytes, limit), config.trainer.seed)
     why = "data.stream=true" if data.stream else f"more than data.memory={data.memory}"
     return stream, f"the training images ({needed / 2**20:,.0f} MiB; {why}) are decoded while training goes on"
-
-
-def check_random(config: TrainConfig, noun: str) -> None:
-    """Refuse ways of dividing that are for tables."""
-    if config.split.method not in ("stratified", "random"):
-        raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
 
 
 def divided(
