@@ -18,13 +18,24 @@ from danlu.evaluate.labels import best_threshold
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import HELD, Divided, Part, Pictures, PreparedPictures, border, cells, memory_of
+from danlu.pipeline.pictures import (
+    HELD,
+    Divided,
+    Part,
+    Pictures,
+    PreparedPictures,
+    border,
+    cells,
+    encoded_parts,
+    memory_of,
+)
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Recipe, Tags, image_recipe, learn_labels
 from danlu.trained import Learned, Read, Say, Trained
 
 __all__ = ["LabelledImages", "PreparedLabels"]
 
+_LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baseline
 _FOR_BASELINES = 5000  # training images that it learns from
 _PICTURES = 12
@@ -49,7 +60,6 @@ class LabelledImages(Pictures):
     kind = "multilabel"
     noun = "images with several labels each"
     head = Tags
-    largest = 64
     uses = (
         *COMMON,
         *RECIPE,
@@ -98,12 +108,14 @@ class LabelledImages(Pictures):
         parts = Divided.of(config, source, read, noun="images with several labels")
         found = parts.found
         head = Tags(found.names, data.target or "labels", found.separator or data.label_separator or "|")
-        fields = self.encoded(config, parts, head, one=lambda row, encoder: found.marks[row])
+        encoded = encoded_parts(
+            config, parts, lambda part, _: part.marks, largest=_LARGEST, one=lambda row, _: found.marks[row]
+        )
         shares = found.marks[parts.places["train"]].mean(axis=0)
         lacking = [name for name, share in zip(found.names, shares, strict=True) if not share]
         if lacking:
             parts.notices.append(f"no training image has the labels {', '.join(lacking[:5])}")
-        return PreparedLabels(**fields, notices=tuple(parts.notices), shares=shares)
+        return PreparedLabels(**self.fields(parts, head, **encoded), shares=shares)
 
     def truth(self, found: LabelSets, encoder: ImageEncoder, head: Tags) -> np.ndarray:
         return found.marks
@@ -123,9 +135,7 @@ class LabelledImages(Pictures):
     def learn(self, config: TrainConfig, prepared: PreparedLabels, plan: Recipe, **how: Any) -> Learned:
         return learn_labels(prepared.train, prepared.validation, plan=plan, **self.how(config, prepared), **how)
 
-    def simple(
-        self, config: TrainConfig, prepared: PreparedLabels, trained: Trained, ours: Any
-    ) -> Iterable[Simple]:
+    def simple(self, config: TrainConfig, prepared: PreparedLabels, trained: Trained, ours: Any) -> Iterable[Simple]:
         (held, known), (inputs, marks) = prepared.validation, prepared.test or prepared.validation
         commonest = [np.tile(prepared.shares, (len(each), 1)) for each in (known, marks)]
         regression = _regression(prepared.sample(_FOR_BASELINES), held, inputs)
@@ -163,7 +173,11 @@ class LabelledImages(Pictures):
         from danlu.report.labels import label_sections, mistake_sections
 
         head: Any = trained.head
-        fields: dict[str, Any] = {"target": head.name, "task": self.kind, "facts": {"threshold": f"{head.threshold:.2f}"}}
+        fields: dict[str, Any] = {
+            "target": head.name,
+            "task": self.kind,
+            "facts": {"threshold": f"{head.threshold:.2f}"},
+        }
         rows = None if judgement is None else judgement.evidence
         if prepared.test is None or not isinstance(rows, LabelRows):
             return fields

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,8 +31,10 @@ __all__ = [
     "border",
     "cells",
     "divided",
+    "encoded_parts",
     "encoder_for",
     "memory_of",
+    "names_of",
     "new_pictures",
     "streamed",
 ]
@@ -95,17 +97,21 @@ class Divided:
     notices: list[str]
 
     @classmethod
-    def of(cls, config: TrainConfig, source: Any, read: Callable[..., Any], *, noun: str) -> Divided:
+    def of(
+        cls, config: TrainConfig, source: Any, read: Callable[..., Any], *, noun: str, by_label: bool = False
+    ) -> Divided:
         """Read a source and divide it.
 
         Args:
             read: gives what there is in a source; of the test images' own source, the other one is given as well.
             noun: what the images are called.
+            by_label: whether the shares of the labels are kept, if the settings say so.
         """
         if config.split.method not in ("stratified", "random"):
             raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
         found = read(source)
-        places, said, told = divided(config, found.images, found.parts, noun=noun)
+        labels = found.labels if by_label else None
+        places, said, told = divided(config, found.images, found.parts, noun=noun, labels=labels)
         if config.data.test is None:
             return cls(found, found.rows(places["test"]), places, said, [*found.notices, *told])
         tested = read(config.data.test, found)
@@ -117,53 +123,14 @@ class Pictures(Domain):
     """A kind of data of pictures whose truth is more than a class of each."""
 
     encoder = ImageEncoder
-    largest: ClassVar[int] = 128  # the longest side that images keep by themselves
 
     def truth(self, found: Any, encoder: ImageEncoder, head: Any) -> Any:
         """What is to be predicted of images that were read with it, as the head takes it."""
         raise NotImplementedError
 
-    def encoded(
-        self,
-        config: TrainConfig,
-        parts: Divided,
-        head: Head,
-        *,
-        multiple: Callable[[int, int], int] | None = None,
-        one: Callable[[int, ImageEncoder], Any] | None = None,
-        shown: bool = False,
-    ) -> dict[str, Any]:
-        """The fields of :class:`PreparedPictures` for a divided source; what is to be said is added to its notices.
-
-        Args:
-            multiple: see :func:`encoder_for`.
-            one: the truth of one image, by its number, for streams of them.
-            shown: whether the test images are kept as they were read.
-        """
-        places, found, tested = parts.places, parts.found, parts.tested
-        known = found.rows(places["train"])
-        encoder, resized = encoder_for(known.images, config.data.image_size, largest=self.largest, multiple=multiple)
-        stream, told = None, ""
-        if one is not None:
-            load = lambda row: (encoder.one(found.images[row]), one(row, encoder))  # noqa: E731
-            size = math.prod(encoder.in_shape) + np.asarray(one(int(places["train"][0]), encoder)).nbytes
-            stream, told = streamed(config, found.images, places["train"], size, load)
-        parts.notices.extend(each for each in (resized, told) if each)
-
-        def of(part: Any) -> Part:
-            return encoder.transform(part.images), self.truth(part, encoder, head)
-
-        return {
-            "encoder": encoder,
-            "head": head,
-            "train": stream or of(known),
-            "validation": of(found.rows(places["validation"])),
-            "test": of(tested) if len(tested) else None,
-            "names": _names(tested.paths),
-            "shown": tested.images if shown else None,
-            "rows": {**{name: len(rows) for name, rows in places.items()}, "test": len(tested)},
-            "split": parts.said,
-        }
+    def fields(self, parts: Divided, head: Head, **encoded: Any) -> dict[str, Any]:
+        """The fields of :class:`PreparedPictures`, with what :func:`encoded_parts` gives."""
+        return {**encoded, "head": head, "names": names_of(parts.tested.paths), "notices": tuple(parts.notices)}
 
     def how(self, config: TrainConfig, prepared: Any) -> dict[str, Any]:
         """What all trainings from pictures take."""
@@ -188,7 +155,48 @@ class Pictures(Domain):
         found = new_pictures(source, read, say, whole=numbered)
         paths = found.paths or ([f"image {row}" for row in range(len(found))] if numbered else None)
         known = self.truth(found, trained.encoder, trained.head) if truth and read is not None else None
-        return Read(found.images, known, _names(paths), noun="test images")
+        return Read(found.images, known, names_of(paths), noun="test images")
+
+
+def encoded_parts(
+    config: TrainConfig,
+    parts: Divided,
+    truth: Callable[[Any, ImageEncoder], Any],
+    *,
+    largest: int,
+    multiple: Callable[[int, int], int] | None = None,
+    one: Callable[[int, ImageEncoder], Any] | None = None,
+) -> dict[str, Any]:
+    """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows`` and ``split`` of a divided source.
+
+    What is to be said is added to its notices.
+
+    Args:
+        truth: what is to be predicted of some of the images, as the loss takes it.
+        largest, multiple: see :func:`encoder_for`.
+        one: the same of one image, by its number, where training images may be decoded while training goes on.
+    """
+    places, found, tested = parts.places, parts.found, parts.tested
+    known = found.rows(places["train"])
+    encoder, resized = encoder_for(known.images, config.data.image_size, largest=largest, multiple=multiple)
+    stream, told = None, ""
+    if one is not None:
+        load = lambda row: (encoder.one(found.images[row]), one(row, encoder))  # noqa: E731
+        size = math.prod(encoder.in_shape) + np.asarray(one(int(places["train"][0]), encoder)).nbytes
+        stream, told = streamed(config, found.images, places["train"], size, load)
+    parts.notices.extend(each for each in (resized, told) if each)
+
+    def of(part: Any) -> Part:
+        return encoder.transform(part.images), truth(part, encoder)
+
+    return {
+        "encoder": encoder,
+        "train": stream or of(known),
+        "validation": of(found.rows(places["validation"])),
+        "test": of(tested) if len(tested) else None,
+        "rows": {**{name: len(rows) for name, rows in places.items()}, "test": len(tested)},
+        "split": parts.said,
+    }
 
 
 def new_pictures(source: Any, read: Callable[[], Any] | None, say: Say, *, whole: bool = False) -> Any:
@@ -216,7 +224,8 @@ def new_pictures(source: Any, read: Callable[[], Any] | None, say: Say, *, whole
     return found.rows(rows)
 
 
-def _names(paths: Iterable[str] | None) -> pl.Series | None:
+def names_of(paths: Iterable[str] | None) -> pl.Series | None:
+    """The names of files as answers have them."""
     return None if paths is None else pl.Series("file", list(paths), pl.String)
 
 
@@ -257,7 +266,12 @@ def streamed(
 
 
 def divided(
-    config: TrainConfig, images: Any, parts: np.ndarray | None, *, noun: str = "images"
+    config: TrainConfig,
+    images: Any,
+    parts: np.ndarray | None,
+    *,
+    noun: str = "images",
+    labels: pl.Series | None = None,
 ) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
     """The image numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
 
@@ -265,6 +279,7 @@ def divided(
         images: all of them; equal ones are kept in one part.
         parts: the name of each one's part, where the source says so.
         noun: what they are called.
+        labels: of each, where their shares are to be the same in all parts.
 
     Returns:
         The numbers, how they were divided, and notices.
@@ -284,17 +299,23 @@ def divided(
     told: tuple[str, ...] = ()
     said = f"the source's own {', '.join(given)}" if given else ""
     if held or tested:
-        if len(known) < 10:
+        if labels is None and len(known) < 10:
             raise DataError(f"{len(known)} {noun} are too few to divide; expected 10 or more")
         together, told = together_of(config, digests(some_of(images, known)), held, tested, noun=noun)
-        shares: Any = {"validation": held, "test": tested, "seed": config.trainer.seed}
-        split = split_rows(len(known), method="random", together=together, **shares)
+        shares: Any = {"validation": held, "test": tested, "seed": config.trainer.seed, "together": together}
+        if labels is None:
+            split = split_rows(len(known), method="random", **shares)
+        else:
+            frame = pl.DataFrame({"label": labels.cast(pl.String).gather(known)})
+            split = split_rows(frame, method=config.split.method, target="label", task="multiclass", **shares)
         found["train"] = known[split.train]
         for name, drawn in (("validation", split.validation), ("test", split.test)):
             if len(drawn):
                 found[name] = known[drawn]
         said = "; ".join(each for each in (said, split.description) if each)
     if not len(found["train"]) or not len(found["validation"]):
+        if labels is not None and not given:
+            raise DataError(f"{len(images)} images are too few to divide; expected some of each class for each part")
         raise DataError("the source has no training or no validation images left; expected some of each")
     return found, said, told
 
@@ -315,7 +336,7 @@ def encoder_for(
     height, width = round(encoder.height * shrink), round(encoder.width * shrink)
     if multiple is not None:
         grain = multiple(height, width)
-        height, width = (max(round(side / grain), 1) * grain for side in (height, width))
+        height, width = (max(round(side * shrink / grain), 1) * grain for side in (encoder.height, encoder.width))
     if (height, width) == (encoder.height, encoder.width):
         return encoder, ""
     said = f"images of {encoder.height}×{encoder.width} are brought to {height}×{width}; data.image_size sets it"
