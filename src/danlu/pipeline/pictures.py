@@ -124,7 +124,7 @@ class Pictures(Domain):
 
     encoder = ImageEncoder
 
-    def truth(self, found: Any, encoder: ImageEncoder, head: Any) -> Any:
+    def truth(self, found: Any, encoder: Any, head: Any) -> Any:
         """What is to be predicted of images that were read with it, as the head takes it."""
         raise NotImplementedError
 

@@ -155,7 +155,8 @@ class Trained:
         return self._predicted(self.read(source, lenient=lenient, say=say))
 
     def _predicted(self, found: Read) -> pl.DataFrame:
-        frames, lines = [], []
+        frames: list[pl.DataFrame] = []
+        lines: list[Any] = []
         for rows in pieces(found.rows, self.head.piece):
             answers = self.answer_rows(rows)
             frames.append(self.head.frame(answers, rows))
