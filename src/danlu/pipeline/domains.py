@@ -27,8 +27,7 @@ from danlu.pipeline.sequences import Sequences
 # PORT from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
-
-# PORT from danlu.pipeline.translation import Translations
+from danlu.pipeline.translation import Translations
 from danlu.rl.allow import allow as allow_modules
 from danlu.trained import Trained
 from danlu.trained.saved import check_variables
@@ -38,7 +37,7 @@ __all__ = ["DOMAINS", "domain_of", "load", "load_model"]
 
 DOMAINS: tuple[Domain, ...] = (
     # PORT Agents(),
-    # PORT Translations(),
+    Translations(),
     # PORT SeriesForecasts(),
     Sequences(),
     # PORT Detections(),

@@ -11,10 +11,11 @@ from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.segmentation import Segmentation, Segmenter, learn_segmentation, segmentation_recipe
 from danlu.tasks.sequence import sequence_recipe
 from danlu.tasks.text import text_recipe
-from danlu.tasks.translation import Translation, Translator, learn_translation, translation_recipe
+from danlu.tasks.translation import BeamSearch, Translation, learn_translation, translation_recipe
 
 __all__ = [
     "Augment",
+    "BeamSearch",
     "Detection",
     "Forecast",
     "ForecastModel",
@@ -27,7 +28,6 @@ __all__ = [
     "Segmenter",
     "Tags",
     "Translation",
-    "Translator",
     "detection_recipe",
     "fold_numbers",
     "folds_for",
