@@ -201,7 +201,8 @@ class BeamSearch(Head):
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> BeamSearch:
-        beams, alpha = (data.get(name) for name in ("beams", "alpha"))
+        beams: Any = data.get("beams")
+        alpha: Any = data.get("alpha")
         if type(beams) is not int or not 1 <= beams <= 64 or type(alpha) not in (int, float) or not 0 <= alpha <= 100:
             raise ArtifactError(f"the saved translation model is damaged: beams {beams!r:.40}, alpha {alpha!r:.40}")
         return cls(beams, float(alpha))
