@@ -111,8 +111,10 @@ def test_a_damaged_artifact_is_refused(trained, tmp_path):
     copy = tmp_path / "artifact"
     shutil.copytree(trained[0].run.artifact_path, copy)
     document = json.loads((copy / "model.json").read_text())
-    assert document["task"] == {"task": "segmentation", "values": [0, 1, 2], "ignore": None}
-    document["task"]["values"] = [0, 1]
+    assert document["task"] == {"kind": "segmentation", "name": "segmentation"}
+    classes = ["ground", "light", "dark"]
+    assert document["head"] == {"kind": "masks", "classes": classes, "values": [0, 1, 2], "ignore": None}
+    document["head"]["values"] = [0, 1]
     (copy / "model.json").write_text(json.dumps(sealed(document)))
     with pytest.raises(ArtifactError, match="3 classes of 2 values"):
         danlu.load(copy)

@@ -20,8 +20,7 @@ from danlu.pipeline.domain import Domain
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.multilabel import LabelledImages
-
-# PORT from danlu.pipeline.segmentation import Segmentations
+from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
 
 # PORT from danlu.pipeline.series import SeriesForecasts
@@ -41,7 +40,7 @@ DOMAINS: tuple[Domain, ...] = (
     # PORT SeriesForecasts(),
     Sequences(),
     # PORT Detections(),
-    # PORT Segmentations(),
+    Segmentations(),
     LabelledImages(),
     Images(),
     LanguageTexts(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,10 @@ class PreparedPictures(Prepared):
         if isinstance(self.train, PixelStream):
             return self.train.arrays(limit=rows)
         return self.train[0][:rows], self.train[1][:rows]
+
+    def short_names(self) -> list[str]:
+        """The names of the test images without their folders."""
+        return [] if self.names is None else [Path(name).name for name in self.names]
 
     def told(self) -> str:
         """How many images there are, and of which size."""

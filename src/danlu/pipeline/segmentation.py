@@ -8,84 +8,53 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 
-from danlu.artifact import Artifact, save_artifact
-from danlu.data.images import ImageEncoder, ImageFiles, MaskSet, PixelStream, is_mask_source, read_images, read_masks
-from danlu.data.images.encode import check_pixels
+from danlu.artifact import Artifact
+from danlu.data.images import ImageEncoder, ImageFiles, MaskSet, is_mask_source, read_masks
 from danlu.data.images.files import ordered
 from danlu.data.images.masks import as_codes, code_table
-from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.evaluate import Interval, MaskCounts
+from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.evaluate import MaskCounts
+from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.pixels import CommonestClass, PixelRegression
 from danlu.files import replacing
 from danlu.nn.losses import VOID
-from danlu.pipeline.answers import SUFFIXES
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.judge import Judgement
+from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.model import Model, Say, warn
-from danlu.pipeline.pictures import border, check_random, divided, encoder_for, memory_of, streamed
+from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, border, encoded_parts, memory_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.report.masks import class_colors, segmentation_sections
-from danlu.tasks import Recipe, Segmenter, learn_segmentation, segmentation_recipe
+from danlu.tasks import Masks, Recipe, learn_segmentation, segmentation_recipe
 from danlu.tasks.segmentation import unet_levels
+from danlu.trained import Learned, Read, Say, Trained
+from danlu.trained.answers import SUFFIXES
 
-__all__ = ["Painter", "PreparedMasks", "Segmentations"]
+__all__ = ["PreparedMasks", "Segmentations"]
 
 _LARGEST = 128  # the longest side that images keep by themselves
 _FOR_BASELINES = 400  # training images that the baselines learn from
-_HELD = 2**31  # bytes of images that predicting holds at once
-
-Part = tuple[np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PreparedMasks(Prepared):
-    """Encoded images with the class numbers of their pixels.
-
-    Attributes:
-        encoder: what images are brought to, fitted on the training images.
-        classes, values: the names of the classes, and their values in masks.
-        ignore: the value of pixels that are not counted, or None.
-        train: the training part, or a stream of it.
-        validation, test: the other parts; None without test images.
-        names: of the test images.
-    """
-
-    encoder: ImageEncoder
-    classes: tuple[str, ...]
-    values: tuple[int, ...]
-    ignore: int | None
-    train: Part | PixelStream
-    validation: Part
-    test: Part | None
-    names: tuple[str, ...]
+class PreparedMasks(PreparedPictures):
+    """Encoded images with the class numbers of their pixels."""
 
     def lines(self) -> Iterable[str]:
-        height, width, channels = self.encoder.in_shape
-        kind = "colour" if channels == 3 else "grey"
-        some = ", ".join(self.classes[:10]) + (", …" if len(self.classes) > 10 else "")
-        yield (
-            f"{sum(self.rows.values()):,} images of {height}×{width} ({kind}) with masks of {len(self.classes)} classes: {some}"
-        )
-        shares = np.bincount(self.sample(200)[1].ravel(), minlength=256)[: len(self.classes)]
+        classes = self.head.classes
+        some = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        yield f"{self.told()} with masks of {len(classes)} classes: {some}"
+        shares = np.bincount(self.sample(200)[1].ravel(), minlength=256)[: len(classes)]
         commonest = int(shares.argmax())
-        yield f"{shares[commonest] / max(shares.sum(), 1):.0%} of the pixels are {self.classes[commonest]}"
-
-    def sample(self, rows: int) -> Part:
-        """So many training rows, in memory."""
-        if isinstance(self.train, PixelStream):
-            return self.train.arrays(limit=rows)
-        return self.train[0][:rows], self.train[1][:rows]
+        yield f"{shares[commonest] / max(shares.sum(), 1):.0%} of the pixels are {classes[commonest]}"
 
 
-class Segmentations(Domain):
+class Segmentations(Pictures):
     """Images whose every pixel is of one class."""
 
     kind = "segmentation"
     noun = "images with masks"
+    head = Masks
     uses = (
         *COMMON,
         *RECIPE,
@@ -111,17 +80,8 @@ class Segmentations(Domain):
         return config.data.image_column is None and is_mask_source(source)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedMasks:
-        data = config.data
-        check_random(config, "images")
-        found = read_masks(source, memory=memory_of(data))
-        places, said, twins = divided(config, found.images, found.parts)
-        apart = None if data.test is None else read_masks(data.test, memory=memory_of(data))
-        codes, names, ignore = _classes([found] if apart is None else [found, apart], config.segmentation.ignore)
-        notices = [*found.notices, *twins, *([] if apart is None else [f"test: {notice}" for notice in apart.notices])]
-        if ignore is not None:
-            notices.append(
-                f"pixels of the value {ignore} in masks are not counted; segmentation.ignore=-1 makes them a class"
-            )
+        def read(source: Any, before: MaskSet | None = None) -> MaskSet:
+            return read_masks(source, memory=memory_of(config.data))
 
         def grain(height: int, width: int) -> int:
             levels = config.model.depth or unet_levels(height, width)
@@ -131,191 +91,114 @@ class Segmentations(Domain):
                 )
             return 2 ** (levels - 1)
 
-        encoder, resized = encoder_for(
-            found.rows(places["train"]).images,
-            data.image_size,
+        parts = Divided.of(config, source, read, noun="images")
+        head = _head([parts.found, parts.tested], config.segmentation.ignore)
+        if head.ignore is not None:
+            parts.notices.append(
+                f"pixels of the value {head.ignore} in masks are not counted; segmentation.ignore=-1 makes them a class"
+            )
+        table = _table(head)
+        encoded = encoded_parts(
+            config,
+            parts,
+            lambda part, encoder: self.truth(part, encoder, head),
             largest=_LARGEST,
             multiple=grain,
+            one=lambda row, encoder: as_codes(parts.found.masks[row], table, encoder.height, encoder.width),
         )
-        notices += [resized] if resized else []
-        table = code_table(codes)
-        height, width, channels = encoder.in_shape
-        images, masks = found.images, found.masks
+        if isinstance(encoded["train"], tuple):
+            learnt = set(np.unique(encoded["train"][1]).tolist())
+            lacking = [name for code, name in enumerate(head.classes) if code not in learnt]
+            parts.notices.extend([f"no training mask has {', '.join(lacking[:5])}"] if lacking else [])
+        return PreparedMasks(**self.fields(parts, head, **encoded))
 
-        def load(row: int) -> tuple[np.ndarray, np.ndarray]:
-            return encoder.one(images[row]), as_codes(masks[row], table, height, width)
+    def truth(self, found: MaskSet, encoder: ImageEncoder, head: Masks) -> np.ndarray:
+        codes, table = np.empty((len(found), encoder.height, encoder.width), np.uint8), _table(head)
 
-        stream, told = streamed(config, images, places["train"], height * width * (channels + 1), load)
-        notices += [told] if told else []
-        tested = apart if apart is not None else found.rows(places["test"])
-        prepared = PreparedMasks(
-            encoder=encoder,
-            classes=names,
-            values=tuple(codes),
-            ignore=ignore,
-            train=stream or _encoded(found.rows(places["train"]), encoder, table),
-            validation=_encoded(found.rows(places["validation"]), encoder, table),
-            test=_encoded(tested, encoder, table) if len(tested) else None,
-            names=tested.paths,
-            rows={**{name: len(rows) for name, rows in places.items()}, "test": len(tested)},
-            split=said,
-            notices=tuple(notices),
-        )
-        return dataclasses.replace(prepared, notices=(*notices, *_unseen(prepared)))
+        def one(row: int) -> np.ndarray:
+            return as_codes(found.masks[row], table, encoder.height, encoder.width)
+
+        rows = range(len(found))
+        for row, mask in enumerate(ordered(one, rows) if isinstance(found.masks, ImageFiles) else map(one, rows)):
+            codes[row] = mask
+        return codes
 
     def plan(self, config: TrainConfig, prepared: PreparedMasks) -> Recipe:
         return segmentation_recipe(
             prepared.rows["train"],
             prepared.encoder.in_shape,
-            classes=len(prepared.classes),
+            classes=len(prepared.head.classes),
             augment=config.augment,
             fill=border(prepared.sample(1000)[0]),
             **config.trainer.chosen(),
             **chosen_settings(config.model, ("width", "depth")),
         )
 
-    def learn(self, config: TrainConfig, prepared: PreparedMasks, plan: Recipe, **how: Any) -> Any:
-        return learn_segmentation(
-            prepared.train,
-            encoder=prepared.encoder,
-            classes=prepared.classes,
-            values=prepared.values,
-            ignore=prepared.ignore,
-            plan=plan,
-            rows=prepared.rows["train"],
-            validation=prepared.validation,
-            settings=config.segmentation,
-            seed=config.trainer.seed,
-            **how,
-        )
+    def learn(self, config: TrainConfig, prepared: PreparedMasks, plan: Recipe, **how: Any) -> Learned:
+        settings, common = config.segmentation, self.how(config, prepared)
+        return learn_segmentation(prepared.train, prepared.validation, plan=plan, settings=settings, **common, **how)
 
-    def judge(self, config: TrainConfig, prepared: PreparedMasks, trained: Segmenter) -> Judgement | None:
-        if prepared.test is None:
-            return None
-        options: dict[str, Any] = {"seed": config.trainer.seed}
-        inputs, true = prepared.test
-        judgement, ours = _judged(trained, inputs, true, prepared.names, **options)
-        if not config.evaluate.baselines:
-            return judgement
+    def simple(self, config: TrainConfig, prepared: PreparedMasks, trained: Trained, ours: Any) -> Iterable[Simple]:
         images, masks = prepared.sample(_FOR_BASELINES)
-        simple: list[CommonestClass | PixelRegression] = [CommonestClass(masks)]
-        simple.append(PixelRegression(images, masks, seed=config.trainer.seed))
-        others: dict[str, Mapping[str, Interval]] = {}
-        comparisons = []
+        inputs, true = prepared.test or prepared.validation
+        simple = (CommonestClass(masks), PixelRegression(images, masks, seed=config.trainer.seed))
         for each in simple:
-            theirs = MaskCounts.of(each.segment(inputs), true, classes=len(prepared.classes))
-            others[each.label] = theirs.scores(**options)
-            constant = isinstance(each, CommonestClass)
-            comparisons.append(ours.compare(theirs, each.label, constant=constant, **options))
-        return dataclasses.replace(judgement, others=others, comparisons=tuple(comparisons))
+            theirs = MaskCounts.of(each.segment(inputs), true, classes=len(prepared.head.classes))
+            yield Simple(each.label, theirs)
 
-    def save(
-        self, folder: str | Path, trained: Segmenter, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
-    ) -> None:
-        save_artifact(
-            folder,
-            model=trained.network,
-            variables=(trained.params, trained.state),
-            task={"task": self.kind, "values": list(trained.values), "ignore": trained.ignore},
-            encoder={**trained.encoder.to_json(), "kind": self.kind},
-            classes=trained.classes,
-            metrics=metrics,
-            provenance=provenance,
-        )
-
-    def load(self, artifact: Artifact) -> Painter:
+    def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         told: Any = artifact.task if isinstance(artifact.task, Mapping) else {}
-        values, ignore, names = told.get("values"), told.get("ignore"), artifact.classes
-        numbers = isinstance(values, list) and all(type(value) is int and 0 <= value <= 255 for value in values)
-        if not numbers or len(set(values)) < len(values) or not (ignore is None or type(ignore) is int):
-            raise ArtifactError(f"the saved segmentation is damaged: its task is {str(artifact.task)[:80]!r}")
-        if len(values) != len(names) or len(names) < 2 or not all(isinstance(name, str) for name in names):
-            raise ArtifactError(f"the saved segmentation is damaged: {len(names)} classes of {len(values)} values")
-        encoder = ImageEncoder.from_json(artifact.encoder)
-        trained = Segmenter(
-            artifact.model, artifact.params, artifact.state, encoder, tuple(names), tuple(values), ignore
-        )
-        try:
-            shape = trained.network.out_shape(encoder.in_shape)
-        except ConfigError as error:
-            raise ArtifactError(f"the saved segmentation is damaged: {error.message}") from error
-        if shape != (*encoder.in_shape[:2], len(names)):
-            raise ArtifactError(f"the saved network's output has the shape {shape}; expected a class of each pixel")
-        return self.model(trained, artifact.metrics, artifact.provenance)
+        return {"classes": artifact.classes, "values": told.get("values"), "ignore": told.get("ignore")}, {}
 
-    def model(self, trained: Segmenter, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Painter:
-        return Painter(trained, metrics, provenance)
+    def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
+        head: Any = trained.head
 
-    def report(self, prepared: PreparedMasks, trained: Segmenter, judgement: Judgement | None) -> dict[str, Any]:
+        def read() -> MaskSet:
+            found = read_masks(source, memory=HELD)
+            strange = [str(value) for value in found.values if value not in (*head.values, head.ignore)]
+            if truth and strange and not lenient:
+                raise SchemaError(
+                    f"the masks of {source} hold the values {', '.join(strange[:8])}; the model knows "
+                    f"{', '.join(map(str, head.values[:20]))}",
+                    hint="--lenient does not count their pixels",
+                )
+            if truth and strange:
+                say(f"pixels of the values {', '.join(strange[:8])} are not counted: the model does not know them")
+            return found
+
+        masked = truth or is_mask_source(source)
+        return self.taken(trained, source, read if masked else None, say, truth=truth, numbered=True)
+
+    def purpose(self, trained: Trained) -> str:
+        head: Any = trained.head
+        return f"the class of every pixel, of {len(head.classes)} classes"
+
+    def write(
+        self, trained: Trained, source: Any, output: str | Path, *, keep: str | Sequence[str], lenient: bool, say: Say
+    ) -> str:
+        """Write masks as PNG files into the folder ``output``, or the shares where ``output`` is a file such as ``shares.csv``."""
+        if Path(output).suffix.lower() in SUFFIXES:
+            return super().write(trained, source, output, keep=keep, lenient=lenient, say=say)
+        head: Any = trained.head
+        return _write_masks(trained.masks(source, say=say), Path(output), head.values)
+
+    def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        return (("predict", run, source, "-o", "masks"),)
+
+    def report(self, prepared: PreparedMasks, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         height, width, _ = prepared.encoder.in_shape
         sections: list[tuple[str, str]] = []
-        if judgement is not None and prepared.test is not None:
+        if prepared.test is not None and judgement is not None:
             inputs, true = prepared.test
-            names = [Path(path).name for path in prepared.names]
-            sections = segmentation_sections(inputs, true, trained.segment_inputs(inputs), names, prepared.classes)
+            sections = segmentation_sections(
+                inputs, true, trained.answer(inputs), prepared.short_names(), prepared.head.classes
+            )
         facts = {"measured at": f"{height}×{width} pixels"}
         return {"target": "the class of every pixel", "task": self.kind, "facts": facts, "sections": sections}
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Painter(Model):
-    """A segmenter as the user meets it."""
-
-    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
-        return (("predict", run, source, "-o", "masks"),)
-
-    @property
-    def purpose(self) -> str:
-        return f"the class of every pixel, of {len(self.predictor.classes)} classes"
-
-    def predict(self, source: Any, *, lenient: bool = False, say: Say = warn) -> pl.DataFrame:
-        """The share of each class in images: a folder, an image, images with masks (which are not looked at), or an array.
-
-        Returns:
-            A row an image: ``file`` and ``share CLASS`` for each class. The masks themselves: :meth:`masks`, :meth:`write`.
-        """
-        images, paths = _images(source, say)
-        return _shares(paths, self.predictor.segment(images), self.predictor.classes)
-
-    def masks(self, source: Any, *, say: Say = warn) -> Iterator[tuple[str, np.ndarray]]:
-        """The file and the mask of each image, uint8 ``(height, width)`` in its own size, of the values in the masks it learnt from."""
-        images, paths = _images(source, say)
-        values = np.asarray(self.predictor.values, np.uint8)
-        for path, codes in zip(paths, self.predictor.segment(images), strict=True):
-            yield path, values[codes]
-
-    def write(self, source: Any, output: str | Path, **how: Any) -> str:
-        """Write masks as PNG files into the folder ``output``, or the shares where ``output`` is a file such as ``shares.csv``."""
-        if Path(output).suffix.lower() in SUFFIXES:
-            return super().write(source, output, **how)
-        return _write_masks(self.masks(source, say=how.get("say", warn)), Path(output), self.predictor.values)
-
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
-        trained = self.predictor
-        try:
-            found = _test_part(read_masks(source, memory=_HELD), say)
-        except DataError as error:
-            raise SchemaError(error.message, hint=error.hint) from error
-        for notice in found.notices:
-            say(notice)
-        strange = [value for value in found.values if value not in (*trained.values, trained.ignore)]
-        if strange and not lenient:
-            raise SchemaError(
-                f"the masks of {source} hold the values {', '.join(map(str, strange[:8]))}; the model knows "
-                f"{', '.join(map(str, trained.values[:20]))}",
-                hint="--lenient does not count their pixels",
-            )
-        if strange:
-            say(
-                f"pixels of the values {', '.join(map(str, strange[:8]))} are not counted: the model does not know them"
-            )
-        table = code_table({value: code for code, value in enumerate(trained.values)})
-        inputs, true = _encoded(found, trained.encoder, table)
-        return _judged(trained, inputs, true, found.paths)[0]
-
-
-def _classes(found: Sequence[MaskSet], asked: int | None) -> tuple[dict[int, int], tuple[str, ...], int | None]:
-    """The class number of each value, the classes' names, and the value that is not counted."""
+def _head(found: Sequence[MaskSet], asked: int | None) -> Masks:
+    """The classes of masks, and the value that is not counted."""
     names = {value: name for each in reversed(found) for value, name in zip(each.values, each.names, strict=True)}
     ignore = asked if asked is not None and asked >= 0 else None
     if asked is None and VOID in names and len(names) > 2:
@@ -323,71 +206,12 @@ def _classes(found: Sequence[MaskSet], asked: int | None) -> tuple[dict[int, int
     values = sorted(value for value in names if value != ignore)
     if len(values) < 2:
         raise DataError(f"the masks hold the value {values[0]} and what is not counted; expected two classes or more")
-    return {value: code for code, value in enumerate(values)}, tuple(names[value] for value in values), ignore
+    return Masks(tuple(names[value] for value in values), tuple(values), ignore)
 
 
-def _unseen(prepared: PreparedMasks) -> list[str]:
-    if isinstance(prepared.train, PixelStream):
-        return []
-    learnt = set(np.unique(prepared.train[1]).tolist())
-    lacking = [name for code, name in enumerate(prepared.classes) if code not in learnt]
-    return [f"no training mask has {', '.join(lacking[:5])}"] if lacking else []
-
-
-def _encoded(part: MaskSet, encoder: ImageEncoder, table: np.ndarray) -> Part:
-    codes = np.empty((len(part), encoder.height, encoder.width), np.uint8)
-
-    def one(row: int) -> np.ndarray:
-        return as_codes(part.masks[row], table, encoder.height, encoder.width)
-
-    rows = range(len(part))
-    for row, mask in enumerate(ordered(one, rows) if isinstance(part.masks, ImageFiles) else map(one, rows)):
-        codes[row] = mask
-    return encoder.transform(part.images), codes
-
-
-def _judged(
-    trained: Segmenter, inputs: np.ndarray, true: np.ndarray, paths: Sequence[str], **options: Any
-) -> tuple[Judgement, MaskCounts]:
-    found = trained.segment_inputs(inputs)
-    counts = MaskCounts.of(found, true, classes=len(trained.classes))
-    right = counts.hits.sum(axis=1) / np.maximum(counts.true.sum(axis=1), 1)
-    columns = [pl.Series("mean IoU", counts.of_images().round(4)), pl.Series("pixel accuracy", right.round(4))]
-    predictions = _shares(paths, iter(found), trained.classes)
-    predictions = predictions.select("file").hstack(columns).hstack(predictions.drop("file"))
-    tested = f"{len(true):,} test images"
-    return Judgement(counts.scores(**options), tested=tested, predictions=predictions), counts
-
-
-def _shares(paths: Sequence[str], found: Iterator[np.ndarray], classes: Sequence[str]) -> pl.DataFrame:
-    shares = [np.bincount(codes.ravel(), minlength=len(classes)) / codes.size for codes in found]
-    table = np.array(shares).reshape(-1, len(classes)).round(4)
-    columns = {f"share {name}": table[:, code] for code, name in enumerate(classes)}
-    return pl.DataFrame({"file": list(paths), **columns})
-
-
-def _images(source: Any, say: Say) -> tuple[Any, Sequence[str]]:
-    if isinstance(source, np.ndarray):
-        pixels = check_pixels(source, "the array", alone=True)
-        return pixels, [f"image {row}" for row in range(len(pixels))]
-    try:
-        if is_mask_source(source):
-            masked = _test_part(read_masks(source, memory=_HELD), say)
-            return masked.images, masked.paths
-        found = read_images(source, memory=_HELD, whole=True)
-    except DataError as error:
-        raise SchemaError(error.message, hint=error.hint) from error
-    for notice in found.notices:
-        say(notice)
-    return found.images, found.paths or [f"image {row}" for row in range(len(found))]
-
-
-def _test_part(found: MaskSet, say: Say) -> MaskSet:
-    if found.parts is None or "test" not in found.parts:
-        return found
-    rows = np.flatnonzero(found.parts == "test")
-    say(f"the source has parts; its {len(rows)} test images are taken")
-    return found.rows(rows)
+def _table(head: Masks) -> np.ndarray:
+    """The class number of each value; see :func:`~danlu.data.images.masks.code_table`."""
+    return code_table({value: code for code, value in enumerate(head.values)})
 
 
 def _write_masks(masks: Iterator[tuple[str, np.ndarray]], folder: Path, values: Sequence[int]) -> str:

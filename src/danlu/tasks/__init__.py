@@ -8,7 +8,7 @@ from danlu.tasks.language import Language, NextToken, language_recipe, learn_lan
 from danlu.tasks.learn import Imbalance, learn, plan_for
 from danlu.tasks.multilabel import Tags, learn_labels
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.tasks.segmentation import Segmentation, Segmenter, learn_segmentation, segmentation_recipe
+from danlu.tasks.segmentation import Masks, Segmentation, learn_segmentation, segmentation_recipe
 from danlu.tasks.sequence import sequence_recipe
 from danlu.tasks.text import text_recipe
 from danlu.tasks.translation import BeamSearch, Translation, learn_translation, translation_recipe
@@ -21,11 +21,11 @@ __all__ = [
     "ForecastModel",
     "Imbalance",
     "Language",
+    "Masks",
     "NextToken",
     "ObjectDetector",
     "Recipe",
     "Segmentation",
-    "Segmenter",
     "Tags",
     "Translation",
     "detection_recipe",

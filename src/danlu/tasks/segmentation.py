@@ -1,45 +1,43 @@
-"""Segmentation: the recipe, the training, and a trained network that tells the class of every pixel."""
+"""Segmentation: the recipe, the training, and what makes classes of pixels of a network's outputs."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
+import io
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import polars as pl
 
 from danlu.blueprint import Blueprint, setting
-from danlu.data.images import ImageEncoder
-from danlu.engine import Fitted, enable_compilation_cache
-from danlu.engine.sources import ArraySource
-from danlu.errors import ConfigError
-from danlu.nn import Layer, MoveMasks, RandomAffine, RandomColor, RandomErase, RandomFlip, Rescale, Sequential
+from danlu.data.images.files import shapes_of
+from danlu.errors import ArtifactError, ConfigError
+from danlu.evaluate import MaskCounts
+from danlu.nn import MoveMasks, RandomAffine, RandomFlip
 from danlu.nn.augment import RandomMove
 from danlu.nn.losses import SegmentationLoss, pixel_accuracy
 from danlu.nn.vision import UNet
 from danlu.tasks.image import Augment
+from danlu.tasks.pictures import check_changes, learn_pictures, picture_recipe
 from danlu.tasks.recipe import Recipe
+from danlu.trained import Head, Learned, Say, warn
+from danlu.trained.head import names_in, namespace, out_shape_of, pieces
 
-__all__ = [
-    "Segmentation",
-    "SegmentationLearned",
-    "Segmenter",
-    "learn_segmentation",
-    "segmentation_recipe",
-    "unet_levels",
-]
+if TYPE_CHECKING:
+    from danlu.trained import Trained
+
+__all__ = ["Masks", "Segmentation", "learn_segmentation", "segmentation_recipe", "unet_levels"]
 
 _BUDGET = 2.5e13  # floating-point operations of a training, backward passes included: about ten minutes of a core
-_EPOCHS = (8, 60)
 _STEPS = 1000  # updates that a small set of images gets at least
 _MOST_EPOCHS = 150
 _COARSEST = 8  # pixels a side of the coarsest level, or more
 _LEVELS = (2, 4)
-_BATCH = 32  # images that are looked at together
 
 
 class Segmentation(Blueprint):
@@ -95,16 +93,9 @@ def segmentation_recipe(
         >>> plan.batch_size, plan.model.layers[-1].widths
         (16, (16, 32, 64, 128))
     """
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"segmentation_recipe() received the settings {unknown}; expected fields of a Recipe")
     augment = augment or Augment()
-    asked = [name for name in ("random", "mixup", "cutmix") if getattr(augment, name)]
-    if asked:
-        raise ConfigError(
-            f"augment.{asked[0]} is set, and masks cannot follow it",
-            hint="for masks there are flip, rotation, scale, shear, translate, color and erase",
-        )
+    follow = "flip, rotation, scale, shear, translate, color and erase"
+    check_changes(changes, augment, loss="segmentation", what="masks", follow=follow)
     levels = depth or unet_levels(*in_shape[:2])
     factor = 2 ** (levels - 1)
     if any(side % factor for side in in_shape[:2]):
@@ -112,23 +103,18 @@ def segmentation_recipe(
             f"images of {in_shape[0]}×{in_shape[1]} cannot be halved {levels - 1} times; expected multiples of {factor}",
             hint="set data.image_size or model.depth",
         )
-    painted: list[Layer] = [RandomColor(2 * augment.color, augment.color, augment.color)] if augment.color else []
-    painted += [RandomErase(augment.erase)] if augment.erase else []
-    model = Sequential((Rescale(), *painted, UNet(classes, widths=tuple(width * 2**level for level in range(levels)))))
-    batch_size = changes.get("batch_size", min(16, max(8, images // 20)))
-    affordable = int(_BUDGET / (3 * (model.flops(in_shape) or 1) * images))
-    enough = min(-(-_STEPS * batch_size // images), _MOST_EPOCHS)
-    fields: dict[str, Any] = {
-        "model": model,
-        "loss": "segmentation",
-        "batch_size": batch_size,
-        "epochs": max(min(affordable, max(_EPOCHS[1], enough)), _EPOCHS[0]),
-        "learning_rate": 5e-3,
-        "weight_decay": 0.02,
-        "warm_up": 0.1,
-        "augment": _moved(augment, fill),
-    }
-    return Recipe(**{**fields, **changes})
+    return picture_recipe(
+        images,
+        in_shape,
+        UNet(classes, widths=tuple(width * 2**level for level in range(levels))),
+        augment=augment,
+        moved=_moved(augment, fill),
+        budget=_BUDGET,
+        steps=_STEPS,
+        most_epochs=_MOST_EPOCHS,
+        most_batch=16,
+        **{"loss": "segmentation", "learning_rate": 5e-3, **changes},
+    )
 
 
 def _moved(augment: Augment, fill: float) -> MoveMasks | None:
@@ -138,133 +124,130 @@ def _moved(augment: Augment, fill: float) -> MoveMasks | None:
     return MoveMasks(tuple(moves), fill) if moves else None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Segmenter:
-    """A trained network with what stands between it and images.
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["classes", "values", "ignore"])
+@dataclasses.dataclass(frozen=True)
+class Masks(Head):
+    """The class of every pixel. The answers are class numbers, uint8 ``(height, width)`` of each image; the outputs are logits.
 
     Attributes:
-        network: the blueprint; its outputs are logits ``(batch, height, width, classes)``.
-        params, state: its variables.
-        encoder: what images are brought to.
-        classes: the names of the classes.
+        classes: their names.
         values: the value of each class in masks.
         ignore: the value of pixels that are not counted, or None.
     """
 
-    network: Layer
-    params: Any
-    state: Any
-    encoder: ImageEncoder
+    kind = "masks"
+    batch = 32
+    piece = 32
+    verbs = ("masks",)
+
     classes: tuple[str, ...]
     values: tuple[int, ...]
     ignore: int | None = None
 
     @property
-    def in_shape(self) -> tuple[int, int, int]:
-        """The shape of one encoded image."""
-        return self.encoder.in_shape
+    def task(self) -> str:
+        return "segmentation"
 
-    def segment_inputs(self, inputs: np.ndarray) -> np.ndarray:
-        """The class numbers of encoded images, uint8 ``(images, height, width)``."""
-        found = [_classes(self.network, self.params, self.state, some)[:count] for some, count in _batches(inputs)]
-        return np.concatenate([np.asarray(each) for each in found])
+    def __call__(self, outputs: Any) -> Any:
+        return outputs.argmax(axis=-1).astype(namespace(outputs).uint8)
 
-    def segment(self, images: Sequence[np.ndarray] | np.ndarray) -> Iterator[np.ndarray]:
-        """The class numbers of images of any size, uint8 ``(height, width)`` of each, a few images at a time.
+    def answer(self, trained: Trained, inputs: np.ndarray) -> np.ndarray:
+        """Uint8 ``(images, height, width)`` as the network sees the images, a few at a time: their logits take much room."""
+        found = [self(trained.outputs(some)) for some in pieces(inputs, self.batch)]
+        return np.concatenate(found)
 
-        Where an image is larger than what the network sees, the probabilities are enlarged (bilinearly), and the likeliest class
-        of each pixel is taken then.
+    def answer_rows(self, trained: Trained, rows: Any) -> list[np.ndarray]:
+        """Those of images of any size, in their own size.
 
-        Args:
-            images: uint8, see :meth:`~danlu.data.images.ImageEncoder.transform`.
+        Where an image is of another size than what the network sees, the probabilities are brought to its own (bilinearly), and the
+        likeliest class of each pixel is taken then.
         """
-        for low in range(0, len(images), _BATCH):
-            some = images[low : low + _BATCH]
-            if not isinstance(some, np.ndarray):
-                some = list(some)
-            (whole, count), *_ = _batches(self.encoder.transform(some))
-            chances = np.asarray(_chances(self.network, self.params, self.state, whole))[:count]
-            for image, chance in zip(some, chances, strict=True):
-                yield _enlarged(chance, image.shape[0], image.shape[1])
+        return list(self._in_own_size(trained, rows))
+
+    def _in_own_size(self, trained: Trained, images: Any) -> Iterator[np.ndarray]:
+        for some in pieces(images, self.batch):
+            outputs = trained.outputs(trained.encoder.transform(some))
+            for shape, logits in zip(shapes_of(some), outputs, strict=True):
+                yield self(logits) if logits.shape[:2] == shape[:2] else _enlarged(logits, shape[0], shape[1])
+
+    def masks(self, trained: Trained, source: Any, *, say: Say = warn) -> Iterator[tuple[str, np.ndarray]]:
+        """The file and the mask of each image, uint8 ``(height, width)`` in its own size, of the values in the masks it learnt from."""
+        found = trained.read(source, say=say)
+        values, names = np.asarray(self.values, np.uint8), found.names if found.names is not None else ()
+        for name, codes in zip(names, self._in_own_size(trained, found.rows), strict=True):
+            yield name, values[codes]
+
+    def frame(self, answers: Sequence[np.ndarray] | np.ndarray, rows: Any = None) -> pl.DataFrame:
+        """The share of each class in each image."""
+        shares = [np.bincount(codes.ravel(), minlength=len(self.classes)) / codes.size for codes in answers]
+        table = np.array(shares).reshape(-1, len(self.classes)).round(4)
+        return pl.DataFrame({f"share {name}": table[:, code] for code, name in enumerate(self.classes)})
+
+    def replies(self, answers: Sequence[np.ndarray], rows: Any = None) -> list[dict[str, Any]]:
+        """The shares, and the mask as a PNG file in base64."""
+        from PIL import Image
+
+        found = []
+        for shares, codes in zip(self.frame(answers).to_dicts(), answers, strict=True):
+            file = io.BytesIO()
+            Image.fromarray(np.asarray(self.values, np.uint8)[codes]).save(file, "PNG")
+            found.append({**shares, "mask": base64.b64encode(file.getvalue()).decode()})
+        return found
+
+    def evidence(self, answers: np.ndarray, truth: np.ndarray) -> MaskCounts:
+        return MaskCounts.of(answers, truth, classes=len(self.classes))
+
+    def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
+        """The measures of each image, and the shares that were found."""
+        counts = self.evidence(answers, truth)
+        right = counts.hits.sum(axis=1) / np.maximum(counts.true.sum(axis=1), 1)
+        measures = {"mean IoU": counts.of_images().round(4), "pixel accuracy": right.round(4)}
+        return pl.concat([pl.DataFrame(measures), self.frame(answers)], how="horizontal")
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"classes": list(self.classes), "values": list(self.values), "ignore": self.ignore}, {}
+
+    @classmethod
+    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        classes, ignore = names_in(data, "classes"), data.get("ignore")
+        values: Any = data.get("values")
+        numbers = isinstance(values, list) and all(type(value) is int and 0 <= value <= 255 for value in values)
+        if not numbers or len(set(values)) < len(values) or not (ignore is None or type(ignore) is int):
+            raise ArtifactError(f"the saved segmentation is damaged: {str(data)[:80]!r}")
+        if len(values) != len(classes) or len(classes) < 2:
+            raise ArtifactError(f"the saved segmentation is damaged: {len(classes)} classes of {len(values)} values")
+        return cls(classes, tuple(values), ignore)
+
+    def check(self, network: Any, encoder: Any) -> None:
+        shape = out_shape_of(network, encoder)
+        if shape != (*encoder.in_shape[:2], len(self.classes)):
+            raise ArtifactError(f"the saved network's output has the shape {shape}; expected a class of each pixel")
 
 
-def _batches(inputs: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of one size, and how many rows of each are real."""
-    for low in range(0, len(inputs), _BATCH):
-        some = inputs[low : low + _BATCH]
-        filler = np.zeros((_BATCH - len(some), *some.shape[1:]), some.dtype)
-        yield np.concatenate([some, filler]), len(some)
-
-
-@functools.partial(jax.jit, static_argnames="network")
-def _classes(network: Layer, params: Any, state: Any, images: Any) -> jax.Array:
-    return jnp.argmax(network.apply(params, state, images)[0], axis=-1).astype(jnp.uint8)
-
-
-@functools.partial(jax.jit, static_argnames="network")
-def _chances(network: Layer, params: Any, state: Any, images: Any) -> jax.Array:
-    return jax.nn.softmax(network.apply(params, state, images)[0])
-
-
-def _enlarged(chance: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The likeliest class of each pixel after ``(h, w, classes)`` is brought to another size."""
-    if chance.shape[:2] == (height, width):
-        return chance.argmax(axis=-1).astype(np.uint8)
+def _enlarged(logits: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The likeliest class of each pixel after the probabilities ``(h, w, classes)`` are brought to another size."""
     from PIL import Image
 
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    chance = (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
     best, found = np.full((height, width), -np.inf, np.float32), np.zeros((height, width), np.uint8)
     for number in range(chance.shape[2]):
-        plane = Image.fromarray(np.ascontiguousarray(chance[..., number], np.float32))
+        plane = Image.fromarray(np.ascontiguousarray(chance[..., number]))
         sized = np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR))
         found[sized > best] = number
         best = np.maximum(best, sized)
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class SegmentationLearned:
-    """What training gave: the model, and the record of the training."""
-
-    model: Segmenter
-    fitted: Fitted
-
-
 def learn_segmentation(
-    train: Any,
-    *,
-    encoder: ImageEncoder,
-    classes: Sequence[str],
-    values: Sequence[int],
-    plan: Recipe,
-    rows: int,
-    validation: tuple[np.ndarray, np.ndarray],
-    settings: Segmentation | None = None,
-    ignore: int | None = None,
-    seed: int = 0,
-    **how: Any,
-) -> SegmentationLearned:
+    train: Any, validation: tuple[np.ndarray, np.ndarray], *, settings: Segmentation | None = None, **how: Any
+) -> Learned:
     """Train the recipe's network on encoded images and the class numbers of their pixels.
 
     Args:
-        train: images ``uint8 (images, height, width, channels)`` and class numbers ``(images, height, width)``, or a stream of both.
-        validation: both in memory; it chooses the best epoch.
-        rows: how many images an epoch has.
-        encoder, classes, values, ignore: kept with the model.
-        plan: see :func:`segmentation_recipe`.
+        train, validation: images and class numbers ``(images, height, width)``; 255 is not counted.
         settings: the weight of the Dice loss.
-        seed: decides the initial weights and every random draw.
-        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
+        **how: see :func:`~danlu.tasks.pictures.learn_pictures`; the plan is :func:`segmentation_recipe`'s.
     """
-    enable_compilation_cache()
-    fitted = plan.fit(
-        train,
-        rows=rows,
-        loss=SegmentationLoss(dice=(settings or Segmentation()).dice),
-        validation=ArraySource(validation, batch_size=_BATCH),
-        metrics=[pixel_accuracy],
-        initial=plan.initial(jax.random.key(seed), np.zeros((1, *encoder.in_shape), np.uint8)),
-        seed=seed,
-        **how,
-    )
-    model = Segmenter(plan.model, fitted.params, fitted.state, encoder, tuple(classes), tuple(values), ignore)
-    return SegmentationLearned(model, fitted)
+    loss = SegmentationLoss(dice=(settings or Segmentation()).dice)
+    return learn_pictures(train, validation, loss=loss, metrics=[pixel_accuracy], **how)

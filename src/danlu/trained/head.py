@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
@@ -17,12 +17,21 @@ from danlu.evaluate import Evidence
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
 
-__all__ = ["Head", "names_in", "namespace", "out_shape_of", "threshold_in"]
+__all__ = ["Head", "names_in", "namespace", "out_shape_of", "pieces", "threshold_in"]
 
 
 def namespace(array: Any) -> Any:
     """``jax.numpy`` for JAX's arrays, ``numpy`` for others: what the functions of a head are written with."""
     return jnp if isinstance(array, jax.Array) else np
+
+
+def pieces(rows: Any, size: int | None) -> Iterator[Any]:
+    """Rows, so many at a time; None is all at once."""
+    if size is None or len(rows) <= size:
+        yield rows
+        return
+    for low in range(0, len(rows), size):
+        yield rows[low : low + size]
 
 
 def out_shape_of(network: Any, encoder: Any) -> Any:

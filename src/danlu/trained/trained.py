@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from danlu.evaluate.kept import Kept
 from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.encoder import Encoder
-from danlu.trained.head import Head
+from danlu.trained.head import Head, pieces
 from danlu.trained.read import Read, Reader, Say, warn
 
-__all__ = ["Learned", "Trained", "pieces"]
+__all__ = ["Learned", "Trained"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -349,15 +349,6 @@ def _named(frame: pl.DataFrame, names: pl.Series | None, lines: np.ndarray | Non
     if names is None:
         return frame
     return frame.insert_column(0, names if lines is None else names[np.repeat(np.arange(len(names)), lines)])
-
-
-def pieces(rows: Any, size: int | None) -> Iterator[Any]:
-    """Rows as they were read, so many at a time."""
-    if size is None or len(rows) <= size:
-        yield rows
-        return
-    for low in range(0, len(rows), size):
-        yield rows[low : low + size]
 
 
 @dataclasses.dataclass(frozen=True)
