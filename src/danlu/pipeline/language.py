@@ -15,8 +15,8 @@ from danlu.artifact import Artifact, save_artifact
 from danlu.data.text import Corpus, Tokenizer, Tokens, read_corpus, split_corpus, tokens_of
 from danlu.data.text.read import is_text_source
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
+from danlu.evaluate import TokenLosses, compare
 from danlu.evaluate.ngrams import NGrams
-from danlu.evaluate.tokens import TokenLosses
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.judge import Judgement
@@ -149,7 +149,7 @@ class LanguageTexts(Domain):
             counts = NGrams(known.tokens, known.bounds, vocabulary=trained.tokenizer.size, order=order)
             theirs = TokenLosses.of(counts.losses(test.tokens, test.bounds), test.bounds, test.characters)
             others[label] = theirs.scores(**options)
-            comparisons.append(ours.compare(theirs, label, constant=order == 1, **options))
+            comparisons.append(compare(ours, theirs, label, constant=order == 1, **options))
         return dataclasses.replace(own, others=others, comparisons=tuple(comparisons), predictions=frame)
 
     def save(

@@ -23,7 +23,7 @@ from danlu.data.images import (
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.read import listed_files
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.evaluate import Interval, LabelRows
+from danlu.evaluate import Interval, LabelRows, compare
 from danlu.evaluate.compare import counted
 from danlu.evaluate.labels import best_threshold
 from danlu.pipeline.config import TrainConfig
@@ -213,8 +213,7 @@ class LabelledImages(Domain):
         }.items():
             theirs = LabelRows(marks, for_test, best_threshold(held[1], for_held))
             others[label] = theirs.scores(**options)
-            constant = bool((np.ptp(for_test, axis=0) == 0).all())
-            comparisons.append(ours.compare(theirs, label, constant=constant, **options))
+            comparisons.append(compare(ours, theirs, label, **options))
         return dataclasses.replace(judgement, others=others, comparisons=tuple(comparisons))
 
     def save(

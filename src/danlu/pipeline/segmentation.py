@@ -16,7 +16,7 @@ from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import ordered
 from danlu.data.images.masks import as_codes, code_table
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.evaluate import Interval, MaskCounts
+from danlu.evaluate import Interval, MaskCounts, compare
 from danlu.evaluate.pixels import CommonestClass, PixelRegression
 from danlu.files import replacing
 from danlu.nn.losses import VOID
@@ -205,8 +205,7 @@ class Segmentations(Domain):
         for each in simple:
             theirs = MaskCounts.of(each.segment(inputs), true, classes=len(prepared.classes))
             others[each.label] = theirs.scores(**options)
-            constant = isinstance(each, CommonestClass)
-            comparisons.append(ours.compare(theirs, each.label, constant=constant, **options))
+            comparisons.append(compare(ours, theirs, each.label, **options))
         return dataclasses.replace(judgement, others=others, comparisons=tuple(comparisons))
 
     def save(

@@ -16,8 +16,7 @@ from danlu.data.text import Tokenizer
 from danlu.data.text.buckets import Buckets, PairTokens
 from danlu.data.text.pairs import Pairs, read_pairs, read_sources, sentence_tokens, split_pairs, tokens_of_pairs
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.evaluate import Interval
-from danlu.evaluate.bleu import TranslationCounts
+from danlu.evaluate import Interval, TranslationCounts, compare
 from danlu.evaluate.dictionary import WordByWord
 from danlu.explain import cross_attention
 from danlu.pipeline.config import TrainConfig
@@ -180,7 +179,7 @@ class Translations(Domain):
         ):
             theirs = TranslationCounts.of(texts, test.targets, tokenization=ours.tokenization)
             others[label] = theirs.scores(**options)
-            comparisons.append(ours.compare(theirs, label, **options))
+            comparisons.append(compare(ours, theirs, label, **options))
         return dataclasses.replace(judgement, others=others, comparisons=tuple(comparisons))
 
     def save(
