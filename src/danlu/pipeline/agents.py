@@ -222,8 +222,9 @@ class Agents(Domain):
             "environments": f"{trained.agent.environments} side by side"
             if prepared.recorded is None
             else "none: a recording",
-            "seeds": ", ".join(map(str, trained.seeds)),
         }
+        if len(trained.seeds) > 1:
+            facts["seeds"] = ", ".join(map(str, trained.seeds))
         history = [] if trained.fitted is None else trained.fitted.history
         return {
             "target": f"what to do in {trained.env.id}",
