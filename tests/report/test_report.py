@@ -193,7 +193,7 @@ def test_names_of_models_are_whole_and_labels_of_boxes_within_the_picture() -> N
     assert "summaries" in shown
     low = Found(np.array([[2.0, 0.0, 20.0, 20.0]]), np.array([0]))
     picture = draw_boxes(np.full((20, 20, 1), 100, np.uint8), low, ["standing"], "#ff0000")
-    written = (picture == 255).all(axis=2)
+    written = (picture > 180).all(axis=2)
     assert written[-14:].any(), "the label of a box that fills the image stands at its bottom"
     right = Found(np.array([[17.0, 8.0, 20.0, 14.0]]), np.array([0]))
     picture = draw_boxes(np.full((20, 20, 1), 100, np.uint8), right, ["standing"], "#ff0000")
