@@ -147,21 +147,25 @@ def boxes(quality: float) -> World:
     return World("boxes", f"{quality:.0%} of the objects seen", draw, sizes=(30, 100, 300), many=30_000)
 
 
-def sentences(error: float) -> World:
+def translated(rng: np.random.Generator, rows: int, error: float, models: int = 1) -> list[TranslationCounts]:
+    """The same sentences in the words of several models, each with errors of its own."""
     words = np.array([f"w{number}" for number in range(300)])
     often = 1 / np.arange(1, 301)
     often /= often.sum()
+    found: list[list[str]] = [[] for _ in range(models)]
+    references = []
+    for _ in range(rows):
+        reference = rng.choice(words, size=rng.integers(3, 20), p=often)
+        references.append(" ".join(reference))
+        for own in found:
+            wrong = rng.random(len(reference)) < error * 2 * rng.random()
+            own.append(" ".join(np.where(wrong, rng.choice(words, len(reference)), reference)))
+    return [TranslationCounts.of(own, references, tokenization="none") for own in found]
 
+
+def sentences(error: float) -> World:
     def draw(rng: np.random.Generator, rows: int) -> TranslationCounts:
-        ours, theirs = [], []
-        for _ in range(rows):
-            reference = rng.choice(words, size=rng.integers(3, 20), p=often)
-            own = np.where(
-                rng.random(len(reference)) < error * 2 * rng.random(), rng.choice(words, len(reference)), reference
-            )
-            theirs.append(" ".join(reference))
-            ours.append(" ".join(own))
-        return TranslationCounts.of(ours, theirs, tokenization="none")
+        return translated(rng, rows, error)[0]
 
     return World("translations", f"{error:.0%} of the words wrong", draw, sizes=(30, 100, 300), many=8000)
 
@@ -280,7 +284,7 @@ def _predictors(first: str, second: str) -> Pair:
 
 
 def _translators(rng: np.random.Generator, rows: int) -> tuple[Evidence, Evidence]:
-    ours, theirs = (sentences(0.3).draw(np.random.default_rng(rng.integers(2**40)), rows) for _ in range(2))
+    ours, theirs = translated(rng, rows, 0.3, models=2)
     return ours, theirs
 
 

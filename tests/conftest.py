@@ -1,5 +1,7 @@
 """Settings that every test shares."""
 
+import contextlib
+import functools
 import gc
 import os
 import warnings
@@ -29,6 +31,14 @@ from danlu.engine import enable_compilation_cache
 from danlu.stages import PlainDisplay
 
 enable_compilation_cache()  # the two workers, and the processes that tests start, share what they compile
+
+if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0":
+    # JAX writes each program down in an MLIR context of its own. Loading its dialects and freeing them takes longer than the
+    # rest of lowering a small program, so here all share one; where JAX has it otherwise, the tests are only slower.
+    with contextlib.suppress(ImportError, AttributeError):
+        from jax._src.interpreters import mlir
+
+        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danlu")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from danlu.cli.runs import _that_fit
 from danlu.prose import WIDTH, wrapped
 
 
@@ -32,3 +33,21 @@ def test_what_belongs_together_is_never_broken(whole):
 def test_short_lines_stay_as_they_are():
     table = "column   kind\nage      numeric\n\n  end"
     assert wrapped(table, indent="  ") == table
+
+
+def test_runs_in_a_narrow_terminal_lose_columns_and_no_part_of_a_word():
+    row = {
+        "name": "sold-1",
+        "data": "sold.csv → price_sold",
+        "kind": "table, regression",
+        "score": "MSE (standardised) 0.1026",
+        "date": "2026-11-29 21:27",
+        "state": "finished",
+    }
+    assert list(_that_fit([row], 200)) == list(row)
+    assert _that_fit([row], 200)["data"] == len(row["data"])
+    sizes = _that_fit([row], 80)
+    assert list(sizes) == ["name", "data", "score", "date", "state"]
+    assert sum(sizes.values()) + 2 * 4 <= 80
+    assert all(size == len(row[name]) for name, size in sizes.items() if name != "data")
+    assert list(_that_fit([row], 50)) == ["name", "data", "score"]

@@ -13,6 +13,7 @@ import pytest
 
 from danlu import nn, optim
 from danlu.engine import (
+    Accumulated,
     BatchSource,
     EarlyStopping,
     FitOptions,
@@ -102,9 +103,9 @@ def test_one_step_is_plain_gradient_descent_in_numpy():
 def test_accumulation_is_exact_under_uneven_weights(accumulate):
     optimizer, state = start()
     batch = {"x": X[:16], "y": Y[:16], "weight": RNG.uniform(size=16).astype(np.float32) * (np.arange(16) % 5 > 0)}
-    program = Program(MODEL, nn.get_loss("binary_cross_entropy"), optimizer.update, batch_size=16)
+    program = Program.of(MODEL, nn.get_loss("binary_cross_entropy"), optimizer.update, batch_size=16)
     whole, sums = step(program, state, batch)
-    parts, part_sums = step(dataclasses.replace(program, accumulate=accumulate), state, batch)
+    parts, part_sums = step(dataclasses.replace(program, gradient=Accumulated(accumulate)), state, batch)
     for a, b in zip(leaves(whole.params), leaves(parts.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
     assert float(sums["loss"]) == pytest.approx(float(part_sums["loss"]), rel=1e-6)
@@ -112,7 +113,7 @@ def test_accumulation_is_exact_under_uneven_weights(accumulate):
 
 def test_padding_rows_do_not_count():
     optimizer, state = start()
-    program = Program(MODEL, nn.get_loss("binary_cross_entropy"), optimizer.update, batch_size=8)
+    program = Program.of(MODEL, nn.get_loss("binary_cross_entropy"), optimizer.update, batch_size=8)
     full = {"x": X[:8], "y": Y[:8], "weight": np.r_[np.ones(5), np.zeros(3)].astype(np.float32)}
     short = {"x": X[:5], "y": Y[:5], "weight": np.ones(5, np.float32)}
     for a, b in zip(
@@ -123,7 +124,7 @@ def test_padding_rows_do_not_count():
 
 def test_an_epoch_is_its_steps_one_by_one():
     optimizer, state = start(optim.adam(0.01))
-    program = Program(MODEL, nn.get_loss("binary_cross_entropy"), optimizer.update, batch_size=16)
+    program = Program.of(MODEL, nn.get_loss("binary_cross_entropy"), optimizer.update, batch_size=16)
     source = ArraySource((X, Y), batch_size=16, seed=3)
     piece = next(source.pieces(0, 0))
     by_hand, order = state, np.asarray(piece.order)
@@ -138,7 +139,7 @@ def test_an_epoch_is_its_steps_one_by_one():
 
 
 def test_a_population_is_its_members_one_by_one():
-    program = Program(MODEL, nn.get_loss("binary_cross_entropy"), optim.adam(0.1).update, batch_size=16)
+    program = Program.of(MODEL, nn.get_loss("binary_cross_entropy"), optim.adam(0.1).update, batch_size=16)
     members = Population(program, 3)
     states = [start(optim.adam(rate), seed)[1] for rate, seed in ((0.1, 0), (0.01, 1), (0.001, 2))]
     source = ArraySource((X, Y), batch_size=16, seed=[5, 6, 7])

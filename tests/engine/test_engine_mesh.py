@@ -49,7 +49,7 @@ def test_batches_of_an_evaluation_are_shared(shared):
     order = jnp.asarray(pad_order(np.arange(50), 8))
     one, two = (
         evaluate_steps(
-            dataclasses.replace(shared.program, devices=n), shared.params, shared.state, chunk, order, 7, size=8
+            dataclasses.replace(shared.program, devices=n), shared.params, shared.state, {}, chunk, order, 7, size=8
         )
         for n in (1, 2)
     )

@@ -17,7 +17,8 @@ from danlu.engine import (
     fit,
     fit_population,
 )
-from danlu.errors import ConfigError, DataError
+from danlu.engine.members import fit_members
+from danlu.errors import ConfigError, DataError, TrainingError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3)).astype(np.float32)
@@ -129,7 +130,9 @@ def test_a_scheduler_moves_each_members_own_rate():
         ({"validation_rows": [[0], [50]]}, "row 50; the data has 50 rows"),
         ({"validation_rows": [[0], [-1]]}, "negative row number"),
         ({"train_rows": [[0], []]}, "an empty set"),
-        ({"validation": (X, Y), "validation_rows": [[0], [1]]}, "both validation and validation_rows"),
+        ({"train_rows": [[0], [1]], "samplers": [len, len]}, "both train_rows and samplers"),
+        ({"validation": (X[:9], Y[:9]), "validation_rows": [[0], [9]]}, "row 9; the data has 9 rows"),
+        ({"initial": [({}, {})]}, "1 pairs of variables for 2 seeds"),
     ],
 )
 def test_what_a_population_cannot_use_is_refused(changes, said):
@@ -157,3 +160,45 @@ def test_bad_populations_are_refused():
         fit_population(nn.Dense(1), (X, Y), seeds=[], **COMMON)
     with pytest.raises(DataError, match="51 folds of 50 rows"):
         cross_validate(nn.Dense(1), (X, Y), folds=51, **COMMON)
+
+
+def test_rows_of_other_data_judge_each_member():
+    rows, settings = [np.arange(5), np.arange(5, 30)], {**VALUES, "validation": (X[:30], T[:30]), "epochs": 1}
+    members = fit_population(nn.Dense(1), (X, T), seeds=[0, 1], validation_rows=rows, **settings)
+    for member, own in zip(members, rows, strict=True):
+        alone = member.evaluate((X[own], T[own]))["loss"]
+        assert member.history[0]["val_loss"] == pytest.approx(alone, rel=1e-4)
+
+
+def test_members_that_are_one_model_have_one_best_epoch_by_all_their_rows():
+    """Each would choose another epoch by its own rows; the one of all is by the mean over all rows, however few a member has."""
+    held = [np.arange(3), np.arange(3, 20)]
+    settings = {**VALUES, "validation": None, "epochs": 12}
+    rates = [optim.sgd(0.5), optim.sgd(0.01)]
+    fitted = fit_members(
+        nn.Dense(1),
+        (X, T),
+        seeds=[0, 1],
+        optimizers=rates,
+        validation_rows=held,
+        together=True,
+        patience=12,
+        **settings,
+    )
+    each = np.array([row["val_loss_each"] for row in fitted.history])
+    pooled = (3 * each[:, 0] + 17 * each[:, 1]) / 20
+    np.testing.assert_allclose([row["val_loss"] for row in fitted.history], pooled, rtol=1e-5)
+    assert np.asarray(fitted.best.epoch).tolist() == [fitted.best_epoch] * 2 == [int(pooled.argmin())] * 2
+    assert int(each[:, 0].argmin()) != fitted.best_epoch
+    apart = fit_population(
+        nn.Dense(1), (X, T), seeds=[0, 1], optimizers=rates, validation_rows=held, patience=12, **settings
+    )
+    assert [member.best_epoch for member in apart] == each.argmin(axis=0).tolist()
+
+
+def test_of_members_that_are_one_model_none_may_diverge():
+    with pytest.raises(TrainingError, match="not finite"):
+        fit_members(
+            nn.Dense(1), (X, T), seeds=[0, 1], optimizers=[optim.sgd(1e30), optim.sgd(0.1)], together=True, epochs=5,
+            **{**VALUES, "validation": None},
+        )  # fmt: skip

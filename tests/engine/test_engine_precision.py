@@ -41,7 +41,7 @@ def leaves(tree):
 
 def program_of(model, precision):
     optimizer = optim.sgd(1.0)  # so that a step is the gradient
-    return Program(model, CategoricalCrossEntropy(), optimizer.update, precision=precision), optimizer
+    return Program.of(model, CategoricalCrossEntropy(), optimizer.update, precision=precision), optimizer
 
 
 @pytest.fixture(scope="module", params=MODELS)

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from danlu.errors import ConfigError, DataError
+from danlu.evaluate import compare
 from danlu.evaluate.bleu import SMOOTHING, TranslationCounts, bleu, chrf, tokenization_for, words_of
 from danlu.evaluate.dictionary import WordByWord
 
@@ -121,13 +122,13 @@ def test_intervals_and_comparisons_are_of_sentences() -> None:
     assert ours.bleu(by) == pytest.approx(bleu([OURS[i] for i in some], [THEIRS[i] for i in some], tokenization="13a"))
     assert ours.chrf(by) == pytest.approx(chrf([OURS[i] for i in some], [THEIRS[i] for i in some]))
     assert ours.by_sentence()[7] == pytest.approx(chrf([OURS[7]], [THEIRS[7]]))
-    assert ours.compare(worst, "a worse one").verdict == "better"
-    assert worst.compare(ours, "a better one").verdict == "worse"
-    assert ours.compare(ours, "itself").verdict == "undecided"
+    assert compare(ours, worst, "a worse one").verdict == "better"
+    assert compare(worst, ours, "a better one").verdict == "worse"
+    assert compare(ours, ours, "itself").verdict == "undecided"
     few = TranslationCounts.of(OURS[:5], THEIRS[:5])
-    assert "cannot be told apart" in few.compare(few, "itself").sentence
+    assert "cannot be told apart" in compare(few, few, "itself").sentence
     with pytest.raises(DataError, match="different sentences"):
-        ours.compare(few, "another test")
+        compare(ours, few, "another test")
 
 
 def test_a_dictionary_is_counted() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from danlu.errors import DataError
-from danlu.evaluate import DetectionCounts, Found
+from danlu.evaluate import DetectionCounts, Found, compare
 from danlu.evaluate.components import CommonestBox, Components
 
 BOX = np.array([[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]])
@@ -41,13 +41,13 @@ def test_intervals_and_comparisons_are_over_images() -> None:
     scores = good.scores()
     assert set(scores) == {"map", "map50", "box_f1"}
     assert 0.5 < scores["map"].low < scores["map"].high == 1.0, "a perfect score is not certain"
-    compared = good.compare(loose, "loose boxes")
+    compared = compare(good, loose, "loose boxes")
     assert compared.verdict == "better"
     assert compared.difference.value == pytest.approx(0.8), "right at 0.5 and 0.55 of ten"
     few, loose_few = (DetectionCounts.of(found((0.9, 0.8), shift=by)[:4], TRUE[:4], classes=2) for by in (0, 1.5))
-    assert few.compare(loose_few, "loose boxes").verdict == "undecided", "4 images cannot tell"
+    assert compare(few, loose_few, "loose boxes").verdict == "undecided", "4 images cannot tell"
     with pytest.raises(DataError, match="different images"):
-        good.compare(few, "other")
+        compare(good, few, "other")
     with pytest.raises(DataError, match="expected one for each"):
         DetectionCounts.of([], TRUE, classes=2)
     with pytest.raises(DataError, match="no scores"):

@@ -12,7 +12,6 @@ from danlu.evaluate import (
     Sample,
     TranslationCounts,
     compare,
-    compare_samples,
     difference,
     intervals,
 )
@@ -163,7 +162,7 @@ def test_returns_have_students_interval():
     exact = stats.t.interval(0.95, 199, values.mean(), values.std(ddof=1) / np.sqrt(200))
     assert (found.low, found.high) == pytest.approx(exact, abs=0.6)
     assert not Sample(np.full(50, 500.0), "return").interval().known, "episodes that are all the same tell nothing"
-    better = compare_samples(Sample(values + 30, "return"), Sample(values[::-1], "return"), "x", name="a", tested="b")
+    better = compare(Sample(values + 30, "return"), Sample(values[::-1], "return"), "x", name="a")
     assert better.verdict == "better"
     assert len(Sample(np.arange(5.0), "iqm_return").interval().between.split()) == 3
 

@@ -183,7 +183,11 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, monkeypatch, capfd):
     import time
 
     arguments = [folder / "t.csv", "--target", "label", "--display", "none", "--runs", folder / "k"]
-    settings = [*SMALL[:2], "trainer.epochs=400", "trainer.batch_size=2", "trainer.patience=400"]
+
+    def epochs_of(name):
+        return len((folder / "k" / name / "metrics.jsonl").read_text().splitlines())
+
+    settings = [*SMALL[:2], "trainer.epochs=120", "trainer.batch_size=2", "trainer.patience=120"]
     assert run(monkeypatch, capfd, "train", *arguments, "--name", "whole", *settings)[0] == 0
     command = [
         sys.executable,
@@ -197,9 +201,10 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, monkeypatch, capfd):
     ]
     with subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, env=os.environ) as process:
         deadline = time.monotonic() + 60
-        while not (folder / "k" / "killed" / "checkpoints").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        while not list((folder / "k" / "killed" / "checkpoints").glob("*.safetensors")) and time.monotonic() < deadline:
+            time.sleep(0.01)
         process.kill()
+    assert 1 <= epochs_of("killed") < epochs_of("whole") == 120, "it was killed in the middle"
     code, _, err = run(monkeypatch, capfd, "train", "--resume", folder / "k" / "killed", "--display", "none")
     assert code == 0, err
     weights = [(folder / "k" / name / "artifact" / "weights.safetensors").read_bytes() for name in ("whole", "killed")]

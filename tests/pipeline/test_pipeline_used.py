@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import danlu
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import SECTIONS, SETTINGS, SplitConfig, TrainConfig, config_from
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import DOMAINS, domain_of
@@ -266,3 +266,21 @@ def test_a_file_of_test_rows_is_read_as_the_first_file_is(kind: str, tmp_path: P
     config = config_from({**given, "data": data})
     prepared = KINDS[kind].prepare(config, str(source))
     assert prepared.rows["test"] > 0
+
+
+def test_streaming_is_for_parquet_files() -> None:
+    config = config_from({"data": {"source": "x.csv", "target": "y", "stream": True}})
+    with pytest.raises(
+        ConfigError, match=r"data.stream would not be used for x.csv: it is for Parquet files(.|\n)*to_parquet"
+    ):
+        check_used(config, KINDS["table"], "x.csv", DOMAINS)
+    for stored in ("x.parquet", "x.PQ"):
+        check_used(config, KINDS["table"], stored, DOMAINS)
+
+
+def test_a_forecast_without_times_says_what_was_read_as_texts(tmp_path: Path) -> None:
+    lines = [f"Sun Mar {1 + i % 28:02d} {i % 24:02d}:00:00 2020,{i}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("t,v\n" + "\n".join(lines))
+    config = config_from({"data": {"source": str(tmp_path / "t.csv")}, "forecast": {"columns": ["v"]}})
+    with pytest.raises(DataError, match=r"one column that says when(.|\n)*look like dates and are read as texts"):
+        KINDS["series"].prepare(config, config.data.source)

@@ -10,7 +10,9 @@ import pytest
 import danlu
 from danlu import nn
 from danlu.evaluate import Interval, Rows, compare, intervals
+from danlu.evaluate.detection import Found
 from danlu.report import ReportData, TensorBoardLogger, write_report
+from danlu.report.detections import draw_boxes
 from danlu.report.html import whole_numbers
 from danlu.report.plots import confusion_plot, curves_plot, interval_plot, ranking_plot
 from danlu.report.svg import Panel
@@ -184,3 +186,16 @@ def test_scores_without_intervals_are_all_shown() -> None:
     shown = interval_plot({"ours": Interval(0.10255070), "twin": Interval(0.10255071), "far": Interval(1.91)}, "MSE")
     assert "1.91" not in shown, "a dot, and no arrow at the edge"
     assert "2.0" in shown
+
+
+def test_names_of_models_are_whole_and_labels_of_boxes_within_the_picture() -> None:
+    shown = interval_plot({"ours": Interval(0.5), "HistGradientBoosting of summaries": Interval(0.6)}, "accuracy")
+    assert "summaries" in shown
+    low = Found(np.array([[2.0, 0.0, 20.0, 20.0]]), np.array([0]))
+    picture = draw_boxes(np.full((20, 20, 1), 100, np.uint8), low, ["standing"], "#ff0000")
+    written = (picture > 180).all(axis=2)
+    assert written[-14:].any(), "the label of a box that fills the image stands at its bottom"
+    right = Found(np.array([[17.0, 8.0, 20.0, 14.0]]), np.array([0]))
+    picture = draw_boxes(np.full((20, 20, 1), 100, np.uint8), right, ["standing"], "#ff0000")
+    black = np.flatnonzero((picture == 0).all(axis=2).any(axis=0))
+    assert black[-1] < picture.shape[1] - 1 or len(black) > 40, "the label is moved to the left"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from danlu.blueprint import setting
+from danlu.engine import Population
 from danlu.engine.step import NEVER, Program
 from danlu.errors import ConfigError
 from danlu.rl import (
@@ -108,11 +109,15 @@ class ToyWorld(Environment):
         return after, Outcome(self._seen(after), reward, jax.random.bernoulli(end_key, 0.2))
 
 
-def program_of(agent: Agent, env: Environment, *, updates: int = 100, members: int | None = None) -> AgentProgram:
-    learner = Program(
-        agent.network(env), agent.loss(env), agent.optimizer(updates).update, agent.metrics(env), agent.batch_size
+def program_of(agent: Agent, env: Environment, *, updates: int = 100) -> AgentProgram:
+    learner = Program.of(
+        agent.network(env),
+        agent.loss(env),
+        agent.optimizer(updates).update,
+        agent.metrics(env),
+        batch_size=agent.batch_size,
     )
-    return AgentProgram(agent, env, learner, members)
+    return AgentProgram(agent, env, learner)
 
 
 @functools.cache
@@ -164,12 +169,15 @@ def priorities(agent: Agent, env: Environment, first: Any, states: Any) -> None:
 
 def population(agent: Agent, env: Environment, first: Any, states: Any) -> None:
     """Two seeds side by side by ``vmap``, and each alone."""
-    program = program_of(agent, env, updates=3 * agent.updates, members=2)
+    program = program_of(agent, env, updates=3 * agent.updates)
+    both_of = Population(program, 2)
 
     @jax.jit
     def together(keys: jax.Array) -> Any:
         state = jax.vmap(lambda key: beginning(program, 3 * agent.updates, key))(keys)
-        return jax.lax.fori_loop(0, 3, lambda i, state: program.at(state, {}, jnp.zeros(0, jnp.int32), i)[0], state)
+        return jax.lax.fori_loop(
+            0, 3, lambda i, state: both_of.at(state, {}, jnp.zeros((2, 0), jnp.int32), i)[0], state
+        )
 
     other = jax.random.key(1)
     both = together(jnp.stack([KEY, other]))

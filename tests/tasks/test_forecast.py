@@ -9,10 +9,10 @@ import pytest
 
 from danlu.data.series import SeriesEncoder, Windows, read_series
 from danlu.errors import ConfigError, DataError
+from danlu.evaluate import compare
 from danlu.evaluate.forecast import (
     Forecasts,
     by_step,
-    compare_forecasts,
     mase_scale,
     naive_forecast,
     ridge_forecast,
@@ -107,16 +107,16 @@ def test_blocks_give_wider_intervals_than_single_windows_and_the_right_ones():
 def test_comparison_is_paired():
     f = drawn(400, 2, 1)
     worse = Forecasts(f.truth, f.prediction + np.sign(f.prediction - f.truth), f.spread, f.naive, f.moment)
-    found = compare_forecasts(f, worse, "the other")
+    found = compare(f, worse, "the other")
     assert found.verdict == "better"
     assert found.ours < found.theirs
-    assert compare_forecasts(f, f, "itself").verdict == "undecided"
+    assert compare(f, f, "itself").verdict == "undecided"
     few = drawn(20, 10, 1)
-    found = compare_forecasts(few, few, "itself")
+    found = compare(few, few, "itself")
     assert found.verdict == "undecided"
     assert found.sentence.endswith("20 windows are too few to tell.")
     with pytest.raises(DataError, match="different windows"):
-        compare_forecasts(f, drawn(400, 2, 1), "another")
+        compare(f, drawn(400, 2, 1), "another")
     with pytest.raises(DataError, match=r"\(windows, horizon, channels\)"):
         Forecasts(f.truth[0], f.prediction[0], f.spread, f.naive, f.moment)
 

@@ -11,6 +11,9 @@ from rich.markup import escape
 
 __all__ = ["runs"]
 
+_WIDE = 200  # columns of what is no terminal
+_DATA = 14  # columns of the data's name that are to be seen
+
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="The folder of the runs.")] = Path("runs"),
@@ -20,15 +23,45 @@ def runs(
     from rich.table import Table
 
     from danlu.pipeline.past import past_runs
+    from danlu.report.svg import short
 
     found = past_runs(folder)
     if not found:
         print(f"no run in {folder} yet; danlu train YOUR.csv --target COLUMN begins one")
         return
+    rows = [
+        {
+            "name": each.name,
+            "data": each.data,
+            "kind": each.kind,
+            "score": each.scored,
+            "date": f"{each.date:%Y-%m-%d %H:%M}",
+            "state": each.state,
+        }
+        for each in found
+    ]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     table = Table(box=None, pad_edge=False)
-    for name, whole in {"name": True, "data": False, "kind": False, "score": True, "date": True, "state": True}.items():
-        table.add_column(name, no_wrap=whole, overflow="fold")
-    for each in found:
-        date = f"{each.date:%Y-%m-%d %H:%M}"
-        table.add_row(*map(escape, (each.name, each.data, each.kind, each.scored, date, each.state)))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+    sizes = _that_fit(rows, console.width)
+    for name in sizes:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(short(row[name], size)) for name, size in sizes.items()))
+    console.print(table)
+
+
+def _that_fit(rows: list[dict[str, str]], width: int) -> dict[str, int]:
+    """The columns that are shown, with their widths: a narrow terminal has no room for the kind, the state, the date, all of the data."""
+    from rich.cells import cell_len
+
+    sizes = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in rows[0]}
+    whole, sizes["data"] = sizes["data"], min(sizes["data"], _DATA)
+
+    def room() -> int:
+        return width - sum(sizes.values()) - 2 * (len(sizes) - 1)
+
+    for least in ("kind", "state", "date"):
+        if room() < 0:
+            del sizes[least]
+    sizes["data"] = min(whole, sizes["data"] + max(room(), 0))
+    return sizes

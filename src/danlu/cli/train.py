@@ -97,7 +97,8 @@ def train(
             settled = pipeline.config_from(values)
             if dry_run:
                 rehearsed = pipeline.rehearse(settled, display=display, allow=allow, say=_say)
-                print(f"\n{rehearsed}")
+                print()
+                _say(str(rehearsed))
                 return
             result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow, say=_say)
     _finished(result)

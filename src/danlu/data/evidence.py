@@ -219,7 +219,9 @@ def _mixed(each: ColumnEvidence) -> list[str]:
 def _looks_like(each: ColumnEvidence) -> str:
     """What texts that no way of reading takes look like, ``""`` where they are texts."""
     what, rows = max(each.like.items(), key=lambda found: found[1], default=("", 0))
-    codes = what == "numbers" and each.numbers.zeros  # postcodes, of which some begin with a zero
+    codes = what == "numbers" and (
+        each.numbers.zeros or each.numbers.phones
+    )  # postcodes, of which some begin with a zero
     return what if rows >= _MOSTLY * each.rows and each.different > _FEW_LEVELS and not codes else ""
 
 
@@ -253,6 +255,8 @@ def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tu
         return None
     if each.kind != "numeric":
         if whole and (numbers.zeros or not numbers.fits_int):  # codes: a zero in front is part of the value
+            return None
+        if numbers.phones >= _MOSTLY * good:
             return None
         if numbers.spaced == good and len(numbers.lengths) == 1 and max(numbers.lengths) >= 111:  # telephone numbers
             return None

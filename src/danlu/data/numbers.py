@@ -173,6 +173,7 @@ class NumberEvidence:
     zeros: int = 0
     brackets: int = 0
     spaced: int = 0
+    phones: int = 0
     fits_int: bool = True
     example: str = ""
     doubtful: list[str] = dataclasses.field(default_factory=list)
@@ -186,6 +187,7 @@ class NumberEvidence:
             self.doubtful = (
                 counts["text"].filter(counts["text"].str.contains(r"^[+-]?[1-9]\d{0,2}[.,]\d{3}$")).head(1).to_list()
             )
+        self.phones += int(counts.filter(text.str.contains(r"^\+[1-9][0-9 ]{7,}$"))["rows"].sum())
         plain = counts.filter(pl.col("plain") | pl.col("odd"))
         other = counts.filter(~pl.col("plain") & ~pl.col("odd"))
         integer = plain.filter(text.str.contains(r"^[+-]?\d+$"))

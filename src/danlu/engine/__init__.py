@@ -15,16 +15,20 @@ from danlu.engine.callbacks import (
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
+from danlu.engine.gradient import Accumulated, Gradient, PerExample, Probed, Whole
 from danlu.engine.loop import run_steps
-from danlu.engine.measures import Objective
+from danlu.engine.members import cross_validate, fit_population
+from danlu.engine.objective import Objective, Supervised
 from danlu.engine.options import FitOptions
-from danlu.engine.population import Population, cross_validate, fit_population
+from danlu.engine.population import Population
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource
 from danlu.engine.state import Best, TrainState
 from danlu.engine.step import Program, step
+from danlu.engine.train import train
 from danlu.engine.training import Training
 
 __all__ = [
+    "Accumulated",
     "ArraySource",
     "BatchSource",
     "Best",
@@ -34,17 +38,22 @@ __all__ = [
     "EarlyStopping",
     "FitOptions",
     "Fitted",
+    "Gradient",
     "GradualUnfreezing",
     "JSONLogger",
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "Objective",
+    "PerExample",
     "Population",
+    "Probed",
     "Program",
     "ReduceLROnPlateau",
+    "Supervised",
     "TrainState",
     "Training",
+    "Whole",
     "cross_validate",
     "enable_compilation_cache",
     "fit",
@@ -54,4 +63,5 @@ __all__ = [
     "run_steps",
     "save_checkpoint",
     "step",
+    "train",
 ]

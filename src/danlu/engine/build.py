@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 from danlu.engine.foreign import check_optimizer
-from danlu.engine.measures import Objective, TakesWeights, measure_of, name_of, value_of
+from danlu.engine.gradient import Accumulated, Gradient, Whole
+from danlu.engine.measures import Measure, Part, TakesWeights, measure_of, name_of, value_of
+from danlu.engine.objective import InPrecision, Objective, Supervised
 from danlu.engine.options import FitOptions
 from danlu.engine.sources import ArraySource, Source
 from danlu.engine.step import Program
@@ -26,9 +28,10 @@ from danlu.optim import get_optimizer
 __all__ = ["build_program", "optimizer_of"]
 
 _RESERVED = ("loss", "weight", "bad_step", "epoch", "step", "seconds", "learning_rate", "rows_per_second", "best")
+_PENALTIES = ("l1", "l2")
 
 
-def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Any:
+def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Measure:
     if isinstance(named, str):
         return lookup(named)
     if not callable(named):
@@ -38,29 +41,35 @@ def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Any:
             if named is None
             else None,
         )
+    if isinstance(named, Objective):
+        raise ConfigError(f"the {kind} {name_of(named)} is an objective; expected a function (outputs, targets)")
     if isinstance(named, type):
         raise ConfigError(f"the {kind} is the class {named.__name__}; expected one of it", hint=f"{named.__name__}()")
     return measure_of(named, kind)
 
 
-def _named_metrics(metrics: Sequence[Any]) -> tuple[tuple[str, Any], ...]:
-    """Each metric with its name.
+def _named_metrics(metrics: Any, taken: Sequence[str]) -> tuple[tuple[str, Measure], ...]:
+    """Each metric with its name; of several outputs ``{output: [metric, …]}``, and the name is ``OUTPUT_METRIC``.
 
     Raises:
         ConfigError: a name that two have, or that a column of the history has.
     """
     if isinstance(metrics, str) or callable(metrics):
         raise ConfigError(f"metrics is {shorten(metrics)}; expected a list", hint=f"metrics=[{shorten(metrics)}]")
+    each = [(None, metric) for metric in metrics]
+    if isinstance(metrics, Mapping):
+        listed = lambda given: given if isinstance(given, list | tuple) else [given]  # noqa: E731
+        each = [(output, metric) for output, given in metrics.items() for metric in listed(given)]
     found: dict[str, Any] = {}
-    for given in metrics:
+    for output, given in each:
         metric = _resolve(given, get_metric, "metric")
         name = given if isinstance(given, str) else name_of(metric)
-        if isinstance(metric, Objective):
-            raise ConfigError(f"the metric {name} is an objective; expected a function (outputs, targets)")
-        if name in found or name in _RESERVED:
-            taken = "a column of the history" if name in _RESERVED else "two metrics"
+        if output is not None:
+            name, metric = f"{output}_{name}", Part.of(output, metric)
+        if name in found or name in (*_RESERVED, *taken):
+            whose = "two metrics" if name in found else "a column of the history"
             raise ConfigError(
-                f"{name!r} would be the name of {taken}; expected a name of its own for each metric",
+                f"{name!r} would be the name of {whose}; expected a name of its own for each metric",
                 hint="a function's name is its __name__: write it with def, or set it",
             )
         found[name] = metric
@@ -78,117 +87,162 @@ def _as_model(model: Any) -> Layer:
     )
 
 
-def _check_logits(program: Program) -> None:
+def _objective(model: Layer, loss: Any, metrics: Any, precision: str) -> Objective:
+    """What is made small, from a loss by name or function, one for each of several outputs, or an objective.
+
+    Raises:
+        ConfigError: see :func:`_resolve` and :func:`_check_logits`; metrics beside an objective.
+    """
+    if isinstance(loss, Objective):
+        if metrics:
+            raise ConfigError(
+                "metrics are functions of outputs and targets, and the loss is an objective, which has no outputs",
+                hint="return further values from the objective, in its third result",
+            )
+        return loss if precision == "float32" else InPrecision(loss, precision)
+    if isinstance(loss, Mapping):
+        parts = tuple((name, Part.of(name, _resolve(each, get_loss, "loss"))) for name, each in loss.items())
+        if not parts:
+            raise ConfigError("the loss is an empty dict; expected a loss for each output")
+        return Supervised(model, parts, _named_metrics(metrics, [name for name, _ in parts]), precision)
+    one = _resolve(loss, get_loss, "loss")
+    _check_logits(model, one)
+    return Supervised(model, one, _named_metrics(metrics, ()), precision)
+
+
+def _check_logits(model: Layer, loss: Measure) -> None:
     """Refuse a network that ends in probabilities with a loss that makes them of logits itself, which would do it twice.
 
     Raises:
         ConfigError: see above.
     """
-    last: Any = program.model
+    last: Any = model
     while isinstance(last, Sequential) and last.layers:
         last = last.layers[-1]
     ends = getattr(last, "activation", None) if isinstance(last, Dense | Activation) else None
-    if ends in ("sigmoid", "softmax", "log_softmax") and isinstance(program.loss, TAKES_LOGITS):
+    if ends in ("sigmoid", "softmax", "log_softmax") and isinstance(loss, TAKES_LOGITS):
         raise ConfigError(
-            f"the network ends in {ends}, and {type(program.loss).__name__} takes logits, of which it makes probabilities itself",
+            f"the network ends in {ends}, and {type(loss).__name__} takes logits, of which it makes probabilities itself",
             hint=f"leave the last activation out; jax.nn.{ends}(fitted.predict(x)) are the probabilities",
         )
 
 
-def _measured_shapes(
-    program: Program, params: Any, model_state: Any, batch: Any
-) -> tuple[Any, dict[str, tuple[int, ...]]]:
-    """The outputs of the network (None for an objective), and the shape of what the loss and each metric say of a batch."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    loss = program.loss
-    if isinstance(loss, Objective):
-        value, _, found = jax.eval_shape(
-            lambda p, s, b, k: loss(p, s, b, k, train=True), params, model_state, batch, key
-        )
-        jax.eval_shape(lambda p, s, b, k: loss(p, s, b, k, train=False), params, model_state, batch, key)
-        return None, {name: _one_shape(name, measure) for name, measure in {"loss": value, **found}.items()}
-    outputs = jax.eval_shape(
-        lambda p, s, x: program.model.apply(p, s, x, train=False)[0], params, model_state, batch["x"]
-    )
-    targets = [batch["y"]]
+class _Said(NamedTuple):
+    """What the objective says of a batch: the shapes of its terms and its measures, and of the outputs where they go by them."""
+
+    terms: dict[str, Any]
+    measures: dict[str, Any]
+    outputs: Any = None
+
+
+def _said_of(program: Program, params: Any, model_state: Any, batch: Any) -> _Said:
+    objective, key = program.objective, jax.eval_shape(lambda: jax.random.key(0))
+    batches = [batch]
     if program.augment is not None:
-        targets.append(jax.eval_shape(program.augment, jax.random.key(0), batch)["y"])
-    shapes = {}
-    for name, measure in (("loss", loss), *program.metrics):
-        for y in targets:
+        batches.append(jax.eval_shape(program.augment, key, batch))
+    if not objective.measures:
+        for train in (False, True):
+            call = lambda *args, train=train: objective(*args, train=train)  # noqa: E731
+            values, _, found = jax.eval_shape(call, params, model_state, batches[-train], key)
+        return _Said(dict(values) if isinstance(values, Mapping) else {"loss": values}, found)
+    apply = lambda p, s, x: program.model.apply(p, s, x, train=False)[0]  # noqa: E731
+    outputs, shapes = jax.eval_shape(apply, params, model_state, batch["x"]), {}
+    for name, measure in objective.measures.items():
+        for each in batches:
             say = lambda o, t, w, measure=measure: value_of(measure, o, t, w)  # noqa: E731
-            shapes[name] = _one_shape(name, jax.eval_shape(say, outputs, y, batch["weight"]))
-    return outputs, shapes
+            shapes[name] = jax.eval_shape(say, outputs, each["y"], batch["weight"])
+            _check_array(_called(name), shapes[name], trained=name in dict(objective.terms))
+    terms = {name: shapes.pop(name) for name, _ in objective.terms}
+    return _Said(terms, shapes, outputs)
 
 
-def _one_shape(name: str, found: Any) -> tuple[int, ...]:
-    """The shape of what a measure returns, which is one array, and of the loss one that has a gradient."""
-    said = "the loss" if name == "loss" else f"the metric {name}"
+def _called(name: str, *, term: bool = False) -> str:
+    return "the loss" if name == "loss" else f"the {'term' if term else 'metric'} {name}"
+
+
+def _check_array(said: str, found: Any, *, trained: bool) -> None:
+    """Refuse what is not one array, and of what training makes small one that has no gradient."""
     if not isinstance(found, jax.ShapeDtypeStruct):
         raise ConfigError(f"{said} returns a {type(found).__name__}; expected one array")
-    if name == "loss" and not jax.numpy.issubdtype(found.dtype, jax.numpy.floating):
+    if trained and not jax.numpy.issubdtype(found.dtype, jax.numpy.floating):
         raise ConfigError(
-            f"the loss returns numbers of type {found.dtype}, which have no gradient; expected floats",
+            f"{said} returns numbers of type {found.dtype}, which have no gradient; expected floats",
             hint="a count or a comparison can be a metric: metrics=[…]",
         )
-    return found.shape
+
+
+def _check_names(said: _Said) -> None:
+    """Refuse terms and measures whose names the history, the sums or the penalties have."""
+    names = [*said.terms, *said.measures]
+    alone = len(said.terms) == 1
+    for name in names:
+        reserved = {*_RESERVED, *_PENALTIES} - ({"loss"} if alone and name in said.terms else set())
+        if name in reserved or names.count(name) > 1 or ":" in name:
+            raise ConfigError(
+                f"the objective says {name!r}, which another value of the history has for a name or is none; expected another name"
+            )
 
 
 def _checked(program: Program, source: Source, optimizer: Any, params: Any, model_state: Any) -> Program:
-    """``program`` as one whose loss and metrics are known to fit the data: shapes, then the values of the targets."""
+    """``program`` as one whose objective is known to fit the data: shapes, then the values of the targets."""
     piece = next(iter(source.pieces(0, 0)))
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((program.batch_size, *a.shape[1:]), a.dtype), piece.chunk)
     try:
-        outputs, shapes = _measured_shapes(program, params, model_state, batch)
+        said = _said_of(program, params, model_state, batch)
     except (DataError, ConfigError):
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(
             f"the model or the loss does not accept the data: inputs {_shapes(batch['x'])}, "
-            f"targets {_shapes(batch['y'])}: {str(error).splitlines()[0]}",
+            f"targets {_shapes(batch['y'])}: {(str(error) or type(error).__name__).splitlines()[0]}",
             hint="check the input shape of the first layer, and that the last layer has one output a class or target",
         ) from error
-    measures = {"loss": program.loss, **dict(program.metrics)}
-    for name, shape in shapes.items():
-        measure = measures.get(name)
-        said = "the loss" if name == "loss" else f"the metric {name}"
-        if shape not in ((), (program.batch_size,)):
+    _check_names(said)
+    functions = program.objective.measures
+    for name, found in {**said.terms, **said.measures}.items():
+        words, measure = _called(name, term=name in said.terms), functions.get(name)
+        _check_array(words, found, trained=name in said.terms)
+        if found.shape not in ((), (program.batch_size,)):
             raise ConfigError(
-                f"{said} returns shape {shape} for a batch of {program.batch_size}; expected ({program.batch_size},), one value "
+                f"{words} returns shape {found.shape} for a batch of {program.batch_size}; expected ({program.batch_size},), one value "
                 "a row, or (), one of the batch",
                 hint="take the mean over the other axes, or [:, 0] of outputs (batch, 1)",
             )
-        if shape and isinstance(measure, TakesWeights):
+        if found.shape and isinstance(measure, TakesWeights):
             raise ConfigError(
-                f"{said} takes weights and returns one value a row, which is weighed afterwards",
+                f"{words} takes weights and returns one value a row, which is weighed afterwards",
                 hint="take (outputs, targets), or return one number for the batch",
             )
-        if outputs is not None:
-            check_broadcast(said, measure, outputs, batch["y"])
-    if isinstance(program.loss, Objective):
-        program = dataclasses.replace(program, metrics=tuple((name, None) for name in shapes if name != "loss"))
-    program = dataclasses.replace(program, of_batch=tuple(name for name, shape in shapes.items() if shape == ()))
-    if shapes["loss"] == ():
-        program = _for_batch_loss(program, source)
-    source.check_with(TargetCheck(program, outputs=outputs))
+        if measure is not None:
+            check_broadcast(words, measure, said.outputs, batch["y"])
+    terms = tuple(name for name in said.terms if name != "loss")
+    of_batch = tuple(name for name, found in {**said.terms, **said.measures}.items() if found.shape == ())
+    observed = jax.eval_shape(program.gradient.observe, params, params)
+    program = dataclasses.replace(
+        program, measures=(*terms, *said.measures), terms=terms, of_batch=of_batch, observed=tuple(observed)
+    )
+    if not set(of_batch).isdisjoint(said.terms):
+        program = _for_batch_loss(program, source, said)
+    source.check_with(TargetCheck(program, outputs=said.outputs))
     if program.devices == 1:
         check_optimizer(program, optimizer, params, model_state, batch)
     return program
 
 
-def _for_batch_loss(program: Program, source: Source) -> Program:
-    """``program`` for a loss that is one number of a batch.
+def _for_batch_loss(program: Program, source: Source, said: _Said) -> Program:
+    """``program`` for a loss that is one number of a batch, or has such a term.
 
     Raises:
         ConfigError: the batch is to be taken apart.
     """
-    if program.accumulate > 1 or program.devices > 1:
-        parts = f"accumulate={program.accumulate}" if program.accumulate > 1 else f"devices={program.devices}"
+    if not program.gradient.whole or program.devices > 1:
+        cut = f"accumulate={program.gradient.cuts}" if program.gradient.cuts > 1 else type(program.gradient).__name__
+        parts = cut if not program.gradient.whole else f"devices={program.devices}"
         raise ConfigError(
             f"the loss is one number of the whole batch, which {parts} would take apart",
             hint="return one value a row if the loss is a mean over rows; else leave it at 1",
         )
-    if isinstance(program.loss, TakesWeights | Objective):
+    if program.objective.complete.isdisjoint(said.terms):
         return program
     if isinstance(source, ArraySource):
         source.batch_size = min(source.batch_size, source.fewest)
@@ -217,35 +271,39 @@ def build_program(
     *,
     loss: Any,
     optimizer: Any,
-    metrics: Sequence[Any],
+    metrics: Any,
     options: FitOptions,
     augment: Any = None,
+    gradient: Gradient | None = None,
 ) -> Program:
     """The program for what the user handed over, checked against the source's shapes before anything is compiled."""
     if augment is not None and not callable(augment):
         raise ConfigError(
             f"augment is {augment!r}; expected a function (key, batch) -> batch", hint="such as danlu.nn.MixUp(0.2)"
         )
+    if gradient is not None and not isinstance(gradient, Gradient):
+        raise ConfigError(
+            f"gradient is {gradient!r}; expected a danlu.engine.Gradient", hint="such as PerExample(clip=1.0)"
+        )
+    network, taken = _as_model(model), gradient or Whole()
     program = Program(
-        model=_as_model(model),
-        loss=_resolve(loss, get_loss, "loss"),
+        model=network,
+        objective=_objective(network, loss, metrics, options.precision),
         update=optimizer.update,
-        metrics=_named_metrics(metrics),
+        gradient=taken if options.accumulate == 1 else Accumulated(options.accumulate, taken),
         batch_size=getattr(source, "batch_size", options.batch_size),
-        accumulate=options.accumulate,
-        precision=options.precision,
         augment=augment,
         devices=options.devices,
     )
-    _check_logits(program)
-    if isinstance(program.loss, Objective) and program.metrics:
+    if program.devices > 1 and not program.gradient.shared:
         raise ConfigError(
-            "metrics are functions of outputs and targets, and the loss is an objective, which has no outputs",
-            hint="return further values from the objective, in its third result",
+            f"the gradient is {program.gradient}, whose noise {program.devices} devices would each add",
+            hint="devices=1",
         )
-    share = program.accumulate * program.devices
+    share = program.gradient.cuts * program.devices
     if program.batch_size % share:
-        parts = [f"{program.accumulate} micro-batches"] * (program.accumulate > 1) + [f"{program.devices} devices"]
+        cuts = program.gradient.cuts
+        parts = [f"{cuts} micro-batches"] * (cuts > 1) + [f"{program.devices} devices"]
         raise ConfigError(
             f"a batch of {program.batch_size} rows cannot be divided among {' on '.join(parts)}",
             hint=f"take a batch size that is a multiple of {share}",

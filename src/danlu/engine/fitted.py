@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from danlu.engine.loop import Steps, evaluate_steps, predict_steps
 from danlu.engine.mesh import place
 from danlu.engine.order import capacity, even_batches, num_batches, pad_order, pad_rows
 from danlu.engine.sources import Check, Piece, Source, as_source
-from danlu.engine.state import TrainState
+from danlu.engine.state import Best, TrainState
 from danlu.engine.step import Program
 from danlu.engine.targets import TargetCheck
 from danlu.errors import ConfigError
@@ -71,13 +71,15 @@ def _pieces_of(program: Program, source: Source) -> Iterator[Piece]:
             yield Piece(piece.chunk, rows[places], places.size // size, size)
 
 
-def evaluate_source(program: Program, params: Any, model_state: Any, data: list[Piece] | Source) -> dict[str, float]:
-    """The weighted mean of the loss and of each metric over evaluation data."""
+def evaluate_source(
+    program: Program, params: Any, model_state: Any, weights: Any, data: list[Piece] | Source
+) -> dict[str, float]:
+    """The weighted mean of the loss and of each measure over evaluation data."""
     pieces: Iterable[Piece] = data if isinstance(data, list) else _pieces_of(program, data)
     total: dict[str, float] = {}
     for piece in pieces:
         sums = evaluate_steps(
-            program, params, model_state, piece.chunk, piece.order, piece.steps, size=piece.batch_size
+            program, params, model_state, weights, piece.chunk, piece.order, piece.steps, size=piece.batch_size
         )
         for name, value in sums.items():
             total[name] = total.get(name, 0.0) + float(value)
@@ -113,6 +115,9 @@ class Fitted:
         best_epoch: the epoch ``params`` come from, None when nothing was monitored.
         stopped_because: why training ended before its last epoch, or None.
         in_shape: of one row.
+        monitor: the column of the history that the best epoch goes by, or None.
+        best: how good the best epoch was, of a population each member's; None when nothing was monitored.
+        loaded_weights: of a model that was loaded, what :attr:`weights` gives.
     """
 
     program: Steps
@@ -123,6 +128,14 @@ class Fitted:
     best_epoch: int | None = None
     stopped_because: str | None = None
     in_shape: Any = None
+    monitor: str | None = None
+    best: Best | None = None
+    loaded_weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def weights(self) -> Mapping[str, Any]:
+        """The weights of the penalties and of the objective's terms, by name."""
+        return self.loaded_weights if self.train_state is None else self.train_state.weights
 
     @property
     def model(self) -> Any:
@@ -142,7 +155,7 @@ class Fitted:
                 hint="a trained agent is judged by playing: trained.play(episodes=100).returns; fitted.history has its evaluations",
             )
         pieces = evaluation_pieces(data, program, TargetCheck(program, variables=(self.params, self.state)))
-        return evaluate_source(program, self.params, self.state, pieces)
+        return evaluate_source(program, self.params, self.state, self.weights, pieces)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model to ``folder``, for :func:`danlu.load`: the blueprint and the variables, what it was measured by, the history.

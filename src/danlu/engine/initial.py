@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.blueprint import setting, validate
 from danlu.engine.options import FitOptions
 from danlu.engine.sources import Source
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
-from danlu.errors import TrainingError
+from danlu.errors import ConfigError, TrainingError, unknown_name
 from danlu.memory import available_memory, in_words
 from danlu.nn.layer import Layer
 
@@ -84,20 +86,43 @@ def initial_state(
     seed: int,
     options: FitOptions,
     initial: tuple[Any, Any] | None = None,
+    loss_weights: Mapping[str, float] | None = None,
 ) -> TrainState:
-    """The state before the first step, in buffers of its own (the steps donate them)."""
+    """The state before the first step, in buffers of its own (the steps donate them).
+
+    Raises:
+        ConfigError: a weight for what is no term of the objective.
+    """
     key = jax.random.key(seed)
     params, model_state = initial or initial_weights(program.model, source.in_shape, _fold(key, 0))
     zero: Any = np.int32(0)
-    penalties: Any = {
-        name: jnp.asarray(value, float) for name, value in (("l1", options.l1), ("l2", options.l2)) if value
-    }
+    given = _weights(program, loss_weights or {})
+    given |= {name: value for name, value in (("l1", options.l1), ("l2", options.l2)) if value}
+    weights: Any = {name: jnp.asarray(value, float) for name, value in given.items()}
     state = TrainState(
         step=zero,
         key=_fold(key, 1),
         params=params,
         model_state=model_state,
         opt_state=optimizer.init(params),
-        penalties=penalties,
+        weights=weights,
     )
     return owned(state)
+
+
+def _weights(program: Program, given: Mapping[str, float]) -> dict[str, float]:
+    """The weight of each term of the objective: as given, else 1.
+
+    Raises:
+        ConfigError: see :func:`initial_state`.
+    """
+    for name, weight in given.items():
+        if not program.terms:
+            raise ConfigError(
+                "loss_weights was given, and the loss is one value",
+                hint="the loss can be a dict, one for each output, or an Objective that returns a dict of terms",
+            )
+        if name not in program.terms:
+            raise unknown_name("term of the loss in loss_weights", name, program.terms)
+        validate("loss_weights", name, weight, setting().metadata["rules"])
+    return {name: float(given.get(name, 1.0)) for name in program.terms}

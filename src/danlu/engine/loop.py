@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from danlu.engine.mesh import DIVIDED, WHOLE, spread
+from danlu.engine.objective import Sums
 from danlu.engine.order import gather
 from danlu.engine.state import Best, TrainState, track_best
 from danlu.engine.step import add_sums
 from danlu.nn.layer import Layer
-
-if TYPE_CHECKING:
-    from danlu.engine.population import Population
-    from danlu.engine.step import Program
 
 __all__ = ["Steps", "end_epoch", "evaluate_steps", "layout", "loop_steps", "predict_steps", "run_steps"]
 
@@ -57,13 +54,11 @@ class Steps(Protocol):
         """The network."""
         ...
 
-    def at(
-        self, state: TrainState, chunk: Any, order: jax.Array, index: Any
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+    def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """Step ``index`` of an epoch that walks ``chunk`` in ``order``: the state after it, and its sums."""
         ...
 
-    def zero_sums(self) -> dict[str, jax.Array]:
+    def zero_sums(self) -> Sums:
         """The running sums at the start of an epoch; ``"bad_step"`` among them is a minimum."""
         ...
 
@@ -72,7 +67,11 @@ class Steps(Protocol):
         ...
 
     def counters(self, state: TrainState) -> dict[str, Any]:
-        """How far training is."""
+        """How far training is: arrays of NumPy, or what is written down as it is."""
+        ...
+
+    def best_by(self, row: Mapping[str, Any], column: str) -> Any:
+        """The value of ``column`` by which the epoch of ``row`` is judged; of a population each member's."""
         ...
 
     def direction(self, column: str) -> str | None:
@@ -82,7 +81,7 @@ class Steps(Protocol):
 
 def loop_steps(
     program: Steps, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any
-) -> tuple[TrainState, dict[str, jax.Array]]:
+) -> tuple[TrainState, Sums]:
     """What :func:`run_steps` compiles, to be part of a larger program: an agent learns so from what it has just collected."""
 
     def body(index: jax.Array, carry: Any) -> Any:
@@ -102,12 +101,12 @@ def layout(program: Steps) -> Any:
 def run_steps(
     program: Steps,
     state: TrainState,
-    sums: dict[str, jax.Array],
+    sums: Sums,
     chunk: dict[str, Any],
     order: jax.Array,
     start: Any,
     stop: Any,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+) -> tuple[TrainState, Sums]:
     """Steps ``start`` to ``stop`` (exclusive) over the batches of ``order``.
 
     Args:
@@ -124,19 +123,22 @@ def run_steps(
 
 @functools.partial(jax.jit, static_argnames=("program", "size"))
 def evaluate_steps(
-    program: Program | Population,
+    program: Any,
     params: Any,
     model_state: Any,
+    weights: Any,
     chunk: dict[str, Any],
     order: jax.Array,
     stop: Any,
     *,
     size: int,
-) -> dict[str, jax.Array]:
-    """The sums of the loss and the metrics over ``order``, in batches of ``size``, without training."""
+) -> Sums:
+    """The sums of the loss and the measures over ``order``, in batches of ``size``, without training."""
     own = layout(program)
-    loop = spread(functools.partial(program.judge, size=size), program.devices, (own, own, WHOLE, own, WHOLE), own)
-    return loop(params, model_state, chunk, order, stop)
+    given = (own, own, own, WHOLE, own, WHOLE)
+    return spread(functools.partial(program.judge, size=size), program.devices, given, own)(
+        params, model_state, weights, chunk, order, stop
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("model", "size"))

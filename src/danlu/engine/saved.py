@@ -14,7 +14,8 @@ import numpy as np
 from danlu.artifact import Artifact, save_artifact
 from danlu.blueprint import Blueprint, from_json, to_json
 from danlu.engine.fitted import Fitted
-from danlu.engine.measures import TakesWeights, name_of
+from danlu.engine.measures import Part, TakesWeights, measure_of, name_of
+from danlu.engine.objective import Objective, Supervised
 from danlu.engine.step import Program
 from danlu.errors import ArtifactError, ConfigError, DanluError
 from danlu.nn.layer import Layer
@@ -23,7 +24,7 @@ from danlu.nn.losses import METRICS
 __all__ = ["KIND", "fitted_from", "save_fitted"]
 
 KIND = "fitted"
-_KEPT = ("batch_size", "of_batch")  # of the program: what the means of an evaluation depend on
+_KEPT = ("batch_size", "of_batch", "measures", "terms")  # of the program: what the means of an evaluation depend on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,10 @@ class _Function:
 
 def _described(measure: Any) -> Any:
     measure = measure.function if isinstance(measure, TakesWeights) else measure
+    if isinstance(measure, tuple):
+        return {"terms": [[name, _described(each)] for name, each in measure]}
+    if isinstance(measure, Part):
+        return {"output": measure.name, "measure": _described(measure.measure)}
     known = [name for name, function in METRICS.items() if function is measure]
     if known:
         return {"metric": known[0]}
@@ -48,14 +53,19 @@ def _described(measure: Any) -> Any:
 
 
 def _measure(described: Mapping[str, Any]) -> Any:
+    if "terms" in described:
+        return tuple((str(name), _measure(each)) for name, each in described["terms"])
+    if "output" in described:
+        return Part.of(str(described["output"]), _measure(described["measure"]))
     if "metric" in described:
         return METRICS[described["metric"]]
     if "function" in described:
         return _Function(str(described["function"])[:200])
     try:
-        return from_json(described)
+        found = from_json(described)
     except ArtifactError:  # of a class of the user's that is not imported: it still predicts
         return _Function(str(described.get("blueprint"))[:200])
+    return found if isinstance(found, Objective) else measure_of(found, "loss")
 
 
 def save_fitted(fitted: Fitted, folder: str | os.PathLike[str]) -> Path:
@@ -71,10 +81,13 @@ def save_fitted(fitted: Fitted, folder: str | os.PathLike[str]) -> Path:
             f"this is the record of a training by {type(program).__name__}; expected what danlu.fit returned",
             hint="save the trained agent itself: trained.save(folder)",
         )
+    objective: Any = program.objective
+    supervised = isinstance(objective, Supervised)
     extra = {
         "in_shape": to_json(fitted.in_shape),
-        "loss": _described(program.loss),
-        "metrics": [[name, _described(metric)] for name, metric in program.metrics if metric is not None],
+        "loss": _described(objective.loss if supervised else objective),
+        "metrics": [[name, _described(metric)] for name, metric in objective.metrics] if supervised else [],
+        "weights": {name: float(weight) for name, weight in fitted.weights.items()},
         "program": {name: getattr(program, name) for name in _KEPT},
         "history": fitted.history,
         "best_epoch": fitted.best_epoch,
@@ -95,8 +108,16 @@ def fitted_from(artifact: Artifact) -> Fitted:
     said = artifact.extra
     try:
         metrics = tuple((str(name), _measure(described)) for name, described in said["metrics"])
-        kept = {name: from_json(said["program"][name]) for name in _KEPT}
-        program = Program(artifact.model, _measure(said["loss"]), _trained, metrics, **kept)
+        given = {
+            "measures": [name for name, _ in metrics],
+            "terms": [],
+            **said["program"],
+        }  # the first saved models lack these
+        kept = {name: from_json(given[name]) for name in _KEPT}
+        loss = _measure(said["loss"])
+        objective = loss if isinstance(loss, Objective) else Supervised(artifact.model, loss, metrics)
+        program = Program(artifact.model, objective, _trained, **kept)
+        weights = {str(name): float(weight) for name, weight in said.get("weights", {}).items()}
         in_shape, history = from_json(said["in_shape"]), [dict(row) for row in said["history"]]
         best_epoch, because = said["best_epoch"], said["stopped_because"]
     except (DanluError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -104,7 +125,17 @@ def fitted_from(artifact: Artifact) -> Fitted:
     if not isinstance(artifact.model, Layer):
         raise ArtifactError(f"the saved model is a {type(artifact.model).__name__}; expected a layer")
     state: Any = None  # the optimizer's and the rest are not saved
-    return Fitted(program, artifact.params, artifact.state, history, state, best_epoch, because, in_shape=in_shape)
+    return Fitted(
+        program,
+        artifact.params,
+        artifact.state,
+        history,
+        state,
+        best_epoch,
+        because,
+        in_shape=in_shape,
+        loaded_weights=weights,
+    )
 
 
 def _trained(*_: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -33,7 +34,8 @@ class TrainState:
         params: the parameters, a tree with the model's structure.
         model_state: what else the model carries (running statistics, dropout rates).
         opt_state: the optimizer's state, hyper-parameters included.
-        penalties: coefficients of the ``"l1"`` and ``"l2"`` penalties; a key that is absent costs nothing.
+        weights: of what is added up to be made small, by name: the penalties ``"l1"`` and ``"l2"`` (absent: 0), the terms of an objective
+            that has several (absent: 1).
         world: what else training carries that is no part of the model: an agent's environments and memory.
     """
 
@@ -42,8 +44,29 @@ class TrainState:
     params: Any
     model_state: Any
     opt_state: Any
-    penalties: dict[str, Float[Array, ""]]
+    weights: dict[str, Float[Array, ""]]
     world: Any = None
+
+    @classmethod
+    def start(
+        cls,
+        params: Any,
+        opt_state: Any,
+        model_state: Any = None,
+        *,
+        seed: int = 0,
+        weights: Mapping[str, float] | None = None,
+        world: Any = None,
+    ) -> TrainState:
+        """The state before the first step, in arrays of its own (the steps use them up).
+
+        Args:
+            seed: decides every random draw.
+        """
+        given = {name: jnp.asarray(value, float) for name, value in (weights or {}).items()}
+        zero: Any = np.int32(0)
+        state = {} if model_state is None else model_state
+        return owned(cls(zero, jax.random.key(seed), params, state, opt_state, given, world))
 
 
 @jax.tree_util.register_dataclass

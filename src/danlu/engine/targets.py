@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.engine.measures import Objective, TakesWeights, value_of
+from danlu.engine.measures import value_of
 from danlu.errors import ConfigError, DataError
 
 __all__ = ["TargetCheck", "check_broadcast"]
@@ -21,16 +21,16 @@ class TargetCheck:
     """Refuses targets (and weights) that the program's loss and metrics have no answer for; a chunk on the host goes in.
 
     Args:
-        program: whose losses and metrics may have ``check_targets(outputs, targets)``; see :mod:`danlu.nn.losses.targets`.
+        program: whose objective's measures may have ``check_targets(outputs, targets)``; see :mod:`danlu.nn.losses.targets`.
         outputs: the shapes of the network's outputs.
         variables: ``(params, state)`` of the network, from which ``outputs`` follow where they are not given.
     """
 
     def __init__(self, program: Any, *, outputs: Any = None, variables: Any = None) -> None:
         self.model, self.outputs, self.variables, self.unweighted = program.model, outputs, variables, ""
-        measures = {} if isinstance(program.loss, Objective) else {"loss": program.loss, **dict(program.metrics)}
+        measures = program.objective.measures
         for name in program.of_batch:
-            if name in measures and not isinstance(measures[name], TakesWeights):
+            if name in program.objective.complete:
                 self.unweighted = "the loss" if name == "loss" else f"the metric {name}"
         self.checks = [m.check_targets for m in measures.values() if hasattr(m, "check_targets")]
 

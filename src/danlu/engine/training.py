@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
 from danlu.stages import stage
 
-__all__ = ["CHECKPOINT", "Training", "mean_of_members", "sign_of", "stopped_early"]
+__all__ = ["CHECKPOINT", "Training", "sign_of", "stopped_early"]
 
 CHECKPOINT = "last.safetensors"
 
@@ -42,7 +42,7 @@ class Training:
         source: what an epoch walks.
         state: the state before the first step.
         options: how long and in what portions.
-        measure: what each epoch's state is judged by: a value by name (of a population an array, with a value a member).
+        measure: what each epoch's state is judged by: values by name (of a population as :meth:`Population.told` gives them).
         callbacks: see :mod:`danlu.engine.callbacks`.
         checkpoint: a folder for checkpoints.
 
@@ -114,6 +114,28 @@ class Training:
     def learning_rate(self, value: Any) -> None:
         opt_state = set_hyperparameter(self.state.opt_state, "learning_rate", value)
         self.state = dataclasses.replace(self.state, opt_state=opt_state)
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """The weights of the penalties and of the objective's terms, by name; to set some is to change those alone, and compiles nothing.
+
+        Raises:
+            ConfigError: to set one that there is not.
+        """
+        return dict(self.state.weights)
+
+    @weights.setter
+    def weights(self, changes: Mapping[str, Any]) -> None:
+        old = self.state.weights
+        for name in changes:
+            if name not in old:
+                raise unknown_name("weight", name, old)
+        new = {
+            name: jnp.broadcast_to(jnp.asarray(changes[name], w.dtype), w.shape)
+            for name, w in old.items()
+            if name in changes
+        }
+        self.state = dataclasses.replace(self.state, weights={**old, **self._place(new)})
 
     def stop(self, because: str = "stopped by a callback") -> None:
         """Stop after the current part of the epoch."""
@@ -199,18 +221,22 @@ class Training:
 
     def _check_finite(self) -> None:
         bad = np.asarray(self._sums["bad_step"] if self._sums else NEVER)
-        if (bad != NEVER).all():  # a population goes on without the members that have diverged
+        over = bad != NEVER
+        if over.all() or (
+            over.any() and getattr(self.program, "together", False)
+        ):  # else members go on without those that diverged
             raise TrainingError(*_diagnose(self, int(bad.min())))
 
     def _end_epoch(self, begun: float, steps: int) -> None:
         means = self._means(begun, steps)
-        row: dict[str, Any] = {"epoch": self.epoch, **self.program.counters(self.state)}
+        row: dict[str, Any] = {
+            "epoch": self.epoch,
+            **{name: np.asarray(count).tolist() for name, count in self.program.counters(self.state).items()},
+        }
         row.update({name: value for name, value in means.items() if name != "rows_per_second"})
         with stage("validation"):
             measured = {} if self.measure is None else self.measure(self.state)
-        row.update({f"val_{name}": mean_of_members(value) for name, value in measured.items()})
-        if self.program.members is not None:
-            row.update({f"val_{name}_each": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
+        row.update({f"val_{name}": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
         rate = self.learning_rate
         row["learning_rate"] = float(np.mean(rate))
         if np.ndim(rate):
@@ -220,7 +246,7 @@ class Training:
                 raise unknown_name(
                     "column to monitor", self.monitor, [name for name in row if not name.endswith("_each")]
                 )
-            value = row.get(f"{self.monitor}_each", row[self.monitor])
+            value = self.program.best_by(row, self.monitor)
             patience = self.options.patience or np.iinfo(np.int32).max
             self.best = end_epoch(
                 self.best,
@@ -327,13 +353,6 @@ def stopped_early(monitor: str, patience: int, best: int) -> str:
     return f"stopped early: {monitor} has not improved for {patience} epochs; {found}"
 
 
-def mean_of_members(values: Any) -> float:
-    """The mean over a population of those values that are finite (or the value of one training)."""
-    values = np.asarray(values, np.float64)
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else math.nan
-
-
 def sign_of(mode: str, monitor: str, program: Steps) -> float:
     """1 when a smaller value of ``monitor`` is better, −1 when a larger one is: what ``mode`` says, or what the measure declares.
 
@@ -353,7 +372,7 @@ def sign_of(mode: str, monitor: str, program: Steps) -> float:
 
 def _diagnose(training: Training, bad: int) -> tuple[str]:
     """What to say about a loss that is not finite, with the likeliest cause that the run's own record supports."""
-    losses = [row["loss"] for row in training.history]
+    losses = [row["loss"] for row in training.history if "loss" in row]
     rate = float(np.max(training.learning_rate))
     where = f"the loss is not finite at step {bad} (epoch {training.epoch + 1})"
     if bad == 0:

@@ -4,8 +4,10 @@ from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.detection import DetectionCounts, Found
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.forecast import Forecasts
 from danlu.evaluate.importance import Importance, permutation_importance, related_columns
-from danlu.evaluate.intervals import Evidence, Interval, difference, intervals
+from danlu.evaluate.intervals import Interval, difference, intervals
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
@@ -21,9 +23,10 @@ from danlu.evaluate.runs import (
     probability_of_improvement,
     run_intervals,
 )
-from danlu.evaluate.sample import Sample, compare_samples
+from danlu.evaluate.sample import Sample
 from danlu.evaluate.segmentation import MaskCounts
 from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold
+from danlu.evaluate.tokens import TokenLosses
 
 __all__ = [
     "BASELINES",
@@ -36,6 +39,7 @@ __all__ = [
     "Comparison",
     "DetectionCounts",
     "Evidence",
+    "Forecasts",
     "Found",
     "Importance",
     "Interval",
@@ -48,6 +52,7 @@ __all__ = [
     "Rows",
     "Sample",
     "Threshold",
+    "TokenLosses",
     "TranslationCounts",
     "baselines",
     "bleu",
@@ -55,7 +60,6 @@ __all__ = [
     "choose_threshold",
     "chrf",
     "compare",
-    "compare_samples",
     "conclusion",
     "difference",
     "interquartile_mean",

@@ -6,15 +6,18 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 
 from danlu.errors import ConfigError, DataError, unknown_name
-from danlu.evaluate.compare import Comparison, paired
-from danlu.evaluate.intervals import Evidence
-from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.families import PERCENT
+from danlu.evaluate.measures import Measure, register
 
 __all__ = ["SMOOTHING", "TOKENIZATIONS", "TranslationCounts", "bleu", "chrf", "tokenization_for", "words_of"]
+
+register(Measure("bleu", "BLEU", True, PERCENT), Measure("chrf", "chrF", True, PERCENT))
 
 TOKENIZATIONS = ("13a", "zh", "char", "none")
 SMOOTHING = ("exp", "floor", "add-k", "none")
@@ -106,6 +109,10 @@ class TranslationCounts(Evidence):
     characters: np.ndarray
     tokenization: str
 
+    primary: ClassVar[str] = "bleu"
+    noun: ClassVar[str] = "test sentences"
+    unlike: ClassVar[str] = "the two translations are of different sentences; expected the same references"
+
     @classmethod
     def of(
         cls, translations: Sequence[str], references: Sequence[str], *, tokenization: str | None = None
@@ -168,18 +175,17 @@ class TranslationCounts(Evidence):
         of = {"bleu": self.bleu, "chrf": self.chrf}
         return {name: of[name](weights) for name in (of if names is None else names)}
 
-    def compare(self, other: TranslationCounts, label: str, *, seed: int = 0) -> Comparison:
-        """Whether these translations are better by BLEU than others of the same sentences.
+    def _take(self, rows: np.ndarray) -> Self:
+        return dataclasses.replace(
+            self,
+            matches=self.matches[rows],
+            totals=self.totals[rows],
+            lengths=self.lengths[rows],
+            characters=self.characters[rows],
+        )
 
-        Args:
-            label: what the other ones are called.
-
-        Raises:
-            DataError: of other sentences, or in other words.
-        """
-        if self.tokenization != other.tokenization or not np.array_equal(self.lengths[:, 1], other.lengths[:, 1]):
-            raise DataError("the two translations are of different sentences; expected the same references")
-        return paired(self, other, MEASURES["bleu"], label, tested="test sentences", seed=seed)
+    def _same(self, other: Self) -> bool:
+        return self.tokenization == other.tokenization and np.array_equal(self.lengths[:, 1], other.lengths[:, 1])
 
     def by_sentence(self) -> np.ndarray:
         """chrF of each sentence, float64 ``(sentences,)``: what the worst ones are found by."""

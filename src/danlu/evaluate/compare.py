@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from danlu.errors import unknown_name
-from danlu.evaluate.intervals import Evidence, Interval, difference
+from danlu.errors import DataError, unknown_name
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.intervals import Interval, difference
 from danlu.evaluate.measures import MEASURES, Measure
-from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, metrics_of
 from danlu.evaluate.rows import Rows
 
-__all__ = ["Comparison", "compare", "compared", "conclusion", "counted"]
+__all__ = ["Comparison", "compare", "conclusion", "counted"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,30 +46,33 @@ class Comparison:
 
 
 def compare(
-    rows: Rows,
-    other: np.ndarray,
+    ours: Evidence,
+    theirs: Evidence | np.ndarray,
     label: str,
     *,
     name: str = "the network",
     metric: str | None = None,
+    constant: bool | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Compare a prediction with another one for the same rows, by the interval of their difference.
+    """Compare what a test says of two models, by the interval of their difference.
 
     The verdict is ``"better"`` or ``"worse"`` when the 95 % interval of the difference leaves 0 out. It speaks of these two
     trained models, not of other runs with other training rows or seeds.
 
     Args:
-        rows: the truth and our prediction.
-        other: the other prediction, of the same kind (decided at ½ when there are two classes). One that is the same for
-            all rows is what a model must beat to have learnt anything, and the sentence says so.
+        ours: the evidence of our model, of any kind.
+        theirs: the evidence of the other one, of the same rows. Of :class:`~danlu.evaluate.Rows` its prediction will do (decided at
+            ½ when there are two classes).
         label: what the other one is called, such as ``"logistic regression"``.
         name: what ours is called.
-        metric: default: the task's :data:`~danlu.evaluate.PRIMARY`, or accuracy where that is not defined.
+        metric: default: the evidence's :attr:`~danlu.evaluate.Evidence.primary`.
+        constant: whether the other one answers the same for all rows: what a model must beat to have learnt anything, and the
+            sentence says so. None goes by :attr:`~danlu.evaluate.Evidence.constant`.
         seed: see :func:`~danlu.evaluate.intervals`.
 
     Raises:
-        ConfigError: a metric that the task does not have.
+        ConfigError: a metric that the evidence does not have.
         DataError: a prediction for other rows, or of another kind.
 
     Example:
@@ -76,88 +80,45 @@ def compare(
         >>> print(compare(Rows("regression", truth, truth + 1), truth - 3, "ridge regression").sentence)
         The network is better than ridge regression: RMSE 1 is 2 lower than 3.
     """
-    theirs = rows.with_prediction(other)
-    known = {each.name: each for each in metrics_of(rows.task)}
-    if metric is not None and metric not in known:
+    if not isinstance(theirs, Evidence):
+        if not isinstance(ours, Rows):
+            raise DataError(
+                f"{type(ours).__name__} cannot be compared with a prediction; expected evidence of the same kind"
+            )
+        theirs = ours.with_prediction(theirs)
+    ours.check_same(theirs)
+    if metric is not None and metric not in (known := ours.measures()):
         raise unknown_name("metric", metric, known)
-    one = np.ones(len(rows))
-    chosen = known[metric or PRIMARY[rows.task]]
-    values = [chosen.compute(each, one) for each in (rows, theirs)]
-    if metric is None and not np.isfinite(values).all():
-        chosen = METRICS["accuracy"]
-        values = [chosen.compute(each, one) for each in (rows, theirs)]
-    constant = bool((np.ptp(theirs.prediction, axis=0) == 0).all())
-    return paired(rows, theirs, chosen, label, name=name, constant=constant, seed=seed)
-
-
-def paired(
-    ours: Evidence,
-    theirs: Evidence,
-    measure: Measure | Metric,
-    label: str,
-    *,
-    name: str = "the network",
-    constant: bool = False,
-    tested: str = "test rows",
-    seed: int = 0,
-) -> Comparison:
-    """The comparison by a measure of two predictions for the same rows; arguments as of :func:`compared`.
-
-    Args:
-        tested: what the rows are called.
-
-    Raises:
-        DataError: of other rows.
-    """
-    values = [each.measures(None, (measure.name,))[measure.name] for each in (ours, theirs)]
+    measure = MEASURES[metric or ours.primary]
+    own, other = (each.measures(None, (measure.name,))[measure.name] for each in (ours, theirs))
     ends = difference(ours, theirs, measure.name, seed=seed)
-    few = "" if np.isfinite(ends).all() else too_few(len(ours), tested)
-    return compared(measure, values[0], values[1], ends, label, name=name, constant=constant, few=few)
+    few = "" if np.isfinite(ends).all() else _too_few(len(ours), ours.noun)
+    raw = Interval(own - other, *ends)
+    better = raw if measure.higher_is_better else Interval(-raw.value, -raw.high, -raw.low)
+    verdict = "undecided" if few else "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
+    constant = theirs.constant if constant is None else constant
+    sentence = _sentence(name, label, measure, [own, other], raw, verdict, constant, few)
+    return Comparison(measure.name, own, other, better, verdict, sentence, label, constant, few)
 
 
 def counted(count: int, things: str) -> str:
     """So many things.
 
-    >>> counted(1, "test rows"), counted(2000, "test rows")
-    ('1 test row', '2,000 test rows')
+    >>> counted(1, "test rows"), counted(2000, "test rows"), counted(1, "blocks of text")
+    ('1 test row', '2,000 test rows', '1 block of text')
     """
-    return f"1 {things.removesuffix('s')}" if count == 1 else f"{count:,} {things}"
+    return "1 " + re.sub(r"s\b", "", things, count=1) if count == 1 else f"{count:,} {things}"
 
 
-def too_few(count: int, tested: str) -> str:
+def _too_few(count: int, noun: str) -> str:
     """Why nothing can be told."""
-    return f"{counted(count, tested)} {'is' if count == 1 else 'are'} too few to tell"
-
-
-def compared(
-    measure: Measure | Metric,
-    ours: float,
-    theirs: float,
-    ends: tuple[float, float],
-    label: str,
-    *,
-    name: str = "the network",
-    constant: bool = False,
-    few: str = "",
-) -> Comparison:
-    """The comparison of two values of a measure, from the interval ``ends`` of ours minus theirs.
-
-    Args:
-        label, name: what the other model and ours are called.
-        constant: whether the other model answers the same for all rows.
-        few: why nothing can be told, where that is so.
-    """
-    raw = Interval(ours - theirs, *ends)
-    better = raw if measure.higher_is_better else Interval(-raw.value, -raw.high, -raw.low)
-    verdict = "undecided" if few else "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
-    sentence = _sentence(name, label, measure, [ours, theirs], raw, verdict, constant, few)
-    return Comparison(measure.name, ours, theirs, better, verdict, sentence, label, constant, few)
+    return f"{counted(count, noun)} {'is' if count == 1 else 'are'} too few to tell"
 
 
 def _sentence(
     name: str,
     label: str,
-    metric: Measure | Metric,
+    metric: Measure,
     values: list[float],
     raw: Interval,
     verdict: str,

@@ -5,16 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.compare import Comparison, paired
-from danlu.evaluate.intervals import Evidence
-from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.families import DICE, SHARE
+from danlu.evaluate.measures import Measure, register
 from danlu.evaluate.metrics import mean_support
 
 __all__ = ["OVERLAPS", "DetectionCounts", "Found", "average_precision", "overlap_matrix"]
+
+register(
+    Measure("map", "mAP@[.5:.95]", True, SHARE),
+    Measure("map50", "mAP@0.5", True, SHARE),
+    Measure("box_f1", "F1 of the boxes shown", True, DICE),
+)
 
 OVERLAPS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """The IoUs at which COCO counts a detection as right: 0.5, 0.55, …, 0.95."""
@@ -85,6 +92,15 @@ class _OfClass:
     right: np.ndarray  # bool (overlaps, detections)
     objects: np.ndarray  # (images,) how many true ones
 
+    def take(self, images: np.ndarray) -> _OfClass:
+        """Those of some images, which get new numbers; the order stays, and those of an image taken twice follow each other."""
+        places = np.argsort(images, kind="stable")
+        low, high = (np.searchsorted(images[places], self.image, side) for side in ("left", "right"))
+        times = high - low
+        kept = np.repeat(np.arange(len(self.image)), times)
+        nth = np.arange(len(kept)) - np.repeat(np.cumsum(times) - times, times)
+        return _OfClass(places[low[kept] + nth], self.score[kept], self.right[:, kept], self.objects[images])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectionCounts(Evidence):
@@ -106,6 +122,10 @@ class DetectionCounts(Evidence):
     of_class: tuple[_OfClass, ...]
     images: int
     threshold: float = 0.5
+
+    primary: ClassVar[str] = "map"
+    noun: ClassVar[str] = "test images"
+    unlike: ClassVar[str] = "the two sets of detections are of different images; expected the same objects"
 
     @classmethod
     def of(
@@ -176,18 +196,13 @@ class DetectionCounts(Evidence):
         counts = np.array([np.count_nonzero(each.objects) for each in self.of_class], float)
         return float(self.images) if name == "box_f1" else mean_support(counts[counts > 0])
 
-    def compare(self, other: DetectionCounts, label: str, *, seed: int = 0) -> Comparison:
-        """Whether these detections are better by mAP than others for the same images.
+    def _take(self, rows: np.ndarray) -> Self:
+        return dataclasses.replace(self, of_class=tuple(each.take(rows) for each in self.of_class), images=len(rows))
 
-        Raises:
-            DataError: of other images.
-        """
-        same = self.images == other.images and len(self.of_class) == len(other.of_class)
-        if not same or any(
-            not np.array_equal(a.objects, b.objects) for a, b in zip(self.of_class, other.of_class, strict=True)
-        ):
-            raise DataError("the two sets of detections are of different images; expected the same objects")
-        return paired(self, other, MEASURES["map"], label, tested="test images", seed=seed)
+    def _same(self, other: Self) -> bool:
+        return len(self.of_class) == len(other.of_class) and all(
+            np.array_equal(a.objects, b.objects) for a, b in zip(self.of_class, other.of_class, strict=True)
+        )
 
     @functools.cached_property
     def size(self) -> int:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from danlu.errors import ConfigError, DataError
-from danlu.evaluate.compare import Comparison, paired
-from danlu.evaluate.intervals import Evidence, Interval
-from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.families import LOSS, MEAN_SQUARE, SHARE
+from danlu.evaluate.intervals import Interval
+from danlu.evaluate.measures import Measure, register
 
 __all__ = [
     "FORECAST_MEASURES",
     "Forecasts",
     "by_step",
-    "compare_forecasts",
     "mase_scale",
     "naive_forecast",
     "ridge_forecast",
@@ -30,7 +30,14 @@ _CHUNK = 1024
 _BLOCKS = 400  # that are left out in turn, at most
 _FEWEST_BLOCKS = 4
 
-FORECAST_MEASURES = ("mse", "scaled_mae", "mase", "smape", "pinball", "coverage")
+FORECAST_MEASURES = register(
+    Measure("mse", "MSE (standardised)", False, MEAN_SQUARE),
+    Measure("scaled_mae", "MAE (standardised)", False, LOSS),
+    Measure("mase", "MASE", False, LOSS),
+    Measure("smape", "sMAPE, %", False, LOSS),
+    Measure("pinball", "pinball loss", False, LOSS),
+    Measure("coverage", "coverage of the interval", True, SHARE),
+)
 """The measures of a forecast, in the order in which they are shown; the last two are of its quantiles."""
 
 
@@ -55,6 +62,10 @@ class Forecasts(Evidence):
     moment: np.ndarray
     levels: tuple[float, ...] = ()
     bands: np.ndarray | None = None
+
+    primary: ClassVar[str] = "mse"
+    noun: ClassVar[str] = "windows"
+    unlike: ClassVar[str] = "the two forecasts are of different windows; expected the same ones in the same order"
 
     def __post_init__(self) -> None:
         if self.truth.shape != self.prediction.shape or self.truth.ndim != 3 or not self.truth.size:
@@ -101,6 +112,18 @@ class Forecasts(Evidence):
         by = np.ones(len(self)) if weights is None else weights
         known = self.names if names is None else names
         return {name: _mean(self._of_windows[name], by) for name in known}
+
+    def _take(self, rows: np.ndarray) -> Self:
+        names = ("truth", "prediction", "spread", "naive", "moment")
+        bands = None if self.bands is None else self.bands[rows]
+        return dataclasses.replace(self, bands=bands, **{name: getattr(self, name)[rows] for name in names})
+
+    def _same(self, other: Self) -> bool:
+        return np.array_equal(self.truth, other.truth) and np.array_equal(self.moment, other.moment)
+
+    @property
+    def constant(self) -> bool:
+        return bool((np.ptp(self.prediction, axis=0) == 0).all())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,19 +176,6 @@ def mase_scale(values: np.ndarray, season: int) -> np.ndarray:
     if len(values) <= season:
         return np.zeros(values.shape[1])
     return np.abs(values[season:] - values[:-season]).mean(axis=0)
-
-
-def compare_forecasts(
-    ours: Forecasts, theirs: Forecasts, label: str, *, metric: str = "mse", seed: int = 0
-) -> Comparison:
-    """Ours beside another forecast of the same windows; stretches of time are left out in turn.
-
-    Raises:
-        DataError: forecasts of other windows.
-    """
-    if not np.array_equal(ours.truth, theirs.truth) or not np.array_equal(ours.moment, theirs.moment):
-        raise DataError("the two forecasts are of different windows; expected the same ones in the same order")
-    return paired(ours, theirs, MEASURES[metric], label, tested="windows", seed=seed)
 
 
 def coverage_verdict(found: Interval, level: float) -> str:

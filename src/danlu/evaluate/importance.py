@@ -11,7 +11,7 @@ import polars as pl
 
 from danlu.errors import ConfigError
 from danlu.evaluate.intervals import figure
-from danlu.evaluate.metrics import METRICS, PRIMARY
+from danlu.evaluate.metrics import METRICS
 from danlu.evaluate.rows import Rows
 from danlu.stages import stage
 
@@ -114,16 +114,16 @@ def permutation_importance(
     sets = [(name,) for name in columns] + [tuple(group) for group in groups]
     kept = _evenly(len(rows), most)
     begun = time.perf_counter()
-    metric, whole = _measured(predict, frame[kept], _part(rows, kept))
+    metric, whole = _measured(predict, frame[kept], rows.take(kept))
     if seconds is not None:
         begun = time.perf_counter()
-        _measured(predict, frame[kept], _part(rows, kept))  # once more, when nothing is compiled any more
+        _measured(predict, frame[kept], rows.take(kept))  # once more, when nothing is compiled any more
         affordable = seconds / max(time.perf_counter() - begun, 1e-9) / max(len(sets), 1)
         repeats = int(np.clip(affordable, 2, repeats))
         if affordable < 2:
             kept = _evenly(len(rows), int(max(len(kept) * affordable / 2, 100)))
-            metric, whole = _measured(predict, frame[kept], _part(rows, kept))
-    part, truth, rng = frame[kept], _part(rows, kept), np.random.default_rng(seed)
+            metric, whole = _measured(predict, frame[kept], rows.take(kept))
+    part, truth, rng = frame[kept], rows.take(kept), np.random.default_rng(seed)
     sign, found = 1.0 if METRICS[metric].higher_is_better else -1.0, []
     with stage("importance of columns", total=len(sets) * repeats) as step:
         for names in sets:
@@ -193,16 +193,9 @@ def _evenly(rows: int, most: int) -> np.ndarray:
     return np.linspace(0, rows - 1, min(rows, most)).round().astype(np.int64)
 
 
-def _part(rows: Rows, kept: np.ndarray) -> Rows:
-    return Rows(rows.task, rows.truth[kept], rows.prediction[kept], rows.threshold)
-
-
 def _measured(
     predict: Callable[[pl.DataFrame], np.ndarray], frame: pl.DataFrame, truth: Rows, metric: str | None = None
 ) -> tuple[str, float]:
-    found, one = Rows(truth.task, truth.truth, predict(frame), truth.threshold), np.ones(len(truth))
-    name = metric or PRIMARY[truth.task]
-    value = METRICS[name].compute(found, one)
-    if metric is None and not np.isfinite(value):
-        return "accuracy", METRICS["accuracy"].compute(found, one)
-    return name, value
+    found = dataclasses.replace(truth, prediction=predict(frame))
+    name = metric or found.primary
+    return name, found.measures(None, (name,))[name]

@@ -17,19 +17,21 @@ measures how often the intervals hold.
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from danlu.errors import ConfigError, DataError
+from danlu.errors import ConfigError
 from danlu.evaluate.families import Family
 from danlu.evaluate.measures import MEASURES
 
-__all__ = ["Evidence", "Interval", "difference", "intervals", "leave_out"]
+if TYPE_CHECKING:
+    from danlu.evaluate.evidence import Evidence
+
+__all__ = ["Interval", "difference", "intervals", "leave_out"]
 
 _PARTS, _LEAST_PARTS = 400, 50  # that are left out in turn
 _WORK = 2e7  # numbers that are gone through at most, but for the least parts
@@ -76,68 +78,25 @@ def figure(value: float, digits: int = 4) -> str:
     return text.replace("-", "−", 1) if value < 0 else text
 
 
-class Evidence(abc.ABC):
-    """Test rows (or images, sentences, windows, …) with what was predicted for them: what measures are computed from."""
-
-    @abc.abstractmethod
-    def __len__(self) -> int:
-        """How many rows there are."""
-
-    @abc.abstractmethod
-    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
-        """Measures by name, NaN where one is not defined.
-
-        Args:
-            weights: how often each row counts, ``(rows,)``; None is once.
-            names: which measures; None is all.
-        """
-
-    def scores(self, *, seed: int = 0) -> dict[str, Interval]:
-        """The measures that are defined, with their 95 % intervals; see :func:`intervals`."""
-        return intervals(self, seed=seed)
-
-    def support(self, name: str) -> float:
-        """How many rows a measure rests on: those of the rarer class for a ROC-AUC, say."""
-        return float(len(self))
-
-    def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Of a measure that is the mean of shares of different rows (an accuracy is one such share): hits and rows of each."""
-        return None
-
-    @property
-    def together(self) -> np.ndarray | None:
-        """A number for each row, the same for rows that are not independent of each other; None when all are."""
-        return None
-
-    @property
-    def size(self) -> int:
-        """The numbers that are gone through to compute the measures once."""
-        return len(self)
-
-    def doubted(self, name: str) -> float:
-        """By how much a loss would rise with one more row that is wrong, though as sure as the others; 0 where that cannot be said."""
-        return 0.0
-
-    def middle(self, name: str, level: float) -> tuple[float, float]:
-        """The interval of a measure of the family ``"middle"``."""
-        return _NAN, _NAN
-
-
 def parts_of(evidence: Evidence, seed: int) -> np.ndarray:
     """The part that each row belongs to, ``(rows,)``, from 0."""
     together = evidence.together
     if together is not None:
         return np.unique(together, return_inverse=True)[1]
-    rows = len(evidence)
-    most = int(min(_PARTS, max(_LEAST_PARTS, _WORK / max(evidence.size, 1))))
+    return _dealt(len(evidence), evidence.size, seed)
+
+
+def _dealt(rows: int, size: int, seed: int) -> np.ndarray:
+    """Independent rows, of which so many numbers are gone through, dealt out to parts."""
+    most = int(min(_PARTS, max(_LEAST_PARTS, _WORK / max(size, 1))))
     if rows <= most:
         return np.arange(rows)
     return np.random.default_rng(seed).permutation(rows) % most
 
 
-def leave_out(evidence: Evidence, part: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Each measure without each part, ``(names, parts)``; NaN where there is one part."""
-    found = np.full((len(names), int(part.max()) + 1), _NAN)
+def leave_out(evidence: Evidence, part: np.ndarray, names: Sequence[str], count: int | None = None) -> np.ndarray:
+    """Each measure without each part, ``(names, parts)``; NaN where there is one part. ``count``: how many parts there are in all."""
+    found = np.full((len(names), int(part.max()) + 1 if count is None else count), _NAN)
     if found.shape[1] < 2:
         return found
     for number in range(found.shape[1]):
@@ -304,26 +263,29 @@ def _hall(z: float, skewness: float, count: int) -> float:
 def difference(
     ours: Evidence, theirs: Evidence, name: str, *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """The interval of our measure minus theirs, on the same rows; NaN where there are too few.
+    """The interval of our measure minus theirs; NaN where there are too few rows.
+
+    A part of the rows is left out of both at once; of independent samples (whose rows are no pairs), out of the one that it is of.
 
     Raises:
         DataError: evidence of other rows.
     """
-    if len(ours) != len(theirs):
-        raise DataError("the two predictions are for different rows; expected the same rows in the same order")
-    part, one = parts_of(ours, seed), np.ones(len(ours))
-
-    def gap(weights: np.ndarray) -> float:
-        return ours.measures(weights, (name,))[name] - theirs.measures(weights, (name,))[name]
-
-    without = leave_out(ours, part, (name,))[0] - leave_out(theirs, part, (name,))[0]
-    value, family = gap(one), MEASURES[name].family
+    ours.check_same(theirs)
+    support = [each.support(name) for each in (ours, theirs)]
+    if ours.paired:
+        parts = [parts_of(ours, seed)] * 2
+    else:
+        parts = np.split(_dealt(len(ours) + len(theirs), ours.size + theirs.size, seed), [len(ours)])
+    count = max(int(part.max()) for part in parts) + 1
+    without = leave_out(ours, parts[0], (name,), count)[0] - leave_out(theirs, parts[1], (name,), count)[0]
+    value = ours.measures(None, (name,))[name] - theirs.measures(None, (name,))[name]
+    family = MEASURES[name].family
     if len(without) < 2 or not np.isfinite([value, *without]).all():
         return _NAN, _NAN
     if family.kind == "share":
-        return _share_gap(family, value, without, min(ours.support(name), theirs.support(name)), level)
-    ends = _mean(value, without, ours.support(name), level)
-    if not np.isfinite(ends).all() and len(without) >= _CERTAIN:
+        return _share_gap(family, value, without, min(support), level)
+    ends = _mean(value, without, support[0] if ours.paired else sum(support), level)
+    if not np.isfinite(ends).all() and min(len(np.unique(part)) for part in parts) >= _CERTAIN:
         return value, value  # every row says the same
     return ends
 

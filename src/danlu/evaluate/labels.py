@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.compare import Comparison, paired
-from danlu.evaluate.intervals import Evidence, Interval, intervals
-from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.families import DICE, SHARE
+from danlu.evaluate.intervals import Interval, intervals
+from danlu.evaluate.measures import Measure, register
 from danlu.evaluate.metrics import mean_support
 from danlu.evaluate.ranking import Ranking
 
 __all__ = ["LabelRows"]
+
+register(
+    Measure("label_precision", "mean AP", True, SHARE),
+    Measure("label_auc", "mean ROC-AUC", True, SHARE),
+    Measure("macro_f1", "macro F1", True, DICE),
+    Measure("micro_f1", "micro F1", True, DICE),
+    Measure("exact_match", "exact match", True, SHARE),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,6 +49,8 @@ class LabelRows(Evidence):
     truth: np.ndarray
     prediction: np.ndarray
     threshold: float = 0.5
+
+    primary: ClassVar[str] = "label_precision"
 
     def __post_init__(self) -> None:
         truth, prediction = np.asarray(self.truth), np.asarray(self.prediction, np.float64)
@@ -94,9 +106,17 @@ class LabelRows(Evidence):
         An exact match is a row whose labels are all right. Labels for which a measure is not defined are not in its mean.
         """
         by = self._by(weights)
-        chosen = _MEASURES if names is None else names
-        found = {name: _MEASURES[name](self, by) for name in chosen}
-        return found
+        return {name: _MEASURES[name](self, by) for name in (_MEASURES if names is None else names)}
+
+    def _take(self, rows: np.ndarray) -> Self:
+        return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows])
+
+    def _same(self, other: Self) -> bool:
+        return np.array_equal(self.truth, other.truth)
+
+    @property
+    def constant(self) -> bool:
+        return bool((np.ptp(self.prediction, axis=0) == 0).all())
 
     def support(self, name: str) -> float:
         """The rows of the rarer side of each label, together; all rows for exact matches and for F1 of all labels together."""
@@ -116,18 +136,9 @@ class LabelRows(Evidence):
 
     def of_labels(self, *, seed: int = 0) -> list[Interval]:
         """The ROC-AUC of each label with its 95 % interval; NaN where it is not defined."""
-        of = [_OfLabel(self, number) for number in range(self.truth.shape[1])]
-        return [intervals(each, seed=seed).get("roc_auc", Interval(float("nan"))) for each in of]
-
-    def compare(self, other: LabelRows, label: str, *, seed: int = 0, constant: bool = False) -> Comparison:
-        """Whether this prediction is better by mean average precision than another for the same rows.
-
-        Raises:
-            DataError: of other rows.
-        """
-        if not np.array_equal(self.truth, other.truth):
-            raise DataError("the two predictions are for different rows; expected the same rows in the same order")
-        return paired(self, other, MEASURES["label_precision"], label, constant=constant, seed=seed)
+        none, name = Interval(float("nan")), "label_auc"
+        of = [(self.truth[:, [number]], self.prediction[:, [number]]) for number in range(self.truth.shape[1])]
+        return [intervals(LabelRows(*each), (name,), seed=seed).get(name, none) for each in of]
 
     def _by(self, weights: np.ndarray | None) -> np.ndarray:
         return np.ones(len(self)) if weights is None else weights
@@ -143,31 +154,13 @@ def _micro_f1(rows: LabelRows, by: np.ndarray) -> float:
     return 2 * hits / (true + found) if true + found else float("nan")
 
 
-_MEASURES = {
+_MEASURES: Mapping[str, Callable[[LabelRows, np.ndarray], float]] = {
     "label_precision": lambda rows, by: _mean(rows.average_precision(by)),
     "label_auc": lambda rows, by: _mean(rows.roc_auc(by)),
     "macro_f1": lambda rows, by: _mean(rows.f1(by)),
     "micro_f1": _micro_f1,
     "exact_match": lambda rows, by: float(by @ rows._counted[3] / by.sum()),
 }
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _OfLabel(Evidence):
-    """One label of several."""
-
-    rows: LabelRows
-    number: int
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
-        return {"roc_auc": self.rows.rankings[self.number].roc_auc(self.rows._by(weights))}
-
-    def support(self, name: str) -> float:
-        true = int(self.rows.truth[:, self.number].sum())
-        return float(min(true, len(self) - true))
 
 
 def best_threshold(truth: np.ndarray, prediction: np.ndarray) -> float:

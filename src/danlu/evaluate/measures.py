@@ -1,4 +1,4 @@
-"""What is measured, for people: the label of each measure and which way is better."""
+"""What is measured, for people: the label of each measure and which way is better. Each kind of evidence registers its own measures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from danlu.evaluate.families import DICE, LOSS, MEAN, MEAN_SQUARE, PERCENT, SHARE, Family
-from danlu.evaluate.metrics import METRICS
+from danlu.evaluate.families import Family
 
-__all__ = ["MEASURES", "Measure"]
+__all__ = ["MEASURES", "Measure", "register"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,41 +28,19 @@ class Measure:
     family: Family
 
 
-_OTHERS: tuple[Measure, ...] = (
-    Measure("mse", "MSE (standardised)", False, MEAN_SQUARE),
-    Measure("scaled_mae", "MAE (standardised)", False, LOSS),
-    Measure("mase", "MASE", False, LOSS),
-    Measure("smape", "sMAPE, %", False, LOSS),
-    Measure("pinball", "pinball loss", False, LOSS),
-    Measure("coverage", "coverage of the interval", True, SHARE),
-    Measure("token_loss", "loss (nats a token)", False, LOSS),
-    Measure("perplexity", "perplexity", False, LOSS),
-    Measure("bits_per_character", "bits a character", False, LOSS),
-    Measure("bleu", "BLEU", True, PERCENT),
-    Measure("chrf", "chrF", True, PERCENT),
-    Measure("map", "mAP@[.5:.95]", True, SHARE),
-    Measure("map50", "mAP@0.5", True, SHARE),
-    Measure("box_f1", "F1 of the boxes shown", True, DICE),
-    Measure("mean_iou", "mean IoU", True, SHARE),
-    Measure("mean_dice", "mean Dice", True, DICE),
-    Measure("pixel_accuracy", "pixel accuracy", True, SHARE),
-    Measure("label_precision", "mean AP", True, SHARE),
-    Measure("label_auc", "mean ROC-AUC", True, SHARE),
-    Measure("macro_f1", "macro F1", True, DICE),
-    Measure("micro_f1", "micro F1", True, DICE),
-    Measure("exact_match", "exact match", True, SHARE),
-    Measure("return", "mean return", True, MEAN),
-    Measure("sampled_return", "mean return, actions drawn", True, MEAN),
-    Measure("iqm_return", "IQM of the seeds' returns", True, MEAN),
-)
+_REGISTERED: dict[str, Measure] = {}
 
-MEASURES: Mapping[str, Measure] = MappingProxyType(
-    {
-        **{
-            metric.name: Measure(metric.name, metric.label, metric.higher_is_better, metric.family)
-            for metric in METRICS.values()
-        },
-        **{measure.name: measure for measure in _OTHERS},
-    }
-)
-"""Every measure by its name: the metrics of classes and quantities, and those of other kinds of result."""
+MEASURES: Mapping[str, Measure] = MappingProxyType(_REGISTERED)
+"""Every measure by its name: what the modules that define measures have registered."""
+
+
+def register(*measures: Measure) -> tuple[str, ...]:
+    """Make measures known by their names, which are returned.
+
+    Raises:
+        ValueError: a name that another measure has.
+    """
+    for measure in measures:
+        if _REGISTERED.setdefault(measure.name, measure) is not measure:
+            raise ValueError(f"there are two measures {measure.name!r}; expected another name")
+    return tuple(measure.name for measure in measures)

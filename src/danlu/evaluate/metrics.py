@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from danlu.errors import unknown_name
-from danlu.evaluate.families import CORRELATION, DICE, FIT, LOSS, MIDDLE, ROOT_SQUARE, SHARE, Family
+from danlu.evaluate.families import CORRELATION, DICE, FIT, LOSS, MIDDLE, ROOT_SQUARE, SHARE
+from danlu.evaluate.measures import Measure, register
 from danlu.evaluate.ranking import dot
 
 if TYPE_CHECKING:
@@ -171,26 +172,18 @@ def _positives(rows: Rows) -> float:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Metric:
-    """A measure: its name, how it is written for people, and which way is better.
+class Metric(Measure):
+    """A measure of :class:`~danlu.evaluate.Rows`, and how it is computed.
 
     Attributes:
-        name: its key in results.
-        label: how it is printed.
-        higher_is_better: its direction.
         tasks: where it applies.
         compute: ``(rows, weights (rows,)) -> number``; NaN where it is not defined.
-        family: what kind of number it is, from which its interval follows.
         unit: ``"share"`` (0 to 1), ``"target"`` (the target's unit) or ``""``.
         support: how many rows it rests on; None is all.
     """
 
-    name: str
-    label: str
-    higher_is_better: bool
     tasks: tuple[str, ...]
     compute: Callable[[Rows, Weights], float]
-    family: Family
     unit: str = "share"
     support: Callable[[Rows], float] | None = None
 
@@ -201,39 +194,39 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
-            Metric("accuracy", "accuracy", True, _CLASSES, _accuracy, SHARE),
+            Metric("accuracy", "accuracy", True, SHARE, _CLASSES, _accuracy),
             Metric(
                 "balanced_accuracy",
                 "balanced accuracy",
                 True,
+                SHARE,
                 _CLASSES,
                 _balanced_accuracy,
-                SHARE,
                 support=_balanced_support,
             ),
             Metric(
                 "precision",
                 "precision",
                 True,
+                SHARE,
                 _CLASSES,
                 _precision,
-                SHARE,
                 support=lambda rows: _hit_support(rows, "precision"),
             ),
             Metric(
-                "recall", "recall", True, _CLASSES, _recall, SHARE, support=lambda rows: _hit_support(rows, "recall")
+                "recall", "recall", True, SHARE, _CLASSES, _recall, support=lambda rows: _hit_support(rows, "recall")
             ),
-            Metric("f1", "F1", True, _CLASSES, _f1, DICE, support=lambda rows: _hit_support(rows, "f1")),
-            Metric("roc_auc", "ROC-AUC", True, _CLASSES, _roc_auc, SHARE, support=_ranking_support),
-            Metric("average_precision", "average precision", True, _TWO, _average_precision, SHARE, support=_positives),
-            Metric("log_loss", "log loss", False, _CLASSES, _log_loss, LOSS, ""),
-            Metric("brier", "Brier score", False, _CLASSES, _brier, LOSS, ""),
-            Metric("mcc", "Matthews correlation", True, _CLASSES, _mcc, CORRELATION, "", _mcc_support),
-            Metric("rmse", "RMSE", False, _QUANTITY, _rmse, ROOT_SQUARE, "target"),
-            Metric("mae", "MAE", False, _QUANTITY, _mae, LOSS, "target"),
-            Metric("median_error", "median absolute error", False, _QUANTITY, _median_error, MIDDLE, "target"),
-            Metric("mape", "mean error, relative", False, _QUANTITY, _mape, LOSS),
-            Metric("r2", "R²", True, _QUANTITY, _r2, FIT, ""),
+            Metric("f1", "F1", True, DICE, _CLASSES, _f1, support=lambda rows: _hit_support(rows, "f1")),
+            Metric("roc_auc", "ROC-AUC", True, SHARE, _CLASSES, _roc_auc, support=_ranking_support),
+            Metric("average_precision", "average precision", True, SHARE, _TWO, _average_precision, support=_positives),
+            Metric("log_loss", "log loss", False, LOSS, _CLASSES, _log_loss, ""),
+            Metric("brier", "Brier score", False, LOSS, _CLASSES, _brier, ""),
+            Metric("mcc", "Matthews correlation", True, CORRELATION, _CLASSES, _mcc, "", _mcc_support),
+            Metric("rmse", "RMSE", False, ROOT_SQUARE, _QUANTITY, _rmse, "target"),
+            Metric("mae", "MAE", False, LOSS, _QUANTITY, _mae, "target"),
+            Metric("median_error", "median absolute error", False, MIDDLE, _QUANTITY, _median_error, "target"),
+            Metric("mape", "mean error, relative", False, LOSS, _QUANTITY, _mape),
+            Metric("r2", "R²", True, FIT, _QUANTITY, _r2, ""),
         )
     }
 )
@@ -243,6 +236,8 @@ Precision, recall and F1 are those of the second of two classes, and the unweigh
 ROC-AUC of several classes is the mean over the classes, each against the rest, that the rows have. ``mape`` is left out where
 a true value is below 1 % of the mean one.
 """
+
+register(*METRICS.values())
 
 PRIMARY: Mapping[str, str] = MappingProxyType({"regression": "rmse", "binary": "roc_auc", "multiclass": "accuracy"})
 """The measure that models are compared by."""

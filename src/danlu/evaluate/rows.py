@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from danlu.errors import DataError, unknown_name
-from danlu.evaluate.intervals import Evidence
-from danlu.evaluate.metrics import METRICS, TASKS, metrics_of
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.metrics import METRICS, PRIMARY, TASKS, metrics_of
 from danlu.evaluate.ranking import Ranking
 
 __all__ = ["TASKS", "Rows"]
@@ -80,6 +81,23 @@ class Rows(Evidence):
         by = np.ones(len(self)) if weights is None else weights
         chosen = [each.name for each in metrics_of(self.task)] if names is None else names
         return {name: METRICS[name].compute(self, by) for name in chosen}
+
+    @functools.cached_property
+    def primary(self) -> str:
+        """The task's :data:`~danlu.evaluate.PRIMARY`, or accuracy where the true classes leave that undefined."""
+        name = PRIMARY[self.task]
+        return name if math.isfinite(self.measures(None, (name,))[name]) else "accuracy"
+
+    def _take(self, rows: np.ndarray) -> Self:
+        groups = None if self.groups is None else np.asarray(self.groups)[rows]
+        return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], groups=groups)
+
+    def _same(self, other: Self) -> bool:
+        return self.task == other.task and np.array_equal(self.truth, other.truth)
+
+    @property
+    def constant(self) -> bool:
+        return bool((np.ptp(self.prediction, axis=0) == 0).all())
 
     def support(self, name: str) -> float:
         count = METRICS[name].support

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.compare import Comparison, paired
-from danlu.evaluate.intervals import Evidence
-from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.families import DICE, SHARE
+from danlu.evaluate.measures import Measure, register
 from danlu.evaluate.metrics import mean_support
 
 __all__ = ["MaskCounts"]
+
+register(
+    Measure("mean_iou", "mean IoU", True, SHARE),
+    Measure("mean_dice", "mean Dice", True, DICE),
+    Measure("pixel_accuracy", "pixel accuracy", True, SHARE),
+)
 
 _VOID = 255  # the class number of a pixel that is not counted
 
@@ -34,6 +41,10 @@ class MaskCounts(Evidence):
     hits: np.ndarray
     true: np.ndarray
     found: np.ndarray
+
+    primary: ClassVar[str] = "mean_iou"
+    noun: ClassVar[str] = "test images"
+    unlike: ClassVar[str] = "the two segmentations are of different masks; expected the same images in the same order"
 
     @classmethod
     def of(cls, found: np.ndarray, true: np.ndarray, *, classes: int) -> MaskCounts:
@@ -111,15 +122,16 @@ class MaskCounts(Evidence):
         union = self.true + self.found - self.hits
         return _mean(np.divide(self.hits, union, out=np.full_like(union, np.nan), where=union > 0))
 
-    def compare(self, other: MaskCounts, label: str, *, seed: int = 0, constant: bool = False) -> Comparison:
-        """Whether these masks are better by mean IoU than others for the same images.
+    def _take(self, rows: np.ndarray) -> Self:
+        return dataclasses.replace(self, hits=self.hits[rows], true=self.true[rows], found=self.found[rows])
 
-        Raises:
-            DataError: of other images.
-        """
-        if not np.array_equal(self.true, other.true):
-            raise DataError("the two segmentations are of different masks; expected the same images in the same order")
-        return paired(self, other, MEASURES["mean_iou"], label, constant=constant, tested="test images", seed=seed)
+    def _same(self, other: Self) -> bool:
+        return np.array_equal(self.true, other.true)
+
+    @property
+    def constant(self) -> bool:
+        """Whether one class was found in all pixels of all images."""
+        return int((self.found > 0).any(axis=0).sum()) == 1
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 
 from danlu.errors import DataError
-from danlu.evaluate.compare import Comparison, paired
-from danlu.evaluate.intervals import Evidence, Interval, intervals
-from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.families import LOSS
+from danlu.evaluate.intervals import Interval, intervals
+from danlu.evaluate.measures import Measure, register
 
 __all__ = ["TokenLosses"]
+
+register(
+    Measure("token_loss", "loss (nats a token)", False, LOSS),
+    Measure("perplexity", "perplexity", False, LOSS),
+    Measure("bits_per_character", "bits a character", False, LOSS),
+)
 
 _BLOCKS = 100  # of a stream, at least, where each has a hundred tokens
 _SHORTEST, _LONGEST = 100, 1024
@@ -26,7 +34,8 @@ class TokenLosses(Evidence):
     Attributes:
         sums: float64 ``(blocks,)``, the summed loss of each block's tokens, in nats.
         counts: ``(blocks,)``, their number.
-        characters: how many characters all of them stand for.
+        characters: how many characters all of them stand for. Of blocks that were taken from others it is a share of the characters of
+            those, as large as the blocks' share of the tokens.
 
     The measures are the mean loss ``L = Σ sums / Σ counts`` (``token_loss``), ``exp L`` (``perplexity``: among how many equally
     likely tokens the model hesitates), and ``L · tokens / (characters · ln 2)`` (``bits_per_character``, which can be
@@ -43,7 +52,11 @@ class TokenLosses(Evidence):
 
     sums: np.ndarray
     counts: np.ndarray
-    characters: int
+    characters: float
+
+    primary: ClassVar[str] = "token_loss"
+    noun: ClassVar[str] = "blocks of text"
+    unlike: ClassVar[str] = "the two models' losses are of different tokens; expected the same blocks"
 
     @classmethod
     def of(cls, losses: np.ndarray, bounds: np.ndarray, characters: int) -> TokenLosses:
@@ -91,20 +104,14 @@ class TokenLosses(Evidence):
             "bits_per_character": Interval(loss.value * bits, loss.low * bits, loss.high * bits),
         }
 
-    def compare(self, other: TokenLosses, label: str, *, seed: int = 0, constant: bool = False) -> Comparison:
-        """Which model is better by the mean loss of the same blocks.
+    def _take(self, rows: np.ndarray) -> Self:
+        share = float(self.counts[rows].sum() / self.counts.sum())
+        return dataclasses.replace(
+            self, sums=self.sums[rows], counts=self.counts[rows], characters=self.characters * share
+        )
 
-        Args:
-            other: another model's losses of the same tokens.
-            label: what it is called.
-            constant: whether it predicts the same whatever went before.
-
-        Raises:
-            DataError: other tokens.
-        """
-        if not np.array_equal(self.counts, other.counts):
-            raise DataError("the two models' losses are of different tokens; expected the same blocks")
-        return paired(self, other, MEASURES["token_loss"], label, constant=constant, tested="blocks of text", seed=seed)
+    def _same(self, other: Self) -> bool:
+        return np.array_equal(self.counts, other.counts)
 
 
 def _exp(value: float) -> float:

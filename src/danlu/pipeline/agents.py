@@ -12,7 +12,7 @@ import numpy as np
 from danlu.artifact import Artifact
 from danlu.blueprint import from_json
 from danlu.errors import ArtifactError, DanluError, UntrustedError
-from danlu.evaluate import Sample, compare_samples
+from danlu.evaluate import Sample, compare
 from danlu.evaluate.compare import counted
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
@@ -138,7 +138,8 @@ class Agents(Domain):
         return AgentLearned(trained, trained.fitted)
 
     def judge(self, config: TrainConfig, prepared: PreparedEnvironment, trained: TrainedAgent) -> Judgement | None:
-        seed, options = config.trainer.seed + TEST, {"seed": config.trainer.seed}
+        seed = config.trainer.seed + TEST
+        options: dict[str, Any] = {"seed": config.trainer.seed}
         episodes = config.agent.episodes
         own, drawn = (
             play_episodes(
@@ -171,14 +172,7 @@ class Agents(Domain):
         if prepared.recorded is not None and len(prepared.recorded.returns) > 1:
             beside["the recording"] = prepared.recorded.returns
         comparisons = tuple(
-            compare_samples(
-                Sample(own.returns, "return"),
-                Sample(returns, "return"),
-                label,
-                name=plain.name,
-                tested=plain.rows_are,
-                **options,
-            )
+            compare(Sample(own.returns, "return"), Sample(returns, "return"), label, name=plain.name, **options)
             for label, returns in beside.items()
         )
         others = {label: {"return": Sample(returns, "return").interval(**options)} for label, returns in beside.items()}
@@ -228,8 +222,9 @@ class Agents(Domain):
             "environments": f"{trained.agent.environments} side by side"
             if prepared.recorded is None
             else "none: a recording",
-            "seeds": ", ".join(map(str, trained.seeds)),
         }
+        if len(trained.seeds) > 1:
+            facts["seeds"] = ", ".join(map(str, trained.seeds))
         history = [] if trained.fitted is None else trained.fitted.history
         return {
             "target": f"what to do in {trained.env.id}",

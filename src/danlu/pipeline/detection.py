@@ -15,7 +15,7 @@ from danlu.data.images import BoxSet, ImageEncoder, is_box_source, read_boxes, r
 from danlu.data.images.boxes import boxed_files
 from danlu.data.images.encode import check_pixels
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.evaluate import DetectionCounts, Found, Interval
+from danlu.evaluate import DetectionCounts, Found, Interval, compare
 from danlu.evaluate.compare import counted
 from danlu.evaluate.components import CommonestBox, Components
 from danlu.nn.vision.detector import COARSEST
@@ -174,7 +174,7 @@ class Detections(Domain):
             least = DetectionCounts.of(simple.find(held_images), held, classes=count).best_threshold()
             theirs = DetectionCounts.of(simple.find(inputs), true, classes=count, threshold=least)
             others[label] = theirs.scores(**options)
-            compared = ours.compare(theirs, label, **options)
+            compared = compare(ours, theirs, label, **options)
             comparisons.append(dataclasses.replace(compared, constant=isinstance(simple, CommonestBox)))
         return dataclasses.replace(judgement, others=others, comparisons=tuple(comparisons))
 

@@ -10,15 +10,14 @@ import numpy as np
 import polars as pl
 
 from danlu.data.series import SeriesEncoder, SeriesTable, Windows
+from danlu.evaluate import Interval, compare
 from danlu.evaluate.forecast import (
     Forecasts,
-    compare_forecasts,
     coverage_verdict,
     naive_forecast,
     ridge_forecast,
     ridge_weights,
 )
-from danlu.evaluate.intervals import Interval
 from danlu.pipeline.judge import Judgement
 from danlu.report.forecasts import Drawn
 from danlu.report.svg import short
@@ -86,7 +85,8 @@ def judge_forecasts(
     for label, prediction in _simple(trained, table, windows, known) if simple else ():
         theirs = dataclasses.replace(ours, prediction=prediction, levels=(), bands=None)
         others[label] = theirs.scores(**options)
-        comparisons.append(compare_forecasts(ours, theirs, label, **options))
+        # What follows the series is no constant answer, even of a series that stands still.
+        comparisons.append(compare(ours, theirs, label, constant=False, **options))
     apart = -(-every // len(windows))
     rolling = "each step" if apart == 1 else f"each {apart}th step"
     rows = np.arange(0, len(windows), max(1, windows.horizon // apart))

@@ -138,6 +138,7 @@ def _gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, 
     """The test images whose true class was given the least probability, where the network looked and what each pixel added."""
     from danlu.explain import grad_cam
     from danlu.report import heat_over, png_uri
+    from danlu.report.words import adding_up
 
     classes, pictures = prepared.target.classes, () if prepared.test is None else prepared.test[0]
     worst = np.argsort(rows.of_truth, kind="stable")[:_PICTURES]
@@ -157,8 +158,8 @@ def _gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, 
         shown.append({"image": png_uri(image), **pair, "caption": caption})
     note = (
         "Orange: what spoke for the class that was chosen; in the middle the places of it (Grad-CAM), on the right the pixels, and "
-        f"in blue those that spoke against it (integrated gradients from a plain image of brightness {ground}, which add up to the "
-        f"difference of the logits within {gap:.1%})."
+        f"in blue those that spoke against it (integrated gradients from a plain image of brightness {ground}). "
+        + adding_up(gap, "the difference of the logits")
     )
     return {"gallery": shown, "mistakes_note": note}
 

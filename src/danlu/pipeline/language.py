@@ -14,9 +14,9 @@ from danlu.artifact import Artifact
 from danlu.data.text import Corpus, CorpusEncoder, Tokenizer, Tokens, lines_of, read_corpus, split_corpus, tokens_of
 from danlu.data.text.read import is_text_source
 from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.evaluate import TokenLosses
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.ngrams import NGrams
-from danlu.evaluate.tokens import TokenLosses
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.pipeline.used import COMMON, RECIPE

@@ -94,7 +94,11 @@ class Rehearsal:
         settings = [f"  {name} = {value}" for name, value in self.recipe.items()]
         known = math.isfinite(self.training)
         took = f"about {duration(self.training)} of training" if known else "a training whose length cannot be told"
-        judged = f", then up to {duration(self.judging)} for simple models to compare with" if self.judging else ""
+        judged = (
+            f",\n          then up to {duration(self.judging)} for simple models to compare with"
+            if self.judging
+            else ""
+        )
         memory = ", ".join(f"{size / 2**20:,.0f} MB of {where}" for where, size in self.memory.items())
         return "\n".join(
             [

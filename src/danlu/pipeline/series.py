@@ -22,7 +22,7 @@ from danlu.pipeline.forecaster import SeriesModel
 from danlu.pipeline.forecasts import coming_of, examples_of, forecasts_of, held, judge_forecasts, listed
 from danlu.pipeline.judge import Judgement
 from danlu.pipeline.model import Model
-from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
+from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.report.forecasts import forecast_sections
 from danlu.tasks import Recipe
 from danlu.tasks.forecast import ForecastLearned, ForecastModel, choose_context, forecast_recipe, learn_forecast
@@ -203,7 +203,10 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     check_columns(data, read.names)
     read = dataclasses.replace(read, frame=read.frame.drop(data.drop))
     names = {name: getattr(settings, name) for name in ("time", "observed", "known", "series")}
-    table = read_series(read, settings.columns, **names)
+    try:
+        table = read_series(read, settings.columns, **names)
+    except DataError as error:
+        raise with_notices(error, [notice for notice in read.notices if "read as texts" in notice]) from error
     share = 0.0 if data.test is not None else config.split.test
     first, second = cut_by_time(table, config.split.validation, share)
     lengths = [max(0, min(each.steps, first - each.start)) for each in table.series]

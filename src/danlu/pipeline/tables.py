@@ -34,7 +34,7 @@ from danlu.evaluate import Importance, Rows, permutation_importance, related_col
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, chosen_settings, parts_of, together_of
-from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns
+from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
 
@@ -158,12 +158,9 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     try:
         inferred = infer_task(frame[name], task=None if data.task == "auto" else data.task)
     except DataError as error:  # what was said of the target may be the reason
-        told = [
-            notice
-            for notice in (*table.notices, *dropped)
-            if f"column {name}:" in notice or f"target {name} " in notice
-        ]
-        raise DataError(error.message, hint="; ".join(filter(None, [error.hint, *told])) or None) from error
+        about = (f"column {name}:", f"target {name} ")
+        told = [notice for notice in (*table.notices, *dropped) if any(part in notice for part in about)]
+        raise with_notices(error, told) from error
     notices = [*table.notices, *dropped, *inferred.notices]
     drop = data.drop
     if config.split.method in ("group", "column") and config.split.column not in (None, *drop):

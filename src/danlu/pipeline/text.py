@@ -282,7 +282,7 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
     """The test texts that were predicted worst, their words coloured by what they added."""
     from markupsafe import Markup
 
-    from danlu.report.words import coloured_words
+    from danlu.report.words import adding_up, coloured_words
 
     target, shown = prepared.target, []
     regression = rows.task == "regression"
@@ -307,9 +307,8 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
         words = prepared.encoder.tokenizer.cut(text)
         shown.append({**line, "text": Markup(coloured_words(words, each))})
     what = "a higher value, blue for a lower one" if regression else "the class that was chosen, blue for the true one"
-    note = (
-        f"Orange words spoke for {what}, by integrated gradients from a text without words; those of a text add up to the "
-        f"difference of the network's outputs within {gap:.1%}."
+    note = f"Orange words spoke for {what}, by integrated gradients from a text without words. " + adding_up(
+        gap, "the difference of the network's outputs"
     )
     return {"mistakes": shown, "mistakes_note": note}
 

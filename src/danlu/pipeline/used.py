@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from danlu.errors import ConfigError, nearest, shorten
+from danlu.errors import ConfigError, DataError, nearest, shorten
 from danlu.pipeline.config import SETTINGS, DataConfig, TrainConfig
 
 if TYPE_CHECKING:
     from danlu.pipeline.domain import Domain
 
-__all__ = ["COMMON", "RECIPE", "WRITTEN", "check_columns", "check_used", "uses"]
+__all__ = ["COMMON", "RECIPE", "WRITTEN", "check_columns", "check_used", "uses", "with_notices"]
 
 COMMON = (
     "data.source",
@@ -134,6 +134,14 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
     for name, counts, why in _BESIDE:
         if name in given and not counts(config):
             raise ConfigError(f"{name} is {shorten(value_of(config, name))}, and it would not be used: {why}")
+    stored = isinstance(source, str | Path) and (
+        Path(source).is_dir() or Path(source).suffix.lower() in (".parquet", ".pq")
+    )
+    if config.data.stream and domain.kind == "table" and not stored:
+        raise ConfigError(
+            f"data.stream would not be used for {_shown(source)}: it is for Parquet files",
+            hint="leave it out; in Python danlu.data.to_parquet(source, target) writes a text file to Parquet",
+        )
     is_text = isinstance(source, str | Path) and Path(source).suffix.lower() not in _TYPED
     for name in ("data.delimiter", "data.header", "data.encoding"):
         if name in given and not is_text:
@@ -166,6 +174,11 @@ def _beside(domain: Domain, name: str) -> str | None:
 
 def _shown(source: Any) -> str:
     return str(source) if isinstance(source, str | Path) else f"a {type(source).__name__}"
+
+
+def with_notices(error: DataError, notices: Iterable[str]) -> DataError:
+    """``error`` with what was said of the data before, which may be its reason, in its hint."""
+    return DataError(error.message, hint="; ".join(filter(None, [error.hint, *notices])) or None)
 
 
 def check_columns(data: DataConfig, names: Iterable[str]) -> None:

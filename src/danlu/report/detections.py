@@ -36,10 +36,12 @@ def draw_boxes(image: np.ndarray, found: Found, classes: Sequence[str], color: s
         told = str(classes[int(number)])[:14]
         if found.scores is not None:
             told += f" {found.scores[row]:.0%}"
-        top = y0 - 11 if y0 >= 11 else y1
-        ends = pen.textbbox((x0 + 1, top), told)
+        _, _, wide, high = pen.textbbox((0, 0), told)
+        left = max(min(x0, picture.width - wide - 2), 0) + 1
+        top = y0 - 11 if y0 >= 11 else min(y1, picture.height - high - 2)
+        ends = pen.textbbox((left, top), told)
         pen.rectangle((ends[0] - 1, ends[1], ends[2] + 1, ends[3] + 1), fill="#000000")
-        pen.text((x0 + 1, top), told, fill="#ffffff")
+        pen.text((left, top), told, fill="#ffffff")
     return np.asarray(picture)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -189,7 +190,7 @@ def interval_plot(intervals: Mapping[str, Interval], label: str) -> str:
             if all(map(math.isfinite, (interval.low, interval.high))):
                 axes.plot([interval.low, interval.high], [place, place], color=colour, lw=2.5, solid_capstyle="round")
             axes.plot(interval.value, place, "o", color=colour, ms=6)
-        axes.set_yticks(range(len(intervals)), [short(name, 24) for name in intervals])
+        axes.set_yticks(range(len(intervals)), [textwrap.fill(short(name, 44), 24) for name in intervals])
         axes.set(xlim=(low, high), ylim=(len(intervals) - 0.5, -0.5))
         axes.grid(visible=False, axis="y")
     return panel.svg

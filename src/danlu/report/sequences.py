@@ -12,6 +12,7 @@ import numpy as np
 
 from danlu.explain import integrated_gradients
 from danlu.report.svg import BLUE, GREEN, GREY, INK, ORANGE, WIDTH, Panel, short
+from danlu.report.words import adding_up
 
 __all__ = ["sequence_section", "step_attribution", "steps_plot"]
 
@@ -98,9 +99,10 @@ def sequence_section(
         figures.append(f"<div style='max-width: {WIDTH}in'>{picture}<p class='note'>{html.escape(caption)}</p></div>")
     some = f" Of {len(names)} columns the {_CURVES} that counted most are drawn." if len(names) > _CURVES else ""
     what = "the prediction" if classes is not None else "a higher prediction"
+    sums = adding_up(gap, "the score's difference")
     note = (
         f"<p class='note'>Behind the curves is what each step added to the network's score by integrated gradients, from a sequence "
-        f"of means: orange spoke for {what}, blue against it. The steps add up to the score's difference within {gap:.1%}.{some}</p>"
+        f"of means: orange spoke for {what}, blue against it. {sums}{some}</p>"
     )
     return (
         "The largest mistakes",

@@ -12,9 +12,10 @@ import numpy as np
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["coloured_words", "in_parts"]
+__all__ = ["adding_up", "coloured_words", "in_parts"]
 
 _MOST = 60  # words of a text that are shown
+_ROUGH = 0.2  # a gap from which parts tell little
 _ORANGE, _BLUE = "213,94,0", "0,114,178"
 _CLOSE = 0x2E80  # letters from here on, Chinese and the like, stand without spaces between words
 
@@ -53,3 +54,14 @@ def in_parts(name: str) -> Markup:
     from markupsafe import Markup
 
     return Markup("<wbr>").join(re.split(r"(?<=[_./-])(?=\w)|(?<=[a-z])(?=[A-Z])", name))
+
+
+def adding_up(gap: float, whole: str) -> str:
+    """How near the parts of an attribution come to what they should add up to; ``gap`` is a share of it.
+
+    >>> adding_up(0.004, "the score"), adding_up(2.6, "the score")
+    ('They add up to the score within 0.4 %.', 'They miss the score by up to 260 % of it: a rough hint only.')
+    """
+    if gap > _ROUGH:
+        return f"They miss {whole} by up to {100 * gap:.0f} % of it: a rough hint only."
+    return f"They add up to {whole} within {100 * gap:.1f} %."

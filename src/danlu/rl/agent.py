@@ -189,17 +189,22 @@ class AgentProgram:
     Attributes:
         agent, env: who learns, and where.
         learner: the program of one update.
-        members: agents side by side, each with an environment, a network and a key of its own; None is one.
-        devices: how many devices the members are divided among.
         acting: whether it acts; else it learns from a recording.
     """
 
     agent: Agent
     env: Environment
     learner: Program
-    members: int | None = None
-    devices: int = 1
     acting: bool = True
+
+    @property
+    def members(self) -> None:
+        """It is one agent; several are a :class:`~danlu.engine.Population` of it."""
+
+    @property
+    def devices(self) -> int:
+        """1."""
+        return 1
 
     @property
     def model(self) -> Layer:
@@ -218,30 +223,29 @@ class AgentProgram:
 
     def at(self, state: TrainState, chunk: Any, order: Any, index: Any) -> tuple[TrainState, Sums]:
         """One iteration; the data is what the agent collects, so there is nothing in ``chunk``."""
-        if self.members is None:
-            return self.agent.iterate(self, state)
-        return jax.vmap(lambda state: self.agent.iterate(self, state))(state)
+        return self.agent.iterate(self, state)
 
     def zero_sums(self) -> Sums:
         """Those of the learner, and of the episodes that ended: their number, returns and lengths."""
         tallies = {name: jnp.zeros(()) for name in self.agent.tallies}
-        one = {**self.learner.zero_sums(), **no_outcomes(), **tallies}
-        if self.members is None:
-            return one
-        return {name: jnp.broadcast_to(value, (self.members,)) for name, value in one.items()}
+        return {**self.learner.zero_sums(), **no_outcomes(), **tallies}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
         """The mean return and length of the episodes that ended (NaN when none did), and the learner's means."""
-        totals = {name: float(value.sum()) for name, value in sums.items()}
+        totals = {name: float(value) for name, value in sums.items()}
         episodes = totals.pop("episodes") or math.nan
         found = {"return": totals.pop("score") / episodes, "length": totals.pop("length") / episodes}
         found |= {name: totals.pop(name) / episodes for name in self.agent.tallies}
         return {**(found if self.acting else {}), **self.learner.means(totals)}
 
-    def counters(self, state: TrainState) -> dict[str, int]:
-        """Updates of the network, and where it acts steps in the environments; of a population, of each member."""
-        updates = {"step": int(state.step.max())}
-        return {**updates, "frames": int(state.world.frames.max())} if self.acting else updates
+    def counters(self, state: TrainState) -> dict[str, np.ndarray]:
+        """Updates of the network, and where it acts steps in the environments."""
+        updates = {"step": np.asarray(state.step)}
+        return {**updates, "frames": np.asarray(state.world.frames)} if self.acting else updates
+
+    def best_by(self, row: Mapping[str, Any], column: str) -> Any:
+        """The value by which an epoch is judged: the row's."""
+        return row[column]
 
     def direction(self, column: str) -> str | None:
         """A larger return is better; the rest is the learner's."""

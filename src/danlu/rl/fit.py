@@ -15,14 +15,13 @@ import numpy as np
 
 from danlu.artifact import save_artifact
 from danlu.blueprint import to_json
-from danlu.engine import Callback, FitOptions, Fitted, enable_compilation_cache
-from danlu.engine.fit import run_training, settled
+from danlu.engine import Callback, FitOptions, Fitted, Population, enable_compilation_cache
+from danlu.engine import train as train_program
 from danlu.engine.initial import RUN_ONCE
-from danlu.engine.mesh import DIVIDED, WHOLE, check_shares, need_devices, spread
+from danlu.engine.mesh import check_shares, need_devices
 from danlu.engine.sources import Piece
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
-from danlu.engine.training import Training
 from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.agent import Agent, AgentProgram
@@ -50,10 +49,12 @@ class Iterations:
         total: iterations in all.
         batch_size: steps of the environments in an iteration.
         in_shape: of the network.
+        members: agents side by side; None is one.
     """
 
-    def __init__(self, count: int, total: int, batch_size: int, in_shape: Any) -> None:
+    def __init__(self, count: int, total: int, batch_size: int, in_shape: Any, members: int | None = None) -> None:
         self.steps_per_epoch: int | None = count
+        self.order = np.zeros((0,) if members is None else (members, 0), np.int32)
         self.count, self.total, self.batch_size, self.in_shape = count, total, batch_size, in_shape
 
     def check_with(self, check: Any) -> None:
@@ -62,7 +63,7 @@ class Iterations:
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
         """One piece without rows: the agent collects its own."""
         if start == 0:
-            yield Piece({}, np.zeros(0, np.int32), min(self.count, self.total - epoch * self.count), self.batch_size)
+            yield Piece({}, self.order, min(self.count, self.total - epoch * self.count), self.batch_size)
 
 
 class _Watch(Callback):
@@ -195,14 +196,14 @@ def _with_rates(agent: Agent, params: Any, rates: Sequence[float], members: int 
     return owned(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
 
 
-@functools.partial(jax.jit, static_argnames=("program", "episodes"))
+@functools.partial(jax.jit, static_argnames=("population", "episodes"))
 def _side_by_side(
-    program: AgentProgram, params: Any, state: Any, key: jax.Array, *, episodes: int
+    population: Population, params: Any, state: Any, key: jax.Array, *, episodes: int
 ) -> dict[str, jax.Array]:
     """Episodes of likeliest actions of several agents, each in the same worlds."""
-    one = functools.partial(run_episodes, program.agent, program.env, episodes=episodes, greedy=True)
-    members = jax.vmap(one, in_axes=(0, 0, None))
-    return spread(members, program.devices, (DIVIDED, DIVIDED, WHOLE), DIVIDED)(params, state, key)
+    agent, env = population.program.agent, population.program.env
+    one = functools.partial(run_episodes, agent, env, episodes=episodes, greedy=True)
+    return population.each(one, key)(params, state)
 
 
 def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int, devices: int = 1) -> None:
@@ -315,14 +316,15 @@ def fit(
         raise ConfigError(
             f"rl.fit received steps={steps:,}, with {updates:,} updates; expected at most {_MOST:,} of either, which are counted in 32 bits"
         )
-    learner = Program(
-        model=agent.network(env),
-        loss=agent.loss(env),
-        update=agent.optimizer(updates).update,
-        metrics=agent.metrics(env),
+    learner = Program.of(
+        agent.network(env),
+        agent.loss(env),
+        agent.optimizer(updates).update,
+        agent.metrics(env),
         batch_size=agent.batch_size,
     )
-    program = AgentProgram(agent, env, learner, members, devices, acting)
+    program = AgentProgram(agent, env, learner, acting)
+    population = None if members is None else Population(program, members, devices)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
     one = functools.partial(_initial, program, updates, recorded=recorded)
     keys = jnp.stack([jax.random.key(number) for number in seeds])
@@ -332,31 +334,28 @@ def fit(
 
     places = jax.random.fold_in(jax.random.key(seeds[0]), _EVALUATION)
     judged: Any = functools.partial(run_episodes, agent, env, greedy=True)  # which tests the agent afterwards too
-    if members is not None:
-        judged = functools.partial(_side_by_side, program)
+    if population is not None:
+        judged = functools.partial(_side_by_side, population)
 
     def measure(state: TrainState) -> dict[str, Any]:
         found = judged(state.params, state.model_state, places, episodes=episodes)
         raise_if_broken(env)
-        return {
-            "return": np.asarray(found["returns"]).mean(axis=-1),
-            "length": np.asarray(found["lengths"]).mean(axis=-1),
-        }
+        means = {name: np.asarray(found[f"{name}s"]).mean(axis=-1) for name in ("return", "length")}
+        return means if population is None else population.told(means)
 
     # Of evaluations that are equal (a return of 500 is the most there is) the last is kept: it has learnt more.
     usual = FitOptions(monitor="val_return", min_delta=-1e-3, restore_best=not agent.keeps_last)
-    chosen, callbacks = settled("rl.fit", usual, callbacks, {**options, "epochs": epochs, "seed": seeds[0]})
-    training = Training(
-        program,
-        Iterations(each, iterations, agent.frames, agent.in_shape(env)),
+    fitted = train_program(
+        population or program,
+        Iterations(each, iterations, agent.frames, agent.in_shape(env), members),
         state,
-        options=chosen,
         measure=measure,
         callbacks=[*callbacks, *([] if env.pure else [_Watch(env)])],
         checkpoint=checkpoint,
+        resume=resume,
+        **{"options": usual, **options, "epochs": epochs, "seed": seeds[0]},
     )
-    fitted = run_training(training, resume=resume)
-    best = int(np.argmin(np.asarray(training.best.value))) if members is not None and training.best is not None else 0
+    best = int(np.argmin(np.asarray(fitted.best.value))) if members is not None and fitted.best is not None else 0
     trained = TrainedAgent(agent, env, None, None, fitted, seeds, best)
     params, model_state = trained.variables(best)
     return dataclasses.replace(trained, params=params, state=model_state)

@@ -54,6 +54,7 @@ _MODULES = (
     "transfer",
     "training",
     "measures",
+    "judging",
     "translation",
     "detection",
     "segmentation",

@@ -64,4 +64,13 @@ MUTATIONS = [
         "data/series/encode.py",
         ("scaled-by-all-steps", "max(0, min(each.steps, stop - each.start))", "each.steps", "data.windows"),
     ),
+    *of(
+        "data/split.py",
+        (
+            "half-the-groups",
+            "size = int(np.clip(round(there * share), 1, there - spare))",
+            "size = int(np.clip(round(there * share / 2), 1, there - spare))",
+            "data.splits",
+        ),
+    ),
 ]

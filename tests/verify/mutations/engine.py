@@ -14,18 +14,6 @@ MUTATIONS = [
             "engine.randomness",
         ),
         (
-            "micro-batches-share-a-key",
-            "jax.random.fold_in(key, i))(jnp.arange(program.accumulate))",
-            "jax.random.fold_in(key, 0 * i))(jnp.arange(program.accumulate))",
-            "engine.randomness",
-        ),
-        (
-            "last-micro-batch-only",
-            "return (jax.tree.map(jnp.add, added, part), model_state), sums",
-            "return (part, model_state), sums",
-            "engine.accumulation",
-        ),
-        (
             "mean-by-rows",
             "scale = _per_weight(sums)",
             "scale = jnp.float32(1.0 / program.batch_size)",
@@ -39,21 +27,39 @@ MUTATIONS = [
         ),
         (
             "devices-not-summed",
-            "added, sums = total((added, sums), program.devices)",
+            "grads, sums = total((grads, sums), program.devices)",
             "sums = total(sums, program.devices)",
             "engine.devices",
         ),
         (
-            "metric-unweighted",
-            "sums[name], own = weighed(of, weight, complete=complete)",
-            "sums[name], own = weighed(of, jnp.ones_like(weight), complete=complete)",
-            "engine.measures",
+            "penalty-coefficients-swapped",
+            '_PENALTIES = {"l1": l1, "l2": l2}',
+            '_PENALTIES = {"l1": l2, "l2": l1}',
+            "engine.penalties",
+        ),
+    ),
+    *of(
+        "engine/gradient.py",
+        (
+            "micro-batches-share-a-key",
+            "jax.random.fold_in(key, i))(jnp.arange(self.parts))",
+            "jax.random.fold_in(key, 0 * i))(jnp.arange(self.parts))",
+            "engine.randomness",
         ),
         (
-            "penalty-coefficients-swapped",
-            '{"l1": l1, "l2": l2}[n](params)',
-            '{"l1": l2, "l2": l1}[n](params)',
-            "engine.penalties",
+            "last-micro-batch-only",
+            "return (jax.tree.map(jnp.add, added, part), model_state), sums",
+            "return (part, model_state), sums",
+            "engine.accumulation",
+        ),
+    ),
+    *of(
+        "engine/objective.py",
+        (
+            "metric-unweighted",
+            'sums[name], counts[name] = _weighed(value, batch["weight"], complete=name in objective.complete)',
+            'sums[name], counts[name] = _weighed(value, jnp.ones_like(batch["weight"]), complete=name in objective.complete)',
+            "engine.measures",
         ),
     ),
     *of(

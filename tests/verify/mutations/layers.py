@@ -218,4 +218,31 @@ MUTATIONS = [
             "box.overlap",
         ),
     ),
+    *of(
+        "nn/norm.py",
+        (
+            "batch-norm-forgets-slowly",
+            "momentum: float = setting(default=0.9,",
+            "momentum: float = setting(default=0.99,",
+            "option.defaults",
+        ),
+    ),
+    *of(
+        "nn/transformer/generate.py",
+        (
+            "temperature-turned",
+            "scaled = logits / jnp.where(heat > 0, heat, 1)",
+            "scaled = logits * jnp.where(heat > 0, heat, 1)",
+            "sampling.temperature",
+        ),
+    ),
+    *of(
+        "nn/transformer/beam.py",
+        (
+            "forbidden-is-allowed",
+            "logits = logits.at[:, jnp.asarray(forbidden)].set(-jnp.inf)",
+            "pass",
+            "sampling.beam_search",
+        ),
+    ),
 ]

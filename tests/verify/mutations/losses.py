@@ -93,4 +93,22 @@ MUTATIONS = [
         "nn/augment/mix.py",
         ("mixup-turned", '"y": blend(y, y[partner], share)', '"y": blend(y, y[partner], 1 - share)', "augment.MixUp"),
     ),
+    *of(
+        "nn/losses/regression.py",
+        (
+            "huber-of-another-delta",
+            "delta: float = setting(default=1.0",
+            "delta: float = setting(default=1.35",
+            "option.defaults",
+        ),
+    ),
+    *of(
+        "nn/augment/mix.py",
+        (
+            "padding-is-mixed-in",
+            "share = jnp.where((weight > 0) & (weight[partner] > 0), share, 1.0)",
+            "share = share",
+            "augment.MixUp",
+        ),
+    ),
 ]

@@ -201,4 +201,68 @@ MUTATIONS = [
             "metric.watched",
         ),
     ),
+    *of(
+        "evaluate/metrics.py",
+        ("absent-classes-count", "each[(true + found) > 0].mean())", "each.mean())", "metric.absent_classes"),
+        ("share-of-a-negative", "size = np.abs(rows.truth)\n", "size = rows.truth\n", "metric.quantities"),
+        (
+            "areas-over-all-classes",
+            "return sum(each) / len(each) if each else _NAN",
+            "return sum(each) / len(rows.rankings) if each else _NAN",
+            "metric.absent_classes",
+        ),
+    ),
+    *of(
+        "evaluate/ranking.py",
+        ("one-class-is-perfect", " or not (weights[self._negatives] > 0).any()", "", "metric.absent_classes"),
+    ),
+    *of(
+        "evaluate/compare.py",
+        (
+            "verdict-turned",
+            "better = raw if measure.higher_is_better else",
+            "better = raw if not measure.higher_is_better else",
+            "metric.verdicts",
+        ),
+        (
+            "verdict-by-the-value",
+            '"better" if better.low > 0 else',
+            '"better" if better.value > 0 else',
+            "metric.verdicts",
+        ),
+    ),
+    *of(
+        "evaluate/importance.py",
+        (
+            "importance-unturned",
+            "sign, found = 1.0 if METRICS[metric].higher_is_better else -1.0, []",
+            "sign, found = 1.0, []",
+            "metric.importance",
+        ),
+    ),
+    *of(
+        "evaluate/rows.py",
+        (
+            "groups-forgotten",
+            "return Rows(self.task, self.truth, prediction, groups=self.groups)",
+            "return Rows(self.task, self.truth, prediction)",
+            "metric.grouped_rows",
+        ),
+        ("support-by-rows", "rows * len(np.unique(self.groups)) / len(self)", "rows", "metric.grouped_rows"),
+    ),
+    *of(
+        "evaluate/forecast.py",
+        (
+            "naive-repeats-the-last",
+            "past.shape[1] - season + np.arange(horizon) % season",
+            "past.shape[1] - 1 + 0 * np.arange(horizon)",
+            "metric.windows_together",
+        ),
+        (
+            "windows-are-independent",
+            "return np.asarray(place * stretches // len(moments))",
+            "return np.arange(len(self))",
+            "metric.windows_together",
+        ),
+    ),
 ]

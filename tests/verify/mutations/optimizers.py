@@ -116,4 +116,26 @@ MUTATIONS = [
             "schedule.reduce_on_plateau engine.plateau",
         ),
     ),
+    *of(
+        "optim/adam.py",
+        ("adamw-decay-of-a-tenth", "weight_decay: Any = 0.01", "weight_decay: Any = 0.1", "option.defaults"),
+    ),
+    *of(
+        "optim/schedules/warmup.py",
+        (
+            "what-is-observed-is-lost",
+            "return dataclasses.replace(self, schedule=self.schedule.observe(value))",
+            "return self",
+            "schedule.reduce_on_plateau",
+        ),
+    ),
+    *of(
+        "engine/callbacks.py",
+        (
+            "an-epoch-more-of-patience",
+            "if self.stale >= self.patience:",
+            "if self.stale > self.patience:",
+            "schedule.reduce_on_plateau",
+        ),
+    ),
 ]

@@ -78,6 +78,7 @@ def splits(check: Check) -> None:
     grouped, who = split_rows(frame, method="group", column="who"), frame["who"].to_numpy()
     parts = [set(who[part].tolist()) for part in (grouped.train, grouped.validation, grouped.test)]
     check(sum(map(len, parts)), 25, oracle="closed form")
+    check([len(part) for part in parts], [16, 4, 5], oracle="closed form")
     tests = np.concatenate([fold.test for fold in folds(frame, 4, target="y")])
     check(np.sort(tests), np.arange(100), oracle="closed form")
 

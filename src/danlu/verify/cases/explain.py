@@ -63,6 +63,8 @@ def beams(check: Check) -> None:
         greedy.append(int(np.argmax(log_p[row, len(greedy)])))
     tokens, _ = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=1, alpha=alpha)
     check(tokens, np.array([greedy + [0] * (3 - len(greedy))]))
+    other = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=27, forbidden=(best[0],))[0]
+    check(bool((np.asarray(other) == best[0]).any()), False, oracle="closed form")
 
 
 @case("explain.attention_maps")

@@ -8,7 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from danlu import optim
+from danlu import nn, optim
+from danlu.rl import PPO
 from danlu.verify.case import Check, case
 from danlu.verify.cases.layers import single
 from danlu.verify.cases.optimizers import START, by_hand, trained
@@ -118,3 +119,37 @@ def updates(check: Check) -> None:
     state = optim.set_hyperparameter(state, "learning_rate", 0.25)
     found, _ = optimizer.update(jnp.ones(1), state)
     check(found, [-0.25 * 1.9], oracle="closed form")
+
+
+@case("option.defaults")
+def defaults(check: Check) -> None:
+    """What is used where nothing is said: the values of the papers, and of PyTorch where those name none."""
+    params = {"w": jnp.zeros((2, 2))}
+    published: list[tuple[Any, dict[str, float]]] = [
+        (optim.sgd().init(params), {"learning_rate": 0.01}),
+        (optim.momentum().init(params), {"learning_rate": 0.01, "momentum": 0.9}),
+        (optim.nesterov().init(params), {"learning_rate": 0.01, "momentum": 0.9}),
+        (optim.adagrad().init(params), {"learning_rate": 0.01, "epsilon": 1e-8}),
+        (optim.rmsprop().init(params), {"learning_rate": 1e-3, "decay": 0.9, "epsilon": 1e-8}),
+        (optim.adam().init(params), ADAM),
+        (optim.adamw().init(params).adam, ADAM),
+        (optim.adamw().init(params), {"weight_decay": 0.01}),
+        (optim.clip_by_global_norm().init(params), {"max_norm": 1.0}),
+        (optim.OneCycle(1.0, 10), {"warmup": 0.3, "initial_divisor": 25.0, "final_divisor": 1e4}),
+        (nn.BatchNorm(), {"momentum": 0.9, "epsilon": 1e-5}),
+        (nn.LayerNorm(), {"epsilon": 1e-5}),
+        (nn.GroupNorm(), {"groups": 32, "epsilon": 1e-5}),
+        (nn.GPT(9, 9, dim=8, num_layers=1, num_heads=1), {"epsilon": 1e-5, "dropout": 0.0}),
+        (nn.BERT(9, 9, dim=8, num_layers=1, num_heads=1), {"epsilon": 1e-12, "dropout": 0.0}),
+        (nn.ViT(2, patch=2, dim=8, num_layers=1, num_heads=1), {"epsilon": 1e-6, "dropout": 0.0}),
+        (nn.losses.Huber(), {"delta": 1.0}),
+        (nn.losses.BinaryFocal(), {"gamma": 2.0}),
+        (nn.losses.CategoricalFocal(), {"gamma": 2.0}),
+        (PPO(), {"clip": 0.2}),
+    ]
+    for owner, values in published:
+        for name, value in values.items():
+            check(float(getattr(owner, name)) / (value or 1.0), float(value != 0), oracle="published")
+
+
+ADAM = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}

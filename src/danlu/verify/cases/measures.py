@@ -112,6 +112,8 @@ def quantities(check: Check) -> None:
             }
             for name, value in theirs.items():
                 check(METRICS[name].compute(rows, weights), value, oracle="sklearn")
+    below = Rows("regression", -truth, -rows.prediction)
+    check(METRICS["mape"].compute(below, np.ones(ROWS)), (error / truth).mean())
     signed = rows.prediction - truth
     found = residuals(rows)
     spread = math.sqrt(((signed - signed.mean()) ** 2).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu import optim
+from danlu.engine.callbacks import ReduceLROnPlateau
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw
 
@@ -105,6 +107,13 @@ def reduce_on_plateau(check: Check) -> None:
             rate, waited = max(rate / 2, 0.01), 0
         expected.append(rate)
     check(received, expected)
+    warmed = optim.WarmUp(optim.ReduceOnPlateau(0.5, factor=0.5, patience=1), 3).observe(1.0).observe(1.0)
+    check(warmed(3), 0.25, oracle="closed form")  # what is observed reaches the schedule that follows
+    callback: Any = ReduceLROnPlateau("loss", factor=0.5, patience=2)
+    callback.training = SimpleNamespace(learning_rate=1.0)
+    for epoch, (value, rate) in enumerate(((3.0, 1.0), (4.0, 1.0), (3.0, 0.5), (2.0, 0.5), (2.0, 0.5), (2.0, 0.25))):
+        callback.on_epoch_end(epoch, {"loss": value})
+        check(callback.training.learning_rate, rate, oracle="closed form")
     if torch := check.module("torch"):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.5)
         theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(

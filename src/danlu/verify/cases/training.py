@@ -81,6 +81,11 @@ def mixup(check: Check) -> None:
     labels = np.asarray(mixed["y"], np.float64)
     check(mixed["x"], np.einsum("ij,jhwc->ihwc", labels, x), floor=0.1)
     check(labels.sum(1), np.ones(ROWS))
+    filled = {**given, "weight": given["weight"].at[30:].set(0.0)}  # rows that fill the batch up neither give nor take
+    mixed = MixUp(1.0, ROWS)(jax.random.key(0), filled)
+    check(np.asarray(mixed["y"])[:30, 30:], np.zeros((30, 10)))
+    check(mixed["x"][30:], x[30:])
+    check(mixed["weight"], filled["weight"])
 
 
 @case("augment.CutMix")

@@ -1,0 +1,319 @@
+"""``fit_population`` and ``cross_validate``: several networks that learn from rows, in one compiled program."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.engine.arrays import as_arrays
+from danlu.engine.build import build_program, optimizer_of
+from danlu.engine.callbacks import Callback
+from danlu.engine.fit import with_targets
+from danlu.engine.fitted import Fitted
+from danlu.engine.gradient import Gradient
+from danlu.engine.initial import initial_state
+from danlu.engine.mesh import check_shares, need_devices
+from danlu.engine.options import FitOptions, settled
+from danlu.engine.order import Sampler, check_order, num_batches, shuffled
+from danlu.engine.population import Population, judge_of
+from danlu.engine.sources import ArraySource
+from danlu.engine.targets import TargetCheck
+from danlu.engine.train import train
+from danlu.engine.training import stopped_early
+from danlu.errors import ConfigError, DataError
+
+__all__ = ["cross_validate", "fit_members", "fit_population"]
+
+
+def fit_population(
+    model: Any,
+    data: Any,
+    targets: Any = None,
+    *,
+    loss: Any,
+    seeds: Sequence[int] = (0, 1, 2),
+    optimizers: Any = "adam",
+    train_rows: Sequence[np.ndarray] | None = None,
+    samplers: Sequence[Sampler] | None = None,
+    validation_rows: Sequence[np.ndarray] | None = None,
+    validation: Any = None,
+    metrics: Any = (),
+    loss_weights: Mapping[str, float] | None = None,
+    augment: Any = None,
+    gradient: Gradient | None = None,
+    initial: Sequence[tuple[Any, Any]] | None = None,
+    callbacks: Sequence[Callback] = (),
+    options: FitOptions | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **changes: Any,
+) -> list[Fitted]:
+    """Train several members at once, in one compiled program.
+
+    Args:
+        model: a layer, or a pair ``(init, apply)``.
+        data: ``(x, y)`` or ``(x, y, weight)`` arrays, shared by all members; or ``x`` alone, with
+        targets: ``y``.
+        seeds: a member's initial weights, random draws and sequence of rows; as many as there are members.
+        optimizers: one for all (a name or optimizer), or one for each member; they must be of one kind and may differ in
+            any hyper-parameter.
+        train_rows: the rows that each member trains on (default: all), or
+        samplers: what draws them, for each member; see :mod:`danlu.engine.order`.
+        validation: other data that all are judged on.
+        validation_rows: the rows of ``validation``, or else of ``data``, that each member is judged on.
+        metrics, loss_weights, augment, gradient: as in :func:`danlu.fit`; each member's draws are its own.
+        initial: each member's ``(params, state)`` to start from instead of fresh ones.
+        options, callbacks, checkpoint, resume, **changes: as in :func:`danlu.fit`. Every member keeps its own best weights;
+            training ends when all have stopped. The members are divided among ``devices``.
+
+    Returns:
+        A :class:`~danlu.engine.fitted.Fitted` for each member, as if it had been trained alone.
+
+    Example:
+        >>> from danlu import nn, optim
+        >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
+        >>> members = fit_population(nn.Dense(1), (x, 2 * x[:, 0]), loss="mse", seeds=[0, 0], epochs=30, display="none",
+        ...                          optimizers=[optim.sgd(0.1), optim.sgd(0.0)])
+        >>> members[0].history[-1]["loss"] < members[1].history[-1]["loss"]
+        True
+    """
+    fitted = fit_members(
+        model,
+        with_targets(data, targets),
+        loss=loss,
+        seeds=seeds,
+        optimizers=optimizers,
+        train_rows=train_rows,
+        samplers=samplers,
+        validation_rows=validation_rows,
+        validation=validation,
+        metrics=metrics,
+        loss_weights=loss_weights,
+        augment=augment,
+        gradient=gradient,
+        initial=initial,
+        callbacks=callbacks,
+        options=options,
+        checkpoint=checkpoint,
+        resume=resume,
+        **changes,
+    )
+    return [_member(fitted, index) for index in range(len(list(seeds)))]
+
+
+def fit_members(
+    model: Any,
+    data: Any,
+    *,
+    loss: Any,
+    seeds: Sequence[int],
+    optimizers: Any = "adam",
+    train_rows: Sequence[np.ndarray] | None = None,
+    samplers: Sequence[Sampler] | None = None,
+    validation_rows: Sequence[np.ndarray] | None = None,
+    validation: Any = None,
+    metrics: Any = (),
+    loss_weights: Mapping[str, float] | None = None,
+    augment: Any = None,
+    gradient: Gradient | None = None,
+    initial: Sequence[tuple[Any, Any]] | None = None,
+    together: bool = False,
+    options: FitOptions | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **changes: Any,
+) -> Fitted:
+    """:func:`fit_population`, and what it trained as one: every array has a leading axis of members.
+
+    Args:
+        together: whether they are one model in the end, the networks of cross-fitting. Then the best epoch is one for all, by the measure
+            over all their validation rows together: by 100 rows of a member's own, which epoch looks best is chance.
+    """
+    if "seed" in changes:
+        raise ConfigError("fit_population received seed; expected seeds, one for each member")
+    rate = changes.pop("learning_rate", None)
+    options, callbacks = settled("fit_population", options, callbacks, changes)
+    seeds = _checked_seeds(seeds)
+    count = len(seeds)
+    made = _checked_optimizers(optimizers, rate, count)
+    check_shares(f"{count} members", count, options.devices)
+    need_devices(options.devices)
+    chunk = as_arrays(data)
+    rows = chunk["weight"].shape[0]
+    if train_rows is not None and samplers is not None:
+        raise ConfigError("fit_population received both train_rows and samplers; expected one of them")
+    varied = samplers is not None  # how many rows these draw may differ from epoch to epoch
+    if train_rows is not None:
+        samplers = [shuffled(each) for each in _checked_rows("train_rows", train_rows, rows, count)]
+    source = ArraySource(chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers or [shuffled(rows)] * count)
+    alone = options.replace(devices=1)  # a member's batches are not shared
+    program = build_program(
+        model, source, loss=loss, optimizer=made[0], metrics=metrics, options=alone, augment=augment, gradient=gradient
+    )
+    # Members rest, on rows of weight zero, when theirs fill fewer batches than the others' or when they have stopped.
+    uneven = num_batches(source.fewest, program.batch_size) != source.steps_per_epoch
+    rests = uneven or varied or (options.patience is not None and not together)
+    program = dataclasses.replace(program, skip_empty=program.skip_empty or rests)
+    population = Population(program, count, options.devices, together)
+    judged = None
+    if validation is not None or validation_rows is not None:
+        other = source.chunk
+        if validation is not None:
+            given = as_arrays(validation)
+            rows = given["weight"].shape[0]
+            shapes = jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))
+            TargetCheck(program, variables=shapes)(given)
+            other = jax.device_put(given)
+        own = [np.arange(rows)] * count
+        if validation_rows is not None:
+            own = _checked_rows("validation_rows", validation_rows, rows, count)
+        judged = judge_of(population, other, own)
+    if initial is not None and len(initial) != count:
+        raise ConfigError(f"initial has {len(initial)} pairs of variables for {count} seeds; expected one for each")
+    starts: Sequence[tuple[Any, Any] | None] = initial if initial is not None else (None,) * count
+    begun = [
+        initial_state(program, source, optimizer, seed=seed, options=options, initial=start, loss_weights=loss_weights)
+        for optimizer, seed, start in zip(made, seeds, starts, strict=True)
+    ]
+    return train(
+        population,
+        source,
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun),
+        options=options,
+        measure=judged,
+        callbacks=callbacks,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
+
+
+def _checked_optimizers(given: Any, rate: float | None, members: int) -> list[Any]:
+    """An optimizer for each member.
+
+    Raises:
+        ConfigError: not as many as members, or of different kinds.
+    """
+    is_one = isinstance(given, str) or hasattr(given, "init")
+    made = [optimizer_of(optimizer, rate) for optimizer in ([given] * members if is_one else list(given))]
+    if len(made) != members:
+        raise ConfigError(f"{len(made)} optimizers for {members} seeds; expected one for each, or one for all")
+    if any(optimizer.update != made[0].update for optimizer in made):
+        raise ConfigError("the members' optimizers are of different kinds; expected one kind with other settings")
+    return made
+
+
+def _checked_seeds(seeds: Any) -> list[int]:
+    given = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else None
+    if given is None or not all(isinstance(seed, int | np.integer) and seed >= 0 for seed in given):
+        raise ConfigError(f"seeds is {seeds!r}; expected a sequence of whole numbers >= 0, one for each member")
+    if not given:
+        raise ConfigError("a population needs at least one seed")
+    return [int(seed) for seed in given]
+
+
+def _checked_rows(name: str, given: Sequence[Any], rows: int, members: int) -> list[np.ndarray]:
+    """Row numbers for each member.
+
+    Raises:
+        ConfigError: not as many sets as members.
+        DataError: an empty set, or what is no row of the data.
+    """
+    if len(given) != members:
+        raise ConfigError(f"{name} names {len(given)} sets of rows for {members} members")
+    checked = [check_order(each, rows) for each in given]
+    if any(each.size == 0 or each.min() < 0 for each in checked):
+        raise DataError(
+            f"{name} has an empty set or a negative row number; expected rows from 0 to {rows - 1} for each member"
+        )
+    return checked
+
+
+def _member(fitted: Fitted, index: int) -> Fitted:
+    """One member of a population as if it had been trained alone: its history ends where it stopped."""
+    of = lambda tree: jax.tree.map(lambda leaf: leaf[index], tree)  # noqa: E731
+    population: Any = fitted.program
+    found = None if fitted.best is None else jax.tree.map(np.asarray, of(fitted.best))
+    stopped = found is not None and not found.active
+    best, patience = (None, 0) if found is None else (int(found.epoch), int(found.stale))
+    history = []
+    for row in fitted.history:
+        if stopped and best is not None and row["epoch"] > best + patience:
+            break
+        each = {name.removesuffix("_each"): of[index] for name, of in row.items() if name.endswith("_each")}
+        history.append({"epoch": row["epoch"], **each, "seconds": row["seconds"]})
+    because = fitted.stopped_because
+    if stopped and best is not None and fitted.monitor is not None:
+        because = stopped_early(fitted.monitor, patience, best)
+    return dataclasses.replace(
+        fitted,
+        program=dataclasses.replace(population.program, skip_empty=False),
+        params=of(fitted.params),
+        state=of(fitted.state),
+        history=history,
+        train_state=of(fitted.train_state),
+        best_epoch=best,
+        stopped_because=because,
+        best=found,
+    )
+
+
+def cross_validate(
+    model: Any,
+    data: Any,
+    targets: Any = None,
+    *,
+    loss: Any,
+    folds: int = 5,
+    seed: int = 0,
+    stratify: bool = False,
+    **settings: Any,
+) -> list[Fitted]:
+    """k-fold cross-validation, all folds trained at once in one compiled program.
+
+    Args:
+        data, targets: as in :func:`danlu.fit`.
+        folds: how many; each row is judged once, by the member that did not train on it.
+        seed: decides the folds (and the members' seeds).
+        stratify: whether each fold has the classes in equal shares.
+        settings: as in :func:`fit_population`.
+
+    Returns:
+        A fitted model a fold; the held-out score of each is in its history (``val_…``).
+
+    Raises:
+        DataError: fewer rows than folds.
+    """
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    data = with_targets(data, targets)
+    chunk = as_arrays(data)
+    rows = chunk["weight"].shape[0]
+    for name in ("seeds", "train_rows", "samplers", "validation_rows", "validation"):
+        if name in settings:
+            raise ConfigError(f"cross_validate received {name}, which the folds decide; pass seed and folds")
+    if not isinstance(folds, int):
+        raise ConfigError(f"folds is {folds!r}; expected a whole number")
+    if stratify and not (chunk["y"].ndim == 1 and np.issubdtype(chunk["y"].dtype, np.integer)):
+        raise ConfigError(
+            "stratify divides classes evenly, and the targets are not class numbers; leave it out for quantities"
+        )
+    if not 2 <= folds <= rows:
+        raise DataError(f"{folds} folds of {rows} rows; expected from 2 folds to one a row")
+    splitter = (StratifiedKFold if stratify else KFold)(n_splits=folds, shuffle=True, random_state=seed)
+    parts = list(splitter.split(np.zeros(rows), chunk["y"] if stratify else None))
+    return fit_population(
+        model,
+        data,
+        loss=loss,
+        seeds=[seed + i for i in range(folds)],
+        train_rows=[train for train, _ in parts],
+        validation_rows=[held_out for _, held_out in parts],
+        **settings,
+    )

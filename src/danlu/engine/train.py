@@ -1,0 +1,113 @@
+"""``train``: any program of steps, from its state at first to what it has learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.engine.cache import enable_compilation_cache
+from danlu.engine.callbacks import Callback
+from danlu.engine.fitted import Fitted
+from danlu.engine.loop import Steps
+from danlu.engine.mesh import gathered
+from danlu.engine.options import FitOptions, settled
+from danlu.engine.sources import as_source
+from danlu.engine.state import TrainState
+from danlu.engine.training import Training
+from danlu.errors import TrainingError
+from danlu.memory import is_shortage
+
+__all__ = ["train"]
+
+
+def train(
+    program: Steps,
+    source: Any,
+    state: TrainState,
+    *,
+    measure: Callable[[TrainState], dict[str, Any]] | None = None,
+    callbacks: Sequence[Callback] = (),
+    options: FitOptions | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **changes: Any,
+) -> Fitted:
+    """Train ``program``: what :func:`danlu.fit`, :func:`danlu.fit_population` and ``danlu.rl.fit`` end in.
+
+    Args:
+        program: the step: a :class:`~danlu.engine.step.Program`, a :class:`~danlu.engine.population.Population` of any, an
+            :class:`~danlu.engine.alternate.Alternate` of two, or whatever has the methods of :class:`~danlu.engine.loop.Steps`.
+        source: what an epoch walks: ``(x, y)`` or ``(x, y, weight)``, batches, a stream, or a :class:`~danlu.engine.sources.Source`.
+        state: the state before the first step; see :meth:`TrainState.start`. Its arrays are used up.
+        measure: what each epoch's state is judged by: values by name, which the history has as ``val_NAME``.
+        callbacks, options, checkpoint, resume, **changes: as of :func:`danlu.fit`. Of the options those count that are about the course of
+            training; how a step is made is the program's own.
+
+    Raises:
+        TrainingError: the loss stopped being finite; what was learned before is in its ``fitted``.
+
+    Example:
+        >>> from danlu import nn, optim
+        >>> from danlu.engine import Program
+        >>> optimizer, x = optim.sgd(0.5), np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
+        >>> params, _, _ = nn.Dense(1).init(jax.random.key(0), (1,))
+        >>> program = Program.of(nn.Dense(1), nn.get_loss("mse"), optimizer.update)
+        >>> fitted = train(program, (x, 3 * x[:, 0]), TrainState.start(params, optimizer.init(params)), epochs=50, display="none")
+        >>> round(float(fitted.params["kernel"][0, 0]), 2)
+        3.0
+    """
+    enable_compilation_cache()
+    options, callbacks = settled("train", options, callbacks, changes)
+    if not hasattr(source, "pieces"):
+        source = as_source(source, batch_size=program.batch_size, seed=options.seed)
+    training = Training(
+        program, source, state, options=options, measure=measure, callbacks=callbacks, checkpoint=checkpoint
+    )
+    if resume:
+        training.resume()
+    try:
+        training.run()
+    except TrainingError as error:
+        error.fitted = _finish(training)  # type: ignore[attr-defined]
+        raise
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        raise TrainingError(
+            f"there was not enough memory in epoch {training.epoch + 1}; the last checkpoint, if there is one, is still there",
+            hint="a smaller batch_size or a smaller network needs less",
+        ) from error
+    return _finish(training)
+
+
+def _finish(training: Training) -> Fitted:
+    state, best = training.state, training.best
+    params, model_state = state.params, state.model_state
+    if best is not None and training.options.restore_best:
+        seen = np.asarray(best.epoch) >= 0  # a member that was never better than nothing keeps its last weights
+        kept = (best.params, best.model_state)
+        if seen.all():
+            params, model_state = kept
+        elif seen.any():
+            choose = lambda a, b: jnp.where(seen.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+            params, model_state = jax.tree.map(choose, kept, (params, model_state))
+    devices = training.program.devices
+    params, model_state, state = gathered((params, model_state, state), devices)
+    return Fitted(
+        program=dataclasses.replace(training.program, devices=1) if devices > 1 else training.program,  # type: ignore[type-var]
+        params=params,
+        state=model_state,
+        history=training.history,
+        train_state=state,
+        best_epoch=int(np.max(best.epoch)) if best is not None else None,
+        stopped_because=training.stopped_because,
+        in_shape=training.source.in_shape,
+        monitor=training.monitor,
+        best=None if best is None else dataclasses.replace(best, params=None, model_state=None),
+    )
