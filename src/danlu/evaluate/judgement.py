@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 
 from danlu.evaluate.compare import Comparison, conclusion
+from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.importance import Importance
-from danlu.evaluate.intervals import Evidence, Interval, figure
+from danlu.evaluate.intervals import Interval, figure
 from danlu.evaluate.kept import Kept
 from danlu.evaluate.measures import MEASURES
 from danlu.prose import wrapped
