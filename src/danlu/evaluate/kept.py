@@ -38,10 +38,22 @@ class Kept:
     arrays: Arrays
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Probabilities ``(rows, classes)``, or standardised values ``(rows,)``, for encoded rows."""
+        """Probabilities ``(rows, classes)``, or standardised values ``(rows,)``, for encoded rows.
+
+        Raises:
+            ArtifactError: the arrays do not fit each other or the rows.
+        """
         from danlu.evaluate.baselines import stacked
 
-        x = stacked(inputs)
+        try:
+            return self._predict(stacked(inputs))
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"the kept {self.label} does not fit the model's rows: {error}",
+                hint="the artifact was damaged or changed; copy the whole folder again, or train again",
+            ) from error
+
+    def _predict(self, x: np.ndarray) -> np.ndarray:
         raw = {"constant": _constant, "linear": _linear, "trees": _trees}[self.kind](self.arrays, x)
         if not self.classes:
             return raw[:, 0]
@@ -176,6 +188,15 @@ def _trees(arrays: Arrays, x: np.ndarray) -> np.ndarray:
     return raw
 
 
+def _check_trees(arrays: Arrays) -> None:
+    """Refuse trees that would never end: a node's children come after it, and are there."""
+    nodes = np.arange(len(arrays["leaf"]))
+    for side in ("left", "right"):
+        child = arrays[side]
+        if not ((child > nodes) & (child < len(nodes)) | (arrays["leaf"] > 0)).all():
+            raise ValueError("a node of a tree leads back")
+
+
 def kept_bytes(models: Mapping[str, Kept]) -> bytes:
     """The file of an artifact that holds models."""
     from safetensors.numpy import save
@@ -199,7 +220,7 @@ def kept_from(data: bytes) -> dict[str, Kept]:
         size = int.from_bytes(data[:8], "little")
         told = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["models"])
         arrays = load(data)
-        return {
+        found = {
             name: Kept(
                 name,
                 str(each["label"]),
@@ -209,5 +230,9 @@ def kept_from(data: bytes) -> dict[str, Kept]:
             )
             for name, each in told.items()
         }
+        for each in found.values():
+            if each.kind == "trees":
+                _check_trees(each.arrays)
+        return found
     except Exception as error:
         raise ArtifactError(f"the kept baselines are damaged: {error}") from error
