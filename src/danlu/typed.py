@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MismatchError", "described", "field_types", "of_type"]
+__all__ = ["MismatchError", "check_fields", "described", "field_types", "of_type"]
 
 _WIDEST = 2**63 - 1  # what a file, an array and another library can hold
 
@@ -56,6 +56,21 @@ def of_type(value: Any, annotation: Any) -> Any:
     elif _is_scalar(value, origin):
         return value
     raise MismatchError
+
+
+def check_fields(instance: Any) -> None:
+    """Refuse an instance of a class, as one read from a file, of which a field is not of its annotated type.
+
+    Raises:
+        MismatchError: which field, what it is, and what was expected.
+    """
+    kind: Any = type(instance)
+    for name, annotation in field_types(kind).items():
+        try:
+            of_type(getattr(instance, name), annotation)
+        except MismatchError:
+            found = str(getattr(instance, name))[:40]
+            raise MismatchError(f"its {name} is {found!r}; expected {described(annotation)}") from None
 
 
 def _of_union(value: Any, options: tuple[Any, ...]) -> Any:

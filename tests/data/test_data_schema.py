@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from danlu.data import Schema, infer_schema, infer_task
+from danlu.data.describe import told_of
 from danlu.data.kinds import as_kind
 from danlu.errors import ArtifactError, ConfigError, DataError
 
@@ -132,6 +133,29 @@ def test_damaged_schemas_are_refused(change) -> None:
         Schema.from_json(data)
 
 
+OPTIONAL = ("minimum", "maximum", "mean", "format")
+
+
+@pytest.mark.parametrize("value", [None, "evil:Thing", 0.5, ["x"], {"type": "evil"}, [0], True], ids=str)
+def test_a_field_of_another_type_is_refused_and_not_used(value) -> None:
+    """Any field of any column: it is as it was, or refused when the model is loaded."""
+    frame = pl.DataFrame({"x": [1.5, 2.5, 4.0] * 5, "word": ["a", "b", "b"] * 5, "y": [0, 1, 1] * 5})
+    saved = infer_schema(frame, target="y").to_json()
+    for number, column in enumerate(saved["columns"]):
+        for name, right in column.items():
+            body = {**column, name: value}
+            columns = [*saved["columns"][:number], body, *saved["columns"][number + 1 :]]
+            if type(value) is type(right) or (right is None and value == 0.5) or (value is None and name in OPTIONAL):
+                continue
+            if isinstance(right, float) and isinstance(value, float | int) and not isinstance(value, bool):
+                continue
+            with pytest.raises(ArtifactError):
+                Schema.from_json({**saved, "columns": columns})
+    if not isinstance(value, str | None):
+        with pytest.raises(ArtifactError):
+            Schema.from_json({**saved, "target": value})
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "expected"),
     [
@@ -221,3 +245,9 @@ def test_the_extent_of_a_column_is_readable() -> None:
     assert "2023-12-31 … 2024-01-05" in str(schema)
     later = frame.with_columns(pl.col("day").dt.offset_by("90m"))
     assert infer_schema(later)["day"].extent == "2023-12-31 01:30 … 2024-01-05 01:30"
+
+
+def test_infinite_numbers_are_told_of() -> None:
+    frame = pl.DataFrame({"x": [1.5, float("inf"), 2.5, -float("inf")], "y": [0, 1, 0, 1]})
+    (note,) = told_of(frame, infer_schema(frame, target="y"))
+    assert note == "column x: 2 of 4 values are infinite and count as missing"

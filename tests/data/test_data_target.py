@@ -142,3 +142,8 @@ def test_rows_without_a_target_are_left_out() -> None:
     assert kept["x"].to_list() == [1]
     assert notices == ("2 of 3 rows have no value for the target y and were left out",)
     assert drop_missing_target(kept, "y") == (kept, ())
+
+
+def test_quantities_whose_squares_are_beyond_any_number_are_refused() -> None:
+    with pytest.raises(DataError, match="values up to 4e"):
+        TargetEncoder.fit(pl.Series("y", [1e300, 2.5e300, 4e300, 3.5]))

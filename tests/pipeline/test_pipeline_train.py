@@ -9,6 +9,7 @@ import pytest
 import danlu
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.pipeline import config_from, resume
+from danlu.pipeline.domains import domain_of
 from danlu.pipeline.train import baseline_seconds
 
 SMALL = {
@@ -230,3 +231,21 @@ def test_baselines_have_the_trainings_time_unless_the_user_says_another() -> Non
     assert baseline_seconds(own, 100.0) == 5
     assert baseline_seconds(config_from({}), 100.0) == 100
     assert baseline_seconds(config_from({}), 1.0) == 30
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            ["NA", "EU"],
+            r"same value in every row: 'EU'(.|\n)*'NA' means missing; data.missing=\{\"y\": \[\]\} keeps it",
+        ),
+        ([f"~{i}" for i in range(60)], r"too many to be classes(.|\n)*column y: values like '~0' look like numbers"),
+    ],
+)
+def test_what_was_read_of_the_target_is_said_where_it_cannot_be_learnt(labels, said, tmp_path):
+    frame = pl.DataFrame({"x": range(60), "y": [labels[i % len(labels)] for i in range(60)]})
+    frame.write_csv(tmp_path / "t.csv")
+    config = config_from({"data": {"source": str(tmp_path / "t.csv"), "target": "y"}})
+    with pytest.raises(DataError, match=said):
+        domain_of(config, config.data.source).prepare(config, config.data.source)

@@ -101,9 +101,19 @@ def infer_schema(
 
 
 def told_of(frame: pl.DataFrame, schema: Schema) -> tuple[str, ...]:
-    """Notices about categories that come in several spellings, which the schema merges."""
+    """Notices about categories that come in several spellings, which the schema merges, and about infinite numbers."""
     merged = [frame[column.name].cast(pl.String) for column in schema.features if column.merged]
-    return tuple(notice for values in merged for notice in told(values, spellings(values), advice=KEEP))
+    spelt = [notice for values in merged for notice in told(values, spellings(values), advice=KEEP)]
+    floats = [frame[column.name] for column in schema.features if frame[column.name].dtype.is_float()]
+    infinite = [(values.name, int(values.is_infinite().sum())) for values in floats]
+    return (
+        *spelt,
+        *(
+            f"column {name}: {n:,} of {frame.height:,} values are infinite and count as missing"
+            for name, n in infinite
+            if n
+        ),
+    )
 
 
 def _as_given(values: pl.Series, kind: str, written: Format | None) -> tuple[pl.Series, Format | None]:

@@ -12,6 +12,7 @@ from danlu.data.missing import DEFAULT_MISSING
 from danlu.data.moments import DATETIME, DEFAULT_PATTERNS, read_moments
 from danlu.data.numbers import NumberStyle, read_numbers
 from danlu.errors import ArtifactError
+from danlu.typed import MismatchError, check_fields, of_type
 
 __all__ = ["Format", "read_columns"]
 
@@ -96,18 +97,13 @@ class Format:
             return cls()
         try:
             number = NumberStyle(**data["number"])
-            lists = {name: tuple(data[name]) for name in ("missing", "codes", "patterns")}
+            lists = {name: of_type(data[name], tuple) for name in ("missing", "codes", "patterns")}
             found = cls(data["written"], number=number, pivot=data["pivot"], **lists)
-        except (KeyError, TypeError) as error:
+            check_fields(found)
+            check_fields(number)
+        except (KeyError, TypeError, MismatchError) as error:
             raise ArtifactError(f"the saved format of a column is not valid: {error}") from error
-        texts = [*found.missing, *found.patterns, number.unit]
-        if (
-            found.written not in _WRITTEN
-            or number.decimal not in ("", ".", ",")
-            or not all(isinstance(text, str) for text in texts)
-            or not all(type(code) in (int, float) for code in found.codes)
-            or type(found.pivot) is not int
-        ):
+        if found.written not in _WRITTEN or number.decimal not in ("", ".", ","):
             raise ArtifactError(f"the saved format of a column is not valid: {str(data)[:200]}")
         return found
 

@@ -13,6 +13,7 @@ import polars as pl
 from danlu.data.format import Format
 from danlu.data.kinds import KINDS, as_kind, as_levels
 from danlu.errors import ArtifactError, DataError, unknown_name
+from danlu.typed import check_fields, of_type
 
 __all__ = ["Column", "Schema"]
 
@@ -140,7 +141,10 @@ class Schema:
             columns = tuple(_column(body) for body in data["columns"])
             if any(column.kind not in KINDS for column in columns):
                 raise ValueError("unknown kind")
-            return cls(columns, data["target"], int(data["rows"]))
+            found = cls(columns, data["target"], int(data["rows"]))
+            for each in (found, *columns):
+                check_fields(each)
+            return found
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"the saved schema is not valid: {error}") from error
 
@@ -180,7 +184,7 @@ class Schema:
 
 
 def _column(body: Mapping[str, Any]) -> Column:
-    lists = {name: tuple(body[name]) for name in ("categories", "examples")}
+    lists = {name: of_type(body[name], tuple[str, ...]) for name in ("categories", "examples")}
     return Column(**{**body, **lists, "format": Format.from_json(body.get("format"))})
 
 

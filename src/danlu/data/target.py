@@ -65,7 +65,13 @@ class TargetEncoder:
             numbers = target.cast(pl.Float64).to_numpy()
             if not np.isfinite(numbers).all():
                 raise DataError(f"the target {target.name!r} holds infinite values", hint="repair or drop those rows")
-            std = float(numbers.std())
+            with np.errstate(over="ignore", invalid="ignore"):
+                std = float(numbers.std())
+            if not math.isfinite(std):
+                raise DataError(
+                    f"the target {target.name!r} holds values up to {np.abs(numbers).max():.3g}, whose squares are beyond any number",
+                    hint="divide them, or learn their logarithm",
+                )
             return cls(target.name, "regression", (), "float", float(numbers.mean()), std if std > 0 else 1.0)
         kinds = {pl.Int64: "integer", pl.Float64: "float", pl.Boolean: "boolean"}
         kind = kinds.get(target.dtype.base_type(), "text")

@@ -161,7 +161,7 @@ def drop_missing_target(
         return frame, ()
     words = [text for text in met if text]
     shown = ", ".join(map(repr, words[:3])) + (", …" if len(words) > 3 else "")
-    how = f' ({shown} means missing; data.missing={{"{target}": []}} makes it a class)' if words else ""
+    how = f' ({shown} means missing; data.missing={{"{target}": []}} keeps it)' if words else ""
     return frame.filter(keep), (
         f"{lost} of {frame.height} rows have no value for the target {target} and were left out{how}",
     )

@@ -155,7 +155,15 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if merge:
         labels, respelt = merge_spellings(frame[name])
         frame, dropped = frame.with_columns(labels), (*dropped, *respelt)
-    inferred = infer_task(frame[name], task=None if data.task == "auto" else data.task)
+    try:
+        inferred = infer_task(frame[name], task=None if data.task == "auto" else data.task)
+    except DataError as error:  # what was said of the target may be the reason
+        told = [
+            notice
+            for notice in (*table.notices, *dropped)
+            if f"column {name}:" in notice or f"target {name} " in notice
+        ]
+        raise DataError(error.message, hint="; ".join(filter(None, [error.hint, *told])) or None) from error
     notices = [*table.notices, *dropped, *inferred.notices]
     drop = data.drop
     if config.split.method in ("group", "column") and config.split.column not in (None, *drop):
