@@ -16,6 +16,7 @@ from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Option
 from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
@@ -31,6 +32,14 @@ class Sequences(Labelled):
 
     kind = "sequence"
     encoder = SequenceEncoder
+    options = (
+        Option(
+            "--series",
+            "data.series",
+            "The column that tells series apart; with --target, each has one label.",
+        ),
+        Option("--time", "data.time", "The column that orders the rows of a series."),
+    )
     simple_names = ("commonest", "linear", "boosting")
     noun = "sequences"
     uses = (

@@ -20,7 +20,7 @@ from danlu.evaluate import Rows, baselines
 from danlu.evaluate.baselines import within
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Simple
+from danlu.pipeline.domain import Option, Simple
 from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.stages import stage
@@ -45,6 +45,7 @@ class Texts(Labelled):
 
     kind = "text"
     encoder = TextEncoder
+    options = (Option("--text", "data.text", "The column of texts to learn from."),)
     noun = "labelled texts"
     uses = (
         *COMMON,
