@@ -505,6 +505,10 @@ def test_what_looks_like_numbers_or_dates_and_cannot_be_read_is_told_of(write, w
     assert read_table({"x": [write(i) for i in range(1, 41)]}, kinds={"x": "categorical"}).notices == ()
 
 
+def test_postcodes_of_which_some_begin_with_a_zero_are_no_numbers() -> None:
+    assert read_table({"x": [f"0{i}123" if i % 19 == 0 else f"1{i + 10}12" for i in range(60)]}).notices == ()
+
+
 def test_the_reason_why_amounts_are_texts_is_true() -> None:
     (note,) = read_table({"x": [f"{i}.5" if i % 6 else "inf" for i in range(60)]}).notices
     assert "decimal comma" not in note

@@ -23,7 +23,8 @@ from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.pipeline import resume
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domains import domain_of
-from danlu.pipeline.language import LanguageTexts, Writer
+from danlu.pipeline.language import LanguageTexts
+from danlu.trained import Trained
 
 WORDS = ("the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree", "and", "then")
 TINY: dict[str, Any] = {
@@ -76,7 +77,7 @@ def test_a_text_file_is_learnt_and_judged_beside_counts(trained: Any) -> None:
 def test_the_saved_model_judges_and_writes_the_same(trained: Any, story: Path) -> None:
     result, _ = trained
     model = danlu.load(result.run.path)
-    assert isinstance(model, Writer)
+    assert isinstance(model, Trained)
     assert model.generate("the cat", length=40, seed=3) == result.model.generate("the cat", length=40, seed=3)
     lines = model.predict(story)
     assert lines["text"].to_list() == story.read_text().splitlines()
@@ -135,7 +136,7 @@ def test_lines_are_texts_of_their_own(tmp_path: Path) -> None:
     settings = {**TINY, "language": {}, "trainer": {"epochs": 3, "learning_rate": 0.02, "batch_size": 32}}
     result = danlu.train(tmp_path / "names.txt", runs=tmp_path, display="none", say=lambda line: None, **settings)
     assert sum(result.rows.values()) == len(names)
-    assert result.model.predictor.lines
+    assert result.model.encoder.lines
     assert result.model.predict(tmp_path / "names.txt").columns == ["line", "text", "tokens", "loss"]
     ran = CliRunner().invoke(app, ["generate", str(result.run.path), "ba", "--samples", "3", "--top-k", "5"])
     assert ran.exit_code == 0, ran.output
@@ -164,7 +165,7 @@ def test_the_test_may_be_another_file_or_none(story: Path, tmp_path: Path) -> No
     none = config_from({"data": data, "split": {"test": 0.0}})
     prepared = domain.prepare(none, story)
     assert prepared.rows["test"] == 0
-    assert domain.judge(none, prepared, None) is None  # type: ignore[arg-type]
+    assert domain.test(none, prepared, None) is None  # type: ignore[arg-type]
 
 
 def test_which_files_are_texts(story: Path) -> None:
@@ -203,13 +204,20 @@ def test_too_little_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [{"task": {"task": "language"}}, {"encoder": {"kind": "language"}}, {"task": {"context": 16, "lines": "no"}}],
+    [
+        {"head": {"kind": "labels"}},
+        {"encoder": {"context": 3}},
+        {"encoder": {"lines": "no"}},
+        {"encoder": {"tokenizer": {}}},
+    ],
 )
 def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path, damage: Any) -> None:
     folder = tmp_path / "artifact"
     shutil.copytree(trained[0].run.path / "artifact", folder)
     described = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(sealed({**described, **damage})))
+    (folder / "model.json").write_text(
+        json.dumps(sealed({**described, **{name: {**described[name], **change} for name, change in damage.items()}}))
+    )
     with pytest.raises(ArtifactError, match="damaged"):
         danlu.load(folder)
 

@@ -11,7 +11,8 @@ import pytest
 
 from danlu.data.text import Corpus, Tokenizer, Tokens, Windows, read_corpus, split_corpus, tokens_of
 from danlu.errors import ConfigError, DataError
-from danlu.tasks import LanguageModel, language_recipe, learn_language
+from danlu.tasks import language_recipe, learn_language
+from danlu.trained import Trained
 
 STREAM = "the cat sat on the mat. " * 60
 LINES = tuple(f"{a}{b}{c}" for a in "bdgkmn" for b in "aeiou" for c in ("n", "r", "la", "ssa"))
@@ -171,7 +172,7 @@ TINY: dict[str, Any] = {"dim": 24, "num_layers": 1, "num_heads": 2}
 
 
 @pytest.fixture(scope="module")
-def reader() -> LanguageModel:
+def reader() -> Trained:
     """A model that has learnt one sentence."""
     parts, _ = split_corpus(Corpus((STREAM,), False), validation=0.1, test=0.1)
     tokenizer = Tokenizer.fit(parts["train"].texts, kind="char")
@@ -183,8 +184,8 @@ def reader() -> LanguageModel:
     return learned.model
 
 
-def test_what_is_measured_in_training_is_what_the_model_says(reader: LanguageModel) -> None:
-    held = tokens_of(Corpus((STREAM[7:300],), False), reader.tokenizer)
+def test_what_is_measured_in_training_is_what_the_model_says(reader: Trained) -> None:
+    held = tokens_of(Corpus((STREAM[7:300],), False), reader.encoder.tokenizer)
     losses = reader.token_losses(held, stride=16)
     assert losses.shape == (held.predicted,)
     # By hand: one window after the other.
@@ -200,23 +201,23 @@ def test_what_is_measured_in_training_is_what_the_model_says(reader: LanguageMod
     assert reader.token_losses(held).mean() < losses.mean(), "from more context"
 
 
-def test_it_writes_what_it_learnt_beyond_its_context(reader: LanguageModel) -> None:
-    (text,) = reader.write("the cat", length=60, temperature=0)
+def test_it_writes_what_it_learnt_beyond_its_context(reader: Trained) -> None:
+    (text,) = reader.generate("the cat", length=60, temperature=0)
     assert text == STREAM[: len("the cat") + 60]
-    (long,) = reader.write(STREAM[:90], length=7, temperature=0)
+    (long,) = reader.generate(STREAM[:90], length=7, temperature=0)
     assert long == STREAM[:97]
 
 
-def test_samples_follow_from_the_seed(reader: LanguageModel) -> None:
-    first = reader.write("the ", length=30, samples=3, temperature=50.0, seed=1)
-    assert first == reader.write("the ", length=30, samples=3, temperature=50.0, seed=1)
-    assert first != reader.write("the ", length=30, samples=3, temperature=50.0, seed=2)
+def test_samples_follow_from_the_seed(reader: Trained) -> None:
+    first = reader.generate("the ", length=30, samples=3, temperature=50.0, seed=1)
+    assert first == reader.generate("the ", length=30, samples=3, temperature=50.0, seed=1)
+    assert first != reader.generate("the ", length=30, samples=3, temperature=50.0, seed=2)
     assert len(set(first)) == 3
     assert {len(text) for text in first} == {34}, "special tokens, which have no text, are never drawn"
     assert all(set(text) <= set(STREAM) for text in first)
-    greedy = reader.write("the ", length=9, samples=3, top_k=1)
-    assert greedy == reader.write("the ", length=9, samples=3, top_k=1, top_p=0.9, temperature=0)
-    assert len(reader.write(length=5, samples=3)[0]) == 5
+    greedy = reader.generate("the ", length=9, samples=3, top_k=1)
+    assert greedy == reader.generate("the ", length=9, samples=3, top_k=1, top_p=0.9, temperature=0)
+    assert len(reader.generate(length=5, samples=3)[0]) == 5
     for wrong, error, message in (
         ({"prompt": "the Q?"}, DataError, "holds 'Q', '\\?', not"),
         ({"length": 0}, ConfigError, "length=0"),
@@ -224,7 +225,7 @@ def test_samples_follow_from_the_seed(reader: LanguageModel) -> None:
         ({"top_p": 1.5}, ConfigError, "top_p"),
     ):
         with pytest.raises(error, match=message):
-            reader.write(**wrong)
+            reader.generate(**wrong)
 
 
 @pytest.mark.slow
@@ -239,6 +240,6 @@ def test_lines_are_learnt_and_end() -> None:
     # 120 different lines of equal chance: 4.79 nats each, spread over their tokens.
     best = np.log(len(LINES)) * len(LINES) / everything.predicted
     assert best < learned.fitted.history[-1]["loss"] < best + 0.15
-    written = learned.model.write(samples=40, length=30)
+    written = learned.model.generate(samples=40, length=30)
     assert np.mean([text in LINES for text in written]) > 0.8
-    assert all(text.startswith("me") for text in learned.model.write("me", samples=5))
+    assert all(text.startswith("me") for text in learned.model.generate("me", samples=5))

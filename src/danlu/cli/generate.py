@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,11 +24,10 @@ def generate(
 ) -> None:
     """Write with a trained language model."""
     from danlu.pipeline import load_model
-    from danlu.pipeline.language import Writer
 
-    model = load_model(run)
-    if not isinstance(model, Writer):
+    model: Any = load_model(run)
+    if not hasattr(model, "generate"):
         raise ConfigError(f"{run} is a model for {model.purpose}; expected a language model (danlu train TEXT.txt)")
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     texts = model.generate(prompt, length=tokens, samples=samples, **options)
-    print("\n".join(texts) if model.predictor.lines else "\n\n".join(texts))
+    print("\n".join(texts) if model.encoder.lines else "\n\n".join(texts))

@@ -219,7 +219,8 @@ def _mixed(each: ColumnEvidence) -> list[str]:
 def _looks_like(each: ColumnEvidence) -> str:
     """What texts that no way of reading takes look like, ``""`` where they are texts."""
     what, rows = max(each.like.items(), key=lambda found: found[1], default=("", 0))
-    return what if rows >= _MOSTLY * each.rows and each.different > _FEW_LEVELS else ""
+    codes = what == "numbers" and each.numbers.zeros  # postcodes, of which some begin with a zero
+    return what if rows >= _MOSTLY * each.rows and each.different > _FEW_LEVELS and not codes else ""
 
 
 def _unread(what: str, columns: list[ColumnEvidence]) -> str:

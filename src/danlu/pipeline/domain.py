@@ -195,6 +195,10 @@ class Domain(abc.ABC):
 
     # The trained model.
 
+    def old_encoder(self, artifact: Artifact) -> Any:
+        """What the encoder of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
+        return artifact.encoder
+
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What the head of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
         raise NotImplementedError

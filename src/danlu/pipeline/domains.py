@@ -18,8 +18,8 @@ from danlu.pipeline.config import TrainConfig, config_from
 # PORT from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain, Option
 from danlu.pipeline.images import Images
+from danlu.pipeline.language import LanguageTexts
 
-# PORT from danlu.pipeline.language import LanguageTexts
 # PORT from danlu.pipeline.multilabel import LabelledImages
 # PORT from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
@@ -45,7 +45,7 @@ DOMAINS: tuple[Domain, ...] = (
     # PORT Segmentations(),
     # PORT LabelledImages(),
     Images(),
-    # PORT LanguageTexts(),
+    LanguageTexts(),
     Texts(),
     Tables(),
 )

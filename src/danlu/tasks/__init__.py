@@ -4,7 +4,7 @@ from danlu.tasks.detection import Detection, ObjectDetector, detection_recipe, l
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
-from danlu.tasks.language import Language, LanguageModel, language_recipe, learn_language
+from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, learn, plan_for
 from danlu.tasks.multilabel import Tagger, learn_labels
 from danlu.tasks.recipe import Recipe, recipe
@@ -20,7 +20,7 @@ __all__ = [
     "ForecastModel",
     "Imbalance",
     "Language",
-    "LanguageModel",
+    "NextToken",
     "ObjectDetector",
     "Recipe",
     "Segmentation",

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 
 from danlu.blueprint import Blueprint, setting
-from danlu.data.text import Tokenizer
-from danlu.data.text.corpus import Tokens, Windows
-from danlu.engine import Fitted, enable_compilation_cache
+from danlu.data.text import CorpusEncoder, Tokenizer, Tokens, Windows, lines_of, unknown_in
+from danlu.engine import enable_compilation_cache
 from danlu.engine.initial import initial_weights
 from danlu.engine.sources import ChunkSource
-from danlu.errors import ConfigError, DataError
+from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
+from danlu.evaluate.tokens import TokenLosses
 from danlu.nn import GPT
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.losses import TokenCrossEntropy
 from danlu.nn.transformer import generate
 from danlu.tasks.recipe import Recipe
+from danlu.tasks.tokens import attention_heads, log_softmax, text_until_end
+from danlu.trained import Head, Learned, Trained
 
-__all__ = ["Language", "LanguageLearned", "LanguageModel", "epoch_windows", "language_recipe", "learn_language"]
+__all__ = ["Language", "NextToken", "ScoredTokens", "epoch_windows", "language_recipe", "learn_language"]
 
 _STEPS = 250  # of an epoch of a long text: as often the validation part is measured
 _LOGITS = 2**22  # numbers that a batch of an evaluation may have
@@ -79,9 +83,6 @@ def language_recipe(
         >>> plan.model.context, plan.batch_size, plan.epochs
         (64, 12, 8)
     """
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"language_recipe() received the settings {unknown}; expected fields of a Recipe")
     if context is not None and context < 4:
         raise ConfigError(f"context is {context}; expected at least 4 tokens")
     common: dict[str, Any] = {"positions": "rotary", "bias": "none"}
@@ -93,17 +94,9 @@ def language_recipe(
         fields = {"batch_size": 64, "epochs": 30, "learning_rate": 2e-3, "weight_decay": 0.3}
         common |= {"dropout": 0.2}
     chosen = {**common, **shape, **(network or {})}
-    chosen.setdefault("num_heads", _heads(chosen["dim"]))
+    chosen.setdefault("num_heads", attention_heads(chosen["dim"], even=True))
     fields |= {"model": GPT(vocabulary, **chosen), "loss": "token_cross_entropy", "patience": 4, "warm_up": 0.05}
-    return Recipe(**{**fields, **changes})
-
-
-def _heads(dim: int) -> int:
-    """Heads of about 32 features that divide ``dim`` into even sizes, which rotary positions need."""
-    fitting = [heads for heads in range(1, dim // 2 + 1) if dim % heads == 0 and dim // heads % 2 == 0]
-    if not fitting:
-        raise ConfigError(f"the network's width is {dim}; expected an even number")
-    return min(fitting, key=lambda heads: abs(dim / heads - 32))
+    return Recipe.changed("language_recipe", fields, changes)
 
 
 def epoch_windows(train: Tokens, plan: Recipe) -> int | None:
@@ -112,30 +105,87 @@ def epoch_windows(train: Tokens, plan: Recipe) -> int | None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LanguageModel:
-    """A trained language model with its tokenizer.
+class ScoredTokens:
+    """Tokens with what a model says of them.
 
     Attributes:
-        network: the blueprint: token numbers ``(batch, time)`` to logits ``(batch, time, vocabulary)``.
-        params, state: its variables.
-        tokenizer: cuts texts.
-        context: tokens that the network was trained to see, ≥ 4.
-        lines: whether it was trained on lines (which begin and end) or on a stream.
+        tokens: of some texts.
+        losses: float64 ``(predicted tokens,)``, ``−log p`` of each in nats, in the texts' order.
     """
 
-    network: Layer
-    params: Any
-    state: Any
-    tokenizer: Tokenizer
-    context: int
-    lines: bool
+    tokens: Tokens
+    losses: np.ndarray
+
+    def means(self, places: Any, count: int) -> tuple[list[int], list[float | None]]:
+        """How many tokens of each place were predicted, and their mean loss, None of no token.
+
+        Args:
+            places: that of every token, from 0, such as its line.
+            count: how many places there are.
+        """
+        begin = self.tokens.bounds[:-1][np.diff(self.tokens.bounds) > 0]
+        where = np.delete(places, begin)
+        counts, sums = (np.bincount(where, weights, count) for weights in (None, self.losses))
+        return counts.tolist(), [float(s / n) if n else None for s, n in zip(sums, counts, strict=True)]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class NextToken(Head):
+    """The next token of a text. A text's answer is how little the model expected each of its tokens: :class:`ScoredTokens`."""
+
+    kind = "next token"
+    verbs = ("generate", "token_losses")
 
     @property
-    def in_shape(self) -> tuple[int]:
-        """The shape of one example."""
-        return (self.context,)
+    def task(self) -> str:
+        return "language"
 
-    def token_losses(self, tokens: Tokens, *, stride: int | None = None) -> np.ndarray:
+    def __call__(self, outputs: Any) -> Any:
+        """``log p`` of every token that may come next, from logits ``(batch, time, vocabulary)``."""
+        return log_softmax(outputs)
+
+    def answer(self, trained: Trained, inputs: Tokens) -> ScoredTokens:
+        losses = self.token_losses(trained, inputs) if inputs.predicted else np.zeros(0)
+        return ScoredTokens(inputs, losses.astype(np.float64))
+
+    def frame(self, answers: ScoredTokens, rows: Any = None) -> pl.DataFrame:
+        """The mean loss of each line: ``line`` (from 1), ``text``, ``tokens`` (how many were predicted) and ``loss``, null of none."""
+        lines = [line.rstrip("\n") for text in rows for line in lines_of(text)]
+        counts, means = answers.means(answers.tokens.line, len(lines))
+        columns = {"line": np.arange(1, len(lines) + 1), "text": lines, "tokens": pl.Series(counts, dtype=pl.Int64)}
+        return pl.DataFrame({**columns, "loss": pl.Series(means, dtype=pl.Float64)})
+
+    def replies(self, answers: ScoredTokens, rows: Any = None) -> list[dict[str, Any]]:
+        texts = np.repeat(np.arange(len(rows)), np.diff(answers.tokens.bounds))
+        told = zip(rows, *answers.means(texts, len(rows)), strict=True)
+        return [{"text": text.rstrip("\n"), "tokens": count, "loss": loss} for text, count, loss in told]
+
+    def evidence(self, answers: ScoredTokens, truth: Any = None) -> TokenLosses:
+        tokens = answers.tokens
+        if not tokens.predicted:
+            raise SchemaError("the text has no two tokens, so there is none to predict")
+        return TokenLosses.of(answers.losses, tokens.bounds, tokens.characters)
+
+    def tested(self, evidence: Any) -> str:
+        return f"{int(evidence.counts.sum()):,} test tokens"
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {}
+
+    @classmethod
+    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> NextToken:
+        return cls()
+
+    def check(self, network: Any, encoder: Any) -> None:
+        context, size = encoder.context, encoder.tokenizer.size
+        scores = network.out_shape((context,)) if hasattr(network, "out_shape") else None
+        if scores != (context, size):
+            raise ArtifactError(
+                f"the saved network gives {scores} for {context} tokens; expected {(context, size)}, the tokenizer's"
+            )
+
+    def token_losses(self, trained: Trained, tokens: Tokens, *, stride: int | None = None) -> np.ndarray:
         """``−log p`` of each predicted token, in nats, float32, in the texts' order.
 
         Args:
@@ -143,18 +193,21 @@ class LanguageModel:
             stride: see :class:`~danlu.data.text.Windows`; None is half the context, so that every token is predicted from at
                 least half of it, or from all that there is. With ``context`` windows do not overlap, and each begins from nothing.
         """
-        rows = _together(self.context, self.tokenizer.size)
-        found = []
-        for chunk in Windows(tokens, self.context, seed=None, stride=stride or self.context // 2).chunks(0, 0):
+        encoder: Any = trained.encoder
+        context, found = encoder.context, []
+        rows = _together(context, encoder.tokenizer.size)
+        for chunk in Windows(tokens, context, seed=None, stride=stride or context // 2).chunks(0, 0):
             for low in range(0, len(chunk["x"]), rows):
                 x, y = chunk["x"][low : low + rows], chunk["y"][low : low + rows]
                 more = ((0, rows - len(x)), (0, 0))
-                losses = _losses(self.network, self.params, self.state, np.pad(x, more), np.pad(y, more))
-                found.append(np.asarray(losses)[: len(x)][y >= 0])
+                x, wanted = np.pad(x, more), np.pad(y, more)
+                losses = _losses(self, trained.network, trained.params, trained.state, x, wanted)
+                found.append(np.asarray(losses)[: len(y)][y >= 0])
         return np.concatenate(found)
 
-    def write(
+    def generate(
         self,
+        trained: Trained,
         prompt: str = "",
         *,
         length: int = 200,
@@ -181,43 +234,42 @@ class LanguageModel:
             DataError: a prompt with characters or words that the model does not know.
         """
         if length < 1 or samples < 1:
-            raise ConfigError(f"write received length={length} and samples={samples}; expected 1 or more of each")
-        written = np.repeat(np.array([self._given(prompt)], np.int32), samples, axis=0)
-        begun, keep = written.shape[1], self.context - max(self.context // 4, 1)
-        tokenizer = self.tokenizer
+            raise ConfigError(f"generate received length={length} and samples={samples}; expected 1 or more of each")
+        encoder: Any = trained.encoder
+        tokenizer, lines, context = encoder.tokenizer, encoder.lines, encoder.context
+        written = np.repeat(np.array([_beginning(encoder, prompt)], np.int32), samples, axis=0)
+        begun, keep = written.shape[1], context - max(context // 4, 1)
         special = (tokenizer.pad_id, tokenizer.unknown_id, tokenizer.begin_id)
         options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        options["forbidden"] = special if self.lines else (*special, tokenizer.end_id)
-        options["end"] = tokenizer.end_id if self.lines else None
+        options["forbidden"] = special if lines else (*special, tokenizer.end_id)
+        options["end"] = tokenizer.end_id if lines else None
         key, part = jax.random.key(seed), 0
         while written.shape[1] - begun < length:
             seen = written[:, -keep:]
             before = ((0, 0), (keep - seen.shape[1], 0))
             given = {"x": np.pad(seen, before), "mask": np.pad(np.ones(seen.shape, bool), before)}
             draw = jax.random.fold_in(key, part)
-            new = generate(self.network, self.params, self.state, given, draw, length=self.context - keep, **options)
+            variables = trained.params, trained.state
+            new = generate(trained.network, *variables, given, draw, length=context - keep, **options)
             written, part = np.concatenate([written, np.asarray(new)], axis=1), part + 1
-            if self.lines and (written[:, begun:] == tokenizer.end_id).any(axis=1).all():
+            if lines and (written[:, begun:] == tokenizer.end_id).any(axis=1).all():
                 break
-        return [prompt + self._text(row[begun : begun + length]) for row in written]
+        return [prompt + text_until_end(tokenizer, row[begun : begun + length]) for row in written]
 
-    def _given(self, prompt: str) -> list[int]:
-        """The prompt's tokens, at least one."""
-        found = self.tokenizer.encode_one(prompt)
-        if self.tokenizer.unknown_id in found:
-            pieces = prompt if self.tokenizer.kind == "char" else prompt.split()
-            strange = [p for p in pieces if self.tokenizer.unknown_id in self.tokenizer.encode_one(p)]
-            raise DataError(
-                f"the prompt holds {', '.join(map(repr, dict.fromkeys(strange)))}, not in the model's vocabulary",
-                hint="write the prompt with what the training text is written with",
-            )
-        if self.lines:
-            return [self.tokenizer.begin_id, *found]
-        return found or self.tokenizer.encode_one("\n") or [self.tokenizer.end_id + 1]
 
-    def _text(self, tokens: np.ndarray) -> str:
-        ends = np.flatnonzero(tokens == self.tokenizer.end_id)
-        return self.tokenizer.decode(tokens[: ends[0]] if len(ends) else tokens)
+def _beginning(encoder: CorpusEncoder, prompt: str) -> list[int]:
+    """The prompt's tokens, at least one."""
+    tokenizer = encoder.tokenizer
+    strange = unknown_in(tokenizer, [prompt])
+    if strange:
+        raise DataError(
+            f"the prompt holds {strange}, not in the model's vocabulary",
+            hint="write the prompt with what the training text is written with",
+        )
+    found = tokenizer.encode_one(prompt)
+    if encoder.lines:
+        return [tokenizer.begin_id, *found]
+    return found or tokenizer.encode_one("\n") or [tokenizer.end_id + 1]
 
 
 def _together(context: int, vocabulary: int) -> int:
@@ -226,18 +278,9 @@ def _together(context: int, vocabulary: int) -> int:
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def _losses(network: Layer, params: Params, state: State, x: jax.Array, y: jax.Array) -> jax.Array:
+def _losses(head: NextToken, network: Layer, params: Params, state: State, x: jax.Array, y: jax.Array) -> jax.Array:
     logits, _ = network.apply(params, state, x)
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(y, 0)[..., None], axis=-1)
-    return -chosen[..., 0]
-
-
-@dataclasses.dataclass(frozen=True)
-class LanguageLearned:
-    """What training gave: the model, and the record of the training."""
-
-    model: LanguageModel
-    fitted: Fitted
+    return -jnp.take_along_axis(head(logits), jnp.maximum(y, 0)[..., None], axis=-1)[..., 0]
 
 
 def learn_language(
@@ -249,7 +292,7 @@ def learn_language(
     lines: bool,
     seed: int = 0,
     **how: Any,
-) -> LanguageLearned:
+) -> Learned:
     """Train the recipe's network on tokens.
 
     Args:
@@ -274,5 +317,5 @@ def learn_language(
         seed=seed,
         **how,
     )
-    model = LanguageModel(network, fitted.params, fitted.state, tokenizer, network.context, lines)
-    return LanguageLearned(model, fitted)
+    encoder = CorpusEncoder(tokenizer, network.context, lines)
+    return Learned(Trained(network, fitted.params, fitted.state, encoder, NextToken()), fitted)

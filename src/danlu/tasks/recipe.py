@@ -89,6 +89,18 @@ class Recipe(Blueprint):
         rows = f"a batch of {self.batch_size} rows"
         check_shares(rows, self.batch_size, self.devices, hint=f"trainer.batch_size={fitting} can")
 
+    @classmethod
+    def changed(cls, maker: str, fields: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
+        """The recipe of a maker's default ``fields`` with the user's ``changes``.
+
+        Raises:
+            ConfigError: a change of no field, or a value out of range.
+        """
+        unknown = sorted(set(changes) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise ConfigError(f"{maker}() received the settings {unknown}; expected fields of a Recipe")
+        return cls(**{**fields, **changes})
+
     @property
     def network(self) -> Layer:
         """The network, of which there is a copy for each fold."""

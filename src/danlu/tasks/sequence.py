@@ -95,9 +95,6 @@ def sequence_recipe(
         raise ConfigError(
             f"sequence_recipe was given the task {task!r} and {rows} rows; expected one of {', '.join(_TASKS)}"
         )
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"sequence_recipe received the settings {unknown}; expected fields of Recipe")
     units = {"regression": 1, "binary": 2, "multiclass": classes}[task]
     batch_size = min(64, max(16, rows // 40))
     fewest, most = _EPOCHS
@@ -110,4 +107,4 @@ def sequence_recipe(
         "weight_decay": 0.01,
         "patience": 10,
     }
-    return Recipe(**{**fields, **changes})
+    return Recipe.changed("sequence_recipe", fields, changes)

@@ -95,9 +95,6 @@ def text_recipe(
         raise ConfigError(
             f"text_recipe was given the task {task!r} and {rows} rows; expected one of {', '.join(_TASKS)}"
         )
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"text_recipe received the settings {unknown}; expected fields of Recipe")
     units = {"regression": 1, "binary": 2, "multiclass": classes}[task]
     batch_size = min(128, max(16, rows // 40))
     fewest, most = _EPOCHS
@@ -110,4 +107,4 @@ def text_recipe(
         "weight_decay": 0.01,
         "patience": 5,
     }
-    return Recipe(**{**fields, **changes})
+    return Recipe.changed("text_recipe", fields, changes)

@@ -70,6 +70,10 @@ class Head(abc.ABC):
     def evidence(self, answers: Any, truth: Any) -> Evidence:
         """What a test says: the answers beside the truth, which is encoded."""
 
+    def tested(self, evidence: Evidence) -> str:
+        """How much was tested, where it is not the rows of the evidence that are counted."""
+        return ""
+
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
         """What is to be said of a test, such as that no row of it is of a class."""
         return ()

@@ -34,6 +34,10 @@ class Parts(Protocol):
     encoder: type[Encoder]
     head: type[Head]
 
+    def old_encoder(self, artifact: Artifact) -> Any:
+        """What the encoder of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
+        ...
+
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What the head of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
         ...
@@ -86,7 +90,8 @@ def load(artifact: Artifact, parts: Parts, reader: Any = None) -> Trained:
         ArtifactError: what it says of itself is not right.
     """
     try:
-        described = artifact.encoder if isinstance(artifact.encoder, Mapping) else {}
+        described = artifact.encoder if artifact.head is not None else parts.old_encoder(artifact)
+        described = described if isinstance(described, Mapping) else {}
         encoder = parts.encoder.from_state(described, artifact.encoder_arrays)
         told, arrays = (artifact.head, artifact.head_arrays) if artifact.head is not None else parts.old_head(artifact)
         if not isinstance(told, Mapping) or told.get("kind", parts.head.kind) != parts.head.kind:

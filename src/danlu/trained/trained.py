@@ -244,7 +244,7 @@ class Trained:
         return Judgement(
             evidence.scores(seed=seed),
             evidence=evidence,
-            tested=counted(len(evidence), noun or evidence.noun),
+            tested=self.head.tested(evidence) or counted(len(evidence), noun or evidence.noun),
             notes=self.head.notes(evidence),
             predictions=_named(self.head.beside(answers, truth, rows), names),
         )

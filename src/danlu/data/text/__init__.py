@@ -3,6 +3,7 @@
 from danlu.data.text.buckets import Buckets, PairTokens, bucket_widths
 from danlu.data.text.corpus import Corpus, Tokens, Windows, read_corpus, split_corpus, tokens_of
 from danlu.data.text.encode import TextEncoder
+from danlu.data.text.encoders import CorpusEncoder, SentenceEncoder, lines_of, unknown_in
 from danlu.data.text.pairs import Pairs, read_pairs, read_sources, split_pairs, tokens_of_pairs
 from danlu.data.text.read import TextSet, is_text_source, read_texts
 from danlu.data.text.tokenizer import Tokenizer
@@ -10,8 +11,10 @@ from danlu.data.text.tokenizer import Tokenizer
 __all__ = [
     "Buckets",
     "Corpus",
+    "CorpusEncoder",
     "PairTokens",
     "Pairs",
+    "SentenceEncoder",
     "TextEncoder",
     "TextSet",
     "Tokenizer",
@@ -19,6 +22,7 @@ __all__ = [
     "Windows",
     "bucket_widths",
     "is_text_source",
+    "lines_of",
     "read_corpus",
     "read_pairs",
     "read_sources",
@@ -27,4 +31,5 @@ __all__ = [
     "split_pairs",
     "tokens_of",
     "tokens_of_pairs",
+    "unknown_in",
 ]

@@ -126,11 +126,13 @@ class Tokens:
         bounds: int64 ``(sequences + 1,)``: sequence ``i`` is ``tokens[bounds[i]:bounds[i + 1]]``. All but the first token
             of a sequence are predicted.
         characters: how many characters the predicted tokens stand for.
+        line: int64 ``(tokens,)``, the line that each token stands on, from 0; None where nobody asks for lines.
     """
 
     tokens: np.ndarray
     bounds: np.ndarray
     characters: int
+    line: np.ndarray | None = None
 
     @property
     def predicted(self) -> int:

@@ -171,6 +171,11 @@ class Tokenizer:
         """
         return self._numbers(_listed([text]), begin, end)[0]
 
+    def placed(self, text: str) -> tuple[list[int], list[int]]:
+        """The numbers of a text's tokens, and the character that each begins at."""
+        found = _guarded(lambda: self._engine.encode(text, add_special_tokens=False), _listed([text]))
+        return found.ids, [start for start, _ in found.offsets]
+
     def encode(
         self, texts: Iterable[str], length: int | None = None, *, begin: bool = False, end: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
