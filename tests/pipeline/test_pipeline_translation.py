@@ -23,7 +23,8 @@ from danlu.pipeline import resume
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import fingerprint
-from danlu.pipeline.translation import Interpreter, Translations
+from danlu.pipeline.translation import Translations
+from danlu.trained import Trained
 
 # A language whose words are others and stand in the reverse sequence.
 WORDS = {
@@ -86,7 +87,7 @@ def test_a_language_is_learnt_and_judged_beside_baselines(trained: Any, folder: 
 def test_the_saved_model_translates_the_same(trained: Any, folder: Path) -> None:
     result, _ = trained
     model = danlu.load(result.run.path)
-    assert isinstance(model, Interpreter)
+    assert isinstance(model, Trained)
     assert "translation from en to de" in repr(model)
     written = model.predict(folder / "test.en")
     assert written.columns == ["source", "translation"]
@@ -95,7 +96,7 @@ def test_the_saved_model_translates_the_same(trained: Any, folder: Path) -> None
     assert again.scores["bleu"].value == result.judgement.scores["bleu"].value
     lines = ["red dog sees big cat", "", "  "]
     assert model.translate(lines) == ["Katze groß sieht Hund rot", "", ""]
-    one_beam, other = (model.predictor.translate(lines[:1], beams=beams) for beams in (1, 2))
+    one_beam, other = (model.translate(lines[:1], beams=beams) for beams in (1, 2))
     assert one_beam == other
     with pytest.raises(ConfigError, match="alpha=-1"):
         model.translate(lines, alpha=-1.0)
@@ -166,7 +167,12 @@ def test_settings_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> N
 
 
 def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path) -> None:
-    for name, change in (("task", {"longest": 0}), ("task", {"languages": "en"}), ("encoder", {"source": {}})):
+    for name, change in (
+        ("head", {"beams": 0}),
+        ("encoder", {"longest": 0}),
+        ("encoder", {"languages": "en"}),
+        ("encoder", {"source": {}}),
+    ):
         shutil.copytree(trained[0].run.path / "artifact", tmp_path / "copy", dirs_exist_ok=True)
         file = tmp_path / "copy" / "model.json"
         said = json.loads(file.read_text())

@@ -19,16 +19,15 @@ from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.domain import Domain, Option
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
+from danlu.pipeline.multilabel import LabelledImages
 
-# PORT from danlu.pipeline.multilabel import LabelledImages
 # PORT from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
 
 # PORT from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
-
-# PORT from danlu.pipeline.translation import Translations
+from danlu.pipeline.translation import Translations
 from danlu.rl.allow import allow as allow_modules
 from danlu.trained import Trained
 from danlu.trained.saved import check_variables
@@ -38,12 +37,12 @@ __all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "with_option
 
 DOMAINS: tuple[Domain, ...] = (
     # PORT Agents(),
-    # PORT Translations(),
+    Translations(),
     # PORT SeriesForecasts(),
     Sequences(),
     # PORT Detections(),
     # PORT Segmentations(),
-    # PORT LabelledImages(),
+    LabelledImages(),
     Images(),
     LanguageTexts(),
     Texts(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from danlu.data import TargetEncoder, infer_task, split_rows
+from danlu.data import TargetEncoder, infer_task
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
-from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import digests, some_of
 from danlu.data.images.read import listed_files
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
-from danlu.pipeline.pictures import border, cells, encoder_for, memory_of, streamed
+from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of
+from danlu.pipeline.pictures import HELD, Divided, border, cells, encoded_parts, memory_of, names_of, new_pictures
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
@@ -29,7 +28,6 @@ __all__ = ["Images"]
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baselines
 _PICTURES = 24
-_HELD = 2**31  # bytes of images that predicting holds at once
 _PATH = 48  # points of the integral
 
 
@@ -79,20 +77,11 @@ class Images(Labelled):
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        if isinstance(source, np.ndarray):
-            return Read(check_pixels(source, "the array", alone=True))
         name = parts_of(trained)[1].name
-        is_table = Path(source).is_file() and Path(source).suffix != ".npz" and not is_image_source(source)
-        found = read_images(source, target=name if is_table else None, memory=_HELD)
-        for notice in found.notices:
-            say(notice)
-        paths = None if found.paths is None else pl.Series("file", found.paths)
-        if found.parts is None or "test" not in found.parts:
-            return Read(found.images, found.labels, paths)
-        rows = np.flatnonzero(found.parts == "test")
-        say(f"the source has parts; its {len(rows)} test images are taken")
-        labels = None if found.labels is None else found.labels[rows]
-        return Read(some_of(found.images, rows), labels, None if paths is None else paths[rows])
+        table = isinstance(source, str | Path) and Path(source).is_file() and not is_image_source(source)
+        listed = (lambda: read_images(source, target=name, memory=HELD)) if table else None
+        found = new_pictures(source, listed, say)
+        return Read(found.images, found.labels, names_of(found.paths))
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         return _gallery(prepared, trained, rows)
@@ -105,8 +94,6 @@ class Images(Labelled):
 def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     """Read the images, work out the classes, divide and encode them."""
     data = config.data
-    if config.split.method not in ("stratified", "random"):
-        raise ConfigError(f"split.method={config.split.method} is for tables; images are divided at random")
     if data.task == "regression":
         raise ConfigError("images are told apart by class; data.task=regression is for tables")
     if data.task == "multilabel":
@@ -114,97 +101,37 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
             "data.task=multilabel needs a table of image files and their labels, or an npz file with a matrix of 0 and 1",
             hint="name the column of the labels: --target COLUMN",
         )
-    found = read_images(source, path_column=data.image_column, target=data.target or None, memory=memory_of(data))
-    if found.labels is None:
-        raise DataError(
-            f"the images of {source} have no labels",
-            hint="put the images of each class into a folder of its own, or name the label: --target COLUMN",
-        )
-    unlabelled = int((found.labels.cast(pl.String) == "").sum())
-    if unlabelled:
-        raise DataError(
-            f"{unlabelled} of {len(found)} images of {source} have no {data.target!r}; expected a label for each"
-        )
-    task = None if data.task == "auto" else data.task
-    inferred = infer_task(
-        found.labels.cast(pl.String).rename(data.target or "label"), task=task
-    )  # numbers are names here
-    target = TargetEncoder.fit(found.labels.rename(data.target or "label"), task=inferred.task)
-    parts, description, said = _parts(config, found)
-    notices = [*found.notices, *inferred.notices, *said]
-    if data.test is not None:
-        apart = read_images(
-            data.test, path_column=data.image_column, target=data.target or None, memory=memory_of(data)
-        )
-        if apart.labels is None:
-            raise DataError(f"the test images {data.test} have no labels")
-        test_codes = target.transform(apart.labels)
-        notices += [f"test: {notice}" for notice in apart.notices]
-    encoder, resized = encoder_for(some_of(found.images, parts["train"]), data.image_size, largest=_LARGEST)
-    notices += [resized] if resized else []
-    codes = target.transform(found.labels)
 
-    images = found.images
+    def read(source: Any, before: ImageSet | None = None) -> ImageSet:
+        options: dict[str, Any] = {"path_column": data.image_column, "target": data.target or None}
+        found = read_images(source, memory=memory_of(data), **options)
+        if found.labels is None:
+            raise DataError(
+                f"the images of {source} have no labels",
+                hint="put the images of each class into a folder of its own, or name the label: --target COLUMN",
+            )
+        unlabelled = int((found.labels.cast(pl.String) == "").sum())
+        if unlabelled:
+            raise DataError(
+                f"{unlabelled} of {len(found)} images of {source} have no {data.target!r}; expected a label for each"
+            )
+        return dataclasses.replace(found, labels=found.labels.rename(data.target or "label"))
 
-    def load(row: int) -> tuple[np.ndarray, np.ndarray]:
-        return encoder.one(images[row]), codes[row]
-
-    size = encoder.height * encoder.width * encoder.channels
-    stream, told = streamed(config, images, parts["train"], size, load)
-    notices += [told] if told else []
-
-    def encoded(part: str) -> tuple[np.ndarray, np.ndarray]:
-        rows = parts[part]
-        return encoder.transform(some_of(found.images, rows)), codes[rows]
-
-    test: Any = encoded("test") if len(parts["test"]) else None
-    if data.test is not None:
-        test = encoder.transform(apart.images), test_codes
-    counts = {part: len(rows) for part, rows in parts.items()} | {"test": 0 if test is None else len(test[1])}
-    return PreparedRows(
-        inferred=inferred,
-        target=target,
-        encoder=encoder,
-        train=stream or encoded("train"),
-        validation=encoded("validation"),
-        test=test,
-        rows=counts,
-        split=description,
-        notices=tuple(notices),
+    parts = Divided.of(config, source, read, noun="images", by_label=True)
+    labels: Any = parts.found.labels
+    names = labels.cast(pl.String)  # numbers are names here
+    inferred = infer_task(names, task=None if data.task == "auto" else data.task)
+    target = TargetEncoder.fit(labels, task=inferred.task)
+    parts.notices.extend(inferred.notices)
+    codes = target.transform(labels)
+    encoded = encoded_parts(
+        config,
+        parts,
+        lambda part, _: target.transform(part.labels),
+        largest=_LARGEST,
+        one=lambda row, _: codes[row],
     )
-
-
-def _parts(config: TrainConfig, found: ImageSet) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
-    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part."""
-    names = ("train", "validation", "test")
-    own = {name: np.flatnonzero(found.parts == name) if found.parts is not None else np.zeros(0, int) for name in names}
-    known = (
-        own["train"] if len(own["train"]) else np.setdiff1d(np.arange(len(found)), [*own["validation"], *own["test"]])
-    )
-    draws_test = not len(own["test"]) and config.data.test is None
-    labels = found.labels
-    shares = 0.0 if len(own["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
-    together, told = together_of(config, digests(some_of(found.images, known)), *shares, noun="images")
-    split = split_rows(
-        pl.DataFrame({"label": labels.cast(pl.String).gather(known) if labels is not None else []}),
-        method=config.split.method,
-        target="label",
-        task="multiclass",
-        validation=shares[0],
-        test=shares[1],
-        seed=config.trainer.seed,
-        together=together,
-    )
-    parts = {"train": known[split.train], "validation": own["validation"], "test": own["test"]}
-    given = [name for name in names if len(own[name])]
-    if not len(own["validation"]):
-        parts["validation"] = known[split.validation]
-    if draws_test:
-        parts["test"] = known[split.test]
-    if not len(parts["validation"]) or not len(parts["train"]):
-        raise DataError(f"{len(found)} images are too few to divide; expected some of each class for each part")
-    said = f"the source's own {', '.join(given)}; " if given else ""
-    return parts, said + split.description, told
+    return PreparedRows(inferred=inferred, target=target, notices=tuple(parts.notices), **encoded)
 
 
 def _gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:

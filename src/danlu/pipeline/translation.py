@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
-from danlu.artifact import Artifact, save_artifact
-from danlu.data.text import Tokenizer
+from danlu.artifact import Artifact
+from danlu.data.text import SentenceEncoder, Tokenizer
 from danlu.data.text.buckets import Buckets, PairTokens
 from danlu.data.text.pairs import Pairs, read_pairs, read_sources, sentence_tokens, split_pairs, tokens_of_pairs
-from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.evaluate import Interval
+from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.bleu import TranslationCounts
 from danlu.evaluate.dictionary import WordByWord
+from danlu.evaluate.judgement import Judgement
 from danlu.explain import cross_attention
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.judge import Judgement
-from danlu.pipeline.model import Model, Say, warn
+from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.pipeline.used import COMMON, RECIPE
-from danlu.tasks import Recipe, Translation, Translator, learn_translation, translation_recipe
+from danlu.pipeline.vocabulary import TOKENS, check_known, network_settings
+from danlu.tasks import BeamSearch, Recipe, Translation, learn_translation, translation_recipe
 from danlu.tasks.translation import training_widths
+from danlu.trained import Learned, Read, Say, Trained
 
-__all__ = ["Interpreter", "PreparedPairs", "Translations"]
+__all__ = ["PreparedPairs", "Translations"]
 
 _FEW = 10_000  # pairs below which a smaller vocabulary is learnt better
 _VOCABULARY = (1_000, 4_000, 8_000)
@@ -51,7 +51,6 @@ class PreparedPairs(Prepared):
 
     def lines(self) -> Iterable[str]:
         source, target = self.tokenizers
-        unit = {"char": "characters", "word": "words", "bpe": "byte pairs"}[source.kind]
         sizes = (
             f"{source.size:,} different ones in both languages"
             if source is target
@@ -59,7 +58,7 @@ class PreparedPairs(Prepared):
         )
         train = self.tokens["train"]
         mean = sum(len(row) for side in (train.sources, train.targets) for row in side) / (2 * len(train))
-        yield f"{sum(map(len, self.pairs.values())):,} pairs; tokens are {unit}, {sizes}, {mean:.0f} a sentence"
+        yield f"{sum(map(len, self.pairs.values())):,} pairs; tokens are {TOKENS[source.kind]}, {sizes}, {mean:.0f} a sentence"
 
 
 class Translations(Domain):
@@ -67,6 +66,8 @@ class Translations(Domain):
 
     kind = "translation"
     noun = "translations"
+    encoder = SentenceEncoder
+    head = BeamSearch
     uses = (
         *COMMON,
         *RECIPE,
@@ -137,7 +138,6 @@ class Translations(Domain):
         )  # fmt: skip
 
     def plan(self, config: TrainConfig, prepared: PreparedPairs) -> Recipe:
-        wanted = {"dim": config.model.width, "num_layers": config.model.depth, "dropout": config.model.dropout}
         train = prepared.tokens["train"]
         batches = Buckets(train, training_widths(train), batch_size=1)
         source, target = prepared.tokenizers
@@ -146,11 +146,11 @@ class Translations(Domain):
             target.size,
             len(train),
             length=batches.width,
-            network={name: value for name, value in wanted.items() if value is not None},
+            network=network_settings(config),
             **config.trainer.chosen(),
         )
 
-    def learn(self, config: TrainConfig, prepared: PreparedPairs, plan: Recipe, **how: Any) -> Any:
+    def learn(self, config: TrainConfig, prepared: PreparedPairs, plan: Recipe, **how: Any) -> Learned:
         return learn_translation(
             prepared.tokens["train"],
             tokenizers=prepared.tokenizers,
@@ -162,90 +162,68 @@ class Translations(Domain):
             **how,
         )
 
-    def judge(self, config: TrainConfig, prepared: PreparedPairs, trained: Translator) -> Judgement | None:
+    def test(self, config: TrainConfig, prepared: PreparedPairs, trained: Trained) -> Judgement | None:
         test = prepared.pairs["test"]
         if not len(test):
             return None
-        options: dict[str, Any] = {"seed": config.trainer.seed}
-        ours, judgement = judgement_of(trained, test, **options)
-        if not config.evaluate.baselines:
-            return judgement
-        train, held = prepared.pairs["train"], prepared.pairs["validation"]
+        inputs = trained.encoder.transform(test.sources)
+        return trained.judge(inputs, test.targets, rows=test.sources, seed=config.trainer.seed)
+
+    def simple(self, config: TrainConfig, prepared: PreparedPairs, trained: Trained, ours: Any) -> Iterable[Simple]:
+        train, held, test = (prepared.pairs[name] for name in ("train", "validation", "test"))
         dictionary = WordByWord([*train.sources, *held.sources], [*train.targets, *held.targets])
-        others: dict[str, Mapping[str, Interval]] = {}
-        comparisons = []
         for label, texts in (
             ("the source left as it is", test.sources),
             ("a word-by-word dictionary", dictionary.translate(test.sources)),
         ):
-            theirs = TranslationCounts.of(texts, test.targets, tokenization=ours.tokenization)
-            others[label] = theirs.scores(**options)
-            comparisons.append(ours.compare(theirs, label, **options))
-        return dataclasses.replace(judgement, others=others, comparisons=tuple(comparisons))
+            yield Simple(label, TranslationCounts.of(texts, test.targets, tokenization=ours.tokenization))
 
-    def save(
-        self, folder: str | Path, trained: Translator, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
-    ) -> None:
-        shared = trained.source == trained.target
-        encoder = {
-            "kind": self.kind,
-            "source": trained.source.to_json(),
-            "target": None if shared else trained.target.to_json(),
-        }
-        save_artifact(
-            folder,
-            model=trained.network,
-            variables=(trained.params, trained.state),
-            task={
-                "task": self.kind, "languages": list(trained.languages), "longest": trained.longest,
-                "beams": trained.beams, "alpha": trained.alpha,
-            },
-            encoder=encoder,
-            metrics=metrics,
-            provenance=provenance,
-        )  # fmt: skip
+    def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
+        """A text file's lines, a table's column, or sentences in a list; with the truth, pairs as training reads them."""
+        encoder: Any = trained.encoder
+        try:
+            if truth:
+                pairs = read_pairs(source, encoder.languages)
+                found, notices = Read(pairs.sources, pairs.targets), pairs.notices
+            else:
+                found, notices = Read(read_sources(source, encoder.languages[0])), ()
+        except DataError as error:
+            raise SchemaError(error.message, hint=error.hint) from error
+        for notice in notices:
+            say(notice)
+        long = int(np.count_nonzero(encoder.lengths(found.rows) > encoder.longest))
+        if long:
+            are = "sentence is" if long == 1 else "sentences are"
+            learnt = f"longer than any that was learnt from ({encoder.longest} tokens)"
+            say(f"{long:,} {are} {learnt}: expect little of the translation")
+        check_known(encoder.source, found.rows, "the sentences hold", lenient=lenient, say=say)
+        return found
 
-    def load(self, artifact: Artifact) -> Interpreter:
-        task, encoder = artifact.task, artifact.encoder
-        told: Any = task if isinstance(task, Mapping) else {}
-        languages, longest, beams, alpha = (told.get(name) for name in ("languages", "longest", "beams", "alpha"))
-        sound = (
-            isinstance(languages, list | tuple)
-            and len(languages) == 2
-            and all(isinstance(name, str) for name in languages)
-            and type(longest) is int
-            and 1 <= longest <= 100_000
-            and type(beams) is int
-            and 1 <= beams <= 64
-            and isinstance(alpha, int | float)
-            and 0 <= alpha <= 100
-        )
-        if not sound or not isinstance(encoder, Mapping):
-            raise ArtifactError(f"the saved translation model is damaged: its task is {str(task)[:80]!r}")
-        source = Tokenizer.from_json(encoder.get("source"))
-        target = source if encoder.get("target") is None else Tokenizer.from_json(encoder["target"])
-        trained = Translator(
-            artifact.model, artifact.params, artifact.state, source, target, (languages[0], languages[1]), longest, beams,
-            float(alpha),
-        )  # fmt: skip
-        scores = artifact.model.out_shape(trained.in_shape) if hasattr(artifact.model, "out_shape") else None
-        if scores != (longest, target.size):
-            raise ArtifactError(
-                f"the saved network gives {scores} for {longest} tokens; expected {(longest, target.size)}, the tokenizer's"
-            )
-        return self.model(trained, artifact.metrics, artifact.provenance)
+    def purpose(self, trained: Trained) -> str:
+        encoder: Any = trained.encoder
+        return "translation from {} to {}".format(*encoder.languages)
 
-    def model(self, trained: Translator, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Interpreter:
-        return Interpreter(trained, metrics, provenance)
+    def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        encoder: Any = trained.encoder
+        asked = source if Path(source).is_file() else f"{source}.{encoder.languages[0]}"
+        return (("predict", run, asked, "-o", "answers.csv"),)
 
-    def report(self, prepared: PreparedPairs, trained: Translator, judgement: Judgement | None) -> dict[str, Any]:
+    def old_encoder(self, artifact: Artifact) -> Any:
+        return {**artifact.encoder, **{name: artifact.task.get(name) for name in ("languages", "longest")}}
+
+    def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {name: artifact.task.get(name) for name in ("beams", "alpha")}, {}
+
+    def report(self, prepared: PreparedPairs, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         from danlu.report.translations import attention_plot, translation_tables
 
-        source, target = trained.languages
-        known = f"{trained.target.size:,} tokens"
+        encoder: Any = trained.encoder
+        head: Any = trained.head
+        source, target = encoder.languages
+        known = f"{encoder.target.size:,} tokens"
         facts = {
-            "vocabulary": f"{known} of both languages" if trained.source == trained.target else known,
-            "search": f"{trained.beams} beams, length penalty {trained.alpha:g}",
+            "vocabulary": f"{known} of both languages" if encoder.source == encoder.target else known,
+            "search": f"{head.beams} beams, length penalty {head.alpha:g}",
         }
         sections: list[tuple[str, str]] = []
         if judgement is not None and judgement.predictions is not None:
@@ -258,60 +236,6 @@ class Translations(Domain):
                 )
                 sections.append(("Attention", f"<div class='figures'><div>{attention_plot(*drawn)}</div></div>{note}"))
         return {"target": f"{target} from {source}", "task": self.kind, "facts": facts, "sections": sections}
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Interpreter(Model):
-    """A translation model as the user meets it."""
-
-    def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
-        asked = source if Path(source).is_file() else f"{source}.{self.predictor.languages[0]}"
-        return (("predict", run, asked, "-o", "answers.csv"),)
-
-    @property
-    def purpose(self) -> str:
-        source, target = self.predictor.languages
-        return f"translation from {source} to {target}"
-
-    def translate(self, texts: str | Sequence[str], **options: Any) -> list[str]:
-        """The translation of each sentence; options as of :meth:`~danlu.tasks.Translator.translate`."""
-        found: list[str] = self.predictor.translate([texts] if isinstance(texts, str) else list(texts), **options)
-        return found
-
-    def predict(self, source: Any, *, lenient: bool = False, say: Say = warn) -> pl.DataFrame:
-        """Translate a text file's lines, a table's column, or sentences in a list.
-
-        Returns:
-            A row a sentence: ``source`` and ``translation``.
-        """
-        trained = self.predictor
-        try:
-            texts = read_sources(source, trained.languages[0])
-        except DataError as error:
-            raise SchemaError(error.message, hint=error.hint) from error
-        _warn_of_long(trained, texts, say)
-        _check_known(trained, texts, lenient, say)
-        return pl.DataFrame({"source": texts, "translation": trained.translate(texts)})
-
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
-        try:
-            pairs = read_pairs(source, self.predictor.languages)
-        except DataError as error:
-            raise SchemaError(error.message, hint=error.hint) from error
-        for notice in pairs.notices:
-            say(notice)
-        _warn_of_long(self.predictor, pairs.sources, say)
-        _check_known(self.predictor, pairs.sources, lenient, say)
-        return judgement_of(self.predictor, pairs)[1]
-
-
-def judgement_of(trained: Translator, test: Pairs, *, seed: int = 0) -> tuple[TranslationCounts, Judgement]:
-    """The counts of a test's translations, and the scores with their intervals."""
-    texts = trained.translate(test.sources)
-    ours = TranslationCounts.of(texts, test.targets)
-    columns = {"source": test.sources, "translation": texts, "reference": test.targets, "chrf": ours.by_sentence()}
-    tested = f"{len(test):,} test sentences"
-    return ours, Judgement(ours.scores(seed=seed), tested=tested, predictions=pl.DataFrame(columns))
 
 
 def _tokenizers(settings: Translation, train: Pairs) -> tuple[Tokenizer, Tokenizer]:
@@ -346,48 +270,22 @@ def _beside(config: TrainConfig, source: Any) -> list[str]:
     return said
 
 
-def _warn_of_long(trained: Translator, texts: Sequence[str], say: Say) -> None:
-    long = int(np.count_nonzero(trained.lengths(texts) > trained.longest))
-    if long:
-        said = "sentence is" if long == 1 else "sentences are"
-        say(
-            f"{long:,} {said} longer than any that was learnt from ({trained.longest} tokens): expect little of the translation"
-        )
-
-
-def _check_known(trained: Translator, texts: Sequence[str], lenient: bool, say: Say) -> None:
-    tokenizer = trained.source
-    if tokenizer.kind == "bpe":
-        return
-    strange = {
-        piece: None
-        for text in texts
-        for piece, number in zip(tokenizer.cut(text), tokenizer.encode_one(text), strict=True)
-        if number == tokenizer.unknown_id
-    }
-    if strange:
-        some = list(strange)
-        said = f"the sentences hold {', '.join(map(repr, some[:5]))}{' and more' if len(some) > 5 else ''}"
-        if not lenient:
-            raise SchemaError(f"{said}, not in the model's vocabulary", hint="--lenient takes them as unknown")
-        say(f"{said}, not in the vocabulary: taken as unknown")
-
-
-def _drawn(trained: Translator, predictions: pl.DataFrame) -> tuple[np.ndarray, list[str], list[str]] | None:
+def _drawn(trained: Trained, predictions: pl.DataFrame) -> tuple[np.ndarray, list[str], list[str]] | None:
     """The attention weights of one good translation of middling length, and both sides' tokens."""
     good = predictions.sort("chrf", descending=True, maintain_order=True).head(max(len(predictions) // 4, 1))
     texts = list(good.select("source", "translation").iter_rows())
+    encoder: Any = trained.encoder
     for least, (text, written) in itertools.product((8, 4), texts):
-        rows = sentence_tokens(trained.source, text), sentence_tokens(trained.target, written)
+        rows = sentence_tokens(encoder.source, text), sentence_tokens(encoder.target, written)
         if not all(least <= len(row) < _DRAWN for row in rows):
             continue
-        source = np.append(rows[0], trained.source.end_id)[None]
-        target = np.insert(rows[1], 0, trained.target.begin_id)[None]
+        source = np.append(rows[0], encoder.source.end_id)[None]
+        target = np.insert(rows[1], 0, encoder.target.begin_id)[None]
         weights = cross_attention(trained.network, trained.params, trained.state, {"source": source, "target": target})
         mean = np.asarray(weights[-1, 0].mean(axis=0))
         names = [
             [tokenizer.decode([token]).strip() or "␣" for token in row]
-            for tokenizer, row in ((trained.source, rows[0]), (trained.target, rows[1]))
+            for tokenizer, row in ((encoder.source, rows[0]), (encoder.target, rows[1]))
         ]
         return mean, [*names[0], "(end)"], [*names[1], "(end)"]
     return None

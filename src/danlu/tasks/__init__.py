@@ -6,15 +6,16 @@ from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, learn, plan_for
-from danlu.tasks.multilabel import Tagger, learn_labels
+from danlu.tasks.multilabel import Tags, learn_labels
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.segmentation import Segmentation, Segmenter, learn_segmentation, segmentation_recipe
 from danlu.tasks.sequence import sequence_recipe
 from danlu.tasks.text import text_recipe
-from danlu.tasks.translation import Translation, Translator, learn_translation, translation_recipe
+from danlu.tasks.translation import BeamSearch, Translation, learn_translation, translation_recipe
 
 __all__ = [
     "Augment",
+    "BeamSearch",
     "Detection",
     "Forecast",
     "ForecastModel",
@@ -25,9 +26,8 @@ __all__ = [
     "Recipe",
     "Segmentation",
     "Segmenter",
-    "Tagger",
+    "Tags",
     "Translation",
-    "Translator",
     "detection_recipe",
     "fold_numbers",
     "folds_for",

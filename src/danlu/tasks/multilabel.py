@@ -1,116 +1,102 @@
-"""Several labels an image: the training, and a trained network that tells the probability of each label."""
+"""Several labels an image: the training, and what makes labels of a network's outputs."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Mapping
+from typing import Any, Self
 
 import jax
 import numpy as np
 import polars as pl
 
-from danlu.data.images import ImageEncoder
-from danlu.engine import Fitted, enable_compilation_cache, predict_outputs
+from danlu.errors import ArtifactError
 from danlu.evaluate.labels import LabelRows, best_threshold
-from danlu.nn.layer import Layer
-from danlu.tasks.recipe import Recipe
+from danlu.tasks.pictures import learn_pictures, with_head
+from danlu.trained import Head, Learned
+from danlu.trained.head import names_in, namespace, out_shape_of, threshold_in
 
-__all__ = ["LabelsLearned", "Tagger", "learn_labels"]
-
-_BATCH = 256
+__all__ = ["Tags", "learn_labels"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Tagger:
-    """A trained network with what stands between it and images.
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["threshold"], meta_fields=["labels", "name", "separator"]
+)
+@dataclasses.dataclass(frozen=True)
+class Tags(Head):
+    """Any number of labels a row. The answers are the probabilities ``(rows, labels)``, each of its own; the outputs are logits.
 
     Attributes:
-        network: the blueprint; its outputs are a logit a label.
-        params, state: its variables.
-        encoder: what images are brought to.
         labels: their names.
+        name: what they are together, such as their column.
+        separator: what is written between the labels of a row.
         threshold: the probability from which a label is predicted.
-        name: what the labels are together, such as their column.
-        separator: what is written between the labels of an image.
     """
 
-    network: Layer
-    params: Any
-    state: Any
-    encoder: ImageEncoder
+    kind = "tags"
+
     labels: tuple[str, ...]
-    threshold: float = 0.5
     name: str = "labels"
     separator: str = "|"
+    threshold: float = 0.5
 
     @property
-    def in_shape(self) -> tuple[int, int, int]:
-        """The shape of one encoded image."""
-        return self.encoder.in_shape
+    def task(self) -> str:
+        return "multilabel"
 
-    def predict_inputs(self, inputs: np.ndarray) -> np.ndarray:
-        """The probability of each label, float64 ``(images, labels)``, for encoded images."""
-        outputs = predict_outputs(self.network, self.params, self.state, inputs, batch_size=_BATCH)
-        return 1 / (1 + np.exp(-np.clip(outputs.astype(np.float64), -700, 700)))
+    def __call__(self, outputs: Any) -> Any:
+        xp = namespace(outputs)
+        return 1 / (1 + xp.exp(-xp.clip(outputs, -80, 80)))
 
-    def measured(self, inputs: np.ndarray, marks: np.ndarray) -> LabelRows:
-        """Encoded images with their true labels (0 and 1) and the prediction."""
-        return LabelRows(marks, self.predict_inputs(inputs), self.threshold)
+    def frame(self, answers: np.ndarray, rows: Any = None) -> pl.DataFrame:
+        """The predicted labels, and the probability of each."""
+        columns = {f"probability {label}": answers[:, place] for place, label in enumerate(self.labels)}
+        return pl.DataFrame({self.name: self.written(answers >= self.threshold), **columns})
 
-    def frame(self, prediction: np.ndarray) -> pl.DataFrame:
-        """What is written for the user: the predicted labels, and the probability of each."""
-        columns = {f"probability {label}": prediction[:, place] for place, label in enumerate(self.labels)}
-        return pl.DataFrame({self.name: self.written(prediction >= self.threshold), **columns})
+    def replies(self, answers: np.ndarray, rows: Any = None) -> list[dict[str, Any]]:
+        """The names of the labels in a list, and the probability of each."""
+        named = [[self.labels[place] for place in np.flatnonzero(row)] for row in answers >= self.threshold]
+        return [{**each, self.name: names} for each, names in zip(self.frame(answers).to_dicts(), named, strict=True)]
 
     def written(self, marks: np.ndarray) -> list[str]:
         """The names of the labels that each row has, with the separator between them."""
         return [self.separator.join(self.labels[place] for place in np.flatnonzero(row)) for row in marks]
 
+    def evidence(self, answers: np.ndarray, truth: np.ndarray) -> LabelRows:
+        return LabelRows(truth, answers, self.threshold)
 
-@dataclasses.dataclass(frozen=True)
-class LabelsLearned:
-    """What training gave: the model, and the record of the training."""
+    def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
+        return self.frame(answers).insert_column(0, pl.Series(f"true {self.name}", self.written(truth)))
 
-    model: Tagger
-    fitted: Fitted
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        told = {"labels": list(self.labels), "name": self.name, "separator": self.separator}
+        return {**told, "threshold": float(self.threshold)}, {}
+
+    @classmethod
+    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        labels, name, sign = names_in(data, "labels"), data.get("name"), data.get("separator")
+        threshold = threshold_in(data)
+        if not isinstance(name, str) or not isinstance(sign, str) or not sign or threshold is None:
+            raise ArtifactError(f"the saved labels are damaged: {str(data)[:80]!r}")
+        return cls(labels, name, sign, threshold)
+
+    def check(self, network: Any, encoder: Any) -> None:
+        shape = out_shape_of(network, encoder)
+        if shape != (len(self.labels),):
+            raise ArtifactError(
+                f"the saved network's output has the shape {shape}; expected one for each of {len(self.labels)} labels"
+            )
 
 
-def learn_labels(
-    train: Any,
-    *,
-    encoder: ImageEncoder,
-    labels: Sequence[str],
-    plan: Recipe,
-    rows: int,
-    validation: tuple[np.ndarray, np.ndarray],
-    name: str = "labels",
-    separator: str = "|",
-    seed: int = 0,
-    **how: Any,
-) -> LabelsLearned:
+def learn_labels(train: Any, validation: tuple[np.ndarray, np.ndarray], *, head: Tags, **how: Any) -> Learned:
     """Train the recipe's network on encoded images and which labels they have.
 
     Args:
-        train: images ``uint8 (images, height, width, channels)`` and marks of 0 and 1 ``(images, labels)``, or a stream of both.
-        validation: both in memory; it chooses the best epoch, and the probability from which labels are predicted, for the
-            highest macro F1.
-        rows: how many images an epoch has.
-        encoder, labels, name, separator: kept with the model.
-        plan: see :func:`~danlu.tasks.image_recipe`, of the task ``"multilabel"``.
-        seed: decides the initial weights and every random draw.
-        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
+        train, validation: images and marks of 0 and 1 ``(images, labels)``. The validation images choose the probability from which
+            labels are predicted as well, for the highest macro F1.
+        head, **how: see :func:`~danlu.tasks.pictures.learn_pictures`; the plan is :func:`~danlu.tasks.image_recipe`'s, of the task
+            ``"multilabel"``.
     """
-    enable_compilation_cache()
-    fitted = plan.fit(
-        train,
-        rows=rows,
-        validation=validation,
-        metrics=["label_accuracy"],
-        initial=plan.initial(jax.random.key(seed), np.zeros((1, *encoder.in_shape), np.uint8)),
-        seed=seed,
-        **how,
-    )
-    model = Tagger(plan.model, fitted.params, fitted.state, encoder, tuple(labels), 0.5, name, separator)
-    threshold = best_threshold(validation[1], model.predict_inputs(validation[0]))
-    return LabelsLearned(dataclasses.replace(model, threshold=threshold), fitted)
+    learned = learn_pictures(train, validation, head=head, metrics=["label_accuracy"], **how)
+    return with_head(learned, threshold=best_threshold(validation[1], learned.model.answer(validation[0])))

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import polars as pl
 
 from danlu.blueprint import Blueprint, setting
-from danlu.data.text import Tokenizer
+from danlu.data.text import SentenceEncoder, Tokenizer
 from danlu.data.text.buckets import Buckets, PairTokens, bucket_widths
-from danlu.data.text.pairs import sentence_tokens
-from danlu.engine import Fitted, enable_compilation_cache
+from danlu.data.text.encoders import WIDTHS
+from danlu.engine import enable_compilation_cache
 from danlu.engine.initial import initial_weights
 from danlu.engine.sources import ChunkSource
-from danlu.errors import ConfigError
+from danlu.errors import ArtifactError
+from danlu.evaluate.bleu import TranslationCounts
 from danlu.nn import Transformer
-from danlu.nn.layer import Layer
 from danlu.nn.losses import TokenCrossEntropy
 from danlu.nn.transformer import beam_search
 from danlu.tasks.recipe import Recipe
+from danlu.tasks.tokens import attention_heads, log_softmax, text_until_end
+from danlu.trained import Head, Learned, Trained
 
-__all__ = [
-    "Translation",
-    "TranslationLearned",
-    "Translator",
-    "learn_translation",
-    "training_widths",
-    "translation_recipe",
-]
+__all__ = ["BeamSearch", "Translation", "learn_translation", "training_widths", "translation_recipe"]
 
 _BUDGET = 1.5e14  # floating-point operations of the training, backward passes too: half an hour of a core
 _EPOCHS = (4, 60)
 _STEPS = 3000  # updates that a small set of pairs gets at least, if its epochs allow
-_WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # of a batch to translate
-_ROWS = (1, 8, 64)
+_ROWS = (1, 8, 64)  # sentences that are translated together
 
 
 class Translation(Blueprint):
@@ -100,12 +96,9 @@ def translation_recipe(
         >>> plan.model.dim, plan.model.num_layers, plan.batch_size
         (128, 4, 64)
     """
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"translation_recipe() received the settings {unknown}; expected fields of a Recipe")
     chosen: dict[str, Any] = {"dim": 128, "num_layers": 4, "dropout": 0.15, **(network or {})}
     chosen.setdefault("hidden", 2 * chosen["dim"])
-    chosen.setdefault("num_heads", _heads(chosen["dim"]))
+    chosen.setdefault("num_heads", attention_heads(chosen["dim"]))
     same = source_vocabulary == target_vocabulary
     model = Transformer(target_vocabulary, None if same else source_vocabulary, **chosen)
     batch_size = 64 if pairs >= 4000 else 32
@@ -120,23 +113,15 @@ def translation_recipe(
     }
     if "epochs" not in changes:
         fields["epochs"] = _epochs(model, pairs, changes.get("batch_size", batch_size), math.ceil(length))
-    return Recipe(**{**fields, **changes})
-
-
-def _heads(dim: int) -> int:
-    """Heads of about 32 features that divide ``dim``."""
-    return min((heads for heads in range(1, dim + 1) if dim % heads == 0), key=lambda heads: abs(dim / heads - 32))
+    return Recipe.changed("translation_recipe", fields, changes)
 
 
 def _epochs(model: Transformer, pairs: int, batch_size: int, length: int) -> int:
     """Epochs that spend the budget, within bounds."""
-    affordable = int(_BUDGET / (3 * (model.flops(_in_shape(length)) or 1) * pairs))
+    shape = dict.fromkeys(("source", "source_mask", "target"), (length,))
+    affordable = int(_BUDGET / (3 * (model.flops(shape) or 1) * pairs))
     enough = math.ceil(_STEPS / math.ceil(pairs / batch_size))
     return max(_EPOCHS[0], min(affordable, max(enough, 30), _EPOCHS[1]))
-
-
-def _in_shape(width: int) -> dict[str, tuple[int]]:
-    return {"source": (width,), "source_mask": (width,), "target": (width,)}
 
 
 def training_widths(train: PairTokens) -> tuple[int, ...]:
@@ -144,92 +129,109 @@ def training_widths(train: PairTokens) -> tuple[int, ...]:
     return bucket_widths(train.lengths, 4 if len(train) >= 10_000 else 2)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Translator:
-    """A trained translation model with its tokenizers.
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["beams", "alpha"])
+@dataclasses.dataclass(frozen=True)
+class BeamSearch(Head):
+    """A translation, found by beam search. The answers are texts.
 
     Attributes:
-        network: the blueprint, a :class:`~danlu.nn.Transformer` or another encoder-decoder.
-        params, state: its variables.
-        source, target: the tokenizers of the two languages.
-        languages: what they are called.
-        longest: the tokens of the longest sentence that was learnt from, its end included.
-        beams, alpha: of the search, where nothing else is asked for.
+        beams, alpha: hypotheses, and the length penalty; see :func:`danlu.nn.transformer.beam_search`.
     """
 
-    network: Layer
-    params: Any
-    state: Any
-    source: Tokenizer
-    target: Tokenizer
-    languages: tuple[str, str]
-    longest: int
+    kind = "beam search"
+    verbs = ("translate",)
+
     beams: int = 4
     alpha: float = 1.0
 
     @property
-    def in_shape(self) -> dict[str, tuple[int]]:
-        """The shape of one example."""
-        return _in_shape(self.longest)
+    def task(self) -> str:
+        return "translation"
 
-    def lengths(self, texts: Sequence[str]) -> np.ndarray:
-        """The tokens of each sentence, its end included."""
-        return np.array([len(sentence_tokens(self.source, text)) + 1 for text in texts], np.int64)
+    def __call__(self, outputs: Any) -> Any:
+        """``log p`` of every token that may come next, from logits ``(batch, time, vocabulary)``."""
+        return log_softmax(outputs)
 
-    def translate(self, texts: Sequence[str], *, beams: int | None = None, alpha: float | None = None) -> list[str]:
-        """The translation of each sentence, by beam search. An empty sentence stays empty.
+    def answer(self, trained: Trained, inputs: Mapping[str, np.ndarray]) -> list[str]:
+        """The translation of each encoded sentence. An empty sentence stays empty.
 
         Sentences of about the same length are translated together, in batches of a few fixed sizes: so few programs are
-        compiled, whatever is asked for. A sentence of more than 511 tokens is cut.
+        compiled, whatever is asked for.
+        """
+        lengths = inputs["source_mask"].sum(axis=1)  # ends included: of an empty sentence 1
+        found = [""] * len(lengths)
+        places = np.searchsorted(np.array(WIDTHS), lengths)
+        for place in np.unique(places[lengths > 1]):
+            width, those = WIDTHS[place], np.flatnonzero((places == place) & (lengths > 1))
+            size = next((size for size in _ROWS if size >= len(those)), _ROWS[-1])
+            for low in range(0, len(those), size):
+                some = those[low : low + size]
+                for row, text in zip(some, self._search(trained, inputs, some, width, size), strict=False):
+                    found[row] = text
+        return found
+
+    def _search(self, trained: Trained, inputs: Any, rows: np.ndarray, width: int, size: int) -> list[str]:
+        encoder: Any = trained.encoder
+        target = encoder.target
+        prompt = {name: each[rows, :width] for name, each in inputs.items()}
+        short = {name: each[:1].copy() for name, each in prompt.items()}  # what batches are filled up with ends soon
+        short["source"][:, 1], short["source"][:, 2:] = encoder.source.end_id, encoder.source.pad_id
+        short["source_mask"][:, 2:] = False
+        prompt = {name: np.concatenate([each, *[short[name]] * (size - len(rows))]) for name, each in prompt.items()}
+        tokens, _ = beam_search(
+            trained.network, trained.params, trained.state, prompt,
+            length=2 * width + 10, end=target.end_id, beams=self.beams, alpha=self.alpha,
+            forbidden=(target.pad_id, target.unknown_id, target.begin_id),
+        )  # fmt: skip
+        return [text_until_end(target, row).strip() for row in np.asarray(tokens)[: len(rows)]]
+
+    def frame(self, answers: list[str], rows: Any = None) -> pl.DataFrame:
+        """``source`` and ``translation`` of each sentence."""
+        return pl.DataFrame({"source": list(rows), "translation": answers})
+
+    def evidence(self, answers: list[str], truth: Any) -> TranslationCounts:
+        return TranslationCounts.of(answers, truth)
+
+    def beside(self, answers: list[str], truth: Any, rows: Any = None) -> pl.DataFrame:
+        chrf = self.evidence(answers, truth).by_sentence()
+        return self.frame(answers, rows).with_columns(reference=pl.Series(truth), chrf=chrf)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"beams": self.beams, "alpha": self.alpha}, {}
+
+    @classmethod
+    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> BeamSearch:
+        beams: Any = data.get("beams")
+        alpha: Any = data.get("alpha")
+        if type(beams) is not int or not 1 <= beams <= 64 or type(alpha) not in (int, float) or not 0 <= alpha <= 100:
+            raise ArtifactError(f"the saved translation model is damaged: beams {beams!r:.40}, alpha {alpha!r:.40}")
+        return cls(beams, float(alpha))
+
+    def check(self, network: Any, encoder: Any) -> None:
+        expected = encoder.longest, encoder.target.size
+        scores = network.out_shape(encoder.in_shape) if hasattr(network, "out_shape") else None
+        if scores != expected:
+            raise ArtifactError(
+                f"the saved network gives {scores} for {encoder.longest} tokens; expected {expected}, the tokenizer's"
+            )
+
+    def translate(
+        self, trained: Trained, texts: str | Sequence[str], *, beams: int | None = None, alpha: float | None = None
+    ) -> list[str]:
+        """The translation of each sentence. An empty sentence stays empty; one of more than 511 tokens is cut.
 
         Args:
-            texts: the sentences.
-            beams, alpha: see :func:`danlu.nn.transformer.beam_search`.
+            texts: the sentences, or one.
+            beams, alpha: of the search, instead of the model's own.
 
         Raises:
             ConfigError: a setting out of range.
         """
-        beams, alpha = beams or self.beams, self.alpha if alpha is None else alpha
-        rows = [sentence_tokens(self.source, text)[: _WIDTHS[-1] - 1] for text in texts]
-        found = [""] * len(texts)
-        lengths = np.array([len(row) for row in rows])
-        places = np.searchsorted(np.array(_WIDTHS), lengths + 1)
-        for place in np.unique(places[lengths > 0]):
-            width, those = _WIDTHS[place], np.flatnonzero((places == place) & (lengths > 0))
-            size = next((size for size in _ROWS if size >= len(those)), _ROWS[-1])
-            for low in range(0, len(those), size):
-                some = those[low : low + size]
-                written = self._search([rows[i] for i in some], width, size, beams, alpha)
-                for row, tokens in zip(some, written, strict=False):
-                    found[row] = self._text(tokens)
-        return found
-
-    def _search(self, rows: Sequence[np.ndarray], width: int, size: int, beams: int, alpha: float) -> np.ndarray:
-        source = np.full((size, width), self.source.pad_id, np.int32)
-        mask = np.zeros((size, width), np.bool_)
-        for place, row in enumerate([*rows, *[rows[0][:1]] * (size - len(rows))]):  # filled up with what ends soon
-            source[place, : len(row)], source[place, len(row)] = row, self.source.end_id
-            mask[place, : len(row) + 1] = True
-        begun = np.full((size, 1), self.target.begin_id, np.int32)
-        prompt = {"source": source, "source_mask": mask, "target": begun}
-        tokens, _ = beam_search(
-            self.network, self.params, self.state, prompt,
-            length=2 * width + 10, end=self.target.end_id, beams=beams, alpha=alpha,
-            forbidden=(self.target.pad_id, self.target.unknown_id, self.target.begin_id),
-        )  # fmt: skip
-        return np.asarray(tokens)
-
-    def _text(self, tokens: np.ndarray) -> str:
-        ends = np.flatnonzero(tokens == self.target.end_id)
-        return self.target.decode(tokens[: ends[0]] if len(ends) else tokens).strip()
-
-
-@dataclasses.dataclass(frozen=True)
-class TranslationLearned:
-    """What training gave: the model, and the record of the training."""
-
-    model: Translator
-    fitted: Fitted
+        asked: dict[str, Any] = {
+            name: value for name, value in (("beams", beams), ("alpha", alpha)) if value is not None
+        }
+        rows = [texts] if isinstance(texts, str) else list(texts)
+        return dataclasses.replace(self, **asked).answer(trained, trained.encoder.transform(rows))
 
 
 def learn_translation(
@@ -242,7 +244,7 @@ def learn_translation(
     settings: Translation | None = None,
     seed: int = 0,
     **how: Any,
-) -> TranslationLearned:
+) -> Learned:
     """Train the recipe's network on pairs: each next token of the translation from the source and the right tokens before it.
 
     Args:
@@ -258,6 +260,7 @@ def learn_translation(
     settings = settings or Translation()
     network, size = plan.model, plan.batch_size
     longest = int(max(train.lengths.max(), validation.lengths.max()))
+    encoder = SentenceEncoder(*tokenizers, languages, longest)
     batches = Buckets(train, training_widths(train), batch_size=size, seed=seed)
     # Measuring costs a third of learning, so that fewer widths, which are fewer programs, take less time in all.
     judged = Buckets(validation, bucket_widths(validation.lengths, 2), batch_size=size, seed=None)
@@ -266,12 +269,10 @@ def learn_translation(
         rows=batches.steps * size,
         loss=TokenCrossEntropy(label_smoothing=settings.label_smoothing),
         validation=ChunkSource(judged, batch_size=size, shuffle=False),
-        initial=initial_weights(network, _in_shape(longest), jax.random.key(seed)),
+        initial=initial_weights(network, encoder.in_shape, jax.random.key(seed)),
         batch_size=size,
         seed=seed,
         **how,
     )
-    model = Translator(
-        network, fitted.params, fitted.state, *tokenizers, languages, longest, settings.beams, settings.alpha
-    )
-    return TranslationLearned(model, fitted)
+    head = BeamSearch(settings.beams, settings.alpha)
+    return Learned(Trained(network, fitted.params, fitted.state, encoder, head), fitted)

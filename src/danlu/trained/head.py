@@ -11,17 +11,56 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from danlu.errors import ArtifactError, ConfigError, DataError
 from danlu.evaluate import Evidence
 
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
 
-__all__ = ["Head", "namespace"]
+__all__ = ["Head", "names_in", "namespace", "out_shape_of", "threshold_in"]
 
 
 def namespace(array: Any) -> Any:
     """``jax.numpy`` for JAX's arrays, ``numpy`` for others: what the functions of a head are written with."""
     return jnp if isinstance(array, jax.Array) else np
+
+
+def out_shape_of(network: Any, encoder: Any) -> Any:
+    """The shape of the network's output for one encoded row.
+
+    Raises:
+        ArtifactError: the network does not take such rows.
+    """
+    try:
+        return network.out_shape(encoder.in_shape)
+    except (ConfigError, DataError) as error:
+        raise ArtifactError(f"the saved network does not fit its inputs: {error.message}") from error
+
+
+def names_in(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The different names of a saved head, such as those of its classes.
+
+    Raises:
+        ArtifactError: they are none.
+    """
+    names = data.get(key)
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names) or not names:
+        raise ArtifactError(f"the saved {key} are {str(names)[:80]}; expected names")
+    if len(set(names)) < len(names):
+        raise ArtifactError(f"the saved {key} have the same name twice: {str(names)[:80]}")
+    return tuple(names)
+
+
+def threshold_in(data: Mapping[str, Any]) -> float | None:
+    """The threshold of a saved head.
+
+    Raises:
+        ArtifactError: it is none.
+    """
+    found = data.get("threshold")
+    if found is not None and (type(found) not in (int, float) or not 0 <= found <= 1):
+        raise ArtifactError(f"the saved threshold is {str(found)[:40]!r}; expected 0 to 1 or null")
+    return None if found is None else float(found)
 
 
 class Head(abc.ABC):
@@ -34,11 +73,13 @@ class Head(abc.ABC):
     Attributes:
         kind: its tag in a saved model.
         batch: rows that the network sees at once. It is fixed, so that a row's answer does not depend on the rows beside it.
+        piece: rows that are answered and written at a time, where answers are large; None is all.
         verbs: further methods that the user finds on the model; the first argument is the model.
     """
 
     kind: ClassVar[str]
     batch: ClassVar[int] = 256
+    piece: ClassVar[int | None] = None
     verbs: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -54,6 +95,10 @@ class Head(abc.ABC):
         """The answers for encoded rows; a head that writes in a loop (a search, a game) does it here."""
         return self(trained.outputs(inputs))
 
+    def answer_rows(self, trained: Trained, rows: Any) -> Any:
+        """The answers for rows as they were read; a head whose answers have a row's own measure brings them to it here."""
+        return self.answer(trained, trained.encoder.transform(rows))
+
     @abc.abstractmethod
     def frame(self, answers: Any, rows: Any = None) -> pl.DataFrame:
         """The answers in the user's words.
@@ -61,6 +106,10 @@ class Head(abc.ABC):
         Args:
             rows: the rows as they were read, for what is answered in their own measure.
         """
+
+    def lines(self, answers: Any) -> np.ndarray | None:
+        """How many lines of the :meth:`frame` each answer has; None where it is one."""
+        return None
 
     def replies(self, answers: Any, rows: Any = None) -> list[dict[str, Any]]:
         """The answers as plain data, one for each row."""

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from danlu.data import TargetEncoder
-from danlu.errors import ArtifactError, ConfigError, DataError
+from danlu.errors import ArtifactError
 from danlu.evaluate import Evidence, Rows
-from danlu.trained.head import Head, namespace
+from danlu.trained.head import Head, namespace, out_shape_of, threshold_in
 
 __all__ = ["Labels", "members_mean"]
 
@@ -111,20 +111,14 @@ class Labels(Head):
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        threshold = data.get("threshold")
-        if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
-            raise ArtifactError(f"the saved threshold is {str(threshold)[:40]!r}; expected 0 to 1 or null")
-        target = data.get("target")
+        target, threshold = data.get("target"), threshold_in(data)
         return cls(
             TargetEncoder.from_json(target if isinstance(target, Mapping) else {}),
-            0.5 if threshold is None else float(threshold),
+            0.5 if threshold is None else threshold,
         )
 
     def check(self, network: Any, encoder: Any) -> None:
-        try:
-            shape = network.out_shape(encoder.in_shape)
-        except (ConfigError, DataError) as error:
-            raise ArtifactError(f"the saved network does not fit its inputs: {error.message}") from error
+        shape = out_shape_of(network, encoder)
         if not isinstance(shape, tuple) or len(shape) not in (1, 2) or shape[-1] != self.target.units:
             raise ArtifactError(
                 f"the saved network's output has the shape {shape}; expected {self.target.units} for {self.target.name!r}"

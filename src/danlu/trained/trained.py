@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from danlu.trained.encoder import Encoder
 from danlu.trained.head import Head
 from danlu.trained.read import Read, Reader, Say, warn
 
-__all__ = ["Learned", "Trained"]
+__all__ = ["Learned", "Trained", "pieces"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -126,7 +126,7 @@ class Trained:
 
     def answer_rows(self, rows: Any) -> Any:
         """The answers for rows as they were read."""
-        return self.answer(self.encoder.transform(rows))
+        return self.head.answer_rows(self, rows)
 
     # From the user's data to the user's words.
 
@@ -155,7 +155,14 @@ class Trained:
         return self._predicted(self.read(source, lenient=lenient, say=say))
 
     def _predicted(self, found: Read) -> pl.DataFrame:
-        return _named(self.head.frame(self.answer_rows(found.rows), found.rows), found.names)
+        frames: list[pl.DataFrame] = []
+        lines: list[Any] = []
+        for rows in pieces(found.rows, self.head.piece):
+            answers = self.answer_rows(rows)
+            frames.append(self.head.frame(answers, rows))
+            lines.append(self.head.lines(answers))
+        whole = None if lines[0] is None else np.concatenate(lines)
+        return _named(pl.concat(frames), found.names, whole)
 
     def respond(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The answer for each record of plain data, as plain data: what a service is asked, and what it says.
@@ -246,7 +253,7 @@ class Trained:
             evidence=evidence,
             tested=self.head.tested(evidence) or counted(len(evidence), noun or evidence.noun),
             notes=self.head.notes(evidence),
-            predictions=_named(self.head.beside(answers, truth, rows), names),
+            predictions=_named(self.head.beside(answers, truth, rows), names, self.head.lines(answers)),
         )
 
     def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
@@ -337,8 +344,20 @@ class Trained:
         return f"<p><b>{html.escape(repr(self))}</b></p>{details}"
 
 
-def _named(frame: pl.DataFrame, names: pl.Series | None) -> pl.DataFrame:
-    return frame if names is None else frame.insert_column(0, names)
+def _named(frame: pl.DataFrame, names: pl.Series | None, lines: np.ndarray | None) -> pl.DataFrame:
+    """The frame with the name of each row before its lines."""
+    if names is None:
+        return frame
+    return frame.insert_column(0, names if lines is None else names[np.repeat(np.arange(len(names)), lines)])
+
+
+def pieces(rows: Any, size: int | None) -> Iterator[Any]:
+    """Rows as they were read, so many at a time."""
+    if size is None or len(rows) <= size:
+        yield rows
+        return
+    for low in range(0, len(rows), size):
+        yield rows[low : low + size]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from danlu.data.fields import Field, pixels_of
-from danlu.data.images.files import ImageFiles, ordered
+from danlu.data.images.files import ImageFiles, ordered, shapes_of
 from danlu.data.images.pixels import LONGEST, eight_bits
 from danlu.errors import ArtifactError, DataError
 
@@ -42,10 +42,7 @@ class ImageEncoder:
 
         Grey images that are stored with three equal channels are taken as grey.
         """
-        if isinstance(images, np.ndarray):
-            shapes = [images.shape[1:]]
-        else:
-            shapes = list(images.shapes) if isinstance(images, ImageFiles) else [image.shape for image in images]
+        shapes = [images.shape[1:]] if isinstance(images, np.ndarray) else shapes_of(images)
         some = images[:: -(-len(images) // 256) or 1]
         sides = np.asarray([shape[:2] for shape in shapes])
         height, width = (size, size) if size else (int(side) for side in np.median(sides, axis=0))

@@ -19,7 +19,7 @@ import numpy as np
 from danlu.data.images.pixels import open_image, opened, size_of
 from danlu.errors import DataError
 
-__all__ = ["ImageFiles", "decoded_bytes", "digests", "npz_shapes", "ordered", "some_of"]
+__all__ = ["ImageFiles", "decoded_bytes", "digests", "npz_shapes", "ordered", "shapes_of", "some_of"]
 
 _MOST_WORKERS = 8
 
@@ -108,6 +108,11 @@ class ImageFiles(Sequence[np.ndarray]):
                 hint="leave the images as they are while they are learnt from",
             )
         return pixels
+
+
+def shapes_of(images: Sequence[np.ndarray] | np.ndarray) -> list[tuple[int, ...]]:
+    """The shape of each image; files are not decoded for it."""
+    return list(images.shapes) if isinstance(images, ImageFiles) else [image.shape for image in images]
 
 
 def some_of(images: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> Any:

@@ -15,7 +15,7 @@ import polars as pl
 
 from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import ImageFiles, decoded_bytes, ordered
+from danlu.data.images.files import ImageFiles, decoded_bytes, ordered, some_of
 from danlu.data.images.pixels import SUFFIXES, is_animated, is_picture, open_image, open_whole
 from danlu.data.intake import read_npz
 from danlu.data.table import Table
@@ -49,6 +49,16 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def rows(self, places: np.ndarray) -> ImageSet:
+        """Some of the images."""
+        return dataclasses.replace(
+            self,
+            images=some_of(self.images, places),
+            labels=None if self.labels is None else self.labels[places],
+            parts=None if self.parts is None else self.parts[places],
+            paths=None if self.paths is None else tuple(self.paths[int(place)] for place in places),
+        )
 
 
 def is_image_source(source: Any) -> bool:
