@@ -223,6 +223,19 @@ class TrainConfig(Blueprint):
             raise AttributeError(name)
         return self.own.get(name) or SECTIONS[name]()
 
+    def setting(self, name: str) -> Any:
+        """The value of a setting by its dotted name."""
+        section, _, own = name.partition(".")
+        return getattr(getattr(self, section), own)
+
+    def with_setting(self, name: str, value: Any) -> TrainConfig:
+        """The same with another value of the setting with this dotted name."""
+        section, _, own = name.partition(".")
+        changed = getattr(self, section).replace(**{own: value})
+        if section in self.__dict__:
+            return self.replace(**{section: changed})
+        return self.replace(own={**self.own, section: changed})
+
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, as in a config file."""
         return {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}

@@ -125,6 +125,7 @@ class Domain(abc.ABC):
         options: its options on the command line.
         beside: which of its settings count only beside others.
         columns: which of its settings name columns.
+        sources: which of its settings name files that are learnt from, beside the source and the test file.
         reads_files: whether a source that is a text is a path.
         model_name: what its model is called in comparisons.
     """
@@ -139,6 +140,7 @@ class Domain(abc.ABC):
     options: ClassVar[tuple[Option, ...]] = ()
     beside: ClassVar[tuple[Beside, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ()
     reads_files: ClassVar[bool] = True
     model_name: ClassVar[str] = "the network"
 

@@ -23,6 +23,7 @@ from danlu.pipeline.multilabel import LabelledImages
 
 # PORT from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
+from danlu.pipeline.sounds import Sounds
 
 # PORT from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
@@ -44,6 +45,7 @@ DOMAINS: tuple[Domain, ...] = (
     # PORT Segmentations(),
     LabelledImages(),
     Images(),
+    Sounds(),
     LanguageTexts(),
     Texts(),
     Tables(),

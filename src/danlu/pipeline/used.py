@@ -100,12 +100,6 @@ def uses(domain: Domain, name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in domain.uses)
 
 
-def value_of(config: TrainConfig, name: str) -> Any:
-    """The value of a setting by its dotted name."""
-    section, setting = name.split(".")
-    return getattr(getattr(config, section), setting)
-
-
 def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterable[Domain]) -> None:
     """Refuse settings that are not at their defaults and that ``domain`` does not use.
 
@@ -113,7 +107,7 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
         ConfigError: there is one; the message says what it is for, and what there is instead.
     """
     usual = TrainConfig()
-    given = [name for name in setting_names() if value_of(config, name) != value_of(usual, name)]
+    given = [name for name in setting_names() if config.setting(name) != usual.setting(name)]
     for name in given:
         if not uses(domain, name):
             others = [other.noun for other in reversed(list(domains)) if uses(other, name)]
@@ -124,13 +118,13 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
             )
     for name, counts, why in (*_BESIDE, *((each.setting, each.counts, each.otherwise) for each in domain.beside)):
         if name in given and not counts(config):
-            raise ConfigError(f"{name} is {shorten(value_of(config, name))}, and it would not be used: {why}")
+            raise ConfigError(f"{name} is {shorten(config.setting(name))}, and it would not be used: {why}")
     is_text = isinstance(source, str | Path) and Path(source).suffix.lower() not in _TYPED
     for name in ("data.delimiter", "data.header", "data.encoding"):
         if name in given and not is_text:
             raise ConfigError(f"{name} is for text files, such as CSV; {_shown(source)} is none", hint="leave it out")
     for name in (*_COLUMNS, *domain.columns):
-        named = value_of(config, name)
+        named = config.setting(name)
         for column in (named,) if isinstance(named, str) else named or ():
             if column in config.data.drop:
                 raise ConfigError(
