@@ -25,7 +25,7 @@ from danlu.artifact.files import json_text
 from danlu.cli.app import app
 from danlu.errors import ConfigError
 from danlu.pipeline import load_config
-from danlu.pipeline.config import SECTIONS, SETTINGS, TrainConfig, config_from, override, saved_config
+from danlu.pipeline.config import SECTIONS, TrainConfig, config_from, override, saved_config, setting_names
 
 TOWER = BeartypeConf(is_pep484_tower=True)  # a whole number is a number
 JSON = st.recursive(
@@ -55,7 +55,7 @@ def as_declared(config: TrainConfig) -> bool:
     return config_from(json.loads(json_text(config.as_dict()))) == config
 
 
-@given(name=st.sampled_from(SETTINGS), value=JSON)
+@given(name=st.sampled_from(setting_names()), value=JSON)
 @settings(max_examples=600, deadline=None)
 def test_a_setting_is_of_its_type_or_refused(name: str, value: Any) -> None:
     try:
@@ -67,7 +67,7 @@ def test_a_setting_is_of_its_type_or_refused(name: str, value: Any) -> None:
     assert name.split(".")[0] in said
 
 
-@given(name=st.sampled_from(SETTINGS), text=st.text(max_size=8) | JSON.map(lambda value: json.dumps(value)))
+@given(name=st.sampled_from(setting_names()), text=st.text(max_size=8) | JSON.map(lambda value: json.dumps(value)))
 @settings(max_examples=600, deadline=None)
 def test_so_is_a_text_on_the_command_line(name: str, text: str) -> None:
     try:
@@ -79,7 +79,7 @@ def test_so_is_a_text_on_the_command_line(name: str, text: str) -> None:
     assert name.split(".")[0] in said
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", setting_names())
 def test_every_default_can_be_given(name: str) -> None:
     section, setting = name.split(".")
     default = TrainConfig().as_dict()[section][setting]

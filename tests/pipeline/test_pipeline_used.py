@@ -18,7 +18,7 @@ from PIL import Image
 
 import danlu
 from danlu.errors import ConfigError, DataError
-from danlu.pipeline.config import SECTIONS, SETTINGS, SplitConfig, TrainConfig, config_from
+from danlu.pipeline.config import SECTIONS, SplitConfig, TrainConfig, config_from, setting_names
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.used import RECIPE, check_used, uses
@@ -151,7 +151,7 @@ def test_what_is_declared_is_what_is_read(kind: str, tmp_path: Path, reads: set[
     reads.clear()
     prepared = domain.prepare(config, config.data.source)
     domain.plan(config, prepared)
-    declared = {name for name in SETTINGS if uses(domain, name)}
+    declared = {name for name in setting_names() if uses(domain, name)}
     to_refuse = {"split.method", "split.column", "augment.random", "augment.mixup", "augment.cutmix"}
     assert reads - declared <= to_refuse, "read, and not declared"
     domain.claims(config, config.data.source)
@@ -193,7 +193,7 @@ def other_than_usual(name: str) -> Any:
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.kind)
 def test_what_is_not_used_is_refused_by_its_name(domain: Domain) -> None:
-    for name in SETTINGS:
+    for name in setting_names():
         section, setting = name.split(".")
         config = config_from({section: {setting: other_than_usual(name)}})
         if not uses(domain, name):

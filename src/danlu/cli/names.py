@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from danlu.errors import ConfigError, nearest
 
-__all__ = ["Answering", "AnsweringGroup", "AnsweringTrain"]
+__all__ = ["OWN", "Answering", "AnsweringGroup", "AnsweringTrain"]
 
 _USAGE = ("BadParameter", "MissingParameter", "BadOptionUsage", "BadArgumentUsage", "NoSuchCommand", "UsageError")
 _EXPECTED = {"valid integer": "a whole number", "valid number": "a number", "valid boolean": "true or false"}
@@ -25,15 +25,62 @@ class Answering(TyperCommand):
             return super().parse_args(ctx, args)
 
 
+OWN = "danlu.own"
+"""Where the context keeps the options of ``train`` that kinds of data own: texts by name."""
+
+
 class AnsweringTrain(Answering):
-    """``train``, which also answers ``--epochs 3`` with ``trainer.epochs=3``."""
+    """``train``: its options are also those of the kinds of data, and ``--epochs 3`` is answered with ``trainer.epochs=3``."""
+
+    def own(self) -> dict[str, str]:
+        """The options that kinds of data own, and what each is for."""
+        from danlu.pipeline.domains import options
+
+        return {name: each[0][1].help for name, each in options().items()}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments that are left, without the options of kinds of data, which are kept in the context."""
+        known, rest, found = self.own(), [], {}
+        words = iter(args)
+        for word in words:
+            name, equals, value = word.partition("=")
+            if word == "--":
+                rest += [word, *words]
+            elif name not in known:
+                rest.append(word)
+            else:
+                given = value if equals else next(words, None)
+                if given is None or (not equals and given.startswith("--")):
+                    raise ConfigError(f"{name} needs a value: {known[name]}")
+                found[name] = given
+        ctx.meta[OWN] = found
+        return super().parse_args(ctx, rest)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help, with the options of kinds of data below it."""
+        own = self.own()
+        width = max(map(len, own), default=0)
+        self.epilog = "\n".join(
+            ["For single kinds of data:", *(f"{name:{width}}  {said}" for name, said in own.items())]
+        )
+        super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """What a word may be completed to."""
+        found = super().shell_complete(ctx, incomplete)
+        some = found or super().shell_complete(ctx, "--")
+        if not incomplete.startswith("-") or not some:
+            return found
+        return found + [
+            type(some[0])(name, help=said) for name, said in self.own().items() if name.startswith(incomplete)
+        ]
 
     def setting_for(self, option: str, value: str | None) -> str | None:
         """What to type for an option that is a setting, or None."""
-        from danlu.pipeline.config import SETTINGS
+        from danlu.pipeline.config import setting_names
         from danlu.pipeline.names import answer
 
-        return answer(option.strip("-"), value, SETTINGS)
+        return answer(option.strip("-"), value, setting_names())
 
 
 class AnsweringGroup(TyperGroup):
@@ -74,6 +121,7 @@ def _one_message(command: Any, ctx: Any, args: list[str]) -> Iterator[None]:
 
 def _no_option(command: Any, ctx: Any, option: str, args: list[str]) -> ConfigError:
     own = ["--help", *(name for each in command.params for name in each.opts if name.startswith("--"))]
+    own += command.own() if isinstance(command, AnsweringTrain) else ()
     close, hint = nearest(option, own, cutoff=0.8), None
     if close:
         hint = f"did you mean {close}?"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danlu.cli.names import OWN
 from danlu.cli.options import Allow
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
@@ -21,6 +22,7 @@ __all__ = ["train"]
 
 
 def train(
+    context: typer.Context,
     source: Annotated[
         str | None,
         typer.Argument(
@@ -32,20 +34,7 @@ def train(
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
-    text: Annotated[str | None, typer.Option(help="The column of texts to learn from.")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
-    forecast: Annotated[
-        str | None, typer.Option(help="Columns of a time series to forecast: A, or A,B, or all.")
-    ] = None,
-    translate: Annotated[
-        str | None, typer.Option(help="FROM:TO, such as en:de: two columns, or the endings of two files.")
-    ] = None,
-    horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.")] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(help="The column that says what series a row belongs to; with --target, each has one label."),
-    ] = None,
-    time: Annotated[str | None, typer.Option(help="The column that orders the rows of a series.")] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
@@ -62,22 +51,7 @@ def train(
             from danlu import pipeline
             from danlu.rl.registry import modules_in
         if resume is not None:
-            given = (
-                source,
-                settings,
-                target,
-                text,
-                test,
-                config,
-                name,
-                forecast,
-                horizon,
-                translate,
-                series,
-                time,
-                dry_run,
-            )
-            if any(given):
+            if any((source, settings, target, test, config, name, dry_run, context.meta.get(OWN))):
                 raise ConfigError(
                     "--resume goes on with a run as it was configured; expected no other settings with it"
                 )
@@ -90,10 +64,9 @@ def train(
             if source is None and not values.get("data", {}).get("source"):
                 source, target = pipeline.example_table(), "diagnosis"
                 print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")
-            _add(values, "data", source=source, target=target, text=text, test=test)
-            _add(values, "forecast", columns=_listed(forecast), horizon=horizon)
-            _add(values, "translation", **_languages(translate))
-            _add(values, "forecast" if values.get("forecast", {}).get("columns") else "data", series=series, time=time)
+            given = {"source": source, "target": target, "test": test}
+            values.setdefault("data", {}).update({name: value for name, value in given.items() if value is not None})
+            values = pipeline.with_options(values, context.meta.get(OWN, {}))
             settled = pipeline.config_from(values)
             if dry_run:
                 rehearsed = pipeline.rehearse(settled, display=display, allow=allow, say=_say)
@@ -106,26 +79,6 @@ def train(
 
 def _say(text: str) -> None:
     print(wrapped(text, indent="  "))
-
-
-def _add(values: dict[str, Any], section: str, **given: Any) -> None:
-    """Options into the section of the settings that they stand for; those that were not given leave no trace."""
-    for name, value in given.items():
-        if value is not None:
-            values.setdefault(section, {})[name] = value
-
-
-def _listed(columns: str | None) -> list[str] | None:
-    return None if columns is None else [column.strip() for column in columns.split(",")]
-
-
-def _languages(translate: str | None) -> dict[str, str]:
-    if translate is None:
-        return {}
-    first, _, second = (part.strip() for part in translate.partition(":"))
-    if not first or not second:
-        raise ConfigError(f"--translate is {translate!r}; expected FROM:TO, such as en:de")
-    return {"source": first, "target": second}
 
 
 def _finished(result: TrainResult) -> None:

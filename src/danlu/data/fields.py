@@ -15,8 +15,8 @@ from danlu.errors import ArtifactError, SchemaError, nearest
 
 __all__ = ["FIELD_KINDS", "Field", "check_records", "fields_from", "fields_json", "pixels_of", "texts_of", "values_of"]
 
-FIELD_KINDS = ("number", "category", "boolean", "date", "text", "image", "array", "column")
-"""What a field holds: one value of a table (``number`` to ``text``), a picture, numbers of a fixed shape, or a list of values."""
+FIELD_KINDS = ("number", "category", "boolean", "date", "text", "image", "sound", "array", "column")
+"""What a field holds: one value of a table (``number`` to ``text``), a picture, a recording, numbers of a fixed shape, or a list."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
 from danlu.pipeline.config import TrainConfig, config_from, override
-from danlu.pipeline.domains import load, load_model
+from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
 from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
@@ -21,4 +21,5 @@ __all__ = [
     "resume",
     "train",
     "train_from",
+    "with_options",
 ]

@@ -12,13 +12,11 @@ from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.errors import ConfigError, shorten
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
-from danlu.rl.recipes import AgentSettings
-from danlu.tasks import Augment, Detection, Forecast, Imbalance, Language, Segmentation, Translation
+from danlu.tasks import Augment, Imbalance
 from danlu.typed import field_types
 
 __all__ = [
     "SECTIONS",
-    "SETTINGS",
     "DataConfig",
     "EvaluateConfig",
     "ModelConfig",
@@ -26,8 +24,10 @@ __all__ = [
     "TrainConfig",
     "TrainerConfig",
     "config_from",
+    "declare",
     "override",
     "saved_config",
+    "setting_names",
 ]
 
 
@@ -197,7 +197,12 @@ class EvaluateConfig(Blueprint):
 
 
 class TrainConfig(Blueprint):
-    """Everything that decides a training run."""
+    """Everything that decides a training run.
+
+    Args:
+        own: the sections that belong to one kind of data (``forecast``, ``detection``, …), where they differ from their defaults;
+            ``config.forecast`` is such a section, declared by its domain (see :func:`declare`).
+    """
 
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
@@ -205,17 +210,35 @@ class TrainConfig(Blueprint):
     trainer: TrainerConfig = TrainerConfig()
     imbalance: Imbalance = Imbalance()
     augment: Augment = Augment()
-    detection: Detection = Detection()
-    segmentation: Segmentation = Segmentation()
-    forecast: Forecast = Forecast()
-    language: Language = Language()
-    translation: Translation = Translation()
-    agent: AgentSettings = AgentSettings()
     evaluate: EvaluateConfig = EvaluateConfig()
+    own: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        changed = {name: section for name, section in self.own.items() if section != SECTIONS[name]()}
+        object.__setattr__(self, "own", changed)
+        super().__post_init__()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "own" or name not in SECTIONS:
+            raise AttributeError(name)
+        return self.own.get(name) or SECTIONS[name]()
+
+    def setting(self, name: str) -> Any:
+        """The value of a setting by its dotted name."""
+        section, _, own = name.partition(".")
+        return getattr(getattr(self, section), own)
+
+    def with_setting(self, name: str, value: Any) -> TrainConfig:
+        """The same with another value of the setting with this dotted name."""
+        section, _, own = name.partition(".")
+        changed = getattr(self, section).replace(**{own: value})
+        if section in self.__dict__:
+            return self.replace(**{section: changed})
+        return self.replace(own={**self.own, section: changed})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested data, as in a config file."""
-        return dataclasses.asdict(self)
+        return {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
 
 
 def _fields(cls: Any) -> dict[str, tuple[Any, Any, Any]]:
@@ -224,22 +247,42 @@ def _fields(cls: Any) -> dict[str, tuple[Any, Any, Any]]:
     return {each.name: (types[each.name], each.metadata.get("rules"), each.default) for each in dataclasses.fields(cls)}
 
 
-def _build(cls: Any, values: Any, path: str, given: str) -> Any:
+SECTIONS: dict[str, type[Blueprint]] = {
+    name: annotation
+    for name, (annotation, _, default) in _fields(TrainConfig).items()
+    if isinstance(default, Blueprint)
+}
+"""The sections of the settings by name: the common ones, and those that kinds of data declared."""
+
+
+def declare(name: str, section: type[Blueprint]) -> None:
+    """Make ``section`` a part of the settings, under ``name``; done by the domain that owns it.
+
+    Raises:
+        ConfigError: another one has this name.
+    """
+    if SECTIONS.setdefault(name, section) is not section:
+        raise ConfigError(f"two kinds of data have settings called {name!r}; expected a name of its own for each")
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every setting by its dotted name."""
+    return tuple(f"{section}.{name}" for section, cls in SECTIONS.items() for name in _fields(cls))
+
+
+def _build(cls: Any, values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path or given} is {shorten(values)}; expected a table of settings")
-    fields, dot = _fields(cls), f"{path}." if path else ""
+        raise ConfigError(f"{path} is {shorten(values)}; expected a table of settings")
+    fields, dot = _fields(cls), f"{path}."
     built: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
             raise unknown_setting(
-                f"{dot}{name}", value, SETTINGS if not path or name in NAMES else [dot + each for each in fields]
+                f"{dot}{name}", value, setting_names() if name in NAMES else [dot + each for each in fields]
             )
         annotation, rules, default = fields[name]
-        if isinstance(default, Blueprint):
-            built[name] = _build(annotation, value, f"{dot}{name}", given)
-        else:
-            built[name] = checked(path, name, meant(value, annotation, rules), annotation, rules)
-            filled(f"{dot}{name}", built[name], default)
+        built[name] = checked(path, name, meant(value, annotation, rules), annotation, rules)
+        filled(f"{dot}{name}", built[name], default)
     try:
         return cls(**built)
     except ConfigError as error:  # what settings must be together, in the words of the user's settings
@@ -252,20 +295,28 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
     Raises:
         ConfigError: an unknown setting (the right one is offered), a value of another type or out of range.
     """
-    config: TrainConfig = _build(TrainConfig, plain(values), "", "the config")
-    return config
+    given = plain(values)
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"the config is {shorten(given)}; expected a table of settings")
+    for name in given:
+        if name not in SECTIONS:
+            raise unknown_setting(name, given[name], setting_names())
+    built = {name: _build(SECTIONS[name], each, name) for name, each in given.items()}
+    common = [field.name for field in dataclasses.fields(TrainConfig)]  # type: ignore[arg-type]
+    own = {name: section for name, section in built.items() if name not in common}
+    return TrainConfig(**{name: section for name, section in built.items() if name in common}, own=own)
 
 
 def saved_config(values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
     """The config that a run was begun with, perhaps by another version, and the names of settings that this one does not know."""
     known = {
-        section: {name: value for name, value in part.items() if f"{section}.{name}" in SETTINGS}
+        section: {name: value for name, value in part.items() if f"{section}.{name}" in setting_names()}
         for section, part in values.items()
         if isinstance(part, Mapping)
     }
-    found = {section: part for section, part in known.items() if section in _fields(TrainConfig)}
+    found = {section: part for section, part in known.items() if section in SECTIONS}
     lost = [f"{section}.{name}" for section, part in values.items() if isinstance(part, Mapping) for name in part]
-    return config_from(found), [name for name in lost if name not in (*SETTINGS, *_GONE)]
+    return config_from(found), [name for name in lost if name not in (*setting_names(), *_GONE)]
 
 
 def override(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
@@ -279,7 +330,7 @@ def override(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any
         name, equals, text = change.partition("=")
         path = [part.strip() for part in name.split(".")]
         if not equals or not all(path):
-            hint = answer(name, None, SETTINGS) or f"to predict the column {change!r}: --target {change}"
+            hint = answer(name, None, setting_names()) or f"to predict the column {change!r}: --target {change}"
             raise ConfigError(f"{change!r} is not a setting; expected name=value, such as trainer.epochs=20", hint=hint)
         value = written(text, *_declared(path))
         node = result
@@ -298,7 +349,7 @@ def override(values: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any
 
 def _declared(path: list[str]) -> tuple[Any, Any]:
     """The annotation and the rules of a setting, or of a value in a setting that is a table."""
-    if len(path) < 2 or ".".join(path[:2]) not in SETTINGS:
+    if len(path) < 2 or ".".join(path[:2]) not in setting_names():
         return Any, None
     annotation, rules, _ = _fields(SECTIONS[path[0]])[path[1]]
     for _ in path[2:]:
@@ -307,8 +358,3 @@ def _declared(path: list[str]) -> tuple[Any, Any]:
 
 
 _GONE = ("evaluate.resamples",)  # of older versions, without an effect on the model
-SECTIONS: Mapping[str, type[Blueprint]] = {
-    name: annotation for name, (annotation, _, _) in _fields(TrainConfig).items()
-}
-SETTINGS: tuple[str, ...] = tuple(f"{section}.{name}" for section, cls in SECTIONS.items() for name in _fields(cls))
-"""Every setting by its dotted name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,14 +17,16 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
+from danlu.blueprint import Blueprint
+from danlu.errors import ConfigError
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
-from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.config import TrainConfig, declare
 from danlu.trained import Head, Learned, Read, Say, Trained
 from danlu.trained.answers import write_frame
 
-__all__ = ["Domain", "Prepared", "Simple"]
+__all__ = ["Beside", "Domain", "Option", "Prepared", "Simple"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +48,47 @@ class Prepared:
     def lines(self) -> Iterable[str]:
         """What was found, for people."""
         return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An option of ``danlu train`` that stands for settings of a kind of data.
+
+    Attributes:
+        name: such as ``"--horizon"``.
+        setting: the setting's dotted name; empty where ``settings`` says it.
+        help: a line.
+        type: of its value: ``str``, ``int`` or ``float``.
+        settings: the settings for a value, by their dotted names.
+    """
+
+    name: str
+    setting: str
+    help: str
+    type: type = str
+    settings: Callable[[Any], Mapping[str, Any]] | None = None
+
+    def meaning(self, text: str) -> Mapping[str, Any]:
+        """The settings that what was given to the option stands for.
+
+        Raises:
+            ConfigError: it stands for none.
+        """
+        try:
+            value = self.type(text)
+        except ValueError:
+            expected = "a whole number" if self.type is int else "a number"
+            raise ConfigError(f"{self.name} is {text!r}; expected {expected}") from None
+        return {self.setting: value} if self.settings is None else self.settings(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """A setting that counts only beside others: when, and what to say where it does not."""
+
+    setting: str
+    counts: Callable[[TrainConfig], bool]
+    otherwise: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,6 +121,11 @@ class Domain(abc.ABC):
         encoder, head: the classes that its models are made of.
         uses: the settings that it uses, by their dotted names (``augment.*`` is all of a section); others are refused.
         instead: what to say of single settings that it does not use.
+        sections: the sections of the settings that are its own, by name.
+        options: its options on the command line.
+        beside: which of its settings count only beside others.
+        columns: which of its settings name columns.
+        sources: which of its settings name files that are learnt from, beside the source and the test file.
         reads_files: whether a source that is a text is a path.
         model_name: what its model is called in comparisons.
     """
@@ -88,8 +136,18 @@ class Domain(abc.ABC):
     head: ClassVar[type[Head]]
     uses: ClassVar[tuple[str, ...]]
     instead: ClassVar[Mapping[str, str]] = {}
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {}
+    options: ClassVar[tuple[Option, ...]] = ()
+    beside: ClassVar[tuple[Beside, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ()
     reads_files: ClassVar[bool] = True
     model_name: ClassVar[str] = "the network"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, section in cls.sections.items():
+            declare(name, section)
 
     # Learning.
 

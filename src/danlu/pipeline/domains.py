@@ -13,15 +13,16 @@ from danlu.engine.saved import fitted_from
 from danlu.errors import ArtifactError, ConfigError
 
 # PORT from danlu.pipeline.agents import Agents
-from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.config import TrainConfig, config_from
 
 # PORT from danlu.pipeline.detection import Detections
-from danlu.pipeline.domain import Domain
+from danlu.pipeline.domain import Domain, Option
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.multilabel import LabelledImages
 from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
+from danlu.pipeline.sounds import Sounds
 
 # PORT from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
@@ -32,7 +33,7 @@ from danlu.trained import Trained
 from danlu.trained.saved import check_variables
 from danlu.trained.saved import load as load_trained
 
-__all__ = ["DOMAINS", "domain_of", "load", "load_model"]
+__all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "with_options"]
 
 DOMAINS: tuple[Domain, ...] = (
     # PORT Agents(),
@@ -43,6 +44,7 @@ DOMAINS: tuple[Domain, ...] = (
     Segmentations(),
     LabelledImages(),
     Images(),
+    Sounds(),
     LanguageTexts(),
     Texts(),
     Tables(),
@@ -56,6 +58,39 @@ def domain_of(config: TrainConfig, source: Any) -> Domain:
         if domain.claims(config, source):
             return domain
     raise ConfigError(f"{source!r} is nothing that can be learnt from")
+
+
+def options() -> dict[str, list[tuple[Domain, Option]]]:
+    """The options of ``danlu train`` that kinds of data own, by name; several kinds may have one of the same name."""
+    found: dict[str, list[tuple[Domain, Option]]] = {}
+    for domain in reversed(DOMAINS):
+        for option in domain.options:
+            found.setdefault(option.name, []).append((domain, option))
+    return found
+
+
+def with_options(values: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Plain nested settings with those that options stand for.
+
+    Where several kinds have the option, it is that of the kind that the source is of by all else that is said.
+
+    Args:
+        given: the texts that were given, by the options' names.
+
+    Raises:
+        ConfigError: a value that is not of the option's type, or that stands for nothing.
+    """
+    result, known = {section: dict(part) for section, part in values.items()}, options()
+    for name in sorted(given, key=lambda name: len(known[name])):
+        chosen = known[name]
+        if len(chosen) > 1:
+            config = config_from(result)
+            kind = domain_of(config, config.data.source)
+            chosen = [each for each in chosen if each[0] is kind] or chosen
+        for setting, value in chosen[0][1].meaning(given[name]).items():
+            section, _, of = setting.partition(".")
+            result.setdefault(section, {})[of] = value
+    return result
 
 
 def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:

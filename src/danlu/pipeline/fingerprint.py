@@ -20,7 +20,8 @@ from danlu.pipeline.domain import Domain
 
 __all__ = ["check_unchanged", "data_of", "fingerprint", "located"]
 
-_SETTINGS = {"source": ("data", "source"), "test": ("data", "test"), "recording": ("agent", "data")}
+_SETTINGS = {"source": "data.source", "test": "data.test", "recording": "agent.data"}
+"""What pieces of data are called; others by the setting that names them."""
 
 
 def fingerprint(source: Any, more: Iterable[Path] = ()) -> str | None:
@@ -86,7 +87,7 @@ def _of_object(source: Any) -> str | None:
 def data_of(config: TrainConfig, source: Any, domain: Domain) -> dict[str, Any]:
     """Of each piece of data that a run reads, where it is and its fingerprint: the source, the test rows, a recording."""
     found = {}
-    for name, given in _given(config, source).items():
+    for name, given in _given(config, source, _pieces(domain)).items():
         if name == "source" and not domain.reads_files:
             continue
         place = os.path.abspath(given) if isinstance(given, str | Path) else None
@@ -96,19 +97,24 @@ def data_of(config: TrainConfig, source: Any, domain: Domain) -> dict[str, Any]:
     return {"data": found}
 
 
-def _given(config: TrainConfig, source: Any) -> dict[str, Any]:
-    given = {"source": source, "test": config.data.test, "recording": config.agent.data}
+def _pieces(domain: Domain) -> list[str]:
+    """What is read for a kind of data."""
+    names = {setting: piece for piece, setting in _SETTINGS.items()}
+    return ["source", "test", *(names.get(setting, setting) for setting in domain.sources)]
+
+
+def _given(config: TrainConfig, source: Any, pieces: Iterable[str]) -> dict[str, Any]:
+    given = {each: source if each == "source" else config.setting(_SETTINGS.get(each, each)) for each in pieces}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def located(config: TrainConfig, domain: Domain) -> TrainConfig:
     """The config with absolute paths for the data that is there, so that a run can be resumed from any folder."""
-    for piece, (section, name) in _SETTINGS.items():
-        of = getattr(config, section)
-        place = getattr(of, name)
-        is_path = piece != "source" or domain.reads_files
+    for setting in (_SETTINGS.get(piece, piece) for piece in _pieces(domain)):
+        place = config.setting(setting)
+        is_path = setting != "data.source" or domain.reads_files
         if place and is_path and _files_of(Path(place)):
-            config = config.replace(**{section: of.replace(**{name: os.path.abspath(place)})})
+            config = config.with_setting(setting, os.path.abspath(place))
     return config
 
 
@@ -127,7 +133,7 @@ def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_
     if not isinstance(known, Mapping):  # of a version that knew the source alone, and of folders no contents
         is_file = isinstance(source, str | Path) and Path(source).is_file()
         known = {"source": {"path": str(source), "sha256": recorded.get("sha256")}} if is_file else {}
-    given = _given(config, source)
+    given = _given(config, source, known)
     for name, own in known.items():
         if not isinstance(own, Mapping) or own.get("sha256") is None:
             continue

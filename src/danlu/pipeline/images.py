@@ -23,7 +23,7 @@ from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
 
-__all__ = ["Images"]
+__all__ = ["Images", "gallery"]
 
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baselines
@@ -84,7 +84,7 @@ class Images(Labelled):
         return Read(found.images, found.labels, names_of(found.paths))
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
-        return _gallery(prepared, trained, rows)
+        return gallery(prepared, trained, rows)
 
     def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Means over cells, 14 a side at most, in 0 … 1; boosting on thousands of pixels takes longer than the network."""
@@ -134,7 +134,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     return PreparedRows(inferred=inferred, target=target, notices=tuple(parts.notices), **encoded)
 
 
-def _gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
+def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
     """The test images whose true class was given the least probability, where the network looked and what each pixel added."""
     from danlu.explain import grad_cam
     from danlu.report import heat_over, png_uri

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, ClassVar
 
 import jax
@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
-from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target
+from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target, split_rows
 from danlu.data.images import PixelStream
 from danlu.data.seen import known_rows, row_hashes
 from danlu.data.twins import equal_rows, keep_together
-from danlu.errors import SchemaError
+from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import BASELINES, Importance, Rows, baselines
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
@@ -24,7 +24,7 @@ from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.tasks import Recipe, learn
 from danlu.trained import Labels, Learned, Read, Say, Trained
 
-__all__ = ["Encoded", "Labelled", "PreparedRows", "chosen_settings", "parts_of", "together_of"]
+__all__ = ["Encoded", "Labelled", "PreparedRows", "chosen_settings", "drawn_parts", "parts_of", "together_of"]
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
@@ -79,6 +79,60 @@ def together_of(
     if config.split.equal_rows == "anywhere" or config.split.method not in ("stratified", "random"):
         return None, ()
     return keep_together(equal_rows(rows), *shares, noun=noun, besides=besides)
+
+
+def drawn_parts(
+    config: TrainConfig,
+    labels: pl.Series,
+    task: str,
+    keys: Callable[[np.ndarray], Iterable[Hashable]],
+    *,
+    noun: str,
+    own: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
+    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
+
+    Args:
+        labels: of all rows.
+        keys: what rows of these numbers are known again by: equal ones stay in one part.
+        noun: what the rows are called.
+        own: the name of each row's part, where the source says so.
+
+    Returns:
+        The numbers, how they were divided, and notices.
+
+    Raises:
+        ConfigError: a way of dividing that is for tables.
+        DataError: too few rows.
+    """
+    if config.split.method not in ("stratified", "random"):
+        raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
+    names = ("train", "validation", "test")
+    of_rows = np.full(len(labels), "train") if own is None else own
+    parts = {name: np.flatnonzero(of_rows == name) for name in names}
+    given = [name for name in names if own is not None and len(parts[name])]
+    known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
+    shares = 0.0 if len(parts["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
+    together, told = together_of(config, keys(known), *shares, noun=noun)
+    split = split_rows(
+        pl.DataFrame({"label": labels.gather(known)}),
+        method=config.split.method if task != "regression" else "random",
+        target="label",
+        task=task,
+        validation=shares[0],
+        test=shares[1],
+        seed=config.trainer.seed,
+        together=together,
+    )
+    parts["train"] = known[split.train]
+    if not len(parts["validation"]):
+        parts["validation"] = known[split.validation]
+    if draws_test:
+        parts["test"] = known[split.test]
+    if not len(parts["validation"]) or not len(parts["train"]):
+        raise DataError(f"{len(labels)} {noun} are too few to divide; expected some for each part")
+    said = f"the source's own {', '.join(given)}; " if given else ""
+    return parts, said + split.description, told
 
 
 def chosen_settings(section: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from danlu.artifact import Artifact
+from danlu.blueprint import Blueprint
 from danlu.data.text import Corpus, CorpusEncoder, Tokenizer, Tokens, lines_of, read_corpus, split_corpus, tokens_of
 from danlu.data.text.read import is_text_source
 from danlu.errors import ConfigError, DataError, SchemaError
@@ -70,6 +71,7 @@ class LanguageTexts(Domain):
 
     kind = "language"
     noun = "language models"
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"language": Language}
     encoder = CorpusEncoder
     head = NextToken
     uses = (

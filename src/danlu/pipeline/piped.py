@@ -45,7 +45,7 @@ def kept_names(config: TrainConfig, files: tuple[Path, ...]) -> tuple[TrainConfi
         if file is not None:
             name = f"{setting}-{file.name}"
             names[name] = file
-            config = config.replace(data=config.data.replace(**{setting: name}))
+            config = config.with_setting(f"data.{setting}", name)
     return config, names
 
 
@@ -54,5 +54,5 @@ def with_kept(config: TrainConfig, run: Path) -> TrainConfig:
     for setting in ("source", "test"):
         name = getattr(config.data, setting)
         if name and Path(name).name == name and name.startswith(f"{setting}-") and (run / name).is_file():
-            config = config.replace(data=config.data.replace(**{setting: str(run / name)}))
+            config = config.with_setting(f"data.{setting}", str(run / name))
     return config

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
-from danlu.data import TargetEncoder, infer_task, split_rows
+from danlu.data import TargetEncoder, infer_task
 from danlu.data.sequences import SequenceEncoder, SequenceSet, is_sequence_source, read_sequences
 from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
+from danlu.pipeline.domain import Option
+from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts, parts_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
 from danlu.trained import Read, Say, Trained
@@ -31,6 +32,14 @@ class Sequences(Labelled):
 
     kind = "sequence"
     encoder = SequenceEncoder
+    options = (
+        Option(
+            "--series",
+            "data.series",
+            "The column that tells series apart; with --target, each has one label.",
+        ),
+        Option("--time", "data.time", "The column that orders the rows of a series."),
+    )
     simple_names = ("commonest", "linear", "boosting")
     noun = "sequences"
     uses = (
@@ -152,10 +161,6 @@ def summaries(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     """Read the sequences, work out the task, divide them (never one of them) and encode them."""
     data = config.data
-    if config.split.method not in ("stratified", "random"):
-        raise ConfigError(
-            f"split.method={config.split.method} is for tables; sequences are divided at random, each whole"
-        )
     if data.series is not None and not data.target:
         raise ConfigError("sequences need a label to learn", hint="name its column: --target COLUMN")
     names: dict[str, Any] = {
@@ -173,23 +178,12 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
     found, notices = _labelled(read_sequences(source, **names, **reading), data)
     labels = _labels(found)
     inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
-    share = 0.0 if data.test is not None else config.split.test
-    keys = (values.tobytes() for values in found.values)
-    together, said = together_of(config, keys, config.split.validation, share, noun="sequences")
+
+    def keys(rows: np.ndarray) -> Iterable[bytes]:
+        return (found.values[row].tobytes() for row in rows)
+
+    parts, description, said = drawn_parts(config, labels, inferred.task, keys, noun="sequences")
     notices += said
-    split = split_rows(
-        pl.DataFrame({"label": labels}),
-        method=config.split.method if inferred.task != "regression" else "random",
-        target="label",
-        task=inferred.task,
-        validation=config.split.validation,
-        test=share,
-        seed=config.trainer.seed,
-        together=together,
-    )
-    parts = {name: np.asarray(getattr(split, name)) for name in ("train", "validation", "test")}
-    if not len(parts["train"]) or not len(parts["validation"]):
-        raise DataError(f"{len(found)} sequences are too few to divide; expected some for each part")
     target = TargetEncoder.fit(
         labels.gather(parts["train"]) if inferred.task == "regression" else labels, task=inferred.task
     )
@@ -224,7 +218,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
         test=test,
         shown=tested.names,
         rows={"train": len(parts["train"]), "validation": len(parts["validation"]), "test": len(tested)},
-        split=f"each sequence whole; {split.description}",
+        split=f"each sequence whole; {description}",
         notices=(*notices, *inferred.notices),
     )
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from danlu.data import TargetEncoder, infer_task, split_rows
+from danlu.data import TargetEncoder, infer_task
 from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import ConfigError, DataError, SchemaError
@@ -20,8 +20,8 @@ from danlu.evaluate import Rows, baselines
 from danlu.evaluate.baselines import within
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Simple
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of, together_of
+from danlu.pipeline.domain import Option, Simple
+from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts, parts_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.stages import stage
 from danlu.tasks import Recipe
@@ -45,6 +45,7 @@ class Texts(Labelled):
 
     kind = "text"
     encoder = TextEncoder
+    options = (Option("--text", "data.text", "The column of texts to learn from."),)
     noun = "labelled texts"
     uses = (
         *COMMON,
@@ -121,8 +122,6 @@ def _column_for(source: Any, column: str) -> str | None:
 def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
     """Read the texts, work out the task, divide and encode them."""
     data = config.data
-    if config.split.method not in ("stratified", "random"):
-        raise ConfigError(f"split.method={config.split.method} is for tables; texts are divided at random")
     found = _labelled(read_texts(source, text=data.text, target=data.target or None, delimiter=data.delimiter), data)
     found, notices = _present(found)
     labels = _labels(found)
@@ -131,7 +130,11 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
         found = dataclasses.replace(found, labels=labels)
         notices += respelt
     inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
-    parts, description, said = _parts(config, found, inferred.task)
+
+    def plain(rows: np.ndarray) -> Iterable[str]:
+        return (" ".join(str(found.texts[row]).split()).casefold() for row in rows)
+
+    parts, description, said = drawn_parts(config, labels, inferred.task, plain, noun="texts", own=found.parts)
     notices += said
     fitted_on = labels.gather(parts["train"]) if inferred.task == "regression" else labels
     target = TargetEncoder.fit(fitted_on, task=inferred.task)
@@ -196,40 +199,6 @@ def _present(found: TextSet) -> tuple[TextSet, list[str]]:
     if not len(kept):
         raise DataError(f"none of the {len(found)} rows has both a text and a label")
     return found.rows(kept), notices
-
-
-def _parts(config: TrainConfig, found: TextSet, task: str) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
-    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
-
-    Texts that differ only in white space and case are equal.
-    """
-    names = ("train", "validation", "test")
-    of_rows = np.full(len(found), "train") if found.parts is None else found.parts
-    parts = {name: np.flatnonzero(of_rows == name) for name in names}
-    given = [name for name in names if found.parts is not None and len(parts[name])]
-    known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
-    shares = 0.0 if len(parts["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
-    plain = (" ".join(str(found.texts[row]).split()).casefold() for row in known)
-    together, told = together_of(config, plain, *shares, noun="texts")
-    split = split_rows(
-        pl.DataFrame({"label": _labels(found).gather(known)}),
-        method=config.split.method if task != "regression" else "random",
-        target="label",
-        task=task,
-        validation=shares[0],
-        test=shares[1],
-        seed=config.trainer.seed,
-        together=together,
-    )
-    parts["train"] = known[split.train]
-    if not len(parts["validation"]):
-        parts["validation"] = known[split.validation]
-    if draws_test:
-        parts["test"] = known[split.test]
-    if not len(parts["validation"]) or not len(parts["train"]):
-        raise DataError(f"{len(found)} texts are too few to divide; expected some for each part")
-    said = f"the source's own {', '.join(given)}; " if given else ""
-    return parts, said + split.description, told
 
 
 def _simple(prepared: PreparedTexts, ours: Rows, seconds: float | None) -> Iterable[Simple]:

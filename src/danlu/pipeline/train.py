@@ -18,7 +18,7 @@ from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.files import write_atomic
 from danlu.memory import in_words
-from danlu.pipeline.config import SECTIONS, SETTINGS, TrainConfig, config_from, saved_config
+from danlu.pipeline.config import SECTIONS, TrainConfig, config_from, saved_config, setting_names
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.fingerprint import check_unchanged, data_of, located
@@ -263,7 +263,7 @@ def train(
     for section in [each for each in settings if each not in SECTIONS]:
         raise ConfigError(
             f"danlu.train received {section}, which is no section",
-            hint=answer(section, settings[section], SETTINGS, python=True)
+            hint=answer(section, settings[section], setting_names(), python=True)
             or f"the sections are: {', '.join(SECTIONS)}",
         )
     named = {"source": str(source) if is_file else "table", "target": target, "test": test}

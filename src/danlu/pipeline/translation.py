@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
+from danlu.blueprint import Blueprint
 from danlu.data.text import SentenceEncoder, Tokenizer
 from danlu.data.text.buckets import Buckets, PairTokens
 from danlu.data.text.pairs import Pairs, read_pairs, read_sources, sentence_tokens, split_pairs, tokens_of_pairs
@@ -21,7 +22,7 @@ from danlu.evaluate.dictionary import WordByWord
 from danlu.evaluate.judgement import Judgement
 from danlu.explain import cross_attention
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Domain, Prepared, Simple
+from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.pipeline.vocabulary import TOKENS, check_known, network_settings
 from danlu.tasks import BeamSearch, Recipe, Translation, learn_translation, translation_recipe
@@ -61,11 +62,37 @@ class PreparedPairs(Prepared):
         yield f"{sum(map(len, self.pairs.values())):,} pairs; tokens are {TOKENS[source.kind]}, {sizes}, {mean:.0f} a sentence"
 
 
+def languages(pair: str) -> dict[str, str]:
+    """The settings for ``FROM:TO``.
+
+    Raises:
+        ConfigError: it is no such pair.
+    """
+    first, _, second = (part.strip() for part in pair.partition(":"))
+    if not first or not second:
+        raise ConfigError(f"--translate is {pair!r}; expected FROM:TO, such as en:de")
+    return {"translation.source": first, "translation.target": second}
+
+
 class Translations(Domain):
     """Pairs of sentences from which a Transformer learns to translate."""
 
     kind = "translation"
     noun = "translations"
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"translation": Translation}
+    options = (
+        Option(
+            "--translate", "", "FROM:TO, such as en:de: two columns, or the endings of two files.", settings=languages
+        ),
+    )
+    sources = ("translation.validation",)
+    beside = (
+        Beside(
+            "split.validation",
+            lambda config: config.translation.validation is None,
+            "the validation pairs come from a file of their own",
+        ),
+    )
     encoder = SentenceEncoder
     head = BeamSearch
     uses = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from danlu.errors import ConfigError, DataError, nearest, shorten
-from danlu.pipeline.config import SETTINGS, DataConfig, TrainConfig
+from danlu.pipeline.config import DataConfig, TrainConfig, setting_names
 
 if TYPE_CHECKING:
     from danlu.pipeline.domain import Domain
@@ -67,11 +67,8 @@ _COLUMNS = (
     "data.series",
     "data.time",
     "data.image_column",
-    "forecast.columns",
-    "forecast.time",
-    "forecast.series",
 )
-# Settings that count only beside others: which they are, when, and what to say where they do not.
+# Settings that count only beside others: which they are, when, and what to say where they do not; domains have more.
 _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
     (
         "split.column",
@@ -89,30 +86,18 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         lambda config: (config.split.folds or 1) == 1,
         "with split.folds every training row is judged in turn",
     ),
-    (
-        "split.validation",
-        lambda config: config.translation.validation is None,
-        "the validation pairs come from a file of their own",
-    ),
     ("evaluate.baseline_seconds", lambda config: config.evaluate.baselines, "there are none: evaluate.baselines=false"),
     (
         "data.memory",
         lambda config: config.data.stream is None or config.data.stream,
         "data.stream=false reads everything",
     ),
-    ("forecast.season", lambda config: bool(config.forecast.columns), "add --forecast COLUMN"),
 )
 
 
 def uses(domain: Domain, name: str) -> bool:
     """Whether a kind of data uses the setting."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in domain.uses)
-
-
-def value_of(config: TrainConfig, name: str) -> Any:
-    """The value of a setting by its dotted name."""
-    section, setting = name.split(".")
-    return getattr(getattr(config, section), setting)
 
 
 def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterable[Domain]) -> None:
@@ -122,7 +107,7 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
         ConfigError: there is one; the message says what it is for, and what there is instead.
     """
     usual = TrainConfig()
-    given = [name for name in SETTINGS if value_of(config, name) != value_of(usual, name)]
+    given = [name for name in setting_names() if config.setting(name) != usual.setting(name)]
     for name in given:
         if not uses(domain, name):
             others = [other.noun for other in reversed(list(domains)) if uses(other, name)]
@@ -131,9 +116,9 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
                 f"{_typed(name)} is not used for {domain.noun}{those}",
                 hint=domain.instead.get(name) or _beside(domain, name),
             )
-    for name, counts, why in _BESIDE:
+    for name, counts, why in (*_BESIDE, *((each.setting, each.counts, each.otherwise) for each in domain.beside)):
         if name in given and not counts(config):
-            raise ConfigError(f"{name} is {shorten(value_of(config, name))}, and it would not be used: {why}")
+            raise ConfigError(f"{name} is {shorten(config.setting(name))}, and it would not be used: {why}")
     stored = isinstance(source, str | Path) and (
         Path(source).is_dir() or Path(source).suffix.lower() in (".parquet", ".pq")
     )
@@ -146,8 +131,8 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
     for name in ("data.delimiter", "data.header", "data.encoding"):
         if name in given and not is_text:
             raise ConfigError(f"{name} is for text files, such as CSV; {_shown(source)} is none", hint="leave it out")
-    for name in _COLUMNS:
-        named = value_of(config, name)
+    for name in (*_COLUMNS, *domain.columns):
+        named = config.setting(name)
         for column in (named,) if isinstance(named, str) else named or ():
             if column in config.data.drop:
                 raise ConfigError(
@@ -167,7 +152,9 @@ def _beside(domain: Domain, name: str) -> str | None:
     """What a kind of data uses of the same section."""
     section = name.split(".")[0]
     used = [
-        each for each in SETTINGS if each.startswith(section + ".") and uses(domain, each) and each != "data.source"
+        each
+        for each in setting_names()
+        if each.startswith(section + ".") and uses(domain, each) and each != "data.source"
     ]
     return f"what is: {', '.join(used)}" if used else None
 
