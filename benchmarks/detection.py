@@ -49,6 +49,7 @@ def _run(what: str, data: Path, seed: int, changes: dict[str, Any]) -> dict[str,
 
     from danlu.pipeline.config import config_from
     from danlu.pipeline.detection import Detections
+    from danlu.pipeline.judge import judge
     from danlu.tasks.detection import padded_boxes
 
     scenes = _scenes(what, data)
@@ -69,7 +70,7 @@ def _run(what: str, data: Path, seed: int, changes: dict[str, Any]) -> dict[str,
         plan = domain.plan(config, prepared)
         learned = domain.learn(config, prepared, plan, display="plain")
         seconds, used = time.perf_counter() - begun, time.process_time() - cpu
-        judgement = domain.judge(config, prepared, learned.model)
+        judgement = judge(config, domain, prepared, learned.model)
     if judgement is None:
         raise SystemExit("there is no test part")
     everyone = {"danlu": judgement.scores, **judgement.others}
@@ -87,7 +88,7 @@ def _run(what: str, data: Path, seed: int, changes: dict[str, Any]) -> dict[str,
         "epochs": len(learned.fitted.history),
         "best_epoch": learned.fitted.best_epoch,
         "steps": learned.fitted.history[-1]["step"],
-        "threshold": learned.model.threshold,
+        "threshold": learned.model.head.threshold,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(used, 1),
         "load": round(os.getloadavg()[0], 1),

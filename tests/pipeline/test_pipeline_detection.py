@@ -23,7 +23,7 @@ from danlu.engine import JSONLogger
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.pipeline import resume
 from danlu.pipeline.config import config_from
-from danlu.pipeline.detection import Detections, Finder
+from danlu.pipeline.detection import Detections
 from danlu.pipeline.domains import domain_of
 
 QUIET: dict[str, Any] = {"display": "none", "say": lambda line: None}
@@ -74,7 +74,7 @@ def test_the_saved_model_finds_the_same_and_its_csv_is_read_as_boxes(
 ) -> None:
     result, _ = trained
     model = danlu.load(result.run.path)
-    assert isinstance(model, Finder)
+    assert model.task == "detection"
     assert "finding objects of 2 classes" in repr(model)
     out = tmp_path / "found.csv"
     ran = CliRunner().invoke(app, ["predict", str(result.run.path), str(folder / "images"), "-o", str(out)])
@@ -127,11 +127,11 @@ def test_what_does_not_fit_is_refused(trained: Any, folder: Path, tmp_path: Path
 
 
 def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path) -> None:
-    for name, change in (("task", {"task": "detection", "most": 0}), ("threshold", None), ("classes", ["one"])):
+    for name, change in (("most", 0), ("threshold", None), ("classes", ["one"]), ("stride", 8), ("sides", [16, 32])):
         shutil.copytree(trained[0].run.path / "artifact", tmp_path / "copy", dirs_exist_ok=True)
         file = tmp_path / "copy" / "model.json"
         said = json.loads(file.read_text())
-        said[name] = change
+        said["head"][name] = change
         file.write_text(json.dumps(sealed(said)))
         with pytest.raises(ArtifactError):
             danlu.load(tmp_path / "copy")

@@ -14,8 +14,7 @@ from danlu.errors import ArtifactError, ConfigError
 
 # PORT from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig, config_from
-
-# PORT from danlu.pipeline.detection import Detections
+from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain, Option
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
@@ -40,7 +39,7 @@ DOMAINS: tuple[Domain, ...] = (
     Translations(),
     # PORT SeriesForecasts(),
     Sequences(),
-    # PORT Detections(),
+    Detections(),
     Segmentations(),
     LabelledImages(),
     Images(),

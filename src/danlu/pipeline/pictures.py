@@ -168,9 +168,8 @@ def encoded_parts(
     parts: Divided,
     truth: Callable[[Any, ImageEncoder], Any],
     *,
-    largest: int,
-    multiple: Callable[[int, int], int] | None = None,
     one: Callable[[int, ImageEncoder], Any] | None = None,
+    **sizes: Any,
 ) -> dict[str, Any]:
     """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows`` and ``split`` of a divided source.
 
@@ -178,12 +177,12 @@ def encoded_parts(
 
     Args:
         truth: what is to be predicted of some of the images, as the loss takes it.
-        largest, multiple: see :func:`encoder_for`.
         one: the same of one image, by its number, where training images may be decoded while training goes on.
+        **sizes: see :func:`encoder_for`.
     """
     places, found, tested = parts.places, parts.found, parts.tested
     known = found.rows(places["train"])
-    encoder, resized = encoder_for(known.images, config.data.image_size, largest=largest, multiple=multiple)
+    encoder, resized = encoder_for(known.images, config.data.image_size, **sizes)
     stream, told = None, ""
     if one is not None:
         load = lambda row: (encoder.one(found.images[row]), one(row, encoder))  # noqa: E731
@@ -326,7 +325,12 @@ def divided(
 
 
 def encoder_for(
-    images: Any, size: int | None, *, largest: int, multiple: Callable[[int, int], int] | None = None
+    images: Any,
+    size: int | None,
+    *,
+    largest: int,
+    multiple: Callable[[int, int], int] | None = None,
+    least: int = 1,
 ) -> tuple[ImageEncoder, str]:
     """The shape for images, and a word where it is not theirs.
 
@@ -335,13 +339,14 @@ def encoder_for(
         size: both sides, where the user sets them.
         largest: the longest side that images keep by themselves.
         multiple: ``(height, width) ->`` what both sides must be multiples of.
+        least: how many times it is in a side at least.
     """
     encoder = ImageEncoder.fit(images, size=size)
     shrink = 1.0 if size else min(1.0, largest / max(encoder.height, encoder.width))
     height, width = round(encoder.height * shrink), round(encoder.width * shrink)
     if multiple is not None:
         grain = multiple(height, width)
-        height, width = (max(round(side * shrink / grain), 1) * grain for side in (encoder.height, encoder.width))
+        height, width = (max(round(side * shrink / grain), least) * grain for side in (encoder.height, encoder.width))
     if (height, width) == (encoder.height, encoder.width):
         return encoder, ""
     said = f"images of {encoder.height}×{encoder.width} are brought to {height}×{width}; data.image_size sets it"

@@ -1,6 +1,6 @@
 """What ties data, network, loss and trainer together."""
 
-from danlu.tasks.detection import Detection, ObjectDetector, detection_recipe, learn_detection
+from danlu.tasks.detection import Boxes, Detection, detection_recipe, learn_detection
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
@@ -16,6 +16,7 @@ from danlu.tasks.translation import BeamSearch, Translation, learn_translation, 
 __all__ = [
     "Augment",
     "BeamSearch",
+    "Boxes",
     "Detection",
     "Forecast",
     "ForecastModel",
@@ -23,7 +24,6 @@ __all__ = [
     "Language",
     "Masks",
     "NextToken",
-    "ObjectDetector",
     "Recipe",
     "Segmentation",
     "Tags",

@@ -1,45 +1,42 @@
-"""Object detection: the recipe, the training, and a trained model that finds objects in images."""
+"""Object detection: the recipe, the training, and what makes objects of a network's outputs."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import polars as pl
 
 from danlu.blueprint import Blueprint, setting
-from danlu.data.images import ImageEncoder
-from danlu.engine import Fitted, enable_compilation_cache
-from danlu.engine.sources import ArraySource
-from danlu.errors import ConfigError
+from danlu.data.images.files import shapes_of
+from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate.detection import DetectionCounts, Found
-from danlu.nn import Detector, Layer, MoveBoxes, RandomColor, RandomErase, Rescale, Sequential
+from danlu.nn import Detector, Layer, MoveBoxes, Sequential
 from danlu.nn.cells import Detections, find_objects
 from danlu.nn.losses import DetectionLoss
 from danlu.nn.losses.detection import NO_OBJECT
 from danlu.tasks.image import Augment
+from danlu.tasks.pictures import check_changes, learn_pictures, picture_recipe, with_head
 from danlu.tasks.recipe import Recipe
+from danlu.trained import Head, Learned
+from danlu.trained.head import names_in, pieces, threshold_in
 
-__all__ = [
-    "Detection",
-    "DetectionLearned",
-    "ObjectDetector",
-    "detection_recipe",
-    "detector_of",
-    "learn_detection",
-    "padded_boxes",
-]
+if TYPE_CHECKING:
+    from danlu.trained import Trained
+
+__all__ = ["Boxes", "Detection", "detection_recipe", "detector_of", "learn_detection", "padded_boxes", "scaled"]
 
 _BUDGET = 2.8e13  # floating-point operations of a training, backward passes included: about five minutes of a core
-_EPOCHS = (8, 60)
 _STEPS = 1500  # updates that a small set of images gets at least
 _MOST_EPOCHS = 200
 _SMALL = 16.0  # pixels: where a tenth of the objects are smaller, cells are smaller
-_BATCH = 64  # images that are looked at together
 _LOWEST = 0.01  # the score below which a detection is not measured either
+_NONE = 1e-6  # the score below which there is no object
 
 
 class Detection(Blueprint):
@@ -93,38 +90,26 @@ def detection_recipe(
         >>> plan.batch_size, plan.model.layers[-1].stride, round(plan.model.layers[-1].size)
         (32, 8, 18)
     """
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"detection_recipe() received the settings {unknown}; expected fields of a Recipe")
+    augment = augment or Augment()
+    follow = "flip, scale, translate, color and erase"
+    check_changes(changes, augment, loss="detection", what="boxes", follow=follow)
     if not len(sides):
         raise ConfigError("detection_recipe() received no boxes; expected the sides of one or more")
-    augment = augment or Augment()
-    asked = [name for name in ("random", "mixup", "cutmix") if getattr(augment, name)]
-    if asked:
-        raise ConfigError(
-            f"augment.{asked[0]} is set, and boxes cannot follow it",
-            hint="for boxes there are flip, scale, translate, color and erase",
-        )
     cell = stride or (4 if float(np.quantile(sides, 0.1)) < _SMALL else 8)
     size = round(float(np.exp(np.mean(np.log(np.maximum(sides, 1))))), 2)
-    painted: list[Layer] = [RandomColor(2 * augment.color, augment.color, augment.color)] if augment.color else []
-    painted += [RandomErase(augment.erase)] if augment.erase else []
-    model = Sequential((Rescale(), *painted, Detector(classes, stride=cell, width=width, size=size)))
     moved = augment.flip or augment.scale or augment.translate
-    batch_size = changes.get("batch_size", min(32, max(8, images // 20)))
-    affordable = int(_BUDGET / (3 * (model.flops(in_shape) or 1) * images))
-    enough = min(-(-_STEPS * batch_size // images), _MOST_EPOCHS)
-    fields: dict[str, Any] = {
-        "model": model,
-        "loss": "detection",
-        "batch_size": batch_size,
-        "epochs": max(min(affordable, max(_EPOCHS[1], enough)), _EPOCHS[0]),
-        "learning_rate": 2e-2,
-        "weight_decay": 0.02,
-        "warm_up": 0.1,
-        "augment": MoveBoxes(augment.flip, augment.scale, augment.translate, fill) if moved else None,
-    }
-    return Recipe(**{**fields, **changes})
+    return picture_recipe(
+        images,
+        in_shape,
+        Detector(classes, stride=cell, width=width, size=size),
+        augment=augment,
+        moved=MoveBoxes(augment.flip, augment.scale, augment.translate, fill) if moved else None,
+        budget=_BUDGET,
+        steps=_STEPS,
+        most_epochs=_MOST_EPOCHS,
+        most_batch=32,
+        **{"loss": "detection", "learning_rate": 2e-2, **changes},
+    )
 
 
 def detector_of(network: Layer) -> Detector:
@@ -161,137 +146,170 @@ def padded_boxes(boxes: Sequence[np.ndarray], classes: Sequence[np.ndarray], *, 
     return found
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ObjectDetector:
-    """A trained detector with what stands between it and images.
+def true_objects(targets: Mapping[str, np.ndarray]) -> list[Found]:
+    """What :func:`padded_boxes` padded."""
+    rows = zip(targets["boxes"], targets["labels"], strict=True)
+    return [Found(boxes[labels != NO_OBJECT], labels[labels != NO_OBJECT]) for boxes, labels in rows]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["threshold"],
+    meta_fields=["classes", "overlap", "most", "stride", "size", "sides"],
+)
+@dataclasses.dataclass(frozen=True)
+class Boxes(Head):
+    """Objects with their boxes. The answers are a :class:`~danlu.evaluate.Found` for each image, with unsure ones that are not shown.
 
     Attributes:
-        network: the blueprint, which ends with a :class:`~danlu.nn.Detector`.
-        params, state: its variables.
-        encoder: what images are brought to.
-        classes: the names of the classes.
+        classes: their names.
         threshold: the score from which an object is shown.
         overlap, most: see :class:`Detection`.
+        stride, size: the network's; see :class:`~danlu.nn.Detector`.
+        sides: the height and width of the images that it sees.
     """
 
-    network: Layer
-    params: Any
-    state: Any
-    encoder: ImageEncoder
+    kind = "boxes"
+    batch = 64
+
     classes: tuple[str, ...]
     threshold: float = 0.5
     overlap: float = 0.6
     most: int = 64
+    stride: int = 8
+    size: float = 1.0
+    sides: tuple[int, int] = (32, 32)
 
     @property
-    def in_shape(self) -> tuple[int, int, int]:
-        """The shape of one encoded image."""
-        return self.encoder.in_shape
+    def task(self) -> str:
+        return "detection"
 
-    def find_inputs(self, inputs: np.ndarray, *, threshold: float | None = None) -> list[Found]:
-        """The objects in encoded images, in the pixels of these; see :meth:`find`."""
-        least = self.threshold if threshold is None else threshold
+    def __call__(self, outputs: Any) -> Detections:
+        shape: dict[str, Any] = {"stride": self.stride, "size": self.size, "most": self.most, "overlap": self.overlap}
+        return find_objects(jnp.asarray(outputs), candidates=max(128, 2 * self.most), **shape)
+
+    def answer(self, trained: Trained, inputs: np.ndarray) -> list[Found]:
+        """The objects in the pixels of the images as the network sees them; it and the head are one compiled program."""
         found: list[Found] = []
-        for low in range(0, len(inputs), _BATCH):
-            some = inputs[low : low + _BATCH]
-            whole = np.concatenate([some, np.zeros((_BATCH - len(some), *some.shape[1:]), some.dtype)])
-            seen = jax.tree.map(
-                np.asarray, _look(self.network, self.params, self.state, whole, self.overlap, self.most)
-            )
-            for row in range(len(some)):
-                kept = seen.scores[row] >= max(least, 1e-6)
-                found.append(Found(seen.boxes[row][kept], seen.classes[row][kept], seen.scores[row][kept]))
+        for some in pieces(inputs, self.batch):
+            whole = np.concatenate([some, np.zeros((self.batch - len(some), *some.shape[1:]), some.dtype)])
+            seen = jax.tree.map(np.asarray, _found(self, trained.network, trained.params, trained.state, whole))
+            rows = [Found(seen.boxes[row], seen.classes[row], seen.scores[row]) for row in range(len(some))]
+            found += _surer(rows, _NONE)
         return found
 
-    def find(self, images: Sequence[np.ndarray] | np.ndarray, *, threshold: float | None = None) -> list[Found]:
-        """The objects in images of any size, in their own pixels, the surest first.
+    def answer_rows(self, trained: Trained, rows: Any) -> list[Found]:
+        """The objects in the images' own pixels."""
+        return self._in_own_pixels(super().answer_rows(trained, rows), rows)
 
-        Args:
-            images: uint8, see :meth:`~danlu.data.images.ImageEncoder.transform`.
-            threshold: the least score; None takes the model's.
-        """
-        found = self.find_inputs(self.encoder.transform(images), threshold=threshold)
-        return [
-            dataclasses.replace(each, boxes=each.boxes / self.scale(image)[None])
-            for image, each in zip(images, found, strict=True)
-        ]
+    def _in_own_pixels(self, answers: Sequence[Found], images: Any) -> list[Found]:
+        pairs = zip(answers, shapes_of(images), strict=True)
+        return [dataclasses.replace(each, boxes=each.boxes / scaled(self.sides, shape)[None]) for each, shape in pairs]
 
-    def scale(self, image: np.ndarray) -> np.ndarray:
-        """What an image's x and y are multiplied by when it is encoded: float32 ``(4,)``, for a box."""
-        return box_scale(self.encoder, image)
+    def shown(self, answers: Sequence[Found]) -> list[Found]:
+        """Those objects that are sure enough to be shown."""
+        return _surer(answers, max(self.threshold, _NONE))
 
-    def measured(self, inputs: np.ndarray, true: Sequence[Found]) -> DetectionCounts:
-        """Which detections of encoded images are right, down to the least score."""
-        found = self.find_inputs(inputs, threshold=_LOWEST)
-        return DetectionCounts.of(found, true, classes=len(self.classes), threshold=self.threshold)
+    def frame(self, answers: Sequence[Found], rows: Any = None) -> pl.DataFrame:
+        """A line an object: ``label``, ``score`` and ``x0, y0, x1, y1``; an empty one for an image in which nothing was found."""
+        lines: list[tuple[Any, ...]] = []
+        for each in self.shown(answers):
+            scores = np.ones(len(each)) if each.scores is None else each.scores
+            for box, number, score in zip(each.boxes, each.classes, scores, strict=True):
+                lines.append((self.classes[int(number)], round(float(score), 4), *(round(float(v), 2) for v in box)))
+            lines += [] if len(each) else [(None,) * 6]
+        numbers = dict.fromkeys(("score", "x0", "y0", "x1", "y1"), pl.Float64)
+        return pl.DataFrame(lines, schema={"label": pl.String, **numbers}, orient="row")
+
+    def lines(self, answers: Sequence[Found]) -> np.ndarray:
+        return np.array([max(len(each), 1) for each in self.shown(answers)], int)
+
+    def replies(self, answers: Sequence[Found], rows: Any = None) -> list[dict[str, Any]]:
+        """The list of the objects of each image."""
+        return [{"objects": self.frame([each]).drop_nulls().to_dicts()} for each in answers]
+
+    def evidence(self, answers: Sequence[Found], truth: dict[str, np.ndarray]) -> DetectionCounts:
+        return DetectionCounts.of(
+            _surer(answers, _LOWEST), true_objects(truth), classes=len(self.classes), threshold=self.threshold
+        )
+
+    def beside(self, answers: Sequence[Found], truth: Any, rows: Any = None) -> pl.DataFrame:
+        return self.frame(answers if rows is None else self._in_own_pixels(answers, rows))
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        told = {name: getattr(self, name) for name in ("overlap", "most", "stride", "size")}
+        lists = {"classes": list(self.classes), "sides": list(self.sides)}
+        return {**lists, "threshold": float(self.threshold), **told}, {}
+
+    @classmethod
+    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        classes, threshold = names_in(data, "classes"), threshold_in(data)
+        told: list[Any] = [data.get(name) for name in ("overlap", "most", "stride", "size", "sides")]
+        overlap, most, stride, size, sides = told
+        sound = type(overlap) in (int, float) and 0 < overlap <= 1 and type(most) is int and 1 <= most <= 1000
+        if not sound or threshold is None or not isinstance(sides, list | tuple):
+            raise ArtifactError(f"the saved detector is damaged: {str(data)[:80]!r}")
+        return cls(classes, threshold, float(overlap), most, stride, size, tuple(sides))
+
+    def check(self, network: Any, encoder: Any) -> None:
+        try:
+            detector = detector_of(network)
+        except ConfigError as error:
+            raise ArtifactError(f"the saved detector is damaged: {error.message}") from error
+        if detector.classes != len(self.classes):
+            raise ArtifactError(
+                f"the saved network tells {detector.classes} classes; expected the names of as many, not {len(self.classes)}"
+            )
+        if (detector.stride, detector.size, encoder.in_shape[:2]) != (self.stride, self.size, self.sides):
+            raise ArtifactError("the saved detector is damaged: its cells are not those of its network")
 
 
-def box_scale(encoder: ImageEncoder, image: np.ndarray) -> np.ndarray:
-    """See :meth:`ObjectDetector.scale`."""
-    return np.array([encoder.width / image.shape[1], encoder.height / image.shape[0]] * 2, np.float32)
+@functools.partial(jax.jit, static_argnames="network")
+def _found(head: Boxes, network: Layer, params: Any, state: Any, images: Any) -> Detections:
+    return head(network.apply(params, state, images)[0])
 
 
-@functools.partial(jax.jit, static_argnames=("network", "overlap", "most"))
-def _look(network: Layer, params: Any, state: Any, images: Any, overlap: float, most: int) -> Detections:
-    detector = detector_of(network)
-    outputs, _ = network.apply(params, state, images)
-    candidates = max(128, 2 * most)
-    return find_objects(
-        outputs, stride=detector.stride, size=detector.size, most=most, overlap=overlap, candidates=candidates
-    )
+def _surer(answers: Sequence[Found], least: float) -> list[Found]:
+    """The objects of such a score or a higher one."""
+    kept = [(each, slice(None) if each.scores is None else each.scores >= least) for each in answers]
+    return [
+        Found(each.boxes[rows], each.classes[rows], None if each.scores is None else each.scores[rows])
+        for each, rows in kept
+    ]
 
 
-@dataclasses.dataclass(frozen=True)
-class DetectionLearned:
-    """What training gave: the model, and the record of the training."""
-
-    model: ObjectDetector
-    fitted: Fitted
+def scaled(sides: tuple[int, int], shape: Sequence[int]) -> np.ndarray:
+    """What the x and y of an image of a shape are multiplied by when it is brought to other sides: float32 ``(4,)``, for a box."""
+    return np.array([sides[1] / shape[1], sides[0] / shape[0]] * 2, np.float32)
 
 
 def learn_detection(
     train: tuple[np.ndarray, dict[str, np.ndarray]],
-    *,
-    encoder: ImageEncoder,
-    classes: Sequence[str],
-    plan: Recipe,
     validation: tuple[np.ndarray, dict[str, np.ndarray]],
+    *,
+    head: Boxes,
+    plan: Recipe,
     settings: Detection | None = None,
-    seed: int = 0,
     **how: Any,
-) -> DetectionLearned:
+) -> Learned:
     """Train the recipe's network on encoded images and their boxes.
 
     Args:
-        train, validation: images ``uint8 (images, height, width, channels)`` and what :func:`padded_boxes` makes of their boxes.
-            The validation images choose the best epoch, and the score from which objects are shown.
-        encoder, classes: kept with the model.
+        train, validation: images and what :func:`padded_boxes` makes of their boxes. The validation images choose the score from
+            which objects are shown as well, if the settings do not say it.
+        head: with the classes.
         plan: its ``model`` ends with a :class:`~danlu.nn.Detector` of these classes.
         settings: the weight of the boxes, and what is shown.
-        seed: decides the initial weights and every random draw.
-        **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
+        **how: see :func:`~danlu.tasks.pictures.learn_pictures`.
     """
-    enable_compilation_cache()
-    settings = settings or Detection()
-    detector = detector_of(plan.model)
-    loss = DetectionLoss(stride=detector.stride, size=detector.size, box_weight=settings.box_weight)
-    fitted = plan.fit(
-        train,
-        rows=len(train[0]),
-        loss=loss,
-        validation=ArraySource(validation, batch_size=_BATCH),
-        initial=plan.initial(jax.random.key(seed), train[0]),
-        seed=seed,
-        **how,
+    settings, detector = settings or Detection(), detector_of(plan.model)
+    cells: dict[str, Any] = {"stride": detector.stride, "size": detector.size}
+    head = dataclasses.replace(
+        head, **cells, overlap=settings.overlap, most=settings.most, sides=how["encoder"].in_shape[:2]
     )
-    model = ObjectDetector(
-        plan.model, fitted.params, fitted.state, encoder, tuple(classes), 0.5, settings.overlap, settings.most
-    )
-    threshold = settings.threshold or model.measured(validation[0], true_objects(validation[1])).best_threshold()
-    return DetectionLearned(dataclasses.replace(model, threshold=threshold), fitted)
-
-
-def true_objects(targets: dict[str, np.ndarray]) -> list[Found]:
-    """What :func:`padded_boxes` padded."""
-    rows = zip(targets["boxes"], targets["labels"], strict=True)
-    return [Found(boxes[labels != NO_OBJECT], labels[labels != NO_OBJECT]) for boxes, labels in rows]
+    loss = DetectionLoss(**cells, box_weight=settings.box_weight)
+    learned = learn_pictures(train, validation, head=head, plan=plan, loss=loss, **how)
+    if settings.threshold is not None:
+        return with_head(learned, threshold=settings.threshold)
+    found = head.evidence(learned.model.answer(validation[0]), validation[1])
+    return with_head(learned, threshold=found.best_threshold())

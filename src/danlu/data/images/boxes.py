@@ -18,7 +18,7 @@ from danlu.data.images.read import decode_files
 from danlu.data.intake import read_npz
 from danlu.errors import DataError
 
-__all__ = ["BoxSet", "boxed_files", "is_box_source", "read_boxes"]
+__all__ = ["BoxSet", "boxed_files", "classes_of", "is_box_source", "read_boxes"]
 
 ANNOTATIONS = ("annotations.json", "_annotations.coco.json", "annotations.csv", "boxes.csv", "_annotations.csv")
 _COLUMNS = {
@@ -59,9 +59,8 @@ class BoxSet:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, sorted; numbers by their size."""
-        found = {name for row in self.labels for name in row}
-        return tuple(sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
+        """The names of the classes; see :func:`classes_of`."""
+        return classes_of(self.labels)
 
     def rows(self, places: np.ndarray) -> BoxSet:
         """Some of the images."""
@@ -74,6 +73,16 @@ class BoxSet:
             tuple(self.paths[i] for i in kept),
             None if self.parts is None else self.parts[kept],
         )
+
+
+def classes_of(labels: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """The different names in the labels of images, sorted; numbers by their size.
+
+    >>> classes_of([["10", "cat"], [], ["9"]])
+    ('9', '10', 'cat')
+    """
+    found = {name for row in labels for name in row}
+    return tuple(sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
 
 
 def is_box_source(source: Any) -> bool:
