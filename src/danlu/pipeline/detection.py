@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from danlu.artifact import Artifact
+from danlu.blueprint import Blueprint
 from danlu.data.images import BoxSet, ImageEncoder, is_box_source, read_boxes
 from danlu.data.images.boxes import boxed_files, classes_of
 from danlu.data.images.files import shapes_of
@@ -23,7 +24,7 @@ from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import Divided, Part, Pictures, PreparedPictures, border, encoded_parts
 from danlu.pipeline.used import COMMON, RECIPE
-from danlu.tasks import Boxes, Recipe, detection_recipe, learn_detection
+from danlu.tasks import Boxes, Detection, Recipe, detection_recipe, learn_detection
 from danlu.tasks.detection import detector_of, padded_boxes, scaled, true_objects
 from danlu.trained import Learned, Read, Say, Trained
 
@@ -51,6 +52,7 @@ class Detections(Pictures):
 
     kind = "detection"
     noun = "images with boxes"
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"detection": Detection}
     head = Boxes
     uses = (
         *COMMON,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from danlu.artifact import Artifact
+from danlu.blueprint import Blueprint
 from danlu.data.images import ImageEncoder, ImageFiles, MaskSet, is_mask_source, read_masks
 from danlu.data.images.files import ordered
 from danlu.data.images.masks import as_codes, code_table
@@ -25,7 +26,7 @@ from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, border, encoded_parts, memory_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.report.masks import class_colors, segmentation_sections
-from danlu.tasks import Masks, Recipe, learn_segmentation, segmentation_recipe
+from danlu.tasks import Masks, Recipe, Segmentation, learn_segmentation, segmentation_recipe
 from danlu.tasks.segmentation import unet_levels
 from danlu.trained import Learned, Read, Say, Trained
 from danlu.trained.answers import SUFFIXES
@@ -54,6 +55,7 @@ class Segmentations(Pictures):
 
     kind = "segmentation"
     noun = "images with masks"
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"segmentation": Segmentation}
     head = Masks
     uses = (
         *COMMON,
