@@ -11,7 +11,8 @@ import pytest
 
 from danlu.data.text import Corpus, Tokenizer, Tokens, Windows, read_corpus, split_corpus, tokens_of
 from danlu.errors import ConfigError, DataError
-from danlu.tasks import language_recipe, learn_language
+from danlu.tasks import BeamSearch, NextToken, language_recipe, learn_language
+from danlu.tasks.language import ScoredTokens
 from danlu.trained import Trained
 
 STREAM = "the cat sat on the mat. " * 60
@@ -243,3 +244,20 @@ def test_lines_are_learnt_and_end() -> None:
     written = learned.model.generate(samples=40, length=30)
     assert np.mean([text in LINES for text in written]) > 0.8
     assert all(text.startswith("me") for text in learned.model.generate("me", samples=5))
+
+
+def test_scores_are_of_each_line_and_of_each_text() -> None:
+    tokens = Tokens(np.arange(6), np.array([0, 4, 4, 6]), 0, np.array([0, 0, 1, 3, 4, 4]))
+    scored = ScoredTokens(tokens, np.array([1.0, 2.0, 4.0, 8.0]))  # of the tokens 1, 2, 3 and 5
+    assert scored.means(tokens.line, 5) == ([1, 1, 0, 1, 1], [1.0, 2.0, None, 4.0, 8.0])
+    told = NextToken().replies(scored, ["a\nb", "", "c\n"])
+    assert told[0] == {"text": "a\nb", "tokens": 3, "loss": pytest.approx(7 / 3)}
+    assert told[1:] == [{"text": "", "tokens": 0, "loss": None}, {"text": "c", "tokens": 1, "loss": 8.0}]
+
+
+def test_the_heads_of_tokens_are_pure_and_say_the_same_in_numpy() -> None:
+    logits = np.random.default_rng(0).normal(0, 9, (2, 3, 5))
+    for head in (NextToken(), BeamSearch()):
+        exact = head(logits)
+        np.testing.assert_allclose(np.exp(exact).sum(axis=-1), 1)
+        np.testing.assert_allclose(jax.jit(lambda h, x: h(x))(head, logits.astype(np.float32)), exact, atol=1e-5)

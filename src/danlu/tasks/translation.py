@@ -187,7 +187,10 @@ class BeamSearch(Head):
 
     def frame(self, answers: list[str], rows: Any = None) -> pl.DataFrame:
         """``source`` and ``translation`` of each sentence."""
-        return pl.DataFrame({"source": list(rows), "translation": answers})
+        return pl.DataFrame(
+            {"source": list(rows), "translation": answers},
+            schema_overrides=dict.fromkeys(("source", "translation"), pl.String),
+        )
 
     def evidence(self, answers: list[str], truth: Any) -> TranslationCounts:
         return TranslationCounts.of(answers, truth)

@@ -201,7 +201,8 @@ class Trained:
 
     def _rows_of(self, source: Any, height: int) -> pl.DataFrame:
         """The table of which one column was read."""
-        if not isinstance(source, str | Path) or not Path(source).is_file():
+        plain = not isinstance(source, str | Path) or Path(source).suffix.lower() == ".txt"
+        if plain or not Path(source).is_file():
             raise ConfigError(f"there are no columns to keep beside the answers of a model for {self.purpose}")
         given = read_table(source, typed=False).frame
         if given.height != height:
