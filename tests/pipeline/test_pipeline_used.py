@@ -21,6 +21,7 @@ from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import SECTIONS, SplitConfig, TrainConfig, config_from, setting_names
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import DOMAINS, domain_of
+from danlu.pipeline.judge import judge
 from danlu.pipeline.used import RECIPE, check_used, uses
 
 WORDS = "the cat saw a dog and then a bird sang in a tree near an old house".split()  # noqa: SIM905
@@ -155,10 +156,10 @@ def test_what_is_declared_is_what_is_read(kind: str, tmp_path: Path, reads: set[
     to_refuse = {"split.method", "split.column", "augment.random", "augment.mixup", "augment.cutmix"}
     assert reads - declared <= to_refuse, "read, and not declared"
     domain.claims(config, config.data.source)
-    later = "".join(
+    later = inspect.getsource(judge) + "".join(
         inspect.getsource(getattr(cls, name))
         for cls in type(domain).__mro__
-        for name in ("learn", "judge", "measured", "importance")
+        for name in ("learn", "test", "simple", "importance")
         if name in vars(cls)
     )
     unread = {
