@@ -111,7 +111,7 @@ def test_settings_and_sources_that_cannot_be_are_one_message(tmp_path: Any) -> N
     refused(DataError, "no column 'last'", target="last")
     refused(DataError, "'n0' have .* values of 'step'", target="step")
     refused(ConfigError, "name its column: --target", target="")
-    refused(ConfigError, "divided at random, each whole", split={"method": "time"})
+    refused(ConfigError, "sequences are divided at random", split={"method": "time"})
     refused(DataError, "infinite values of 'a'", frame.with_columns(a=pl.lit(float("inf"))))
     refused(DataError, "no column of numbers", frame.drop("a", "b", "step"))
     arrays = {"x": np.zeros((4, 5, 2)), "y": np.zeros(3)}

@@ -64,7 +64,9 @@ def test_simple_models_are_kept_and_rows_seen_in_training_are_recognised(frame, 
         label = next(each.label for each in result.judgement.comparisons if each.kept == name)
         for measure, score in judged.scores.items():
             assert score.value == pytest.approx(result.judgement.others[label][measure].value, rel=1e-6), measure
-        assert written[f"{name}: probability rare"].to_numpy() == pytest.approx(judged.rows.prediction[:, 1], abs=1e-6)
+        assert written[f"{name}: probability rare"].to_numpy() == pytest.approx(
+            judged.evidence.prediction[:, 1], abs=1e-6
+        )
     tests = result.rows["test"]
     assert f"{240 - tests} of 240 rows were seen in training; the scores are of the {tests} others" in notes
     assert model.evaluate(frame, say=quiet).scores["log_loss"].value == pytest.approx(result.scores["log_loss"])

@@ -302,7 +302,7 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
         if name not in SECTIONS:
             raise unknown_setting(name, given[name], setting_names())
     built = {name: _build(SECTIONS[name], each, name) for name, each in given.items()}
-    common = [field.name for field in dataclasses.fields(TrainConfig)]  # type: ignore[arg-type]
+    common = [field.name for field in dataclasses.fields(TrainConfig)]
     own = {name: section for name, section in built.items() if name not in common}
     return TrainConfig(**{name: section for name, section in built.items() if name in common}, own=own)
 

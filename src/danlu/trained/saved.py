@@ -18,7 +18,6 @@ from danlu.data.fields import fields_json
 from danlu.data.seen import seen_bytes, seen_from
 from danlu.errors import ArtifactError, ConfigError, DanluError, DataError
 from danlu.evaluate.kept import kept_bytes, kept_from
-from danlu.trained.encoder import Encoder
 from danlu.trained.head import Head
 from danlu.trained.trained import Trained
 
@@ -30,9 +29,12 @@ _SEEN, _KEPT = "seen.safetensors", "baselines.safetensors"  # files of the artif
 class Parts(Protocol):
     """The classes that a kind of model is made of, as a domain names them."""
 
-    kind: str
-    encoder: type[Encoder]
-    head: type[Head]
+    @property
+    def kind(self) -> str: ...
+    @property
+    def encoder(self) -> Any: ...
+    @property
+    def head(self) -> type[Head]: ...
 
     def old_encoder(self, artifact: Artifact) -> Any:
         """What the encoder of a model of format version 1 or 2 was, as its ``state`` would tell it now."""

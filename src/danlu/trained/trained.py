@@ -72,11 +72,11 @@ class Trained:
     def __getattr__(self, name: str) -> Any:
         """What only models of this kind can do, a verb of the head: to translate, to write, to play."""
         head = self.__dict__.get("head")
-        if head is None or name not in head.verbs:
-            can = ("predict", "evaluate", "respond", *(() if head is None else head.verbs))
-            raise AttributeError(
-                f"a model for {self.__dict__.get('head') and head.task} has no {name!r}; it can {', '.join(can)}"
-            )
+        if head is None:
+            raise AttributeError(name)
+        if name not in head.verbs:
+            can = ("predict", "evaluate", "respond", *head.verbs)
+            raise AttributeError(f"a model for {head.task} has no {name!r}; it can {', '.join(can)}")
         return functools.partial(getattr(head, name), self)
 
     def __dir__(self) -> list[str]:

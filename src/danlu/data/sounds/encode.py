@@ -158,8 +158,8 @@ class SoundEncoder:
             ArtifactError: it is damaged.
         """
         read = data if isinstance(data, Mapping) else {}
-        sizes = {name: read.get(name) for name in ("rate", "bands", "frames", "step")}
-        ends = [read.get(name) for name in ("low", "high")]
+        sizes: dict[str, Any] = {name: read.get(name) for name in ("rate", "bands", "frames", "step")}
+        ends: list[Any] = [read.get(name) for name in ("low", "high")]
         bounds = {**_LIMITS, "step": (1, 10**7)}
         sound = all(type(size) is int and bounds[name][0] <= size <= bounds[name][1] for name, size in sizes.items())
         if not sound or not all(type(end) in (int, float) and math.isfinite(end) for end in ends) or ends[0] >= ends[1]:

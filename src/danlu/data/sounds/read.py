@@ -114,6 +114,7 @@ def decoded(data: bytes) -> Sound:
     values = np.asarray(values)
     if not values.size or rate <= 0:
         raise DataError("a recording without samples")
+    scaled: np.ndarray
     if values.dtype == np.uint8:
         scaled = (values.astype(np.float32) - 128) / 128
     elif values.dtype.kind == "i":
