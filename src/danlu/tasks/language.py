@@ -17,14 +17,14 @@ from danlu.data.text import CorpusEncoder, Tokenizer, Tokens, Windows, lines_of,
 from danlu.engine import enable_compilation_cache
 from danlu.engine.initial import initial_weights
 from danlu.engine.sources import ChunkSource
-from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
+from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.tokens import TokenLosses
 from danlu.nn import GPT
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.losses import TokenCrossEntropy
 from danlu.nn.transformer import generate
 from danlu.tasks.recipe import Recipe
-from danlu.tasks.tokens import attention_heads, log_softmax, text_until_end
+from danlu.tasks.tokens import attention_heads, check_scores, log_softmax, text_until_end
 from danlu.trained import Head, Learned, Trained
 
 __all__ = ["Language", "NextToken", "ScoredTokens", "epoch_windows", "language_recipe", "learn_language"]
@@ -178,12 +178,7 @@ class NextToken(Head):
         return cls()
 
     def check(self, network: Any, encoder: Any) -> None:
-        context, size = encoder.context, encoder.tokenizer.size
-        scores = network.out_shape((context,)) if hasattr(network, "out_shape") else None
-        if scores != (context, size):
-            raise ArtifactError(
-                f"the saved network gives {scores} for {context} tokens; expected {(context, size)}, the tokenizer's"
-            )
+        check_scores(network, encoder.in_shape, encoder.context, encoder.tokenizer)
 
     def token_losses(self, trained: Trained, tokens: Tokens, *, stride: int | None = None) -> np.ndarray:
         """``−log p`` of each predicted token, in nats, float32, in the texts' order.

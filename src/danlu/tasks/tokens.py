@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from danlu.data.text import Tokenizer
-from danlu.errors import ConfigError
+from danlu.errors import ArtifactError, ConfigError
 from danlu.trained.head import namespace
 
-__all__ = ["attention_heads", "log_softmax", "text_until_end"]
+__all__ = ["attention_heads", "check_scores", "log_softmax", "text_until_end"]
 
 
 def attention_heads(dim: int, *, even: bool = False) -> int:
@@ -23,6 +23,19 @@ def attention_heads(dim: int, *, even: bool = False) -> int:
     if not fitting:
         raise ConfigError(f"the network's width is {dim}; expected an even number")
     return min(fitting, key=lambda heads: abs(dim / heads - 32))
+
+
+def check_scores(network: Any, in_shape: Any, length: int, tokenizer: Tokenizer) -> None:
+    """Refuse a network that does not give a score of every token of ``tokenizer`` for each of ``length`` tokens.
+
+    Raises:
+        ArtifactError: see above.
+    """
+    scores = network.out_shape(in_shape) if hasattr(network, "out_shape") else None
+    if scores != (length, tokenizer.size):
+        raise ArtifactError(
+            f"the saved network gives {scores} for {length} tokens; expected {(length, tokenizer.size)}, the tokenizer's"
+        )
 
 
 def log_softmax(outputs: Any) -> Any:

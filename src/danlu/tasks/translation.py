@@ -25,7 +25,7 @@ from danlu.nn import Transformer
 from danlu.nn.losses import TokenCrossEntropy
 from danlu.nn.transformer import beam_search
 from danlu.tasks.recipe import Recipe
-from danlu.tasks.tokens import attention_heads, log_softmax, text_until_end
+from danlu.tasks.tokens import attention_heads, check_scores, log_softmax, text_until_end
 from danlu.trained import Head, Learned, Trained
 
 __all__ = ["BeamSearch", "Translation", "learn_translation", "training_widths", "translation_recipe"]
@@ -211,12 +211,7 @@ class BeamSearch(Head):
         return cls(beams, float(alpha))
 
     def check(self, network: Any, encoder: Any) -> None:
-        expected = encoder.longest, encoder.target.size
-        scores = network.out_shape(encoder.in_shape) if hasattr(network, "out_shape") else None
-        if scores != expected:
-            raise ArtifactError(
-                f"the saved network gives {scores} for {encoder.longest} tokens; expected {expected}, the tokenizer's"
-            )
+        check_scores(network, encoder.in_shape, encoder.longest, encoder.target)
 
     def translate(
         self, trained: Trained, texts: str | Sequence[str], *, beams: int | None = None, alpha: float | None = None

@@ -97,18 +97,16 @@ class CorpusEncoder:
             return dataclasses.replace(found, line=np.repeat(np.arange(len(rows)), np.diff(found.bounds)))
         tokens, line, sizes, before, characters = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], [0], 0, 0
         for text in rows:
-            ends = np.cumsum([len(each) for each in lines_of(text)])
-            numbers, places, at = [], [], 0
+            ends, at, parts = np.cumsum([len(each) for each in lines_of(text)]), 0, [np.zeros(0, np.int32)]
             for piece in Corpus((text,), False).pieces():
-                new, where = self.tokenizer.placed(piece)
-                numbers += new
-                places += [at + place for place in where]
+                numbers, places = self.tokenizer.placed(piece)
+                parts.append(np.asarray(numbers, np.int32))
+                line.append(before + np.searchsorted(ends, at + np.asarray(places, np.int64), "right"))
                 at += len(piece)
-            tokens.append(np.asarray(numbers, np.int32))
-            line.append(before + np.searchsorted(ends, places, "right"))
-            sizes.append(len(numbers))
+            tokens.append(np.concatenate(parts))
+            sizes.append(len(tokens[-1]))
             before += len(ends)
-            characters += max(len(text) - len(self.tokenizer.decode(numbers[:1])), 0)
+            characters += max(len(text) - len(self.tokenizer.decode(tokens[-1][:1])), 0)
         return Tokens(np.concatenate(tokens), np.cumsum(sizes, dtype=np.int64), characters, np.concatenate(line))
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
