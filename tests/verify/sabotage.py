@@ -83,14 +83,13 @@ def _prepare() -> None:
     os.environ.setdefault("DANLU_CACHE", str(Path(__file__).parents[2] / ".cache" / "xla"))  # what no mutation changes
     import jax
     import jax.numpy
-    import jaxtyping
     import polars
     import scipy.stats
     import sklearn.linear_model
     import sklearn.metrics
     import sklearn.preprocessing
 
-    del jax, jaxtyping, polars, scipy, sklearn
+    del jax, polars, scipy, sklearn
 
 
 def _look(mutation: Mutation | None, rows: Sequence[str]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import jax
 import ml_dtypes
 import numpy as np
 
-from danlu.engine.tree import escape, is_key, named_leaves
 from danlu.errors import ArtifactError
+from danlu.paths import escape, is_key, named_leaves
 
 __all__ = ["DTYPES", "check_arrays", "expected_arrays", "flatten_tree", "tree_structure", "unflatten_tree"]
 

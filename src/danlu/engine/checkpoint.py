@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.engine.tree import is_key, named_leaves
 from danlu.errors import CheckpointError
 from danlu.files import write_atomic
+from danlu.paths import is_key, named_leaves
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from danlu.blueprint import Blueprint, setting
 from danlu.engine.objective import Objective, Sums, measured
 from danlu.engine.state import TrainState
-from danlu.engine.tree import named_leaves
 from danlu.errors import ConfigError
+from danlu.paths import named_leaves
 
 __all__ = ["Accumulated", "Gradient", "PerExample", "Probed", "Whole"]
 

@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from danlu.engine.tree import is_key
 from danlu.errors import ConfigError
+from danlu.paths import is_key
 
 __all__ = [
     "DIVIDED",

@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 __all__ = ["Best", "TrainState", "owned", "track_best"]
 
@@ -29,7 +28,7 @@ class TrainState:
     step continues to the same weights.
 
     Attributes:
-        step: the number of steps done, int32.
+        step: the number of steps done, an int32 scalar.
         key: the run's PRNG key.
         params: the parameters, a tree with the model's structure.
         model_state: what else the model carries (running statistics, dropout rates).
@@ -39,12 +38,12 @@ class TrainState:
         world: what else training carries that is no part of the model: an agent's environments and memory.
     """
 
-    step: Int[Array, ""]
+    step: jax.Array
     key: jax.Array
     params: Any
     model_state: Any
     opt_state: Any
-    weights: dict[str, Float[Array, ""]]
+    weights: dict[str, jax.Array]
     world: Any = None
 
     @classmethod
@@ -82,10 +81,10 @@ class Best:
         params, model_state: the weights.
     """
 
-    value: Float[Array, ""]
-    epoch: Int[Array, ""]
-    stale: Int[Array, ""]
-    active: Array
+    value: jax.Array
+    epoch: jax.Array
+    stale: jax.Array
+    active: jax.Array
     params: Any
     model_state: Any
 

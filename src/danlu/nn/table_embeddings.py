@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError, DataError
@@ -149,7 +148,7 @@ class NumericEmbedding(Layer):
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[Float[Array, "batch features"], State]:
+    ) -> tuple[jax.Array, State]:
         check_last_axis("NumericEmbedding", x, params["slope"].shape[0])
         # Columns first: the sums over bins and waves are then one batched matrix product each.
         columns = x.T[:, :, None]
@@ -225,7 +224,7 @@ class CategoricalEmbedding(Layer):
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[Float[Array, "batch features"], State]:
+    ) -> tuple[jax.Array, State]:
         check_last_axis("CategoricalEmbedding", x, len(self.vocabularies))
         parts = []
         for j, count in enumerate(self.vocabularies):

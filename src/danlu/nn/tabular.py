@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
@@ -152,8 +151,8 @@ class TabularNet(Layer):
 
         return jax.tree_util.tree_map_with_path(decayed, params)
 
-    def embed(self, params: Params, state: State, x: Mapping[str, Any]) -> Float[Array, "batch features"]:
-        """The embedded columns side by side, as every member receives them."""
+    def embed(self, params: Params, state: State, x: Mapping[str, Any]) -> jax.Array:
+        """The embedded columns side by side, ``(batch, features)``, as every member receives them."""
         parts = []
         if "numeric" in x:
             parts.append(self.numeric.apply(params["numeric"], state["numeric"], x["numeric"])[0])
@@ -165,7 +164,7 @@ class TabularNet(Layer):
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
-    ) -> tuple[Float[Array, "batch members units"], State]:
+    ) -> tuple[jax.Array, State]:
         dropping = required_key("TabularNet", key) if train and self.dropout > 0 else None
         embedded = self.embed(params, state, self._checked(x))
         members, rows = self.members, embedded.shape[0]

@@ -16,9 +16,9 @@ import numpy as np
 
 from danlu.artifact.files import json_text, parse_json
 from danlu.blueprint import from_json, to_json
-from danlu.engine.tree import escape, named_leaves
 from danlu.errors import ArtifactError, ConfigError, DataError
 from danlu.files import write_atomic
+from danlu.paths import escape, named_leaves
 from danlu.rl.environment import Transition
 from danlu.rl.prioritised import Prioritised
 from danlu.rl.replay import Replay
