@@ -54,7 +54,7 @@ def _run(name: str, folder: Path, seed: int, changes: dict[str, Any]) -> dict[st
         result = danlu.train(
             folder / SETS[name].path, runs=runs, trainer=trainer, evaluate={"report": False}, **own, **changes
         )
-    measure, predictor = SETS[name].measure, result.model.predictor
+    measure, model = SETS[name].measure, result.model
     judgement = result.judgement
     if judgement is None:
         raise SystemExit(f"{name} has no test rows")
@@ -66,7 +66,7 @@ def _run(name: str, folder: Path, seed: int, changes: dict[str, Any]) -> dict[st
         "danlu": interval.value,
         "interval": [interval.low, interval.high],
         "others": {label: scores[measure].value for label, scores in judgement.others.items()},
-        "parameters": int(summary(predictor.network, predictor.in_shape).parameters),
+        "parameters": int(summary(model.network, model.in_shape).parameters),
         "epochs": len(result.fitted.history),
         "rows": result.rows,
         "seconds_saved": round(result.seconds, 1),

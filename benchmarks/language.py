@@ -78,7 +78,7 @@ def _run(name: str, folder: Path, seed: int, changes: dict[str, Any]) -> dict[st
         "epochs": len(learned.fitted.history),
         "steps": learned.fitted.history[-1]["step"],
         "load": round(os.getloadavg()[0], 1),
-        "sample": learned.model.write("" if lines else "ROMEO:", length=200, temperature=0.8, samples=2),
+        "sample": learned.model.generate("" if lines else "ROMEO:", length=200, temperature=0.8, samples=2),
     }
 
 

@@ -44,7 +44,7 @@ def _run(folder: Path, seed: int, changes: dict[str, Any], save: Path | None) ->
     learned = domain.learn(config, prepared, plan, checkpoint=checkpoint, resume=True, display="plain")
     spent = {"seconds": round(time.perf_counter() - begun, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
     if save is not None:
-        domain.save(save / "artifact", learned.model, metrics={}, provenance={})
+        learned.model.save(save / "artifact")
         clock = save / "seconds.json"  # a rerun only measures again what was trained before
         spent = json.loads(clock.read_text()) if clock.exists() else spent
         clock.write_text(json.dumps(spent))
@@ -58,7 +58,7 @@ def _run(folder: Path, seed: int, changes: dict[str, Any], save: Path | None) ->
     scores = {}
     for name, texts in translations.items():
         words, standard = (TranslationCounts.of(texts, test.targets, tokenization=kind) for kind in ("none", "13a"))
-        interval = words.scores(resamples=1000)["bleu"]
+        interval = words.scores()["bleu"]
         scores[name] = {
             "bleu": round(interval.value, 2),
             "interval": [round(interval.low, 2), round(interval.high, 2)],
