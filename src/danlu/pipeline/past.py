@@ -45,10 +45,13 @@ class Past:
         data = _part(config, "data")
         source = Path(str(data.get("source") or "?")).name
         task, encoder = _part(document, "task"), _part(document, "encoder")
-        kinds = [str(each) for each in (encoder.get("kind", "table") if document else None, task.get("task")) if each]
+        told = task.get("name", task.get("task"))  # in format versions 1 and 2 the kind stood with the encoder
+        kinds = [
+            str(each) for each in (task.get("kind", encoder.get("kind", "table")) if document else None, told) if each
+        ]
         test = _part(results, "test")
         comparisons = results.get("comparisons") or []
-        measure = comparisons[0].get("metric", "") if comparisons else PRIMARY.get(str(task.get("task")), "")
+        measure = comparisons[0].get("metric", "") if comparisons else PRIMARY.get(str(told), "")
         measure = measure if measure in test else next(iter(test), "")
         state = "finished" if results else "trained, not judged" if document else "unfinished"
         return cls(
