@@ -22,7 +22,8 @@ from danlu.nn.vision.detector import COARSEST
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import Divided, Part, Pictures, PreparedPictures, border, encoded_parts
+from danlu.pipeline.pictures import Divided, Part, Pictures, PreparedPictures, encoded_parts
+from danlu.pipeline.pixels import border
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Boxes, Detection, Recipe, detection_recipe, learn_detection
 from danlu.tasks.detection import detector_of, padded_boxes, scaled, true_objects

@@ -18,7 +18,8 @@ from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of
-from danlu.pipeline.pictures import HELD, Divided, border, cells, encoded_parts, memory_of, names_of, new_pictures
+from danlu.pipeline.pictures import HELD, Divided, encoded_parts, names_of, new_pictures
+from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Recipe, image_recipe
 from danlu.trained import Read, Say, Trained

@@ -28,6 +28,7 @@ __all__ = ["Encoded", "Labelled", "PreparedRows", "chosen_settings", "drawn_part
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
+_FEWEST = 10  # rows without labels that are divided
 HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
 
 
@@ -83,7 +84,7 @@ def together_of(
 
 def drawn_parts(
     config: TrainConfig,
-    labels: pl.Series,
+    labels: pl.Series | int,
     task: str,
     keys: Callable[[np.ndarray], Iterable[Hashable]],
     *,
@@ -93,7 +94,7 @@ def drawn_parts(
     """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
 
     Args:
-        labels: of all rows.
+        labels: of all rows; or how many rows there are, where they have none.
         keys: what rows of these numbers are known again by: equal ones stay in one part.
         noun: what the rows are called.
         own: the name of each row's part, where the source says so.
@@ -107,32 +108,38 @@ def drawn_parts(
     """
     if config.split.method not in ("stratified", "random"):
         raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
-    names = ("train", "validation", "test")
-    of_rows = np.full(len(labels), "train") if own is None else own
+    names, count = ("train", "validation", "test"), labels if isinstance(labels, int) else len(labels)
+    of_rows = np.full(count, "train") if own is None else own
     parts = {name: np.flatnonzero(of_rows == name) for name in names}
     given = [name for name in names if own is not None and len(parts[name])]
     known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
     shares = 0.0 if len(parts["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
-    together, told = together_of(config, keys(known), *shares, noun=noun)
-    split = split_rows(
-        pl.DataFrame({"label": labels.gather(known)}),
-        method=config.split.method if task != "regression" else "random",
-        target="label",
-        task=task,
-        validation=shares[0],
-        test=shares[1],
-        seed=config.trainer.seed,
-        together=together,
-    )
-    parts["train"] = known[split.train]
-    if not len(parts["validation"]):
-        parts["validation"] = known[split.validation]
-    if draws_test:
-        parts["test"] = known[split.test]
+    told: tuple[str, ...] = ()
+    said = [f"the source's own {', '.join(given)}"] if given else []
+    if any(shares):
+        if isinstance(labels, int) and len(known) < _FEWEST:
+            raise DataError(f"{len(known)} {noun} are too few to divide; expected {_FEWEST} or more")
+        together, told = together_of(config, keys(known), *shares, noun=noun)
+        plain = isinstance(labels, int) or task == "regression"
+        split = split_rows(
+            len(known) if isinstance(labels, int) else pl.DataFrame({"label": labels.gather(known)}),
+            method="random" if plain else config.split.method,
+            target="label",
+            task=task,
+            validation=shares[0],
+            test=shares[1],
+            seed=config.trainer.seed,
+            together=together,
+        )
+        parts["train"] = known[split.train]
+        if shares[0]:
+            parts["validation"] = known[split.validation]
+        if draws_test:
+            parts["test"] = known[split.test]
+        said.append(split.description)
     if not len(parts["validation"]) or not len(parts["train"]):
-        raise DataError(f"{len(labels)} {noun} are too few to divide; expected some for each part")
-    said = f"the source's own {', '.join(given)}; " if given else ""
-    return parts, said + split.description, told
+        raise DataError(f"{count} {noun} are too few to divide; expected some for each part")
+    return parts, "; ".join(said), told
 
 
 def chosen_settings(section: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -18,17 +18,8 @@ from danlu.evaluate.labels import best_threshold
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import (
-    HELD,
-    Divided,
-    Part,
-    Pictures,
-    PreparedPictures,
-    border,
-    cells,
-    encoded_parts,
-    memory_of,
-)
+from danlu.pipeline.pictures import HELD, Divided, Part, Pictures, PreparedPictures, encoded_parts
+from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Recipe, Tags, image_recipe, learn_labels
 from danlu.trained import Learned, Read, Say, Trained

@@ -23,7 +23,8 @@ from danlu.nn.losses import VOID
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, border, encoded_parts, memory_of
+from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, encoded_parts
+from danlu.pipeline.pixels import border, memory_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.report.masks import class_colors, segmentation_sections
 from danlu.tasks import Masks, Recipe, Segmentation, learn_segmentation, segmentation_recipe
