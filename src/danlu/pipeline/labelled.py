@@ -24,7 +24,16 @@ from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.tasks import Recipe, learn
 from danlu.trained import Labels, Learned, Read, Say, Trained
 
-__all__ = ["Encoded", "Labelled", "PreparedRows", "chosen_settings", "drawn_parts", "parts_of", "together_of"]
+__all__ = [
+    "Encoded",
+    "Labelled",
+    "PreparedRows",
+    "chosen_settings",
+    "drawn_parts",
+    "newly_read",
+    "parts_of",
+    "together_of",
+]
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
@@ -140,6 +149,25 @@ def drawn_parts(
     if not len(parts["validation"]) or not len(parts["train"]):
         raise DataError(f"{count} {noun} are too few to divide; expected some for each part")
     return parts, "; ".join(said), told
+
+
+def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
+    """What ``read`` gives, whose notices are said; where it has parts, its test part.
+
+    Raises:
+        SchemaError: it cannot be read.
+    """
+    try:
+        found = read()
+    except DataError as error:
+        raise SchemaError(error.message, hint=error.hint) from error
+    for notice in found.notices:
+        say(notice)
+    if found.parts is None or "test" not in found.parts:
+        return found
+    rows = np.flatnonzero(found.parts == "test")
+    say(f"the source has parts; its {len(rows)} test {noun} are taken")
+    return found.rows(rows)
 
 
 def chosen_settings(section: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -14,11 +14,10 @@ import polars as pl
 from danlu.data.images import ImageEncoder, ImageSet, PixelStream, read_images
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import digests, some_of
-from danlu.errors import DataError, SchemaError
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.labelled import drawn_parts
+from danlu.pipeline.labelled import drawn_parts, newly_read
 from danlu.pipeline.pixels import encoder_for, streamed
 from danlu.trained import Head, Read, Say, Trained
 
@@ -207,17 +206,7 @@ def new_pictures(source: Any, read: Callable[[], Any] | None, say: Say, *, whole
     """
     if isinstance(source, np.ndarray):
         return ImageSet(check_pixels(source, "the array", alone=True), None)
-    try:
-        found = read_images(source, memory=HELD, whole=whole) if read is None else read()
-    except DataError as error:
-        raise SchemaError(error.message, hint=error.hint) from error
-    for notice in found.notices:
-        say(notice)
-    if found.parts is None or "test" not in found.parts:
-        return found
-    rows = np.flatnonzero(found.parts == "test")
-    say(f"the source has parts; its {len(rows)} test images are taken")
-    return found.rows(rows)
+    return newly_read(read or (lambda: read_images(source, memory=HELD, whole=whole)), say, noun="images")
 
 
 def names_of(paths: Iterable[str] | None) -> pl.Series | None:

@@ -12,11 +12,11 @@ import polars as pl
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TargetEncoder, infer_task
 from danlu.data.sounds import SoundEncoder, SoundSet, is_sound_source, read_sounds
-from danlu.errors import DataError, SchemaError
+from danlu.errors import DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.images import gallery
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts
+from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts, newly_read
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
@@ -114,15 +114,7 @@ class Sounds(Labelled):
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        try:
-            found = read_sounds(source)
-        except DataError as error:
-            raise SchemaError(error.message, hint=error.hint) from error
-        for notice in found.notices:
-            say(notice)
-        if found.parts is not None and "test" in found.parts:
-            found = found.rows(np.flatnonzero(found.parts == "test"))
-            say(f"the source has parts; its {len(found)} test recordings are taken")
+        found = newly_read(lambda: read_sounds(source), say, noun="recordings")
         return Read(found.sounds, found.labels, pl.Series("file", found.paths))
 
     def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
