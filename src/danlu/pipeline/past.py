@@ -45,10 +45,11 @@ class Past:
         data = _part(config, "data")
         source = Path(str(data.get("source") or "?")).name
         task, encoder = _part(document, "task"), _part(document, "encoder")
-        told = task.get("name", task.get("task"))  # in format versions 1 and 2 the kind stood with the encoder
-        kinds = [
-            str(each) for each in (task.get("kind", encoder.get("kind", "table")) if document else None, told) if each
-        ]
+        if document.get("head") is not None:
+            kind, told = task.get("kind"), task.get("name")
+        else:  # format versions 1 and 2
+            kind, told = encoder.get("kind", "table") if document else None, task.get("task")
+        kinds = [str(each) for each in (kind, told) if each]
         test = _part(results, "test")
         comparisons = results.get("comparisons") or []
         measure = comparisons[0].get("metric", "") if comparisons else PRIMARY.get(str(told), "")
