@@ -269,7 +269,7 @@ class Trained:
         inputs, truth, rows, names = self.encoder.transform(found.rows), found.truth, found.rows, found.names
         kept, noun = self._unseen(inputs, truth, say)
         if kept is not None:
-            inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
+            inputs, truth, rows = *jax.tree.map(lambda values: values[kept], (inputs, truth)), None
             names = None if names is None else names[kept]
         return self.judge(inputs, truth, rows=rows, names=names, noun=noun or found.noun)
 
