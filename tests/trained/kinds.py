@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 import json
@@ -106,6 +107,20 @@ def _boxes(folder: Path) -> Path:
     return write_boxes(folder / "scenes", scenes)
 
 
+def _sounds(folder: Path) -> Path:
+    from scipy.io import wavfile
+
+    rng = np.random.default_rng(0)
+    for label, pitch in (("low", 300), ("high", 900)):
+        (folder / "tones" / label).mkdir(parents=True)
+        for number in range(30):
+            time = np.arange(1600) / 8000
+            sound = 0.4 * np.sin(2 * np.pi * pitch * time) + rng.normal(0, 0.05, len(time))
+            wavfile.write(folder / "tones" / label / f"{number}.wav", 8000, (sound * 20000).astype(np.int16))
+    (folder / "asked.wav").write_bytes((folder / "tones" / "low" / "0.wav").read_bytes())
+    return folder / "tones"
+
+
 def _texts(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     words = {"good": ("lovely", "tasty", "很好吃"), "bad": ("awful", "cold", "难吃")}
@@ -174,6 +189,7 @@ KINDS = {
     "quantity": Kind(lambda folder: _table(folder, classes=False), "asked.csv", "price",
                      {"model": {"members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
     "image": Kind(_images, "asked.npy", "", _PICTURES),
+    "sound": Kind(_sounds, "asked.wav", "", {"trainer": _TRAINER, "model": {"width": 4}, "sound": {"bands": 16}}),
     "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
     "segmentation": Kind(_masks, "asked.npy", "", {**_PICTURES, "model": {"width": 4, "depth": 2}}),
     "detection": Kind(_boxes, "asked.npy", "", {"trainer": {**_TRAINER, "epochs": 20}, "model": {"width": 4},
@@ -229,6 +245,8 @@ def records(kind: str, folder: Path) -> list[dict[str, Any]]:
     found, target = asked(kind, folder), KINDS[kind].target
     if isinstance(found, np.ndarray):
         return [{"image": image.tolist()} for image in found]
+    if kind == "sound":
+        return [{"sound": base64.b64encode(Path(found).read_bytes()).decode()}] * 2
     if kind == "language":
         return [{"text": line} for line in Path(found).read_text().splitlines()]
     if kind == "translation":
