@@ -13,8 +13,8 @@ from hypothesis import given
 
 from danlu.data.series import (
     Calendar,
+    Origins,
     SeriesEncoder,
-    Windows,
     WindowStream,
     autocorrelation,
     cut_by_time,
@@ -30,6 +30,12 @@ HOUR = datetime.timedelta(hours=1)
 def hours(count, values=None):
     values = np.arange(count, dtype=float) if values is None else values
     return pl.DataFrame({"time": [START + HOUR * i for i in range(count)], "y": values})
+
+
+def plain(table, context, horizon):
+    """An encoder that scales nothing."""
+    names, shape = tuple(each.name for each in table.series), (len(table.series), len(table.columns.values))
+    return SeriesEncoder(table.columns, table.calendar, names, np.zeros(shape), np.ones(shape), context, horizon)
 
 
 def moments(*texts):
@@ -88,7 +94,7 @@ def test_rows_are_sorted_and_gaps_filled_with_what_came_before():
     assert "2 rows are there twice" in said
     assert "were sorted" in said
     assert "2 of 40 steps of 1 hour lack" in said
-    windows = Windows.find(table, (table.series[0].values.astype(np.float32),), context=3, horizon=2)
+    windows = plain(table, 3, 2).windows(table)
     assert not set(windows.index[:, 1]) & {9, 10, 11}, "nothing is measured on what was never seen"
     assert {8, 12} <= set(windows.index[:, 1])
 
@@ -129,11 +135,10 @@ def test_parts_are_in_order_and_contexts_look_back():
     table = read_series(hours(100), ["y"])
     first, second = cut_by_time(table, 0.2, 0.3)
     assert (first, second) == (50, 70)
-    values = (table.series[0].values.astype(np.float32),)
-    size = {"context": 8, "horizon": 4}
-    train = Windows.find(table, values, stop=first, **size)
-    validation = Windows.find(table, values, start=first, stop=second, **size)
-    test = Windows.find(table, values, start=second, **size)
+    encoder = plain(table, 8, 4)
+    train = encoder.windows(table, stop=first)
+    validation = encoder.windows(table, first, second)
+    test = encoder.windows(table, second)
     assert train.outputs().max() == 49
     assert (validation.outputs().min(), validation.outputs().max()) == (50, 69)
     assert (test.outputs().min(), test.outputs().max()) == (70, 99)
@@ -150,19 +155,19 @@ def test_encoder_is_fitted_to_the_past_of_each_series():
     encoder = SeriesEncoder.fit(table, 10, context=4, horizon=2)
     np.testing.assert_allclose(encoder.mean[:, 0], [4.5, 225])
     np.testing.assert_allclose(encoder.scale[:, 0], np.arange(10).std() * np.array([1, 50]))
-    scaled = encoder.transform(table)
+    windows = encoder.transform(Origins(table, np.array([[0, 4], [1, 4]])))
+    scaled = windows.values
     np.testing.assert_allclose(scaled[0], scaled[1], rtol=1e-6)
-    back = encoder.inverse(np.stack([each[:2] for each in scaled]), np.array([0, 1]))
+    back = windows.inverse(np.stack([each[:2] for each in scaled]))
     np.testing.assert_allclose(back[:, :, 0], [[0, 1], [0, 50]], atol=1e-5)
-    again = SeriesEncoder.from_state(
-        json.loads(json.dumps(encoder.to_json())), {"mean": encoder.mean, "scale": encoder.scale}
-    )
+    data, arrays = encoder.state()
+    again = SeriesEncoder.from_state(json.loads(json.dumps(data)), arrays)
     assert again.columns == encoder.columns
-    np.testing.assert_array_equal(again.transform(table)[1], scaled[1])
+    np.testing.assert_array_equal(again.windows(table).values[1], scaled[1])
     with pytest.raises(SchemaError, match="unknown series 'c'"):
         encoder.place("c")
     with pytest.raises(ArtifactError, match="shape"):
-        SeriesEncoder.from_state(encoder.to_json(), {"mean": encoder.mean[:1], "scale": encoder.scale})
+        SeriesEncoder.from_state(data, {**arrays, "mean": encoder.mean[:1]})
 
 
 @given(
@@ -184,7 +189,7 @@ def test_no_window_sees_what_comes_after_its_origin(place, known, missing, seed)
         rows = [row for row in range(80) if row not in missing]
         table = read_series(each[rows], ["y"], **columns)
         encoder = SeriesEncoder.fit(table, 30, context=6, horizon=3)
-        windows = Windows.find(table, encoder.transform(table), context=6, horizon=3)
+        windows = encoder.windows(table)
         inputs = windows.inputs()
         seen.append((windows.index[:, 1], inputs["past"] if known else inputs))
     (origins, before), (others, after) = seen
@@ -203,7 +208,7 @@ def test_windows_are_cut_as_a_loop_would_and_streamed():
     frames = [hours(n, rng.normal(size=n)).with_columns(s=pl.lit(str(n)), x=rng.normal(size=n)) for n in (12, 30)]
     table = read_series(pl.concat(frames), ["y"], series="s", known=["x"])
     values = tuple(each.values.astype(np.float32) for each in table.series)
-    windows = Windows.find(table, values, context=5, horizon=2)
+    windows = plain(table, 5, 2).windows(table)
     inputs, outputs = windows.arrays()
     assert len(windows) == (12 - 6) + (30 - 6)
     for row, (number, origin) in enumerate(windows.index):
@@ -261,11 +266,56 @@ def test_steps_are_found_however_moments_are_written(moments: list[str], step: s
     assert not table.series[0].filled.any()
     assert table.series[0].values[1, 0] == 2000.5
     encoder = SeriesEncoder.fit(table, 40, context=2, horizon=1)
-    saved = json.loads(json.dumps(encoder.to_json()))
-    formats = SeriesEncoder.from_state(saved, {"mean": encoder.mean, "scale": encoder.scale}).formats
+    data, arrays = encoder.state()
+    formats = SeriesEncoder.from_state(json.loads(json.dumps(data)), arrays).formats
     pl.DataFrame(rows)[:3].write_csv(tmp_path / "few.csv")  # too few rows to tell how they are written
     few = read_series(tmp_path / "few.csv", table.columns, calendar=table.calendar, formats=formats)
     assert few.series[0].start == 0
     assert few.series[0].values[:, 0].tolist() == [1000.5, 2000.5, 3000.5]
     with pytest.raises(SchemaError, match=r"column 'y': '€1' \(row 1\) is not a number as those of training"):
         read_series({**rows, "y": ["€1"] * 60}, table.columns, calendar=table.calendar, formats=formats)
+
+
+def test_a_record_is_read_as_rows_of_a_table_are():
+    frame = hours(30, np.arange(30.0)).with_columns(x=pl.lit(1.0), s=pl.lit("a"))
+    table = read_series(frame, ["y"], series="s", known=["x"])
+    encoder = SeriesEncoder.fit(table, 20, context=4, horizon=2)
+    assert [(each.name, each.kind) for each in encoder.fields] == [
+        ("time", "column"), ("s", "category"), ("y", "column"), ("x", "column"),
+    ]  # fmt: skip
+    record = {
+        "time": [str(each) for each in frame["time"].tail(8)], "s": "a", "x": [1] * 8,
+        "y": [*frame["y"].tail(8).head(6).to_list(), None, None],
+    }  # fmt: skip
+    rows = encoder.rows([record, {**record, "y": [0.5 * each if each else None for each in record["y"]]}])
+    assert rows.index.tolist() == [[0, 6], [1, 6]]
+    assert rows.moments.tolist() == [28, 28]
+    windows, whole = encoder.transform(rows), encoder.transform(Origins(table, np.array([[0, 28]])))
+    np.testing.assert_array_equal(windows.inputs()["past"][0], whole.inputs()["past"][0])
+    for changed, message in (
+        ({"y": [1.0, None]}, "'y' is a list of 2; expected a list of values, as many as 'time'"),
+        ({"y": 3.0}, "'y' is '3.0'; expected a list"),
+        ({"y": [*record["y"][:-1], [1]]}, "'y' is .*; expected numbers, and null"),
+        ({"y": ["one"] * 8}, "'y': 'one' .row 1. is not a number"),
+        ({"x": ["1", *[1.0] * 7]}, "'x' is .*; expected numbers, and null"),
+        ({"time": [{}] * 8}, "'time' is .*; expected moments|holds Struct"),
+        ({"time": ["soon"] * 8}, "'time': 'soon' .row 1. is not a date-time"),
+        ({"s": "b"}, "unknown series 'b'"),
+        ({"y": [*record["y"][:3], *[None] * 5]}, "3 steps of 1 hour; a forecast is made from the last 4"),
+        ({"y": list(range(8))}, "0 steps after the last value of y; expected 2, with x"),
+    ):
+        with pytest.raises(SchemaError, match=f"(?s)record 2: .*({message})"):
+            encoder.rows([record, {**record, **changed}])
+
+
+def test_a_series_that_was_not_there_is_scaled_by_its_own_rows():
+    table = read_series(hours(30, np.arange(30.0)).with_columns(s=pl.lit("a")), ["y"], series="s")
+    encoder = SeriesEncoder.fit(table, 30, context=4, horizon=2)
+    strange = read_series(hours(30, 7 + 50 * np.arange(30.0)).with_columns(s=pl.lit("b")), ["y"], series="s")
+    ours, theirs = encoder.windows(table), encoder.windows(strange)
+    assert (ours.places.tolist(), theirs.places.tolist()) == ([0], [-1])
+    np.testing.assert_allclose(ours.inputs(), theirs.inputs(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(theirs.inverse(theirs.outputs())[0, :, 0], [207, 257], rtol=1e-6)
+    assert [len(each) for each in (ours, ours.thinned(20), ours.thinned(20).thinned(4))] == [25, 9, 2]
+    assert ours.thinned(20).thinned(4).noun == "forecasts, from each 15th step"
+    assert ours.noun == "forecasts, from each step"

@@ -19,8 +19,7 @@ from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import Interval
 from danlu.evaluate.forecast import coverage_verdict
 from danlu.pipeline import resume
-from danlu.pipeline.forecasts import coming_of, held
-from danlu.report.forecasts import window_plot
+from danlu.report.forecasts import coming_of, window_plot
 
 SETTINGS = {
     "forecast": {"columns": ["load"], "horizon": 6, "context": 24, "known": ["warm"]},
@@ -77,7 +76,7 @@ def test_a_file_is_learnt_and_judged(trained):
     assert frame.columns == ["time", "truth", "forecast", "low", "high"]
     assert (frame["low"] <= frame["high"]).all()
     assert frame.height % 6 == 0
-    assert results["notes"] == [held(result.judgement.scores, result.model.predictor)]
+    assert results["notes"] == [coverage_verdict(result.judgement.scores["coverage"], 0.8)]
     report = re.sub(r"</?span[^>]*>", "", result.run.report_path.read_text(encoding="utf-8"))
     for part in (
         "load: the worst",
@@ -95,8 +94,8 @@ def test_a_file_is_learnt_and_judged(trained):
 def test_what_comes_next_is_drawn_over_its_dates(trained):
     model = trained[0].model
     new = ahead(table(100, seed=5), 6)
-    encoder = model.predictor.encoder
-    (drawn,) = coming_of(model.predictor, read_series(new, encoder.columns, calendar=encoder.calendar))
+    encoder = model.encoder
+    (drawn,) = coming_of(model, read_series(new, encoder.columns, calendar=encoder.calendar))
     found = model.predict(new)
     np.testing.assert_allclose(drawn.prediction, found["forecast"])
     np.testing.assert_allclose(drawn.band, found.select("low", "high").to_numpy())
@@ -108,7 +107,7 @@ def test_what_comes_next_is_drawn_over_its_dates(trained):
     named = dataclasses.replace(
         encoder, names=("north", "south"), **{k: np.repeat(getattr(encoder, k), 2, 0) for k in ("mean", "scale")}
     )
-    many = dataclasses.replace(model.predictor, encoder=named)
+    many = dataclasses.replace(model, encoder=named)
     assert [each.title for each in coming_of(many, several)] == ["load, north", "load, south"]
 
 
@@ -165,7 +164,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(source, tmp_path):
         shutil.rmtree(begun / "artifact")
         shutil.rmtree(begun / lost, ignore_errors=True)
         again = resume(begun, say=lambda line: None, **QUIET)
-        for one, other in zip(whole.model.predictor.params, again.model.predictor.params, strict=True):
+        for one, other in zip(whole.model.params, again.model.params, strict=True):
             for name in one:
                 np.testing.assert_array_equal(one[name], other[name])
         assert again.scores == whole.scores
@@ -199,6 +198,18 @@ def test_several_series_and_columns(tmp_path):
     said = []
     assert result.model.predict(strange, lenient=True, say=said.append)["shop"].unique().to_list() == ["c"]
     assert any("scaled by their own rows" in line for line in said)
+    of_strange = result.model.evaluate(strange, lenient=True, say=said.append).scores
+    of_known = result.model.evaluate(frames[0], say=said.append).scores
+    assert of_strange["mase"].value == pytest.approx(of_known["mase"].value, rel=0.2)
+    record = {name: frames[0][name].to_list() for name in ("load", "twice", "warm")}
+    record |= {"time": [str(each) for each in frames[0]["time"]], "shop": "a"}
+    (reply,) = result.model.respond([record])
+    assert list(reply) == ["shop", "time", "forecast", "low", "high"]
+    ours = found.filter((pl.col("shop") == "a") & (pl.col("column") == "twice"))
+    assert reply["low"]["twice"] == ours["low"].to_list()
+    assert reply["time"] == [str(each) for each in ours["time"]]
+    with pytest.raises(ConfigError, match="no columns to keep"):
+        result.model.answers(pl.concat(frames), keep="all")
 
 
 @pytest.mark.parametrize(

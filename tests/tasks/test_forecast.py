@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from danlu.data.series import SeriesEncoder, Windows, read_series
+from danlu.data.series import SeriesEncoder, read_series
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import compare
 from danlu.evaluate.forecast import (
@@ -27,22 +27,16 @@ LEVELS = (0.1, 0.5, 0.9)
 def parts(values, *, context, horizon, cuts):
     table = read_series({"t": np.arange(len(values)), "y": values}, ["y"], time="t")
     encoder = SeriesEncoder.fit(table, cuts[0], context=context, horizon=horizon)
-    scaled = encoder.transform(table)
     ends = [None, *cuts, None]
-    found = [
-        Windows.find(table, scaled, context=context, horizon=horizon, start=start, stop=stop)
-        for start, stop in itertools.pairwise(ends)
-    ]
+    found = [encoder.windows(table, start, stop) for start, stop in itertools.pairwise(ends)]
     return encoder, found
 
 
 def learnt(values, *, context, horizon, cuts, **changes):
     encoder, (train, validation, test) = parts(values, context=context, horizon=horizon, cuts=cuts)
     plan = forecast_recipe(train, **changes)
-    learned = learn_forecast(
-        train, encoder=encoder, plan=plan, validation=validation, series=[""], season=1, naive=np.ones((1, 1))
-    )
-    return learned, encoder, test
+    learned = learn_forecast(train, encoder=encoder, plan=plan, validation=validation, season=1, naive=np.ones((1, 1)))
+    return learned, test
 
 
 def drawn(windows=50, horizon=4, channels=2):
@@ -137,9 +131,9 @@ def test_ridge_is_scikit_learns():
 
 def test_a_sine_is_forecast_almost_exactly():
     values = 100 + 7 * np.sin(2 * np.pi * np.arange(400) / 25)
-    learned, encoder, test = learnt(values, context=60, horizon=20, cuts=(250, 320), epochs=2)
-    forecast, bands = learned.model.forecast(test, np.zeros(len(test), int))
-    truth = encoder.inverse(test.outputs(), np.zeros(len(test), int))
+    learned, test = learnt(values, context=60, horizon=20, cuts=(250, 320), epochs=2)
+    forecast, bands = np.split(learned.model.answer(test), [1], axis=-1)
+    forecast, truth = forecast[..., 0], test.inverse(test.outputs())
     assert np.abs(forecast - truth).max() < 0.05
     assert (np.diff(bands, axis=-1) >= 0).all()
 
@@ -150,9 +144,9 @@ def test_intervals_hold_their_share_and_the_same_seed_gives_the_same_weights():
     for t in range(1, 1500):
         values[t] = 0.8 * values[t - 1] + noise[t]
     options = {"context": 12, "horizon": 2, "cuts": (700, 1100), "epochs": 4, "batch_size": 32}
-    learned, encoder, test = learnt(values, **options)
-    forecast, bands = learned.model.forecast(test, np.zeros(len(test), int))
-    truth = encoder.inverse(test.outputs(), np.zeros(len(test), int))
+    learned, test = learnt(values, **options)
+    forecast, bands = np.split(learned.model.answer(test), [1], axis=-1)
+    forecast, truth = forecast[..., 0], test.inverse(test.outputs())
     inside = ((truth >= bands[..., 0]) & (truth <= bands[..., -1])).mean(axis=(0, 2))
     np.testing.assert_allclose(inside, 0.8, atol=0.08)
     least = np.array([1.0, 1 + 0.64])  # the variances of one and two steps of noise

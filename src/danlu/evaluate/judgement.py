@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from danlu.evaluate.compare import Comparison, conclusion
+from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.importance import Importance
 from danlu.evaluate.intervals import Interval, figure
@@ -17,9 +17,30 @@ from danlu.evaluate.kept import Kept
 from danlu.evaluate.measures import MEASURES
 from danlu.prose import wrapped
 
-__all__ = ["Judgement", "relied_on", "score_lines"]
+__all__ = ["Judgement", "Simple", "relied_on", "score_lines"]
 
 _WIDEST = 58  # columns that a name takes beside its figures
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Simple:
+    """What a simple model is worth on the test rows.
+
+    Attributes:
+        label: what it is called.
+        evidence: its answers beside the truth.
+        constant: whether it answers the same for all rows; None sees whether it did.
+        kept: itself, where it can be asked afterwards.
+        answers: what it answers, in words; they are written beside the model's where it is kept.
+        notes: what else is to be said of it, such as that it learnt from fewer rows.
+    """
+
+    label: str
+    evidence: Evidence
+    constant: bool | None = None
+    kept: Kept | None = None
+    answers: pl.DataFrame | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +73,29 @@ class Judgement:
     importance: tuple[Importance, ...] = ()
     kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
     simple_predictions: pl.DataFrame | None = None
+
+    def compared(self, simple: Iterable[Simple], *, seed: int = 0) -> Judgement:
+        """The same test beside simple models."""
+        ours: Any = self.evidence
+        others, kept, comparisons, notes = dict(self.others), dict(self.kept), list(self.comparisons), list(self.notes)
+        columns: dict[str, pl.Series] = {}
+        for each in simple:
+            others[each.label] = each.evidence.scores(seed=seed)
+            found = compare(ours, each.evidence, each.label, name=self.name, constant=each.constant, seed=seed)
+            if each.kept is not None:
+                found, kept[each.kept.name] = dataclasses.replace(found, kept=each.kept.name), each.kept
+                told = pl.DataFrame() if each.answers is None else each.answers
+                columns |= {f"{each.kept.name}: {column.name}": column for column in told}
+            comparisons.append(found)
+            notes += [f"{each.label}: {note}" for note in each.notes]
+        return dataclasses.replace(
+            self,
+            others=others,
+            comparisons=tuple(comparisons),
+            kept=kept,
+            simple_predictions=pl.DataFrame(columns) if columns else None,
+            notes=tuple(notes),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for ``results.json``."""

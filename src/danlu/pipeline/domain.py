@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 
 from danlu.artifact import Artifact
 from danlu.blueprint import Blueprint
 from danlu.errors import ConfigError
 from danlu.evaluate import Evidence
-from danlu.evaluate.judgement import Judgement
-from danlu.evaluate.kept import Kept
+from danlu.evaluate.judgement import Judgement, Simple
 from danlu.pipeline.config import TrainConfig, declare
 from danlu.trained import Head, Learned, Read, Say, Trained
 from danlu.trained.answers import write_frame
@@ -89,27 +87,6 @@ class Beside:
     setting: str
     counts: Callable[[TrainConfig], bool]
     otherwise: str
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Simple:
-    """What a simple model is worth on the test rows.
-
-    Attributes:
-        label: what it is called.
-        evidence: its answers beside the truth.
-        constant: whether it answers the same for all rows; None sees whether it did.
-        kept: itself, where it can be asked afterwards.
-        answers: what it answers, in words; they are written beside the model's where it is kept.
-        notes: what else is to be said of it, such as that it learnt from fewer rows.
-    """
-
-    label: str
-    evidence: Evidence
-    constant: bool | None = None
-    kept: Kept | None = None
-    answers: pl.DataFrame | None = None
-    notes: tuple[str, ...] = ()
 
 
 class Domain(abc.ABC):

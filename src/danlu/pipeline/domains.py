@@ -21,9 +21,8 @@ from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.multilabel import LabelledImages
 from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
+from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.sounds import Sounds
-
-# PORT from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
 from danlu.pipeline.translation import Translations
@@ -37,7 +36,7 @@ __all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "with_option
 DOMAINS: tuple[Domain, ...] = (
     # PORT Agents(),
     Translations(),
-    # PORT SeriesForecasts(),
+    SeriesForecasts(),
     Sequences(),
     Detections(),
     Segmentations(),

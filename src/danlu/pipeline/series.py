@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from danlu.artifact import Artifact, save_artifact
+from danlu.artifact import Artifact
+from danlu.blueprint import Blueprint
 from danlu.data import read_table
-from danlu.data.series import SeriesEncoder, SeriesTable, Windows, cut_by_time, find_season, read_series
-from danlu.errors import ArtifactError, ConfigError, DataError
-from danlu.evaluate.forecast import (
-    mase_scale,
-)
+from danlu.data.series import SeriesEncoder, SeriesTable, Windows, cut_by_time, find_season, listed, read_series
+from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.evaluate.forecast import mase_scale, ridge_forecast, ridge_weights
+from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.forecaster import SeriesModel
-from danlu.pipeline.forecasts import coming_of, examples_of, forecasts_of, held, judge_forecasts, listed
-from danlu.pipeline.judge import Judgement
-from danlu.pipeline.model import Model
+from danlu.pipeline.domain import Domain, Option, Prepared, Simple
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
-from danlu.report.forecasts import forecast_sections
-from danlu.tasks import Recipe
-from danlu.tasks.forecast import ForecastLearned, ForecastModel, choose_context, forecast_recipe, learn_forecast
+from danlu.tasks import Forecast, Quantiles, Recipe, forecast_recipe, learn_forecast
+from danlu.tasks.forecast import choose_context
+from danlu.trained import Learned, Read, Say, Trained
 
 __all__ = ["PreparedSeries", "SeriesForecasts"]
 
 _MOST_COLUMNS = 200  # whose autocorrelation is looked at
+_NUMBERS = 2e7  # that are forecast at most in a test: origins are left out evenly beyond it
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,8 +39,7 @@ class PreparedSeries(Prepared):
         test: windows that the result is measured on, or None.
         season: steps of a season, 1 without one.
         season_by: where it is from, in words.
-        naive: ``(series, targets)``, see :class:`~danlu.tasks.forecast.ForecastModel`.
-        tested: the series of the test windows: those of ``table``, or of a file of their own.
+        naive: ``(series, targets)``, see :class:`~danlu.tasks.Quantiles`.
     """
 
     table: SeriesTable
@@ -55,7 +50,6 @@ class PreparedSeries(Prepared):
     season: int
     season_by: str
     naive: np.ndarray
-    tested: SeriesTable
 
     def lines(self) -> Iterable[str]:
         columns, encoder = self.table.columns, self.encoder
@@ -72,6 +66,21 @@ class SeriesForecasts(Domain):
 
     kind = "series"
     noun = "forecasts"
+    encoder = SeriesEncoder
+    head = Quantiles
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"forecast": Forecast}
+    options = (
+        Option(
+            "--forecast",
+            "",
+            "Columns of a time series to forecast: A, or A,B, or all.",
+            settings=lambda text: {"forecast.columns": [column.strip() for column in text.split(",")]},
+        ),
+        Option("--horizon", "forecast.horizon", "How many steps to forecast.", int),
+        Option("--series", "forecast.series", "The column that tells series apart."),
+        Option("--time", "forecast.time", "The column with the moments."),
+    )
+    columns = ("forecast.columns", "forecast.time", "forecast.series")
     uses = (
         *COMMON,
         *RECIPE,
@@ -98,94 +107,88 @@ class SeriesForecasts(Domain):
         network = {name: value for name, value in network.items() if value is not None}
         return forecast_recipe(prepared.train, network=network, **loss, **config.trainer.chosen())
 
-    def learn(self, config: TrainConfig, prepared: PreparedSeries, plan: Recipe, **how: Any) -> Any:
-        found: ForecastLearned = learn_forecast(
+    def learn(self, config: TrainConfig, prepared: PreparedSeries, plan: Recipe, **how: Any) -> Learned:
+        return learn_forecast(
             prepared.train,
             encoder=prepared.encoder,
             plan=plan,
             validation=prepared.validation,
-            series=[each.name for each in prepared.table.series],
             season=prepared.season,
             naive=prepared.naive,
             refit=config.forecast.refit,
             seed=config.trainer.seed,
             **how,
         )
-        return found
 
-    def judge(self, config: TrainConfig, prepared: PreparedSeries, trained: ForecastModel) -> Judgement | None:
-        if prepared.test is None:
-            return None
-        known = _joined(prepared.train, prepared.validation) if config.evaluate.baselines else None
-        options: Any = {"seed": config.trainer.seed}
-        return judge_forecasts(
-            trained, prepared.tested, prepared.test, known, simple=config.evaluate.baselines, **options
-        )
+    def test(self, config: TrainConfig, prepared: PreparedSeries, trained: Trained) -> Judgement | None:
+        test = prepared.test
+        return None if test is None else trained.judge(test, test, noun=test.noun, seed=config.trainer.seed)
 
-    def save(
-        self, folder: str | Path, trained: ForecastModel, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
-    ) -> None:
-        encoder = trained.encoder
-        save_artifact(
-            folder,
-            model=trained.network,
-            variables=(trained.params, trained.state),
-            task={"task": "forecast", "targets": list(encoder.columns.targets)},
-            encoder={**encoder.to_json(), "season": trained.season},
-            encoder_arrays={
-                "mean": encoder.mean,
-                "scale": encoder.scale,
-                "naive": trained.naive,
-                "widen": trained.widen,
-            },
-            metrics=metrics,
-            provenance=provenance,
-        )
+    def simple(self, config: TrainConfig, prepared: PreparedSeries, trained: Trained, ours: Any) -> Iterable[Simple]:
+        head: Any = trained.head
+        test: Any = prepared.test
+        yield from head.simple(test, ours)
+        (weights,) = ridge_weights(prepared.train.joined(prepared.validation), targets=test.targets)
+        found = ridge_forecast(weights, test.past(), targets=test.targets)
+        yield head.simply("ridge regression", test, ours, found)
 
-    def load(self, artifact: Artifact) -> Model:
-        arrays = artifact.encoder_arrays
-        encoder = SeriesEncoder.from_state(artifact.encoder, arrays)
-        season, naive, widen = artifact.encoder.get("season"), arrays.get("naive"), arrays.get("widen")
-        network, targets = artifact.model, len(encoder.columns.targets)
-        outputs = 1 + len(getattr(network, "quantiles", ()))
-        if type(season) is not int or season < 1 or naive is None or naive.shape != (len(encoder.names), targets):
-            raise ArtifactError("the saved season or errors of the series are not valid")
-        if widen is None or widen.shape != (encoder.horizon,) or not (widen > 0).all():
-            raise ArtifactError("the saved widths of the intervals are not valid")
-        try:
-            fits = network.out_shape(encoder.in_shape) == (encoder.horizon, targets, outputs)
-        except (ConfigError, DataError):
-            fits = False
-        if not fits:
-            raise ArtifactError("the saved network does not forecast the saved columns and steps")
-        trained = ForecastModel(network, artifact.params, artifact.state, encoder, season, naive, widen)
-        return self.model(trained, artifact.metrics, artifact.provenance)
+    def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
+        """The series up to their last value, of which the next steps are forecast; with the truth, all forecasts inside them."""
+        encoder: Any = trained.encoder
+        table = encoder.read(source)
+        for notice in table.notices:
+            say(notice)
+        strange = [repr(each.name) for each in table.series if each.name not in encoder.names]
+        names = ", ".join(strange[:5]) + (", …" if len(strange) > 5 else "")
+        if strange and not lenient:
+            raise SchemaError(
+                f"{len(strange):,} series were not there in training: {names}",
+                hint="leave them out, or have them scaled by their own rows with lenient=True (--lenient)",
+            )
+        if strange:
+            say(f"series that were not there in training are scaled by their own rows: {names}")
+        if not truth:
+            return Read(encoder.following(table))
+        windows = encoder.windows(table).thinned(_NUMBERS)
+        if not len(windows):
+            raise SchemaError(
+                f"no series has {encoder.context + encoder.horizon:,} steps with values, which measuring a forecast of "
+                f"{encoder.horizon} from {encoder.context} needs"
+            )
+        return Read(windows, windows, noun=windows.noun)
 
-    def model(self, trained: ForecastModel, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> SeriesModel:
-        return SeriesModel(trained, metrics, provenance)
+    def purpose(self, trained: Trained) -> str:
+        encoder: Any = trained.encoder
+        return f"forecast of {listed(encoder.columns.targets)}, {encoder.horizon} steps of {encoder.calendar}"
 
-    def report(self, prepared: PreparedSeries, trained: ForecastModel, judgement: Judgement | None) -> dict[str, Any]:
+    def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        levels = getattr(artifact.model, "quantiles", ())
+        return {"levels": levels, "season": artifact.encoder.get("season")}, dict(artifact.encoder_arrays)
+
+    def report(self, prepared: PreparedSeries, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
+        from danlu.report.forecasts import coming_of, examples_of, forecast_sections
+
+        encoder, columns = prepared.encoder, prepared.table.columns
         facts = {
-            "horizon": f"{trained.encoder.horizon} steps of {trained.encoder.calendar}",
-            "context": f"{trained.encoder.context} steps",
+            "horizon": f"{encoder.horizon} steps of {encoder.calendar}",
+            "context": f"{encoder.context} steps",
             "season": f"{prepared.season} steps, {prepared.season_by}" if prepared.season > 1 else "none found",
         }
-        fields = {"target": listed(prepared.table.columns.targets), "task": "forecast", "facts": facts}
+        fields = {"target": listed(columns.targets), "task": "forecast", "facts": facts}
         if judgement is None or prepared.test is None:
             return fields
-        found, windows = forecasts_of(trained, prepared.tested, prepared.test)
-        known = prepared.table.columns.known
+        found: Any = judgement.evidence
         sections = forecast_sections(
             found,
-            prepared.table.columns.targets,
-            examples_of(trained, prepared.tested, windows, found),
-            coming_of(trained, prepared.tested),
-            lacking=f"A forecast of the next {trained.encoder.horizon} steps needs their {listed(known)}: append such rows to the data."
-            if known
-            else f"No series has the {trained.encoder.context} steps before that a forecast is made from.",
-            said=held(judgement.scores, trained),
+            columns.targets,
+            examples_of(prepared.test, found),
+            coming_of(trained, prepared.test.table),
+            lacking=f"A forecast of the next {encoder.horizon} steps needs their {listed(columns.known)}: append such rows to the data."
+            if columns.known
+            else f"No series has the {encoder.context} steps before that a forecast is made from.",
+            said=" ".join(trained.head.notes(found)),
         )
-        ideals = {"coverage": trained.levels[-1] - trained.levels[0]} if len(trained.levels) > 1 else {}
+        ideals = {"coverage": found.levels[-1] - found.levels[0]} if len(found.levels) > 1 else {}
         return fields | {"sections": sections, "ideals": ideals}
 
 
@@ -221,15 +224,15 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     horizon = settings.horizon
     context = settings.context or choose_context(int(np.median(lengths)), horizon, season)
     encoder = SeriesEncoder.fit(table, first, context=context, horizon=horizon)
-    values, size = encoder.transform(table), {"context": context, "horizon": horizon}
-    train = Windows.find(table, values, stop=first, **size)
-    validation = Windows.find(table, values, start=first, stop=second, **size)
-    test, tested = Windows.find(table, values, start=second, **size), table
+    train, validation = encoder.windows(table, stop=first), encoder.windows(table, first, second)
+    test = encoder.windows(table, second)
     if data.test is not None:
         other = read_table(data.test, typed=False, **data.form())
         tested = read_series(other, table.columns, calendar=table.calendar, formats=table.formats)
         notices += [f"test: {notice}" for notice in tested.notices]
-        test = Windows.find(tested, encoder.transform(tested), **size)
+        for each in tested.series:
+            encoder.place(each.name)
+        test = encoder.windows(tested)
     need = f"a forecast of {horizon} steps from the {context} before"
     if not len(train):
         raise DataError(
@@ -249,7 +252,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
         )
     rows = {"train": sum(lengths), "validation": 0, "test": 0}
     rows["validation"] = sum(max(0, min(each.steps, second - each.start)) for each in table.series) - rows["train"]
-    rows["test"] = len(tested) - (0 if tested is not table else rows["train"] + rows["validation"])
+    rows["test"] = len(test.table) - (rows["train"] + rows["validation"] if test.table is table else 0)
     moments = [str(each).removesuffix(" 00:00:00") for each in table.calendar.times(np.array([first, second]))]
     split = f"by time: validation from {moments[0]}" + (f", test from {moments[1]}" if share > 0 else "")
     return PreparedSeries(
@@ -260,13 +263,8 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
         encoder=encoder,
         train=train,
         validation=validation,
-        test=test if len(test) else None,
+        test=test.thinned(_NUMBERS) if len(test) else None,
         season=season,
         season_by=season_by,
         naive=np.stack([mase_scale(part, season) for part in past]),
-        tested=tested,
     )
-
-
-def _joined(one: Windows, other: Windows) -> Windows:
-    return dataclasses.replace(one, index=np.concatenate([one.index, other.index]))

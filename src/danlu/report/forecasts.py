@@ -5,14 +5,21 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from danlu.data.series import Origins, SeriesTable, Windows
 from danlu.evaluate.forecast import Forecasts, by_step
 from danlu.evaluate.intervals import figure
-from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel
+from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
 
-__all__ = ["Drawn", "forecast_sections", "step_plot", "window_plot"]
+if TYPE_CHECKING:
+    from danlu.trained import Trained
+
+__all__ = ["Drawn", "coming_of", "examples_of", "forecast_sections", "step_plot", "window_plot"]
+
+_DRAWN = 3  # columns, or series, that are drawn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,6 +41,48 @@ class Drawn:
     prediction: np.ndarray
     truth: np.ndarray | None = None
     band: np.ndarray | None = None
+
+
+def examples_of(windows: Windows, found: Forecasts) -> list[Drawn]:
+    """Of the test's forecasts of the first columns, the one with the middle error and the worst."""
+    errors, drawn = np.square(found.prediction - found.truth).mean(axis=1), []
+    for channel in range(min(windows.targets, _DRAWN)):
+        order = np.argsort(errors[:, channel], kind="stable")
+        for place, which in ((order[len(order) // 2], "a middling forecast"), (order[-1], "the worst")):
+            bands = None if found.bands is None else found.bands[place]
+            one = _drawn(windows, place, channel, which, found.prediction[place], bands)
+            drawn.append(dataclasses.replace(one, truth=found.truth[place, :, channel]))
+    return drawn
+
+
+def coming_of(trained: Trained, table: SeriesTable) -> list[Drawn]:
+    """The forecast of the steps after the last row, of the first columns of the first series that allow one."""
+    encoder: Any = trained.encoder
+    targets = len(encoder.columns.targets)
+    able = [(number, each.steps) for number, each in enumerate(table.series) if encoder.lacking(each) is None]
+    if not able:
+        return []
+    windows = encoder.transform(Origins(table, np.array(able[: max(_DRAWN // targets, 1)])))
+    answers = trained.answer(windows)
+    return [
+        _drawn(windows, place, channel, "", answer[..., 0], answer[..., 1:] if answer.shape[-1] > 1 else None)
+        for place, answer in enumerate(answers)
+        for channel in range(min(targets, _DRAWN))
+    ]
+
+
+def _drawn(
+    windows: Windows, place: int, channel: int, which: str, prediction: np.ndarray, bands: np.ndarray | None
+) -> Drawn:
+    """A window's forecast ``(horizon, targets)`` of one column, with the quantiles ``(horizon, targets, quantiles)``."""
+    number, step = (int(each) for each in windows.index[place])
+    one, table, horizon = windows.table.series[number], windows.table, windows.horizon
+    first = max(0, step - min(windows.context, 2 * horizon + 8))
+    name = short(table.columns.targets[channel]) + (f", {short(one.name)}" if one.name else "")
+    times = table.calendar.times(one.start + np.arange(first, step + horizon)).to_numpy()
+    band = None if bands is None else bands[:, channel][:, [0, -1]]
+    title = name + (f": {which}" if which else "")
+    return Drawn(title, times, one.values[first:step, channel], prediction[:, channel], band=band)
 
 
 def window_plot(drawn: Drawn) -> str:

@@ -2,7 +2,7 @@
 
 from danlu.tasks.detection import Boxes, Detection, detection_recipe, learn_detection
 from danlu.tasks.folds import fold_numbers, folds_for
-from danlu.tasks.forecast import Forecast, ForecastModel, forecast_recipe, learn_forecast
+from danlu.tasks.forecast import Forecast, Quantiles, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, learn, plan_for
@@ -19,11 +19,11 @@ __all__ = [
     "Boxes",
     "Detection",
     "Forecast",
-    "ForecastModel",
     "Imbalance",
     "Language",
     "Masks",
     "NextToken",
+    "Quantiles",
     "Recipe",
     "Segmentation",
     "Tags",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
@@ -13,6 +13,7 @@ import polars as pl
 
 from danlu.errors import ArtifactError, ConfigError, DataError
 from danlu.evaluate import Evidence
+from danlu.evaluate.judgement import Simple
 
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
@@ -134,6 +135,10 @@ class Head(abc.ABC):
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
         """What is to be said of a test, such as that no row of it is of a class."""
+        return ()
+
+    def simple(self, inputs: Any, evidence: Any) -> Iterable[Simple]:
+        """What learnt nothing and is to be beaten on any rows: as simple as answering what was there last."""
         return ()
 
     def beside(self, answers: Any, truth: Any, rows: Any = None) -> pl.DataFrame:

@@ -193,15 +193,15 @@ class Trained:
         found = self.read(source, lenient=lenient, say=say)
         written, given = rounded(self._predicted(found), scale=self.head.scale), found.given
         if given is None and keep not in (IDENTIFIERS, "none"):
-            given = self._rows_of(source, written.height)
+            given = self._rows_of(source, written.height, len(found.rows))
         if given is None:
             return written
         schema = getattr(self.encoder, "schema", None)
         return beside(kept_columns(given, schema, keep), written, self.head.name)
 
-    def _rows_of(self, source: Any, height: int) -> pl.DataFrame:
+    def _rows_of(self, source: Any, height: int, rows: int) -> pl.DataFrame:
         """The table of which one column was read."""
-        plain = not isinstance(source, str | Path) or Path(source).suffix.lower() == ".txt"
+        plain = height != rows or not isinstance(source, str | Path) or Path(source).suffix.lower() == ".txt"
         if plain or not Path(source).is_file():
             raise ConfigError(f"there are no columns to keep beside the answers of a model for {self.purpose}")
         given = read_table(source, typed=False).frame
@@ -271,7 +271,8 @@ class Trained:
         if kept is not None:
             inputs, truth, rows = *jax.tree.map(lambda values: values[kept], (inputs, truth)), None
             names = None if names is None else names[kept]
-        return self.judge(inputs, truth, rows=rows, names=names, noun=noun or found.noun)
+        judged = self.judge(inputs, truth, rows=rows, names=names, noun=noun or found.noun)
+        return judged.compared(self.head.simple(inputs, judged.evidence))
 
     def _unseen(self, inputs: Any, truth: Any, say: Say) -> tuple[np.ndarray | None, str]:
         """The numbers of the rows that it has not learnt from (None: all), and what they are called."""

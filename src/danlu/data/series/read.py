@@ -42,6 +42,11 @@ class Columns:
         """The columns of numbers, in the order of :attr:`OneSeries.values`."""
         return (*self.targets, *self.observed, *self.known)
 
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return (*self.values, self.time, *([self.series] if self.series else []))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OneSeries:
@@ -194,8 +199,7 @@ def read_series(
             f"{filled:,} of {steps:,} steps of {calendar} lack a row or a value of the columns to forecast; they are "
             "filled with the value before, and nothing is learnt from or measured on forecasts of them"
         )
-    used = (*columns.values, columns.time, *([columns.series] if columns.series else []))
-    formats = {name: read.formats[name] for name in used if name in read.formats}
+    formats = {name: read.formats[name] for name in columns.every if name in read.formats}
     return SeriesTable(columns, calendar, series, tuple(notices), formats)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from danlu.data.series.read import SeriesTable
 from danlu.errors import DataError
 
-__all__ = ["WindowStream", "Windows", "cut_by_time"]
+__all__ = ["Origins", "WindowStream", "Windows", "cut_by_time"]
 
 _STREAM_BYTES = 1 << 28  # of windows that lie in memory at once; more are gathered chunk by chunk
 
@@ -33,37 +34,26 @@ def cut_by_time(table: SeriesTable, validation: float, test: float) -> tuple[int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Windows:
-    """Windows by their origins: the step after the context, the first of the target. Gathered only when asked for.
+class Origins:
+    """Rows of series: the steps that forecasts begin with. What lies before one is its past.
 
     Attributes:
-        values: of each series, ``(steps, columns)`` float32: targets, observed, known.
-        context, horizon: steps of the input and of the target.
-        targets, known: how many columns of each there are.
-        index: ``(windows, 2)``: the series, and the origin as a row of its values.
+        table: the series.
+        index: ``(rows, 2)``: the number of a series, and the step as a row of its values.
+        apart: how many neighbouring origins one stands for, where there are too many.
     """
 
-    values: tuple[np.ndarray, ...]
-    context: int
-    horizon: int
-    targets: int
-    known: int
+    table: SeriesTable
     index: np.ndarray
+    apart: int = 1
 
     @classmethod
     def find(
-        cls,
-        table: SeriesTable,
-        values: tuple[np.ndarray, ...],
-        *,
-        context: int,
-        horizon: int,
-        start: int | None = None,
-        stop: int | None = None,
-    ) -> Windows:
-        """All windows whose target lies in the steps ``start`` to ``stop``; the context may lie before them.
+        cls, table: SeriesTable, *, context: int, horizon: int, start: int | None = None, stop: int | None = None
+    ) -> Origins:
+        """All whose target lies in the steps ``start`` to ``stop``; the context may lie before them.
 
-        Windows with a filled value in the target are left out: it was never measured.
+        Those with a filled value in the target are left out: it was never measured.
         """
         index = []
         for number, each in enumerate(table.series):
@@ -74,19 +64,66 @@ class Windows:
                 bad = np.concatenate([[0], np.cumsum(each.filled)])
                 origins = origins[bad[origins + horizon] == bad[origins]]
             index.append(np.stack([np.full(len(origins), number), origins], axis=1))
-        columns = table.columns
-        return cls(
-            values, context, horizon, len(columns.targets), len(columns.known), np.concatenate(index).astype(np.int64)
-        )
+        return cls(table, np.concatenate(index).astype(np.int64))
 
     def __len__(self) -> int:
         return len(self.index)
 
     @property
-    def in_shape(self) -> Any:
-        """The shape of one input."""
-        past = (self.context, self.values[0].shape[1] - self.known)
-        return {"past": past, "known": (self.context + self.horizon, self.known)} if self.known else past
+    def moments(self) -> np.ndarray:
+        """The step of the calendar that each forecast begins with, ``(rows,)``."""
+        starts = np.array([each.start for each in self.table.series])
+        found: np.ndarray = starts[self.index[:, 0]] + self.index[:, 1]
+        return found
+
+    @property
+    def noun(self) -> str:
+        """What the forecasts of a test are called."""
+        return f"forecasts, from each {f'{self.apart}th ' if self.apart > 1 else ''}step"
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Some of them."""
+        return dataclasses.replace(self, index=self.index[rows])
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Windows(Origins):
+    """Scaled windows: the context before each origin, and the target from it on. Gathered only when asked for.
+
+    Attributes:
+        values: of each series, ``(steps, columns)`` float32, scaled: targets, observed, known.
+        mean, scale: ``(series, columns)``: what they were scaled by.
+        places: ``(series,)``: the number of each in its encoder, −1 where that does not know it.
+        context, horizon: steps of the input and of the target.
+    """
+
+    values: tuple[np.ndarray, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    places: np.ndarray
+    context: int
+    horizon: int
+
+    @property
+    def targets(self) -> int:
+        """How many columns are forecast."""
+        return len(self.table.columns.targets)
+
+    @property
+    def known(self) -> int:
+        """How many columns are known ahead."""
+        return len(self.table.columns.known)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The scale of the targets of each window, ``(windows, targets)``."""
+        return self.scale[self.index[:, 0], : self.targets]
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """Forecasts ``(windows, horizon, targets, ...)`` in the targets' own units, float64."""
+        shape = (len(values), 1, self.targets) + (1,) * (values.ndim - 3)
+        mean = self.mean[self.index[:, 0], : self.targets]
+        return np.asarray(values, np.float64) * self.spread.reshape(shape) + mean.reshape(shape)
 
     @property
     def bytes(self) -> int:
@@ -103,6 +140,10 @@ class Windows:
         both = self._gather(self.index[rows], -self.context, self.context + self.horizon, slice(plain, None))
         return {"past": past, "known": both}
 
+    def past(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The targets' own past ``(rows, context, targets)``, which simple forecasts are made from."""
+        return self._gather(self.index[rows], -self.context, self.context, slice(self.targets))
+
     def outputs(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The targets ``(rows, horizon, targets)`` of some windows."""
         return self._gather(self.index[rows], 0, self.horizon, slice(self.targets))
@@ -117,9 +158,14 @@ class Windows:
             result[chosen] = view[index[chosen, 1] + offset].swapaxes(1, 2)
         return result
 
-    def take(self, rows: np.ndarray) -> Windows:
-        """Some of the windows."""
-        return dataclasses.replace(self, index=self.index[rows])
+    def joined(self, other: Windows) -> Windows:
+        """These and other windows of the same series."""
+        return dataclasses.replace(self, index=np.concatenate([self.index, other.index]))
+
+    def thinned(self, numbers: float) -> Windows:
+        """So many as hold about so many numbers to forecast: the others are left out evenly."""
+        apart = math.ceil(len(self) * self.horizon * self.targets / numbers)
+        return self if apart < 2 else dataclasses.replace(self, index=self.index[::apart], apart=self.apart * apart)
 
     def arrays(self) -> tuple[Any, np.ndarray]:
         """Inputs and targets of all windows."""

@@ -12,7 +12,7 @@ from danlu.data.resample import oversample, undersample
 from danlu.data.scaling import NumericScaler
 from danlu.data.series.encode import SeriesEncoder
 from danlu.data.series.read import Columns, OneSeries, SeriesTable
-from danlu.data.series.windows import Windows, cut_by_time
+from danlu.data.series.windows import cut_by_time
 from danlu.data.split import folds, split_rows
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw
@@ -105,7 +105,8 @@ def windows(check: Check) -> None:
     one = OneSeries("a", 0, values[0].astype(float), filled, 30)
     table = SeriesTable(Columns(("y",), "t", observed=("z",)), nothing, (one,))
     check(cut_by_time(table, 0.2, 0.1), (21, 27), oracle="closed form")
-    found = Windows.find(table, values, context=4, horizon=3, start=10, stop=24)
+    plain = SeriesEncoder(table.columns, nothing, ("a",), np.zeros((1, 2)), np.ones((1, 2)), 4, 3)
+    found = plain.windows(table, 10, 24)
     origins = [o for o in range(10, 22) if not filled[o : o + 3].any()]
     check(found.index[:, 1], origins, oracle="closed form")
     past, future = found.arrays()
@@ -115,6 +116,7 @@ def windows(check: Check) -> None:
     encoder = SeriesEncoder.fit(table, 20, context=4, horizon=3)
     train = values[0][:20].astype(float)
     expected = (values[0] - train.mean(0)) / train.std(0)
-    check(encoder.transform(table)[0], expected, floor=0.1)
-    back = encoder.inverse(expected[None, :, :1], np.array([0]))
+    found = encoder.windows(table)
+    check(found.values[0], expected, floor=0.1)
+    back = found.take(np.array([0])).inverse(expected[None, :, :1])
     check(back[0], values[0][:, :1])
