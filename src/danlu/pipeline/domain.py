@@ -76,7 +76,9 @@ class Option:
             value = self.type(text)
         except ValueError:
             expected = "a whole number" if self.type is int else "a number"
-            raise ConfigError(f"{self.name} is {text!r}; expected {expected}") from None
+            raise ConfigError(
+                f"{self.name} is {text!r}; expected {expected}", hint="danlu train --help shows what there is"
+            ) from None
         return {self.setting: value} if self.settings is None else self.settings(value)
 
 
