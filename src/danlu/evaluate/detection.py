@@ -46,6 +46,13 @@ class Found:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def surer(self, least: float) -> Found:
+        """Those of such a score or a higher one."""
+        if self.scores is None:
+            return self
+        kept = self.scores >= least
+        return Found(self.boxes[kept], self.classes[kept], self.scores[kept])
+
 
 def overlap_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The IoU of each of ``a (n, 4)`` with each of ``b (m, 4)``, float64 ``(n, m)``.

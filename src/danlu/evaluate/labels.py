@@ -172,3 +172,28 @@ def best_threshold(truth: np.ndarray, prediction: np.ndarray) -> float:
     tried = np.arange(2, 99) / 100
     values = [_mean(LabelRows(truth, prediction, float(each)).f1()) for each in tried]
     return float(tried[int(np.nanargmax(values))]) if np.isfinite(values).any() else 0.5
+
+
+def label_regressions(train: np.ndarray, marks: np.ndarray, *asked: np.ndarray) -> list[np.ndarray]:
+    """The probability of each label by a logistic regression of its own: what several labels have to beat.
+
+    Args:
+        train: ``(rows, features)``, with ``marks`` of 0 and 1, ``(rows, labels)``.
+        *asked: other rows.
+
+    Returns:
+        ``(rows, labels)`` of each of these; of a label that all rows have or none, its share.
+    """
+    import warnings
+
+    from sklearn.linear_model import LogisticRegression
+
+    found = [np.tile(marks.mean(axis=0), (len(each), 1)) for each in asked]
+    for place, own in enumerate(marks.T):
+        if own.any() and not own.all():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # one that has not quite converged is a baseline as well
+                model = LogisticRegression(max_iter=200).fit(train, own)
+            for out, each in zip(found, asked, strict=True):
+                out[:, place] = model.predict_proba(each)[:, 1]
+    return found

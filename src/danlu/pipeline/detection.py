@@ -24,7 +24,7 @@ from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import Divided, Part, Pictures, PreparedPictures, encoded_parts
 from danlu.pipeline.pixels import border
-from danlu.pipeline.used import COMMON, RECIPE
+from danlu.pipeline.used import COMMON, PICTURES, RECIPE
 from danlu.tasks import Boxes, Detection, Recipe, detection_recipe, learn_detection
 from danlu.tasks.detection import detector_of, padded_boxes, scaled, true_objects
 from danlu.trained import Learned, Read, Say, Trained
@@ -58,16 +58,13 @@ class Detections(Pictures):
     uses = (
         *COMMON,
         *RECIPE,
+        *PICTURES,
         "augment.color",
         "augment.erase",
         "augment.flip",
         "augment.scale",
         "augment.translate",
-        "data.image_size",
         "detection.*",
-        "model.width",
-        "split.equal_rows",
-        "split.method",
     )
     instead: ClassVar[Mapping[str, str]] = {"data.target": "the boxes say what is to be found; leave --target out"}
 

@@ -20,7 +20,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of
 from danlu.pipeline.pictures import HELD, Divided, encoded_parts, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
-from danlu.pipeline.used import COMMON, RECIPE
+from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
 from danlu.tasks import Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
 
@@ -42,18 +42,14 @@ class Images(Labelled):
     uses = (
         *COMMON,
         *RECIPE,
+        *PICTURES,
+        *STREAMED,
         "augment.*",
         "data.image_column",
-        "data.image_size",
-        "data.memory",
-        "data.stream",
         "data.target",
         "data.task",
         "evaluate.baseline_seconds",
         "imbalance.*",
-        "model.width",
-        "split.equal_rows",
-        "split.method",
     )
 
     def claims(self, config: TrainConfig, source: Any) -> bool:

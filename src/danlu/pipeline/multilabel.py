@@ -14,13 +14,13 @@ from danlu.data.images import ImageEncoder, LabelSets, is_label_source, read_lab
 from danlu.data.images.read import listed_files
 from danlu.evaluate import LabelRows
 from danlu.evaluate.judgement import Judgement
-from danlu.evaluate.labels import best_threshold
+from danlu.evaluate.labels import best_threshold, label_regressions
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import HELD, Divided, Part, Pictures, PreparedPictures, encoded_parts
+from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, encoded_parts
 from danlu.pipeline.pixels import border, cells, memory_of
-from danlu.pipeline.used import COMMON, RECIPE
+from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
 from danlu.tasks import Recipe, Tags, image_recipe, learn_labels
 from danlu.trained import Learned, Read, Say, Trained
 
@@ -54,17 +54,13 @@ class LabelledImages(Pictures):
     uses = (
         *COMMON,
         *RECIPE,
+        *PICTURES,
+        *STREAMED,
         "augment.*",
         "data.image_column",
-        "data.image_size",
         "data.label_separator",
-        "data.memory",
-        "data.stream",
         "data.target",
         "data.task",
-        "model.width",
-        "split.equal_rows",
-        "split.method",
     )
     instead: ClassVar[Mapping[str, str]] = {
         "imbalance.threshold": "the threshold of several labels is chosen by itself"
@@ -129,7 +125,10 @@ class LabelledImages(Pictures):
     def simple(self, config: TrainConfig, prepared: PreparedLabels, trained: Trained, ours: Any) -> Iterable[Simple]:
         (held, known), (inputs, marks) = prepared.validation, prepared.test or prepared.validation
         commonest = [np.tile(prepared.shares, (len(each), 1)) for each in (known, marks)]
-        regression = _regression(prepared.sample(_FOR_BASELINES), held, inputs)
+        images, own = prepared.sample(_FOR_BASELINES)
+        regression = label_regressions(
+            cells(images, _BASELINE), own, *(cells(each, _BASELINE) for each in (held, inputs))
+        )
         for label, (for_held, answers) in (("the commonest labels", commonest), ("logistic regression", regression)):
             yield Simple(label, LabelRows(marks, answers, best_threshold(known, for_held)))
 
@@ -174,26 +173,6 @@ class LabelledImages(Pictures):
             return fields
         sections = label_sections(rows, head.labels, prepared.shares)
         return {**fields, "sections": [*sections, *mistake_sections(_pictures(trained, prepared.test[0], rows))]}
-
-
-def _regression(train: Part, *asked: np.ndarray) -> list[np.ndarray]:
-    """The probability of each label by a logistic regression of its own on averaged pixels."""
-    import warnings
-
-    from sklearn.linear_model import LogisticRegression
-
-    x, wanted = cells(train[0], _BASELINE), [cells(each, _BASELINE) for each in asked]
-    found = [np.zeros((len(each), train[1].shape[1])) for each in wanted]
-    for place, own in enumerate(train[1].T):
-        for out in found:
-            out[:, place] = own.mean()
-        if own.any() and not own.all():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # one that has not quite converged is a baseline as well
-                model = LogisticRegression(max_iter=200).fit(x, own)
-            for out, each in zip(found, wanted, strict=True):
-                out[:, place] = model.predict_proba(each)[:, 1]
-    return found
 
 
 def _pictures(trained: Trained, inputs: np.ndarray, rows: LabelRows) -> list[tuple[np.ndarray, np.ndarray, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
@@ -120,9 +121,9 @@ class Pictures(Domain):
 
     encoder = ImageEncoder
 
+    @abc.abstractmethod
     def truth(self, found: Any, encoder: Any, head: Any) -> Any:
         """What is to be predicted of images that were read with it, as the head takes it."""
-        raise NotImplementedError
 
     def fields(self, parts: Divided, head: Head, **encoded: Any) -> dict[str, Any]:
         """The fields of :class:`PreparedPictures`, with what :func:`encoded_parts` gives."""

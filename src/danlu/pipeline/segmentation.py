@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,15 +18,14 @@ from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import MaskCounts
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.pixels import CommonestClass, PixelRegression
-from danlu.files import replacing
 from danlu.nn.losses import VOID
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, encoded_parts
 from danlu.pipeline.pixels import border, memory_of
-from danlu.pipeline.used import COMMON, RECIPE
-from danlu.report.masks import class_colors, segmentation_sections
+from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
+from danlu.report.masks import segmentation_sections, write_masks
 from danlu.tasks import Masks, Recipe, Segmentation, learn_segmentation, segmentation_recipe
 from danlu.tasks.segmentation import unet_levels
 from danlu.trained import Learned, Read, Say, Trained
@@ -61,6 +60,8 @@ class Segmentations(Pictures):
     uses = (
         *COMMON,
         *RECIPE,
+        *PICTURES,
+        *STREAMED,
         "augment.color",
         "augment.erase",
         "augment.flip",
@@ -68,14 +69,8 @@ class Segmentations(Pictures):
         "augment.scale",
         "augment.shear",
         "augment.translate",
-        "data.image_size",
-        "data.memory",
-        "data.stream",
         "model.depth",
-        "model.width",
         "segmentation.*",
-        "split.equal_rows",
-        "split.method",
     )
     instead: ClassVar[Mapping[str, str]] = {"data.target": "the masks say the class of every pixel; leave --target out"}
 
@@ -183,7 +178,7 @@ class Segmentations(Pictures):
         if Path(output).suffix.lower() in SUFFIXES:
             return super().write(trained, source, output, keep=keep, lenient=lenient, say=say)
         head: Any = trained.head
-        return _write_masks(trained.masks(source, say=say), Path(output), head.values)
+        return write_masks(trained.masks(source, say=say), Path(output), head.values)
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         return (("predict", run, source, "-o", "masks"),)
@@ -215,28 +210,3 @@ def _head(found: Sequence[MaskSet], asked: int | None) -> Masks:
 def _table(head: Masks) -> np.ndarray:
     """The class number of each value; see :func:`~danlu.data.images.masks.code_table`."""
     return code_table({value: code for code, value in enumerate(head.values)})
-
-
-def _write_masks(masks: Iterator[tuple[str, np.ndarray]], folder: Path, values: Sequence[int]) -> str:
-    """PNG files named like the images. Class numbers get a palette, so that they can be told apart by eye."""
-    from PIL import Image
-
-    palette = np.zeros((256, 3), np.uint8)
-    palette[list(values)] = class_colors(len(values))
-    written: set[str] = set()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, mask in masks:
-            name = Path(path).stem + ".png"
-            if name in written:
-                raise ConfigError(f"two images are called {Path(path).stem}; their masks would be one file in {folder}")
-            written.add(name)
-            picture = Image.fromarray(mask)
-            if max(values) != 255:
-                picture = Image.frombytes("P", mask.shape[::-1], mask.tobytes())
-                picture.putpalette(palette.ravel().tolist())
-            with replacing(folder / name, error=ConfigError) as new:
-                picture.save(new, "PNG")
-    except OSError as error:
-        raise ConfigError(f"the masks cannot be written to {folder}: {error.strerror or error}") from error
-    return f"{len(written)} masks written to {folder}"

@@ -13,7 +13,7 @@ from danlu.pipeline.config import DataConfig, TrainConfig, setting_names
 if TYPE_CHECKING:
     from danlu.pipeline.domain import Domain
 
-__all__ = ["COMMON", "RECIPE", "WRITTEN", "check_columns", "check_used", "uses", "with_notices"]
+__all__ = ["COMMON", "PICTURES", "RECIPE", "STREAMED", "WRITTEN", "check_columns", "check_used", "uses", "with_notices"]
 
 COMMON = (
     "data.source",
@@ -35,6 +35,10 @@ RECIPE = (
     "trainer.weight_decay",
 )
 """What every recipe takes."""
+PICTURES = ("data.image_size", "model.width", "split.equal_rows", "split.method")
+"""What every kind of pictures uses."""
+STREAMED = ("data.memory", "data.stream")
+"""What the kinds of pictures use that need not fit in memory."""
 WRITTEN = (
     "data.dates",
     "data.delimiter",

@@ -1,17 +1,20 @@
-"""The pictures of a segmenter's test: images beside their true and their predicted masks, and the measures of each class."""
+"""Masks as pictures: files of them, images of a test beside their true and their predicted masks, and the measures of each class."""
 
 from __future__ import annotations
 
 import colorsys
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from danlu.errors import ConfigError
 from danlu.evaluate.segmentation import MaskCounts
+from danlu.files import replacing
 from danlu.report.picture import png_uri
 
-__all__ = ["class_colors", "mask_picture", "segmentation_sections"]
+__all__ = ["class_colors", "mask_picture", "segmentation_sections", "write_masks"]
 
 _SHOWN = 6  # images of a section
 _ACROSS = 128  # pixels of a drawn image
@@ -40,6 +43,40 @@ def mask_picture(mask: np.ndarray, classes: int) -> np.ndarray:
     colors = np.full((256, 3), 255, np.uint8)
     colors[:classes] = class_colors(classes)
     return colors[mask]
+
+
+def write_masks(masks: Iterator[tuple[str, np.ndarray]], folder: Path, values: Sequence[int]) -> str:
+    """Write masks as PNG files, and say so. Class numbers get a palette, so that they can be told apart by eye.
+
+    Args:
+        masks: the file of each image, after which its mask is called, and the mask: uint8 ``(height, width)`` of ``values``.
+        folder: where to; it is made.
+        values: of the classes.
+
+    Raises:
+        ConfigError: they cannot be written, or two images have the same name.
+    """
+    from PIL import Image
+
+    palette = np.zeros((256, 3), np.uint8)
+    palette[list(values)] = class_colors(len(values))
+    written: set[str] = set()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, mask in masks:
+            name = Path(path).stem + ".png"
+            if name in written:
+                raise ConfigError(f"two images are called {Path(path).stem}; their masks would be one file in {folder}")
+            written.add(name)
+            picture = Image.fromarray(mask)
+            if max(values) != 255:
+                picture = Image.frombytes("P", mask.shape[::-1], mask.tobytes())
+                picture.putpalette(palette.ravel().tolist())
+            with replacing(folder / name, error=ConfigError) as new:
+                picture.save(new, "PNG")
+    except OSError as error:
+        raise ConfigError(f"the masks cannot be written to {folder}: {error.strerror or error}") from error
+    return f"{len(written)} masks written to {folder}"
 
 
 def segmentation_sections(

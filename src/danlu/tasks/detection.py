@@ -194,8 +194,8 @@ class Boxes(Head):
         for some in pieces(inputs, self.batch):
             whole = np.concatenate([some, np.zeros((self.batch - len(some), *some.shape[1:]), some.dtype)])
             seen = jax.tree.map(np.asarray, _found(self, trained.network, trained.params, trained.state, whole))
-            rows = [Found(seen.boxes[row], seen.classes[row], seen.scores[row]) for row in range(len(some))]
-            found += _surer(rows, _NONE)
+            for row in range(len(some)):
+                found.append(Found(seen.boxes[row], seen.classes[row], seen.scores[row]).surer(_NONE))
         return found
 
     def answer_rows(self, trained: Trained, rows: Any) -> list[Found]:
@@ -208,7 +208,7 @@ class Boxes(Head):
 
     def shown(self, answers: Sequence[Found]) -> list[Found]:
         """Those objects that are sure enough to be shown."""
-        return _surer(answers, max(self.threshold, _NONE))
+        return [each.surer(max(self.threshold, _NONE)) for each in answers]
 
     def frame(self, answers: Sequence[Found], rows: Any = None) -> pl.DataFrame:
         """A line an object: ``label``, ``score`` and ``x0, y0, x1, y1``; an empty one for an image in which nothing was found."""
@@ -229,9 +229,8 @@ class Boxes(Head):
         return [{"objects": self.frame([each]).drop_nulls().to_dicts()} for each in answers]
 
     def evidence(self, answers: Sequence[Found], truth: dict[str, np.ndarray]) -> DetectionCounts:
-        return DetectionCounts.of(
-            _surer(answers, _LOWEST), true_objects(truth), classes=len(self.classes), threshold=self.threshold
-        )
+        found = [each.surer(_LOWEST) for each in answers]
+        return DetectionCounts.of(found, true_objects(truth), classes=len(self.classes), threshold=self.threshold)
 
     def beside(self, answers: Sequence[Found], truth: Any, rows: Any = None) -> pl.DataFrame:
         return self.frame(answers if rows is None else self._in_own_pixels(answers, rows))
@@ -267,15 +266,6 @@ class Boxes(Head):
 @functools.partial(jax.jit, static_argnames="network")
 def _found(head: Boxes, network: Layer, params: Any, state: Any, images: Any) -> Detections:
     return head(network.apply(params, state, images)[0])
-
-
-def _surer(answers: Sequence[Found], least: float) -> list[Found]:
-    """The objects of such a score or a higher one."""
-    kept = [(each, slice(None) if each.scores is None else each.scores >= least) for each in answers]
-    return [
-        Found(each.boxes[rows], each.classes[rows], None if each.scores is None else each.scores[rows])
-        for each, rows in kept
-    ]
 
 
 def scaled(sides: tuple[int, int], shape: Sequence[int]) -> np.ndarray:
