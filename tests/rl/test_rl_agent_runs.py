@@ -15,13 +15,19 @@ import pytest
 
 import danlu
 from danlu import rl
+from danlu.artifact.artifact import sealed
+from danlu.blueprint import to_json
 from danlu.cli import main
 from danlu.engine import LambdaCallback
 from danlu.engine.training import Training
-from danlu.errors import ConfigError, SchemaError
+from danlu.errors import ArtifactError, ConfigError, SchemaError
 from danlu.pipeline import load, resume
-from danlu.pipeline.agents import Player
+from danlu.pipeline.agents import Agents
+from danlu.rl.acting import trained_agent
 from danlu.rl.environments import Bandit, CartPole, Pendulum
+from danlu.rl.observations import Observations
+from danlu.rl.spaces import Box, DictSpace, Discrete
+from danlu.trained import Trained
 
 DISPLAY: dict[str, Any] = {"display": "none"}
 MEMORY = rl.DQN(
@@ -157,13 +163,14 @@ def test_a_run_holds_its_record_and_plays_the_same(trained: Any) -> None:
     for title in ("One episode", "data:image/gif", "How it learnt", "Where it fails"):
         assert title in html
     loaded = load(folder)
-    assert isinstance(loaded, Player)
+    assert type(loaded) is Trained
     assert loaded.purpose == "acting in CartPole-v1, by PPO"
     for greedy in (True, False):
         ours, theirs = (model.play(episodes=6, seed=3, greedy=greedy) for model in (trained.model, loaded))
         assert ours.returns.tolist() == theirs.returns.tolist()
-    assert loaded.predictor.agent == trained.model.predictor.agent
-    identical(loaded.predictor.params, trained.model.predictor.params)
+    assert loaded.head == trained.model.head
+    assert loaded.provenance["seed"] == 0
+    identical(loaded.params, trained.model.params)
 
 
 def test_predict_and_evaluate_a_table_of_observations(trained: Any, tmp_path: Path) -> None:
@@ -171,8 +178,9 @@ def test_predict_and_evaluate_a_table_of_observations(trained: Any, tmp_path: Pa
     seen = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32).round(3)
     frame = pl.DataFrame(seen, schema=["x", "speed", "angle", "spin"])
     found = model.predict(frame)
-    agent, env, params, state = (getattr(model.predictor, name) for name in ("agent", "env", "params", "state"))
-    assert found["action"].to_list() == np.asarray(agent.act(env, params, state, seen, None)).tolist()
+    agent, env = model.head.agent, model.head.env
+    assert found["action"].to_list() == np.asarray(agent.act(env, model.params, model.state, seen, None)).tolist()
+    assert found["action"].to_list() == model.head(model.outputs(seen)).tolist()
     assert found.columns == ["action", "value"]
     frame.write_csv(tmp_path / "seen.csv")
     assert load(trained.run.path).predict(tmp_path / "seen.csv")["action"].to_list() == found["action"].to_list()
@@ -189,8 +197,8 @@ def test_predict_and_evaluate_a_table_of_observations(trained: Any, tmp_path: Pa
 
 def test_evaluate_means_the_environment_it_was_trained_in(trained: Any) -> None:
     """Its name alone means its parameters too."""
-    short = trained.model.predictor.env.replace(max_steps=3)
-    model = dataclasses.replace(trained.model, predictor=dataclasses.replace(trained.model.predictor, env=short))
+    head = trained.model.head
+    model = dataclasses.replace(trained.model, head=dataclasses.replace(head, env=head.env.replace(max_steps=3)))
     assert model.evaluate("CartPole-v1").scores["return"].value == 3
     assert model.evaluate(CartPole(max_steps=2)).scores["return"].value == 2
 
@@ -280,8 +288,56 @@ def test_each_algorithm_learns(agent: rl.Agent, env: rl.Environment, steps: int,
 
 def test_an_agent_without_values_answers_for_a_table() -> None:
     """Behaviour cloning does not say what a state is worth; its actions are told all the same."""
-    env, agent = rl.make("CartPole-v1"), rl.BehaviourCloning(hidden=(4,))
-    params, state, _ = agent.network(env).init(jax.random.key(0), agent.in_shape(env))
-    found = Player(rl.TrainedAgent(agent, env, params, state, None)).predict({name: [0.1, -0.1] for name in "abcd"})
+    model = dataclasses.replace(untrained(rl.BehaviourCloning(hidden=(4,)), CartPole()), reader=Agents())
+    found = model.predict({name: [0.1, -0.1] for name in "abcd"})
     assert found.columns == ["action"]
     assert found.height == 2
+
+
+def untrained(agent: rl.Agent, env: rl.Environment) -> Trained:
+    env = agent.within(env)
+    params, state, _ = agent.network(env).init(jax.random.key(0), agent.in_shape(env))
+    return trained_agent(agent, env, params, state)
+
+
+def test_records_of_any_observations_are_answered() -> None:
+    """Several arrays of an agent that remembers; whole numbers must be of the space."""
+    mindful = untrained(rl.RecurrentPPO(hidden=(4,), memory=2), CartPole())
+    assert [(field.name, field.shape) for field in mindful.fields] == [("memory", (2,)), ("observation", (4,))]
+    (told,) = mindful.respond([{"memory": [0, 0], "observation": [0.1, 0, 0, 0]}])
+    assert set(told) == {"action", "memory 0", "memory 1", "value"}
+    places = Observations(DictSpace((("arm", DictSpace((("at", Discrete(3)),))),)), ())
+    assert places.rows([{"arm/at": 2}, {"arm/at": 0}])["arm"]["at"].tolist() == [2, 0]
+    for wrong in (3, 1.5, -1, [1], "left"):
+        with pytest.raises(SchemaError, match="'arm/at' of record 2"):
+            places.rows([{"arm/at": 2}, {"arm/at": wrong}])
+    picture = Observations(Box(0, 255, (1,), "uint8"), (1,))
+    with pytest.raises(SchemaError, match="expected whole numbers 0 to 255"):
+        picture.rows([{"observation": [256]}])
+
+
+def test_an_answer_that_outputs_alone_do_not_say_is_refused() -> None:
+    head = untrained(rl.SAC(hidden=(4,)), Pendulum()).head
+    with pytest.raises(ConfigError, match="outputs of the network of SAC do not say"):
+        head(np.zeros((2, 2)))
+
+
+def test_a_saved_agent_that_does_not_fit_its_environment_is_refused(tmp_path: Path) -> None:
+    untrained(rl.DQN(hidden=(4,)), CartPole()).save(tmp_path)
+    document = json.loads((tmp_path / "model.json").read_text())
+    for name, value, message in (
+        ("environment", to_json(Pendulum()), "does not fit its environment"),
+        ("environment", to_json(rl.FrameStack(CartPole(), 2)), "its environment shows"),
+        ("agent", to_json(rl.DQN(hidden=(5,))), "not the one that the saved agent has"),
+        ("agent", to_json(CartPole()), "is a CartPole in a CartPole"),
+        ("agent", None, "is a NoneType in a CartPole"),
+        ("environment", {"blueprint": "Nothing"}, "damaged"),
+    ):
+        changed = {**document, "head": {**document["head"], name: value}}
+        (tmp_path / "model.json").write_text(json.dumps(sealed(changed)))
+        with pytest.raises(ArtifactError, match=message):
+            load(tmp_path)
+    changed = {**document, "encoder": {**document["encoder"], "space": 3}}
+    (tmp_path / "model.json").write_text(json.dumps(sealed(changed)))
+    with pytest.raises(ArtifactError, match="expected a space"):
+        load(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +22,10 @@ from danlu.blueprint import from_json, to_json
 from danlu.cli.app import app
 from danlu.errors import ConfigError, DanluError, UntrustedError
 from danlu.pipeline import resume
-from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import config_from
 from danlu.rl import DQN, External, FrameStack, make
+from danlu.rl.acting import trained_agent
 from danlu.rl.allow import _ALLOWED, allow
-from danlu.rl.fit import TrainedAgent
 
 MODULE = """
 import gymnasium, pathlib
@@ -37,6 +37,10 @@ class Walk(CartPoleEnv):
 
 gymnasium.register("Walk-v0", entry_point="{name}:Walk", max_episode_steps=20)
 """
+
+
+PLACE = ("head", "environment")
+OLD = Path(__file__).parents[1] / "trained" / "golden" / "version-2" / "agent" / "model"
 
 
 @pytest.fixture
@@ -60,31 +64,39 @@ def external(name: str, **parameters: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def saved_agent(folder: Path, environment: dict[str, Any], *, where: str = "task") -> Path:
+def saved_agent(folder: Path, environment: dict[str, Any], *where: str) -> Path:
     """An agent that was never trained, in an environment that its file was made to name."""
     agent, env = DQN(hidden=(4,)), make("CartPole-v1")
     params, state, _ = agent.network(env).init(jax.random.key(0), env.observation_space.shape)
-    Agents().save(folder, TrainedAgent(agent, env, params, state, None), metrics={}, provenance={})
+    trained_agent(agent, env, params, state).save(folder)
+    return named_in(folder, environment, *where)
+
+
+def named_in(folder: Path, environment: dict[str, Any], *where: str) -> Path:
+    """The saved agent with another environment at this place of its document."""
     document = json.loads((folder / "model.json").read_text())
-    if where == "task":
-        document["task"]["environment"] = environment
-    else:
-        document["encoder"]["agent"]["env"] = environment
+    part = document
+    for name in where[:-1]:
+        part = part[name]
+    part[where[-1]] = environment
     (folder / "model.json").write_text(json.dumps(sealed(document)))
     return folder
 
 
 def test_loading_an_agent_imports_nothing(module: Any, tmp_path: Path) -> None:
     name, marker = module
-    folder = saved_agent(tmp_path / "agent", external(f"{name}:Walk-v0"))
+    folder = saved_agent(tmp_path / "agent", external(f"{name}:Walk-v0"), *PLACE)
     with pytest.raises(UntrustedError, match=f"needs the module {name} and was not named by you") as caught:
         danlu.load(folder)
     assert caught.value.hint == f"if you trust the code of {name}: --allow {name} (in Python: allow=({name!r},))"
     stack = {"blueprint": "FrameStack", "env": external(f"{name}:Walk-v0"), "frames": 2}
-    with pytest.raises(UntrustedError):  # asks its environment what it shows as it is built
-        danlu.load(saved_agent(tmp_path / "stack", stack))
-    with pytest.raises(UntrustedError):
-        danlu.load(saved_agent(tmp_path / "other", stack, where="agent"))
+    for number, where in enumerate((PLACE, ("head", "agent", "env"), ("encoder", "space"))):
+        with pytest.raises(UntrustedError):  # asks its environment what it shows as it is built
+            danlu.load(saved_agent(tmp_path / f"stack{number}", stack, *where))
+    for number, environment in enumerate((stack, external(f"{name}:Walk-v0"))):  # an agent of an earlier version
+        shutil.copytree(OLD, tmp_path / f"old{number}")
+        with pytest.raises(UntrustedError):
+            danlu.load(named_in(tmp_path / f"old{number}", environment, "task", "environment"))
     for command in (["play", str(folder)], ["evaluate", str(folder), "CartPole-v1"], ["predict", str(folder), "x.csv"]):
         assert isinstance(CliRunner().invoke(app, command).exception, UntrustedError)
     assert not marker.exists()

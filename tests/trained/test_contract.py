@@ -110,7 +110,7 @@ def test_the_network_is_pure_jax(kind: str) -> None:
 _OTHER_INPUTS = ("language", "translation")  # whose rows are walked in windows, or written token by token
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("language", "translation", "agent")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("language", "translation")])
 def test_a_head_is_pure_jax_and_says_the_same_in_numpy(kind: str) -> None:
     model = model_of(kind)
     inputs = encoded(model, asked_records(kind)[:2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,10 +28,9 @@ def play(
 ) -> None:
     """Let a trained agent play."""
     from danlu.pipeline import load_model
-    from danlu.pipeline.player import Player
 
-    model = load_model(run, allow=allow or ())
-    if not isinstance(model, Player):
+    model: Any = load_model(run, allow=allow or ())
+    if not hasattr(model, "play"):
         raise ConfigError(f"{run} is a model for {model.purpose}; expected an agent (danlu train CartPole-v1)")
     for name, value in (("--episodes", episodes), ("--steps", steps)):
         if value < 1:

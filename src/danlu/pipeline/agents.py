@@ -8,33 +8,44 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 
 from danlu.artifact import Artifact
-from danlu.blueprint import from_json
-from danlu.errors import ArtifactError, DanluError, UntrustedError
-from danlu.evaluate import Sample, compare
-from danlu.evaluate.compare import counted
+from danlu.blueprint import Blueprint
+from danlu.data import read_table
+from danlu.errors import SchemaError
+from danlu.evaluate import Sample
+from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.judge import Judgement
-from danlu.pipeline.player import TEST, Player
+from danlu.pipeline.domain import Domain, Prepared, Simple
+from danlu.rl.acting import Acting, Beginnings, parts_of
 from danlu.rl.agent import Agent
 from danlu.rl.dataset import Recording, load_buffer
 from danlu.rl.environment import Environment
-from danlu.rl.evaluation import play_at_random, play_episodes
-from danlu.rl.fit import KIND, TrainedAgent, check_run, fit
-from danlu.rl.recipes import agent_recipe
-from danlu.rl.registry import is_environment, make_allowed
+from danlu.rl.evaluation import play_at_random
+from danlu.rl.fit import LearnedAgent, check_run, fit
+from danlu.rl.observations import KIND, Observations
+from danlu.rl.recipes import AgentSettings, agent_recipe
+from danlu.rl.registry import is_environment, make, make_allowed, modules_in
+from danlu.trained import Learned, Read, Say, Trained
 
-__all__ = ["Agents", "Player"]
+__all__ = ["Agents"]
+
+TEST = 1_000_003
+"""Added to the seed: the test's episodes begin elsewhere than those of training and of its evaluations."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PreparedEnvironment(Prepared):
-    """An environment that is ready to be acted in."""
+    """An environment that is ready to be acted in.
+
+    Attributes:
+        learned: what training left, once it has: of several seeds, the test is of each.
+    """
 
     env: Environment
     recorded: Recording | None = None
+    learned: list[LearnedAgent] = dataclasses.field(default_factory=list)
     unit: str = "steps"
 
     def lines(self) -> Iterable[str]:
@@ -57,19 +68,16 @@ class AgentPlan:
     seeds: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class AgentLearned:
-    """What training gave: the agent, and the record of the training."""
-
-    model: TrainedAgent
-    fitted: Any
-
-
 class Agents(Domain):
     """Environments, and the agents that learn to act in them."""
 
     kind = KIND
     noun = "environments"
+    encoder = Observations
+    head = Acting
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"agent": AgentSettings}
+    sources = ("agent.data",)
+    model_name = "the agent"
     uses = (
         "agent.*",
         "data.source",
@@ -124,8 +132,8 @@ class Agents(Domain):
     def plan(self, config: TrainConfig, prepared: PreparedEnvironment) -> AgentPlan:
         return self.plan_for(config, prepared.env)
 
-    def learn(self, config: TrainConfig, prepared: PreparedEnvironment, plan: AgentPlan, **how: Any) -> Any:
-        trained = fit(
+    def learn(self, config: TrainConfig, prepared: PreparedEnvironment, plan: AgentPlan, **how: Any) -> Learned:
+        learned = fit(
             plan.agent,
             prepared.env,
             steps=plan.steps,
@@ -135,100 +143,102 @@ class Agents(Domain):
             devices=config.trainer.devices,
             **how,
         )
-        return AgentLearned(trained, trained.fitted)
+        prepared.learned.append(learned)
+        return learned
 
-    def judge(self, config: TrainConfig, prepared: PreparedEnvironment, trained: TrainedAgent) -> Judgement | None:
-        seed = config.trainer.seed + TEST
-        options: dict[str, Any] = {"seed": config.trainer.seed}
-        episodes = config.agent.episodes
-        own, drawn = (
-            play_episodes(
-                trained.agent, trained.env, trained.params, trained.state, episodes=episodes, greedy=greedy, seed=seed
-            )
-            for greedy in (True, False)
-        )
-        scores = {
-            "return": Sample(own.returns, "return").interval(**options),
-            "sampled_return": Sample(drawn.returns, "sampled_return").interval(**options),
-        }
-        if len(trained.seeds) > 1:
-            each = [
-                play_episodes(
-                    trained.agent, trained.env, *trained.variables(member), episodes=episodes, seed=seed
-                ).returns.mean()
-                for member in range(len(trained.seeds))
-            ]
-            scores["iqm_return"] = Sample(np.array(each, np.float64), "iqm_return").interval(**options)
-        plain = Judgement(
-            scores,
-            tested=counted(episodes, "test episodes"),
-            predictions=own.frame(),
-            name="the agent",
-            rows_are="test episodes",
-        )
-        if not config.evaluate.baselines:
-            return plain
-        beside = {"acting at random": play_at_random(trained.env, episodes=episodes, seed=seed).returns}
+    def test(self, config: TrainConfig, prepared: PreparedEnvironment, trained: Trained) -> Judgement:
+        episodes, seed = config.agent.episodes, config.trainer.seed
+        begun = Beginnings(prepared.env, episodes, seed + TEST)
+        own = trained.judge(begun, None, seed=seed)
+        drawn = trained.answer(dataclasses.replace(begun, greedy=False)).returns
+        more = [Sample(drawn, "sampled_return")]
+        (learned,) = prepared.learned
+        if len(learned.seeds) > 1:
+            each = (learned.member(number).answer(begun).returns for number in range(len(learned.seeds)))
+            more.append(Sample(np.array([returns.mean() for returns in each], np.float64), "iqm_return"))
+        scores = {**own.scores, **{each.name: each.interval(seed=seed) for each in more}}
+        return dataclasses.replace(own, scores=scores, name=self.model_name, rows_are="test episodes")
+
+    def simple(
+        self, config: TrainConfig, prepared: PreparedEnvironment, trained: Trained, ours: Any
+    ) -> Iterable[Simple]:
+        drawn = play_at_random(prepared.env, episodes=config.agent.episodes, seed=config.trainer.seed + TEST)
+        yield Simple("acting at random", Sample(drawn.returns, "return"))
         if prepared.recorded is not None and len(prepared.recorded.returns) > 1:
-            beside["the recording"] = prepared.recorded.returns
-        comparisons = tuple(
-            compare(Sample(own.returns, "return"), Sample(returns, "return"), label, name=plain.name, **options)
-            for label, returns in beside.items()
-        )
-        others = {label: {"return": Sample(returns, "return").interval(**options)} for label, returns in beside.items()}
-        return dataclasses.replace(plain, others=others, comparisons=comparisons)
+            yield Simple("the recording", Sample(prepared.recorded.returns, "return"))
 
-    def save(
-        self, folder: str | Path, trained: TrainedAgent, *, metrics: Mapping[str, Any], provenance: Mapping[str, Any]
-    ) -> None:
-        trained.save(folder, metrics=metrics, provenance=provenance)
-
-    def load(self, artifact: Artifact) -> Player:
-        task, encoder = artifact.task, artifact.encoder
-        try:
-            env = from_json(task["environment"])
-            agent = from_json(encoder["agent"])
-        except UntrustedError:
-            raise
-        except (DanluError, KeyError, TypeError) as error:
-            raise ArtifactError(f"the saved agent is damaged: {str(error).splitlines()[0][:200]}") from error
-        if not isinstance(env, Environment) or not isinstance(agent, Agent):
-            raise ArtifactError(
-                f"the saved agent is a {type(agent).__name__} in a {type(env).__name__}; expected an agent in an environment"
+    def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
+        """A table of observations, a row each, a column a number of it in the environment's sequence; or with ``truth``, 100 episodes in
+        an environment: the one it was trained in, by its name, or another that shows and takes the same."""
+        head: Any = trained.head
+        if truth:
+            env = _place(head, source)
+            return Read(Beginnings(env, 100, TEST), truth=env, noun="episodes")
+        space = head.env.observation_space
+        width = int(np.prod(space.shape)) if isinstance(space.shape, tuple) else 0
+        if not width and space.shape != ():
+            raise SchemaError(
+                f"{head.env.id} shows {space}, which no table holds", hint="danlu play lets the agent act"
             )
-        try:
-            network = agent.network(env)
-        except UntrustedError:
-            raise
-        except DanluError as error:
-            raise ArtifactError(
-                f"the saved agent does not fit its environment: {error.message}", hint=error.hint
-            ) from error
-        if network != artifact.model:
-            raise ArtifactError("the saved network is not the one that the saved agent has in its environment")
-        trained = TrainedAgent(agent, env, artifact.params, artifact.state, None)
-        return self.model(trained, artifact.metrics, artifact.provenance)
+        frame = read_table(source).frame if isinstance(source, str | Path) else pl.DataFrame(source)
+        width = max(width, 1)
+        if frame.width != width or any(not kind.is_numeric() for kind in frame.dtypes):
+            raise SchemaError(
+                f"the observations have the columns {', '.join(frame.columns[:8])}; expected {width} columns of numbers, as "
+                f"{head.env.id} shows them"
+            )
+        seen = frame.to_numpy().astype(space.dtype).reshape(-1, *space.shape)
+        if not np.isfinite(seen.astype(np.float64)).all():
+            raise SchemaError("the observations hold empty cells or NaN; expected numbers")
+        return Read(seen, given=frame)
 
-    def model(self, trained: TrainedAgent, metrics: Mapping[str, Any], provenance: Mapping[str, Any]) -> Player:
-        return Player(trained, metrics, provenance)
+    def purpose(self, trained: Trained) -> str:
+        head: Any = trained.head
+        return f"acting in {head.env.id}, by {type(head.agent).__name__}"
 
-    def report(
-        self, prepared: PreparedEnvironment, trained: TrainedAgent, judgement: Judgement | None
-    ) -> dict[str, Any]:
+    def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        head: Any = trained.head
+        allowed = [word for module in modules_in(head.env.id) for word in ("--allow", module)]
+        return (("play", run, *allowed), ("play", run, "--episodes", "100", *allowed))
+
+    def old_encoder(self, artifact: Artifact) -> Any:
+        head = Acting.from_state(*self.old_head(artifact))
+        return parts_of(head.agent, head.env)[1].state()[0]
+
+    def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"agent": artifact.encoder["agent"], "environment": artifact.task["environment"]}, {}
+
+    def report(self, prepared: PreparedEnvironment, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         from danlu.report.agents import agent_sections
 
+        (learned,) = prepared.learned
         facts = {
-            "algorithm": type(trained.agent).__name__,
-            "environments": f"{trained.agent.environments} side by side"
+            "algorithm": type(learned.agent).__name__,
+            "environments": f"{learned.agent.environments} side by side"
             if prepared.recorded is None
             else "none: a recording",
         }
-        if len(trained.seeds) > 1:
-            facts["seeds"] = ", ".join(map(str, trained.seeds))
-        history = [] if trained.fitted is None else trained.fitted.history
+        if len(learned.seeds) > 1:
+            facts["seeds"] = ", ".join(map(str, learned.seeds))
+        played = None if judgement is None else judgement.predictions
         return {
-            "target": f"what to do in {trained.env.id}",
+            "target": f"what to do in {learned.env.id}",
             "task": self.kind,
             "facts": facts,
-            "sections": agent_sections(trained, history, None if judgement is None else judgement.predictions),
+            "sections": agent_sections(trained, learned.fitted.history, played),
         }
+
+
+def _place(head: Acting, source: Any) -> Environment:
+    """The environment to be tested in; the name alone of that of the training means its parameters too."""
+    if not isinstance(source, Environment):
+        if source == head.env.id:
+            return head.env
+        source = make(source)
+    env = head.agent.within(source)
+    if (env.observation_space, env.action_space) != (head.env.observation_space, head.env.action_space):
+        raise SchemaError(
+            f"{env.id} shows {env.observation_space} and takes {env.action_space}; the agent was trained in {head.env.id}, "
+            f"which shows {head.env.observation_space} and takes {head.env.action_space}"
+        )
+    return env

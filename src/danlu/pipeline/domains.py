@@ -11,8 +11,7 @@ from danlu.engine import Fitted
 from danlu.engine.saved import KIND as FITTED
 from danlu.engine.saved import fitted_from
 from danlu.errors import ArtifactError, ConfigError
-
-# PORT from danlu.pipeline.agents import Agents
+from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain, Option
@@ -34,7 +33,7 @@ from danlu.trained.saved import load as load_trained
 __all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "with_options"]
 
 DOMAINS: tuple[Domain, ...] = (
-    # PORT Agents(),
+    Agents(),
     Translations(),
     SeriesForecasts(),
     Sequences(),

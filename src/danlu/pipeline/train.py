@@ -163,7 +163,8 @@ def train_from(
             resume=resume is not None,
             display=display,
         )
-        provenance = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+        own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+        provenance = {**learned.model.provenance, **own}
         model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
         model.save(run.artifact_path)  # kept whatever the test brings
         with stage("judging"):

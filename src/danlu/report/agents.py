@@ -11,7 +11,8 @@ import numpy as np
 
 from danlu.evaluate.runs import learning_curve
 from danlu.report.svg import BLUE, GREEN, GREY, ORANGE, Panel
-from danlu.rl.recording import Recording, record_episode
+from danlu.rl.environment import Environment
+from danlu.rl.recording import Recording
 
 __all__ = ["agent_sections", "film_html"]
 
@@ -25,18 +26,16 @@ def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: A
     """The sections of a report: titles and HTML.
 
     Args:
-        trained: a :class:`~danlu.rl.TrainedAgent`.
+        trained: the model.
         history: a row an evaluation.
         played: the test's episodes, a frame with the columns ``return``, ``length`` and ``terminated``; or None.
     """
-    recording = record_episode(
-        trained.agent, trained.env, trained.params, trained.state, seed=_FILMED, pictures=_PICTURES
-    )
+    recording, env = trained.record(seed=_FILMED, pictures=_PICTURES), trained.head.env
     found = [("One episode", film_html(recording) + _figures(_thoughts(recording)))]
     if history:
-        found.append(("How it learnt", _figures(_curves(history, trained.env.solved))))
+        found.append(("How it learnt", _figures(_curves(history, env.solved))))
     if played is not None:
-        found.append(("Where it fails", _failures(trained, played)))
+        found.append(("Where it fails", _failures(env, played)))
     return found
 
 
@@ -132,7 +131,7 @@ def _curves(history: Sequence[Mapping[str, Any]], solved: float | None) -> list[
     return figures
 
 
-def _failures(trained: Any, played: Any) -> str:
+def _failures(env: Environment, played: Any) -> str:
     """The spread of the test's returns, and its worst episodes."""
     returns = played["return"].to_numpy()
     with Panel("Returns of the test episodes", width=_WIDE) as (panel, axes):
@@ -146,11 +145,11 @@ def _failures(trained: Any, played: Any) -> str:
         for row in worst.iter_rows(named=True)
     )
     head = "<tr><th class='n'>episode</th><th class='n'>return</th><th class='n'>steps</th><th>how it ended</th></tr>"
-    solved = trained.env.solved
+    solved = env.solved
     said = ""
     if solved is not None:
         share = float((returns >= solved).mean())
-        said = f"<p>{share:.0%} of the episodes reach {solved:g}, from which {html.escape(str(trained.env.id))} counts as solved.</p>"
+        said = f"<p>{share:.0%} of the episodes reach {solved:g}, from which {html.escape(str(env.id))} counts as solved.</p>"
     table = f"<h3>The worst</h3><div class='scroll'><table>{head}{rows}</table></div>"
     return f"{said}<div class='sides'><div>{panel.svg}</div><div>{table}</div></div>"
 

@@ -8,7 +8,7 @@ from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment, Envs, Outcome, Transition
 from danlu.rl.evaluation import Episodes, play_at_random, play_episodes
 from danlu.rl.external import External, raise_if_broken
-from danlu.rl.fit import TrainedAgent, fit
+from danlu.rl.fit import LearnedAgent, fit
 from danlu.rl.offline import CQL, BehaviourCloning, ContinuousCQL
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recipes import ALGORITHMS, AgentSettings, agent_recipe
@@ -40,10 +40,10 @@ __all__ = [
     "Episodes",
     "External",
     "FrameStack",
+    "LearnedAgent",
     "Outcome",
     "RecurrentPPO",
     "ScaleReward",
-    "TrainedAgent",
     "Transition",
     "World",
     "agent_recipe",

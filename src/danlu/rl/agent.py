@@ -164,6 +164,17 @@ class Agent(Blueprint, abc.ABC):
             key: what a stochastic policy draws from; None takes its likeliest action.
         """
 
+    def likeliest(self, env: Environment, outputs: Any) -> Any:
+        """The likeliest action of each, of the network's outputs for a batch, where they alone say it. Pure.
+
+        Raises:
+            ConfigError: they do not: more than the network is asked what to do, or other things than what is seen.
+        """
+        raise ConfigError(
+            f"the outputs of the network of {type(self).__name__} do not say by themselves what it does",
+            hint="ask the agent: model.respond(records), model.play(), or its act(env, params, state, observation, key)",
+        )
+
     def choose(self, env: Environment, params: Any, state: Any, envs: Envs, key: jax.Array | None) -> Any:
         """An action in each of the environments under way, as :meth:`act`. An agent that plans looks into their states, all others at
         what is seen."""

@@ -176,7 +176,11 @@ class DQN(OffPolicy):
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         if key is not None:
             return self._dither(env, params, state, observation, self.epsilon_end, key)
-        return jnp.argmax(self.head.mean(self.numbers(env, params, state, observation)), axis=-1).astype(jnp.int32)
+        return self.likeliest(env, self.network(env).apply(params, state, observation)[0])
+
+    def likeliest(self, env: Environment, outputs: Any) -> Any:
+        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)
+        return jnp.argmax(self.head.mean(numbers), axis=-1).astype(jnp.int32)
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
         values = self.head.mean(self.numbers(env, params, state, observation))

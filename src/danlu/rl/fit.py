@@ -13,8 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.artifact import save_artifact
-from danlu.blueprint import to_json
 from danlu.engine import Callback, FitOptions, Fitted, Population, enable_compilation_cache
 from danlu.engine import train as train_program
 from danlu.engine.initial import RUN_ONCE
@@ -24,6 +22,7 @@ from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
 from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
+from danlu.rl.acting import trained_agent
 from danlu.rl.agent import Agent, AgentProgram
 from danlu.rl.dataset import Recording, load_buffer, save_buffer
 from danlu.rl.environment import Environment
@@ -31,10 +30,9 @@ from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
 from danlu.rl.external import raise_if_broken
 from danlu.rl.off_policy import OffPolicy
 from danlu.rl.registry import make
+from danlu.trained import Learned, Trained
 
-__all__ = ["KIND", "TrainedAgent", "check_run", "fit"]
-
-KIND = "agent"  # of a saved model
+__all__ = ["LearnedAgent", "check_run", "fit"]
 
 _OPTIONS = ("checkpoint_every", "devices", "display", "min_delta", "mode", "monitor", "patience", "restore_best")
 _MOST = 2**31 - 1
@@ -76,57 +74,66 @@ class _Watch(Callback):
         raise_if_broken(self.env)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrainedAgent:
-    """What training left.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LearnedAgent(Learned):
+    """What training left: the trained model, which acts, and the record of the training.
 
     Attributes:
-        agent, env: who was trained, and where.
-        params, state: the network's variables: those of the best evaluation in training; of several seeds, of the best of them.
-        fitted: the record of the training; its ``params`` have a leading axis of seeds where there were several. None of an agent that
-            was loaded.
+        model: with the variables of the best evaluation in training; of several seeds, of the best of them.
+        fitted: the record; its ``params`` have a leading axis of seeds where there were several.
         seeds: of the runs.
-        best: which of them ``params`` is of.
+        best: which of them the model is of.
     """
 
-    agent: Agent
-    env: Environment
-    params: Any
-    state: Any
-    fitted: Fitted | None
     seeds: tuple[int, ...] = (0,)
     best: int = 0
 
     def __repr__(self) -> str:
-        return f"TrainedAgent({type(self.agent).__name__}, {self.env.id}, {self.fitted!r})"
+        return f"LearnedAgent({type(self.agent).__name__}, {self.env.id}, {self.fitted!r})"
+
+    @property
+    def agent(self) -> Agent:
+        """Who was trained."""
+        head: Any = self.model.head
+        return head.agent
+
+    @property
+    def env(self) -> Environment:
+        """Where it was trained."""
+        head: Any = self.model.head
+        return head.env
 
     @property
     def network(self) -> Layer:
         """The network's blueprint."""
-        return self.agent.network(self.env)
+        return self.model.network
 
     @property
-    def in_shape(self) -> Any:
-        """The shape of one example for the network."""
-        return self.agent.in_shape(self.env)
+    def params(self) -> Any:
+        """The model's parameters."""
+        return self.model.params
+
+    @property
+    def state(self) -> Any:
+        """The state that goes with them."""
+        return self.model.state
 
     def variables(self, member: int) -> tuple[Any, Any]:
         """``(params, state)`` of the run with the seed ``seeds[member]``."""
-        if self.fitted is None:
-            return self.params, self.state
-        if len(self.seeds) == 1:
-            return self.fitted.params, self.fitted.state
-        return jax.tree.map(lambda leaf: leaf[member], (self.fitted.params, self.fitted.state))
+        return _variables(self.fitted, self.seeds, member)
+
+    def member(self, number: int) -> Trained:
+        """The model of the run with the seed ``seeds[number]``."""
+        params, state = self.variables(number)
+        return dataclasses.replace(self.model, params=params, state=state)
 
     def save_buffer(self, path: str | Path, *, note: dict[str, Any] | None = None) -> None:
         """Write what is in the agent's memory to a file, for :func:`danlu.rl.load_buffer` and learning without an environment.
 
         Raises:
-            ConfigError: an agent without a memory, one that was loaded, or several seeds.
+            ConfigError: an agent without a memory, or several seeds.
         """
-        memory = (
-            None if self.fitted is None else getattr(getattr(self.fitted.train_state, "world", None), "memory", None)
-        )
+        memory = getattr(getattr(self.fitted.train_state, "world", None), "memory", None)
         replay: Any = memory.get("replay") if isinstance(memory, dict) else None
         if len(self.seeds) > 1 or replay is None or not isinstance(self.agent, OffPolicy):
             raise ConfigError(
@@ -153,19 +160,16 @@ class TrainedAgent:
         Raises:
             ArtifactError: an agent or environment that is more than a blueprint, or a folder that cannot be written.
         """
-        return save_artifact(
-            folder,
-            model=self.network,
-            variables=(self.params, self.state),
-            task={"task": KIND, "environment": to_json(self.env)},
-            encoder={"kind": KIND, "agent": to_json(self.agent)},
-            metrics=metrics,
-            provenance={**(provenance or {}), "seed": self.seeds[self.best]},
-        )
+        return self.model.save(folder, metrics=metrics, provenance={**(provenance or {}), **self.model.provenance})
 
     def play(self, *, episodes: int = 100, greedy: bool = True, seed: int = 1_000_000) -> Episodes:
         """Whole episodes of the trained agent; see :func:`~danlu.rl.evaluation.play_episodes`."""
         return play_episodes(self.agent, self.env, self.params, self.state, episodes=episodes, greedy=greedy, seed=seed)
+
+
+def _variables(fitted: Fitted, seeds: tuple[int, ...], member: int) -> tuple[Any, Any]:
+    found = fitted.params, fitted.state
+    return found if len(seeds) == 1 else jax.tree.map(lambda leaf: leaf[member], found)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), compiler_options=RUN_ONCE)
@@ -254,7 +258,7 @@ def fit(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     **options: Any,
-) -> TrainedAgent:
+) -> LearnedAgent:
     """Train ``agent`` in ``env``.
 
     Args:
@@ -274,7 +278,7 @@ def fit(
             them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
 
     Returns:
-        The :class:`TrainedAgent`.
+        The :class:`LearnedAgent`; its ``model`` is the :class:`~danlu.trained.Trained` that acts.
 
     Raises:
         ConfigError: an environment that this agent cannot act in, or a setting out of range.
@@ -356,6 +360,5 @@ def fit(
         **{"options": usual, **options, "epochs": epochs, "seed": seeds[0]},
     )
     best = int(np.argmin(np.asarray(fitted.best.value))) if members is not None and fitted.best is not None else 0
-    trained = TrainedAgent(agent, env, None, None, fitted, seeds, best)
-    params, model_state = trained.variables(best)
-    return dataclasses.replace(trained, params=params, state=model_state)
+    model = trained_agent(agent, env, *_variables(fitted, seeds, best), provenance={"seed": seeds[best]})
+    return LearnedAgent(model, fitted, seeds, best)

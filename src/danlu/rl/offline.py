@@ -202,7 +202,11 @@ class BehaviourCloning(OffPolicy):
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         distribution, numbers = self.distribution(env), self.network(env).apply(params, state, observation)[0]
-        return distribution.to_env(distribution.mode(numbers) if key is None else distribution.sample(numbers, key))
+        return self.likeliest(env, numbers) if key is None else distribution.to_env(distribution.sample(numbers, key))
+
+    def likeliest(self, env: Environment, outputs: Any) -> Any:
+        distribution = self.distribution(env)
+        return distribution.to_env(distribution.mode(outputs))
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
         numbers, distribution = self.network(env).apply(params, state, observation)[0], self.distribution(env)

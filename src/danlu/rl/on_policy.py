@@ -122,10 +122,13 @@ class OnPolicy(Agent):
         return self.distribution(env).to_env(action)
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
-        distribution, outputs = self.distribution(env), self.outputs(env, params, state, observation)
-        numbers = outputs["policy"]
-        action = distribution.mode(numbers) if key is None else distribution.sample(numbers, key)
-        return self.deed(env, action, outputs)
+        outputs = self.outputs(env, params, state, observation)
+        if key is None:
+            return self.likeliest(env, outputs)
+        return self.deed(env, self.distribution(env).sample(outputs["policy"], key), outputs)
+
+    def likeliest(self, env: Environment, outputs: Any) -> Any:
+        return self.deed(env, self.distribution(env).mode(outputs["policy"]), outputs)
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
         outputs, distribution = self.outputs(env, params, state, observation), self.distribution(env)

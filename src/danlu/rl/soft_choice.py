@@ -153,8 +153,11 @@ class DiscreteSAC(OffPolicy):
         return jnp.abs(chosen - targets["target"][:, None]).mean(axis=-1)
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
-        distribution, numbers = self.distribution(env), self.outputs(env, params, state, observation)["policy"]
-        return distribution.mode(numbers) if key is None else distribution.sample(numbers, key)
+        outputs = self.outputs(env, params, state, observation)
+        return self.likeliest(env, outputs) if key is None else self.distribution(env).sample(outputs["policy"], key)
+
+    def likeliest(self, env: Environment, outputs: Any) -> Any:
+        return self.distribution(env).mode(outputs["policy"])
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
         outputs = self.outputs(env, params, state, observation)

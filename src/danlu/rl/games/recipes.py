@@ -12,7 +12,7 @@ from danlu.rl.games.match import Match
 from danlu.rl.games.players import MCTS, Player, RandomPlayer
 
 if TYPE_CHECKING:
-    from danlu.rl.fit import TrainedAgent
+    from danlu.rl.fit import LearnedAgent
 
 __all__ = ["GAME_RECIPES", "game_recipe", "make_match", "train_game"]
 
@@ -98,7 +98,7 @@ def game_recipe(game: Game, **settings: Any) -> tuple[AlphaZero, int]:
 
 def train_game(
     name: str, *, steps: int | None = None, seed: int = 0, settings: Mapping[str, Any] | None = None, **options: Any
-) -> TrainedAgent:
+) -> LearnedAgent:
     """Train AlphaZero on a game: :func:`danlu.rl.fit` with the game's recipe.
 
     Args:
