@@ -16,7 +16,7 @@ import numpy as np
 from danlu.engine.cache import note_program
 from danlu.engine.callbacks import Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
-from danlu.engine.loop import Steps, end_epoch, layout, run_steps
+from danlu.engine.loop import Steps, end_epoch, run_steps
 from danlu.engine.mesh import place
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
@@ -83,6 +83,7 @@ class Training:
                 f"monitor is {self.monitor!r}, and there is no validation data",
                 hint=f"pass validation data, or monitor={self.monitor.removeprefix('val_')!r}",
             )
+        self._together = bool(getattr(program, "together", False))
         self._observes = _observes(self.state.opt_state, self.monitor, self.sign)
         self.best = Best.start(self.state, program.members) if self.monitor else None
         progress = make_progress(options.display)
@@ -200,7 +201,7 @@ class Training:
 
     def _place(self, tree: Any) -> Any:
         """What belongs to the state, where the program's devices expect it."""
-        return place(tree, self.program.devices, layout(self.program))
+        return place(tree, self.program.devices, self.program.layout)
 
     def _placed(self, piece: Piece) -> Piece:
         """``piece`` for the members that go on, on the program's devices; a chunk that comes again, as arrays do, is copied once."""
@@ -239,7 +240,8 @@ class Training:
         row.update({f"val_{name}": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
         rate = self.learning_rate
         row["learning_rate"] = float(np.mean(rate))
-        if np.ndim(rate):
+        apart = self.program.members is not None and not self._together
+        if apart and np.ndim(rate):
             row["learning_rate_each"] = rate.tolist()
         if self.best is not None:
             if self.monitor not in row:
@@ -259,7 +261,7 @@ class Training:
             )
             improved = np.asarray(self.best.epoch) == self.epoch
             row["best"] = bool(np.any(improved))
-            if improved.ndim:
+            if apart:
                 row["best_each"] = improved.tolist()
             if self._observes:
                 tell = observe if self.program.members is None else jax.vmap(observe)
