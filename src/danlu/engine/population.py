@@ -100,10 +100,9 @@ class Population:
         most = {name: value.max() for name, value in found.items()}
         return most if self.together else most | {f"{name}_each": value for name, value in found.items()}
 
-    def best_by(self, row: Mapping[str, Any], column: str) -> np.ndarray:
-        """Each member's value of a column, or the one of all for each."""
-        found = row[column] if self.together else row.get(f"{column}_each", row[column])
-        return np.broadcast_to(np.asarray(found, np.float64), (self.members,))
+    def best_by(self, row: Mapping[str, Any], column: str) -> Any:
+        """Each member's value of a column, or the one of all."""
+        return row[column] if self.together else row.get(f"{column}_each", row[column])
 
     def direction(self, column: str) -> str | None:
         """That of the program."""
