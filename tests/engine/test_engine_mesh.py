@@ -12,6 +12,7 @@ import pytest
 from danlu import nn, optim
 from danlu.engine import BatchSource, LambdaCallback, fit, fit_population
 from danlu.engine.loop import evaluate_steps
+from danlu.engine.members import fit_members
 from danlu.engine.mesh import gathered, mean, need_devices, place, position, spread, total
 from danlu.engine.order import pad_order
 from danlu.errors import ConfigError
@@ -159,3 +160,18 @@ def test_one_device_is_asked_of_no_one():
     need_devices(1)
     function = lambda x: x  # noqa: E731
     assert spread(function, 1) is function
+
+
+@pytest.mark.parametrize("members", [2, 3])
+def test_members_that_are_one_model_go_on_as_the_same(tmp_path, members):
+    """Two are divided among the devices; of three, the devices share the rows."""
+    settings = COMMON | {"epochs": 3, "seeds": range(members), "validation": (X, Y), "together": True, "devices": 2}
+    whole = fit_members(MODEL, (X, Y), callbacks=[LambdaCallback()], **settings)
+    halt = LambdaCallback()
+    halt.on_epoch_end = lambda epoch, logs: halt.training.stop() if epoch == 0 else None
+    fit_members(MODEL, (X, Y), checkpoint=tmp_path, callbacks=[halt], **settings)
+    rest = fit_members(MODEL, (X, Y), checkpoint=tmp_path, callbacks=[LambdaCallback()], resume=True, **settings)
+    for ours, theirs in zip(jax.tree.leaves(rest.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    one = fit_members(MODEL, (X, Y), **settings | {"devices": 1})
+    close(one.params, whole.params)

@@ -1,6 +1,8 @@
 """Cross-fitting: which network learns from which rows, and what its predictions are judged on."""
 
 import dataclasses
+import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,12 +11,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from danlu.data import TableEncoder, TargetEncoder, infer_schema
-from danlu.errors import ConfigError, DataError
-from danlu.nn.losses import MSE, PerFold, accuracy, with_folds
-from danlu.tasks import fold_numbers, folds_for, learn, plan_for
+from danlu.engine.order import shuffled
+from danlu.errors import ConfigError
+from danlu.tasks import Imbalance, fold_numbers, folds_for, learn, plan_for
 from danlu.tasks.folds import out_of_fold
 from danlu.trained.labels import members_mean
 
+folds_learnt: Any = sys.modules["danlu.tasks.learn"]
 ROWS, FOLDS = 90, 3
 
 
@@ -55,8 +58,7 @@ def test_a_network_never_learns_from_its_own_fold(table):
     """With the labels of one fold turned round, the network that leaves that fold out stays the same to the last bit."""
     *_, codes, folds = table
     turned = np.where(folds == 1, 1 - codes, codes)
-    # Clipping looks at all networks together, so it is put out of reach here.
-    plain, other = trained(table, clip_norm=1e9), trained(table, turned, clip_norm=1e9)
+    plain, other = trained(table), trained(table, turned)
     for before, after in zip(
         *(jax.tree.leaves(each.fitted.train_state.params) for each in (plain, other)), strict=True
     ):
@@ -73,18 +75,6 @@ def test_the_monitored_loss_is_the_out_of_fold_loss(table):
     assert_allclose(best["val_accuracy"], (predicted.argmax(1) == codes).mean(), atol=1e-6)
     whole = learned.model.answer(inputs)
     assert (whole != predicted).any()
-
-
-def test_per_fold_by_hand():
-    outputs = np.arange(12.0, dtype=np.float32).reshape(2, 6, 1)  # 3 networks of 2 members
-    targets = np.array([1.0, 2.0], np.float32)
-    folds = np.array([0, 2])
-    squares = ((outputs[..., 0] - targets[:, None]) ** 2).reshape(2, 3, 2).mean(2)
-    train = PerFold(MSE(), 3)(outputs, with_folds(targets, folds, 3, held_out=False))
-    held = PerFold(MSE(), 3)(outputs, with_folds(targets, folds, 3, held_out=True))
-    assert_allclose(train, [squares[0, 1:].mean(), squares[1, :2].mean()], rtol=1e-6)
-    assert_allclose(held, [squares[0, 0], squares[1, 2]], rtol=1e-6)
-    assert PerFold(accuracy, 3).__name__ == "accuracy"
 
 
 def test_out_of_fold_takes_the_own_network(table):
@@ -104,8 +94,61 @@ def test_out_of_fold_takes_the_own_network(table):
 
 def test_mistakes_are_named(table):
     encoder, target, inputs, codes, folds = table
-    with pytest.raises(DataError, match="PerFold received"):
-        PerFold(MSE(), 3)(np.zeros((2, 4, 1)), np.zeros((2, 4)))
     plan = plan_for(encoder, target, ROWS, members=2, width=8, epochs=1)
     with pytest.raises(ConfigError, match="1 folds"):
         learn((inputs, codes), encoder=encoder, target=target, plan=plan, folds=folds)
+
+
+def test_the_folds_are_trained_as_each_alone(table):
+    """A network of the five is what the trainer makes of the other folds' rows alone, from the same weights."""
+    encoder, target, inputs, codes, folds = table
+    learned = trained(table, epochs=2)
+    plan = plan_for(encoder, target, ROWS, folds=FOLDS, members=6, width=8, depth=1, epochs=2)
+    rows = np.flatnonzero(folds != 1)
+    alone = plan.fit(
+        (inputs, codes),
+        rows=len(rows),
+        seed=1,
+        initial=plan.initial(jax.random.split(jax.random.key(0), FOLDS)[1], inputs),
+        sampler=shuffled(rows),
+        display="none",
+    )
+    for ours, theirs in zip(
+        jax.tree.leaves(learned.fitted.train_state.params), jax.tree.leaves(alone.params), strict=True
+    ):
+        assert_allclose(ours[1], theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("resample", ["oversample", "undersample"])
+def test_each_network_evens_out_the_classes_of_its_own_rows(table, resample):
+    encoder, target, inputs, codes, _ = table
+    rare = np.flatnonzero((codes == 0) | (np.arange(ROWS) % 5 == 0))
+    taken = {name: value[rare] for name, value in inputs.items()}
+    own = fold_numbers(codes[rare], "binary", FOLDS, seed=0)
+    plan = plan_for(encoder, target, len(rare), folds=FOLDS, members=3, width=4, depth=1, epochs=1)
+    seen = []
+    draw = folds_learnt.resampler
+
+    def watched(kind, labels):
+        sampler = draw(kind, labels)
+        seen.append(labels[sampler(0, np.random.default_rng(0))].mean())
+        return sampler
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folds_learnt, "resampler", watched)
+        learn(
+            (taken, codes[rare]),
+            encoder=encoder,
+            target=target,
+            plan=plan,
+            folds=own,
+            imbalance=Imbalance(resample=resample),
+            display="none",
+        )
+    assert seen == pytest.approx([0.5] * FOLDS, abs=0.02)
+
+
+def test_devices_share_the_rows_where_they_cannot_divide_the_folds(table):
+    one, two = (trained(table, epochs=1, batch_size=16, dropout=0.0, devices=devices) for devices in (1, 2))
+    for ours, theirs in zip(jax.tree.leaves(one.model.params), jax.tree.leaves(two.model.params), strict=True):
+        assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)

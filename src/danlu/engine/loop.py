@@ -15,14 +15,14 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from danlu.engine.mesh import DIVIDED, WHOLE, spread
+from danlu.engine.mesh import WHOLE, spread
 from danlu.engine.objective import Sums
 from danlu.engine.order import gather
 from danlu.engine.state import Best, TrainState, track_best
 from danlu.engine.step import add_sums
 from danlu.nn.layer import Layer
 
-__all__ = ["Steps", "end_epoch", "evaluate_steps", "layout", "loop_steps", "predict_steps", "run_steps"]
+__all__ = ["Steps", "end_epoch", "evaluate_steps", "loop_steps", "predict_steps", "run_steps"]
 
 
 class Steps(Protocol):
@@ -48,6 +48,11 @@ class Steps(Protocol):
 
     @property
     def devices(self) -> int: ...
+
+    @property
+    def layout(self) -> Any:
+        """Where the arrays of the state lie: on every device, or those of a population divided among them by member."""
+        ...
 
     @property
     def model(self) -> Layer:
@@ -92,11 +97,6 @@ def loop_steps(
     return jax.lax.fori_loop(start, stop, body, (state, sums))
 
 
-def layout(program: Steps) -> Any:
-    """Where the arrays of the state lie: those of a population are divided among the devices by member."""
-    return WHOLE if program.members is None else DIVIDED
-
-
 @functools.partial(jax.jit, static_argnames=("program",), donate_argnames=("state", "sums"))
 def run_steps(
     program: Steps,
@@ -116,7 +116,7 @@ def run_steps(
 
     Of a population ``state``, ``sums`` and ``order`` have a leading member axis; the chunk is shared.
     """
-    own = layout(program)
+    own = program.layout
     loop = spread(functools.partial(loop_steps, program), program.devices, (own, own, WHOLE, own, WHOLE, WHOLE), own)
     return loop(state, sums, chunk, order, start, stop)
 
@@ -134,7 +134,7 @@ def evaluate_steps(
     size: int,
 ) -> Sums:
     """The sums of the loss and the measures over ``order``, in batches of ``size``, without training."""
-    own = layout(program)
+    own = program.layout
     given = (own, own, own, WHOLE, own, WHOLE)
     return spread(functools.partial(program.judge, size=size), program.devices, given, own)(
         params, model_state, weights, chunk, order, stop

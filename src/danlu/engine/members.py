@@ -143,7 +143,8 @@ def fit_members(
     seeds = _checked_seeds(seeds)
     count = len(seeds)
     made = _checked_optimizers(optimizers, rate, count)
-    check_shares(f"{count} members", count, options.devices)
+    shared = together and count % options.devices > 0  # then the devices share the rows of each batch instead
+    check_shares(f"{count} members", count, 1 if shared else options.devices)
     need_devices(options.devices)
     chunk = as_arrays(data)
     rows = chunk["weight"].shape[0]
@@ -153,7 +154,7 @@ def fit_members(
     if train_rows is not None:
         samplers = [shuffled(each) for each in _checked_rows("train_rows", train_rows, rows, count)]
     source = ArraySource(chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers or [shuffled(rows)] * count)
-    alone = options.replace(devices=1)  # a member's batches are not shared
+    alone = options if shared else options.replace(devices=1)
     program = build_program(
         model, source, loss=loss, optimizer=made[0], metrics=metrics, options=alone, augment=augment, gradient=gradient
     )

@@ -18,10 +18,11 @@ import numpy as np
 
 from danlu.engine.fitted import EVALUATION_BATCH
 from danlu.engine.loop import evaluate_steps
-from danlu.engine.mesh import DIVIDED, place, spread
+from danlu.engine.mesh import DIVIDED, WHOLE, place, spread
 from danlu.engine.objective import Sums
 from danlu.engine.order import capacity, even_batches, num_batches, pad_order
 from danlu.engine.state import TrainState
+from danlu.errors import ConfigError
 from danlu.nn.layer import Layer
 
 __all__ = ["Population", "judge_of", "mean_of_members"]
@@ -34,17 +35,29 @@ class Population:
     Each member has a state and an order of rows of its own, on a leading axis; the data is shared.
 
     Attributes:
-        program: that of each member; it runs on one device.
+        program: that of each member.
         members: how many.
-        devices: how many devices the members are divided among.
+        devices: how many devices the members are divided among; a program that shares each batch's rows among devices has them already.
         together: whether they are one model in the end, as the networks of cross-fitting are: what is said of them is said of all their
-            rows together, and so is which epoch was the best. Else each has its own.
+            rows together, and so is which epoch was the best. Else each has its own, in the history as ``NAME_each``.
     """
 
     program: Any
     members: int
     devices: int = 1
     together: bool = False
+
+    def __post_init__(self) -> None:
+        if self.program.devices > 1 and self.devices not in (1, self.program.devices):
+            raise ConfigError(
+                f"the members are divided among {self.devices} devices, and their program has {self.program.devices}; expected 1 of either"
+            )
+        object.__setattr__(self, "devices", max(self.devices, self.program.devices))
+
+    @property
+    def layout(self) -> Any:
+        """The members' arrays are divided among the devices, unless these share the rows of every member."""
+        return DIVIDED if self.program.devices == 1 else WHOLE
 
     @property
     def model(self) -> Layer:
@@ -70,12 +83,11 @@ class Population:
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in self.program.zero_sums().items()}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-        """The means of the members that have not diverged, or over all their rows together, and as ``NAME_each`` those of each."""
-        each = [self.program.means({name: value[i] for name, value in sums.items()}) for i in range(self.members)]
-        found = self.told({name: [member[name] for member in each] for name in each[0]})
+        """The means of the members that have not diverged, and as ``NAME_each`` those of each; or those over all rows together."""
         if self.together:
-            found |= self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
-        return found
+            return self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
+        each = [self.program.means({name: value[i] for name, value in sums.items()}) for i in range(self.members)]
+        return self.told({name: [member[name] for member in each] for name in each[0]})
 
     def told(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the members as the history has them: of each name the mean, and as ``NAME_each`` each member's."""
@@ -85,12 +97,12 @@ class Population:
     def counters(self, state: TrainState) -> dict[str, Any]:
         """The program's: the most that a member has, and as ``NAME_each`` that of each."""
         found = {name: np.asarray(value) for name, value in self.program.counters(state).items()}
-        return {name: value.max() for name, value in found.items()} | {f"{name}_each": v for name, v in found.items()}
+        most = {name: value.max() for name, value in found.items()}
+        return most if self.together else most | {f"{name}_each": value for name, value in found.items()}
 
-    def best_by(self, row: Mapping[str, Any], column: str) -> np.ndarray:
-        """Each member's value of a column, or the one of all for each."""
-        found = row[column] if self.together else row.get(f"{column}_each", row[column])
-        return np.broadcast_to(np.asarray(found, np.float64), (self.members,))
+    def best_by(self, row: Mapping[str, Any], column: str) -> Any:
+        """Each member's value of a column, or the one of all."""
+        return row[column] if self.together else row.get(f"{column}_each", row[column])
 
     def direction(self, column: str) -> str | None:
         """That of the program."""
@@ -99,7 +111,7 @@ class Population:
     def each(self, function: Callable[..., Any], *shared: Any) -> Callable[..., Any]:
         """``function(params, model_state, *shared)`` of every member, on the members' devices; to be compiled as part of something."""
         members = jax.vmap(lambda *own: function(*own, *shared))
-        return spread(members, self.devices, (DIVIDED, DIVIDED), DIVIDED)
+        return spread(members, self.devices, self.layout, self.layout)
 
     def judge(
         self, params: Any, model_state: Any, weights: Any, chunk: Any, order: jax.Array, stop: Any, size: int
@@ -119,7 +131,8 @@ def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> 
         parts = [(size, np.stack([pad_order(r, size, length=longest) for r in rows]), num_batches(longest, size))]
     chunk = place(chunk, population.devices)
     placed = [
-        (size, place(jax.device_put(orders), population.devices, DIVIDED), steps) for size, orders, steps in parts
+        (size, place(jax.device_put(orders), population.devices, population.layout), steps)
+        for size, orders, steps in parts
     ]
 
     def measure(state: TrainState) -> dict[str, Any]:

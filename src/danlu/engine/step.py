@@ -18,7 +18,7 @@ import numpy as np
 
 from danlu.engine.gradient import Gradient, Whole
 from danlu.engine.measures import Measure
-from danlu.engine.mesh import mean, position, total
+from danlu.engine.mesh import WHOLE, mean, position, total
 from danlu.engine.objective import Objective, Sums, Supervised, measured, weight_of
 from danlu.engine.order import gather
 from danlu.engine.state import TrainState
@@ -91,6 +91,11 @@ class Program:
     @property
     def members(self) -> None:
         """It is one training; several are a :class:`~danlu.engine.population.Population` of it."""
+
+    @property
+    def layout(self) -> Any:
+        """The state lies on every device."""
+        return WHOLE
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """:func:`step` on batch ``index`` of ``order``, or on this device's share of it."""

@@ -16,7 +16,7 @@ import numpy as np
 from danlu.engine.cache import note_program
 from danlu.engine.callbacks import Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
-from danlu.engine.loop import Steps, end_epoch, layout, run_steps
+from danlu.engine.loop import Steps, end_epoch, run_steps
 from danlu.engine.mesh import place
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
@@ -83,8 +83,11 @@ class Training:
                 f"monitor is {self.monitor!r}, and there is no validation data",
                 hint=f"pass validation data, or monitor={self.monitor.removeprefix('val_')!r}",
             )
+        self._apart = program.members is not None and not getattr(
+            program, "together", False
+        )  # members with a best epoch each
         self._observes = _observes(self.state.opt_state, self.monitor, self.sign)
-        self.best = Best.start(self.state, program.members) if self.monitor else None
+        self.best = Best.start(self.state, program.members if self._apart else None) if self.monitor else None
         progress = make_progress(options.display)
         self._kept = list(callbacks)  # what a checkpoint is about; how progress is shown may change on resuming
         self.callbacks = [*callbacks, *([progress] if progress else [])]
@@ -200,7 +203,16 @@ class Training:
 
     def _place(self, tree: Any) -> Any:
         """What belongs to the state, where the program's devices expect it."""
-        return place(tree, self.program.devices, layout(self.program))
+        return place(tree, self.program.devices, self.program.layout)
+
+    def _place_best(self, best: Best | None) -> Best | None:
+        """The best so far, where the program's devices expect it: what is one for all members lies on every device."""
+        if best is None or self._apart:
+            return self._place(best)
+        weights = {name: self._place(getattr(best, name)) for name in ("params", "model_state")}
+        return dataclasses.replace(
+            place(dataclasses.replace(best, params=None, model_state=None), self.program.devices), **weights
+        )
 
     def _placed(self, piece: Piece) -> Piece:
         """``piece`` for the members that go on, on the program's devices; a chunk that comes again, as arrays do, is copied once."""
@@ -239,7 +251,7 @@ class Training:
         row.update({f"val_{name}": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
         rate = self.learning_rate
         row["learning_rate"] = float(np.mean(rate))
-        if np.ndim(rate):
+        if self._apart and np.ndim(rate):
             row["learning_rate_each"] = rate.tolist()
         if self.best is not None:
             if self.monitor not in row:
@@ -255,15 +267,20 @@ class Training:
                 jnp.int32(self.epoch),
                 jnp.int32(patience),
                 jnp.asarray(self.options.min_delta, float),
-                population=self.program.members is not None,
+                population=self._apart,
             )
             improved = np.asarray(self.best.epoch) == self.epoch
             row["best"] = bool(np.any(improved))
-            if improved.ndim:
+            if self._apart:
                 row["best_each"] = improved.tolist()
             if self._observes:
-                tell = observe if self.program.members is None else jax.vmap(observe)
-                opt_state = tell(self.state.opt_state, jnp.asarray(value, float))
+                members = self.program.members
+                told = (
+                    jnp.asarray(value, float)
+                    if members is None
+                    else jnp.broadcast_to(jnp.asarray(value, float), members)
+                )
+                opt_state = (observe if members is None else jax.vmap(observe))(self.state.opt_state, told)
                 self.state = dataclasses.replace(self.state, opt_state=opt_state)
             if not np.any(self.best.active):
                 self.stop(stopped_early(self.monitor, patience, int(np.max(self.best.epoch))))
@@ -301,7 +318,7 @@ class Training:
         if self.checkpoint is None or not (self.checkpoint / CHECKPOINT).exists():
             return False
         tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, self._tree())
-        self.state, self.best = self._place(tree["state"]), self._place(tree["best"])
+        self.state, self.best = self._place(tree["state"]), self._place_best(tree["best"])
         self._sums = self._place(tree["sums"]) if note["mid_epoch"] else None
         self.epoch, self._piece, self._start = note["epoch"], note["piece"], note["start"]
         self.history = note["history"]

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.blueprint import Blueprint, from_json, setting
+from danlu.engine.mesh import WHOLE
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
 from danlu.errors import ConfigError, unknown_name
@@ -216,6 +217,11 @@ class AgentProgram:
     def devices(self) -> int:
         """1."""
         return 1
+
+    @property
+    def layout(self) -> Any:
+        """The state lies on the one device."""
+        return WHOLE
 
     @property
     def model(self) -> Layer:

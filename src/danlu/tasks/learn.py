@@ -15,8 +15,9 @@ from danlu.data.images import ImageEncoder
 from danlu.data.sequences import SequenceEncoder
 from danlu.data.text import TextEncoder
 from danlu.engine import enable_compilation_cache
+from danlu.engine.order import Sampler
 from danlu.errors import ConfigError
-from danlu.nn.losses import CategoricalFocal, PerFold, class_weights, example_weights, get_loss, get_metric, with_folds
+from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss
 from danlu.tasks.folds import out_of_fold
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.trained import Labels, Learned, Trained
@@ -119,20 +120,19 @@ def learn(
     imbalance = imbalance or Imbalance()
     imbalance.check(target.task)
     enable_compilation_cache()
-    sampler = None
+    draws: dict[str, Any] = {}
     if isinstance(data, tuple):
         inputs, labels, weight = (*data, None)[:3]
         rows, sample = len(labels), inputs
         if folds is not None:
             validation = data
         data, validation = _weighed(imbalance, target, inputs, labels, weight, validation)
-        if folds is not None and validation is not None:
-            data, validation = (
-                _with_folds(part, folds, plan.folds, held) for part, held in ((data, False), (validation, True))
-            )
+        parts = [np.arange(rows)] if folds is None else [np.flatnonzero(folds != k) for k in range(plan.folds)]
+        rows = max(part.size for part in parts)
         if imbalance.resample != "none":
-            sampler = resampler(imbalance.resample, labels)
-            rows = sampler(0, np.random.default_rng(0)).size
+            samplers = [_drawn(resampler(imbalance.resample, np.asarray(labels)[part]), part) for part in parts]
+            rows = max(sampler(0, np.random.default_rng(0)).size for sampler in samplers)
+            draws = {"sampler": samplers[0]} if folds is None else {"samplers": samplers}
     elif imbalance.class_weight != "none" or imbalance.resample != "none":
         raise ConfigError(
             "class weights and resampling need the whole table in memory, and this one is read as a stream",
@@ -144,23 +144,24 @@ def learn(
         raise ConfigError(
             f"the plan is for {plan.folds} folds; expected the fold of each row with 2 or more, else none"
         )
-    measures = [_loss(plan, imbalance), *(get_metric(name) for name in _WATCHED[plan.loss])]
-    if folds is not None:
-        measures = [PerFold(measure, plan.folds) for measure in measures]
-    fitted = plan.fit(
-        data,
-        rows=rows,
-        loss=measures[0],
-        validation=validation,
-        metrics=measures[1:],
-        initial=plan.initial(jax.random.key(seed), sample),
-        sampler=sampler,
-        patience=plan.patience if validation is not None else None,
-        monitor=None if validation is None else f"val_{_WATCHED[plan.loss][0]}",
-        seed=seed,
+    settings = {
         **how,
-    )
-    model = Trained(plan.model, fitted.params, fitted.state, encoder, Labels(target))
+        **draws,
+        "rows": rows,
+        "seed": seed,
+        "loss": _loss(plan, imbalance),
+        "metrics": _WATCHED[plan.loss],
+        "validation": validation,
+    }
+    if validation is not None:
+        settings["monitor"] = f"val_{_WATCHED[plan.loss][0]}"
+    key = jax.random.key(seed)
+    if folds is None:
+        fitted = plan.fit(data, initial=plan.initial(key, sample), **settings)
+    else:
+        begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.folds)]
+        fitted = plan.cross_fit(data, folds, initial=begun, **settings)
+    model = Trained(plan.whole, fitted.params, fitted.state, encoder, Labels(target))
     if imbalance.threshold != "none":
         head = Labels(target, _threshold(model, imbalance.threshold, validation, folds))
         model = dataclasses.replace(model, head=head)
@@ -173,9 +174,9 @@ def _loss(plan: Recipe, imbalance: Imbalance) -> Callable[[Any, Any], Any]:
     return get_loss(plan.loss)
 
 
-def _with_folds(part: tuple[Any, ...], folds: np.ndarray, count: int, held_out: bool) -> tuple[Any, ...]:
-    inputs, labels, *weight = part
-    return inputs, with_folds(np.asarray(labels), folds, count, held_out=held_out), *weight
+def _drawn(sampler: Sampler, rows: np.ndarray) -> Sampler:
+    """A sampler of the places in ``rows`` as one of the rows."""
+    return lambda epoch, rng: rows[sampler(epoch, rng)]
 
 
 def _weighed(
@@ -203,9 +204,6 @@ def _threshold(model: Trained, measure: str, validation: Any, folds: np.ndarray 
         raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
     from danlu.evaluate import choose_threshold
 
-    inputs, labels = validation[0], np.asarray(validation[1])
-    if folds is None:
-        predicted = model.answer(inputs)
-    else:
-        labels, predicted = labels[:, 0], out_of_fold(model, inputs, folds)
-    return float(choose_threshold(labels, predicted[:, 1], measure).value)
+    inputs, labels = validation[:2]
+    predicted = model.answer(inputs) if folds is None else out_of_fold(model, inputs, folds)
+    return float(choose_threshold(np.asarray(labels), predicted[:, 1], measure).value)

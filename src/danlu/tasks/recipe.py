@@ -17,6 +17,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.engine import Fitted, fit
 from danlu.engine.arrays import shapes_of
 from danlu.engine.initial import initial_weights
+from danlu.engine.members import fit_members
 from danlu.engine.mesh import check_shares
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
@@ -40,7 +41,7 @@ class Recipe(Blueprint):
     """What :func:`recipe` (for tables) and :func:`image_recipe` decide; change any field with ``replace``.
 
     Attributes:
-        model: the network, or an ensemble of them, one a fold.
+        model: the network, of which there is one for each fold.
         loss: name of the loss, averaged over the members: ``"mse"`` (of the standardised target) or
             ``"categorical_cross_entropy"`` (of the members' logits, one a class, for two classes as well).
         batch_size: rows a step.
@@ -55,6 +56,7 @@ class Recipe(Blueprint):
         precision: what the network computes in while it is trained; see :mod:`danlu.engine.precision`.
         devices: how many devices share the rows of each batch; see :mod:`danlu.engine.mesh`.
         augment: a change of each training batch (such as :class:`~danlu.nn.MixUp`), or None.
+        folds: how many networks are trained side by side, each without a part of the rows; 1 when there is one that learns from all.
     """
 
     model: Layer
@@ -82,6 +84,7 @@ class Recipe(Blueprint):
     precision: str = setting("float32", choices=tuple(PRECISIONS))
     devices: int = setting(1, minimum=1, integer=True)
     augment: Blueprint | None = None
+    folds: int = setting(default=1, minimum=1, integer=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,19 +105,14 @@ class Recipe(Blueprint):
         return cls(**{**fields, **changes})
 
     @property
-    def network(self) -> Layer:
-        """The network, of which there is a copy for each fold."""
-        return self.model.network if isinstance(self.model, Ensemble) else self.model
-
-    @property
-    def folds(self) -> int:
-        """How many networks are trained, each without a part of the rows; 1 when all learn from all rows."""
-        return self.model.count if isinstance(self.model, Ensemble) else 1
+    def whole(self) -> Layer:
+        """The model that comes of it: the network, or one for each fold side by side."""
+        return self.model if self.folds == 1 else Ensemble(self.model, self.folds)
 
     def decays(self, params: Any) -> Any:
         """True for the parameters that weight decay is meant for: what the network says, else those with two axes or more."""
-        if isinstance(self.network, TabularNet):
-            return self.network.decays(params)
+        if isinstance(self.model, TabularNet):
+            return self.model.decays(params)
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     def optimizer(self, rows: int) -> Optimizer:
@@ -123,9 +121,8 @@ class Recipe(Blueprint):
         rising = min(int(self.warm_up * steps), steps - 1)
         falling = Cosine(self.learning_rate, max(steps - rising, 1))
         schedule = WarmUp(falling, rising) if rising else falling
-        # Of the mean of k networks' losses each network's gradient is 1/k of its own, and all together are √k times as long.
         return chain(
-            clip_by_global_norm(self.clip_norm / math.sqrt(self.folds)),
+            clip_by_global_norm(self.clip_norm),
             adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.decays),
         )
 
@@ -138,7 +135,35 @@ class Recipe(Blueprint):
             seed: decides every random draw.
             **how: what else :func:`danlu.fit` takes (``initial``, ``validation``, ``callbacks``, …); it comes before the recipe.
         """
-        decided: dict[str, Any] = {
+        settings = {**self._decided(rows), "patience": None if how.get("validation") is None else self.patience, **how}
+        return fit(self.model, data, seed=seed, **settings)
+
+    def cross_fit(self, data: Any, folds: np.ndarray, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
+        """Train a network for each fold on the rows of the others, judged by the rows of its own; they are one model.
+
+        Args:
+            data: ``(x, y)`` or ``(x, y, weight)``.
+            folds: the fold of each row.
+            rows: how many an epoch of one network has.
+            **how: what else :func:`danlu.engine.members.fit_members` takes; it comes before the recipe.
+
+        Returns:
+            The record of all; ``params`` and ``state`` are those of :attr:`whole`.
+        """
+        numbers = range(self.folds)
+        decided = {
+            **self._decided(rows),
+            "train_rows": None if "samplers" in how else [np.flatnonzero(folds != number) for number in numbers],
+            "validation_rows": [np.flatnonzero(folds == number) for number in numbers],
+            "patience": self.patience,
+        }
+        decided["optimizers"] = decided.pop("optimizer")
+        return fit_members(
+            self.model, data, seeds=[seed + number for number in numbers], together=True, **{**decided, **how}
+        )
+
+    def _decided(self, rows: int) -> dict[str, Any]:
+        return {
             "loss": self.loss,
             "optimizer": self.optimizer(rows),
             "augment": self.augment,
@@ -146,19 +171,14 @@ class Recipe(Blueprint):
             "batch_size": self.batch_size,
             "precision": self.precision,
             "devices": self.devices,
-            "patience": None if how.get("validation") is None else self.patience,
         }
-        return fit(self.model, data, seed=seed, **{**decided, **how})
 
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
-        """``(params, state)`` of the model for encoded training rows ``inputs``; a table's numeric bins are set from them."""
+        """``(params, state)`` of a network for encoded training rows ``inputs``; a table's numeric bins are set from them."""
         params, state = initial_weights(self.model, shapes_of(inputs), key)
-        if not isinstance(self.network, TabularNet):
-            return params, state
-        if not isinstance(self.model, Ensemble):
-            return params, self.network.with_bins(state, inputs.get("numeric"))
-        one = self.network.with_bins(jax.tree.map(lambda leaf: np.asarray(leaf)[0], state), inputs.get("numeric"))
-        return params, self.model.alike(one)
+        if isinstance(self.model, TabularNet):
+            state = self.model.with_bins(state, inputs.get("numeric"))
+        return params, state
 
 
 def recipe(
@@ -214,25 +234,31 @@ def recipe(
     embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)))
     settings = {"width": 192 if rows >= _FEW else 128, **(network or {})}
     one = TabularNet(units, vocabularies=tuple(int(count) for count in vocabularies), numeric=embedding, **settings)
-    model = one if folds == 1 else Ensemble(one.replace(members=max(1, one.members // folds)), folds)
+    model = one.replace(members=max(1, one.members // folds))
+    seen = rows if folds == 1 else rows - rows // folds  # by one network
     # Batches of equal size: a last one of a few rows would move the weights as far as a full one, by chance.
     batches = max(4, math.ceil(rows / 256)) if rows >= 64 else 1
-    batch_size = math.ceil(rows / batches)
+    batch_size = math.ceil(seen / batches)
     fields = {
         "model": model,
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
         "patience": 16 if folds == 1 else 10,  # every row judges, so chance hides less
-        "epochs": _epochs(model, rows, batch_size, numeric, len(vocabularies), text),
+        "epochs": _epochs(model, folds * seen, batches, numeric, len(vocabularies), text),
+        "folds": folds,
     }
     return Recipe(**{**fields, **changes})
 
 
-def _epochs(model: TabularNet | Ensemble, rows: int, batch_size: int, numeric: int, columns: int, text: int) -> int:
-    """Epochs that spend the budget, within bounds; a small table gets enough epochs for a fair number of updates."""
+def _epochs(model: TabularNet, rows: int, batches: int, numeric: int, columns: int, text: int) -> int:
+    """Epochs that spend the budget, within bounds; a small table gets enough epochs for a fair number of updates.
+
+    Args:
+        rows: that an epoch shows to a network; of several networks, all together.
+        batches: of an epoch.
+    """
     widths = {"numeric": numeric, "categorical": columns, "text": text}
     shapes = {name: (width,) for name, width in widths.items() if width}
     affordable = int(_BUDGET / (3 * (model.flops(shapes) or 1) * rows))
     fewest, most = _EPOCHS
-    enough = math.ceil(_STEPS / math.ceil(rows / batch_size))
-    return max(min(max(affordable, fewest), most), min(enough, 100))
+    return max(min(max(affordable, fewest), most), min(math.ceil(_STEPS / batches), 100))

@@ -93,7 +93,7 @@ MUTATIONS = [
         ),
         (
             "resume-forgets-best",
-            'self.state, self.best = self._place(tree["state"]), self._place(tree["best"])',
+            'self.state, self.best = self._place(tree["state"]), self._place_best(tree["best"])',
             'self.state = self._place(tree["state"])',
             "engine.resume_best",
         ),

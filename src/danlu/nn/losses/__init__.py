@@ -9,7 +9,6 @@ from danlu.nn.losses.classification import (
 )
 from danlu.nn.losses.detection import DetectionLoss, assign_cells
 from danlu.nn.losses.dice import Dice
-from danlu.nn.losses.folds import PerFold, with_folds
 from danlu.nn.losses.metrics import (
     METRICS,
     absolute_error,
@@ -44,7 +43,6 @@ __all__ = [
     "HalfMSE",
     "Huber",
     "Loss",
-    "PerFold",
     "Pinball",
     "SegmentationLoss",
     "TokenCrossEntropy",
@@ -64,5 +62,4 @@ __all__ = [
     "pixel_accuracy",
     "reduce",
     "squared_error",
-    "with_folds",
 ]
