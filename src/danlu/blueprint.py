@@ -14,6 +14,7 @@ import dataclasses
 import json
 import math
 import numbers
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -36,6 +37,7 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     choices: Iterable[str] | None = None,
+    pattern: tuple[str, str] | None = None,
     integer: bool = False,
     optional: bool = False,
 ) -> Any:
@@ -46,6 +48,7 @@ def setting(
         minimum: smallest accepted number (inclusive); ``above`` is the exclusive form.
         maximum: largest accepted number (inclusive); ``below`` is the exclusive form.
         choices: the accepted names, for a text field; :class:`~danlu.names.Names` are told from other libraries' names.
+        pattern: for a text field, a regular expression that all of it fits, and what that is in words.
         integer: whether a number must be whole.
         optional: whether None is accepted as well.
     """
@@ -55,6 +58,7 @@ def setting(
         "above": above,
         "below": below,
         "choices": choices if choices is None or isinstance(choices, Names) else tuple(choices),
+        "pattern": pattern,
         "integer": integer,
         "optional": optional,
     }
@@ -64,6 +68,8 @@ def setting(
 def _expected(rules: Mapping[str, Any]) -> str:
     if rules["choices"] is not None:
         return "one of: " + ", ".join(rules["choices"])
+    if rules["pattern"] is not None:
+        return rules["pattern"][1] + (" or None" if rules["optional"] else "")
     bounds = [
         f"{sign} {rules[name]:{',' if isinstance(rules[name], int) else 'g'}}"
         for name, sign in (("minimum", ">="), ("above", ">"), ("maximum", "<="), ("below", "<"))
@@ -97,6 +103,10 @@ def validate(owner: str, name: str, value: Any, rules: Mapping[str, Any]) -> Non
             rules["choices"].own(value, f"{owner}.{name}")
         elif value not in rules["choices"]:
             raise unknown_name(f"{owner}.{name}", value, rules["choices"])
+        return
+    if rules["pattern"] is not None:
+        if not isinstance(value, str) or not re.fullmatch(rules["pattern"][0], value):
+            raise _refused(owner, name, value, _expected(rules))
         return
     ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
     ok = ok and (not rules["integer"] or isinstance(value, numbers.Integral))

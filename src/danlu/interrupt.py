@@ -18,7 +18,6 @@ from typing import Any
 __all__ = ["Asked", "exit_status", "graceful", "heed", "why"]
 
 _NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP"}
-_KEPT = "what was learned is kept"
 
 
 class Asked:
@@ -45,16 +44,16 @@ def told(number: int) -> str:
 
 def why(asked: Asked) -> str:
     """Why training stopped, in words."""
-    return f"{told(asked.number or signal.SIGINT)}; {_KEPT}"
+    return f"{told(asked.number or signal.SIGINT)}; what was learned is kept"
 
 
-def exit_status(because: str | None) -> int:
-    """What a command exits with after a training that stopped for a reason: 0, or as a shell reports the signal.
+def exit_status(stopped_by: int | None) -> int:
+    """What a command exits with after a training that the signal ``stopped_by`` stopped, as a shell reports it; 0 without one.
 
-    >>> exit_status(None), exit_status("stopped early: …"), exit_status("stopped by Ctrl-C; what was learned is kept")
-    (0, 0, 130)
+    >>> exit_status(None), exit_status(signal.SIGINT)
+    (0, 130)
     """
-    return next((128 + number for number in _signals() if because == f"{told(number)}; {_KEPT}"), 0)
+    return 0 if stopped_by is None else 128 + stopped_by
 
 
 @contextlib.contextmanager

@@ -207,6 +207,7 @@ def test_early_stopping_keeps_the_best():
     values = [row["val_loss"] for row in fitted.history]
     assert len(values) < 60
     assert "stopped early" in fitted.stopped_because
+    assert fitted.stopped_by is None
     assert fitted.best_epoch == int(np.argmin(values))
     assert fitted.evaluate((X, 1 - noise))["loss"] == pytest.approx(min(values), rel=1e-5)
 
@@ -256,7 +257,8 @@ def test_ctrl_c_keeps_what_was_learned():
     press = LambdaCallback(on_epoch_end=lambda epoch, logs: os.kill(os.getpid(), signal.SIGINT) if epoch == 1 else None)
     before = signal.getsignal(signal.SIGINT)  # ignored, where the tests run in the background of a shell
     fitted = fit(MODEL, (X, Y), epochs=50, callbacks=[press], **COMMON)
-    assert "Ctrl-C" in fitted.stopped_because
+    assert fitted.stopped_because == "stopped by Ctrl-C; what was learned is kept"
+    assert fitted.stopped_by == signal.SIGINT
     assert 2 <= len(fitted.history) < 50
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -123,7 +123,7 @@ for _ in range(5000):
     [
         ("data.drop", -1, "data.drop is -1; expected a list of texts"),
         ("data.kinds", [1], r"data.kinds is \[1\]; expected a table of names and values"),
-        ("data.delimiter", 0, "data.delimiter is 0; expected a text, or None"),
+        ("data.delimiter", 0, "data.delimiter is 0; expected one character that is no letter"),
         ("data.delimiter", "ab", "data.delimiter is 'ab'; expected one character"),
         ("data.drop", datetime.date(2020, 1, 1), "data.drop is the date 2020-01-01"),
         ("data.target", None, "data.target is None; expected a text"),

@@ -93,4 +93,4 @@ def _finished(result: TrainResult) -> None:
     steps += [shlex.join(("danlu", *step)) for step in (*result.model.next_steps(run, result.source), ("show", run))]
     print(f"\nsaved in {run} after {result.seconds:.0f} s; try next:")
     print("\n".join(f"  {step}" for step in steps))
-    raise typer.Exit(exit_status(result.fitted.stopped_because))  # a script can tell a stopped run from a finished one
+    raise typer.Exit(exit_status(result.fitted.stopped_by))  # a script can tell a stopped run from a finished one

@@ -114,6 +114,7 @@ class Fitted:
         train_state: the full state after the last step; None of a model that was loaded.
         best_epoch: the epoch ``params`` come from, None when nothing was monitored.
         stopped_because: why training ended before its last epoch, or None.
+        stopped_by: the number of the signal (Ctrl-C is 2) that ended it, or None; not saved.
         in_shape: of one row.
         monitor: the column of the history that the best epoch goes by, or None.
         best: how good the best epoch was, of a population each member's; None when nothing was monitored.
@@ -130,6 +131,7 @@ class Fitted:
     in_shape: Any = None
     monitor: str | None = None
     best: Best | None = None
+    stopped_by: int | None = None
     loaded_weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property

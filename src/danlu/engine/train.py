@@ -107,6 +107,7 @@ def _finish(training: Training) -> Fitted:
         train_state=state,
         best_epoch=int(np.max(best.epoch)) if best is not None else None,
         stopped_because=training.stopped_because,
+        stopped_by=training.stopped_by,
         in_shape=training.source.in_shape,
         monitor=training.monitor,
         best=None if best is None else dataclasses.replace(best, params=None, model_state=None),

@@ -51,6 +51,7 @@ class Training:
         epoch: the epoch under way (from 0).
         options: the :class:`FitOptions`.
         stopped_because: why training stopped before its last epoch, or None.
+        stopped_by: the number of the signal that stopped it, or None.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Training:
         self.history: list[dict[str, Any]] = []
         self.epoch = self._piece = self._start = 0
         self.stopped_because: str | None = None
+        self.stopped_by: int | None = None
         self._stop = False
         self._saved_at = -math.inf
         self._portion = 8  # steps between two looks at the clock and at Ctrl-C; goes by how long they take
@@ -189,7 +191,8 @@ class Training:
                     last_shown = now
                     self._call("on_progress", done, self.source.steps_per_epoch, self._means(begun, done - first))
                 if asked or self._stop:
-                    self.stopped_because = self.stopped_because or why(asked)
+                    if not self._stop:
+                        self.stopped_because, self.stopped_by = why(asked), asked.number
                     self._stop = True
                     return False
                 if self.checkpoint is not None and now - last_saved > self.options.checkpoint_every:

@@ -30,6 +30,11 @@ __all__ = [
     "setting_names",
 ]
 
+_DELIMITER = (
+    r"""tab|\\t|(?![^\W_])[^"'\\\r\n]""",
+    "one character that is no letter, digit or quote, or tab",
+)
+
 
 class DataConfig(Blueprint):
     """What is learnt from.
@@ -77,7 +82,7 @@ class DataConfig(Blueprint):
         default=None, hash=False
     )
     dates: str | Mapping[str, str] | None = dataclasses.field(default=None, hash=False)
-    delimiter: str | None = None
+    delimiter: str | None = setting(default=None, pattern=_DELIMITER, optional=True)
     stream: bool | None = None
     memory: int = setting(default=1024, minimum=1, integer=True)
     encoding: str | None = None
@@ -93,13 +98,8 @@ class DataConfig(Blueprint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = self.delimiter
-        if given in ("tab", "\\t"):
+        if self.delimiter in ("tab", "\\t"):
             object.__setattr__(self, "delimiter", "\t")
-        elif given is not None and (len(given) != 1 or given.isalnum() or given in "\"'\\\r\n"):
-            raise ConfigError(
-                f"DataConfig.delimiter is {shorten(given)}; expected one character that is no letter, digit or quote, or tab"
-            )
 
     def form(self) -> dict[str, Any]:
         """How the lines of a file are written, as :func:`danlu.data.read_table` takes it; a file of test rows is written so too."""
@@ -283,10 +283,7 @@ def _build(cls: Any, values: Any, path: str) -> Any:
         annotation, rules, default = fields[name]
         built[name] = checked(path, name, meant(value, annotation, rules), annotation, rules)
         filled(f"{dot}{name}", built[name], default)
-    try:
-        return cls(**built)
-    except ConfigError as error:  # what settings must be together, in the words of the user's settings
-        raise ConfigError(error.message.replace(f"{cls.__name__}.", dot), hint=error.hint) from None
+    return cls(**built)
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
