@@ -66,9 +66,13 @@ def fields_from(data: Any) -> tuple[Field, ...]:
     Raises:
         ArtifactError: the data describes no fields.
     """
+
+    def one(body: Mapping[str, Any]) -> Field:
+        lists = {name: tuple(body[name]) for name in ("shape", "categories") if name in body}
+        return Field(**{**body, **lists})
+
     try:
-        found = tuple(Field(**{name: tuple(v) if isinstance(v, list) and name in ("shape", "categories") else v
-                               for name, v in body.items()}) for body in data)  # fmt: skip
+        found = tuple(one(body) for body in data)
         if any(field.kind not in FIELD_KINDS or not isinstance(field.name, str) for field in found):
             raise ValueError("unknown kind")
     except (TypeError, ValueError, AttributeError) as error:

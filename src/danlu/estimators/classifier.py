@@ -153,7 +153,8 @@ class Classifier(ClassifierMixin, TableEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """The labels ``(rows,)``: the likeliest; of two classes, the second from the threshold on."""
         probabilities = self.predict_proba(X)
-        return self.classes_[self.model_.head.decide(probabilities)]
+        head: Any = self.model_.head
+        return self.classes_[head.decide(probabilities)]
 
     def _class_weight(self, classes: np.ndarray) -> Any:
         """``class_weight`` with codes for labels."""

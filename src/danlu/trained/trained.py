@@ -269,7 +269,8 @@ class Trained:
         inputs, truth, rows, names = self.encoder.transform(found.rows), found.truth, found.rows, found.names
         kept, noun = self._unseen(inputs, truth, say)
         if kept is not None:
-            inputs, truth, rows = *jax.tree.map(lambda values: values[kept], (inputs, truth)), None
+            inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
+            rows = None
             names = None if names is None else names[kept]
         judged = self.judge(inputs, truth, rows=rows, names=names, noun=noun or found.noun)
         return judged.compared(self.head.simple(inputs, judged.evidence))
