@@ -3,6 +3,7 @@
 from danlu.explain.attention import attention_maps, cross_attention
 from danlu.explain.cam import grad_cam, split_at_maps
 from danlu.explain.path import Attribution, integrated_gradients
+from danlu.explain.pixels import pixel_attribution
 from danlu.explain.tokens import split_to_words, token_attribution
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "cross_attention",
     "grad_cam",
     "integrated_gradients",
+    "pixel_attribution",
     "split_at_maps",
     "split_to_words",
     "token_attribution",

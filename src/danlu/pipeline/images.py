@@ -6,8 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -29,7 +27,6 @@ __all__ = ["Images", "gallery"]
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baselines
 _PICTURES = 24
-_PATH = 48  # points of the integral
 
 
 class Images(Labelled):
@@ -133,7 +130,7 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
 
 def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
     """The test images whose true class was given the least probability, where the network looked and what each pixel added."""
-    from danlu.explain import grad_cam
+    from danlu.explain import grad_cam, pixel_attribution
     from danlu.report import heat_over, png_uri
     from danlu.report.words import adding_up
 
@@ -144,9 +141,9 @@ def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, A
         return {}
     picked = np.resize(worst, _PICTURES)  # of one size: one compilation
     images, chosen = np.asarray(pictures)[picked], rows.chosen[picked]
-    seen = grad_cam(trained.network, trained.params, trained.state, images, chosen)
-    ground = round(border(prepared.sample()[0]))
-    gained, gap = pixel_attribution(trained, images, chosen, ground)
+    ground, network = round(border(prepared.sample()[0])), (trained.network, trained.params, trained.state)
+    seen = grad_cam(*network, images, chosen)
+    gained, gap = pixel_attribution(*network, images, chosen, ground)
     shown = []
     for row, image, heat, gain in zip(worst, images, seen, gained, strict=False):
         true, taken = int(rows.truth[row]), int(rows.chosen[row])
@@ -159,32 +156,3 @@ def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, A
         + adding_up(gap, "the difference of the logits")
     )
     return {"gallery": shown, "mistakes_note": note}
-
-
-def pixel_attribution(
-    trained: Trained, images: np.ndarray, classes: np.ndarray, ground: int
-) -> tuple[np.ndarray, float]:
-    """What each pixel adds to the logit of a class, by integrated gradients from a plain image.
-
-    Args:
-        trained: a model of images.
-        images: uint8 ``(images, height, width, channels)``.
-        classes: of each image, the one to explain.
-        ground: the brightness of the plain image, 0 to 255.
-
-    Returns:
-        ``(images, height, width)`` in −1 … 1, of each image the share of its strongest pixels, and by how much the sums miss the
-        logits' differences at most, as a share of the largest.
-    """
-    from danlu.explain import integrated_gradients
-
-    def score(pixels: jax.Array) -> jax.Array:
-        outputs, _ = trained.network.apply(trained.params, trained.state, pixels)
-        mean = outputs.reshape(len(pixels), -1, outputs.shape[-1]).mean(axis=1)
-        return jnp.take_along_axis(mean, jnp.asarray(classes)[:, None], axis=1)[:, 0]
-
-    found = integrated_gradients(score, np.asarray(images, np.float32), np.float32(ground), steps=_PATH)
-    added = np.asarray(found.values).sum(axis=-1)
-    strongest = np.quantile(np.abs(added), 0.995, axis=(1, 2), keepdims=True)
-    shares: np.ndarray = np.clip(added / np.maximum(strongest, 1e-12), -1, 1)
-    return shares, float(np.max(np.abs(found.gap)) / max(np.max(np.abs(found.gained)), 1e-9))

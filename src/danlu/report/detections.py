@@ -9,11 +9,11 @@ import numpy as np
 
 from danlu.evaluate.detection import OVERLAPS, DetectionCounts, Found, overlap_matrix
 from danlu.report.picture import png_uri
+from danlu.report.samples import decimals, measure_table, sample_sections
 from danlu.report.svg import BLUE, GREEN, ORANGE, Panel
 
 __all__ = ["detection_sections", "draw_boxes"]
 
-_SHOWN = 6  # images of a section
 _ACROSS = 200  # pixels of a drawn image
 _CLASSES = 40  # in the table
 
@@ -66,17 +66,13 @@ def detection_sections(
         Titles and HTML.
     """
     wrong = np.array([_wrong(ours, theirs) for ours, theirs in zip(shown, true, strict=True)])
-    order = np.argsort(-wrong, kind="stable")
-    worst = [int(place) for place in order[:_SHOWN] if wrong[place]]
-    some = np.unique(np.linspace(0, len(images) - 1, _SHOWN).round().astype(int))
+    worst = [int(place) for place in np.argsort(-wrong, kind="stable") if wrong[place]]
 
     def gallery(places: Sequence[int]) -> str:
         return _gallery(images, true, shown, names, classes, places, wrong)
 
     note = "<p class='note'>Left what is there, right what was found, with its score.</p>"
-    sections = [("Test images", gallery([int(place) for place in some]) + note)]
-    if worst:
-        sections.append(("The worst images", gallery(worst) + note))
+    sections = sample_sections(len(images), worst, gallery, note)
     figure = f"<div class='figures'><div>{_overlap_plot(counts)}</div></div>"
     return [*sections, ("Each class", _class_table(counts, classes)), ("How tight the boxes are", figure)]
 
@@ -115,16 +111,13 @@ def _gallery(
 
 
 def _class_table(counts: DetectionCounts, classes: Sequence[str]) -> str:
-    over_all, at_half = counts.by_class(), counts.by_class(overlaps=OVERLAPS[:1])
-    objects = [int(each.objects.sum()) for each in counts.of_class]
-    order = np.argsort(np.where(np.isfinite(over_all), over_all, np.inf), kind="stable")[:_CLASSES]
-    head = "<tr><th>class</th><th class='n'>objects</th><th class='n'>AP@[.5:.95]</th><th class='n'>AP@0.5</th></tr>"
-    lines = []
-    for number in order:
-        values = [f"{each[number]:.3f}" if np.isfinite(each[number]) else "–" for each in (over_all, at_half)]
-        cells = "".join(f"<td class='n'>{value}</td>" for value in (f"{objects[number]:,}", *values))
-        lines.append(f"<tr><td class='cell'>{html.escape(str(classes[number]))}</td>{cells}</tr>")
-    return f"<div class='scroll'><table>{head}{''.join(lines)}</table></div>"
+    over_all = counts.by_class()
+    columns = {
+        "objects": [f"{int(each.objects.sum()):,}" for each in counts.of_class],
+        "AP@[.5:.95]": [decimals(value) for value in over_all],
+        "AP@0.5": [decimals(value) for value in counts.by_class(overlaps=OVERLAPS[:1])],
+    }
+    return measure_table("class", classes, over_all, columns, most=_CLASSES)
 
 
 def _overlap_plot(counts: DetectionCounts) -> str:

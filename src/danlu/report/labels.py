@@ -9,6 +9,7 @@ import numpy as np
 
 from danlu.evaluate.labels import LabelRows
 from danlu.report.picture import heat_over, png_uri
+from danlu.report.samples import decimals, measure_table
 
 __all__ = ["label_sections", "mistake_sections"]
 
@@ -26,25 +27,18 @@ def label_sections(rows: LabelRows, labels: Sequence[str], shares: np.ndarray) -
     Returns:
         Titles and HTML.
     """
-    precision, f1, areas = rows.average_precision(), rows.f1(), rows.of_labels()
-    order = np.argsort(np.where(np.isfinite(precision), precision, np.inf), kind="stable")[:_SHOWN]
-    names = ("in training", "test images", "average precision", "ROC-AUC", "F1", "predicted")
-    head = "<tr><th>label</th>" + "".join(f"<th class='n'>{name}</th>" for name in names) + "</tr>"
-    lines = []
-    for place in order:
-        area = areas[place]
-        cells = (
-            f"{shares[place]:.1%}",
-            f"{int(rows.truth[:, place].sum()):,}",
-            _figure(precision[place]),
-            f"{area.value:.3f} ({area.between})" if np.isfinite(area.value) else "–",
-            _figure(f1[place]),
-            f"{int(rows.chosen[:, place].sum()):,}",
-        )
-        row = "".join(f"<td class='n'>{cell}</td>" for cell in cells)
-        lines.append(f"<tr><td class='cell'>{html.escape(str(labels[place]))}</td>{row}</tr>")
+    precision, places = rows.average_precision(), range(len(labels))
+    columns = {
+        "in training": [f"{share:.1%}" for share in shares],
+        "test images": [f"{int(rows.truth[:, place].sum()):,}" for place in places],
+        "average precision": [decimals(value) for value in precision],
+        "ROC-AUC": [f"{x.value:.3f} ({x.between})" if np.isfinite(x.value) else "–" for x in rows.of_labels()],
+        "F1": [decimals(value) for value in rows.f1()],
+        "predicted": [f"{int(rows.chosen[:, place].sum()):,}" for place in places],
+    }
+    table = measure_table("label", labels, precision, columns, most=_SHOWN)
     more = f"<p class='note'>The {_SHOWN} labels of the lowest average precision.</p>" if len(labels) > _SHOWN else ""
-    return [("Each label", f"<div class='scroll'><table>{head}{''.join(lines)}</table></div>{more}")]
+    return [("Each label", table + more)]
 
 
 def mistake_sections(pictures: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> list[tuple[str, str]]:
@@ -64,7 +58,3 @@ def mistake_sections(pictures: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> 
         figures.append(f"<figure class='pair'>{drawn}<figcaption>{html.escape(said)}</figcaption></figure>")
     note = "<p class='note'>A label that was missed or is not there, with its probability. Orange: what spoke for it (Grad-CAM).</p>"
     return [("The largest mistakes", f"{note}<div class='gallery'>{''.join(figures)}</div>")]
-
-
-def _figure(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "–"

@@ -13,10 +13,10 @@ from danlu.errors import ConfigError
 from danlu.evaluate.segmentation import MaskCounts
 from danlu.files import replacing
 from danlu.report.picture import png_uri
+from danlu.report.samples import decimals, measure_table, sample_sections
 
 __all__ = ["class_colors", "mask_picture", "segmentation_sections", "write_masks"]
 
-_SHOWN = 6  # images of a section
 _ACROSS = 128  # pixels of a drawn image
 _CLASSES = 40  # in the table
 _VOID = 255
@@ -97,8 +97,7 @@ def segmentation_sections(
     iou = counts.of_images()
     right = counts.hits.sum(axis=1) / np.maximum(counts.true.sum(axis=1), 1)
     order = np.argsort(np.where(np.isfinite(iou), iou, np.inf), kind="stable")
-    worst = [int(place) for place in order[:_SHOWN] if right[place] < 1]
-    some = np.unique(np.linspace(0, len(images) - 1, _SHOWN).round().astype(int))
+    worst = [int(place) for place in order if right[place] < 1]
 
     def gallery(places: Sequence[int]) -> str:
         figures = []
@@ -114,10 +113,7 @@ def segmentation_sections(
             figures.append(f"<figure class='pair' style='width: 392px; max-width: 100%'>{drawn}{caption}</figure>")
         return f"<div class='gallery'>{''.join(figures)}</div>{_legend(true, found, classes)}"
 
-    sections = [("Test images", gallery([int(place) for place in some]))]
-    if worst:
-        sections.append(("The worst images", gallery(worst)))
-    return [*sections, ("Each class", _class_table(counts, classes))]
+    return [*sample_sections(len(images), worst, gallery), ("Each class", _class_table(counts, classes))]
 
 
 def _enlarged(picture: np.ndarray) -> np.ndarray:
@@ -137,13 +133,10 @@ def _legend(true: np.ndarray, found: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def _class_table(counts: MaskCounts, classes: Sequence[str]) -> str:
-    iou, dice = counts.iou(), counts.dice()
-    shares = counts.true.sum(axis=0) / max(counts.true.sum(), 1)
-    order = np.argsort(np.where(np.isfinite(iou), iou, np.inf), kind="stable")[:_CLASSES]
-    head = "<tr><th>class</th><th class='n'>of all pixels</th><th class='n'>IoU</th><th class='n'>Dice</th></tr>"
-    lines = []
-    for number in order:
-        values = [f"{each[number]:.3f}" if np.isfinite(each[number]) else "–" for each in (iou, dice)]
-        cells = "".join(f"<td class='n'>{value}</td>" for value in (f"{shares[number]:.1%}", *values))
-        lines.append(f"<tr><td class='cell'>{html.escape(str(classes[number]))}</td>{cells}</tr>")
-    return f"<div class='scroll'><table>{head}{''.join(lines)}</table></div>"
+    iou, shares = counts.iou(), counts.true.sum(axis=0) / max(counts.true.sum(), 1)
+    columns = {
+        "of all pixels": [f"{share:.1%}" for share in shares],
+        "IoU": [decimals(value) for value in iou],
+        "Dice": [decimals(value) for value in counts.dice()],
+    }
+    return measure_table("class", classes, iou, columns, most=_CLASSES)
