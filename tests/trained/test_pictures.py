@@ -14,6 +14,7 @@ from kinds import GOLDEN
 from PIL import Image
 
 import danlu
+from danlu.data.images import ImageFiles
 from danlu.errors import ArtifactError, SchemaError
 from danlu.tasks import Boxes, Masks, Tags
 
@@ -63,6 +64,18 @@ def test_boxes_are_in_the_pixels_of_each_picture(folder: Path) -> None:
     blind = dataclasses.replace(model, head=dataclasses.replace(model.head, threshold=1.0))
     assert blind.predict(pixels, **QUIET).drop("file").null_count().row(0) == (2,) * 6
     assert blind.respond([{"image": pixels[0].tolist()}]) == [{"objects": []}]
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "detection", "multilabel", "image"])
+def test_pictures_that_stay_in_their_files_are_answered_alike(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of(kind)
+    held = model.predict(folder, **QUIET)
+    for module in ("pictures", "images", "multilabel", "segmentation"):
+        monkeypatch.setattr(f"danlu.pipeline.{module}.HELD", 0)
+    assert isinstance(model.read(folder, **QUIET).rows, ImageFiles)
+    assert model.predict(folder, **QUIET).equals(held)
 
 
 def test_records_are_answered_in_lists_masks_and_boxes() -> None:

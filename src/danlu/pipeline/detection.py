@@ -122,20 +122,17 @@ class Detections(Pictures):
         return learn_detection(prepared.train, prepared.validation, plan=plan, settings=settings, **common, **how)
 
     def simple(self, config: TrainConfig, prepared: PreparedBoxes, trained: Trained, ours: Any) -> Iterable[Simple]:
-        (images, targets), (held, known) = prepared.train, prepared.validation
+        count = len(prepared.head.classes)
+        (images, targets), (held, known) = prepared.sample(_FOR_BASELINES), prepared.validation
         inputs, true = prepared.test or prepared.validation
-        images, boxes, classes = (
-            images[:_FOR_BASELINES],
-            true_objects(targets)[:_FOR_BASELINES],
-            len(prepared.head.classes),
-        )
         for label, simple in (
-            ("the commonest box", CommonestBox(boxes)),
-            ("connected patches, nearest mean", Components(images, boxes, classes)),
+            ("the commonest box", CommonestBox(true_objects(targets))),
+            ("connected patches, nearest mean", Components(images, true_objects(targets), count)),
         ):
-            found = DetectionCounts.of(simple.find(held), true_objects(known), classes=classes)
-            least = found.best_threshold()
-            theirs = DetectionCounts.of(simple.find(inputs), true_objects(true), classes=classes, threshold=least)
+            tried = DetectionCounts.of(simple.find(held), true_objects(known), classes=count)
+            theirs = DetectionCounts.of(
+                simple.find(inputs), true_objects(true), classes=count, threshold=tried.best_threshold()
+            )
             yield Simple(label, theirs, constant=isinstance(simple, CommonestBox))
 
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

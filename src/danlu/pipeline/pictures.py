@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -61,7 +62,8 @@ class PreparedPictures(Prepared):
         """So many training rows, in memory."""
         if isinstance(self.train, PixelStream):
             return self.train.arrays(limit=rows)
-        return self.train[0][:rows], self.train[1][:rows]
+        some: Part = jax.tree.map(lambda leaf: leaf[:rows], self.train)
+        return some
 
     def short_names(self) -> list[str]:
         """The names of the test images without their folders."""

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from danlu.blueprint import Blueprint, setting
+from danlu.data.images import ImageEncoder
 from danlu.data.images.files import shapes_of
 from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate.detection import DetectionCounts, Found
@@ -277,6 +278,7 @@ def learn_detection(
     train: tuple[np.ndarray, dict[str, np.ndarray]],
     validation: tuple[np.ndarray, dict[str, np.ndarray]],
     *,
+    encoder: ImageEncoder,
     head: Boxes,
     plan: Recipe,
     settings: Detection | None = None,
@@ -287,6 +289,7 @@ def learn_detection(
     Args:
         train, validation: images and what :func:`padded_boxes` makes of their boxes. The validation images choose the score from
             which objects are shown as well, if the settings do not say it.
+        encoder: what the images were brought to a size with.
         head: with the classes.
         plan: its ``model`` ends with a :class:`~danlu.nn.Detector` of these classes.
         settings: the weight of the boxes, and what is shown.
@@ -294,11 +297,9 @@ def learn_detection(
     """
     settings, detector = settings or Detection(), detector_of(plan.model)
     cells: dict[str, Any] = {"stride": detector.stride, "size": detector.size}
-    head = dataclasses.replace(
-        head, **cells, overlap=settings.overlap, most=settings.most, sides=how["encoder"].in_shape[:2]
-    )
-    loss = DetectionLoss(**cells, box_weight=settings.box_weight)
-    learned = learn_pictures(train, validation, head=head, plan=plan, loss=loss, **how)
+    shown: dict[str, Any] = {"overlap": settings.overlap, "most": settings.most, "sides": encoder.in_shape[:2]}
+    head, loss = dataclasses.replace(head, **cells, **shown), DetectionLoss(**cells, box_weight=settings.box_weight)
+    learned = learn_pictures(train, validation, encoder=encoder, head=head, plan=plan, loss=loss, **how)
     if settings.threshold is not None:
         return with_head(learned, threshold=settings.threshold)
     found = head.evidence(learned.model.answer(validation[0]), validation[1])
