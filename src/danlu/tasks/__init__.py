@@ -2,11 +2,12 @@
 
 from danlu.tasks.detection import Boxes, Detection, detection_recipe, learn_detection
 from danlu.tasks.folds import fold_numbers, folds_for
-from danlu.tasks.forecast import Forecast, Quantiles, forecast_recipe, learn_forecast
+from danlu.tasks.forecast import Forecast, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, learn, plan_for
 from danlu.tasks.multilabel import Tags, learn_labels
+from danlu.tasks.quantiles import Quantiles
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.segmentation import Masks, Segmentation, learn_segmentation, segmentation_recipe
 from danlu.tasks.sequence import sequence_recipe

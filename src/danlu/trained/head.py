@@ -138,7 +138,7 @@ class Head(abc.ABC):
         return ()
 
     def simple(self, inputs: Any, evidence: Any) -> Iterable[Simple]:
-        """What learnt nothing and is to be beaten on any rows: as simple as answering what was there last."""
+        """Simple models that need no training, on the rows of ``evidence``: what this one must beat wherever it is measured."""
         return ()
 
     def beside(self, answers: Any, truth: Any, rows: Any = None) -> pl.DataFrame:
