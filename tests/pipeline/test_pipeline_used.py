@@ -97,6 +97,17 @@ def series(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "sales.csv")}, "forecast": {"columns": ["sales"], "horizon": 3}}
 
 
+def sounds(folder: Path) -> dict[str, Any]:
+    from scipy.io import wavfile
+
+    rng = np.random.default_rng(0)
+    for label in ("high", "low"):
+        (folder / label).mkdir()
+        for number in range(20):
+            wavfile.write(folder / label / f"{number}.wav", 8000, rng.normal(0, 0.1, 800).astype(np.float32))
+    return {"data": {"source": str(folder)}}
+
+
 def agents(folder: Path) -> dict[str, Any]:
     return {"data": {"source": "CartPole-v1"}}
 
@@ -111,6 +122,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "language": language,
     "translation": translation,
     "sequence": sequences,
+    "sound": sounds,
     "series": series,
     "agent": agents,
 }

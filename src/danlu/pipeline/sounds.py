@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -18,7 +17,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.images import gallery
 from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts, newly_read
 from danlu.pipeline.used import COMMON, RECIPE
-from danlu.tasks import Recipe, image_recipe
+from danlu.tasks import Augment, Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
 
 __all__ = ["Sounds"]
@@ -101,14 +100,13 @@ class Sounds(Labelled):
         )
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        chosen = config.augment
-        still = dict.fromkeys(("rotation", "scale", "shear", "color", "random", "cutmix"), 0.0)
+        chosen = chosen_settings(config.augment, ("translate", "erase", "mixup"))
         return image_recipe(
             prepared.target.task,
             prepared.rows["train"],
             prepared.encoder.in_shape,
             classes=prepared.target.units,
-            augment=dataclasses.replace(chosen, **still, flip=False),
+            augment=Augment(rotation=0.0, scale=0.0, shear=0.0, **chosen),
             **config.trainer.chosen(),
             **chosen_settings(config.model, ("width",)),
         )
