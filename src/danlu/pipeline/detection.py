@@ -18,6 +18,7 @@ from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import DetectionCounts
 from danlu.evaluate.components import CommonestBox, Components
 from danlu.evaluate.judgement import Judgement
+from danlu.nn.losses import DetectionLoss
 from danlu.nn.vision.detector import COARSEST
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
@@ -25,7 +26,7 @@ from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import Divided, Part, Pictures, PreparedPictures, encoded_parts
 from danlu.pipeline.pixels import border
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE
-from danlu.tasks import Boxes, Detection, Recipe, detection_recipe, learn_detection
+from danlu.tasks import Boxes, Detection, Recipe, detection_recipe
 from danlu.tasks.detection import detector_of, padded_boxes, scaled, true_objects
 from danlu.trained import Learned, Read, Say, Trained
 
@@ -117,9 +118,17 @@ class Detections(Pictures):
             **chosen_settings(config.model, ("width",)),
         )
 
+    def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
+        settings, detector = config.detection, detector_of(plan.model)
+        return {"loss": DetectionLoss(stride=detector.stride, size=detector.size, box_weight=settings.box_weight)}
+
     def learn(self, config: TrainConfig, prepared: PreparedBoxes, plan: Recipe, **how: Any) -> Learned:
-        settings, common = config.detection, self.how(config, prepared)
-        return learn_detection(prepared.train, prepared.validation, plan=plan, settings=settings, **common, **how)
+        settings, detector = config.detection, detector_of(plan.model)
+        shown = {"overlap": settings.overlap, "most": settings.most, "sides": prepared.encoder.in_shape[:2]}
+        if settings.threshold is not None:
+            shown["threshold"], how["held"] = settings.threshold, None
+        head = dataclasses.replace(prepared.head, stride=detector.stride, size=detector.size, **shown)
+        return super().learn(config, dataclasses.replace(prepared, head=head), plan, **how)
 
     def simple(self, config: TrainConfig, prepared: PreparedBoxes, trained: Trained, ours: Any) -> Iterable[Simple]:
         count = len(prepared.head.classes)

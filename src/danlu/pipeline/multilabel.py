@@ -21,8 +21,8 @@ from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, encoded_parts
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
-from danlu.tasks import Recipe, Tags, image_recipe, learn_labels
-from danlu.trained import Learned, Read, Say, Trained
+from danlu.tasks import Recipe, Tags, image_recipe
+from danlu.trained import Read, Say, Trained
 
 __all__ = ["LabelledImages", "PreparedLabels"]
 
@@ -119,8 +119,8 @@ class LabelledImages(Pictures):
             **chosen_settings(config.model, ("width",)),
         )
 
-    def learn(self, config: TrainConfig, prepared: PreparedLabels, plan: Recipe, **how: Any) -> Learned:
-        return learn_labels(prepared.train, prepared.validation, plan=plan, **self.how(config, prepared), **how)
+    def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
+        return {"metrics": ["label_accuracy"]}
 
     def simple(self, config: TrainConfig, prepared: PreparedLabels, trained: Trained, ours: Any) -> Iterable[Simple]:
         (held, known), (inputs, marks) = prepared.validation, prepared.test or prepared.validation

@@ -16,12 +16,14 @@ import polars as pl
 from danlu.data.images import ImageEncoder, ImageSet, PixelStream, read_images
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import digests, some_of
+from danlu.engine.sources import ArraySource
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.labelled import drawn_parts, newly_read
 from danlu.pipeline.pixels import encoder_for, streamed
-from danlu.trained import Head, Read, Say, Trained
+from danlu.tasks import Recipe
+from danlu.trained import Head, Learned, Read, Say, Trained
 
 __all__ = [
     "Divided",
@@ -131,14 +133,21 @@ class Pictures(Domain):
         """The fields of :class:`PreparedPictures`, with what :func:`encoded_parts` gives."""
         return {**encoded, "head": head, "names": names_of(parts.tested.paths), "notices": tuple(parts.notices)}
 
-    def how(self, config: TrainConfig, prepared: Any) -> dict[str, Any]:
-        """What all trainings from pictures take."""
-        return {
-            "encoder": prepared.encoder,
-            "head": prepared.head,
-            "rows": prepared.rows["train"],
-            "seed": config.trainer.seed,
-        }
+    def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
+        """The ``loss`` (the plan's if it is not said) and the ``metrics`` of the training."""
+        return {}
+
+    def learn(self, config: TrainConfig, prepared: Any, plan: Recipe, **how: Any) -> Learned:
+        held, head = prepared.validation, prepared.head
+        return plan.learn(
+            prepared.train,
+            encoder=prepared.encoder,
+            head=head,
+            rows=prepared.rows["train"],
+            validation=ArraySource(held, batch_size=head.batch),
+            seed=config.trainer.seed,
+            **{"held": held, **self.measures(config, plan), **how},
+        )
 
     def test(self, config: TrainConfig, prepared: Any, trained: Trained) -> Judgement | None:
         if prepared.test is None:

@@ -18,7 +18,7 @@ from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import MaskCounts
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.pixels import CommonestClass, PixelRegression
-from danlu.nn.losses import VOID
+from danlu.nn.losses import VOID, SegmentationLoss, pixel_accuracy
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
@@ -26,9 +26,9 @@ from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, e
 from danlu.pipeline.pixels import border, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
 from danlu.report.masks import segmentation_sections, write_masks
-from danlu.tasks import Masks, Recipe, Segmentation, learn_segmentation, segmentation_recipe
+from danlu.tasks import Masks, Recipe, Segmentation, segmentation_recipe
 from danlu.tasks.segmentation import unet_levels
-from danlu.trained import Learned, Read, Say, Trained
+from danlu.trained import Read, Say, Trained
 from danlu.trained.answers import SUFFIXES
 
 __all__ = ["PreparedMasks", "Segmentations"]
@@ -132,9 +132,8 @@ class Segmentations(Pictures):
             **chosen_settings(config.model, ("width", "depth")),
         )
 
-    def learn(self, config: TrainConfig, prepared: PreparedMasks, plan: Recipe, **how: Any) -> Learned:
-        settings, common = config.segmentation, self.how(config, prepared)
-        return learn_segmentation(prepared.train, prepared.validation, plan=plan, settings=settings, **common, **how)
+    def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
+        return {"loss": SegmentationLoss(dice=config.segmentation.dice), "metrics": [pixel_accuracy]}
 
     def simple(self, config: TrainConfig, prepared: PreparedMasks, trained: Trained, ours: Any) -> Iterable[Simple]:
         images, masks = prepared.sample(_FOR_BASELINES)

@@ -1,15 +1,15 @@
 """What ties data, network, loss and trainer together."""
 
-from danlu.tasks.detection import Boxes, Detection, detection_recipe, learn_detection
+from danlu.tasks.detection import Boxes, Detection, detection_recipe
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
 from danlu.tasks.learn import Imbalance, learn, plan_for
-from danlu.tasks.multilabel import Tags, learn_labels
+from danlu.tasks.multilabel import Tags
 from danlu.tasks.quantiles import Quantiles
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.tasks.segmentation import Masks, Segmentation, learn_segmentation, segmentation_recipe
+from danlu.tasks.segmentation import Masks, Segmentation, segmentation_recipe
 from danlu.tasks.sequence import sequence_recipe
 from danlu.tasks.text import text_recipe
 from danlu.tasks.translation import BeamSearch, Translation, learn_translation, translation_recipe
@@ -36,11 +36,8 @@ __all__ = [
     "image_recipe",
     "language_recipe",
     "learn",
-    "learn_detection",
     "learn_forecast",
-    "learn_labels",
     "learn_language",
-    "learn_segmentation",
     "learn_translation",
     "plan_for",
     "recipe",

@@ -1,4 +1,4 @@
-"""Object detection: the recipe, the training, and what makes objects of a network's outputs."""
+"""Object detection: the recipe, and what makes objects of a network's outputs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,21 @@ import numpy as np
 import polars as pl
 
 from danlu.blueprint import Blueprint, setting
-from danlu.data.images import ImageEncoder
 from danlu.data.images.files import shapes_of
 from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate.detection import DetectionCounts, Found
 from danlu.nn import Detector, Layer, MoveBoxes, Sequential
 from danlu.nn.cells import Detections, find_objects
-from danlu.nn.losses import DetectionLoss
 from danlu.nn.losses.detection import NO_OBJECT
-from danlu.tasks.image import Augment
-from danlu.tasks.pictures import check_changes, learn_pictures, picture_recipe, with_head
+from danlu.tasks.image import Augment, picture_recipe
 from danlu.tasks.recipe import Recipe
-from danlu.trained import Head, Learned
+from danlu.trained import Head
 from danlu.trained.head import names_in, pieces, threshold_in
 
 if TYPE_CHECKING:
     from danlu.trained import Trained
 
-__all__ = ["Boxes", "Detection", "detection_recipe", "detector_of", "learn_detection", "padded_boxes", "scaled"]
+__all__ = ["Boxes", "Detection", "detection_recipe", "detector_of", "padded_boxes", "scaled"]
 
 _BUDGET = 2.8e13  # floating-point operations of a training, backward passes included: about five minutes of a core
 _STEPS = 1500  # updates that a small set of images gets at least
@@ -92,8 +89,6 @@ def detection_recipe(
         (32, 8, 18)
     """
     augment = augment or Augment()
-    follow = "flip, scale, translate, color and erase"
-    check_changes(changes, augment, loss="detection", what="boxes", follow=follow)
     if not len(sides):
         raise ConfigError("detection_recipe() received no boxes; expected the sides of one or more")
     cell = stride or (4 if float(np.quantile(sides, 0.1)) < _SMALL else 8)
@@ -103,13 +98,17 @@ def detection_recipe(
         images,
         in_shape,
         Detector(classes, stride=cell, width=width, size=size),
+        loss="detection",
+        truth="boxes",
         augment=augment,
+        follow="flip, scale, translate, color and erase",
         moved=MoveBoxes(augment.flip, augment.scale, augment.translate, fill) if moved else None,
         budget=_BUDGET,
         steps=_STEPS,
         most_epochs=_MOST_EPOCHS,
         most_batch=32,
-        **{"loss": "detection", "learning_rate": 2e-2, **changes},
+        learning_rate=2e-2,
+        changes=changes,
     )
 
 
@@ -233,6 +232,11 @@ class Boxes(Head):
         found = [each.surer(_LOWEST) for each in answers]
         return DetectionCounts.of(found, true_objects(truth), classes=len(self.classes), threshold=self.threshold)
 
+    def fitted(self, trained: Trained, inputs: np.ndarray, truth: dict[str, np.ndarray]) -> Self:
+        """With the threshold of the highest F1."""
+        found = self.evidence(trained.answer(inputs), truth)
+        return dataclasses.replace(self, threshold=found.best_threshold())
+
     def beside(self, answers: Sequence[Found], truth: Any, rows: Any = None) -> pl.DataFrame:
         return self.frame(answers if rows is None else self._in_own_pixels(answers, rows))
 
@@ -272,35 +276,3 @@ def _found(head: Boxes, network: Layer, params: Any, state: Any, images: Any) ->
 def scaled(sides: tuple[int, int], shape: Sequence[int]) -> np.ndarray:
     """What the x and y of an image of a shape are multiplied by when it is brought to other sides: float32 ``(4,)``, for a box."""
     return np.array([sides[1] / shape[1], sides[0] / shape[0]] * 2, np.float32)
-
-
-def learn_detection(
-    train: tuple[np.ndarray, dict[str, np.ndarray]],
-    validation: tuple[np.ndarray, dict[str, np.ndarray]],
-    *,
-    encoder: ImageEncoder,
-    head: Boxes,
-    plan: Recipe,
-    settings: Detection | None = None,
-    **how: Any,
-) -> Learned:
-    """Train the recipe's network on encoded images and their boxes.
-
-    Args:
-        train, validation: images and what :func:`padded_boxes` makes of their boxes. The validation images choose the score from
-            which objects are shown as well, if the settings do not say it.
-        encoder: what the images were brought to a size with.
-        head: with the classes.
-        plan: its ``model`` ends with a :class:`~danlu.nn.Detector` of these classes.
-        settings: the weight of the boxes, and what is shown.
-        **how: see :func:`~danlu.tasks.pictures.learn_pictures`.
-    """
-    settings, detector = settings or Detection(), detector_of(plan.model)
-    cells: dict[str, Any] = {"stride": detector.stride, "size": detector.size}
-    shown: dict[str, Any] = {"overlap": settings.overlap, "most": settings.most, "sides": encoder.in_shape[:2]}
-    head, loss = dataclasses.replace(head, **cells, **shown), DetectionLoss(**cells, box_weight=settings.box_weight)
-    learned = learn_pictures(train, validation, encoder=encoder, head=head, plan=plan, loss=loss, **how)
-    if settings.threshold is not None:
-        return with_head(learned, threshold=settings.threshold)
-    found = head.evidence(learned.model.answer(validation[0]), validation[1])
-    return with_head(learned, threshold=found.best_threshold())

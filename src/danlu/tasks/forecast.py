@@ -13,14 +13,14 @@ import numpy as np
 
 from danlu.blueprint import Blueprint, setting
 from danlu.data.series import SeriesEncoder, Windows
-from danlu.engine import Callback, enable_compilation_cache, fit
+from danlu.engine import Callback, enable_compilation_cache
 from danlu.engine.initial import initial_weights
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate.forecast import ridge_forecast, ridge_weights
 from danlu.nn import Forecaster
 from danlu.nn.losses import ForecastLoss, centre_error
 from danlu.tasks.quantiles import Quantiles, widening
-from danlu.tasks.recipe import Recipe
+from danlu.tasks.recipe import Recipe, epochs_of
 from danlu.trained import Learned, Trained
 
 __all__ = ["Forecast", "choose_context", "forecast_recipe", "learn_forecast", "start"]
@@ -99,15 +99,12 @@ def forecast_recipe(windows: Windows, *, network: dict[str, Any] | None = None, 
     Raises:
         ConfigError: an unknown field or a value out of range.
     """
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"forecast_recipe() received the settings {unknown}; expected fields of a Recipe")
     if changes.get("loss", "mse") not in ("mse", "mae"):
         raise ConfigError(f"trainer.loss is {changes['loss']!r}; a forecast is trained by mse or mae")
     observed = len(windows.table.columns.observed)
     model = Forecaster(windows.horizon, windows.targets, observed=observed, known=windows.known, **(network or {}))
     batch_size = int(changes.get("batch_size", 32 if len(windows) >= 1024 else max(1, min(16, len(windows) // 4))))
-    epochs = math.ceil(_STEPS / math.ceil(max(len(windows), 1) / batch_size))
+    epochs = epochs_of(_STEPS, max(len(windows), 1), batch_size)
     fields: dict[str, Any] = {
         "model": model,
         "loss": "mse",
@@ -117,7 +114,7 @@ def forecast_recipe(windows: Windows, *, network: dict[str, Any] | None = None, 
         "learning_rate": 1e-3,
         "weight_decay": 0.01,
     }
-    return Recipe(**{**fields, **changes})
+    return Recipe.changed("forecast_recipe", fields, changes)
 
 
 def start(
@@ -184,23 +181,17 @@ def learn_forecast(
         "loss": ForecastLoss(network.quantiles, plan.loss),
         "metrics": [centre_error],
         "resume": resume,
-        "batch_size": plan.batch_size,
         "seed": seed,
-        "precision": plan.precision,
-        "devices": plan.devices,
     }
     monitor = "val_centre_error" if plan.loss == "mse" else "val_loss"
     judged = validation.for_training(seed)
-    fitted = fit(
-        network,
+    fitted = plan.fit(
         train.for_training(seed),
-        optimizer=plan.optimizer(len(train)),
+        rows=len(train),
         validation=judged,
         callbacks=callbacks,
         initial=(params, state),
         checkpoint=checkpoint,
-        epochs=plan.epochs,
-        patience=plan.patience,
         monitor=monitor,
         display=display,
         **common,
@@ -222,10 +213,9 @@ def learn_forecast(
     # What is left of windows not learnt from says how far off a forecast is; of the same windows, learnt from, it would be less.
     params = ({**begun_again[0], "bias": params[0]["bias"]}, *begun_again[1:])
     if epochs:
-        again = fit(
-            network,
+        again = plan.fit(
             both.for_training(seed),
-            optimizer=plan.optimizer(len(both)),
+            rows=len(both),
             initial=(params, state),
             checkpoint=None if checkpoint is None else Path(checkpoint) / "refit",
             epochs=epochs,

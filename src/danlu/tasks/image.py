@@ -28,9 +28,9 @@ from danlu.nn import (
     rand_augment,
 )
 from danlu.nn.augment import Mix
-from danlu.tasks.recipe import Recipe
+from danlu.tasks.recipe import Recipe, affordable
 
-__all__ = ["Augment", "image_network", "image_recipe"]
+__all__ = ["Augment", "image_network", "image_recipe", "picture_recipe"]
 
 _BUDGET = 2.0e13  # floating-point operations of a training, backward passes included: minutes on two cores
 _EPOCHS = (6, 60)
@@ -148,15 +148,73 @@ def image_recipe(
         raise ConfigError(f"the images have {in_shape[0]}×{in_shape[1]} pixels; expected at least 4 a side")
     model = image_network(in_shape, classes, width=width, augment=augment, fill=fill)
     batch_size = min(128, max(16, rows // 20))
-    affordable = int(_BUDGET / (3 * (model.flops(in_shape) or 1) * rows))
     fields: dict[str, Any] = {
         "model": model,
         "loss": "binary_cross_entropy" if task == "multilabel" else "categorical_cross_entropy",
         "batch_size": batch_size,
-        "epochs": max(_EPOCHS[0], min(affordable, _EPOCHS[1])),
+        "epochs": max(_EPOCHS[0], min(affordable(_BUDGET, model, in_shape, rows), _EPOCHS[1])),
         "learning_rate": 5e-3,
         "weight_decay": 0.02,
         "warm_up": 0.2,
         "augment": augment.mixing(None if task == "multilabel" else classes) if augment else None,
     }
-    return Recipe(**{**fields, **changes})
+    return Recipe.changed("image_recipe", fields, changes)
+
+
+def picture_recipe(
+    images: int,
+    in_shape: tuple[int, int, int],
+    last: Layer,
+    *,
+    loss: str,
+    truth: str,
+    augment: Augment,
+    moved: Blueprint | None,
+    follow: str,
+    budget: float,
+    steps: int,
+    most_epochs: int,
+    most_batch: int,
+    learning_rate: float,
+    changes: dict[str, Any],
+) -> Recipe:
+    """The recipe of a network that ends with ``last``, trained within a budget of arithmetic.
+
+    Args:
+        images: how many are learnt from.
+        in_shape: ``(height, width, channels)``, of pixels 0 … 255.
+        loss: its name, which is the recipe's as well.
+        truth: what is to be found, in the plural.
+        augment: random changes in training; those of colours become layers.
+        moved: those that move pixels, and the truth with them.
+        follow: the changes that the truth can follow.
+        budget: floating-point operations of a training, backward passes included.
+        steps: updates that a small set of images gets at least, in ``most_epochs`` at most.
+        most_batch: the largest batch.
+        learning_rate: of the recipe.
+        changes: fields of the recipe to set instead of the defaults.
+
+    Raises:
+        ConfigError: changes that the truth cannot follow, or an unknown field.
+    """
+    asked = [name for name in ("random", "mixup", "cutmix") if getattr(augment, name)]
+    if asked:
+        raise ConfigError(
+            f"augment.{asked[0]} is set, and {truth} cannot follow it", hint=f"for {truth} there are {follow}"
+        )
+    painted: list[Layer] = [RandomColor(2 * augment.color, augment.color, augment.color)] if augment.color else []
+    painted += [RandomErase(augment.erase)] if augment.erase else []
+    model = Sequential((Rescale(), *painted, last))
+    batch_size = changes.get("batch_size", min(most_batch, max(8, images // 20)))
+    enough = min(-(-steps * batch_size // images), most_epochs)
+    fields: dict[str, Any] = {
+        "model": model,
+        "loss": loss,
+        "batch_size": batch_size,
+        "epochs": max(min(affordable(budget, model, in_shape, images), max(60, enough)), 8),
+        "learning_rate": learning_rate,
+        "weight_decay": 0.02,
+        "warm_up": 0.1,
+        "augment": moved,
+    }
+    return Recipe.changed(f"{loss}_recipe", fields, changes)

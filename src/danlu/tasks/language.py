@@ -14,8 +14,6 @@ import polars as pl
 
 from danlu.blueprint import Blueprint, setting
 from danlu.data.text import CorpusEncoder, Tokenizer, Tokens, Windows, lines_of, unknown_in
-from danlu.engine import enable_compilation_cache
-from danlu.engine.initial import initial_weights
 from danlu.engine.sources import ChunkSource
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.tokens import TokenLosses
@@ -298,19 +296,17 @@ def learn_language(
         seed: decides the initial weights, the windows and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
-    enable_compilation_cache()
     network: Any = plan.model
     windows = Windows(train, network.context, rows=epoch_windows(train, plan), seed=seed, multiple=plan.batch_size)
     together = _together(network.context, tokenizer.size)
     judged = Windows(validation, network.context, seed=None, multiple=together)
-    fitted = plan.fit(
+    return plan.learn(
         ChunkSource(windows, batch_size=plan.batch_size, seed=seed, shuffle=False),
+        encoder=CorpusEncoder(tokenizer, network.context, lines),
+        head=NextToken(),
         rows=windows.rows,
         loss=TokenCrossEntropy(),
         validation=ChunkSource(judged, batch_size=together, shuffle=False),
-        initial=initial_weights(network, (network.context,), jax.random.key(seed)),
         seed=seed,
         **how,
     )
-    encoder = CorpusEncoder(tokenizer, network.context, lines)
-    return Learned(Trained(network, fitted.params, fitted.state, encoder, NextToken()), fitted)

@@ -1,4 +1,4 @@
-"""Several labels an image: the training, and what makes labels of a network's outputs."""
+"""Several labels an image: what makes labels of a network's outputs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import polars as pl
 
 from danlu.errors import ArtifactError
 from danlu.evaluate.labels import LabelRows, best_threshold
-from danlu.tasks.pictures import learn_pictures, with_head
-from danlu.trained import Head, Learned
+from danlu.trained import Head, Trained
 from danlu.trained.head import names_in, namespace, out_shape_of, threshold_in
 
-__all__ = ["Tags", "learn_labels"]
+__all__ = ["Tags"]
 
 
 @functools.partial(
@@ -66,6 +65,10 @@ class Tags(Head):
     def evidence(self, answers: np.ndarray, truth: np.ndarray) -> LabelRows:
         return LabelRows(truth, answers, self.threshold)
 
+    def fitted(self, trained: Trained, inputs: np.ndarray, truth: np.ndarray) -> Self:
+        """With the threshold of the highest macro F1."""
+        return dataclasses.replace(self, threshold=best_threshold(truth, trained.answer(inputs)))
+
     def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
         return self.frame(answers).insert_column(0, pl.Series(f"true {self.name}", self.written(truth)))
 
@@ -87,16 +90,3 @@ class Tags(Head):
             raise ArtifactError(
                 f"the saved network's output has the shape {shape}; expected one for each of {len(self.labels)} labels"
             )
-
-
-def learn_labels(train: Any, validation: tuple[np.ndarray, np.ndarray], *, head: Tags, **how: Any) -> Learned:
-    """Train the recipe's network on encoded images and which labels they have.
-
-    Args:
-        train, validation: images and marks of 0 and 1 ``(images, labels)``. The validation images choose the probability from which
-            labels are predicted as well, for the highest macro F1.
-        head, **how: see :func:`~danlu.tasks.pictures.learn_pictures`; the plan is :func:`~danlu.tasks.image_recipe`'s, of the task
-            ``"multilabel"``.
-    """
-    learned = learn_pictures(train, validation, head=head, metrics=["label_accuracy"], **how)
-    return with_head(learned, threshold=best_threshold(validation[1], learned.model.answer(validation[0])))

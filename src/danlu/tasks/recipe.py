@@ -6,6 +6,7 @@ the same recipe on every machine; on two CPU cores the budget is about a minute.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 
 from danlu.blueprint import Blueprint, setting
-from danlu.engine import Fitted, fit
+from danlu.engine import Fitted, enable_compilation_cache, fit
 from danlu.engine.arrays import shapes_of
 from danlu.engine.initial import initial_weights
 from danlu.engine.members import fit_members
@@ -27,10 +28,10 @@ from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
 from danlu.optim.schedules import Cosine, WarmUp
+from danlu.trained import Encoder, Head, Learned, Trained
 
-__all__ = ["Recipe", "recipe"]
+__all__ = ["Recipe", "affordable", "epochs_of", "recipe", "units_of"]
 
-_TASKS = ("regression", "binary", "multiclass")
 _BUDGET = 3.5e12  # floating-point operations of the hidden layers over the whole training, backward passes included
 _EPOCHS = (8, 40)
 _FEW = 2000  # rows below which a narrower network learns as much in less time
@@ -101,7 +102,8 @@ class Recipe(Blueprint):
         """
         unknown = sorted(set(changes) - set(cls.__dataclass_fields__))
         if unknown:
-            raise ConfigError(f"{maker}() received the settings {unknown}; expected fields of a Recipe")
+            names = ", ".join(cls.__dataclass_fields__)
+            raise ConfigError(f"{maker}() received the settings {unknown}; expected some of: {names}")
         return cls(**{**fields, **changes})
 
     @property
@@ -137,6 +139,35 @@ class Recipe(Blueprint):
         """
         settings = {**self._decided(rows), "patience": None if how.get("validation") is None else self.patience, **how}
         return fit(self.model, data, seed=seed, **settings)
+
+    def learn(
+        self,
+        data: Any,
+        *,
+        encoder: Encoder,
+        head: Head,
+        rows: int,
+        seed: int = 0,
+        held: tuple[Any, Any] | None = None,
+        **how: Any,
+    ) -> Learned:
+        """Train the model on encoded rows, and put it between their encoder and a head.
+
+        Args:
+            data, rows: see :meth:`fit`.
+            encoder, head: of the trained model.
+            seed: decides the initial weights and every random draw.
+            held: encoded rows that are not learnt from, and their truth, to which the head is fitted.
+            **how: see :meth:`fit`.
+        """
+        enable_compilation_cache()
+        if "initial" not in how:
+            how["initial"] = initial_weights(self.model, encoder.in_shape, jax.random.key(seed))
+        fitted = self.fit(data, rows=rows, seed=seed, **how)
+        model = Trained(self.model, fitted.params, fitted.state, encoder, head)
+        if held is not None:
+            model = dataclasses.replace(model, head=head.fitted(model, *held))
+        return Learned(model, fitted)
 
     def cross_fit(self, data: Any, folds: np.ndarray, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
         """Train a network for each fold on the rows of the others, judged by the rows of its own; they are one model.
@@ -216,19 +247,10 @@ def recipe(
         >>> recipe("binary", 100, numeric=4, epochs=3).epochs
         3
     """
-    if task not in _TASKS:
-        raise ConfigError(f"unknown task {task!r}; expected one of: {', '.join(_TASKS)}")
-    if rows < 1 or numeric + len(vocabularies) + text < 1:
-        raise ConfigError(
-            f"recipe() was given {rows} rows, {numeric} numeric, {len(vocabularies)} categorical and {text} text "
-            "columns; expected at least one row and one column"
-        )
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(
-            f"recipe() received the settings {unknown}; expected some of: {', '.join(Recipe.__dataclass_fields__)}"
-        )
-    units = {"regression": 1, "binary": 2, "multiclass": classes}[task]
+    units = units_of("recipe", task, rows, classes)
+    widths = {"numeric": numeric, "categorical": len(vocabularies), "text": text}
+    if not any(widths.values()):
+        raise ConfigError("recipe() was given no numeric, no categorical and no text columns; expected at least one")
     # Wide tables get fewer numbers a column, and few rows fewer bins, each with enough rows in it to be learnt.
     dim = min(12, max(2, 1200 // max(numeric, 1)))
     embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)))
@@ -238,27 +260,38 @@ def recipe(
     seen = rows if folds == 1 else rows - rows // folds  # by one network
     # Batches of equal size: a last one of a few rows would move the weights as far as a full one, by chance.
     batches = max(4, math.ceil(rows / 256)) if rows >= 64 else 1
-    batch_size = math.ceil(seen / batches)
+    batch_size, (fewest, most) = math.ceil(seen / batches), _EPOCHS
+    spent = affordable(_BUDGET, model, {name: (width,) for name, width in widths.items() if width}, folds * seen)
     fields = {
         "model": model,
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
         "patience": 16 if folds == 1 else 10,  # every row judges, so chance hides less
-        "epochs": _epochs(model, folds * seen, batches, numeric, len(vocabularies), text),
+        "epochs": max(min(max(spent, fewest), most), min(math.ceil(_STEPS / batches), 100)),
         "folds": folds,
     }
-    return Recipe(**{**fields, **changes})
+    return Recipe.changed("recipe", fields, changes)
 
 
-def _epochs(model: TabularNet, rows: int, batches: int, numeric: int, columns: int, text: int) -> int:
-    """Epochs that spend the budget, within bounds; a small table gets enough epochs for a fair number of updates.
+def units_of(maker: str, task: str, rows: int, classes: int) -> int:
+    """The outputs of a network for a task."""
+    units = {"regression": 1, "binary": 2, "multiclass": classes}
+    if task not in units or rows < 1:
+        raise ConfigError(
+            f"{maker}() was given the task {task!r} and {rows} rows; expected one of {', '.join(units)}, and a row or more"
+        )
+    return units[task]
 
-    Args:
-        rows: that an epoch shows to a network; of several networks, all together.
-        batches: of an epoch.
+
+def affordable(budget: float, model: Layer, shape: Any, rows: int) -> int:
+    """The epochs over ``rows`` rows of a shape that so many floating-point operations allow, backward passes included."""
+    return int(budget / (3 * (model.flops(shape) or 1) * rows))
+
+
+def epochs_of(steps: int, rows: int, batch_size: int) -> int:
+    """The epochs that so many updates take.
+
+    >>> epochs_of(300, 1000, 256)
+    75
     """
-    widths = {"numeric": numeric, "categorical": columns, "text": text}
-    shapes = {name: (width,) for name, width in widths.items() if width}
-    affordable = int(_BUDGET / (3 * (model.flops(shapes) or 1) * rows))
-    fewest, most = _EPOCHS
-    return max(min(max(affordable, fewest), most), min(math.ceil(_STEPS / batches), 100))
+    return math.ceil(steps / math.ceil(rows / batch_size))

@@ -1,4 +1,4 @@
-"""Segmentation: the recipe, the training, and what makes classes of pixels of a network's outputs."""
+"""Segmentation: the recipe, and what makes classes of pixels of a network's outputs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate import MaskCounts
 from danlu.nn import MoveMasks, RandomAffine, RandomFlip
 from danlu.nn.augment import RandomMove
-from danlu.nn.losses import SegmentationLoss, pixel_accuracy
 from danlu.nn.vision import UNet
-from danlu.tasks.image import Augment
-from danlu.tasks.pictures import check_changes, learn_pictures, picture_recipe
+from danlu.tasks.image import Augment, picture_recipe
 from danlu.tasks.recipe import Recipe
-from danlu.trained import Head, Learned, Say, warn
+from danlu.trained import Head, Say, warn
 from danlu.trained.head import names_in, namespace, out_shape_of, pieces
 
 if TYPE_CHECKING:
     from danlu.trained import Trained
 
-__all__ = ["Masks", "Segmentation", "learn_segmentation", "segmentation_recipe", "unet_levels"]
+__all__ = ["Masks", "Segmentation", "segmentation_recipe", "unet_levels"]
 
 _BUDGET = 2.5e13  # floating-point operations of a training, backward passes included: about ten minutes of a core
 _STEPS = 1000  # updates that a small set of images gets at least
@@ -94,8 +92,6 @@ def segmentation_recipe(
         (16, (16, 32, 64, 128))
     """
     augment = augment or Augment()
-    follow = "flip, rotation, scale, shear, translate, color and erase"
-    check_changes(changes, augment, loss="segmentation", what="masks", follow=follow)
     levels = depth or unet_levels(*in_shape[:2])
     factor = 2 ** (levels - 1)
     if any(side % factor for side in in_shape[:2]):
@@ -107,13 +103,17 @@ def segmentation_recipe(
         images,
         in_shape,
         UNet(classes, widths=tuple(width * 2**level for level in range(levels))),
+        loss="segmentation",
+        truth="masks",
         augment=augment,
+        follow="flip, rotation, scale, shear, translate, color and erase",
         moved=_moved(augment, fill),
         budget=_BUDGET,
         steps=_STEPS,
         most_epochs=_MOST_EPOCHS,
         most_batch=16,
-        **{"loss": "segmentation", "learning_rate": 5e-3, **changes},
+        learning_rate=5e-3,
+        changes=changes,
     )
 
 
@@ -237,17 +237,3 @@ def _enlarged(logits: np.ndarray, height: int, width: int) -> np.ndarray:
         found[sized > best] = number
         best = np.maximum(best, sized)
     return found
-
-
-def learn_segmentation(
-    train: Any, validation: tuple[np.ndarray, np.ndarray], *, settings: Segmentation | None = None, **how: Any
-) -> Learned:
-    """Train the recipe's network on encoded images and the class numbers of their pixels.
-
-    Args:
-        train, validation: images and class numbers ``(images, height, width)``; 255 is not counted.
-        settings: the weight of the Dice loss.
-        **how: see :func:`~danlu.tasks.pictures.learn_pictures`; the plan is :func:`segmentation_recipe`'s.
-    """
-    loss = SegmentationLoss(dice=(settings or Segmentation()).dice)
-    return learn_pictures(train, validation, loss=loss, metrics=[pixel_accuracy], **how)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from danlu.data.sequences import SequenceEncoder
-from danlu.errors import ConfigError
 from danlu.nn import (
     GRU,
     Activation,
@@ -23,13 +21,12 @@ from danlu.nn import (
     Sublayer,
     ZeroPadding,
 )
-from danlu.tasks.recipe import Recipe
+from danlu.tasks.recipe import Recipe, epochs_of, units_of
 
 __all__ = ["sequence_network", "sequence_recipe"]
 
 _STEPS = 1500  # the updates that are aimed at
 _EPOCHS = (10, 100)
-_TASKS = ("regression", "binary", "multiclass")
 _WIDTHS = (3, 9, 27)  # steps that a convolution sees
 
 
@@ -91,18 +88,14 @@ def sequence_recipe(
     Raises:
         ConfigError: another task, or an unknown field.
     """
-    if task not in _TASKS or rows < 1:
-        raise ConfigError(
-            f"sequence_recipe was given the task {task!r} and {rows} rows; expected one of {', '.join(_TASKS)}"
-        )
-    units = {"regression": 1, "binary": 2, "multiclass": classes}[task]
+    units = units_of("sequence_recipe", task, rows, classes)
     batch_size = min(64, max(16, rows // 40))
     fewest, most = _EPOCHS
     fields: dict[str, Any] = {
         "model": sequence_network(units, encoder.steps, width=width, depth=depth, dropout=dropout),
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
-        "epochs": min(max(math.ceil(_STEPS / math.ceil(rows / batch_size)), fewest), most),
+        "epochs": min(max(epochs_of(_STEPS, rows, batch_size), fewest), most),
         "learning_rate": 3e-3,
         "weight_decay": 0.01,
         "patience": 10,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from danlu.data.text import TextEncoder
-from danlu.errors import ConfigError
 from danlu.nn import (
     Conv,
     Dense,
@@ -19,14 +17,13 @@ from danlu.nn import (
     Sequential,
     ZeroPadding,
 )
-from danlu.tasks.recipe import Recipe
+from danlu.tasks.recipe import Recipe, epochs_of, units_of
 
 __all__ = ["text_network", "text_recipe"]
 
 _STEPS = 270  # the updates that are aimed at
 _EPOCHS = (4, 30)
 _DIM = 16  # of an n-gram's vector
-_TASKS = ("regression", "binary", "multiclass")
 
 
 def text_network(
@@ -91,18 +88,14 @@ def text_recipe(
         >>> plan.epochs, plan.batch_size
         (5, 128)
     """
-    if task not in _TASKS or rows < 1:
-        raise ConfigError(
-            f"text_recipe was given the task {task!r} and {rows} rows; expected one of {', '.join(_TASKS)}"
-        )
-    units = {"regression": 1, "binary": 2, "multiclass": classes}[task]
+    units = units_of("text_recipe", task, rows, classes)
     batch_size = min(128, max(16, rows // 40))
     fewest, most = _EPOCHS
     fields: dict[str, Any] = {
         "model": text_network(encoder.tokenizer.size, encoder.buckets, units, width=width, dropout=dropout),
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
-        "epochs": min(max(math.ceil(_STEPS / math.ceil(rows / batch_size)), fewest), most),
+        "epochs": min(max(epochs_of(_STEPS, rows, batch_size), fewest), most),
         "learning_rate": 1e-2,
         "weight_decay": 0.01,
         "patience": 5,

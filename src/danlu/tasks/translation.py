@@ -16,15 +16,13 @@ from danlu.blueprint import Blueprint, setting
 from danlu.data.text import SentenceEncoder, Tokenizer
 from danlu.data.text.buckets import Buckets, PairTokens, bucket_widths
 from danlu.data.text.encoders import WIDTHS
-from danlu.engine import enable_compilation_cache
-from danlu.engine.initial import initial_weights
 from danlu.engine.sources import ChunkSource
 from danlu.errors import ArtifactError
 from danlu.evaluate.bleu import TranslationCounts
 from danlu.nn import Transformer
 from danlu.nn.losses import TokenCrossEntropy
 from danlu.nn.transformer import beam_search
-from danlu.tasks.recipe import Recipe
+from danlu.tasks.recipe import Recipe, affordable, epochs_of
 from danlu.tasks.tokens import attention_heads, check_scores, log_softmax, text_until_end
 from danlu.trained import Head, Learned, Trained
 
@@ -112,16 +110,11 @@ def translation_recipe(
         "patience": 5,
     }
     if "epochs" not in changes:
-        fields["epochs"] = _epochs(model, pairs, changes.get("batch_size", batch_size), math.ceil(length))
+        shape = dict.fromkeys(("source", "source_mask", "target"), (math.ceil(length),))
+        enough = epochs_of(_STEPS, pairs, changes.get("batch_size", batch_size))
+        spent = affordable(_BUDGET, model, shape, pairs)
+        fields["epochs"] = max(_EPOCHS[0], min(spent, max(enough, 30), _EPOCHS[1]))
     return Recipe.changed("translation_recipe", fields, changes)
-
-
-def _epochs(model: Transformer, pairs: int, batch_size: int, length: int) -> int:
-    """Epochs that spend the budget, within bounds."""
-    shape = dict.fromkeys(("source", "source_mask", "target"), (length,))
-    affordable = int(_BUDGET / (3 * (model.flops(shape) or 1) * pairs))
-    enough = math.ceil(_STEPS / math.ceil(pairs / batch_size))
-    return max(_EPOCHS[0], min(affordable, max(enough, 30), _EPOCHS[1]))
 
 
 def training_widths(train: PairTokens) -> tuple[int, ...]:
@@ -254,23 +247,19 @@ def learn_translation(
         seed: decides the initial weights, the batches and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
-    enable_compilation_cache()
-    settings = settings or Translation()
-    network, size = plan.model, plan.batch_size
+    settings, size = settings or Translation(), plan.batch_size
     longest = int(max(train.lengths.max(), validation.lengths.max()))
-    encoder = SentenceEncoder(*tokenizers, languages, longest)
     batches = Buckets(train, training_widths(train), batch_size=size, seed=seed)
     # Measuring costs a third of learning, so that fewer widths, which are fewer programs, take less time in all.
     judged = Buckets(validation, bucket_widths(validation.lengths, 2), batch_size=size, seed=None)
-    fitted = plan.fit(
+    return plan.learn(
         ChunkSource(batches, batch_size=size, seed=seed, shuffle=False),
+        encoder=SentenceEncoder(*tokenizers, languages, longest),
+        head=BeamSearch(settings.beams, settings.alpha),
         rows=batches.steps * size,
         loss=TokenCrossEntropy(label_smoothing=settings.label_smoothing),
         validation=ChunkSource(judged, batch_size=size, shuffle=False),
-        initial=initial_weights(network, encoder.in_shape, jax.random.key(seed)),
         batch_size=size,
         seed=seed,
         **how,
     )
-    head = BeamSearch(settings.beams, settings.alpha)
-    return Learned(Trained(network, fitted.params, fitted.state, encoder, head), fitted)

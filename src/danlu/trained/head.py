@@ -129,6 +129,10 @@ class Head(abc.ABC):
     def evidence(self, answers: Any, truth: Any) -> Evidence:
         """What a test says: the answers beside the truth, which is encoded."""
 
+    def fitted(self, trained: Trained, inputs: Any, truth: Any) -> Self:
+        """The head of a model with what is chosen on encoded rows that it has not learnt from, such as a threshold."""
+        return self
+
     def tested(self, evidence: Evidence) -> str:
         """How much was tested, where it is not the rows of the evidence that are counted."""
         return ""
