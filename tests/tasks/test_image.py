@@ -17,7 +17,7 @@ def test_mixing_is_a_change_of_batches():
 
 def test_random_augmentation_is_a_layer():
     def kinds(plan):
-        return [type(layer) for layer in plan.network.layers]
+        return [type(layer) for layer in plan.model.layers]
 
     assert RandomChoice not in kinds(planned())
     assert RandomChoice in kinds(planned(random=0.5))

@@ -103,7 +103,7 @@ class Recipe(Blueprint):
         unknown = sorted(set(changes) - set(cls.__dataclass_fields__))
         if unknown:
             names = ", ".join(cls.__dataclass_fields__)
-            raise ConfigError(f"{maker}() received the settings {unknown}; expected some of: {names}")
+            raise ConfigError(f"{maker}() received the settings {unknown}; expected fields of a Recipe: {names}")
         return cls(**{**fields, **changes})
 
     @property
