@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from danlu.blueprint import validate
+from danlu.blueprint import setting, validate
 from danlu.errors import ConfigError
 from danlu.rl.replay import Replay
 
@@ -146,8 +146,7 @@ class Prioritised:
         Raises:
             ConfigError, DataError: see :meth:`Replay.of`; a value out of range.
         """
-        rules = {"choices": None, "optional": False, "integer": False, "minimum": 0, "maximum": None}
-        rules |= {"above": None, "below": None}
+        rules = setting(minimum=0).metadata["rules"]
         for name, value in (("alpha", alpha), ("epsilon", epsilon)):
             if not isinstance(value, jax.Array):
                 validate("Prioritised", name, value, rules)
