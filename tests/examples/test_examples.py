@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from danlu.engine import run_steps
+
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
 
@@ -20,9 +22,62 @@ def load(name: str) -> dict[str, Any]:
     return runpy.run_path(str(FOLDER / f"{name}.py"))
 
 
-def test_the_six_are_there() -> None:
-    known = ["dqn_loop", "line_fit", "logistic_gradient", "minibatches", "mlp_classifier", "two_layer_regression"]
-    assert known == EXAMPLES
+ARTICLE = ["dqn_loop", "line_fit", "logistic_gradient", "minibatches", "mlp_classifier", "two_layer_regression"]
+OPEN = ["contrastive", "gan_on_a_ring", "learn_to_learn", "two_inputs_two_outputs", "variational_autoencoder"]
+
+
+def test_all_are_there() -> None:
+    assert sorted([*ARTICLE, *OPEN]) == EXAMPLES
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_what_the_engine_carries_is_short(name: str) -> None:
+    """What is written for it, without the words that explain it."""
+    text = (FOLDER / f"{name}.py").read_text()
+    code = text.split('"""', 2)[2]
+    assert sum(bool(line.strip()) for line in code.splitlines()) < 60
+    assert "danlu.engine." not in code, "the public names are enough"
+
+
+def test_an_autoencoder_draws_digits_and_another_beta_compiles_nothing() -> None:
+    example = load("variational_autoencoder")
+    free, held = example["learn"](0.5, epochs=8), example["learn"](2.0, epochs=8)
+    compiled = run_steps._cache_size()
+    example["learn"](9.0, epochs=1)
+    assert run_steps._cache_size() == compiled
+    first, last = free.history[0], free.history[-1]
+    assert last["val_loss"] < 0.85 * first["val_loss"]
+    assert last["val_loss"] == pytest.approx(last["val_redrawn"] + 0.5 * last["val_kl"], rel=1e-4)
+    assert held.history[-1]["val_kl"] < 0.8 * last["val_kl"]
+
+
+def test_the_adversaries_draw_all_eight_gaussians() -> None:
+    example = load("gan_on_a_ring")
+    fitted = example["learn"](epochs=50)
+    modes, near = example["judge"](fitted)
+    begun, nowhere = example["judge"](example["learn"](epochs=0))
+    assert (begun, modes) == (0, 8)
+    assert near > 0.3 > 0.1 > nowhere
+    assert {"critic_loss", "critic_slope", "generator_loss"} <= set(fitted.history[0])
+
+
+def test_views_of_a_picture_find_each_other_without_labels() -> None:
+    history = load("contrastive")["learn"](epochs=10).history
+    assert history[-1]["val_found"] > 0.15 > 10 / 128
+    assert history[-1]["val_loss"] < 0.9 * np.log(128)
+
+
+def test_each_output_learns_as_much_as_it_weighs() -> None:
+    learn = load("two_inputs_two_outputs")["learn"]
+    both, kinds = (learn({"price": c, "kind": 1.0}, epochs=12).history[-1] for c in (1.0, 0.0))
+    assert both["val_price"] < 0.2 < 1 < kinds["val_price"]
+    assert min(both["val_kind_accuracy"], kinds["val_kind_accuracy"]) > 0.75
+
+
+def test_a_step_from_learned_weights_draws_a_wave() -> None:
+    learn = load("learn_to_learn")["learn"]
+    mean, adapted = (learn(epochs=6, steps=steps).history[-1]["val_loss"] for steps in (0, 1))
+    assert adapted < 0.6 * mean
 
 
 @pytest.mark.slow

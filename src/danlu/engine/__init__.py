@@ -1,5 +1,6 @@
 """The one trainer: a step, its transformations, and the loop around them."""
 
+from danlu.engine.alternate import Alternate
 from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callbacks import (
     Callback,
@@ -16,7 +17,7 @@ from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
 from danlu.engine.gradient import Accumulated, Gradient, PerExample, Probed, Whole
-from danlu.engine.loop import run_steps
+from danlu.engine.loop import run_steps, unrolled
 from danlu.engine.members import cross_validate, fit_population
 from danlu.engine.objective import Objective, Supervised
 from danlu.engine.options import FitOptions
@@ -29,6 +30,7 @@ from danlu.engine.training import Training
 
 __all__ = [
     "Accumulated",
+    "Alternate",
     "ArraySource",
     "BatchSource",
     "Best",
@@ -64,4 +66,5 @@ __all__ = [
     "save_checkpoint",
     "step",
     "train",
+    "unrolled",
 ]

@@ -68,21 +68,31 @@ def load_checkpoint(path: str | os.PathLike[str], like: Any) -> tuple[Any, dict[
     if not known:
         raise CheckpointError(f"{path} has the format {metadata.get('format')!r}; expected {FORMAT!r}")
 
-    def restore(name: str, leaf: Any) -> jax.Array:
-        if name not in arrays:
-            raise CheckpointError(f"{path} has no entry {name}: it belongs to another model or other settings")
-        array = arrays.pop(name)
-        expected = jax.random.key_data(leaf) if is_key(leaf) else leaf
-        if array.shape != expected.shape or array.dtype != expected.dtype:
-            raise CheckpointError(
-                f"{path}: {name} is {array.dtype}{list(array.shape)}; "
-                f"this model expects {expected.dtype}{list(expected.shape)}"
-            )
-        if is_key(leaf):
-            return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
-        return jnp.asarray(array)
+    named = named_leaves(like)
+    wrong = _differences(named, arrays)
+    if wrong:
+        raise CheckpointError(
+            f"{path} does not fit: it is of another model, of other settings or of another version of danlu: "
+            f"{'; '.join(wrong[:3])}{'; and more' if len(wrong) > 3 else ''}",
+            hint="resume with what it was written with, or train anew: without resume, or in another folder",
+        )
 
-    leaves = [restore(name, leaf) for name, leaf in named_leaves(like)]
-    if arrays:
-        raise CheckpointError(f"{path} has entries this model does not know: {', '.join(sorted(arrays)[:5])}")
+    def restored(name: str, leaf: Any) -> jax.Array:
+        array = jnp.asarray(arrays[name])
+        return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if is_key(leaf) else array
+
+    leaves = [restored(name, leaf) for name, leaf in named]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), note
+
+
+def _differences(named: list[tuple[str, Any]], arrays: dict[str, np.ndarray]) -> list[str]:
+    """What is in a checkpoint otherwise than it is expected, in words."""
+    found = []
+    for name, leaf in named:
+        expected = jax.random.key_data(leaf) if is_key(leaf) else leaf
+        if name not in arrays:
+            found.append(f"it has no {name}")
+        elif (arrays[name].shape, arrays[name].dtype) != (expected.shape, expected.dtype):
+            there = f"{arrays[name].dtype}{list(arrays[name].shape)}"
+            found.append(f"{name} is {there}, expected {expected.dtype}{list(expected.shape)}")
+    return found + [f"nothing is known of {name}" for name in sorted(set(arrays) - {name for name, _ in named})]

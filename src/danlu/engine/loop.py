@@ -19,10 +19,10 @@ from danlu.engine.mesh import WHOLE, spread
 from danlu.engine.objective import Sums
 from danlu.engine.order import gather
 from danlu.engine.state import Best, TrainState, track_best
-from danlu.engine.step import add_sums
+from danlu.engine.step import add_sums, step
 from danlu.nn.layer import Layer
 
-__all__ = ["Steps", "end_epoch", "evaluate_steps", "loop_steps", "predict_steps", "run_steps"]
+__all__ = ["Steps", "end_epoch", "evaluate_steps", "loop_steps", "predict_steps", "run_steps", "unrolled"]
 
 
 class Steps(Protocol):
@@ -119,6 +119,24 @@ def run_steps(
     own = program.layout
     loop = spread(functools.partial(loop_steps, program), program.devices, (own, own, WHOLE, own, WHOLE, WHOLE), own)
     return loop(state, sums, chunk, order, start, stop)
+
+
+def unrolled(program: Any, state: TrainState, batches: dict[str, Any]) -> tuple[TrainState, Sums]:
+    """Steps of a :class:`~danlu.engine.step.Program` over given batches, one after the other, as a function that can be differentiated.
+
+    What comes out is a function of ``state.params``, of the learning rate and of the batches, and has a gradient in each: learning to
+    learn is to make a loss after some steps small. Nothing is compiled here; it is to be part of something that is.
+
+    Args:
+        batches: ``{"x", "y", "weight"}`` with a leading axis of steps, then one of rows.
+
+    Returns:
+        The state after the last step, and the sums of each, with a leading axis of steps.
+
+    Reference:
+        Finn, Abbeel & Levine, "Model-agnostic meta-learning for fast adaptation of deep networks" (2017), of second order.
+    """
+    return jax.lax.scan(functools.partial(step, program), state, batches)
 
 
 @functools.partial(jax.jit, static_argnames=("program", "size"))
