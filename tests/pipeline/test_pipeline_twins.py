@@ -61,7 +61,11 @@ def test_equal_texts() -> None:
     frame = {"text": [*words, *(f"  {text.upper()} " for text in words[:50])], "label": ["a", "b"] * 75}
     found = prepared(read_table(frame).frame, data={"text": "text", "target": "label"})
     assert any(notice.startswith("67% of the 150 texts have an equal twin; equal texts") for notice in found.notices)
-    plain = [{text.strip().lower() for text in texts} for texts in (found.learnt, found.shown)]
+    parts = found.parts
+    learnt = parts.found.rows(np.concatenate([parts.places[name] for name in ("train", "validation")]))
+    plain = [{text.strip().lower() for text in part.texts} for part in (learnt, parts.tested)]
+    assert len(plain[0]) > 60
+    assert plain[1]
     assert not plain[0] & plain[1]
 
 

@@ -23,7 +23,7 @@ from danlu.nn.vision.detector import COARSEST
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import Divided, Part, Pictures, PreparedPictures, encoded_parts
+from danlu.pipeline.pictures import Part, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE
 from danlu.tasks import Boxes, Detection, Recipe, detection_recipe
@@ -78,7 +78,7 @@ class Detections(Pictures):
         return boxed_files(Path(source))
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedBoxes:
-        parts = Divided.of(config, source, lambda source, before=None: read_boxes(source), noun="images with boxes")
+        parts = divided(config, source, lambda source, before=None: read_boxes(source), noun="images with boxes")
         labels = {name: [parts.found.labels[row] for row in rows] for name, rows in parts.places.items()}
         labels["test"] = list(parts.tested.labels)
         known = {name for row in labels["train"] for name in row}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from danlu.data import TargetEncoder, infer_task
+from danlu.data import TargetEncoder
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
 from danlu.data.images.read import listed_files
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, parts_of
-from danlu.pipeline.pictures import HELD, Divided, encoded_parts, names_of, new_pictures
+from danlu.pipeline.divided import Divided
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, parts_of
+from danlu.pipeline.pictures import HELD, encoded_parts, keys, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
 from danlu.tasks import Recipe, image_recipe
@@ -29,11 +31,11 @@ _BASELINE = 14  # the side to which images are averaged for the baselines
 _PICTURES = 24
 
 
-class Images(Labelled):
+class Images(LabelledItems):
     """Pictures, each of one class."""
 
     kind = "image"
-    noun = "images"
+    noun = items = "images"
     encoder = ImageEncoder
     simple_names = ("commonest", "linear")
     uses = (
@@ -55,8 +57,44 @@ class Images(Labelled):
     def files(self, config: TrainConfig, source: str | Path) -> list[Path]:
         return listed_files(Path(source), config.data.image_column)
 
-    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
-        return _prepare(config, source)
+    def find(self, config: TrainConfig, source: Any, before: ImageSet | None = None) -> ImageSet:
+        data = config.data
+        if data.task == "regression":
+            raise ConfigError("images are told apart by class; data.task=regression is for tables")
+        if data.task == "multilabel":
+            raise ConfigError(
+                "data.task=multilabel needs a table of image files and their labels, or an npz file with a matrix of 0 and 1",
+                hint="name the column of the labels: --target COLUMN",
+            )
+        options: dict[str, Any] = {"path_column": data.image_column, "target": data.target or None}
+        found = read_images(source, memory=memory_of(data), **options)
+        if found.labels is None:
+            raise DataError(
+                f"the images of {source} have no labels",
+                hint="put the images of each class into a folder of its own, or name the label: --target COLUMN",
+            )
+        unlabelled = int((found.labels.cast(pl.String) == "").sum())
+        if unlabelled:
+            raise DataError(
+                f"{unlabelled} of {len(found)} images of {source} have no {data.target!r}; expected a label for each"
+            )
+        return dataclasses.replace(found, labels=found.labels.rename(data.target or "label"))
+
+    def keys(self, found: ImageSet, rows: np.ndarray) -> Iterable[bytes]:
+        return keys(found, rows)
+
+    def names(self, labels: pl.Series) -> pl.Series:
+        return labels.cast(pl.String)  # numbers are names here
+
+    def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
+        codes = target.transform(parts.found.labels)
+        return encoded_parts(
+            config,
+            parts,
+            lambda part, _: target.transform(part.labels),
+            largest=_LARGEST,
+            one=lambda row, _: codes[row],
+        )
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         return image_recipe(
@@ -83,49 +121,6 @@ class Images(Labelled):
     def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Means over cells, 14 a side at most, in 0 … 1; boosting on thousands of pixels takes longer than the network."""
         return {"numeric": cells(inputs, _BASELINE)}
-
-
-def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
-    """Read the images, work out the classes, divide and encode them."""
-    data = config.data
-    if data.task == "regression":
-        raise ConfigError("images are told apart by class; data.task=regression is for tables")
-    if data.task == "multilabel":
-        raise ConfigError(
-            "data.task=multilabel needs a table of image files and their labels, or an npz file with a matrix of 0 and 1",
-            hint="name the column of the labels: --target COLUMN",
-        )
-
-    def read(source: Any, before: ImageSet | None = None) -> ImageSet:
-        options: dict[str, Any] = {"path_column": data.image_column, "target": data.target or None}
-        found = read_images(source, memory=memory_of(data), **options)
-        if found.labels is None:
-            raise DataError(
-                f"the images of {source} have no labels",
-                hint="put the images of each class into a folder of its own, or name the label: --target COLUMN",
-            )
-        unlabelled = int((found.labels.cast(pl.String) == "").sum())
-        if unlabelled:
-            raise DataError(
-                f"{unlabelled} of {len(found)} images of {source} have no {data.target!r}; expected a label for each"
-            )
-        return dataclasses.replace(found, labels=found.labels.rename(data.target or "label"))
-
-    parts = Divided.of(config, source, read, noun="images", by_label=True)
-    labels: Any = parts.found.labels
-    names = labels.cast(pl.String)  # numbers are names here
-    inferred = infer_task(names, task=None if data.task == "auto" else data.task)
-    target = TargetEncoder.fit(labels, task=inferred.task)
-    parts.notices.extend(inferred.notices)
-    codes = target.transform(labels)
-    encoded = encoded_parts(
-        config,
-        parts,
-        lambda part, _: target.transform(part.labels),
-        largest=_LARGEST,
-        one=lambda row, _: codes[row],
-    )
-    return PreparedRows(inferred=inferred, target=target, notices=tuple(parts.notices), **encoded)
 
 
 def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:

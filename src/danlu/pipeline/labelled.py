@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -12,14 +13,14 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
-from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target, split_rows
+from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target, infer_task
 from danlu.data.images import PixelStream
 from danlu.data.seen import known_rows, row_hashes
-from danlu.data.twins import equal_rows, keep_together
-from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.errors import DataError, SchemaError
 from danlu.evaluate import BASELINES, Importance, Rows, baselines
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.tasks import Recipe, learn
 from danlu.trained import Labels, Learned, Read, Say, Trained
@@ -27,17 +28,16 @@ from danlu.trained import Labels, Learned, Read, Say, Trained
 __all__ = [
     "Encoded",
     "Labelled",
+    "LabelledItems",
     "PreparedRows",
     "chosen_settings",
-    "drawn_parts",
+    "left_out",
     "newly_read",
     "parts_of",
-    "together_of",
 ]
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
-_FEWEST = 10  # rows without labels that are divided
 HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
 
 
@@ -54,7 +54,8 @@ class PreparedRows(Prepared):
         folds: the fold of each training row, where networks are judged on the rows that they did not learn from; or None.
         test: the rows that the result is measured on, or None.
         schema: the columns of a table.
-        shown: the test rows as they were read, where they are in memory and can be shown.
+        shown: the test rows of a table as they were read, where they are in memory.
+        parts: what is no table, as it was read.
     """
 
     inferred: InferredTask
@@ -66,6 +67,7 @@ class PreparedRows(Prepared):
     test: Encoded | None = None
     schema: Schema | None = None
     shown: Any = None
+    parts: Any = None
 
     def lines(self) -> Iterable[str]:
         return [str(each) for each in (self.schema, self.inferred) if each is not None]
@@ -80,75 +82,6 @@ class PreparedRows(Prepared):
             return self.sample()
         (x, y), (more, also) = self.sample(), self.validation
         return jax.tree.map(lambda *parts: np.concatenate(parts), x, more), np.concatenate([y, also])
-
-
-def together_of(
-    config: TrainConfig, rows: pl.DataFrame | Iterable[Hashable], *shares: float, noun: str = "rows", besides: str = ""
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """The groups of equal rows to keep in one part, and what to tell of them; see :func:`~danlu.data.twins.keep_together`."""
-    if config.split.equal_rows == "anywhere" or config.split.method not in ("stratified", "random"):
-        return None, ()
-    return keep_together(equal_rows(rows), *shares, noun=noun, besides=besides)
-
-
-def drawn_parts(
-    config: TrainConfig,
-    labels: pl.Series | int,
-    task: str,
-    keys: Callable[[np.ndarray], Iterable[Hashable]],
-    *,
-    noun: str,
-    own: np.ndarray | None = None,
-) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
-    """The row numbers of each part: the source's own, or drawn; what the source lacks is drawn from its training part.
-
-    Args:
-        labels: of all rows; or how many rows there are, where they have none.
-        keys: what rows of these numbers are known again by: equal ones stay in one part.
-        noun: what the rows are called.
-        own: the name of each row's part, where the source says so.
-
-    Returns:
-        The numbers, how they were divided, and notices.
-
-    Raises:
-        ConfigError: a way of dividing that is for tables.
-        DataError: too few rows.
-    """
-    if config.split.method not in ("stratified", "random"):
-        raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
-    names, count = ("train", "validation", "test"), labels if isinstance(labels, int) else len(labels)
-    of_rows = np.full(count, "train") if own is None else own
-    parts = {name: np.flatnonzero(of_rows == name) for name in names}
-    given = [name for name in names if own is not None and len(parts[name])]
-    known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
-    shares = 0.0 if len(parts["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
-    told: tuple[str, ...] = ()
-    said = [f"the source's own {', '.join(given)}"] if given else []
-    if any(shares):
-        if isinstance(labels, int) and len(known) < _FEWEST:
-            raise DataError(f"{len(known)} {noun} are too few to divide; expected {_FEWEST} or more")
-        together, told = together_of(config, keys(known), *shares, noun=noun)
-        plain = isinstance(labels, int) or task == "regression"
-        split = split_rows(
-            len(known) if isinstance(labels, int) else pl.DataFrame({"label": labels.gather(known)}),
-            method="random" if plain else config.split.method,
-            target="label",
-            task=task,
-            validation=shares[0],
-            test=shares[1],
-            seed=config.trainer.seed,
-            together=together,
-        )
-        parts["train"] = known[split.train]
-        if shares[0]:
-            parts["validation"] = known[split.validation]
-        if draws_test:
-            parts["test"] = known[split.test]
-        said.append(split.description)
-    if not len(parts["validation"]) or not len(parts["train"]):
-        raise DataError(f"{count} {noun} are too few to divide; expected some for each part")
-    return parts, "; ".join(said), told
 
 
 def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
@@ -293,6 +226,102 @@ class Labelled(Domain):
 
             fields["sections"] = [importance_section(judgement.importance)]
         return fields | self.mistakes(prepared, trained, rows) if isinstance(rows, Rows) else fields
+
+
+class LabelledItems(Labelled):
+    """Labelled rows that are things of their own and are read at once: texts, pictures, recordings.
+
+    Attributes:
+        items: what they are called.
+        label_hint: what to do where they have no labels.
+    """
+
+    items: ClassVar[str]
+    label_hint: ClassVar[str] = "name the column to predict: --target COLUMN"
+
+    @abc.abstractmethod
+    def find(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
+        """What is read of a source: it has ``labels``, ``notices`` and ``rows(numbers)``.
+
+        Args:
+            before: what was read to be learnt from, where the source is that of the test rows.
+        """
+
+    @abc.abstractmethod
+    def keys(self, found: Any, rows: np.ndarray) -> Iterable[Hashable]:
+        """What the rows of these numbers are known again by: equal ones stay in one part."""
+
+    @abc.abstractmethod
+    def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
+        """What :meth:`~danlu.pipeline.divided.Divided.encoded` gives, for an encoder fitted to the training rows."""
+
+    def names(self, labels: pl.Series) -> pl.Series:
+        """The labels as they are divided by."""
+        return labels
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
+        asked = config.data.task
+        found = self._labelled(config, source)
+        labels = self.names(found.labels)
+        inferred = infer_task(labels, task=None if asked == "auto" else asked)
+        parts = Divided.of(
+            config,
+            found,
+            lambda source: self._labelled(config, source, found),
+            self.keys,
+            noun=self.items,
+            labels=labels,
+            task=inferred.task,
+        )
+        regression = inferred.task == "regression"
+        fitted_on = found.labels.gather(parts.places["train"]) if regression else found.labels
+        target = TargetEncoder.fit(fitted_on, task=inferred.task)
+        if config.data.test is not None:
+            truth, respelt = target.normalise(parts.tested.labels)
+            parts.notices.extend(f"test: {notice}" for notice in respelt)
+            parts = dataclasses.replace(parts, tested=dataclasses.replace(parts.tested, labels=truth))
+        encoded = self.encoded(config, parts, target)
+        notices = (*parts.notices, *inferred.notices)
+        return PreparedRows(inferred=inferred, target=target, parts=parts, notices=notices, **encoded)
+
+    def _labelled(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
+        data, found = config.data, self.find(config, source, before)
+        if found.labels is None:
+            shown = source if isinstance(source, str | Path) else "the data"
+            what = f"no column {data.target!r}" if data.target else "no labels"
+            raise DataError(f"the {self.items} of {shown} have {what}", hint=self.label_hint)
+        return dataclasses.replace(found, labels=found.labels.rename(found.labels.name or "label"))
+
+
+def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
+    """What was read, without the rows that lack something or a label, and with a notice of it.
+
+    Args:
+        noun: what the rows are called.
+        **lacking: by the names of what rows may lack, whether each does.
+
+    Raises:
+        DataError: none is left.
+    """
+    if found.labels is None:
+        return found
+    labels = found.labels
+    unlabelled = labels.is_null()
+    if labels.dtype == pl.String:
+        unlabelled |= (labels.str.strip_chars() == "").fill_null(True)
+    elif labels.dtype.is_float():
+        unlabelled |= labels.is_nan().fill_null(value=False)
+    lacking["label"] = unlabelled.to_numpy()
+    counts = {what: int(each.sum()) for what, each in lacking.items()}
+    kept = np.flatnonzero(~np.any(list(lacking.values()), axis=0))
+    if not len(kept):
+        raise DataError(f"none of the {len(found):,} {noun} has both {' and '.join(f'a {what}' for what in lacking)}")
+    told = [
+        f"{count:,} of {len(found):,} {noun} have no {what} and were left out"
+        for what, count in counts.items()
+        if count
+    ]
+    return dataclasses.replace(found.rows(kept), notices=(*found.notices, *told))
 
 
 def parts_of(trained: Trained) -> tuple[Any, TargetEncoder]:

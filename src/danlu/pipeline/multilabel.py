@@ -18,7 +18,7 @@ from danlu.evaluate.labels import best_threshold, label_regressions
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, encoded_parts
+from danlu.pipeline.pictures import HELD, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
 from danlu.tasks import Recipe, Tags, image_recipe
@@ -92,7 +92,7 @@ class LabelledImages(Pictures):
                 memory=memory_of(data),
             )
 
-        parts = Divided.of(config, source, read, noun="images with several labels")
+        parts = divided(config, source, read, noun="images with several labels")
         found = parts.found
         head = Tags(found.names, data.target or "labels", found.separator or data.label_separator or "|")
         encoded = encoded_parts(

@@ -19,17 +19,19 @@ from danlu.data.images.files import digests, some_of
 from danlu.engine.sources import ArraySource
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.labelled import drawn_parts, newly_read
+from danlu.pipeline.labelled import newly_read
 from danlu.pipeline.pixels import encoder_for, streamed
 from danlu.tasks import Recipe
 from danlu.trained import Head, Learned, Read, Say, Trained
 
 __all__ = [
-    "Divided",
     "Pictures",
     "PreparedPictures",
+    "divided",
     "encoded_parts",
+    "keys",
     "names_of",
     "new_pictures",
 ]
@@ -75,49 +77,6 @@ class PreparedPictures(Prepared):
         """How many images there are, and of which size."""
         height, width, channels = self.encoder.in_shape
         return f"{sum(self.rows.values()):,} images of {height}×{width} ({'colour' if channels == 3 else 'grey'})"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Divided:
-    """A source of pictures with their truth, and how it is divided.
-
-    Attributes:
-        found: all of it.
-        tested: the test images; of the source or of a source of their own.
-        places: the image numbers of each part.
-        said: how they were divided, in a sentence.
-        notices: what the user should know.
-    """
-
-    found: Any
-    tested: Any
-    places: dict[str, np.ndarray]
-    said: str
-    notices: list[str]
-
-    @classmethod
-    def of(
-        cls, config: TrainConfig, source: Any, read: Callable[..., Any], *, noun: str, by_label: bool = False
-    ) -> Divided:
-        """Read a source and divide it.
-
-        Args:
-            read: gives what there is in a source; of the test images' own source, the other one is given as well.
-            noun: what the images are called.
-            by_label: whether the shares of the labels are kept, if the settings say so.
-        """
-        found = read(source)
-
-        def keys(rows: np.ndarray) -> Iterable[bytes]:
-            return digests(some_of(found.images, rows))
-
-        labels = found.labels.cast(pl.String) if by_label else len(found)
-        places, said, told = drawn_parts(config, labels, "multiclass", keys, noun=noun, own=found.parts)
-        if config.data.test is None:
-            return cls(found, found.rows(places["test"]), places, said, [*found.notices, *told])
-        tested = read(config.data.test, found)
-        more = [f"test: {notice}" for notice in tested.notices]
-        return cls(found, tested, places, said, [*found.notices, *told, *more])
 
 
 class Pictures(Domain):
@@ -166,6 +125,22 @@ class Pictures(Domain):
         return Read(found.images, known, names_of(paths), noun="test images")
 
 
+def keys(found: Any, rows: np.ndarray) -> Iterable[bytes]:
+    """What pictures are known again by."""
+    return digests(some_of(found.images, rows))
+
+
+def divided(config: TrainConfig, source: Any, read: Callable[..., Any], *, noun: str) -> Divided:
+    """Read pictures, and divide them by chance.
+
+    Args:
+        read: gives what there is in a source; of the test images' own source, what was read of the other one is given as well.
+        noun: what the images are called.
+    """
+    found = read(source)
+    return Divided.of(config, found, lambda source: read(source, found), keys, noun=noun)
+
+
 def encoded_parts(
     config: TrainConfig,
     parts: Divided,
@@ -174,36 +149,22 @@ def encoded_parts(
     one: Callable[[int, ImageEncoder], Any] | None = None,
     **sizes: Any,
 ) -> dict[str, Any]:
-    """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows`` and ``split`` of a divided source.
-
-    What is to be said is added to its notices.
+    """What :meth:`~danlu.pipeline.divided.Divided.encoded` gives for pictures; what is to be said is added to the notices.
 
     Args:
         truth: what is to be predicted of some of the images, as the loss takes it.
         one: the same of one image, by its number, where training images may be decoded while training goes on.
         **sizes: see :func:`encoder_for`.
     """
-    places, found, tested = parts.places, parts.found, parts.tested
-    known = found.rows(places["train"])
-    encoder, resized = encoder_for(known.images, config.data.image_size, **sizes)
+    places, found = parts.places["train"], parts.found
+    encoder, resized = encoder_for(some_of(found.images, places), config.data.image_size, **sizes)
     stream, told = None, ""
     if one is not None:
         load = lambda row: (encoder.one(found.images[row]), one(row, encoder))  # noqa: E731
-        size = math.prod(encoder.in_shape) + np.asarray(one(int(places["train"][0]), encoder)).nbytes
-        stream, told = streamed(config, found.images, places["train"], size, load)
+        size = math.prod(encoder.in_shape) + np.asarray(one(int(places[0]), encoder)).nbytes
+        stream, told = streamed(config, found.images, places, size, load)
     parts.notices.extend(each for each in (resized, told) if each)
-
-    def of(part: Any) -> Part:
-        return encoder.transform(part.images), truth(part, encoder)
-
-    return {
-        "encoder": encoder,
-        "train": stream or of(known),
-        "validation": of(found.rows(places["validation"])),
-        "test": of(tested) if len(tested) else None,
-        "rows": {**{name: len(rows) for name, rows in places.items()}, "test": len(tested)},
-        "split": parts.said,
-    }
+    return parts.encoded(encoder, lambda part: part.images, lambda part: truth(part, encoder), stream=stream)
 
 
 def new_pictures(source: Any, read: Callable[[], Any] | None, say: Say, *, whole: bool = False) -> Any:

@@ -22,7 +22,7 @@ from danlu.nn.losses import VOID, SegmentationLoss, pixel_accuracy
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.labelled import chosen_settings
-from danlu.pipeline.pictures import HELD, Divided, Pictures, PreparedPictures, encoded_parts
+from danlu.pipeline.pictures import HELD, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
 from danlu.report.masks import segmentation_sections, write_masks
@@ -89,7 +89,7 @@ class Segmentations(Pictures):
                 )
             return 2 ** (levels - 1)
 
-        parts = Divided.of(config, source, read, noun="images")
+        parts = divided(config, source, read, noun="images")
         head = _head([parts.found, parts.tested], config.segmentation.ignore)
         if head.ignore is not None:
             parts.notices.append(

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 
-from danlu.data import TargetEncoder, infer_task
+from danlu.data import TargetEncoder
 from danlu.data.sequences import SequenceEncoder, SequenceSet, is_sequence_source, read_sequences
 from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts, parts_of
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, left_out, parts_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
 from danlu.trained import Read, Say, Trained
@@ -27,7 +27,7 @@ __all__ = ["Sequences"]
 _MISTAKES = 12
 
 
-class Sequences(Labelled):
+class Sequences(LabelledItems):
     """Sequences, each with a class or a quantity."""
 
     kind = "sequence"
@@ -41,7 +41,8 @@ class Sequences(Labelled):
         Option("--time", "data.time", "The column that orders the rows of a series."),
     )
     simple_names = ("commonest", "linear", "boosting")
-    noun = "sequences"
+    noun = items = "sequences"
+    label_hint = "name the label: --target COLUMN"
     uses = (
         *COMMON,
         *RECIPE,
@@ -69,8 +70,48 @@ class Sequences(Labelled):
         asked = config.data.series is not None or config.data.steps is not None
         return asked or is_sequence_source(source)
 
-    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
-        return _prepare(config, source)
+    def find(self, config: TrainConfig, source: Any, before: SequenceSet | None = None) -> SequenceSet:
+        data = config.data
+        if data.series is not None and not data.target:
+            raise ConfigError("sequences need a label to learn", hint="name its column: --target COLUMN")
+        how: dict[str, Any] = {"series": data.series, "time": data.time, "drop": data.drop, **data.form()}
+        if before is None:
+            kinds = {**({data.series: "categorical"} if data.series else {}), **data.kinds}
+            how |= {"missing": data.marks(), "kinds": kinds, "dates": data.dates}
+        else:
+            how["formats"] = before.formats
+        found = read_sequences(source, target=data.target or None, **how)
+        found = left_out(found, self.items, value=np.array([not np.isfinite(each).any() for each in found.values]))
+        gaps = sum(int(np.isnan(each).sum()) for each in found.values)
+        if not gaps:
+            return found
+        total = sum(each.size for each in found.values)
+        said = f"{gaps:,} of {total:,} values are missing; each is filled with the one before it"
+        return dataclasses.replace(found, notices=(*found.notices, said))
+
+    def keys(self, found: SequenceSet, rows: np.ndarray) -> Iterable[bytes]:
+        return (found.values[row].tobytes() for row in rows)
+
+    def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
+        data, found = config.data, parts.found
+        encoder = SequenceEncoder.fit(
+            [found.values[row] for row in parts.places["train"]],
+            found.columns,
+            most=data.steps,
+            formats=found.formats,
+            series=data.series,
+            time=data.time,
+        )
+        if encoder.every > 1:
+            longest = max(map(len, found.values))
+            parts.notices.append(
+                f"sequences have up to {longest:,} steps; {encoder.every} neighbouring ones become one, their mean (data.steps sets how "
+                "many may be left)"
+            )
+        encoded = parts.encoded(
+            encoder, lambda part: _with_columns(part, encoder).values, lambda part: target.transform(part.labels)
+        )
+        return {**encoded, "split": f"each sequence whole; {parts.said}"}
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
@@ -129,7 +170,7 @@ class Sequences(Labelled):
             worst = worst[rows.truth[worst] != rows.chosen[worst]]
         if not len(worst) or prepared.test is None:
             return {}
-        names = prepared.shown
+        names = prepared.parts.tested.names
         captions = [_caption(prepared, rows, row, None if names is None else names[int(row)]) for row in worst]
         picked = {name: part[worst] for name, part in prepared.test[0].items()}
         section = sequence_section(trained, picked, rows.chosen[worst] if rows.task != "regression" else None, captions)
@@ -156,100 +197,6 @@ def summaries(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     slope = (moved * centred).sum(axis=1) / np.maximum((moved**2).sum(axis=1), 1e-12)
     found: np.ndarray = np.concatenate([mean, spread, lowest, highest, x[:, 0], last, slope, count[:, 0:1]], axis=1)
     return found
-
-
-def _prepare(config: TrainConfig, source: Any) -> PreparedRows:
-    """Read the sequences, work out the task, divide them (never one of them) and encode them."""
-    data = config.data
-    if data.series is not None and not data.target:
-        raise ConfigError("sequences need a label to learn", hint="name its column: --target COLUMN")
-    names: dict[str, Any] = {
-        "series": data.series,
-        "time": data.time,
-        "drop": data.drop,
-        "target": data.target or None,
-    }
-    reading: dict[str, Any] = {
-        **data.form(),
-        "missing": data.marks(),
-        "kinds": {**({data.series: "categorical"} if data.series else {}), **data.kinds},
-        "dates": data.dates,
-    }
-    found, notices = _labelled(read_sequences(source, **names, **reading), data)
-    labels = _labels(found)
-    inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
-
-    def keys(rows: np.ndarray) -> Iterable[bytes]:
-        return (found.values[row].tobytes() for row in rows)
-
-    parts, description, said = drawn_parts(config, labels, inferred.task, keys, noun="sequences")
-    notices += said
-    target = TargetEncoder.fit(
-        labels.gather(parts["train"]) if inferred.task == "regression" else labels, task=inferred.task
-    )
-    codes, columns = target.transform(labels), {"series": data.series, "time": data.time}
-    encoder = SequenceEncoder.fit(
-        [found.values[row] for row in parts["train"]], found.columns, most=data.steps, formats=found.formats, **columns
-    )
-    if encoder.every > 1:
-        longest = max(map(len, found.values))
-        notices.append(
-            f"sequences have up to {longest:,} steps; {encoder.every} neighbouring ones become one, their mean (data.steps sets how "
-            "many may be left)"
-        )
-
-    def encoded(part: str) -> tuple[Any, np.ndarray]:
-        return encoder.transform([found.values[row] for row in parts[part]]), codes[parts[part]]
-
-    tested = found.rows(parts["test"])
-    test = encoded("test") if len(parts["test"]) else None
-    if data.test is not None:
-        tested, more = _labelled(read_sequences(data.test, **names, **data.form(), formats=found.formats), data)
-        tested = _with_columns(tested, encoder)
-        truth, respelt = target.normalise(_labels(tested))
-        notices += [f"test: {notice}" for notice in (*more, *respelt)]
-        test = encoder.transform(tested.values), target.transform(truth)
-    return PreparedRows(
-        inferred=inferred,
-        target=target,
-        encoder=encoder,
-        train=encoded("train"),
-        validation=encoded("validation"),
-        test=test,
-        shown=tested.names,
-        rows={"train": len(parts["train"]), "validation": len(parts["validation"]), "test": len(tested)},
-        split=f"each sequence whole; {description}",
-        notices=(*notices, *inferred.notices),
-    )
-
-
-def _labelled(found: SequenceSet, data: Any) -> tuple[SequenceSet, list[str]]:
-    """The sequences that have a label and a value."""
-    if found.labels is None:
-        what = f"no column {data.target!r}" if data.target else "no labels (y)"
-        raise DataError(
-            f"the sequences of {data.source or 'the data'} have {what}", hint="name the label: --target COLUMN"
-        )
-    notices = list(found.notices)
-    missing = found.labels.is_null()
-    if found.labels.dtype.is_float():
-        missing |= found.labels.is_nan().fill_null(value=False)
-    blank = np.array([not np.isfinite(each).any() for each in found.values])
-    for count, what in ((int(missing.sum()), "label"), (int(blank.sum()), "value")):
-        if count:
-            notices.append(f"{count:,} of {len(found):,} sequences have no {what} and were left out")
-    kept = np.flatnonzero(~missing.to_numpy() & ~blank)
-    if not len(kept):
-        raise DataError(f"none of the {len(found):,} sequences has both a label and a value")
-    gaps = sum(int(np.isnan(found.values[row]).sum()) for row in kept)
-    if gaps:
-        total = sum(found.values[row].size for row in kept)
-        notices.append(f"{gaps:,} of {total:,} values are missing; each is filled with the one before it")
-    return found.rows(kept), notices
-
-
-def _labels(found: SequenceSet) -> pl.Series:
-    return pl.Series("label", []) if found.labels is None else found.labels
 
 
 def _with_columns(found: SequenceSet, encoder: SequenceEncoder) -> SequenceSet:

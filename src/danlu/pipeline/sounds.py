@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from danlu.blueprint import Blueprint, setting
-from danlu.data import TargetEncoder, infer_task
+from danlu.data import TargetEncoder
 from danlu.data.sounds import SoundEncoder, SoundSet, is_sound_source, read_sounds
-from danlu.errors import DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.divided import Divided
 from danlu.pipeline.images import gallery
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts, newly_read
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, newly_read
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Augment, Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
@@ -35,11 +35,12 @@ class Listening(Blueprint):
     seconds: float | None = setting(default=None, above=0, maximum=600, optional=True)
 
 
-class Sounds(Labelled):
+class Sounds(LabelledItems):
     """Recordings (``.wav``) in folders, one for each class."""
 
     kind = "sound"
-    noun = "recordings"
+    noun = items = "recordings"
+    label_hint = "put those of each class into a folder of its own"
     encoder = SoundEncoder
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"sound": Listening}
     uses = (
@@ -61,43 +62,23 @@ class Sounds(Labelled):
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return is_sound_source(source)
 
-    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
-        found = _labelled(read_sounds(source), source)
-        labels: Any = found.labels
-        inferred = infer_task(labels)
-        target = TargetEncoder.fit(labels, task=inferred.task)
+    def find(self, config: TrainConfig, source: Any, before: SoundSet | None = None) -> SoundSet:
+        return read_sounds(source)
 
-        def keys(rows: np.ndarray) -> Iterable[bytes]:
-            return (found.sounds[row].samples.tobytes() for row in rows)
+    def keys(self, found: SoundSet, rows: np.ndarray) -> Iterable[bytes]:
+        return (found.sounds[row].samples.tobytes() for row in rows)
 
-        parts, description, said = drawn_parts(config, labels, inferred.task, keys, noun="recordings", own=found.parts)
-        tested, notices = found.rows(parts["test"]), [*found.notices, *inferred.notices, *said]
-        if config.data.test is not None:
-            tested = _labelled(read_sounds(config.data.test), config.data.test)
-            notices += [f"test: {notice}" for notice in tested.notices]
-        train = found.rows(parts["train"])
-        encoder = SoundEncoder.fit(train.sounds, bands=config.sound.bands, seconds=config.sound.seconds)
+    def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
+        found, settings = parts.found, config.sound
+        train = found.rows(parts.places["train"])
+        encoder = SoundEncoder.fit(train.sounds, bands=settings.bands, seconds=settings.seconds)
         longer = sum(each.seconds > (encoder.frames + 2) * encoder.step / encoder.rate for each in found.sounds)
         if longer:
-            notices.append(
+            parts.notices.append(
                 f"{longer:,} of {len(found):,} recordings are longer than {encoder.frames * encoder.step / encoder.rate:.1f} s; their "
                 "middle is taken (sound.seconds sets how much)"
             )
-
-        def encoded(part: SoundSet) -> tuple[np.ndarray, np.ndarray]:
-            return encoder.transform(part.sounds), target.transform(part.labels)  # type: ignore[arg-type]
-
-        return PreparedRows(
-            inferred=inferred,
-            target=target,
-            encoder=encoder,
-            train=encoded(train),
-            validation=encoded(found.rows(parts["validation"])),
-            test=encoded(tested) if len(tested) else None,
-            rows={"train": len(train), "validation": len(parts["validation"]), "test": len(tested)},
-            split=description,
-            notices=tuple(notices),
-        )
+        return parts.encoded(encoder, lambda part: part.sounds, lambda part: target.transform(part.labels))
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         chosen = chosen_settings(config.augment, ("translate", "erase", "mixup"))
@@ -122,11 +103,3 @@ class Sounds(Labelled):
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         return gallery(prepared, trained, rows)
-
-
-def _labelled(found: SoundSet, source: Any) -> SoundSet:
-    if found.labels is None:
-        raise DataError(
-            f"the recordings of {source} have no labels", hint="put those of each class into a folder of its own"
-        )
-    return found

@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import polars as pl
 
-from danlu.data import TargetEncoder, infer_task
+from danlu.data import TargetEncoder
 from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import ConfigError, DataError, SchemaError
@@ -20,33 +19,28 @@ from danlu.evaluate import Rows, baselines
 from danlu.evaluate.baselines import within
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
-from danlu.pipeline.labelled import Labelled, PreparedRows, chosen_settings, drawn_parts, parts_of
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, left_out, parts_of
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.stages import stage
 from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
 from danlu.trained import Read, Say, Trained
 
-__all__ = ["PreparedTexts", "Texts"]
+__all__ = ["Texts"]
 
 _MISTAKES = 24
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PreparedTexts(PreparedRows):
-    """Encoded texts; ``learnt`` are those that baselines may learn from, in the order of :meth:`known`."""
-
-    learnt: list[str]
-
-
-class Texts(Labelled):
+class Texts(LabelledItems):
     """Texts, each with a class or a quantity."""
 
     kind = "text"
     encoder = TextEncoder
     options = (Option("--text", "data.text", "The column of texts to learn from."),)
     noun = "labelled texts"
+    items = "texts"
     uses = (
         *COMMON,
         *RECIPE,
@@ -67,8 +61,22 @@ class Texts(Labelled):
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.text is not None or is_text_source(source)
 
-    def prepare(self, config: TrainConfig, source: Any) -> PreparedTexts:
-        return _prepare(config, source)
+    def find(self, config: TrainConfig, source: Any, before: TextSet | None = None) -> TextSet:
+        data = config.data
+        found = read_texts(source, text=data.text, target=data.target or None, delimiter=data.delimiter)
+        found = left_out(found, "rows", text=np.isin(np.arange(len(found)), found.empty()))
+        if before is not None or found.labels is None or data.spellings != "merge":
+            return found
+        labels, respelt = merge_spellings(found.labels)
+        return dataclasses.replace(found, labels=labels, notices=(*found.notices, *respelt))
+
+    def keys(self, found: TextSet, rows: np.ndarray) -> Iterable[str]:
+        return (" ".join(str(found.texts[row]).split()).casefold() for row in rows)
+
+    def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
+        learnt = parts.found.rows(parts.places["train"]).texts
+        encoder = TextEncoder.fit(learnt, column=config.data.text or "text")
+        return parts.encoded(encoder, lambda part: part.texts, lambda part: target.transform(part.labels))
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
@@ -119,89 +127,7 @@ def _column_for(source: Any, column: str) -> str | None:
     return None if plain or is_text_source(source) or isinstance(source, list) else column
 
 
-def _prepare(config: TrainConfig, source: Any) -> PreparedTexts:
-    """Read the texts, work out the task, divide and encode them."""
-    data = config.data
-    found = _labelled(read_texts(source, text=data.text, target=data.target or None, delimiter=data.delimiter), data)
-    found, notices = _present(found)
-    labels = _labels(found)
-    if data.spellings == "merge":
-        labels, respelt = merge_spellings(labels)
-        found = dataclasses.replace(found, labels=labels)
-        notices += respelt
-    inferred = infer_task(labels, task=None if data.task == "auto" else data.task)
-
-    def plain(rows: np.ndarray) -> Iterable[str]:
-        return (" ".join(str(found.texts[row]).split()).casefold() for row in rows)
-
-    parts, description, said = drawn_parts(config, labels, inferred.task, plain, noun="texts", own=found.parts)
-    notices += said
-    fitted_on = labels.gather(parts["train"]) if inferred.task == "regression" else labels
-    target = TargetEncoder.fit(fitted_on, task=inferred.task)
-    codes, texts = target.transform(labels), [str(text) for text in found.texts]
-    encoder = TextEncoder.fit([texts[row] for row in parts["train"]], column=data.text or "text")
-
-    def encoded(part: str) -> tuple[Any, np.ndarray]:
-        return encoder.transform([texts[row] for row in parts[part]]), codes[parts[part]]
-
-    shown, test = [texts[row] for row in parts["test"]], encoded("test") if len(parts["test"]) else None
-    if data.test is not None:
-        apart = _labelled(
-            read_texts(data.test, text=data.text, target=data.target or None, delimiter=data.delimiter), data
-        )
-        apart, more = _present(apart)
-        truth, respelt = target.normalise(_labels(apart))
-        notices += [f"test: {notice}" for notice in (*more, *respelt)]
-        shown = [str(text) for text in apart.texts]
-        test = encoder.transform(shown), target.transform(truth)
-    rows = {"train": len(parts["train"]), "validation": len(parts["validation"]), "test": len(shown)}
-    return PreparedTexts(
-        inferred=inferred,
-        target=target,
-        encoder=encoder,
-        train=encoded("train"),
-        validation=encoded("validation"),
-        test=test,
-        shown=shown,
-        learnt=[texts[row] for part in ("train", "validation") for row in parts[part]],
-        rows=rows,
-        split=description,
-        notices=(*notices, *inferred.notices),
-    )
-
-
-def _labelled(found: TextSet, data: Any) -> TextSet:
-    if found.labels is None:
-        what = f"no column {data.target!r}" if data.target else "no labels"
-        raise DataError(
-            f"the texts of {data.source or 'the data'} have {what}",
-            hint="name the column to predict: --target COLUMN",
-        )
-    return found
-
-
-def _labels(found: TextSet) -> pl.Series:
-    return pl.Series("label", []) if found.labels is None else found.labels.rename(found.labels.name or "label")
-
-
-def _present(found: TextSet) -> tuple[TextSet, list[str]]:
-    """The rows that have a text and a label."""
-    notices = list(found.notices)
-    labels = _labels(found)
-    unlabelled = labels.is_null()
-    if labels.dtype == pl.String:
-        unlabelled |= (labels.str.strip_chars() == "").fill_null(True)
-    empty = found.empty()
-    for count, what in ((len(empty), "text"), (int(unlabelled.sum()), "label")):
-        if count:
-            notices.append(f"{count} of {len(found)} rows have no {what} and were left out")
-    kept = np.setdiff1d(np.flatnonzero(~unlabelled.to_numpy()), empty)
-    if not len(kept):
-        raise DataError(f"none of the {len(found)} rows has both a text and a label")
-    return found.rows(kept), notices
-
-
-def _simple(prepared: PreparedTexts, ours: Rows, seconds: float | None) -> Iterable[Simple]:
+def _simple(prepared: PreparedRows, ours: Rows, seconds: float | None) -> Iterable[Simple]:
     """The commonest class (or the mean), and a linear model of TF-IDF.
 
     Its words are the network's, single Chinese characters included; with runs of two of them, and case ignored.
@@ -209,9 +135,11 @@ def _simple(prepared: PreparedTexts, ours: Rows, seconds: float | None) -> Itera
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    target, (_, labels) = prepared.target, prepared.known()
+    target, (_, labels), parts = prepared.target, prepared.known(), prepared.parts
+    learnt = parts.found.rows(np.concatenate([parts.places[name] for name in ("train", "validation")])).texts
+    shown = parts.tested.texts
     nothing = {"numeric": np.zeros((len(labels), 1))}
-    asked = {"numeric": np.zeros((len(prepared.shown), 1))}
+    asked = {"numeric": np.zeros((len(shown), 1))}
     regression = target.task == "regression"
     found = baselines(
         target.task, (nothing, labels), asked, classes=0 if regression else target.units, names=("commonest",)
@@ -234,13 +162,13 @@ def _simple(prepared: PreparedTexts, ours: Rows, seconds: float | None) -> Itera
         if len(np.unique(labels[kept])) < 2:
             return None
         model = LogisticRegression(C=10.0, max_iter=500).fit(inputs[kept], labels[kept])
-        prediction = np.zeros((len(prepared.shown), target.units))
+        prediction = np.zeros((len(shown), target.units))
         prediction[:, model.classes_] = model.predict_proba(tested)
         return prediction
 
     with stage(name, limit=seconds):
-        inputs = words.fit_transform(prepared.learnt)
-        tested = words.transform(prepared.shown)
+        inputs = words.fit_transform(learnt)
+        tested = words.transform(shown)
         prediction, used, _ = within(attempt, len(labels), seconds=seconds)
     if prediction is not None:
         some = () if used == len(labels) else (f"fitted to {used:,} of the {len(labels):,} texts",)
@@ -260,7 +188,7 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
         worst = worst[rows.truth[worst] != rows.chosen[worst]]
     if not len(worst):
         return {}
-    texts = [prepared.shown[row] for row in worst]
+    texts = [prepared.parts.tested.texts[row] for row in worst]
     added, gap = word_attribution(
         trained, texts, None if regression else rows.chosen[worst], None if regression else rows.truth[worst]
     )

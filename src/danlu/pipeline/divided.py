@@ -1,0 +1,132 @@
+"""How rows that are read at once are divided into parts, and the parts encoded: the same for all kinds of data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data import split_rows
+from danlu.data.twins import equal_rows, keep_together
+from danlu.errors import ConfigError, DataError
+from danlu.pipeline.config import TrainConfig
+
+__all__ = ["Divided", "together_of"]
+
+_FEWEST = 10  # rows without labels that are divided
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Divided:
+    """What was read of a source, and how it is divided. What is read has ``rows(numbers)``, ``notices`` and perhaps ``parts``.
+
+    Attributes:
+        found: all of it.
+        tested: the test rows, of the source or of a source of their own.
+        places: the row numbers of each part.
+        said: how they were divided, in a sentence.
+        notices: what the user should know.
+    """
+
+    found: Any
+    tested: Any
+    places: dict[str, np.ndarray]
+    said: str
+    notices: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        config: TrainConfig,
+        found: Any,
+        read_test: Callable[[Any], Any],
+        keys: Callable[[Any, np.ndarray], Iterable[Hashable]],
+        *,
+        noun: str,
+        labels: pl.Series | None = None,
+        task: str = "",
+    ) -> Divided:
+        """The source's own parts, or drawn ones; what the source lacks is drawn from its training part.
+
+        Args:
+            found: what was read.
+            read_test: reads the test rows' own source.
+            keys: ``(found, rows) ->`` what rows of these numbers are known again by: equal ones stay in one part.
+            noun: what the rows are called.
+            labels: of all rows, whose shares are kept if the settings say so; None where they have none.
+            task: what the labels are for.
+
+        Raises:
+            ConfigError: a way of dividing that is for tables.
+            DataError: too few rows.
+        """
+        if config.split.method not in ("stratified", "random"):
+            raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
+        own = getattr(found, "parts", None)
+        of_rows = np.full(len(found), "train") if own is None else own
+        parts = {name: np.flatnonzero(of_rows == name) for name in ("train", "validation", "test")}
+        given = [name for name in parts if own is not None and len(parts[name])]
+        known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
+        shares = 0.0 if len(parts["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
+        said, notices = [f"the source's own {', '.join(given)}"] if given else [], [*found.notices]
+        if any(shares):
+            if labels is None and len(known) < _FEWEST:
+                raise DataError(f"{len(known)} {noun} are too few to divide; expected {_FEWEST} or more")
+            together, told = together_of(config, keys(found, known), *shares, noun=noun)
+            split = split_rows(
+                len(known) if labels is None else pl.DataFrame({"label": labels.gather(known)}),
+                method="random" if labels is None or task == "regression" else config.split.method,
+                target="label",
+                task=task or "multiclass",
+                validation=shares[0],
+                test=shares[1],
+                seed=config.trainer.seed,
+                together=together,
+            )
+            drawn = {"train": split.train, "validation": split.validation, "test": split.test}
+            parts |= {name: known[rows] for name, rows in drawn.items() if name == "train" or len(rows)}
+            said.append(split.description)
+            notices += told
+        if not len(parts["validation"]) or not len(parts["train"]):
+            raise DataError(f"{len(found)} {noun} are too few to divide; expected some for each part")
+        if config.data.test is None:
+            return cls(found, found.rows(parts["test"]), parts, "; ".join(said), notices)
+        tested = read_test(config.data.test)
+        notices += [f"test: {notice}" for notice in tested.notices]
+        return cls(found, tested, parts, "; ".join(said), notices)
+
+    def encoded(
+        self, encoder: Any, inputs: Callable[[Any], Any], truth: Callable[[Any], Any], *, stream: Any = None
+    ) -> dict[str, Any]:
+        """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows`` and ``split`` of prepared data.
+
+        Args:
+            encoder: fitted to the training rows.
+            inputs: of some of what was read, as the encoder takes it.
+            truth: of it, as the loss takes it.
+            stream: of the training rows, where they do not fit in memory.
+        """
+
+        def of(part: Any) -> tuple[Any, Any]:
+            return encoder.transform(inputs(part)), truth(part)
+
+        return {
+            "encoder": encoder,
+            "train": stream or of(self.found.rows(self.places["train"])),
+            "validation": of(self.found.rows(self.places["validation"])),
+            "test": of(self.tested) if len(self.tested) else None,
+            "rows": {**{name: len(rows) for name, rows in self.places.items()}, "test": len(self.tested)},
+            "split": self.said,
+        }
+
+
+def together_of(
+    config: TrainConfig, rows: pl.DataFrame | Iterable[Hashable], *shares: float, noun: str = "rows", besides: str = ""
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The groups of equal rows to keep in one part, and what to tell of them; see :func:`~danlu.data.twins.keep_together`."""
+    if config.split.equal_rows == "anywhere" or config.split.method not in ("stratified", "random"):
+        return None, ()
+    return keep_together(equal_rows(rows), *shares, noun=noun, besides=besides)
