@@ -40,7 +40,16 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0":
     with contextlib.suppress(ImportError, AttributeError):
         from jax._src.interpreters import mlir
 
-        mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+        _new, _shared = mlir.make_ir_context, functools.cache(mlir.make_ir_context)
+
+        def _context():
+            try:
+                mlir.ir.Context.current  # noqa: B018  (raises where there is none)
+            except ValueError:
+                return _shared()
+            return _new()  # a program compiled while another is written down would be written into that one
+
+        mlir.make_ir_context = _context
 
 settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danlu")
