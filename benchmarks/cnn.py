@@ -57,7 +57,7 @@ def parts() -> Mapping[str, Part]:
     import jax.numpy as jnp
 
     from danlu import optim
-    from danlu.nn.conv_rules import Window, convolve, input_gradient, kernel_gradient, max_pool
+    from danlu.nn.conv_ops import Window, convolve, input_gradient, kernel_gradient, max_pool
 
     key = jax.random.key(0)
 

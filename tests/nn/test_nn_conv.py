@@ -24,10 +24,10 @@ from danlu.nn import (
     MaxPool,
     Sequential,
     SqueezeExcite,
+    conv_ops,
 )
-from danlu.nn import conv_rules as rules
 from danlu.nn.backprop import gradient_check
-from danlu.nn.conv_rules import Window, convolve, max_pool
+from danlu.nn.conv_ops import Window, convolve, max_pool
 from danlu.nn.losses import CategoricalCrossEntropy
 
 pytestmark = pytest.mark.usefixtures("no_silent_broadcasting")
@@ -149,7 +149,7 @@ def test_quick_paths_equal_xlas_own(name: str) -> None:
     @jax.jit
     def both(x: Any, kernel: Any, dy: Any) -> Any:
         y, back = jax.vjp(lambda x, kernel: convolve(x, kernel, how), x, kernel)
-        z, plain = jax.vjp(lambda x, kernel: rules._plain(x, kernel, how), x, kernel)
+        z, plain = jax.vjp(lambda x, kernel: conv_ops._plain(x, kernel, how), x, kernel)
         return (y, *back(dy)), (z, *plain(dy))
 
     ours, xlas = both(x, kernel, dy)
@@ -172,7 +172,7 @@ def test_the_chain_rule_closes() -> None:
 
         return jax.jit(jax.vmap(jax.grad(total, (0, 1)), (None, 0)))(x, kernels)
 
-    for ours, plain in zip(penalty(convolve), penalty(rules._plain), strict=True):
+    for ours, plain in zip(penalty(convolve), penalty(conv_ops._plain), strict=True):
         close(ours, plain, rtol=1e-3, atol=1e-3)
 
 
@@ -186,7 +186,7 @@ def test_max_pool_agrees_with_xla_and_pytorch_at_ties(
     x = RNG.integers(-2, 2, (3, *spatial, 2)).astype(np.float32)  # few values: many ties
     how = Window(stride, ((pad, pad),) * len(window), (1,) * len(window))
     y, back = jax.vjp(lambda x: max_pool(x, window, how), jnp.asarray(x))
-    z, plain = jax.vjp(lambda x: rules._plain_max(x, window, how), jnp.asarray(x))
+    z, plain = jax.vjp(lambda x: conv_ops._plain_max(x, window, how), jnp.asarray(x))
     dy = draw(*y.shape)
     np.testing.assert_array_equal(y, z)
     close(back(dy)[0], plain(dy)[0], atol=1e-6)

@@ -12,9 +12,7 @@ from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
 from danlu.evaluate.ranking import Ranking
-from danlu.evaluate.residuals import Residuals, residuals
-from danlu.evaluate.rows import Rows
-from danlu.evaluate.runs import (
+from danlu.evaluate.reliability import (
     Band,
     interquartile_mean,
     learning_curve,
@@ -23,6 +21,8 @@ from danlu.evaluate.runs import (
     probability_of_improvement,
     run_intervals,
 )
+from danlu.evaluate.residuals import Residuals, residuals
+from danlu.evaluate.rows import Rows
 from danlu.evaluate.sample import Sample
 from danlu.evaluate.segmentation import MaskCounts
 from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold

@@ -12,7 +12,7 @@ from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.families import MEAN
 from danlu.evaluate.intervals import Interval, intervals
 from danlu.evaluate.measures import Measure, register
-from danlu.evaluate.runs import interquartile_mean
+from danlu.evaluate.reliability import interquartile_mean
 
 __all__ = ["Sample"]
 

@@ -14,7 +14,7 @@ from danlu.nn._precision import narrowed, repeated
 from danlu.nn._shapes import check_last_axis, on_last_axis, size
 from danlu.nn._windows import Padding, Sizes, check_padding, check_sizes, image_shape, pads, per_axis
 from danlu.nn.activations import ACTIVATIONS, get_activation
-from danlu.nn.conv_rules import Window, convolve, input_gradient
+from danlu.nn.conv_ops import Window, convolve, input_gradient
 from danlu.nn.initializers import Initializer, get_initializer, initializer_for
 from danlu.nn.layer import Layer, Params, Shape, State
 

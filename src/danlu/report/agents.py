@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.evaluate.runs import learning_curve
+from danlu.evaluate.reliability import learning_curve
 from danlu.report.svg import BLUE, GREEN, GREY, ORANGE, Panel
 from danlu.rl.environment import Environment
 from danlu.rl.recording import Recording

@@ -6,7 +6,7 @@ from mutations.mutation import of
 
 MUTATIONS = [
     *of(
-        "nn/conv_rules.py",
+        "nn/conv_ops.py",
         (
             "grouped-weight-gradient",
             "        return _kernel_gradient(x, dy, shape, how)\n    size =",
@@ -189,8 +189,11 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "nn/backprop/rules.py",
+        "nn/backprop/activation_rules.py",
         ("silu-derivative", "return s * (1 + x * (1 - s))", "return s * (1 + x)", "activation.silu"),
+    ),
+    *of(
+        "nn/backprop/rules.py",
         (
             "batch-norm-backward",
             "scale * (dy - along_mean - normal * along_normal), gradients",

@@ -174,7 +174,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "evaluate/runs.py",
+        "evaluate/reliability.py",
         (
             "trimmed-by-a-third",
             "cut = flat.shape[-1] // 4",

@@ -6,8 +6,9 @@ signal (None), and a context's signal passes every layer that leaves it alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ from danlu.nn.attention.attention import MultiHeadAttention
 from danlu.nn.attention.dot_product import attend_backward, attend_forward
 from danlu.nn.attention.positions import LearnedPositions, SinusoidalPositions, rotate
 from danlu.nn.attention.sequence import padding_mask, replaced, token_positions, tokens
+from danlu.nn.backprop.activation_rules import activation_backward
+from danlu.nn.backprop.visit import LayerRule, Visit
 from danlu.nn.layer import Layer
 from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.swiglu import SwiGLU
@@ -26,12 +29,7 @@ from danlu.nn.transformer.pool import Pool, pool_weights
 from danlu.nn.transformer.segments import Segments
 from danlu.nn.transformer.vit import ClassToken, Patches
 
-if TYPE_CHECKING:
-    from danlu.nn.backprop.rules import Visit
-
-__all__ = ["attention_rules"]
-
-ActivationBackward = Callable[[str, jax.Array, jax.Array, jax.Array], jax.Array]
+__all__ = ["ATTENTION_RULES"]
 
 
 def _attention(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
@@ -83,21 +81,18 @@ def _rms_norm(visit: Visit, dy: jax.Array) -> tuple[jax.Array, dict[str, jax.Arr
     return inverse * (g - normal * along_normal), {"scale": jnp.sum(dy * normal, axis=rows)}
 
 
-def _feed_forward(activation_backward: ActivationBackward) -> Callable[[Visit, Any], tuple[Any, Any]]:
-    def rule(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
-        """Two dense layers: ``z = x·W_1 + b_1, h = f(z), y = h·W_2 + b_2``; ``δ = (dy·W_2ᵀ) ⊙ f′(z)``."""
-        layer, p, given = visit.layer, visit.params, tokens(visit.x)
-        x, error = given.reshape(-1, given.shape[-1]), tokens(dy).reshape(-1, given.shape[-1])
-        z = x @ p["up"]
-        z = z + on_last_axis(p["up_bias"], 2) if layer.use_bias else z
-        h = get_activation(layer.activation)(z)
-        delta = activation_backward(layer.activation, z, h, error @ p["down"].T)
-        gradients = {"up": x.T @ delta, "down": h.T @ error}
-        if layer.use_bias:
-            gradients |= {"up_bias": jnp.sum(delta, axis=0), "down_bias": jnp.sum(error, axis=0)}
-        return replaced(dy, (delta @ p["up"].T).reshape(given.shape)), gradients
-
-    return rule
+def _feed_forward(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
+    """Two dense layers: ``z = x·W_1 + b_1, h = f(z), y = h·W_2 + b_2``; ``δ = (dy·W_2ᵀ) ⊙ f′(z)``."""
+    layer, p, given = visit.layer, visit.params, tokens(visit.x)
+    x, error = given.reshape(-1, given.shape[-1]), tokens(dy).reshape(-1, given.shape[-1])
+    z = x @ p["up"]
+    z = z + on_last_axis(p["up_bias"], 2) if layer.use_bias else z
+    h = get_activation(layer.activation)(z)
+    delta = activation_backward(layer.activation, z, h, error @ p["down"].T)
+    gradients = {"up": x.T @ delta, "down": h.T @ error}
+    if layer.use_bias:
+        gradients |= {"up_bias": jnp.sum(delta, axis=0), "down_bias": jnp.sum(error, axis=0)}
+    return replaced(dy, (delta @ p["up"].T).reshape(given.shape)), gradients
 
 
 def _swiglu(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
@@ -152,17 +147,10 @@ def _class_token(visit: Visit, dy: jax.Array) -> tuple[jax.Array, dict[str, jax.
     return dy[:, 1:], {"token": jnp.sum(dy[:, 0], axis=0)}
 
 
-def attention_rules(
-    activation_backward: ActivationBackward,
-) -> dict[type[Layer], Callable[[Visit, Any], tuple[Any, Any]]]:
-    """This file's rules by layer.
-
-    Args:
-        activation_backward: ``∂L/∂z`` from an activation's name, ``z``, ``f(z)`` and ``∂L/∂f``.
-    """
-    return {
+ATTENTION_RULES: Mapping[type[Layer], LayerRule] = MappingProxyType(
+    {
         ClassToken: _class_token,
-        FeedForward: _feed_forward(activation_backward),
+        FeedForward: _feed_forward,
         LearnedPositions: _learned_positions,
         MultiHeadAttention: _attention,
         Patches: _patches,
@@ -172,3 +160,5 @@ def attention_rules(
         SinusoidalPositions: _sinusoidal_positions,
         SwiGLU: _swiglu,
     }
+)
+"""This file's rules by layer."""

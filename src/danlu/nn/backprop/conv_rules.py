@@ -6,17 +6,19 @@ As in :mod:`danlu.nn.backprop.rules`, nothing here differentiates anything.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from danlu.nn._largest import to_largest
 from danlu.nn._shapes import on_last_axis
+from danlu.nn.backprop.activation_rules import activation_backward
+from danlu.nn.backprop.visit import LayerRule, Visit
 from danlu.nn.conv import Conv, ConvTranspose
-from danlu.nn.conv_rules import convolve, input_gradient, kernel_gradient, to_first_winner
+from danlu.nn.conv_ops import convolve, input_gradient, kernel_gradient, to_first_winner
 from danlu.nn.group_norm import GroupNorm
 from danlu.nn.layer import Layer
 from danlu.nn.pool import (
@@ -31,18 +33,12 @@ from danlu.nn.pool import (
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.vision.convnext import LayerScale
 
-if TYPE_CHECKING:
-    from danlu.nn.backprop.rules import Visit
+__all__ = ["CONV_RULES"]
 
-__all__ = ["convolution_rules"]
-
-ActivationBackward = Callable[[str, jax.Array, jax.Array, jax.Array], jax.Array]
 Gradients = tuple[jax.Array, Any]
 
 
-def _delta(
-    activation_backward: ActivationBackward, visit: Visit, dy: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+def _delta(visit: Visit, dy: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
     """``δ = ∂L/∂z = dy ⊙ f′(z)``, and ``∂L/∂b``, its sum over examples and positions."""
     z = visit.layer.linear(visit.params, visit.x)
     delta = activation_backward(visit.layer.activation, z, visit.y, dy)
@@ -50,17 +46,17 @@ def _delta(
     return delta, bias
 
 
-def _conv(activation_backward: ActivationBackward, visit: Visit, dy: jax.Array) -> Gradients:
+def _conv(visit: Visit, dy: jax.Array) -> Gradients:
     """``z = x ⋆ W + b``: ``∂L/∂W[k] = Σ x[stride·q + k]ᵀ·δ[q]``; ``∂L/∂x`` spreads ``δ·Wᵀ`` over the windows it came from."""
-    delta, gradients = _delta(activation_backward, visit, dy)
+    delta, gradients = _delta(visit, dy)
     kernel, how = visit.params["kernel"], visit.layer.how(visit.x.shape[1:-1])[1]
     gradients["kernel"] = kernel_gradient(visit.x, delta, kernel.shape, how)
     return input_gradient(delta, kernel, visit.x.shape, how), gradients
 
 
-def _conv_transpose(activation_backward: ActivationBackward, visit: Visit, dy: jax.Array) -> Gradients:
+def _conv_transpose(visit: Visit, dy: jax.Array) -> Gradients:
     """The convolution's rule with forward and backward exchanged: ``∂L/∂x = δ ⋆ Wᵀ``, ``∂L/∂W[k] = Σ x[q]ᵀ·δ[stride·q + k]``."""
-    delta, gradients = _delta(activation_backward, visit, dy)
+    delta, gradients = _delta(visit, dy)
     kernel, how = jnp.swapaxes(visit.params["kernel"], -1, -2), visit.layer.how(visit.x.shape[1:-1])[2]
     gradients["kernel"] = jnp.swapaxes(kernel_gradient(delta, visit.x, kernel.shape, how), -1, -2)
     return convolve(delta, kernel, how), gradients
@@ -125,7 +121,7 @@ def _layer_scale(visit: Visit, dy: jax.Array) -> Gradients:
     return dy * on_last_axis(visit.params["scale"], dy.ndim), {"scale": gradient}
 
 
-def _squeeze_excite(activation_backward: ActivationBackward, visit: Visit, dy: jax.Array) -> Gradients:
+def _squeeze_excite(visit: Visit, dy: jax.Array) -> Gradients:
     """``y = x ⊙ g(x̄)``: directly ``dy ⊙ g``; through the gates, ``Σ_p dy ⊙ x`` goes back through two dense layers."""
     x, (_, first, second) = visit.x, visit.params
     net = visit.layer.network(x.shape[-1])
@@ -147,19 +143,18 @@ def _squeeze_excite(activation_backward: ActivationBackward, visit: Visit, dy: j
     return dy * _spread(gates, x) + _spread(by_mean / (x.size // mean.size), x), gradients
 
 
-def convolution_rules(
-    activation_backward: ActivationBackward,
-) -> Mapping[type[Layer], Callable[[Visit, Any], Gradients]]:
-    """The rule of each layer over spatial axes; ``activation_backward`` takes the error through an activation."""
-    return {
+CONV_RULES: Mapping[type[Layer], LayerRule] = MappingProxyType(
+    {
         AdaptiveAveragePool: _adaptive_average_pool,
         AveragePool: _average_pool,
-        Conv: partial(_conv, activation_backward),
-        ConvTranspose: partial(_conv_transpose, activation_backward),
+        Conv: _conv,
+        ConvTranspose: _conv_transpose,
         GlobalAveragePool: _global_average_pool,
         GlobalMaxPool: _global_max_pool,
         GroupNorm: _group_norm,
         LayerScale: _layer_scale,
         MaxPool: _max_pool,
-        SqueezeExcite: partial(_squeeze_excite, activation_backward),
+        SqueezeExcite: _squeeze_excite,
     }
+)
+"""This file's rules by layer."""

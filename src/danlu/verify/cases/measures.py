@@ -14,9 +14,9 @@ from danlu.evaluate.intervals import difference, intervals
 from danlu.evaluate.measures import MEASURES
 from danlu.evaluate.metrics import METRICS
 from danlu.evaluate.ranking import Ranking
+from danlu.evaluate.reliability import learning_curve, optimality_gap, performance_profile, run_intervals
 from danlu.evaluate.residuals import residuals
 from danlu.evaluate.rows import Rows
-from danlu.evaluate.runs import learning_curve, optimality_gap, performance_profile, run_intervals
 from danlu.evaluate.sample import Sample
 from danlu.evaluate.threshold import calibration, choose_threshold
 from danlu.evaluate.tokens import TokenLosses

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.evaluate.runs import interquartile_mean, probability_of_improvement
+from danlu.evaluate.reliability import interquartile_mean, probability_of_improvement
 from danlu.rl import corrections, returns, targets
 from danlu.rl.prioritised import Prioritised
 from danlu.verify.case import Check, case

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from danlu.errors import ConfigError, DataError
-from danlu.evaluate import runs
-from danlu.evaluate.runs import (
+from danlu.evaluate import reliability
+from danlu.evaluate.reliability import (
     interquartile_mean,
     learning_curve,
     optimality_gap,
@@ -60,7 +60,7 @@ def test_resamples_stay_within_their_task() -> None:
 
 def test_chunks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_intervals(scores()), probability_of_improvement(scores(), scores(4, seed=1))
-    monkeypatch.setattr(runs, "_AT_ONCE", 200)
+    monkeypatch.setattr(reliability, "_AT_ONCE", 200)
     assert run_intervals(scores()) == whole[0]
     parts = probability_of_improvement(scores(), scores(4, seed=1))
     assert parts.value == whole[1].value
