@@ -10,7 +10,7 @@ steps (Stable-Baselines3, with RL-Zoo's settings, and PPO with its own defaults)
 process, start and import included: of danlu with all that it compiles and its evaluations, the first time (an empty cache) and the second;
 of Stable-Baselines3 without its evaluations.
 
-gymnasium: steps a second of PPO of one size (8 environments, 128 steps, 4 passes, 4 minibatches, 64×64) on Gymnasium's own CartPole,
+gymnasium: steps a second of PPO of one size (8 environments, 128 steps, 4 epochs, 4 minibatches, 64×64) on Gymnasium's own CartPole,
 both on the host.
 
 What the results' file holds of other parts is kept.
@@ -197,7 +197,7 @@ def rate_danlu() -> dict[str, float]:
     env = rl.make("CartPole-v1")
     agent, _ = rl.agent_recipe(env, "ppo")
     trained = rl.fit(agent, env, steps=400_000, seed=0, evaluations=6, episodes=1, display="none")
-    flops = agent.network(env).flops(agent.in_shape(env)) * (1 + 3 * agent.passes)
+    flops = agent.network(env).flops(agent.in_shape(env)) * (1 + 3 * agent.n_epochs)
     product = max(product_rates("danlu").values())
     return {
         "steps": max(row["rows_per_second"] for row in trained.fitted.history[1:]),
@@ -211,7 +211,7 @@ def gymnasium_danlu() -> float:
     from danlu import rl
 
     env = rl.make("gymnasium:CartPole-v1")
-    agent = rl.PPO(environments=8, steps=128, passes=4, minibatches=4, hidden=(64, 64))
+    agent = rl.PPO(environments=8, n_steps=128, n_epochs=4, minibatches=4, hidden=(64, 64))
     trained = rl.fit(agent, env, steps=40_960, seed=0, evaluations=4, episodes=1, display="none")
     return max(row["rows_per_second"] for row in trained.fitted.history[1:])
 

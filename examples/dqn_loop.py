@@ -23,14 +23,14 @@ def agent(**changes: object) -> rl.DQN:
     """The whole of DQN, small."""
     settings = {
         "environments": 8,
-        "every": 1,
+        "train_freq": 1,
         "gradient_steps": 4,
-        "rows": 32,
+        "batch_size": 32,
         "hidden": (32,),
-        "warm_up": 500,
-        "exploration": 6_000,
+        "learning_starts": 500,
+        "epsilon_steps": 6_000,
         "standardise": False,
-        "target_rate": 0.02,
+        "tau": 0.02,
     }
     return rl.DQN(**{**settings, **changes})  # type: ignore[arg-type]
 
@@ -47,7 +47,8 @@ def main() -> None:
     chance = float(rl.play_at_random(rl.make("danlu/Catch-v0"), episodes=200).returns.mean())
     print(f"random actions:                      {chance:+.2f}")
     print(f"DQN:                                 {train(agent()):+.2f}")
-    alone = agent(epsilon_start=0.0, epsilon_end=0.0, warm_up=8, capacity=8, rows=8, target_rate=1.0, double=False)
+    bare = {"epsilon_start": 0.0, "epsilon_end": 0.0, "learning_starts": 8, "capacity": 8, "batch_size": 8}
+    alone = agent(**bare, tau=1.0, double=False)
     print(f"no exploration, no memory, no target: {train(alone):+.2f}")
 
 

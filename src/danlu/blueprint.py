@@ -11,6 +11,7 @@ are checked by one validator with one form of message.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import numbers
@@ -25,6 +26,7 @@ from danlu.typed import MismatchError, described, field_types, of_type
 __all__ = ["Blueprint", "from_json", "setting", "to_json"]
 
 _REGISTRY: dict[str, type[Blueprint]] = {}
+_FORMER: dict[str, str] = {}
 _TYPE_KEY = "blueprint"
 B = TypeVar("B", bound="Blueprint")
 
@@ -136,6 +138,15 @@ def checked(owner: str, name: str, value: Any, annotation: Any, rules: Mapping[s
     return rules["choices"].own(value) if isinstance(rules["choices"], Names) and value is not None else value
 
 
+def _by_new_names(init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def named(self: Any, *args: Any, **kwargs: Any) -> None:
+        type(self).check_renamed(type(self).__name__, kwargs)
+        init(self, *args, **kwargs)
+
+    return named
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(setting, dataclasses.field))
 class Blueprint:
     """A frozen dataclass that is checked on construction and can be written to JSON.
@@ -148,13 +159,31 @@ class Blueprint:
     {'blueprint': 'Scale', 'factor': 2.0}
     >>> from_json({'blueprint': 'Scale', 'factor': 3})
     Scale(factor=3)
+
+    What was renamed is loaded by its old name, and who writes the old name is told the new one: ``_renamed`` has the fields,
+    ``_former_names`` the class's own.
+
+    >>> class Decay(Blueprint):
+    ...     _renamed = {"speed": "rate"}
+    ...     rate: float = setting(default=1.0, above=0)
+    >>> from_json({"blueprint": "Decay", "speed": 0.5})
+    Decay(rate=0.5)
+    >>> Decay(speed=0.5)
+    Traceback (most recent call last):
+    danlu.errors.ConfigError: Decay.speed is called rate now
+    Hint: write rate=0.5
     """
 
-    _renamed: ClassVar[dict[str, str]] = {}
+    _renamed: ClassVar[Mapping[str, str]] = {}
+    _former_names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        bases = reversed(cls.__mro__)
+        cls._renamed = {old: new for base in bases for old, new in vars(base).get("_renamed", {}).items()}
         dataclasses.dataclass(frozen=True)(cls)
+        if cls._renamed and "__init__" in vars(cls):
+            cls.__init__ = _by_new_names(cls.__init__)  # type: ignore[method-assign]
         known = _REGISTRY.get(cls.__name__)
         if known is not None and known.__module__.startswith("danlu.") and known.__module__ != cls.__module__:
             raise ConfigError(
@@ -162,6 +191,7 @@ class Blueprint:
                 hint="give your class another name; a saved model finds its classes by name",
             )
         _REGISTRY[cls.__name__] = cls
+        _FORMER.update(dict.fromkeys(vars(cls).get("_former_names", ()), cls.__name__))
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
@@ -171,6 +201,23 @@ class Blueprint:
             value = checked(owner, field.name, given, annotations.get(field.name, Any), rules)
             if value is not given:
                 object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def check_renamed(cls, owner: str, given: Mapping[str, Any]) -> None:
+        """Refuse a name of an older version; ``owner`` is what the user calls this.
+
+        Raises:
+            ConfigError: with the new name.
+        """
+        for name, value in given.items():
+            if name in cls._renamed:
+                new = cls._renamed[name]
+                raise ConfigError(f"{owner}.{name} is called {new} now", hint=f"write {new}={shorten(value)}")
+
+    @classmethod
+    def renewed(cls, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that an older version wrote, by the names that they have now."""
+        return {cls._renamed.get(name, name): value for name, value in body.items()}
 
     def replace(self: B, **changes: Any) -> B:
         """A copy with some fields changed."""
@@ -212,14 +259,14 @@ def from_json(data: Any) -> Any:
     if _TYPE_KEY not in data:
         return {key: from_json(item) for key, item in data.items()}
     name = data[_TYPE_KEY]
-    cls = _REGISTRY.get(name) if isinstance(name, str) else None
+    cls = _REGISTRY.get(_FORMER.get(name, name)) if isinstance(name, str) else None
     if cls is None:
         raise ArtifactError(
             f"the saved model uses {name!r}, which this danlu does not know",
             hint="import the module that defines it first, or upgrade danlu",
         )
     fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    body = {key: from_json(item) for key, item in data.items() if key != _TYPE_KEY}
+    body = cls.renewed({key: from_json(item) for key, item in data.items() if key != _TYPE_KEY})
     extra = sorted(set(body) - fields)
     if extra:
         raise ArtifactError(

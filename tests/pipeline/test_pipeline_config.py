@@ -50,7 +50,7 @@ def as_declared(config: TrainConfig) -> bool:
     for section in SECTIONS:
         held = getattr(config, section)
         for name, annotation in typing.get_type_hints(type(held)).items():
-            if name != "_renamed" and not is_bearable(getattr(held, name), annotation, conf=TOWER):
+            if not name.startswith("_") and not is_bearable(getattr(held, name), annotation, conf=TOWER):
                 return False
     return config_from(json.loads(json_text(config.as_dict()))) == config
 

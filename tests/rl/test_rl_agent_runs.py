@@ -31,7 +31,15 @@ from danlu.trained import Trained
 
 DISPLAY: dict[str, Any] = {"display": "none"}
 MEMORY = rl.DQN(
-    environments=2, every=1, gradient_steps=1, hidden=(4,), warm_up=12, capacity=48, rows=4, n_step=2, prioritised=True
+    environments=2,
+    train_freq=1,
+    gradient_steps=1,
+    hidden=(4,),
+    learning_starts=12,
+    capacity=48,
+    batch_size=4,
+    n_step=2,
+    prioritised=True,
 )
 
 
@@ -110,7 +118,7 @@ def test_steps_are_counted_honestly_and_wrong_arguments_are_named() -> None:
 def test_ppo_learns_which_arm_pays() -> None:
     """Two seeds side by side: from a third of the best to all of it, and each of them can be played."""
     env = Bandit(arms=3, kind="bernoulli", means=(0.1, 1.0, 0.3), horizon=4)
-    agent = rl.PPO(environments=16, steps=8, minibatches=2, passes=2, hidden=(8,), learning_rate=0.02)
+    agent = rl.PPO(environments=16, n_steps=8, minibatches=2, n_epochs=2, hidden=(8,), learning_rate=0.02)
     trained = rl.fit(agent, env, steps=2560, seed=(0, 1), evaluations=2, episodes=16, **DISPLAY)
     chance = rl.play_at_random(env, episodes=200).returns.mean()
     assert chance == pytest.approx(4 * 1.4 / 3, abs=0.3)
@@ -128,7 +136,7 @@ SETTINGS: dict[str, Any] = {
         "steps": 512,
         "episodes": 6,
         "evaluations": 2,
-        "settings": {"environments": 4, "steps": 32, "hidden": [8], "minibatches": 2},
+        "settings": {"environments": 4, "n_steps": 32, "hidden": [8], "minibatches": 2},
     },
 }
 
@@ -267,7 +275,7 @@ def test_mistakes_get_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("agent", "env", "steps", "reached"),
     [
-        pytest.param(rl.PPO(environments=16, steps=64), CartPole(), 40_000, 400, id="ppo-cartpole"),
+        pytest.param(rl.PPO(environments=16, n_steps=64), CartPole(), 40_000, 400, id="ppo-cartpole"),
         pytest.param(rl.A2C(), CartPole(), 120_000, 200, id="a2c-cartpole"),
         pytest.param(rl.REINFORCE(), CartPole(), 200_000, 200, id="reinforce-cartpole"),
         pytest.param(rl.DQN(n_step=3), CartPole(), 30_000, 200, id="dqn-cartpole"),

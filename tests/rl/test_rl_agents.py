@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from danlu.blueprint import setting
+from danlu.blueprint import from_json, setting
 from danlu.engine import Population
 from danlu.engine.step import NEVER, Program
 from danlu.errors import ConfigError
+from danlu.pipeline.config import saved_config
 from danlu.rl import (
     A2C,
     CQL,
@@ -31,16 +32,24 @@ from danlu.rl import (
     Transition,
 )
 from danlu.rl.agent import AgentProgram
+from danlu.rl.discrete_sac import DiscreteSAC, DiscreteSACLoss
 from danlu.rl.environments import CartPole, Pendulum
 from danlu.rl.fit import _initial
-from danlu.rl.soft_choice import DiscreteSAC
+from danlu.rl.games.alphazero import AlphaZero
 from danlu.rl.spaces import Box, DictSpace, Discrete, MultiDiscrete, Space
 from danlu.rl.value_heads import Histogram, Quantiles
 
 KEY = jax.random.key(0)
 beginning: Any = _initial.__wrapped__  # as a part of larger programs
 SMALL: dict[str, Any] = {"environments": 2, "hidden": (4,)}
-MEMORY: dict[str, Any] = {**SMALL, "warm_up": 12, "capacity": 32, "rows": 4, "every": 2, "gradient_steps": 1}
+MEMORY: dict[str, Any] = {
+    **SMALL,
+    "learning_starts": 12,
+    "capacity": 32,
+    "batch_size": 4,
+    "train_freq": 2,
+    "gradient_steps": 1,
+}
 
 
 class TwoEnds(Environment):
@@ -189,18 +198,22 @@ def population(agent: Agent, env: Environment, first: Any, states: Any) -> None:
 
 # Every algorithm, in worlds of every kind.
 
-SCALED = PPO(**SMALL, steps=8, minibatches=2, passes=2, scale_rewards=True, entropy_weight=0.01)
+SCALED = PPO(**SMALL, n_steps=8, minibatches=2, n_epochs=2, scale_rewards=True, entropy_weight=0.01)
 HARD = DQN(
-    **{**MEMORY, "gradient_steps": 2}, prioritised=True, n_step=3, head=Quantiles(4), target_rate=1.0, target_every=3
+    **{**MEMORY, "gradient_steps": 2}, prioritised=True, n_step=3, head=Quantiles(4), tau=1.0, target_update_interval=3
 )
-SOFT = SAC(**MEMORY, prioritised=True, target_rate=0.25)
+SOFT = SAC(**MEMORY, prioritised=True, tau=0.25)
 slow = pytest.mark.slow
 EVERY = [
     pytest.param(SCALED, ToyWorld(view="dict", moves="choices"), (population,), id="ppo-dict-multidiscrete"),
-    pytest.param(A2C(**SMALL, steps=8), ToyWorld(moves="box"), (), id="a2c-box", marks=slow),
-    pytest.param(A2C(**SMALL, steps=8), ToyWorld(view="picture"), (), id="a2c-picture", marks=slow),
+    pytest.param(A2C(**SMALL, n_steps=8), ToyWorld(moves="box"), (), id="a2c-box", marks=slow),
+    pytest.param(A2C(**SMALL, n_steps=8), ToyWorld(view="picture"), (), id="a2c-picture", marks=slow),
     pytest.param(
-        REINFORCE(**SMALL, steps=8, scale_rewards=True), ToyWorld(view="number"), (), id="reinforce-number", marks=slow
+        REINFORCE(**SMALL, n_steps=8, scale_rewards=True),
+        ToyWorld(view="number"),
+        (),
+        id="reinforce-number",
+        marks=slow,
     ),
     pytest.param(
         HARD, ToyWorld(view="dict"), (population, hard_target, priorities), id="dqn-prioritised-nstep-quantiles-dict"
@@ -218,7 +231,9 @@ EVERY = [
     pytest.param(TD3(**MEMORY), ToyWorld(moves="box"), (), id="td3", marks=slow),
     pytest.param(SOFT, ToyWorld(moves="box"), (soft_target, priorities), id="sac-prioritised"),
     pytest.param(CQL(**MEMORY), ToyWorld(), (), id="cql-choice", marks=slow),
-    pytest.param(ContinuousCQL(**MEMORY, others=2), ToyWorld(view="dict", moves="box"), (), id="cql-box", marks=slow),
+    pytest.param(
+        ContinuousCQL(**MEMORY, cql_n_actions=2), ToyWorld(view="dict", moves="box"), (), id="cql-box", marks=slow
+    ),
     pytest.param(
         SAC(**MEMORY, n_step=2), ToyWorld(view="picture", moves="box"), (), id="sac-nstep-picture", marks=slow
     ),
@@ -249,7 +264,7 @@ def test_every_algorithm_learns_from_what_it_collects(agent: Agent, env: Environ
 
 @slow
 def test_a2c_values_what_was_cut_and_nothing_after_an_end() -> None:
-    agent = A2C(environments=16, steps=4, hidden=(), learning_rate=0.1, discount=0.5)
+    agent = A2C(environments=16, n_steps=4, hidden=(), learning_rate=0.1, discount=0.5)
     states = training(agent, TwoEnds(), 100)(KEY)[1]
     network, last = agent.network(TwoEnds()), at(states, -1)
     value = network.apply(last.params, last.model_state, jnp.array([0, 1]))[0]["value"][:, 0]
@@ -259,13 +274,13 @@ def test_a2c_values_what_was_cut_and_nothing_after_an_end() -> None:
 def test_dqn_values_what_was_cut_and_nothing_after_an_end() -> None:
     agent = DQN(
         environments=8,
-        every=1,
+        train_freq=1,
         gradient_steps=1,
         hidden=(),
         learning_rate=0.1,
         discount=0.5,
-        target_rate=0.2,
-        warm_up=64,
+        tau=0.2,
+        learning_starts=64,
         n_step=2,
     )
     last = at(training(agent, TwoEnds(), 150)(KEY)[1], -1)
@@ -295,8 +310,8 @@ def test_rows_of_a_rollout_by_hand() -> None:
     }
     rollout = transitions(reward, terminated, truncated, extra=extra)
     reinforce, ppo = (
-        REINFORCE(**SMALL, steps=5, discount=0.9),
-        PPO(**SMALL, steps=5, discount=0.9, decay=1.0, minibatches=1, passes=1),
+        REINFORCE(**SMALL, n_steps=5, discount=0.9),
+        PPO(**SMALL, n_steps=5, discount=0.9, gae_lambda=1.0, minibatches=1, n_epochs=1),
     )
     env = ToyWorld()
 
@@ -413,10 +428,10 @@ def test_priorities_are_the_sizes_of_td_errors() -> None:
     """Of actors and critics too, whose loss holds more than that."""
     target = {"action": jnp.array([1]), "target": jnp.float32([2.0])}
     outputs = {"q": jnp.float32([[1.0, 5.0]]), "q_policy": jnp.float32([[70.0, 80.0]])}
-    assert SOFT.surprise(outputs, target).tolist() == [2.0]
+    assert SOFT.td_error(outputs, target).tolist() == [2.0]
     choice = {"q": jnp.float32([[[9.0, 1.0], [9.0, 5.0]]])}
-    assert DiscreteSAC(**MEMORY).surprise(choice, target).tolist() == [2.0]
-    assert DQN(**MEMORY).surprise(jnp.float32([[9.0, 5.0]]), {**target, "target": jnp.float32([[2.0]])}).tolist() == [
+    assert DiscreteSAC(**MEMORY).td_error(choice, target).tolist() == [2.0]
+    assert DQN(**MEMORY).td_error(jnp.float32([[9.0, 5.0]]), {**target, "target": jnp.float32([[2.0]])}).tolist() == [
         3.0
     ]
 
@@ -454,7 +469,7 @@ def under_way(seen: jax.Array) -> Envs:
 
 
 def test_epsilon_falls_in_a_line_and_says_how_often_chance_decides() -> None:
-    agent, env = DQN(**MEMORY, epsilon_start=0.9, epsilon_end=0.1, exploration=1000), ToyWorld()
+    agent, env = DQN(**MEMORY, epsilon_start=0.9, epsilon_end=0.1, epsilon_steps=1000), ToyWorld()
     shares = [float(agent.epsilon(jnp.int32(frames))) for frames in (0, 250, 1000, 2_000_000_000)]
     np.testing.assert_allclose(shares, [0.9, 0.7, 0.1, 0.1], rtol=1e-5)
     seen = jnp.zeros((6000, 2))
@@ -476,7 +491,7 @@ def test_epsilon_falls_in_a_line_and_says_how_often_chance_decides() -> None:
 
 def test_deterministic_actors_explore_with_noise_and_remember_in_their_own_coordinates() -> None:
     agent, env = (
-        DDPG(**{**MEMORY, "environments": 4000, "warm_up": 4000, "capacity": 4000}, noise=0.2),
+        DDPG(**{**MEMORY, "environments": 4000, "learning_starts": 4000, "capacity": 4000}, noise=0.2),
         ToyWorld(moves="box"),
     )
     seen = jnp.zeros((4000, 2))
@@ -486,7 +501,7 @@ def test_deterministic_actors_explore_with_noise_and_remember_in_their_own_coord
         state = beginning(program_of(agent, env), 1, KEY)
         mean = agent.act(env, state.params, state.model_state, seen, None)
         noisy = agent.explore(env, state, under_way(seen), jnp.int32(0), agent.wandering(env), KEY)[0]
-        return mean, noisy, agent.remembered(env, noisy)
+        return mean, noisy, agent.stored_action(env, noisy)
 
     mean, noisy, kept = (np.asarray(x) for x in acts())
     np.testing.assert_allclose((noisy - mean).std(axis=0), [0.2, 0.4], rtol=0.05)
@@ -502,13 +517,40 @@ def test_agents_refuse_what_they_cannot_do() -> None:
         with pytest.raises(ConfigError, match=f"(?s){message}"):
             agent.check(env)
     for wrong, message in (
-        (lambda: PPO(environments=3, steps=5, minibatches=4), "not divisible into 4 minibatches"),
+        (lambda: PPO(environments=3, n_steps=5, minibatches=4), "not divisible into 4 minibatches"),
         (lambda: PPO(hidden=64), r"PPO.hidden is 64; expected a list of whole numbers"),
         (lambda: DQN(head="c51"), r"DQN.head is 'c51'; expected a ValueHead \(Expected, Histogram, Quantiles\)"),
-        (lambda: DQN(warm_up=100, capacity=50), "warm_up is 100 and capacity is 50"),
-        (lambda: SAC(warm_up=4, environments=4, n_step=2), "expected at least n_step · environments = 8"),
+        (lambda: DQN(learning_starts=100, capacity=50), "learning_starts is 100 and capacity is 50"),
+        (lambda: SAC(learning_starts=4, environments=4, n_step=2), "expected at least n_step · environments = 8"),
         (lambda: PPO(clip=1.5), "PPO.clip is 1.5"),
-        (lambda: REINFORCE(decay=0.9), "REINFORCE.decay is 0.9"),
+        (lambda: REINFORCE(gae_lambda=0.9), "REINFORCE.gae_lambda is 0.9"),
     ):
         with pytest.raises(ConfigError, match=message):
             wrong()
+
+
+FORMER = {
+    PPO: {"steps": 4, "passes": 2, "decay": 0.9},
+    DQN: {"every": 2, "rows": 8, "warm_up": 9, "exploration": 10, "target_rate": 0.5, "target_every": 3},
+    SAC: {"priority": 0.7, "correction": 0.5, "critic_rate": 0.1},
+    TD3: {"actor_every": 3},
+    ContinuousCQL: {"conservative": 2.0, "others": 3},
+    AlphaZero: {"steps": 4, "rows": 16},
+}
+
+
+@pytest.mark.parametrize(("cls", "former"), FORMER.items(), ids=[cls.__name__ for cls in FORMER])
+def test_settings_of_older_versions(cls: Any, former: dict[str, Any]) -> None:
+    """Saved agents and configs load with the names they were written with; whoever writes one is told the new name."""
+    agent = from_json({"blueprint": cls.__name__, **former})
+    assert list(former.values()) == [getattr(agent, cls._renamed[name]) for name in former]
+    config, lost = saved_config({"agent": {"settings": former}})
+    assert (cls.of(config.agent.settings), lost) == (agent, [])
+    for name, value in former.items():
+        for make in (cls, lambda **settings: cls.of(settings)):
+            with pytest.raises(ConfigError, match=rf"{cls.__name__}\.{name} is called {cls._renamed[name]} now"):
+                make(**{name: value})
+
+
+def test_classes_of_older_versions() -> None:
+    assert from_json({"blueprint": "ChoiceLoss", "entropy": 0.5}) == DiscreteSACLoss(0.5)

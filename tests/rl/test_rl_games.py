@@ -331,7 +331,15 @@ def test_never_loses_finds_the_line_in_which_a_player_loses() -> None:
         never_loses(TOE, lambda positions: jnp.argmax(jax.vmap(TOE.legal)(positions), axis=-1), most=3)
 
 
-SMALL = {"environments": 8, "steps": 4, "memory": 12, "simulations": 4, "minibatches": 2, "rows": 16, "hidden": (16,)}
+SMALL = {
+    "environments": 8,
+    "n_steps": 4,
+    "memory": 12,
+    "simulations": 4,
+    "minibatches": 2,
+    "batch_size": 16,
+    "hidden": (16,),
+}
 
 
 def test_alphazero_learns_is_measured_and_resumes_as_the_same_run(tmp_path: Any) -> None:
@@ -394,7 +402,7 @@ def test_wrong_names_are_named() -> None:
     with pytest.raises(ConfigError, match="expected a board game"):
         fit(AlphaZero(), CartPole(), steps=10, display="none")
     with pytest.raises(ConfigError, match="at least as much memory"):
-        AlphaZero(memory=2, steps=4)
+        AlphaZero(memory=2, n_steps=4)
 
 
 @pytest.mark.slow
@@ -410,5 +418,5 @@ def test_mcts_alone_beats_chance_and_any_agent_can_play_a_match() -> None:
     chance = compiled(lambda positions, key: RandomPlayer().choose(FOUR, positions, key))
     mcts = compiled(lambda positions, key: MCTS(64).choose(FOUR, positions, key))
     assert contest(FOUR, mcts, chance, games=40).wins()[0] >= 38
-    trained = fit(PPO(environments=16, steps=16), Match(game=TOE), steps=20_000, evaluations=2, display="none")
+    trained = fit(PPO(environments=16, n_steps=16), Match(game=TOE), steps=20_000, evaluations=2, display="none")
     assert trained.play(episodes=100).returns.mean() > 0.5

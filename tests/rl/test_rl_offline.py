@@ -102,7 +102,7 @@ def test_conservative_control_learns_from_what_others_did() -> None:
     begun = env.begin(jax.random.key(0), 16)
     _, rows = jax.jit(lambda envs: jax.lax.scan(move, envs, jax.random.split(jax.random.key(1), 600)))(begun)
     recording = Recording(rows, env.observation_space, env.action_space, {})
-    agent = rl.ContinuousCQL(hidden=(64, 64), conservative=1.0)
+    agent = rl.ContinuousCQL(hidden=(64, 64), cql_alpha=1.0)
     trained = rl.fit(agent, env, steps=6000, data=recording, **DISPLAY)
     assert trained.play(episodes=50).returns.mean() > -700
 

@@ -335,7 +335,7 @@ def test_expected_and_dueling_by_hand() -> None:
     numbers, target = jnp.float32([[1.0], [1.0], [1.0]]), jnp.float32([[1.5], [4.0], [-1.0]])
     assert head.loss(numbers, target).tolist() == [0.125, 2.5, 1.5]
     assert jax.grad(lambda n: head.loss(n, target).sum())(numbers).tolist() == [[-0.5], [-1.0], [1.0]], "cut at ±1"
-    assert head.surprise(numbers, target).tolist() == [0.5, 3.0, 2.0]
+    assert head.td_error(numbers, target).tolist() == [0.5, 3.0, 2.0]
     assert head.target(numbers, jnp.float32([1, 2, 3]), jnp.float32([0.5, 0, 1])).tolist() == [[1.5], [2.0], [4.0]]
     layer = Dueling(3, 2)
     x = {"value": jnp.float32([[1.0, -1.0]]), "advantage": jnp.float32([[0.0, 3.0, 3.0, 6.0, 6.0, 9.0]])}

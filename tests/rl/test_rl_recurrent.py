@@ -50,7 +50,7 @@ class Recall(Environment):
 
 
 def test_a_sequence_at_once_is_one_step_at_a_time():
-    agent = RecurrentPPO(environments=3, steps=10, minibatches=1, hidden=(5,), memory=4)
+    agent = RecurrentPPO(environments=3, n_steps=10, minibatches=1, hidden=(5,), memory=4)
     env = agent.within(Recall())
     network = agent.network(env)
     params, state, shape = network.init(jax.random.key(0), agent.in_shape(env))
@@ -76,7 +76,7 @@ def test_a_sequence_at_once_is_one_step_at_a_time():
 
 @pytest.mark.slow
 def test_only_memory_learns_to_recall():
-    settings = {"environments": 32, "steps": 32, "hidden": (16,)}
+    settings = {"environments": 32, "n_steps": 32, "hidden": (16,)}
     common = {"steps": 30_000, "evaluations": 2, "episodes": 64, "display": "none"}
     forgetful = rl.fit(rl.PPO(**settings), Recall(), **common)
     mindful = rl.fit(RecurrentPPO(memory=16, **settings), Recall(), **common)
@@ -86,4 +86,4 @@ def test_only_memory_learns_to_recall():
 
 def test_mistakes():
     with pytest.raises(ConfigError, match="divide the environments"):
-        RecurrentPPO(environments=6, minibatches=4, steps=8)
+        RecurrentPPO(environments=6, minibatches=4, n_steps=8)

@@ -108,17 +108,19 @@ def slow_retrace(data: dict[str, Any], decay: float) -> np.ndarray:
 def test_loops_over_random_episodes(seed: int) -> None:
     data = rollout(seed)
     mixed, sums = slow_lambda(data, LAMBDA), slow_lambda(data, 1.0)
-    received = call(returns.lambda_returns, data, "reward", "next_value", discount=GAMMA, decay=LAMBDA)
+    received = call(returns.lambda_returns, data, "reward", "next_value", discount=GAMMA, lambda_=LAMBDA)
     np.testing.assert_allclose(received, mixed, rtol=1e-5, atol=1e-5)
     received = call(returns.discounted_returns, data, "reward", "next_value", discount=GAMMA)
     np.testing.assert_allclose(received, sums, rtol=1e-5, atol=1e-5)
-    received = call(returns.generalized_advantages, data, "reward", "value", "next_value", discount=GAMMA, decay=LAMBDA)
+    received = call(
+        returns.generalized_advantages, data, "reward", "value", "next_value", discount=GAMMA, lambda_=LAMBDA
+    )
     np.testing.assert_allclose(received, mixed - data["value"], rtol=1e-5, atol=1e-5)
     names = ("reward", "value", "next_value", "ratio")
-    received = call(corrections.vtrace, data, *names, discount=GAMMA, decay=LAMBDA, rho_clip=1.5, c_clip=0.8)
+    received = call(corrections.vtrace, data, *names, discount=GAMMA, lambda_=LAMBDA, rho_clip=1.5, c_clip=0.8)
     for ours, theirs in zip(received, slow_vtrace(data, LAMBDA, 1.5, 0.8), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
-    received = call(corrections.retrace, data, *names, discount=GAMMA, decay=LAMBDA)
+    received = call(corrections.retrace, data, *names, discount=GAMMA, lambda_=LAMBDA)
     np.testing.assert_allclose(received, slow_retrace(data, LAMBDA), rtol=1e-5, atol=1e-5)
 
 
@@ -131,7 +133,7 @@ def test_by_hand() -> None:
         "terminated": np.array([[False], [True], [False], [False]]),
         "truncated": np.array([[False], [False], [True], [False]]),
     }
-    pair = {"discount": 0.5, "decay": 0.5}
+    pair = {"discount": 0.5, "lambda_": 0.5}
     # G_3 = 4 + ½·8, G_2 = 3 + ½·6 (row 3 is another episode), G_1 = 2, G_0 = 1 + ½·(½·2 + ½·2)
     received = call(returns.lambda_returns, data, "reward", "next_value", **pair)
     assert received[:, 0].tolist() == [2.0, 2.0, 6.0, 8.0]
@@ -148,16 +150,16 @@ def test_by_hand() -> None:
 
 def test_what_is_behind_a_termination_is_never_read() -> None:
     data = rollout(3)
-    clean = call(returns.generalized_advantages, data, "reward", "value", "next_value", discount=GAMMA, decay=LAMBDA)
+    clean = call(returns.generalized_advantages, data, "reward", "value", "next_value", discount=GAMMA, lambda_=LAMBDA)
     data["next_value"] = np.where(data["terminated"], np.nan, data["next_value"])
-    dirty = call(returns.generalized_advantages, data, "reward", "value", "next_value", discount=GAMMA, decay=LAMBDA)
+    dirty = call(returns.generalized_advantages, data, "reward", "value", "next_value", discount=GAMMA, lambda_=LAMBDA)
     np.testing.assert_array_equal(clean, dirty)
 
 
 def test_limits_of_lambda_and_on_policy_corrections() -> None:
     data = rollout(4)
     step = data["reward"] + GAMMA * np.where(data["terminated"], 0, data["next_value"])
-    received = call(returns.lambda_returns, data, "reward", "next_value", discount=GAMMA, decay=0.0)
+    received = call(returns.lambda_returns, data, "reward", "next_value", discount=GAMMA, lambda_=0.0)
     np.testing.assert_allclose(received, step, rtol=1e-5, atol=1e-6)
     data["ratio"] = np.ones_like(data["reward"])
     names = ("reward", "value", "next_value", "ratio")
@@ -245,7 +247,7 @@ def test_polyak_and_the_td_target() -> None:
 def test_shapes_that_would_broadcast_to_a_wrong_answer_are_refused() -> None:
     row, column = np.zeros((8, 4), np.float32), np.zeros((8, 4, 1), np.float32)
     with pytest.raises(DataError, match=r"value \(8, 4, 1\).*expected one shape"):
-        returns.generalized_advantages(row, column, row, row > 0, row > 0, discount=0.9, decay=0.9)
+        returns.generalized_advantages(row, column, row, row > 0, row > 0, discount=0.9, lambda_=0.9)
     with pytest.raises(DataError, match="expected one shape"):
         targets.td_target(row, row > 0, column, 0.9)
     with pytest.raises(DataError, match="at least 2 atoms"):

@@ -207,7 +207,7 @@ KINDS = {
         "trainer": {"epochs": 2, "batch_size": 32}}),
     "agent": Kind(_cart, "asked.csv", "", {"agent": {
         "steps": 512, "evaluations": 1, "episodes": 2,
-        "settings": {"environments": 4, "steps": 64, "hidden": [8]}}}),
+        "settings": {"environments": 4, "n_steps": 64, "hidden": [8]}}}),
 }  # fmt: skip
 
 

@@ -91,7 +91,7 @@ class Agents(Domain):
         "data.target": "an agent learns by acting: there is no target; leave --target out",
         "data.test": "an agent learns by acting: there is no test file; leave --test out",
         "trainer.epochs": "agent.steps says how long an agent is trained",
-        "trainer.batch_size": "agent.settings.rows (or minibatches) says it",
+        "trainer.batch_size": "agent.settings.batch_size (or minibatches) says it",
         "trainer.patience": "an agent keeps the best of its evaluations",
         "model.width": "agent.settings.hidden=[64,64] says it",
         "model.depth": "agent.settings.hidden=[64,64] says it",

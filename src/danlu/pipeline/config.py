@@ -273,6 +273,7 @@ def setting_names() -> tuple[str, ...]:
 def _build(cls: Any, values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path} is {shorten(values)}; expected a table of settings")
+    cls.check_renamed(path, values)
     fields, dot = _fields(cls), f"{path}."
     built: dict[str, Any] = {}
     for name, value in values.items():
@@ -306,13 +307,13 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
 
 def saved_config(values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
     """The config that a run was begun with, perhaps by another version, and the names of settings that this one does not know."""
-    known = {
+    parts = {section: part for section, part in values.items() if isinstance(part, Mapping)}
+    renewed = {section: SECTIONS[section].renewed(part) for section, part in parts.items() if section in SECTIONS}
+    found = {
         section: {name: value for name, value in part.items() if f"{section}.{name}" in setting_names()}
-        for section, part in values.items()
-        if isinstance(part, Mapping)
+        for section, part in renewed.items()
     }
-    found = {section: part for section, part in known.items() if section in SECTIONS}
-    lost = [f"{section}.{name}" for section, part in values.items() if isinstance(part, Mapping) for name in part]
+    lost = [f"{section}.{name}" for section, part in {**parts, **renewed}.items() for name in part]
     return config_from(found), [name for name in lost if name not in (*setting_names(), *_GONE)]
 
 

@@ -4,6 +4,7 @@ from danlu.rl.agent import Agent, AgentProgram, World
 from danlu.rl.check_env import check_env
 from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.dataset import load_buffer, save_buffer
+from danlu.rl.discrete_sac import DiscreteSAC
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment, Envs, Outcome, Transition
 from danlu.rl.evaluation import Episodes, play_at_random, play_episodes
@@ -15,7 +16,6 @@ from danlu.rl.recipes import ALGORITHMS, AgentSettings, agent_recipe
 from danlu.rl.recording import record_episode
 from danlu.rl.recurrent import RecurrentPPO
 from danlu.rl.registry import is_environment, make, registered
-from danlu.rl.soft_choice import DiscreteSAC
 from danlu.rl.to_gymnasium import to_gymnasium
 from danlu.rl.wrappers import FrameStack, ScaleReward
 

@@ -247,8 +247,10 @@ def each_its_own(**optimizers: tuple[Optimizer, int]) -> Optimizer:
     return Optimizer(_CountingInit(init) if any(every > 1 for *_, every in updates) else init, _EachUpdate(updates))
 
 
-def actor_critic_optimizer(actor_rate: float, critic_rate: float, alpha_rate: float, actor_every: int = 1) -> Optimizer:
+def actor_critic_optimizer(
+    actor_rate: float, critic_rate: float, alpha_rate: float, policy_delay: int = 1
+) -> Optimizer:
     """Adam for the actor, the critics and the temperature."""
     return each_its_own(
-        actor=(adam(actor_rate), actor_every), critic=(adam(critic_rate), 1), log_alpha=(adam(alpha_rate), 1)
+        actor=(adam(actor_rate), policy_delay), critic=(adam(critic_rate), 1), log_alpha=(adam(alpha_rate), 1)
     )

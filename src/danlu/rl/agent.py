@@ -95,6 +95,7 @@ class Agent(Blueprint, abc.ABC):
         Raises:
             ConfigError: an unknown name, or a value that it does not accept.
         """
+        cls.check_renamed(cls.__name__, settings)
         known = [field.name for field in dataclasses.fields(cls)]
         for name in settings:
             if name not in known:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +36,15 @@ class ContinuousControl(OffPolicy):
 
     Args:
         critics: how many; the least of what they say is the target's.
-        critic_rate: the critics' learning rate; None is ``learning_rate``.
+        critic_learning_rate: the critics' learning rate; None is ``learning_rate``.
     """
 
     hidden: tuple[int, ...] = (128, 128)
-    rows: int = setting(default=128, minimum=1, integer=True)
+    batch_size: int = setting(default=128, minimum=1, integer=True)
     critics: int = setting(default=2, minimum=1, integer=True)
-    critic_rate: float | None = setting(default=None, above=0, optional=True)
+    critic_learning_rate: float | None = setting(default=None, above=0, optional=True)
+
+    _renamed: ClassVar[Mapping[str, str]] = {"critic_rate": "critic_learning_rate"}
 
     def check(self, env: Environment) -> None:
         bounded_actions(type(self).__name__, env)
@@ -65,12 +68,14 @@ class ContinuousControl(OffPolicy):
         return (("td_error", td_error),)
 
     def optimizer(self, updates: int) -> Optimizer:
-        return actor_critic_optimizer(self.learning_rate, self.critic_rate or self.learning_rate, self.learning_rate)
+        return actor_critic_optimizer(
+            self.learning_rate, self.critic_learning_rate or self.learning_rate, self.learning_rate
+        )
 
-    def remembered(self, env: Environment, action: Any) -> Any:
+    def stored_action(self, env: Environment, action: Any) -> Any:
         return self.actions(env).from_env(action)
 
-    def done(self, env: Environment, action: Any) -> Any:
+    def env_action(self, env: Environment, action: Any) -> Any:
         return self.actions(env).to_env(action)
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
@@ -83,13 +88,13 @@ class ContinuousControl(OffPolicy):
         return {"value": network.values(params, state, observation, action).min(axis=-1)}
 
     def targets(
-        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+        self, env: Environment, state: TrainState, target: Any, batch: dict[str, Any], key: jax.Array
     ) -> tuple[Any, Any]:
-        worth = self.worth(env, state, target, rows["next_observation"], key)
-        x = {"observation": rows["observation"], "action": rows["action"]}
-        return x, {"target": rows["reward"] + rows["discount"] * worth}
+        worth = self.worth(env, state, target, batch["next_observation"], key)
+        x = {"observation": batch["observation"], "action": batch["action"]}
+        return x, {"target": batch["reward"] + batch["discount"] * worth}
 
-    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+    def td_error(self, outputs: Any, targets: Any) -> jax.Array:
         return jnp.abs(outputs["q"] - targets["target"][:, None]).mean(axis=-1)
 
     def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
@@ -136,7 +141,7 @@ class TD3(DDPG):
 
     Args:
         target_noise, noise_clip: standard deviation and bound of the noise on the target's actions.
-        actor_every: updates of the critics to one of the actor.
+        policy_delay: updates of the critics to one of the actor.
 
     Reference: Fujimoto, van Hoof & Meger, "Addressing function approximation error in actor-critic methods" (2018), arXiv:1802.09477,
         algorithm 1. The target networks follow at every update of the critics, half as far as the paper's at every second.
@@ -145,11 +150,13 @@ class TD3(DDPG):
     critics: int = setting(default=2, minimum=1, integer=True)
     target_noise: float = setting(default=0.2, minimum=0)
     noise_clip: float = setting(default=0.5, minimum=0)
-    actor_every: int = setting(default=2, minimum=1, integer=True)
+    policy_delay: int = setting(default=2, minimum=1, integer=True)
+
+    _renamed: ClassVar[Mapping[str, str]] = {"actor_every": "policy_delay"}
 
     def optimizer(self, updates: int) -> Optimizer:
-        critic_rate = self.critic_rate or self.learning_rate
-        return actor_critic_optimizer(self.learning_rate, critic_rate, self.learning_rate, self.actor_every)
+        critic_rate = self.critic_learning_rate or self.learning_rate
+        return actor_critic_optimizer(self.learning_rate, critic_rate, self.learning_rate, self.policy_delay)
 
     def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
         network = self.network(env)

@@ -28,7 +28,7 @@ def vtrace(
     ratio: jax.Array,
     *,
     discount: Scalar,
-    decay: Scalar = 1.0,
+    lambda_: Scalar = 1.0,
     rho_clip: Scalar = 1.0,
     c_clip: Scalar = 1.0,
 ) -> tuple[jax.Array, jax.Array]:
@@ -44,7 +44,7 @@ def vtrace(
         terminated, truncated: the ends.
         ratio: π(a|s) / μ(a|s), >= 0.
         discount: γ, in [0, 1].
-        decay: λ, in [0, 1].
+        lambda_: λ, in [0, 1].
         rho_clip: ρ̄ > 0: between which policies the value's fixed point lies.
         c_clip: c̄ > 0: how far corrections travel; at most ρ̄.
 
@@ -68,7 +68,7 @@ def vtrace(
     )
     next_value = jnp.where(terminated, 0.0, next_value)
     going = jnp.where(jnp.logical_or(terminated, truncated), 0.0, 1.0)
-    rho, c = jnp.minimum(rho_clip, ratio), decay * jnp.minimum(c_clip, ratio)
+    rho, c = jnp.minimum(rho_clip, ratio), lambda_ * jnp.minimum(c_clip, ratio)
     error = rho * (reward + discount * next_value - value)
     zero = jnp.zeros_like(error[0])
     correction = accumulate(error, discount * c * going, zero)
@@ -85,7 +85,7 @@ def retrace(
     ratio: jax.Array,
     *,
     discount: Scalar,
-    decay: Scalar = 1.0,
+    lambda_: Scalar = 1.0,
 ) -> jax.Array:
     """Retrace(λ): targets of action values from steps that another policy μ made.
 
@@ -99,7 +99,7 @@ def retrace(
         terminated, truncated: the ends.
         ratio: π(a|s) / μ(a|s), >= 0.
         discount: γ, in [0, 1].
-        decay: λ, in [0, 1].
+        lambda_: λ, in [0, 1].
 
     Returns:
         G, ``(time, …)``.
@@ -122,5 +122,5 @@ def retrace(
     going = jnp.where(jnp.logical_or(terminated, truncated), 0.0, 1.0)
     error = reward + discount * jnp.where(terminated, 0.0, next_value) - value
     zero = jnp.zeros_like(error[0])
-    trace = _shift(decay * jnp.minimum(1.0, ratio), zero)
+    trace = _shift(lambda_ * jnp.minimum(1.0, ratio), zero)
     return value + accumulate(error, discount * trace * going, zero)

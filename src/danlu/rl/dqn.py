@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ class DQN(OffPolicy):
 
     The target of ``Q(s, a)`` is ``r + γ·max_a' Q⁻(s', a')``, with Q⁻ the target network, and ``r`` alone where the episode terminated.
     It explores by an action at random with probability ε, which falls in a line from ``epsilon_start`` to ``epsilon_end`` over
-    ``exploration`` steps.
+    ``epsilon_steps`` steps.
 
     Args:
         double: whether the online network chooses a' (the target network still says what it is worth), which keeps values from growing
@@ -79,7 +80,7 @@ class DQN(OffPolicy):
         dueling: whether the network says apart what a state is worth and what an action adds.
         head: what is said of an action: :class:`~danlu.rl.value_heads.Expected`, :class:`~danlu.rl.value_heads.Histogram` (C51) or
             :class:`~danlu.rl.value_heads.Quantiles` (QR-DQN).
-        epsilon_start, epsilon_end, exploration: see above.
+        epsilon_start, epsilon_end, epsilon_steps: see above.
         clip_norm: global norm above which a gradient is scaled down.
         standardise: whether observations are standardised by those of the warm-up.
         anneal: whether the learning rate falls to 0 over the training, on half a cosine.
@@ -94,19 +95,21 @@ class DQN(OffPolicy):
     """
 
     hidden: tuple[int, ...] = (128, 128)
-    every: int = setting(default=4, minimum=1, integer=True)
+    train_freq: int = setting(default=4, minimum=1, integer=True)
     gradient_steps: int = setting(default=2, minimum=1, integer=True)
-    rows: int = setting(default=64, minimum=1, integer=True)
-    target_rate: float = setting(default=0.01, above=0, maximum=1)
+    batch_size: int = setting(default=64, minimum=1, integer=True)
+    tau: float = setting(default=0.01, above=0, maximum=1)
     double: bool = True
     dueling: bool = False
     head: ValueHead = Expected()
     epsilon_start: float = setting(default=1.0, minimum=0, maximum=1)
     epsilon_end: float = setting(default=0.05, minimum=0, maximum=1)
-    exploration: int = setting(default=10_000, minimum=1, integer=True)
+    epsilon_steps: int = setting(default=10_000, minimum=1, integer=True)
     clip_norm: float = setting(default=10.0, above=0)
     anneal: bool = True
     standardise: bool = True
+
+    _renamed: ClassVar[Mapping[str, str]] = {"exploration": "epsilon_steps"}
 
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Discrete):
@@ -144,7 +147,7 @@ class DQN(OffPolicy):
 
     def epsilon(self, frames: jax.Array) -> jax.Array:
         """ε after so many steps."""
-        return Epsilon(self.epsilon_start, self.epsilon_end, self.exploration)(frames)
+        return Epsilon(self.epsilon_start, self.epsilon_end, self.epsilon_steps)(frames)
 
     def explore(
         self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array
@@ -161,17 +164,17 @@ class DQN(OffPolicy):
         return jnp.where(jax.random.uniform(coin_key, best.shape) < epsilon, other, best)
 
     def targets(
-        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+        self, env: Environment, state: TrainState, target: Any, batch: dict[str, Any], key: jax.Array
     ) -> tuple[Any, Any]:
-        after = self.numbers(env, target, state.model_state, rows["next_observation"])
-        judge = self.numbers(env, state.params, state.model_state, rows["next_observation"]) if self.double else after
+        after = self.numbers(env, target, state.model_state, batch["next_observation"])
+        judge = self.numbers(env, state.params, state.model_state, batch["next_observation"]) if self.double else after
         best = jnp.argmax(self.head.mean(judge), axis=-1)
-        worth = self.head.target(_chosen(after, best), rows["reward"], rows["discount"])
-        return rows["observation"], {"action": rows["action"], "target": worth}
+        worth = self.head.target(_chosen(after, best), batch["reward"], batch["discount"])
+        return batch["observation"], {"action": batch["action"], "target": worth}
 
-    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+    def td_error(self, outputs: Any, targets: Any) -> jax.Array:
         numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)
-        return self.head.surprise(_chosen(numbers, targets["action"]), targets["target"])
+        return self.head.td_error(_chosen(numbers, targets["action"]), targets["target"])
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         if key is not None:

@@ -141,7 +141,7 @@ class LearnedAgent(Learned):
                 "with one seed"
             )
         rows = getattr(replay, "replay", replay).in_time_order()
-        rows = {**rows, "action": self.agent.done(self.env, rows["action"])}
+        rows = {**rows, "action": self.agent.env_action(self.env, rows["action"])}
         spaces = {"observation_space": self.env.observation_space, "action_space": self.env.action_space}
         save_buffer(path, rows, note=note, **spaces)
 
@@ -286,7 +286,8 @@ def fit(
 
     Example:
         >>> from danlu import rl
-        >>> trained = rl.fit(rl.PPO(environments=4, steps=32), rl.make("CartPole-v1"), steps=256, evaluations=1, episodes=2, display="none")
+        >>> agent = rl.PPO(environments=4, n_steps=32)
+        >>> trained = rl.fit(agent, rl.make("CartPole-v1"), steps=256, evaluations=1, episodes=2, display="none")
         >>> trained.play(episodes=3).returns.shape
         (3,)
     """

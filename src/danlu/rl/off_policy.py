@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,59 +35,66 @@ class OffPolicy(Agent):
 
     Args:
         capacity: transitions that are remembered.
-        warm_up: transitions of random actions in the memory before anything is learnt.
-        every: steps of each environment between two rounds of learning.
+        learning_starts: transitions of random actions in the memory before anything is learnt.
+        train_freq: steps of each environment between two rounds of learning.
         gradient_steps: updates in a round.
-        rows: transitions in a batch.
+        batch_size: transitions in a batch.
         n_step: rewards that are summed before the target network is asked.
         prioritised: whether transitions with large errors are drawn more often.
-        priority: α of the priorities (see :class:`~danlu.rl.prioritised.Prioritised`).
-        correction: β of the importance weights that make up for them.
-        target_rate: how far the target network moves towards the online one, each ``target_every`` updates; 1 copies it.
-        target_every: see ``target_rate``.
+        priority_alpha: α of the priorities (see :class:`~danlu.rl.prioritised.Prioritised`).
+        priority_beta: β of the importance weights that make up for them.
+        tau: how far the target network moves towards the online one, each ``target_update_interval`` updates; 1 copies it.
+        target_update_interval: see ``tau``.
     """
 
     environments: int = setting(default=1, minimum=1, integer=True)
     learning_rate: float = setting(default=1e-3, above=0)
     capacity: int = setting(default=50_000, minimum=2, integer=True)
-    warm_up: int = setting(default=1000, minimum=1, integer=True)
-    every: int = setting(default=1, minimum=1, integer=True)
+    learning_starts: int = setting(default=1000, minimum=1, integer=True)
+    train_freq: int = setting(default=1, minimum=1, integer=True)
     gradient_steps: int = setting(default=1, minimum=1, integer=True)
-    rows: int = setting(default=128, minimum=1, integer=True)
+    batch_size: int = setting(default=128, minimum=1, integer=True)
     n_step: int = setting(default=1, minimum=1, integer=True)
     prioritised: bool = False
-    priority: float = setting(default=0.6, minimum=0)
-    correction: float = setting(default=0.4, minimum=0, maximum=1)
-    target_rate: float = setting(default=0.005, above=0, maximum=1)
-    target_every: int = setting(default=1, minimum=1, integer=True)
+    priority_alpha: float = setting(default=0.6, minimum=0)
+    priority_beta: float = setting(default=0.4, minimum=0, maximum=1)
+    tau: float = setting(default=0.005, above=0, maximum=1)
+    target_update_interval: int = setting(default=1, minimum=1, integer=True)
+
+    _renamed: ClassVar[Mapping[str, str]] = {
+        "warm_up": "learning_starts",
+        "every": "train_freq",
+        "rows": "batch_size",
+        "priority": "priority_alpha",
+        "correction": "priority_beta",
+        "target_rate": "tau",
+        "target_every": "target_update_interval",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warm_up > self.capacity:
+        if self.learning_starts > self.capacity:
             raise ConfigError(
-                f"{type(self).__name__}.warm_up is {self.warm_up} and capacity is {self.capacity}; expected at least as much capacity"
+                f"{type(self).__name__}.learning_starts is {self.learning_starts} and capacity is "
+                f"{self.capacity}; expected at least as much capacity"
             )
-        if self.warm_up < self.n_step * self.environments:
+        if self.learning_starts < self.n_step * self.environments:
             raise ConfigError(
-                f"{type(self).__name__}.warm_up is {self.warm_up}; expected at least n_step · environments = "
+                f"{type(self).__name__}.learning_starts is {self.learning_starts}; expected at least n_step · environments = "
                 f"{self.n_step * self.environments}"
             )
 
     @property
     def frames(self) -> int:
-        return self.environments * self.every
+        return self.environments * self.train_freq
 
     @property
     def prelude(self) -> int:
-        return -(-self.warm_up // self.environments) * self.environments
+        return -(-self.learning_starts // self.environments) * self.environments
 
     @property
     def updates(self) -> int:
         return self.gradient_steps
-
-    @property
-    def batch_size(self) -> int:
-        return self.rows
 
     def optimizer(self, updates: int) -> Optimizer:
         return adam(self.learning_rate)
@@ -108,33 +116,33 @@ class OffPolicy(Agent):
         """
         return self.act(env, state.params, state.model_state, envs.observation, key), wandering
 
-    def remembered(self, env: Environment, action: Any) -> Any:
+    def stored_action(self, env: Environment, action: Any) -> Any:
         """An action as the network takes it."""
         return action
 
-    def done(self, env: Environment, action: Any) -> Any:
-        """The inverse of :meth:`remembered`: an action as the environment takes it."""
+    def env_action(self, env: Environment, action: Any) -> Any:
+        """The inverse of :meth:`stored_action`: an action as the environment takes it."""
         return action
 
     @abc.abstractmethod
     def targets(
-        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+        self, env: Environment, state: TrainState, target: Any, batch: dict[str, Any], key: jax.Array
     ) -> tuple[Any, Any]:
-        """``(x, y)`` of the update, for drawn rows.
+        """``(x, y)`` of the update, for a drawn batch.
 
         Args:
             target: the target network's params.
-            rows: ``{"observation", "action", "reward", "next_observation", "discount"}``: the reward summed over ``n_step``, and what
+            batch: ``{"observation", "action", "reward", "next_observation", "discount"}``: the reward summed over ``n_step``, and what
                 the next observation's value counts (0 after termination).
         """
 
     @abc.abstractmethod
-    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+    def td_error(self, outputs: Any, targets: Any) -> jax.Array:
         """The size of the TD error of each row, ``(rows,)``: what prioritised replay draws by."""
 
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
-        """Random actions fill the memory with ``warm_up`` transitions; they count as steps. Where the network standardises observations, it
-        does so by what was seen in them, from then on."""
+        """Random actions fill the memory with ``learning_starts`` transitions; they count as steps. Where the network
+        standardises observations, it does so by what was seen in them, from then on."""
         env = program.env
         begin_key, fill_key, example_key = jax.random.split(key, 3)
         envs = env.begin(begin_key, self.environments)
@@ -149,7 +157,7 @@ class OffPolicy(Agent):
         example = jax.eval_shape(wander, envs, example_key)[1]
         replay: Any = Replay.of(example, capacity=self.capacity)
         if self.prioritised:
-            replay = Prioritised.of(example, capacity=self.capacity, steps=self.n_step, alpha=self.priority)
+            replay = Prioritised.of(example, capacity=self.capacity, steps=self.n_step, alpha=self.priority_alpha)
 
         def fill(carry: tuple[Envs, Any], key: jax.Array) -> tuple[tuple[Envs, Any], None]:
             envs, kept = wander(carry[0], key)
@@ -184,7 +192,7 @@ class OffPolicy(Agent):
         """What is remembered of a step."""
         return {
             "observation": transition.observation,
-            "action": self.remembered(env, transition.action),
+            "action": self.stored_action(env, transition.action),
             "reward": transition.reward,
             "next_observation": transition.next_observation,
             "terminated": transition.terminated,
@@ -208,7 +216,7 @@ class OffPolicy(Agent):
         return state, {**sums, **(ended or no_outcomes())}
 
     def collect(self, program: AgentProgram, state: TrainState, key: jax.Array) -> tuple[TrainState, Sums]:
-        """Act for ``every`` steps and remember them; the sums are of the episodes that ended."""
+        """Act for ``train_freq`` steps and remember them; the sums are of the episodes that ended."""
         env, world = program.env, state.world
 
         def move(carry: Any, key: jax.Array) -> tuple[Any, Sums]:
@@ -220,7 +228,7 @@ class OffPolicy(Agent):
             return carry, outcomes(transition)
 
         carry = (world.envs, world.memory["replay"], world.frames, world.memory["wandering"])
-        (envs, replay, frames, wandering), sums = jax.lax.scan(move, carry, jax.random.split(key, self.every))
+        (envs, replay, frames, wandering), sums = jax.lax.scan(move, carry, jax.random.split(key, self.train_freq))
         memory = {**world.memory, "replay": replay, "wandering": wandering}
         world = dataclasses.replace(world, envs=envs, frames=frames, memory=memory)
         return dataclasses.replace(state, world=world), {name: value.sum() for name, value in sums.items()}
@@ -229,22 +237,22 @@ class OffPolicy(Agent):
         """One update from one batch of the memory, and the target network after it."""
         memory, world = state.world.memory, state.world
         draw_key, target_key = jax.random.split(key)
-        replay, weight = memory["replay"], jnp.ones(self.rows)
+        replay, weight = memory["replay"], jnp.ones(self.batch_size)
         if isinstance(replay, Prioritised):
-            drawn = replay.sample(draw_key, self.rows, beta=self.correction)
+            drawn = replay.sample(draw_key, self.batch_size, beta=self.priority_beta)
             windows, weight = drawn.rows, drawn.weights
         else:
-            windows = replay.windows(draw_key, self.rows, self.n_step)
+            windows = replay.windows(draw_key, self.batch_size, self.n_step)
         if isinstance(replay, Prioritised) and self.n_step == 1:
             windows = jax.tree.map(lambda leaf: leaf[:, None], windows)
         x, y = self.targets(program.env, state, memory["target"], self.summed(windows), target_key)
         y = jax.lax.stop_gradient(y)
         if isinstance(replay, Prioritised):
             outputs, _ = program.model.apply(state.params, state.model_state, x)
-            replay = replay.update(drawn.indices, self.surprise(outputs, y))
+            replay = replay.update(drawn.indices, self.td_error(outputs, y))
         after, sums = step(program.learner, state, {"x": x, "y": y, "weight": weight})
-        due = after.step % self.target_every == 0
-        target = polyak(memory["target"], after.params, jnp.where(due, self.target_rate, 0.0))
+        due = after.step % self.target_update_interval == 0
+        target = polyak(memory["target"], after.params, jnp.where(due, self.tau, 0.0))
         memory = {**memory, "replay": replay, "target": target}
         return dataclasses.replace(after, world=dataclasses.replace(world, memory=memory)), sums
 

@@ -8,6 +8,7 @@ holds their values down.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -70,14 +71,16 @@ class CQL(DQN):
     """Conservative Q-learning for a choice of actions: DQN that doubts what it has not seen.
 
     Args:
-        conservative: the weight of the doubt.
+        cql_alpha: the weight of the doubt.
 
     Reference: Kumar et al. (2020), arXiv:2006.04779.
     """
 
     offline: ClassVar[bool] = True
 
-    conservative: float = setting(default=1.0, minimum=0)
+    cql_alpha: float = setting(default=1.0, minimum=0)
+
+    _renamed: ClassVar[Mapping[str, str]] = {"conservative": "cql_alpha"}
 
     def check(self, env: Environment) -> None:
         if isinstance(env.action_space, Box):
@@ -87,7 +90,7 @@ class CQL(DQN):
         super().check(env)
 
     def loss(self, env: Environment) -> Loss:
-        return ConservativeQLoss(self.head, self.conservative)
+        return ConservativeQLoss(self.head, self.cql_alpha)
 
 
 class ConservativeActorCriticLoss(ActorCriticLoss):
@@ -121,16 +124,18 @@ class ContinuousCQL(SAC):
     """Conservative Q-learning for continuous actions: SAC that doubts what it has not seen.
 
     Args:
-        conservative: the weight of the doubt.
-        others: actions drawn evenly, and as many from the actor, by which the doubt is measured.
+        cql_alpha: the weight of the doubt.
+        cql_n_actions: actions drawn evenly, and as many from the actor, by which the doubt is measured.
 
     Reference: Kumar et al. (2020), arXiv:2006.04779, algorithm 1.
     """
 
     offline: ClassVar[bool] = True
 
-    conservative: float = setting(default=5.0, minimum=0)
-    others: int = setting(default=10, minimum=1, integer=True)
+    cql_alpha: float = setting(default=5.0, minimum=0)
+    cql_n_actions: int = setting(default=10, minimum=1, integer=True)
+
+    _renamed: ClassVar[Mapping[str, str]] = {"conservative": "cql_alpha", "others": "cql_n_actions"}
 
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Box):
@@ -140,11 +145,11 @@ class ContinuousCQL(SAC):
         super().check(env)
 
     def network(self, env: Environment) -> ActorCritic:
-        return super().network(env).replace(others=self.others)
+        return super().network(env).replace(others=self.cql_n_actions)
 
     def loss(self, env: Environment) -> Loss:
         usual: Any = super().loss(env)
-        return ConservativeActorCriticLoss(usual.entropy, self.conservative)
+        return ConservativeActorCriticLoss(usual.entropy, self.cql_alpha)
 
 
 class CloningLoss(Loss):
@@ -184,19 +189,19 @@ class BehaviourCloning(OffPolicy):
     def optimizer(self, updates: int) -> Optimizer:
         return flatten(adam(Cosine(self.learning_rate, max(updates, 1))))
 
-    def remembered(self, env: Environment, action: Any) -> Any:
+    def stored_action(self, env: Environment, action: Any) -> Any:
         distribution: Any = self.distribution(env)
         return distribution.from_env(action) if isinstance(env.action_space, Box) else action
 
-    def done(self, env: Environment, action: Any) -> Any:
+    def env_action(self, env: Environment, action: Any) -> Any:
         return self.distribution(env).to_env(action)
 
     def targets(
-        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+        self, env: Environment, state: TrainState, target: Any, batch: dict[str, Any], key: jax.Array
     ) -> tuple[Any, Any]:
-        return rows["observation"], {"action": rows["action"]}
+        return batch["observation"], {"action": batch["action"]}
 
-    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+    def td_error(self, outputs: Any, targets: Any) -> jax.Array:
         """There is no TD error: all alike."""
         return jnp.ones(outputs.shape[0])
 

@@ -7,6 +7,7 @@ gradient steps that make good actions likelier. They differ in the loss, in how 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -37,10 +38,11 @@ class OnPolicy(Agent):
     Advantages are brought to mean 0 and standard deviation 1 over the rows of an iteration before the loss sees them.
 
     Args:
-        steps: of each environment in an iteration.
-        passes: how often an iteration's rows are gone over.
-        minibatches: into how many batches a pass is divided; it divides ``environments · steps``.
-        decay: λ of the advantages (see :func:`~danlu.rl.returns.generalized_advantages`): 1 trusts the rewards alone, 0 the value function.
+        n_steps: of each environment in an iteration.
+        n_epochs: passes over the rows of an iteration.
+        minibatches: into how many batches a pass is divided; it divides ``environments · n_steps``.
+        gae_lambda: λ of the advantages (see :func:`~danlu.rl.returns.generalized_advantages`): 1 trusts the rewards
+            alone, 0 the value function.
         value_weight: of the value function's error in the loss.
         entropy_weight: of the policy's entropy in the loss; keeps it from becoming certain too early.
         clip_norm: global norm above which a gradient is scaled down.
@@ -51,10 +53,10 @@ class OnPolicy(Agent):
         log_std: of continuous actions: log σ at the start, where the bounds are ±1.
     """
 
-    steps: int = setting(default=128, minimum=1, integer=True)
-    passes: int = setting(default=1, minimum=1, integer=True)
+    n_steps: int = setting(default=128, minimum=1, integer=True)
+    n_epochs: int = setting(default=1, minimum=1, integer=True)
     minibatches: int = setting(default=1, minimum=1, integer=True)
-    decay: float = setting(default=0.95, minimum=0, maximum=1)
+    gae_lambda: float = setting(default=0.95, minimum=0, maximum=1)
     value_weight: float = setting(default=0.5, minimum=0)
     entropy_weight: float = setting(default=0.0, minimum=0)
     clip_norm: float = setting(default=0.5, above=0)
@@ -65,23 +67,24 @@ class OnPolicy(Agent):
     log_std: float = setting(default=-0.5)
 
     _full_episodes: ClassVar[bool] = False
+    _renamed: ClassVar[Mapping[str, str]] = {"steps": "n_steps", "passes": "n_epochs", "decay": "gae_lambda"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.environments * self.steps) % self.minibatches:
+        if (self.environments * self.n_steps) % self.minibatches:
             raise ConfigError(
-                f"{type(self).__name__}: {self.environments} environments of {self.steps} steps are not divisible into "
+                f"{type(self).__name__}: {self.environments} environments of {self.n_steps} steps are not divisible into "
                 f"{self.minibatches} minibatches",
-                hint="choose minibatches that divide environments · steps",
+                hint="choose minibatches that divide environments · n_steps",
             )
 
     @property
     def frames(self) -> int:
-        return self.environments * self.steps
+        return self.environments * self.n_steps
 
     @property
     def updates(self) -> int:
-        return self.passes * self.minibatches
+        return self.n_epochs * self.minibatches
 
     @property
     def batch_size(self) -> int:
@@ -117,7 +120,7 @@ class OnPolicy(Agent):
         found: dict[str, jax.Array] = self.network(env).apply(params, state, observation)[0]
         return found
 
-    def deed(self, env: Environment, action: Any, outputs: dict[str, jax.Array]) -> Any:
+    def env_action(self, env: Environment, action: Any, outputs: dict[str, jax.Array]) -> Any:
         """An action of the distribution as the environment takes it."""
         return self.distribution(env).to_env(action)
 
@@ -125,10 +128,10 @@ class OnPolicy(Agent):
         outputs = self.outputs(env, params, state, observation)
         if key is None:
             return self.likeliest(env, outputs)
-        return self.deed(env, self.distribution(env).sample(outputs["policy"], key), outputs)
+        return self.env_action(env, self.distribution(env).sample(outputs["policy"], key), outputs)
 
     def likeliest(self, env: Environment, outputs: Any) -> Any:
-        return self.deed(env, self.distribution(env).mode(outputs["policy"]), outputs)
+        return self.env_action(env, self.distribution(env).mode(outputs["policy"]), outputs)
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
         outputs, distribution = self.outputs(env, params, state, observation), self.distribution(env)
@@ -154,7 +157,7 @@ class OnPolicy(Agent):
         targets = self.targets(env, state, dataclasses.replace(rollout, reward=reward), weight)
         chunk = self.rows(rollout, targets, weight)
         # A pass goes over the rows in the order of random numbers: one sort, where jax.random.permutation has two.
-        numbers = jax.random.bits(order_key, (self.updates * self.batch_size,)).reshape(self.passes, -1)
+        numbers = jax.random.bits(order_key, (self.updates * self.batch_size,)).reshape(self.n_epochs, -1)
         order = jnp.argsort(numbers, axis=1).reshape(-1)
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
         world = World(envs, world.frames + self.frames, world.iterations + 1, memory)
@@ -169,10 +172,10 @@ class OnPolicy(Agent):
             act_key, env_key = jax.random.split(key)
             outputs = self.outputs(env, state.params, state.model_state, envs.observation)
             action = distribution.sample(outputs["policy"], act_key)
-            envs, transition = env.advance(envs, self.deed(env, action, outputs), env_key)
+            envs, transition = env.advance(envs, self.env_action(env, action, outputs), env_key)
             return envs, dataclasses.replace(transition, extra={"action": action, "numbers": outputs["policy"]})
 
-        return jax.lax.scan(move, envs, jax.random.split(key, self.steps))
+        return jax.lax.scan(move, envs, jax.random.split(key, self.n_steps))
 
     def targets(
         self, env: Environment, state: TrainState, rollout: Transition, weight: jax.Array
@@ -192,7 +195,7 @@ class OnPolicy(Agent):
             rollout.terminated,
             rollout.truncated,
             discount=self.discount,
-            decay=self.decay,
+            lambda_=self.gae_lambda,
         )
         total = jnp.maximum(weight.sum(), 1)
         mean = (weight * advantage).sum() / total
@@ -247,7 +250,7 @@ class REINFORCE(OnPolicy):
     """The stochastic policy gradient with a learnt baseline: whole episodes, then one step.
 
     ``∇J = E Σ_t ∇ log π(a_t|s_t) · (G_t − V(s_t))``, with G the discounted sum of the rewards to the end of the episode. Each
-    environment plays one episode from its beginning (at most ``steps`` steps); an episode that was cut is worth what V says of where it
+    environment plays one episode from its beginning (at most ``n_steps`` steps); an episode that was cut is worth what V says of where it
     was left.
 
     Reference: Williams, "Simple statistical gradient-following algorithms for connectionist reinforcement learning" (1992); Sutton & Barto,
@@ -255,9 +258,9 @@ class REINFORCE(OnPolicy):
     """
 
     environments: int = setting(default=16, minimum=1, integer=True)
-    steps: int = setting(default=500, minimum=1, integer=True)
+    n_steps: int = setting(default=500, minimum=1, integer=True)
     learning_rate: float = setting(default=5e-3, above=0)
-    decay: float = setting(default=1.0, minimum=1, maximum=1)
+    gae_lambda: float = setting(default=1.0, minimum=1, maximum=1)
 
     _full_episodes: ClassVar[bool] = True
 
@@ -274,7 +277,7 @@ class A2C(OnPolicy):
     """
 
     environments: int = setting(default=16, minimum=1, integer=True)
-    steps: int = setting(default=8, minimum=1, integer=True)
+    n_steps: int = setting(default=8, minimum=1, integer=True)
     learning_rate: float = setting(default=2e-3, above=0)
 
     def loss(self, env: Environment) -> Loss:
@@ -293,13 +296,13 @@ class PPO(OnPolicy):
     Reference: Schulman et al. (2017), arXiv:1707.06347, eq. 7; Schulman et al. (2016), arXiv:1506.02438, for the advantages.
 
     Example:
-        >>> PPO(environments=16, steps=64, minibatches=4).batch_size
+        >>> PPO(environments=16, n_steps=64, minibatches=4).batch_size
         256
     """
 
     environments: int = setting(default=16, minimum=1, integer=True)
-    steps: int = setting(default=128, minimum=1, integer=True)
-    passes: int = setting(default=4, minimum=1, integer=True)
+    n_steps: int = setting(default=128, minimum=1, integer=True)
+    n_epochs: int = setting(default=4, minimum=1, integer=True)
     minibatches: int = setting(default=8, minimum=1, integer=True)
     learning_rate: float = setting(default=1e-3, above=0)
     clip: float = setting(default=0.2, above=0, below=1)

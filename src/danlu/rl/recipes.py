@@ -10,6 +10,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.errors import unknown_name
 from danlu.rl.agent import Agent
 from danlu.rl.continuous import DDPG, SAC, TD3
+from danlu.rl.discrete_sac import DiscreteSAC
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment
 from danlu.rl.exploration import OrnsteinUhlenbeck
@@ -19,7 +20,6 @@ from danlu.rl.games.recipes import game_recipe
 from danlu.rl.offline import CQL, BehaviourCloning, ContinuousCQL
 from danlu.rl.on_policy import A2C, PPO, REINFORCE
 from danlu.rl.recurrent import RecurrentPPO
-from danlu.rl.soft_choice import DiscreteSAC
 from danlu.rl.spaces import Box, Discrete
 
 __all__ = ["ALGORITHMS", "AgentSettings", "agent_recipe"]
@@ -40,6 +40,7 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
 """Every algorithm by its name."""
 
 _OF_ACTIONS: Mapping[tuple[str, type], type[Agent]] = {("sac", Discrete): DiscreteSAC, ("cql", Box): ContinuousCQL}
+_RENAMED = {old: new for agent in (*ALGORITHMS.values(), *_OF_ACTIONS.values()) for old, new in agent._renamed.items()}
 _STEPS = 200_000
 _FIRST = {"MountainCarContinuous-v0": "td3"}  # its only reward is at the far end of long exploration
 
@@ -47,34 +48,34 @@ _FIRST = {"MountainCarContinuous-v0": "td3"}  # its only reward is at the far en
 _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
     ("CartPole-v1", "ppo"): (
         100_000,
-        {"environments": 32, "steps": 64, "decay": 0.98, "clip": 0.1, "learning_rate": 3e-3},
+        {"environments": 32, "n_steps": 64, "gae_lambda": 0.98, "clip": 0.1, "learning_rate": 3e-3},
     ),
     ("CartPole-v1", "dqn"): (
         80_000,
         {
             "environments": 16,
-            "every": 2,
+            "train_freq": 2,
             "gradient_steps": 16,
             "hidden": (64, 64),
-            "rows": 128,
+            "batch_size": 128,
             "n_step": 8,
             "discount": 0.995,
             "prioritised": True,
-            "priority": 1.2,
-            "correction": 0.6,
+            "priority_alpha": 1.2,
+            "priority_beta": 0.6,
             "learning_rate": 3e-3,
-            "target_rate": 1.0,
-            "target_every": 64,
-            "exploration": 8000,
+            "tau": 1.0,
+            "target_update_interval": 64,
+            "epsilon_steps": 8000,
             "epsilon_end": 0.04,
         },
     ),
     ("Acrobot-v1", "ppo"): (
         1_000_000,
         {
-            "steps": 256,
+            "n_steps": 256,
             "minibatches": 32,
-            "decay": 0.94,
+            "gae_lambda": 0.94,
             "scale_rewards": True,
             "clip": 0.1,
             "learning_rate": 3e-3,
@@ -82,7 +83,7 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
     ),
     ("MountainCar-v0", "ppo"): (
         600_000,
-        {"minibatches": 16, "decay": 0.98, "scale_rewards": True, "clip": 0.1, "learning_rate": 3e-3},
+        {"minibatches": 16, "gae_lambda": 0.98, "scale_rewards": True, "clip": 0.1, "learning_rate": 3e-3},
     ),
     ("MountainCarContinuous-v0", "td3"): (
         60_000,
@@ -91,17 +92,17 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
     ("LunarLander-v3", "ppo"): (
         1_000_000,
         {
-            "steps": 256,
+            "n_steps": 256,
             "minibatches": 16,
             "discount": 0.999,
-            "decay": 0.98,
+            "gae_lambda": 0.98,
             "entropy_weight": 0.01,
             "scale_rewards": True,
         },
     ),
     ("CartPole-v1", "sac"): (
         80_000,
-        {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "n_step": 8, "entropy": 0.3, "target_rate": 0.02},
+        {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "n_step": 8, "entropy": 0.3, "tau": 0.02},
     ),
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
@@ -132,6 +133,14 @@ class AgentSettings(Blueprint):
     data: str | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+
+    @classmethod
+    def renewed(cls, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the algorithm too."""
+        found = super().renewed(body)
+        if isinstance(settings := found.get("settings"), Mapping):
+            found["settings"] = {_RENAMED.get(name, name): value for name, value in settings.items()}
+        return found
 
 
 def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> tuple[Agent, int]:

@@ -238,11 +238,11 @@ class RecurrentPPO(PPO):
 
     def in_shape(self, env: Environment) -> Any:
         seen = jax.tree.map(
-            lambda one: (self.steps, *one),
+            lambda one: (self.n_steps, *one),
             _inner(env).observation_space.shape,
             is_leaf=lambda one: isinstance(one, tuple),
         )
-        return {"first": (self.steps,), "memory": (self.memory,), "observation": seen}
+        return {"first": (self.n_steps,), "memory": (self.memory,), "observation": seen}
 
     def loss(self, env: Environment) -> Loss:
         return OverTime(PPOLoss(self.distribution(env), self.clip, self.value_weight, self.entropy_weight))
@@ -257,7 +257,7 @@ class RecurrentPPO(PPO):
         found: dict[str, jax.Array] = self.network(env).apply(params, state, x)[0]
         return {name: leaf[:, 0] for name, leaf in found.items()}
 
-    def deed(self, env: Environment, action: Any, outputs: dict[str, jax.Array]) -> Any:
+    def env_action(self, env: Environment, action: Any, outputs: dict[str, jax.Array]) -> Any:
         return {"action": self.distribution(env).to_env(action), "memory": outputs["memory"]}
 
     def rows(self, rollout: Transition, targets: dict[str, jax.Array], weight: jax.Array) -> dict[str, Any]:

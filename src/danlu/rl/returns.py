@@ -80,7 +80,7 @@ def discounted_returns(
         >>> discounted_returns(reward, rest, cut, never, discount=0.5).tolist()
         [2.0, 2.0, 12.0]
     """
-    return lambda_returns(reward, next_value, terminated, truncated, discount=discount, decay=1.0)
+    return lambda_returns(reward, next_value, terminated, truncated, discount=discount, lambda_=1.0)
 
 
 def lambda_returns(
@@ -90,7 +90,7 @@ def lambda_returns(
     truncated: jax.Array,
     *,
     discount: Scalar,
-    decay: Scalar,
+    lambda_: Scalar,
 ) -> jax.Array:
     """TD(λ)'s target: the mean of all n-step returns with weights ``(1 − λ)·λ^(n−1)``.
 
@@ -102,7 +102,7 @@ def lambda_returns(
         next_value: V(s').
         terminated, truncated: the ends.
         discount: γ, in [0, 1].
-        decay: λ, in [0, 1]. 0 is one step and a bootstrap, 1 the discounted return.
+        lambda_: λ, in [0, 1]. 0 is one step and a bootstrap, 1 the discounted return.
 
     Returns:
         G, ``(time, …)``.
@@ -115,12 +115,12 @@ def lambda_returns(
 
     Example:
         >>> reward, rest, never = jnp.array([1.0, 2.0]), jnp.array([4.0, 8.0]), jnp.zeros(2, bool)
-        >>> lambda_returns(reward, rest, never, never, discount=0.5, decay=0.5).tolist()
+        >>> lambda_returns(reward, rest, never, never, discount=0.5, lambda_=0.5).tolist()
         [3.5, 6.0]
     """
     check_shapes(reward=reward, next_value=next_value, terminated=terminated, truncated=truncated)
     next_value = jnp.where(terminated, 0.0, next_value)
-    mixed = jnp.where(jnp.logical_or(terminated, truncated), 0.0, decay)
+    mixed = jnp.where(jnp.logical_or(terminated, truncated), 0.0, lambda_)
     return accumulate(reward + discount * (1 - mixed) * next_value, discount * mixed, next_value[-1])
 
 
@@ -132,7 +132,7 @@ def generalized_advantages(
     truncated: jax.Array,
     *,
     discount: Scalar,
-    decay: Scalar,
+    lambda_: Scalar,
 ) -> jax.Array:
     """Generalized advantage estimates (GAE).
 
@@ -145,7 +145,7 @@ def generalized_advantages(
         value, next_value: V(s) and V(s').
         terminated, truncated: the ends.
         discount: γ, in [0, 1].
-        decay: λ, in [0, 1]. 0 is the TD error (least variance), 1 the discounted return minus the value (no bias).
+        lambda_: λ, in [0, 1]. 0 is the TD error (least variance), 1 the discounted return minus the value (no bias).
 
     Returns:
         A, ``(time, …)``, not normalised.
@@ -159,12 +159,12 @@ def generalized_advantages(
     Example:
         >>> zero, never = jnp.zeros(2), jnp.zeros(2, bool)
         >>> reward, value, rest = jnp.array([1.0, 2.0]), jnp.array([2.0, 4.0]), jnp.array([4.0, 8.0])
-        >>> generalized_advantages(reward, value, rest, never, never, discount=0.5, decay=0.5).tolist()
+        >>> generalized_advantages(reward, value, rest, never, never, discount=0.5, lambda_=0.5).tolist()
         [1.5, 2.0]
     """
     check_shapes(reward=reward, value=value, next_value=next_value, terminated=terminated, truncated=truncated)
     error = reward + discount * jnp.where(terminated, 0.0, next_value) - value
-    factor = jnp.where(jnp.logical_or(terminated, truncated), 0.0, discount * decay)
+    factor = jnp.where(jnp.logical_or(terminated, truncated), 0.0, discount * lambda_)
     return accumulate(error, factor, jnp.zeros_like(error[0]))
 
 

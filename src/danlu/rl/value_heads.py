@@ -38,7 +38,7 @@ class ValueHead(Blueprint, abc.ABC):
     def loss(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
         """How far ``numbers`` are from ``target``, both ``(batch, size)``: ``(batch,)``."""
 
-    def surprise(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
+    def td_error(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
         """The size of the TD error, ``(batch,)``: of a distribution its loss, as in Hessel et al., "Rainbow" (2018)."""
         return self.loss(numbers, target)
 
@@ -64,7 +64,7 @@ class Expected(ValueHead):
         error = jnp.abs(numbers - target)[:, 0]
         return jnp.where(error < 1, 0.5 * jnp.square(error), error - 0.5)
 
-    def surprise(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
+    def td_error(self, numbers: jax.Array, target: jax.Array) -> jax.Array:
         return jnp.abs(numbers - target)[:, 0]
 
 

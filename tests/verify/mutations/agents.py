@@ -15,8 +15,8 @@ MUTATIONS = [
         ),
         (
             "gae-through-ends",
-            "jnp.where(jnp.logical_or(terminated, truncated), 0.0, discount * decay)",
-            "jnp.where(terminated, 0.0, discount * decay)",
+            "jnp.where(jnp.logical_or(terminated, truncated), 0.0, discount * lambda_)",
+            "jnp.where(terminated, 0.0, discount * lambda_)",
             "rl.generalized_advantages",
         ),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -69,16 +70,16 @@ class BoardLoss(Loss):
 class AlphaZero(Agent):
     """Self-play by search, and a network that learns to foresee the search's policy and the game's result; the next search uses it.
 
-    One iteration: ``steps`` moves in each of ``environments`` games, then ``minibatches`` gradient steps on rows drawn from the last
+    One iteration: ``n_steps`` moves in each of ``environments`` games, then ``minibatches`` gradient steps on rows drawn from the last
     ``memory`` moves of each, boards turned and mirrored as the game allows. It learns nothing from the match's opponent, which is only
     there to measure it.
 
     Args:
         search: ``"gumbel"`` or ``"puct"``: how moves are found (:mod:`danlu.rl.games.search`).
         simulations: of a move in self-play; ``play_simulations``: of one that counts, None is the same.
-        steps: moves of each game in an iteration.
+        n_steps: moves of each game in an iteration.
         memory: moves of each game that are remembered.
-        minibatches: gradient steps in an iteration; ``rows`` is how many rows each is of.
+        minibatches: gradient steps in an iteration; ``batch_size`` is how many rows each is of.
         value_weight: see :class:`BoardLoss`.
         estimate: the share of the search's value in what the value is to learn, beside the game's result: 0 in AlphaZero; more is
             less noise and some bias.
@@ -92,13 +93,14 @@ class AlphaZero(Agent):
     Science 362; the gate is AlphaGo Zero's (2017); the search is Gumbel AlphaZero's unless told otherwise.
 
     Example:
-        >>> agent = AlphaZero(environments=4, steps=2, memory=8, simulations=4, hidden=(8,))
+        >>> agent = AlphaZero(environments=4, n_steps=2, memory=8, simulations=4, hidden=(8,))
         >>> agent.frames, sorted(agent.network(Match()).out_shape((3, 3, 2)))
         (8, ['policy', 'value'])
     """
 
     tallies: ClassVar[tuple[str, ...]] = ("draws", "resigned", "misjudged")
     keeps_last: ClassVar[bool] = True
+    _renamed: ClassVar[Mapping[str, str]] = {"steps": "n_steps", "rows": "batch_size"}
 
     environments: int = setting(default=128, minimum=1, integer=True)
     discount: float = setting(default=1.0, minimum=1, maximum=1)
@@ -107,10 +109,10 @@ class AlphaZero(Agent):
     search: str = setting(default="gumbel", choices=SEARCHES)
     simulations: int = setting(default=32, minimum=1, integer=True)
     play_simulations: int | None = setting(default=None, minimum=1, integer=True, optional=True)
-    steps: int = setting(default=16, minimum=1, integer=True)
+    n_steps: int = setting(default=16, minimum=1, integer=True)
     memory: int = setting(default=256, minimum=1, integer=True)
     minibatches: int = setting(default=16, minimum=1, integer=True)
-    rows: int = setting(default=512, minimum=1, integer=True)
+    batch_size: int = setting(default=512, minimum=1, integer=True)
     value_weight: float = setting(default=1.0, minimum=0)
     estimate: float = setting(default=0.0, minimum=0, maximum=1)
     weight_decay: float = setting(default=1e-4, minimum=0)
@@ -130,22 +132,18 @@ class AlphaZero(Agent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.memory < self.steps:
+        if self.memory < self.n_steps:
             raise ConfigError(
-                f"AlphaZero.memory is {self.memory} and steps is {self.steps}; expected at least as much memory"
+                f"AlphaZero.memory is {self.memory} and n_steps is {self.n_steps}; expected at least as much memory"
             )
 
     @property
     def frames(self) -> int:
-        return self.environments * self.steps
+        return self.environments * self.n_steps
 
     @property
     def updates(self) -> int:
         return self.minibatches
-
-    @property
-    def batch_size(self) -> int:
-        return self.rows
 
     def check(self, env: Environment) -> None:
         _game_of(env)
@@ -216,7 +214,7 @@ class AlphaZero(Agent):
         env, world, game = program.env, state.world, _game_of(program.env)
         play_key, draw_key, gate_key = jax.random.split(program.key(state), 3)
         evaluate = self.evaluator(env, state.params, state.model_state)
-        envs, memory, played = self.self_play(game).play(evaluate, world.envs, world.memory, play_key, self.steps)
+        envs, memory, played = self.self_play(game).play(evaluate, world.envs, world.memory, play_key, self.n_steps)
         replay = memory["replay"]
         outcome, known = known_outcomes(replay)
         rows = replay.rows
@@ -224,7 +222,7 @@ class AlphaZero(Agent):
         y = {"policy": rows["policy"], "legal": rows["legal"], "outcome": target}
         chunk = {"x": rows["board"], "y": y, "weight": known.astype(jnp.float32)}
         chunk = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chunk)
-        order = replay.draw(draw_key, self.updates * self.rows).astype(jnp.int32)
+        order = replay.draw(draw_key, self.updates * self.batch_size).astype(jnp.int32)
         learner = dataclasses.replace(program.learner, augment=Turned(game))
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
         world = World(envs, world.frames + self.frames, world.iterations + 1, memory)

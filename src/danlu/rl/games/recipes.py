@@ -23,7 +23,7 @@ _SMALL = {
     "channels": 32,
     "blocks": 3,
     "hidden": (64,),
-    "rows": 256,
+    "batch_size": 256,
 }
 
 GAME_RECIPES: Mapping[str, tuple[int, dict[str, Any]]] = {
@@ -31,10 +31,10 @@ GAME_RECIPES: Mapping[str, tuple[int, dict[str, Any]]] = {
         86_400,
         {
             "environments": 64,
-            "steps": 9,
+            "n_steps": 9,
             "memory": 135,
             "minibatches": 8,
-            "rows": 256,
+            "batch_size": 256,
             "hidden": (64, 64),
             "learning_rate": 3e-3,
             "openings": 4,
@@ -109,7 +109,7 @@ def train_game(
         **options: of :func:`danlu.rl.fit`, such as ``checkpoint``, ``resume`` and ``display``.
 
     Example:
-        >>> small = {"environments": 4, "simulations": 4, "hidden": (8,), "minibatches": 1, "rows": 8}
+        >>> small = {"environments": 4, "simulations": 4, "hidden": (8,), "minibatches": 1, "batch_size": 8}
         >>> trained = train_game("tic-tac-toe", steps=36, settings=small, evaluations=1, episodes=2, display="none")
         >>> trained.play(episodes=3).returns.shape
         (3,)

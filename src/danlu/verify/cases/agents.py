@@ -14,12 +14,12 @@ import numpy as np
 from danlu.nn import Dense, Ensemble, Parallel, Sequential
 from danlu.optim import sgd
 from danlu.rl.actor_critic import ActorCritic, ActorCriticLoss, each_its_own
+from danlu.rl.discrete_sac import DiscreteSACLoss
 from danlu.rl.distributions import Categorical, Gaussian, MultiCategorical, TanhGaussian
 from danlu.rl.dqn import Dueling, QLoss
 from danlu.rl.networks import IDENTITY, Standardise
 from danlu.rl.offline import ConservativeActorCriticLoss, ConservativeQLoss
 from danlu.rl.policy_losses import PolicyGradientLoss, PPOLoss
-from danlu.rl.soft_choice import ChoiceLoss
 from danlu.rl.spaces import Box
 from danlu.rl.value_heads import Expected, Histogram, Quantiles
 from danlu.verify.case import Check, case
@@ -286,8 +286,8 @@ def soft_actor_critic(check: Check) -> None:
 
     missed = 0.5 * ((values[np.arange(ROWS), :, ACTION] - target[:, None]) ** 2).sum(axis=1)
     whole = missed + choice(LOGITS) + 0.3 * (entropy(LOGITS) - 0.5)
-    check(ChoiceLoss(0.5)(outputs, targets), whole, floor=1.0)
-    found = jax.grad(lambda outputs: ChoiceLoss(0.5)(outputs, targets).sum())(outputs)
+    check(DiscreteSACLoss(0.5)(outputs, targets), whole, floor=1.0)
+    found = jax.grad(lambda outputs: DiscreteSACLoss(0.5)(outputs, targets).sum())(outputs)
     numeric = finite_difference(lambda z: choice(z).sum(), LOGITS)
     check(found["policy"], numeric, oracle="finite differences", floor=0.1)
     check(found["log_alpha"], entropy(LOGITS) - 0.5, oracle="closed form", floor=0.1)

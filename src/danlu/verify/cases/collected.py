@@ -96,7 +96,10 @@ def on_policy(check: Check) -> None:
     time, count = data["reward"].shape
     observation, after = draw(time, count, 4, seed=5), draw(time, count, 4, seed=6)
     logits, action = draw(time, count, 2, seed=7), np.random.default_rng(8).integers(0, 2, (time, count))
-    for agent in (PPO(environments=count, steps=time, minibatches=1, hidden=(), discount=0.9, decay=0.7), REINFORCE()):
+    for agent in (
+        PPO(environments=count, n_steps=time, minibatches=1, hidden=(), discount=0.9, gae_lambda=0.7),
+        REINFORCE(),
+    ):
         agent = agent.replace(hidden=(), standardise=False, discount=0.9)
         network = agent.network(env)
         params, state, _ = network.init(jax.random.key(0), (4,))
@@ -122,7 +125,7 @@ def on_policy(check: Check) -> None:
         advantage = np.zeros((time + 1, count))
         for t in reversed(range(time)):
             error = data["reward"][t] + 0.9 * next_value[t] * ~data["terminated"][t] - value[t]
-            advantage[t] = error + 0.9 * agent.decay * advantage[t + 1] * ~ended[t]
+            advantage[t] = error + 0.9 * agent.gae_lambda * advantage[t + 1] * ~ended[t]
         advantage = advantage[:-1]
         counted = advantage[weight > 0]
         check(found["advantage"], (advantage - counted.mean()) / counted.std(), floor=1.0)
@@ -175,7 +178,7 @@ def dqn(check: Check) -> None:
 @case("rl.scaled_rewards")
 def scaled_rewards(check: Check) -> None:
     """Rewards over the deviation of the discounted sums so far; the sums begin anew with an episode and go on over rollouts."""
-    agent = PPO(environments=3, steps=16, minibatches=1, discount=0.9, scale_rewards=True)
+    agent = PPO(environments=3, n_steps=16, minibatches=1, discount=0.9, scale_rewards=True)
     data = rollout()
     spread = {"mean": jnp.zeros(()), "variance": jnp.ones(()), "count": jnp.zeros(())}
     memory: Any = {"running": jnp.zeros(3), "spread": spread}

@@ -58,10 +58,10 @@ def ends(data: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def verify_lambda_returns(check: Check) -> None:
     data = rollout()
     going, after = ends(data)
-    for decay in (0.0, LAMBDA, 1.0):
-        expected = solved(data["reward"] + GAMMA * (1 - decay * going) * after, GAMMA * decay * going)
+    for lambda_ in (0.0, LAMBDA, 1.0):
+        expected = solved(data["reward"] + GAMMA * (1 - lambda_ * going) * after, GAMMA * lambda_ * going)
         check(
-            received(returns.lambda_returns, data, "value", "ratio", discount=GAMMA, decay=decay),
+            received(returns.lambda_returns, data, "value", "ratio", discount=GAMMA, lambda_=lambda_),
             expected,
             oracle="linear system",
             floor=FLOOR,
@@ -79,7 +79,7 @@ def verify_generalized_advantages(check: Check) -> None:
     data = rollout()
     going, after = ends(data)
     expected = solved(data["reward"] + GAMMA * after - data["value"], GAMMA * LAMBDA * going)
-    ours = received(returns.generalized_advantages, data, "ratio", discount=GAMMA, decay=LAMBDA)
+    ours = received(returns.generalized_advantages, data, "ratio", discount=GAMMA, lambda_=LAMBDA)
     check(ours, expected, oracle="linear system", floor=FLOOR)
 
 
@@ -105,11 +105,11 @@ def verify_n_step_returns(check: Check) -> None:
 def verify_vtrace(check: Check) -> None:
     data = rollout()
     going, after = ends(data)
-    for decay, rho_clip, c_clip in ((1.0, 1.0, 1.0), (LAMBDA, 2.0, 0.5)):
-        rho, c = np.minimum(rho_clip, data["ratio"]), decay * np.minimum(c_clip, data["ratio"])
+    for lambda_, rho_clip, c_clip in ((1.0, 1.0, 1.0), (LAMBDA, 2.0, 0.5)):
+        rho, c = np.minimum(rho_clip, data["ratio"]), lambda_ * np.minimum(c_clip, data["ratio"])
         correction = solved(rho * (data["reward"] + GAMMA * after - data["value"]), GAMMA * c * going)
         target = after + going * np.concatenate([correction[1:], np.zeros((1, ENVIRONMENTS))])
-        settings = {"discount": GAMMA, "decay": decay, "rho_clip": rho_clip, "c_clip": c_clip}
+        settings = {"discount": GAMMA, "lambda_": lambda_, "rho_clip": rho_clip, "c_clip": c_clip}
         values, advantages = received(corrections.vtrace, data, **settings)
         check(values, data["value"] + correction, oracle="linear system", floor=FLOOR)
         check(advantages, rho * (data["reward"] + GAMMA * target - data["value"]), oracle="linear system", floor=FLOOR)
@@ -121,7 +121,7 @@ def verify_retrace(check: Check) -> None:
     going, after = ends(data)
     trace = np.concatenate([LAMBDA * np.minimum(1, data["ratio"])[1:], np.zeros((1, ENVIRONMENTS))])
     correction = solved(data["reward"] + GAMMA * after - data["value"], GAMMA * trace * going)
-    ours = received(corrections.retrace, data, discount=GAMMA, decay=LAMBDA)
+    ours = received(corrections.retrace, data, discount=GAMMA, lambda_=LAMBDA)
     check(ours, data["value"] + correction, oracle="linear system", floor=FLOOR)
 
 

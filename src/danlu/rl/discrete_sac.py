@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,10 @@ from danlu.rl.networks import encoder
 from danlu.rl.off_policy import OffPolicy
 from danlu.rl.spaces import Discrete
 
-__all__ = ["ChoiceActorCritic", "ChoiceLoss", "DiscreteSAC"]
+__all__ = ["DiscreteActorCritic", "DiscreteSAC", "DiscreteSACLoss"]
 
 
-class ChoiceActorCritic(Layer):
+class DiscreteActorCritic(Layer):
     """A policy over n actions and critics that say what each is worth, side by side.
 
     Observations to ``{"policy": (batch, n), "q": (batch, critics, n), "log_alpha": (batch,)}``; the policy's numbers are logits.
@@ -37,6 +37,8 @@ class ChoiceActorCritic(Layer):
 
     Params: ``{"actor", "critic", "log_alpha"}``. State: ``{"actor", "critic"}``.
     """
+
+    _former_names: ClassVar[tuple[str, ...]] = ("ChoiceActorCritic",)
 
     actor: Layer
     critics: Layer
@@ -62,7 +64,7 @@ class ChoiceActorCritic(Layer):
         return None if actor is None or critics is None else actor + critics
 
 
-class ChoiceLoss(Loss):
+class DiscreteSACLoss(Loss):
     """``Σ_k ½(Q_k(s, a) − y)² + Σ_a π(a|s)·(α·log π(a|s) − min_k Q_k(s, a)) + log α·(H(π(·|s)) − H̄)``.
 
     The expectation over actions is a sum, so nothing is drawn. The critics learn from the first term alone, the actor from the second, α
@@ -75,6 +77,8 @@ class ChoiceLoss(Loss):
 
     Reference: Christodoulou, "Soft actor-critic for discrete action settings" (2019), arXiv:1910.07207, eqs. 10 to 12.
     """
+
+    _former_names: ClassVar[tuple[str, ...]] = ("ChoiceLoss",)
 
     entropy: float
 
@@ -125,10 +129,10 @@ class DiscreteSAC(OffPolicy):
         body = tuple(Dense(units, "relu") for units in self.hidden)
         actor = Sequential((encoder(env.observation_space), *body, Dense(n, initializer="lecun_uniform")))
         critic = Sequential((encoder(env.observation_space), *body, Dense(n)))
-        return ChoiceActorCritic(actor, Ensemble(critic, self.critics), math.log(self.alpha))
+        return DiscreteActorCritic(actor, Ensemble(critic, self.critics), math.log(self.alpha))
 
     def loss(self, env: Environment) -> Loss:
-        return ChoiceLoss(self.entropy * math.log(self.distribution(env).n))
+        return DiscreteSACLoss(self.entropy * math.log(self.distribution(env).n))
 
     def optimizer(self, updates: int) -> Optimizer:
         return actor_critic_optimizer(self.learning_rate, self.learning_rate, self.learning_rate)
@@ -138,17 +142,17 @@ class DiscreteSAC(OffPolicy):
         return self.network(env).apply(params, state, observation)[0]
 
     def targets(
-        self, env: Environment, state: TrainState, target: Any, rows: dict[str, Any], key: jax.Array
+        self, env: Environment, state: TrainState, target: Any, batch: dict[str, Any], key: jax.Array
     ) -> tuple[Any, Any]:
         log_policy = jax.nn.log_softmax(
-            self.outputs(env, state.params, state.model_state, rows["next_observation"])["policy"]
+            self.outputs(env, state.params, state.model_state, batch["next_observation"])["policy"]
         )
-        q = self.outputs(env, target, state.model_state, rows["next_observation"])["q"].min(axis=1)
+        q = self.outputs(env, target, state.model_state, batch["next_observation"])["q"].min(axis=1)
         alpha = jnp.exp(state.params["log_alpha"])
         worth = (jnp.exp(log_policy) * (q - alpha * log_policy)).sum(axis=-1)
-        return rows["observation"], {"action": rows["action"], "target": rows["reward"] + rows["discount"] * worth}
+        return batch["observation"], {"action": batch["action"], "target": batch["reward"] + batch["discount"] * worth}
 
-    def surprise(self, outputs: Any, targets: Any) -> jax.Array:
+    def td_error(self, outputs: Any, targets: Any) -> jax.Array:
         chosen = jnp.take_along_axis(outputs["q"], targets["action"][:, None, None], axis=2)[..., 0]
         return jnp.abs(chosen - targets["target"][:, None]).mean(axis=-1)
 
