@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -59,8 +58,6 @@ class _Decided:
         return found if value is None else {**found, "value": value}, state
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["agent", "env"])
-@dataclasses.dataclass(frozen=True)
 class Acting(Head):
     """What to do. The answer to observations is ``{"action", "value"}``, arrays with a row each; to :class:`Beginnings`, the
     :class:`~danlu.rl.Episodes` that came of them.
@@ -69,15 +66,11 @@ class Acting(Head):
         agent, env: who acts, and where it was trained.
     """
 
-    kind = KIND
+    kind = task = KIND
     verbs = ("account", "play", "record", "write_buffer")
 
     agent: Agent
     env: Environment
-
-    @property
-    def task(self) -> str:
-        return KIND
 
     def __call__(self, outputs: Any) -> Any:
         """The likeliest action of each, where the network's outputs alone say it; see :meth:`Agent.likeliest`."""

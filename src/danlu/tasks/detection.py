@@ -22,7 +22,7 @@ from danlu.nn.losses.detection import NO_OBJECT
 from danlu.tasks.image import Augment, picture_recipe
 from danlu.tasks.recipe import Recipe
 from danlu.trained import Head
-from danlu.trained.head import names_in, pieces, threshold_in
+from danlu.trained.head import pieces
 
 if TYPE_CHECKING:
     from danlu.trained import Trained
@@ -152,13 +152,7 @@ def true_objects(targets: Mapping[str, np.ndarray]) -> list[Found]:
     return [Found(boxes[labels != NO_OBJECT], labels[labels != NO_OBJECT]) for boxes, labels in rows]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["threshold"],
-    meta_fields=["classes", "overlap", "most", "stride", "size", "sides"],
-)
-@dataclasses.dataclass(frozen=True)
-class Boxes(Head):
+class Boxes(Head, fitted=("threshold",)):
     """Objects with their boxes. The answers are a :class:`~danlu.evaluate.Found` for each image, with unsure ones that are not shown.
 
     Attributes:
@@ -169,20 +163,16 @@ class Boxes(Head):
         sides: the height and width of the images that it sees.
     """
 
-    kind = "boxes"
+    kind, task = "boxes", "detection"
     batch = 64
 
     classes: tuple[str, ...]
-    threshold: float = 0.5
-    overlap: float = 0.6
-    most: int = 64
+    threshold: float = setting(default=0.5, minimum=0, maximum=1)
+    overlap: float = setting(default=0.6, above=0, maximum=1)
+    most: int = setting(default=64, minimum=1, maximum=1000, integer=True)
     stride: int = 8
     size: float = 1.0
     sides: tuple[int, int] = (32, 32)
-
-    @property
-    def task(self) -> str:
-        return "detection"
 
     def __call__(self, outputs: Any) -> Detections:
         shape: dict[str, Any] = {"stride": self.stride, "size": self.size, "most": self.most, "overlap": self.overlap}
@@ -239,21 +229,6 @@ class Boxes(Head):
 
     def beside(self, answers: Sequence[Found], truth: Any, rows: Any = None) -> pl.DataFrame:
         return self.frame(answers if rows is None else self._in_own_pixels(answers, rows))
-
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        told = {name: getattr(self, name) for name in ("overlap", "most", "stride", "size")}
-        lists = {"classes": list(self.classes), "sides": list(self.sides)}
-        return {**lists, "threshold": float(self.threshold), **told}, {}
-
-    @classmethod
-    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        classes, threshold = names_in(data, "classes"), threshold_in(data)
-        told: list[Any] = [data.get(name) for name in ("overlap", "most", "stride", "size", "sides")]
-        overlap, most, stride, size, sides = told
-        sound = type(overlap) in (int, float) and 0 < overlap <= 1 and type(most) is int and 1 <= most <= 1000
-        if not sound or threshold is None or not isinstance(sides, list | tuple):
-            raise ArtifactError(f"the saved detector is damaged: {str(data)[:80]!r}")
-        return cls(classes, threshold, float(overlap), most, stride, size, tuple(sides))
 
     def check(self, network: Any, encoder: Any) -> None:
         try:

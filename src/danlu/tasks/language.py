@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -127,17 +126,11 @@ class ScoredTokens:
         return counts.tolist(), [float(s / n) if n else None for s, n in zip(sums, counts, strict=True)]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=[])
-@dataclasses.dataclass(frozen=True)
 class NextToken(Head):
     """The next token of a text. A text's answer is how little the model expected each of its tokens: :class:`ScoredTokens`."""
 
-    kind = "next token"
+    kind, task = "next token", "language"
     verbs = ("generate", "token_losses")
-
-    @property
-    def task(self) -> str:
-        return "language"
 
     def __call__(self, outputs: Any) -> Any:
         """``log p`` of every token that may come next, from logits ``(batch, time, vocabulary)``."""
@@ -167,13 +160,6 @@ class NextToken(Head):
 
     def tested(self, evidence: Any) -> str:
         return f"{int(evidence.counts.sum()):,} test tokens"
-
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {}
-
-    @classmethod
-    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> NextToken:
-        return cls()
 
     def check(self, network: Any, encoder: Any) -> None:
         check_scores(network, encoder.in_shape, encoder.context, encoder.tokenizer)

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping
 from typing import Any, Self
 
-import jax
 import numpy as np
 import polars as pl
 
+from danlu.blueprint import setting
 from danlu.errors import ArtifactError
 from danlu.evaluate.labels import LabelRows, best_threshold
 from danlu.trained import Head, Trained
-from danlu.trained.head import names_in, namespace, out_shape_of, threshold_in
+from danlu.trained.head import namespace, out_shape_of
 
 __all__ = ["Tags"]
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["threshold"], meta_fields=["labels", "name", "separator"]
-)
-@dataclasses.dataclass(frozen=True)
-class Tags(Head):
+class Tags(Head, fitted=("threshold",)):
     """Any number of labels a row. The answers are the probabilities ``(rows, labels)``, each of its own; the outputs are logits.
 
     Attributes:
@@ -33,16 +27,12 @@ class Tags(Head):
         threshold: the probability from which a label is predicted.
     """
 
-    kind = "tags"
+    kind, task = "tags", "multilabel"
 
     labels: tuple[str, ...]
     name: str = "labels"
-    separator: str = "|"
-    threshold: float = 0.5
-
-    @property
-    def task(self) -> str:
-        return "multilabel"
+    separator: str = setting(default="|", pattern=("(?s).+", "a text with a character or more"))
+    threshold: float = setting(default=0.5, minimum=0, maximum=1)
 
     def __call__(self, outputs: Any) -> Any:
         xp = namespace(outputs)
@@ -71,18 +61,6 @@ class Tags(Head):
 
     def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
         return self.frame(answers).insert_column(0, pl.Series(f"true {self.name}", self.written(truth)))
-
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        told = {"labels": list(self.labels), "name": self.name, "separator": self.separator}
-        return {**told, "threshold": float(self.threshold)}, {}
-
-    @classmethod
-    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        labels, name, sign = names_in(data, "labels"), data.get("name"), data.get("separator")
-        threshold = threshold_in(data)
-        if not isinstance(name, str) or not isinstance(sign, str) or not sign or threshold is None:
-            raise ArtifactError(f"the saved labels are damaged: {str(data)[:80]!r}")
-        return cls(labels, name, sign, threshold)
 
     def check(self, network: Any, encoder: Any) -> None:
         shape = out_shape_of(network, encoder)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import polars as pl
 
@@ -25,9 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Quantiles", "widening"]
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["naive", "widen"], meta_fields=["levels", "season"])
-@dataclasses.dataclass(frozen=True, eq=False)
-class Quantiles(Head):
+class Quantiles(Head, fitted=("naive", "widen"), eq=False):
     """The mean and quantiles of each step ahead. The answers are ``(windows, horizon, targets, 1 + quantiles)``, the mean first.
 
     Called with outputs, which are in the scale of each series, it leaves them there; the answers are in the targets' own units.
@@ -39,16 +35,12 @@ class Quantiles(Head):
         widen: ``(horizon,)``: what the distance of the quantiles from the middle one is multiplied by, see :func:`widening`.
     """
 
-    kind = "quantiles"
+    kind, task = "quantiles", "forecast"
 
     levels: tuple[float, ...]
     season: int
     naive: Any
     widen: Any
-
-    @property
-    def task(self) -> str:
-        return "forecast"
 
     def __call__(self, outputs: Any) -> Any:
         """Quantiles that the network crosses are put in order, which never makes them worse, and then spread.
@@ -144,22 +136,9 @@ class Quantiles(Head):
         some = truth.take(chosen)
         return self.frame(answers[chosen], some, some.inverse(some.outputs()))
 
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        arrays = {"naive": np.asarray(self.naive), "widen": np.asarray(self.widen)}
-        return {"levels": list(self.levels), "season": self.season}, arrays
-
-    @classmethod
-    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        levels, season = data.get("levels"), data.get("season")
-        if not isinstance(levels, list | tuple) or not all(isinstance(each, float) for each in levels):
-            raise ArtifactError(f"the saved quantiles are {str(levels)[:80]}; expected numbers")
-        if type(season) is not int or season < 1 or not {"naive", "widen"} <= set(arrays):
-            raise ArtifactError("the saved season or errors of the series are not valid")
-        return cls(tuple(levels), season, arrays["naive"], arrays["widen"])
-
     def check(self, network: Any, encoder: Any) -> None:
         targets = len(encoder.columns.targets)
-        if self.naive.shape != (len(encoder.names), targets):
+        if self.season < 1 or self.naive.shape != (len(encoder.names), targets):
             raise ArtifactError("the saved season or errors of the series are not valid")
         if self.widen.shape != (encoder.horizon,) or not (self.widen > 0).all():
             raise ArtifactError("the saved widths of the intervals are not valid")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
-import functools
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import polars as pl
 
@@ -24,7 +21,7 @@ from danlu.nn.vision import UNet
 from danlu.tasks.image import Augment, picture_recipe
 from danlu.tasks.recipe import Recipe
 from danlu.trained import Head, Say, warn
-from danlu.trained.head import names_in, namespace, out_shape_of, pieces
+from danlu.trained.head import namespace, out_shape_of, pieces
 
 if TYPE_CHECKING:
     from danlu.trained import Trained
@@ -124,8 +121,6 @@ def _moved(augment: Augment, fill: float) -> MoveMasks | None:
     return MoveMasks(tuple(moves), fill) if moves else None
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["classes", "values", "ignore"])
-@dataclasses.dataclass(frozen=True)
 class Masks(Head):
     """The class of every pixel. The answers are class numbers, uint8 ``(height, width)`` of each image; the outputs are logits.
 
@@ -135,7 +130,7 @@ class Masks(Head):
         ignore: the value of pixels that are not counted, or None.
     """
 
-    kind = "masks"
+    kind, task = "masks", "segmentation"
     batch = 32
     piece = 32
     verbs = ("masks",)
@@ -143,10 +138,6 @@ class Masks(Head):
     classes: tuple[str, ...]
     values: tuple[int, ...]
     ignore: int | None = None
-
-    @property
-    def task(self) -> str:
-        return "segmentation"
 
     def __call__(self, outputs: Any) -> Any:
         return outputs.argmax(axis=-1).astype(namespace(outputs).uint8)
@@ -204,21 +195,11 @@ class Masks(Head):
         measures = {"mean IoU": counts.of_images().round(4), "pixel accuracy": right.round(4)}
         return pl.concat([pl.DataFrame(measures), self.frame(answers)], how="horizontal")
 
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"classes": list(self.classes), "values": list(self.values), "ignore": self.ignore}, {}
-
-    @classmethod
-    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        classes, ignore = names_in(data, "classes"), data.get("ignore")
-        values: Any = data.get("values")
-        numbers = isinstance(values, list) and all(type(value) is int and 0 <= value <= 255 for value in values)
-        if not numbers or len(set(values)) < len(values) or not (ignore is None or type(ignore) is int):
-            raise ArtifactError(f"the saved segmentation is damaged: {str(data)[:80]!r}")
-        if len(values) != len(classes) or len(classes) < 2:
-            raise ArtifactError(f"the saved segmentation is damaged: {len(classes)} classes of {len(values)} values")
-        return cls(classes, tuple(values), ignore)
-
     def check(self, network: Any, encoder: Any) -> None:
+        different = {value for value in self.values if 0 <= value <= 255}
+        if not len(different) == len(self.values) == len(self.classes) >= 2:
+            said = f"{len(self.classes)} classes of {len(self.values)} values"
+            raise ArtifactError(f"the saved segmentation is damaged: {said}, {len(different)} different ones")
         shape = out_shape_of(network, encoder)
         if shape != (*encoder.in_shape[:2], len(self.classes)):
             raise ArtifactError(f"the saved network's output has the shape {shape}; expected a class of each pixel")

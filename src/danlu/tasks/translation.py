@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 import polars as pl
 
@@ -17,7 +15,6 @@ from danlu.data.text import SentenceEncoder, Tokenizer
 from danlu.data.text.buckets import Buckets, PairTokens, bucket_widths
 from danlu.data.text.encoders import WIDTHS
 from danlu.engine.sources import ChunkSource
-from danlu.errors import ArtifactError
 from danlu.evaluate.bleu import TranslationCounts
 from danlu.nn import Transformer
 from danlu.nn.losses import TokenCrossEntropy
@@ -122,8 +119,6 @@ def training_widths(train: PairTokens) -> tuple[int, ...]:
     return bucket_widths(train.lengths, 4 if len(train) >= 10_000 else 2)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["beams", "alpha"])
-@dataclasses.dataclass(frozen=True)
 class BeamSearch(Head):
     """A translation, found by beam search. The answers are texts.
 
@@ -131,15 +126,11 @@ class BeamSearch(Head):
         beams, alpha: hypotheses, and the length penalty; see :func:`danlu.nn.transformer.beam_search`.
     """
 
-    kind = "beam search"
+    kind, task = "beam search", "translation"
     verbs = ("translate",)
 
-    beams: int = 4
-    alpha: float = 1.0
-
-    @property
-    def task(self) -> str:
-        return "translation"
+    beams: int = setting(default=4, minimum=1, maximum=64, integer=True)
+    alpha: float = setting(default=1.0, minimum=0, maximum=100)
 
     def __call__(self, outputs: Any) -> Any:
         """``log p`` of every token that may come next, from logits ``(batch, time, vocabulary)``."""
@@ -191,17 +182,6 @@ class BeamSearch(Head):
     def beside(self, answers: list[str], truth: Any, rows: Any = None) -> pl.DataFrame:
         chrf = self.evidence(answers, truth).by_sentence()
         return self.frame(answers, rows).with_columns(reference=pl.Series(truth), chrf=chrf)
-
-    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"beams": self.beams, "alpha": self.alpha}, {}
-
-    @classmethod
-    def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> BeamSearch:
-        beams: Any = data.get("beams")
-        alpha: Any = data.get("alpha")
-        if type(beams) is not int or not 1 <= beams <= 64 or type(alpha) not in (int, float) or not 0 <= alpha <= 100:
-            raise ArtifactError(f"the saved translation model is damaged: beams {beams!r:.40}, alpha {alpha!r:.40}")
-        return cls(beams, float(alpha))
 
     def check(self, network: Any, encoder: Any) -> None:
         check_scores(network, encoder.in_shape, encoder.longest, encoder.target)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from danlu.blueprint import checked, setting
 from danlu.errors import ArtifactError, ConfigError, DataError
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Simple
+from danlu.typed import field_types
 
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
 
-__all__ = ["Head", "names_in", "namespace", "out_shape_of", "pieces", "threshold_in"]
+__all__ = ["Head", "namespace", "out_shape_of", "pieces"]
 
 
 def namespace(array: Any) -> Any:
@@ -47,38 +50,14 @@ def out_shape_of(network: Any, encoder: Any) -> Any:
         raise ArtifactError(f"the saved network does not fit its inputs: {error.message}") from error
 
 
-def names_in(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """The different names of a saved head, such as those of its classes.
-
-    Raises:
-        ArtifactError: they are none.
-    """
-    names = data.get(key)
-    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names) or not names:
-        raise ArtifactError(f"the saved {key} are {str(names)[:80]}; expected names")
-    if len(set(names)) < len(names):
-        raise ArtifactError(f"the saved {key} have the same name twice: {str(names)[:80]}")
-    return tuple(names)
-
-
-def threshold_in(data: Mapping[str, Any]) -> float | None:
-    """The threshold of a saved head.
-
-    Raises:
-        ArtifactError: it is none.
-    """
-    found = data.get("threshold")
-    if found is not None and (type(found) not in (int, float) or not 0 <= found <= 1):
-        raise ArtifactError(f"the saved threshold is {str(found)[:40]!r}; expected 0 to 1 or null")
-    return None if found is None else float(found)
-
-
+@dataclass_transform(frozen_default=True, field_specifiers=(setting, dataclasses.field))
 class Head(abc.ABC):
     """What makes an answer of a network's outputs, and words of the answer.
 
-    A head is a frozen dataclass and a pytree, whose leaves are the arrays that were fitted after the training (a threshold, the
-    width of intervals); everything else of it is static. Called with outputs it is a pure function: with JAX's arrays it may be
-    compiled, differentiated and exported together with the network; with NumPy's it computes in float64, as predictions do.
+    A subclass becomes a frozen dataclass and a pytree by itself. Its leaves are the fields that it names ``fitted``, which are chosen
+    after the training (a threshold, the width of intervals); everything else of it is static. Called with outputs it is a pure
+    function: with JAX's arrays it may be compiled, differentiated and exported together with the network; with NumPy's it computes
+    in float64, as predictions do.
 
     Attributes:
         kind: its tag in a saved model.
@@ -91,6 +70,12 @@ class Head(abc.ABC):
     batch: ClassVar[int] = 256
     piece: ClassVar[int | None] = None
     verbs: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, fitted: tuple[str, ...] = (), eq: bool = True, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, eq=eq)(cls)
+        static = [field.name for field in _fields(cls) if field.name not in fitted]
+        jax.tree_util.register_dataclass(cls, data_fields=list(fitted), meta_fields=static)
 
     @property
     @abc.abstractmethod
@@ -159,18 +144,40 @@ class Head(abc.ABC):
         """The spread of a quantity, which says how many digits of it mean something."""
         return None
 
-    @abc.abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The head as plain data and arrays."""
+        told: dict[str, Any] = {}
+        arrays: dict[str, np.ndarray] = {}
+        for field in _fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple):
+                told[field.name] = list(value)
+            elif np.ndim(value):
+                arrays[field.name] = np.asarray(value)
+            else:
+                told[field.name] = value.item() if hasattr(value, "item") else value
+        return told, arrays
 
     @classmethod
-    @abc.abstractmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        """The inverse of :meth:`state`.
+        """The inverse of :meth:`state`: every field is of its type, within its rules, and no name is there twice.
 
         Raises:
             ArtifactError: it is damaged.
         """
+        found: dict[str, Any] = {}
+        for field in _fields(cls):
+            value, annotation = {**data, **arrays}.get(field.name), field_types(cls)[field.name]
+            try:
+                value = checked("head", field.name, value, annotation, field.metadata.get("rules"))
+            except ConfigError as error:
+                raise ArtifactError(f"the saved model is damaged: {error.message}") from error
+            if annotation is Any and value is None:
+                raise ArtifactError(f"the saved model is damaged: its head has no {field.name}")
+            if annotation == tuple[str, ...] and (not value or len(set(value)) < len(value)):
+                raise ArtifactError(f"the saved {field.name} are {str(value)[:80]}; expected different names")
+            found[field.name] = value
+        return cls(**found)
 
     @abc.abstractmethod
     def check(self, network: Any, encoder: Any) -> None:
@@ -179,3 +186,7 @@ class Head(abc.ABC):
         Raises:
             ArtifactError: see above.
         """
+
+
+def _fields(head: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(head)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any, Self
 
-import jax
 import numpy as np
 import polars as pl
 
 from danlu.data import TargetEncoder
 from danlu.errors import ArtifactError
 from danlu.evaluate import Evidence, Rows
-from danlu.trained.head import Head, namespace, out_shape_of, threshold_in
+from danlu.trained.head import Head, namespace, out_shape_of
 
 __all__ = ["Labels", "members_mean"]
 
@@ -36,9 +33,7 @@ def members_mean(task: str, outputs: Any) -> Any:
     return (shifted / shifted.sum(axis=-1, keepdims=True)).mean(axis=1)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["threshold"], meta_fields=["target"])
-@dataclasses.dataclass(frozen=True)
-class Labels(Head):
+class Labels(Head, fitted=("threshold",)):
     """One label a row. The answers are probabilities ``(rows, classes)``, or values ``(rows,)`` in the target's own unit.
 
     Attributes:
@@ -111,11 +106,11 @@ class Labels(Head):
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        target, threshold = data.get("target"), threshold_in(data)
-        return cls(
-            TargetEncoder.from_json(target if isinstance(target, Mapping) else {}),
-            0.5 if threshold is None else threshold,
-        )
+        target, threshold = data.get("target"), data.get("threshold")
+        if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
+            raise ArtifactError(f"the saved threshold is {str(threshold)[:40]!r}; expected 0 to 1 or null")
+        found = TargetEncoder.from_json(target if isinstance(target, Mapping) else {})
+        return cls(found, 0.5 if threshold is None else float(threshold))
 
     def check(self, network: Any, encoder: Any) -> None:
         shape = out_shape_of(network, encoder)
