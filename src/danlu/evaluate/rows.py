@@ -197,6 +197,13 @@ class Rows(Evidence):
         of = (1,) if self.task == "binary" else range(self.classes)
         return tuple(Ranking(self.truth == k, self.prediction[:, k]) for k in of)
 
+    def worst(self, most: int) -> np.ndarray:
+        """The numbers of the rows that are predicted worst, the worst first; of classes only rows whose chosen class is wrong."""
+        if self.task == "regression":
+            return np.argsort(-np.abs(self.error), kind="stable")[:most]
+        order = np.argsort(self.of_truth, kind="stable")[:most]
+        return order[self.right[order] == 0]
+
     def with_prediction(self, prediction: np.ndarray) -> Rows:
         """The same rows with another prediction; two classes are told apart at ½."""
         return Rows(self.task, self.truth, prediction, groups=self.groups)

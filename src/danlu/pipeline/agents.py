@@ -170,7 +170,7 @@ class Agents(Domain):
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         """A table of observations, a row each, a column a number of it in the environment's sequence; or with ``truth``, 100 episodes in
         an environment: the one it was trained in, by its name, or another that shows and takes the same."""
-        head: Any = trained.head
+        head = trained.head
         if truth:
             env = _place(head, source)
             return Read(Beginnings(env, 100, TEST), truth=env, noun="episodes")
@@ -193,12 +193,10 @@ class Agents(Domain):
         return Read(seen, given=frame)
 
     def purpose(self, trained: Trained) -> str:
-        head: Any = trained.head
-        return f"acting in {head.env.id}, by {type(head.agent).__name__}"
+        return f"acting in {trained.head.env.id}, by {type(trained.head.agent).__name__}"
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
-        head: Any = trained.head
-        allowed = [word for module in modules_in(head.env.id) for word in ("--allow", module)]
+        allowed = [word for module in modules_in(trained.head.env.id) for word in ("--allow", module)]
         return (("play", run, *allowed), ("play", run, "--episodes", "100", *allowed))
 
     def old_encoder(self, artifact: Artifact) -> Any:

@@ -174,7 +174,7 @@ class TrainerConfig(Blueprint):
 
     def chosen(self) -> dict[str, Any]:
         """What is not left to the recipe, but for the loss, of which there are several only for a quantity."""
-        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        found = dataclasses.asdict(self)
         return {name: value for name, value in found.items() if value is not None and name not in ("loss", "seed")}
 
 
@@ -227,6 +227,14 @@ class TrainConfig(Blueprint):
         """The value of a setting by its dotted name."""
         section, _, own = name.partition(".")
         return getattr(getattr(self, section), own)
+
+    def decided(self, *names: str) -> dict[str, Any]:
+        """What the user decides of the training, and of these settings of the network (and the loss)."""
+        found = {name: getattr(self.trainer if name == "loss" else self.model, name) for name in names}
+        return {
+            **self.trainer.chosen(),
+            **{name: value for name, value in found.items() if value not in (None, "auto")},
+        }
 
     def with_setting(self, name: str, value: Any) -> TrainConfig:
         """The same with another value of the setting with this dotted name."""

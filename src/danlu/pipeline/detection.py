@@ -22,7 +22,6 @@ from danlu.nn.losses import DetectionLoss
 from danlu.nn.vision.detector import COARSEST
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
-from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import Part, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE
@@ -114,8 +113,7 @@ class Detections(Pictures):
             augment=config.augment,
             fill=border(images),
             stride=config.detection.stride,
-            **config.trainer.chosen(),
-            **chosen_settings(config.model, ("width",)),
+            **config.decided("width"),
         )
 
     def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
@@ -156,14 +154,13 @@ class Detections(Pictures):
         return {"classes": artifact.classes, **shown, **cells}, {}
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
-        head: Any = trained.head
 
         def read() -> BoxSet:
             found = read_boxes(source)
-            strange = [label for label in found.classes if label not in head.classes]
+            strange = [label for label in found.classes if label not in trained.head.classes]
             if truth and strange and not lenient:
                 raise SchemaError(
-                    f"{source} has boxes of {', '.join(strange[:5])}; the model knows {', '.join(head.classes[:20])}",
+                    f"{source} has boxes of {', '.join(strange[:5])}; the model knows {', '.join(trained.head.classes[:20])}",
                     hint="--lenient leaves them out",
                 )
             if truth and strange:
@@ -177,13 +174,12 @@ class Detections(Pictures):
         return found
 
     def purpose(self, trained: Trained) -> str:
-        head: Any = trained.head
-        return f"finding objects of {len(head.classes)} classes"
+        return f"finding objects of {len(trained.head.classes)} classes"
 
     def report(self, prepared: PreparedBoxes, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         from danlu.report.detections import detection_sections
 
-        head: Any = trained.head
+        head = trained.head
         facts = {
             "boxes shown": f"of a score of {head.threshold:.2f} or more, no two with an IoU above {head.overlap:g}",
             "cells": f"of {head.stride} pixels, boxes start from {head.size:g}",

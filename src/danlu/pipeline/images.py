@@ -17,7 +17,7 @@ from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, parts_of
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, parts_of
 from danlu.pipeline.pictures import HELD, encoded_parts, keys, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
@@ -104,8 +104,7 @@ class Images(LabelledItems):
             classes=prepared.target.units,
             augment=config.augment,
             fill=border(prepared.sample()[0]) / 127.5 - 1,
-            **config.trainer.chosen(),
-            **chosen_settings(config.model, ("width",)),
+            **config.decided("width"),
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
@@ -129,9 +128,7 @@ def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, A
     from danlu.report import heat_over, png_uri
     from danlu.report.words import adding_up
 
-    classes, pictures = prepared.target.classes, () if prepared.test is None else prepared.test[0]
-    worst = np.argsort(rows.of_truth, kind="stable")[:_PICTURES]
-    worst = worst[rows.truth[worst] != rows.chosen[worst]]
+    pictures, worst = () if prepared.test is None else prepared.test[0], rows.worst(_PICTURES)
     if not len(worst):
         return {}
     picked = np.resize(worst, _PICTURES)  # of one size: one compilation
@@ -141,10 +138,8 @@ def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, A
     gained, gap = pixel_attribution(*network, images, chosen, ground)
     shown = []
     for row, image, heat, gain in zip(worst, images, seen, gained, strict=False):
-        true, taken = int(rows.truth[row]), int(rows.chosen[row])
-        caption = f"{classes[true]}, taken for {classes[taken]} ({rows.prediction[row, taken]:.0%})"
         pair = {"seen": png_uri(heat_over(image, heat)), "gained": png_uri(heat_over(image, gain))}
-        shown.append({"image": png_uri(image), **pair, "caption": caption})
+        shown.append({"image": png_uri(image), **pair, "caption": caption_of(rows, row, prepared.target)})
     note = (
         "Orange: what spoke for the class that was chosen; in the middle the places of it (Grad-CAM), on the right the pixels, and "
         f"in blue those that spoke against it (integrated gradients from a plain image of brightness {ground}). "

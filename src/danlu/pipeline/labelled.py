@@ -16,8 +16,9 @@ from danlu.artifact import Artifact
 from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target, infer_task
 from danlu.data.images import PixelStream
 from danlu.data.seen import known_rows, row_hashes
-from danlu.errors import DataError, SchemaError
+from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import BASELINES, Importance, Rows, baselines
+from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
@@ -30,10 +31,11 @@ __all__ = [
     "Labelled",
     "LabelledItems",
     "PreparedRows",
-    "chosen_settings",
+    "caption_of",
     "left_out",
     "newly_read",
     "parts_of",
+    "row_in_words",
 ]
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
@@ -103,12 +105,6 @@ def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
     return found.rows(rows)
 
 
-def chosen_settings(section: Any, names: Iterable[str]) -> dict[str, Any]:
-    """The settings of a config's ``section`` that are not left to the recipe."""
-    found = {name: getattr(section, name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
-
-
 class Labelled(Domain):
     """A kind of data whose rows each have one label.
 
@@ -145,8 +141,12 @@ class Labelled(Domain):
     """The baselines that learn from such rows."""
 
     def plan(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        config.imbalance.check(prepared.target.task)
-        return self.recipe(config, prepared)
+        task = prepared.target.task
+        config.imbalance.check(task)
+        plan = self.recipe(config, prepared)
+        if plan.loss in ("mse", "mae", "huber") and task != "regression":
+            raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
+        return plan
 
     def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
         sample = prepared.sample()
@@ -177,8 +177,7 @@ class Labelled(Domain):
         return dataclasses.replace(own, importance=self.importance(config, prepared, trained, rows))
 
     def simple(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, ours: Any) -> Iterable[Simple]:
-        head: Any = trained.head
-        target, (inputs, labels) = head.target, prepared.known()
+        target, (inputs, labels) = trained.head.target, prepared.known()
         found = baselines(
             target.task,
             (self.for_simple(inputs), labels),
@@ -188,7 +187,7 @@ class Labelled(Domain):
             names=self.simple_names,
             seconds=config.evaluate.baseline_seconds,
         )
-        even = dataclasses.replace(head, threshold=0.5)
+        even = dataclasses.replace(trained.head, threshold=0.5)
         for each in found.values():
             answers = target.inverse(each.prediction) if target.task == "regression" else each.prediction
             label = each.label if each.name == "commonest" else each.label + self.summarised
@@ -208,8 +207,8 @@ class Labelled(Domain):
 
     def report(self, prepared: PreparedRows, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         target, rows = prepared.target, None if judgement is None else judgement.evidence
-        head: Any = trained.head
-        facts = {"threshold": f"{head.threshold:.3g}"} if target.task == "binary" and head.threshold != 0.5 else {}
+        threshold = trained.head.threshold
+        facts = {"threshold": f"{threshold:.3g}"} if target.task == "binary" and threshold != 0.5 else {}
         fields: dict[str, Any] = {
             "target": target.name,
             "task": target.task,
@@ -324,10 +323,28 @@ def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
     return dataclasses.replace(found.rows(kept), notices=(*found.notices, *told))
 
 
+def row_in_words(rows: Rows, row: int, target: TargetEncoder) -> dict[str, str]:
+    """What is true of a row and what was predicted, for people."""
+    if rows.task == "regression":
+        return {"true": figure(rows.truth[row]), "predicted": figure(rows.prediction[row])}
+    return {
+        f"true {target.name}": target.classes[int(rows.truth[row])],
+        "predicted": target.classes[int(rows.chosen[row])],
+        "probability of the truth": f"{rows.of_truth[row]:.2g}",
+    }
+
+
+def caption_of(rows: Rows, row: int, target: TargetEncoder) -> str:
+    """The same in a line, with the probability of what was predicted."""
+    true, chosen = list(row_in_words(rows, row, target).values())[:2]
+    if rows.task == "regression":
+        return f"{true}, predicted {chosen}"
+    return f"{true}, taken for {chosen} ({rows.prediction[row, int(rows.chosen[row])]:.0%})"
+
+
 def parts_of(trained: Trained) -> tuple[Any, TargetEncoder]:
     """The encoder of a model of labels, and its target."""
-    head: Any = trained.head
-    return trained.encoder, head.target
+    return trained.encoder, trained.head.target
 
 
 def _with_codes(found: Read, target: TargetEncoder, say: Say) -> Read:

@@ -151,18 +151,18 @@ class LanguageTexts(Domain):
             yield Simple(label, theirs, constant=order == 1)
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
-        encoder: Any = trained.encoder
         if not isinstance(source, str | Path):
             raise SchemaError(f"a language model judges a text file; received a {type(source).__name__}")
-        corpus = read_corpus(source, lines=encoder.lines)
+        corpus = read_corpus(source, lines=trained.encoder.lines)
         for notice in corpus.notices:
             say(notice)
-        check_known(encoder.tokenizer, list(corpus.pieces()), f"{source} holds", lenient=lenient, say=say)
+        check_known(trained.encoder.tokenizer, list(corpus.pieces()), f"{source} holds", lenient=lenient, say=say)
         return Read(corpus.texts, corpus.texts if truth else None)
 
     def purpose(self, trained: Trained) -> str:
-        encoder: Any = trained.encoder
-        return f"language, {'lines' if encoder.lines else 'a stream'} of {encoder.tokenizer.kind} tokens"
+        return (
+            f"language, {'lines' if trained.encoder.lines else 'a stream'} of {trained.encoder.tokenizer.kind} tokens"
+        )
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         return (("generate", run), ("generate", run, "--temperature", "0.7", "--samples", "3"))

@@ -17,7 +17,6 @@ from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.labels import best_threshold, label_regressions
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
-from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import HELD, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
@@ -115,8 +114,7 @@ class LabelledImages(Pictures):
             classes=len(prepared.head.labels),
             augment=config.augment,
             fill=border(prepared.sample(1000)[0]) / 127.5 - 1,
-            **config.trainer.chosen(),
-            **chosen_settings(config.model, ("width",)),
+            **config.decided("width"),
         )
 
     def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
@@ -138,7 +136,7 @@ class LabelledImages(Pictures):
         return {"labels": artifact.classes, **said, "threshold": artifact.threshold}, {}
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
-        head: Any = trained.head
+        head = trained.head
 
         def read() -> LabelSets:
             if not truth:
@@ -156,13 +154,12 @@ class LabelledImages(Pictures):
         return self.taken(trained, source, read if ours else None, say, truth=truth, numbered=False)
 
     def purpose(self, trained: Trained) -> str:
-        head: Any = trained.head
-        return f"which of {len(head.labels)} labels an image has"
+        return f"which of {len(trained.head.labels)} labels an image has"
 
     def report(self, prepared: PreparedLabels, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         from danlu.report.labels import label_sections, mistake_sections
 
-        head: Any = trained.head
+        head = trained.head
         fields: dict[str, Any] = {
             "target": head.name,
             "task": self.kind,
@@ -179,7 +176,6 @@ def _pictures(trained: Trained, inputs: np.ndarray, rows: LabelRows) -> list[tup
     """The images with the labels that were most wrong, where the network looked for these, and a word about each."""
     from danlu.explain import grad_cam
 
-    head: Any = trained.head
     gap = np.abs(rows.truth - rows.prediction) * (rows.truth != rows.chosen)
     label = gap.argmax(axis=1)
     worst = np.argsort(-gap.max(axis=1), kind="stable")[:_PICTURES]
@@ -192,6 +188,6 @@ def _pictures(trained: Trained, inputs: np.ndarray, rows: LabelRows) -> list[tup
     for row, heat in zip(worst, seen, strict=False):
         place = label[row]
         way = "missed" if rows.truth[row, place] else "not there"
-        said = f"{head.labels[place]} {way} ({rows.prediction[row, place]:.0%})"
+        said = f"{trained.head.labels[place]} {way} ({rows.prediction[row, place]:.0%})"
         found.append((np.asarray(inputs[row]), np.asarray(heat), said))
     return found

@@ -21,7 +21,6 @@ from danlu.evaluate.pixels import CommonestClass, PixelRegression
 from danlu.nn.losses import VOID, SegmentationLoss, pixel_accuracy
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
-from danlu.pipeline.labelled import chosen_settings
 from danlu.pipeline.pictures import HELD, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
@@ -128,8 +127,7 @@ class Segmentations(Pictures):
             classes=len(prepared.head.classes),
             augment=config.augment,
             fill=border(prepared.sample(1000)[0]),
-            **config.trainer.chosen(),
-            **chosen_settings(config.model, ("width", "depth")),
+            **config.decided("width", "depth"),
         )
 
     def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
@@ -148,7 +146,7 @@ class Segmentations(Pictures):
         return {"classes": artifact.classes, "values": told.get("values"), "ignore": told.get("ignore")}, {}
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
-        head: Any = trained.head
+        head = trained.head
 
         def read() -> MaskSet:
             found = read_masks(source, memory=HELD)
@@ -167,8 +165,7 @@ class Segmentations(Pictures):
         return self.taken(trained, source, read if masked else None, say, truth=truth, numbered=True)
 
     def purpose(self, trained: Trained) -> str:
-        head: Any = trained.head
-        return f"the class of every pixel, of {len(head.classes)} classes"
+        return f"the class of every pixel, of {len(trained.head.classes)} classes"
 
     def write(
         self, trained: Trained, source: Any, output: str | Path, *, keep: str | Sequence[str], lenient: bool, say: Say
@@ -176,8 +173,7 @@ class Segmentations(Pictures):
         """Write masks as PNG files into the folder ``output``, or the shares where ``output`` is a file such as ``shares.csv``."""
         if Path(output).suffix.lower() in SUFFIXES:
             return super().write(trained, source, output, keep=keep, lenient=lenient, say=say)
-        head: Any = trained.head
-        return write_masks(trained.masks(source, say=say), Path(output), head.values)
+        return write_masks(trained.masks(source, say=say), Path(output), trained.head.values)
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         return (("predict", run, source, "-o", "masks"),)

@@ -13,11 +13,10 @@ from danlu.data.sequences import SequenceEncoder, SequenceSet, is_sequence_sourc
 from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import Rows
-from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, left_out, parts_of
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, left_out, parts_of
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
 from danlu.trained import Read, Say, Trained
@@ -114,17 +113,12 @@ class Sequences(LabelledItems):
         return {**encoded, "split": f"each sequence whole; {parts.said}"}
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
-        if loss and prepared.target.task != "regression":
-            raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
         return sequence_recipe(
             prepared.target.task,
             prepared.rows["train"],
             prepared.encoder,
             classes=prepared.target.units,
-            **config.trainer.chosen(),
-            **chosen_settings(config.model, ("width", "depth", "dropout")),
-            **loss,
+            **config.decided("width", "depth", "dropout", "loss"),
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
@@ -163,15 +157,15 @@ class Sequences(LabelledItems):
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         from danlu.report.sequences import sequence_section
 
-        worst = np.argsort(-np.abs(rows.error) if rows.task == "regression" else rows.of_truth, kind="stable")[
-            :_MISTAKES
-        ]
-        if rows.task != "regression":
-            worst = worst[rows.truth[worst] != rows.chosen[worst]]
+        worst = rows.worst(_MISTAKES)
         if not len(worst) or prepared.test is None:
             return {}
         names = prepared.parts.tested.names
-        captions = [_caption(prepared, rows, row, None if names is None else names[int(row)]) for row in worst]
+        called = [
+            f"test sequence {row + 1}" if names is None else str(names[int(row)]).removesuffix(" 00:00:00")
+            for row in worst
+        ]
+        captions = [(name, caption_of(rows, row, prepared.target)) for name, row in zip(called, worst, strict=True)]
         picked = {name: part[worst] for name, part in prepared.test[0].items()}
         section = sequence_section(trained, picked, rows.chosen[worst] if rows.task != "regression" else None, captions)
         return {"sections": [section]}
@@ -207,12 +201,3 @@ def _with_columns(found: SequenceSet, encoder: SequenceEncoder) -> SequenceSet:
 
 def _name(found: SequenceSet, row: int) -> str:
     return f"number {row + 1}" if found.names is None else shown_name(found.names[row])
-
-
-def _caption(prepared: PreparedRows, rows: Rows, row: int, name: Any) -> tuple[str, str]:
-    """The name of a sequence, and what was predicted for it."""
-    of = f"test sequence {row + 1}" if name is None else str(name).removesuffix(" 00:00:00")
-    if rows.task == "regression":
-        return of, f"{figure(rows.truth[row])}, predicted {figure(rows.prediction[row])}"
-    classes, true, chosen = prepared.target.classes, int(rows.truth[row]), int(rows.chosen[row])
-    return of, f"{classes[true]}, taken for {classes[chosen]} ({rows.prediction[row, chosen]:.0%})"

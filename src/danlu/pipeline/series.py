@@ -102,10 +102,9 @@ class SeriesForecasts(Domain):
         return _prepare(config, source)
 
     def plan(self, config: TrainConfig, prepared: PreparedSeries) -> Recipe:
-        loss = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
         network: dict[str, Any] = {"hidden": config.model.width, "dropout": config.model.dropout}
         network = {name: value for name, value in network.items() if value is not None}
-        return forecast_recipe(prepared.train, network=network, **loss, **config.trainer.chosen())
+        return forecast_recipe(prepared.train, network=network, **config.decided("loss"))
 
     def learn(self, config: TrainConfig, prepared: PreparedSeries, plan: Recipe, **how: Any) -> Learned:
         return learn_forecast(
@@ -125,16 +124,15 @@ class SeriesForecasts(Domain):
         return None if test is None else trained.judge(test, test, noun=test.noun, seed=config.trainer.seed)
 
     def simple(self, config: TrainConfig, prepared: PreparedSeries, trained: Trained, ours: Any) -> Iterable[Simple]:
-        head: Any = trained.head
         test: Any = prepared.test
-        yield from head.simple(test, ours)
+        yield from trained.head.simple(test, ours)
         (weights,) = ridge_weights(prepared.train.joined(prepared.validation), targets=test.targets)
         found = ridge_forecast(weights, test.past(), targets=test.targets)
-        yield head.simply("ridge regression", test, ours, found)
+        yield trained.head.simply("ridge regression", test, ours, found)
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         """The series up to their last value, of which the next steps are forecast; with the truth, all forecasts inside them."""
-        encoder: Any = trained.encoder
+        encoder = trained.encoder
         table = encoder.read(source)
         for notice in table.notices:
             say(notice)
@@ -158,7 +156,7 @@ class SeriesForecasts(Domain):
         return Read(windows, windows, noun=windows.noun)
 
     def purpose(self, trained: Trained) -> str:
-        encoder: Any = trained.encoder
+        encoder = trained.encoder
         return f"forecast of {listed(encoder.columns.targets)}, {encoder.horizon} steps of {encoder.calendar}"
 
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -15,7 +15,7 @@ from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.images import gallery
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, newly_read
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, newly_read
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.tasks import Augment, Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
@@ -81,15 +81,14 @@ class Sounds(LabelledItems):
         return parts.encoded(encoder, lambda part: part.sounds, lambda part: target.transform(part.labels))
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        chosen = chosen_settings(config.augment, ("translate", "erase", "mixup"))
+        augment = config.augment
         return image_recipe(
             prepared.target.task,
             prepared.rows["train"],
             prepared.encoder.in_shape,
             classes=prepared.target.units,
-            augment=Augment(rotation=0.0, scale=0.0, shear=0.0, **chosen),
-            **config.trainer.chosen(),
-            **chosen_settings(config.model, ("width",)),
+            augment=Augment(False, 0.0, 0.0, 0.0, augment.translate, augment.erase, mixup=augment.mixup),
+            **config.decided("width"),
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:

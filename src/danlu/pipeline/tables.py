@@ -34,7 +34,7 @@ from danlu.evaluate import Importance, Rows, permutation_importance, related_col
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.divided import together_of
-from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, chosen_settings, parts_of
+from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, parts_of, row_in_words
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
@@ -80,15 +80,10 @@ class Tables(Labelled):
         return (_streamed if _streams(config.data, source) else _in_memory)(config, source)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        target, trainer = prepared.target, config.trainer
-        chosen = trainer.chosen() | chosen_settings(config.model, ("members", "width", "depth", "dropout"))
-        if trainer.loss != "auto":
-            if target.task != "regression":
-                raise ConfigError(f"trainer.loss={trainer.loss} is for a quantity; this target is of classes")
-            chosen["loss"] = trainer.loss
+        chosen = config.decided("members", "width", "depth", "dropout", "loss")
         if prepared.folds is not None:
             chosen["folds"] = int(prepared.folds.max()) + 1
-        return plan_for(prepared.encoder, target, prepared.rows["train"], **chosen)
+        return plan_for(prepared.encoder, prepared.target, prepared.rows["train"], **chosen)
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
         encoder, target = parts_of(trained)
@@ -117,7 +112,15 @@ class Tables(Labelled):
         )
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
-        return {"mistakes": _mistakes(prepared, rows)}
+        """The test rows predicted worst, with their first columns."""
+        if prepared.shown is None or prepared.schema is None:
+            return {"mistakes": []}
+        first = prepared.shown.select(column.name for column in prepared.schema.features[:_COLUMNS])
+        worst = [
+            (row_in_words(rows, row, prepared.target), first.row(row, named=True))
+            for row in rows.worst(_MISTAKES).tolist()
+        ]
+        return {"mistakes": [told | {name: _cell(value) for name, value in shown.items()} for told, shown in worst]}
 
 
 def _streams(data: DataConfig, source: Any) -> bool:
@@ -327,34 +330,6 @@ def _separate(data: DataConfig, columns: Any, schema: Schema, target: TargetEnco
     test = test.with_columns(labels.alias(target.name))
     target.transform(labels)
     return test, [*(f"test file: {notice}" for notice in (*other.notices, *found, *dropped)), *notices]
-
-
-def _mistakes(prepared: PreparedRows, rows: Rows) -> list[dict[str, Any]]:
-    """The test rows predicted worst, with their first columns."""
-    frame, target = prepared.shown, prepared.target
-    if frame is None or prepared.schema is None:
-        return []
-    if target.task == "regression":
-        size = np.abs(rows.prediction - rows.truth)
-    else:
-        size = 1 - rows.prediction[np.arange(len(rows.truth)), rows.truth]
-    shown = []
-    names = [column.name for column in prepared.schema.features][:_COLUMNS]
-    for row in np.argsort(-size, kind="stable")[:_MISTAKES]:
-        if target.task == "regression":
-            line = {"true": figure(rows.truth[row]), "predicted": figure(rows.prediction[row])}
-        else:
-            true, chosen = int(rows.truth[row]), int(rows.chosen[row])
-            if true == chosen:
-                break
-            line = {
-                f"true {target.name}": target.classes[true],
-                "predicted": target.classes[chosen],
-                "probability of the truth": f"{rows.prediction[row, true]:.2g}",
-            }
-        values = frame.row(int(row), named=True)
-        shown.append({**line, **{name: _cell(values[name]) for name in names}})
-    return shown
 
 
 def _cell(value: Any) -> str:

@@ -14,14 +14,13 @@ import numpy as np
 from danlu.data import TargetEncoder
 from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
-from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.errors import DataError, SchemaError
 from danlu.evaluate import Rows, baselines
 from danlu.evaluate.baselines import within
-from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, chosen_settings, left_out, parts_of
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, left_out, parts_of, row_in_words
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.stages import stage
 from danlu.tasks import Recipe
@@ -79,17 +78,12 @@ class Texts(LabelledItems):
         return parts.encoded(encoder, lambda part: part.texts, lambda part: target.transform(part.labels))
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
-        loss: dict[str, Any] = {} if config.trainer.loss == "auto" else {"loss": config.trainer.loss}
-        if loss and prepared.target.task != "regression":
-            raise ConfigError(f"trainer.loss={config.trainer.loss} is for a quantity; this target is of classes")
         return text_recipe(
             prepared.target.task,
             prepared.rows["train"],
             prepared.encoder,
             classes=prepared.target.units,
-            **config.trainer.chosen(),
-            **chosen_settings(config.model, ("width", "dropout")),
-            **loss,
+            **config.decided("width", "dropout", "loss"),
         )
 
     def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Any) -> Iterable[Simple]:
@@ -181,11 +175,7 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
 
     from danlu.report.words import adding_up, coloured_words
 
-    target, shown = prepared.target, []
-    regression = rows.task == "regression"
-    worst = np.argsort(-np.abs(rows.error) if regression else rows.of_truth, kind="stable")[:_MISTAKES]
-    if not regression:
-        worst = worst[rows.truth[worst] != rows.chosen[worst]]
+    regression, worst, shown = rows.task == "regression", rows.worst(_MISTAKES), []
     if not len(worst):
         return {}
     texts = [prepared.parts.tested.texts[row] for row in worst]
@@ -193,16 +183,8 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
         trained, texts, None if regression else rows.chosen[worst], None if regression else rows.truth[worst]
     )
     for row, text, each in zip(worst, texts, added, strict=True):
-        if regression:
-            line = {"true": figure(rows.truth[row]), "predicted": figure(rows.prediction[row])}
-        else:
-            line = {
-                f"true {target.name}": target.classes[int(rows.truth[row])],
-                "predicted": target.classes[int(rows.chosen[row])],
-                "probability of the truth": f"{rows.of_truth[row]:.2g}",
-            }
         words = prepared.encoder.tokenizer.cut(text)
-        shown.append({**line, "text": Markup(coloured_words(words, each))})
+        shown.append({**row_in_words(rows, row, prepared.target), "text": Markup(coloured_words(words, each))})
     what = "a higher value, blue for a lower one" if regression else "the class that was chosen, blue for the true one"
     note = f"Orange words spoke for {what}, by integrated gradients from a text without words. " + adding_up(
         gap, "the difference of the network's outputs"
@@ -227,8 +209,6 @@ def word_attribution(
     """
     from danlu.explain import split_to_words, token_attribution
 
-    encoder: Any = trained.encoder
-
     def score(outputs: jax.Array) -> jax.Array:
         mean = outputs.reshape(len(texts), -1, outputs.shape[-1]).mean(axis=1)
         if chosen is None:
@@ -238,11 +218,11 @@ def word_attribution(
             return found
         return found - jnp.take_along_axis(mean, jnp.asarray(against)[:, None], axis=1)[:, 0]
 
-    found = token_attribution(trained.network, trained.params, trained.state, encoder.transform(texts), score)
+    found = token_attribution(trained.network, trained.params, trained.state, trained.encoder.transform(texts), score)
     added = []
     for text, words, grams in zip(texts, found.values["words"], found.values["grams"], strict=True):
-        count = len(encoder.tokenizer.cut(text))
-        own = split_to_words(grams, list(encoder.places(text).values()), count)
+        count = len(trained.encoder.tokenizer.cut(text))
+        own = split_to_words(grams, list(trained.encoder.places(text).values()), count)
         own[: len(words)] += words[:count]
         added.append(own)
     return added, float(np.max(np.abs(found.gap)) / max(np.max(np.abs(found.gained)), 1e-9))

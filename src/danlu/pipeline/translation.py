@@ -207,7 +207,7 @@ class Translations(Domain):
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         """A text file's lines, a table's column, or sentences in a list; with the truth, pairs as training reads them."""
-        encoder: Any = trained.encoder
+        encoder = trained.encoder
         try:
             if truth:
                 pairs = read_pairs(source, encoder.languages)
@@ -227,12 +227,10 @@ class Translations(Domain):
         return found
 
     def purpose(self, trained: Trained) -> str:
-        encoder: Any = trained.encoder
-        return "translation from {} to {}".format(*encoder.languages)
+        return "translation from {} to {}".format(*trained.encoder.languages)
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
-        encoder: Any = trained.encoder
-        asked = source if Path(source).is_file() else f"{source}.{encoder.languages[0]}"
+        asked = source if Path(source).is_file() else f"{source}.{trained.encoder.languages[0]}"
         return (("predict", run, asked, "-o", "answers.csv"),)
 
     def old_encoder(self, artifact: Artifact) -> Any:
@@ -244,7 +242,7 @@ class Translations(Domain):
     def report(self, prepared: PreparedPairs, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         from danlu.report.translations import attention_plot, translation_tables
 
-        encoder: Any = trained.encoder
+        encoder = trained.encoder
         head: Any = trained.head
         source, target = encoder.languages
         known = f"{encoder.target.size:,} tokens"
@@ -301,7 +299,7 @@ def _drawn(trained: Trained, predictions: pl.DataFrame) -> tuple[np.ndarray, lis
     """The attention weights of one good translation of middling length, and both sides' tokens."""
     good = predictions.sort("chrf", descending=True, maintain_order=True).head(max(len(predictions) // 4, 1))
     texts = list(good.select("source", "translation").iter_rows())
-    encoder: Any = trained.encoder
+    encoder = trained.encoder
     for least, (text, written) in itertools.product((8, 4), texts):
         rows = sentence_tokens(encoder.source, text), sentence_tokens(encoder.target, written)
         if not all(least <= len(row) < _DRAWN for row in rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def examples_of(windows: Windows, found: Forecasts) -> list[Drawn]:
 
 def coming_of(trained: Trained, table: SeriesTable) -> list[Drawn]:
     """The forecast of the steps after the last row, of the first columns of the first series that allow one."""
-    encoder: Any = trained.encoder
+    encoder = trained.encoder
     targets = len(encoder.columns.targets)
     able = [(number, each.steps) for number, each in enumerate(table.series) if encoder.lacking(each) is None]
     if not able:

@@ -172,9 +172,8 @@ class NextToken(Head):
             stride: see :class:`~danlu.data.text.Windows`; None is half the context, so that every token is predicted from at
                 least half of it, or from all that there is. With ``context`` windows do not overlap, and each begins from nothing.
         """
-        encoder: Any = trained.encoder
-        context, found = encoder.context, []
-        rows = _together(context, encoder.tokenizer.size)
+        context, found = trained.encoder.context, []
+        rows = _together(context, trained.encoder.tokenizer.size)
         for chunk in Windows(tokens, context, seed=None, stride=stride or context // 2).chunks(0, 0):
             for low in range(0, len(chunk["x"]), rows):
                 x, y = chunk["x"][low : low + rows], chunk["y"][low : low + rows]
@@ -214,7 +213,7 @@ class NextToken(Head):
         """
         if length < 1 or samples < 1:
             raise ConfigError(f"generate received length={length} and samples={samples}; expected 1 or more of each")
-        encoder: Any = trained.encoder
+        encoder = trained.encoder
         tokenizer, lines, context = encoder.tokenizer, encoder.lines, encoder.context
         written = np.repeat(np.array([_beginning(encoder, prompt)], np.int32), samples, axis=0)
         begun, keep = written.shape[1], context - max(context // 4, 1)

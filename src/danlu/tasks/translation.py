@@ -155,7 +155,7 @@ class BeamSearch(Head):
         return found
 
     def _search(self, trained: Trained, inputs: Any, rows: np.ndarray, width: int, size: int) -> list[str]:
-        encoder: Any = trained.encoder
+        encoder = trained.encoder
         target = encoder.target
         prompt = {name: each[rows, :width] for name, each in inputs.items()}
         short = {name: each[:1].copy() for name, each in prompt.items()}  # what batches are filled up with ends soon

@@ -24,8 +24,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
 from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
-from danlu.trained.encoder import Encoder
-from danlu.trained.head import Head, pieces
+from danlu.trained.head import pieces
 from danlu.trained.read import Read, Reader, Say, warn
 
 __all__ = ["Learned", "Trained"]
@@ -37,8 +36,8 @@ class Trained:
 
     Attributes:
         network, params, state: the blueprint and its variables.
-        encoder: turns rows as they were read into the network's inputs; its ``fields`` are the schema.
-        head: turns the network's outputs into answers.
+        encoder: turns rows as they were read into the network's inputs, an :class:`Encoder`; its ``fields`` are the schema.
+        head: turns the network's outputs into answers, a :class:`Head`.
         reader: reads the user's files; None of a model of arrays, such as an estimator's.
         metrics: its test scores.
         provenance: versions, time, and what it was trained on.
@@ -60,8 +59,8 @@ class Trained:
     network: Layer
     params: Any
     state: Any
-    encoder: Encoder
-    head: Head
+    encoder: Any
+    head: Any
     reader: Reader | None = None
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -309,7 +308,7 @@ class Trained:
         if chosen not in self.kept:
             raise unknown_name("baseline", name, self.kept)
         simple, reader = self.kept[chosen], self.reader
-        head: Any = self.head
+        head = self.head
         return dataclasses.replace(
             self,
             instead=lambda inputs: simple.outputs(reader.for_simple(inputs)),
