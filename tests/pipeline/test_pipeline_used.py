@@ -173,7 +173,7 @@ def test_what_is_declared_is_what_is_read(kind: str, tmp_path: Path, reads: set[
     later = inspect.getsource(judge) + "".join(
         inspect.getsource(getattr(cls, name))
         for cls in type(domain).__mro__
-        for name in ("learn", "test", "simple", "importance")
+        for name in ("learn", "measures", "test", "simple", "importance")
         if name in vars(cls)
     )
     unread = {

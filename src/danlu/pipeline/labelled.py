@@ -258,11 +258,15 @@ class LabelledItems(Labelled):
         """The labels as they are divided by."""
         return labels
 
-    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
+    def infer(self, config: TrainConfig, labels: pl.Series) -> InferredTask:
+        """What the labels are of."""
         asked = config.data.task
+        return infer_task(labels, task=None if asked == "auto" else asked)
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
         found = self._labelled(config, source)
         labels = self.names(found.labels)
-        inferred = infer_task(labels, task=None if asked == "auto" else asked)
+        inferred = self.infer(config, labels)
         parts = Divided.of(
             config,
             found,

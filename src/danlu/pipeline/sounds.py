@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from danlu.blueprint import Blueprint, setting
-from danlu.data import TargetEncoder
+from danlu.data import InferredTask, TargetEncoder, infer_task
 from danlu.data.sounds import SoundEncoder, SoundSet, is_sound_source, read_sounds
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
@@ -67,6 +67,9 @@ class Sounds(LabelledItems):
 
     def keys(self, found: SoundSet, rows: np.ndarray) -> Iterable[bytes]:
         return (found.sounds[row].samples.tobytes() for row in rows)
+
+    def infer(self, config: TrainConfig, labels: pl.Series) -> InferredTask:
+        return infer_task(labels)
 
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         found, settings = parts.found, config.sound
