@@ -67,7 +67,7 @@ def test_a_shortage_in_training_is_one_message(monkeypatch: pytest.MonkeyPatch) 
     [
         ("MemoryError()", "danlu: there was not enough memory"),
         ("ValueError('Unable to allocate 9 GiB')", "danlu: there was not enough memory"),
-        ("RecursionError()", "danlu: something in the input is nested too deeply"),
+        ("RecursionError()", "danlu: the input is nested too deeply"),
         ("OSError(28, 'No space left on device', 'runs/x')", "danlu: No space left on device (runs/x); what was saved"),
     ],
 )

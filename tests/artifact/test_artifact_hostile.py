@@ -156,7 +156,7 @@ TEXTS: list[tuple[bytes, str]] = [
     (b"\xff\xfe{}", "is not valid JSON"),
     (b'{"a": NaN}', "NaN is not a JSON number"),
     (MODEL.replace(b"0.375", b"Infinity"), "Infinity is not a JSON number"),
-    (MODEL.replace(b"0.375", b"1e999"), "a number that JSON has no name for"),
+    (MODEL.replace(b"0.375", b"1e999"), "a number that JSON cannot represent"),
     (MODEL.replace(b"0.375", b"0.376"), "is not as it was saved: its digest does not fit"),
     (b'{"format": 1, "format": 2}', "the same key twice"),
     (b"[" * 100_000, "nested more than|not valid JSON"),

@@ -175,10 +175,10 @@ def test_models_that_cannot_be_saved(tmp_path: Path) -> None:
     good = parts()
     params, state = good["variables"]
     broken = jax.tree.map(lambda leaf: leaf * np.float32("nan"), params)
-    with pytest.raises(ArtifactError, match="holds NaN; a model with NaN in it predicts nothing"):
+    with pytest.raises(ArtifactError, match="holds NaN; a model with NaN in it cannot predict"):
         save_artifact(tmp_path / "m", **{**good, "variables": (broken, state)})
     endless = ({**params[0], "bias": np.array([0, -np.inf, 0], np.float32)}, *params[1:])
-    with pytest.raises(ArtifactError, match="holds infinity; a model with infinity in it predicts nothing"):
+    with pytest.raises(ArtifactError, match="holds infinity; a model with infinity in it cannot predict"):
         save_artifact(tmp_path / "m", **{**good, "variables": (endless, state)})
     with pytest.raises(ArtifactError, match="the model cannot be saved"):
         save_artifact(tmp_path / "m", **{**good, "model": lambda x: x})

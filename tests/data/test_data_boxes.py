@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said(folder: Path, tmp_path: Path) -> None:
         images=[{"id": first["image_id"], "file_name": "gone.png"}], annotations=[]
     )
     share = [{**each, "bbox": [0.5, 0.5, 0.0, 0.1]} for each in document["annotations"]]
-    assert "not in shares" in refused(annotations=share)
+    assert "not as fractions" in refused(annotations=share)
     (folder / "wrong.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read as JSON"):
         read_boxes(folder / "wrong.json")
@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said(folder: Path, tmp_path: Path) -> None:
     for text in (
         "1 images that odd.json names are not there: gone.png",
         "1 boxes of odd.json have no area",
-        "1 boxes of odd.json reach out",
+        "1 boxes of odd.json extend beyond",
     ):
         assert text in said
     (folder / "half.csv").write_text("file,label,x0,y0,x1,y1\nimages/00000.png,a,1,2,,4\n")

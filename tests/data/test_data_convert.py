@@ -64,7 +64,9 @@ def test_a_stray_text_among_numbers_is_missing_and_told(tmp_path: Path) -> None:
     lines = ["a,b", *(f"{i * 1.5},x" for i in range(300))]
     lines[150] = "oops,x"
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    assert to_parquet(tmp_path / "t.csv", tmp_path / "t") == ("column a: 1 values do not fit its type and are missing",)
+    assert to_parquet(tmp_path / "t.csv", tmp_path / "t") == (
+        "column a: 1 values do not fit its type and become missing",
+    )
     assert pl.read_parquet(tmp_path / "t")["a"].null_count() == 1
 
 

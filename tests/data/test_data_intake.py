@@ -80,7 +80,7 @@ def test_standard_input_is_a_source() -> None:
 def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "PATIENCE", 0.2)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match=r"nobody has written to the pipe .*pipe for 0 seconds"):
+    with pytest.raises(DataError, match=r"nothing was written to the pipe .*pipe for 0 seconds"):
         read_table(tmp_path / "pipe")
     pausing = os.open(tmp_path / "pipe", os.O_RDWR)  # a writer who takes longer than that
     threading.Timer(0.5, lambda: (os.write(pausing, b"x\n1\n"), os.close(pausing))).start()

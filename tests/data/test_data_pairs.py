@@ -57,7 +57,7 @@ def test_what_is_not_in_order_is_told_in_one_message(folder: Path) -> None:
     (folder / "bad.en").write_text("a\nb\n")
     (folder / "bad.de").write_text("a\n\nb\n")
     assert "bad.en has 2 lines and " in refused(folder / "bad")
-    assert "has 3; expected as many" in refused(folder / "bad")
+    assert "has 3; expected the same number" in refused(folder / "bad")
     assert "there is " in (said := refused(folder / "train", ("en", "fr")))
     assert "no " in said
     assert "train.fr" in said

@@ -145,7 +145,7 @@ def test_columns_with_the_same_name(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "t.csv", "a,b,a,,a_2\n1,2,3,4,5\n"), header=True)
     assert len(set(table.names)) == 5
     assert table.names[:2] == ("a", "b")
-    assert "column names that come twice were changed" in table.notices[0]
+    assert "duplicate column names were changed" in table.notices[0]
     assert table.notices[1].startswith("columns without a name were called ")
 
 

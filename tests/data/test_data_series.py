@@ -71,7 +71,7 @@ def test_calendar_finds_the_steps_and_what_comes_next(times, kind, text, after):
 def test_calendar_refuses_uneven_steps_and_other_steps():
     uneven = moments("2024-01-01 00:00:00", "2024-01-01 01:00:00", "2024-01-01 02:00:00", "2024-01-01 02:20:00")
     with pytest.raises(
-        DataError, match="1 of 3 are not multiples of the commonest, 1 hour; the first is from 2024-01-01 02"
+        DataError, match="1 of 3 are not multiples of the most common one, 1 hour; the first is from 2024-01-01 02"
     ):
         Calendar.fit([uneven], "t")
     calendar = Calendar.fit([uneven[:3]], "t")
@@ -91,7 +91,7 @@ def test_rows_are_sorted_and_gaps_filled_with_what_came_before():
     np.testing.assert_array_equal(values[8:14], [8, 9, 9, 9, 12, 13])
     assert np.flatnonzero(table.series[0].filled).tolist() == [10, 11]
     said = " | ".join(table.notices)
-    assert "2 rows are there twice" in said
+    assert "2 rows are repeated" in said
     assert "were sorted" in said
     assert "2 of 40 steps of 1 hour lack" in said
     windows = plain(table, 3, 2).windows(table)
@@ -102,13 +102,13 @@ def test_rows_are_sorted_and_gaps_filled_with_what_came_before():
 @pytest.mark.parametrize(
     ("frame", "options", "message"),
     [
-        (hours(5).drop("time"), {}, "says when each row is, and the data has none"),
+        (hours(5).drop("time"), {}, "needs one time column, and the data has none"),
         (hours(5).with_columns(u=pl.col("time")), {}, "the data has 2: time, u"),
         (hours(5), {"columns": ["z"]}, "unknown column 'z'"),
         (hours(5), {"time": "y"}, "holds Float64; expected date-times"),
         (hours(5).with_columns(s=pl.lit("a")), {"columns": ["s"]}, "a series is made of numbers"),
         (hours(5), {"known": ["y"]}, "named for two purposes"),
-        (pl.concat([hours(5), hours(5, np.ones(5))]), {}, "comes more than once, with different values"),
+        (pl.concat([hours(5), hours(5, np.ones(5))]), {}, "occurs more than once, with different values"),
         (hours(40)[::4].vstack(hours(3, np.zeros(3))[1:]), {}, "steps of 1 hour are missing|multiples"),
         (hours(5, [None] * 5).cast({"y": pl.Float64}), {}, "no value of 'y'"),
         (hours(5, [1.0, np.inf, 1, 1, 1]), {}, "infinite"),

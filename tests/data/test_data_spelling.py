@@ -117,7 +117,7 @@ def test_names_in_another_spelling_are_taken_with_a_note() -> None:
 
 def test_classes_of_other_domains_are_told_of() -> None:
     assert infer_task(pl.Series("y", ["cat", "Cat", "dog"] * 3)).notices == (
-        "some classes differ only in case or white space: 'cat' and 'Cat'; are they one?",
+        "some classes differ only in case or white space: 'cat' and 'Cat'; are they the same?",
     )
     encoder = TargetEncoder.fit(pl.Series("y", ["yes please", "no"] * 3))
     labels, notices = encoder.normalise(pl.Series("y", ["Yes\u00a0 please.", "NO"]))
@@ -129,4 +129,4 @@ def test_the_test_files_columns_and_labels_may_be_spelt_otherwise(tmp_path: Path
     table(20).rename({"plan": "Plan ", "y": "Y"}).write_csv(tmp_path / "test.csv")
     found = prepared(table(), test=str(tmp_path / "test.csv"))
     assert found.rows["test"] == 20
-    assert any("columns were taken by another spelling" in notice for notice in found.notices)
+    assert any("columns were matched by another spelling" in notice for notice in found.notices)

@@ -281,11 +281,13 @@ def test_twins_are_told_of_and_those_of_few_different_rows_are_divided() -> None
     copies = equal_rows([*range(300), *range(50)])
     groups, (note,) = keep_together(copies, 0.15, 0.2, besides="the target")
     assert groups is copies
-    assert note.startswith("29% of the 350 rows have an equal twin (the target aside); equal rows stay in one part")
+    assert note.startswith(
+        "29% of the 350 rows are equal to another one (apart from the target); equal rows stay in one part"
+    )
     assert keep_together(equal_rows(range(9)), 0.2) == (None, ())
     few = equal_rows(rng.integers(0, 4, 400).tolist())
     groups, (note,) = keep_together(few, 0.15, 0.2)
     assert groups is None
-    assert "they are in several parts, for the commonest alone is 2" in note
+    assert "they are in several parts, because the largest group of equal ones is 2" in note
     with pytest.raises(DataError, match="2 different rows are too few"):
         split_rows(20, together=np.arange(20) % 2)

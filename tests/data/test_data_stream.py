@@ -276,7 +276,7 @@ def test_a_file_cut_while_it_is_used_is_an_error(path: Path, tmp_path: Path) -> 
     copy.write_bytes(path.read_bytes())
     stream = open_stream(copy, target="y", chunk_rows=64)
     table(500).write_parquet(copy)
-    with pytest.raises(DataError, match="other rows than when it was opened"):
+    with pytest.raises(DataError, match="has changed since it was opened"):
         list(stream.frames("train"))
 
 

@@ -69,7 +69,7 @@ def test_labels_in_another_type(trained: list, new: list, codes: list[int]) -> N
         (
             ["no", "yes"] * 9,
             ["yes", "yess"],
-            r"holds labels that are no classes of the model: 'yess' \(first in row 2\)",
+            r"holds labels that are not classes of the model: 'yess' \(first in row 2\)",
         ),
         (["no", "yes"] * 9, ["yes", None], "has 1 missing values, the first in row 2"),
         (["no", "yes"] * 9, ["Yes"], "differ from the classes by their case"),
@@ -89,7 +89,7 @@ def test_another_spelling_is_read_and_told() -> None:
     encoder = TargetEncoder.fit(pl.Series("income", ["<=50K", ">50K"] * 9))
     fixed, notices = encoder.normalise(pl.Series("income", ["<=50K.", ">50k."]))
     assert encoder.transform(fixed).tolist() == [0, 1]
-    assert notices == ("labels of income were read by another spelling: '<=50K.' as '<=50K', '>50k.' as '>50K'",)
+    assert notices == ("labels of income were matched by another spelling: '<=50K.' as '<=50K', '>50k.' as '>50K'",)
     untouched = pl.Series("income", ["<=50K.", "unknown"])
     assert encoder.normalise(untouched) == (untouched, ())
     twins = TargetEncoder.fit(pl.Series("y", ["a", "A"] * 9))

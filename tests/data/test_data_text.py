@@ -127,7 +127,7 @@ def test_bad_values_are_one_message():
         Tokenizer.fit(TEXTS, kind="bpe", size=100)
     with pytest.raises(ConfigError, match="min_count is 0"):
         Tokenizer.fit(TEXTS, min_count=0)
-    with pytest.raises(DataError, match="hold no character"):
+    with pytest.raises(DataError, match="hold no characters"):
         Tokenizer.fit(["", ""])
     with pytest.raises(DataError, match=r"text 2 is 3 \(int\)"):
         WORDS.encode(["a", 3])
@@ -135,7 +135,7 @@ def test_bad_values_are_one_message():
         WORDS.encode(["a", "\ud800"])
     with pytest.raises(ConfigError, match="length is 0"):
         WORDS.encode(["a"], 0)
-    with pytest.raises(DataError, match="-1 is no token"):
+    with pytest.raises(DataError, match="-1 is not a token"):
         WORDS.decode([-1])
 
 

@@ -350,7 +350,7 @@ BAD[7, 1] = np.nan
         (lambda: fit(MODEL, X, Y, loss=MSE), ConfigError, r"the loss is the class MSE(.|\n)*MSE\(\)"),
         (lambda: fit(MODEL, X, Y, metrics="accuracy", **COMMON), ConfigError, r"metrics=\['accuracy'\]"),
         (lambda: fit(MODEL, X, Y, optimizer=adam, **COMMON), ConfigError, r"adam\(1e-3\)"),
-        (lambda: fit(MODEL, X, Y, patience=3, **COMMON), ConfigError, "nothing to go by"),
+        (lambda: fit(MODEL, X, Y, patience=3, **COMMON), ConfigError, "no validation data to monitor"),
         (lambda: fit(MODEL, X, Y, validation=1, **COMMON), ConfigError, "between 0 and 1"),
         (lambda: fit(MODEL, np.ma.masked_greater(X, 0), Y, **COMMON), DataError, "values are masked"),
         (lambda: fit(MODEL, np.float64(X) * 1e300, Y, **COMMON), DataError, "not finite"),

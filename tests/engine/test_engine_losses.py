@@ -210,10 +210,13 @@ def monitored(**settings: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (no_weights, "takes no weights, and the rows' weights differ"),
-        (lambda: fit(MODEL, (X, Y), loss=spread, accumulate=2, **COMMON), "accumulate=2 would take apart"),
+        (no_weights, "takes no weights, but the rows' weights differ"),
+        (lambda: fit(MODEL, (X, Y), loss=spread, accumulate=2, **COMMON), "accumulate=2 would split"),
         (lambda: fit(MODEL, (X, Y), loss=lambda o, t: (o - t[:, None]) ** 2, **COMMON), r"returns shape \(16, 1\)"),
-        (lambda: fit(MODEL, (X, Y), loss=lambda o, t, w: w * jnp.square(o[:, 0] - t), **COMMON), "weighed afterwards"),
+        (
+            lambda: fit(MODEL, (X, Y), loss=lambda o, t, w: w * jnp.square(o[:, 0] - t), **COMMON),
+            "weighted again afterwards",
+        ),
         (lambda: fit(MODEL, (X, Y), loss=lambda a, b, c, d: 0.0, **COMMON), r"takes \(a, b, c, d\)"),
         (lambda: fit(MODEL, (X, Y), loss="mse", metrics=[lambda o, t: o - t[:, None]], **COMMON), r"metric <lambda>"),
         (lambda: fit(MODEL, (X, Y), loss="mse", metrics=["squared_error"] * 2, **COMMON), "name of two metrics"),
@@ -238,7 +241,7 @@ def test_what_cannot_be_meant_is_refused_before_training(call, message, monkeypa
 
 @pytest.mark.parametrize("loss", [lambda o, t: jnp.mean((o - t) ** 2), lambda o, t: jnp.abs(t - o).mean(1)])
 def test_a_row_must_not_meet_every_other_rows_target(loss):
-    with jax.numpy_rank_promotion("allow"), pytest.raises(DataError, match=r"makes \(batch, batch\)"):
+    with jax.numpy_rank_promotion("allow"), pytest.raises(DataError, match=r"broadcasts to \(batch, batch\)"):
         fit(MODEL, (X, Y), loss=loss, **COMMON)
 
 
@@ -298,7 +301,7 @@ def test_what_is_right_passes():
         check(jax.ShapeDtypeStruct((16, outputs), jnp.float32), np.asarray(targets))
     tokens = losses.TokenCrossEntropy().check_targets
     tokens(jax.ShapeDtypeStruct((2, 3, 4), jnp.float32), np.array([[0, 3, -1], [1, 2, -1]]))
-    with pytest.raises(DataError, match="or −1 for what does not count"):
+    with pytest.raises(DataError, match="or −1 for targets that are ignored"):
         tokens(jax.ShapeDtypeStruct((2, 3, 4), jnp.float32), np.array([[0, 4, -1]]))
 
 

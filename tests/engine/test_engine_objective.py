@@ -145,7 +145,7 @@ class Loud(Noisy):
         ({"loss": "mse", "gradient": "per example"}, "expected a danlu.engine.Gradient"),
         (
             {"loss": lambda o, t: jnp.mean(jnp.square(o[:, 0] - t)), "gradient": PerExample(1.0)},
-            "PerExample would take",
+            "PerExample would split",
         ),
         ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "accumulate": 2}, "which 2 parts would each do"),
         ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "devices": 2}, "2 devices would each add"),

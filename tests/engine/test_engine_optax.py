@@ -161,5 +161,5 @@ def test_what_changes_its_state_or_asks_for_more_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"does not work in a training step: .*curvature"):
         built(optax.GradientTransformationExtraArgs(lambda params: (), update))
-    with pytest.raises(ConfigError, match="form of its state"):
+    with pytest.raises(ConfigError, match="structure of its state"):
         built(optax.chain(optax.sgd(0.1), optax.monitor({"norm": optax.tree.norm})))

@@ -115,7 +115,7 @@ def test_a_scheduler_moves_each_members_own_rate():
     )
     rates = [member.history[-1]["learning_rate"] for member in members]
     np.testing.assert_allclose(rates, [0.025, 0.0025], rtol=1e-5)
-    with pytest.raises(ConfigError, match="one rate, and the members of a population one each"):
+    with pytest.raises(ConfigError, match="one rate, but each member of a population has its own"):
         fit_population(nn.Dense(1), (X, T), seeds=[0, 1], callbacks=[ReduceLROnPlateau()], **VALUES)
 
 

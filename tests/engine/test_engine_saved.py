@@ -92,7 +92,7 @@ def test_a_loss_of_the_batch_is_one_after_loading(tmp_path: Path) -> None:
 
 
 def test_targets_are_given_once(fitted: Fitted) -> None:
-    with pytest.raises(ConfigError, match="the data is a tuple of 2, and targets are given apart"):
+    with pytest.raises(ConfigError, match="the data is a tuple of 2, and targets are also given separately"):
         danlu.fit(NET, (X, Y), Y, loss="ce")
     with pytest.raises(danlu.errors.DataError, match=r"fit\(model, x, y\)"):
         danlu.fit(NET, X, loss="ce")
@@ -139,7 +139,7 @@ def test_what_means_something_else_is_answered() -> None:
         (lambda: get_metric("F1"), "f1_score"),
         (lambda: get_metric("rmse"), "squared_error"),
         (lambda: get_metric("r2"), "r2_score"),
-        (lambda: get_loss("nll"), "log_softmax away"),
+        (lambda: get_loss("nll"), "without the log_softmax"),
         (lambda: get_loss("focal"), "binary_focal"),
         (lambda: get_loss("quantile"), "Pinball"),
         (lambda: optim.get_optimizer("lion"), "optax"),

@@ -52,7 +52,7 @@ def test_trees_that_lead_back_are_refused_and_not_walked():
     rows = {"numeric": np.array([[-1.0], [1.0]], "f4")}
     assert kept_from(kept_bytes({"boosting": trees()}))["boosting"].predict(rows).tolist() == [5.0, 7.0]
     for left in ([0, 0, 0, 4, 0, 0], [1, 0, 0, 0, 0, 0], [9, 0, 0, 4, 0, 0]):
-        with pytest.raises(ArtifactError, match="damaged: a node of a tree leads back"):
+        with pytest.raises(ArtifactError, match="damaged: a tree has a cycle"):
             kept_from(kept_bytes({"boosting": trees(left=left)}))
     wrong = kept_from(kept_bytes({"boosting": trees(feature=[7] * 6)}))["boosting"]
     with pytest.raises(ArtifactError, match="the kept boosting does not fit the model's rows"):

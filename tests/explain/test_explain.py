@@ -50,7 +50,7 @@ def test_completeness_and_trees_and_dummies() -> None:
     ("call", "error", "message"),
     [
         (lambda: integrated_gradients(lambda x: x[:, 0], np.ones((2, 2), np.int32)), DataError, "type int32"),
-        (lambda: integrated_gradients(lambda x: x, np.ones((2, 2), np.float32)), DataError, "one number an example"),
+        (lambda: integrated_gradients(lambda x: x, np.ones((2, 2), np.float32)), DataError, "one number per example"),
         (
             lambda: integrated_gradients(lambda x: x[:, 0], np.ones((2, 2), np.float32), np.ones(3)),
             DataError,

@@ -112,7 +112,7 @@ def test_blueprint() -> None:
     ("outputs", "targets", "message"),
     [
         (jnp.zeros((2, 3)), np.zeros((2, 3), int), r"\(2, 3\) and targets of shape \(2, 3\); expected \(batch, time"),
-        (jnp.zeros((2, 3, 4)), np.zeros(2, int), "one class for a whole sequence"),
+        (jnp.zeros((2, 3, 4)), np.zeros(2, int), "one class per sequence"),
         (jnp.zeros((2, 3, 4), int), np.zeros((2, 3), int), "type int32; expected floating"),
         (jnp.zeros((2, 3, 4)), np.zeros((2, 3)), "targets of type float32; expected whole"),
     ],

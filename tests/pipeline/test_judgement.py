@@ -21,10 +21,10 @@ def judged(truth, classes):
     ("truth", "classes", "said"),
     [
         ([0, 1, 1], ["no", "yes"], None),
-        ([1, 1, 1], ["no", "yes"], "all rows are 'yes': a model that knows no other answer would score 1"),
+        ([1, 1, 1], ["no", "yes"], "all rows are 'yes': a model that always gives this answer would score 1"),
         ([0, 0], ["a", "b", "c"], "all rows are 'a'"),
-        ([0, 2], ["a", "b", "c"], "no row is 'b': the scores tell nothing of this class"),
-        ([0, 2], ["a", "b", "c", "d"], "no row is 'b', 'd': the scores tell nothing of these classes"),
+        ([0, 2], ["a", "b", "c"], "no row is 'b': the scores say nothing about this class"),
+        ([0, 2], ["a", "b", "c", "d"], "no row is 'b', 'd': the scores say nothing about these classes"),
     ],
 )
 def test_classes_without_rows_are_told(truth, classes, said):

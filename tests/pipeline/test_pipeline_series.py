@@ -209,7 +209,7 @@ def test_several_series_and_columns(tmp_path):
     assert reply["low"]["twice"] == ours["low"].to_list()
     assert reply["time"] == [str(each) for each in ours["time"]]
     pl.concat(frames).write_csv(tmp_path / "shops.csv")
-    with pytest.raises(ConfigError, match="no columns to keep"):
+    with pytest.raises(ConfigError, match="no columns can be kept"):
         result.model.answers(str(tmp_path / "shops.csv"), keep="all")
 
 

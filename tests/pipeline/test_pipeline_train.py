@@ -129,7 +129,7 @@ def test_a_threshold_is_saved_and_used(frame, tmp_path):
 
 def test_groups_stay_together_and_are_not_learnt_from(frame, tmp_path):
     result, said = train(frame, tmp_path, split={"method": "group", "column": "group"})
-    assert "'group' divides the rows" in said
+    assert "'group' defines the split" in said
     assert "group" not in [column.name for column in result.model.encoder.schema.features]
 
 

@@ -80,7 +80,7 @@ def test_a_language_is_learnt_and_judged_beside_baselines(trained: Any, folder: 
     written = judged.predictions
     assert bleu(written["translation"], written["reference"]) == pytest.approx(judged.scores["bleu"].value)
     page = (result.run.path / "report.html").read_text()
-    for text in ("The worst translations", "What each word was written from", "Predicting de from en", "BLEU", "Hund"):
+    for text in ("The worst translations", "The source of each word", "Predicting de from en", "BLEU", "Hund"):
         assert text in page
 
 

@@ -297,5 +297,5 @@ def test_a_forecast_without_times_says_what_was_read_as_texts(tmp_path: Path) ->
     lines = [f"Sun Mar {1 + i % 28:02d} {i % 24:02d}:00:00 2020,{i}" for i in range(60)]
     (tmp_path / "t.csv").write_text("t,v\n" + "\n".join(lines))
     config = config_from({"data": {"source": str(tmp_path / "t.csv")}, "forecast": {"columns": ["v"]}})
-    with pytest.raises(DataError, match=r"one column that says when(.|\n)*look like dates and are read as texts"):
+    with pytest.raises(DataError, match=r"one time column(.|\n)*look like dates and are read as texts"):
         KINDS["series"].prepare(config, config.data.source)

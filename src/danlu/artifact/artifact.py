@@ -95,7 +95,7 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
         ):
             found = "NaN" if np.isnan(array.astype(np.float64)).any() else "infinity"
             raise ArtifactError(
-                f"the array {name!r} holds {found}; a model with {found} in it predicts nothing",
+                f"the array {name!r} holds {found}; a model with {found} in it cannot predict",
                 hint="train again with a lower learning rate or with gradient clipping",
             )
 
@@ -133,7 +133,7 @@ def digest_of(document: Mapping[str, Any]) -> str:
     try:
         text = json.dumps(body, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     except ValueError as problem:
-        raise ArtifactError(f"the document holds a number that JSON has no name for: {problem}") from problem
+        raise ArtifactError(f"the document holds a number that JSON cannot represent: {problem}") from problem
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

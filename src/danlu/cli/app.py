@@ -18,7 +18,7 @@ from danlu.cli.verify import verify
 
 __all__ = ["app"]
 
-_EXAMPLES = """The commonest:
+_EXAMPLES = """Most used:
 danlu train titanic.csv --target Survived
 danlu predict runs/NAME new.csv -o answers.csv
 danlu evaluate runs/NAME labelled.csv

@@ -47,7 +47,7 @@ def _run() -> int:
         where = f" ({error.filename})" if error.filename else ""
         _say(f"danlu: {error.strerror or error}{where}; what was saved before is still there")
     except RecursionError:
-        _say("danlu: something in the input is nested too deeply to be read")
+        _say("danlu: the input is nested too deeply to be read")
     except Exception as error:
         from danlu.memory import available_memory, in_words, is_shortage
 

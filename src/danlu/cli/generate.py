@@ -15,11 +15,16 @@ __all__ = ["generate"]
 def generate(
     run: Path,
     prompt: Annotated[str, typer.Argument(help="How the text begins.")] = "",
-    tokens: Annotated[int, typer.Option(help="The most tokens to write.")] = 200,
+    tokens: Annotated[int, typer.Option(help="The largest number of tokens to write.")] = 200,
     samples: Annotated[int, typer.Option(help="How many texts.")] = 1,
-    temperature: Annotated[float, typer.Option(help="Above 1 bolder, below 1 safer; 0 takes the likeliest.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(help="Above 1 more varied, below 1 safer; 0 always takes the likeliest token.")
+    ] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest that reach this probability.")] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Draw from the likeliest tokens that together reach this probability."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed writes the same texts.")] = 0,
 ) -> None:
     """Write with a trained language model."""

@@ -19,7 +19,7 @@ def play(
     film: Annotated[Path | None, typer.Option(help="Write the first episode to this file as a GIF.")] = None,
     buffer: Annotated[
         Path | None,
-        typer.Option(help="Write what it does to this file, to learn from without acting (agent.data=FILE)."),
+        typer.Option(help="Record its transitions in this file, to train from it later (agent.data=FILE)."),
     ] = None,
     steps: Annotated[int, typer.Option(help="With --buffer: steps in each of 8 environments.")] = 1000,
     sampled: Annotated[bool, typer.Option("--sampled", help="Draw actions instead of taking the likeliest.")] = False,

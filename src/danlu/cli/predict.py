@@ -23,18 +23,19 @@ def predict(
         typer.Option(
             "--output",
             "-o",
-            help="The file to write, of the kind that its ending says (csv, tsv, parquet, json, jsonl), or the folder for "
-            "masks (default, and for -: print).",
+            help="The file to write, in the format of its ending (csv, tsv, parquet, json, jsonl), or the folder for masks "
+            "(-, the default: print).",
         ),
     ] = None,
     keep: Annotated[
         str,
-        typer.Option(help="Columns of the input to write beside the answers: identifiers, all, none, or ID,NAME."),
+        typer.Option(help="Columns of the input to write next to the answers: identifiers, all, none, or ID,NAME."),
     ] = "identifiers",
     using: Annotated[
         str | None,
         typer.Option(
-            "--with", help="A simple model it was compared with, instead of the network: logistic, ridge, boosting."
+            "--with",
+            help="Use a simple model that it was compared with instead of the network: logistic, ridge, boosting.",
         ),
     ] = None,
     lenient: Lenient = False,

@@ -27,7 +27,7 @@ def runs(
 
     found = past_runs(folder)
     if not found:
-        print(f"no run in {folder} yet; danlu train YOUR.csv --target COLUMN begins one")
+        print(f"no run in {folder} yet; danlu train YOUR.csv --target COLUMN starts one")
         return
     rows = [
         {

@@ -39,7 +39,7 @@ def show(
     for path in sorted(path for path in directory.path.rglob("*") if path.is_file()):
         print(f"  {path.relative_to(directory.path)!s:40} {path.stat().st_size:>12,} bytes")
     if model is None:
-        print(f"\nit has no model yet; go on with it: danlu train --resume {run}")
+        print(f"\nit has no model yet; continue it: danlu train --resume {run}")
 
 
 def _results(results: dict[str, Any]) -> list[str]:

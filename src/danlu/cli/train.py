@@ -39,10 +39,10 @@ def train(
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run, which was killed or stopped.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this run, which was killed or stopped.")] = None,
     allow: Allow = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be done, how long and in how much memory; train nothing.")
+        bool, typer.Option("--dry-run", help="Show the plan, its time and its memory, without training.")
     ] = False,
 ) -> None:
     """Train a model on a table, images, a text or translations, or an agent in an environment."""
@@ -52,9 +52,7 @@ def train(
             from danlu.rl.registry import modules_in
         if resume is not None:
             if any((source, settings, target, test, config, name, dry_run, context.meta.get(OWN))):
-                raise ConfigError(
-                    "--resume goes on with a run as it was configured; expected no other settings with it"
-                )
+                raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
             result = pipeline.resume(resume, display=display, allow=allow or (), say=_say)
         else:
             if source is not None and "=" in source and not Path(source).exists():

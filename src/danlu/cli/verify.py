@@ -11,7 +11,7 @@ __all__ = ["verify"]
 
 
 def verify(
-    pattern: Annotated[str | None, typer.Argument(help="Only the algorithms whose name holds this text.")] = None,
+    pattern: Annotated[str | None, typer.Argument(help="Only the algorithms whose name contains this text.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the table to this file as JSON too.")] = None,
 ) -> None:
     """Check every algorithm against independent oracles; the exit status is 1 when a row fails."""

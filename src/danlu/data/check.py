@@ -85,8 +85,8 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
     if problems and not lenient:
         raise SchemaError(
             "the data does not fit the data that the model was trained on:\n  - " + "\n  - ".join(problems),
-            hint="repair the data, or accept it as it is with lenient=True (--lenient): what does not fit is then "
-            "treated as missing or unknown",
+            hint="repair the data, or accept it as it is with lenient=True (--lenient): values that do not fit are then treated as missing "
+            "or unknown",
         )
     for problem in problems:
         what = "treated as unknown" if "never seen" in problem else "read as missing"

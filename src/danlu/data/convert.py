@@ -104,7 +104,7 @@ def to_parquet(
     return (
         *notices,
         *said,
-        *(f"column {name}: {n} values do not fit its type and are missing" for name, n in lost.items() if n),
+        *(f"column {name}: {n} values do not fit its type and become missing" for name, n in lost.items() if n),
     )
 
 

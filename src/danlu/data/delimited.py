@@ -94,7 +94,7 @@ def parse_delimited(
     if layout.names is None and header == "auto" and names is None:
         notices.append("no header line: the columns are c1, c2, … (say header=True or False if that is wrong)")
     elif not layout.certain:
-        notices.append("the first line was taken for column names (say header=True or False if that is wrong)")
+        notices.append("the first line was read as column names (say header=True or False if that is wrong)")
     cut = layout.delimiter or "\t"
     width, found = _columns_of(layout, names, source, notices)
     data = _after_lines(data, layout.first)
@@ -168,9 +168,7 @@ def _columns_of(
         notices.append("each line ends with a delimiter; the empty field after it is left out")
         return size - 1, _header_names(first, notices)
     if len(first) == size - 1:  # R leaves out the name of the row-name column
-        notices.append(
-            "the header is one name short: the first column was taken for the names of rows, and called 'row'"
-        )
+        notices.append("the header is one name short: the first column was read as row names and called 'row'")
         first = ["row", *first]
     if len(first) != size:
         raise DataError(
@@ -202,9 +200,9 @@ def _header_names(first: list[str], notices: list[str]) -> list[str]:
         taken.add(unique)
         names.append(unique)
     if renamed:
-        notices.append(f"column names that come twice were changed: {_shown(renamed)}")
+        notices.append(f"duplicate column names were changed: {_shown(renamed)}")
     if spaced:
-        notices.append(f"white space in column names was made single spaces: {_shown(spaced)}")
+        notices.append(f"white space in column names was replaced by single spaces: {_shown(spaced)}")
     return names
 
 
@@ -323,8 +321,7 @@ def _slow_cells(data: bytes, delimiter: str, quote: str, width: int, source: str
                     raise DataError(
                         f"{source}, line {line + before}: {len(cells)} fields where {width} were expected: "
                         f"{delimiter.join(row)[:80]!r}",
-                        hint="repair that line (a missing delimiter, or a field that needs quotes), "
-                        "or give the delimiter",
+                        hint="repair that line (a missing delimiter, or a field that needs quotes), or set the delimiter",
                     )
                 rows.append(cells)
             line = reader.line_num + 1

@@ -155,7 +155,7 @@ def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
     words = float(sample.str.count_matches(_TOKENS).mean() or 0)  # type: ignore[arg-type]
     share = distinct / rows
     if words >= 3 and share > 0.5 and distinct > 20:
-        return "text", True, f"{words:.0f} words in a value, few values twice"
+        return "text", True, f"{words:.0f} words in a value, few values repeated"
     if words >= 20:
         return "text", True, f"{words:.0f} words in a value"
     if (share > 0.95 and distinct > 20) or (distinct == rows and rows == len(values)):

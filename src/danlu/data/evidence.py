@@ -229,9 +229,9 @@ def _unread(what: str, columns: list[ColumnEvidence]) -> str:
     """A note on columns that look like numbers or dates, and are texts for want of a way to read them."""
     names = [each.name for each in columns]
     do = {
-        "numbers": "write them as plain numbers to have them read so",
+        "numbers": "write them as plain numbers to have them read as numbers",
         "dates": f"data.dates={{{names[0]!r}: PATTERN}} reads those with a year, such as '%d%m%Y'",
-        "times of day": "write them as numbers, or with their day, to have them read so",
+        "times of day": "write them as numbers, or with their day, to have them read as dates",
     }[what]
     strays = columns[0].numbers.strays
     example = next((text for text in strays if not is_missing_word(text)), columns[0].examples[0])

@@ -100,7 +100,7 @@ def check_records(records: Sequence[Mapping[str, Any]], fields: Sequence[Field])
             raise SchemaError(
                 f"record {number} lacks {', '.join(map(repr, missing[:8]))}"
                 + (f" (it has {close!r})" if close else ""),
-                hint=f"a record has: {expected}; a value that is not known is null",
+                hint=f"a record has: {expected}; use null for an unknown value",
             )
 
 

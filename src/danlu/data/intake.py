@@ -83,7 +83,7 @@ def read_pipe(source: str | Path) -> Iterator[bytes]:
         count += len(piece)
         if count > limit:
             raise DataError(
-                f"more than {in_words(limit)} came through {_called(source)}; expected what fits into the free memory",
+                f"more than {in_words(limit)} came through {_called(source)}; expected data that fits into the free memory",
                 hint="write it to a file first; Parquet files may be larger than the memory",
             )
         yield piece
@@ -123,7 +123,7 @@ def _fifo(path: Path) -> Iterator[bytes]:
             elif met:
                 return
             elif time.monotonic() - begun > PATIENCE:
-                raise DataError(f"nobody has written to the pipe {path} for {PATIENCE:.0f} seconds")
+                raise DataError(f"nothing was written to the pipe {path} for {PATIENCE:.0f} seconds")
             else:
                 time.sleep(0.05)
     finally:

@@ -91,7 +91,7 @@ def find_layout(
         own = records([comment], cut, quote)
         if own and len(own[0].fields) == width == len(set(own[0].fields)) and not any(map(looks_typed, own[0].fields)):
             names, body, certain = tuple(own[0].fields), rows, True
-            notices.append("the comment line above the data was taken for column names")
+            notices.append("the comment line above the data was read as column names")
     above = [line.strip(" ") for line in lines[:top] if line.strip() and not _SEP.fullmatch(line.strip(" "))]
     if body is rows and names is not None:
         above = above[:-1]

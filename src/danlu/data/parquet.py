@@ -132,7 +132,7 @@ class ParquetRows:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _damaged(path, error) from error
         if frame.height != count:
-            raise DataError(f"{path} has other rows than when it was opened", hint="do not change a file in use")
+            raise DataError(f"{path} has changed since it was opened", hint="do not change a file in use")
         typed = canonical(frame, source=path).with_columns(pl.col(name).cast(self.types[name]) for name in names)
         return pl.DataFrame([self._marks[column.name].read(column, "text") for column in typed.get_columns()])
 

@@ -60,7 +60,7 @@ def told(texts: pl.Series, found: dict[str, str], *, advice: str = "") -> tuple[
     )
     rows = int(texts.is_in(list(found)).sum())
     are = "value is" if rows == 1 else "values are"
-    return (f"column {texts.name}: {rows:,} {are} read by the commonest spelling: {shown}{advice}",)
+    return (f"column {texts.name}: {rows:,} {are} read as the most common spelling: {shown}{advice}",)
 
 
 def close_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ def close_labels(labels: Iterable[str]) -> tuple[str, ...]:
     if not found:
         return ()
     shown = ", ".join(f"{old!r} and {new!r}" for old, new in list(found.items())[:_SHOWN])
-    return (f"some classes differ only in case or white space: {shown}; are they one?",)
+    return (f"some classes differ only in case or white space: {shown}; are they the same?",)
 
 
 def match_names(frame: pl.DataFrame, wanted: Iterable[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -92,4 +92,4 @@ def match_names(frame: pl.DataFrame, wanted: Iterable[str]) -> tuple[pl.DataFram
     if not found:
         return frame, ()
     shown = ", ".join(f"{old!r} as {new!r}" for old, new in sorted(found.items())[:_SHOWN])
-    return frame.rename(found), (f"columns were taken by another spelling of their names: {shown}",)
+    return frame.rename(found), (f"columns were matched by another spelling of their names: {shown}",)

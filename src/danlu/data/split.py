@@ -197,7 +197,7 @@ def copies_of(train: pl.DataFrame, rows: pl.DataFrame, name: str) -> tuple[str, 
         return ()
     return (
         f"{copies} of {rows.height} {name} rows are copies of training rows ({copies / rows.height:.1%}); "
-        "its score may flatter the model",
+        "its score may be too good",
     )
 
 

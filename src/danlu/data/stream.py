@@ -276,7 +276,7 @@ def open_stream(
         raise DataError(f"the sampled training rows of {rows.name} have no value for the target {target!r}")
     if partition.method in ("group", "column") and column not in (None, *drop):
         drop = (*drop, str(column))
-        notices.append(f"column {column!r} divides the rows and is not learnt from")
+        notices.append(f"column {column!r} defines the split and is not used as an input")
     schema = infer_schema(sample, target=target, kinds=kinds, drop=drop, formats=rows.formats, merge=merge)
     notices += told_of(sample, schema)
     if drawn < total:

@@ -88,11 +88,11 @@ def keep_twins(
         if not count:
             return partition, []
         share = f"{count / rows.rows:.0%}" if count * 200 >= rows.rows else f"{count:,}"
-        twins = f"{share} of the {rows.rows:,} rows have an equal twin (the target aside); "
+        twins = f"{share} of the {rows.rows:,} rows are equal to another one (apart from the target); "
     shares = np.bincount(dealt, minlength=3) / rows.rows
     if (np.abs(shares - wanted) > 0.25 * wanted + 2 / np.sqrt(rows.rows)).any():
-        return partition, [f"{twins}equal rows are in several parts, for too many rows are alike"]
-    said = f"{twins}equal rows stay in one part (split.equal_rows=anywhere divides them one by one)"
+        return partition, [f"{twins}equal rows are in several parts, because too many rows are equal"]
+    said = f"{twins}equal rows stay in one part (split.equal_rows=anywhere splits them one by one)"
     return dataclasses.replace(partition, dealt=dealt), [said]
 
 
@@ -132,7 +132,7 @@ def survey_target(
         encoder = dataclasses.replace(encoder, mean=mean, std=math.sqrt(variance) if variance > 0 else 1.0)
     notices = list(inferred.notices)
     if missing:
-        notices.append(f"{missing} of {rows.rows} rows have no value for the target {target} and do not count")
+        notices.append(f"{missing} of {rows.rows} rows have no value for the target {target} and are ignored")
     return inferred, encoder, notices
 
 

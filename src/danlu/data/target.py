@@ -69,8 +69,8 @@ class TargetEncoder:
                 std = float(numbers.std())
             if not math.isfinite(std):
                 raise DataError(
-                    f"the target {target.name!r} holds values up to {np.abs(numbers).max():.3g}, whose squares are beyond any number",
-                    hint="divide them, or learn their logarithm",
+                    f"the target {target.name!r} holds values up to {np.abs(numbers).max():.3g}, whose squares overflow",
+                    hint="scale them down, or predict their logarithm",
                 )
             return cls(target.name, "regression", (), "float", float(numbers.mean()), std if std > 0 else 1.0)
         kinds = {pl.Int64: "integer", pl.Float64: "float", pl.Boolean: "boolean"}
@@ -139,7 +139,7 @@ class TargetEncoder:
         if len(self.normalise(labels)[1]):
             hint = "the labels differ from the classes by their case, spaces or a trailing '.' only; use normalise()"
         return SchemaError(
-            f"the target {self.name!r} holds labels that are no classes of the model: {shown} (first in row {row + 1}); "
+            f"the target {self.name!r} holds labels that are not classes of the model: {shown} (first in row {row + 1}); "
             f"expected: {classes}",
             hint=hint,
         )
@@ -161,7 +161,7 @@ class TargetEncoder:
             return target, ()
         spelling = {level: plain[_plain(level)] for level in levels if level not in self.classes}
         shown = ", ".join(f"{old!r} as {new!r}" for old, new in sorted(spelling.items())[:4])
-        return labels.replace(spelling), (f"labels of {self.name} were read by another spelling: {shown}",)
+        return labels.replace(spelling), (f"labels of {self.name} were matched by another spelling: {shown}",)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Codes to labels of the training data's own type, or standardised values to the target's unit (float64)."""

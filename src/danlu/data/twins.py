@@ -46,15 +46,17 @@ def keep_together(
     if not twins:
         return None, ()
     share = f"{twins / len(groups):.0%}" if twins * 200 >= len(groups) else f"{twins:,}"
-    told = f"{share} of the {len(groups):,} {noun} have an equal twin{f' ({besides} aside)' if besides else ''}"
+    told = (
+        f"{share} of the {len(groups):,} {noun} are equal to another one{f' (apart from {besides})' if besides else ''}"
+    )
     smallest = min((part for part in shares if part > 0), default=0.0) * len(groups)
     if not smallest:
         return None, ()
     large = int(sizes[sizes > max(smallest / 2, 1)].sum())
     if large > _MOST_SHARE * len(groups):
-        told += f"; they are in several parts, for the commonest alone is {sizes.max() / len(groups):.0%} of all"
+        told += f"; they are in several parts, because the largest group of equal ones is {sizes.max() / len(groups):.0%} of all"
         return None, (told,)
-    return groups, (f"{told}; equal {noun} stay in one part (split.equal_rows=anywhere divides them one by one)",)
+    return groups, (f"{told}; equal {noun} stay in one part (split.equal_rows=anywhere splits them one by one)",)
 
 
 def unit_strata(groups: np.ndarray, strata: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def _narrow(array: np.ndarray, where: str) -> np.ndarray:
         return array
     raise DataError(
         f"{where} has dtype {array.dtype}; expected numbers",
-        hint="encode text and categories first; danlu.train and danlu.Classifier do that by themselves",
+        hint="encode text and categories first; danlu.train and danlu.Classifier do that automatically",
     )
 
 
@@ -40,7 +40,7 @@ def as_leaves(tree: Any, where: str) -> Any:
         name = where + jax.tree_util.keystr(path)
         if np.ma.is_masked(leaf):
             raise DataError(
-                f"{name} is a masked array in which {int(np.ma.getmaskarray(leaf).sum())} values are masked; expected all to count",
+                f"{name} is a masked array in which {int(np.ma.getmaskarray(leaf).sum())} values are masked; expected none",
                 hint="fill them, as in x.filled(0), or drop their rows",
             )
         if hasattr(leaf, "toarray"):
@@ -52,7 +52,7 @@ def as_leaves(tree: Any, where: str) -> Any:
         except Exception as error:
             raise DataError(f"{name} is a {type(leaf).__name__}; expected an array") from error
         if array.ndim == 0:
-            raise DataError(f"{name} is a single value; expected an array with one row an example")
+            raise DataError(f"{name} is a single value; expected an array with one row per example")
         if array.dtype == np.bool_ and path and getattr(path[-1], "key", None) == "mask":
             return array  # a sequence's padding mask, not a number
         return _narrow(array, name)
@@ -102,14 +102,14 @@ def as_arrays(data: Any, *, need_targets: bool = True) -> dict[str, Any]:
         raise DataError("the data has no rows", hint="check the file, the filter or the split that it comes from")
     y = as_leaves(y, "y")
     if rows_of(y, "y") != rows:
-        raise DataError(f"x has {rows} rows and y has {rows_of(y, 'y')}; expected as many of each")
+        raise DataError(f"x has {rows} rows and y has {rows_of(y, 'y')}; expected the same number")
     real = jnp.result_type(float)
     weight = np.ones(rows, real) if not rest or rest[0] is None else as_leaves(rest[0], "weight")
     if not isinstance(weight, np.ndarray):
-        raise DataError(f"the weights are a {type(weight).__name__}; expected one number a row")
+        raise DataError(f"the weights are a {type(weight).__name__}; expected one number per row")
     weight = weight.astype(real)
     if weight.shape != (rows,):
-        raise DataError(f"the weights have shape {weight.shape}; expected ({rows},), one a row")
+        raise DataError(f"the weights have shape {weight.shape}; expected ({rows},), one per row")
     chunk = {"x": x, "y": y, "weight": weight}
     for name, tree in chunk.items():
         _check_finite(tree, name)

@@ -122,7 +122,7 @@ def _check_logits(model: Layer, loss: Measure) -> None:
     ends = getattr(last, "activation", None) if isinstance(last, Dense | Activation) else None
     if ends in ("sigmoid", "softmax", "log_softmax") and isinstance(loss, TAKES_LOGITS):
         raise ConfigError(
-            f"the network ends in {ends}, and {type(loss).__name__} takes logits, of which it makes probabilities itself",
+            f"the network ends in {ends}, and {type(loss).__name__} takes logits: it computes the probabilities itself",
             hint=f"leave the last activation out; jax.nn.{ends}(fitted.predict(x)) are the probabilities",
         )
 
@@ -179,7 +179,8 @@ def _check_names(said: _Said) -> None:
         reserved = {*_RESERVED, *_PENALTIES} - ({"loss"} if alone and name in said.terms else set())
         if name in reserved or names.count(name) > 1 or ":" in name:
             raise ConfigError(
-                f"the objective says {name!r}, which another value of the history has for a name or is none; expected another name"
+                f"the objective says {name!r}, which is not a name or already the name of another value of the "
+                "history; expected another name"
             )
 
 
@@ -195,7 +196,7 @@ def _checked(program: Program, source: Source, optimizer: Any, params: Any, mode
         raise ConfigError(
             f"the model or the loss does not accept the data: inputs {_shapes(batch['x'])}, "
             f"targets {_shapes(batch['y'])}: {(str(error) or type(error).__name__).splitlines()[0]}",
-            hint="check the input shape of the first layer, and that the last layer has one output a class or target",
+            hint="check the input shape of the first layer, and that the last layer has one output for each class or target",
         ) from error
     _check_names(said)
     functions = program.objective.measures
@@ -204,13 +205,13 @@ def _checked(program: Program, source: Source, optimizer: Any, params: Any, mode
         _check_array(words, found, trained=name in said.terms)
         if found.shape not in ((), (program.batch_size,)):
             raise ConfigError(
-                f"{words} returns shape {found.shape} for a batch of {program.batch_size}; expected ({program.batch_size},), one value "
-                "a row, or (), one of the batch",
+                f"{words} returns shape {found.shape} for a batch of {program.batch_size}; expected ({program.batch_size},), one value per "
+                "row, or (), one for the batch",
                 hint="take the mean over the other axes, or [:, 0] of outputs (batch, 1)",
             )
         if found.shape and isinstance(measure, TakesWeights):
             raise ConfigError(
-                f"{words} takes weights and returns one value a row, which is weighed afterwards",
+                f"{words} takes weights but returns one value per row, which is weighted again afterwards",
                 hint="take (outputs, targets), or return one number for the batch",
             )
         if measure is not None:
@@ -239,8 +240,8 @@ def _for_batch_loss(program: Program, source: Source, said: _Said) -> Program:
         cut = f"accumulate={program.gradient.cuts}" if program.gradient.cuts > 1 else type(program.gradient).__name__
         parts = cut if not program.gradient.whole else f"devices={program.devices}"
         raise ConfigError(
-            f"the loss is one number of the whole batch, which {parts} would take apart",
-            hint="return one value a row if the loss is a mean over rows; else leave it at 1",
+            f"the loss is one number of the whole batch, which {parts} would split",
+            hint="return one value per row if the loss is a mean over rows; else leave it at 1",
         )
     if program.objective.complete.isdisjoint(said.terms):
         return program

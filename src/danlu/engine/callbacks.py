@@ -188,8 +188,8 @@ class ReduceLROnPlateau(Callback):
     def on_train_begin(self) -> None:
         if self.training.program.members is not None:
             raise ConfigError(
-                "ReduceLROnPlateau has one rate, and the members of a population one each",
-                hint="give the optimizer the schedule danlu.optim.ReduceOnPlateau, which each member follows by its own results",
+                "ReduceLROnPlateau sets one rate, but each member of a population has its own",
+                hint="give the optimizer the schedule danlu.optim.ReduceOnPlateau, which follows each member's own results",
             )
         self.sign = _sign(self)
 

@@ -91,8 +91,8 @@ def fit(
     options, callbacks = settled("fit", options, callbacks, changes)
     if options.patience is not None and validation is None and options.monitor is None:
         raise ConfigError(
-            f"patience is {options.patience}, and there is nothing to go by: no validation data",
-            hint="validation=0.2 holds some rows out; monitor='loss' goes by the training loss",
+            f"patience is {options.patience}, but there is no validation data to monitor",
+            hint="validation=0.2 holds some rows out; monitor='loss' uses the training loss",
         )
     need_devices(options.devices)
     optimizer = optimizer_of(optimizer, rate)
@@ -143,7 +143,7 @@ def with_targets(data: Any, targets: Any) -> Any:
         return data
     if isinstance(data, tuple):
         raise ConfigError(
-            f"the data is a tuple of {len(data)}, and targets are given apart",
+            f"the data is a tuple of {len(data)}, and targets are also given separately",
             hint="fit(model, x, y) or fit(model, (x, y))",
         )
     return data, targets

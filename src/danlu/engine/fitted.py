@@ -153,8 +153,8 @@ class Fitted:
         program: Any = self.program
         if not isinstance(program, Program):
             raise ConfigError(
-                f"this is the record of a training by {type(program).__name__}, which learns from no rows of data",
-                hint="a trained agent is judged by playing: trained.play(episodes=100).returns; fitted.history has its evaluations",
+                f"this is the record of a training by {type(program).__name__}, which does not learn from rows of data",
+                hint="a trained agent is evaluated by playing: trained.play(episodes=100).returns; fitted.history has its evaluations",
             )
         pieces = evaluation_pieces(data, program, TargetCheck(program, variables=(self.params, self.state)))
         return evaluate_source(program, self.params, self.state, self.weights, pieces)

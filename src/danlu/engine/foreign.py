@@ -16,19 +16,19 @@ __all__ = ["check_optimizer"]
 
 _REFUSED = {
     "DifferentiallyPrivateAggregateState": (
-        "differentially_private_aggregate (dpsgd) needs the gradient of each row, and a step has that of the batch",
+        "differentially_private_aggregate (dpsgd) needs the gradient of each row, but a step computes that of the batch",
         "clip with danlu.optim.clip_by_global_norm, which gives no privacy, or average per-row gradients yourself",
     ),
     "LookaheadState": (
-        "lookahead needs two sets of parameters, and a model has one",
+        "lookahead needs two sets of parameters, but a model has one",
         "use its inner optimizer, such as optax.adam, or danlu.optim.adamw with a Cosine schedule",
     ),
     "SAMState": (
-        "sam leaves the parameters at its adversarial points between its steps, where they would be judged and saved",
+        "sam leaves the parameters at its adversarial points between its steps, where they would be evaluated and saved",
         "use its inner optimizer, such as optax.sgd, or danlu.optim.adamw with weight decay",
     ),
     "ScheduleFreeState": (
-        "schedule_free trains other parameters than it is meant to be judged and used with (schedule_free_eval_params)",
+        "schedule_free trains different parameters from those that it is evaluated and used with (schedule_free_eval_params)",
         "use danlu.optim.adamw with a WarmUp and Cosine schedule",
     ),
 }
@@ -86,7 +86,7 @@ def check_optimizer(program: Program, optimizer: Any, params: Any, model_state: 
     if forms[0] != forms[1]:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ConfigError(
-            f"the optimizer's update changes the form of its state ({names}), and a compiled loop needs the same at each step",
+            f"the optimizer's update changes the structure of its state ({names}), and a compiled loop needs the same at each step",
             hint="the tree, the shapes and the types of what update returns must be those of what init returns",
         )
 

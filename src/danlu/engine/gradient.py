@@ -106,8 +106,8 @@ class Accumulated(Gradient):
         super().__post_init__()
         if self.parts > 1 and not self.inner.shared:
             raise ConfigError(
-                f"Accumulated.inner adds noise, which {self.parts} parts would each do; expected a gradient without",
-                hint="leave accumulate at 1: PerExample takes the rows apart already",
+                f"Accumulated.inner adds noise, which {self.parts} parts would each do; expected a gradient without noise",
+                hint="leave accumulate at 1: PerExample already treats each row separately",
             )
 
     @property

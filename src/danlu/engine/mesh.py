@@ -66,7 +66,7 @@ def need_devices(count: int) -> None:
             config.update("jax_num_cpu_devices", min(count, cores))
     found = jax.devices()
     if len(found) < count:
-        hint = "ask for no more than there are"
+        hint = "ask for at most that many"
         if found[0].platform == "cpu" and count <= cores:
             hint = f"this process has begun to compute with {len(found)}; start it with JAX_NUM_CPU_DEVICES={count}"
         raise ConfigError(f"devices is {count}, but JAX has {len(found)} here ({found[0].device_kind})", hint=hint)

@@ -137,7 +137,7 @@ class BatchSource:
             )
         if iter(self._start()) is batches:
             raise DataError(
-                "the data is an iterator, which can be walked only once; training walks it once an epoch",
+                "the data is an iterator, which can be used only once; training needs it in each epoch",
                 hint="pass a list, a loader object, or a function that returns a new iterator",
             )
         chunk = as_arrays(first)

@@ -38,7 +38,7 @@ class TargetCheck:
         weight = np.asarray(chunk["weight"])
         if self.unweighted and weight.size and weight.min() != weight.max():
             raise ConfigError(
-                f"{self.unweighted} is one number of the whole batch and takes no weights, and the rows' weights differ",
+                f"{self.unweighted} is one number of the whole batch and takes no weights, but the rows' weights differ",
                 hint="add an argument for them: (outputs, targets, weights)",
             )
         if self.checks and self.outputs is None:
@@ -68,8 +68,8 @@ def check_broadcast(said: str, measure: Any, outputs: Any, targets: Any) -> None
         tall = [shape for shape in found if len(shape) > 1 and shape[0] == _ROWS and shape[-1] == 1]
         if flat and tall:
             raise DataError(
-                f"{said} lets an array of shape (batch,) meet one of shape (batch{', …' if len(tall[0]) > 2 else ''}, 1), which makes "
-                f"(batch, batch): every target against every output. Outputs are {_told(outputs)}, targets {_told(targets)}",
+                f"{said} combines an array of shape (batch,) with one of shape (batch{', …' if len(tall[0]) > 2 else ''}, 1), which "
+                f"broadcasts to (batch, batch): every target against every output. Outputs are {_told(outputs)}, targets {_told(targets)}",
                 hint="use outputs[:, 0], or targets[:, None]",
             ) from error
 

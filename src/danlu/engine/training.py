@@ -354,7 +354,7 @@ def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:
     ]
     if found and monitor is None:
         raise ConfigError(
-            "the learning rate goes by a validation value (ReduceOnPlateau), and there is none",
+            "the learning rate depends on a validation value (ReduceOnPlateau), but there is no validation data",
             hint="pass validation data, or monitor='loss'",
         )
     right = "max" if sign < 0 else "min"
@@ -369,7 +369,7 @@ def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:
 
 def stopped_early(monitor: str, patience: int, best: int) -> str:
     """Why training stopped, in words."""
-    found = f"the best was epoch {best + 1}" if best >= 0 else "it was never a number"
+    found = f"the best was epoch {best + 1}" if best >= 0 else "it was never a finite number"
     return f"stopped early: {monitor} has not improved for {patience} epochs; {found}"
 
 
@@ -385,7 +385,7 @@ def sign_of(mode: str, monitor: str, program: Steps) -> float:
     if found is None:
         raise ConfigError(
             f"monitor is {monitor!r}, and whether smaller or larger values of it are better is not known",
-            hint=f"say mode='min' or mode='max'; a metric of your own may say it itself: {monitor.removeprefix('val_')}.direction = 'max'",
+            hint=f"say mode='min' or mode='max'; your own metric can declare it: {monitor.removeprefix('val_')}.direction = 'max'",
         )
     return -1.0 if found == "max" else 1.0
 
@@ -396,7 +396,7 @@ def _diagnose(training: Training, bad: int) -> tuple[str]:
     rate = float(np.max(training.learning_rate))
     where = f"the loss is not finite at step {bad} (epoch {training.epoch + 1})"
     if bad == 0:
-        cause = "it was so before any update: the inputs or targets are extreme, or the loss does not fit the outputs"
+        cause = "it was not finite before the first update either: the inputs or targets are extreme, or the loss does not fit the outputs"
     else:
         cause = f"the likely cause is a learning rate that is too high ({rate:.3g})"
     if len(losses) > 1 and losses[-1] > losses[0]:

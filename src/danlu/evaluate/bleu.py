@@ -111,7 +111,7 @@ class TranslationCounts(Evidence):
 
     primary: ClassVar[str] = "bleu"
     noun: ClassVar[str] = "test sentences"
-    unlike: ClassVar[str] = "the two translations are of different sentences; expected the same references"
+    unlike: ClassVar[str] = "the two translations are for different sentences; expected the same references"
 
     @classmethod
     def of(

@@ -135,11 +135,11 @@ def _sentence(
     between = f"95 % interval of the difference {_digits(raw.low)} to {_digits(raw.high)}"
     doubt = f" ({between})" if raw.low < raw.high else ""
     if few:
-        return f"{start} beside {label}: {figures}; {few}."
+        return f"{start} compared with {label}: {figures}; {few}."
     if constant and verdict != "better":
         return (
             f"{start} is not better than always answering {label}: {figures}{doubt}. "
-            "It has learnt nothing that these test rows can show."
+            "These test rows do not show that it has learnt anything."
         )
     if verdict == "better":
         return f"{start} is better than {label}: {figures}{doubt}."
@@ -148,7 +148,7 @@ def _sentence(
         gain = f"95 % interval of the difference {_digits(-raw.high)} to {_digits(-raw.low)}"
         figures = f"{metric.label} {theirs} is {gap} {back} than {ours}"
         return f"{_upper(label)} is better than {name}: {figures} ({gain})."
-    return f"{start} and {label} cannot be told apart by these test rows: {figures}{doubt}."
+    return f"These test rows show no clear difference between {name} and {label}: {figures}{doubt}."
 
 
 def _upper(label: str) -> str:
@@ -200,7 +200,7 @@ def conclusion(
     if any(each.constant and each.verdict != "better" for each in comparisons):
         return (
             "worse",
-            f"{start} is not better than one answer for all rows: nothing that these {tested} can show was learnt.",
+            f"{start} is not better than one answer for all rows: these {tested} do not show that it has learnt anything.",
         )
     if worse:
         best = min(worse, key=lambda each: each.difference.value)
@@ -213,7 +213,10 @@ def conclusion(
             f"{_upper(_listed([each.label for each in worse]))}{also} better than {name} on these {tested} {told}: {use}.",
         )
     if level:
-        return "undecided", f"{_upper(told)}, these {tested} cannot tell {name} from {_listed(level)}."
+        return (
+            "undecided",
+            f"{_upper(told)}, these {tested} show no clear difference between {name} and {_listed(level)}.",
+        )
     others = _listed([each.label for each in comparisons])
     return "better", f"{start} is better than {others} on these {tested} {told}."
 

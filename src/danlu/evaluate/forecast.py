@@ -187,9 +187,9 @@ def coverage_verdict(found: Interval, level: float) -> str:
 
     Example:
         >>> coverage_verdict(Interval(0.97, 0.95, 0.98), 0.8)
-        'The 80 % interval held 97 % of what came (95 to 98 %): it is wider than it needs to be.'
+        'The 80 % interval contained 97 % of the true values (95 to 98 %): it is wider than it needs to be.'
     """
-    held = f"The {level:.0%} interval held {found.value:.0%} of what came".replace("%", " %")
+    held = f"The {level:.0%} interval contained {found.value:.0%} of the true values".replace("%", " %")
     if not np.isfinite([found.low, found.high]).all():
         return f"{held}."
     held += f" ({100 * found.low:.0f} to {100 * found.high:.0f} %)"

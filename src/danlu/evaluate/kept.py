@@ -199,7 +199,7 @@ def _check_trees(arrays: Arrays) -> None:
     for side in ("left", "right"):
         child = arrays[side]
         if not ((child > nodes) & (child < len(nodes)) | (arrays["leaf"] > 0)).all():
-            raise ValueError("a node of a tree leads back")
+            raise ValueError("a tree has a cycle")
 
 
 def kept_bytes(models: Mapping[str, Kept]) -> bytes:

@@ -78,7 +78,7 @@ def attention_maps(network: Layer, params: Params, state: State, inputs: Any) ->
     if not found:
         raise ConfigError(
             f"{type(network).__name__} has no attention to look at; expected a network with MultiHeadAttention",
-            hint="of an Ensemble, give one copy's network and variables; where there is no attention, integrated_gradients "
+            hint="for an Ensemble, give one copy's network and variables; without attention, integrated_gradients "
             "works for any network",
         )
     return found

@@ -74,7 +74,7 @@ def integrated_gradients(
     start = jax.tree.map(jnp.zeros_like, x) if baseline is None else _like(x, baseline)
     values, first, last = _along(score, x, start, steps, power)
     if first.ndim != 1:
-        raise DataError(f"the score has the shape {first.shape}; expected one number an example, (batch,)")
+        raise DataError(f"the score has the shape {first.shape}; expected one number per example, (batch,)")
     total = sum(np.asarray(leaf, np.float64).reshape(len(first), -1).sum(1) for leaf in jax.tree.leaves(values))
     gained = np.asarray(last, np.float64) - np.asarray(first, np.float64)
     return Attribution(jax.tree.map(np.asarray, values), gained, total - gained)

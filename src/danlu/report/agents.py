@@ -48,7 +48,7 @@ def film_html(recording: Recording) -> str:
     end = "the environment ended it" if recording.terminated else "time was up"
     said = f"<p class='note'>An episode of its likeliest actions: {steps:,} steps, return {recording.score:.4g}; {end}.</p>"
     if not recording.frames:
-        return said + "<p class='note'>The environment draws no pictures of itself.</p>"
+        return said + "<p class='note'>The environment cannot draw itself.</p>"
     shown = max(1, round(50 * steps / max(len(recording.frames), 1) / 2))
     data = base64.b64encode(recording.gif(milliseconds=min(max(shown, 40), 400))).decode()
     wide = min(420, 2 * recording.frames[0].shape[1])
@@ -64,7 +64,7 @@ def _thoughts(recording: Recording) -> list[str]:
     figures = []
     value = recording.thoughts.get("value")
     if value is not None:
-        with Panel("What it expected to come", width=_WIDE) as (panel, axes):
+        with Panel("Expected return", width=_WIDE) as (panel, axes):
             axes.plot(steps, value, color=BLUE, label="its value")
             axes.set_xlabel("step")
             axes.set_ylabel("discounted return")
@@ -86,9 +86,9 @@ def _thoughts(recording: Recording) -> list[str]:
             axes.legend(fontsize=8)
     figures.append(panel.svg)
     leaning = recording.thoughts.get("probabilities")
-    name = "How sure it was"
+    name = "How certain it was"
     if leaning is None:
-        leaning, name = recording.thoughts.get("values"), "What it thought of each action"
+        leaning, name = recording.thoughts.get("values"), "Its value of each action"
     if leaning is not None and leaning.ndim == 2:
         with Panel(name, width=_WIDE) as (panel, axes):
             for column, colour in zip(range(leaning.shape[1]), (BLUE, ORANGE, GREEN, GREY), strict=False):

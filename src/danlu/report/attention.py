@@ -45,8 +45,8 @@ def attention_section(maps: Mapping[str, np.ndarray], tokens: Sequence[str]) -> 
     some = f" The first {_MOST} of {len(pictures)} are shown." if len(pictures) > _MOST else ""
     note = (
         f"<p class='note'>The beginning of the test text: {html.escape(''.join(tokens)[:200])}</p>"
-        "<p class='note'>A row is a token that the network stood at, a column one that it read there; darker is more. It predicts the "
-        f"token after the row's, and cannot see those after it. What was read is not yet what decided.{some}</p>"
+        "<p class='note'>A row is a token's position, a column a token that it attends to; darker is more. The network predicts the token "
+        f"after the row's, and cannot see later ones. Attention shows what was read, not what decided.{some}</p>"
     )
     return (
         "Where it looked",

@@ -71,7 +71,7 @@ def detection_sections(
     def gallery(places: Sequence[int]) -> str:
         return _gallery(images, true, shown, names, classes, places, wrong)
 
-    note = "<p class='note'>Left what is there, right what was found, with its score.</p>"
+    note = "<p class='note'>Left: the true boxes. Right: the predicted boxes with their scores.</p>"
     sections = sample_sections(len(images), worst, gallery, note)
     figure = f"<div class='figures'><div>{_overlap_plot(counts)}</div></div>"
     return [*sections, ("Each class", _class_table(counts, classes)), ("How tight the boxes are", figure)]
@@ -122,7 +122,7 @@ def _class_table(counts: DetectionCounts, classes: Sequence[str]) -> str:
 
 def _overlap_plot(counts: DetectionCounts) -> str:
     values = [counts.mean(overlaps=(overlap,)) for overlap in OVERLAPS]
-    with Panel("mAP by the overlap that is asked for") as (panel, axes):
+    with Panel("mAP by the overlap that is required") as (panel, axes):
         axes.plot(OVERLAPS, values, color=BLUE, marker="o", ms=4)
-        axes.set(xlabel="least IoU of a box that counts as right", ylim=(0, 1.02))
+        axes.set(xlabel="lowest IoU of a box that counts as right", ylim=(0, 1.02))
     return panel.svg

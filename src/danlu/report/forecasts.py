@@ -152,11 +152,11 @@ def forecast_sections(
     share = levels[-1] - levels[0] if len(levels) > 1 else 0.0
     sections = []
     if coming:
-        text = f"The steps after the last row; the interval is to hold {share:.0%} of what comes." if share else ""
+        text = f"The steps after the last row; the interval should contain {share:.0%} of the values." if share else ""
         sections.append(("What comes next", f"<p>{text}</p>" + _figures([window_plot(each) for each in coming])))
     elif lacking:
         sections.append(("What comes next", f"<p>{html.escape(lacking)}</p>"))
-    text = "Of the test's forecasts, the one with the middle error and the worst." + (f" {said}" if said else "")
+    text = "The test forecasts with the median and with the largest error." + (f" {said}" if said else "")
     sections.append(("Forecasts", f"<p>{html.escape(text)}</p>" + _figures([window_plot(each) for each in examples])))
     steps = [
         step_plot(forecasts, "mse", "MSE (standardised) by step"),

@@ -29,14 +29,15 @@ def importance_section(found: Sequence[Importance]) -> tuple[str, str]:
     more = f" The {len(found) - len(shown):,} other columns cost less." if len(found) > len(shown) else ""
     note = (
         f"How much worse {label} gets on {first.rows:,} test rows when a column's values are shuffled: the mean of {first.repeats} "
-        f"shufflings, ± their standard deviation. Grey: not more than chance.{more} It tells what this network relies on, not what "
-        "could be learnt without the column, nor what would follow from a change of it."
+        f"shufflings, ± their standard deviation. Grey: not more than chance.{more} It shows what this network relies "
+        "on, not what could be "
+        "learnt without the column, nor the effect of changing it."
     )
     related = [", ".join(each.columns) for each in found if len(each.columns) > 1]
     if related:
         note += (
-            f" Columns that tell much the same ({'; '.join(related)}) can each look worthless, because the other stands in: see them "
-            "together."
+            f" Columns with much the same information ({'; '.join(related)}) can each look worthless, because the other one replaces it: "
+            "judge them together."
         )
     head = f'<tr><th>column</th><th class="n">{label} worse by</th><th class="n"></th><th></th></tr>'
     return (

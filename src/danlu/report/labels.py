@@ -56,5 +56,5 @@ def mistake_sections(pictures: Sequence[tuple[np.ndarray, np.ndarray, str]]) -> 
             for each, told in ((image, "the image"), (heat_over(image, heat), "where the network looked"))
         )
         figures.append(f"<figure class='pair'>{drawn}<figcaption>{html.escape(said)}</figcaption></figure>")
-    note = "<p class='note'>A label that was missed or is not there, with its probability. Orange: what spoke for it (Grad-CAM).</p>"
+    note = "<p class='note'>A label that was missed or wrongly predicted, with its probability. Orange: what spoke for it (Grad-CAM).</p>"
     return [("The largest mistakes", f"{note}<div class='gallery'>{''.join(figures)}</div>")]

@@ -129,7 +129,7 @@ def _legend(true: np.ndarray, found: np.ndarray, classes: Sequence[str]) -> str:
         for name, (red, green, blue) in zip(classes[:_CLASSES], colors.tolist(), strict=False)
     ]
     white = " White pixels are not counted." if (true == _VOID).any() else ""
-    return f"<p class='note'>The image, what is there, and what was found.{white}<br>{' '.join(items)}</p>"
+    return f"<p class='note'>The image, the true mask, and the predicted mask.{white}<br>{' '.join(items)}</p>"
 
 
 def _class_table(counts: MaskCounts, classes: Sequence[str]) -> str:

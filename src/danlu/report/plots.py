@@ -168,7 +168,7 @@ def residual_plot(rows: Rows, name: str) -> list[str]:
     with Panel("Distribution of the errors") as (third, axes):
         axes.hist(np.clip(error, low, high), bins=40 if high > low else 1, color=BLUE)
         axes.axvline(0, color=INK, lw=1, ls=":")
-        axes.set(xlabel="predicted − true\n(the ends hold all that lies beyond)", ylabel="rows")
+        axes.set(xlabel="predicted − true\n(the outer bars include all values beyond them)", ylabel="rows")
     return [first.svg, second.svg, third.svg]
 
 

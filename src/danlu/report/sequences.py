@@ -101,8 +101,8 @@ def sequence_section(
     what = "the prediction" if classes is not None else "a higher prediction"
     sums = adding_up(gap, "the score's difference")
     note = (
-        f"<p class='note'>Behind the curves is what each step added to the network's score by integrated gradients, from a sequence "
-        f"of means: orange spoke for {what}, blue against it. {sums}{some}</p>"
+        "<p class='note'>Behind the curves: the contribution of each step to the network's score, by integrated gradients from a sequence "
+        f"of means; orange spoke for {what}, blue against it. {sums}{some}</p>"
     )
     return (
         "The largest mistakes",

@@ -20,7 +20,7 @@ def attention_plot(
     source: Sequence[str],
     target: Sequence[str],
     *,
-    title: str = "What each word was written from",
+    title: str = "The source of each word",
 ) -> str:
     """A map of attention weights, as SVG.
 

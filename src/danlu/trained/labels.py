@@ -90,11 +90,11 @@ class Labels(Head, fitted=("threshold",)):
         if len(lacking) == len(self.target.classes) - 1:
             only = self.target.classes[int(rows.truth[0])]
             return (
-                f"all rows are {only!r}: a model that knows no other answer would score 1; test it on rows of all classes",
+                f"all rows are {only!r}: a model that always gives this answer would score 1; test it on rows of all classes",
             )
         more = f" and {len(lacking) - 8:,} more" if len(lacking) > 8 else ""
         which = "this class" if len(lacking) == 1 else "these classes"
-        return (f"no row is {', '.join(map(repr, lacking[:8]))}{more}: the scores tell nothing of {which}",)
+        return (f"no row is {', '.join(map(repr, lacking[:8]))}{more}: the scores say nothing about {which}",)
 
     def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
         true = pl.Series(f"true {self.target.name}", self.target.inverse(truth).tolist())

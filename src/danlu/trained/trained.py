@@ -202,7 +202,7 @@ class Trained:
         """The table of which one column was read."""
         plain = height != rows or not isinstance(source, str | Path) or Path(source).suffix.lower() == ".txt"
         if plain or not Path(source).is_file():
-            raise ConfigError(f"there are no columns to keep beside the answers of a model for {self.purpose}")
+            raise ConfigError(f"no columns can be kept next to the answers of a model for {self.purpose}")
         given = read_table(source, typed=False).frame
         if given.height != height:
             raise ConfigError(f"{source} has {given.height} rows and {height} answers; no column can be kept")
@@ -264,7 +264,7 @@ class Trained:
         """
         found = self.read(source, lenient=lenient, say=say, truth=True)
         if found.truth is None:
-            raise SchemaError(f"the data lacks the truth, which evaluating a model for {self.purpose} needs")
+            raise SchemaError(f"the data lacks the true answers, which evaluating a model for {self.purpose} needs")
         inputs, truth, rows, names = self.encoder.transform(found.rows), found.truth, found.rows, found.names
         kept, noun = self._unseen(inputs, truth, say)
         if kept is not None:
@@ -284,7 +284,7 @@ class Trained:
             return None, ""
         if known == count:
             say(
-                f"all {count:,} rows were seen in training: the scores tell how well they were learnt, not how new rows are predicted"
+                f"all {count:,} rows were seen in training: the scores show how well they were learnt, not how well new rows are predicted"
             )
             return None, "rows it learnt from"
         say(f"{known:,} of {count:,} rows were seen in training; the scores are of the {count - known:,} others")
@@ -302,7 +302,7 @@ class Trained:
         if not self.kept or self.reader is None:
             raise ConfigError(
                 f"no simple model, {name!r} or another, is kept with this model for {self.purpose}",
-                hint="tables, images with a class each and sequences keep those that they were tested beside",
+                hint="models of tables, of images with one class and of sequences keep the simple models that they were compared with",
             )
         chosen = {each.label.lower(): key for key, each in self.kept.items()}.get(name.lower(), name)
         if chosen not in self.kept:

@@ -207,7 +207,7 @@ def _places(file: Path, names: Iterable[str]) -> dict[str, Path | None]:
 def _read_part(file: Path) -> BoxSet:
     objects = _objects(file)
     if not objects:
-        raise DataError(f"{file} names no image")
+        raise DataError(f"{file} names no images")
     places = _places(file, objects)
     missing = [name for name, place in places.items() if place is None]
     if len(missing) == len(places):
@@ -245,11 +245,11 @@ def _checked(
     if empty:
         said.append(f"{empty:,} boxes of {Path(where).name} have no area within their image and are left out")
     if outside:
-        said.append(f"{outside:,} boxes of {Path(where).name} reach out of their image and are cut off at its edge")
+        said.append(f"{outside:,} boxes of {Path(where).name} extend beyond their image and are cut off at its edge")
     if not any(len(row) for row in boxes):
         raise DataError(
             f"{where} holds no box that lies in its image",
-            hint="boxes are in pixels from the upper left corner, not in shares of the image" if empty else None,
+            hint="boxes are in pixels from the upper left corner, not as fractions of the image" if empty else None,
         )
     return BoxSet(images, tuple(boxes), tuple(labels), paths, None, tuple(said))
 
@@ -283,7 +283,7 @@ def _read_csv(file: Path) -> dict[str, Objects]:
     if columns is None:
         raise DataError(
             f"{file} has the columns {', '.join(frame.columns[:12])}; expected file,label,x0,y0,x1,y1 (in pixels)",
-            hint="filename, class, xmin, ymin, xmax, ymax will do as well",
+            hint="filename, class, xmin, ymin, xmax, ymax are accepted too",
         )
     corners = ("x0", "y0", "x1", "y1")
     texts = frame.select([pl.col(columns[key]).cast(pl.String).alias(key) for key in ("file", "label")])

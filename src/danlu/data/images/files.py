@@ -104,8 +104,8 @@ class ImageFiles(Sequence[np.ndarray]):
         pixels = self.read(file)
         if isinstance(pixels, str):
             raise DataError(
-                f"{file} could be read at first and cannot be any more ({pixels})",
-                hint="leave the images as they are while they are learnt from",
+                f"{file} could be read at first, but not any more ({pixels})",
+                hint="do not change the images during training",
             )
         return pixels
 

@@ -182,7 +182,7 @@ def read_labels(
         marks[row, [places[name] for name in own if name in places]] = 1
     without = int((marks.sum(axis=1) == 0).sum())
     if without and known is None:
-        notices.append(f"{without:,} of {len(rows):,} images have no label, and count as such")
+        notices.append(f"{without:,} of {len(rows):,} images have no label; they count as images without labels")
     return LabelSets(found.images, marks, names, sign, None, found.paths, tuple(notices))
 
 
@@ -207,8 +207,8 @@ def _read_npz(path: Path, known: Sequence[str] | None) -> LabelSets:
         pixels = check_pixels(array, f"{name} of {path.name}")
         if own.ndim != 2 or len(own) != len(pixels) or own.dtype.kind not in "biuf" or not np.isin(own, (0, 1)).all():
             raise DataError(
-                f"{path} has {len(pixels)} images {name} and labels of the shape {own.shape} ({own.dtype}); expected a matrix of 0 and "
-                "1, a row an image and a column a label"
+                f"{path} has {len(pixels)} images {name} and labels of the shape {own.shape} ({own.dtype}); expected a matrix of 0 and 1, "
+                "with one row per image and one column per label"
             )
         images.append(pixels)
         marks.append(own.astype(np.uint8))
@@ -221,7 +221,7 @@ def _read_npz(path: Path, known: Sequence[str] | None) -> LabelSets:
     given = [str(name) for name in arrays["classes"].ravel()] if "classes" in arrays else []
     if given and (len(given) != whole.shape[1] or len(set(given)) < len(given)):
         raise DataError(
-            f"{path} names {len(given)} classes; expected {whole.shape[1]} different names, one a column of y"
+            f"{path} names {len(given)} classes; expected {whole.shape[1]} different names, one for each column of y"
         )
     names = tuple(given or known or [str(column) for column in range(whole.shape[1])])
     if known is not None and (tuple(known) != names or len(names) != whole.shape[1]):

@@ -254,7 +254,7 @@ def _named(path: Path, values: tuple[int, ...], names: Sequence[str]) -> tuple[s
             hint="save masks as PNG and without smoothing: JPEG and resizing make values that no class has",
         )
     if len(values) < 2:
-        raise DataError(f"the masks of {path} hold no value but {values[0]}; expected two classes or more")
+        raise DataError(f"the masks of {path} hold only the value {values[0]}; expected two classes or more")
     if not names:
         return tuple(str(value) for value in values)
     if len(set(names)) < len(names):

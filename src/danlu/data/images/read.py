@@ -182,7 +182,7 @@ def _strange_classes(rows: Sequence[tuple[str, str, Path]]) -> list[str]:
     if not known or not strange:
         return []
     return [
-        f"the training part has no image of {', '.join(strange[:8])}, which other parts have: are they spelt alike?"
+        f"the training part has no image of {', '.join(strange[:8])}, which other parts have: is the spelling the same?"
     ]
 
 
@@ -226,7 +226,7 @@ def decode_files(
         more = " …" if len(moving) > _NAMED else ""
         shown = ", ".join(map(str, moving[:_NAMED]))
         notices.append(
-            f"{len(moving)} of {len(files)} images have several frames, of which the first is taken: {shown}{more}"
+            f"{len(moving)} of {len(files)} images have several frames; only the first is used: {shown}{more}"
         )
     if len(shapes) > 1:
         notices.append(f"the images have {len(shapes)} different sizes or modes and are brought to one")

@@ -127,14 +127,14 @@ class SequenceEncoder:
             try:
                 columns = [np.asarray(record[name], np.float64) for name in self.columns]
             except (TypeError, ValueError) as error:
-                raise SchemaError(f"record {number} holds what is not a number: {str(error)[:80]}") from error
+                raise SchemaError(f"record {number} has a value that is not a number: {str(error)[:80]}") from error
             if any(each.ndim != 1 or not len(each) or len(each) != len(columns[0]) for each in columns):
                 raise SchemaError(
                     f"the columns of record {number} have the shapes {[each.shape for each in columns]}; expected lists of one length"
                 )
             values = np.stack(columns, axis=1)
             if not np.isfinite(values).any():
-                raise SchemaError(f"record {number} holds no value")
+                raise SchemaError(f"record {number} has no values")
             found.append(np.where(np.isfinite(values), values, np.nan))
         return found
 

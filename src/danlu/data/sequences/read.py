@@ -168,18 +168,19 @@ def _from_table(
     frame, odd = read_columns(read.frame, formats)
     for name, problem in odd.items():
         if name != target:
-            raise DataError(problem, hint="write it as in the data that was trained on")
+            raise DataError(problem, hint="write it as in the training data")
     frame, notices = frame.drop(drop, strict=False), list(read.notices)
     if series is None:
         raise DataError(
-            "nothing says which rows make up a sequence", hint="name the column that tells them apart: --series COLUMN"
+            "it is not known which rows form a sequence",
+            hint="name the column that identifies the sequence: --series COLUMN",
         )
     for name in filter(None, (series, time)):
         if name not in frame.columns:
             raise unknown_name("column", name, frame.columns, error=DataError)
     if frame[series].null_count():
         raise DataError(
-            f"{frame[series].null_count():,} rows have no value of {series!r}, which says what sequence they belong to; the "
+            f"{frame[series].null_count():,} rows have no value of {series!r}, which identifies their sequence; the "
             f"first is row {frame[series].is_null().arg_true()[0] + 1}"
         )
     moments = [
@@ -196,7 +197,7 @@ def _from_table(
     if not columns:
         raise DataError(f"there is no column of numbers beside {', '.join(map(repr, filter(None, taken)))}")
     if others:
-        notices.append(f"left out, for they are no numbers: {', '.join(others)}")
+        notices.append(f"columns left out because they are not numeric: {', '.join(others)}")
     if time is not None:
         if frame[time].null_count():
             raise DataError(f"{frame[time].null_count():,} rows have no value of the time column {time!r}")
@@ -226,7 +227,7 @@ def _one_label(labels: pl.Series, target: str, series: str, name: Any) -> Any:
     if len(levels) > 1:
         raise DataError(
             f"the rows of {series} {shown_name(name)} have {len(levels)} values of {target!r}: {levels[0]!r}, {levels[1]!r}"
-            f"{', …' if len(levels) > 2 else ''}; expected one label for a sequence",
+            f"{', …' if len(levels) > 2 else ''}; expected one label for each sequence",
             hint="to forecast a column along the sequence instead, use --forecast",
         )
     return levels[0] if len(levels) else None
@@ -249,7 +250,7 @@ def _from_arrays(arrays: Mapping[str, Any], where: str, target: str | None) -> S
     for name, each in (("y", y), ("length", length)):
         if each is not None and np.shape(each) != (len(given),):
             raise DataError(
-                f"{name} of {where} has the shape {np.shape(each)}; expected ({len(given)},), one a sequence"
+                f"{name} of {where} has the shape {np.shape(each)}; expected ({len(given)},), one for each sequence"
             )
     if length is None:
         ends = [_real_steps(each) for each in given]

@@ -24,7 +24,7 @@ def read_ts(path: Path) -> tuple[list[np.ndarray], list[str] | None]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
         ) from error
     head = [line.strip().lower().split() for line in lines if line.strip().startswith("@")]
     said = {words[0]: words[1:] for words in head}
@@ -32,7 +32,7 @@ def read_ts(path: Path) -> tuple[list[np.ndarray], list[str] | None]:
         raise DataError(f"{path} has no line @data; expected a .ts file of the UEA and UCR archive")
     if said.get("@timestamps", ["false"])[0] == "true":
         raise DataError(
-            f"{path} has a time for each number (@timeStamps true), which is not read; expected numbers alone"
+            f"{path} has a time for each number (@timeStamps true), which is not supported; expected numbers only"
         )
     labelled = said.get("@classlabel", said.get("@targetlabel", ["true"]))[:1] != ["false"]
     begin = next(index for index, line in enumerate(lines) if line.strip().lower().startswith("@data"))
@@ -48,7 +48,9 @@ def read_ts(path: Path) -> tuple[list[np.ndarray], list[str] | None]:
                 np.array([np.nan if cell.strip() == "?" else float(cell) for cell in part.split(",")]) for part in parts
             ]
         except ValueError:
-            raise DataError(f"line {number} of {path} holds what is no number; expected numbers:…:label") from None
+            raise DataError(
+                f"line {number} of {path} has a value that is not a number; expected numbers:…:label"
+            ) from None
         if not columns or (values and len(columns) != values[0].shape[1]):
             raise DataError(
                 f"line {number} of {path} has {len(columns)} dimensions; expected "

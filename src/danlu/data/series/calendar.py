@@ -46,7 +46,9 @@ class Calendar:
             '1 month'
         """
         if max(map(len, times)) < 3:
-            raise DataError(f"the column {name!r} has {max(map(len, times))} moments; a series needs at least 3")
+            raise DataError(
+                f"the column {name!r} has {max(map(len, times))} different times; a series needs at least 3"
+            )
         candidates = ["number"] if times[0].dtype.is_integer() else ["time", "month", "weekday"]
         if candidates != ["number"] and min(_shortest(each) for each in times) >= 28 * _DAY:
             candidates = ["month", "time"]  # two months of 31 days are no steps of 31 days
@@ -65,7 +67,7 @@ class Calendar:
                 return cls(kind, step, int(numbers[0][0][0]), within.pop())
             if not complaint and kind in ("time", "number"):
                 complaint = _uneven(name, times, cls(kind, max(step, 1), 0), odd, distances)
-        raise DataError(complaint, hint="bring the rows to even steps first (a mean for each hour, say)")
+        raise DataError(complaint, hint="aggregate the rows to even steps first (such as a mean for each hour)")
 
     def numbers(self, times: pl.Series, name: str) -> np.ndarray:
         """The step of each moment, int64.
@@ -176,6 +178,6 @@ def _uneven(name: str, times: list[pl.Series], calendar: Calendar, odd: np.ndarr
             break
         place -= len(each) - 1
     return (
-        f"the steps of the column {name!r} are not even: {int(odd.sum()):,} of {len(distances):,} are not multiples of the "
-        f"commonest, {calendar}; the first is from {each[place]} to {each[place + 1]}"
+        f"the steps of the column {name!r} are not even: {int(odd.sum()):,} of {len(distances):,} are not multiples of "
+        f"the most common one, {calendar}; the first is from {each[place]} to {each[place + 1]}"
     )

@@ -55,7 +55,7 @@ class SeriesEncoder:
         known = [each.values[: max(0, min(each.steps, stop - each.start))] for each in table.series]
         some = [part for part in known if len(part) > 1]
         if not some:
-            raise SchemaError("no series has two steps to learn from")
+            raise SchemaError("no series has two steps; expected at least two to learn from")
         others = np.mean([_measured(part) for part in some], axis=0)
         mean, scale = np.stack([_measured(part) if len(part) > 1 else others for part in known], axis=1)
         names = tuple(each.name for each in table.series)
@@ -160,7 +160,7 @@ class SeriesEncoder:
             return SchemaError(
                 f"the rows{of} hold {ahead} steps after the last value of {listed(self.columns.targets)}; expected "
                 f"{self.horizon}, with {listed(self.columns.known)}",
-                hint="append a row for each step to come, in which the columns to forecast are empty",
+                hint="append a row for each future step, with the columns to forecast left empty",
             )
         return None
 
@@ -204,7 +204,7 @@ class SeriesEncoder:
             kinds = {type(value) for value in columns[name]} - {type(None)}
             if not (kinds <= {int, float, bool} or kinds == {str}):
                 raise SchemaError(
-                    f"{name!r} is {str(columns[name])[:60]}; expected numbers, and null for what is to come"
+                    f"{name!r} is {str(columns[name])[:60]}; expected numbers, and null for future values"
                 )
             columns[name] = pl.Series(columns[name], dtype=pl.String if str in kinds else pl.Float64, strict=False)
         time = self.columns.time

@@ -115,7 +115,7 @@ def find_columns(
         if len(moments) != 1:
             found = f"{len(moments)}: {', '.join(moments)}" if moments else "none"
             raise DataError(
-                f"a forecast needs one column that says when each row is, and the data has {found}",
+                f"a forecast needs one time column, and the data has {found}",
                 hint="name it: --time COLUMN; it may hold date-times or whole numbers",
             )
         time = moments[0]
@@ -173,7 +173,7 @@ def read_series(
     if formats:
         frame, problems = read_columns(read.frame, formats)
         if problems:
-            raise SchemaError(next(iter(problems.values())), hint="write it as in the data that was trained on")
+            raise SchemaError(next(iter(problems.values())), hint="write it as in the training data")
         read = dataclasses.replace(read, frame=frame, formats=formats)
     if not isinstance(columns, Columns):
         columns = find_columns(read.frame, columns, **names)
@@ -184,7 +184,7 @@ def read_series(
         parts.append((name, part))
     copies = read.frame.height - sum(part.height for _, part in parts)
     if copies:
-        notices.append(f"{copies:,} {'row is' if copies == 1 else 'rows are'} there twice; each counts once")
+        notices.append(f"{copies:,} {'row is' if copies == 1 else 'rows are'} repeated; each counts once")
     if calendar is None:
         calendar = Calendar.fit([part[columns.time] for _, part in parts], columns.time)
     series = tuple(_on_grid(name, part, columns, calendar) for name, part in parts)
@@ -192,12 +192,12 @@ def read_series(
     if filled > _MOST_FILLED * steps:
         raise DataError(
             f"{filled:,} of {steps:,} steps of {calendar} are missing; expected at most {_MOST_FILLED:.0%}",
-            hint="the steps may be longer than they look: bring the rows to longer ones first",
+            hint="the true steps may be longer: aggregate the rows to longer steps first",
         )
     if filled:
         notices.append(
-            f"{filled:,} of {steps:,} steps of {calendar} lack a row or a value of the columns to forecast; they are "
-            "filled with the value before, and nothing is learnt from or measured on forecasts of them"
+            f"{filled:,} of {steps:,} steps of {calendar} lack a row or a value of the columns to forecast; they are filled with the value "
+            "before, and forecasts of them are not used for training or scores"
         )
     formats = {name: read.formats[name] for name in columns.every if name in read.formats}
     return SeriesTable(columns, calendar, series, tuple(notices), formats)
@@ -239,9 +239,9 @@ def _without_copies(frame: pl.DataFrame, columns: Columns, name: str) -> pl.Data
     if again.any():
         of = f" of series {name!r}" if name else ""
         raise DataError(
-            f"{times[int(again.arg_true()[0])]}{of} comes more than once, with different values, and so do "
-            f"{int(again.sum()) - 1:,} other moments",
-            hint="name the column that tells the series apart (--series COLUMN), or keep one row a moment",
+            f"{times[int(again.arg_true()[0])]}{of} occurs more than once, with different values, and so do "
+            f"{int(again.sum()) - 1:,} other times",
+            hint="name the column that identifies the series (--series COLUMN), or keep one row for each time",
         )
     return kept
 

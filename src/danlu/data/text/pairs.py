@@ -173,7 +173,8 @@ def _sides(
         return _files(path, languages)
     if path is not None and path.suffix[1:] in languages:
         raise DataError(
-            f"{path} is one side alone; expected both", hint=f"give their common beginning: {path.with_suffix('')}"
+            f"{path} is only one of the two files; expected both",
+            hint=f"give their common beginning: {path.with_suffix('')}",
         )
     columns, name, notices = _columns(source, delimiter)
     absent = [language for language in languages if language not in columns]
@@ -182,7 +183,7 @@ def _sides(
         few = len(columns) == 2 and "if that is the first pair, write a line with the names above it; else "
         raise DataError(
             f"{name} has no column {' and no column '.join(map(repr, absent))}; there are: {shown}",
-            hint=f"{few or ''}name the columns as they are called: --translate FROM:TO",
+            hint=f"{few or ''}name the columns as in the file: --translate FROM:TO",
         )
     return [_checked(columns[language], f"the column {language!r} of {name}") for language in languages], name, notices
 
@@ -203,7 +204,8 @@ def _files(stem: Path, languages: tuple[str, str]) -> tuple[list[Sequence[str | 
     (one, said), (other, more) = (_lines(file) for file in files)
     if len(one) != len(other):
         raise DataError(
-            f"{files[0]} has {len(one):,} lines and {files[1]} has {len(other):,}; expected as many: line by line the translation",
+            f"{files[0]} has {len(one):,} lines and {files[1]} has {len(other):,}; expected the same number: each "
+            "line is the translation of the other's",
             hint="an empty line on one side must be empty on the other, not left out",
         )
     return [one, other], str(stem), (*said, *more)

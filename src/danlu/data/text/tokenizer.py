@@ -101,7 +101,7 @@ class Tokenizer:
             raise ConfigError(f"min_count is {min_count!r}; expected a whole number from 1")
         texts = _listed(texts)
         if not any(texts):
-            raise DataError(f"{len(texts)} texts hold no character; expected some to learn a vocabulary from")
+            raise DataError(f"{len(texts)} texts hold no characters; expected some to learn a vocabulary from")
         from tokenizers import pre_tokenizers, trainers
 
         learner = _engine(kind, {}, (), lowercase)
@@ -213,7 +213,7 @@ class Tokenizer:
         numbers = [int(token) for token in tokens]
         if any(not 0 <= number < self.size for number in numbers):
             bad = next(number for number in numbers if not 0 <= number < self.size)
-            raise DataError(f"{bad} is no token; expected numbers from 0 to {self.size - 1}")
+            raise DataError(f"{bad} is not a token; expected numbers from 0 to {self.size - 1}")
         pieces = [REPLACEMENT if n == UNKNOWN else self.vocabulary[n] for n in numbers if n == UNKNOWN or n > END]
         if self.kind == "char":
             return "".join(pieces)
@@ -295,7 +295,7 @@ def _guarded(call: Any, texts: Sequence[str]) -> Any:
         for row, text in enumerate(texts):
             if any("\ud800" <= character <= "\udfff" for character in text):
                 raise DataError(
-                    f"text {row + 1} holds half of a surrogate pair, which is no character: {text[:40]!r}",
+                    f"text {row + 1} holds half of a surrogate pair, which is not a character: {text[:40]!r}",
                     hint="text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') repairs it",
                 ) from error
         raise
@@ -320,21 +320,21 @@ def _flaw(kind: Any, lowercase: Any, vocabulary: Any, merges: Any) -> str | None
     if kind not in tuple(_SIZES) or type(lowercase) is not bool:
         return f"kind {str(kind)[:40]!r}, lowercase {str(lowercase)[:40]!r}"
     if not isinstance(vocabulary, list) or not len(SPECIAL) < len(vocabulary) <= _MOST:
-        return "its vocabulary is no list of tokens"
+        return "its vocabulary is not a list of tokens"
     if not all(isinstance(piece, str) and 0 < len(piece) <= _LONGEST for piece in vocabulary):
-        return "a token is no text"
+        return "a token is not a text"
     known = set(vocabulary)
     if len(known) < len(vocabulary) or tuple(vocabulary[: len(SPECIAL)]) != SPECIAL:
         return "its tokens are not distinct, or the special ones do not come first"
     if kind == "char" and any(len(piece) > 1 for piece in vocabulary[len(SPECIAL) :]):
         return "a token is longer than a character"
     if not isinstance(merges, list) or (merges and kind != "bpe"):
-        return "its merges are no list"
+        return "its merges are not a list"
     for pair in merges:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-            return "a merge is no pair of tokens"
+            return "a merge is not a pair of tokens"
         if not {*pair, "".join(pair)} <= known:
-            return "a merge is of tokens that it does not have"
+            return "a merge uses tokens that it does not have"
     if kind == "bpe":
         from tokenizers import pre_tokenizers
 

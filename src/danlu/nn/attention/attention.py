@@ -97,7 +97,7 @@ class MultiHeadAttention(Layer):
         if self.cross and (self.causal or self.rotary_base is not None):
             raise ConfigError(
                 "MultiHeadAttention has cross together with causal or rotary_base; expected neither",
-                hint="a context has no shared time axis with the tokens that look at it",
+                hint="a context does not share a time axis with the tokens that attend to it",
             )
 
     @property
@@ -109,7 +109,7 @@ class MultiHeadAttention(Layer):
         """``d`` for tokens of ``features`` numbers; ConfigError where they do not divide."""
         if self.head_dim is None and features % self.num_heads:
             raise ConfigError(
-                f"MultiHeadAttention cannot cut {features} features into {self.num_heads} heads",
+                f"MultiHeadAttention cannot divide {features} features into {self.num_heads} heads",
                 hint="choose num_heads that divides the features, or set head_dim",
             )
         d = self.head_dim or features // self.num_heads

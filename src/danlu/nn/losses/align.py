@@ -93,7 +93,7 @@ def align_values(owner: str, outputs: Any, targets: Any) -> tuple[jax.Array, jax
             outputs,
             targets,
             f"outputs of shape {want}, {(*want, 1)}, or with member axes after the batch",
-            "one number an example needs a network that ends in Dense(1)" if len(want) == 1 else None,
+            "for one number per example, end the network in Dense(1)" if len(want) == 1 else None,
         )
     return outputs, jnp.broadcast_to(targets, out).astype(outputs.dtype)
 

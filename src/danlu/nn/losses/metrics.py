@@ -116,7 +116,10 @@ def _log_mean(logs: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     return logsumexp(logs, axis=axes) - math.log(math.prod(logs.shape[axis] for axis in axes))
 
 
-_AFTER = "it is no mean over rows; measure the predictions: sklearn.metrics.{}(y, …fitted.predict(x)…). danlu train reports it by itself"
+_AFTER = (
+    "it is not a mean over rows; compute it from the predictions: sklearn.metrics.{}(y, …fitted.predict(x)…). "
+    "danlu train reports it automatically"
+)
 _CROSS_ENTROPIES = (
     "cross_entropy",
     "binary_cross_entropy",

@@ -51,18 +51,16 @@ LOSSES: Names[type[Loss]] = Names(
         **dict.fromkeys(("huber_loss", "smooth_l1", "smooth_l1_loss"), "huber"),
     },
     answers={
-        **dict.fromkeys(
-            ("nll", "nll_loss"), "take categorical_cross_entropy, and the log_softmax away: it takes logits"
-        ),
+        **dict.fromkeys(("nll", "nll_loss"), "take categorical_cross_entropy without the log_softmax: it takes logits"),
         "log_loss": "take categorical_cross_entropy, or binary_cross_entropy for one logit: they take logits, not probabilities",
         **dict.fromkeys(
-            ("focal", "focal_loss"), "take binary_focal for one logit, categorical_focal for a logit a class"
+            ("focal", "focal_loss"), "take binary_focal for one logit, categorical_focal for one logit per class"
         ),
-        **dict.fromkeys(("rmse", "root_mean_squared_error"), "take mse, which is smallest at the same place"),
+        **dict.fromkeys(("rmse", "root_mean_squared_error"), "take mse, which has the same minimum"),
         "l2_loss": "take half_mse, ½(ŷ − y)², or mse",
-        "l2": "take mse; the penalty on weights is an option of its own: l2=1e-4",
+        "l2": "take mse; the penalty on weights is a separate option: l2=1e-4",
         **dict.fromkeys(
-            ("quantile", "quantile_loss"), "take danlu.nn.losses.Pinball((0.5,)), with one output a quantile"
+            ("quantile", "quantile_loss"), "take danlu.nn.losses.Pinball((0.5,)), with one output per quantile"
         ),
         "hinge": "take binary_cross_entropy; a loss may also be any function (outputs, targets)",
     },

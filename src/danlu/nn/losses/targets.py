@@ -66,7 +66,7 @@ def check_classes(owner: str, outputs: Any, targets: Any, *, ignored: int | None
     """Refuse class numbers that the outputs' last axis does not have, and probabilities that are none.
 
     Args:
-        ignored: a number outside that stands for what does not count.
+        ignored: a number outside that stands for targets that are ignored.
     """
     y, classes = np.asarray(targets), outputs.shape[-1]
     if not y.size:
@@ -85,10 +85,10 @@ def check_classes(owner: str, outputs: Any, targets: Any, *, ignored: int | None
     if low == 1 and high == classes:
         hint = "classes are numbered from 0: pass targets - 1"
     elif low < 0:
-        hint = "number the classes from 0; danlu.Classifier and danlu.train do that by themselves"
+        hint = "number the classes from 0; danlu.Classifier and danlu.train do that automatically"
     elif high - low < classes and low > 0:
         hint = f"classes are numbered from 0: pass targets - {low}; or the last layer needs {high + 1} outputs"
-    but = "" if ignored is None else f", or {_number(ignored)} for what does not count"
+    but = "" if ignored is None else f", or {_number(ignored)} for targets that are ignored"
     raise DataError(
         f"{owner} received class numbers from {_number(low)} to {high} for {classes} outputs; expected 0 to {classes - 1}{but}",
         hint=hint,
@@ -106,7 +106,7 @@ def _check_probabilities(owner: str, y: np.ndarray, classes: int) -> None:
     )
     raise DataError(
         f"{owner} received a row of {classes} probabilities {wrong}; expected numbers >= 0 that add up to 1, or class numbers",
-        hint="several labels a row that are each true or false need binary_cross_entropy",
+        hint="several true-or-false labels per row need binary_cross_entropy",
     )
 
 

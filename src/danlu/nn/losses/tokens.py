@@ -72,7 +72,7 @@ def checked_tokens(outputs: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
         raise DataError(
             f"TokenCrossEntropy received outputs of shape {z.shape} and targets of shape {y.shape}; expected "
             "(batch, time, classes) with at least two classes and (batch, time)",
-            hint="one class for a whole sequence is categorical_cross_entropy's",
+            hint="for one class per sequence take categorical_cross_entropy",
         )
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise DataError(f"TokenCrossEntropy received targets of type {y.dtype}; expected whole numbers, −1 for padding")

@@ -124,7 +124,7 @@ def stream(layer: Layer, params: Params, state: State, x: Any, carry: Any = None
         return layer.run(params, x, carry)
     if not isinstance(layer, (PerToken, *_STEPWISE)):
         raise ConfigError(
-            f"stream received {layer!r}, which may look at other steps than those that have come",
-            hint="PerToken(layer), if it treats each step alone",
+            f"stream received {layer!r}, which may look at future steps",
+            hint="take PerToken(layer) if it treats each step alone",
         )
     return layer.apply(params, state, x)[0], ()

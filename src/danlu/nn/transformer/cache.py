@@ -79,7 +79,7 @@ def init_cache(
         elif isinstance(layer, _TOKENWISE):
             if isinstance(layer, LearnedPositions) and length > layer.length:
                 raise DataError(
-                    f"{length} tokens are wanted; the model has positions for {layer.length}",
+                    f"{length} tokens are needed; the model has positions for {layer.length}",
                     hint="generate fewer tokens, or cut the prompt",
                 )
             return ()
