@@ -17,7 +17,7 @@ def test_lines_are_broken_between_words_and_go_on_indented():
     "whole",
     [
         "(danlu predict RUN FILE --with boosting)",
-        "(if it is stopped: danlu train --resume runs/one)",
+        "(to continue after a stop: danlu train --resume runs/one)",
         "95 %",
         "± 0.02",
         "split.equal_rows=anywhere",

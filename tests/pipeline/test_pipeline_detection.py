@@ -75,7 +75,7 @@ def test_the_saved_model_finds_the_same_and_its_csv_is_read_as_boxes(
     result, _ = trained
     model = danlu.load(result.run.path)
     assert model.task == "detection"
-    assert "finding objects of 2 classes" in repr(model)
+    assert "detecting objects of 2 classes" in repr(model)
     out = tmp_path / "found.csv"
     ran = CliRunner().invoke(app, ["predict", str(result.run.path), str(folder / "images"), "-o", str(out)])
     assert ran.exit_code == 0, ran.output
@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused(trained: Any, folder: Path, tmp_path: Path
 
     assert "model.members is not used for images with boxes" in refused(model={"members": 3})
     assert "augment.mixup is not used for images with boxes" in refused(augment={"mixup": 0.2})
-    assert "divided at random" in refused(split={"method": "time"})
+    assert "split at random" in refused(split={"method": "time"})
     assert "is not used for images with boxes" in refused(imbalance={"threshold": "f1"})
     assert "expected 4 or 8" in refused(detection={"stride": 5})
     assert "too few to divide" in refused(DataError, source=table)

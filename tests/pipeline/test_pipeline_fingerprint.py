@@ -139,7 +139,7 @@ def test_data_in_memory_is_known_by_its_values(tmp_path: Path) -> None:
     resume(run, source=frame.to_dict(as_series=False))
     with pytest.raises(ConfigError, match=r"given \(a DataFrame\) is not what the run"):
         resume(run, source=frame.with_columns(x=pl.Series([1.0, 2.0, 4.0])))
-    with pytest.raises(ConfigError, match=r"learnt from data in memory\nHint: give it again"):
+    with pytest.raises(ConfigError, match=r"was trained on data in memory\nHint: give it again"):
         resume(run)
     arrays = {"x": np.zeros((3, 4, 2)), "y": np.arange(3)}
     assert fingerprint(arrays) == fingerprint({name: array.copy() for name, array in arrays.items()})

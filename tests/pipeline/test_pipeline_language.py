@@ -99,7 +99,7 @@ def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) ->
     with pytest.raises(SchemaError, match="holds 'Ж', '7', not in"):
         model.predict(tmp_path / "odd.txt")
     assert model.predict(tmp_path / "odd.txt", lenient=True, say=notes.append).height == 1
-    assert "taken as unknown" in notes[0]
+    assert "treated as unknown" in notes[0]
     with pytest.raises(SchemaError, match="text file"):
         model.predict({"text": ["a"]})
     with pytest.raises(DataError, match="cannot be read"):

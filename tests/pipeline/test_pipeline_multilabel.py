@@ -1,4 +1,4 @@
-"""Images with several labels, decoded while training goes on, to a trained, saved, loaded and judged model."""
+"""Images with several labels, decoded during training, to a trained, saved, loaded and judged model."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_labels_are_learnt_from_files(trained):
     assert result.rows == {"train": 129, "validation": 30, "test": 40}
     assert result.scores["label_precision"] > 0.85
     assert result.scores["macro_f1"] > 0.7
-    assert any("decoded while training goes on" in line for line in said)
+    assert any("decoded during training" in line for line in said)
     assert any("7.png (not an image)" in line for line in said)
     assert set(result.judgement.others) == {"the commonest labels", "logistic regression"}
     assert result.judgement.others["the commonest labels"]["label_auc"].value == 0.5
@@ -77,7 +77,7 @@ def test_the_loaded_model_predicts(trained, table, tmp_path):
 
 def test_what_cannot_be_done_is_one_message(trained, table, tmp_path):
     quiet = {"runs": tmp_path, "display": "none", "say": lambda line: None}
-    with pytest.raises(ConfigError, match="several labels are divided at random"):
+    with pytest.raises(ConfigError, match="several labels are split at random"):
         danlu.train(str(table), target="tags", split={"method": "group"}, **quiet)
     with pytest.raises(ConfigError, match=r"imbalance.* is not used for images with several labels"):
         danlu.train(str(table), target="tags", imbalance={"class_weight": "balanced"}, **quiet)

@@ -90,7 +90,7 @@ def test_other_values_are_refused_or_not_counted(trained, tmp_path):
 def test_what_cannot_be_done_is_one_message(folder, tmp_path):
     quiet = {"runs": tmp_path, "display": "none", "say": lambda line: None}
     for settings, said in (
-        ({"target": "x"}, "the masks say the class of every pixel"),
+        ({"target": "x"}, "the masks are what is predicted"),
         ({"augment": {"mixup": 0.2}}, "is not used for images with masks"),
         ({"model": {"members": 2}}, "model.members is not used for images with masks"),
         ({"split": {"method": "time"}}, "for tables"),

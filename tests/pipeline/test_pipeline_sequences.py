@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_one_message(trained: Any) -> None:
         model.predict(pulses(3).drop("b"))
     with pytest.raises(SchemaError, match="unknown column 'id'"):
         model.predict({"a": [1.0], "b": [2.0]})
-    with pytest.raises(SchemaError, match="1 of 2 sequences hold no value, the first is 'y'"):
+    with pytest.raises(SchemaError, match="1 of 2 sequences have no values, the first is 'y'"):
         model.predict({"id": ["x", "y"], "step": [0, 0], "a": [1.0, None], "b": [1.0, None]})
     with pytest.raises(SchemaError, match="lacks the target 'first'"):
         model.evaluate(pulses(3).drop("first"))
@@ -111,7 +111,7 @@ def test_settings_and_sources_that_cannot_be_are_one_message(tmp_path: Any) -> N
     refused(DataError, "no column 'last'", target="last")
     refused(DataError, "'n0' have .* values of 'step'", target="step")
     refused(ConfigError, "name its column: --target", target="")
-    refused(ConfigError, "sequences are divided at random", split={"method": "time"})
+    refused(ConfigError, "sequences are split at random", split={"method": "time"})
     refused(DataError, "infinite values of 'a'", frame.with_columns(a=pl.lit(float("inf"))))
     refused(DataError, "no column of numbers", frame.drop("a", "b", "step"))
     arrays = {"x": np.zeros((4, 5, 2)), "y": np.zeros(3)}
@@ -142,7 +142,7 @@ def test_arrays_ts_files_quantities_and_long_sequences(tmp_path: Any) -> None:
     options = {**SMALL, "data": {"steps": 10}, "runs": tmp_path, "display": "none", "say": said.append}
     result = danlu.train(str(tmp_path / "walks.npz"), **options)
     assert result.scores["r2"] > 0.5
-    assert any("3 neighbouring ones become one" in line for line in said)
+    assert any("3 neighbouring ones are averaged" in line for line in said)
     assert danlu.load(result.run.path).predict(x[:5]).height == 5
     lines = [",".join(f"{v:.3f}" for v in row[:20, 0]) + f":{'up' if row[19, 0] > 0 else 'down'}" for row in x]
     (tmp_path / "walks.ts").write_text("\n".join(["@problemName w", "@classLabel true up down", "@data", *lines]))

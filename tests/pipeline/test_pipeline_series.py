@@ -193,7 +193,7 @@ def test_several_series_and_columns(tmp_path):
     assert found.height == 2 * 2 * 3
     assert set(found["column"]) == {"load", "twice"}
     strange = frames[0].with_columns(shop=pl.lit("c"))
-    with pytest.raises(SchemaError, match="1 series were not there in training: 'c'"):
+    with pytest.raises(SchemaError, match="1 series were not in the training data: 'c'"):
         result.model.predict(strange)
     said = []
     assert result.model.predict(strange, lenient=True, say=said.append)["shop"].unique().to_list() == ["c"]
@@ -219,7 +219,7 @@ def test_several_series_and_columns(tmp_path):
         ({"forecast": {"columns": ["lod"]}}, "did you mean 'load'"),
         ({"forecast": {"columns": ["load"], "horizon": 90, "context": 24}}, "validation part has 90 steps"),
         ({"forecast": {"columns": ["load"], "horizon": 300}}, "too few to learn to forecast 300"),
-        ({"forecast": {"columns": ["load"]}, "split": {"method": "random"}}, "divided by time"),
+        ({"forecast": {"columns": ["load"]}, "split": {"method": "random"}}, "split by time"),
         ({"forecast": {"columns": ["load"]}, "trainer": {"loss": "huber"}}, "mse or mae"),
         ({"forecast": {"columns": ["load"]}, "model": {"depth": 2}}, "model.depth is not used for forecasts"),
         ({"forecast": {"columns": ["load"], "horizn": 3}}, "did you mean forecast.horizon=3"),

@@ -86,7 +86,7 @@ def test_settings_and_sources_that_cannot_be_are_one_message(tmp_path):
         danlu.train(reviews(40), target="label", data={"text": "revew"}, **quiet)
     with pytest.raises(DataError, match="no column 'mark'"):
         danlu.train(reviews(40), target="mark", data={"text": "review"}, **quiet)
-    with pytest.raises(ConfigError, match="texts are divided at random"):
+    with pytest.raises(ConfigError, match="texts are split at random"):
         danlu.train(reviews(40), target="label", data={"text": "review"}, split={"method": "time"}, **quiet)
     with pytest.raises(DataError, match="has both a text and a label"):
         danlu.train({"review": ["", ""], "label": ["a", "b"]}, target="label", data={"text": "review"}, **quiet)

@@ -71,7 +71,7 @@ def test_a_language_is_learnt_and_judged_beside_baselines(trained: Any, folder: 
     result, said = trained
     assert any("1,060 pairs; tokens are words, 20 different ones in both" in line for line in said)
     assert result.rows["test"] == 60
-    assert not any("lies beside" in line for line in said)
+    assert not any("is next to" in line for line in said)
     judged = result.judgement
     assert list(judged.others) == ["the source left as it is", "a word-by-word dictionary"]
     assert judged.scores["bleu"].value > 90 > 30 > judged.others["a word-by-word dictionary"]["bleu"].value
@@ -107,7 +107,7 @@ def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) ->
     with pytest.raises(SchemaError, match="hold 'green', not in"):
         model.predict(["green dog has red house"])
     assert model.predict(["green dog has red house"], lenient=True, say=notes.append).height == 1
-    assert "taken as unknown" in notes[0]
+    assert "treated as unknown" in notes[0]
     model.predict(["red " * 7], say=notes.append)
     assert "1 sentence is longer than any that was learnt from (6 tokens)" in notes[1]
     with pytest.raises(SchemaError, match="no file"):
@@ -134,7 +134,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) 
         JSONLogger.on_epoch_begin = original  # type: ignore[method-assign]
     finished = resume(tmp_path / "cut", **QUIET)
     assert len(finished.fitted.history) == 2
-    assert any("test lies beside the training pairs and is not used: --test " in line for line in said)
+    assert any("test is next to the training pairs but is not used: --test " in line for line in said)
     one, two = (load_artifact(run.run.path / "artifact") for run in (whole, finished))
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
 

@@ -517,7 +517,7 @@ def test_agents_refuse_what_they_cannot_do() -> None:
         with pytest.raises(ConfigError, match=f"(?s){message}"):
             agent.check(env)
     for wrong, message in (
-        (lambda: PPO(environments=3, n_steps=5, minibatches=4), "not divisible into 4 minibatches"),
+        (lambda: PPO(environments=3, n_steps=5, minibatches=4), "cannot be divided into 4 minibatches"),
         (lambda: PPO(hidden=64), r"PPO.hidden is 64; expected a list of whole numbers"),
         (lambda: DQN(head="c51"), r"DQN.head is 'c51'; expected a ValueHead \(Expected, Histogram, Quantiles\)"),
         (lambda: DQN(learning_starts=100, capacity=50), "learning_starts is 100 and capacity is 50"),

@@ -105,7 +105,7 @@ def test_of_a_source_with_parts_the_test_pictures_are_taken(tmp_path: Path) -> N
     model = model_of("multilabel")
     found = model.predict_values(str(tmp_path / "parts.npz"), say=said.append)
     np.testing.assert_array_equal(found, model.predict_values(images[3:]))
-    assert said == ["the source has parts; its 2 test images are taken"]
+    assert said == ["the data has its own parts; its 2 test images are taken"]
     assert model.evaluate(str(tmp_path / "parts.npz"), **QUIET).tested == "2 test images"
 
 

@@ -114,7 +114,7 @@ class Agents(Domain):
         plan = self.plan_for(config, env)
         check_run(plan.agent, env, recorded, len(plan.seeds), config.trainer.devices)
         steps = plan.steps
-        split = f"each test episode begins anew; {config.agent.episodes} of them"
+        split = f"the test is {config.agent.episodes} new episodes"
         unit = "steps" if recorded is None else "updates"
         return PreparedEnvironment(
             env=env, recorded=recorded, rows={"training": steps * config.agent.seeds}, split=split, unit=unit
@@ -178,7 +178,7 @@ class Agents(Domain):
         width = int(np.prod(space.shape)) if isinstance(space.shape, tuple) else 0
         if not width and space.shape != ():
             raise SchemaError(
-                f"{head.env.id} shows {space}, which no table holds", hint="danlu play lets the agent act"
+                f"{head.env.id} shows {space}, which a table cannot hold", hint="danlu play lets the agent act"
             )
         frame = read_table(source).frame if isinstance(source, str | Path) else pl.DataFrame(source)
         width = max(width, 1)

@@ -53,7 +53,7 @@ class DataConfig(Blueprint):
             ``"%d.%m.%Y %H:%M"``; or a dict of single columns, ``{"born": "mdy"}``.
         delimiter: the delimiter, where it is not found by itself: one character, or ``"tab"``.
         stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
-            would fill a good part of the memory. Of image files: whether they are decoded while training goes on; None does it
+            would fill a good part of the memory. Of image files: whether they are decoded during training; None does it
             where the training part does not fit in ``memory``.
         memory: MiB that the pixels of images may take before they are read from their files again and again.
         encoding: of a text file, such as ``"cp1252"``; None finds it out.
@@ -270,7 +270,7 @@ def declare(name: str, section: type[Blueprint]) -> None:
         ConfigError: another one has this name.
     """
     if SECTIONS.setdefault(name, section) is not section:
-        raise ConfigError(f"two kinds of data have settings called {name!r}; expected a name of its own for each")
+        raise ConfigError(f"two kinds of data have settings called {name!r}; expected a different name for each")
 
 
 def setting_names() -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class Detections(Pictures):
         "augment.translate",
         "detection.*",
     )
-    instead: ClassVar[Mapping[str, str]] = {"data.target": "the boxes say what is to be found; leave --target out"}
+    instead: ClassVar[Mapping[str, str]] = {"data.target": "the boxes are what is predicted; leave --target out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         if config.data.image_column is not None or not is_box_source(source):
@@ -164,7 +164,7 @@ class Detections(Pictures):
                     hint="--lenient leaves them out",
                 )
             if truth and strange:
-                say(f"boxes of {', '.join(strange[:5])} are left out: the model does not know such")
+                say(f"boxes of {', '.join(strange[:5])} are left out: the model does not know these classes")
             return found
 
         boxed = truth or is_box_source(source)
@@ -174,15 +174,15 @@ class Detections(Pictures):
         return found
 
     def purpose(self, trained: Trained) -> str:
-        return f"finding objects of {len(trained.head.classes)} classes"
+        return f"detecting objects of {len(trained.head.classes)} classes"
 
     def report(self, prepared: PreparedBoxes, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         from danlu.report.detections import detection_sections
 
         head = trained.head
         facts = {
-            "boxes shown": f"of a score of {head.threshold:.2f} or more, no two with an IoU above {head.overlap:g}",
-            "cells": f"of {head.stride} pixels, boxes start from {head.size:g}",
+            "boxes shown": f"with a score of {head.threshold:.2f} or more, no two with an IoU above {head.overlap:g}",
+            "cells": f"of {head.stride} pixels, with a base size of {head.size:g}",
         }
         sections: list[tuple[str, str]] = []
         counts = None if judgement is None else judgement.evidence

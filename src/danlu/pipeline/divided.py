@@ -64,7 +64,7 @@ class Divided:
             DataError: too few rows.
         """
         if config.split.method not in ("stratified", "random"):
-            raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are divided at random")
+            raise ConfigError(f"split.method={config.split.method} is for tables; {noun} are split at random")
         own = getattr(found, "parts", None)
         of_rows = np.full(len(found), "train") if own is None else own
         parts = {name: np.flatnonzero(of_rows == name) for name in ("train", "validation", "test")}
@@ -91,7 +91,7 @@ class Divided:
             said.append(split.description)
             notices += told
         if not len(parts["validation"]) or not len(parts["train"]):
-            raise DataError(f"{len(found)} {noun} are too few to divide; expected some for each part")
+            raise DataError(f"{len(found)} {noun} are too few to split; expected some for each part")
         if config.data.test is None:
             return cls(found, found.rows(parts["test"]), parts, "; ".join(said), notices)
         tested = read_test(config.data.test)

@@ -54,7 +54,7 @@ def domain_of(config: TrainConfig, source: Any) -> Domain:
     for domain in DOMAINS:
         if domain.claims(config, source):
             return domain
-    raise ConfigError(f"{source!r} is nothing that can be learnt from")
+    raise ConfigError(f"{source!r} is not data that danlu can learn from")
 
 
 def options() -> dict[str, list[tuple[Domain, Option]]]:
@@ -142,7 +142,7 @@ def load_model(path: str | Path, *, allow: Sequence[str] = ()) -> Trained:
     found = load(path, allow=allow)
     if isinstance(found, Fitted):
         raise ArtifactError(
-            f"{path} is a network that danlu.fit trained on arrays; it knows no files",
+            f"{path} is a network that danlu.fit trained on arrays; it cannot read files",
             hint=f"in Python: danlu.load({str(path)!r})",
         )
     return found

@@ -140,7 +140,7 @@ def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_
         there = given.get(name)
         if own.get("path") is None and isinstance(there, str | Path):
             raise ConfigError(
-                f"the run {run.path} learnt from data in memory",
+                f"the run {run.path} was trained on data in memory",
                 hint=f"give it again: danlu.pipeline.resume({str(run.path)!r}, source=...)",
             )
         if isinstance(there, str | Path) and not _files_of(Path(there)):

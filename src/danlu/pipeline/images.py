@@ -60,7 +60,7 @@ class Images(LabelledItems):
     def find(self, config: TrainConfig, source: Any, before: ImageSet | None = None) -> ImageSet:
         data = config.data
         if data.task == "regression":
-            raise ConfigError("images are told apart by class; data.task=regression is for tables")
+            raise ConfigError("images are classified; data.task=regression is for tables")
         if data.task == "multilabel":
             raise ConfigError(
                 "data.task=multilabel needs a table of image files and their labels, or an npz file with a matrix of 0 and 1",
@@ -141,8 +141,8 @@ def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, A
         pair = {"seen": png_uri(heat_over(image, heat)), "gained": png_uri(heat_over(image, gain))}
         shown.append({"image": png_uri(image), **pair, "caption": caption_of(rows, row, prepared.target)})
     note = (
-        "Orange: what spoke for the class that was chosen; in the middle the places of it (Grad-CAM), on the right the pixels, and "
-        f"in blue those that spoke against it (integrated gradients from a plain image of brightness {ground}). "
+        "Orange: what spoke for the predicted class; in the middle the regions (Grad-CAM), on the right the pixels, with those that spoke "
+        f"against it in blue (integrated gradients from a plain image of brightness {ground}). "
         + adding_up(gap, "the difference of the logits")
     )
     return {"gallery": shown, "mistakes_note": note}

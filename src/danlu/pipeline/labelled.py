@@ -101,7 +101,7 @@ def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
     if found.parts is None or "test" not in found.parts:
         return found
     rows = np.flatnonzero(found.parts == "test")
-    say(f"the source has parts; its {len(rows)} test {noun} are taken")
+    say(f"the data has its own parts; its {len(rows)} test {noun} are taken")
     return found.rows(rows)
 
 

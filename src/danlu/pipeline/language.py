@@ -53,7 +53,7 @@ class PreparedText(Prepared):
         return self.corpora["train"].lines
 
     def lines(self) -> Iterable[str]:
-        kind = "lines, each a text of its own" if self.is_lines else "one stream of text"
+        kind = "lines, each an independent text" if self.is_lines else "one stream of text"
         size = sum(corpus.characters for corpus in self.corpora.values())
         yield f"{kind}: {size:,} characters; tokens are {TOKENS[self.tokenizer.kind]}, {self.tokenizer.size:,} different ones"
 
@@ -109,7 +109,7 @@ class LanguageTexts(Domain):
                 )
         for name in ("train", "validation"):
             if not tokens[name].predicted:
-                raise DataError(f"the {name} part of {source} has no two tokens", hint="is there more text?")
+                raise DataError(f"the {name} part of {source} has fewer than two tokens", hint="is there more text?")
         counts = {name: sum(len(lines_of(text)) for text in part.texts) for name, part in parts.items()}
         return PreparedText(
             corpora=parts, tokens=tokens, tokenizer=tokenizer, rows=counts, split=said, notices=tuple(notices)
@@ -152,7 +152,7 @@ class LanguageTexts(Domain):
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         if not isinstance(source, str | Path):
-            raise SchemaError(f"a language model judges a text file; received a {type(source).__name__}")
+            raise SchemaError(f"a language model is evaluated on a text file; received a {type(source).__name__}")
         corpus = read_corpus(source, lines=trained.encoder.lines)
         for notice in corpus.notices:
             say(notice)
@@ -178,7 +178,7 @@ class LanguageTexts(Domain):
         lines = prepared.is_lines
         samples = trained.generate(length=400, samples=12 if lines else _SAMPLES, temperature=0.8)
         shown = "\n".join(samples) if lines else "\n\n· · ·\n\n".join(samples)
-        settings = "<p class='note'>Drawn with temperature 0.8; danlu generate draws more.</p>"
+        settings = "<p class='note'>Drawn with temperature 0.8; danlu generate writes more.</p>"
         size = sum(corpus.characters for corpus in prepared.corpora.values())
         facts = {
             "text": f"{size:,} characters",

@@ -62,7 +62,7 @@ class LabelledImages(Pictures):
         "data.task",
     )
     instead: ClassVar[Mapping[str, str]] = {
-        "imbalance.threshold": "the threshold of several labels is chosen by itself"
+        "imbalance.threshold": "the threshold of several labels is chosen automatically"
     }
 
     def claims(self, config: TrainConfig, source: Any) -> bool:

@@ -60,7 +60,7 @@ _ALSO: Mapping[str, str] = {
     "--time": "timecolumn date datecolumn timestamp ds",
 }
 _OPTIMIZER = "danlu train uses AdamW; in Python danlu.fit(…, optimizer='sgd') takes others"
-_SCHEDULE = "the recipe brings a schedule; in Python danlu.fit takes optimizers with any schedule of danlu.optim"
+_SCHEDULE = "the recipe has a schedule; in Python danlu.fit takes optimizers with any schedule of danlu.optim"
 _ADVICE: Mapping[str, str] = {
     "optimizer": _OPTIMIZER,
     "optim": _OPTIMIZER,

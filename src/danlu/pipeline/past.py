@@ -82,7 +82,7 @@ def past_runs(root: str | Path = "runs") -> list[Past]:
     """
     folder = Path(root)
     if not folder.is_dir():
-        raise ArtifactError(f"there is no folder {folder}", hint="danlu train makes one; name another: --runs FOLDER")
+        raise ArtifactError(f"there is no folder {folder}", hint="danlu train creates one; --runs FOLDER names another")
     found = [Past.of(RunDirectory(path.parent)) for path in folder.glob("*/config.json")]
     return sorted(found, key=lambda each: each.date, reverse=True)
 

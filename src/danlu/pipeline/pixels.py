@@ -1,4 +1,4 @@
-"""Pixels: the size that images are brought to, files that do not fit in memory, and what simple models see of images."""
+"""Pixels: the size that images are resized to, files that do not fit in memory, and what simple models see of images."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def streamed(
         return None, ""
     stream = PixelStream(load, rows, chunk_rows_for(row_bytes, limit), config.trainer.seed)
     why = "data.stream=true" if data.stream else f"more than data.memory={data.memory}"
-    return stream, f"the training images ({needed / 2**20:,.0f} MiB; {why}) are decoded while training goes on"
+    return stream, f"the training images ({needed / 2**20:,.0f} MiB; {why}) are decoded during training"
 
 
 def encoder_for(
@@ -78,7 +78,7 @@ def encoder_for(
         height, width = (max(round(side * shrink / grain), least) * grain for side in (encoder.height, encoder.width))
     if (height, width) == (encoder.height, encoder.width):
         return encoder, ""
-    said = f"images of {encoder.height}×{encoder.width} are brought to {height}×{width}; data.image_size sets it"
+    said = f"images of {encoder.height}×{encoder.width} are resized to {height}×{width}; data.image_size sets it"
     return dataclasses.replace(encoder, height=height, width=width), said
 
 

@@ -83,7 +83,7 @@ def plain(value: Any, where: str = "") -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, datetime.date | datetime.time):
-        raise ConfigError(f"{where} is the date {value}, which no setting takes", hint="put it in quotes")
+        raise ConfigError(f"{where} is the date {value}, but no setting is a date", hint="put it in quotes")
     raise ConfigError(
         f"{where or 'the config'} is a {type(value).__name__}; expected plain data: texts, numbers, true or false, lists, tables"
     )

@@ -93,7 +93,7 @@ class Rehearsal:
         parts = ", ".join(f"{count:,} {part}" for part, count in self.rows.items() if count)
         settings = [f"  {name} = {value}" for name, value in self.recipe.items()]
         known = math.isfinite(self.training)
-        took = f"about {duration(self.training)} of training" if known else "a training whose length cannot be told"
+        took = f"about {duration(self.training)} of training" if known else "a training of unknown length"
         judged = (
             f",\n          then up to {duration(self.judging)} for simple models to compare with"
             if self.judging

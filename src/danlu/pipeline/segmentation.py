@@ -71,7 +71,7 @@ class Segmentations(Pictures):
         "model.depth",
         "segmentation.*",
     )
-    instead: ClassVar[Mapping[str, str]] = {"data.target": "the masks say the class of every pixel; leave --target out"}
+    instead: ClassVar[Mapping[str, str]] = {"data.target": "the masks are what is predicted; leave --target out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.image_column is None and is_mask_source(source)
@@ -155,7 +155,7 @@ class Segmentations(Pictures):
                 raise SchemaError(
                     f"the masks of {source} hold the values {', '.join(strange[:8])}; the model knows "
                     f"{', '.join(map(str, head.values[:20]))}",
-                    hint="--lenient does not count their pixels",
+                    hint="--lenient ignores their pixels",
                 )
             if truth and strange:
                 say(f"pixels of the values {', '.join(strange[:8])} are not counted: the model does not know them")
@@ -198,7 +198,9 @@ def _head(found: Sequence[MaskSet], asked: int | None) -> Masks:
         ignore = VOID
     values = sorted(value for value in names if value != ignore)
     if len(values) < 2:
-        raise DataError(f"the masks hold the value {values[0]} and what is not counted; expected two classes or more")
+        raise DataError(
+            f"the masks hold only the value {values[0]} apart from pixels that are not counted; expected two classes or more"
+        )
     return Masks(tuple(names[value] for value in values), tuple(values), ignore)
 
 

@@ -35,7 +35,7 @@ class Sequences(LabelledItems):
         Option(
             "--series",
             "data.series",
-            "The column that tells series apart; with --target, each has one label.",
+            "The column that identifies the series; with --target, each has one label.",
         ),
         Option("--time", "data.time", "The column that orders the rows of a series."),
     )
@@ -85,7 +85,7 @@ class Sequences(LabelledItems):
         if not gaps:
             return found
         total = sum(each.size for each in found.values)
-        said = f"{gaps:,} of {total:,} values are missing; each is filled with the one before it"
+        said = f"{gaps:,} of {total:,} values are missing; each is filled with the value before it"
         return dataclasses.replace(found, notices=(*found.notices, said))
 
     def keys(self, found: SequenceSet, rows: np.ndarray) -> Iterable[bytes]:
@@ -104,8 +104,8 @@ class Sequences(LabelledItems):
         if encoder.every > 1:
             longest = max(map(len, found.values))
             parts.notices.append(
-                f"sequences have up to {longest:,} steps; {encoder.every} neighbouring ones become one, their mean (data.steps sets how "
-                "many may be left)"
+                f"sequences have up to {longest:,} steps; {encoder.every} neighbouring ones are averaged (data.steps sets how many may be "
+                f"left)"
             )
         encoded = parts.encoded(
             encoder, lambda part: _with_columns(part, encoder).values, lambda part: target.transform(part.labels)
@@ -140,12 +140,12 @@ class Sequences(LabelledItems):
         if longer:
             say(
                 f"{longer:,} of {len(found):,} sequences are longer than the {encoder.steps * encoder.every:,} steps trained on; "
-                "the last ones are taken"
+                "the last steps are used"
             )
         empty = [row for row, each in enumerate(found.values) if not np.isfinite(each).any()]
         if empty and not lenient:
             raise SchemaError(
-                f"{len(empty):,} of {len(found):,} sequences hold no value, the first is {_name(found, empty[0])}",
+                f"{len(empty):,} of {len(found):,} sequences have no values, the first is {_name(found, empty[0])}",
                 hint="leave them out, or predict them as sequences of means: lenient=True (--lenient)",
             )
         return Read(found.values, found.labels, found.names)

@@ -77,8 +77,8 @@ class SeriesForecasts(Domain):
             settings=lambda text: {"forecast.columns": [column.strip() for column in text.split(",")]},
         ),
         Option("--horizon", "forecast.horizon", "How many steps to forecast.", int),
-        Option("--series", "forecast.series", "The column that tells series apart."),
-        Option("--time", "forecast.time", "The column with the moments."),
+        Option("--series", "forecast.series", "The column that identifies the series."),
+        Option("--time", "forecast.time", "The time column."),
     )
     columns = ("forecast.columns", "forecast.time", "forecast.series")
     uses = (
@@ -140,11 +140,11 @@ class SeriesForecasts(Domain):
         names = ", ".join(strange[:5]) + (", …" if len(strange) > 5 else "")
         if strange and not lenient:
             raise SchemaError(
-                f"{len(strange):,} series were not there in training: {names}",
-                hint="leave them out, or have them scaled by their own rows with lenient=True (--lenient)",
+                f"{len(strange):,} series were not in the training data: {names}",
+                hint="leave them out, or scale them by their own rows with lenient=True (--lenient)",
             )
         if strange:
-            say(f"series that were not there in training are scaled by their own rows: {names}")
+            say(f"series that were not in the training data are scaled by their own rows: {names}")
         if not truth:
             return Read(encoder.following(table))
         windows = encoder.windows(table).thinned(_NUMBERS)
@@ -181,9 +181,9 @@ class SeriesForecasts(Domain):
             columns.targets,
             examples_of(prepared.test, found),
             coming_of(trained, prepared.test.table),
-            lacking=f"A forecast of the next {encoder.horizon} steps needs their {listed(columns.known)}: append such rows to the data."
+            lacking=f"To forecast the next {encoder.horizon} steps, append rows with their {listed(columns.known)} to the data."
             if columns.known
-            else f"No series has the {encoder.context} steps before that a forecast is made from.",
+            else f"No series has the {encoder.context} past steps that a forecast needs.",
             said=" ".join(trained.head.notes(found)),
         )
         ideals = {"coverage": found.levels[-1] - found.levels[0]} if len(found.levels) > 1 else {}
@@ -193,7 +193,7 @@ class SeriesForecasts(Domain):
 def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     settings, data = config.forecast, config.data
     if config.split.method not in ("stratified", "time"):
-        raise ConfigError(f"split.method={config.split.method} is for tables; series are divided by time")
+        raise ConfigError(f"split.method={config.split.method} is for tables; series are split by time")
     read = read_table(
         source,
         **data.form(),
@@ -240,14 +240,12 @@ def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
     for name, part, asked in (("validation", validation, True), ("test", test, share > 0 or data.test is not None)):
         if asked and not len(part):
             raise DataError(
-                f"no stretch of the {name} part has {horizon} steps with values, which {need} needs",
+                f"no part of the {name} part has {horizon} steps with values, which {need} needs",
                 hint=f"forecast fewer steps, or give it a larger share: split.{name}=0.3",
             )
     silent = len(table.series) - len(np.unique(train.index[:, 0]))
     if silent:
-        notices.append(
-            f"{silent:,} of {len(table.series):,} series are too short in the training part to be learnt from"
-        )
+        notices.append(f"{silent:,} of {len(table.series):,} series are too short in the training part to train on")
     rows = {"train": sum(lengths), "validation": 0, "test": 0}
     rows["validation"] = sum(max(0, min(each.steps, second - each.start)) for each in table.series) - rows["train"]
     rows["test"] = len(test.table) - (rows["train"] + rows["validation"] if test.table is table else 0)

@@ -169,7 +169,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     drop = data.drop
     if config.split.method in ("group", "column") and config.split.column not in (None, *drop):
         drop = (*drop, str(config.split.column))
-        notices.append(f"column {config.split.column!r} divides the rows and is not learnt from")
+        notices.append(f"column {config.split.column!r} defines the split and is not used as an input")
     schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, formats=table.formats, merge=merge)
     notices += told_of(frame, schema)
     seen = [column.name for column in schema.features]
@@ -197,7 +197,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     folds, description = None, split.description
     if count > 1:
         split = dataclasses.replace(split, train=np.union1d(split.train, split.validation), validation=split.train[:0])
-        description += f"; {count} networks, each judged on a part of the training rows that it did not learn from"
+        description += f"; {count} networks, each validated on a part of the training rows that it did not see"
     train, validation, test = (frame[rows] for rows in (split.train, split.validation, split.test))
     fitted_on = train if inferred.task == "regression" else frame
     target = TargetEncoder.fit(fitted_on[name], task=inferred.task)
@@ -240,7 +240,7 @@ def _far(target: pl.Series) -> list[str]:
         return []
     return [
         f"{far} values of the target {target.name!r} are far beyond the others (the middle 96 % lie in {low:.4g} to {high:.4g}); "
-        "if they are mistakes, remove them; trainer.loss=huber heeds them less"
+        "if they are mistakes, remove them; trainer.loss=huber gives them less weight"
     ]
 
 
@@ -255,7 +255,7 @@ def _folds(config: TrainConfig, rows: int) -> int:
         return folds_for(rows, chosen)
     if chosen is not None and chosen > 1:
         raise ConfigError(
-            f"split.folds is {chosen} and split.method is {config.split.method!r}; rows are dealt out to folds at random",
+            f"split.folds is {chosen} and split.method is {config.split.method!r}; rows are assigned to folds at random",
             hint='leave split.folds out, or use split.method="stratified"',
         )
     return 1

@@ -185,7 +185,7 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
     for row, text, each in zip(worst, texts, added, strict=True):
         words = prepared.encoder.tokenizer.cut(text)
         shown.append({**row_in_words(rows, row, prepared.target), "text": Markup(coloured_words(words, each))})
-    what = "a higher value, blue for a lower one" if regression else "the class that was chosen, blue for the true one"
+    what = "a higher value, blue for a lower one" if regression else "the predicted class, blue for the true one"
     note = f"Orange words spoke for {what}, by integrated gradients from a text without words. " + adding_up(
         gap, "the difference of the network's outputs"
     )

@@ -145,7 +145,7 @@ def train_from(
             config = with_kept(kept_names(config, piped)[0], run.path)
         for file in piped:
             say(
-                f"note: what came through the pipe is kept in the run ({in_words(file.stat().st_size)}), which can so be resumed"
+                f"note: the data from the pipe is saved in the run ({in_words(file.stat().st_size)}), so the run can be resumed"
             )
         allowed = "".join(f" --allow {module}" for module in modules_in(source))
         again = (
@@ -153,7 +153,7 @@ def train_from(
             if in_file
             else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
         )
-        say(f"run: {run.path} (if it is stopped: {again})")
+        say(f"run: {run.path} (to continue after a stop: {again})")
         learned = domain.learn(
             config,
             prepared,
@@ -263,7 +263,7 @@ def train(
         raise ConfigError(f"data is {shorten(given)}; expected a table of settings, such as data={{'drop': ['id']}}")
     for section in [each for each in settings if each not in SECTIONS]:
         raise ConfigError(
-            f"danlu.train received {section}, which is no section",
+            f"danlu.train received {section}, which is not a section",
             hint=answer(section, settings[section], setting_names(), python=True)
             or f"the sections are: {', '.join(SECTIONS)}",
         )
@@ -300,6 +300,6 @@ def resume(
     directory = RunDirectory.open(run)
     saved, lost = saved_config(directory.read_json("config.json"))
     for name in lost:
-        say(f"note: the run was begun with the setting {name}, which this version does not know")
+        say(f"note: the run was started with the setting {name}, which this version does not know")
     config = with_kept(saved, directory.path)
     return train_from(config, source, display=display, say=say, resume=directory, allow=allow)

@@ -90,7 +90,7 @@ class Translations(Domain):
         Beside(
             "split.validation",
             lambda config: config.translation.validation is None,
-            "the validation pairs come from a file of their own",
+            "the validation pairs come from a separate file",
         ),
     )
     encoder = SentenceEncoder
@@ -116,7 +116,7 @@ class Translations(Domain):
         if not settings.source or not settings.target:
             raise ConfigError(
                 f"translation.source is {settings.source!r} and translation.target {settings.target!r}; expected both",
-                hint="say --translate en:de: the two columns, or the endings of the two files",
+                hint="use --translate en:de with the two columns, or the endings of the two files",
             )
 
         def read(place: Any) -> Pairs:
@@ -142,7 +142,7 @@ class Translations(Domain):
         if config.data.test is not None and settings.validation is not None:
             said = "by files"
         elif config.data.test is not None or settings.validation is not None:
-            said += f", but for the {'test' if config.data.test is not None else 'validation'} in a file of its own"
+            said += f", but for the {'test' if config.data.test is not None else 'validation'} in a separate file"
         notices += _beside(config, source)
         tokenizers = _tokenizers(settings, parts["train"])
         tokens = {}
@@ -151,7 +151,7 @@ class Translations(Domain):
             fitting = np.flatnonzero(every.lengths <= settings.longest + 1)
             if len(fitting) < len(every):
                 notices.append(
-                    f"{len(every) - len(fitting):,} pairs of the {name} part have a side of more than {settings.longest} tokens "
+                    f"{len(every) - len(fitting):,} pairs of the {name} part have a side with more than {settings.longest} tokens "
                     "and are left out (translation.longest)"
                 )
             if not len(fitting):
@@ -257,7 +257,7 @@ class Translations(Domain):
             if drawn is not None:
                 note = (
                     "<p class='note'>Cross-attention of the last layer, the mean of its heads: darker is more. A row is a written "
-                    "token, a column a token of the source. It shows what was read, not why a word was chosen.</p>"
+                    "token, a column a token of the source. It shows what was read, not why a word was written.</p>"
                 )
                 sections.append(("Attention", f"<div class='figures'><div>{attention_plot(*drawn)}</div></div>{note}"))
         return {"target": f"{target} from {source}", "task": self.kind, "facts": facts, "sections": sections}
@@ -291,7 +291,7 @@ def _beside(config: TrainConfig, source: Any) -> list[str]:
     ):
         found = [stem for stem in whole if stem.name.lower().startswith(names)]
         if asked is None and found:
-            said.append(f"{found[0]} lies beside the training pairs and is not used: {how}{found[0]} would take it")
+            said.append(f"{found[0]} is next to the training pairs but is not used: {how}{found[0]} uses it")
     return said
 
 

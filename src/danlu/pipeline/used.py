@@ -82,13 +82,13 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
     (
         "split.equal_rows",
         lambda config: config.split.method in ("stratified", "random"),
-        "it is for rows that are drawn at random; leave split.method out",
+        "it is for rows drawn at random; leave split.method out",
     ),
-    ("split.test", lambda config: config.data.test is None, "the test rows come from a file of their own"),
+    ("split.test", lambda config: config.data.test is None, "the test rows come from a separate file"),
     (
         "split.validation",
         lambda config: (config.split.folds or 1) == 1,
-        "with split.folds every training row is judged in turn",
+        "with split.folds every training row is used for validation in turn",
     ),
     ("evaluate.baseline_seconds", lambda config: config.evaluate.baselines, "there are none: evaluate.baselines=false"),
     (
@@ -122,7 +122,7 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
             )
     for name, counts, why in (*_BESIDE, *((each.setting, each.counts, each.otherwise) for each in domain.beside)):
         if name in given and not counts(config):
-            raise ConfigError(f"{name} is {shorten(config.setting(name))}, and it would not be used: {why}")
+            raise ConfigError(f"{name} is {shorten(config.setting(name))}, but would not be used: {why}")
     stored = isinstance(source, str | Path) and (
         Path(source).is_dir() or Path(source).suffix.lower() in (".parquet", ".pq")
     )

@@ -33,6 +33,6 @@ def check_known(tokenizer: Tokenizer, texts: Sequence[str], holder: str, *, leni
     """
     strange = unknown_in(tokenizer, texts)
     if strange and not lenient:
-        raise SchemaError(f"{holder} {strange}, not in the model's vocabulary", hint="--lenient takes them as unknown")
+        raise SchemaError(f"{holder} {strange}, not in the model's vocabulary", hint="--lenient treats them as unknown")
     if strange:
-        say(f"{holder} {strange}, not in the vocabulary: taken as unknown")
+        say(f"{holder} {strange}, not in the vocabulary: treated as unknown")

@@ -170,7 +170,7 @@ def bounded_actions(owner: str, env: Environment) -> TanhGaussian:
     if not isinstance(space, Box):
         raise ConfigError(
             f"{owner} is for continuous actions; the actions here are {space}",
-            hint="take DQN or PPO for a choice of actions",
+            hint="take DQN or PPO for discrete actions",
         )
     return TanhGaussian(space)
 

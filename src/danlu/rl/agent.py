@@ -173,7 +173,7 @@ class Agent(Blueprint, abc.ABC):
             ConfigError: they do not: more than the network is asked what to do, or other things than what is seen.
         """
         raise ConfigError(
-            f"the outputs of the network of {type(self).__name__} do not say by themselves what it does",
+            f"the outputs of the network of {type(self).__name__} do not determine its action by themselves",
             hint="ask the agent: model.respond(records), model.play(), or its act(env, params, state, observation, key)",
         )
 

@@ -36,7 +36,7 @@ def check_env(env: Any, *, steps: int = 200, seed: int = 0) -> None:
         name = env if isinstance(env, str) else getattr(env, "id", None) or _name(env)
         lines = "".join(f"\n  - {fault}" for fault in found)
         raise ConfigError(
-            f"{name} does not keep to Gymnasium's interface:{lines}",
+            f"{name} does not follow Gymnasium's interface:{lines}",
             hint="https://gymnasium.farama.org/api/env says what reset and step return",
         )
 

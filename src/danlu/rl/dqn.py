@@ -115,7 +115,7 @@ class DQN(OffPolicy):
         if not isinstance(env.action_space, Discrete):
             raise ConfigError(
                 f"DQN chooses one of several actions; the actions here are {env.action_space}",
-                hint="for continuous actions take SAC, TD3, DDPG or PPO",
+                hint="for continuous actions use SAC, TD3, DDPG or PPO",
             )
         encoder(env.observation_space)
 

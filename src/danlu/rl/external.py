@@ -260,7 +260,7 @@ def _advance(env: External, sent: Any) -> tuple[np.ndarray, list[np.ndarray]]:
         if found is None:
             return _anew(env, pool, begun, len(given))
         if found[2] != begun:
-            raise TrainingError("its environments were begun anew elsewhere")
+            raise TrainingError("its environments were reset elsewhere")
         if env not in _BROKEN:
             out = found[1].empty.another()
             found[1].step(given[:, :-2], out)
@@ -288,7 +288,7 @@ def _break(env: External, what: str, error: Exception) -> None:
     if env not in _BROKEN:
         _BROKEN[env] = TrainingError(
             f"{env.name} could not {what}: {describe(error)}",
-            hint=f"danlu.rl.check_env({env.name!r}) says what an environment does wrong",
+            hint=f"danlu.rl.check_env({env.name!r}) says what is wrong with an environment",
         )
 
 

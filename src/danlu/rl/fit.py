@@ -137,8 +137,8 @@ class LearnedAgent(Learned):
         replay: Any = memory.get("replay") if isinstance(memory, dict) else None
         if len(self.seeds) > 1 or replay is None or not isinstance(self.agent, OffPolicy):
             raise ConfigError(
-                f"there is no memory of {type(self.agent).__name__} to write; expected an agent with a replay that was just trained, "
-                "with one seed"
+                f"there is no replay memory of {type(self.agent).__name__} to write; expected an agent with a replay that "
+                "was just trained, with one seed"
             )
         rows = getattr(replay, "replay", replay).in_time_order()
         rows = {**rows, "action": self.agent.env_action(self.env, rows["action"])}
@@ -218,15 +218,15 @@ def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int
     """
     if seeds > 1 and not env.pure:
         raise ConfigError(
-            f"{seeds} seeds cannot be trained side by side in {env.id}, which is no compiled environment",
+            f"{seeds} seeds cannot be trained side by side in {env.id}, which is not a compiled environment",
             hint="train them one after the other",
         )
-    check_shares(f"{seeds} seed{'s' * (seeds > 1)}", seeds, devices, hint="an agent alone learns on one device")
+    check_shares(f"{seeds} seed{'s' * (seeds > 1)}", seeds, devices, hint="a single agent trains on one device")
     if data is None:
         if agent.offline:
             raise ConfigError(
-                f"{type(agent).__name__} learns from recorded experience, and none was given",
-                hint="danlu play RUN --buffer FILE writes some; then agent.data=FILE (in Python data=danlu.rl.load_buffer(FILE))",
+                f"{type(agent).__name__} learns from a recording, but none was given",
+                hint="danlu play RUN --buffer FILE writes one; then agent.data=FILE (in Python data=danlu.rl.load_buffer(FILE))",
             )
         return
     if not isinstance(agent, OffPolicy):
@@ -235,9 +235,7 @@ def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int
             hint="take BehaviourCloning or CQL, or another agent with a memory",
         )
     if seeds > 1:
-        raise ConfigError(
-            "a recording is learnt from by one seed at a time", hint="train the seeds one after the other"
-        )
+        raise ConfigError("a recording trains one seed at a time", hint="train the seeds one after the other")
     for what in ("observation_space", "action_space"):
         here, there = getattr(env, what), getattr(data, what)
         if here != there:

@@ -35,7 +35,7 @@ def observation_space(space: Any, name: str) -> Space:
         return _observed(space, name, "its observation")
     found = [("/".join(map(str, path)), path, leaf) for path, leaf in _leaves(space)]
     if not found:
-        raise ConfigError(f"the observation space of {name} is {space}; there is nothing in it to learn from")
+        raise ConfigError(f"the observation space of {name} is {space}; it contains nothing to learn from")
     named = {text: _observed(leaf, name, f"{text!r} in its observation") for text, _, leaf in found}
     return DictSpace(tuple(sorted(named.items())))
 

@@ -85,7 +85,7 @@ class CQL(DQN):
     def check(self, env: Environment) -> None:
         if isinstance(env.action_space, Box):
             raise ConfigError(
-                f"CQL is for a choice of actions; those here are {env.action_space}", hint="take ContinuousCQL"
+                f"CQL is for discrete actions; the actions here are {env.action_space}", hint="take ContinuousCQL"
             )
         super().check(env)
 
@@ -140,7 +140,7 @@ class ContinuousCQL(SAC):
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Box):
             raise ConfigError(
-                f"ContinuousCQL is for continuous actions; those here are {env.action_space}", hint="take CQL"
+                f"ContinuousCQL is for continuous actions; the actions here are {env.action_space}", hint="take CQL"
             )
         super().check(env)
 

@@ -73,7 +73,7 @@ class OnPolicy(Agent):
         super().__post_init__()
         if (self.environments * self.n_steps) % self.minibatches:
             raise ConfigError(
-                f"{type(self).__name__}: {self.environments} environments of {self.n_steps} steps are not divisible into "
+                f"{type(self).__name__}: {self.environments} environments of {self.n_steps} steps cannot be divided into "
                 f"{self.minibatches} minibatches",
                 hint="choose minibatches that divide environments · n_steps",
             )

@@ -59,7 +59,7 @@ class Crew:
                 pipe.send(question)
             found = [pipe.recv() for pipe, _ in zip(self.pipes, questions, strict=False)]
         except (EOFError, OSError):
-            raise TrainingError("a worker process has ended without a word (killed, or out of memory)") from None
+            raise TrainingError("a worker process ended without an error message (killed, or out of memory)") from None
         for fault, _ in found:
             if fault is not None:
                 raise TrainingError(fault)

@@ -60,7 +60,7 @@ class Recording:
         from PIL import Image
 
         if not self.frames:
-            raise ConfigError("this environment draws no pictures of itself, so there is no film of the episode")
+            raise ConfigError("this environment cannot draw itself, so there is no film of the episode")
         shown = [*self.frames[:-1][::every], self.frames[-1]]
         first, *rest = [Image.fromarray(each).quantize(_COLOURS) for each in shown]
         file = io.BytesIO()

@@ -82,7 +82,7 @@ def choose_context(steps: int, horizon: int, season: int) -> int:
     if found < 2:
         raise DataError(
             f"the training part has {steps} steps, too few to learn to forecast {horizon} ahead; expected {horizon + 4} or more",
-            hint="forecast fewer steps, or bring more rows",
+            hint="forecast fewer steps, or give more rows",
         )
     return found
 

@@ -141,9 +141,7 @@ def image_recipe(
         (128, 'categorical_cross_entropy')
     """
     if task not in ("binary", "multiclass", "multilabel"):
-        raise ConfigError(
-            f"images are told apart by class, and the task is {task!r}; expected binary, multiclass or multilabel"
-        )
+        raise ConfigError(f"images are classified, and the task is {task!r}; expected binary, multiclass or multilabel")
     if min(in_shape[:2]) < 4:
         raise ConfigError(f"the images have {in_shape[0]}×{in_shape[1]} pixels; expected at least 4 a side")
     model = image_network(in_shape, classes, width=width, augment=augment, fill=fill)

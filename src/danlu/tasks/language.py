@@ -155,7 +155,7 @@ class NextToken(Head):
     def evidence(self, answers: ScoredTokens, truth: Any = None) -> TokenLosses:
         tokens = answers.tokens
         if not tokens.predicted:
-            raise SchemaError("the text has no two tokens, so there is none to predict")
+            raise SchemaError("the text has fewer than two tokens, so there is no token to predict")
         return TokenLosses.of(answers.losses, tokens.bounds, tokens.characters)
 
     def tested(self, evidence: Any) -> str:
@@ -242,7 +242,7 @@ def _beginning(encoder: CorpusEncoder, prompt: str) -> list[int]:
     if strange:
         raise DataError(
             f"the prompt holds {strange}, not in the model's vocabulary",
-            hint="write the prompt with what the training text is written with",
+            hint="use only characters or words of the training text in the prompt",
         )
     found = tokenizer.encode_one(prompt)
     if encoder.lines:

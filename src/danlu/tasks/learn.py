@@ -135,7 +135,7 @@ def learn(
             draws = {"sampler": samplers[0]} if folds is None else {"samplers": samplers}
     elif imbalance.class_weight != "none" or imbalance.resample != "none":
         raise ConfigError(
-            "class weights and resampling need the whole table in memory, and this one is read as a stream",
+            "class weights and resampling need the whole table in memory, but this one is read as a stream",
             hint="use imbalance.focal_gamma or imbalance.threshold, or data.stream=false",
         )
     if rows is None or sample is None:
