@@ -22,7 +22,7 @@ from danlu.pipeline.config import SECTIONS, SplitConfig, TrainConfig, config_fro
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.judge import judge
-from danlu.pipeline.used import RECIPE, check_used, uses
+from danlu.pipeline.used import RECIPE, check_used, matches, uses
 
 WORDS = "the cat saw a dog and then a bird sang in a tree near an old house".split()  # noqa: SIM905
 
@@ -140,7 +140,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
         def recorded(self: Any, name: str, section: str = section, names: Any = names, plain: Any = plain) -> Any:
             if name == "chosen":
-                found.update(RECIPE)
+                found.update(each for each in setting_names() if matches(each, [RECIPE]))
             if name in names:
                 frame = sys._getframe(1)
                 callers = {frame.f_code.co_name, frame.f_back.f_code.co_name if frame.f_back else ""}

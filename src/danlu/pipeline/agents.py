@@ -78,15 +78,7 @@ class Agents(Domain):
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"agent": AgentSettings}
     sources = ("agent.data",)
     model_name = "the agent"
-    uses = (
-        "agent.*",
-        "data.source",
-        "evaluate.baselines",
-        "evaluate.report",
-        "trainer.devices",
-        "trainer.learning_rate",
-        "trainer.seed",
-    )
+    uses = ("agent.*", "data.source", "evaluate.baselines|report", "trainer.devices|learning_rate|seed")
     instead: ClassVar[Mapping[str, str]] = {
         "data.target": "an agent learns by acting: there is no target; leave --target out",
         "data.test": "an agent learns by acting: there is no test file; leave --test out",

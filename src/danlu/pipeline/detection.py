@@ -55,17 +55,7 @@ class Detections(Pictures):
     noun = "images with boxes"
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"detection": Detection}
     head = Boxes
-    uses = (
-        *COMMON,
-        *RECIPE,
-        *PICTURES,
-        "augment.color",
-        "augment.erase",
-        "augment.flip",
-        "augment.scale",
-        "augment.translate",
-        "detection.*",
-    )
+    uses = (*COMMON, RECIPE, *PICTURES, "augment.color|erase|flip|scale|translate", "detection.*")
     instead: ClassVar[Mapping[str, str]] = {"data.target": "the boxes are what is predicted; leave --target out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:

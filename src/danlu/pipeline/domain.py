@@ -98,7 +98,7 @@ class Domain(abc.ABC):
         kind: its tag, which an artifact holds as ``encoder["kind"]``.
         noun: what it is called, in the plural.
         encoder, head: the classes that its models are made of.
-        uses: the settings that it uses, by their dotted names (``augment.*`` is all of a section); others are refused.
+        uses: the settings that it uses, by section (``model.width|depth``; ``augment.*`` is all of one); others are refused.
         instead: what to say of single settings that it does not use.
         sections: the sections of the settings that are its own, by name.
         options: its options on the command line.

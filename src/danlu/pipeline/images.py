@@ -20,7 +20,7 @@ from danlu.pipeline.divided import Divided
 from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, parts_of
 from danlu.pipeline.pictures import HELD, encoded_parts, keys, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
-from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
+from danlu.pipeline.used import COMMON, LABELLED, PICTURES, RECIPE, STREAMED
 from danlu.tasks import Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
 
@@ -38,18 +38,7 @@ class Images(LabelledItems):
     noun = items = "images"
     encoder = ImageEncoder
     simple_names = ("commonest", "linear")
-    uses = (
-        *COMMON,
-        *RECIPE,
-        *PICTURES,
-        *STREAMED,
-        "augment.*",
-        "data.image_column",
-        "data.target",
-        "data.task",
-        "evaluate.baseline_seconds",
-        "imbalance.*",
-    )
+    uses = (*COMMON, RECIPE, *PICTURES, STREAMED, "augment.*", "data.image_column|target|task", *LABELLED)
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.image_column is not None or is_image_source(source)

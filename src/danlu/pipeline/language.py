@@ -74,14 +74,7 @@ class LanguageTexts(Domain):
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"language": Language}
     encoder = CorpusEncoder
     head = NextToken
-    uses = (
-        *COMMON,
-        *RECIPE,
-        "language.*",
-        "model.depth",
-        "model.dropout",
-        "model.width",
-    )
+    uses = (*COMMON, RECIPE, "language.*", "model.depth|dropout|width")
     instead: ClassVar[Mapping[str, str]] = {"data.text": "a .txt file is text altogether; leave --text out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:

@@ -50,17 +50,7 @@ class LabelledImages(Pictures):
     kind = "multilabel"
     noun = "images with several labels each"
     head = Tags
-    uses = (
-        *COMMON,
-        *RECIPE,
-        *PICTURES,
-        *STREAMED,
-        "augment.*",
-        "data.image_column",
-        "data.label_separator",
-        "data.target",
-        "data.task",
-    )
+    uses = (*COMMON, RECIPE, *PICTURES, STREAMED, "augment.*", "data.image_column|label_separator|target|task")
     instead: ClassVar[Mapping[str, str]] = {
         "imbalance.threshold": "the threshold of several labels is chosen automatically"
     }

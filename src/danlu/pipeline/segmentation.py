@@ -58,16 +58,10 @@ class Segmentations(Pictures):
     head = Masks
     uses = (
         *COMMON,
-        *RECIPE,
+        RECIPE,
         *PICTURES,
-        *STREAMED,
-        "augment.color",
-        "augment.erase",
-        "augment.flip",
-        "augment.rotation",
-        "augment.scale",
-        "augment.shear",
-        "augment.translate",
+        STREAMED,
+        "augment.color|erase|flip|rotation|scale|shear|translate",
         "model.depth",
         "segmentation.*",
     )

@@ -17,7 +17,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option
 from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, left_out, parts_of
-from danlu.pipeline.used import COMMON, RECIPE, WRITTEN
+from danlu.pipeline.used import COMMON, LABELLED, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
 from danlu.trained import Read, Say, Trained
 
@@ -44,20 +44,12 @@ class Sequences(LabelledItems):
     label_hint = "name the label: --target COLUMN"
     uses = (
         *COMMON,
-        *RECIPE,
-        *WRITTEN,
-        "data.series",
-        "data.steps",
-        "data.target",
-        "data.task",
-        "data.time",
-        "evaluate.baseline_seconds",
-        "imbalance.*",
-        "model.depth",
-        "model.dropout",
-        "model.width",
-        "split.equal_rows",
-        "split.method",
+        RECIPE,
+        WRITTEN,
+        "data.series|steps|target|task|time",
+        *LABELLED,
+        "model.depth|dropout|width",
+        "split.equal_rows|method",
         "trainer.loss",
     )
     instead: ClassVar[Mapping[str, str]] = {

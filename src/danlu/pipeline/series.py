@@ -81,16 +81,7 @@ class SeriesForecasts(Domain):
         Option("--time", "forecast.time", "The time column."),
     )
     columns = ("forecast.columns", "forecast.time", "forecast.series")
-    uses = (
-        *COMMON,
-        *RECIPE,
-        *WRITTEN,
-        "forecast.*",
-        "model.dropout",
-        "model.width",
-        "split.method",
-        "trainer.loss",
-    )
+    uses = (*COMMON, RECIPE, WRITTEN, "forecast.*", "model.dropout|width", "split.method", "trainer.loss")
     instead: ClassVar[Mapping[str, str]] = {
         "data.target": "--forecast COLUMN names what is forecast; leave --target out"
     }

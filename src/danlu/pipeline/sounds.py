@@ -16,7 +16,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.images import gallery
 from danlu.pipeline.labelled import LabelledItems, PreparedRows, newly_read
-from danlu.pipeline.used import COMMON, RECIPE
+from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Augment, Recipe, image_recipe
 from danlu.trained import Read, Say, Trained
 
@@ -45,16 +45,12 @@ class Sounds(LabelledItems):
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"sound": Listening}
     uses = (
         *COMMON,
-        *RECIPE,
-        "augment.erase",
-        "augment.mixup",
-        "augment.translate",
-        "evaluate.baseline_seconds",
-        "imbalance.*",
+        RECIPE,
+        "augment.erase|mixup|translate",
+        *LABELLED,
         "model.width",
         "sound.*",
-        "split.equal_rows",
-        "split.method",
+        "split.equal_rows|method",
     )
     instead: ClassVar[Mapping[str, str]] = {"data.target": "the folders name the classes; leave --target out"}
     summarised = " of each pitch's mean and spread"

@@ -21,7 +21,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
 from danlu.pipeline.labelled import LabelledItems, PreparedRows, left_out, parts_of, row_in_words
-from danlu.pipeline.used import COMMON, RECIPE
+from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.stages import stage
 from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
@@ -42,18 +42,11 @@ class Texts(LabelledItems):
     items = "texts"
     uses = (
         *COMMON,
-        *RECIPE,
-        "data.delimiter",
-        "data.spellings",
-        "data.target",
-        "data.task",
-        "data.text",
-        "evaluate.baseline_seconds",
-        "imbalance.*",
-        "model.dropout",
-        "model.width",
-        "split.equal_rows",
-        "split.method",
+        RECIPE,
+        "data.delimiter|spellings|target|task|text",
+        *LABELLED,
+        "model.dropout|width",
+        "split.equal_rows|method",
         "trainer.loss",
     )
 

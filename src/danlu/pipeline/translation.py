@@ -95,15 +95,7 @@ class Translations(Domain):
     )
     encoder = SentenceEncoder
     head = BeamSearch
-    uses = (
-        *COMMON,
-        *RECIPE,
-        "data.delimiter",
-        "model.depth",
-        "model.dropout",
-        "model.width",
-        "translation.*",
-    )
+    uses = (*COMMON, RECIPE, "data.delimiter", "model.depth|dropout|width", "translation.*")
     instead: ClassVar[Mapping[str, str]] = {
         "data.target": "--translate FROM:TO names the two columns; leave --target out"
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,41 +12,31 @@ from danlu.pipeline.config import DataConfig, TrainConfig, setting_names
 if TYPE_CHECKING:
     from danlu.pipeline.domain import Domain
 
-__all__ = ["COMMON", "PICTURES", "RECIPE", "STREAMED", "WRITTEN", "check_columns", "check_used", "uses", "with_notices"]
+__all__ = [
+    "COMMON",
+    "LABELLED",
+    "PICTURES",
+    "RECIPE",
+    "STREAMED",
+    "WRITTEN",
+    "check_columns",
+    "check_used",
+    "matches",
+    "uses",
+    "with_notices",
+]
 
-COMMON = (
-    "data.source",
-    "data.test",
-    "evaluate.baselines",
-    "evaluate.report",
-    "split.test",
-    "split.validation",
-    "trainer.seed",
-)
+COMMON = ("data.source|test", "evaluate.baselines|report", "split.test|validation", "trainer.seed")
 """What every kind of data uses."""
-RECIPE = (
-    "trainer.batch_size",
-    "trainer.devices",
-    "trainer.epochs",
-    "trainer.learning_rate",
-    "trainer.patience",
-    "trainer.precision",
-    "trainer.weight_decay",
-)
+RECIPE = "trainer.batch_size|devices|epochs|learning_rate|patience|precision|weight_decay"
 """What every recipe takes."""
-PICTURES = ("data.image_size", "model.width", "split.equal_rows", "split.method")
+PICTURES = ("data.image_size", "model.width", "split.equal_rows|method")
 """What every kind of pictures uses."""
-STREAMED = ("data.memory", "data.stream")
+STREAMED = "data.memory|stream"
 """What the kinds of pictures use that need not fit in memory."""
-WRITTEN = (
-    "data.dates",
-    "data.delimiter",
-    "data.drop",
-    "data.encoding",
-    "data.header",
-    "data.kinds",
-    "data.missing",
-)
+LABELLED = ("evaluate.baseline_seconds", "imbalance.*")
+"""What the kinds of data use whose rows each have one label."""
+WRITTEN = "data.dates|delimiter|drop|encoding|header|kinds|missing"
 """How columns are written, of the kinds of data that are read column by column."""
 
 _TYPED = (
@@ -65,13 +54,7 @@ _TYPED = (
     ".ods",
     ".npz",
 )
-_COLUMNS = (
-    "data.target",
-    "data.text",
-    "data.series",
-    "data.time",
-    "data.image_column",
-)
+_COLUMNS = ("data.target", "data.text", "data.series", "data.time", "data.image_column")
 # Settings that count only beside others: which they are, when, and what to say where they do not; domains have more.
 _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
     (
@@ -101,7 +84,14 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
 
 def uses(domain: Domain, name: str) -> bool:
     """Whether a kind of data uses the setting."""
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in domain.uses)
+    return matches(name, domain.uses)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a setting is one of those that are named by section: ``data.source|test``, ``augment.*``."""
+    of, _, own = name.partition(".")
+    parts = (pattern.partition(".") for pattern in patterns)
+    return any(section == of and (names == "*" or own in names.split("|")) for section, _, names in parts)
 
 
 def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterable[Domain]) -> None:
