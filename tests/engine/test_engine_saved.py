@@ -14,7 +14,6 @@ import danlu
 from danlu import nn, optim
 from danlu.artifact import load_artifact
 from danlu.engine import Fitted
-from danlu.engine.saved import fitted_from
 from danlu.errors import ArtifactError, ConfigError
 from danlu.nn.losses import METRICS, Huber, Loss, get_loss, get_metric
 from danlu.pipeline import load_model
@@ -69,7 +68,7 @@ def test_what_is_a_function_is_not_saved(fitted: Fitted, tmp_path: Path) -> None
 def test_a_document_that_is_not_right_is_one_message(fitted: Fitted, tmp_path: Path, damage: dict[str, Any]) -> None:
     whole = load_artifact(fitted.save(tmp_path / "model"))
     with pytest.raises(ArtifactError, match="the saved model is"):
-        fitted_from(dataclasses.replace(whole, **damage))
+        Fitted.of(dataclasses.replace(whole, **damage))
 
 
 def test_settings_of_a_loss_are_kept(fitted: Fitted, tmp_path: Path) -> None:

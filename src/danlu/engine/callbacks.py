@@ -13,15 +13,15 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from danlu.blueprint import setting, validate
-from danlu.errors import ConfigError, TrainingError
+from danlu.engine.callback import Callback, Logs
+from danlu.engine.checkpoint import save_checkpoint
+from danlu.engine.monitor import sign_of
+from danlu.errors import ConfigError, TrainingError, unknown_name
 from danlu.files import write_atomic
 from danlu.optim import set_parts
-
-if TYPE_CHECKING:
-    from danlu.engine.training import Training
 
 __all__ = [
     "CSVLogger",
@@ -34,41 +34,6 @@ __all__ = [
     "ModelCheckpoint",
     "ReduceLROnPlateau",
 ]
-
-Logs = Mapping[str, Any]
-
-
-class Callback:
-    """Base of all callbacks; override what you need.
-
-    ``self.training`` is the running :class:`~danlu.engine.training.Training`: its ``params``, ``stop()``, ``learning_rate`` and so on.
-    A callback that must survive a kill and resume returns its state (plain JSON data) from ``state`` and takes it back in
-    ``restore``.
-    """
-
-    training: Training
-
-    def on_train_begin(self) -> None:
-        """Before the first epoch (of this process: also after a resume)."""
-
-    def on_epoch_begin(self, epoch: int) -> None:
-        """Before epoch ``epoch`` (from 0)."""
-
-    def on_progress(self, done: int, total: int | None, logs: Logs) -> None:
-        """Within an epoch, a few times a second: ``done`` of ``total`` steps (None: not known) are through."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """After epoch ``epoch``; ``logs`` is its row of the history."""
-
-    def on_train_end(self, logs: Logs) -> None:
-        """After the last epoch, also when training was stopped or failed; ``logs`` is the last row (may be empty)."""
-
-    def state(self) -> Any:
-        """What a checkpoint keeps for this callback (plain JSON data), or None."""
-        return None
-
-    def restore(self, state: Any) -> None:
-        """Take back what ``state`` returned."""
 
 
 class EarlyStopping(Callback):
@@ -236,8 +201,6 @@ class ModelCheckpoint(Callback):
             self.sign = _sign(self)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        from danlu.engine.checkpoint import save_checkpoint
-
         if self.save_best_only:
             value = self.sign * _watched(logs, self.monitor)
             if not value < self.best:
@@ -300,14 +263,10 @@ class JSONLogger(_RowLogger):
 
 
 def _sign(callback: Any) -> float:
-    from danlu.engine.training import sign_of
-
     return sign_of(callback.mode, callback.monitor, callback.training.program)
 
 
 def _watched(logs: Logs, monitor: str) -> float:
-    from danlu.errors import unknown_name
-
     if monitor not in logs:
         raise unknown_name("column to monitor", monitor, logs)
     return float(logs[monitor])

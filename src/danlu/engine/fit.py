@@ -11,13 +11,14 @@ import jax
 
 from danlu.engine.arrays import as_arrays
 from danlu.engine.build import build_program, optimizer_of
-from danlu.engine.callbacks import Callback
+from danlu.engine.callback import Callback
 from danlu.engine.fitted import Fitted, evaluate_source, evaluation_pieces
 from danlu.engine.gradient import Gradient
 from danlu.engine.initial import initial_state
 from danlu.engine.mesh import need_devices
-from danlu.engine.options import FitOptions, settled
+from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler
+from danlu.engine.settled import settled
 from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
 from danlu.engine.targets import TargetCheck

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from danlu.artifact import Artifact
+from danlu.blueprint import to_json
+from danlu.engine import saved
 from danlu.engine.arrays import as_arrays, as_leaves, rows_of
 from danlu.engine.loop import Steps, evaluate_steps, predict_steps
 from danlu.engine.mesh import place
@@ -176,9 +179,18 @@ class Fitted:
             >>> bool((loaded.predict(x) == fitted.predict(x)).all()), loaded.evaluate((x, x[:, 0])) == fitted.evaluate((x, x[:, 0]))
             (True, True)
         """
-        from danlu.engine.saved import save_fitted
+        facts = {"history": self.history, "best_epoch": self.best_epoch, "stopped_because": self.stopped_because}
+        facts["in_shape"] = to_json(self.in_shape)
+        return saved.write(folder, self.program, (self.params, self.state), self.weights, facts)
 
-        return save_fitted(self, folder)
+    @classmethod
+    def of(cls, artifact: Artifact) -> Fitted:
+        """What :meth:`save` wrote: it predicts and evaluates to the same bits; its ``train_state`` is None.
+
+        Raises:
+            ArtifactError: the document is damaged.
+        """
+        return cls(**saved.read(artifact))
 
     def frame(self) -> pl.DataFrame:
         """The history as a polars frame, a row an epoch."""

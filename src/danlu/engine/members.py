@@ -13,19 +13,20 @@ import numpy as np
 
 from danlu.engine.arrays import as_arrays
 from danlu.engine.build import build_program, optimizer_of
-from danlu.engine.callbacks import Callback
+from danlu.engine.callback import Callback
 from danlu.engine.fit import with_targets
 from danlu.engine.fitted import Fitted
 from danlu.engine.gradient import Gradient
 from danlu.engine.initial import initial_state
 from danlu.engine.mesh import check_shares, need_devices
-from danlu.engine.options import FitOptions, settled
+from danlu.engine.monitor import stopped_early
+from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler, check_order, num_batches, shuffled
 from danlu.engine.population import Population, judge_of
+from danlu.engine.settled import settled
 from danlu.engine.sources import ArraySource
 from danlu.engine.targets import TargetCheck
 from danlu.engine.train import train
-from danlu.engine.training import stopped_early
 from danlu.errors import ConfigError, DataError
 
 __all__ = ["cross_validate", "fit_members", "fit_population"]

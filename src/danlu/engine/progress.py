@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from danlu.engine.callbacks import Callback, Logs
+from danlu.engine.callback import Callback, Logs
 from danlu.stages import Display, LiveDisplay, display_kind, duration, showing, shown, stage
 
 __all__ = ["Progress", "make_progress"]

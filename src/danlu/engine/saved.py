@@ -13,7 +13,6 @@ import numpy as np
 
 from danlu.artifact import Artifact, save_artifact
 from danlu.blueprint import Blueprint, from_json, to_json
-from danlu.engine.fitted import Fitted
 from danlu.engine.measures import Part, TakesWeights, measure_of, name_of
 from danlu.engine.objective import Objective, Supervised
 from danlu.engine.step import Program
@@ -21,7 +20,7 @@ from danlu.errors import ArtifactError, ConfigError, DanluError
 from danlu.nn.layer import Layer
 from danlu.nn.losses import METRICS
 
-__all__ = ["KIND", "fitted_from", "save_fitted"]
+__all__ = ["KIND", "read", "write"]
 
 KIND = "fitted"
 _KEPT = ("batch_size", "of_batch", "measures", "terms")  # of the program: what the means of an evaluation depend on
@@ -68,14 +67,20 @@ def _measure(described: Mapping[str, Any]) -> Any:
     return found if isinstance(found, Objective) else measure_of(found, "loss")
 
 
-def save_fitted(fitted: Fitted, folder: str | os.PathLike[str]) -> Path:
-    """Write what :func:`danlu.fit` returned so that :func:`danlu.load` gives it back.
+def write(
+    folder: str | os.PathLike[str], program: Any, variables: Any, weights: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Path:
+    """Write the model of a program so that :func:`danlu.load` gives it back.
+
+    Args:
+        variables: ``(params, state)``.
+        weights: of the objective's terms and penalties.
+        facts: of the training, plain data: the fields of a :class:`~danlu.engine.fitted.Fitted` by name.
 
     Raises:
         ArtifactError: a model of functions, which cannot be written, or a folder that cannot be.
         ConfigError: the record of something else than a network that learnt from rows.
     """
-    program: Any = fitted.program
     if not isinstance(program, Program):
         raise ConfigError(
             f"this is the record of a training by {type(program).__name__}; expected what danlu.fit returned",
@@ -84,23 +89,20 @@ def save_fitted(fitted: Fitted, folder: str | os.PathLike[str]) -> Path:
     objective: Any = program.objective
     supervised = isinstance(objective, Supervised)
     extra = {
-        "in_shape": to_json(fitted.in_shape),
+        **facts,
         "loss": _described(objective.loss if supervised else objective),
         "metrics": [[name, _described(metric)] for name, metric in objective.metrics] if supervised else [],
-        "weights": {name: float(weight) for name, weight in fitted.weights.items()},
+        "weights": {name: float(weight) for name, weight in weights.items()},
         "program": {name: getattr(program, name) for name in _KEPT},
-        "history": fitted.history,
-        "best_epoch": fitted.best_epoch,
-        "stopped_because": fitted.stopped_because,
     }
-    variables = jax.tree.map(np.asarray, (fitted.params, fitted.state))
+    variables = jax.tree.map(np.asarray, variables)
     return save_artifact(
-        folder, model=fitted.model, variables=variables, task=KIND, encoder={"kind": KIND}, extra=extra
+        folder, model=program.model, variables=variables, task=KIND, encoder={"kind": KIND}, extra=extra
     )
 
 
-def fitted_from(artifact: Artifact) -> Fitted:
-    """The inverse of :func:`save_fitted`: it predicts and evaluates to the same bits; its ``train_state`` is None.
+def read(artifact: Artifact) -> dict[str, Any]:
+    """What :func:`write` wrote: the fields of a :class:`~danlu.engine.fitted.Fitted`; its ``train_state`` is None.
 
     Raises:
         ArtifactError: the document is damaged.
@@ -116,26 +118,19 @@ def fitted_from(artifact: Artifact) -> Fitted:
         kept = {name: from_json(given[name]) for name in _KEPT}
         loss = _measure(said["loss"])
         objective = loss if isinstance(loss, Objective) else Supervised(artifact.model, loss, metrics)
-        program = Program(artifact.model, objective, _trained, **kept)
-        weights = {str(name): float(weight) for name, weight in said.get("weights", {}).items()}
-        in_shape, history = from_json(said["in_shape"]), [dict(row) for row in said["history"]]
-        best_epoch, because = said["best_epoch"], said["stopped_because"]
+        found = {
+            "program": Program(artifact.model, objective, _trained, **kept),
+            "loaded_weights": {str(name): float(weight) for name, weight in said.get("weights", {}).items()},
+            "in_shape": from_json(said["in_shape"]),
+            "history": [dict(row) for row in said["history"]],
+            "best_epoch": said["best_epoch"],
+            "stopped_because": said["stopped_because"],
+        }
     except (DanluError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"the saved model is damaged: {type(error).__name__}: {str(error)[:200]}") from error
     if not isinstance(artifact.model, Layer):
         raise ArtifactError(f"the saved model is a {type(artifact.model).__name__}; expected a layer")
-    state: Any = None  # the optimizer's and the rest are not saved
-    return Fitted(
-        program,
-        artifact.params,
-        artifact.state,
-        history,
-        state,
-        best_epoch,
-        because,
-        in_shape=in_shape,
-        loaded_weights=weights,
-    )
+    return {**found, "params": artifact.params, "state": artifact.state, "train_state": None}
 
 
 def _trained(*_: Any) -> Any:

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.cache import enable_compilation_cache
-from danlu.engine.callbacks import Callback
+from danlu.engine.callback import Callback
 from danlu.engine.fitted import Fitted
 from danlu.engine.loop import Steps
 from danlu.engine.mesh import gathered
-from danlu.engine.options import FitOptions, settled
+from danlu.engine.options import FitOptions
+from danlu.engine.settled import settled
 from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
 from danlu.engine.training import Training

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.cache import note_program
-from danlu.engine.callbacks import Callback
+from danlu.engine.callback import Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.loop import Steps, end_epoch, run_steps
 from danlu.engine.mesh import place
+from danlu.engine.monitor import sign_of, stopped_early
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
 from danlu.engine.sources import Piece, Source
@@ -29,7 +30,7 @@ from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
 from danlu.stages import stage
 
-__all__ = ["CHECKPOINT", "Training", "sign_of", "stopped_early"]
+__all__ = ["CHECKPOINT", "Training"]
 
 CHECKPOINT = "last.safetensors"
 
@@ -365,29 +366,6 @@ def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:
             hint=f"ReduceOnPlateau(…, mode={right!r})",
         )
     return bool(found)
-
-
-def stopped_early(monitor: str, patience: int, best: int) -> str:
-    """Why training stopped, in words."""
-    found = f"the best was epoch {best + 1}" if best >= 0 else "it was never a finite number"
-    return f"stopped early: {monitor} has not improved for {patience} epochs; {found}"
-
-
-def sign_of(mode: str, monitor: str, program: Steps) -> float:
-    """1 when a smaller value of ``monitor`` is better, −1 when a larger one is: what ``mode`` says, or what the measure declares.
-
-    Raises:
-        ConfigError: ``mode`` is ``"auto"``, and the measure does not say; or there is no such measure.
-    """
-    if mode not in ("auto", "min", "max"):
-        raise unknown_name("mode", mode, ("auto", "min", "max"))
-    found = program.direction(monitor) if mode == "auto" else mode
-    if found is None:
-        raise ConfigError(
-            f"monitor is {monitor!r}, and whether smaller or larger values of it are better is not known",
-            hint=f"say mode='min' or mode='max'; your own metric can declare it: {monitor.removeprefix('val_')}.direction = 'max'",
-        )
-    return -1.0 if found == "max" else 1.0
 
 
 def _diagnose(training: Training, bad: int) -> tuple[str]:

@@ -19,7 +19,7 @@ __all__ = ["Kept", "kept_bytes", "kept_from", "kept_of", "stacked"]
 Arrays = Mapping[str, np.ndarray]
 
 
-def stacked(inputs: Arrays) -> np.ndarray:
+def stacked(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """Encoded rows as one matrix."""
     return np.concatenate(
         [np.asarray(inputs[k], np.float32) for k in ("numeric", "categorical", "text") if k in inputs], 1

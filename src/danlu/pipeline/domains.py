@@ -9,7 +9,6 @@ from typing import Any
 from danlu.artifact import Artifact, load_artifact
 from danlu.engine import Fitted
 from danlu.engine.saved import KIND as FITTED
-from danlu.engine.saved import fitted_from
 from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig, config_from
@@ -116,7 +115,7 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
     artifact = load_artifact(folder / "artifact" if (folder / "artifact").is_dir() else folder)
     kind = _kind_of(artifact)
     if kind == FITTED:
-        fitted = fitted_from(artifact)
+        fitted = Fitted.of(artifact)
         check_variables(fitted.model, fitted.in_shape, fitted.params, fitted.state)
         return fitted
     for domain in DOMAINS:

@@ -13,7 +13,7 @@ import jax
 
 from danlu.blueprint import Blueprint
 from danlu.engine import Callback
-from danlu.engine.callbacks import Logs
+from danlu.engine.callback import Logs
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.piped import taken_in

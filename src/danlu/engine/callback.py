@@ -1,0 +1,80 @@
+"""What a callback is, and what it sees of the training: the base of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from danlu.engine.loop import Steps
+from danlu.engine.options import FitOptions
+from danlu.engine.state import TrainState
+
+__all__ = ["Callback", "Logs", "Running"]
+
+Logs = Mapping[str, Any]
+
+
+class Running(Protocol):
+    """A training under way, as a callback sees it: what it may read, and what it may set.
+
+    Attributes:
+        program: the step.
+        options: how long and in what portions.
+        state: the state after the last step.
+        learning_rate: the optimizer's.
+        history: the rows of the epochs so far.
+        epoch: the epoch under way (from 0).
+        stopped_because: why it stopped before its last epoch, or None.
+    """
+
+    program: Steps
+    options: FitOptions
+    state: TrainState
+    learning_rate: Any
+    history: list[dict[str, Any]]
+    epoch: int
+    stopped_because: str | None
+
+    @property
+    def params(self) -> Any:
+        """The parameters after the last step."""
+
+    @property
+    def model_state(self) -> Any:
+        """The state that goes with them."""
+
+    def stop(self, because: str = ...) -> None:
+        """Stop after the current part of the epoch."""
+
+
+class Callback:
+    """Base of all callbacks; override what you need.
+
+    ``self.training`` is the running :class:`~danlu.engine.training.Training`: its ``params``, ``stop()``, ``learning_rate`` and so on.
+    A callback that must survive a kill and resume returns its state (plain JSON data) from ``state`` and takes it back in
+    ``restore``.
+    """
+
+    training: Running
+
+    def on_train_begin(self) -> None:
+        """Before the first epoch (of this process: also after a resume)."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Before epoch ``epoch`` (from 0)."""
+
+    def on_progress(self, done: int, total: int | None, logs: Logs) -> None:
+        """Within an epoch, a few times a second: ``done`` of ``total`` steps (None: not known) are through."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """After epoch ``epoch``; ``logs`` is its row of the history."""
+
+    def on_train_end(self, logs: Logs) -> None:
+        """After the last epoch, also when training was stopped or failed; ``logs`` is the last row (may be empty)."""
+
+    def state(self) -> Any:
+        """What a checkpoint keeps for this callback (plain JSON data), or None."""
+        return None
+
+    def restore(self, state: Any) -> None:
+        """Take back what ``state`` returned."""
