@@ -13,7 +13,7 @@ import danlu
 from danlu.artifact.artifact import sealed
 from danlu.data.sequences import is_sequence_source
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.pipeline.sequences import summaries
+from danlu.evaluate.summaries import summaries
 
 SMALL: dict[str, Any] = {
     "trainer": {"epochs": 10, "patience": 10, "batch_size": 16, "learning_rate": 0.02},

@@ -10,7 +10,7 @@ import pytest
 import danlu
 from danlu.artifact.artifact import sealed
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
-from danlu.pipeline.text import word_attribution
+from danlu.explain import word_attribution
 
 SMALL = {
     "trainer": {"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 0.02},
@@ -130,7 +130,7 @@ def test_a_quantity_is_learnt_from_texts(tmp_path):
 def test_what_words_added_is_the_difference_of_the_outputs(trained):
     model = trained[0].model
     texts = ["the soup was lovely and awful .", "我们 很好吃 tasty tasty"]
-    added, gap = word_attribution(model, texts, np.array([1, 1]))
+    added, gap = word_attribution(model.network, model.params, model.state, model.encoder, texts, np.array([1, 1]))
     assert gap < 0.01
     encoder, inputs = model.encoder, model.encoder.transform(texts)
     blank = jax.tree.map(lambda leaf: leaf, model.params)

@@ -1,4 +1,4 @@
-"""Two programs in turn on one state: an adversary and what it teaches, a network and what looks for its weak spots."""
+"""Two programs in turn on one state, for adversarial training such as a GAN."""
 
 from __future__ import annotations
 
@@ -72,17 +72,17 @@ class Alternate:
 
     @property
     def batch_size(self) -> int:
-        """Rows of a step of each."""
+        """The rows of one step, the same for both programs."""
         return self.first.batch_size
 
     @property
     def unit(self) -> str:
-        """The first program's."""
+        """The unit of the first program."""
         return self.first.unit
 
     @property
     def members(self) -> int | None:
-        """Theirs."""
+        """The number of devices, the same for both programs."""
         return self.first.members
 
     @property
@@ -92,11 +92,11 @@ class Alternate:
 
     @property
     def layout(self) -> Any:
-        """The state lies on the one device."""
+        """The state is on the single device."""
         return WHOLE
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
-        """A step of each."""
+        """A step of the first program, then one of the second."""
         if not isinstance(state.params, dict) or not set(self.parts) <= set(state.params):
             raise ConfigError(
                 f"the parameters are {_shown(state.params)}; expected a dict with the parts {', '.join(self.parts)}"
@@ -115,14 +115,14 @@ class Alternate:
         return state, sums
 
     def zero_sums(self) -> Sums:
-        """Those of both; of ``bad_step`` there is one."""
+        """The sums of both programs; ``bad_step`` is shared."""
         zeros = {part: program.zero_sums() for part, program in self._turns()}
         bad = zeros[self.parts[0]]["bad_step"]
         own = {_column(part, name): z for part, of in zeros.items() for name, z in of.items() if name != "bad_step"}
         return {**own, "bad_step": bad}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of both, by part."""
+        """The means of both programs, by part."""
         found: dict[str, Any] = {}
         for part, program in self._turns():
             start = _column(part, "")
@@ -131,15 +131,15 @@ class Alternate:
         return found
 
     def counters(self, state: TrainState) -> dict[str, Any]:
-        """The number of updates, of both together."""
+        """The number of updates of both programs together."""
         return {"step": np.asarray(state.step)}
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
-        """The value by which an epoch is judged: the row's."""
+        """The value of ``column`` in the row, by which an epoch is judged."""
         return row[column]
 
     def direction(self, column: str) -> str | None:
-        """That of the program whose column it is."""
+        """The direction that the column's program declares."""
         for part, program in self._turns():
             start = _column(part, "")
             if column.startswith(start):

@@ -1,4 +1,4 @@
-"""What the user hands over as data, as arrays that the trainer can use, or one clear message."""
+"""Turns the user's data into arrays that the trainer can use, or raises one clear error."""
 
 from __future__ import annotations
 

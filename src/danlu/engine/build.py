@@ -1,4 +1,4 @@
-"""From what the user hands over to the program of the step, checked before anything is compiled."""
+"""Builds the program of the step from the user's arguments, and checks it before anything is compiled."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def _for_batch_loss(program: Program, source: Source, said: _Said) -> Program:
 
 
 def optimizer_of(optimizer: Any, learning_rate: float | None) -> Any:
-    """The optimizer that the user named or handed over."""
+    """The optimizer that the user passed, by name or as an object."""
     if isinstance(optimizer, str):
         return get_optimizer(optimizer, **({} if learning_rate is None else {"learning_rate": learning_rate}))
     if learning_rate is not None:
@@ -277,7 +277,7 @@ def build_program(
     augment: Any = None,
     gradient: Gradient | None = None,
 ) -> Program:
-    """The program for what the user handed over, checked against the source's shapes before anything is compiled."""
+    """The program for the user's arguments, checked against the source's shapes before anything is compiled."""
     if augment is not None and not callable(augment):
         raise ConfigError(
             f"augment is {augment!r}; expected a function (key, batch) -> batch", hint="such as danlu.nn.MixUp(0.2)"

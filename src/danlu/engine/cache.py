@@ -1,4 +1,4 @@
-"""Compiled programs: on disk, in the user's cache folder, and in memory, no more than some.
+"""Compiled programs: on disk, in the user's cache folder, and a limited number in memory.
 
 A compiled program is kept on disk and found again by the next process, which then starts in a fraction of the time. The
 folder is ``$DANLU_CACHE``, else ``$XDG_CACHE_HOME/danlu/xla``, else ``~/.cache/danlu/xla``. ``DANLU_CACHE=off`` turns it
@@ -65,7 +65,7 @@ def enable_compilation_cache() -> Path | None:
 
 
 def note_program(program: Hashable) -> None:
-    """A program is about to be compiled; before it is one too many, those that were compiled before are let go."""
+    """Called before a program is compiled; at the limit, the programs compiled before are released."""
     key, limit = hash(program), _limit()
     if key in _seen:
         return

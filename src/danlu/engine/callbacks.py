@@ -1,4 +1,4 @@
-"""Callbacks: what a user hangs into the loop, under the names that Keras users know.
+"""Callbacks: user code called from the training loop, with the names that Keras users know.
 
 A callback sees the training between compiled parts: at the start and end of training, of each epoch, and now and then
 within a long one. There is no hook for a single batch: batches run inside one compiled program.

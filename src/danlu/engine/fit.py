@@ -135,7 +135,7 @@ def fit(
 
 
 def with_targets(data: Any, targets: Any) -> Any:
-    """``(x, y)``, however it was given.
+    """``(x, y)``, from one tuple or from two arguments.
 
     Raises:
         ConfigError: targets that ``data`` holds already.

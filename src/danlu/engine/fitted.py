@@ -37,7 +37,7 @@ def _size(rows: int) -> int:
 
 
 def evaluation_pieces(data: Any, program: Program, check: Check | None = None) -> list[Piece] | Source:
-    """Data made ready to be evaluated again and again: arrays go to the device, or all of several, once.
+    """Data prepared for repeated evaluation: arrays are copied to the device (or to all devices) once.
 
     Args:
         check: what looks at the targets first.
@@ -163,7 +163,7 @@ class Fitted:
         return evaluate_source(program, self.params, self.state, self.weights, pieces)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the model to ``folder``, for :func:`danlu.load`: the blueprint and the variables, what it was measured by, the history.
+        """Write the model to ``folder``, for :func:`danlu.load`: the blueprint, the variables, its loss and metrics, the history.
 
         No code is saved: of a loss or metric that is a function only the name is, so that the loaded model predicts but does not
         evaluate. To train on: ``danlu.fit(loaded.model, …, initial=(loaded.params, loaded.state))``.
@@ -193,7 +193,7 @@ class Fitted:
         return cls(**saved.read(artifact))
 
     def frame(self) -> pl.DataFrame:
-        """The history as a polars frame, a row an epoch."""
+        """The history as a polars frame, one row per epoch."""
         import polars as pl
 
         return pl.DataFrame(self.history)

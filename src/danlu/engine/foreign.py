@@ -1,4 +1,4 @@
-"""Optimizers of others: whether a training step can run them, asked before anything is compiled."""
+"""Checks, before anything is compiled, whether a training step can run another library's optimizer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _nodes(tree: Any) -> Iterator[Any]:
 
 
 def check_optimizer(program: Program, optimizer: Any, params: Any, model_state: Any, batch: Any) -> None:
-    """Refuse an optimizer that a step cannot run, or would run as something else than it is.
+    """Refuse an optimizer that a step cannot run, or cannot run correctly.
 
     Args:
         params, model_state, batch: shapes.

@@ -1,4 +1,4 @@
-"""How the gradient of an objective is taken: of the whole batch, in micro-batches, row by row, and with a look at its size.
+"""How the gradient of an objective is taken: of the whole batch, in micro-batches, row by row, and with its norms recorded.
 
 A gradient is a pure function ``gradient(objective, state, batch, key) -> (grads, model_state, sums)``. What it gives is the gradient of
 the *sum* ``Σ_k c_k·Σ_i w_i·v_ki`` (see :func:`danlu.engine.objective.measured`), not of the mean: sums of micro-batches, rows and
@@ -53,11 +53,11 @@ class Gradient(Blueprint, abc.ABC):
         """``(grads, model_state, sums)``: the gradient of the sum at ``state.params``, the state after, and the batch's sums."""
 
     def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
-        """The same sums without a gradient: what a line search asks for at other parameters."""
+        """The same sums without a gradient, for a line search at other parameters."""
         return measured(objective, state.params, state.model_state, batch, key, state.weights, train=True)[1]
 
     def observe(self, grads: Any, updates: Any) -> Sums:
-        """What else is to be seen of a step, by name: numbers that the history has the mean of.
+        """Further numbers of a step by name; the history holds their mean.
 
         Args:
             grads: the gradient of the mean, penalties included.
@@ -153,7 +153,7 @@ class Accumulated(Gradient):
 
 
 class PerExample(Gradient):
-    """``Σ_i clip(w_i·∇l_i) + noise·clip·N(0, I)``: no row moves the sum by more than ``clip``, and the noise hides which rows there were.
+    """``Σ_i clip(w_i·∇l_i) + noise·clip·N(0, I)``: no row moves the sum by more than ``clip``; noise hides which rows there were.
 
     Rows draw their random numbers as micro-batches of one row do. It takes as much memory as the parameters have times the rows of a
     batch. How private the result is, is not counted here; the step divides by ``Σ w``.

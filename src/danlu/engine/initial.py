@@ -45,7 +45,7 @@ def _init(model: Layer, shape: _Frozen, key: jax.Array) -> tuple[Any, Any]:
 
 
 def initial_weights(model: Layer, in_shape: Any, key: jax.Array) -> tuple[Any, Any]:
-    """``(params, state)`` as ``model.init`` draws them, from one compiled program instead of one an operation.
+    """``(params, state)`` as ``model.init`` draws them, from one compiled program instead of one per operation.
 
     Raises:
         TrainingError: they, their gradients and the optimizer's averages are more than the free memory, where the system would end
@@ -88,7 +88,7 @@ def initial_state(
     initial: tuple[Any, Any] | None = None,
     loss_weights: Mapping[str, float] | None = None,
 ) -> TrainState:
-    """The state before the first step, in buffers of its own (the steps donate them).
+    """The state before the first step, in its own buffers (the steps donate them).
 
     Raises:
         ConfigError: a weight for what is no term of the objective.

@@ -26,7 +26,7 @@ __all__ = ["Steps", "end_epoch", "evaluate_steps", "loop_steps", "predict_steps"
 
 
 class Steps(Protocol):
-    """What the loop needs of a program: one step, its sums, and how they are read.
+    """What the loop needs from a program: one step, its sums, and their meaning.
 
     A network that learns from rows is one such program (:class:`Program`); an agent in its environment is another (in ``danlu.rl``).
     Both are static and hashable: the compile key.
@@ -51,7 +51,7 @@ class Steps(Protocol):
 
     @property
     def layout(self) -> Any:
-        """Where the arrays of the state lie: on every device, or those of a population divided among them by member."""
+        """Where the arrays of the state are: on every device, or for a population divided among the devices by member."""
         ...
 
     @property
@@ -68,15 +68,15 @@ class Steps(Protocol):
         ...
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-        """What an epoch's sums (without ``"bad_step"``) say, for its row of the history; of members apart as ``NAME_each``."""
+        """An epoch's means from its sums (without ``"bad_step"``), for its row of the history; ``NAME_each`` has those of each member."""
         ...
 
     def counters(self, state: TrainState) -> dict[str, Any]:
-        """How far training is: arrays of NumPy, or what is written down as it is."""
+        """Counters of the training's progress: NumPy arrays, or plain data."""
         ...
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
-        """The value of ``column`` by which the epoch of ``row`` is judged; of a population each member's."""
+        """The value of ``column`` by which the epoch of ``row`` is judged; one for each member of a population."""
         ...
 
     def direction(self, column: str) -> str | None:
@@ -87,7 +87,7 @@ class Steps(Protocol):
 def loop_steps(
     program: Steps, state: TrainState, sums: Any, chunk: Any, order: jax.Array, start: Any, stop: Any
 ) -> tuple[TrainState, Sums]:
-    """What :func:`run_steps` compiles, to be part of a larger program: an agent learns so from what it has just collected."""
+    """The function that :func:`run_steps` compiles, for use in a larger program: an agent learns with it from its rollout."""
 
     def body(index: jax.Array, carry: Any) -> Any:
         state, sums = carry

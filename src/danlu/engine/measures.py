@@ -1,4 +1,4 @@
-"""Losses and metrics of the user's as functions of outputs and targets: what they take, what they are called, which values are better."""
+"""The user's losses and metrics as functions of outputs and targets: their arguments, their names, and which values are better."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Part:
 
     @property
     def direction(self) -> str | None:
-        """The measure's."""
+        """The name of the measure."""
         return direction_of(self.measure)
 
     def check_targets(self, outputs: Any, targets: Any) -> None:
-        """As the measure does, where it does."""
+        """Check the targets as the measure does, if it does."""
         check = getattr(self.measure, "check_targets", None)
         if check is not None:
             check(outputs[self.name], targets[self.name])
@@ -94,7 +94,7 @@ def measure_of(function: Callable[..., Any], kind: str) -> Measure:
 
 
 def value_of(measure: Measure, outputs: Any, targets: Any, weight: jax.Array) -> jax.Array:
-    """What ``measure`` says of a batch: ``(batch,)``, or a scalar."""
+    """The value of ``measure`` for a batch: ``(batch,)``, or a scalar."""
     if isinstance(measure, TakesWeights):
         return measure(outputs, targets, weight)
     return measure(outputs, targets)

@@ -131,7 +131,7 @@ def fit_members(
     resume: bool = False,
     **changes: Any,
 ) -> Fitted:
-    """:func:`fit_population`, and what it trained as one: every array has a leading axis of members.
+    """:func:`fit_population` and its result as one object: every array has a leading axis of members.
 
     Args:
         together: whether they are one model in the end, the networks of cross-fitting. Then the best epoch is one for all, by the measure

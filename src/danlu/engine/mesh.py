@@ -1,4 +1,4 @@
-"""Several devices: the same compiled function on each, which differ in the number that tells them apart.
+"""Several devices: the same compiled function on each; only the device's number differs.
 
 A device is a GPU, or a part of the CPU that XLA treats as a device of its own. Under :func:`spread` every device runs the whole
 function. What it works on is its own share, chosen by its :func:`position`: of a batch, some of the rows (*data parallelism*); of a
@@ -73,7 +73,7 @@ def need_devices(count: int) -> None:
 
 
 def check_shares(what: str, count: int, devices: int, *, hint: str | None = None) -> None:
-    """Refuse ``count`` rows, members or seeds (``what`` says it) that ``devices`` devices cannot share evenly.
+    """Refuse ``count`` rows, members or seeds (named by ``what``) that ``devices`` devices cannot share evenly.
 
     Raises:
         ConfigError: see above.
@@ -126,7 +126,7 @@ def place(tree: Any, devices: int, layout: PartitionSpec = WHOLE) -> Any:
 
 
 def gathered(tree: Any, devices: int) -> Any:
-    """``tree`` as arrays that belong to no device in particular, so that they can go on anywhere: what training hands over."""
+    """``tree`` as arrays that are not tied to a device, so that they can be used on any: the result of training."""
 
     def free(leaf: jax.Array) -> jax.Array:
         if is_key(leaf):

@@ -1,4 +1,4 @@
-"""What training makes small: an objective, and how what it says of a batch counts in a mean over rows.
+"""What training minimises: an objective, and how its values for a batch count in a mean over rows.
 
 An objective is a pure function of parameters, state, batch and key. :class:`Supervised` is the one of a network with a loss and metrics of
 its outputs; a class of one's own may apply several networks, draw random numbers or compare rows with each other. The step knows no
@@ -38,7 +38,7 @@ _WEIGHT = ":weight"
 
 
 class Objective(Blueprint, abc.ABC):
-    """What training makes small: a function of parameters, state, batch and key.
+    """What training minimises: a function of parameters, state, batch and key.
 
     ``objective(params, state, batch, key, train=…) -> (values, state, measures)``. It applies the network itself, as often and to what it
     likes. Subclass it (a subclass is a frozen dataclass, so that two equal ones are one compiled program) and pass it as ``loss``.
@@ -84,7 +84,7 @@ class Objective(Blueprint, abc.ABC):
 
     @property
     def terms(self) -> tuple[tuple[str, Measure], ...]:
-        """Those terms that are functions of outputs and targets, by name; ``"loss"`` where there is but one."""
+        """Those terms that are functions of outputs and targets, by name; ``"loss"`` if there is only one."""
         return ()
 
     @property

@@ -56,7 +56,7 @@ class Population:
 
     @property
     def layout(self) -> Any:
-        """The members' arrays are divided among the devices, unless these share the rows of every member."""
+        """The members' arrays are divided among the devices, unless the devices share the rows of every member."""
         return DIVIDED if self.program.devices == 1 else WHOLE
 
     @property
@@ -66,12 +66,12 @@ class Population:
 
     @property
     def batch_size(self) -> int:
-        """Rows of a member's step."""
+        """The rows of one member's step."""
         return self.program.batch_size
 
     @property
     def unit(self) -> str:
-        """The program's."""
+        """The unit of the program."""
         return self.program.unit
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
@@ -79,7 +79,7 @@ class Population:
         return jax.vmap(self.program.at, in_axes=(0, None, 0, None))(state, chunk, order, index)
 
     def zero_sums(self) -> Sums:
-        """Those of the program, for every member."""
+        """The sums of the program, for every member."""
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in self.program.zero_sums().items()}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,12 +90,12 @@ class Population:
         return self.told({name: [member[name] for member in each] for name in each[0]})
 
     def told(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the members as the history has them: of each name the mean, and as ``NAME_each`` each member's."""
+        """The members' values for the history: for each name the mean, and ``NAME_each`` with each member's value."""
         overall = {name: mean_of_members(value) for name, value in values.items()}
         return overall | {f"{name}_each": np.asarray(value, np.float64).tolist() for name, value in values.items()}
 
     def counters(self, state: TrainState) -> dict[str, Any]:
-        """The program's: the most that a member has, and as ``NAME_each`` that of each."""
+        """The counters of the program: the largest of any member, and ``NAME_each`` with each member's."""
         found = {name: np.asarray(value) for name, value in self.program.counters(state).items()}
         most = {name: value.max() for name, value in found.items()}
         return most if self.together else most | {f"{name}_each": value for name, value in found.items()}
@@ -105,7 +105,7 @@ class Population:
         return row[column] if self.together else row.get(f"{column}_each", row[column])
 
     def direction(self, column: str) -> str | None:
-        """That of the program."""
+        """The direction that the program declares."""
         return self.program.direction(column)
 
     def each(self, function: Callable[..., Any], *shared: Any) -> Callable[..., Any]:
@@ -122,7 +122,7 @@ class Population:
 
 
 def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> Callable[[TrainState], dict[str, Any]]:
-    """What judges each member on its rows of ``chunk``."""
+    """A function that evaluates each member on its rows of ``chunk``."""
     if population.program.of_batch:
         parts = _whole_batches(population.batch_size, rows)
     else:

@@ -42,7 +42,7 @@ def _cast(tree: Any, dtype: Any) -> Any:
 
 
 def cast_in(precision: str, tree: Any, *, train: bool) -> Any:
-    """``tree`` (parameters, inputs) in the type that training computes in; as it is when it is judged."""
+    """``tree`` (parameters, inputs) in the type that training computes in; unchanged in evaluation."""
     dtype = PRECISIONS[precision] if train else None
     return tree if dtype is None else _cast(tree, dtype)
 

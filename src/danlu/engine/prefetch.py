@@ -1,4 +1,4 @@
-"""Items made ready by a thread of their own, ahead of their use."""
+"""Items prepared by a separate thread, ahead of their use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["prefetch"]
 
 
 def prefetch(items: Iterable[Any]) -> Iterator[Any]:
-    """The same items, the next one made in a thread while the current one is used. Errors come out where they belong."""
+    """The same items, the next one made in a thread while the current one is used. An error is raised at its own item."""
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What training shows while it runs: epochs as lines, and where it is within one."""
+"""The progress display: one line per epoch, and the position within an epoch."""
 
 from __future__ import annotations
 

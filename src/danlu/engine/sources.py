@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
     def check_with(self, check: Check) -> None:
-        """Have ``check`` look at the chunks on the host: at arrays now, at those of a stream as each comes."""
+        """Run ``check`` on the chunks on the host: on arrays now, on a stream's chunks as each arrives."""
         ...
 
 
@@ -66,7 +66,7 @@ class Chunks(Protocol):
 
 
 class ArraySource:
-    """Arrays that lie on the device: one piece an epoch.
+    """Arrays on the device: one piece per epoch.
 
     Args:
         data: ``(x, y)`` or ``(x, y, weight)``; a chunk from :func:`as_arrays` is taken as it is.
@@ -101,7 +101,7 @@ class ArraySource:
         self.steps_per_epoch: int | None = num_batches(max(sizes), batch_size)
 
     def check_with(self, check: Check) -> None:
-        """Have ``check`` look at the targets and the weights, and at the inputs' shapes."""
+        """Run ``check`` on the targets, the weights and the inputs' shapes."""
         shape = lambda a: jax.ShapeDtypeStruct((self.rows, *a.shape[1:]), a.dtype)  # noqa: E731
         check({**self._labels, "x": jax.tree.map(shape, self.chunk["x"])})
 
@@ -147,7 +147,7 @@ class BatchSource:
         self.steps_per_epoch: int | None = len(batches) if hasattr(batches, "__len__") else None  # type: ignore[arg-type]
 
     def check_with(self, check: Check) -> None:
-        """Have ``check`` look at each batch before it is used."""
+        """Run ``check`` on each batch before it is used."""
         self._check = check
 
     def _start(self) -> Iterator[Any]:
@@ -174,7 +174,7 @@ class BatchSource:
 
 
 class ChunkSource:
-    """A table in chunks, for data larger than memory: one piece a chunk, the next one read while this one trains.
+    """A table in chunks, for data larger than memory: one piece per chunk, the next one read while this one trains.
 
     Args:
         stream: an object with ``chunks(epoch, start)``.
@@ -195,7 +195,7 @@ class ChunkSource:
         self.steps_per_epoch: int | None = None
 
     def check_with(self, check: Check) -> None:
-        """Have ``check`` look at each chunk before it is used."""
+        """Run ``check`` on each chunk before it is used."""
         self._check = check
 
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
@@ -212,7 +212,7 @@ class ChunkSource:
 
 
 def as_source(data: Any, *, batch_size: int, seed: int, sampler: Sampler | None = None) -> Source:
-    """The source for whatever the user handed over: arrays, a stream of chunks, or an iterable of batches."""
+    """The source for the user's data: arrays, a stream of chunks, or an iterable of batches."""
     if isinstance(data, ArraySource | BatchSource | ChunkSource):
         return data
     if isinstance(data, dict) and set(data) == {"x", "y", "weight"}:

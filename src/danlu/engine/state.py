@@ -15,7 +15,7 @@ __all__ = ["Best", "TrainState", "owned", "track_best"]
 
 @jax.jit
 def owned(tree: Any) -> Any:
-    """A copy of a tree of arrays and numbers: arrays of their own, none with a weak type, from one program."""
+    """A copy of a tree of arrays and numbers, made by one program: new arrays, none with a weak type."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=leaf.dtype), tree)
 
 
@@ -57,7 +57,7 @@ class TrainState:
         weights: Mapping[str, float] | None = None,
         world: Any = None,
     ) -> TrainState:
-        """The state before the first step, in arrays of its own (the steps use them up).
+        """The state before the first step, in new arrays (the steps donate them).
 
         Args:
             seed: decides every random draw.
@@ -90,7 +90,7 @@ class Best:
 
     @classmethod
     def start(cls, state: TrainState, members: int | None = None) -> Best:
-        """Nothing seen yet: any finite value is better. ``members``: of a population, how many it has."""
+        """The initial value: any finite value is better. ``members``: the number of members of a population."""
         nothing: dict[str, Any] = {
             "value": jnp.result_type(float).type(np.inf),
             "epoch": np.int32(-1),

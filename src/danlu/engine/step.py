@@ -90,11 +90,11 @@ class Program:
 
     @property
     def members(self) -> None:
-        """It is one training; several are a :class:`~danlu.engine.population.Population` of it."""
+        """A program is one training; a :class:`~danlu.engine.population.Population` of it is several."""
 
     @property
     def layout(self) -> Any:
-        """The state lies on every device."""
+        """The state is on every device."""
         return WHOLE
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
@@ -118,7 +118,7 @@ class Program:
         return {"step": np.asarray(state.step)}
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
-        """The value by which an epoch is judged: the row's."""
+        """The value of ``column`` in the row, by which an epoch is judged."""
         return row[column]
 
     def direction(self, column: str) -> str | None:
@@ -138,7 +138,7 @@ class Program:
     def judge(
         self, params: Any, model_state: Any, weights: Any, chunk: Any, order: jax.Array, stop: Any, size: int
     ) -> Sums:
-        """The sums over ``order`` in batches of ``size``; of several devices, each takes a batch in turn."""
+        """The sums over ``order`` in batches of ``size``; several devices take batches in turn."""
         first = position(self.devices)
 
         def body(turn: jax.Array, sums: Any) -> Any:
@@ -210,7 +210,7 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     grads, model_state, sums = gradient(program, state, batch, key)
 
     def value_at(params: Any) -> jax.Array:
-        """The same at other parameters: what a line search asks for."""
+        """The same value at other parameters, for a line search."""
         there = program.gradient.values(program.objective, dataclasses.replace(state, params=params), batch, key)
         there = total(there, program.devices)
         return there["loss"] * _per_weight(there) + _penalty(state, params)
@@ -233,5 +233,5 @@ def _batch_at(chunk: dict[str, Any], order: jax.Array, index: Any, batch_size: i
 
 
 def add_sums(total: Sums, part: Sums) -> Sums:
-    """The sums of two parts of an epoch together; of ``bad_step`` the first."""
+    """The sums of two parts of an epoch together; ``bad_step`` is the earlier one."""
     return {k: jnp.minimum(total[k], v) if k == "bad_step" else total[k] + v for k, v in part.items()}

@@ -1,4 +1,4 @@
-"""Whether the targets are such as the loss is defined for, asked once before training."""
+"""Checks once, before training, that the loss is defined for the targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROWS = 1009  # a batch that no other axis is likely to be as long as
 
 
 class TargetCheck:
-    """Refuses targets (and weights) that the program's loss and metrics have no answer for; a chunk on the host goes in.
+    """Refuses targets (and weights) for which the program's loss and metrics are not defined; takes a chunk on the host.
 
     Args:
         program: whose objective's measures may have ``check_targets(outputs, targets)``; see :mod:`danlu.nn.losses.targets`.
@@ -49,7 +49,7 @@ class TargetCheck:
 
 
 def check_broadcast(said: str, measure: Any, outputs: Any, targets: Any) -> None:
-    """Refuse a function that lets ``(batch,)`` meet ``(batch, 1)``, which makes ``(batch, batch)``: each target against every output.
+    """Refuse a function that combines ``(batch,)`` with ``(batch, 1)``: broadcast to ``(batch, batch)``, each target meets every output.
 
     The function is traced with a batch of an odd size, so that a batch can be told from any other axis. A trace that fails otherwise
     (a function may be written for one size of batch) says nothing.

@@ -1,4 +1,4 @@
-"""``train``: any program of steps, from its state at first to what it has learnt."""
+"""``train``: runs any program of steps from its initial state to the trained one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train(
     resume: bool = False,
     **changes: Any,
 ) -> Fitted:
-    """Train ``program``: what :func:`danlu.fit`, :func:`danlu.fit_population` and ``danlu.rl.fit`` end in.
+    """Train ``program``; :func:`danlu.fit`, :func:`danlu.fit_population` and ``danlu.rl.fit`` call this.
 
     Args:
         program: the step: a :class:`~danlu.engine.step.Program`, a :class:`~danlu.engine.population.Population` of any, an

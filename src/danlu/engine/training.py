@@ -1,4 +1,4 @@
-"""A training run under way: epochs of the one step, early stopping, checkpoints, callbacks and a clean stop."""
+"""A training run in progress: epochs of the one step, early stopping, checkpoints, callbacks and a clean stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHECKPOINT = "last.safetensors"
 
 
 class Training:
-    """A training run under way; callbacks see it as ``self.training``.
+    """A training run in progress; callbacks see it as ``self.training``.
 
     Args:
         program: the step.
@@ -109,7 +109,7 @@ class Training:
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rate that the next step uses (of a population one a member); NaN for an optimizer that does not tell."""
+        """The learning rate of the next step (one per member of a population); NaN if the optimizer does not expose it."""
         try:
             rate = np.asarray(hyperparameter(self.state.opt_state, "learning_rate"), np.float64)
         except ConfigError:
@@ -123,7 +123,7 @@ class Training:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """The weights of the penalties and of the objective's terms, by name; to set some is to change those alone, and compiles nothing.
+        """The weights of the penalties and of the objective's terms, by name; setting some changes only those, and compiles nothing.
 
         Raises:
             ConfigError: to set one that there is not.
@@ -318,7 +318,7 @@ class Training:
         self._saved_at = time.monotonic()
 
     def resume(self) -> bool:
-        """Take up the last checkpoint, if there is one. Returns whether there was."""
+        """Restore the last checkpoint, if there is one, and return whether there was."""
         if self.checkpoint is None or not (self.checkpoint / CHECKPOINT).exists():
             return False
         tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, self._tree())

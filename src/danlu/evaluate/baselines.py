@@ -1,4 +1,4 @@
-"""What a network has to beat: the commonest answer, a linear model, and gradient boosting, on the same rows."""
+"""What a network has to beat: the most common answer, a linear model, and gradient boosting, on the same rows."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def within(
     seconds: float | None = None,
     seed: int = 0,
 ) -> tuple[T, int, float]:
-    """The result of a fit to as many rows as ``seconds`` allow, going by how long it takes for a few.
+    """The result of a fit to as many rows as ``seconds`` allow, estimated from the time for a few rows.
 
     Args:
         attempt: fits to the rows of these numbers, in ascending order; its time grows about as their number.

@@ -86,7 +86,7 @@ def tokenization_for(references: Sequence[str]) -> str:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TranslationCounts(Evidence):
-    """The counts of a test's translations, from which BLEU and chrF of all of them, or of any of them, follow.
+    """The counts of a test's translations, from which BLEU and chrF of all or some of them are computed.
 
     Attributes:
         matches: float64 ``(sentences, 4)``: n-grams of 1 to 4 words that the reference has as well, each at most as often
@@ -188,7 +188,7 @@ class TranslationCounts(Evidence):
         return self.tokenization == other.tokenization and np.array_equal(self.lengths[:, 1], other.lengths[:, 1])
 
     def by_sentence(self) -> np.ndarray:
-        """chrF of each sentence, float64 ``(sentences,)``: what the worst ones are found by."""
+        """chrF of each sentence, float64 ``(sentences,)``: used to find the worst ones."""
         one = np.ones(1)
         each = (dataclasses.replace(self, characters=row[None]) for row in self.characters)
         return np.array([sentence.chrf(one) for sentence in each])

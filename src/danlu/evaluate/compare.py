@@ -1,4 +1,4 @@
-"""Which of two models is better, and whether the test rows can tell."""
+"""Which of two models is better, and whether there are enough test rows to tell."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def compare(
     constant: bool | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Compare what a test says of two models, by the interval of their difference.
+    """Compare two models on the same test, by the interval of their difference.
 
     The verdict is ``"better"`` or ``"worse"`` when the 95 % interval of the difference leaves 0 out. It speaks of these two
     trained models, not of other runs with other training rows or seeds.
@@ -178,7 +178,7 @@ def _plain(value: float, digits: int) -> str:
 def conclusion(
     comparisons: Sequence[Comparison], *, name: str = "the network", tested: str = "test rows"
 ) -> tuple[str, str]:
-    """What several comparisons of one model come to: a verdict as in :class:`Comparison`, and a sentence.
+    """The conclusion from several comparisons of one model: a verdict as in :class:`Comparison`, and a sentence.
 
     Args:
         name: what the model is called.

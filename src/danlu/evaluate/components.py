@@ -1,4 +1,4 @@
-"""What a detector must beat: one box for all images, and bright or dark patches told apart by the nearest mean picture."""
+"""What a detector must beat: one box for all images, and bright or dark patches classified by the nearest mean picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEVELS = 64  # of the histogram that a threshold is found in
 
 
 class CommonestBox:
-    """The median box of the training images and their commonest class, for every image.
+    """The median box of the training images and their most common class, for every image.
 
     Args:
         true: the objects of the training images.
@@ -38,7 +38,7 @@ class CommonestBox:
 
 
 class Components:
-    """Connected patches that differ from the ground, each of the class whose mean picture is the nearest.
+    """Connected patches that differ from the background, each with the class whose mean picture is nearest.
 
     A pixel's difference is that from the median colour of the image's border, the mean of 3×3; Otsu's threshold divides the
     image by it. A patch is an object when it is not far smaller than the training objects. Its score is how much nearer the

@@ -47,7 +47,7 @@ class Found:
         return len(self.classes)
 
     def surer(self, least: float) -> Found:
-        """Those of such a score or a higher one."""
+        """The objects with at least this score."""
         if self.scores is None:
             return self
         kept = self.scores >= least
@@ -100,7 +100,7 @@ class _OfClass:
     objects: np.ndarray  # (images,) how many true ones
 
     def take(self, images: np.ndarray) -> _OfClass:
-        """Those of some images, which get new numbers; the order stays, and those of an image taken twice follow each other."""
+        """The detections of some images, which get new numbers; the order is kept, and those of an image taken twice follow each other."""
         places = np.argsort(images, kind="stable")
         low, high = (np.searchsorted(images[places], self.image, side) for side in ("left", "right"))
         times = high - low
@@ -111,7 +111,7 @@ class _OfClass:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectionCounts(Evidence):
-    """Which detections of a test are right, at each overlap: average precision of all images, or of any of them, follows.
+    """Which detections of a test are right at each overlap, from which the average precision of all or some images is computed.
 
     Attributes:
         of_class: by class number.

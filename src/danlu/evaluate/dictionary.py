@@ -72,7 +72,7 @@ class WordByWord:
         self._best = dict(zip(words.tolist(), self._end[first].tolist(), strict=True))
 
     def entry(self, word: str) -> dict[str, float]:
-        """``t(f|word)`` of each target word ``f`` that it was seen with, the likeliest first; none of an unseen word.
+        """``t(f|word)`` of each target word ``f`` that it was seen with, the likeliest first; empty for an unseen word.
 
         >>> pairs = ["the house", "the book", "a book"], ["das Haus", "das Buch", "ein Buch"]
         >>> list(WordByWord(*pairs).entry("book"))

@@ -95,7 +95,7 @@ class Evidence(abc.ABC):
 
     @property
     def constant(self) -> bool:
-        """Whether all rows were given the same answer; False where that cannot be told from the evidence."""
+        """Whether all rows were given the same answer; False if the evidence does not show that."""
         return False
 
     def scores(self, *, seed: int = 0) -> dict[str, Interval]:
@@ -107,7 +107,7 @@ class Evidence(abc.ABC):
         return float(len(self))
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Of a measure that is the mean of shares of different rows (an accuracy is one such share): hits and rows of each."""
+        """For a measure that is the mean of shares of different rows (an accuracy is one such share): the hits and rows of each."""
         return None
 
     @property
@@ -117,11 +117,11 @@ class Evidence(abc.ABC):
 
     @property
     def size(self) -> int:
-        """The numbers that are gone through to compute the measures once."""
+        """How many numbers one computation of the measures reads."""
         return len(self)
 
     def doubted(self, name: str) -> float:
-        """By how much a loss would rise with one more row that is wrong, though as sure as the others; 0 where that cannot be said."""
+        """How much a loss would rise with one more row that is as confident as the others but wrong; 0 if that is not defined."""
         return 0.0
 
     def middle(self, name: str, level: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What kind of number a measure is: from it follows how its interval is made."""
+"""The kinds of measures, each with its own way to compute an interval."""
 
 from __future__ import annotations
 

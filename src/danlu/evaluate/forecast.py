@@ -1,4 +1,4 @@
-"""Forecasts measured at many origins: errors, intervals that know that windows overlap, and what a forecast has to beat."""
+"""Forecasts measured at many origins: errors, intervals that account for overlapping windows, and baselines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FORECAST_MEASURES = register(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Forecasts(Evidence):
-    """Forecasts from many origins, with what came.
+    """Forecasts from many origins, with the true values.
 
     Attributes:
         truth, prediction: ``(windows, horizon, channels)``, in the series' own units.
@@ -136,7 +136,7 @@ class Forecasts(Evidence):
 
     @functools.cached_property
     def together(self) -> np.ndarray:
-        """The stretch of time of each window: windows of one share steps, so their errors are not independent.
+        """The block of time of each window: windows of one block share steps, so their errors are not independent.
 
         A stretch has the origins of twice a window's length in time, and a third root of all for what lasts longer. Series that
         are forecast at the same moment are in the same one.
@@ -179,11 +179,11 @@ def mase_scale(values: np.ndarray, season: int) -> np.ndarray:
 
 
 def coverage_verdict(found: Interval, level: float) -> str:
-    """Whether an interval holds as much of what comes as it says: too much is as wrong as too little.
+    """Whether an interval contains the share of true values that it promises: too much is as wrong as too little.
 
     Args:
-        found: the share that it held, with the interval of that share.
-        level: the share that it is to hold.
+        found: the share that it contained, with the interval of that share.
+        level: the share that it should contain.
 
     Example:
         >>> coverage_verdict(Interval(0.97, 0.95, 0.98), 0.8)
@@ -201,7 +201,7 @@ def coverage_verdict(found: Interval, level: float) -> str:
 
 
 def by_step(forecasts: Forecasts, name: str) -> np.ndarray:
-    """A measure at each step of the horizon, ``(horizon,)``: the further, the harder."""
+    """A measure at each step of the horizon, ``(horizon,)``."""
     values = forecasts.errors(name)
     known = np.isfinite(values)
     return np.where(known, values, 0).sum(axis=(0, 2)) / np.maximum(known.sum(axis=(0, 2)), 1)

@@ -50,7 +50,7 @@ class Importance:
 
     @property
     def name(self) -> str:
-        """The columns' names, or of a large group the first of them."""
+        """The columns' names; for a large group only the first."""
         first, *others = self.columns
         return " with ".join(self.columns) if len(others) < _MANY else f"{first} with {len(others)} related columns"
 
@@ -142,7 +142,7 @@ def permutation_importance(
 def related_columns(
     frame: pl.DataFrame, columns: Sequence[str], *, least: float = _RELATED
 ) -> tuple[tuple[str, ...], ...]:
-    """Groups of columns that tell much the same: by Spearman's rank correlation of numbers, by Cramér's V of levels.
+    """Groups of columns with much the same information: by Spearman's rank correlation of numbers, by Cramér's V of levels.
 
     Args:
         frame: some rows.

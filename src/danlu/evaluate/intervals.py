@@ -42,7 +42,7 @@ _NAN = float("nan")
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A value and the interval that holds the true one for most samples of as many rows; NaN ends where there are too few."""
+    """A value and the interval that contains the true one for most samples of this size; NaN ends where there are too few rows."""
 
     value: float
     low: float = _NAN
@@ -55,7 +55,7 @@ class Interval:
 
     @property
     def between(self) -> str:
-        """The ends, with digits enough to tell them apart."""
+        """The ends, with enough digits to differ."""
         if not self.known:
             return "too few rows"
         least = 1e-6 * max(abs(self.low), abs(self.high))  # what is less is 0 beside the other end
@@ -71,7 +71,7 @@ class Interval:
 
 
 def figure(value: float, digits: int = 4) -> str:
-    """A number for people: so many significant digits, or all of a large one."""
+    """A number as text: with that many significant digits, or all digits of a large one."""
     text = f"{value + 0.0:.{digits}g}"  # and no −0
     if abs(value) < 1e12 and (abs(value) >= 1e4 or "e+" in text):
         text = f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""What a trained model is worth: its test scores with intervals, beside simple models on the same rows."""
+"""The test of a trained model: its scores with intervals, next to those of simple models on the same rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDEST = 58  # columns that a name takes beside its figures
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Simple:
-    """What a simple model is worth on the test rows.
+    """The scores of a simple model on the test rows.
 
     Attributes:
         label: what it is called.
@@ -75,7 +75,7 @@ class Judgement:
     simple_predictions: pl.DataFrame | None = None
 
     def compared(self, simple: Iterable[Simple], *, seed: int = 0) -> Judgement:
-        """The same test beside simple models."""
+        """The same test with its comparison to simple models."""
         ours: Any = self.evidence
         others, kept, comparisons, notes = dict(self.others), dict(self.kept), list(self.comparisons), list(self.notes)
         columns: dict[str, pl.Series] = {}
@@ -135,7 +135,7 @@ class Judgement:
 
 
 def score_lines(tested: str, scores: Mapping[str, Interval]) -> list[str]:
-    """The measures with their intervals, a line each below a head that says what was tested."""
+    """The measures with their intervals, one per line below a header that says what was tested."""
     rows = [(tested, "value", "95 % interval")]
     for name, score in scores.items():
         rows.append((f"  {MEASURES[name].label if name in MEASURES else name}", figure(score.value), score.between))
@@ -146,7 +146,7 @@ def score_lines(tested: str, scores: Mapping[str, Interval]) -> list[str]:
 
 
 def relied_on(importance: Sequence[Importance], most: int = 5) -> list[str]:
-    """The columns that a model relies on most, a line each below a head; none where it relies on none."""
+    """The columns that a model relies on most, one per line below a header; empty if it relies on none."""
     chosen = [each for each in importance if each.matters][:most]
     if not chosen:
         return []

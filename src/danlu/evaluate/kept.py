@@ -75,7 +75,7 @@ class Kept:
 
 
 def kept_of(name: str, label: str, model: Any, classes: int) -> Kept | None:
-    """A fitted scikit-learn model as arrays; None of a model that this does not know."""
+    """A fitted scikit-learn model as arrays; None for an unknown model."""
     last = model.steps[-1][1] if hasattr(model, "steps") else model
     own: dict[str, np.ndarray] = {}
     if hasattr(last, "classes_"):

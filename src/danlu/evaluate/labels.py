@@ -1,4 +1,4 @@
-"""Measuring several labels a row: F1, average precision, ROC-AUC and exact matches, with intervals and paired comparisons."""
+"""Measuring several labels per row: F1, average precision, ROC-AUC and exact matches, with intervals and paired comparisons."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def best_threshold(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def label_regressions(train: np.ndarray, marks: np.ndarray, *asked: np.ndarray) -> list[np.ndarray]:
-    """The probability of each label by a logistic regression of its own: what several labels have to beat.
+    """The probability of each label by its own logistic regression: the baseline for several labels.
 
     Args:
         train: ``(rows, features)``, with ``marks`` of 0 and 1, ``(rows, labels)``.

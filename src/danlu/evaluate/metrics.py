@@ -134,7 +134,7 @@ def _of_class(rows: Rows, counts: np.ndarray) -> float:
 
 
 def mean_support(counts: np.ndarray) -> float:
-    """The rows that the mean of shares of so many rows each is worth where all are right."""
+    """The effective number of rows behind a mean of shares, given the rows of each share, where all are right."""
     return float(len(counts) / math.sqrt((np.maximum(counts, 1.0) ** -2.0).sum())) if len(counts) else 0.0
 
 

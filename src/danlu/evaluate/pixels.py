@@ -1,4 +1,4 @@
-"""What a segmentation has to beat: the commonest class everywhere, and a logistic regression of each pixel's surroundings."""
+"""What a segmentation has to beat: the most common class everywhere, and a logistic regression of each pixel's surroundings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several runs say: the interquartile mean and its kin over runs and tasks, each with the interval that the number of runs allows.
+"""Statistics of several runs: the interquartile mean and related measures over runs and tasks, each with its interval.
 
 A learner that depends on chance has a distribution of scores, and a mean of five runs says little about it. The measures here are those
 of Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice" (2021). Scores are a matrix ``(runs, tasks)``;
@@ -67,7 +67,7 @@ def interquartile_mean(scores: Any) -> float:
 
 
 def optimality_gap(scores: Any, *, target: float = 1.0) -> float:
-    """How far runs fall short of ``target`` on the mean, where what exceeds it does not count: ``mean(max(target − score, 0))``.
+    """How far runs fall short of ``target`` on the mean, where scores above it do not count: ``mean(max(target − score, 0))``.
 
     Args:
         scores: ``(runs, tasks)`` or ``(runs,)``.

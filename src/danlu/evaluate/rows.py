@@ -126,7 +126,7 @@ class Rows(Evidence):
         return len(self) * max(self.classes, 1)
 
     def doubted(self, name: str) -> float:
-        """Of log loss and Brier score: what a row adds whose answer is wrong, as sure as the middle one of these."""
+        """For log loss and Brier score: what a wrong row with median confidence adds."""
         if name not in ("log_loss", "brier"):
             return 0.0
         sure = float(np.median(self.prediction.max(axis=1)))
@@ -170,7 +170,7 @@ class Rows(Evidence):
 
     @functools.cached_property
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The rows in the order of growing absolute error, and these errors, of a quantity."""
+        """The rows by increasing absolute error, and these errors, for a quantity."""
         order = np.argsort(np.abs(self.error))
         return order, np.abs(self.error)[order]
 
@@ -205,7 +205,7 @@ class Rows(Evidence):
         return order[self.right[order] == 0]
 
     def with_prediction(self, prediction: np.ndarray) -> Rows:
-        """The same rows with another prediction; two classes are told apart at ½."""
+        """The same rows with another prediction; two classes are separated at ½."""
         return Rows(self.task, self.truth, prediction, groups=self.groups)
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:

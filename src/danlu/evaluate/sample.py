@@ -1,4 +1,4 @@
-"""Numbers that have no truth beside them: the returns of episodes, or of seeds."""
+"""Numbers without a true value to compare with: the returns of episodes, or of seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ register(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample(Evidence):
-    """Independent numbers and one measure of them: their mean, or, of ``"iqm_return"``, their interquartile mean.
+    """Independent numbers and one measure of them: their mean, or their interquartile mean for ``"iqm_return"``.
 
     Two samples of one measure can be compared whatever their sizes: their rows have nothing to do with each other.
 

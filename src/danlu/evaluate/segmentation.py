@@ -27,7 +27,7 @@ _VOID = 255  # the class number of a pixel that is not counted
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MaskCounts(Evidence):
-    """How many pixels of each class are right, true and found in each image, from which the measures of any resample follow.
+    """How many pixels of each class are right, true and predicted in each image, from which the measures of any resample are computed.
 
     Attributes:
         hits, true, found: float64 ``(images, classes)``.
@@ -100,7 +100,7 @@ class MaskCounts(Evidence):
         return np.divide(hits.sum(axis=-1), total, out=np.full_like(total, np.nan), where=total > 0)
 
     def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
-        """The mean IoU and the mean Dice of the classes that are somewhere, and the pixel accuracy.
+        """The mean IoU and the mean Dice of the classes that occur, and the pixel accuracy.
 
         Reference: Everingham et al. (2015), "The PASCAL Visual Object Classes challenge: a retrospective", section 2.4, for the
         IoU over all images together (and not of each image, which favours images with little in them).

@@ -1,4 +1,4 @@
-"""Threads for other libraries' fits: as many as there are cores with nothing to do."""
+"""Threads for other libraries' fits: as many as there are idle cores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _idle_time() -> float | None:
 
 
 def idle_cores() -> int:
-    """How many cores have nothing to do at this moment, from 1 to those that this process may use; half of these where unknown."""
+    """The number of idle cores, from 1 to those that this process may use; half of these if unknown."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     before, begun = _idle_time(), time.monotonic()
     if before is None or usable == 1:

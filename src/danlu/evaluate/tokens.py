@@ -60,7 +60,7 @@ class TokenLosses(Evidence):
 
     @classmethod
     def of(cls, losses: np.ndarray, bounds: np.ndarray, characters: int) -> TokenLosses:
-        """From one loss a predicted token.
+        """The evidence from one loss per predicted token.
 
         Args:
             losses: ``(predicted tokens,)``, the sequences one after the other.

@@ -4,7 +4,7 @@ from danlu.explain.attention import attention_maps, cross_attention
 from danlu.explain.cam import grad_cam, split_at_maps
 from danlu.explain.path import Attribution, integrated_gradients
 from danlu.explain.pixels import pixel_attribution
-from danlu.explain.tokens import split_to_words, token_attribution
+from danlu.explain.tokens import split_to_words, token_attribution, word_attribution
 
 __all__ = [
     "Attribution",
@@ -16,4 +16,5 @@ __all__ = [
     "split_at_maps",
     "split_to_words",
     "token_attribution",
+    "word_attribution",
 ]

@@ -17,7 +17,7 @@ from danlu.nn.combine import Parallel, Sequential
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer, Params, State
 
-__all__ = ["split_to_words", "token_attribution"]
+__all__ = ["split_to_words", "token_attribution", "word_attribution"]
 
 
 def token_attribution(
@@ -118,3 +118,44 @@ def split_to_words(values: np.ndarray, runs: list[list[tuple[int, ...]]], words:
             for word in place:
                 found[word] += value / (len(places) * len(place))
     return found
+
+
+def word_attribution(
+    network: Layer,
+    params: Params,
+    state: State,
+    encoder: Any,
+    texts: list[str],
+    chosen: np.ndarray | None,
+    against: np.ndarray | None = None,
+) -> tuple[list[np.ndarray], float]:
+    """What each word of some texts adds to the network's score, by integrated gradients.
+
+    Args:
+        network, params, state: a network of texts.
+        encoder: the :class:`~danlu.data.text.TextEncoder` of its texts.
+        chosen: the class of each whose logit is the score, the mean of the members'; None is the output of a quantity.
+        against: the class of each whose logit is taken from it, or None.
+
+    Returns:
+        An array for each text, a number a word of its ``tokenizer.cut`` (n-grams share theirs out among their words), and by how
+        much the sums miss the scores' differences at most, as a share of the largest.
+    """
+
+    def score(outputs: jax.Array) -> jax.Array:
+        mean = outputs.reshape(len(texts), -1, outputs.shape[-1]).mean(axis=1)
+        if chosen is None:
+            return mean[:, 0]
+        found = jnp.take_along_axis(mean, jnp.asarray(chosen)[:, None], axis=1)[:, 0]
+        if against is None:
+            return found
+        return found - jnp.take_along_axis(mean, jnp.asarray(against)[:, None], axis=1)[:, 0]
+
+    found = token_attribution(network, params, state, encoder.transform(texts), score)
+    added = []
+    for text, words, grams in zip(texts, found.values["words"], found.values["grams"], strict=True):
+        count = len(encoder.tokenizer.cut(text))
+        own = split_to_words(grams, list(encoder.places(text).values()), count)
+        own[: len(words)] += words[:count]
+        added.append(own)
+    return added, float(np.max(np.abs(found.gap)) / max(np.max(np.abs(found.gained)), 1e-9))

@@ -91,7 +91,7 @@ class Divided:
             said.append(split.description)
             notices += told
         if not len(parts["validation"]) or not len(parts["train"]):
-            raise DataError(f"{len(found)} {noun} are too few to split; expected some for each part")
+            raise DataError(f"{len(found)} {noun} are too few to divide; expected some for each part")
         if config.data.test is None:
             return cls(found, found.rows(parts["test"]), parts, "; ".join(said), notices)
         tested = read_test(config.data.test)

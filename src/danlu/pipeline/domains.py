@@ -26,8 +26,8 @@ from danlu.pipeline.text import Texts
 from danlu.pipeline.translation import Translations
 from danlu.rl.allow import allow as allow_modules
 from danlu.trained import Trained
-from danlu.trained.saved import check_variables
-from danlu.trained.saved import load as load_trained
+from danlu.trained.load import check_variables
+from danlu.trained.load import load as load_trained
 
 __all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "with_options"]
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from danlu.data import TargetEncoder
@@ -16,13 +14,12 @@ from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import DataError, SchemaError
 from danlu.evaluate import Rows, baselines
-from danlu.evaluate.baselines import within
+from danlu.evaluate.tfidf import tfidf
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
 from danlu.pipeline.labelled import LabelledItems, PreparedRows, left_out, parts_of, row_in_words
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
-from danlu.stages import stage
 from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
 from danlu.trained import Read, Say, Trained
@@ -115,48 +112,18 @@ def _column_for(source: Any, column: str) -> str | None:
 
 
 def _simple(prepared: PreparedRows, ours: Rows, seconds: float | None) -> Iterable[Simple]:
-    """The commonest class (or the mean), and a linear model of TF-IDF.
-
-    Its words are the network's, single Chinese characters included; with runs of two of them, and case ignored.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression, Ridge
-
+    """The commonest class (or the mean), and a linear model of TF-IDF of the network's words."""
     target, (_, labels), parts = prepared.target, prepared.known(), prepared.parts
     learnt = parts.found.rows(np.concatenate([parts.places[name] for name in ("train", "validation")])).texts
-    shown = parts.tested.texts
-    nothing = {"numeric": np.zeros((len(labels), 1))}
-    asked = {"numeric": np.zeros((len(shown), 1))}
-    regression = target.task == "regression"
-    found = baselines(
-        target.task, (nothing, labels), asked, classes=0 if regression else target.units, names=("commonest",)
-    )
+    regression, shown = target.task == "regression", parts.tested.texts
+    nothing, asked = ({"numeric": np.zeros((len(rows), 1))} for rows in (labels, shown))
+    classes = 0 if regression else target.units
+    found = baselines(target.task, (nothing, labels), asked, classes=classes, names=("commonest",))
     back = target.inverse if regression else np.asarray
     for each in found.values():
         yield Simple(each.label, ours.with_prediction(back(each.prediction)))
-    name = "TF-IDF and ridge regression" if regression else "TF-IDF and logistic regression"
-    words = TfidfVectorizer(
-        tokenizer=prepared.encoder.tokenizer.cut,
-        token_pattern=None,
-        lowercase=False,
-        ngram_range=(1, 2),
-        sublinear_tf=True,
-    )
-
-    def attempt(kept: np.ndarray) -> np.ndarray | None:
-        if regression:
-            return np.asarray(Ridge(alpha=1.0).fit(inputs[kept], labels[kept]).predict(tested))
-        if len(np.unique(labels[kept])) < 2:
-            return None
-        model = LogisticRegression(C=10.0, max_iter=500).fit(inputs[kept], labels[kept])
-        prediction = np.zeros((len(shown), target.units))
-        prediction[:, model.classes_] = model.predict_proba(tested)
-        return prediction
-
-    with stage(name, limit=seconds):
-        inputs = words.fit_transform(learnt)
-        tested = words.transform(shown)
-        prediction, used, _ = within(attempt, len(labels), seconds=seconds)
+    cut = prepared.encoder.tokenizer.cut
+    name, prediction, used = tfidf(learnt, labels, shown, classes=classes, cut=cut, seconds=seconds)
     if prediction is not None:
         some = () if used == len(labels) else (f"fitted to {used:,} of the {len(labels):,} texts",)
         yield Simple(name, ours.with_prediction(back(prediction)), notes=some)
@@ -166,15 +133,16 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
     """The test texts that were predicted worst, their words coloured by what they added."""
     from markupsafe import Markup
 
+    from danlu.explain import word_attribution
     from danlu.report.words import adding_up, coloured_words
 
     regression, worst, shown = rows.task == "regression", rows.worst(_MISTAKES), []
     if not len(worst):
         return {}
     texts = [prepared.parts.tested.texts[row] for row in worst]
-    added, gap = word_attribution(
-        trained, texts, None if regression else rows.chosen[worst], None if regression else rows.truth[worst]
-    )
+    chosen, true = (None, None) if regression else (rows.chosen[worst], rows.truth[worst])
+    network = trained.network, trained.params, trained.state
+    added, gap = word_attribution(*network, trained.encoder, texts, chosen, true)
     for row, text, each in zip(worst, texts, added, strict=True):
         words = prepared.encoder.tokenizer.cut(text)
         shown.append({**row_in_words(rows, row, prepared.target), "text": Markup(coloured_words(words, each))})
@@ -183,39 +151,3 @@ def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str,
         gap, "the difference of the network's outputs"
     )
     return {"mistakes": shown, "mistakes_note": note}
-
-
-def word_attribution(
-    trained: Trained, texts: list[str], chosen: np.ndarray | None, against: np.ndarray | None = None
-) -> tuple[list[np.ndarray], float]:
-    """What each word of some texts adds to the network's score, by integrated gradients.
-
-    Args:
-        trained: a model of texts.
-        texts: the texts.
-        chosen: the class of each whose logit is the score, the mean of the members'; None is the output of a quantity.
-        against: the class of each whose logit is taken from it, or None.
-
-    Returns:
-        An array for each text, a number a word of its ``tokenizer.cut`` (n-grams share theirs out among their words), and by how
-        much the sums miss the scores' differences at most, as a share of the largest.
-    """
-    from danlu.explain import split_to_words, token_attribution
-
-    def score(outputs: jax.Array) -> jax.Array:
-        mean = outputs.reshape(len(texts), -1, outputs.shape[-1]).mean(axis=1)
-        if chosen is None:
-            return mean[:, 0]
-        found = jnp.take_along_axis(mean, jnp.asarray(chosen)[:, None], axis=1)[:, 0]
-        if against is None:
-            return found
-        return found - jnp.take_along_axis(mean, jnp.asarray(against)[:, None], axis=1)[:, 0]
-
-    found = token_attribution(trained.network, trained.params, trained.state, trained.encoder.transform(texts), score)
-    added = []
-    for text, words, grams in zip(texts, found.values["words"], found.values["grams"], strict=True):
-        count = len(trained.encoder.tokenizer.cut(text))
-        own = split_to_words(grams, list(trained.encoder.places(text).values()), count)
-        own[: len(words)] += words[:count]
-        added.append(own)
-    return added, float(np.max(np.abs(found.gap)) / max(np.max(np.abs(found.gained)), 1e-9))

@@ -26,6 +26,7 @@ from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.head import pieces
 from danlu.trained.read import Read, Reader, Say, warn
+from danlu.trained.save import save
 
 __all__ = ["Learned", "Trained"]
 
@@ -331,9 +332,7 @@ class Trained:
         metrics: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write the model to a folder, for :func:`danlu.load`; see :mod:`danlu.trained.saved`."""
-        from danlu.trained.saved import save
-
+        """Write the model to a folder, for :func:`danlu.load`; see :func:`danlu.trained.save.save`."""
         return save(self, folder, metrics=metrics, provenance=provenance)
 
     def __repr__(self) -> str:

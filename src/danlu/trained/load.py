@@ -1,4 +1,4 @@
-"""A trained model on disk and back: one way for every kind.
+"""A trained model from disk: one way for every kind.
 
 The artifact holds the four parts: ``schema`` (the fields of a row), ``encoder`` and ``head`` as plain data with arrays of their own, and
 the network. Models of the format versions 1 and 2 had a layout for each kind; their domain says what their head was.
@@ -7,23 +7,20 @@ the network. Models of the format versions 1 and 2 had a layout for each kind; t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-from danlu.artifact import Artifact, save_artifact
-from danlu.data.fields import fields_json
-from danlu.data.seen import seen_bytes, seen_from
+from danlu.artifact import Artifact
+from danlu.data.seen import seen_from
 from danlu.errors import ArtifactError, ConfigError, DanluError, DataError
-from danlu.evaluate.kept import kept_bytes, kept_from
+from danlu.evaluate.kept import kept_from
 from danlu.trained.head import Head
+from danlu.trained.save import KEPT, SEEN
 from danlu.trained.trained import Trained
 
-__all__ = ["Parts", "load", "save"]
-
-_SEEN, _KEPT = "seen.safetensors", "baselines.safetensors"  # files of the artifact
+__all__ = ["Parts", "check_variables", "load"]
 
 
 class Parts(Protocol):
@@ -45,44 +42,8 @@ class Parts(Protocol):
         ...
 
 
-def save(
-    trained: Trained,
-    folder: str | Path,
-    *,
-    metrics: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write a trained model to a folder.
-
-    Args:
-        metrics, provenance: plain data to record with it; None keeps the model's own.
-
-    Raises:
-        ArtifactError: a part that cannot be saved, or a folder that cannot be written.
-    """
-    encoder, encoder_arrays = trained.encoder.state()
-    head, head_arrays = trained.head.state()
-    return save_artifact(
-        folder,
-        model=trained.network,
-        variables=(trained.params, trained.state),
-        task={"kind": trained.kind, "name": trained.task},
-        schema=fields_json(trained.fields),
-        encoder=encoder,
-        encoder_arrays=encoder_arrays,
-        head={"kind": trained.head.kind, **head},
-        head_arrays=head_arrays,
-        metrics=trained.metrics if metrics is None else metrics,
-        provenance=trained.provenance if provenance is None else provenance,
-        files={
-            **({} if trained.seen is None else {_SEEN: seen_bytes(trained.seen)}),
-            **({_KEPT: kept_bytes(trained.kept)} if trained.kept else {}),
-        },
-    )
-
-
 def load(artifact: Artifact, parts: Parts, reader: Any = None) -> Trained:
-    """The model that :func:`save` wrote.
+    """The model that :func:`danlu.trained.save.save` wrote.
 
     Args:
         parts: the classes of its kind.
@@ -109,8 +70,8 @@ def load(artifact: Artifact, parts: Parts, reader: Any = None) -> Trained:
             reader,
             artifact.metrics,
             artifact.provenance,
-            seen_from(artifact.files[_SEEN]) if _SEEN in artifact.files else None,
-            kept_from(artifact.files[_KEPT]) if _KEPT in artifact.files else {},
+            seen_from(artifact.files[SEEN]) if SEEN in artifact.files else None,
+            kept_from(artifact.files[KEPT]) if KEPT in artifact.files else {},
         )
     except DanluError:
         raise
