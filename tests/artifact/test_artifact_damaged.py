@@ -99,7 +99,7 @@ def test_files_of_another_model(saved: Any, tmp_path: Path) -> None:
         (b'"accuracy": 0.75', b'"accuracy": 0.99'),
         (b"table.csv", b"other.csv"),
         (b'"units": 2', b'"units": 2.0'),
-        (b'"format_version": 2', b'"format_version": 1'),
+        (b'"format_version": 3', b'"format_version": 2'),
     ],
 )
 def test_what_was_changed_by_hand_is_said(saved: Any, old: bytes, new: bytes) -> None:

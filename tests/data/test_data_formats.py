@@ -435,7 +435,7 @@ def test_sequences_are_read_as_those_of_training(tmp_path: Path) -> None:
     }
     found = read_sequences(rows, series="id", time="when")
     encoder = SequenceEncoder.fit(found.values, found.columns, series="id", time="when", formats=found.formats)
-    saved = SequenceEncoder.from_state(encoder.to_json(), {"mean": encoder.mean, "scale": encoder.scale})
+    saved = SequenceEncoder.from_state(*encoder.state())
     pl.DataFrame({"id": ["07", "07"], "when": ["10/2/2020", "9/3/2020"], "v": ["1.234", "5"]}).write_csv(
         tmp_path / "new.csv"
     )

@@ -40,15 +40,22 @@ class Observations:
         return tuple(Field(name, "array", space.shape) for name, space in _parts(self.space))
 
     def rows(self, records: Sequence[Mapping[str, Any]]) -> Any:
+        """The observations of records.
+
+        Raises:
+            SchemaError: values that are no observation of the space.
+        """
         found = (
             _values(records, field, space) for field, (_, space) in zip(self.fields, _parts(self.space), strict=True)
         )
         return _tree(self.space, found)
 
     def transform(self, rows: Any) -> Any:
+        """Observations as the agent takes them: they are arrays already."""
         return rows
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The spaces as plain data, and arrays (none), for the artifact."""
         return {"kind": KIND, "space": to_json(self.space), "in_shape": to_json(self.in_shape)}, {}
 
     @classmethod
