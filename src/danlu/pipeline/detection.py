@@ -1,4 +1,4 @@
-"""Images with boxes around their objects, from which finding objects is learnt."""
+"""Object detection: images with boxes around their objects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PreparedBoxes(PreparedPictures):
 
 
 class Detections(Pictures):
-    """Images in which objects of several classes are to be found."""
+    """Images with boxes, to learn to detect objects of several classes."""
 
     kind = "detection"
     noun = "images with boxes"

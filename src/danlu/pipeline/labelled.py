@@ -1,4 +1,4 @@
-"""What kinds of data have in common whose rows each have one label: a class or a quantity."""
+"""The shared part of kinds of data with one label per row: a class or a quantity."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PreparedRows(Prepared):
         return self.train if isinstance(self.train, tuple) else self.train.arrays(limit=HELD)
 
     def known(self) -> Encoded:
-        """All rows that the network sees, validation rows included: what a baseline may learn from."""
+        """All rows that the network sees, validation rows included: the training rows of a baseline."""
         if self.validation is None:
             return self.sample()
         (x, y), (more, also) = self.sample(), self.validation
@@ -106,7 +106,7 @@ def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
 
 
 class Labelled(Domain):
-    """A kind of data whose rows each have one label.
+    """A kind of data with one label per row.
 
     Attributes:
         summarised: what is said after the name of a baseline that learns from something else than the rows themselves.

@@ -1,4 +1,4 @@
-"""Labelled sequences: measurements over time, each whole sequence of one class or with one quantity."""
+"""Labelled sequences: measurements over time, with one class or one quantity for each whole sequence."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Sequences(LabelledItems):
         return Read(found.values, found.labels, found.names)
 
     def for_simple(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Of each column the mean, spread, smallest, largest, first and last value and the slope; and the length."""
+        """The mean, spread, smallest, largest, first and last value and the slope of each column; and the length."""
         return {"numeric": summaries(inputs["x"], inputs["mask"])}
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:

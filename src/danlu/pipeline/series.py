@@ -62,7 +62,7 @@ class PreparedSeries(Prepared):
 
 
 class SeriesForecasts(Domain):
-    """Series on even steps, forecast some steps ahead."""
+    """Series with even steps, to forecast some steps ahead."""
 
     kind = "series"
     noun = "forecasts"

@@ -24,7 +24,7 @@ __all__ = ["Sounds"]
 
 
 class Listening(Blueprint):
-    """How recordings are looked at.
+    """How recordings become pictures.
 
     Args:
         bands: bands of pitches, the rows of a picture.
@@ -95,7 +95,7 @@ class Sounds(LabelledItems):
         return Read(found.sounds, found.labels, pl.Series("file", found.paths))
 
     def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Of each band the mean and the standard deviation over time."""
+        """The mean and the standard deviation of each band over time."""
         loud = inputs[..., 0].astype(np.float32) / 255
         return {"numeric": np.concatenate([loud.mean(axis=2), loud.std(axis=2)], axis=1)}
 

@@ -1,4 +1,4 @@
-"""Sentences with their translations, from which translating is learnt."""
+"""Translation: sentences with their translations."""
 
 from __future__ import annotations
 

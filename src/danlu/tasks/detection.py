@@ -1,4 +1,4 @@
-"""Object detection: the recipe, and what makes objects of a network's outputs."""
+"""Object detection: the recipe, and the head that turns a network's outputs into objects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NONE = 1e-6  # the score below which there is no object
 
 
 class Detection(Blueprint):
-    """How objects are found.
+    """How objects are detected.
 
     Args:
         threshold: the score from which an object is shown; None takes the one of the highest F1 on the validation images.
@@ -67,7 +67,7 @@ def detection_recipe(
     width: int = 16,
     **changes: Any,
 ) -> Recipe:
-    """The default recipe for images with boxes: a small :class:`~danlu.nn.Detector`, trained within a budget of arithmetic.
+    """The default recipe for images with boxes: a small :class:`~danlu.nn.Detector`, trained within a compute budget.
 
     Args:
         images: how many are learnt from.
@@ -147,13 +147,13 @@ def padded_boxes(boxes: Sequence[np.ndarray], classes: Sequence[np.ndarray], *, 
 
 
 def true_objects(targets: Mapping[str, np.ndarray]) -> list[Found]:
-    """What :func:`padded_boxes` padded."""
+    """The inverse of :func:`padded_boxes`."""
     rows = zip(targets["boxes"], targets["labels"], strict=True)
     return [Found(boxes[labels != NO_OBJECT], labels[labels != NO_OBJECT]) for boxes, labels in rows]
 
 
 class Boxes(Head, fitted=("threshold",)):
-    """Objects with their boxes. The answers are a :class:`~danlu.evaluate.Found` for each image, with unsure ones that are not shown.
+    """Objects with their boxes. The answers are a :class:`~danlu.evaluate.Found` for each image, with uncertain ones that are not shown.
 
     Attributes:
         classes: their names.
@@ -197,11 +197,11 @@ class Boxes(Head, fitted=("threshold",)):
         return [dataclasses.replace(each, boxes=each.boxes / scaled(self.sides, shape)[None]) for each, shape in pairs]
 
     def shown(self, answers: Sequence[Found]) -> list[Found]:
-        """Those objects that are sure enough to be shown."""
+        """The objects whose score is high enough to be shown."""
         return [each.surer(max(self.threshold, _NONE)) for each in answers]
 
     def frame(self, answers: Sequence[Found], rows: Any = None) -> pl.DataFrame:
-        """A line an object: ``label``, ``score`` and ``x0, y0, x1, y1``; an empty one for an image in which nothing was found."""
+        """One row per object: ``label``, ``score`` and ``x0, y0, x1, y1``; an empty row for an image without objects."""
         lines: list[tuple[Any, ...]] = []
         for each in self.shown(answers):
             scores = np.ones(len(each)) if each.scores is None else each.scores
