@@ -27,11 +27,11 @@ class Listening(Blueprint):
     """How recordings become pictures.
 
     Args:
-        bands: bands of pitches, the rows of a picture.
+        n_mels: bands of pitches on the mel scale, the rows of a picture.
         seconds: that are kept of a recording; None is as long as 95 % of the training recordings are, at most 10.
     """
 
-    bands: int = setting(default=64, minimum=8, maximum=256, integer=True)
+    n_mels: int = setting(default=64, minimum=8, maximum=256, integer=True)
     seconds: float | None = setting(default=None, above=0, maximum=600, optional=True)
 
 
@@ -70,7 +70,7 @@ class Sounds(LabelledItems):
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         found, settings = parts.found, config.sound
         train = found.rows(parts.places["train"])
-        encoder = SoundEncoder.fit(train.sounds, bands=settings.bands, seconds=settings.seconds)
+        encoder = SoundEncoder.fit(train.sounds, bands=settings.n_mels, seconds=settings.seconds)
         longer = sum(each.seconds > (encoder.frames + 2) * encoder.step / encoder.rate for each in found.sounds)
         if longer:
             parts.notices.append(

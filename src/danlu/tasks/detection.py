@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -42,15 +42,17 @@ class Detection(Blueprint):
 
     Args:
         threshold: the score from which an object is shown; None takes the one of the highest F1 on the validation images.
-        overlap: the largest IoU of two objects that are both shown.
-        most: the most objects of an image.
+        iou_threshold: the largest IoU of two objects that are both shown.
+        max_detections: the most objects of an image.
         stride: the side of a cell in pixels, 4 or 8; None goes by the size of the objects.
         box_weight: of the boxes in the loss, beside the classes'; see :class:`~danlu.nn.losses.DetectionLoss`.
     """
 
+    _renamed: ClassVar[Mapping[str, str]] = {"overlap": "iou_threshold", "most": "max_detections"}
+
     threshold: float | None = setting(default=None, above=0, below=1, optional=True)
-    overlap: float = setting(default=0.6, above=0, maximum=1)
-    most: int = setting(default=64, minimum=1, maximum=1000, integer=True)
+    iou_threshold: float = setting(default=0.6, above=0, maximum=1)
+    max_detections: int = setting(default=64, minimum=1, maximum=1000, integer=True)
     stride: int | None = setting(default=None, minimum=4, maximum=8, integer=True, optional=True)
     box_weight: float = setting(default=2.0, above=0)
 
@@ -158,7 +160,7 @@ class Boxes(Head, fitted=("threshold",)):
     Attributes:
         classes: their names.
         threshold: the score from which an object is shown.
-        overlap, most: see :class:`Detection`.
+        iou_threshold, max_detections: see :class:`Detection`.
         stride, size: the network's; see :class:`~danlu.nn.Detector`.
         sides: the height and width of the images that it sees.
     """
@@ -168,15 +170,16 @@ class Boxes(Head, fitted=("threshold",)):
 
     classes: tuple[str, ...]
     threshold: float = setting(default=0.5, minimum=0, maximum=1)
-    overlap: float = setting(default=0.6, above=0, maximum=1)
-    most: int = setting(default=64, minimum=1, maximum=1000, integer=True)
+    iou_threshold: float = setting(default=0.6, above=0, maximum=1)
+    max_detections: int = setting(default=64, minimum=1, maximum=1000, integer=True)
     stride: int = 8
     size: float = 1.0
     sides: tuple[int, int] = (32, 32)
 
     def __call__(self, outputs: Any) -> Detections:
-        shape: dict[str, Any] = {"stride": self.stride, "size": self.size, "most": self.most, "overlap": self.overlap}
-        return find_objects(jnp.asarray(outputs), candidates=max(128, 2 * self.most), **shape)
+        cells: dict[str, Any] = {"stride": self.stride, "size": self.size}
+        shown: dict[str, Any] = {"max_detections": self.max_detections, "iou_threshold": self.iou_threshold}
+        return find_objects(jnp.asarray(outputs), candidates=max(128, 2 * self.max_detections), **cells, **shown)
 
     def answer(self, trained: Trained, inputs: np.ndarray) -> list[Found]:
         """The objects in the pixels of the images as the network sees them; it and the head are one compiled program."""
