@@ -86,8 +86,12 @@ class PreparedRows(Prepared):
         return jax.tree.map(lambda *parts: np.concatenate(parts), x, more), np.concatenate([y, also])
 
 
-def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
+def newly_read(read: Callable[[], Any], say: Say, *, parts_of: str = "", hint: str | None = None) -> Any:
     """What ``read`` gives, whose notices are said; where it has parts, its test part.
+
+    Args:
+        parts_of: what the parts are made of; empty takes them all.
+        hint: where the error has none.
 
     Raises:
         SchemaError: it cannot be read.
@@ -95,13 +99,13 @@ def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
     try:
         found = read()
     except DataError as error:
-        raise SchemaError(error.message, hint=error.hint) from error
+        raise SchemaError(error.message, hint=error.hint or hint) from error
     for notice in found.notices:
         say(notice)
-    if found.parts is None or "test" not in found.parts:
+    if not parts_of or found.parts is None or "test" not in found.parts:
         return found
     rows = np.flatnonzero(found.parts == "test")
-    say(f"the data has its own parts; its {len(rows)} test {noun} are taken")
+    say(f"the data has its own parts; its {len(rows)} test {parts_of} are taken")
     return found.rows(rows)
 
 

@@ -179,7 +179,7 @@ def new_pictures(source: Any, read: Callable[[], Any] | None, say: Say, *, whole
     """
     if isinstance(source, np.ndarray):
         return ImageSet(check_pixels(source, "the array", alone=True), None)
-    return newly_read(read or (lambda: read_images(source, memory=HELD, whole=whole)), say, noun="images")
+    return newly_read(read or (lambda: read_images(source, memory=HELD, whole=whole)), say, parts_of="images")
 
 
 def names_of(paths: Iterable[str] | None) -> pl.Series | None:

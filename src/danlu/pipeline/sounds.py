@@ -91,7 +91,7 @@ class Sounds(LabelledItems):
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        found = newly_read(lambda: read_sounds(source), say, noun="recordings")
+        found = newly_read(lambda: read_sounds(source), say, parts_of="recordings")
         return Read(found.sounds, found.labels, pl.Series("file", found.paths))
 
     def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
