@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: beside their place first, put on disk, then renamed."""
+"""Files that are written whole or not at all: under a temporary name first, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DAY = 86_400.0
 
 
 def temporary_for(target: Path) -> Path:
-    """A name beside ``target`` that says whose it is, so that :func:`sweep` can tell what a killed process left."""
+    """A temporary name next to ``target`` with the process's number, so that :func:`sweep` recognises files of a killed process."""
     return target.with_name(f".{target.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
 
 
@@ -85,7 +85,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path, target: str | None = None) -> None:
-    """Remove what a process that was killed had begun to write in ``folder`` (for ``target``); what a living one writes stays."""
+    """Remove unfinished files of killed processes in ``folder`` (for ``target``); those of running processes stay."""
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
             found = _LEFT_OVER.fullmatch(entry.name)
@@ -96,7 +96,7 @@ def sweep(folder: Path, target: str | None = None) -> None:
 
 
 def sweep_all(folder: Path) -> None:
-    """Remove whatever was begun and not finished in ``folder`` and below; for a process that alone writes there."""
+    """Remove all unfinished files in ``folder`` and below; only for a process that is the only writer there."""
     with contextlib.suppress(OSError):
         for entry in [
             entry for entry in folder.rglob(".*") if _LEFT_OVER.fullmatch(entry.name) or _OLD.fullmatch(entry.name)

@@ -1,4 +1,4 @@
-"""Being told to stop: Ctrl-C, SIGTERM (a scheduler, a shutdown) and SIGHUP (a terminal that closes).
+"""Signals to stop: Ctrl-C, SIGTERM (a scheduler, a shutdown) and SIGHUP (a terminal that closes).
 
 Within :func:`graceful` the first signal is noted, so that training can stop between two steps and keep what it has learned. Any program
 has that for Ctrl-C. The command line, a process that is all danlu's, lives within :func:`heed`: it has it for all three, and at any other
@@ -21,7 +21,7 @@ _NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP"}
 
 
 class Asked:
-    """Whether, and by which signal, the process was asked to stop; true once it was."""
+    """Whether the process was asked to stop, and by which signal; true once it was."""
 
     number: int | None = None
 
@@ -34,7 +34,7 @@ _grace: Asked | None = None
 
 
 def told(number: int) -> str:
-    """A signal to stop, in words.
+    """A signal in words.
 
     >>> told(signal.SIGINT), told(signal.SIGTERM)
     ('stopped by Ctrl-C', 'stopped by SIGTERM')

@@ -1,4 +1,4 @@
-"""How much memory this process may still take: what the machine has, what its container allows, and its own limit."""
+"""How much memory this process may still use: the machine's free memory, the container's limit, and its own limit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNKNOWN = 2**62
 
 
 def available_memory() -> int:
-    """Bytes that can be taken now without another process, or this one, being killed for it; very many where nothing is known."""
+    """The bytes that can be used now without this or another process being killed; a very large number if unknown."""
     return max(0, min(_machine(), _container(), _own()))
 
 
 def in_words(count: float) -> str:
-    """A number of bytes as people say it.
+    """A number of bytes in words.
 
     >>> in_words(532), in_words(3 * 2**20), in_words(2.5 * 2**30)
     ('532 bytes', '3.0 MiB', '2.5 GiB')

@@ -1,4 +1,4 @@
-"""Things that are found by name, with the names that other libraries give them: the one table of each registry."""
+"""Registries: things by name, also by the names that other libraries give them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _plain(name: str) -> str:
 
 
 class Names(Mapping[str, V], Generic[V]):
-    """Things by name. Case, spaces, ``_`` and ``-`` do not count in what is asked for.
+    """Things by name. Case, spaces, ``_`` and ``-`` are ignored in look-ups.
 
     Args:
         kind: what they are, for messages.
@@ -51,7 +51,7 @@ class Names(Mapping[str, V], Generic[V]):
         self._own |= {_plain(name): own for name, own in (same or {}).items()}
 
     def own(self, name: Any, kind: str | None = None) -> str:
-        """The own name of what is called ``name`` somewhere.
+        """danlu's name for the thing that any library calls ``name``.
 
         Raises:
             ConfigError: there is nothing of that name; what was probably meant is offered.
@@ -66,7 +66,7 @@ class Names(Mapping[str, V], Generic[V]):
         raise ConfigError(error.message, hint=answer)
 
     def find(self, name: Any) -> V:
-        """What is called ``name``; errors as of :meth:`own`."""
+        """The thing called ``name``; errors as of :meth:`own`."""
         return self._known[self.own(name)]
 
     def __getitem__(self, name: str) -> V:

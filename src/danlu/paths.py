@@ -42,7 +42,7 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def check_patterns(owner: str, patterns: Iterable[str], paths: Iterable[str]) -> None:
-    """Raise ConfigError for a pattern that names nothing: a part that was meant would silently stay as it is."""
+    """Raise ConfigError for a pattern that matches nothing: it would silently have no effect."""
     known = list(paths)
     for pattern in patterns:
         if not any(matches(path, pattern) for path in known):

@@ -1,4 +1,4 @@
-"""Sentences for a terminal: broken between words, and not within a number or a command that is to be copied."""
+"""Text for a terminal: wrapped between words, and never within a number or a command to copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a long job is doing, and how long it will take yet: stages, shown live on a terminal and as plain lines elsewhere.
+"""Progress of a long job and the time left: stages, shown live on a terminal and as plain lines elsewhere.
 
 Whatever may take more than a moment says so where it happens, however deep that is::
 
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """A duration in words.
 
     >>> duration(7.2), duration(75), duration(7260)
     ('7s', '1m15s', '2h01m')
@@ -56,7 +56,7 @@ def duration(seconds: float) -> str:
 
 
 class Stage:
-    """A part of a job that is under way.
+    """A part of a job in progress.
 
     Args:
         name: what is done, such as ``"reading"``.
@@ -81,7 +81,7 @@ class Stage:
         self.done += count
 
     def pace(self) -> None:
-        """Go by what is done from now on to tell the time left: what came before, such as a compilation, does not come again."""
+        """Estimate the time left only from progress after this call: earlier work, such as a compilation, is not repeated."""
         self._from = (time.monotonic(), self.done)
 
     @property
@@ -90,7 +90,7 @@ class Stage:
         return time.monotonic() - self.begun
 
     def left(self) -> float | None:
-        """Seconds that it will take yet, by its pace so far; None where that cannot be told."""
+        """Estimated seconds left, by the pace so far; None if unknown."""
         since, before = self._from
         if self.total is None or self.done <= before:
             return None
@@ -120,7 +120,7 @@ class Display(abc.ABC):
         self.stages: list[Stage] = []
 
     def push(self, new: Stage) -> None:
-        """A stage begins, within those that are under way."""
+        """A stage begins, within the open ones."""
         self.stages.append(new)
 
     def pop(self, old: Stage) -> None:
@@ -129,7 +129,7 @@ class Display(abc.ABC):
             self.stages.remove(old)
 
     def text(self) -> str:
-        """The stages under way as one line; empty when there is none."""
+        """The open stages as one line; empty if there is none."""
         stages = list(self.stages)
         return "" if not stages else " › ".join([*(each.name for each in stages[:-1]), str(stages[-1])])
 
@@ -143,7 +143,7 @@ class Display(abc.ABC):
 
 
 class PlainDisplay(Display):
-    """Lines on standard error: one when a stage has lasted a moment, and one whenever there was nothing to read for a while.
+    """Lines on standard error: one once a stage has lasted a moment, and then one after each longer silence.
 
     Attributes:
         soon: seconds after which a stage that has not been mentioned is.
@@ -182,7 +182,7 @@ class PlainDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """One line at the bottom of the terminal that is drawn again and again, by rich; it vanishes when there is nothing to do."""
+    """One line at the bottom of the terminal, redrawn by rich; it vanishes when no stage is open."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -279,7 +279,7 @@ def showing(name: str) -> Iterator[Display | None]:
 
 @contextlib.contextmanager
 def stage(name: str, *, total: float | None = None, unit: str = "", limit: float | None = None) -> Iterator[Stage]:
-    """Say that a part of a job is under way; arguments as of :class:`Stage`, which is what it gives.
+    """Report a part of a job in progress; arguments as of :class:`Stage`, which is what it gives.
 
     Example:
         >>> with stage("adding", total=3) as step:
@@ -299,7 +299,7 @@ def stage(name: str, *, total: float | None = None, unit: str = "", limit: float
 
 
 def track(things: Iterable[T], name: str, *, total: int | None = None, unit: str = "") -> Iterator[T]:
-    """The same things, one after the other, as a stage.
+    """The same items, one after the other, as a stage.
 
     >>> list(track("ab", "spelling", total=2))
     ['a', 'b']

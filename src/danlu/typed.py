@@ -18,12 +18,12 @@ _WIDEST = 2**63 - 1  # what a file, an array and another library can hold
 
 
 class MismatchError(ValueError):
-    """A value that is not of the type."""
+    """The error for a value that is not of the type."""
 
 
 @functools.cache
 def field_types(cls: Any) -> Mapping[str, Any]:
-    """The annotations of a class, resolved; one that names what its module does not hold is of any type."""
+    """The annotations of a class, resolved; an annotation with a name that its module lacks accepts any type."""
     try:
         return typing.get_type_hints(cls)
     except (NameError, AttributeError, TypeError):  # a class within a function may name what only the function knows
@@ -59,7 +59,7 @@ def of_type(value: Any, annotation: Any) -> Any:
 
 
 def check_fields(instance: Any) -> None:
-    """Refuse an instance of a class, as one read from a file, of which a field is not of its annotated type.
+    """Refuse an instance of a class (such as one read from a file) with a field that is not of its annotated type.
 
     Raises:
         MismatchError: which field, what it is, and what was expected.

@@ -43,7 +43,7 @@ def _best(log_p: Any, alpha: float) -> tuple[list[int], float]:
 def test_with_beams_enough_it_is_exhaustive(alpha: float) -> None:
     net, params, state = _gpt()
     prompts = jnp.array([[3, 1], [2, 2], [1, 3]])
-    tokens, scores = beam_search(net, params, state, prompts, length=LENGTH, end=END, beams=64, alpha=alpha)
+    tokens, scores = beam_search(net, params, state, prompts, length=LENGTH, end=END, beams=64, length_penalty=alpha)
     apply = jax.jit(lambda x: jax.nn.log_softmax(net.apply(params, state, x)[0]))
 
     for row, prompt in enumerate(prompts.tolist()):
@@ -67,9 +67,9 @@ def test_with_one_beam_it_is_greedy_and_more_beams_find_better() -> None:
         "target": jnp.ones((6, 1), jnp.int32),
     }
     greedy = generate(net, params, state, prompt, jax.random.key(0), length=4, temperature=0.0, end=END)
-    narrow, low = beam_search(net, params, state, prompt, length=4, end=END, beams=1, alpha=0.0)
+    narrow, low = beam_search(net, params, state, prompt, length=4, end=END, beams=1, length_penalty=0.0)
     assert narrow.tolist() == greedy.tolist()
-    _, high = beam_search(net, params, state, prompt, length=4, end=END, beams=64, alpha=0.0)
+    _, high = beam_search(net, params, state, prompt, length=4, end=END, beams=64, length_penalty=0.0)
     assert np.all(np.asarray(high) >= np.asarray(low) - 1e-5)
     assert np.any(np.asarray(high) > np.asarray(low) + 1e-3)  # greedy search misses some
 

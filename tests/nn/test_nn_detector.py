@@ -122,7 +122,7 @@ def test_boxes_stay_on_their_objects() -> None:
 def test_a_fixed_number_of_objects_is_found_the_best_first() -> None:
     z = jnp.zeros((1, 4, 4, 7)).at[0, 1, 1, 4].set(9.0).at[0, 1, 2, 4].set(8.0).at[0, 1, 2, 0].set(-0.9)
     z = z.at[0, 1, 1, 6].set(4.0).at[0, 3, 3, 4].set(7.0).at[0, 3, 3, 3].set(5.0)
-    found = jax.jit(functools.partial(find_objects, stride=8, size=8.0, most=20))(z)
+    found = jax.jit(functools.partial(find_objects, stride=8, size=8.0, max_detections=20))(z)
     assert [leaf.shape for leaf in found] == [(1, 20, 4), (1, 20), (1, 20)]
     assert found.classes[0, 0] == 1
     np.testing.assert_allclose(found.boxes[0, 0], [8, 8, 16, 16])

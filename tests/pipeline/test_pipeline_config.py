@@ -297,3 +297,21 @@ def test_arguments_of_train_are_answered_in_python() -> None:
         assert answer in str(error.value.hint)
     with pytest.raises(ConfigError, match="target is 'x', and data"):
         danlu.train({"x": [1.0]}, target="x", data={"target": "y"})
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "value"),
+    [
+        ("detection.most", "max_detections", 3),
+        ("detection.overlap", "iou_threshold", 0.5),
+        ("translation.longest", "max_length", 40),
+        ("translation.alpha", "length_penalty", 0.5),
+    ],
+)
+def test_a_setting_that_was_renamed(former: str, now: str, value: Any) -> None:
+    """A run of an older version is loaded; whoever writes the old name is told the new one."""
+    section, name = former.split(".")
+    config, lost = saved_config({section: {name: value}})
+    assert (config.setting(f"{section}.{now}"), lost) == (value, [])
+    with pytest.raises(ConfigError, match=rf"{section}\.{name} is called {now} now"):
+        config_from(override({}, [f"{former}={value}"]))

@@ -127,7 +127,13 @@ def test_what_does_not_fit_is_refused(trained: Any, folder: Path, tmp_path: Path
 
 
 def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path) -> None:
-    for name, change in (("most", 0), ("threshold", None), ("classes", ["one"]), ("stride", 8), ("sides", [16, 32])):
+    for name, change in (
+        ("max_detections", 0),
+        ("threshold", None),
+        ("classes", ["one"]),
+        ("stride", 8),
+        ("sides", [16, 32]),
+    ):
         shutil.copytree(trained[0].run.path / "artifact", tmp_path / "copy", dirs_exist_ok=True)
         file = tmp_path / "copy" / "model.json"
         said = json.loads(file.read_text())

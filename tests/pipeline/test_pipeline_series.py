@@ -81,8 +81,8 @@ def test_a_file_is_learnt_and_judged(trained):
     for part in (
         "load: the worst",
         "→ 0.8",
-        "needs their warm: append",
-        "The 80 % interval held",
+        "append rows with their warm",
+        "The 80 % interval contained",
         "Coverage of the interval by step",
         "How far ahead",
         "ridge regression",

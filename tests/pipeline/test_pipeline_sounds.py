@@ -16,7 +16,7 @@ from danlu.errors import ConfigError, DataError, SchemaError
 SMALL: dict[str, Any] = {
     "trainer": {"epochs": 12, "batch_size": 16, "learning_rate": 0.02},
     "model": {"width": 4},
-    "sound": {"bands": 16},
+    "sound": {"n_mels": 16},
 }
 QUIET: dict[str, Any] = {"display": "none", "say": lambda line: None}
 
@@ -74,5 +74,5 @@ def test_what_cannot_be_learnt_is_one_message(trained: Any, tmp_path: Path) -> N
         danlu.train(folder / "rising", runs=tmp_path, **QUIET)
     with pytest.raises(ConfigError, match=r"augment\.rotation is not used for recordings"):
         danlu.train(folder, runs=tmp_path, augment={"rotation": 0.5}, **QUIET)
-    with pytest.raises(ConfigError, match=r"sound\.bands"):
-        danlu.train(folder, runs=tmp_path, sound={"bands": 2}, **QUIET)
+    with pytest.raises(ConfigError, match=r"sound\.n_mels"):
+        danlu.train(folder, runs=tmp_path, sound={"n_mels": 2}, **QUIET)

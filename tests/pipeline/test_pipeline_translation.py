@@ -98,8 +98,8 @@ def test_the_saved_model_translates_the_same(trained: Any, folder: Path) -> None
     assert model.translate(lines) == ["Katze groß sieht Hund rot", "", ""]
     one_beam, other = (model.translate(lines[:1], beams=beams) for beams in (1, 2))
     assert one_beam == other
-    with pytest.raises(ConfigError, match="alpha=-1"):
-        model.translate(lines, alpha=-1.0)
+    with pytest.raises(ConfigError, match="length_penalty=-1"):
+        model.translate(lines, length_penalty=-1.0)
 
 
 def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_settings_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> N
     assert "model.members is not used for translations" in refused(model={"members": 3})
     assert "split.method is not used for translations" in refused(split={"method": "time"})
     assert "is not used for translations" in refused(imbalance={"threshold": "f1"})
-    assert "raise translation.longest" in refused(DataError, translation={**TINY["translation"], "longest": 4})
+    assert "raise translation.max_length" in refused(DataError, translation={**TINY["translation"], "max_length": 4})
     ran = CliRunner().invoke(app, ["train", str(folder / "train"), "--translate", "en"])
     assert "expected FROM:TO" in str(ran.exception)
     assert not list(tmp_path.iterdir()), "refused before a run is begun"

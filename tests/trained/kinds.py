@@ -189,7 +189,7 @@ KINDS = {
     "quantity": Kind(lambda folder: _table(folder, classes=False), "asked.csv", "price",
                      {"model": {"members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
     "image": Kind(_images, "asked.npy", "", _PICTURES),
-    "sound": Kind(_sounds, "asked.wav", "", {"trainer": _TRAINER, "model": {"width": 4}, "sound": {"bands": 16}}),
+    "sound": Kind(_sounds, "asked.wav", "", {"trainer": _TRAINER, "model": {"width": 4}, "sound": {"n_mels": 16}}),
     "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
     "segmentation": Kind(_masks, "asked.npy", "", {**_PICTURES, "model": {"width": 4, "depth": 2}}),
     "detection": Kind(_boxes, "asked.npy", "", {"trainer": {**_TRAINER, "epochs": 20}, "model": {"width": 4},

@@ -1,7 +1,7 @@
 """A saved model in memory, and what its folder holds: ``model.json`` and ``weights.safetensors``, nothing that can run.
 
 ``model.json`` lists every other file with its SHA-256, and ends with a digest of itself. So a file cut short, a flipped bit or an
-edit by hand is seen when the model is loaded. The digest is no signature: who can write the folder can write a digest that fits.
+edit by hand is seen when the model is loaded. The digest is not a signature: anyone who can write the folder can write a matching digest.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Artifact:
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers the optimizer changed."""
+        """The number of trained parameters."""
         return sum(int(np.size(leaf)) for leaf in jax.tree_util.tree_leaves(self.params))
 
     def __repr__(self) -> str:
@@ -114,7 +114,7 @@ def check_file_name(name: Any) -> str:
 
 
 def listing(data: bytes) -> dict[str, Any]:
-    """What ``model.json`` says of a file: its SHA-256 and its size."""
+    """The entry of a file in ``model.json``: its SHA-256 and its size."""
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
@@ -138,5 +138,5 @@ def digest_of(document: Mapping[str, Any]) -> str:
 
 
 def previous_of(target: Path) -> Path:
-    """Where the artifact being replaced waits for the moment between two renames."""
+    """Where the replaced artifact is kept between the two renames."""
     return target.with_name(f".{target.name}.previous")

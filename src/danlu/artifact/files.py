@@ -1,4 +1,4 @@
-"""JSON that is written strictly and read with suspicion."""
+"""Strict JSON: written strictly, and checked when it is read."""
 
 from __future__ import annotations
 

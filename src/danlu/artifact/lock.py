@@ -1,4 +1,4 @@
-"""One process at a time in a run: a lock that its death releases."""
+"""One process at a time in a run: a lock that is released when the process ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BEYOND = 2**30  # Windows locks bytes: one beyond the text, which others may th
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process alone. Where the file system knows no locks, it is not held, and nothing is refused.
+    """Lock ``folder`` for this process. If the file system does not support locks, nothing is locked or refused.
 
     Raises:
         ConfigError: another process holds it; the message says which.

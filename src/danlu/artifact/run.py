@@ -1,4 +1,4 @@
-"""The run directory: everything that one training leaves behind, under ``runs/NAME/``."""
+"""The run directory: everything that one training writes, under ``runs/NAME/``."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process alone, and remove what a killed one had begun to write.
+        """Lock the run for this process, and remove unfinished files of a killed one.
 
         Raises:
             ConfigError: another process holds it.
@@ -215,7 +215,7 @@ class RunDirectory:
         return rows
 
     def rewind_metrics(self, epoch: int) -> None:
-        """Forget the rows after ``epoch``: a run that resumes from that epoch's checkpoint writes them again."""
+        """Remove the rows after ``epoch``: a run that resumes from that epoch's checkpoint writes them again."""
         kept = [row for row in self.read_metrics() if not (row.get("epoch", 0) or 0) > epoch]
         if self.metrics_path.exists():
             write_atomic(self.metrics_path, "".join(json_text(row, indent=None) + "\n" for row in kept))

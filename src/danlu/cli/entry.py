@@ -1,4 +1,4 @@
-"""The way into the command line: streams and signals first, the libraries after, and every ending a message and an exit status."""
+"""The entry point of the command line: sets up streams and signals, and turns every ending into a message and an exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be understood on the command line: one message, with what to type instead."""
+"""Errors on the command line: one message, with what to type instead."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _EXPECTED = {"valid integer": "a whole number", "valid number": "a number", "val
 
 
 class Answering(TyperCommand):
-    """A command that answers a misspelt option with the right one."""
+    """A command that suggests the right option for a misspelt one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments that are left; what cannot be understood is a ConfigError."""
+        """The arguments that are left; unknown ones raise a ConfigError."""
         with _one_message(self, ctx, list(args)):  # which parsing empties
             return super().parse_args(ctx, args)
 
@@ -30,10 +30,10 @@ OWN = "danlu.own"
 
 
 class AnsweringTrain(Answering):
-    """``train``: its options are also those of the kinds of data, and ``--epochs 3`` is answered with ``trainer.epochs=3``."""
+    """``train``: its options are also those of the kinds of data, and ``--epochs 3`` is refused with the hint ``trainer.epochs=3``."""
 
     def own(self) -> dict[str, str]:
-        """The options that kinds of data own, and what each is for."""
+        """The options that kinds of data own, with their help."""
         from danlu.pipeline.domains import options
 
         return {name: each[0][1].help for name, each in options().items()}
@@ -66,7 +66,7 @@ class AnsweringTrain(Answering):
         super().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """What a word may be completed to."""
+        """The possible completions of a word."""
         found = super().shell_complete(ctx, incomplete)
         some = found or super().shell_complete(ctx, "--")
         if not incomplete.startswith("-") or not some:
@@ -84,7 +84,7 @@ class AnsweringTrain(Answering):
 
 
 class AnsweringGroup(TyperGroup):
-    """The commands; one that does not exist is answered with the nearest."""
+    """The group of commands; for an unknown one it suggests the most similar."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See :meth:`Answering.parse_args`."""

@@ -1,4 +1,4 @@
-"""Standard streams that take whatever is printed: in another encoding than UTF-8, or not there at all."""
+"""Standard streams that accept any text, also where their encoding is not UTF-8 or where they are closed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN = {
 
 
 def settle_streams() -> None:
-    """Make the standard streams take any text, and be there.
+    """Make the standard streams accept any text, and open missing ones.
 
     Signs that the terminal's encoding lacks are written in its letters (``...`` for an ellipsis) or as an escape (``\\u5934``), never
     as an error. A stream that was closed (``>&-``) becomes one that leads nowhere, so that no file that is opened later takes its place.
@@ -50,7 +50,7 @@ def _sign(sign: str) -> str:
 
 
 def print_data(text: str) -> None:
-    """Print rows for another program: into a file or a pipe as UTF-8, whatever the terminal speaks."""
+    """Print rows for another program: to a file or a pipe as UTF-8, whatever the terminal's encoding."""
     stream = sys.stdout
     buffer = None if stream.isatty() else getattr(stream, "buffer", None)
     if buffer is None:

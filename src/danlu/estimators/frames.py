@@ -1,4 +1,4 @@
-"""What a user hands to an estimator, as a polars frame."""
+"""An estimator's input as a polars frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows an estimator learns from, in one sequence whatever the sequence they came in."""
+"""The rows that an estimator learns from, in an order that does not depend on the given one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a network answers as it does: which inputs, words and places of an image its score comes from, and what it looked at."""
+"""Explanations of a network's answer: the inputs, words and image regions that its score comes from, and its attention."""
 
 from danlu.explain.attention import attention_maps, cross_attention
 from danlu.explain.cam import grad_cam, split_at_maps

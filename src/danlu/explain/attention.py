@@ -1,4 +1,4 @@
-"""Which tokens looked at which: the weights of a network's attention."""
+"""Which tokens attend to which: the weights of a network's attention."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _watch(layer: Layer) -> Layer | None:
 
 
 def attention_maps(network: Layer, params: Params, state: State, inputs: Any) -> dict[str, jax.Array]:
-    """How much each token looked at each other one, in each attention layer and head: ``softmax(Q·Kᵀ/√d + M)``.
+    """How much each token attends to each other one, in each attention layer and head: ``softmax(Q·Kᵀ/√d + M)``.
 
     The weights are those of the forward pass on ``inputs``, dropout aside. They say what was read, not what decided: another
     pattern can give the same output (Jain & Wallace 2019, arXiv:1902.10186); what decided is more the matter of
@@ -99,7 +99,7 @@ def _found(layer: Layer, state: State, path: str = "") -> list[tuple[str, jax.Ar
 
 
 def cross_attention(model: Layer, params: Params, state: State, x: Any) -> jax.Array:
-    """How much each target token looked at each source token, in each layer and head of the decoder.
+    """How much each target token attends to each source token, in each layer and head of the decoder.
 
     These are the maps of :func:`attention_maps` whose keys come from the encoder.
 

@@ -17,7 +17,7 @@ __all__ = ["grad_cam", "split_at_maps"]
 
 
 def split_at_maps(network: Layer, in_shape: Shape) -> tuple[Sequential, int]:
-    """The network as a Sequential, and how many of its layers come before what reads the last maps ``(height, width, k)``.
+    """The network as a Sequential, and the number of its layers before the one that reads the last maps ``(height, width, k)``.
 
     Raises:
         ConfigError: a network that is no Sequential (or shorthand for one), or has no such maps.
@@ -42,7 +42,7 @@ def split_at_maps(network: Layer, in_shape: Shape) -> tuple[Sequential, int]:
 
 
 def grad_cam(network: Layer, params: Params, state: State, images: Any, classes: Any = None) -> np.ndarray:
-    """Grad-CAM: ``relu(Σ_k α_k A_k)`` with ``α_k = mean_ij ∂y_c/∂A_kij``, brought to the size of the images.
+    """Grad-CAM: ``relu(Σ_k α_k A_k)`` with ``α_k = mean_ij ∂y_c/∂A_kij``, resized to the size of the images.
 
     ``A_k`` are the last maps before the head and ``y_c`` the logit of class ``c``: a map counts by how much the logit rises with
     it, and what speaks against the class is left out. Each image's map is divided by its largest value (all 0 stays 0).

@@ -102,7 +102,7 @@ def _embedded(layer: Layer, params: Params, x: Any) -> Any:
 
 
 def split_to_words(values: np.ndarray, runs: list[list[tuple[int, ...]]], words: int) -> np.ndarray:
-    """What each word has of what its runs of words have: ``(words,)``; a run that comes often shares its value out.
+    """The value of each word from its runs of words: ``(words,)``; a run that occurs several times divides its value.
 
     Args:
         values: of each different run, ``(runs, …)`` or more.

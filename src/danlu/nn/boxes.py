@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-__all__ = ["box_area", "box_overlaps", "generalized_iou", "pairwise_iou", "suppress"]
+__all__ = ["box_area", "box_overlaps", "generalized_iou", "non_max_suppression", "pairwise_iou"]
 
 _TINY = 1e-9  # of an area, which keeps quotients defined
 
@@ -62,26 +62,26 @@ def pairwise_iou(a: jax.Array, b: jax.Array) -> jax.Array:
     return box_overlaps(jnp.broadcast_to(a[:, None], shape), jnp.broadcast_to(b[None], shape))[0]
 
 
-def suppress(boxes: jax.Array, scores: jax.Array, overlap: float) -> jax.Array:
+def non_max_suppression(boxes: jax.Array, scores: jax.Array, iou_threshold: float) -> jax.Array:
     """Non-maximum suppression: which boxes are kept, bool ``(n,)``.
 
-    The best one is kept and those that overlap it by more than ``overlap`` are not; then the best of the rest, and so on. The
+    The best one is kept and those that overlap it by more than ``iou_threshold`` are not; then the best of the rest, and so on. The
     loop has ``n`` rounds whatever is found, so that it compiles once.
 
     Args:
         boxes: ``(n, 4)``.
         scores: ``(n,)``; of equal ones the first comes first.
-        overlap: the largest IoU of two boxes that are both kept.
+        iou_threshold: the largest IoU of two boxes that are both kept.
 
     Reference: Felzenszwalb et al. (2010), "Object detection with discriminatively trained part-based models", section 7.
 
     Example:
         >>> boxes = jnp.array([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 5.0], [8.0, 8.0, 9.0, 9.0]])
-        >>> suppress(boxes, jnp.array([0.6, 0.9, 0.1]), 0.5).tolist()
+        >>> non_max_suppression(boxes, jnp.array([0.6, 0.9, 0.1]), 0.5).tolist()
         [False, True, True]
     """
     order = jnp.argsort(-scores, stable=True)
-    near = pairwise_iou(boxes[order], boxes[order]) > overlap
+    near = pairwise_iou(boxes[order], boxes[order]) > iou_threshold
     after = jnp.arange(boxes.shape[0])
 
     def drop(place: jax.Array, kept: jax.Array) -> jax.Array:

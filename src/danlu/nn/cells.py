@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from danlu.nn.activations import sigmoid, softmax
-from danlu.nn.boxes import suppress
+from danlu.nn.boxes import non_max_suppression
 
 __all__ = ["Cells", "Detections", "cell_middles", "find_objects", "read_cells"]
 
@@ -34,9 +34,9 @@ class Detections(NamedTuple):
     """A fixed number of objects an image, the best first; those of score 0 are none.
 
     Attributes:
-        boxes: ``(batch, most, 4)``, in pixels, inside the image.
-        scores: ``(batch, most)``, 0 … 1.
-        classes: ``(batch, most)`` int32.
+        boxes: ``(batch, max_detections, 4)``, in pixels, inside the image.
+        scores: ``(batch, max_detections)``, 0 … 1.
+        classes: ``(batch, max_detections)`` int32.
     """
 
     boxes: jax.Array
@@ -74,7 +74,13 @@ def cell_middles(rows: int, columns: int, stride: int) -> jax.Array:
 
 
 def find_objects(
-    outputs: jax.Array, *, stride: int, size: float, most: int = 64, overlap: float = 0.6, candidates: int = 128
+    outputs: jax.Array,
+    *,
+    stride: int,
+    size: float,
+    max_detections: int = 64,
+    iou_threshold: float = 0.6,
+    candidates: int = 128,
 ) -> Detections:
     """The objects that a :class:`~danlu.nn.Detector`'s outputs show, after non-maximum suppression: pure, and of a fixed shape.
 
@@ -84,12 +90,12 @@ def find_objects(
     Args:
         outputs: ``(batch, rows, columns, 5 + classes)``.
         stride, size: the detector's.
-        most: how many objects an image can have.
-        overlap: see :func:`~danlu.nn.boxes.suppress`.
+        max_detections: how many objects an image can have.
+        iou_threshold: see :func:`~danlu.nn.boxes.non_max_suppression`.
         candidates: cells of the best scores that are looked at, an image.
 
     Example:
-        >>> found = find_objects(jnp.zeros((1, 2, 2, 7)).at[0, 0, 1, 4].set(9.0), stride=8, size=4.0, most=2)
+        >>> found = find_objects(jnp.zeros((1, 2, 2, 7)).at[0, 0, 1, 4].set(9.0), stride=8, size=4.0, max_detections=2)
         >>> found.boxes[0, 0].tolist(), found.scores.shape
         ([10.0, 2.0, 14.0, 6.0], (1, 2))
     """
@@ -102,12 +108,12 @@ def find_objects(
     def one(boxes: jax.Array, scores: jax.Array, classes: jax.Array) -> Detections:
         scores, best = jax.lax.top_k(scores, looked)
         boxes = jnp.clip(boxes[best], 0, ends[None])
-        kept = jnp.where(suppress(boxes, scores, overlap), scores, 0)
-        scores, place = jax.lax.top_k(kept, min(most, looked))
+        kept = jnp.where(non_max_suppression(boxes, scores, iou_threshold), scores, 0)
+        scores, place = jax.lax.top_k(kept, min(max_detections, looked))
         return Detections(boxes[place], scores, classes[best][place])
 
     found = jax.vmap(one)(cells.boxes, scores, jnp.argmax(chances, axis=-1).astype(jnp.int32))
-    short = most - found.scores.shape[1]
+    short = max_detections - found.scores.shape[1]
     if short <= 0:
         return found
     return Detections(*(jnp.pad(leaf, ((0, 0), (0, short), (0, 0))[: leaf.ndim]) for leaf in found))

@@ -1,4 +1,4 @@
-"""Agents: what learns by acting in an environment instead of from data."""
+"""Agents, which learn by acting in an environment instead of from data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEST = 1_000_003
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PreparedEnvironment(Prepared):
-    """An environment that is ready to be acted in.
+    """An environment, ready for use.
 
     Attributes:
         learned: what training left, once it has: of several seeds, the test is of each.
@@ -61,7 +61,7 @@ class PreparedEnvironment(Prepared):
 
 @dataclasses.dataclass(frozen=True)
 class AgentPlan:
-    """An agent, for how many steps it is trained, and with which seeds."""
+    """An agent, the number of its training steps, and its seeds."""
 
     agent: Agent
     steps: int
@@ -160,8 +160,10 @@ class Agents(Domain):
             yield Simple("the recording", Sample(prepared.recorded.returns, "return"))
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
-        """A table of observations, a row each, a column a number of it in the environment's sequence; or with ``truth``, 100 episodes in
-        an environment: the one it was trained in, by its name, or another that shows and takes the same."""
+        """A table of observations, one per row, with one column per number in the environment's order; or with ``truth``, 100 episodes.
+
+        The episodes are in the environment that the agent was trained in, by its name, or in another with the same spaces.
+        """
         head = trained.head
         if truth:
             env = _place(head, source)

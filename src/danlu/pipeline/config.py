@@ -37,7 +37,7 @@ _DELIMITER = (
 
 
 class DataConfig(Blueprint):
-    """What is learnt from.
+    """The training data.
 
     Args:
         source: the file.
@@ -102,7 +102,7 @@ class DataConfig(Blueprint):
             object.__setattr__(self, "delimiter", "\t")
 
     def form(self) -> dict[str, Any]:
-        """How the lines of a file are written, as :func:`danlu.data.read_table` takes it; a file of test rows is written so too."""
+        """How the lines of a file are written, as :func:`danlu.data.read_table` takes it; it applies to a file of test rows too."""
         header = {"yes": True, "no": False}.get(self.header, "auto")
         return {"delimiter": self.delimiter, "header": header, "encoding": self.encoding}
 
@@ -120,7 +120,7 @@ class DataConfig(Blueprint):
 
 
 class SplitConfig(Blueprint):
-    """How the rows are divided.
+    """How the rows are split.
 
     Args:
         method: ``"stratified"``, ``"random"``, ``"time"``, ``"group"`` or ``"column"``.
@@ -143,7 +143,7 @@ class SplitConfig(Blueprint):
 
 
 class ModelConfig(Blueprint):
-    """The network; None leaves the recipe's choice, which goes by the size of the data. For images only ``width`` counts."""
+    """The network; None leaves the choice to the recipe, which depends on the size of the data. For images only ``width`` is used."""
 
     members: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     width: int | None = setting(default=None, minimum=1, integer=True, optional=True)
@@ -152,7 +152,7 @@ class ModelConfig(Blueprint):
 
 
 class TrainerConfig(Blueprint):
-    """How it is trained; None leaves the recipe's choice.
+    """How it is trained; None leaves the choice to the recipe.
 
     Args:
         precision: what the network computes in while it is trained: ``"float32"`` or ``"bfloat16"``, for accelerators.
@@ -173,7 +173,7 @@ class TrainerConfig(Blueprint):
     seed: int = setting(default=0, minimum=0, maximum=2**31 - 1, integer=True)
 
     def chosen(self) -> dict[str, Any]:
-        """What is not left to the recipe, but for the loss, of which there are several only for a quantity."""
+        """The settings that are not left to the recipe, without the loss, which can be chosen only for a quantity."""
         found = dataclasses.asdict(self)
         return {name: value for name, value in found.items() if value is not None and name not in ("loss", "seed")}
 
@@ -314,7 +314,7 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def saved_config(values: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
-    """The config that a run was begun with, perhaps by another version, and the names of settings that this one does not know."""
+    """The config that a run was started with, perhaps by another version, and the names of settings that this version does not know."""
     parts = {section: part for section, part in values.items() if isinstance(part, Mapping)}
     renewed = {section: SECTIONS[section].renewed(part) for section, part in parts.items() if section in SECTIONS}
     found = {

@@ -1,4 +1,4 @@
-"""Images with boxes around their objects, from which finding objects is learnt."""
+"""Object detection: images with boxes around their objects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PreparedBoxes(PreparedPictures):
 
 
 class Detections(Pictures):
-    """Images in which objects of several classes are to be found."""
+    """Images with boxes, to learn to detect objects of several classes."""
 
     kind = "detection"
     noun = "images with boxes"
@@ -112,7 +112,11 @@ class Detections(Pictures):
 
     def learn(self, config: TrainConfig, prepared: PreparedBoxes, plan: Recipe, **how: Any) -> Learned:
         settings, detector = config.detection, detector_of(plan.model)
-        shown = {"overlap": settings.overlap, "most": settings.most, "sides": prepared.encoder.in_shape[:2]}
+        shown = {
+            "iou_threshold": settings.iou_threshold,
+            "max_detections": settings.max_detections,
+            "sides": prepared.encoder.in_shape[:2],
+        }
         if settings.threshold is not None:
             shown["threshold"], how["held"] = settings.threshold, None
         head = dataclasses.replace(prepared.head, stride=detector.stride, size=detector.size, **shown)
@@ -140,7 +144,11 @@ class Detections(Pictures):
         except ConfigError as error:
             raise ArtifactError(f"the saved detector is damaged: {error.message}") from error
         cells = {"stride": detector.stride, "size": detector.size, "sides": (seen.get("height"), seen.get("width"))}
-        shown = {"threshold": artifact.threshold, "overlap": told.get("overlap"), "most": told.get("most")}
+        shown = {
+            "threshold": artifact.threshold,
+            "iou_threshold": told.get("overlap"),
+            "max_detections": told.get("most"),
+        }
         return {"classes": artifact.classes, **shown, **cells}, {}
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
@@ -171,7 +179,7 @@ class Detections(Pictures):
 
         head = trained.head
         facts = {
-            "boxes shown": f"with a score of {head.threshold:.2f} or more, no two with an IoU above {head.overlap:g}",
+            "boxes shown": f"with a score of {head.threshold:.2f} or more, no two with an IoU above {head.iou_threshold:g}",
             "cells": f"of {head.stride} pixels, with a base size of {head.size:g}",
         }
         sections: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""What a kind of data must know so that ``danlu train`` can learn from it.
+"""The interface of a kind of data that ``danlu train`` can learn from.
 
 Everything else (the run's folder, checkpoints and resuming, logs, the test, saving and loading, the record, the command line) is the
 same for all kinds; see :mod:`danlu.pipeline.train` and :mod:`danlu.trained`. A new kind of data is one module with a subclass of
@@ -29,7 +29,7 @@ __all__ = ["Beside", "Domain", "Option", "Prepared", "Simple"]
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
-    """Data that is ready to be learnt from; a domain adds what it needs.
+    """Data that is ready for training; a domain adds what it needs.
 
     Attributes:
         rows: the number of rows (or of what there is instead) of each part: ``"train"``, ``"validation"``, ``"test"``.
@@ -44,13 +44,13 @@ class Prepared:
     unit: str = "rows"
 
     def lines(self) -> Iterable[str]:
-        """What was found, for people."""
+        """What was found, in words."""
         return ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of ``danlu train`` that stands for settings of a kind of data.
+    """An option of ``danlu train`` that sets settings of a kind of data.
 
     Attributes:
         name: such as ``"--horizon"``.
@@ -67,7 +67,7 @@ class Option:
     settings: Callable[[Any], Mapping[str, Any]] | None = None
 
     def meaning(self, text: str) -> Mapping[str, Any]:
-        """The settings that what was given to the option stands for.
+        """The settings that the option's value sets.
 
         Raises:
             ConfigError: it stands for none.
@@ -84,7 +84,7 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """A setting that counts only beside others: when, and what to say where it does not."""
+    """A setting that is used only together with others: when, and what to say if it is not."""
 
     setting: str
     counts: Callable[[TrainConfig], bool]
@@ -132,15 +132,15 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def claims(self, config: TrainConfig, source: Any) -> bool:
-        """Whether ``source`` is of this kind, by its looks or by what the config says of it. Cheap; never raises."""
+        """Whether ``source`` is of this kind, by its appearance or by the config. Cheap; never raises."""
 
     def files(self, config: TrainConfig, source: str | Path) -> Iterable[Path]:
-        """The files that the file ``source`` names and that are learnt from with it, such as pictures; its fingerprint covers them."""
+        """The files that the file ``source`` names and that are part of the data, such as pictures; the fingerprint covers them."""
         return ()
 
     @abc.abstractmethod
     def prepare(self, config: TrainConfig, source: Any) -> Any:
-        """Read, check, divide and encode: a :class:`Prepared`. All that is fitted is fitted on training rows only.
+        """Read, check, split and encode: a :class:`Prepared`. Everything is fitted on training rows only.
 
         Raises:
             DanluError: a source or settings that cannot be used; one clear message.
@@ -164,10 +164,10 @@ class Domain(abc.ABC):
 
     @abc.abstractmethod
     def test(self, config: TrainConfig, prepared: Any, trained: Trained) -> Judgement | None:
-        """What the test rows say of the trained model (see :meth:`Trained.judge <danlu.trained.Trained.judge>`); None without any."""
+        """The test rows' evidence about the model (see :meth:`Trained.judge <danlu.trained.Trained.judge>`); None without any."""
 
     def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Evidence) -> Iterable[Simple]:
-        """What a model must beat: simple models that learn from the same rows, tested on the same rows as ``ours``."""
+        """The baselines: simple models trained on the same rows and tested on the same rows as ``ours``."""
         return ()
 
     @abc.abstractmethod
@@ -177,11 +177,11 @@ class Domain(abc.ABC):
     # The trained model.
 
     def old_encoder(self, artifact: Artifact) -> Any:
-        """What the encoder of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
+        """The encoder of a model of format version 1 or 2, in the form of today's ``state``."""
         return artifact.encoder
 
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What the head of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
+        """The head of a model of format version 1 or 2, in the form of today's ``state``."""
         raise NotImplementedError
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""The kinds of data that can be learnt from, and which one a source or a saved model is of."""
+"""The kinds of data that danlu can learn from, and the kind of a given source or saved model."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _kind_of(artifact: Artifact) -> Any:
 
 
 def load_model(path: str | Path, *, allow: Sequence[str] = ()) -> Trained:
-    """As :func:`load`, where rows of a file are to be answered.
+    """As :func:`load`, for predicting rows of a file.
 
     Raises:
         ArtifactError: a network without an encoder is there.

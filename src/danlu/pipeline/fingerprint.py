@@ -1,4 +1,4 @@
-"""What data a run learns from: where it is and a hash of its bytes, so that a run goes on with the same data or not at all."""
+"""The data of a run: where it is and a hash of its bytes, so that a run resumes with the same data or not at all."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _of_object(source: Any) -> str | None:
 
 
 def data_of(config: TrainConfig, source: Any, domain: Domain) -> dict[str, Any]:
-    """Of each piece of data that a run reads, where it is and its fingerprint: the source, the test rows, a recording."""
+    """The place and the fingerprint of each piece of data that a run reads: the source, the test rows, a recording."""
     found = {}
     for name, given in _given(config, source, _pieces(domain)).items():
         if name == "source" and not domain.reads_files:
@@ -119,7 +119,7 @@ def located(config: TrainConfig, domain: Domain) -> TrainConfig:
 
 
 def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_of: Any) -> None:
-    """Refuse to go on with other data: the weights would be those of neither run.
+    """Refuse to resume with other data: the weights would belong to neither run.
 
     Args:
         domain_of: ``(config, source) ->`` the domain; asked only when the data is there.

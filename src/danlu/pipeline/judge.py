@@ -1,4 +1,4 @@
-"""The test of a trained model beside simple ones, the same for every kind of data."""
+"""The test of a trained model against simple ones, the same for every kind of data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["judge"]
 
 
 def judge(config: TrainConfig, domain: Domain, prepared: Any, trained: Trained) -> Judgement | None:
-    """What the test rows say: the scores with intervals, and the comparison with each simple model; None without test rows."""
+    """The scores on the test rows with intervals, and the comparison with each simple model; None without test rows."""
     own = domain.test(config, prepared, trained)
     if own is None or own.evidence is None or not config.evaluate.baselines:
         return own

@@ -1,4 +1,4 @@
-"""What kinds of data have in common whose rows each have one label: a class or a quantity."""
+"""The shared part of kinds of data with one label per row: a class or a quantity."""
 
 from __future__ import annotations
 
@@ -79,15 +79,19 @@ class PreparedRows(Prepared):
         return self.train if isinstance(self.train, tuple) else self.train.arrays(limit=HELD)
 
     def known(self) -> Encoded:
-        """All rows that the network sees, validation rows included: what a baseline may learn from."""
+        """All rows that the network sees, validation rows included: the training rows of a baseline."""
         if self.validation is None:
             return self.sample()
         (x, y), (more, also) = self.sample(), self.validation
         return jax.tree.map(lambda *parts: np.concatenate(parts), x, more), np.concatenate([y, also])
 
 
-def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
+def newly_read(read: Callable[[], Any], say: Say, *, parts_of: str = "", hint: str | None = None) -> Any:
     """What ``read`` gives, whose notices are said; where it has parts, its test part.
+
+    Args:
+        parts_of: what the parts are made of; empty takes them all.
+        hint: where the error has none.
 
     Raises:
         SchemaError: it cannot be read.
@@ -95,18 +99,18 @@ def newly_read(read: Callable[[], Any], say: Say, *, noun: str) -> Any:
     try:
         found = read()
     except DataError as error:
-        raise SchemaError(error.message, hint=error.hint) from error
+        raise SchemaError(error.message, hint=error.hint or hint) from error
     for notice in found.notices:
         say(notice)
-    if found.parts is None or "test" not in found.parts:
+    if not parts_of or found.parts is None or "test" not in found.parts:
         return found
     rows = np.flatnonzero(found.parts == "test")
-    say(f"the data has its own parts; its {len(rows)} test {noun} are taken")
+    say(f"the data has its own parts; its {len(rows)} test {parts_of} are taken")
     return found.rows(rows)
 
 
 class Labelled(Domain):
-    """A kind of data whose rows each have one label.
+    """A kind of data with one label per row.
 
     Attributes:
         summarised: what is said after the name of a baseline that learns from something else than the rows themselves.

@@ -1,4 +1,4 @@
-"""Plain texts, whose language is learnt: the next token from those before it."""
+"""Language models of plain texts: they predict each token from the tokens before it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PreparedText(Prepared):
 
     @property
     def is_lines(self) -> bool:
-        """Whether each line is a text of its own."""
+        """Whether each line is an independent text."""
         return self.corpora["train"].lines
 
     def lines(self) -> Iterable[str]:
@@ -58,7 +58,7 @@ class PreparedText(Prepared):
         yield f"{kind}: {size:,} characters; tokens are {TOKENS[self.tokenizer.kind]}, {self.tokenizer.size:,} different ones"
 
     def known(self) -> Tokens:
-        """All tokens that the network sees, validation included: what a baseline may learn from, the last of them if many."""
+        """All tokens that the network sees, validation included: the training data of a baseline, only the last of them if many."""
         train, held = self.tokens["train"], self.tokens["validation"]
         flat = np.concatenate([train.tokens, held.tokens])
         bounds = np.concatenate([train.bounds, held.bounds[1:] + train.bounds[-1]])

@@ -1,4 +1,4 @@
-"""Which setting is meant by the names that people know from other tools, and the answer to a name that is none."""
+"""Names that people know from other tools, the settings that they mean, and the error for an unknown name."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _typed(name: str, value: Any, asked: str, *, python: bool = False) -> str:
 
 
 def answer(name: str, value: Any, settings: Iterable[str], *, python: bool = False) -> str | None:
-    """The hint for someone who typed ``name``: what to type (as an argument of ``danlu.train``), or None when nothing is like it.
+    """The hint for someone who typed ``name``: what to type (as an argument of ``danlu.train``), or None if nothing is similar.
 
     >>> answer("num_epochs", 3, ["trainer.epochs"])
     'did you mean trainer.epochs=3?'

@@ -1,4 +1,4 @@
-"""The runs of a folder: what each of them trained, and how it ended."""
+"""The runs in a folder: what each of them trained, and how it ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Past", "changed_settings", "past_runs"]
 
 @dataclasses.dataclass(frozen=True)
 class Past:
-    """A run as its folder tells of it.
+    """A run, as described by its folder.
 
     Attributes:
         name: the run's name.
@@ -39,7 +39,7 @@ class Past:
 
     @classmethod
     def of(cls, run: RunDirectory) -> Past:
-        """The run in a folder; a damaged file is as good as none."""
+        """The run in a folder; a damaged file counts as missing."""
         config, results = _read(run, "config.json"), _read(run, "results.json")
         document = _read(RunDirectory(run.artifact_path), "model.json")
         data = _part(config, "data")

@@ -1,4 +1,4 @@
-"""What the kinds of data have in common that are made of pictures: how they are read, divided and encoded."""
+"""The shared part of kinds of data made of pictures: how they are read, split and encoded."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PreparedPictures(Prepared):
     shown: Any = None
 
     def sample(self, rows: int) -> Part:
-        """So many training rows, in memory."""
+        """That many training rows, in memory."""
         if isinstance(self.train, PixelStream):
             return self.train.arrays(limit=rows)
         some: Part = jax.tree.map(lambda leaf: leaf[:rows], self.train)
@@ -80,7 +80,7 @@ class PreparedPictures(Prepared):
 
 
 class Pictures(Domain):
-    """A kind of data of pictures whose truth is more than a class of each."""
+    """A kind of data of pictures whose answers are more than one class each."""
 
     encoder = ImageEncoder
 
@@ -179,7 +179,7 @@ def new_pictures(source: Any, read: Callable[[], Any] | None, say: Say, *, whole
     """
     if isinstance(source, np.ndarray):
         return ImageSet(check_pixels(source, "the array", alone=True), None)
-    return newly_read(read or (lambda: read_images(source, memory=HELD, whole=whole)), say, noun="images")
+    return newly_read(read or (lambda: read_images(source, memory=HELD, whole=whole)), say, parts_of="images")
 
 
 def names_of(paths: Iterable[str] | None) -> pl.Series | None:

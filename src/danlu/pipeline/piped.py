@@ -1,4 +1,4 @@
-"""Data that comes through pipes: taken into a file before it is looked at, and kept in the run, which could not be resumed without it."""
+"""Data from pipes: written to a file before it is read, and saved in the run, which could not be resumed without it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["border", "cells", "encoder_for", "memory_of", "streamed"]
 
 
 def memory_of(data: DataConfig) -> int | None:
-    """The bytes that pixels may take before they stay in their files; None for no limit, 0 for always."""
+    """The bytes that pixels may take before they are left in their files; None for no limit, 0 for always."""
     return {True: 0, False: None, None: data.memory * 2**20}[data.stream]
 
 
@@ -61,7 +61,7 @@ def encoder_for(
     multiple: Callable[[int, int], int] | None = None,
     least: int = 1,
 ) -> tuple[ImageEncoder, str]:
-    """The shape for images, and a word where it is not theirs.
+    """The shape for images, and a note if it is not their own.
 
     Args:
         images: of the training part.
@@ -83,7 +83,7 @@ def encoder_for(
 
 
 def border(inputs: np.ndarray) -> float:
-    """The commonest brightness of the images' borders, 0 … 255: what belongs outside an image that is moved."""
+    """The most common brightness of the images' borders, 0 … 255: what belongs outside an image that is moved."""
     some = inputs[:1000]
     edges = np.concatenate([some[:, 0].ravel(), some[:, -1].ravel(), some[:, :, 0].ravel(), some[:, :, -1].ravel()])
     return float(np.median(edges))

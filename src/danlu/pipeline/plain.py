@@ -1,4 +1,4 @@
-"""What users write for settings (files, the command line, keyword arguments) as plain data, and what it means for a field's type."""
+"""Users' settings (from files, the command line, keyword arguments) as plain data, and their meaning for a field's type."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 def filled(name: str, value: Any, default: Any) -> None:
-    """Refuse texts without a character, where one stands for something.
+    """Refuse empty texts where a text is needed.
 
     Raises:
         ConfigError: there is one.
@@ -152,7 +152,7 @@ def filled(name: str, value: Any, default: Any) -> None:
 
 
 def written(text: str, annotation: Any = Any, rules: Mapping[str, Any] | None = None) -> Any:
-    """What a text on the command line means for a setting: JSON, a list ``a,b``, ``none``, or the text as it is, whatever its type takes.
+    """The value of a text on the command line for a setting: JSON, a list ``a,b``, ``none``, or the text as it is, by the setting's type.
 
     >>> written("20", int), written("20", str), written("a,b", tuple[str, ...]), written("none", str | None)
     (20, '20', ['a', 'b'], None)

@@ -1,4 +1,4 @@
-"""What a finished run leaves to be read: ``results.json`` and ``report.html``."""
+"""The record of a finished run: ``results.json`` and ``report.html``."""
 
 from __future__ import annotations
 

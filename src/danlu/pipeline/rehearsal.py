@@ -1,4 +1,4 @@
-"""A training that is only tried: what would be done, how long it would take and how much memory, from a few real steps."""
+"""The dry run: what a training would do, its time and its memory, measured with a few real steps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Clock(Callback):
 
 @dataclasses.dataclass(frozen=True)
 class Rehearsal:
-    """What a training would be.
+    """The plan of a training, with its time and memory.
 
     Attributes:
         rows: of each part, in ``unit``; ``split`` says how they were divided.
@@ -119,7 +119,7 @@ class Rehearsal:
 def rehearse(
     config: TrainConfig, source: Any = None, *, display: str = "auto", say: Say = print, allow: Sequence[str] = ()
 ) -> Rehearsal:
-    """Read and divide the data and take a few steps, whose weights are thrown away; arguments as of ``train_from``.
+    """Read and split the data and take a few steps, whose weights are thrown away; arguments as of ``train_from``.
 
     Raises:
         DanluError: input that cannot be used; one clear message.

@@ -1,4 +1,4 @@
-"""Images with masks, from which telling the class of every pixel is learnt."""
+"""Segmentation: images with masks, which give the class of every pixel."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class PreparedMasks(PreparedPictures):
 
 
 class Segmentations(Pictures):
-    """Images whose every pixel is of one class."""
+    """Images with a class for every pixel."""
 
     kind = "segmentation"
     noun = "images with masks"

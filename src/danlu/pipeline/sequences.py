@@ -1,4 +1,4 @@
-"""Labelled sequences: measurements over time, each whole sequence of one class or with one quantity."""
+"""Labelled sequences: measurements over time, with one class or one quantity for each whole sequence."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from danlu.data import TargetEncoder
 from danlu.data.sequences import SequenceEncoder, SequenceSet, is_sequence_source, read_sequences
 from danlu.data.sequences.read import shown_name
-from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import Rows
 from danlu.evaluate.summaries import summaries
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, left_out, parts_of
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, left_out, newly_read, parts_of
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
 from danlu.trained import Read, Say, Trained
@@ -117,17 +117,8 @@ class Sequences(LabelledItems):
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
         encoder, target = parts_of(trained)
         names = {"series": encoder.series, "time": encoder.time, "target": target.name}
-        try:
-            found = read_sequences(source, **names, formats=encoder.formats)
-        except DataError as error:
-            hint = (
-                error.hint
-                if encoder.series
-                else "the model was trained on arrays: give an npz file with x, or an array"
-            )
-            raise SchemaError(error.message, hint=hint) from error
-        for notice in found.notices:
-            say(notice)
+        hint = None if encoder.series else "the model was trained on arrays: give an npz file with x, or an array"
+        found = newly_read(lambda: read_sequences(source, **names, formats=encoder.formats), say, hint=hint)
         found = _with_columns(found, encoder)
         longer = sum(len(each) > encoder.steps * encoder.every for each in found.values)
         if longer:
@@ -144,7 +135,7 @@ class Sequences(LabelledItems):
         return Read(found.values, found.labels, found.names)
 
     def for_simple(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Of each column the mean, spread, smallest, largest, first and last value and the slope; and the length."""
+        """The mean, spread, smallest, largest, first and last value and the slope of each column; and the length."""
         return {"numeric": summaries(inputs["x"], inputs["mask"])}
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class PreparedSeries(Prepared):
 
 
 class SeriesForecasts(Domain):
-    """Series on even steps, forecast some steps ahead."""
+    """Series with even steps, to forecast some steps ahead."""
 
     kind = "series"
     noun = "forecasts"
@@ -90,7 +90,80 @@ class SeriesForecasts(Domain):
         return bool(config.forecast.columns)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedSeries:
-        return _prepare(config, source)
+        settings, data = config.forecast, config.data
+        if config.split.method not in ("stratified", "time"):
+            raise ConfigError(f"split.method={config.split.method} is for tables; series are split by time")
+        read = read_table(
+            source,
+            **data.form(),
+            missing=data.marks(),
+            kinds={**({settings.series: "categorical"} if settings.series else {}), **data.kinds},
+            dates=data.dates,
+        )
+        check_columns(data, read.names)
+        read = dataclasses.replace(read, frame=read.frame.drop(data.drop))
+        names = {name: getattr(settings, name) for name in ("time", "observed", "known", "series")}
+        try:
+            table = read_series(read, settings.columns, **names)
+        except DataError as error:
+            raise with_notices(error, [notice for notice in read.notices if "read as texts" in notice]) from error
+        share = 0.0 if data.test is not None else config.split.test
+        first, second = cut_by_time(table, config.split.validation, share)
+        lengths = [max(0, min(each.steps, first - each.start)) for each in table.series]
+        notices = list(table.notices)
+        past = [
+            each.values[:length, : len(table.columns.targets)]
+            for each, length in zip(table.series, lengths, strict=True)
+        ]
+        season, season_by = settings.season or 0, "forecast.season"
+        if not season:
+            season = find_season([column for part in past for column in part.T][:_MOST_COLUMNS])
+            season_by = "by the autocorrelation of the training part"
+        horizon = settings.horizon
+        context = settings.context or choose_context(int(np.median(lengths)), horizon, season)
+        encoder = SeriesEncoder.fit(table, first, context=context, horizon=horizon)
+        train, validation = encoder.windows(table, stop=first), encoder.windows(table, first, second)
+        test = encoder.windows(table, second)
+        if data.test is not None:
+            other = read_table(data.test, typed=False, **data.form())
+            tested = read_series(other, table.columns, calendar=table.calendar, formats=table.formats)
+            notices += [f"test: {notice}" for notice in tested.notices]
+            for each in tested.series:
+                encoder.place(each.name)
+            test = encoder.windows(tested)
+        need = f"a forecast of {horizon} steps from the {context} before"
+        if not len(train):
+            raise DataError(
+                f"the training part has {max(lengths):,} steps, too few for {need}",
+                hint="forecast fewer steps, or set forecast.context to fewer",
+            )
+        for name, part, asked in (("validation", validation, True), ("test", test, share > 0 or data.test is not None)):
+            if asked and not len(part):
+                raise DataError(
+                    f"no part of the {name} part has {horizon} steps with values, which {need} needs",
+                    hint=f"forecast fewer steps, or give it a larger share: split.{name}=0.3",
+                )
+        silent = len(table.series) - len(np.unique(train.index[:, 0]))
+        if silent:
+            notices.append(f"{silent:,} of {len(table.series):,} series are too short in the training part to train on")
+        rows = {"train": sum(lengths), "validation": 0, "test": 0}
+        rows["validation"] = sum(max(0, min(each.steps, second - each.start)) for each in table.series) - rows["train"]
+        rows["test"] = len(test.table) - (rows["train"] + rows["validation"] if test.table is table else 0)
+        moments = [str(each).removesuffix(" 00:00:00") for each in table.calendar.times(np.array([first, second]))]
+        split = f"by time: validation from {moments[0]}" + (f", test from {moments[1]}" if share > 0 else "")
+        return PreparedSeries(
+            rows=rows,
+            split=split,
+            notices=tuple(notices),
+            table=table,
+            encoder=encoder,
+            train=train,
+            validation=validation,
+            test=test.thinned(_NUMBERS) if len(test) else None,
+            season=season,
+            season_by=season_by,
+            naive=np.stack([mase_scale(part, season) for part in past]),
+        )
 
     def plan(self, config: TrainConfig, prepared: PreparedSeries) -> Recipe:
         network: dict[str, Any] = {"hidden": config.model.width, "dropout": config.model.dropout}
@@ -179,79 +252,3 @@ class SeriesForecasts(Domain):
         )
         ideals = {"coverage": found.levels[-1] - found.levels[0]} if len(found.levels) > 1 else {}
         return fields | {"sections": sections, "ideals": ideals}
-
-
-def _prepare(config: TrainConfig, source: Any) -> PreparedSeries:
-    settings, data = config.forecast, config.data
-    if config.split.method not in ("stratified", "time"):
-        raise ConfigError(f"split.method={config.split.method} is for tables; series are split by time")
-    read = read_table(
-        source,
-        **data.form(),
-        missing=data.marks(),
-        kinds={**({settings.series: "categorical"} if settings.series else {}), **data.kinds},
-        dates=data.dates,
-    )
-    check_columns(data, read.names)
-    read = dataclasses.replace(read, frame=read.frame.drop(data.drop))
-    names = {name: getattr(settings, name) for name in ("time", "observed", "known", "series")}
-    try:
-        table = read_series(read, settings.columns, **names)
-    except DataError as error:
-        raise with_notices(error, [notice for notice in read.notices if "read as texts" in notice]) from error
-    share = 0.0 if data.test is not None else config.split.test
-    first, second = cut_by_time(table, config.split.validation, share)
-    lengths = [max(0, min(each.steps, first - each.start)) for each in table.series]
-    notices = list(table.notices)
-    past = [
-        each.values[:length, : len(table.columns.targets)] for each, length in zip(table.series, lengths, strict=True)
-    ]
-    season, season_by = settings.season or 0, "forecast.season"
-    if not season:
-        season = find_season([column for part in past for column in part.T][:_MOST_COLUMNS])
-        season_by = "by the autocorrelation of the training part"
-    horizon = settings.horizon
-    context = settings.context or choose_context(int(np.median(lengths)), horizon, season)
-    encoder = SeriesEncoder.fit(table, first, context=context, horizon=horizon)
-    train, validation = encoder.windows(table, stop=first), encoder.windows(table, first, second)
-    test = encoder.windows(table, second)
-    if data.test is not None:
-        other = read_table(data.test, typed=False, **data.form())
-        tested = read_series(other, table.columns, calendar=table.calendar, formats=table.formats)
-        notices += [f"test: {notice}" for notice in tested.notices]
-        for each in tested.series:
-            encoder.place(each.name)
-        test = encoder.windows(tested)
-    need = f"a forecast of {horizon} steps from the {context} before"
-    if not len(train):
-        raise DataError(
-            f"the training part has {max(lengths):,} steps, too few for {need}",
-            hint="forecast fewer steps, or set forecast.context to fewer",
-        )
-    for name, part, asked in (("validation", validation, True), ("test", test, share > 0 or data.test is not None)):
-        if asked and not len(part):
-            raise DataError(
-                f"no part of the {name} part has {horizon} steps with values, which {need} needs",
-                hint=f"forecast fewer steps, or give it a larger share: split.{name}=0.3",
-            )
-    silent = len(table.series) - len(np.unique(train.index[:, 0]))
-    if silent:
-        notices.append(f"{silent:,} of {len(table.series):,} series are too short in the training part to train on")
-    rows = {"train": sum(lengths), "validation": 0, "test": 0}
-    rows["validation"] = sum(max(0, min(each.steps, second - each.start)) for each in table.series) - rows["train"]
-    rows["test"] = len(test.table) - (rows["train"] + rows["validation"] if test.table is table else 0)
-    moments = [str(each).removesuffix(" 00:00:00") for each in table.calendar.times(np.array([first, second]))]
-    split = f"by time: validation from {moments[0]}" + (f", test from {moments[1]}" if share > 0 else "")
-    return PreparedSeries(
-        rows=rows,
-        split=split,
-        notices=tuple(notices),
-        table=table,
-        encoder=encoder,
-        train=train,
-        validation=validation,
-        test=test.thinned(_NUMBERS) if len(test) else None,
-        season=season,
-        season_by=season_by,
-        naive=np.stack([mase_scale(part, season) for part in past]),
-    )

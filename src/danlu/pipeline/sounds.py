@@ -24,14 +24,14 @@ __all__ = ["Sounds"]
 
 
 class Listening(Blueprint):
-    """How recordings are looked at.
+    """How recordings become pictures.
 
     Args:
-        bands: bands of pitches, the rows of a picture.
+        n_mels: bands of pitches on the mel scale, the rows of a picture.
         seconds: that are kept of a recording; None is as long as 95 % of the training recordings are, at most 10.
     """
 
-    bands: int = setting(default=64, minimum=8, maximum=256, integer=True)
+    n_mels: int = setting(default=64, minimum=8, maximum=256, integer=True)
     seconds: float | None = setting(default=None, above=0, maximum=600, optional=True)
 
 
@@ -70,7 +70,7 @@ class Sounds(LabelledItems):
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         found, settings = parts.found, config.sound
         train = found.rows(parts.places["train"])
-        encoder = SoundEncoder.fit(train.sounds, bands=settings.bands, seconds=settings.seconds)
+        encoder = SoundEncoder.fit(train.sounds, bands=settings.n_mels, seconds=settings.seconds)
         longer = sum(each.seconds > (encoder.frames + 2) * encoder.step / encoder.rate for each in found.sounds)
         if longer:
             parts.notices.append(
@@ -91,11 +91,11 @@ class Sounds(LabelledItems):
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        found = newly_read(lambda: read_sounds(source), say, noun="recordings")
+        found = newly_read(lambda: read_sounds(source), say, parts_of="recordings")
         return Read(found.sounds, found.labels, pl.Series("file", found.paths))
 
     def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Of each band the mean and the standard deviation over time."""
+        """The mean and the standard deviation of each band over time."""
         loud = inputs[..., 0].astype(np.float32) / 255
         return {"numeric": np.concatenate([loud.mean(axis=2), loud.std(axis=2)], axis=1)}
 

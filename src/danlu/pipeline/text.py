@@ -12,13 +12,13 @@ import numpy as np
 from danlu.data import TargetEncoder
 from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
-from danlu.errors import DataError, SchemaError
+from danlu.errors import SchemaError
 from danlu.evaluate import Rows, baselines
 from danlu.evaluate.tfidf import tfidf
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, left_out, parts_of, row_in_words
+from danlu.pipeline.labelled import LabelledItems, PreparedRows, left_out, newly_read, parts_of, row_in_words
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
@@ -77,18 +77,29 @@ class Texts(LabelledItems):
         )
 
     def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Any) -> Iterable[Simple]:
-        return _simple(prepared, ours, config.evaluate.baseline_seconds)
+        """The commonest class (or the mean), and a linear model of TF-IDF of the network's words."""
+        target, (_, labels), parts = prepared.target, prepared.known(), prepared.parts
+        learnt = parts.found.rows(np.concatenate([parts.places[name] for name in ("train", "validation")])).texts
+        regression, shown = target.task == "regression", parts.tested.texts
+        nothing, asked = ({"numeric": np.zeros((len(rows), 1))} for rows in (labels, shown))
+        classes = 0 if regression else target.units
+        found = baselines(target.task, (nothing, labels), asked, classes=classes, names=("commonest",))
+        back = target.inverse if regression else np.asarray
+        for each in found.values():
+            yield Simple(each.label, ours.with_prediction(back(each.prediction)))
+        cut = prepared.encoder.tokenizer.cut
+        name, prediction, used = tfidf(
+            learnt, labels, shown, classes=classes, cut=cut, seconds=config.evaluate.baseline_seconds
+        )
+        if prediction is not None:
+            some = () if used == len(labels) else (f"fitted to {used:,} of the {len(labels):,} texts",)
+            yield Simple(name, ours.with_prediction(back(prediction)), notes=some)
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
         encoder, target = parts_of(trained)
-        try:
-            found = read_texts(source, text=_column_for(source, encoder.column), target=target.name)
-        except DataError as error:
-            raise SchemaError(
-                error.message, hint=error.hint or f"the model was trained on the column {encoder.column!r}"
-            ) from error
-        for notice in found.notices:
-            say(notice)
+        names = {"text": _column_for(source, encoder.column), "target": target.name}
+        hint = f"the model was trained on the column {encoder.column!r}"
+        found = newly_read(lambda: read_texts(source, **names), say, hint=hint)
         if not len(found):
             raise SchemaError("the data has no rows", hint="give at least one text to predict")
         empty = found.empty()
@@ -102,52 +113,30 @@ class Texts(LabelledItems):
         return Read([text or "" for text in found.texts], found.labels)
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
-        return _mistakes(prepared, trained, rows)
+        """The test texts that were predicted worst, their words coloured by what they added."""
+        from markupsafe import Markup
+
+        from danlu.explain import word_attribution
+        from danlu.report.words import adding_up, coloured_words
+
+        regression, worst, shown = rows.task == "regression", rows.worst(_MISTAKES), []
+        if not len(worst):
+            return {}
+        texts = [prepared.parts.tested.texts[row] for row in worst]
+        chosen, true = (None, None) if regression else (rows.chosen[worst], rows.truth[worst])
+        network = trained.network, trained.params, trained.state
+        added, gap = word_attribution(*network, trained.encoder, texts, chosen, true)
+        for row, text, each in zip(worst, texts, added, strict=True):
+            words = prepared.encoder.tokenizer.cut(text)
+            shown.append({**row_in_words(rows, row, prepared.target), "text": Markup(coloured_words(words, each))})
+        what = "a higher value, blue for a lower one" if regression else "the predicted class, blue for the true one"
+        note = f"Orange words spoke for {what}, by integrated gradients from a text without words. " + adding_up(
+            gap, "the difference of the network's outputs"
+        )
+        return {"mistakes": shown, "mistakes_note": note}
 
 
 def _column_for(source: Any, column: str) -> str | None:
     """The column to read: texts that do not come in a table have none."""
     plain = column == "text" and isinstance(source, str | Path) and Path(source).suffix.lower() == ".txt"
     return None if plain or is_text_source(source) or isinstance(source, list) else column
-
-
-def _simple(prepared: PreparedRows, ours: Rows, seconds: float | None) -> Iterable[Simple]:
-    """The commonest class (or the mean), and a linear model of TF-IDF of the network's words."""
-    target, (_, labels), parts = prepared.target, prepared.known(), prepared.parts
-    learnt = parts.found.rows(np.concatenate([parts.places[name] for name in ("train", "validation")])).texts
-    regression, shown = target.task == "regression", parts.tested.texts
-    nothing, asked = ({"numeric": np.zeros((len(rows), 1))} for rows in (labels, shown))
-    classes = 0 if regression else target.units
-    found = baselines(target.task, (nothing, labels), asked, classes=classes, names=("commonest",))
-    back = target.inverse if regression else np.asarray
-    for each in found.values():
-        yield Simple(each.label, ours.with_prediction(back(each.prediction)))
-    cut = prepared.encoder.tokenizer.cut
-    name, prediction, used = tfidf(learnt, labels, shown, classes=classes, cut=cut, seconds=seconds)
-    if prediction is not None:
-        some = () if used == len(labels) else (f"fitted to {used:,} of the {len(labels):,} texts",)
-        yield Simple(name, ours.with_prediction(back(prediction)), notes=some)
-
-
-def _mistakes(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
-    """The test texts that were predicted worst, their words coloured by what they added."""
-    from markupsafe import Markup
-
-    from danlu.explain import word_attribution
-    from danlu.report.words import adding_up, coloured_words
-
-    regression, worst, shown = rows.task == "regression", rows.worst(_MISTAKES), []
-    if not len(worst):
-        return {}
-    texts = [prepared.parts.tested.texts[row] for row in worst]
-    chosen, true = (None, None) if regression else (rows.chosen[worst], rows.truth[worst])
-    network = trained.network, trained.params, trained.state
-    added, gap = word_attribution(*network, trained.encoder, texts, chosen, true)
-    for row, text, each in zip(worst, texts, added, strict=True):
-        words = prepared.encoder.tokenizer.cut(text)
-        shown.append({**row_in_words(rows, row, prepared.target), "text": Markup(coloured_words(words, each))})
-    what = "a higher value, blue for a lower one" if regression else "the predicted class, blue for the true one"
-    note = f"Orange words spoke for {what}, by integrated gradients from a text without words. " + adding_up(
-        gap, "the difference of the network's outputs"
-    )
-    return {"mistakes": shown, "mistakes_note": note}

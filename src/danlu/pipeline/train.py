@@ -41,7 +41,7 @@ _LEAST_SECONDS = 30.0  # seconds that baselines have at least
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainResult:
-    """What a training run made.
+    """The result of a training run.
 
     Attributes:
         run: where it is.
@@ -106,7 +106,7 @@ def train_from(
     resume: RunDirectory | None = None,
     allow: Sequence[str] = (),
 ) -> TrainResult:
-    """Train a model on what ``source`` holds and leave it, with its record, in a new run directory.
+    """Train a model on the data in ``source`` and save it, with its record, in a new run directory.
 
     Everything that is fitted (encoder, target, bins) is fitted on the training rows only; the validation rows choose the
     best epoch; the test rows are used once, for the scores.
@@ -184,7 +184,7 @@ def train_from(
 
 
 def baseline_seconds(config: TrainConfig, training: float) -> float:
-    """The most seconds that baselines may take: those of the training, where the user does not say it."""
+    """The time limit of the baselines in seconds: by default that of the training."""
     return config.evaluate.baseline_seconds or max(_LEAST_SECONDS, training)
 
 
@@ -194,7 +194,7 @@ def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
 
 
 def prepare(config: TrainConfig, source: Any, *, say: Say, begun: bool = False) -> tuple[Domain, Prepared, Any]:
-    """The domain of a source, its data ready to be learnt from, and the recipe; what was found is said.
+    """The domain of a source, its data ready for training, and the recipe; prints what was found.
 
     Args:
         begun: whether a run was begun with these settings; those that are not used are then no news.
@@ -284,7 +284,7 @@ def train(
 def resume(
     run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print, allow: Sequence[str] = ()
 ) -> TrainResult:
-    """Go on with a run that was killed or stopped; the weights will be those of a run that never was.
+    """Resume a run that was killed or stopped; the weights will equal those of an uninterrupted run.
 
     Args:
         run: the run's folder.

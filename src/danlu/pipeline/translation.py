@@ -1,4 +1,4 @@
-"""Sentences with their translations, from which translating is learnt."""
+"""Translation: sentences with their translations."""
 
 from __future__ import annotations
 
@@ -140,15 +140,15 @@ class Translations(Domain):
         tokens = {}
         for name in ("train", "validation"):
             every = tokens_of_pairs(parts[name], *tokenizers)
-            fitting = np.flatnonzero(every.lengths <= settings.longest + 1)
+            fitting = np.flatnonzero(every.lengths <= settings.max_length + 1)
             if len(fitting) < len(every):
                 notices.append(
-                    f"{len(every) - len(fitting):,} pairs of the {name} part have a side with more than {settings.longest} tokens "
-                    "and are left out (translation.longest)"
+                    f"{len(every) - len(fitting):,} pairs of the {name} part have a side with more than {settings.max_length} tokens "
+                    "and are left out (translation.max_length)"
                 )
             if not len(fitting):
                 raise DataError(
-                    f"no pair of the {name} part has at most {settings.longest} tokens a side; raise translation.longest"
+                    f"no pair of the {name} part has at most {settings.max_length} tokens a side; raise translation.max_length"
                 )
             tokens[name] = every.rows(fitting)
         return PreparedPairs(
@@ -229,7 +229,7 @@ class Translations(Domain):
         return {**artifact.encoder, **{name: artifact.task.get(name) for name in ("languages", "longest")}}
 
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {name: artifact.task.get(name) for name in ("beams", "alpha")}, {}
+        return {"beams": artifact.task.get("beams"), "length_penalty": artifact.task.get("alpha")}, {}
 
     def report(self, prepared: PreparedPairs, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         from danlu.report.translations import attention_plot, translation_tables
@@ -240,7 +240,7 @@ class Translations(Domain):
         known = f"{encoder.target.size:,} tokens"
         facts = {
             "vocabulary": f"{known} of both languages" if encoder.source == encoder.target else known,
-            "search": f"{head.beams} beams, length penalty {head.alpha:g}",
+            "search": f"{head.beams} beams, length penalty {head.length_penalty:g}",
         }
         sections: list[tuple[str, str]] = []
         if judgement is not None and judgement.predictions is not None:

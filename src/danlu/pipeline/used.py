@@ -1,4 +1,4 @@
-"""Which settings are used: what was set, and the data at hand does not use, is refused instead of ignored."""
+"""Which settings are used: a setting that the data at hand does not use is refused instead of ignored."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _shown(source: Any) -> str:
 
 
 def with_notices(error: DataError, notices: Iterable[str]) -> DataError:
-    """``error`` with what was said of the data before, which may be its reason, in its hint."""
+    """``error`` with the earlier notices about the data in its hint, since they may explain it."""
     return DataError(error.message, hint="; ".join(filter(None, [error.hint, *notices])) or None)
 
 

@@ -1,4 +1,4 @@
-"""The record of a run for people: the HTML report, its plots, TensorBoard events."""
+"""Reports of a run for people: the HTML report, its plots, TensorBoard events."""
 
 from danlu.report.columns import ColumnSummary, describe_columns
 from danlu.report.events import TensorBoardLogger

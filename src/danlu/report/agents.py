@@ -1,4 +1,4 @@
-"""The report's part about an agent: a film of it, what it thought along an episode, how it learnt, and where it fails."""
+"""The report's part about an agent: a film, its values and action probabilities in an episode, its learning curve, its worst episodes."""
 
 from __future__ import annotations
 

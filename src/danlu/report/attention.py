@@ -1,4 +1,4 @@
-"""What the tokens of one text looked at: a small picture for each layer and head, and a large one with the tokens."""
+"""What the tokens of one text attend to: a small picture for each layer and head, and a large one with the tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST = 48  # pictures
 
 
 def map_picture(weights: np.ndarray) -> np.ndarray:
-    """Attention weights ``(time, source time)`` as pixels ``uint8 (…, 3)``: white is none, dark blue the most there is.
+    """Attention weights ``(time, source time)`` as pixels ``uint8 (…, 3)``: white is 0, dark blue the largest.
 
     >>> map_picture(np.array([[0.0, 1.0]])).tolist()
     [[[255, 255, 255], [8, 48, 107]]]

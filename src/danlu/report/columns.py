@@ -53,7 +53,7 @@ class ColumnSummary:
 
 
 def describe_columns(schema: Schema, frame: pl.DataFrame | None = None) -> tuple[ColumnSummary, ...]:
-    """A summary of every column of ``schema``; with rows, such as those of the test, also of how their values are spread.
+    """A summary of every column of ``schema``; with rows, such as those of the test, also the distribution of their values.
 
     Args:
         schema: the columns.

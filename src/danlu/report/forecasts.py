@@ -24,7 +24,7 @@ _DRAWN = 3  # columns, or series, that are drawn
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Drawn:
-    """One forecast as it is drawn.
+    """One forecast to draw.
 
     Attributes:
         title: what is forecast, and which forecast it is.
@@ -44,7 +44,7 @@ class Drawn:
 
 
 def examples_of(windows: Windows, found: Forecasts) -> list[Drawn]:
-    """Of the test's forecasts of the first columns, the one with the middle error and the worst."""
+    """The test forecasts of the first columns with the median and with the largest error."""
     errors, drawn = np.square(found.prediction - found.truth).mean(axis=1), []
     for channel in range(min(windows.targets, _DRAWN)):
         order = np.argsort(errors[:, channel], kind="stable")
@@ -86,7 +86,7 @@ def _drawn(
 
 
 def window_plot(drawn: Drawn) -> str:
-    """One forecast over its dates: the values before it, what came, what was forecast, and the interval."""
+    """One forecast over its dates: the values before it, the true values, the forecast, and the interval."""
     import matplotlib.dates as dates
 
     before, after = drawn.times[: len(drawn.past)], drawn.times[len(drawn.past) :]

@@ -42,7 +42,7 @@ _TILES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReportData:
-    """What a report shows; what is None or empty is left out, so that a part of it makes a report as well.
+    """The contents of a report; fields that are None or empty are left out.
 
     Attributes:
         title: such as the run's name.

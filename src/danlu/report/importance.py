@@ -16,7 +16,7 @@ _WIDTH, _HEIGHT = 160, 14
 
 
 def importance_section(found: Sequence[Importance]) -> tuple[str, str]:
-    """The title and the HTML of a table with a bar a column, the dearest first; groups of related columns stand among them."""
+    """The title and the HTML of a table with one bar per column, the most important first; groups of related columns are among them."""
     shown = list(found)[:_MOST]
     largest = max((each.drop + each.spread for each in shown), default=0.0)
     lines = "".join(

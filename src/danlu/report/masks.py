@@ -1,4 +1,4 @@
-"""Masks as pictures: files of them, images of a test beside their true and their predicted masks, and the measures of each class."""
+"""Masks as pictures: files of them, test images next to their true and predicted masks, and the measures of each class."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def mask_picture(mask: np.ndarray, classes: int) -> np.ndarray:
 
 
 def write_masks(masks: Iterator[tuple[str, np.ndarray]], folder: Path, values: Sequence[int]) -> str:
-    """Write masks as PNG files, and say so. Class numbers get a palette, so that they can be told apart by eye.
+    """Write masks as PNG files, and return that in words. Class numbers get a palette, to be visible to the eye.
 
     Args:
         masks: the file of each image, after which its mask is called, and the mask: uint8 ``(height, width)`` of ``values``.

@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG text: readable by everyone whatever they see of colours, and by a phone."""
+"""The plots of a report, as SVG text: readable with colour blindness and on a phone."""
 
 from __future__ import annotations
 

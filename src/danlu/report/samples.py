@@ -1,4 +1,4 @@
-"""What the reports of pictures have in common: some of the test images and the worst, and a table of measures."""
+"""The shared part of the reports of pictures: some of the test images and the worst, and a table of measures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def decimals(value: float) -> str:
 def measure_table(
     what: str, names: Sequence[str], by: np.ndarray, columns: Mapping[str, Sequence[str]], *, most: int
 ) -> str:
-    """A table of what was measured of each class, the worst first.
+    """A table of the measures of each class, the worst first.
 
     Args:
         what: a class is called.

@@ -1,4 +1,4 @@
-"""The pictures of labelled sequences: those that were predicted worst, and which of their steps decided it."""
+"""The pictures of labelled sequences: those with the worst predictions, and the steps that decided them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def step_attribution(trained: Any, inputs: Any, classes: np.ndarray | None) -> t
 
 
 def steps_plot(title: str, values: np.ndarray, added: np.ndarray, columns: Sequence[str]) -> str:
-    """One sequence: its curves over what each step added, orange for the prediction and blue against it.
+    """One sequence: its curves, with each step's contribution behind them, orange for the prediction and blue against it.
 
     Args:
         values: ``(steps, columns)`` to be drawn, standardised.

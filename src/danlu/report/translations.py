@@ -1,4 +1,4 @@
-"""The pictures of a translation: some sentences beside their references, and what a translation looked at."""
+"""The pictures of a translation: some sentences with their references, and what a translation attends to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words as HTML: over what each of them added to a score, and names that may be broken."""
+"""Words as HTML: coloured by their contribution to a score, and names that may be broken across lines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def in_parts(name: str) -> Markup:
 
 
 def adding_up(gap: float, whole: str) -> str:
-    """How near the parts of an attribution come to what they should add up to; ``gap`` is a share of it.
+    """How close the sum of an attribution is to the value that it should have; ``gap`` is a share of that value.
 
     >>> adding_up(0.004, "the score"), adding_up(2.6, "the score")
     ('They add up to the score within 0.4 %.', 'They miss the score by up to 260 % of it: a rough hint only.')

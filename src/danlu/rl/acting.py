@@ -29,7 +29,7 @@ __all__ = ["Acting", "Beginnings", "parts_of", "trained_agent"]
 
 @dataclasses.dataclass(frozen=True)
 class Beginnings:
-    """Episodes to be played: the rows of a test of an agent, which is asked for whole episodes instead of single actions.
+    """Episodes to play: the rows of an agent's test, which asks for whole episodes instead of single actions.
 
     Attributes:
         env: where.
@@ -132,7 +132,7 @@ class Acting(Head):
         return found
 
     def account(self, trained: Trained, *, episodes: int, seed: int = 0, greedy: bool = True) -> str:
-        """Episodes told in lines: what each brought, and the mean."""
+        """Episodes as lines of text: the return of each, and the mean."""
         found = self.play(trained, episodes=episodes, seed=seed, greedy=greedy)
         shown = [
             f"  {number:3d}  return {value:10.4g}  {length:6,} steps  {'ended' if over else 'time was up'}"
@@ -152,7 +152,7 @@ class Acting(Head):
     def write_buffer(
         self, trained: Trained, path: str | Path, *, steps: int = 1000, seed: int = 0, greedy: bool = False
     ) -> int:
-        """Write what it does for ``steps`` steps in 8 environments, for learning from it without an environment.
+        """Record ``steps`` steps in 8 environments to a file, for training without an environment.
 
         Returns:
             How many transitions were written.
@@ -183,7 +183,7 @@ def parts_of(agent: Agent, env: Environment) -> tuple[Layer, Observations]:
 
 
 def trained_agent(agent: Agent, env: Environment, params: Any, state: Any, **more: Any) -> Trained:
-    """The trained model that an agent with its variables is.
+    """The trained model of an agent with its variables.
 
     Args:
         **more: further fields of :class:`~danlu.trained.Trained`.

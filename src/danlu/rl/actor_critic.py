@@ -1,6 +1,6 @@
 """An actor and its critics as one network with one loss.
 
-The critics learn what an action is worth; the actor learns actions that the critics find worth much. Neither may change the other: the
+The critics learn the values of actions; the actor learns actions of high value. Neither may change the other: the
 actor's part of the loss sees the critics behind ``stop_gradient``. So both learn from one gradient of one sum, and the engine's step
 trains them like any network.
 """
@@ -72,11 +72,11 @@ class ActorCritic(Layer):
         return params, {"actor": actor_state, "critic": critic_state}, shapes
 
     def numbers(self, params: Params, state: State, observation: Any) -> jax.Array:
-        """What the actor says."""
+        """The actor's outputs."""
         return self.actor.apply(params["actor"], state["actor"], observation)[0]
 
     def values(self, params: Params, state: State, observation: Any, action: jax.Array) -> jax.Array:
-        """What the critics say, ``(batch, critics)``."""
+        """The critics' values, ``(batch, critics)``."""
         inputs = {"observation": observation, "action": action}
         return self.critics.apply(params["critic"], state["critic"], inputs)[0][..., 0]
 
@@ -228,7 +228,7 @@ class _CountingInit:
 
 
 def each_its_own(**optimizers: tuple[Optimizer, int]) -> Optimizer:
-    """An optimizer for each part of the params (a dict), and how many steps there are to each of its updates.
+    """An optimizer for each part of the params (a dict), and the number of steps between its updates.
 
     Example:
         >>> from danlu.optim import sgd

@@ -1,4 +1,4 @@
-"""What all agents have in common, and the program that trains one.
+"""The base of all agents, and the program that trains one.
 
 An agent is a blueprint: an algorithm with its settings. To train it is the engine's loop over one step, *collect, then learn*::
 
@@ -42,7 +42,7 @@ Sums = dict[str, jax.Array]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class World:
-    """What training an agent carries beside its network.
+    """The state of an agent's training apart from its network.
 
     Attributes:
         envs: the environments under way.
@@ -90,7 +90,7 @@ class Agent(Blueprint, abc.ABC):
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
-        """The agent with these settings, as a config holds them: lists are tuples, and what names a blueprint is one.
+        """The agent with these settings, as in a config: lists become tuples, and descriptions of blueprints become blueprints.
 
         Raises:
             ConfigError: an unknown name, or a value that it does not accept.
@@ -126,7 +126,7 @@ class Agent(Blueprint, abc.ABC):
         """Rows of one step of the optimizer."""
 
     def within(self, env: Environment) -> Environment:
-        """The environment as this agent acts in it; one that remembers carries its memory along in it."""
+        """The environment as this agent acts in it; a recurrent agent keeps its memory in it."""
         return env
 
     @abc.abstractmethod
@@ -139,7 +139,7 @@ class Agent(Blueprint, abc.ABC):
 
     @abc.abstractmethod
     def network(self, env: Environment) -> Layer:
-        """All that is learnt, as one blueprint."""
+        """Everything that is trained, as one blueprint."""
 
     def in_shape(self, env: Environment) -> Any:
         """The shape of one example for the network."""
@@ -147,10 +147,10 @@ class Agent(Blueprint, abc.ABC):
 
     @abc.abstractmethod
     def loss(self, env: Environment) -> Loss:
-        """What is minimised."""
+        """The loss."""
 
     def metrics(self, env: Environment) -> tuple[tuple[str, Any], ...]:
-        """What is shown beside the loss; see :class:`~danlu.engine.step.Program`."""
+        """The metrics shown with the loss; see :class:`~danlu.engine.step.Program`."""
         return ()
 
     @abc.abstractmethod
@@ -159,7 +159,7 @@ class Agent(Blueprint, abc.ABC):
 
     @abc.abstractmethod
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
-        """An action for each of a batch of observations, as the environment takes it, without exploration of the training's.
+        """An action for each of a batch of observations, as the environment takes it, without the exploration of training.
 
         Args:
             params, state: the network's variables.
@@ -167,7 +167,7 @@ class Agent(Blueprint, abc.ABC):
         """
 
     def likeliest(self, env: Environment, outputs: Any) -> Any:
-        """The likeliest action of each, of the network's outputs for a batch, where they alone say it. Pure.
+        """The likeliest action for each of the network's outputs for a batch, if the outputs determine it. Pure.
 
         Raises:
             ConfigError: they do not: more than the network is asked what to do, or other things than what is seen.
@@ -178,13 +178,12 @@ class Agent(Blueprint, abc.ABC):
         )
 
     def choose(self, env: Environment, params: Any, state: Any, envs: Envs, key: jax.Array | None) -> Any:
-        """An action in each of the environments under way, as :meth:`act`. An agent that plans looks into their states, all others at
-        what is seen."""
+        """An action in each of the running environments, as :meth:`act`. An agent that plans uses their states, others the observations."""
         return self.act(env, params, state, envs.observation, key)
 
     @abc.abstractmethod
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
-        """What it thinks of each of a batch of observations, by name, for people: ``"value"``, and what it leans to."""
+        """Its estimates for each of a batch of observations, by name, for reports: ``"value"``, and its preferences among actions."""
 
     @abc.abstractmethod
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
@@ -212,7 +211,7 @@ class AgentProgram:
 
     @property
     def members(self) -> None:
-        """It is one agent; several are a :class:`~danlu.engine.Population` of it."""
+        """The program is one agent; a :class:`~danlu.engine.Population` of it is several."""
 
     @property
     def devices(self) -> int:
@@ -221,7 +220,7 @@ class AgentProgram:
 
     @property
     def layout(self) -> Any:
-        """The state lies on the one device."""
+        """The state is on the single device."""
         return WHOLE
 
     @property
@@ -240,11 +239,11 @@ class AgentProgram:
         return "steps" if self.acting else "updates"
 
     def at(self, state: TrainState, chunk: Any, order: Any, index: Any) -> tuple[TrainState, Sums]:
-        """One iteration; the data is what the agent collects, so there is nothing in ``chunk``."""
+        """One iteration; the data is what the agent collects, so ``chunk`` is empty."""
         return self.agent.iterate(self, state)
 
     def zero_sums(self) -> Sums:
-        """Those of the learner, and of the episodes that ended: their number, returns and lengths."""
+        """The learner's sums, and those of the episodes that ended: their number, returns and lengths."""
         tallies = {name: jnp.zeros(()) for name in self.agent.tallies}
         return {**self.learner.zero_sums(), **no_outcomes(), **tallies}
 
@@ -257,16 +256,16 @@ class AgentProgram:
         return {**(found if self.acting else {}), **self.learner.means(totals)}
 
     def counters(self, state: TrainState) -> dict[str, np.ndarray]:
-        """Updates of the network, and where it acts steps in the environments."""
+        """Updates of the network, and steps in the environments if it acts."""
         updates = {"step": np.asarray(state.step)}
         return {**updates, "frames": np.asarray(state.world.frames)} if self.acting else updates
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
-        """The value by which an epoch is judged: the row's."""
+        """The value of ``column`` in the row, by which an epoch is judged."""
         return row[column]
 
     def direction(self, column: str) -> str | None:
-        """A larger return is better; the rest is the learner's."""
+        """A larger return is better; for other columns the learner decides."""
         own = {"return": "max", "length": None, **dict.fromkeys(self.agent.tallies)}
         name = column.removeprefix("val_")
         return own[name] if name in own else self.learner.direction(column)
@@ -283,7 +282,7 @@ def _plain(value: Any) -> Any:
 
 
 def no_outcomes() -> Sums:
-    """The sums of no episode at all."""
+    """The sums of zero episodes."""
     return {name: jnp.zeros(()) for name in ("episodes", "score", "length")}
 
 

@@ -1,4 +1,4 @@
-"""Which code an environment of Gymnasium's may run: what the user named, and what this process holds already.
+"""Which code a Gymnasium environment may run: modules that the user named, and modules that this process has already imported.
 
 Gymnasium imports the module in ``"module:Name-v0"``, and what an environment is registered with. A user who writes such a name means
 it. A saved agent or the configuration of a run may come from anyone, and imports nothing: its modules must have been imported, or
@@ -55,7 +55,7 @@ def _key(name: str, parameters: Iterable[tuple[str, Any]]) -> str:
 
 
 def allowed_modules() -> tuple[str, ...]:
-    """What the user has named in this process, for another one."""
+    """The modules that the user has named in this process, to pass to another one."""
     return tuple(_ALLOWED)
 
 
@@ -70,7 +70,7 @@ def module_of(name: str) -> str | None:
 
 
 def check_allowed(name: str, parameters: Iterable[tuple[str, Any]], registry: Any) -> None:
-    """Refuse an environment that would import what nobody named.
+    """Refuse an environment that would import a module that the user has not named.
 
     Args:
         name: Gymnasium's name of it, perhaps out of a file.

@@ -1,4 +1,4 @@
-"""What is wrong with an environment, said before anything is trained in it."""
+"""Checks an environment before anything is trained in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["check_env", "faults"]
 
 
 def check_env(env: Any, *, steps: int = 200, seed: int = 0) -> None:
-    """Refuse an environment that does not keep to Gymnasium's interface, naming all that is wrong.
+    """Refuse an environment that does not follow Gymnasium's interface, and name everything that is wrong.
 
     Args:
         env: a name, one of Gymnasium's environments, or one of danlu's.
@@ -42,7 +42,7 @@ def check_env(env: Any, *, steps: int = 200, seed: int = 0) -> None:
 
 
 def faults(env: Any, *, steps: int = 200, seed: int = 0) -> list[str]:
-    """What is wrong with an environment: one sentence each; none when all is well.
+    """What is wrong with an environment, one sentence each; empty if nothing is.
 
     Args:
         env, steps, seed: as for :func:`check_env`.

@@ -1,4 +1,4 @@
-"""Agents with continuous actions that learn from a memory: DDPG, TD3 and SAC."""
+"""Agents with continuous actions that learn from a replay memory: DDPG, TD3 and SAC."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["DDPG", "SAC", "TD3", "ContinuousControl"]
 
 
 class ContinuousControl(OffPolicy):
-    """What DDPG, TD3 and SAC share: an actor, critics, and the value of the next state by their target.
+    """The base of DDPG, TD3 and SAC: an actor, critics, and the next state's value by their target network.
 
     Args:
         critics: how many; the least of what they say is the target's.
@@ -98,7 +98,7 @@ class ContinuousControl(OffPolicy):
         return jnp.abs(outputs["q"] - targets["target"][:, None]).mean(axis=-1)
 
     def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
-        """What the target network says that a state is worth, ``(batch,)``."""
+        """The value of a state by the target network, ``(batch,)``."""
         network = self.network(env)
         action, _ = network.decide(target, state.model_state, observation, None)
         return network.values(target, state.model_state, observation, action).min(axis=-1)
@@ -137,7 +137,7 @@ class DDPG(ContinuousControl):
 
 
 class TD3(DDPG):
-    """DDPG with three repairs: two critics of which the lesser counts, noise on the target's actions, and an actor that learns more rarely.
+    """DDPG with three changes: the smaller value of two critics, noise on the target's actions, and rarer updates of the actor.
 
     Args:
         target_noise, noise_clip: standard deviation and bound of the noise on the target's actions.
@@ -167,7 +167,7 @@ class TD3(DDPG):
 
 
 class SAC(ContinuousControl):
-    """Soft actor-critic: a stochastic actor that is paid for its entropy, at a temperature that keeps the entropy where it should be.
+    """Soft actor-critic: a stochastic actor with a reward for its entropy, whose temperature keeps the entropy at a target.
 
     The critics learn ``y = r + γ·(min_k Q⁻_k(s', a') − α·log π(a'|s'))`` with a' drawn from π; the actor minimises ``α·log π − min_k
     Q_k``; α follows so that the entropy stays at H̄.

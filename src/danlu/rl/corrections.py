@@ -1,4 +1,4 @@
-"""Learning from what another policy did: returns over a rollout, corrected by how likely this policy was to do the same.
+"""Learning from another policy's actions: returns over a rollout, corrected by how likely this policy is to act the same.
 
 The rollout and its two kinds of end are those of :mod:`danlu.rl.returns`; ``ratio[t]`` is ``π(a_t|s_t) / μ(a_t|s_t)``, of the policy
 that learns and the one that acted. Nothing here stops a gradient.

@@ -33,7 +33,7 @@ _HINT = "a buffer is written by danlu.rl.dataset.save_buffer"
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """What :func:`load_buffer` found.
+    """The transitions that :func:`load_buffer` read.
 
     Attributes:
         transitions: arrays ``(time, environments, …)``; ``steps`` and ``score`` are counted anew from the first row, ``extra`` is None.
@@ -48,14 +48,14 @@ class Recording:
 
     @property
     def returns(self) -> np.ndarray:
-        """What each episode brought that is there whole; the first of each environment may have begun before the recording."""
+        """The return of each complete episode; the first of each environment may have begun before the recording."""
         ended = np.asarray(self.transitions.ended)
         after_the_first = ended & (np.cumsum(ended, axis=0) > 1)
         return np.asarray(self.transitions.score)[after_the_first]
 
     @property
     def replay(self) -> Replay:
-        """A full replay of them, to draw from."""
+        """A full replay of the transitions, to sample from."""
         return Replay.full(self.transitions)
 
 

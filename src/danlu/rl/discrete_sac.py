@@ -1,4 +1,4 @@
-"""Soft actor-critic for a choice of actions."""
+"""Soft actor-critic for discrete actions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["DiscreteActorCritic", "DiscreteSAC", "DiscreteSACLoss"]
 
 
 class DiscreteActorCritic(Layer):
-    """A policy over n actions and critics that say what each is worth, side by side.
+    """A policy over n actions and critics with a value for each action, side by side.
 
     Observations to ``{"policy": (batch, n), "q": (batch, critics, n), "log_alpha": (batch,)}``; the policy's numbers are logits.
 
@@ -95,7 +95,7 @@ class DiscreteSACLoss(Loss):
 
 
 class DiscreteSAC(OffPolicy):
-    """Soft actor-critic where actions are a choice: see :class:`~danlu.rl.SAC` for continuous ones.
+    """Soft actor-critic for discrete actions: see :class:`~danlu.rl.SAC` for continuous ones.
 
     The critics learn ``y = r + γ·Σ_a' π(a'|s')·(min_k Q⁻_k(s', a') − α·log π(a'|s'))``.
 
@@ -120,7 +120,7 @@ class DiscreteSAC(OffPolicy):
         encoder(env.observation_space)
 
     def distribution(self, env: Environment) -> Categorical:
-        """What the policy draws from."""
+        """The policy's distribution."""
         space: Any = env.action_space
         return Categorical(space.n)
 
@@ -138,7 +138,7 @@ class DiscreteSAC(OffPolicy):
         return actor_critic_optimizer(self.learning_rate, self.learning_rate, self.learning_rate)
 
     def outputs(self, env: Environment, params: Any, state: Any, observation: Any) -> Any:
-        """What the network says."""
+        """The network's outputs."""
         return self.network(env).apply(params, state, observation)[0]
 
     def targets(

@@ -1,4 +1,4 @@
-"""What a policy says: a distribution over actions, described by the numbers that a network puts out.
+"""A policy's output: a distribution over actions, described by the outputs of a network.
 
 Each is a blueprint. ``size`` is how many numbers it needs; ``sample``, ``log_prob``, ``entropy`` and ``mode`` take them as the last axis
 of an array, for any leading axes. An action is drawn in the policy's own coordinates; ``to_env`` makes it one of the environment's.
@@ -152,7 +152,7 @@ class Gaussian(_Scaled):
 
     @property
     def size(self) -> int:
-        """Two numbers for each of an action's."""
+        """Two numbers for each number of an action."""
         return 2 * self.dim
 
     def sample(self, numbers: jax.Array, key: jax.Array) -> jax.Array:
@@ -171,7 +171,7 @@ class Gaussian(_Scaled):
 
 
 class TanhGaussian(_Scaled):
-    """``a = tanh(u)``, u normal: actions within the bounds by themselves. The numbers are u's mean and log σ, which is kept in [−5, 2].
+    """``a = tanh(u)``, u normal: actions are always within the bounds. The numbers are u's mean and log σ, which is kept in [−5, 2].
 
     ``log π(a) = log N(u) − Σ log(1 − tanh² u)``, with ``log(1 − tanh² u) = 2(log 2 − u − softplus(−2u))``, which does not overflow.
 
@@ -180,7 +180,7 @@ class TanhGaussian(_Scaled):
 
     @property
     def size(self) -> int:
-        """Two numbers for each of an action's."""
+        """Two numbers for each number of an action."""
         return 2 * self.dim
 
     def _inner(self, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""Deep Q-learning, and what has been added to it since, each a setting: double, dueling, n-step, prioritised, distributional."""
+"""Deep Q-learning and its later extensions, each a setting: double, dueling, n-step, prioritised, distributional."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _chosen(numbers: jax.Array, action: jax.Array) -> jax.Array:
 
 
 class DQN(OffPolicy):
-    """Deep Q-learning: learn what each action is worth by what the next best one is worth, and mostly do the best.
+    """Deep Q-learning: learn each action's value from the best next one's value, and mostly take the best action.
 
     The target of ``Q(s, a)`` is ``r + γ·max_a' Q⁻(s', a')``, with Q⁻ the target network, and ``r`` alone where the episode terminated.
     It explores by an action at random with probability ε, which falls in a line from ``epsilon_start`` to ``epsilon_end`` over
@@ -141,12 +141,12 @@ class DQN(OffPolicy):
         return flatten(chain(clip_by_global_norm(self.clip_norm), adam(rate)))
 
     def numbers(self, env: Environment, params: Any, state: Any, observation: Any) -> jax.Array:
-        """What the network says of each action, ``(batch, actions, size)``."""
+        """The network's outputs for each action, ``(batch, actions, size)``."""
         outputs, _ = self.network(env).apply(params, state, observation)
         return outputs.reshape(outputs.shape[0], -1, self.head.size)
 
     def epsilon(self, frames: jax.Array) -> jax.Array:
-        """ε after so many steps."""
+        """ε after this many steps."""
         return Epsilon(self.epsilon_start, self.epsilon_end, self.epsilon_steps)(frames)
 
     def explore(

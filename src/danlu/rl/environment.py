@@ -1,4 +1,4 @@
-"""What an agent acts in.
+"""Environments.
 
 An environment is a blueprint: its fields are the parameters of the world (gravity, lengths, limits), and its ``reset`` and ``step`` are
 pure functions of a state. So a thousand of them are ``vmap``, an episode is ``scan``, and what an agent does and learns in them compiles as
@@ -28,7 +28,7 @@ __all__ = ["Environment", "Envs", "Outcome", "Transition"]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one step of one environment brought.
+    """The result of one step of one environment.
 
     Attributes:
         observation: what is seen in the state after it.
@@ -44,7 +44,7 @@ class Outcome:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Envs:
-    """Several environments under way; every array has a leading axis of environments.
+    """Several running environments; every array has a leading axis of environments.
 
     Attributes:
         state: their states.
@@ -87,12 +87,12 @@ class Transition:
 
     @property
     def ended(self) -> jax.Array:
-        """Whether the episode ended, one way or the other."""
+        """Whether the episode ended, by termination or truncation."""
         return self.terminated | self.truncated
 
 
 class Environment(Blueprint, abc.ABC):
-    """A world of one agent; base of all environments.
+    """An environment for one agent; base of all environments.
 
     A subclass has the parameters of the world as fields, and ``reset``, ``step`` and the spaces. Time is no part of it: episodes are cut in
     :meth:`advance`.
@@ -115,12 +115,12 @@ class Environment(Blueprint, abc.ABC):
     @property
     @abc.abstractmethod
     def observation_space(self) -> Space:
-        """What is seen."""
+        """The space of observations."""
 
     @property
     @abc.abstractmethod
     def action_space(self) -> Space:
-        """What can be done."""
+        """The space of actions."""
 
     @abc.abstractmethod
     def reset(self, key: jax.Array) -> tuple[Any, Any]:
@@ -131,11 +131,11 @@ class Environment(Blueprint, abc.ABC):
         """``(state, outcome)`` after an action. An action out of bounds is clipped into them, as Gymnasium's environments do."""
 
     def frame(self, state: Any) -> np.ndarray | None:
-        """A picture of a state (on the host), ``(height, width, 3)`` uint8; None of an environment that has none."""
+        """A picture of a state (on the host), ``(height, width, 3)`` uint8; None for an environment without pictures."""
         return None
 
     def draw(self, envs: Envs, key: jax.Array) -> Any:
-        """An action in each environment, drawn evenly from those that can be taken: what an agent must be better than."""
+        """An action in each environment, drawn uniformly from the legal ones: the baseline for an agent."""
         return jax.vmap(self.action_space.sample)(jax.random.split(key, envs.steps.shape[0]))
 
     def begin(self, key: jax.Array, count: int) -> Envs:

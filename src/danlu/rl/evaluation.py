@@ -1,4 +1,4 @@
-"""What an agent is worth: whole episodes, apart from training, from beginnings of their own."""
+"""Evaluation of an agent: whole new episodes, separate from training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Episodes:
     terminated: np.ndarray
 
     def frame(self) -> pl.DataFrame:
-        """A row an episode."""
+        """One row per episode."""
         import polars as pl
 
         names = ("returns", "lengths", "terminated")
@@ -98,7 +98,7 @@ def _episodes(found: dict[str, jax.Array]) -> Episodes:
 
 
 def play_at_random(env: Environment, *, episodes: int = 100, seed: int = 0) -> Episodes:
-    """Whole episodes of actions drawn evenly from those that can be taken: what an agent must beat to have learnt anything."""
+    """Whole episodes of random legal actions: the baseline that an agent must beat to have learnt anything."""
     return _episodes(_run_at_random(env, jax.random.key(seed), episodes=episodes))
 
 
@@ -112,7 +112,7 @@ def play_episodes(
     greedy: bool = True,
     seed: int = 0,
 ) -> Episodes:
-    """Let an agent play ``episodes`` whole episodes, and learn nothing from them.
+    """Let an agent play ``episodes`` whole episodes, without learning.
 
     Args:
         params, state: the variables of its network.
@@ -154,7 +154,7 @@ def collect_transitions(
     greedy: bool = False,
     seed: int = 0,
 ) -> Transition:
-    """What an agent does in ``environments`` environments for ``steps`` steps each, one episode after another.
+    """A recording of an agent in ``environments`` environments for ``steps`` steps each, one episode after another.
 
     Args:
         params, state, greedy, seed: as of :func:`play_episodes`.

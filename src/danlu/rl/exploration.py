@@ -1,4 +1,4 @@
-"""Doing something else now and then: how often (ε over time), and noise on continuous actions."""
+"""Exploration: random actions with probability ε over time, and noise on continuous actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Epsilon", "GaussianNoise", "OrnsteinUhlenbeck"]
 
 
 class Epsilon(Blueprint):
-    """The share of actions at random, from ``start`` to ``end`` in ``steps`` steps, and ``end`` from then on.
+    """The share of random actions, from ``start`` to ``end`` in ``steps`` steps, and ``end`` from then on.
 
     With ``d = min(count / steps, 1)``: linear ``start + d·(end − start)``, exponential ``start·(end / start)^d``. With ``start = end``
     it is constant.

@@ -1,4 +1,4 @@
-"""Environments that are not compiled: any of Gymnasium's, stepped on the host in the midst of a compiled program.
+"""Environments that are not compiled: any of Gymnasium's, stepped on the host from within a compiled program.
 
 The program calls the host once for each step of all its environments, so that collecting, learning and evaluating are the same programs as
 for danlu's own environments. What lives on the host is no part of a checkpoint: in the first step of a resumed run, which brings nothing,
@@ -47,7 +47,7 @@ _SHY: set[External] = set()
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class HostState:
-    """Where on the host an environment is: its pool, how often the pool was begun, and its place in it; int32."""
+    """Where an environment is on the host: its pool, how often the pool was reset, and its index in the pool; int32."""
 
     pool: jax.Array
     begun: jax.Array
@@ -148,7 +148,7 @@ class External(Environment):
         return Envs(envs.state, seen, jnp.where(over, 0, steps), jnp.where(over, 0.0, score)), transition
 
     def frame(self, state: HostState) -> np.ndarray | None:
-        """What the environment draws of itself as it is now, which is not how it was at an earlier state.
+        """A picture of the environment as it is now, not as it was at an earlier state.
 
         None, after a warning, of one that cannot (most need the package pygame for it).
         """
@@ -163,7 +163,7 @@ class External(Environment):
             return None
 
     def close(self) -> None:
-        """Let go of its environments on the host, and of its workers."""
+        """Close its environments on the host, and its workers."""
         close_all(self)
 
     def build(self) -> Any:
@@ -214,7 +214,7 @@ def external_allowed(name: str, *, workers: int = 0, max_steps: int | None = Non
 
 
 def close_all(env: External | None = None) -> None:
-    """Let go of what ``env`` (None: every environment) holds on the host."""
+    """Close the environments of ``env`` (None: of every environment) on the host."""
     for pool, (owner, workers, _) in list(_POOLS.items()):
         if env is None or owner == env:
             del _POOLS[pool]
@@ -226,7 +226,7 @@ def close_all(env: External | None = None) -> None:
 
 
 def raise_if_broken(env: Any = None) -> None:
-    """Raise the error that an environment had inside a compiled program, once; ``env`` may be wrapped, None is any."""
+    """Raise, once, the error of an environment inside a compiled program; ``env`` may be wrapped, None is any."""
     while env is not None and not isinstance(env, External):
         env = getattr(env, "env", None)
         if env is None:

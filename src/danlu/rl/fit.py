@@ -56,7 +56,7 @@ class Iterations:
         self.count, self.total, self.batch_size, self.in_shape = count, total, batch_size, in_shape
 
     def check_with(self, check: Any) -> None:
-        """Nothing is checked: an agent makes its own targets."""
+        """Checks nothing: an agent computes its own targets."""
 
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
         """One piece without rows: the agent collects its own."""
@@ -76,7 +76,7 @@ class _Watch(Callback):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LearnedAgent(Learned):
-    """What training left: the trained model, which acts, and the record of the training.
+    """The result of training: the trained model, which acts, and the record of the training.
 
     Attributes:
         model: with the variables of the best evaluation in training; of several seeds, of the best of them.
@@ -93,13 +93,13 @@ class LearnedAgent(Learned):
 
     @property
     def agent(self) -> Agent:
-        """Who was trained."""
+        """The agent that was trained."""
         head: Any = self.model.head
         return head.agent
 
     @property
     def env(self) -> Environment:
-        """Where it was trained."""
+        """The environment it was trained in."""
         head: Any = self.model.head
         return head.env
 
@@ -128,7 +128,7 @@ class LearnedAgent(Learned):
         return dataclasses.replace(self.model, params=params, state=state)
 
     def save_buffer(self, path: str | Path, *, note: dict[str, Any] | None = None) -> None:
-        """Write what is in the agent's memory to a file, for :func:`danlu.rl.load_buffer` and learning without an environment.
+        """Write the agent's replay memory to a file, for :func:`danlu.rl.load_buffer` and training without an environment.
 
         Raises:
             ConfigError: an agent without a memory, or several seeds.
@@ -211,7 +211,7 @@ def _side_by_side(
 
 
 def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int, devices: int = 1) -> None:
-    """Refuse seeds that cannot be trained side by side, a recording that the agent cannot learn from, or an agent that lacks one.
+    """Refuse seeds that cannot be trained side by side, a recording that the agent cannot use, or an agent that needs one and has none.
 
     Raises:
         ConfigError: see above.

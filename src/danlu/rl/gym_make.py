@@ -1,4 +1,4 @@
-"""Making Gymnasium's environments, and what is known of one from having made it."""
+"""Makes Gymnasium's environments, and reads their properties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def known_ids() -> frozenset[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What was found out about one of Gymnasium's environments by making it once.
+    """The properties of a Gymnasium environment, found by making it once.
 
     Attributes:
         observation, action: its spaces, in danlu's terms.
@@ -68,7 +68,7 @@ def look_up(name: str, parameters: tuple[tuple[str, Any], ...]) -> Known:
 
 
 def build(name: Any, parameters: tuple[tuple[str, Any], ...], max_steps: int | None, draws: bool) -> Any:
-    """One environment, with its time limit unless ``max_steps`` is another; ready to draw itself where ``draws``.
+    """One environment, with its own time limit or ``max_steps``; with rendering if ``draws``.
 
     Args:
         name: Gymnasium's name, or its spec.
@@ -92,7 +92,7 @@ def build(name: Any, parameters: tuple[tuple[str, Any], ...], max_steps: int | N
 
 
 def gymnasium_for(what: str) -> Any:
-    """The module, which ``what`` needs.
+    """The module gymnasium, which ``what`` needs.
 
     Raises:
         MissingExtraError: it is not installed.

@@ -21,7 +21,7 @@ __all__ = ["LogStd", "OneHot", "Standardise", "encoder", "in_shape_of", "learn_s
 
 
 class Standardise(Layer):
-    """``y = clip((x − μ) / √(σ² + 1e-8), −10, 10)``, with μ and σ² of all that was shown to :meth:`learn`.
+    """``y = clip((x − μ) / √(σ² + 1e-8), −10, 10)``, with μ and σ² of everything given to :meth:`learn`.
 
     ``apply`` never changes the statistics, so what a policy did and what is learnt from it see the same numbers. Params: ``{}``. State:
     ``{"mean", "variance"}`` of the input's shape and ``"count"``, a float32.
@@ -129,7 +129,7 @@ def mlp(hidden: tuple[int, ...], outputs: int, *, activation: str = "tanh", gain
 def policy_head(
     distribution: Distribution, hidden: tuple[int, ...], *, activation: str = "tanh", log_std: float = 0.0
 ) -> Layer:
-    """An MLP that says the numbers of ``distribution``, beginning near indifference; of a Gaussian, log σ is learnt apart.
+    """An MLP with the numbers of ``distribution`` as outputs, nearly uniform at first; for a Gaussian, log σ is a separate parameter.
 
     Args:
         log_std: log σ at the start.
@@ -140,7 +140,7 @@ def policy_head(
 
 
 def encoder(space: Space, *, standardise: bool = False) -> Layer:
-    """What makes a vector out of an observation.
+    """The layers that turn an observation into a vector.
 
     A vector stays one (standardised where asked), a number becomes a one-hot vector, a picture goes through two convolutions, and the
     parts of a dict are encoded each for itself and put side by side.

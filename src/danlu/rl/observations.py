@@ -1,4 +1,4 @@
-"""What an agent sees, as the encoder of a trained model: a row is an observation."""
+"""The encoder of an agent's model: each row is an observation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KIND = "agent"  # of a saved model
 
 @dataclasses.dataclass(frozen=True)
 class Observations:
-    """Observations of a space, which are what an agent takes: there is nothing to fit.
+    """Observations of a space, unchanged: there is nothing to fit.
 
     Attributes:
         space: of one observation.

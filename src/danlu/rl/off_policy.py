@@ -1,4 +1,4 @@
-"""What agents share that learn from a memory of what they did: act, remember, draw a batch, take one step, move the target network.
+"""The base of agents with a replay memory: act, store, draw a batch, take one step, update the target network.
 
 DQN, DDPG, TD3 and SAC differ in how they explore (:meth:`OffPolicy.explore`) and in what a drawn transition should have been worth
 (:meth:`OffPolicy.targets`); the rest is here.
@@ -31,7 +31,7 @@ __all__ = ["OffPolicy"]
 
 
 class OffPolicy(Agent):
-    """What DQN, DDPG, TD3 and SAC share.
+    """The base of DQN, DDPG, TD3 and SAC.
 
     Args:
         capacity: transitions that are remembered.
@@ -100,7 +100,7 @@ class OffPolicy(Agent):
         return adam(self.learning_rate)
 
     def wandering(self, env: Environment) -> Any:
-        """What exploration carries from step to step, at the start: None, or the state of a noise."""
+        """The initial state of exploration: None, or the state of a noise."""
         return None
 
     def explore(
@@ -117,7 +117,7 @@ class OffPolicy(Agent):
         return self.act(env, state.params, state.model_state, envs.observation, key), wandering
 
     def stored_action(self, env: Environment, action: Any) -> Any:
-        """An action as the network takes it."""
+        """An action in the form that the network takes."""
         return action
 
     def env_action(self, env: Environment, action: Any) -> Any:
@@ -138,7 +138,7 @@ class OffPolicy(Agent):
 
     @abc.abstractmethod
     def td_error(self, outputs: Any, targets: Any) -> jax.Array:
-        """The size of the TD error of each row, ``(rows,)``: what prioritised replay draws by."""
+        """The size of the TD error of each row, ``(rows,)``: prioritised replay draws in proportion to it."""
 
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
         """Random actions fill the memory with ``learning_starts`` transitions; they count as steps. Where the network
@@ -189,7 +189,7 @@ class OffPolicy(Agent):
         return learn_statistics(program.model, model_state, flat), world
 
     def kept(self, env: Environment, transition: Transition) -> dict[str, Any]:
-        """What is remembered of a step."""
+        """The stored transition of a step."""
         return {
             "observation": transition.observation,
             "action": self.stored_action(env, transition.action),

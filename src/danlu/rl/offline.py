@@ -1,4 +1,4 @@
-"""Agents that learn from recorded experience alone: behaviour cloning, and conservative Q-learning.
+"""Agents that learn only from recorded experience: behaviour cloning, and conservative Q-learning.
 
 Any agent with a memory can be given one that is full already (``rl.fit(agent, env, data=load_buffer(path))``); then it never acts while
 it learns. Plain Q-learning believes too much of actions that the recording never shows. Cloning never asks what actions are worth, and CQL
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class ConservativeQLoss(Loss):
-    """The loss of Q-learning, and ``w·(log Σ_a exp Q(s, a) − Q(s, a_recorded))``: what was not done is worth less.
+    """The loss of Q-learning, and ``w·(log Σ_a exp Q(s, a) − Q(s, a_recorded))``: actions that were not taken get lower values.
 
     Args:
         head: see :class:`~danlu.rl.dqn.QLoss`.
@@ -68,7 +68,7 @@ class ConservativeQLoss(Loss):
 
 
 class CQL(DQN):
-    """Conservative Q-learning for a choice of actions: DQN that doubts what it has not seen.
+    """Conservative Q-learning for discrete actions: DQN with lower values for actions that it has not seen.
 
     Args:
         cql_alpha: the weight of the doubt.
@@ -121,7 +121,7 @@ class ConservativeActorCriticLoss(ActorCriticLoss):
 
 
 class ContinuousCQL(SAC):
-    """Conservative Q-learning for continuous actions: SAC that doubts what it has not seen.
+    """Conservative Q-learning for continuous actions: SAC with lower values for actions that it has not seen.
 
     Args:
         cql_alpha: the weight of the doubt.
@@ -162,7 +162,7 @@ class CloningLoss(Loss):
 
 
 class BehaviourCloning(OffPolicy):
-    """Do as the recording did: the policy under which its actions are likeliest.
+    """Imitate the recording: the policy that makes its actions likeliest.
 
     Reference: Pomerleau, "ALVINN: an autonomous land vehicle in a neural network" (1989).
     """
@@ -176,7 +176,7 @@ class BehaviourCloning(OffPolicy):
         encoder(env.observation_space)
 
     def distribution(self, env: Environment) -> Distribution:
-        """What the policy draws from."""
+        """The policy's distribution."""
         return distribution_for(env.action_space, squashed=isinstance(env.action_space, Box))
 
     def network(self, env: Environment) -> Layer:
@@ -202,7 +202,7 @@ class BehaviourCloning(OffPolicy):
         return batch["observation"], {"action": batch["action"]}
 
     def td_error(self, outputs: Any, targets: Any) -> jax.Array:
-        """There is no TD error: all alike."""
+        """There is no TD error: all rows have the same priority."""
         return jnp.ones(outputs.shape[0])
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:

@@ -1,4 +1,4 @@
-"""Agents that learn from what they have just done, and then forget it: REINFORCE, A2C and PPO.
+"""Agents that learn from their latest rollout, and then discard it: REINFORCE, A2C and PPO.
 
 All three are one iteration: act for a while, work out how much better than expected each action turned out (the advantage), and take
 gradient steps that make good actions likelier. They differ in the loss, in how long they act, and in how often they go over what they saw.
@@ -33,7 +33,7 @@ __all__ = ["A2C", "PPO", "REINFORCE", "OnPolicy"]
 
 
 class OnPolicy(Agent):
-    """What REINFORCE, A2C and PPO share. The network is an encoder, a policy and a value function side by side.
+    """The base of REINFORCE, A2C and PPO. The network is an encoder, a policy and a value function side by side.
 
     Advantages are brought to mean 0 and standard deviation 1 over the rows of an iteration before the loss sees them.
 
@@ -95,7 +95,7 @@ class OnPolicy(Agent):
         encoder(env.observation_space)
 
     def distribution(self, env: Environment) -> Distribution:
-        """What the policy draws from."""
+        """The policy's distribution."""
         return distribution_for(env.action_space)
 
     def network(self, env: Environment) -> Layer:
@@ -116,7 +116,7 @@ class OnPolicy(Agent):
         return (("entropy", entropy(self.distribution(env))), ("value_error", value_error))
 
     def outputs(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
-        """What the network says of a batch of observations: ``{"policy": (batch, numbers), "value": (batch, 1)}``."""
+        """The network's outputs for a batch of observations: ``{"policy": (batch, numbers), "value": (batch, 1)}``."""
         found: dict[str, jax.Array] = self.network(env).apply(params, state, observation)[0]
         return found
 
@@ -165,7 +165,7 @@ class OnPolicy(Agent):
         return dataclasses.replace(after, model_state=model_state, world=world), {**sums, **outcomes(rollout, weight)}
 
     def collect(self, env: Environment, state: TrainState, envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
-        """Act by the policy: a rollout ``(steps, environments, …)`` that notes its own actions and the numbers they were drawn from."""
+        """Act by the policy: a rollout ``(steps, environments, …)`` with its actions and the distributions they were drawn from."""
         distribution = self.distribution(env)
 
         def move(envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
@@ -180,7 +180,7 @@ class OnPolicy(Agent):
     def targets(
         self, env: Environment, state: TrainState, rollout: Transition, weight: jax.Array
     ) -> dict[str, jax.Array]:
-        """Of each step ``(steps, environments, …)``: the action, how likely it was, its advantage, and the return to expect."""
+        """For each step ``(steps, environments, …)``: the action, its probability, its advantage, and the target return."""
         distribution = self.distribution(env)
 
         def values(observation: Any) -> jax.Array:
@@ -208,11 +208,11 @@ class OnPolicy(Agent):
         }
 
     def weights(self, rollout: Transition) -> jax.Array:
-        """What each step counts, ``(steps, environments)``."""
+        """The weight of each step, ``(steps, environments)``."""
         return _first_episodes(rollout) if self._full_episodes else jnp.ones_like(rollout.reward)
 
     def rows(self, rollout: Transition, targets: dict[str, jax.Array], weight: jax.Array) -> dict[str, Any]:
-        """The rollout as rows to learn from; here each step is one."""
+        """The rollout as training rows; here each step is one."""
         return {"x": _flat(rollout.observation), "y": _flat(targets), "weight": _flat(weight)}
 
     def scaled(self, memory: Any, rollout: Transition) -> tuple[Any, jax.Array]:
@@ -285,7 +285,7 @@ class A2C(OnPolicy):
 
 
 class PPO(OnPolicy):
-    """Proximal policy optimisation: several passes over what was collected, each kept near the policy that collected it.
+    """Proximal policy optimisation: several passes over the rollout, each kept near the policy that collected it.
 
     With ``ρ = π(a|s) / π_old(a|s)`` the loss of a row is ``−min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)``: nothing is gained by moving ρ further
     than ε.

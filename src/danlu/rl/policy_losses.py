@@ -1,7 +1,7 @@
-"""The losses of policies: what gradient descent minimises so that good actions become likelier.
+"""The losses of policies: minimising them makes good actions likelier.
 
-Targets are rows of what was done: ``{"action", "log_prob", "advantage", "return"}``; outputs are ``{"policy": numbers of a distribution,
-"value": (batch, 1)}``. One value a row, as of every loss of danlu.
+Targets are rows of past steps: ``{"action", "log_prob", "advantage", "return"}``; outputs are
+``{"policy": numbers of a distribution, "value": (batch, 1)}``. One value per row, as for every loss of danlu.
 """
 
 from __future__ import annotations

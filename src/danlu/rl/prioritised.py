@@ -1,4 +1,4 @@
-"""Prioritised replay: entries that surprised are drawn more often, and count less each time.
+"""Prioritised replay: entries with a large TD error are drawn more often, with a smaller weight.
 
 Drawing by priority asks for sums over the whole memory after every change. They are kept in a tree whose nodes have eight children: a
 memory of a million entries has seven levels, and drawing or changing an entry reads eight numbers in each. A node is always summed anew
@@ -25,7 +25,7 @@ FAN = 8
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SumTree:
-    """Numbers >= 0 that are drawn in proportion.
+    """Numbers >= 0, to draw indices in proportion to them.
 
     Attributes:
         levels: the numbers, then the sums of each eight of them, and so on up to eight sums; each padded with zeros to whole nodes.
@@ -50,7 +50,7 @@ class SumTree:
 
     @property
     def total(self) -> jax.Array:
-        """The sum of all."""
+        """The sum of all numbers."""
         return self.levels[-1].sum()
 
     def get(self, indices: jax.Array) -> jax.Array:
@@ -58,7 +58,7 @@ class SumTree:
         return self.levels[0][indices // FAN, indices % FAN]
 
     def set(self, indices: jax.Array, values: jax.Array) -> SumTree:
-        """With other numbers at ``indices``; of an index that comes twice, one of its values is taken."""
+        """The tree with new numbers at ``indices``; for a repeated index, one of its values is used."""
         levels = []
         for level in self.levels:
             nodes = indices // FAN
@@ -162,7 +162,7 @@ class Prioritised:
         return self.replay.size
 
     def add(self, step: Any) -> Prioritised:
-        """With one more step of every environment; what now can be drawn gets the largest priority.
+        """The replay with one more step of every environment; new entries get the largest priority.
 
         Raises:
             DataError: see :meth:`Replay.add`.
@@ -193,7 +193,7 @@ class Prioritised:
         return Drawn(indices, rows, (priority.min() / priority) ** beta)
 
     def update(self, indices: jax.Array, errors: jax.Array) -> Prioritised:
-        """With the priorities of entries that were drawn set by their new TD errors.
+        """The replay with the drawn entries' priorities updated from their new TD errors.
 
         Args:
             indices, errors: ``(batch,)``; the sign of an error does not matter. An entry that can no longer be drawn stays so.

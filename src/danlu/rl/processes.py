@@ -1,4 +1,4 @@
-"""Worker processes that step environments: a crew of them for each kind of environment, and pools of environments shared out among it."""
+"""Worker processes that step environments: a crew for each kind of environment, and pools of environments divided among it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Crew:
         atexit.register(self.close)  # runs before multiprocessing's own: a child that draws may not heed its signal
 
     def ask(self, questions: list[Any]) -> list[Any]:
-        """Put one question to each of the first processes, and wait for all answers.
+        """Send one request to each of the first processes, and wait for all answers.
 
         Raises:
             TrainingError: what went wrong in the first of them in which something did.
@@ -80,7 +80,7 @@ class Crew:
 
 
 class Processes:
-    """Environments shared out among a crew, which writes what they see into a file in memory; used as :class:`Local` is.
+    """Environments divided among a crew, which writes their observations into shared memory; used like :class:`Local`.
 
     Args:
         crew: who steps them.
@@ -120,7 +120,7 @@ class Processes:
         return next((answer for answer in self._ask("frame", places) if answer is not None), None)
 
     def close(self) -> None:
-        """Let go of the environments; the crew stays."""
+        """Close the environments; the crew stays."""
         if self.crew.pipes:
             self._ask("close", [None] * len(self.rows))
 

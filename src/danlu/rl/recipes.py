@@ -1,4 +1,4 @@
-"""Which agent for which environment, with which settings: the defaults of ``danlu train CartPole-v1``."""
+"""The default agent and settings for each environment: those of ``danlu train CartPole-v1``."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class AgentSettings(Blueprint):
 
 
 def agent_recipe(env: Environment, algorithm: str = "auto", **settings: Any) -> tuple[Agent, int]:
-    """The default agent for an environment, and how many steps it is trained for.
+    """The default agent for an environment, and the number of steps to train it.
 
     Args:
         algorithm: see :class:`AgentSettings`.

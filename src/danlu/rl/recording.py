@@ -1,4 +1,4 @@
-"""One episode looked at closely: its pictures, and what the agent saw, did and thought at each step."""
+"""One episode in detail: its pictures, and the agent's observations, actions and estimates at each step."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _last_state(env: Environment, state: Any, action: Any, key: Any) -> Any:
 def record_episode(
     agent: Agent, env: Environment, params: Any, state: Any, *, seed: int = 0, greedy: bool = True, pictures: int = 400
 ) -> Recording:
-    """Let an agent play one episode, and keep all of it.
+    """Let an agent play one episode, and record all of it.
 
     Args:
         params, state: the variables of its network.

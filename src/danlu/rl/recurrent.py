@@ -1,4 +1,4 @@
-"""A policy that remembers: PPO with a recurrent network, for environments that do not show all that matters.
+"""A recurrent policy: PPO with a recurrent network, for partially observed environments.
 
 Its memory is the state of a GRU. It is carried in the environment (:class:`WithMemory`): each observation holds what was remembered,
 each action what to remember, and an episode begins with nothing. So acting, judging and filming are those of any agent. Learning goes
@@ -34,14 +34,14 @@ __all__ = ["OverTime", "RecurrentActorCritic", "RecurrentPPO", "Remembering", "W
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class WithMemoryState:
-    """The state of the environment within, and what the agent remembers, ``(units,)``."""
+    """The state of the inner environment, and the agent's memory, ``(units,)``."""
 
     inner: Any
     memory: jax.Array
 
 
 class WithMemory(Wrapper):  # type: ignore[misc]
-    """An environment that keeps the agent's memory: ``{"memory", "observation"}`` is seen, ``{"action", "memory"}`` is done.
+    """An environment that keeps the agent's memory: observations are ``{"memory", "observation"}``, actions ``{"action", "memory"}``.
 
     Args:
         env: the environment within.
@@ -92,7 +92,7 @@ class WithMemory(Wrapper):  # type: ignore[misc]
 
 
 class Remembering(Layer):
-    """A gated recurrent unit that forgets where an episode begins.
+    """A gated recurrent unit that resets its state where an episode begins.
 
     With ``h = 0`` where a step is the first of an episode, and ``[z_r z_u z_n] = x·W + b``::
 
@@ -139,7 +139,7 @@ class Remembering(Layer):
 
 
 class RecurrentActorCritic(Layer):
-    """An encoder, a memory, and from it a policy and a value function.
+    """An encoder and a memory, followed by a policy and a value function.
 
     Inputs: ``{"first": (batch, time), "memory": (batch, units), "observation": (batch, time, …)}``. Outputs: ``{"memory": (batch, time,
     units), "policy": (batch, time, numbers), "value": (batch, time, 1)}``.
@@ -191,7 +191,7 @@ class OverTime(Loss):
 
 
 class RecurrentPPO(PPO):
-    """PPO whose policy and value function remember what they saw in the episode so far.
+    """PPO whose policy and value function have a memory of the episode so far.
 
     A row to learn from is one environment's whole sequence of ``steps``; the memory at its beginning is what it was when it was collected.
 

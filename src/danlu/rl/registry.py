@@ -94,7 +94,7 @@ def _known_parameters(id: str, made: Any, parameters: dict[str, Any]) -> dict[st
 
 
 def is_environment(name: Any) -> bool:
-    """Whether a name is meant as an environment's, and not as a file's. Never raises, and is quick for everything that is not like one.
+    """Whether a name is an environment's rather than a file's. Never raises, and is fast for other names.
 
     Example:
         >>> is_environment("CartPole-v1"), is_environment("data.csv"), is_environment("runs/model-v2")
@@ -116,7 +116,7 @@ def is_environment(name: Any) -> bool:
 
 
 def modules_in(name: Any) -> tuple[str, ...]:
-    """The module that an environment's name asks for, if it does.
+    """The module in an environment's name, if there is one.
 
     >>> modules_in("my_package:Walk-v0"), modules_in("CartPole-v1"), modules_in("C:table.csv")
     (('my_package',), (), ())
@@ -126,7 +126,7 @@ def modules_in(name: Any) -> tuple[str, ...]:
 
 
 def meant_by(name: str) -> str | None:
-    """The environment or game that a name is a slip of the pen for, or None.
+    """The environment or game that a misspelt name means, or None.
 
     >>> meant_by("conect-four"), meant_by("data.csv")
     ('connect-four', None)

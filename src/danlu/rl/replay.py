@@ -1,4 +1,4 @@
-"""What an agent remembers: the last steps of several environments, as arrays on the device, written and drawn from inside a compiled
+"""Replay memory: the last steps of several environments, as arrays on the device, written and drawn from inside a compiled
 loop.
 
 A replay is a ring. ``rows`` has a leading axis of slots in time order and one of environments; each step fills the next slot, and once
@@ -84,7 +84,7 @@ class Replay:
 
     @classmethod
     def full(cls, rows: Any) -> Replay:
-        """A full replay of rows that are there already: arrays ``(time, environments, …)``, such as a recorded data set."""
+        """A full replay of given rows: arrays ``(time, environments, …)``, such as a recorded data set."""
         slots = jax.tree.leaves(rows)[0].shape[0]
         return cls(jax.tree.map(jnp.asarray, rows), jnp.int32(0), jnp.int32(slots))
 
@@ -109,7 +109,7 @@ class Replay:
         return self.filled * self.environments
 
     def add(self, step: Any) -> Replay:
-        """With one more step of every environment; the oldest gives way once it is full.
+        """The replay with one more step of every environment; once full, it replaces the oldest.
 
         Raises:
             DataError: not the structure, shapes or dtypes that it was made for.
@@ -173,7 +173,7 @@ class Replay:
         return self.take_windows(self.draw(key, batch, n), n)
 
     def in_time_order(self) -> Any:
-        """What is in it, oldest first: arrays ``(filled, environments, …)``. It cannot be compiled: the size depends on the content."""
+        """Its transitions, oldest first: arrays ``(filled, environments, …)``. It cannot be compiled: the size depends on the content."""
         first = int(self.position) - int(self.filled)
         order = (first + jnp.arange(int(self.filled))) % self.slots
         return jax.tree.map(lambda array: array[order], self.rows)

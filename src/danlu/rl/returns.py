@@ -1,4 +1,4 @@
-"""What a state was worth, looking back: returns and advantages over a rollout.
+"""Returns and advantages over a rollout.
 
 Arrays have a leading axis of time; what follows (environments, usually) is free. At time ``t`` a rollout has ``reward[t]``, ``value[t]``
 (of the state the action was chosen in) and ``next_value[t]`` (of the true next state *of the same episode*, also where the episode ended
@@ -52,7 +52,7 @@ def accumulate(increment: jax.Array, factor: jax.Array, after: jax.Array) -> jax
 def discounted_returns(
     reward: jax.Array, next_value: jax.Array, terminated: jax.Array, truncated: jax.Array, *, discount: Scalar
 ) -> jax.Array:
-    """The discounted sum of the rewards to the end of the episode, or of the rollout and what is expected after it.
+    """The discounted sum of the rewards to the end of the episode, or to the end of the rollout plus the expected rest.
 
     ``G_t = r_t + γ·(0 if terminated, V(s_{t+1}) if truncated or last, else G_{t+1})``.
 

@@ -1,6 +1,6 @@
-"""What observations and actions look like: the spaces that environments declare.
+"""The spaces of observations and actions that environments declare.
 
-They mean what Gymnasium's spaces of the same names mean, and are blueprints, so that a saved agent knows what it may be shown.
+They mean what Gymnasium's spaces of the same names mean, and are blueprints, so that a saved agent knows its observations.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Space(Blueprint):
         raise NotImplementedError
 
     def sample(self, key: jax.Array) -> Any:
-        """A value drawn uniformly; of a side without bounds, from a standard normal or exponential distribution."""
+        """A value drawn uniformly; of an unbounded side is drawn from a standard normal or exponential distribution."""
         raise NotImplementedError
 
     def contains(self, value: Any) -> bool:

@@ -1,7 +1,6 @@
-"""What a critic is to learn from one step: the TD target, whole distributions of returns, and the target network that follows.
+"""A critic's targets for one step: the TD target, whole distributions of returns, and the target network.
 
-Nothing here stops a gradient: ``jax.lax.stop_gradient`` is the caller's to put around a target.
-"""
+No function here stops a gradient: the caller puts ``jax.lax.stop_gradient`` around a target."""
 
 from __future__ import annotations
 
@@ -156,7 +155,7 @@ def quantile_huber(predicted: jax.Array, target: jax.Array, taus: jax.Array, *, 
 
 
 def polyak(target: Any, online: Any, rate: Scalar) -> Any:
-    """The target network after it went a part of the way to the online one: ``(1 − τ)·target + τ·online``.
+    """The target network moved part of the way to the online one: ``(1 − τ)·target + τ·online``.
 
     Args:
         target, online: trees of arrays of one structure; of what is no floating number (counts) the online one is taken.

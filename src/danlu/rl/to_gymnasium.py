@@ -1,4 +1,4 @@
-"""A danlu environment as one of Gymnasium's, for whatever else speaks that interface."""
+"""A danlu environment as one of Gymnasium's, for any library with that interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Q-network says of an action: the mean of the return to come, or its whole distribution.
+"""A Q-network's output for an action: the expected return, or its whole distribution.
 
 Each is a blueprint: ``size`` numbers an action; ``mean`` is what the agent acts by; ``target`` makes of what is said of the next action
 what is to be said of this one; ``loss`` is how far apart the two are. DQN takes any of them, and the rest of it does not change.
@@ -19,12 +19,12 @@ __all__ = ["Expected", "Histogram", "Quantiles", "ValueHead"]
 
 
 class ValueHead(Blueprint, abc.ABC):
-    """How the return of an action is described by ``size`` numbers."""
+    """A description of an action's return by ``size`` numbers."""
 
     @property
     @abc.abstractmethod
     def size(self) -> int:
-        """Numbers an action."""
+        """The count of numbers per action."""
 
     @abc.abstractmethod
     def mean(self, numbers: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ RESULTS = 3
 
 @dataclasses.dataclass
 class Batch:
-    """What a step of several environments brought.
+    """The results of a step of several environments.
 
     Attributes:
         numbers: ``(count, 2 · numbers + 3)`` float32: the observation after the step in the old episode, the one to go on from (of a new
@@ -43,7 +43,7 @@ class Batch:
         return Batch(np.zeros_like(self.numbers), [np.zeros_like(array) for array in self.pictures])
 
     def part(self, rows: slice) -> Batch:
-        """Some of its environments, sharing memory with it."""
+        """A part of the environments; it shares memory with the whole."""
         return Batch(self.numbers[rows], [array[rows] for array in self.pictures])
 
 
@@ -65,12 +65,12 @@ class Local:
         self.write = action_writer(self.envs[0].action_space)
 
     def reset(self, seed: int, out: Batch) -> None:
-        """Begin an episode in each; the i-th is seeded with ``seed + i`` and draws on from there in its later episodes."""
+        """Reset each environment; the i-th is seeded with ``seed + i``, and its later episodes continue that sequence."""
         for i, env in enumerate(self.envs):
             self._put(env.reset(seed=(seed + i) % 2**31)[0], i, out, later=1)
 
     def step(self, actions: np.ndarray, out: Batch) -> None:
-        """One step in each; those that ended begin anew.
+        """One step in each; those that ended are reset.
 
         Raises:
             TrainingError: a reward that is no number, or an observation that is not of its space's shape.
@@ -94,13 +94,13 @@ class Local:
             out.pictures[k + 1][rows] = out.pictures[k][rows]
 
     def frame(self, index: int) -> np.ndarray | None:
-        """What the environment ``index`` draws of itself."""
+        """The picture of the environment ``index``."""
         if self.envs[index].render_mode != "rgb_array":
             return None
         return np.asarray(self.envs[index].render(), np.uint8)
 
     def close(self) -> None:
-        """Let go of the environments."""
+        """Close the environments."""
         for env in self.envs:
             env.close()
         self.envs = []

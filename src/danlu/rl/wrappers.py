@@ -19,7 +19,7 @@ __all__ = ["FrameStack", "FrameStackState", "ScaleReward", "Wrapper"]
 
 
 class Wrapper(Environment, abc.ABC):
-    """An environment around another, whose name, time limit, spaces and pictures it has where it does not say otherwise.
+    """An environment around another; name, time limit, spaces and pictures are the inner one's unless overridden.
 
     Args:
         env: the environment within.
@@ -30,22 +30,22 @@ class Wrapper(Environment, abc.ABC):
 
     @property
     def id(self) -> str | None:  # type: ignore[override]
-        """That of the environment within."""
+        """The same as that of the inner environment."""
         return self.env.id
 
     @property
     def solved(self) -> float | None:  # type: ignore[override]
-        """That of the environment within."""
+        """The same as that of the inner environment."""
         return self.env.solved
 
     @property
     def pure(self) -> bool:  # type: ignore[override]
-        """That of the environment within."""
+        """The same as that of the inner environment."""
         return self.env.pure
 
     @property  # type: ignore[no-redef]
     def max_steps(self) -> int:
-        """That of the environment within."""
+        """The same as that of the inner environment."""
         return self.env.max_steps
 
     @property
@@ -72,7 +72,7 @@ class Wrapper(Environment, abc.ABC):
         return self.env.frame(state)
 
     def replace(self, **changes: Any) -> Any:
-        """A copy with some fields changed; ``max_steps`` is changed within."""
+        """A copy with some fields changed; ``max_steps`` is changed in the inner environment."""
         if "max_steps" in changes:
             changes["env"] = changes.get("env", self.env).replace(max_steps=changes.pop("max_steps"))
         return super().replace(**changes)
@@ -81,14 +81,14 @@ class Wrapper(Environment, abc.ABC):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class FrameStackState:
-    """The state of the environment within, and what was seen last, ``(frames, …)``, the newest last."""
+    """The state of the inner environment, and the last observations, ``(frames, …)``, the newest last."""
 
     inner: Any
     frames: jax.Array
 
 
 class FrameStack(Wrapper):  # type: ignore[misc]
-    """Shows the last ``frames`` observations, the oldest first; at the start of an episode, its first one that often.
+    """Shows the last ``frames`` observations, the oldest first; at the start of an episode, its first one repeated.
 
     They are joined along the last axis: ``(d,)`` becomes ``(frames · d,)``, and pictures ``(h, w, c)`` become ``(h, w, frames · c)``. A
     board ``(h, w)`` becomes ``(h, w, frames)``.
@@ -167,7 +167,7 @@ class FrameStack(Wrapper):  # type: ignore[misc]
 
 
 class ScaleReward(Wrapper):  # type: ignore[misc]
-    """Rewards times ``scale``, and then no larger than ``clip`` either way. Scores stay those of the environment within.
+    """Rewards times ``scale``, and then no larger than ``clip`` either way. Scores stay those of the inner environment.
 
     Args:
         env: the environment within.

@@ -1,11 +1,11 @@
-"""Object detection: the recipe, and what makes objects of a network's outputs."""
+"""Object detection: the recipe, and the head that turns a network's outputs into objects."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -38,19 +38,21 @@ _NONE = 1e-6  # the score below which there is no object
 
 
 class Detection(Blueprint):
-    """How objects are found.
+    """How objects are detected.
 
     Args:
         threshold: the score from which an object is shown; None takes the one of the highest F1 on the validation images.
-        overlap: the largest IoU of two objects that are both shown.
-        most: the most objects of an image.
+        iou_threshold: the largest IoU of two objects that are both shown.
+        max_detections: the most objects of an image.
         stride: the side of a cell in pixels, 4 or 8; None goes by the size of the objects.
         box_weight: of the boxes in the loss, beside the classes'; see :class:`~danlu.nn.losses.DetectionLoss`.
     """
 
+    _renamed: ClassVar[Mapping[str, str]] = {"overlap": "iou_threshold", "most": "max_detections"}
+
     threshold: float | None = setting(default=None, above=0, below=1, optional=True)
-    overlap: float = setting(default=0.6, above=0, maximum=1)
-    most: int = setting(default=64, minimum=1, maximum=1000, integer=True)
+    iou_threshold: float = setting(default=0.6, above=0, maximum=1)
+    max_detections: int = setting(default=64, minimum=1, maximum=1000, integer=True)
     stride: int | None = setting(default=None, minimum=4, maximum=8, integer=True, optional=True)
     box_weight: float = setting(default=2.0, above=0)
 
@@ -67,7 +69,7 @@ def detection_recipe(
     width: int = 16,
     **changes: Any,
 ) -> Recipe:
-    """The default recipe for images with boxes: a small :class:`~danlu.nn.Detector`, trained within a budget of arithmetic.
+    """The default recipe for images with boxes: a small :class:`~danlu.nn.Detector`, trained within a compute budget.
 
     Args:
         images: how many are learnt from.
@@ -147,18 +149,18 @@ def padded_boxes(boxes: Sequence[np.ndarray], classes: Sequence[np.ndarray], *, 
 
 
 def true_objects(targets: Mapping[str, np.ndarray]) -> list[Found]:
-    """What :func:`padded_boxes` padded."""
+    """The inverse of :func:`padded_boxes`."""
     rows = zip(targets["boxes"], targets["labels"], strict=True)
     return [Found(boxes[labels != NO_OBJECT], labels[labels != NO_OBJECT]) for boxes, labels in rows]
 
 
 class Boxes(Head, fitted=("threshold",)):
-    """Objects with their boxes. The answers are a :class:`~danlu.evaluate.Found` for each image, with unsure ones that are not shown.
+    """Objects with their boxes. The answers are a :class:`~danlu.evaluate.Found` for each image, with uncertain ones that are not shown.
 
     Attributes:
         classes: their names.
         threshold: the score from which an object is shown.
-        overlap, most: see :class:`Detection`.
+        iou_threshold, max_detections: see :class:`Detection`.
         stride, size: the network's; see :class:`~danlu.nn.Detector`.
         sides: the height and width of the images that it sees.
     """
@@ -168,15 +170,16 @@ class Boxes(Head, fitted=("threshold",)):
 
     classes: tuple[str, ...]
     threshold: float = setting(default=0.5, minimum=0, maximum=1)
-    overlap: float = setting(default=0.6, above=0, maximum=1)
-    most: int = setting(default=64, minimum=1, maximum=1000, integer=True)
+    iou_threshold: float = setting(default=0.6, above=0, maximum=1)
+    max_detections: int = setting(default=64, minimum=1, maximum=1000, integer=True)
     stride: int = 8
     size: float = 1.0
     sides: tuple[int, int] = (32, 32)
 
     def __call__(self, outputs: Any) -> Detections:
-        shape: dict[str, Any] = {"stride": self.stride, "size": self.size, "most": self.most, "overlap": self.overlap}
-        return find_objects(jnp.asarray(outputs), candidates=max(128, 2 * self.most), **shape)
+        cells: dict[str, Any] = {"stride": self.stride, "size": self.size}
+        shown: dict[str, Any] = {"max_detections": self.max_detections, "iou_threshold": self.iou_threshold}
+        return find_objects(jnp.asarray(outputs), candidates=max(128, 2 * self.max_detections), **cells, **shown)
 
     def answer(self, trained: Trained, inputs: np.ndarray) -> list[Found]:
         """The objects in the pixels of the images as the network sees them; it and the head are one compiled program."""
@@ -197,11 +200,11 @@ class Boxes(Head, fitted=("threshold",)):
         return [dataclasses.replace(each, boxes=each.boxes / scaled(self.sides, shape)[None]) for each, shape in pairs]
 
     def shown(self, answers: Sequence[Found]) -> list[Found]:
-        """Those objects that are sure enough to be shown."""
+        """The objects whose score is high enough to be shown."""
         return [each.surer(max(self.threshold, _NONE)) for each in answers]
 
     def frame(self, answers: Sequence[Found], rows: Any = None) -> pl.DataFrame:
-        """A line an object: ``label``, ``score`` and ``x0, y0, x1, y1``; an empty one for an image in which nothing was found."""
+        """One row per object: ``label``, ``score`` and ``x0, y0, x1, y1``; an empty row for an image without objects."""
         lines: list[tuple[Any, ...]] = []
         for each in self.shown(answers):
             scores = np.ones(len(each)) if each.scores is None else each.scores

@@ -1,4 +1,4 @@
-"""Cross-fitting: several networks side by side, each trained without one fold of the rows and judged on it.
+"""Cross-fitting: several networks side by side, each trained without one fold of the rows and validated on it.
 
 A small table has too few rows to spare: with 15 % of 700 rows held out, chance decides which epoch looks best. Of five
 networks in one program, each leaves out its own fifth. Every row then helps to train four networks and to judge the
@@ -22,7 +22,7 @@ _FEWEST, _MOST = 50, 10_000  # rows; with more, one held-out part says enough
 
 
 def folds_for(rows: int, chosen: int | None = None) -> int:
-    """How many folds a table of ``rows`` rows is trained in: what was ``chosen``, else 5 for a small one, else 1.
+    """The number of folds for a table of ``rows`` rows: ``chosen`` if given, else 5 for a small table, else 1.
 
     Example:
         >>> folds_for(700), folds_for(50_000), folds_for(700, 1)

@@ -33,7 +33,7 @@ _EPOCHS = (4, 60)
 
 
 class Forecast(Blueprint):
-    """What is forecast, and from what; naming ``columns`` makes ``danlu train`` forecast.
+    """What is forecast, and from which inputs; naming ``columns`` makes ``danlu train`` forecast.
 
     Args:
         columns: to be forecast; ``("all",)`` are all columns of numbers that are nothing else.

@@ -65,7 +65,7 @@ class Augment(Blueprint):
     cutmix: float = setting(default=0.0, minimum=0)
 
     def layers(self, fill: float) -> tuple[Layer, ...]:
-        """The layers that do it, for inputs in −1 … 1; ``fill`` is the value outside an image."""
+        """The layers that make the changes, for inputs in −1 … 1; ``fill`` is the value outside an image."""
         found: list[Layer] = []
         if self.flip:
             found.append(RandomFlip())
@@ -176,7 +176,7 @@ def picture_recipe(
     learning_rate: float,
     changes: dict[str, Any],
 ) -> Recipe:
-    """The recipe of a network that ends with ``last``, trained within a budget of arithmetic.
+    """The recipe of a network that ends with ``last``, trained within a compute budget.
 
     Args:
         images: how many are learnt from.

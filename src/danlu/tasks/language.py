@@ -1,4 +1,4 @@
-"""Language modelling: the recipe, the training, and a trained model that judges texts and writes new ones."""
+"""Language modelling: the recipe, the training, and a trained model that scores texts and writes new ones."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def epoch_windows(train: Tokens, plan: Recipe) -> int | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredTokens:
-    """Tokens with what a model says of them.
+    """Tokens with the model's loss for each.
 
     Attributes:
         tokens: of some texts.
@@ -127,7 +127,7 @@ class ScoredTokens:
 
 
 class NextToken(Head):
-    """The next token of a text. A text's answer is how little the model expected each of its tokens: :class:`ScoredTokens`."""
+    """Predicts the next token of a text. The answer for a text is how unexpected each of its tokens is: :class:`ScoredTokens`."""
 
     kind, task = "next token", "language"
     verbs = ("generate", "token_losses")
@@ -195,7 +195,7 @@ class NextToken(Head):
         top_p: float | None = None,
         seed: int = 0,
     ) -> list[str]:
-        """Texts that go on from ``prompt``, which they begin with.
+        """Texts that begin with ``prompt`` and continue it.
 
         The network reads at most three quarters of its context at a time and writes the last quarter, with its keys and values cached; then
         it reads again. So a text may be longer than the context, and one compiled program serves every prompt and length.

@@ -1,4 +1,4 @@
-"""From encoded rows to a trained model: the recipe, the answers to class imbalance, and the one trainer."""
+"""From encoded rows to a trained model: the recipe, the handling of class imbalance, and the one trainer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WATCHED = {
 
 
 class Imbalance(Blueprint):
-    """What is done about classes of very different sizes; each can be used alone or with the others.
+    """Ways to handle classes of very different sizes; each can be used alone or with the others.
 
     Args:
         class_weight: ``"balanced"`` makes every class weigh the same in the loss: ``n / (classes · n_k)``.
@@ -53,7 +53,7 @@ class Imbalance(Blueprint):
     threshold: str = setting(default="none", choices=("none", "f1", "balanced_accuracy", "accuracy", "mcc"))
 
     def check(self, task: str) -> None:
-        """Refuse what does not fit the task.
+        """Refuse settings that do not fit the task.
 
         Raises:
             ConfigError: any of it with regression, a threshold with more than two classes.

@@ -1,4 +1,4 @@
-"""Several labels an image: what makes labels of a network's outputs."""
+"""Several labels per image: the head that turns a network's outputs into labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Tags"]
 
 
 class Tags(Head, fitted=("threshold",)):
-    """Any number of labels a row. The answers are the probabilities ``(rows, labels)``, each of its own; the outputs are logits.
+    """Any number of labels per row. The answers are independent probabilities ``(rows, labels)``; the outputs are logits.
 
     Attributes:
         labels: their names.

@@ -1,4 +1,4 @@
-"""What makes forecasts with intervals of a network's outputs."""
+"""The head that turns a network's outputs into forecasts with intervals."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
         return inputs.inverse(self(trained.outputs(inputs.inputs())))
 
     def frame(self, answers: np.ndarray, rows: Any = None, truth: np.ndarray | None = None) -> pl.DataFrame:
-        """A row a window, column and step; ``low`` and ``high`` are the lowest and the highest quantile.
+        """One row per window, column and step; ``low`` and ``high`` are the lowest and the highest quantile.
 
         Args:
             rows: the windows, or their origins.
@@ -85,7 +85,7 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
         return np.full(len(answers), answers.shape[1] * answers.shape[2])
 
     def replies(self, answers: np.ndarray, rows: Any = None) -> list[dict[str, Any]]:
-        """A list a number that is forecast, one value a step; where there are several columns, such lists by their names."""
+        """One list per forecast number, with one value per step; with several columns, such lists by their names."""
         columns, found = rows.table.columns, []
         for number, answer in enumerate(answers):
             frame = self.frame(answer[None], rows.take(np.array([number])))
@@ -110,7 +110,7 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
         return Forecasts(came, answers[..., 0], truth.spread, naive[numbers], truth.moments, self.levels, bands)
 
     def notes(self, evidence: Any) -> tuple[str, ...]:
-        """Whether the interval holds as much of what comes as it is to."""
+        """Whether the interval contains the share of true values that it should."""
         if len(self.levels) < 2:
             return ()
         held = intervals(evidence, ("coverage",))
@@ -131,7 +131,7 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
         return Simple(label, found, constant=False)
 
     def beside(self, answers: np.ndarray, truth: Windows, rows: Any = None) -> pl.DataFrame:
-        """Of the forecasts those that do not overlap."""
+        """The forecasts that do not overlap."""
         chosen = np.arange(0, len(truth), max(1, truth.horizon // truth.apart))
         some = truth.take(chosen)
         return self.frame(answers[chosen], some, some.inverse(some.outputs()))
@@ -149,7 +149,7 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
 
 
 def widening(answers: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """By how much the quantiles must be spread for the outer ones to hold their share of windows not learnt from, ``(horizon,)``.
+    """How much the quantiles must be widened so that the outer ones contain their share on windows not used for training, ``(horizon,)``.
 
     Quantiles fitted to the training windows are too near each other elsewhere. The score of a value ``y`` is how often its
     distance from the middle quantile ``m`` contains that of the outer one on its side: ``(y − m)/(q_high − m)`` or

@@ -39,7 +39,7 @@ _STEPS = 300  # the fewest updates that training a small table takes
 
 
 class Recipe(Blueprint):
-    """What :func:`recipe` (for tables) and :func:`image_recipe` decide; change any field with ``replace``.
+    """The choices of :func:`recipe` (for tables) and :func:`image_recipe`; change any field with ``replace``.
 
     Attributes:
         model: the network, of which there is one for each fold.
@@ -108,11 +108,11 @@ class Recipe(Blueprint):
 
     @property
     def whole(self) -> Layer:
-        """The model that comes of it: the network, or one for each fold side by side."""
+        """The resulting model: the network, or one for each fold side by side."""
         return self.model if self.folds == 1 else Ensemble(self.model, self.folds)
 
     def decays(self, params: Any) -> Any:
-        """True for the parameters that weight decay is meant for: what the network says, else those with two axes or more."""
+        """True for the parameters that weight decay applies to: as the network declares, else those with two axes or more."""
         if isinstance(self.model, TabularNet):
             return self.model.decays(params)
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
@@ -129,7 +129,7 @@ class Recipe(Blueprint):
         )
 
     def fit(self, data: Any, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
-        """Train the model on ``data`` for as long, in such batches and with such an optimizer as the recipe says.
+        """Train the model on ``data`` with the recipe's epochs, batch size and optimizer.
 
         Args:
             data: see :func:`danlu.fit`.
@@ -170,7 +170,7 @@ class Recipe(Blueprint):
         return Learned(model, fitted)
 
     def cross_fit(self, data: Any, folds: np.ndarray, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
-        """Train a network for each fold on the rows of the others, judged by the rows of its own; they are one model.
+        """Train a network for each fold on the rows of the others, validated on the rows of its own; together they are one model.
 
         Args:
             data: ``(x, y)`` or ``(x, y, weight)``.
@@ -284,12 +284,12 @@ def units_of(maker: str, task: str, rows: int, classes: int) -> int:
 
 
 def affordable(budget: float, model: Layer, shape: Any, rows: int) -> int:
-    """The epochs over ``rows`` rows of a shape that so many floating-point operations allow, backward passes included."""
+    """The epochs over ``rows`` rows of a shape that fit in this many floating-point operations, backward passes included."""
     return int(budget / (3 * (model.flops(shape) or 1) * rows))
 
 
 def epochs_of(steps: int, rows: int, batch_size: int) -> int:
-    """The epochs that so many updates take.
+    """The epochs that this many updates take.
 
     >>> epochs_of(300, 1000, 256)
     75

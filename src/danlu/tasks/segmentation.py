@@ -1,4 +1,4 @@
-"""Segmentation: the recipe, and what makes classes of pixels of a network's outputs."""
+"""Segmentation: the recipe, and the head that turns a network's outputs into a class for every pixel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LEVELS = (2, 4)
 
 
 class Segmentation(Blueprint):
-    """How every pixel is told its class.
+    """The settings of segmentation.
 
     Args:
         ignore: the value of mask pixels that are not counted, in learning or in measuring; None takes 255 where masks have two other
@@ -68,7 +68,7 @@ def segmentation_recipe(
     depth: int | None = None,
     **changes: Any,
 ) -> Recipe:
-    """The default recipe for images with masks: a small :class:`~danlu.nn.UNet`, trained within a budget of arithmetic.
+    """The default recipe for images with masks: a small :class:`~danlu.nn.UNet`, trained within a compute budget.
 
     Args:
         images: how many are learnt from.
@@ -143,12 +143,12 @@ class Masks(Head):
         return outputs.argmax(axis=-1).astype(namespace(outputs).uint8)
 
     def answer(self, trained: Trained, inputs: np.ndarray) -> np.ndarray:
-        """Uint8 ``(images, height, width)`` as the network sees the images, a few at a time: their logits take much room."""
+        """Uint8 ``(images, height, width)`` as the network sees the images, a few at a time, since their logits take much memory."""
         found = [self(trained.outputs(some)) for some in pieces(inputs, self.batch)]
         return np.concatenate(found)
 
     def answer_rows(self, trained: Trained, rows: Any) -> list[np.ndarray]:
-        """Those of images of any size, in their own size.
+        """The masks of images of any size, in their own size.
 
         Where an image is of another size than what the network sees, the probabilities are brought to its own (bilinearly), and the
         likeliest class of each pixel is taken then.
@@ -162,7 +162,7 @@ class Masks(Head):
                 yield self(logits) if logits.shape[:2] == shape[:2] else _enlarged(logits, shape[0], shape[1])
 
     def masks(self, trained: Trained, source: Any, *, say: Say = warn) -> Iterator[tuple[str, np.ndarray]]:
-        """The file and the mask of each image, uint8 ``(height, width)`` in its own size, of the values in the masks it learnt from."""
+        """The file and the mask of each image, uint8 ``(height, width)`` in its own size, with the values of the training masks."""
         found = trained.read(source, say=say)
         values, names = np.asarray(self.values, np.uint8), found.names if found.names is not None else ()
         for name, codes in zip(names, self._in_own_size(trained, found.rows), strict=True):

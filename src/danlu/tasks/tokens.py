@@ -1,4 +1,4 @@
-"""What language models and translation have in common: heads of attention, probabilities of the next token, and where a text ends."""
+"""The shared part of language models and translation: heads of attention, probabilities of the next token, and where a text ends."""
 
 from __future__ import annotations
 

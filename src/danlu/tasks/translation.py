@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -40,11 +40,13 @@ class Translation(Blueprint):
         tokens: what sentences are cut into: ``"bpe"``, ``"word"`` or ``"char"``.
         vocabulary: the most tokens that are known; None leaves the choice to the number of pairs.
         shared: whether both languages have one vocabulary.
-        longest: pairs with a side of more tokens are not learnt from.
+        max_length: pairs with a side of more tokens are not learnt from.
         label_smoothing: see :class:`~danlu.nn.losses.TokenCrossEntropy`.
         beams: hypotheses of the beam search.
-        alpha: its length penalty; see :func:`danlu.nn.transformer.beam_search`.
+        length_penalty: of the beam search; see :func:`danlu.nn.transformer.beam_search`.
     """
+
+    _renamed: ClassVar[Mapping[str, str]] = {"longest": "max_length", "alpha": "length_penalty"}
 
     source: str = ""
     target: str = ""
@@ -52,10 +54,10 @@ class Translation(Blueprint):
     tokens: str = setting(default="bpe", choices=("bpe", "word", "char"))
     vocabulary: int | None = setting(default=None, minimum=5, integer=True, optional=True)
     shared: bool = True
-    longest: int = setting(default=128, minimum=4, maximum=511, integer=True)
+    max_length: int = setting(default=128, minimum=4, maximum=511, integer=True)
     label_smoothing: float = setting(default=0.1, minimum=0, below=1)
     beams: int = setting(default=4, minimum=1, maximum=64, integer=True)
-    alpha: float = setting(default=1.0, minimum=0)
+    length_penalty: float = setting(default=1.0, minimum=0)
 
 
 def translation_recipe(
@@ -123,14 +125,14 @@ class BeamSearch(Head):
     """A translation, found by beam search. The answers are texts.
 
     Attributes:
-        beams, alpha: hypotheses, and the length penalty; see :func:`danlu.nn.transformer.beam_search`.
+        beams, length_penalty: hypotheses, and the length penalty; see :func:`danlu.nn.transformer.beam_search`.
     """
 
     kind, task = "beam search", "translation"
     verbs = ("translate",)
 
     beams: int = setting(default=4, minimum=1, maximum=64, integer=True)
-    alpha: float = setting(default=1.0, minimum=0, maximum=100)
+    length_penalty: float = setting(default=1.0, minimum=0, maximum=100)
 
     def __call__(self, outputs: Any) -> Any:
         """``log p`` of every token that may come next, from logits ``(batch, time, vocabulary)``."""
@@ -164,7 +166,7 @@ class BeamSearch(Head):
         prompt = {name: np.concatenate([each, *[short[name]] * (size - len(rows))]) for name, each in prompt.items()}
         tokens, _ = beam_search(
             trained.network, trained.params, trained.state, prompt,
-            length=2 * width + 10, end=target.end_id, beams=self.beams, alpha=self.alpha,
+            length=2 * width + 10, end=target.end_id, beams=self.beams, length_penalty=self.length_penalty,
             forbidden=(target.pad_id, target.unknown_id, target.begin_id),
         )  # fmt: skip
         return [text_until_end(target, row).strip() for row in np.asarray(tokens)[: len(rows)]]
@@ -187,19 +189,24 @@ class BeamSearch(Head):
         check_scores(network, encoder.in_shape, encoder.longest, encoder.target)
 
     def translate(
-        self, trained: Trained, texts: str | Sequence[str], *, beams: int | None = None, alpha: float | None = None
+        self,
+        trained: Trained,
+        texts: str | Sequence[str],
+        *,
+        beams: int | None = None,
+        length_penalty: float | None = None,
     ) -> list[str]:
         """The translation of each sentence. An empty sentence stays empty; one of more than 511 tokens is cut.
 
         Args:
             texts: the sentences, or one.
-            beams, alpha: of the search, instead of the model's own.
+            beams, length_penalty: of the search, instead of the model's own.
 
         Raises:
             ConfigError: a setting out of range.
         """
         asked: dict[str, Any] = {
-            name: value for name, value in (("beams", beams), ("alpha", alpha)) if value is not None
+            name: value for name, value in (("beams", beams), ("length_penalty", length_penalty)) if value is not None
         }
         rows = [texts] if isinstance(texts, str) else list(texts)
         return dataclasses.replace(self, **asked).answer(trained, trained.encoder.transform(rows))
@@ -235,7 +242,7 @@ def learn_translation(
     return plan.learn(
         ChunkSource(batches, batch_size=size, seed=seed, shuffle=False),
         encoder=SentenceEncoder(*tokenizers, languages, longest),
-        head=BeamSearch(settings.beams, settings.alpha),
+        head=BeamSearch(settings.beams, settings.length_penalty),
         rows=batches.steps * size,
         loss=TokenCrossEntropy(label_smoothing=settings.label_smoothing),
         validation=ChunkSource(judged, batch_size=size, shuffle=False),

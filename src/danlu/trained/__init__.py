@@ -1,4 +1,4 @@
-"""A trained model, whatever it learnt from: a schema, an encoder, a network and a head."""
+"""A trained model of any kind: a schema, an encoder, a network and a head."""
 
 from danlu.trained.encoder import Encoder
 from danlu.trained.head import Head

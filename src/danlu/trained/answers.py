@@ -1,4 +1,4 @@
-"""Predictions as they are written for people: beside columns of their rows, with digits that mean something, as a file of any kind."""
+"""Predictions as they are written for people: next to columns of their rows, with meaningful digits, in any format of file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHARES = ("probability", "share", "score")
 
 
 def kept_columns(frame: pl.DataFrame, schema: Schema | None, keep: str | Sequence[str]) -> pl.DataFrame:
-    """The columns of the input that are to stand beside its answers.
+    """The columns of the input to write next to the answers.
 
     Args:
         frame: the input as it was read.
@@ -51,13 +51,13 @@ def kept_columns(frame: pl.DataFrame, schema: Schema | None, keep: str | Sequenc
 
 
 def beside(kept: pl.DataFrame, answers: pl.DataFrame, target: str) -> pl.DataFrame:
-    """Both side by side; what is called like an answer was the truth (of the target), or is renamed ``given NAME``."""
+    """Both side by side; a column with the name of an answer is the true answer (of the target), or is renamed ``given NAME``."""
     names = {name: f"true {name}" if name == target else f"given {name}" for name in kept.columns if name in answers}
     return pl.concat([kept.rename(names), answers], how="horizontal")
 
 
 def rounded(frame: pl.DataFrame, *, scale: float | None = None) -> pl.DataFrame:
-    """Numbers with the digits that they can be trusted with: 4 decimals of a probability; of a quantity four digits of its spread.
+    """Numbers with meaningful digits: 4 decimals of a probability; for a quantity, four digits of its spread.
 
     Args:
         scale: the standard deviation of the quantity; without it, six digits are kept.

@@ -1,4 +1,4 @@
-"""What turns rows as they were read into a network's inputs: the second of the four parts of a trained model."""
+"""Encoders turn rows as they were read into a network's inputs: the second of the four parts of a trained model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Encoder"]
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What was fitted to training rows and encodes others; see :mod:`danlu.data` for those of each kind of data."""
+    """An encoder, fitted to training rows; see :mod:`danlu.data` for those of each kind of data."""
 
     @property
     def in_shape(self) -> Any:
@@ -35,7 +35,7 @@ class Encoder(Protocol):
         ...
 
     def transform(self, rows: Any) -> Any:
-        """Arrays with a leading row axis; a row's do not depend on the rows beside it."""
+        """Arrays with a leading row axis; a row's arrays do not depend on the other rows."""
         ...
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -25,12 +25,12 @@ __all__ = ["Head", "namespace", "out_shape_of", "pieces"]
 
 
 def namespace(array: Any) -> Any:
-    """``jax.numpy`` for JAX's arrays, ``numpy`` for others: what the functions of a head are written with."""
+    """``jax.numpy`` for JAX's arrays, ``numpy`` for others: the functions of a head are written with it."""
     return jnp if isinstance(array, jax.Array) else np
 
 
 def pieces(rows: Any, size: int | None) -> Iterator[Any]:
-    """Rows, so many at a time; None is all at once."""
+    """The rows in pieces of this size; None is all at once."""
     if size is None or len(rows) <= size:
         yield rows
         return
@@ -52,7 +52,7 @@ def out_shape_of(network: Any, encoder: Any) -> Any:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(setting, dataclasses.field))
 class Head(abc.ABC):
-    """What makes an answer of a network's outputs, and words of the answer.
+    """Turns a network's outputs into an answer, and the answer into words.
 
     A subclass becomes a frozen dataclass and a pytree by itself. Its leaves are the fields that it names ``fitted``, which are chosen
     after the training (a threshold, the width of intervals); everything else of it is static. Called with outputs it is a pure
@@ -80,7 +80,7 @@ class Head(abc.ABC):
     @property
     @abc.abstractmethod
     def task(self) -> str:
-        """What is answered, such as ``"binary"`` or ``"segmentation"``."""
+        """The kind of answer, such as ``"binary"`` or ``"segmentation"``."""
 
     @abc.abstractmethod
     def __call__(self, outputs: Any) -> Any:
@@ -91,7 +91,7 @@ class Head(abc.ABC):
         return self(trained.outputs(inputs))
 
     def answer_rows(self, trained: Trained, rows: Any) -> Any:
-        """The answers for rows as they were read; a head whose answers have a row's own measure brings them to it here."""
+        """The answers for rows as they were read; a head whose answers are in a row's own units converts them here."""
         return self.answer(trained, trained.encoder.transform(rows))
 
     @abc.abstractmethod
@@ -112,36 +112,36 @@ class Head(abc.ABC):
 
     @abc.abstractmethod
     def evidence(self, answers: Any, truth: Any) -> Evidence:
-        """What a test says: the answers beside the truth, which is encoded."""
+        """The evidence of a test: the answers with the encoded true ones."""
 
     def fitted(self, trained: Trained, inputs: Any, truth: Any) -> Self:
-        """The head of a model with what is chosen on encoded rows that it has not learnt from, such as a threshold."""
+        """The head with values that are chosen on encoded rows not used for training, such as a threshold."""
         return self
 
     def tested(self, evidence: Evidence) -> str:
-        """How much was tested, where it is not the rows of the evidence that are counted."""
+        """How much was tested, where that is not the number of rows of the evidence."""
         return ""
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
-        """What is to be said of a test, such as that no row of it is of a class."""
+        """Notes on a test, such as that it has no row of some class."""
         return ()
 
     def simple(self, inputs: Any, evidence: Any) -> Iterable[Simple]:
-        """Simple models that need no training, on the rows of ``evidence``: what this one must beat wherever it is measured."""
+        """Simple models that need no training, on the rows of ``evidence``: baselines for every evaluation of this model."""
         return ()
 
     def beside(self, answers: Any, truth: Any, rows: Any = None) -> pl.DataFrame:
-        """The answers of a test with the truth beside them, as they are written to ``predictions.csv``."""
+        """The answers of a test with the true ones, as they are written to ``predictions.csv``."""
         return self.frame(answers, rows)
 
     @property
     def name(self) -> str:
-        """What the answer is called, such as the target's column; empty where it has no one name."""
+        """The name of the answer, such as the target's column; empty if it has no single name."""
         return ""
 
     @property
     def scale(self) -> float | None:
-        """The spread of a quantity, which says how many digits of it mean something."""
+        """The spread of a quantity, which decides how many digits are meaningful."""
         return None
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -181,7 +181,7 @@ class Head(abc.ABC):
 
     @abc.abstractmethod
     def check(self, network: Any, encoder: Any) -> None:
-        """Refuse a network whose outputs are not this head's, or an encoder that it does not fit.
+        """Refuse a network whose outputs do not fit this head, or an encoder that does not fit it.
 
         Raises:
             ArtifactError: see above.

@@ -1,4 +1,4 @@
-"""The answer of one label a row: a class with its probability, or a quantity."""
+"""The answer with one label per row: a class with its probability, or a quantity."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def members_mean(task: str, outputs: Any) -> Any:
 
 
 class Labels(Head, fitted=("threshold",)):
-    """One label a row. The answers are probabilities ``(rows, classes)``, or values ``(rows,)`` in the target's own unit.
+    """One label per row. The answers are probabilities ``(rows, classes)``, or values ``(rows,)`` in the target's own unit.
 
     Attributes:
         target: what is predicted.
@@ -81,7 +81,7 @@ class Labels(Head, fitted=("threshold",)):
         return Rows(self.task, true, answers, self.threshold)
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
-        """A word on classes that no row is of: a model that never answers anything else would score as well."""
+        """Notes on classes without rows: a model that never answers anything else would score as well."""
         rows: Any = evidence
         present = set(rows.truth.tolist()) if self.target.classes else set()
         lacking = [each for code, each in enumerate(self.target.classes) if code not in present]

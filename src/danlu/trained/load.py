@@ -34,11 +34,11 @@ class Parts(Protocol):
     def head(self) -> type[Head]: ...
 
     def old_encoder(self, artifact: Artifact) -> Any:
-        """What the encoder of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
+        """The encoder of a model of format version 1 or 2, in the form of today's ``state``."""
         ...
 
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What the head of a model of format version 1 or 2 was, as its ``state`` would tell it now."""
+        """The head of a model of format version 1 or 2, in the form of today's ``state``."""
         ...
 
 
@@ -82,7 +82,7 @@ def load(artifact: Artifact, parts: Parts, reader: Any = None) -> Trained:
 
 
 def check_variables(network: Any, in_shape: Any, params: Any, state: Any) -> None:
-    """Refuse a blueprint whose parameters would have other shapes than the arrays that came with it.
+    """Refuse a blueprint whose parameters have other shapes than the saved arrays.
 
     Raises:
         ArtifactError: see above.

@@ -1,4 +1,4 @@
-"""New data as a trained model takes it, and what reads it."""
+"""New data in the form that a trained model takes, and its readers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Read:
 
 
 class Reader(Protocol):
-    """What a kind of data knows of the user's files; a domain of :mod:`danlu.pipeline` is one.
+    """Reads the user's files of one kind of data; a domain of :mod:`danlu.pipeline` is one.
 
     Attributes:
         kind: its tag in a saved model.

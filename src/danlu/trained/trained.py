@@ -1,4 +1,4 @@
-"""A trained model, whatever it learnt from: a schema, an encoder, a network and a head."""
+"""A trained model of any kind: a schema, an encoder, a network and a head."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ class Trained:
 
     @property
     def task(self) -> str:
-        """What is answered, such as ``"binary"``."""
+        """The kind of answer, such as ``"binary"``."""
         return self.head.task
 
     @property
     def kind(self) -> str:
-        """What it learnt from, such as ``"table"``: the tag of its domain."""
+        """The kind of data it was trained on, such as ``"table"``: the tag of its domain."""
         return str(self.encoder.state()[0]["kind"]) if self.reader is None else self.reader.kind
 
     @property
@@ -165,7 +165,7 @@ class Trained:
         return _named(pl.concat(frames), found.names, whole)
 
     def respond(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """The answer for each record of plain data, as plain data: what a service is asked, and what it says.
+        """The answer for each record, both as plain data: the request and the response of a service.
 
         Args:
             records: objects with the :attr:`fields`.
@@ -180,7 +180,7 @@ class Trained:
     def answers(
         self, source: Any, *, keep: str | Sequence[str] = IDENTIFIERS, lenient: bool = False, say: Say = warn
     ) -> pl.DataFrame:
-        """The predictions as they are written: with the digits that mean something, beside columns of a table's rows.
+        """The predictions as they are written to a file: with meaningful digits, next to columns of a table's rows.
 
         Args:
             keep: which columns of the rows: ``"identifiers"``, ``"all"``, ``"none"``, or their names.
@@ -218,7 +218,7 @@ class Trained:
         lenient: bool = False,
         say: Say = warn,
     ) -> str:
-        """Write the :meth:`answers` to a file of the kind of its ending (CSV, Parquet, JSON), and say what was written."""
+        """Write the :meth:`answers` to a file in the format of its ending (CSV, Parquet, JSON), and return what was written, in words."""
         if self.reader is None:
             raise ConfigError("this model was trained on arrays and reads no files")
         return self.reader.write(self, source, output, keep=keep, lenient=lenient, say=say)
@@ -236,7 +236,7 @@ class Trained:
         groups: np.ndarray | None = None,
         seed: int = 0,
     ) -> Judgement:
-        """The test on encoded rows whose truth is known: the scores with their intervals, and the answers beside the truth.
+        """The test on encoded rows with known answers: the scores with their intervals, and the answers next to the true ones.
 
         Args:
             rows: the rows as they were read, for what is answered in their own measure.
@@ -258,7 +258,7 @@ class Trained:
         )
 
     def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
-        """The scores, with intervals, on data that holds the truth; arguments as of :meth:`predict`.
+        """The scores, with intervals, on data with the true answers; arguments as of :meth:`predict`.
 
         Raises:
             SchemaError: data that does not fit what the model was trained on, or without the truth.
@@ -292,7 +292,7 @@ class Trained:
         return np.flatnonzero(fresh), "rows not seen"
 
     def using(self, name: str) -> Trained:
-        """The same model with a simple one that it was compared with in the network's place.
+        """The same model, with a simple model that it was compared with in place of the network.
 
         Args:
             name: what it is called, such as ``"logistic"``, ``"ridge"`` or ``"boosting"``.
@@ -354,7 +354,7 @@ def _named(frame: pl.DataFrame, names: pl.Series | None, lines: np.ndarray | Non
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-    """What training gave: the model, and the record of the training."""
+    """The result of training: the model and the record of the training."""
 
     model: Trained
     fitted: Fitted

@@ -1,4 +1,4 @@
-"""Another library's weights into a network of danlu's."""
+"""Loads another library's weights into a network of danlu's."""
 
 from __future__ import annotations
 

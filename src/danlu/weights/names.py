@@ -1,6 +1,6 @@
 """What other libraries call the arrays of danlu's networks: one table a family.
 
-A row says: this array of ours is that array of theirs, turned so. Paths of ours are those of :mod:`danlu.paths`, in the params or
+Each row maps one of our arrays to one of theirs, with the change of layout. Paths of ours are those of :mod:`danlu.paths`, in the params or
 (running statistics) in the state of the network written out (``net.expanded``).
 """
 

@@ -1,4 +1,4 @@
-"""The arrays of a local file, by the names that its writer gave them. Nothing is run and nothing is fetched."""
+"""The arrays of a local file, by the names in it. No code is run and nothing is downloaded."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,25 +97,47 @@ def split_corpus(corpus: Corpus, *, validation: float, test: float, seed: int = 
     Raises:
         DataError: too little text for the shares.
     """
+    shares = {"validation": validation, "test": test}
     if corpus.lines:
-        different, which = np.unique(np.array(corpus.texts), return_inverse=True)
-        place = np.random.default_rng(seed).permutation(len(different))[which]
-        known, said = len(different), "lines at random, equal ones together"
-    else:
-        place, known, said = np.arange(len(corpus.texts[0])), len(corpus.texts[0]), "by position, the test at the end"
-    ends = round(known * (1 - validation - test)), round(known * (1 - test)), known
-    sizes = {"train": ends[0], "validation": ends[1] - ends[0], "test": ends[2] - ends[1]}
-    if min(sizes["train"], sizes["validation"], sizes["test"] if test else 2) < 2:
-        unit = "different lines" if corpus.lines else "characters"
-        raise DataError(f"{known:,} {unit} are too few to divide; expected at least 2 for each part")
-    parts, start = {}, 0
-    for name, size in sizes.items():
-        if corpus.lines:
-            texts = tuple(corpus.texts[i] for i in np.flatnonzero((place >= start) & (place < start + size)))
-        else:
-            texts = (corpus.texts[0][start : start + size],) if size else ()
-        parts[name], start = Corpus(texts, corpus.lines), start + size
-    return parts, said
+        drawn = drawn_parts(corpus.texts, **shares, seed=seed, noun="different lines")
+        found = {name: tuple(corpus.texts[row] for row in rows) for name, rows in drawn.items()}
+        return {name: Corpus(texts, True) for name, texts in found.items()}, "lines at random, equal ones together"
+    (text,) = corpus.texts
+    cut = {name: text[low:high] for name, (low, high) in part_bounds(len(text), **shares, noun="characters").items()}
+    parts = {name: Corpus((part,) if part else (), False) for name, part in cut.items()}
+    return parts, "by position, the test at the end"
+
+
+def part_bounds(known: int, *, validation: float, test: float, noun: str) -> dict[str, tuple[int, int]]:
+    """Where each part begins and ends, of so many things.
+
+    Raises:
+        DataError: they are too few for the shares.
+    """
+    ends = 0, round(known * (1 - validation - test)), round(known * (1 - test)), known
+    bounds = dict(zip(("train", "validation", "test"), itertools.pairwise(ends), strict=True))
+    wanted = {"train": 1.0, "validation": validation, "test": test}
+    if any(share and bounds[name][1] - bounds[name][0] < 2 for name, share in wanted.items()):
+        raise DataError(f"{known:,} {noun} are too few to divide; expected at least 2 for each part")
+    return bounds
+
+
+def drawn_parts(texts: Sequence[str], *, validation: float, test: float, seed: int, noun: str) -> dict[str, np.ndarray]:
+    """The row numbers of each part, drawn at random; equal texts are in one part.
+
+    Args:
+        texts: one a row.
+        validation, test: shares of the different texts.
+        seed: decides which.
+        noun: what the different texts are called.
+
+    Raises:
+        DataError: they are too few for the shares.
+    """
+    different, which = np.unique(np.array(texts), return_inverse=True)
+    place = np.random.default_rng(seed).permutation(len(different))[which]
+    bounds = part_bounds(len(different), validation=validation, test=test, noun=noun)
+    return {name: np.flatnonzero((place >= low) & (place < high)) for name, (low, high) in bounds.items()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import polars as pl
 
 from danlu.data.sniff import decode
 from danlu.data.text.buckets import PairTokens
+from danlu.data.text.corpus import drawn_parts
 from danlu.data.text.tokenizer import Tokenizer
 from danlu.errors import DataError
 
@@ -139,17 +140,8 @@ def split_pairs(pairs: Pairs, *, validation: float, test: float, seed: int = 0) 
     Raises:
         DataError: too few sentences for the shares.
     """
-    different, which = np.unique(np.array(pairs.sources), return_inverse=True)
-    place = np.random.default_rng(seed).permutation(len(different))[which]
-    known = len(different)
-    ends = round(known * (1 - validation - test)), round(known * (1 - test)), known
-    sizes = {"train": ends[0], "validation": ends[1] - ends[0], "test": ends[2] - ends[1]}
-    wanted = {"train": 1.0, "validation": validation, "test": test}
-    if any(share and sizes[name] < 2 for name, share in wanted.items()):
-        raise DataError(f"{known:,} different sentences are too few to divide; expected at least 2 for each part")
-    parts, start = {}, 0
-    for name, size in sizes.items():
-        parts[name], start = pairs.rows(np.flatnonzero((place >= start) & (place < start + size))), start + size
+    drawn = drawn_parts(pairs.sources, validation=validation, test=test, seed=seed, noun="different sentences")
+    parts = {name: pairs.rows(rows) for name, rows in drawn.items()}
     return parts, "pairs at random, those of one source sentence together"
 
 

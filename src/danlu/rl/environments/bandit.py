@@ -1,4 +1,4 @@
-"""Bandit: arms that pay differently, to be found out by pulling them."""
+"""Bandit: arms with different mean rewards, which are learnt by pulling them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Bandit", "BanditState"]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BanditState:
-    """What the arms pay on average, how often each was pulled, and what it has paid in all; float32 ``(arms,)``."""
+    """The arms' mean rewards, how often each was pulled, and its total reward; float32 ``(arms,)``."""
 
     means: jax.Array
     pulls: jax.Array
@@ -104,7 +104,7 @@ class Bandit(Environment):
         return after, Outcome(self._seen(after), reward, after.pulls.sum() >= self.horizon)
 
     def frame(self, state: BanditState) -> np.ndarray:
-        """The arms' means (bars), what has been seen of them (dots), and how often each was pulled (below)."""
+        """The arms' means (bars), their observed means (dots), and how often each was pulled (below)."""
         means, pulls, paid = (np.asarray(array) for array in (state.means, state.pulls, state.paid))
         low, high = (-3.0, 3.0) if self.kind == "gaussian" else (0.0, 1.0)
         side = max(min(30, 290 // self.arms), 2)

@@ -23,7 +23,7 @@ BRICK_ROWS = slice(1, 4)
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BreakoutState:
-    """One moment of the game.
+    """The state of the game.
 
     Attributes:
         row, column: of the ball, int32; row 0 is the top.
@@ -48,7 +48,7 @@ class BreakoutState:
 
 
 class Breakout(Environment):
-    """Keep the ball in play with the paddle, which stays (0), goes left (1) or goes right (2); each brick broken brings 1.
+    """Keep the ball in play with the paddle, which stays (0), goes left (1) or goes right (2); each broken brick gives 1.
 
     In each step the paddle moves first, then the ball by one cell diagonally:
 

@@ -30,7 +30,7 @@ class CartPoleState:
 
 
 class CartPole(Environment):
-    """A pole stands on a cart; each step pushes the cart left (0) or right (1), and brings 1 while the pole stands.
+    """A pole stands on a cart; each step pushes the cart left (0) or right (1), and gives 1 while the pole stands.
 
     With x, θ and their speeds, force ±F, masses M (cart) and m (pole), and the pole's half length l::
 

@@ -24,7 +24,7 @@ MEANING = "S start, G goal, X pit, # wall, . floor"
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class GridWorldState:
-    """The cell one is in, ``row · columns + column``; int32."""
+    """The current cell, ``row · columns + column``; int32."""
 
     cell: jax.Array
 

@@ -1,4 +1,4 @@
-"""AlphaZero: a network learns what a search with that network found out."""
+"""AlphaZero: a network learns the results of a search that uses the same network."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class BoardLoss(Loss):
 
 
 class AlphaZero(Agent):
-    """Self-play by search, and a network that learns to foresee the search's policy and the game's result; the next search uses it.
+    """Self-play by search, and a network that learns to predict the search's policy and the game's result; the next search uses it.
 
     One iteration: ``n_steps`` moves in each of ``environments`` games, then ``minibatches`` gradient steps on rows drawn from the last
     ``memory`` moves of each, boards turned and mirrored as the game allows. It learns nothing from the match's opponent, which is only
@@ -167,24 +167,24 @@ class AlphaZero(Agent):
         return chain(clip_by_global_norm(self.clip_norm), adamw(rate, weight_decay=self.weight_decay))
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
-        """Without looking ahead; see :meth:`choose`."""
+        """The action without search; see :meth:`choose`."""
         logits = self.network(env).apply(params, state, observation["board"])[0]["policy"]
         logits = masked(logits, observation["legal"] > 0)
         return (jnp.argmax(logits, -1) if key is None else jax.random.categorical(key, logits)).astype(jnp.int32)
 
     def choose(self, env: Environment, params: Any, state: Any, envs: Envs, key: jax.Array | None) -> Any:
-        """By search from the positions that the games are in."""
+        """The action by search from the games' positions."""
         find = self.player(env, params, state, noise=key is not None)
         return find(envs.state.position, jax.random.key(0) if key is None else key)
 
     def player(self, env: Environment, params: Any, state: Any, *, noise: bool = False) -> Choose:
-        """``(positions, key) -> actions`` by search, as where it counts; without noise it has one answer to a position."""
+        """``(positions, key) -> actions`` by search, as in real play; without noise each position has one answer."""
         game, evaluate = _game_of(env), self.evaluator(env, params, state)
         search = SEARCHES[self.search](self.play_simulations or self.simulations)
         return lambda positions, key: search.find(game, evaluate, positions, key, noise=noise).action
 
     def evaluator(self, env: Environment, params: Any, state: Any) -> Evaluate:
-        """What the network says of positions, as a search asks for it."""
+        """The network's policy and value for positions, in the form that a search needs."""
         game, network = _game_of(env), self.network(env)
 
         def evaluate(positions: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -199,7 +199,7 @@ class AlphaZero(Agent):
         return {"value": outputs["value"][:, 0], "probabilities": policy}
 
     def self_play(self, game: Game) -> SelfPlay:
-        """How it plays against itself."""
+        """The self-play of this agent."""
         search = SEARCHES[self.search](self.simulations)
         return SelfPlay(game, search, self.max_moves, self.openings, self.resign, self.played_out, self.false_positives)
 

@@ -1,4 +1,4 @@
-"""Matches between players of any kind, and what they say about who is better."""
+"""Matches between players of any kind, and the evidence for who is better."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def wilson(successes: float, trials: int, *, z: float = 1.959964) -> tuple[float
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
-    """The games of a match, as one of the players saw them.
+    """The games of a match, from one player's view.
 
     Attributes:
         results: 1 won, 0 a draw, −1 lost, ``(games,)``.
@@ -61,7 +61,7 @@ class Record:
 
     @property
     def different(self) -> int:
-        """How many games ended differently: players without chance repeat themselves."""
+        """How many different games there were: players without randomness repeat themselves."""
         games = np.concatenate([self.ends.reshape(len(self.ends), -1), self.began[:, None]], axis=1)
         return len(np.unique(games, axis=0))
 
@@ -83,7 +83,7 @@ class Record:
 
 
 def compiled(choose: Choose) -> Entrant:
-    """An entrant out of a function that compiles, such as :meth:`AlphaZero.player`'s."""
+    """A player for a match from a function that compiles, such as :meth:`AlphaZero.player`'s."""
     quick = jax.jit(choose)
 
     def entrant(positions: Any, running: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -93,7 +93,7 @@ def compiled(choose: Choose) -> Entrant:
 
 
 def minimax_player(game: Game, player: Minimax) -> Entrant:
-    """An entrant for Connect Four by minimax.
+    """A player for a match of Connect Four, by minimax.
 
     Raises:
         ConfigError: another game.
@@ -163,7 +163,7 @@ def contest(game: Game, one: Entrant, other: Entrant, *, games: int = 100, openi
 
 @dataclasses.dataclass(frozen=True)
 class Optimal:
-    """How many moves kept what the position was worth.
+    """How many moves kept the value of the position.
 
     Attributes:
         moves, optimal: positions judged, and moves among them that an exact solver agrees with.
@@ -177,7 +177,7 @@ class Optimal:
 
 
 def optimal_moves(boards: np.ndarray, actions: np.ndarray, solver: Solver, *, most: int | None = None) -> Optimal:
-    """Moves of Connect Four judged by an exact solver, in positions that it can solve; the others do not count.
+    """Moves of Connect Four rated by an exact solver, in positions that it can solve; the others are ignored.
 
     Args:
         boards, actions: as of a :class:`Record`.

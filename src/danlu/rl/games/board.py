@@ -74,7 +74,7 @@ class Game(Blueprint):
 
     @property
     def board_shape(self) -> tuple[int, ...]:
-        """Of what a player sees: ``(rows, columns, planes)``."""
+        """The shape of a player's view: ``(rows, columns, planes)``."""
         return tuple(self._blank.observation.shape)
 
     @property
@@ -102,7 +102,7 @@ class Game(Blueprint):
         return jax.tree.map(jnp.asarray, self._blank)
 
     def step(self, position: Any, action: Any) -> Any:
-        """The position after a move of the player whose turn it is. Who makes an illegal move has lost."""
+        """The position after a move of the player whose turn it is. An illegal move loses the game."""
         with jax.numpy_rank_promotion("allow"):
             after = self.rules.step(position, jnp.asarray(action, jnp.int32))
         done = self.ended(position)  # pgx takes the rewards away at the next step
@@ -121,7 +121,7 @@ class Game(Blueprint):
         return position.terminated | position.truncated
 
     def result(self, position: Any, player: Any) -> jax.Array:
-        """What the game brought a player: 1 won, −1 lost, 0 a draw or under way."""
+        """A player's result: 1 won, −1 lost, 0 a draw or still running."""
         return position.rewards[player]
 
     def moves(self, position: Any) -> jax.Array:

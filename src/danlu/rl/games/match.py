@@ -28,7 +28,7 @@ class MatchState:
 
 
 class Match(Environment):
-    """A game against an opponent that is part of the world: an environment as all others, for any agent.
+    """A game against an opponent that is part of the environment, for any agent.
 
     Who begins is tossed up. A step is the agent's move and the opponent's reply. The game terminates with 1 for a win, −1 for a loss (an
     illegal move is one) and 0 for a draw; all other steps bring 0.

@@ -96,7 +96,7 @@ def _promise(men: int, against: int) -> int:
 
 
 class Minimax(Blueprint):
-    """A player of Connect Four that looks ``depth`` moves ahead and judges what it sees there by :func:`heuristic`.
+    """A player of Connect Four that looks ``depth`` moves ahead and rates the positions there by :func:`heuristic`.
 
     A win counts more than anything, an early one more than a late one. Of several best moves one is drawn.
 
@@ -175,7 +175,7 @@ class Solver:
         return self._solve(own, both, -1, 1)
 
     def values(self, own: int, both: int) -> dict[int, int]:
-        """What each legal column is worth to the player to move."""
+        """The value of each legal column for the player to move."""
         found = {}
         for column in legal_columns(both):
             other, after = play_column(own, both, column)
@@ -183,7 +183,7 @@ class Solver:
         return found
 
     def best(self, own: int, both: int) -> list[int]:
-        """The columns that keep what the position is worth."""
+        """The columns that keep the value of the position."""
         values = self.values(own, both)
         return sorted(column for column, value in values.items() if value == max(values.values()))
 

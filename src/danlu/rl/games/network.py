@@ -1,4 +1,4 @@
-"""The networks of players: from a board to what to play and who will win."""
+"""The networks of players: from a board to a policy and a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BODIES = ("auto", "dense", "windows", "residual")
 
 
 class Planes(Layer):
-    """A board as float32, whatever type it was kept in. Params and state: ``{}``."""
+    """A board as float32, from any type. Params and state: ``{}``."""
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         return {}, {}, in_shape
@@ -31,7 +31,7 @@ class Planes(Layer):
 
 
 class Gated(Layer):
-    """A layer that learns with one set of weights and is used with another, which it was last told to :meth:`keep`.
+    """A layer that learns with one set of weights and is used with another, set by the last :meth:`keep`.
 
     Params: the layer's. State: ``{"layer": the layer's, "kept": weights in use}``. In training (``train=True``) the params count, otherwise
     the kept ones.

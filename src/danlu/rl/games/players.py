@@ -1,4 +1,4 @@
-"""Players that learn nothing: chance, and tree search that judges a position by playing it to its end at random."""
+"""Players without learning: random moves, and tree search that rates a position by a random game from it to the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Choose = Callable[[Any, jax.Array], jax.Array]
 
 
 class Player(Blueprint, abc.ABC):
-    """Who chooses moves; base of the players that are no agents."""
+    """A player; base of the players that are not agents."""
 
     @abc.abstractmethod
     def choose(self, game: Game, positions: Any, key: jax.Array) -> jax.Array:
@@ -43,8 +43,7 @@ class RandomPlayer(Player):
 
 
 class MCTS(Player):
-    """Monte-Carlo tree search alone: no network, all moves equally promising, and a position is worth what one game played from it at
-    random brings.
+    """Plain Monte-Carlo tree search: no network, a uniform policy, and the result of one random game as the value of a position.
 
     Args:
         simulations: of a move.
@@ -75,7 +74,7 @@ class MCTS(Player):
 
 
 def play_out(game: Game, positions: Any, key: jax.Array) -> jax.Array:
-    """What random play to the end of the game brings the players to move, once for each of a batch of positions."""
+    """The results of one random game from each of a batch of positions, for the players to move."""
     movers = jax.vmap(game.player)(positions)
 
     def going(carry: Any) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Proof by enumeration: a player against all that an opponent can do."""
+"""Proof by enumeration: a player against every line of an opponent."""
 
 from __future__ import annotations
 

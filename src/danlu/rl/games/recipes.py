@@ -79,7 +79,7 @@ def make_match(name: str, *, opponent: str = "auto", simulations: int = 100, max
 
 
 def game_recipe(game: Game, **settings: Any) -> tuple[AlphaZero, int]:
-    """The default agent for a game, and for how many moves of self-play it is trained.
+    """The default agent for a game, and the number of moves of self-play to train it for.
 
     Args:
         **settings: fields of :class:`~danlu.rl.games.alphazero.AlphaZero` to set instead.

@@ -1,4 +1,4 @@
-"""Looking ahead: tree search with the game itself as its model of the game."""
+"""Tree search with the game itself as its model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Evaluate = Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a search came to, for each of a batch of positions.
+    """The result of a search for each of a batch of positions.
 
     Attributes:
         action: the move to make, ``(batch,)`` int32.
@@ -38,7 +38,7 @@ class Found:
 
 
 def masked(logits: jax.Array, legal: jax.Array) -> jax.Array:
-    """Logits in which an illegal move has no chance; the largest legal one is 0."""
+    """Logits in which illegal moves have probability 0; the largest legal one is 0."""
     lowest = jnp.finfo(logits.dtype).min
     logits = logits - jnp.max(jnp.where(legal, logits, lowest), axis=-1, keepdims=True)
     return jnp.where(legal, logits, lowest)

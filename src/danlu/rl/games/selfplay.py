@@ -1,4 +1,4 @@
-"""Games that a player plays against itself, and what is remembered of them."""
+"""Games that a player plays against itself, and their replay memory."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class SelfPlay(Blueprint):
 
 
 def known_outcomes(replay: Replay) -> tuple[jax.Array, jax.Array]:
-    """How the game of each row ended, for the player who was to move in it, and whether that is known yet: ``(slots, environments)`` each.
+    """The result of each row's game for the player to move, and whether it is known yet: ``(slots, environments)`` each.
 
     Of a move that was played at random it is never known: it says nothing of how good the position was.
 
@@ -196,7 +196,7 @@ def known_outcomes(replay: Replay) -> tuple[jax.Array, jax.Array]:
 
 
 class Turned(Blueprint):
-    """Each row of a batch as one of the equal boards that turning and mirroring make of it, drawn anew each time.
+    """Each row of a batch with its board rotated and mirrored at random, as the game allows.
 
     ``Turned(game)(key, batch)``: see :class:`~danlu.engine.step.Program`, ``augment``.
     """

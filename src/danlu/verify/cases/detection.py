@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.evaluate.detection import DetectionCounts, Found, average_precision
-from danlu.nn.boxes import box_overlaps, pairwise_iou, suppress
+from danlu.nn.boxes import box_overlaps, non_max_suppression, pairwise_iou
 from danlu.nn.losses import DetectionLoss
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw, finite_difference
@@ -57,7 +57,7 @@ def verify_suppression(check: Check) -> None:
     for place in np.argsort(-scores):
         if all(overlap(boxes[place], boxes[other])[0] <= 0.45 for other in kept):
             kept.append(int(place))
-    received = jax.jit(suppress)(jnp.asarray(boxes, jnp.float32), jnp.asarray(scores, jnp.float32), 0.45)
+    received = jax.jit(non_max_suppression)(jnp.asarray(boxes, jnp.float32), jnp.asarray(scores, jnp.float32), 0.45)
     check(received, np.isin(np.arange(40), kept))
 
 

@@ -54,14 +54,14 @@ def beams(check: Check) -> None:
         scores.append(sum(each[i, rest[i]] for i in range(count)) / ((5 + count) / 6) ** alpha)
     best = written[int(np.argmax(scores))]
     best = best[: best.index(0)] + [0] * (3 - best.index(0)) if 0 in best else best
-    tokens, score = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=27, alpha=alpha)
+    tokens, score = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=27, length_penalty=alpha)
     check(tokens, np.array([best]))
     check(score, np.array([max(scores)]), floor=0.1)
     greedy: list[int] = []  # one beam takes the likeliest token at each step
     while len(greedy) < 3 and 0 not in greedy:
         row = next(i for i, rest in enumerate(written) if rest[: len(greedy)] == greedy)
         greedy.append(int(np.argmax(log_p[row, len(greedy)])))
-    tokens, _ = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=1, alpha=alpha)
+    tokens, _ = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=1, length_penalty=alpha)
     check(tokens, np.array([greedy + [0] * (3 - len(greedy))]))
     other = beam_search(net, params, state, jnp.array([begun]), length=3, end=0, beams=27, forbidden=(best[0],))[0]
     check(bool((np.asarray(other) == best[0]).any()), False, oracle="closed form")
