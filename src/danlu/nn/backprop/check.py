@@ -106,6 +106,7 @@ def _directions(shape: tuple[int, ...], directions: int, coordinates: int, rng: 
     random = rng.standard_normal((directions, size))
     random /= np.maximum(np.linalg.norm(random, axis=1, keepdims=True), 1e-300)
     chosen = rng.choice(size, min(coordinates, size), replace=False)
+    # (directions, *shape)
     return np.concatenate([random, np.eye(size)[chosen] if size <= 4096 else _unit(size, chosen)]).reshape(-1, *shape)
 
 

@@ -43,8 +43,8 @@ def _search(
     logits = jnp.take_along_axis(logits, last[:, None, None], axis=1)[:, 0]
 
     def unfinished(carry: Any) -> jax.Array:
-        step, done = carry[0], carry[4]
-        return (step < length) & ~jnp.all(done)
+        step: jax.Array = carry[0]
+        return (step < length) & ~jnp.all(carry[4])
 
     def extend(carry: Any) -> Any:
         step, written, score, count, done, logits, cache = carry
@@ -57,17 +57,18 @@ def _search(
         candidates = jnp.where(done[..., None], itself, further)
         counts = jnp.where(done, count, step + 1)
         ranks = candidates / _length_penalty(counts, alpha)[..., None]
-        _, best = jax.lax.top_k(ranks.reshape(batch, -1), beams)
+        _, best = jax.lax.top_k(ranks.reshape(batch, -1), beams)  # of (batch, beams·vocabulary)
         parent, token = best // vocabulary, (best % vocabulary).astype(jnp.int32)
 
         def of_parents(a: jax.Array) -> jax.Array:
+            # (batch, beams, 1, …), as many axes as a
             return jnp.take_along_axis(a, parent.reshape(parent.shape + (1,) * (a.ndim - 2)), axis=1)
 
         rows = (parent + beams * jnp.arange(batch)[:, None]).reshape(-1)
         cache = jax.tree.map(lambda a: a[rows] if a.ndim else a, cache)
         written = jax.lax.dynamic_update_slice_in_dim(of_parents(written), token[..., None], step, axis=2)
-        score = jnp.take_along_axis(candidates.reshape(batch, -1), best, axis=1)
-        logits, cache = cached_step(model, params, state, token.reshape(-1, 1), cache)
+        score = jnp.take_along_axis(candidates.reshape(batch, -1), best, axis=1)  # (batch, beams)
+        logits, cache = cached_step(model, params, state, token.reshape(-1, 1), cache)  # (batch·beams, 1) tokens
         done = of_parents(done) | (token == end)
         return step + 1, written, score, of_parents(counts), done, logits[:, 0], cache
 
@@ -133,7 +134,8 @@ def beam_search(
             raise ConfigError(f"beam_search received {name}={value!r}; expected {expected}")
     network, given, mask, source = beginning("beam_search", model, prompt)
     last, penalty = jnp.asarray(end, jnp.int32), jnp.asarray(alpha, float)
-    return _search(
+    found: tuple[jax.Array, jax.Array] = _search(
         network, params, state, given, mask, source, last, penalty,
         beams=beams, length=length, forbidden=tuple(forbidden),
     )  # fmt: skip
+    return found
