@@ -211,8 +211,7 @@ def _read_weights(
 
 
 def _build_model(blueprint: dict[str, Any]) -> Any:
-    import danlu.nn
-    import danlu.tasks  # noqa: F401  (both define the blueprints that a saved model is made of)
+    import danlu.nn  # noqa: F401  (it defines the blueprints that a saved model is made of)
 
     try:
         model = from_json(blueprint)

@@ -40,7 +40,7 @@ class AnsweringGroup(TyperGroup):
     """The commands; one that does not exist is answered with the nearest."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See :meth:`Answering.parse_args`."""
+        """See ``Answering.parse_args``."""
         with _one_message(self, ctx, list(args)):
             return super().parse_args(ctx, args)
 

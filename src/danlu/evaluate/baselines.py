@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from danlu.errors import DataError, unknown_name
-from danlu.evaluate.kept import Kept, kept_of
+from danlu.evaluate.kept import Kept, kept_of, stacked
 from danlu.evaluate.rows import TASKS
 from danlu.evaluate.threads import spare_threads
 from danlu.stages import stage
@@ -52,13 +52,6 @@ class Baseline:
     seconds: float
     notes: tuple[str, ...] = ()
     kept: Kept | None = None
-
-
-def stacked(inputs: Inputs) -> np.ndarray:
-    """Encoded rows as one matrix."""
-    return np.concatenate(
-        [np.asarray(inputs[k], np.float32) for k in ("numeric", "categorical", "text") if k in inputs], 1
-    )
 
 
 def _commonest(task: str) -> Any:

@@ -14,9 +14,16 @@ import numpy as np
 
 from danlu.errors import ArtifactError
 
-__all__ = ["Kept", "kept_bytes", "kept_from", "kept_of"]
+__all__ = ["Kept", "kept_bytes", "kept_from", "kept_of", "stacked"]
 
 Arrays = Mapping[str, np.ndarray]
+
+
+def stacked(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Encoded rows as one matrix."""
+    return np.concatenate(
+        [np.asarray(inputs[k], np.float32) for k in ("numeric", "categorical", "text") if k in inputs], 1
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,8 +50,6 @@ class Kept:
         Raises:
             ArtifactError: the arrays do not fit each other or the rows.
         """
-        from danlu.evaluate.baselines import stacked
-
         try:
             return self._predict(stacked(inputs))
         except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ signal (None), and a context's signal passes every layer that leaves it alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from danlu.nn.attention.attention import MultiHeadAttention
 from danlu.nn.attention.dot_product import attend_backward, attend_forward
 from danlu.nn.attention.positions import LearnedPositions, SinusoidalPositions, rotate
 from danlu.nn.attention.sequence import padding_mask, replaced, token_positions, tokens
+from danlu.nn.backprop.visit import Visit
 from danlu.nn.layer import Layer
 from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.swiglu import SwiGLU
@@ -25,9 +26,6 @@ from danlu.nn.transformer.feed_forward import FeedForward
 from danlu.nn.transformer.pool import Pool, pool_weights
 from danlu.nn.transformer.segments import Segments
 from danlu.nn.transformer.vit import ClassToken, Patches
-
-if TYPE_CHECKING:
-    from danlu.nn.backprop.rules import Visit
 
 __all__ = ["attention_rules"]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from danlu.nn._largest import to_largest
 from danlu.nn._shapes import on_last_axis
+from danlu.nn.backprop.visit import Visit
 from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.conv_rules import convolve, input_gradient, kernel_gradient, to_first_winner
 from danlu.nn.group_norm import GroupNorm
@@ -30,9 +31,6 @@ from danlu.nn.pool import (
 )
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.vision.convnext import LayerScale
-
-if TYPE_CHECKING:
-    from danlu.nn.backprop.rules import Visit
 
 __all__ = ["convolution_rules"]
 

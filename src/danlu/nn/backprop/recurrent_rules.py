@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from danlu.nn._largest import to_largest
 from danlu.nn.attention.sequence import padding_mask, tokens
+from danlu.nn.backprop.visit import Visit
 from danlu.nn.recurrent.masking import real_only
 from danlu.nn.recurrent.rnn import keep, project, steps_mask
-
-if TYPE_CHECKING:
-    from danlu.nn.backprop.rules import Visit
 
 __all__ = ["max_over_time", "recurrent", "zero_padding"]
 

@@ -6,7 +6,6 @@ without a rule here is differentiated by ``jax.vjp``, that layer alone.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -20,6 +19,7 @@ from danlu.nn.activations import sigmoid
 from danlu.nn.backprop.attention_rules import attention_rules
 from danlu.nn.backprop.conv_rules import convolution_rules
 from danlu.nn.backprop.recurrent_rules import max_over_time, recurrent, zero_padding
+from danlu.nn.backprop.visit import Visit
 from danlu.nn.combine import Activation, Flatten
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout, dropout_scale
@@ -28,28 +28,7 @@ from danlu.nn.layer import Layer
 from danlu.nn.norm import BatchNorm, LayerNorm
 from danlu.nn.recurrent import GRU, LSTM, MaxOverTime, SimpleRNN, ZeroPadding
 
-__all__ = ["ACTIVATION_RULES", "LAYER_RULES", "Visit", "activation_backward"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Visit:
-    """One layer's forward pass, as its backward rule needs it.
-
-    Attributes:
-        layer: the blueprint.
-        params, state: the layer's own, as they were before the pass.
-        x, y: its input and output.
-        train: whether it was a training pass.
-        key: the layer's own PRNG key, or None.
-    """
-
-    layer: Any
-    params: Any
-    state: Any
-    x: Any
-    y: Any
-    train: bool
-    key: jax.Array | None
+__all__ = ["ACTIVATION_RULES", "LAYER_RULES", "activation_backward"]
 
 
 LayerRule = Callable[[Visit, Any], tuple[Any, Any]]

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 
 from danlu.errors import DataError
 from danlu.nn.backprop.loss_rules import loss_backward
-from danlu.nn.backprop.rules import LAYER_RULES, Visit
+from danlu.nn.backprop.rules import LAYER_RULES
 from danlu.nn.backprop.transformer_walks import WALKS
+from danlu.nn.backprop.visit import Visit
 from danlu.nn.combine import Parallel, Residual, Sequential, child_key
 from danlu.nn.layer import Layer
 from danlu.nn.lora import LoRA

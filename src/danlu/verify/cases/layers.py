@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.nn.backprop.rules import LAYER_RULES, Visit
+from danlu.nn.backprop.rules import LAYER_RULES
+from danlu.nn.backprop.visit import Visit
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
