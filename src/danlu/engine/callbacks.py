@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from danlu.blueprint import setting, validate
-from danlu.errors import ConfigError, TrainingError
+from danlu.errors import ConfigError, TrainingError, unknown_name
 from danlu.files import write_atomic
 from danlu.optim import set_parts
 
@@ -33,6 +33,7 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",
+    "sign_of",
 ]
 
 Logs = Mapping[str, Any]
@@ -299,15 +300,28 @@ class JSONLogger(_RowLogger):
         return "".join(json.dumps(dict(row)) + "\n" for row in rows)
 
 
-def _sign(callback: Any) -> float:
-    from danlu.engine.training import sign_of
+def sign_of(mode: str, monitor: str, program: Any) -> float:
+    """1 when a smaller value of ``monitor`` is better, −1 when a larger one is: what ``mode`` says, or what the measure declares.
 
+    Raises:
+        ConfigError: ``mode`` is ``"auto"``, and the measure does not say; or there is no such measure.
+    """
+    if mode not in ("auto", "min", "max"):
+        raise unknown_name("mode", mode, ("auto", "min", "max"))
+    found = program.direction(monitor) if mode == "auto" else mode
+    if found is None:
+        raise ConfigError(
+            f"monitor is {monitor!r}, and whether smaller or larger values of it are better is not known",
+            hint=f"say mode='min' or mode='max'; a metric of your own may say it itself: {monitor.removeprefix('val_')}.direction = 'max'",
+        )
+    return -1.0 if found == "max" else 1.0
+
+
+def _sign(callback: Any) -> float:
     return sign_of(callback.mode, callback.monitor, callback.training.program)
 
 
 def _watched(logs: Logs, monitor: str) -> float:
-    from danlu.errors import unknown_name
-
     if monitor not in logs:
         raise unknown_name("column to monitor", monitor, logs)
     return float(logs[monitor])

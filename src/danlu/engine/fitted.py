@@ -15,6 +15,7 @@ from danlu.engine.arrays import as_arrays, as_leaves, rows_of
 from danlu.engine.loop import Steps, evaluate_steps, predict_steps
 from danlu.engine.mesh import place
 from danlu.engine.order import capacity, even_batches, num_batches, pad_order, pad_rows
+from danlu.engine.save import save_fitted
 from danlu.engine.sources import Check, Piece, Source, as_source
 from danlu.engine.state import Best, TrainState
 from danlu.engine.step import Program
@@ -174,8 +175,6 @@ class Fitted:
             >>> bool((loaded.predict(x) == fitted.predict(x)).all()), loaded.evaluate((x, x[:, 0])) == fitted.evaluate((x, x[:, 0]))
             (True, True)
         """
-        from danlu.engine.saved import save_fitted
-
         return save_fitted(self, folder)
 
     def frame(self) -> pl.DataFrame:

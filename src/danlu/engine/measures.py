@@ -30,9 +30,11 @@ class TakesWeights:
     keyword: str | None = None
 
     def __call__(self, outputs: Any, targets: Any, weights: jax.Array) -> jax.Array:
-        if self.keyword is not None:
-            return self.function(outputs, targets, **{self.keyword: weights})
-        return self.function(outputs, targets, weights)
+        if self.keyword is None:
+            value: jax.Array = self.function(outputs, targets, weights)
+        else:
+            value = self.function(outputs, targets, **{self.keyword: weights})
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Part:
     measure: Measure
 
     def __call__(self, outputs: Any, targets: Any, *weights: jax.Array) -> jax.Array:
-        return self.measure(outputs[self.name], targets[self.name], *weights)
+        value: jax.Array = self.measure(outputs[self.name], targets[self.name], *weights)
+        return value
 
     @property
     def direction(self) -> str | None:
@@ -97,7 +100,8 @@ def value_of(measure: Measure, outputs: Any, targets: Any, weight: jax.Array) ->
     """What ``measure`` says of a batch: ``(batch,)``, or a scalar."""
     if isinstance(measure, TakesWeights):
         return measure(outputs, targets, weight)
-    return measure(outputs, targets)
+    value: jax.Array = measure(outputs, targets)
+    return value
 
 
 def name_of(measure: Any) -> str:

@@ -238,7 +238,10 @@ def _checked_rows(name: str, given: Sequence[Any], rows: int, members: int) -> l
 
 def _member(fitted: Fitted, index: int) -> Fitted:
     """One member of a population as if it had been trained alone: its history ends where it stopped."""
-    of = lambda tree: jax.tree.map(lambda leaf: leaf[index], tree)  # noqa: E731
+
+    def of(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[index], tree)
+
     population: Any = fitted.program
     found = None if fitted.best is None else jax.tree.map(np.asarray, of(fitted.best))
     stopped = found is not None and not found.active

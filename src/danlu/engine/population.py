@@ -62,21 +62,23 @@ class Population:
     @property
     def model(self) -> Layer:
         """The network of each member."""
-        return self.program.model
+        model: Layer = self.program.model
+        return model
 
     @property
     def batch_size(self) -> int:
         """Rows of a member's step."""
-        return self.program.batch_size
+        return int(self.program.batch_size)
 
     @property
     def unit(self) -> str:
         """The program's."""
-        return self.program.unit
+        return str(self.program.unit)
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """The step of every member."""
-        return jax.vmap(self.program.at, in_axes=(0, None, 0, None))(state, chunk, order, index)
+        at: Callable[..., tuple[TrainState, Sums]] = jax.vmap(self.program.at, in_axes=(0, None, 0, None))
+        return at(state, chunk, order, index)
 
     def zero_sums(self) -> Sums:
         """Those of the program, for every member."""
@@ -85,7 +87,8 @@ class Population:
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
         """The means of the members that have not diverged, and as ``NAME_each`` those of each; or those over all rows together."""
         if self.together:
-            return self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
+            together: dict[str, Any] = self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
+            return together
         each = [self.program.means({name: value[i] for name, value in sums.items()}) for i in range(self.members)]
         return self.told({name: [member[name] for member in each] for name in each[0]})
 
@@ -106,7 +109,8 @@ class Population:
 
     def direction(self, column: str) -> str | None:
         """That of the program."""
-        return self.program.direction(column)
+        said: str | None = self.program.direction(column)
+        return said
 
     def each(self, function: Callable[..., Any], *shared: Any) -> Callable[..., Any]:
         """``function(params, model_state, *shared)`` of every member, on the members' devices; to be compiled as part of something."""
@@ -118,7 +122,8 @@ class Population:
     ) -> Sums:
         """Each member's sums over its order."""
         one = functools.partial(self.program.judge, size=size)
-        return jax.vmap(one, in_axes=(0, 0, 0, None, 0, None))(params, model_state, weights, chunk, order, stop)
+        each: Callable[..., Sums] = jax.vmap(one, in_axes=(0, 0, 0, None, 0, None))
+        return each(params, model_state, weights, chunk, order, stop)
 
 
 def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> Callable[[TrainState], dict[str, Any]]:

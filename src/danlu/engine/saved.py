@@ -1,30 +1,25 @@
-"""A trained model on disk and back: the blueprint, the variables, what it was measured by and its history; no code."""
+"""A trained model back from disk: what :mod:`danlu.engine.save` wrote."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from danlu.artifact import Artifact, save_artifact
-from danlu.blueprint import Blueprint, from_json, to_json
+from danlu.artifact import Artifact
+from danlu.blueprint import from_json
 from danlu.engine.fitted import Fitted
-from danlu.engine.measures import Part, TakesWeights, measure_of, name_of
+from danlu.engine.measures import Part, measure_of
 from danlu.engine.objective import Objective, Supervised
+from danlu.engine.save import KEPT, KIND
 from danlu.engine.step import Program
 from danlu.errors import ArtifactError, ConfigError, DanluError
 from danlu.nn.layer import Layer
 from danlu.nn.losses import METRICS
 
-__all__ = ["KIND", "fitted_from", "save_fitted"]
-
-KIND = "fitted"
-_KEPT = ("batch_size", "of_batch", "measures", "terms")  # of the program: what the means of an evaluation depend on
+__all__ = ["KIND", "fitted_from"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,18 +33,6 @@ class _Function:
             f"the model was measured by {self.name}, a function, and a saved model holds no code",
             hint="its predict works; a subclass of danlu.nn.losses.Loss is saved and found again by its name",
         )
-
-
-def _described(measure: Any) -> Any:
-    measure = measure.function if isinstance(measure, TakesWeights) else measure
-    if isinstance(measure, tuple):
-        return {"terms": [[name, _described(each)] for name, each in measure]}
-    if isinstance(measure, Part):
-        return {"output": measure.name, "measure": _described(measure.measure)}
-    known = [name for name, function in METRICS.items() if function is measure]
-    if known:
-        return {"metric": known[0]}
-    return to_json(measure) if isinstance(measure, Blueprint) else {"function": name_of(measure)}
 
 
 def _measure(described: Mapping[str, Any]) -> Any:
@@ -68,39 +51,8 @@ def _measure(described: Mapping[str, Any]) -> Any:
     return found if isinstance(found, Objective) else measure_of(found, "loss")
 
 
-def save_fitted(fitted: Fitted, folder: str | os.PathLike[str]) -> Path:
-    """Write what :func:`danlu.fit` returned so that :func:`danlu.load` gives it back.
-
-    Raises:
-        ArtifactError: a model of functions, which cannot be written, or a folder that cannot be.
-        ConfigError: the record of something else than a network that learnt from rows.
-    """
-    program: Any = fitted.program
-    if not isinstance(program, Program):
-        raise ConfigError(
-            f"this is the record of a training by {type(program).__name__}; expected what danlu.fit returned",
-            hint="save the trained agent itself: trained.save(folder)",
-        )
-    objective: Any = program.objective
-    supervised = isinstance(objective, Supervised)
-    extra = {
-        "in_shape": to_json(fitted.in_shape),
-        "loss": _described(objective.loss if supervised else objective),
-        "metrics": [[name, _described(metric)] for name, metric in objective.metrics] if supervised else [],
-        "weights": {name: float(weight) for name, weight in fitted.weights.items()},
-        "program": {name: getattr(program, name) for name in _KEPT},
-        "history": fitted.history,
-        "best_epoch": fitted.best_epoch,
-        "stopped_because": fitted.stopped_because,
-    }
-    variables = jax.tree.map(np.asarray, (fitted.params, fitted.state))
-    return save_artifact(
-        folder, model=fitted.model, variables=variables, task=KIND, encoder={"kind": KIND}, extra=extra
-    )
-
-
 def fitted_from(artifact: Artifact) -> Fitted:
-    """The inverse of :func:`save_fitted`: it predicts and evaluates to the same bits; its ``train_state`` is None.
+    """The inverse of :func:`~danlu.engine.save.save_fitted`: it predicts and evaluates to the same bits; its ``train_state`` is None.
 
     Raises:
         ArtifactError: the document is damaged.
@@ -113,7 +65,7 @@ def fitted_from(artifact: Artifact) -> Fitted:
             "terms": [],
             **said["program"],
         }  # the first saved models lack these
-        kept = {name: from_json(given[name]) for name in _KEPT}
+        kept = {name: from_json(given[name]) for name in KEPT}
         loss = _measure(said["loss"])
         objective = loss if isinstance(loss, Objective) else Supervised(artifact.model, loss, metrics)
         program = Program(artifact.model, objective, _trained, **kept)

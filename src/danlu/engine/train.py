@@ -41,8 +41,8 @@ def train(
     """Train ``program``: what :func:`danlu.fit`, :func:`danlu.fit_population` and ``danlu.rl.fit`` end in.
 
     Args:
-        program: the step: a :class:`~danlu.engine.step.Program`, a :class:`~danlu.engine.population.Population` of any, or
-            whatever has the methods of :class:`~danlu.engine.loop.Steps`.
+        program: the step: a :class:`~danlu.engine.step.Program`, a :class:`~danlu.engine.population.Population` of any, an
+            :class:`~danlu.engine.alternate.Alternate` of two, or whatever has the methods of :class:`~danlu.engine.loop.Steps`.
         source: what an epoch walks: ``(x, y)`` or ``(x, y, weight)``, batches, a stream, or a :class:`~danlu.engine.sources.Source`.
         state: the state before the first step; see :meth:`TrainState.start`. Its arrays are used up.
         measure: what each epoch's state is judged by: values by name, which the history has as ``val_NAME``.

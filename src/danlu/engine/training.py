@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.cache import note_program
-from danlu.engine.callbacks import Callback
+from danlu.engine.callbacks import Callback, sign_of
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.loop import Steps, end_epoch, run_steps
 from danlu.engine.mesh import place
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
 from danlu.engine.sources import Piece, Source
-from danlu.engine.state import Best, TrainState
+from danlu.engine.state import Best, TrainState, Tree
 from danlu.engine.step import NEVER
 from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_name
 from danlu.interrupt import Asked, graceful, why
@@ -29,7 +29,7 @@ from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
 from danlu.stages import stage
 
-__all__ = ["CHECKPOINT", "Training", "sign_of", "stopped_early"]
+__all__ = ["CHECKPOINT", "Training", "stopped_early"]
 
 CHECKPOINT = "last.safetensors"
 
@@ -201,7 +201,7 @@ class Training:
         self._end_epoch(begun, done - first)
         return True
 
-    def _place(self, tree: Any) -> Any:
+    def _place(self, tree: Tree) -> Tree:
         """What belongs to the state, where the program's devices expect it."""
         return place(tree, self.program.devices, self.program.layout)
 
@@ -210,9 +210,8 @@ class Training:
         if best is None or self._apart:
             return self._place(best)
         weights = {name: self._place(getattr(best, name)) for name in ("params", "model_state")}
-        return dataclasses.replace(
-            place(dataclasses.replace(best, params=None, model_state=None), self.program.devices), **weights
-        )
+        rest = place(dataclasses.replace(best, params=None, model_state=None), self.program.devices)
+        return dataclasses.replace(rest, **weights)
 
     def _placed(self, piece: Piece) -> Piece:
         """``piece`` for the members that go on, on the program's devices; a chunk that comes again, as arrays do, is copied once."""
@@ -368,23 +367,6 @@ def stopped_early(monitor: str, patience: int, best: int) -> str:
     """Why training stopped, in words."""
     found = f"the best was epoch {best + 1}" if best >= 0 else "it was never a number"
     return f"stopped early: {monitor} has not improved for {patience} epochs; {found}"
-
-
-def sign_of(mode: str, monitor: str, program: Steps) -> float:
-    """1 when a smaller value of ``monitor`` is better, −1 when a larger one is: what ``mode`` says, or what the measure declares.
-
-    Raises:
-        ConfigError: ``mode`` is ``"auto"``, and the measure does not say; or there is no such measure.
-    """
-    if mode not in ("auto", "min", "max"):
-        raise unknown_name("mode", mode, ("auto", "min", "max"))
-    found = program.direction(monitor) if mode == "auto" else mode
-    if found is None:
-        raise ConfigError(
-            f"monitor is {monitor!r}, and whether smaller or larger values of it are better is not known",
-            hint=f"say mode='min' or mode='max'; a metric of your own may say it itself: {monitor.removeprefix('val_')}.direction = 'max'",
-        )
-    return -1.0 if found == "max" else 1.0
 
 
 def _diagnose(training: Training, bad: int) -> tuple[str]:

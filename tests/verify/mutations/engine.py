@@ -134,8 +134,8 @@ MUTATIONS = [
         ),
         (
             "members-swap-orders",
-            "in_axes=(0, None, 0, None))(state, chunk, order, index)",
-            "in_axes=(0, None, 0, None))(state, chunk, order[::-1], index)",
+            "return at(state, chunk, order, index)",
+            "return at(state, chunk, order[::-1], index)",
             "engine.population_orders",
         ),
     ),

@@ -138,7 +138,7 @@ def gradient_check(
 
     Each parameter is moved along random directions and along chosen coordinates, alone. The relative error is
     ``|a − n| / max(|a|, |n|, floor)``, where the floor, 1e-4 of the largest slope found (and at least
-    1e-6·max(1, |f|)), keeps slopes that are zero but for rounding from counting. At a kink (ReLU at exactly 0, the
+    ``1e-6·max(1, |f|)``), keeps slopes that are zero but for rounding from counting. At a kink (ReLU at exactly 0, the
     absolute error of a perfect prediction) there is no derivative and the check may fail rightly.
 
     Args:
