@@ -192,10 +192,10 @@ def _checked(program: Program, source: Source, optimizer: Any, params: Any, mode
         said = _said_of(program, params, model_state, batch)
     except (DataError, ConfigError):
         raise
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(
             f"the model or the loss does not accept the data: inputs {_shapes(batch['x'])}, "
-            f"targets {_shapes(batch['y'])}: {(str(error) or type(error).__name__).splitlines()[0]}",
+            f"targets {_shapes(batch['y'])}: {str(error).splitlines()[0]}",
             hint="check the input shape of the first layer, and that the last layer has one output a class or target",
         ) from error
     _check_names(said)

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, DataError
 
 __all__ = ["Measure", "Part", "TakesWeights", "direction_of", "measure_of", "name_of", "value_of"]
 
@@ -50,8 +50,17 @@ class Part:
     measure: Measure
 
     def __call__(self, outputs: Any, targets: Any, *weights: jax.Array) -> jax.Array:
-        value: jax.Array = self.measure(outputs[self.name], targets[self.name], *weights)
+        value: jax.Array = self.measure(self._of(outputs, "outputs"), self._of(targets, "targets"), *weights)
         return value
+
+    def _of(self, tree: Any, what: str) -> Any:
+        if isinstance(tree, dict) and self.name in tree:
+            return tree[self.name]
+        found = f"a dict of {', '.join(map(str, tree))}" if isinstance(tree, dict) else "no dict"
+        raise DataError(
+            f"the loss or a metric is for {self.name!r}, and the {what} are {found}; expected a dict with it",
+            hint="nn.Parallel(…, merge='dict', outputs=(…)) has outputs by name; the targets are y={'NAME': …}",
+        )
 
     @property
     def direction(self) -> str | None:
@@ -62,7 +71,7 @@ class Part:
         """As the measure does, where it does."""
         check = getattr(self.measure, "check_targets", None)
         if check is not None:
-            check(outputs[self.name], targets[self.name])
+            check(self._of(outputs, "outputs"), self._of(targets, "targets"))
 
     @classmethod
     def of(cls, name: str, measure: Measure) -> Measure:

@@ -19,6 +19,7 @@ from danlu.engine.fitted import Fitted
 from danlu.engine.gradient import Gradient
 from danlu.engine.initial import initial_state
 from danlu.engine.mesh import check_shares, need_devices
+from danlu.engine.objective import Supervised
 from danlu.engine.options import FitOptions, settled
 from danlu.engine.order import Sampler, check_order, num_batches, shuffled
 from danlu.engine.population import Population, judge_of
@@ -183,7 +184,7 @@ def fit_members(
         initial_state(program, source, optimizer, seed=seed, options=options, initial=start, loss_weights=loss_weights)
         for optimizer, seed, start in zip(made, seeds, starts, strict=True)
     ]
-    return train(
+    fitted = train(
         population,
         source,
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun),
@@ -192,6 +193,26 @@ def fit_members(
         callbacks=callbacks,
         checkpoint=checkpoint,
         resume=resume,
+    )
+    return _as_one(fitted) if together else fitted
+
+
+def _as_one(fitted: Fitted) -> Fitted:
+    """The record of members that are one model as that of the model, which predicts, is judged and is saved as any network."""
+    population: Any = fitted.program
+    program, objective = population.program, population.program.objective
+    if not isinstance(objective, Supervised):
+        return fitted
+    whole = dataclasses.replace(
+        program,
+        model=population.model,
+        objective=objective.replace(model=population.model),
+        devices=1,
+        skip_empty=False,
+    )
+    weights = {name: weight[0] for name, weight in fitted.train_state.weights.items()}
+    return dataclasses.replace(
+        fitted, program=whole, train_state=dataclasses.replace(fitted.train_state, weights=weights)
     )
 
 

@@ -23,6 +23,7 @@ from danlu.engine.objective import Sums
 from danlu.engine.order import capacity, even_batches, num_batches, pad_order
 from danlu.engine.state import TrainState
 from danlu.errors import ConfigError
+from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 
 __all__ = ["Population", "judge_of", "mean_of_members"]
@@ -61,9 +62,9 @@ class Population:
 
     @property
     def model(self) -> Layer:
-        """The network of each member."""
+        """The network of each member; of members that are one model, that."""
         model: Layer = self.program.model
-        return model
+        return Ensemble(model, self.members) if self.together else model
 
     @property
     def batch_size(self) -> int:
