@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import names
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE, OUTPUT = ROOT / "build" / "docs-source", ROOT / "build" / "docs"
 PAGES = (
     "README.md",
