@@ -121,6 +121,8 @@ def test_a_part_asks_what_its_measure_asks() -> None:
     assert float(weighed(outputs, targets, jnp.array([1.0, 2.0]))) == 3
     with pytest.raises(DataError, match="for 3 outputs"):
         fit(TWO, INPUTS, {**TARGETS, "kind": np.arange(48) % 4}, loss=LOSSES, **COMMON)
+    with pytest.raises(DataError, match="is for 'kind', and the targets are a dict of price"):
+        fit(TWO, INPUTS, TARGETS, loss=LOSSES, validation=(INPUTS, {"price": Y}), **COMMON)
 
 
 class Loud(Noisy):
@@ -150,11 +152,11 @@ class Loud(Noisy):
         ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "accumulate": 2}, "which 2 parts would each do"),
         ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "devices": 2}, "2 devices would each add"),
         ({"loss": "mse", "gradient": Accumulated(5)}, "among 5 micro-batches"),
-        ({"loss": {"price": "mse"}}, "does not accept the data"),
+        ({"loss": {"price": "mse"}}, "is for 'price', and the outputs are no dict"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         fit(MODEL, (X, Y), **{**COMMON, **settings})
 
 

@@ -97,7 +97,7 @@ def test_each_answer_to_imbalance_finds_more_of_the_rare_class(frame, plain, tmp
 
 def test_focal_loss_is_used(frame, tmp_path):
     result, _ = train(frame, tmp_path, imbalance={"focal_gamma": 2.0})
-    assert type(result.fitted.program.program.objective.loss).__name__ == "CategoricalFocal"
+    assert type(result.fitted.program.objective.loss).__name__ == "CategoricalFocal"
 
 
 def test_one_network_and_validation_rows_on_request(frame, tmp_path):

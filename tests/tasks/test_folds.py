@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import danlu
 from danlu.data import TableEncoder, TargetEncoder, infer_schema
 from danlu.engine.order import shuffled
 from danlu.errors import ConfigError
@@ -67,7 +68,7 @@ def test_a_network_never_learns_from_its_own_fold(table):
     assert plain.fitted.history[0]["val_loss"] != other.fitted.history[0]["val_loss"]
 
 
-def test_the_monitored_loss_is_the_out_of_fold_loss(table):
+def test_the_monitored_loss_is_the_out_of_fold_loss(table, tmp_path):
     _, _, inputs, codes, folds = table
     learned = trained(table)
     predicted = out_of_fold(learned.model, inputs, folds)
@@ -75,6 +76,9 @@ def test_the_monitored_loss_is_the_out_of_fold_loss(table):
     assert_allclose(best["val_accuracy"], (predicted.argmax(1) == codes).mean(), atol=1e-6)
     whole = learned.model.answer(inputs)
     assert (whole != predicted).any()
+    loaded = danlu.load(learned.fitted.save(tmp_path / "folds"))
+    assert_allclose(members_mean("binary", loaded.predict(inputs)), whole, atol=1e-6)
+    assert loaded.evaluate((inputs, codes))["accuracy"] == pytest.approx((whole.argmax(1) == codes).mean(), abs=1e-6)
 
 
 def test_out_of_fold_takes_the_own_network(table):

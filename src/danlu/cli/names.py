@@ -87,7 +87,7 @@ class AnsweringGroup(TyperGroup):
     """The group of commands; for an unknown one it suggests the most similar."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See :meth:`Answering.parse_args`."""
+        """See ``Answering.parse_args``."""
         with _one_message(self, ctx, list(args)):
             return super().parse_args(ctx, args)
 

@@ -71,7 +71,7 @@ def read_table(
         columns: the columns to keep, in that order; None keeps all.
         missing: texts (their case does not matter) and numbers that stand for a missing value, in place of the usual ones;
             or a dict of those of single columns, ``{"income": [-999], "country": []}``.
-        kinds: what single columns are (see :data:`~danlu.data.KINDS`), where their values do not show it: what is said to be
+        kinds: what single columns are (see :data:`~danlu.data.kinds.KINDS`), where their values do not show it: what is said to be
             ``"categorical"`` stays text.
         dates: how dates are written: ``"dmy"``, ``"mdy"``, ``"ymd"`` or a pattern such as ``"%d.%m.%Y %H:%M"``; for all columns of
             dates, or a dict of single ones.

@@ -33,7 +33,7 @@ class Column:
         distinct: how many different values there are.
         minimum, maximum, mean: of a numeric column; a date-time column has seconds since 1970. None otherwise.
         whole: whether a numeric column held whole numbers only.
-        categories: the levels of a categorical column, the most frequent first (at most :data:`MAX_CATEGORIES`).
+        categories: the levels of a categorical column, the most frequent first (at most ``MAX_CATEGORIES``, 100).
         examples: a few values, as text.
         used: whether the model sees the column.
         reason: why it has that kind, or why it is not used.

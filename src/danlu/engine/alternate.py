@@ -143,7 +143,8 @@ class Alternate:
         for part, program in self._turns():
             start = _column(part, "")
             if column.startswith(start):
-                return program.direction(column[len(start) :])
+                said: str | None = program.direction(column[len(start) :])
+                return said
         if column.startswith("val_"):
             return None  # what the caller measures
         raise unknown_name("column to monitor", column, [_column(part, "loss") for part in self.parts])

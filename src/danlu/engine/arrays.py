@@ -63,7 +63,9 @@ def as_leaves(tree: Any, where: str) -> Any:
 
 def rows_of(tree: Any, where: str) -> int:
     """The common number of rows of the arrays in ``tree``."""
-    sizes = {jax.tree_util.keystr(path): leaf.shape[0] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    sizes: dict[str, int] = {
+        jax.tree_util.keystr(path): leaf.shape[0] for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
     if not sizes:
         raise DataError(f"{where} holds no arrays")
     if len(set(sizes.values())) > 1:

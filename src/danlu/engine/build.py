@@ -33,7 +33,8 @@ _PENALTIES = ("l1", "l2")
 
 def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Measure:
     if isinstance(named, str):
-        return lookup(named)
+        found: Measure = lookup(named)
+        return found
     if not callable(named):
         raise ConfigError(
             f"the {kind} is {named!r}; expected a name or a function (outputs, targets)",
@@ -58,8 +59,8 @@ def _named_metrics(metrics: Any, taken: Sequence[str]) -> tuple[tuple[str, Measu
         raise ConfigError(f"metrics is {shorten(metrics)}; expected a list", hint=f"metrics=[{shorten(metrics)}]")
     each = [(None, metric) for metric in metrics]
     if isinstance(metrics, Mapping):
-        listed = lambda given: given if isinstance(given, list | tuple) else [given]  # noqa: E731
-        each = [(output, metric) for output, given in metrics.items() for metric in listed(given)]
+        lists = {name: given if isinstance(given, list | tuple) else [given] for name, given in metrics.items()}
+        each = [(output, metric) for output, given in lists.items() for metric in given]
     found: dict[str, Any] = {}
     for output, given in each:
         metric = _resolve(given, get_metric, "metric")
@@ -192,10 +193,10 @@ def _checked(program: Program, source: Source, optimizer: Any, params: Any, mode
         said = _said_of(program, params, model_state, batch)
     except (DataError, ConfigError):
         raise
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(
             f"the model or the loss does not accept the data: inputs {_shapes(batch['x'])}, "
-            f"targets {_shapes(batch['y'])}: {(str(error) or type(error).__name__).splitlines()[0]}",
+            f"targets {_shapes(batch['y'])}: {str(error).splitlines()[0]}",
             hint="check the input shape of the first layer, and that the last layer has one output for each class or target",
         ) from error
     _check_names(said)

@@ -155,9 +155,10 @@ class Fitted:
         """The loss and the metrics on ``(x, y)``, ``(x, y, weight)`` or an iterable of such batches."""
         program: Any = self.program
         if not isinstance(program, Program):
+            played = "a trained agent is evaluated by playing: trained.play(episodes=100).returns"
             raise ConfigError(
-                f"this is the record of a training by {type(program).__name__}, which does not learn from rows of data",
-                hint="a trained agent is evaluated by playing: trained.play(episodes=100).returns; fitted.history has its evaluations",
+                f"this is the record of a training by {type(program).__name__}; evaluate is for one network that learnt from rows",
+                hint=f"fitted.history has what was measured in training{'' if hasattr(program, 'program') else '; ' + played}",
             )
         pieces = evaluation_pieces(data, program, TargetCheck(program, variables=(self.params, self.state)))
         return evaluate_source(program, self.params, self.state, self.weights, pieces)

@@ -59,7 +59,8 @@ def initial_weights(model: Layer, in_shape: Any, key: jax.Array) -> tuple[Any, A
             f"the network's weights take {in_words(sum(sizes))}, and training it about {in_words(needed)}; {in_words(free)} are free",
             hint="make it smaller (model.width, model.depth, model.members), or take a machine with more memory",
         )
-    return _init(model, shape, key)
+    drawn: tuple[Any, Any] = _init(model, shape, key)
+    return drawn
 
 
 _COPIES = 5  # the weights, their gradients, two averages of the optimizer's, the best weights so far
@@ -107,7 +108,8 @@ def initial_state(
         opt_state=optimizer.init(params),
         weights=weights,
     )
-    return owned(state)
+    start: TrainState = owned(state)
+    return start
 
 
 def _weights(program: Program, given: Mapping[str, float]) -> dict[str, float]:

@@ -94,7 +94,8 @@ def loop_steps(
         state, part = program.at(state, chunk, order, index)
         return state, add_sums(sums, part)
 
-    return jax.lax.fori_loop(start, stop, body, (state, sums))
+    after: tuple[TrainState, Sums] = jax.lax.fori_loop(start, stop, body, (state, sums))
+    return after
 
 
 @functools.partial(jax.jit, static_argnames=("program",), donate_argnames=("state", "sums"))
@@ -118,7 +119,8 @@ def run_steps(
     """
     own = program.layout
     loop = spread(functools.partial(loop_steps, program), program.devices, (own, own, WHOLE, own, WHOLE, WHOLE), own)
-    return loop(state, sums, chunk, order, start, stop)
+    after: tuple[TrainState, Sums] = loop(state, sums, chunk, order, start, stop)
+    return after
 
 
 def unrolled(program: Any, state: TrainState, batches: dict[str, Any]) -> tuple[TrainState, Sums]:
@@ -154,9 +156,9 @@ def evaluate_steps(
     """The sums of the loss and the measures over ``order``, in batches of ``size``, without training."""
     own = program.layout
     given = (own, own, own, WHOLE, own, WHOLE)
-    return spread(functools.partial(program.judge, size=size), program.devices, given, own)(
-        params, model_state, weights, chunk, order, stop
-    )
+    judge = spread(functools.partial(program.judge, size=size), program.devices, given, own)
+    sums: Sums = judge(params, model_state, weights, chunk, order, stop)
+    return sums
 
 
 @functools.partial(jax.jit, static_argnames=("model", "size"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, DataError
 
 __all__ = ["Measure", "Part", "TakesWeights", "direction_of", "measure_of", "name_of", "value_of"]
 
@@ -30,9 +30,11 @@ class TakesWeights:
     keyword: str | None = None
 
     def __call__(self, outputs: Any, targets: Any, weights: jax.Array) -> jax.Array:
-        if self.keyword is not None:
-            return self.function(outputs, targets, **{self.keyword: weights})
-        return self.function(outputs, targets, weights)
+        if self.keyword is None:
+            value: jax.Array = self.function(outputs, targets, weights)
+        else:
+            value = self.function(outputs, targets, **{self.keyword: weights})
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,17 @@ class Part:
     measure: Measure
 
     def __call__(self, outputs: Any, targets: Any, *weights: jax.Array) -> jax.Array:
-        return self.measure(outputs[self.name], targets[self.name], *weights)
+        value: jax.Array = self.measure(self._of(outputs, "outputs"), self._of(targets, "targets"), *weights)
+        return value
+
+    def _of(self, tree: Any, what: str) -> Any:
+        if isinstance(tree, dict) and self.name in tree:
+            return tree[self.name]
+        found = f"a dict of {', '.join(map(str, tree))}" if isinstance(tree, dict) else "no dict"
+        raise DataError(
+            f"the loss or a metric is for {self.name!r}, and the {what} are {found}; expected a dict with it",
+            hint="nn.Parallel(…, merge='dict', outputs=(…)) has outputs by name; the targets are y={'NAME': …}",
+        )
 
     @property
     def direction(self) -> str | None:
@@ -59,7 +71,7 @@ class Part:
         """Check the targets as the measure does, if it does."""
         check = getattr(self.measure, "check_targets", None)
         if check is not None:
-            check(outputs[self.name], targets[self.name])
+            check(self._of(outputs, "outputs"), self._of(targets, "targets"))
 
     @classmethod
     def of(cls, name: str, measure: Measure) -> Measure:
@@ -97,7 +109,8 @@ def value_of(measure: Measure, outputs: Any, targets: Any, weight: jax.Array) ->
     """The value of ``measure`` for a batch: ``(batch,)``, or a scalar."""
     if isinstance(measure, TakesWeights):
         return measure(outputs, targets, weight)
-    return measure(outputs, targets)
+    value: jax.Array = measure(outputs, targets)
+    return value
 
 
 def name_of(measure: Any) -> str:

@@ -20,6 +20,7 @@ from danlu.engine.gradient import Gradient
 from danlu.engine.initial import initial_state
 from danlu.engine.mesh import check_shares, need_devices
 from danlu.engine.monitor import stopped_early
+from danlu.engine.objective import Supervised
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler, check_order, num_batches, shuffled
 from danlu.engine.population import Population, judge_of
@@ -184,7 +185,7 @@ def fit_members(
         initial_state(program, source, optimizer, seed=seed, options=options, initial=start, loss_weights=loss_weights)
         for optimizer, seed, start in zip(made, seeds, starts, strict=True)
     ]
-    return train(
+    fitted = train(
         population,
         source,
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun),
@@ -193,6 +194,26 @@ def fit_members(
         callbacks=callbacks,
         checkpoint=checkpoint,
         resume=resume,
+    )
+    return _as_one(fitted) if together else fitted
+
+
+def _as_one(fitted: Fitted) -> Fitted:
+    """The record of members that are one model as that of the model, which predicts, is judged and is saved as any network."""
+    population: Any = fitted.program
+    program, objective = population.program, population.program.objective
+    if not isinstance(objective, Supervised):
+        return fitted
+    whole = dataclasses.replace(
+        program,
+        model=population.model,
+        objective=objective.replace(model=population.model),
+        devices=1,
+        skip_empty=False,
+    )
+    weights = {name: weight[0] for name, weight in fitted.train_state.weights.items()}
+    return dataclasses.replace(
+        fitted, program=whole, train_state=dataclasses.replace(fitted.train_state, weights=weights)
     )
 
 
@@ -239,7 +260,10 @@ def _checked_rows(name: str, given: Sequence[Any], rows: int, members: int) -> l
 
 def _member(fitted: Fitted, index: int) -> Fitted:
     """One member of a population as if it had been trained alone: its history ends where it stopped."""
-    of = lambda tree: jax.tree.map(lambda leaf: leaf[index], tree)  # noqa: E731
+
+    def of(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[index], tree)
+
     population: Any = fitted.program
     found = None if fitted.best is None else jax.tree.map(np.asarray, of(fitted.best))
     stopped = found is not None and not found.active

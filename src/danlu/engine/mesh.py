@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from danlu.engine.state import Tree
 from danlu.errors import ConfigError
 from danlu.paths import is_key
 
@@ -120,9 +121,10 @@ def mean(tree: Any, devices: int) -> Any:
     return jax.tree.map(lambda a: jax.lax.pmean(a, _AXIS) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
-def place(tree: Any, devices: int, layout: PartitionSpec = WHOLE) -> Any:
+def place(tree: Tree, devices: int, layout: PartitionSpec = WHOLE) -> Tree:
     """``tree`` laid out on ``devices`` devices; arrays that already lie so are not copied."""
-    return tree if devices == 1 else jax.device_put(tree, NamedSharding(_mesh(devices), layout))
+    placed: Tree = tree if devices == 1 else jax.device_put(tree, NamedSharding(_mesh(devices), layout))
+    return placed
 
 
 def gathered(tree: Any, devices: int) -> Any:
@@ -130,7 +132,8 @@ def gathered(tree: Any, devices: int) -> Any:
 
     def free(leaf: jax.Array) -> jax.Array:
         if is_key(leaf):
-            return jax.random.wrap_key_data(free(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+            key: jax.Array = jax.random.wrap_key_data(free(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+            return key
         return jnp.asarray(np.asarray(leaf))
 
     return tree if devices == 1 else jax.tree.map(free, tree)

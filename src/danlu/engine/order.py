@@ -57,7 +57,7 @@ def capacity(rows: int) -> int:
     """
     if rows <= 8:
         return 8
-    grain = max(1, 2 ** (int(rows - 1).bit_length() - 4))
+    grain: int = max(1, 2 ** (int(rows - 1).bit_length() - 4))
     return -(-rows // grain) * grain
 
 

@@ -23,6 +23,7 @@ from danlu.engine.objective import Sums
 from danlu.engine.order import capacity, even_batches, num_batches, pad_order
 from danlu.engine.state import TrainState
 from danlu.errors import ConfigError
+from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 
 __all__ = ["Population", "judge_of", "mean_of_members"]
@@ -56,46 +57,49 @@ class Population:
 
     @property
     def layout(self) -> Any:
-        """The members' arrays are divided among the devices, unless the devices share the rows of every member."""
+        """The members' arrays are divided among the devices, unless these share the rows of every member."""
         return DIVIDED if self.program.devices == 1 else WHOLE
 
     @property
     def model(self) -> Layer:
-        """The network of each member."""
-        return self.program.model
+        """The network of each member; of members that are one model, that."""
+        model: Layer = self.program.model
+        return Ensemble(model, self.members) if self.together else model
 
     @property
     def batch_size(self) -> int:
-        """The rows of one member's step."""
-        return self.program.batch_size
+        """Rows of a member's step."""
+        return int(self.program.batch_size)
 
     @property
     def unit(self) -> str:
-        """The unit of the program."""
-        return self.program.unit
+        """The program's."""
+        return str(self.program.unit)
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """The step of every member."""
-        return jax.vmap(self.program.at, in_axes=(0, None, 0, None))(state, chunk, order, index)
+        at: Callable[..., tuple[TrainState, Sums]] = jax.vmap(self.program.at, in_axes=(0, None, 0, None))
+        return at(state, chunk, order, index)
 
     def zero_sums(self) -> Sums:
-        """The sums of the program, for every member."""
+        """Those of the program, for every member."""
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in self.program.zero_sums().items()}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
         """The means of the members that have not diverged, and as ``NAME_each`` those of each; or those over all rows together."""
         if self.together:
-            return self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
+            together: dict[str, Any] = self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
+            return together
         each = [self.program.means({name: value[i] for name, value in sums.items()}) for i in range(self.members)]
         return self.told({name: [member[name] for member in each] for name in each[0]})
 
     def told(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The members' values for the history: for each name the mean, and ``NAME_each`` with each member's value."""
+        """Values of the members as the history has them: of each name the mean, and as ``NAME_each`` each member's."""
         overall = {name: mean_of_members(value) for name, value in values.items()}
         return overall | {f"{name}_each": np.asarray(value, np.float64).tolist() for name, value in values.items()}
 
     def counters(self, state: TrainState) -> dict[str, Any]:
-        """The counters of the program: the largest of any member, and ``NAME_each`` with each member's."""
+        """The program's: the most that a member has, and as ``NAME_each`` that of each."""
         found = {name: np.asarray(value) for name, value in self.program.counters(state).items()}
         most = {name: value.max() for name, value in found.items()}
         return most if self.together else most | {f"{name}_each": value for name, value in found.items()}
@@ -105,8 +109,9 @@ class Population:
         return row[column] if self.together else row.get(f"{column}_each", row[column])
 
     def direction(self, column: str) -> str | None:
-        """The direction that the program declares."""
-        return self.program.direction(column)
+        """That of the program."""
+        said: str | None = self.program.direction(column)
+        return said
 
     def each(self, function: Callable[..., Any], *shared: Any) -> Callable[..., Any]:
         """``function(params, model_state, *shared)`` of every member, on the members' devices; to be compiled as part of something."""
@@ -118,11 +123,12 @@ class Population:
     ) -> Sums:
         """Each member's sums over its order."""
         one = functools.partial(self.program.judge, size=size)
-        return jax.vmap(one, in_axes=(0, 0, 0, None, 0, None))(params, model_state, weights, chunk, order, stop)
+        each: Callable[..., Sums] = jax.vmap(one, in_axes=(0, 0, 0, None, 0, None))
+        return each(params, model_state, weights, chunk, order, stop)
 
 
 def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> Callable[[TrainState], dict[str, Any]]:
-    """A function that evaluates each member on its rows of ``chunk``."""
+    """What judges each member on its rows of ``chunk``."""
     if population.program.of_batch:
         parts = _whole_batches(population.batch_size, rows)
     else:

@@ -84,7 +84,7 @@ def write(
     if not isinstance(program, Program):
         raise ConfigError(
             f"this is the record of a training by {type(program).__name__}; expected what danlu.fit returned",
-            hint="save the trained agent itself: trained.save(folder)",
+            hint="of an agent, save it itself: trained.save(folder); of several networks, one: fitted.save(folder)",
         )
     objective: Any = program.objective
     supervised = isinstance(objective, Supervised)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["Best", "TrainState", "owned", "track_best"]
+
+
+Tree = TypeVar("Tree")
 
 
 @jax.jit
@@ -65,7 +68,8 @@ class TrainState:
         given = {name: jnp.asarray(value, float) for name, value in (weights or {}).items()}
         zero: Any = np.int32(0)
         state = {} if model_state is None else model_state
-        return owned(cls(zero, jax.random.key(seed), params, state, opt_state, given, world))
+        start: TrainState = owned(cls(zero, jax.random.key(seed), params, state, opt_state, given, world))
+        return start
 
 
 @jax.tree_util.register_dataclass
@@ -99,7 +103,8 @@ class Best:
         nothing["active"] = np.bool_(True)
         if members is not None:
             nothing = {name: np.full(members, value) for name, value in nothing.items()}
-        return owned(cls(**nothing, params=state.params, model_state=state.model_state))
+        start: Best = owned(cls(**nothing, params=state.params, model_state=state.model_state))
+        return start
 
 
 def track_best(

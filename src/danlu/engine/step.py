@@ -150,7 +150,8 @@ class Program:
 
         sums = {name: zero for name, zero in zero_sums(self).items() if name not in ("bad_step", *self.observed)}
         turns = (stop - first + self.devices - 1) // self.devices
-        return total(jax.lax.fori_loop(0, turns, body, sums), self.devices)
+        judged: Sums = total(jax.lax.fori_loop(0, turns, body, sums), self.devices)
+        return judged
 
 
 def zero_sums(program: Program) -> Sums:
@@ -213,7 +214,8 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
         """The same value at other parameters, for a line search."""
         there = program.gradient.values(program.objective, dataclasses.replace(state, params=params), batch, key)
         there = total(there, program.devices)
-        return there["loss"] * _per_weight(there) + _penalty(state, params)
+        value: jax.Array = there["loss"] * _per_weight(there) + _penalty(state, params)
+        return value
 
     value = sums["loss"] * _per_weight(sums) + _penalty(state, state.params)
     function = of_other_form(value_at, lambda params: params)

@@ -57,7 +57,10 @@ def check_broadcast(said: str, measure: Any, outputs: Any, targets: Any) -> None
     Raises:
         DataError: see above.
     """
-    resized = lambda tree: jax.tree.map(lambda a: jax.ShapeDtypeStruct((_ROWS, *a.shape[1:]), a.dtype), tree)  # noqa: E731
+
+    def resized(tree: Any) -> Any:
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct((_ROWS, *a.shape[1:]), a.dtype), tree)
+
     weight = jax.ShapeDtypeStruct((_ROWS,), jnp.float32)
     try:
         with jax.numpy_rank_promotion("raise"):

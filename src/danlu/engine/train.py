@@ -96,6 +96,7 @@ def _finish(training: Training) -> Fitted:
         if seen.all():
             params, model_state = kept
         elif seen.any():
+            # (members, 1, …), as many axes as each array
             choose = lambda a, b: jnp.where(seen.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
             params, model_state = jax.tree.map(choose, kept, (params, model_state))
     devices = training.program.devices

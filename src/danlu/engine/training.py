@@ -212,7 +212,8 @@ class Training:
     def _place_best(self, best: Best | None) -> Best | None:
         """The best so far, where the program's devices expect it: what is one for all members lies on every device."""
         if best is None or self._apart:
-            return self._place(best)
+            placed: Best | None = self._place(best)
+            return placed
         weights = {name: self._place(getattr(best, name)) for name in ("params", "model_state")}
         return dataclasses.replace(
             place(dataclasses.replace(best, params=None, model_state=None), self.program.devices), **weights

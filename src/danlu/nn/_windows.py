@@ -32,8 +32,10 @@ def check_sizes(owner: str, field: str, value: Any) -> Sizes:
 
 def check_padding(owner: str, value: Any) -> Padding:
     """``value`` if it is a padding."""
-    if (isinstance(value, str) and value in ("same", "valid")) or _whole(value, 0):
+    if isinstance(value, str) and value in ("same", "valid"):
         return value
+    if _whole(value, 0):
+        return int(value)
     if isinstance(value, tuple | list) and value:
         if all(_whole(v, 0) for v in value):
             return tuple(map(int, value))

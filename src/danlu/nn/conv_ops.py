@@ -132,7 +132,7 @@ def _taken_at_once(window: tuple[int, ...]) -> bool:
 def _depthwise(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
     window = kernel.shape[:-2]
     if _taken_at_once(window):
-        taps = kernel.reshape(-1, *(1,) * (x.ndim - 1), kernel.shape[-1])
+        taps = kernel.reshape(-1, *(1,) * (x.ndim - 1), kernel.shape[-1])  # (taps, 1, …, channels)
         seen = _shifted(x, window, how)
         total = functools.reduce(jnp.add, (widened(part * taps[k]) for k, part in enumerate(seen)))
         return total.astype(x.dtype)
@@ -158,7 +158,8 @@ def _depthwise_kernel_gradient(x: jax.Array, dy: jax.Array, window: tuple[int, .
     def one(row: jax.Array) -> jax.Array:
         return _depthwise_kernel_gradient(part(row), dy, (1, *window[1:]), _unpadded(how))[0]
 
-    return lax.map(one, jnp.arange(window[0]))
+    kernel: jax.Array = lax.map(one, jnp.arange(window[0]))
+    return kernel
 
 
 def _forward_on_cpu(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
@@ -183,7 +184,8 @@ def _input_gradient(
     forward: Forward, dy: jax.Array, kernel: jax.Array, shape: tuple[int, ...], how: Window
 ) -> jax.Array:
     x = jax.ShapeDtypeStruct(shape, dy.dtype)
-    return jax.linear_transpose(lambda x: forward(x, kernel, how), x)(dy)[0]
+    dx: jax.Array = jax.linear_transpose(lambda x: forward(x, kernel, how), x)(dy)[0]
+    return dx
 
 
 def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
@@ -209,7 +211,8 @@ def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, shape: tuple[int, .
 
 def _kernel_gradient(x: jax.Array, dy: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
     kernel = jax.ShapeDtypeStruct(shape, x.dtype)
-    return jax.linear_transpose(lambda kernel: _plain(x, kernel, how), kernel)(dy)[0]
+    dk: jax.Array = jax.linear_transpose(lambda kernel: _plain(x, kernel, how), kernel)(dy)[0]
+    return dk
 
 
 def _kernel_gradient_on_cpu(x: jax.Array, dy: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
@@ -224,18 +227,21 @@ def _kernel_gradient_on_cpu(x: jax.Array, dy: jax.Array, shape: tuple[int, ...],
     images = max(n for n in range(1, min(most, x.shape[0]) + 1) if x.shape[0] % n == 0)
 
     def add(total: jax.Array, part: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        # (positions, taps·channels)
         seen = jnp.concatenate(_shifted(part[0], window, how), axis=-1).reshape(-1, taps * channels)
-        product = jnp.matmul(part[1].reshape(-1, dy.shape[-1]).T, seen, preferred_element_type=total.dtype)
+        of_outputs = part[1].reshape(-1, dy.shape[-1]).T  # (outputs, positions)
+        product = jnp.matmul(of_outputs, seen, preferred_element_type=total.dtype)
         return total + product, None
 
-    parts = tuple(a.reshape(-1, images, *a.shape[1:]) for a in (x, dy))
+    parts = tuple(a.reshape(-1, images, *a.shape[1:]) for a in (x, dy))  # (parts, images, *spatial, channels)
     total, _ = lax.scan(add, jnp.zeros((dy.shape[-1], taps * channels), wide_type(dy.dtype)), parts)
     return total.astype(dy.dtype).T.reshape(shape)
 
 
 def _on_platform(cpu: Callable[..., jax.Array], other: Callable[..., jax.Array], *arrays: Any) -> jax.Array:
     """``cpu`` there (members of a ``vmap`` one after another), ``other`` elsewhere."""
-    return lax.platform_dependent(*arrays, cpu=jax.custom_batching.sequential_vmap(cpu), default=other)
+    y: jax.Array = lax.platform_dependent(*arrays, cpu=jax.custom_batching.sequential_vmap(cpu), default=other)
+    return y
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -318,9 +324,9 @@ def _lowest(x: jax.Array) -> Any:
 
 
 def _plain_max(x: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
-    return lax.reduce_window(
-        x, -jnp.inf, lax.max, (1, *window, 1), (1, *how.stride, 1), ((0, 0), *how.pads, (0, 0))
-    )  # fmt: skip
+    padding = ((0, 0), *how.pads, (0, 0))
+    y: jax.Array = lax.reduce_window(x, -jnp.inf, lax.max, (1, *window, 1), (1, *how.stride, 1), padding)
+    return y
 
 
 def _views(x: jax.Array, window: tuple[int, ...], how: Window) -> list[jax.Array]:
@@ -343,11 +349,12 @@ def max_pool(x: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
         window: its size along each spatial axis.
         how: stride and padding.
     """
-    return lax.platform_dependent(
+    y: jax.Array = lax.platform_dependent(
         x,
         cpu=lambda x: functools.reduce(jnp.maximum, _views(x, window, how)),
         default=lambda x: _plain_max(x, window, how),
     )
+    return y
 
 
 def _max_pool_forward(x: jax.Array, window: tuple[int, ...], how: Window) -> tuple[jax.Array, Any]:
@@ -380,7 +387,8 @@ def to_first_winner(x: jax.Array, y: jax.Array, dy: jax.Array, window: tuple[int
         return _tiles(shares, x.shape, window)
     # Windows overlap: transposing the slices adds their shares up.
     back = jax.linear_transpose(lambda x: _shifted(x, window, dataclasses.replace(how, dilation=(1,) * len(window))), x)
-    return back(shares)[0]
+    dx: jax.Array = back(shares)[0]
+    return dx
 
 
 def _tiles(shares: list[jax.Array], shape: tuple[int, ...], window: tuple[int, ...]) -> jax.Array:
@@ -390,7 +398,7 @@ def _tiles(shares: list[jax.Array], shape: tuple[int, ...], window: tuple[int, .
     # (window axes, batch, out axes, channels) to (batch, out, window, out, window, ..., channels)
     order = [rank, *itertools.chain.from_iterable((rank + 1 + i, i) for i in range(rank)), 2 * rank + 1]
     tiled = [n * k for n, k in zip(one[1:-1], window, strict=True)]
-    whole = stacked.transpose(order).reshape(one[0], *tiled, one[-1])
+    whole = stacked.transpose(order).reshape(one[0], *tiled, one[-1])  # (batch, *(out · window), channels)
     rest = [(0, n - t) for n, t in zip(shape[1:-1], tiled, strict=True)]
     return jnp.pad(whole, ((0, 0), *rest, (0, 0)))
 

@@ -61,10 +61,10 @@ class Dense(Layer):
         check_last_axis("Dense", x, params["kernel"].shape[0])
         x = narrowed(x, params["kernel"])
         # One two-dimensional product, whatever the leading axes: XLA's fast case, forward and backward.
-        y = x.reshape(-1, x.shape[-1]) @ params["kernel"]
+        y = x.reshape(-1, x.shape[-1]) @ params["kernel"]  # (rows, units)
         if self.use_bias:
             y = y + repeated(on_last_axis(params["bias"], 2), y.shape)
-        return get_activation(self.activation)(y).reshape(*x.shape[:-1], self.units), state
+        return get_activation(self.activation)(y).reshape(*x.shape[:-1], self.units), state  # (batch, …, units)
 
     def flops(self, in_shape: Shape) -> int:
         shape = array_shape("Dense", in_shape)

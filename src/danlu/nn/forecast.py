@@ -196,6 +196,7 @@ class Forecaster(Layer):
 
         def run(name: str, index: int, given: jax.Array) -> jax.Array:
             layer = dict(self.children())[name]
+            y: jax.Array
             y, states[index] = layer.apply(params[index], state[index], given, train=train, key=child_key(key, index))
             return y
 

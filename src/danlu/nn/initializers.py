@@ -56,7 +56,8 @@ def _flat(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...]) 
     """``draw(shape)``, the same numbers: a generator over more than two axes takes ten times as long to compile."""
     if len(shape) <= 2:
         return draw(shape)
-    return jax.lax.optimization_barrier(draw((math.prod(shape),))).reshape(shape)
+    flat: jax.Array = jax.lax.optimization_barrier(draw((math.prod(shape),)))
+    return flat.reshape(shape)
 
 
 class Initializer(Blueprint, abc.ABC):

@@ -123,6 +123,7 @@ class LoRA(Layer):
         given = dict(zip(leaf_paths(of_plain), jax.tree.leaves(of_plain), strict=True))
         low_rank = {}
         for path, pair in params["low_rank"].items():
+            # (inputs, outputs): the other axes of a kernel are made one
             g = self.scale * given[path].reshape(pair["a"].shape[0], pair["b"].shape[1])
             low_rank[path] = {"a": g @ pair["b"].T, "b": pair["a"].T @ g}
         return {"low_rank": low_rank, "full": {path: given[path] for path in params["full"]}}

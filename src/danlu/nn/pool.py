@@ -117,9 +117,11 @@ class AveragePool(_WindowPool):
             out = how.out(x.shape[1:-1], window)
             kept = x[(slice(None), *(slice(n * k) for n, k in zip(out, window, strict=True)))]
             pairs = [size for n, k in zip(out, window, strict=True) for size in (n, k)]
+            # (batch, out, window, out, window, …, channels), summed over the windows
             return jnp.sum(kept.reshape(x.shape[0], *pairs, x.shape[-1]), axis=tuple(range(2, 2 * len(window) + 1, 2)))
         padding = ((0, 0), *how.pads, (0, 0))
-        return lax.reduce_window(x, 0.0, lax.add, (1, *window, 1), (1, *how.stride, 1), padding)
+        total: jax.Array = lax.reduce_window(x, 0.0, lax.add, (1, *window, 1), (1, *how.stride, 1), padding)
+        return total
 
     def flops(self, in_shape: Shape) -> int:
         return super().flops(in_shape) + size(self.out_shape(in_shape))

@@ -65,4 +65,5 @@ class Remat(Shorthand):
         def forward(params: Params, state: State, x: Any, key: jax.Array | None) -> tuple[Any, State]:
             return self.layer.apply(params, state, x, train=train, key=key)
 
-        return jax.checkpoint(forward, policy=_POLICIES[self.policy])(params, state, x, key)
+        again: Callable[..., tuple[Any, State]] = jax.checkpoint(forward, policy=_POLICIES[self.policy])
+        return again(params, state, x, key)

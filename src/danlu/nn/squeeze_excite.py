@@ -54,6 +54,7 @@ class SqueezeExcite(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         gates, _ = self.network(x.shape[-1]).apply(params, state, x, train=train)
+        # the gates as (batch, 1, …, channels)
         return x * repeated(gates.reshape(x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]), x.shape), state
 
     def flops(self, in_shape: Shape) -> int:

@@ -62,10 +62,10 @@ class SwiGLU(Layer):
     ) -> tuple[Any, State]:
         given = tokens(x)
         check_last_axis("SwiGLU", given, params["gate"].shape[0])
-        flat = given.reshape(-1, given.shape[-1])
+        flat = given.reshape(-1, given.shape[-1])  # (batch·time, features)
         y = (silu(flat @ params["gate"]) * (flat @ params["up"])) @ params["down"]
         return replaced(x, y.reshape(given.shape)), state
 
     def flops(self, in_shape: Shape) -> int:
-        shape = tokens(in_shape)
+        shape: tuple[int, ...] = tokens(in_shape)
         return size(shape[:-1]) * self.hidden * (6 * shape[-1] + 3)

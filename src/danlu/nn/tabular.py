@@ -30,7 +30,7 @@ def _hashed_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     Dropout needs no more than this, and on a CPU a counter-based generator costs as much as the matrix product beside
     it.
     """
-    bits = jax.lax.iota(jnp.uint32, math.prod(shape)) * jnp.uint32(0x9E3779B9) ^ jax.random.bits(key)
+    bits: jax.Array = jax.lax.iota(jnp.uint32, math.prod(shape)) * jnp.uint32(0x9E3779B9) ^ jax.random.bits(key)
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x85EBCA6B)
     bits = (bits ^ (bits >> 13)) * jnp.uint32(0xC2B2AE35)
     return (bits ^ (bits >> 16)).reshape(shape)
@@ -180,6 +180,7 @@ class TabularNet(Layer):
                 bits = _hashed_bits(jax.random.fold_in(dropping, layer), hidden.shape) >> 8
                 hidden = jnp.where(bits < limit, hidden / kept, 0.0)
             hidden = jax.lax.collapse(hidden, 0, 2)
+        # (members, rows, width)·(members, width, units): (members, rows, units)
         outputs = jnp.einsum("mrw,mwu->mru", hidden.reshape(members, rows, hidden.shape[-1]), params["head"])
         outputs = (outputs + repeated(params["head_bias"][:, None], outputs.shape)).transpose(1, 0, 2)
         if "numeric" in x:

@@ -23,7 +23,9 @@ def of_other_form(objective: Callable[..., Any], restored: Callable[[Any], Any])
     return lambda params, obj_fn=None: objective(restored(params))
 
 
-def call_update(update: Any, grads: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
+def call_update(
+    update: Callable[..., tuple[Any, Any]], grads: Any, state: Any, params: Any, extra: Mapping[str, Any]
+) -> tuple[Any, Any]:
     """``update(grads, state, params)`` with those of ``extra`` that it takes.
 
     >>> import jax.numpy as jnp

@@ -121,7 +121,9 @@ def hyperparameter(opt_state: Any, name: str = "learning_rate") -> jax.Array:
         names = _names(node)
         known.update(names)
         if name in names:
-            return _injected(node)[name] if _injected(node) else _compiled_current(getattr(node, name), node.step)
+            injected = _injected(node)
+            current: jax.Array = injected[name] if injected else _compiled_current(getattr(node, name), node.step)
+            return current
     raise unknown_name("hyper-parameter", name, known)
 
 

@@ -196,7 +196,7 @@ class Agent(Blueprint, abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class AgentProgram:
-    """An agent in its environment as a program for the engine's loop (see :class:`~danlu.engine.step.Steps`).
+    """An agent in its environment as a program for the engine's loop (see :class:`~danlu.engine.loop.Steps`).
 
     Attributes:
         agent, env: who learns, and where.

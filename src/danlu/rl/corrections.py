@@ -36,7 +36,7 @@ def vtrace(
 
     With ``ρ_t = min(ρ̄, π/μ)``, ``c_t = λ·min(c̄, π/μ)`` and ``δ_t = ρ_t·(r_t + γ·V(s_{t+1}) − V(s_t))``:
     ``v_t = V(s_t) + δ_t + γ·c_t·(v_{t+1} − V(s_{t+1}))``, advantage ``ρ_t·(r_t + γ·v_{t+1} − V(s_t))``. At an end and in the last row
-    ``v_{t+1} = V(s_{t+1})``, which is 0 where terminated. On-policy (all ratios 1) ``v`` is :func:`lambda_returns`.
+    ``v_{t+1} = V(s_{t+1})``, which is 0 where terminated. On-policy (all ratios 1) ``v`` is :func:`~danlu.rl.returns.lambda_returns`.
 
     Args:
         reward: r, ``(time, …)``.

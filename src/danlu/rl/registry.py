@@ -71,7 +71,7 @@ def _made(id: str, on_the_host: Callable[..., Environment], parameters: dict[str
     if not isinstance(id, str):
         raise ConfigError(f"make got a {type(id).__name__}; expected the name of an environment, such as 'CartPole-v1'")
     if is_game(id):
-        from danlu.rl.games.recipes import make_match
+        from danlu.rl.games.match import make_match
 
         return make_match(id, **_known_parameters(id, make_match, parameters))
     cls = _COMPILED.get(id)

@@ -49,6 +49,7 @@ _MODULES = (
     "schedules",
     "clipping",
     "engine",
+    "objectives",
     "forecast",
     "explain",
     "transfer",

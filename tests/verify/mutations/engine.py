@@ -41,6 +41,12 @@ MUTATIONS = [
     *of(
         "engine/gradient.py",
         (
+            "rows-not-clipped",
+            "scale = jnp.minimum(1.0, self.clip",
+            "scale = jnp.maximum(1.0, 0 * self.clip",
+            "engine.row_gradients",
+        ),
+        (
             "micro-batches-share-a-key",
             "jax.random.fold_in(key, i))(jnp.arange(self.parts))",
             "jax.random.fold_in(key, 0 * i))(jnp.arange(self.parts))",
@@ -55,6 +61,12 @@ MUTATIONS = [
     ),
     *of(
         "engine/objective.py",
+        (
+            "term-weights-ignored",
+            "sums[name] * weights[name] if name in weights else sums[name]",
+            "sums[name]",
+            "engine.terms",
+        ),
         (
             "metric-unweighted",
             'sums[name], counts[name] = _weighed(value, batch["weight"], complete=name in objective.complete)',
@@ -115,10 +127,35 @@ MUTATIONS = [
     *of(
         "engine/population.py",
         (
+            "one-model-judged-by-its-first-member",
+            "{name: np.sum(value, axis=0) for name, value in sums.items()}",
+            "{name: value[0] for name, value in sums.items()}",
+            "engine.together",
+        ),
+        (
             "members-swap-orders",
-            "in_axes=(0, None, 0, None))(state, chunk, order, index)",
-            "in_axes=(0, None, 0, None))(state, chunk, order[::-1], index)",
+            "return at(state, chunk, order, index)",
+            "return at(state, chunk, order[::-1], index)",
             "engine.population_orders",
+        ),
+    ),
+    *of(
+        "engine/alternate.py",
+        (
+            "both-change-everything",
+            "params = {**state.params, part: after.params[part]}",
+            "params = after.params",
+            "engine.turns",
+        ),
+        ("one-optimizer-for-both", "kept[turn] = after.opt_state", "kept = [after.opt_state] * 2", "engine.turns"),
+    ),
+    *of(
+        "engine/loop.py",
+        (
+            "no-gradient-through-steps",
+            "return jax.lax.scan(functools.partial(step, program), state, batches)",
+            "return jax.lax.scan(functools.partial(step, program), jax.lax.stop_gradient(state), batches)",
+            "engine.unrolled",
         ),
     ),
 ]

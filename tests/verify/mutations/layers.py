@@ -39,8 +39,8 @@ MUTATIONS = [
         ),
         (
             "attention-dropout-forward",
-            "kept = weights if drop is None else weights * drop\n    return",
-            "kept = weights\n    return",
+            "kept = weights if drop is None else weights * drop\n    heads",
+            "kept = weights\n    heads",
             "option.attention_dropout",
         ),
         (

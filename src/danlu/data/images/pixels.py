@@ -81,8 +81,8 @@ def open_image(file: str | Path, *, whole: bool = False) -> np.ndarray | str:
     Turned upright as EXIF says; of an animation the first frame. 16 bits a channel become 8: v ↦ round(v·255 / 65,535).
 
     Args:
-        whole: whether its size is kept, for places in pixels are known of it; else a side of more than :data:`LONGEST` pixels is
-            shrunk, by a whole number.
+        whole: whether its size is kept, for places in pixels are known of it; else a side of more than
+            :data:`~danlu.data.images.pixels.LONGEST` pixels is shrunk, by a whole number.
     """
     from PIL import Image, ImageOps
 

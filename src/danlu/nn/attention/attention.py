@@ -153,7 +153,7 @@ class MultiHeadAttention(Layer):
     def project(self, params: Params, name: str, x: jax.Array, positions: jax.Array | None = None) -> jax.Array:
         """Queries, keys or values of ``x``, ``(batch, time, heads, d)``, turned by their positions."""
         check_last_axis("MultiHeadAttention", x, params[name].shape[0])
-        y = x.reshape(-1, x.shape[-1]) @ params[name]
+        y: jax.Array = x.reshape(-1, x.shape[-1]) @ params[name]  # (batch·time, heads·d)
         if f"{name}_bias" in params:
             y = y + repeated(on_last_axis(params[f"{name}_bias"], 2), y.shape)
         heads = self.num_heads if name == "query" else self.kv_heads
@@ -199,7 +199,7 @@ class MultiHeadAttention(Layer):
 
     def output(self, params: Params, heads: jax.Array) -> jax.Array:
         """``concat(heads)·W_o + b_o``, ``(batch, time, features)``."""
-        y = self.ungrouped(heads) @ params["output"]
+        y: jax.Array = self.ungrouped(heads) @ params["output"]  # (batch·time, features)
         if "output_bias" in params:
             y = y + repeated(on_last_axis(params["output_bias"], 2), y.shape)
         return y.reshape(heads.shape[0], heads.shape[3], y.shape[-1])
@@ -211,8 +211,9 @@ class MultiHeadAttention(Layer):
         return replaced(x, self.output(params, self.mixed(inputs))), state
 
     def flops(self, in_shape: Shape) -> int:
-        time, features = tokens(in_shape)
-        source_time, source = self._context(in_shape)
+        given: tuple[int, int] = tokens(in_shape)
+        context: tuple[int, int] = self._context(in_shape)
+        (time, features), (source_time, source) = given, context
         heads, kv = self.num_heads * self.width(features), self.kv_heads * self.width(features)
         products = 2 * time * features * 2 * heads + 2 * source_time * source * 2 * kv
         return products + time * source_time * (4 * heads + 5 * self.num_heads)

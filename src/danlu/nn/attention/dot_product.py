@@ -27,6 +27,7 @@ def attend_forward(
     query = query * jnp.asarray(1 / math.sqrt(query.shape[-1]), query.dtype)
     # The softmax and its derivative in 32 bits at least; only products of matrices are left in bfloat16.
     wide = jnp.promote_types(query.dtype, jnp.float32)
+    # (batch, kv heads, group, time, source time)
     scores = jnp.einsum("bkgtd,bksd->bkgts", query, key, preferred_element_type=wide)
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
@@ -36,7 +37,8 @@ def attend_forward(
         e = jnp.where(mask, e, jnp.zeros_like(e))
     weights = (e / jnp.maximum(jnp.sum(e, axis=-1, keepdims=True), jnp.finfo(e.dtype).tiny)).astype(query.dtype)
     kept = weights if drop is None else weights * drop
-    return jnp.einsum("bkgts,bksd->bkgtd", kept, value), (query, key, value, weights, drop)
+    heads = jnp.einsum("bkgts,bksd->bkgtd", kept, value)  # (batch, kv heads, group, time, d)
+    return heads, (query, key, value, weights, drop)
 
 
 def attend_backward(saved: Saved, error: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -54,15 +56,16 @@ def attend_backward(saved: Saved, error: jax.Array) -> tuple[jax.Array, jax.Arra
     """
     query, key, value, weights, drop = saved
     kept = weights if drop is None else weights * drop
-    by_value = jnp.einsum("bkgts,bkgtd->bksd", kept, error)
+    by_value = jnp.einsum("bkgts,bkgtd->bksd", kept, error)  # (batch, kv heads, source time, d)
     wide = jnp.promote_types(query.dtype, jnp.float32)
+    # (batch, kv heads, group, time, source time)
     by_weights = jnp.einsum("bkgtd,bksd->bkgts", error, value, preferred_element_type=wide)
     if drop is not None:
         by_weights = by_weights * drop
     by_scores = weights * (by_weights - jnp.sum(by_weights * weights, axis=-1, keepdims=True))
     by_scores = by_scores.astype(query.dtype)
     scale = jnp.asarray(1 / math.sqrt(query.shape[-1]), query.dtype)
-    by_query = jnp.einsum("bkgts,bksd->bkgtd", by_scores, key) * scale
+    by_query = jnp.einsum("bkgts,bksd->bkgtd", by_scores, key) * scale  # (batch, kv heads, group, time, d)
     by_key = jnp.einsum("bkgts,bkgtd->bksd", by_scores, query)  # the query was saved scaled
     return by_query, by_key, by_value
 
@@ -120,6 +123,6 @@ def attend_fused(
     batch, groups, size, time, d = query.shape
     heads = query.reshape(batch, groups * size, time, d)
     q, k, v = (jnp.swapaxes(a, 1, 2) for a in (heads, key, value))
-    visible = None if mask is None else mask.reshape(mask.shape[0], 1, *mask.shape[3:])
+    visible = None if mask is None else mask.reshape(mask.shape[0], 1, *mask.shape[3:])  # (batch, 1, time, source time)
     y = jax.nn.dot_product_attention(q, k, v, mask=visible, implementation=implementation)
     return jnp.swapaxes(y, 1, 2).reshape(query.shape)

@@ -62,7 +62,8 @@ def padding_mask(x: Any, name: str = "mask", of: str = "x") -> jax.Array | None:
     """
     if not isinstance(x, Mapping) or name not in x:
         return None
-    mask, expected = x[name], tuple(x[of].shape[:2])
+    mask: jax.Array = x[name]
+    expected = tuple(x[of].shape[:2])
     if tuple(mask.shape) != expected or mask.dtype != jnp.bool_:
         raise DataError(
             f"{name!r} is {mask.dtype} of shape {tuple(mask.shape)}; expected bool of shape {expected}",

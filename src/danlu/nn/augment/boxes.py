@@ -65,8 +65,9 @@ class MoveBoxes(Blueprint):
         sides = jnp.array([width, height], jnp.float32)
         shift = sides / 2 * (1 - stretch) + self.translate * sides * jnp.stack([across, down])
         rows, columns = _weights(height, stretch[1], shift[1]), _weights(width, stretch[0], shift[0])
+        # (rows, height)·(height, width, channels)·(columns, width): (rows, columns, channels)
         moved = jnp.einsum("rh,hwc,sw->rsc", rows, image - self.fill, columns) + self.fill
-        corners = boxes.reshape(-1, 2, 2) * stretch[None, None] + shift[None, None]
+        corners = boxes.reshape(-1, 2, 2) * stretch[None, None] + shift[None, None]  # (boxes, 2 corners, 2 of x and y)
         low, high = jnp.min(corners, axis=1), jnp.max(corners, axis=1)
         cut = jnp.concatenate([jnp.clip(low, 0, sides[None]), jnp.clip(high, 0, sides[None])], axis=-1)
         whole = box_area(jnp.concatenate([low, high], axis=-1))

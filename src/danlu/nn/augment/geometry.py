@@ -52,10 +52,10 @@ class RandomAffine(RandomMove):
     The output at ``p`` is the input at ``c + A⁻¹·(p − c − t)`` with ``A = R(θ)·shear(φ)·s``.
 
     Args:
-        rotation: largest angle |θ|, degrees.
+        rotation: largest angle ``|θ|``, degrees.
         scale: largest change of size: s is in [1/(1 + scale), 1 + scale], even on a logarithmic scale.
-        shear: largest angle |φ|, degrees.
-        translate: largest move |t| along each axis, as a share of that side.
+        shear: largest angle ``|φ|``, degrees.
+        translate: largest move ``|t|`` along each axis, as a share of that side.
         fill: the value outside the image.
 
     Example:

@@ -71,7 +71,7 @@ class Mix(Blueprint, abc.ABC):
 
 def blend(a: jax.Array, b: jax.Array, share: jax.Array) -> jax.Array:
     """``share·a + (1 − share)·b``, a share for each row: exactly ``a`` where the share is 1 or both are equal."""
-    share = share.reshape(-1, *(1,) * (a.ndim - 1))
+    share = share.reshape(-1, *(1,) * (a.ndim - 1))  # (batch, 1, …), as many axes as the rows have
     a, b = (each.astype(jnp.result_type(each, share)) for each in (a, b))
     return a + (1 - share) * (b - a)
 
@@ -157,4 +157,5 @@ class OneOf(Blueprint):
             return lambda k, b: jax.tree.map(lambda leaf, kind: leaf.astype(kind), change(k, b), types)
 
         which = jax.random.randint(which_key, (), 0, len(self.changes))
-        return jax.lax.switch(which, [branch(change) for change in self.changes], change_key, batch)
+        changed: dict[str, Any] = jax.lax.switch(which, [branch(change) for change in self.changes], change_key, batch)
+        return changed

@@ -72,7 +72,7 @@ class RandomColor(RandomChange):
     ``x + b``, then ``μ + k·(x − μ)`` with ``μ`` the image's mean, then ``g + s·(x − g)`` with ``g`` the grey of each pixel.
 
     Args:
-        brightness: largest |b|, in units of the input.
+        brightness: largest ``|b|``, in units of the input.
         contrast, saturation: k and s are in [1 − value, 1 + value]; grey images have no saturation.
     """
 

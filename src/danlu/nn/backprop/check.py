@@ -106,6 +106,7 @@ def _directions(shape: tuple[int, ...], directions: int, coordinates: int, rng: 
     random = rng.standard_normal((directions, size))
     random /= np.maximum(np.linalg.norm(random, axis=1, keepdims=True), 1e-300)
     chosen = rng.choice(size, min(coordinates, size), replace=False)
+    # (directions, *shape)
     return np.concatenate([random, np.eye(size)[chosen] if size <= 4096 else _unit(size, chosen)]).reshape(-1, *shape)
 
 
@@ -137,7 +138,7 @@ def gradient_check(
 
     Each parameter is moved along random directions and along chosen coordinates, alone. The relative error is
     ``|a − n| / max(|a|, |n|, floor)``, where the floor, 1e-4 of the largest slope found (and at least
-    1e-6·max(1, |f|)), keeps slopes that are zero but for rounding from counting. At a kink (ReLU at exactly 0, the
+    ``1e-6·max(1, |f|)``), keeps slopes that are zero but for rounding from counting. At a kink (ReLU at exactly 0, the
     absolute error of a perfect prediction) there is no derivative and the check may fail rightly.
 
     Args:

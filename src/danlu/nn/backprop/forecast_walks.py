@@ -46,9 +46,9 @@ def forecaster(layer: Forecaster, params: Any, x: Any, child: Child) -> tuple[An
     f = sum(layer.steps(done[name][0]) for name in names if name in ("linear", "trend", "hidden"))
 
     def backward(dy: jax.Array, records: list[Any]) -> tuple[Any, Any]:
-        errors = {"effect": dy.reshape(*dy.shape[:2], -1)}
+        errors = {"effect": dy.reshape(*dy.shape[:2], -1)}  # (batch, horizon, channels·outputs)
         by_step = jnp.swapaxes(dy * layer.own(windows.spread), 1, 2)
-        errors["shape"] = by_step.reshape(*by_step.shape[:2], -1)
+        errors["shape"] = by_step.reshape(*by_step.shape[:2], -1)  # (batch, channels, horizon·outputs)
         passed: dict[str, Any] = {}
         gradients: dict[str, Any] = {}
         for name in reversed(names):

@@ -125,6 +125,7 @@ def loss_backward(loss: Any, outputs: Any, targets: Any, shares: jax.Array) -> t
         return _token_cross_entropy(loss, outputs, targets, shares), "formula"
     else:
         return jax.vjp(lambda o: loss(o, targets), outputs)[1](shares)[0], "vjp"
+    # (batch, 1, …), as many axes as z
     shares = (shares / positions).reshape(shares.shape + (1,) * (z.ndim - 1)).astype(z.dtype)
     # A share of 0 is 0 whatever the slope is: a padding row may hold a label that does not exist.
     return jnp.where(shares == 0, jnp.zeros_like(slope), shares * slope), "formula"

@@ -35,10 +35,10 @@ def recurrent(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
         d_hs = jnp.zeros_like(hs).at[0 if layer.reverse else -1].set(dy)
     d_carry = tuple(jnp.zeros_like(part) for part in carry)
     deltas, gradients, _ = layer.cell.backward(kept, weights, d_hs, d_carry, mask, layer.reverse)
-    flat = deltas.reshape(-1, deltas.shape[2])
-    gradients["kernel"] = x.swapaxes(0, 1).reshape(flat.shape[0], -1).T @ flat
+    flat = deltas.reshape(-1, deltas.shape[2])  # (time·batch, gates·units)
+    gradients["kernel"] = x.swapaxes(0, 1).reshape(flat.shape[0], -1).T @ flat  # (features, gates·units)
     gradients["bias"] = jnp.sum(flat, axis=0)
-    d_x = (flat @ params["kernel"].T).reshape(*deltas.shape[:2], -1).swapaxes(0, 1)
+    d_x = (flat @ params["kernel"].T).reshape(*deltas.shape[:2], -1).swapaxes(0, 1)  # (batch, time, features)
     return _alone(visit.x, d_x), gradients
 
 

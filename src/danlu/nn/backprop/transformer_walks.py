@@ -87,12 +87,12 @@ def _tied(layer: Tied, params: Any, x: Any, child: Child) -> tuple[Any, Any, Bac
 
     def backward(dz: Any, records: list[Any]) -> tuple[Any, Any]:
         table = params[0]["table"]
-        flat = dz.reshape(-1, dz.shape[-1])
+        flat = dz.reshape(-1, dz.shape[-1])  # (batch·time, vocabulary)
         dh = (flat @ table).reshape(h.shape)
         error = {**{name: _no_error(a) for name, a in body.items()}, "x": dh} if isinstance(body, Mapping) else dh
         passed, of_body = back_body(error, records)
         dx, of_embedding = back_embedding(tokens(passed), records)
-        as_kernel = flat.T @ h.reshape(-1, h.shape[-1])
+        as_kernel = flat.T @ h.reshape(-1, h.shape[-1])  # (vocabulary, dim)
         bias = ({"bias": jnp.sum(flat, axis=0)},) if layer.use_bias else ()
         gradients = ({"table": of_embedding["table"] + as_kernel}, of_body, *bias)
         return replaced(passed, dx), gradients

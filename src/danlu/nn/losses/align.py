@@ -39,6 +39,7 @@ def _refuse(owner: str, outputs: Any, targets: Any, expected: str, hint: str | N
 
 def _between(targets: jax.Array, outputs_ndim: int) -> jax.Array:
     """``targets`` with axes of size 1 after the batch, up to ``outputs_ndim`` axes."""
+    # (batch, 1, …, *rest)
     return targets.reshape(targets.shape[:1] + (1,) * (outputs_ndim - targets.ndim) + targets.shape[1:])
 
 
@@ -162,5 +163,5 @@ def _one_hot(owner: str, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Ar
             hint="targets.astype('int32'), with the classes numbered from 0",
         )
     labels = labels[..., None].astype(jnp.int32)
-    numbers = jnp.arange(classes, dtype=jnp.int32).reshape((1,) * (labels.ndim - 1) + (classes,))
+    numbers = jnp.arange(classes, dtype=jnp.int32).reshape((1,) * (labels.ndim - 1) + (classes,))  # (1, …, classes)
     return (labels == numbers).astype(outputs.dtype), ((labels >= 0) & (labels < classes))[..., 0]

@@ -130,4 +130,4 @@ def centre_error(outputs: Any, targets: Any) -> jax.Array:
 
 
 def _row(quantiles: tuple[float, ...], outputs: jax.Array) -> jax.Array:
-    return jnp.asarray(quantiles, outputs.dtype).reshape((1,) * (outputs.ndim - 1) + (-1,))
+    return jnp.asarray(quantiles, outputs.dtype).reshape((1,) * (outputs.ndim - 1) + (-1,))  # (1, …, quantiles)

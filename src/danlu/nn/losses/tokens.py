@@ -85,4 +85,5 @@ def counted_tokens(targets: np.ndarray) -> np.ndarray:
     >>> counted_tokens(np.array([[2, 0, -1], [1, 1, 1]])).tolist()
     [2.0, 3.0]
     """
-    return np.count_nonzero(np.asarray(targets) != IGNORED, axis=1).astype(np.float32)
+    counted: np.ndarray = np.count_nonzero(np.asarray(targets) != IGNORED, axis=1)
+    return counted.astype(np.float32)

@@ -60,6 +60,7 @@ def _backward(
     dh, (deltas, delta_n) = jax.lax.scan(step, d_carry[0], (d_hs, h_before, qs, gates, mask), reverse=not reverse)
     units = kernel.shape[0]
     gradients = {
+        # (units, time·batch)·(time·batch, 3·units)
         "recurrent_kernel": h_before.reshape(-1, units).T @ deltas.reshape(-1, 3 * units),
         "recurrent_bias": jnp.sum(deltas[..., 2 * units :], axis=(0, 1)),
     }

@@ -73,8 +73,8 @@ def _backward(
         return (delta @ transposed + jnp.where(real, 0, dh), jnp.where(real, dc_in * f, dc)), delta
 
     carry, deltas = jax.lax.scan(step, d_carry, (d_hs, c_before, gates, mask), reverse=not reverse)
-    h_before = previous(hs, start, reverse).reshape(-1, kernel.shape[0])
-    return deltas, {"recurrent_kernel": h_before.T @ deltas.reshape(-1, kernel.shape[1])}, carry
+    h_before = previous(hs, start, reverse).reshape(-1, kernel.shape[0])  # (time·batch, units)
+    return deltas, {"recurrent_kernel": h_before.T @ deltas.reshape(-1, kernel.shape[1])}, carry  # (units, 4·units)
 
 
 _CELL = Cell(4, 2, _forward, _backward)

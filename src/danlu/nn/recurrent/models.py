@@ -101,6 +101,7 @@ class CharRNN(Shorthand):
             return (logits[:, -1], carry), drawn
 
         logits, carry = stream(self, params, state, prompt)
+        drawn: jax.Array
         _, drawn = jax.lax.scan(step, (logits[:, -1], carry), jax.random.split(key, steps))
         return drawn.T
 

@@ -103,12 +103,14 @@ def side_by_side(parts: tuple[jax.Array, ...]) -> jax.Array:
 
 def read(sequence: jax.Array, t: Any) -> jax.Array:
     """Step ``t`` of a sequence."""
-    return jax.lax.dynamic_index_in_dim(sequence, t, 0, keepdims=False)
+    step: jax.Array = jax.lax.dynamic_index_in_dim(sequence, t, 0, keepdims=False)
+    return step
 
 
 def write(sequence: jax.Array, step: jax.Array, t: Any) -> jax.Array:
     """The sequence with ``step`` at ``t``; in a loop, XLA writes it in place."""
-    return jax.lax.dynamic_update_index_in_dim(sequence, step, t, 0)
+    written: jax.Array = jax.lax.dynamic_update_index_in_dim(sequence, step, t, 0)
+    return written
 
 
 def keep(mask: jax.Array | None, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -218,6 +220,6 @@ def project(owner: str, params: Params, x: jax.Array) -> jax.Array:
             hint="the layer was initialised for other inputs" if x.ndim == 3 else "one step is (batch, 1, features)",
         )
     flat = x.swapaxes(0, 1).reshape(-1, features)
-    z = flat @ params["kernel"]
+    z: jax.Array = flat @ params["kernel"]
     z = z + repeated(on_last_axis(params["bias"], 2), z.shape)
     return z.reshape(x.shape[1], x.shape[0], z.shape[-1])

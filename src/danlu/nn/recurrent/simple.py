@@ -44,8 +44,8 @@ def _backward(
         return delta @ kernel.T + passed, delta
 
     dh, deltas = jax.lax.scan(step, d_carry[0], (hs, d_hs, mask), reverse=not reverse)
-    h_before = previous(hs, start, reverse).reshape(-1, kernel.shape[0])
-    return deltas, {"recurrent_kernel": h_before.T @ deltas.reshape(-1, kernel.shape[1])}, (dh,)
+    h_before = previous(hs, start, reverse).reshape(-1, kernel.shape[0])  # (time·batch, units)
+    return deltas, {"recurrent_kernel": h_before.T @ deltas.reshape(-1, kernel.shape[1])}, (dh,)  # (units, units)
 
 
 # f and f′, the latter from the output: at padding it is not used.

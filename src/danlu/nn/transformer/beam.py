@@ -29,7 +29,7 @@ def _search(
     mask: jax.Array,
     source: Any,
     end: jax.Array,
-    length_penalty: jax.Array,
+    alpha: jax.Array,
     *,
     beams: int,
     length: int,
@@ -43,8 +43,8 @@ def _search(
     logits = jnp.take_along_axis(logits, last[:, None, None], axis=1)[:, 0]
 
     def unfinished(carry: Any) -> jax.Array:
-        step, done = carry[0], carry[4]
-        return (step < length) & ~jnp.all(done)
+        step: jax.Array = carry[0]
+        return (step < length) & ~jnp.all(carry[4])
 
     def extend(carry: Any) -> Any:
         step, written, score, count, done, logits, cache = carry
@@ -56,18 +56,19 @@ def _search(
         itself = jnp.where((jnp.arange(vocabulary) == end)[None, None], score[..., None], -jnp.inf)
         candidates = jnp.where(done[..., None], itself, further)
         counts = jnp.where(done, count, step + 1)
-        ranks = candidates / _length_penalty(counts, length_penalty)[..., None]
-        _, best = jax.lax.top_k(ranks.reshape(batch, -1), beams)
+        ranks = candidates / _length_penalty(counts, alpha)[..., None]
+        _, best = jax.lax.top_k(ranks.reshape(batch, -1), beams)  # of (batch, beams·vocabulary)
         parent, token = best // vocabulary, (best % vocabulary).astype(jnp.int32)
 
         def of_parents(a: jax.Array) -> jax.Array:
+            # (batch, beams, 1, …), as many axes as a
             return jnp.take_along_axis(a, parent.reshape(parent.shape + (1,) * (a.ndim - 2)), axis=1)
 
         rows = (parent + beams * jnp.arange(batch)[:, None]).reshape(-1)
         cache = jax.tree.map(lambda a: a[rows] if a.ndim else a, cache)
         written = jax.lax.dynamic_update_slice_in_dim(of_parents(written), token[..., None], step, axis=2)
-        score = jnp.take_along_axis(candidates.reshape(batch, -1), best, axis=1)
-        logits, cache = cached_step(model, params, state, token.reshape(-1, 1), cache)
+        score = jnp.take_along_axis(candidates.reshape(batch, -1), best, axis=1)  # (batch, beams)
+        logits, cache = cached_step(model, params, state, token.reshape(-1, 1), cache)  # (batch·beams, 1) tokens
         done = of_parents(done) | (token == end)
         return step + 1, written, score, of_parents(counts), done, logits[:, 0], cache
 
@@ -77,7 +78,7 @@ def _search(
     nothing = jnp.zeros((batch, beams), jnp.int32)
     start = (jnp.int32(0), written, score, nothing, nothing > 0, logits, cache)
     _, written, score, count, _, _, _ = jax.lax.while_loop(unfinished, extend, start)
-    return written[:, 0], score[:, 0] / _length_penalty(count[:, 0], length_penalty)
+    return written[:, 0], score[:, 0] / _length_penalty(count[:, 0], alpha)
 
 
 def beam_search(
@@ -89,7 +90,7 @@ def beam_search(
     length: int,
     end: int,
     beams: int = 4,
-    length_penalty: float = 0.6,
+    alpha: float = 0.6,
     forbidden: tuple[int, ...] = (),
 ) -> tuple[jax.Array, jax.Array]:
     """The continuation of each prompt with the largest ``log p(y) / ((5 + |y|)/6)^α`` that ``beams`` hypotheses find.
@@ -103,7 +104,7 @@ def beam_search(
         length: the most tokens to write, ≥ 1.
         end: the token after which a sequence is over; it counts in ``|y|`` and fills the rest of the row.
         beams: hypotheses a row, ≥ 1.
-        length_penalty: α ≥ 0: 0 takes the likeliest sequence, which favours short ones; larger values longer ones.
+        alpha: α ≥ 0: 0 takes the likeliest sequence, which favours short ones; larger values longer ones.
 
     Returns:
         Tokens, int32 ``(batch, length)``, and their scores as above, ``(batch,)``.
@@ -127,13 +128,14 @@ def beam_search(
     for name, value, ok, expected in (
         ("length", length, length >= 1, ">= 1"),
         ("beams", beams, beams >= 1, ">= 1"),
-        ("length_penalty", length_penalty, length_penalty >= 0, ">= 0"),
+        ("alpha", alpha, alpha >= 0, ">= 0"),
     ):
         if not ok:
             raise ConfigError(f"beam_search received {name}={value!r}; expected {expected}")
     network, given, mask, source = beginning("beam_search", model, prompt)
-    last, penalty = jnp.asarray(end, jnp.int32), jnp.asarray(length_penalty, float)
-    return _search(
+    last, penalty = jnp.asarray(end, jnp.int32), jnp.asarray(alpha, float)
+    found: tuple[jax.Array, jax.Array] = _search(
         network, params, state, given, mask, source, last, penalty,
         beams=beams, length=length, forbidden=tuple(forbidden),
     )  # fmt: skip
+    return found

@@ -68,7 +68,7 @@ class FeedForward(Layer):
         given = tokens(x)
         check_last_axis("FeedForward", given, params["up"].shape[0])
         # Two axes throughout: with three, XLA's backward pass of GELU takes 2.5 times as long on a CPU.
-        h = given.reshape(-1, given.shape[-1]) @ params["up"]
+        h = given.reshape(-1, given.shape[-1]) @ params["up"]  # (batch·time, hidden)
         h = h + repeated(on_last_axis(params["up_bias"], 2), h.shape) if self.use_bias else h
         h = get_activation(self.activation)(h)
         y = h @ params["down"]
@@ -76,6 +76,6 @@ class FeedForward(Layer):
         return replaced(x, y.reshape(given.shape)), state
 
     def flops(self, in_shape: Shape) -> int:
-        shape = tokens(in_shape)
+        shape: tuple[int, ...] = tokens(in_shape)
         products = 4 * shape[-1] * self.hidden + self.hidden * (self.activation != "identity")
         return size(shape[:-1]) * (products + self.use_bias * (self.hidden + shape[-1]))

@@ -168,7 +168,7 @@ def generate(
         if not ok:
             raise ConfigError(f"generate received {name}={value!r}; expected {expected}")
     network, given, mask, source = beginning("generate", model, prompt)
-    return _generate(
+    drawn: jax.Array = _generate(
         network,
         params,
         state,
@@ -183,3 +183,4 @@ def generate(
         top_k=top_k,
         forbidden=tuple(forbidden),
     )
+    return drawn

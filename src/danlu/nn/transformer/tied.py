@@ -63,9 +63,9 @@ class Tied(Layer):
 
     def scores(self, params: Params, h: jax.Array) -> jax.Array:
         """``h·Eᵀ + b``."""
-        y = h.reshape(-1, h.shape[-1]) @ params[0]["table"].T
+        y: jax.Array = h.reshape(-1, h.shape[-1]) @ params[0]["table"].T  # (batch·time, vocabulary)
         y = y + repeated(on_last_axis(params[2]["bias"], 2), y.shape) if self.use_bias else y
-        return y.reshape(*h.shape[:-1], y.shape[-1])
+        return y.reshape(*h.shape[:-1], y.shape[-1])  # (batch, time, vocabulary)
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None

@@ -3,11 +3,11 @@
 from danlu.rl.games.alphazero import AlphaZero
 from danlu.rl.games.arena import contest
 from danlu.rl.games.board import GAMES, Game, is_game
-from danlu.rl.games.match import Match, MatchState
+from danlu.rl.games.match import Match, MatchState, make_match
 from danlu.rl.games.minimax import Minimax, Solver
 from danlu.rl.games.players import MCTS, Player, RandomPlayer
 from danlu.rl.games.proof import never_loses
-from danlu.rl.games.recipes import GAME_RECIPES, game_recipe, make_match, train_game
+from danlu.rl.games.recipes import GAME_RECIPES, game_recipe, train_game
 from danlu.rl.games.search import PUCT, Gumbel, Search
 
 __all__ = [

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.blueprint import setting
+from danlu.errors import unknown_name
 from danlu.rl.environment import Environment, Envs, Outcome
-from danlu.rl.games.board import Game
-from danlu.rl.games.players import Player, RandomPlayer
+from danlu.rl.games.board import GAMES, Game
+from danlu.rl.games.players import MCTS, Player, RandomPlayer
 from danlu.rl.spaces import Box, DictSpace, Discrete
 
-__all__ = ["Match", "MatchState"]
+__all__ = ["Match", "MatchState", "make_match"]
 
 
 @jax.tree_util.register_dataclass
@@ -96,3 +97,30 @@ class Match(Environment):
     def _seen(self, state: MatchState) -> dict[str, jax.Array]:
         board, legal = self.game.observation(state.position), self.game.legal(state.position)
         return {"board": board.astype(jnp.float32), "legal": legal.astype(jnp.float32)}
+
+
+def make_match(name: str, *, opponent: str = "auto", simulations: int = 100, max_steps: int = 512) -> Match:
+    """The environment of a game's name.
+
+    Args:
+        name: see :class:`~danlu.rl.games.board.Game`; ``_`` is as good as ``-``.
+        opponent: whom the agent is measured against: ``"random"``, ``"mcts"``, or ``"auto"``: random for tic-tac-toe, MCTS otherwise.
+        simulations: of MCTS.
+        max_steps: the agent's moves after which a game is truncated.
+
+    Raises:
+        ConfigError: an unknown game or opponent.
+
+    Example:
+        >>> make_match("connect_four").opponent
+        MCTS(simulations=100, exploration=1.25)
+    """
+    known = str(name).lower().replace("_", "-")
+    if known not in GAMES:
+        raise unknown_name("game", str(name), GAMES)
+    if opponent == "auto":
+        opponent = "random" if known == "tic-tac-toe" else "mcts"
+    if opponent not in ("random", "mcts"):
+        raise unknown_name("opponent", opponent, ("auto", "mcts", "random"))
+    player: Player = RandomPlayer() if opponent == "random" else MCTS(simulations)
+    return Match(max_steps, Game(known), player)

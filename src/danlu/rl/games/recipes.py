@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from danlu.errors import ConfigError, unknown_name
+from danlu.errors import ConfigError
 from danlu.rl.games.alphazero import AlphaZero
-from danlu.rl.games.board import GAMES, Game
-from danlu.rl.games.match import Match
-from danlu.rl.games.players import MCTS, Player, RandomPlayer
+from danlu.rl.games.board import Game
+from danlu.rl.games.match import make_match
 
 if TYPE_CHECKING:
     from danlu.rl.fit import LearnedAgent
 
-__all__ = ["GAME_RECIPES", "game_recipe", "make_match", "train_game"]
+__all__ = ["GAME_RECIPES", "game_recipe", "train_game"]
 
 _SMALL = {
     "environments": 64,
@@ -49,33 +48,6 @@ GAME_RECIPES: Mapping[str, tuple[int, dict[str, Any]]] = {
     "chess": (200_000, {**_SMALL, "environments": 16, "memory": 128, "simulations": 16}),
 }
 """Of each game: for how many moves of self-play an agent is trained, and what differs from AlphaZero's own defaults."""
-
-
-def make_match(name: str, *, opponent: str = "auto", simulations: int = 100, max_steps: int = 512) -> Match:
-    """The environment of a game's name.
-
-    Args:
-        name: see :class:`~danlu.rl.games.board.Game`; ``_`` is as good as ``-``.
-        opponent: whom the agent is measured against: ``"random"``, ``"mcts"``, or ``"auto"``: random for tic-tac-toe, MCTS otherwise.
-        simulations: of MCTS.
-        max_steps: the agent's moves after which a game is truncated.
-
-    Raises:
-        ConfigError: an unknown game or opponent.
-
-    Example:
-        >>> make_match("connect_four").opponent
-        MCTS(simulations=100, exploration=1.25)
-    """
-    known = str(name).lower().replace("_", "-")
-    if known not in GAMES:
-        raise unknown_name("game", str(name), GAMES)
-    if opponent == "auto":
-        opponent = "random" if known == "tic-tac-toe" else "mcts"
-    if opponent not in ("random", "mcts"):
-        raise unknown_name("opponent", opponent, ("auto", "mcts", "random"))
-    player: Player = RandomPlayer() if opponent == "random" else MCTS(simulations)
-    return Match(max_steps, Game(known), player)
 
 
 def game_recipe(game: Game, **settings: Any) -> tuple[AlphaZero, int]:
