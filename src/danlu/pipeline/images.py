@@ -17,7 +17,8 @@ from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, parts_of
+from danlu.pipeline.items import LabelledItems
+from danlu.pipeline.labelled import PreparedRows, caption_of
 from danlu.pipeline.pictures import HELD, encoded_parts, keys, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, LABELLED, PICTURES, RECIPE, STREAMED
@@ -97,7 +98,7 @@ class Images(LabelledItems):
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        name = parts_of(trained)[1].name
+        name = trained.head.target.name
         table = isinstance(source, str | Path) and Path(source).is_file() and not is_image_source(source)
         listed = (lambda: read_images(source, target=name, memory=HELD)) if table else None
         found = new_pictures(source, listed, say)

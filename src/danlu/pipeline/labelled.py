@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import jax
@@ -13,15 +12,14 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
-from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target, infer_task
+from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target
 from danlu.data.images import PixelStream
 from danlu.data.seen import known_rows, row_hashes
-from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import BASELINES, Importance, Rows, baselines
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.tasks import Recipe, learn
 from danlu.trained import Labels, Learned, Read, Say, Trained
@@ -29,12 +27,8 @@ from danlu.trained import Labels, Learned, Read, Say, Trained
 __all__ = [
     "Encoded",
     "Labelled",
-    "LabelledItems",
     "PreparedRows",
     "caption_of",
-    "left_out",
-    "newly_read",
-    "parts_of",
     "row_in_words",
 ]
 
@@ -84,29 +78,6 @@ class PreparedRows(Prepared):
             return self.sample()
         (x, y), (more, also) = self.sample(), self.validation
         return jax.tree.map(lambda *parts: np.concatenate(parts), x, more), np.concatenate([y, also])
-
-
-def newly_read(read: Callable[[], Any], say: Say, *, parts_of: str = "", hint: str | None = None) -> Any:
-    """What ``read`` gives, whose notices are said; where it has parts, its test part.
-
-    Args:
-        parts_of: what the parts are made of; empty takes them all.
-        hint: where the error has none.
-
-    Raises:
-        SchemaError: it cannot be read.
-    """
-    try:
-        found = read()
-    except DataError as error:
-        raise SchemaError(error.message, hint=error.hint or hint) from error
-    for notice in found.notices:
-        say(notice)
-    if not parts_of or found.parts is None or "test" not in found.parts:
-        return found
-    rows = np.flatnonzero(found.parts == "test")
-    say(f"the data has its own parts; its {len(rows)} test {parts_of} are taken")
-    return found.rows(rows)
 
 
 class Labelled(Domain):
@@ -203,11 +174,11 @@ class Labelled(Domain):
         return {"target": artifact.task, "threshold": artifact.threshold}, {}
 
     def purpose(self, trained: Trained) -> str:
-        return f"{trained.task} of {parts_of(trained)[1].name!r}"
+        return f"{trained.task} of {trained.head.target.name!r}"
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         found = self.rows(trained, source, lenient=lenient, say=say)
-        return _with_codes(found, parts_of(trained)[1], say) if truth else found
+        return _with_codes(found, trained.head.target, say) if truth else found
 
     def report(self, prepared: PreparedRows, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         target, rows = prepared.target, None if judgement is None else judgement.evidence
@@ -231,106 +202,6 @@ class Labelled(Domain):
         return fields | self.mistakes(prepared, trained, rows) if isinstance(rows, Rows) else fields
 
 
-class LabelledItems(Labelled):
-    """Labelled rows that are things of their own and are read at once: texts, pictures, recordings.
-
-    Attributes:
-        items: what they are called.
-        label_hint: what to do where they have no labels.
-    """
-
-    items: ClassVar[str]
-    label_hint: ClassVar[str] = "name the column to predict: --target COLUMN"
-
-    @abc.abstractmethod
-    def find(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
-        """What is read of a source: it has ``labels``, ``notices`` and ``rows(numbers)``.
-
-        Args:
-            before: what was read to be learnt from, where the source is that of the test rows.
-        """
-
-    @abc.abstractmethod
-    def keys(self, found: Any, rows: np.ndarray) -> Iterable[Hashable]:
-        """What the rows of these numbers are known again by: equal ones stay in one part."""
-
-    @abc.abstractmethod
-    def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
-        """What :meth:`~danlu.pipeline.divided.Divided.encoded` gives, for an encoder fitted to the training rows."""
-
-    def names(self, labels: pl.Series) -> pl.Series:
-        """The labels as they are divided by."""
-        return labels
-
-    def infer(self, config: TrainConfig, labels: pl.Series) -> InferredTask:
-        """What the labels are of."""
-        asked = config.data.task
-        return infer_task(labels, task=None if asked == "auto" else asked)
-
-    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
-        found = self._labelled(config, source)
-        labels = self.names(found.labels)
-        inferred = self.infer(config, labels)
-        parts = Divided.of(
-            config,
-            found,
-            lambda source: self._labelled(config, source, found),
-            self.keys,
-            noun=self.items,
-            labels=labels,
-            task=inferred.task,
-        )
-        regression = inferred.task == "regression"
-        fitted_on = found.labels.gather(parts.places["train"]) if regression else found.labels
-        target = TargetEncoder.fit(fitted_on, task=inferred.task)
-        if config.data.test is not None:
-            truth, respelt = target.normalise(parts.tested.labels)
-            parts.notices.extend(f"test: {notice}" for notice in respelt)
-            parts = dataclasses.replace(parts, tested=dataclasses.replace(parts.tested, labels=truth))
-        encoded = self.encoded(config, parts, target)
-        notices = (*parts.notices, *inferred.notices)
-        return PreparedRows(inferred=inferred, target=target, parts=parts, notices=notices, **encoded)
-
-    def _labelled(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
-        data, found = config.data, self.find(config, source, before)
-        if found.labels is None:
-            shown = source if isinstance(source, str | Path) else "the data"
-            what = f"no column {data.target!r}" if data.target else "no labels"
-            raise DataError(f"the {self.items} of {shown} have {what}", hint=self.label_hint)
-        return dataclasses.replace(found, labels=found.labels.rename(found.labels.name or "label"))
-
-
-def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
-    """What was read, without the rows that lack something or a label, and with a notice of it.
-
-    Args:
-        noun: what the rows are called.
-        **lacking: by the names of what rows may lack, whether each does.
-
-    Raises:
-        DataError: none is left.
-    """
-    if found.labels is None:
-        return found
-    labels = found.labels
-    unlabelled = labels.is_null()
-    if labels.dtype == pl.String:
-        unlabelled |= (labels.str.strip_chars() == "").fill_null(True)
-    elif labels.dtype.is_float():
-        unlabelled |= labels.is_nan().fill_null(value=False)
-    lacking["label"] = unlabelled.to_numpy()
-    counts = {what: int(each.sum()) for what, each in lacking.items()}
-    kept = np.flatnonzero(~np.any(list(lacking.values()), axis=0))
-    if not len(kept):
-        raise DataError(f"none of the {len(found):,} {noun} has both {' and '.join(f'a {what}' for what in lacking)}")
-    told = [
-        f"{count:,} of {len(found):,} {noun} have no {what} and were left out"
-        for what, count in counts.items()
-        if count
-    ]
-    return dataclasses.replace(found.rows(kept), notices=(*found.notices, *told))
-
-
 def row_in_words(rows: Rows, row: int, target: TargetEncoder) -> dict[str, str]:
     """What is true of a row and what was predicted, for people."""
     if rows.task == "regression":
@@ -348,11 +219,6 @@ def caption_of(rows: Rows, row: int, target: TargetEncoder) -> str:
     if rows.task == "regression":
         return f"{true}, predicted {chosen}"
     return f"{true}, taken for {chosen} ({rows.prediction[row, int(rows.chosen[row])]:.0%})"
-
-
-def parts_of(trained: Trained) -> tuple[Any, TargetEncoder]:
-    """The encoder of a model of labels, and its target."""
-    return trained.encoder, trained.head.target
 
 
 def _with_codes(found: Read, target: TargetEncoder, say: Say) -> Read:

@@ -21,7 +21,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.labelled import newly_read
+from danlu.pipeline.items import newly_read
 from danlu.pipeline.pixels import encoder_for, streamed
 from danlu.tasks import Recipe
 from danlu.trained import Head, Learned, Read, Say, Trained

@@ -17,7 +17,8 @@ from danlu.evaluate.summaries import summaries
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, caption_of, left_out, newly_read, parts_of
+from danlu.pipeline.items import LabelledItems, left_out, newly_read
+from danlu.pipeline.labelled import PreparedRows, caption_of
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE, WRITTEN
 from danlu.tasks import Recipe, sequence_recipe
 from danlu.trained import Read, Say, Trained
@@ -115,7 +116,7 @@ class Sequences(LabelledItems):
         )
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        encoder, target = parts_of(trained)
+        encoder, target = trained.encoder, trained.head.target
         names = {"series": encoder.series, "time": encoder.time, "target": target.name}
         hint = None if encoder.series else "the model was trained on arrays: give an npz file with x, or an array"
         found = newly_read(lambda: read_sequences(source, **names, formats=encoder.formats), say, hint=hint)

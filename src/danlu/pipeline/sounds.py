@@ -15,7 +15,8 @@ from danlu.evaluate import Rows
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.images import gallery
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, newly_read
+from danlu.pipeline.items import LabelledItems, newly_read
+from danlu.pipeline.labelled import PreparedRows
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Augment, Recipe, image_recipe
 from danlu.trained import Read, Say, Trained

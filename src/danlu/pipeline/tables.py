@@ -34,7 +34,7 @@ from danlu.evaluate import Importance, Rows, permutation_importance, related_col
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.divided import together_of
-from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, parts_of, row_in_words
+from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
@@ -82,7 +82,7 @@ class Tables(Labelled):
         return plan_for(prepared.encoder, prepared.target, prepared.rows["train"], **chosen)
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        encoder, target = parts_of(trained)
+        encoder, target = trained.encoder, trained.head.target
         table, name = read_table(source, typed=False), target.name
         checked, notices = check_frame(table.frame, encoder.schema, lenient=lenient)
         for notice in notices:

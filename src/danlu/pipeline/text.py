@@ -18,7 +18,8 @@ from danlu.evaluate.tfidf import tfidf
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
-from danlu.pipeline.labelled import LabelledItems, PreparedRows, left_out, newly_read, parts_of, row_in_words
+from danlu.pipeline.items import LabelledItems, left_out, newly_read
+from danlu.pipeline.labelled import PreparedRows, row_in_words
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
@@ -96,7 +97,7 @@ class Texts(LabelledItems):
             yield Simple(name, ours.with_prediction(back(prediction)), notes=some)
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
-        encoder, target = parts_of(trained)
+        encoder, target = trained.encoder, trained.head.target
         names = {"text": _column_for(source, encoder.column), "target": target.name}
         hint = f"the model was trained on the column {encoder.column!r}"
         found = newly_read(lambda: read_texts(source, **names), say, hint=hint)

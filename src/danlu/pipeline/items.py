@@ -1,0 +1,144 @@
+"""Kinds of data whose rows are things of their own, each with one label: texts, pictures, recordings, sequences."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from danlu.data import InferredTask, TargetEncoder, infer_task
+from danlu.errors import DataError, SchemaError
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.divided import Divided
+from danlu.pipeline.labelled import Labelled, PreparedRows
+from danlu.trained import Say
+
+__all__ = ["LabelledItems", "left_out", "newly_read"]
+
+
+class LabelledItems(Labelled):
+    """Labelled rows that are things of their own and are read at once: texts, pictures, recordings.
+
+    Attributes:
+        items: what they are called.
+        label_hint: what to do where they have no labels.
+    """
+
+    items: ClassVar[str]
+    label_hint: ClassVar[str] = "name the column to predict: --target COLUMN"
+
+    @abc.abstractmethod
+    def find(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
+        """What is read of a source: it has ``labels``, ``notices`` and ``rows(numbers)``.
+
+        Args:
+            before: what was read to be learnt from, where the source is that of the test rows.
+        """
+
+    @abc.abstractmethod
+    def keys(self, found: Any, rows: np.ndarray) -> Iterable[Hashable]:
+        """What the rows of these numbers are known again by: equal ones stay in one part."""
+
+    @abc.abstractmethod
+    def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
+        """What :meth:`~danlu.pipeline.divided.Divided.encoded` gives, for an encoder fitted to the training rows."""
+
+    def names(self, labels: pl.Series) -> pl.Series:
+        """The labels as they are divided by."""
+        return labels
+
+    def infer(self, config: TrainConfig, labels: pl.Series) -> InferredTask:
+        """What the labels are of."""
+        asked = config.data.task
+        return infer_task(labels, task=None if asked == "auto" else asked)
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
+        found = self._labelled(config, source)
+        labels = self.names(found.labels)
+        inferred = self.infer(config, labels)
+        parts = Divided.of(
+            config,
+            found,
+            lambda source: self._labelled(config, source, found),
+            self.keys,
+            noun=self.items,
+            labels=labels,
+            task=inferred.task,
+        )
+        regression = inferred.task == "regression"
+        fitted_on = found.labels.gather(parts.places["train"]) if regression else found.labels
+        target = TargetEncoder.fit(fitted_on, task=inferred.task)
+        if config.data.test is not None:
+            truth, respelt = target.normalise(parts.tested.labels)
+            parts.notices.extend(f"test: {notice}" for notice in respelt)
+            parts = dataclasses.replace(parts, tested=dataclasses.replace(parts.tested, labels=truth))
+        encoded = self.encoded(config, parts, target)
+        notices = (*parts.notices, *inferred.notices)
+        return PreparedRows(inferred=inferred, target=target, parts=parts, notices=notices, **encoded)
+
+    def _labelled(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
+        data, found = config.data, self.find(config, source, before)
+        if found.labels is None:
+            shown = source if isinstance(source, str | Path) else "the data"
+            what = f"no column {data.target!r}" if data.target else "no labels"
+            raise DataError(f"the {self.items} of {shown} have {what}", hint=self.label_hint)
+        return dataclasses.replace(found, labels=found.labels.rename(found.labels.name or "label"))
+
+
+def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
+    """What was read, without the rows that lack something or a label, and with a notice of it.
+
+    Args:
+        noun: what the rows are called.
+        **lacking: by the names of what rows may lack, whether each does.
+
+    Raises:
+        DataError: none is left.
+    """
+    if found.labels is None:
+        return found
+    labels = found.labels
+    unlabelled = labels.is_null()
+    if labels.dtype == pl.String:
+        unlabelled |= (labels.str.strip_chars() == "").fill_null(True)
+    elif labels.dtype.is_float():
+        unlabelled |= labels.is_nan().fill_null(value=False)
+    lacking["label"] = unlabelled.to_numpy()
+    counts = {what: int(each.sum()) for what, each in lacking.items()}
+    kept = np.flatnonzero(~np.any(list(lacking.values()), axis=0))
+    if not len(kept):
+        raise DataError(f"none of the {len(found):,} {noun} has both {' and '.join(f'a {what}' for what in lacking)}")
+    told = [
+        f"{count:,} of {len(found):,} {noun} have no {what} and were left out"
+        for what, count in counts.items()
+        if count
+    ]
+    return dataclasses.replace(found.rows(kept), notices=(*found.notices, *told))
+
+
+def newly_read(read: Callable[[], Any], say: Say, *, parts_of: str = "", hint: str | None = None) -> Any:
+    """What ``read`` gives, whose notices are said; where it has parts, its test part.
+
+    Args:
+        parts_of: what the parts are made of; empty takes them all.
+        hint: where the error has none.
+
+    Raises:
+        SchemaError: it cannot be read.
+    """
+    try:
+        found = read()
+    except DataError as error:
+        raise SchemaError(error.message, hint=error.hint or hint) from error
+    for notice in found.notices:
+        say(notice)
+    if not parts_of or found.parts is None or "test" not in found.parts:
+        return found
+    rows = np.flatnonzero(found.parts == "test")
+    say(f"the data has its own parts; its {len(rows)} test {parts_of} are taken")
+    return found.rows(rows)
