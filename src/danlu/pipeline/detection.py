@@ -22,7 +22,7 @@ from danlu.nn.losses import DetectionLoss
 from danlu.nn.vision.detector import COARSEST
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
-from danlu.pipeline.pictures import Part, Pictures, PreparedPictures, divided, encoded_parts
+from danlu.pipeline.pictures import Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE
 from danlu.tasks import Boxes, Detection, Recipe, detection_recipe
@@ -38,8 +38,6 @@ _FOR_BASELINES = 2000  # training images that the baselines learn from
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PreparedBoxes(PreparedPictures):
     """Encoded images with their boxes."""
-
-    train: Part
 
     def lines(self) -> Iterable[str]:
         parts, classes = [part for part in (self.train, self.validation, self.test) if part], self.head.classes

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -13,10 +14,39 @@ from danlu.data import split_rows
 from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Prepared
 
-__all__ = ["Divided", "together_of"]
+__all__ = ["HELD", "Divided", "PreparedParts", "together_of"]
+
+HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
 
 _FEWEST = 10  # rows without labels that are divided
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedParts(Prepared):
+    """Encoded rows, each part ``(inputs, truth)``.
+
+    Attributes:
+        encoder: encodes the rows, fitted on the training rows.
+        train: the training rows, or a stream of them.
+        validation: the rows that choose the best epoch; None with folds.
+        test: the rows that the result is measured on, or None.
+        shown: the test rows as they were read, where they are in memory and are needed.
+    """
+
+    encoder: Any
+    train: Any
+    validation: Any = None
+    test: Any = None
+    shown: Any = None
+
+    def sample(self, most: int | None = None) -> tuple[Any, Any]:
+        """That many training rows in memory; None is all, or as many of a stream's as fit."""
+        if not isinstance(self.train, tuple):
+            found: tuple[Any, Any] = self.train.arrays(limit=most or HELD)
+            return found
+        return self.train if most is None else jax.tree.map(lambda leaf: leaf[:most], self.train)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +131,7 @@ class Divided:
     def encoded(
         self, encoder: Any, inputs: Callable[[Any], Any], truth: Callable[[Any], Any], *, stream: Any = None
     ) -> dict[str, Any]:
-        """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows`` and ``split`` of prepared data.
+        """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows`` and ``split`` of :class:`PreparedParts`.
 
         Args:
             encoder: fitted to the training rows.

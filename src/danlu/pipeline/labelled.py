@@ -12,15 +12,15 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
-from danlu.data import EncodedStream, InferredTask, Schema, TargetEncoder, drop_missing_target
-from danlu.data.images import PixelStream
+from danlu.data import InferredTask, Schema, TargetEncoder, drop_missing_target
 from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import BASELINES, Importance, Rows, baselines
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Domain, Prepared, Simple
+from danlu.pipeline.divided import PreparedParts
+from danlu.pipeline.domain import Domain, Simple
 from danlu.tasks import Recipe, learn
 from danlu.trained import Labels, Learned, Read, Say, Trained
 
@@ -34,43 +34,27 @@ __all__ = [
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
-HELD = 200_000  # the most rows of a stream that are held in memory at once, for validation, test and baselines
-
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PreparedRows(Prepared):
+class PreparedRows(PreparedParts):
     """Encoded rows of the three parts, and what was learnt about them.
 
     Attributes:
         inferred: the task, and why.
         target: encodes the target, fitted on the training rows (the names of the classes on all rows).
-        encoder: encodes the rows, fitted on the training rows.
-        train: the training rows, or a stream of them.
-        validation: the rows that choose the best epoch; None with folds.
         folds: the fold of each training row, where networks are judged on the rows that they did not learn from; or None.
-        test: the rows that the result is measured on, or None.
         schema: the columns of a table.
-        shown: the test rows of a table as they were read, where they are in memory.
         parts: what is no table, as it was read.
     """
 
     inferred: InferredTask
     target: TargetEncoder
-    encoder: Any
-    train: Encoded | EncodedStream | PixelStream
-    validation: Encoded | None = None
     folds: np.ndarray | None = None
-    test: Encoded | None = None
     schema: Schema | None = None
-    shown: Any = None
     parts: Any = None
 
     def lines(self) -> Iterable[str]:
         return [str(each) for each in (self.schema, self.inferred) if each is not None]
-
-    def sample(self) -> Encoded:
-        """The training rows, or as many of a stream's as fit in memory."""
-        return self.train if isinstance(self.train, tuple) else self.train.arrays(limit=HELD)
 
     def known(self) -> Encoded:
         """All rows that the network sees, validation rows included: the training rows of a baseline."""

@@ -9,18 +9,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import polars as pl
 
-from danlu.data.images import ImageEncoder, ImageSet, PixelStream, read_images
+from danlu.data.images import ImageEncoder, ImageSet, read_images
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import digests, some_of
 from danlu.engine.sources import ArraySource
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.divided import Divided
-from danlu.pipeline.domain import Domain, Prepared
+from danlu.pipeline.divided import Divided, PreparedParts
+from danlu.pipeline.domain import Domain
 from danlu.pipeline.items import newly_read
 from danlu.pipeline.pixels import encoder_for, streamed
 from danlu.tasks import Recipe
@@ -42,32 +41,16 @@ Part = tuple[np.ndarray, Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class PreparedPictures(Prepared):
+class PreparedPictures(PreparedParts):
     """Encoded images with their truth.
 
     Attributes:
-        encoder: what images are brought to, fitted on the training images.
         head: of the model, before anything of it is fitted.
-        train: the training part, or a stream of it.
-        validation, test: the other parts; None without test images.
         names: of the files of the test images, or None.
-        shown: the test images as they were read, where the answers are told in their pixels.
     """
 
-    encoder: ImageEncoder
     head: Any
-    train: Part | PixelStream
-    validation: Part
-    test: Part | None
     names: pl.Series | None
-    shown: Any = None
-
-    def sample(self, rows: int) -> Part:
-        """That many training rows, in memory."""
-        if isinstance(self.train, PixelStream):
-            return self.train.arrays(limit=rows)
-        some: Part = jax.tree.map(lambda leaf: leaf[:rows], self.train)
-        return some
 
     def short_names(self) -> list[str]:
         """The names of the test images without their folders."""

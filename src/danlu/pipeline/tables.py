@@ -33,8 +33,8 @@ from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
-from danlu.pipeline.divided import together_of
-from danlu.pipeline.labelled import HELD, Encoded, Labelled, PreparedRows, row_in_words
+from danlu.pipeline.divided import HELD, together_of
+from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
