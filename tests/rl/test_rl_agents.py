@@ -34,8 +34,9 @@ from danlu.rl import (
 from danlu.rl.agent import AgentProgram
 from danlu.rl.discrete_sac import DiscreteSAC, DiscreteSACLoss
 from danlu.rl.environments import CartPole, Pendulum
+from danlu.rl.exploration import OrnsteinUhlenbeck
 from danlu.rl.fit import _initial
-from danlu.rl.games.alphazero import AlphaZero
+from danlu.rl.games import PUCT, AlphaZero
 from danlu.rl.spaces import Box, DictSpace, Discrete, MultiDiscrete, Space
 from danlu.rl.value_heads import Histogram, Quantiles
 
@@ -552,5 +553,11 @@ def test_settings_of_older_versions(cls: Any, former: dict[str, Any]) -> None:
                 make(**{name: value})
 
 
-def test_classes_of_older_versions() -> None:
+def test_parts_of_older_versions() -> None:
     assert from_json({"blueprint": "ChoiceLoss", "entropy": 0.5}) == DiscreteSACLoss(0.5)
+    assert from_json({"blueprint": "Histogram", "low": -1.0, "high": 1.0}) == Histogram(-1.0, 1.0)
+    noise = {"blueprint": "OrnsteinUhlenbeck", "scale": 0.3, "pull": 0.2, "interval": 0.5}
+    assert from_json({"blueprint": "DDPG", "noise": noise}).noise == OrnsteinUhlenbeck(0.3, 0.2, 0.5)
+    assert from_json({"blueprint": "PUCT", "fraction": 0.5, "concentration": 0.3}) == PUCT(
+        dirichlet_fraction=0.5, dirichlet_alpha=0.3
+    )

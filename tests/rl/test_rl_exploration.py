@@ -21,8 +21,8 @@ def test_epsilon_ends_exactly_and_survives_json() -> None:
     np.testing.assert_allclose(Epsilon(0.3, 0.3)(counts), 0.3, rtol=1e-6)
     with pytest.raises(ConfigError, match="exponentially; expected both above 0"):
         Epsilon(1.0, 0.0, 10, "exponential")
-    with pytest.raises(ConfigError, match=r"pull·interval = 2"):
-        OrnsteinUhlenbeck(pull=2.0)
+    with pytest.raises(ConfigError, match=r"theta·dt = 2"):
+        OrnsteinUhlenbeck(theta=2.0)
 
 
 @pytest.mark.parametrize("noise", [GaussianNoise(0.5), OrnsteinUhlenbeck(0.4, 0.36, 0.5)])

@@ -342,7 +342,7 @@ def test_expected_and_dueling_by_hand() -> None:
     q = layer.apply({}, {}, x)[0].reshape(1, 3, 2)
     np.testing.assert_allclose(q, [[[-2, -4], [1, -1], [4, 2]]])  # V + A − mean A, each number for itself
     np.testing.assert_allclose(q.mean(axis=1), x["value"], rtol=1e-6)
-    with pytest.raises(ConfigError, match="low below high"):
+    with pytest.raises(ConfigError, match="v_min below v_max"):
         Histogram(1.0, 1.0)
 
 

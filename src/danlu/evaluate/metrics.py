@@ -87,7 +87,7 @@ def _average_precision(rows: Rows, weights: Weights) -> float:
 
 
 def _log_loss(rows: Rows, weights: Weights) -> float:
-    return _mean(rows.surprise, weights)
+    return _mean(rows.negative_log_likelihood, weights)
 
 
 def _brier(rows: Rows, weights: Weights) -> float:

@@ -180,7 +180,7 @@ class Rows(Evidence):
         return self.prediction[np.arange(len(self)), self.truth]
 
     @functools.cached_property
-    def surprise(self) -> np.ndarray:
+    def negative_log_likelihood(self) -> np.ndarray:
         """``−ln of_truth``, in nats, where a probability of 0 counts as the least that float64 tells from 1."""
         return -np.log(np.clip(self.of_truth, _TINY, 1 - _TINY))
 

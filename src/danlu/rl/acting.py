@@ -73,8 +73,8 @@ class Acting(Head):
     env: Environment
 
     def __call__(self, outputs: Any) -> Any:
-        """The likeliest action of each, where the network's outputs alone say it; see :meth:`Agent.likeliest`."""
-        found = self.agent.likeliest(self.env, outputs)
+        """The likeliest action of each, where the network's outputs alone say it; see :meth:`Agent.greedy_action`."""
+        found = self.agent.greedy_action(self.env, outputs)
         traced = any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(outputs))
         return found if traced else jax.tree.map(np.asarray, found)
 

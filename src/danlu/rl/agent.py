@@ -166,7 +166,7 @@ class Agent(Blueprint, abc.ABC):
             key: what a stochastic policy draws from; None takes its likeliest action.
         """
 
-    def likeliest(self, env: Environment, outputs: Any) -> Any:
+    def greedy_action(self, env: Environment, outputs: Any) -> Any:
         """The likeliest action for each of the network's outputs for a batch, if the outputs determine it. Pure.
 
         Raises:

@@ -158,9 +158,11 @@ class DiscreteSAC(OffPolicy):
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         outputs = self.outputs(env, params, state, observation)
-        return self.likeliest(env, outputs) if key is None else self.distribution(env).sample(outputs["policy"], key)
+        return (
+            self.greedy_action(env, outputs) if key is None else self.distribution(env).sample(outputs["policy"], key)
+        )
 
-    def likeliest(self, env: Environment, outputs: Any) -> Any:
+    def greedy_action(self, env: Environment, outputs: Any) -> Any:
         return self.distribution(env).mode(outputs["policy"])
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:

@@ -179,9 +179,9 @@ class DQN(OffPolicy):
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         if key is not None:
             return self._dither(env, params, state, observation, self.epsilon_end, key)
-        return self.likeliest(env, self.network(env).apply(params, state, observation)[0])
+        return self.greedy_action(env, self.network(env).apply(params, state, observation)[0])
 
-    def likeliest(self, env: Environment, outputs: Any) -> Any:
+    def greedy_action(self, env: Environment, outputs: Any) -> Any:
         numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)
         return jnp.argmax(self.head.mean(numbers), axis=-1).astype(jnp.int32)
 

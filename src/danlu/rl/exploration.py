@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
@@ -61,14 +64,16 @@ class GaussianNoise(Blueprint):
     """Independent noise ``σ·N(0, 1)`` on every entry of every action.
 
     Args:
-        scale: σ >= 0, in units of the action.
+        sigma: σ >= 0, in units of the action.
 
     Reference:
         Fujimoto et al., "Addressing function approximation error in actor-critic methods" (TD3, 2018), section 6.1 (σ = 0.1 of the
         bound).
     """
 
-    scale: float = setting(default=0.1, minimum=0)
+    _renamed: ClassVar[Mapping[str, str]] = {"scale": "sigma"}
+
+    sigma: float = setting(default=0.1, minimum=0)
 
     def init(self, shape: tuple[int, ...]) -> jax.Array:
         """The state before the first step, for actions of ``shape``, environments first. It is not used here."""
@@ -76,7 +81,7 @@ class GaussianNoise(Blueprint):
 
     def draw(self, state: jax.Array, key: jax.Array, ended: jax.Array) -> tuple[jax.Array, jax.Array]:
         """``(state, noise)``, the noise of the state's shape; see :meth:`OrnsteinUhlenbeck.draw`."""
-        return state, self.scale * jax.random.normal(key, state.shape)
+        return state, self.sigma * jax.random.normal(key, state.shape)
 
 
 class OrnsteinUhlenbeck(Blueprint):
@@ -85,9 +90,9 @@ class OrnsteinUhlenbeck(Blueprint):
     Its standard deviation in the long run is ``σ·√(Δt / (1 − (1 − θ·Δt)²))``, near ``σ / √(2θ)`` for small steps.
 
     Args:
-        scale: σ >= 0, in units of the action per square root of time.
-        pull: θ > 0, per unit of time; θ·Δt at most 1.
-        interval: Δt > 0, the time between two steps.
+        sigma: σ >= 0, in units of the action per square root of time.
+        theta: θ > 0, per unit of time; θ·Δt at most 1.
+        dt: Δt > 0, the time between two steps.
 
     Raises:
         ConfigError: a value out of range.
@@ -97,20 +102,22 @@ class OrnsteinUhlenbeck(Blueprint):
         deep reinforcement learning" (2016), section 7: θ = 0.15, σ = 0.2.
 
     Example:
-        >>> noise = OrnsteinUhlenbeck(scale=0.0, pull=0.5)
+        >>> noise = OrnsteinUhlenbeck(sigma=0.0, theta=0.5)
         >>> noise.draw(jnp.array([[4.0], [4.0]]), jax.random.key(0), jnp.array([False, True]))[1].tolist()
         [[2.0], [0.0]]
     """
 
-    scale: float = setting(default=0.2, minimum=0)
-    pull: float = setting(default=0.15, above=0)
-    interval: float = setting(default=1.0, above=0)
+    _renamed: ClassVar[Mapping[str, str]] = {"scale": "sigma", "pull": "theta", "interval": "dt"}
+
+    sigma: float = setting(default=0.2, minimum=0)
+    theta: float = setting(default=0.15, above=0)
+    dt: float = setting(default=1.0, above=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pull * self.interval > 1:
+        if self.theta * self.dt > 1:
             raise ConfigError(
-                f"OrnsteinUhlenbeck has pull·interval = {self.pull * self.interval:g}; expected at most 1",
+                f"OrnsteinUhlenbeck has theta·dt = {self.theta * self.dt:g}; expected at most 1",
                 hint="a larger one overshoots 0 in every step",
             )
 
@@ -127,6 +134,6 @@ class OrnsteinUhlenbeck(Blueprint):
             ended: ``(environments,)``: whether an episode ended with the step before; its noise starts from 0.
         """
         before = jnp.where(ended.reshape(ended.shape + (1,) * (state.ndim - ended.ndim)), 0.0, state)
-        drift = before * (1 - self.pull * self.interval)
-        after = drift + self.scale * self.interval**0.5 * jax.random.normal(key, state.shape)
+        drift = before * (1 - self.theta * self.dt)
+        after = drift + self.sigma * self.dt**0.5 * jax.random.normal(key, state.shape)
         return after, after

@@ -207,9 +207,11 @@ class BehaviourCloning(OffPolicy):
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         distribution, numbers = self.distribution(env), self.network(env).apply(params, state, observation)[0]
-        return self.likeliest(env, numbers) if key is None else distribution.to_env(distribution.sample(numbers, key))
+        return (
+            self.greedy_action(env, numbers) if key is None else distribution.to_env(distribution.sample(numbers, key))
+        )
 
-    def likeliest(self, env: Environment, outputs: Any) -> Any:
+    def greedy_action(self, env: Environment, outputs: Any) -> Any:
         distribution = self.distribution(env)
         return distribution.to_env(distribution.mode(outputs))
 

@@ -127,10 +127,10 @@ class OnPolicy(Agent):
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
         outputs = self.outputs(env, params, state, observation)
         if key is None:
-            return self.likeliest(env, outputs)
+            return self.greedy_action(env, outputs)
         return self.env_action(env, self.distribution(env).sample(outputs["policy"], key), outputs)
 
-    def likeliest(self, env: Environment, outputs: Any) -> Any:
+    def greedy_action(self, env: Environment, outputs: Any) -> Any:
         return self.env_action(env, self.distribution(env).mode(outputs["policy"]), outputs)
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:

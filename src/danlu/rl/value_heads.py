@@ -7,6 +7,8 @@ what is to be said of this one; ``loss`` is how far apart the two are. DQN takes
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -69,19 +71,23 @@ class Expected(ValueHead):
 
 
 class Histogram(ValueHead):
-    """The probability of each of ``atoms`` returns from ``low`` to ``high`` (C51); numbers are logits, the loss is the cross-entropy.
+    """The probability of each of ``atoms`` returns from ``v_min`` to ``v_max`` (C51); numbers are logits, the loss is the cross-entropy.
 
     Reference: Bellemare, Dabney & Munos, "A distributional perspective on reinforcement learning" (2017), arXiv:1707.06887.
     """
 
-    low: float = setting(default=0.0)
-    high: float = setting(default=100.0)
+    _renamed: ClassVar[Mapping[str, str]] = {"low": "v_min", "high": "v_max"}
+
+    v_min: float = setting(default=0.0)
+    v_max: float = setting(default=100.0)
     atoms: int = setting(default=51, minimum=2, integer=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.low < self.high:
-            raise ConfigError(f"Histogram goes from low = {self.low} to high = {self.high}; expected low below high")
+        if not self.v_min < self.v_max:
+            raise ConfigError(
+                f"Histogram goes from v_min = {self.v_min} to v_max = {self.v_max}; expected v_min below v_max"
+            )
 
     @property
     def size(self) -> int:
@@ -91,7 +97,7 @@ class Histogram(ValueHead):
     @property
     def support(self) -> jax.Array:
         """The returns, ``(atoms,)``."""
-        return jnp.linspace(self.low, self.high, self.atoms)
+        return jnp.linspace(self.v_min, self.v_max, self.atoms)
 
     def mean(self, numbers: jax.Array) -> jax.Array:
         return jax.nn.softmax(numbers) @ self.support

@@ -122,7 +122,7 @@ MUTATIONS = [
             "return done * self.start + (1 - done) * self.end",
             "rl.exploration",
         ),
-        ("noise-by-interval", "self.scale * self.interval**0.5", "self.scale * self.interval", "rl.exploration"),
+        ("noise-by-interval", "self.sigma * self.dt**0.5", "self.sigma * self.dt", "rl.exploration"),
     ),
     *of(
         "rl/distributions.py",

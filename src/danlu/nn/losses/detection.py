@@ -114,8 +114,8 @@ class DetectionLoss(Loss):
         wrong = quality * softplus(-cells.objects) + (1 - quality) * softplus(cells.objects)
         off = jnp.square(quality - sigmoid(cells.objects)) if self.gamma == 2 else _power(quality, cells, self.gamma)
         picked = label[..., None] == jnp.arange(count, dtype=label.dtype)[None, None]
-        surprise = -jnp.sum(jnp.where(picked, log_softmax(cells.classes), 0), axis=-1)
-        answering = jnp.where(answers, surprise + self.box_weight * (1 - giou), 0)
+        cross_entropy = -jnp.sum(jnp.where(picked, log_softmax(cells.classes), 0), axis=-1)
+        answering = jnp.where(answers, cross_entropy + self.box_weight * (1 - giou), 0)
         total = jnp.sum(off * wrong + answering, axis=1) / jnp.maximum(jnp.sum(answers, axis=1), 1).astype(z.dtype)
         return nan_unless(jnp.all((labels >= NO_OBJECT) & (labels < count), axis=1), total)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -111,13 +111,15 @@ class Gumbel(Search):
 
     Args:
         simulations: as of every search.
-        considered: the moves that sequential halving begins with, at most.
+        max_num_considered_actions: the moves that sequential halving begins with, at most.
         scale: of σ. Values are in −1 … 1 here, and are not rescaled: 0.5 is the paper's setting for Go and chess.
 
     Reference: Danihelka et al. (2022), "Policy improvement by planning with Gumbel", section 3, algorithm 2; eq. 8 for σ.
     """
 
-    considered: int = setting(default=16, minimum=1, integer=True)
+    _renamed: ClassVar[Mapping[str, str]] = {"considered": "max_num_considered_actions"}
+
+    max_num_considered_actions: int = setting(default=16, minimum=1, integer=True)
     scale: float = setting(default=0.25, above=0)
 
     def policy(self, root: Any, model: Any, key: jax.Array, illegal: jax.Array, noise: bool) -> Any:
@@ -132,7 +134,7 @@ class Gumbel(Search):
             model,
             self.simulations,
             invalid_actions=illegal,
-            max_num_considered_actions=self.considered,
+            max_num_considered_actions=self.max_num_considered_actions,
             gumbel_scale=1.0 if noise else 0.0,
             qtransform=transform,
         )
@@ -147,16 +149,18 @@ class PUCT(Search):
     Args:
         simulations: as of every search.
         exploration: ``c`` at the start.
-        fraction: of the noise in the root's policy.
-        concentration: α of the Dirichlet distribution.
+        dirichlet_fraction: of the noise in the root's policy.
+        dirichlet_alpha: α of the Dirichlet distribution.
 
     Reference: Silver et al. (2018), "A general reinforcement learning algorithm that masters chess, shogi, and Go through self-play",
     supplementary materials, "Search".
     """
 
+    _renamed: ClassVar[Mapping[str, str]] = {"fraction": "dirichlet_fraction", "concentration": "dirichlet_alpha"}
+
     exploration: float = setting(default=1.25, above=0)
-    fraction: float = setting(default=0.25, minimum=0, maximum=1)
-    concentration: float = setting(default=1.0, above=0)
+    dirichlet_fraction: float = setting(default=0.25, minimum=0, maximum=1)
+    dirichlet_alpha: float = setting(default=1.0, above=0)
 
     def policy(self, root: Any, model: Any, key: jax.Array, illegal: jax.Array, noise: bool) -> Any:
         mctx = _mctx()
@@ -167,8 +171,8 @@ class PUCT(Search):
             model,
             self.simulations,
             invalid_actions=illegal,
-            dirichlet_fraction=self.fraction if noise else 0.0,
-            dirichlet_alpha=self.concentration,
+            dirichlet_fraction=self.dirichlet_fraction if noise else 0.0,
+            dirichlet_alpha=self.dirichlet_alpha,
             pb_c_init=self.exploration,
             temperature=1.0 if noise else 0.0,
             qtransform=functools.partial(mctx.qtransform_by_min_max, min_value=-1.0, max_value=1.0),

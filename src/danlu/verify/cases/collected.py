@@ -56,7 +56,7 @@ def exploration(check: Check) -> None:
     still = jnp.zeros(20_000, bool)
     _, noise = GaussianNoise(0.3).draw(jnp.zeros((20_000, 1)), jax.random.key(0), still)
     check([np.std(noise), 1 + np.mean(noise)], [0.3, 1.0], oracle="closed form")
-    wander = OrnsteinUhlenbeck(scale=0.2, pull=0.4, interval=0.5)
+    wander = OrnsteinUhlenbeck(sigma=0.2, theta=0.4, dt=0.5)
     deviation = 0.2 * np.sqrt(0.5 / (1 - 0.8**2))
     state = deviation * jax.random.normal(jax.random.key(1), (20_000, 1))
     after, drawn = wander.draw(state, jax.random.key(2), still)
