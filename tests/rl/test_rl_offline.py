@@ -13,7 +13,7 @@ from danlu import rl
 from danlu.nn import lift
 from danlu.rl import Transition
 from danlu.rl.actor_critic import ActorCritic
-from danlu.rl.dataset import Recording
+from danlu.rl.dataset import OfflineDataset
 from danlu.rl.distributions import TanhGaussian
 from danlu.rl.offline import ConservativeActorCriticLoss
 from danlu.rl.spaces import Box
@@ -27,7 +27,7 @@ def steady(seen: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def recording() -> Recording:
+def recording() -> OfflineDataset:
     env = rl.make("CartPole-v1")
 
     def move(envs: Any, key: jax.Array) -> tuple[Any, Transition]:
@@ -35,10 +35,10 @@ def recording() -> Recording:
 
     begun = env.begin(jax.random.key(0), 8)
     _, rows = jax.jit(lambda envs: jax.lax.scan(move, envs, jax.random.split(jax.random.key(1), 200)))(begun)
-    return Recording(rows, env.observation_space, env.action_space, {})
+    return OfflineDataset(rows, env.observation_space, env.action_space, {})
 
 
-def learnt(agent: rl.Agent, recording: Recording, steps: int) -> tuple[Any, Any]:
+def learnt(agent: rl.Agent, recording: OfflineDataset, steps: int) -> tuple[Any, Any]:
     """What the agent does where the recording was, and what it thinks there."""
     env = rl.make("CartPole-v1")
     trained = rl.fit(agent, env, steps=steps, data=recording, **DISPLAY)
@@ -47,7 +47,7 @@ def learnt(agent: rl.Agent, recording: Recording, steps: int) -> tuple[Any, Any]
     return agent.act(env, params, state, seen, None), agent.network(env).apply(params, state, seen)[0]
 
 
-def test_cloning_does_what_was_done(recording: Recording) -> None:
+def test_cloning_does_what_was_done(recording: OfflineDataset) -> None:
     actions, _ = learnt(rl.BehaviourCloning(hidden=(16,), learning_rate=1e-2), recording, 1600)
     done = recording.transitions.action.reshape(-1)
     assert 0.2 < done.mean() < 0.8
@@ -55,7 +55,7 @@ def test_cloning_does_what_was_done(recording: Recording) -> None:
 
 
 @pytest.mark.slow
-def test_conservative_values_doubt_what_was_never_done(recording: Recording) -> None:
+def test_conservative_values_doubt_what_was_never_done(recording: OfflineDataset) -> None:
     settings: dict[str, Any] = {"hidden": (32,), "learning_rate": 3e-3}
     done = recording.transitions.action.reshape(-1)
     agree = {}
@@ -101,13 +101,13 @@ def test_conservative_control_learns_from_what_others_did() -> None:
 
     begun = env.begin(jax.random.key(0), 16)
     _, rows = jax.jit(lambda envs: jax.lax.scan(move, envs, jax.random.split(jax.random.key(1), 600)))(begun)
-    recording = Recording(rows, env.observation_space, env.action_space, {})
+    recording = OfflineDataset(rows, env.observation_space, env.action_space, {})
     agent = rl.ContinuousCQL(hidden=(64, 64), cql_alpha=1.0)
     trained = rl.fit(agent, env, steps=6000, data=recording, **DISPLAY)
     assert trained.play(episodes=50).returns.mean() > -700
 
 
-def test_a_recording_tells_what_its_whole_episodes_brought(recording: Recording) -> None:
+def test_a_recording_tells_what_its_whole_episodes_brought(recording: OfflineDataset) -> None:
     """Every step of CartPole brings 1, so a return is a length."""
     ended = np.asarray(recording.transitions.ended)
     lengths = [np.diff(np.flatnonzero(ended[:, each])) for each in range(ended.shape[1])]

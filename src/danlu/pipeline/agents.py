@@ -20,7 +20,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.rl.acting import Acting, Beginnings, parts_of
 from danlu.rl.agent import Agent
-from danlu.rl.dataset import Recording, load_buffer
+from danlu.rl.dataset import OfflineDataset, load_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import play_at_random
 from danlu.rl.fit import LearnedAgent, check_run, fit
@@ -44,7 +44,7 @@ class PreparedEnvironment(Prepared):
     """
 
     env: Environment
-    recorded: Recording | None = None
+    recorded: OfflineDataset | None = None
     learned: list[LearnedAgent] = dataclasses.field(default_factory=list)
     unit: str = "steps"
 

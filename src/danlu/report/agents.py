@@ -12,7 +12,7 @@ import numpy as np
 from danlu.evaluate.reliability import learning_curve
 from danlu.report.svg import BLUE, GREEN, GREY, ORANGE, Panel
 from danlu.rl.environment import Environment
-from danlu.rl.recording import Recording
+from danlu.rl.recording import RecordedEpisode
 
 __all__ = ["agent_sections", "film_html"]
 
@@ -31,7 +31,7 @@ def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: A
         played: the test's episodes, a frame with the columns ``return``, ``length`` and ``terminated``; or None.
     """
     recording, env = trained.record(seed=_FILMED, pictures=_PICTURES), trained.head.env
-    found = [("One episode", film_html(recording) + _figures(_thoughts(recording)))]
+    found = [("One episode", film_html(recording) + _figures(_output_plots(recording)))]
     if history:
         found.append(("How it learnt", _figures(_curves(history, env.solved))))
     if played is not None:
@@ -42,7 +42,7 @@ def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: A
 _FILMED = 7_000_001  # the seed of the film's episode
 
 
-def film_html(recording: Recording) -> str:
+def film_html(recording: RecordedEpisode) -> str:
     """The film and a sentence on how the episode went; the sentence alone without pictures."""
     steps = len(recording.rewards)
     end = "the environment ended it" if recording.terminated else "time was up"
@@ -58,11 +58,11 @@ def film_html(recording: Recording) -> str:
     )
 
 
-def _thoughts(recording: Recording) -> list[str]:
+def _output_plots(recording: RecordedEpisode) -> list[str]:
     """Value, actions and what it leaned to along the episode."""
     steps = np.arange(1, len(recording.rewards) + 1)
     figures = []
-    value = recording.thoughts.get("value")
+    value = recording.outputs.get("value")
     if value is not None:
         with Panel("Expected return", width=_WIDE) as (panel, axes):
             axes.plot(steps, value, color=BLUE, label="its value")
@@ -85,10 +85,10 @@ def _thoughts(recording: Recording) -> list[str]:
         if flat.shape[1] > 1:
             axes.legend(fontsize=8)
     figures.append(panel.svg)
-    leaning = recording.thoughts.get("probabilities")
+    leaning = recording.outputs.get("probabilities")
     name = "How certain it was"
     if leaning is None:
-        leaning, name = recording.thoughts.get("values"), "Its value of each action"
+        leaning, name = recording.outputs.get("values"), "Its value of each action"
     if leaning is not None and leaning.ndim == 2:
         with Panel(name, width=_WIDE) as (panel, axes):
             for column, colour in zip(range(leaning.shape[1]), (BLUE, ORANGE, GREEN, GREY), strict=False):

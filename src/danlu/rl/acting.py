@@ -21,7 +21,7 @@ from danlu.rl.dataset import save_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, collect_transitions, play_episodes
 from danlu.rl.observations import KIND, Observations
-from danlu.rl.recording import Recording, record_episode
+from danlu.rl.recording import RecordedEpisode, record_episode
 from danlu.trained import Head, Trained
 
 __all__ = ["Acting", "Beginnings", "parts_of", "trained_agent"]
@@ -144,7 +144,7 @@ class Acting(Head):
         mean = f"mean return {found.returns.mean():.4g} of {episodes:,} episodes in {self.env.id}"
         return "\n".join([mean, *shown, *more])
 
-    def record(self, trained: Trained, *, seed: int = 0, greedy: bool = True, pictures: int = 400) -> Recording:
+    def record(self, trained: Trained, *, seed: int = 0, greedy: bool = True, pictures: int = 400) -> RecordedEpisode:
         """One episode with its pictures, see :func:`~danlu.rl.recording.record_episode`."""
         variables = trained.params, trained.state
         return record_episode(self.agent, self.env, *variables, seed=seed, greedy=greedy, pictures=pictures)

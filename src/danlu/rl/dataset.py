@@ -24,7 +24,7 @@ from danlu.rl.prioritised import Prioritised
 from danlu.rl.replay import Replay
 from danlu.rl.spaces import DictSpace, Discrete, MultiDiscrete, Space
 
-__all__ = ["Recording", "load_buffer", "save_buffer"]
+__all__ = ["OfflineDataset", "load_buffer", "save_buffer"]
 
 FORMAT = "danlu-buffer-1"
 _FLAGS = ("terminated", "truncated")
@@ -32,7 +32,7 @@ _HINT = "a buffer is written by danlu.rl.dataset.save_buffer"
 
 
 @dataclasses.dataclass(frozen=True)
-class Recording:
+class OfflineDataset:
     """The transitions that :func:`load_buffer` read.
 
     Attributes:
@@ -120,7 +120,7 @@ def save_buffer(
     write_atomic(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata))
 
 
-def load_buffer(path: str | os.PathLike[str]) -> Recording:
+def load_buffer(path: str | os.PathLike[str]) -> OfflineDataset:
     """The transitions of a file that :func:`save_buffer` wrote.
 
     Raises:
@@ -156,7 +156,7 @@ def load_buffer(path: str | os.PathLike[str]) -> Recording:
     tree = {name: _nest(name, space, arrays) for name, space in fields.items()}
     tree["steps"], tree["score"] = _count(tree)
     note = header.get("note")
-    return Recording(Transition(**tree), spaces[0], spaces[1], note if isinstance(note, dict) else {})
+    return OfflineDataset(Transition(**tree), spaces[0], spaces[1], note if isinstance(note, dict) else {})
 
 
 def _layout(observation: Space, action: Space) -> dict[str, Space | None]:

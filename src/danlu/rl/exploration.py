@@ -54,10 +54,10 @@ class Epsilon(Blueprint):
 
     def __call__(self, count: int | jax.Array) -> jax.Array:
         """ε after ``count`` steps, float32."""
-        done = jnp.minimum(jnp.asarray(count, jnp.float32) / self.steps, 1.0)
+        progress = jnp.minimum(jnp.asarray(count, jnp.float32) / self.steps, 1.0)
         if self.shape == "exponential":
-            return self.start * (self.end / self.start) ** done
-        return (1 - done) * self.start + done * self.end
+            return self.start * (self.end / self.start) ** progress
+        return (1 - progress) * self.start + progress * self.end
 
 
 class GaussianNoise(Blueprint):

@@ -24,7 +24,7 @@ from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.acting import trained_agent
 from danlu.rl.agent import Agent, AgentProgram
-from danlu.rl.dataset import Recording, load_buffer, save_buffer
+from danlu.rl.dataset import OfflineDataset, load_buffer, save_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
 from danlu.rl.external import raise_if_broken
@@ -210,7 +210,7 @@ def _side_by_side(
     return population.each(one, key)(params, state)
 
 
-def check_run(agent: Agent, env: Environment, data: Recording | None, seeds: int, devices: int = 1) -> None:
+def check_run(agent: Agent, env: Environment, data: OfflineDataset | None, seeds: int, devices: int = 1) -> None:
     """Refuse seeds that cannot be trained side by side, a recording that the agent cannot use, or an agent that needs one and has none.
 
     Raises:
@@ -251,7 +251,7 @@ def fit(
     learning_rate: Sequence[float] | None = None,
     evaluations: int = 20,
     episodes: int | None = None,
-    data: Recording | str | Path | None = None,
+    data: OfflineDataset | str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
     resume: bool = False,

@@ -16,13 +16,13 @@ from danlu.files import write_atomic
 from danlu.rl.agent import Agent
 from danlu.rl.environment import Environment, Envs
 
-__all__ = ["Recording", "record_episode"]
+__all__ = ["RecordedEpisode", "record_episode"]
 
 _COLOURS = 64  # of a GIF
 
 
 @dataclasses.dataclass(frozen=True)
-class Recording:
+class RecordedEpisode:
     """One episode.
 
     Attributes:
@@ -31,7 +31,7 @@ class Recording:
         observations: what was seen before each step, a tree of arrays ``(steps, …)``.
         actions: what was done, as the environment took it.
         rewards: what each step brought, ``(steps,)``.
-        thoughts: what the agent thought before each step, by name, ``(steps, …)``; see :meth:`~danlu.rl.Agent.describe`.
+        outputs: what the agent said before each step, by name, ``(steps, …)``; see :meth:`~danlu.rl.Agent.describe`.
         terminated: whether the world ended it, and not the limit of time.
     """
 
@@ -39,7 +39,7 @@ class Recording:
     observations: Any
     actions: np.ndarray
     rewards: np.ndarray
-    thoughts: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     terminated: bool
 
     @property
@@ -97,7 +97,7 @@ def _last_state(env: Environment, state: Any, action: Any, key: Any) -> Any:
 
 def record_episode(
     agent: Agent, env: Environment, params: Any, state: Any, *, seed: int = 0, greedy: bool = True, pictures: int = 400
-) -> Recording:
+) -> RecordedEpisode:
     """Let an agent play one episode, and record all of it.
 
     Args:
@@ -116,7 +116,7 @@ def record_episode(
         if picture is not None:
             frames.append(picture)
 
-    seen, done, rewards, thoughts = [], [], [], []
+    seen, actions, rewards, outputs = [], [], [], []
     transition: Any = None
     for number in range(env.max_steps):
         if every and number % every == 0:
@@ -125,22 +125,22 @@ def record_episode(
             if number % every == 0:
                 draw(envs.state)
         act_key, env_key = jax.random.split(jax.random.fold_in(key, number + 1))
-        action, thought = _decide(agent, env, params, state, envs, act_key, greedy=greedy)
+        action, told = _decide(agent, env, params, state, envs, act_key, greedy=greedy)
         before = envs.state
         envs, transition = _advance(env, envs, action, env_key)
         seen.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], transition.observation))
-        done.append(np.asarray(action["action"] if isinstance(action, dict) and "action" in action else action)[0])
+        actions.append(np.asarray(action["action"] if isinstance(action, dict) and "action" in action else action)[0])
         rewards.append(float(transition.reward[0]))
-        thoughts.append({name: np.asarray(value)[0] for name, value in thought.items()})
+        outputs.append({name: np.asarray(value)[0] for name, value in told.items()})
         if bool(transition.ended[0]):
             if every and env.pure:
                 draw(_last_state(env, before, action, env_key))
             break
-    return Recording(
+    return RecordedEpisode(
         frames=frames,
         observations=jax.tree.map(lambda *leaves: np.stack(leaves), *seen),
-        actions=np.stack(done),
+        actions=np.stack(actions),
         rewards=np.array(rewards, np.float32),
-        thoughts={name: np.stack([each[name] for each in thoughts]) for name in thoughts[0]},
+        outputs={name: np.stack([each[name] for each in outputs]) for name in outputs[0]},
         terminated=bool(transition.terminated[0]),
     )

@@ -118,8 +118,8 @@ MUTATIONS = [
         "rl/exploration.py",
         (
             "epsilon-turned",
-            "return (1 - done) * self.start + done * self.end",
-            "return done * self.start + (1 - done) * self.end",
+            "return (1 - progress) * self.start + progress * self.end",
+            "return progress * self.start + (1 - progress) * self.end",
             "rl.exploration",
         ),
         ("noise-by-interval", "self.sigma * self.dt**0.5", "self.sigma * self.dt", "rl.exploration"),
