@@ -326,7 +326,7 @@ def test_records_of_any_observations_are_answered() -> None:
 
 def test_an_answer_that_outputs_alone_do_not_say_is_refused() -> None:
     head = untrained(rl.SAC(hidden=(4,)), Pendulum()).head
-    with pytest.raises(ConfigError, match="outputs of the network of SAC do not say"):
+    with pytest.raises(ConfigError, match="outputs of the network of SAC do not determine"):
         head(np.zeros((2, 2)))
 
 
