@@ -203,8 +203,13 @@ class Blueprint:
                 object.__setattr__(self, field.name, value)
 
     @classmethod
-    def check_renamed(cls, owner: str, given: Mapping[str, Any]) -> None:
-        """Refuse a name of an older version; ``owner`` is what the user calls this.
+    def check_renamed(cls, owner: str, given: Mapping[str, Any], *, prefix: str = "") -> None:
+        """Refuse a name of an older version.
+
+        Args:
+            owner: what the user calls this.
+            given: values by name.
+            prefix: what the user writes before the name of a field.
 
         Raises:
             ConfigError: with the new name.
@@ -212,7 +217,7 @@ class Blueprint:
         for name, value in given.items():
             if name in cls._renamed:
                 new = cls._renamed[name]
-                raise ConfigError(f"{owner}.{name} is called {new} now", hint=f"write {new}={shorten(value)}")
+                raise ConfigError(f"{owner}.{name} is called {new} now", hint=f"write {prefix}{new}={shorten(value)}")
 
     @classmethod
     def renewed(cls, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -313,5 +313,7 @@ def test_a_setting_that_was_renamed(former: str, now: str, value: Any) -> None:
     section, name = former.split(".")
     config, lost = saved_config({section: {name: value}})
     assert (config.setting(f"{section}.{now}"), lost) == (value, [])
-    with pytest.raises(ConfigError, match=rf"{section}\.{name} is called {now} now"):
+    with pytest.raises(
+        ConfigError, match=rf"{section}\.{name} is called {now} now\nHint: write {section}\.{now}={value}"
+    ):
         config_from(override({}, [f"{former}={value}"]))

@@ -281,7 +281,7 @@ def setting_names() -> tuple[str, ...]:
 def _build(cls: Any, values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path} is {shorten(values)}; expected a table of settings")
-    cls.check_renamed(path, values)
+    cls.check_renamed(path, values, prefix=f"{path}.")
     fields, dot = _fields(cls), f"{path}."
     built: dict[str, Any] = {}
     for name, value in values.items():
