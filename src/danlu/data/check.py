@@ -1,4 +1,4 @@
-"""Does new data fit the schema of the data trained on? One error for all that is wrong, or repairs in lenient mode."""
+"""Checks new data against the schema of the training data: one error for everything that is wrong, or repairs in lenient mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A delimited file of any size to Parquet, a piece of it in memory at a time, so that it can be streamed."""
+"""Converts a delimited file of any size to Parquet, one piece in memory at a time, so that it can be streamed."""
 
 from __future__ import annotations
 

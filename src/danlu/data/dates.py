@@ -1,4 +1,4 @@
-"""Date-times to numbers: the moment itself, and where it falls in the year, the week and the day."""
+"""Date-times to numbers: the time itself, and its place in the year, the week and the day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delimited text (CSV, TSV and their kin) to a frame of strings, or one clear error that names the line."""
+"""Reads delimited text (CSV, TSV and similar) into a frame of strings, or raises one clear error that names the line."""
 
 from __future__ import annotations
 

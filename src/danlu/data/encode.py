@@ -153,7 +153,7 @@ class TableEncoder:
         return {name: (n,) for name, n in zip(("numeric", "categorical", "text"), sizes, strict=True) if n}
 
     def transform(self, frame: pl.DataFrame) -> dict[str, np.ndarray]:
-        """Encode rows; a row's code does not depend on the rows beside it.
+        """Encode rows; a row's code does not depend on the other rows.
 
         Returns:
             ``"numeric"`` float32 ``(rows, n)``, ``"categorical"`` int32 ``(rows, c)`` and ``"text"`` float32

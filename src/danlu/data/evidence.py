@@ -1,4 +1,4 @@
-"""What the texts of a table's columns show of how they are written, and the one format of each that follows."""
+"""Finds the format of each column of a table from all its texts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ORDER_WORDS = {"dmy": "day first", "mdy": "month first", "ymd": "year first"}
 
 @dataclasses.dataclass
 class ColumnEvidence:
-    """What the texts of one column, seen a piece at a time, show; see :func:`find_formats`.
+    """The evidence of one column's texts about its format, collected piece by piece; see :func:`find_formats`.
 
     Attributes:
         name: the column's.
@@ -61,7 +61,7 @@ class ColumnEvidence:
     different: int = 0
 
     def see(self, values: pl.Series) -> None:
-        """Take more texts of the column into account; null are those that stand for a missing value."""
+        """Add more texts of the column to the evidence; a text that means a missing value is null."""
         present = values.drop_nulls().rename("text")
         if not len(present) or self.kind in ("categorical", "text", "identifier"):
             return
@@ -80,7 +80,7 @@ class ColumnEvidence:
 
     @property
     def decimal(self) -> str:
-        """The decimal mark, where this is a column of numbers that shows it."""
+        """The decimal mark, if this is a column of numbers that shows it."""
         return self.numbers.decimal() if self.numbers.lost < 0.5 * max(self.rows, 1) else ""
 
 

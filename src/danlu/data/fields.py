@@ -1,4 +1,4 @@
-"""What one row of a kind of data is made of: what a request, a form or a check needs to know of it."""
+"""The fields of one row of a kind of data, for requests, forms and checks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Field:
 
 
 def fields_json(fields: Sequence[Field]) -> list[dict[str, Any]]:
-    """The fields as plain data; what says nothing is left out.
+    """The fields as plain data, without empty entries.
 
     >>> fields_json([Field("age", "number", low=0.0)])
     [{'name': 'age', 'kind': 'number', 'low': 0.0}]
@@ -81,7 +81,7 @@ def fields_from(data: Any) -> tuple[Field, ...]:
 
 
 def check_records(records: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> None:
-    """Refuse records that lack a field; what a record has more is left to who reads it.
+    """Refuse records that lack a field; extra entries are left to the caller.
 
     Raises:
         SchemaError: no record, one that is no object, or the names of the missing fields.

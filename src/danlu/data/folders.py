@@ -1,4 +1,4 @@
-"""What a folder holds for people: without the hidden files, thumbnails and leftovers that systems put beside them."""
+"""The user's files in a folder, without hidden files, thumbnails and other leftovers of the system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SYSTEM = frozenset(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is no data: hidden (``.DS_Store``, ``._photo.jpg``, ``.ipynb_checkpoints``) or a system's.
+    """Whether a file or folder of this name is ignored: hidden (``.DS_Store``, ``._photo.jpg``, ``.ipynb_checkpoints``) or a system's.
 
     >>> [is_hidden(name) for name in (".ipynb_checkpoints", "._cat.jpg", "@eaDir", "__MACOSX", "cat", "Thumbs.db")]
     [True, True, True, True, False, True]

@@ -1,4 +1,4 @@
-"""How the texts of a column are written: a fact of the file, found once, kept in the schema, and used ever after."""
+"""The format of a column's texts: found once, kept in the schema, and used for all later data."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Format:
     pivot: int = 69
 
     def present(self, values: pl.Series) -> pl.Series:
-        """Texts without the white space around them, null where they are blank or stand for a missing value."""
+        """Texts without surrounding white space, null if they are blank or mean a missing value."""
         stripped = values.str.strip_chars()
         return stripped.set(stripped.str.to_lowercase().is_in(["", *self.missing]).fill_null(False), None)
 
     def read(self, values: pl.Series, written: str | None = None) -> pl.Series:
-        """Values as they are meant, null where one does not fit; what one means does not depend on the others.
+        """The parsed values, null where one does not fit; a value's meaning does not depend on the others.
 
         Args:
             values: texts, or values that have a type, of which only the codes for missing ones are taken out.

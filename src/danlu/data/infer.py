@@ -83,7 +83,7 @@ def infer_types(
 
 
 def watched(name: str, kinds: Mapping[str, str] | None, dates: str | Mapping[str, str] | None) -> ColumnEvidence:
-    """The evidence of a column of which nothing was seen yet, with what the user says of it."""
+    """The empty evidence of a column, with the user's settings for it."""
     must = isinstance(dates, Mapping) and name in dates
     given = dates.get(name) if isinstance(dates, Mapping) else dates
     return ColumnEvidence(name, (kinds or {}).get(name), given, must)

@@ -1,7 +1,7 @@
-"""Taking in what is no plain file: pipes are read once, devices are refused, and what is packed may not grow beyond the memory.
+"""Input that is not a plain file: pipes are read once, devices are refused, and compressed data may not exceed the memory.
 
 A pipe (``-``, ``/dev/stdin``, a FIFO, ``<(…)`` of a shell) can be read once, and a file is opened several times on its way in: for its
-format, its fingerprint, its rows. So a pipe is read into a file first, by whoever is given its name.
+format, its fingerprint, its rows. So a pipe is read into a file first, by the first function that receives its name.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def is_pipe(source: Any) -> bool:
 
 
 def check_plain(path: Path) -> None:
-    """Refuse what is there and neither a file nor a folder nor a pipe.
+    """Refuse an existing path that is not a file, a folder or a pipe.
 
     Raises:
         DataError: a device, which may never end, or a socket.
@@ -73,7 +73,7 @@ def _mode(path: Path) -> int:
 
 
 def read_pipe(source: str | Path) -> Iterator[bytes]:
-    """What comes through a pipe, piece by piece, until its writer closes it.
+    """The data from a pipe, piece by piece, until its writer closes it.
 
     Raises:
         DataError: standard input is a terminal, nobody writes to the pipe, or more comes than there is memory for.
@@ -132,7 +132,7 @@ def _fifo(path: Path) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def spool(source: Any, folder: str | Path | None = None) -> Iterator[Any]:
-    """The path of a file that holds what comes through the pipe ``source``; of anything else, itself. The file goes at the end.
+    """The path of a temporary file with the data from the pipe ``source``; any other source is returned unchanged.
 
     Args:
         folder: where the file is put; None is the folder for temporary files.
@@ -191,7 +191,7 @@ def _written(source: str | Path, place: Path) -> Path:
 
 
 def unpacked(data: bytes, source: str) -> bytes:
-    """``data``, or what is packed in it as gzip, bzip2 or xz; no more than there is memory for.
+    """``data``, decompressed if it is gzip, bzip2 or xz; refused if it needs more memory than there is.
 
     Raises:
         DataError: damaged, or larger than the free memory when it is unpacked.
@@ -217,7 +217,7 @@ def unpacked(data: bytes, source: str) -> bytes:
 
 
 def check_archive(path: Path) -> None:
-    """Refuse a zip file (Excel, npz) that says it unpacks to more than there is memory for; what is no zip file passes.
+    """Refuse a zip file (Excel, npz) that says it unpacks to more than there is memory for; other files pass.
 
     Raises:
         DataError: it does.

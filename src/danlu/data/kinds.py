@@ -28,7 +28,7 @@ def as_text(values: pl.Series) -> pl.Series:
 
 
 def as_kind(values: pl.Series, kind: str) -> pl.Series:
-    """``values`` in the type of a kind; null where a value does not fit. What a value means does not depend on the others.
+    """``values`` in the type of a kind; null where a value does not fit. A value's meaning does not depend on the others.
 
     Numeric is Float64 or Int64, boolean is Boolean (yes/no, y/n, 1/0 as well), date-time is Datetime (of a number: seconds since
     1970, or milliseconds where it is 1e11 or more), the others are String. Texts are read in the usual format; those of a

@@ -1,4 +1,4 @@
-"""Where the table is in a delimited text: below its titles and comments, above its remarks, without what its lines end with."""
+"""Finds the table in a delimited text: below titles and comments, above remarks, without delimiters at line ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REMARK = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a delimited text is laid out.
+    """The layout of a delimited text.
 
     Attributes:
         delimiter: what stands between fields; None where each line is one field.
@@ -126,7 +126,7 @@ def _repeated(values: Iterable[str]) -> frozenset[str]:
 
 
 def left_out(lines: Sequence[str], where: str) -> str:
-    """The notice for lines that are no part of the table."""
+    """The notice for lines that are not part of the table."""
     shown = "; ".join(repr(line.strip()[:40]) for line in lines[:2]) + ("; …" if len(lines) > 2 else "")
     return f"{len(lines)} line{'' if len(lines) == 1 else 's'} {where} {'is' if len(lines) == 1 else 'are'} left out: {shown}"
 
@@ -195,7 +195,7 @@ def _is_units(body: Sequence[Record], missing: frozenset[str]) -> bool:
 
 
 def footer_lines(lines: Sequence[str], delimiter: str, width: int, quote: str, first_fields: frozenset[str]) -> int:
-    """How many of the last lines are remarks below the table: a lone text, or a line of totals.
+    """The number of last lines that are remarks below the table: a single text, or a line of totals.
 
     A lone text is one when it follows a blank line, or begins like one ("Source: …", "Note", "* …"), or is a sentence; so a
     line that was cut short is none.

@@ -1,4 +1,4 @@
-"""Categories to codes: 0 is unknown or rare, then one code a level, then one for missing."""
+"""Categories to codes: 0 is unknown or rare, then one code per level, then one for missing."""
 
 from __future__ import annotations
 

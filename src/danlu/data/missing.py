@@ -1,4 +1,4 @@
-"""What stands for a missing value: the usual texts, words among numbers, and numbers that only look like values."""
+"""Missing values: the usual texts, words among numbers, and numbers such as -999."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ Marks = Iterable[str | float] | Mapping[str, Iterable[str | float]]
 
 
 def is_missing_word(text: str) -> bool:
-    """Whether a text among numbers or dates says that there is none.
+    """Whether a text among numbers or dates means a missing value.
 
     >>> [is_missing_word(text) for text in ("None", "--", "unknown", "keine Angabe", "low", "12B")]
     [True, True, True, True, False, False]
@@ -75,7 +75,7 @@ def is_missing_word(text: str) -> bool:
 
 
 def marks_for(missing: Marks, column: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The lower-case texts, and the numbers, that stand for a missing value in one column.
+    """The lower-case texts, and the numbers, that mean a missing value in one column.
 
     >>> marks_for({"income": ["-999"]}, "income"), marks_for(["?"], "city")
     ((('-999',), (-999.0,)), (('?',), ()))
@@ -102,14 +102,14 @@ def marks_for(missing: Marks, column: str) -> tuple[tuple[str, ...], tuple[float
 
 
 def marks_beside_usual(missing: Marks, column: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """As :func:`marks_for`, for a source that has types and means what it says: only what the user adds to the usual texts."""
+    """As :func:`marks_for`, for a source with types, whose values are taken as they are: only the user's additions to the usual texts."""
     texts, codes = marks_for(missing, column)
     usual = {text.lower() for text in DEFAULT_MISSING}
     return tuple(text for text in texts if text not in usual), codes
 
 
 def standing_out(values: pl.Series) -> str | None:
-    """A note where a number or a date that often means "missing" comes several times, far from all other values.
+    """A note if a number or a date that often means "missing" occurs several times, far from all other values.
 
     >>> standing_out(pl.Series("income", [2100, 1900, 2500, 2300, 2200, 1800, -999, -999, -999]))
     'column income: -999 comes 3 times, far from the others (1800 … 2500); if it means missing: data.missing=[-999]'

@@ -110,7 +110,7 @@ _TIME_DIRECTIVES = re.compile(r"%(?:[HIMSpzZfTR]|[-_0.#:\d]*[zf])")
 
 
 def order_of(pattern: str) -> str | None:
-    """``"dmy"``, ``"mdy"`` or ``"ymd"`` where a pattern is one that could be read in another order as well."""
+    """``"dmy"``, ``"mdy"`` or ``"ymd"`` if a pattern is ambiguous in its order."""
     return next((order for order, patterns in _ORDERED.items() if pattern in patterns), None)
 
 
@@ -244,7 +244,7 @@ def _read_one(texts: pl.Series, pattern: str, pivot: int) -> pl.Series:
 
 @dataclasses.dataclass
 class DateEvidence:
-    """What the texts of a column, seen a piece at a time, say about the dates in them.
+    """The evidence of a column's texts about their dates, collected piece by piece.
 
     Attributes:
         rows: how many texts were seen.
@@ -260,7 +260,7 @@ class DateEvidence:
     days: set[int] = dataclasses.field(default_factory=set)
 
     def see(self, counts: pl.DataFrame, values: pl.Series) -> None:
-        """Take different texts (``"text"``) and their rows (``"rows"``), and the texts in their order, into account."""
+        """Add different texts (``"text"``) with their rows (``"rows"``), and the texts in their order, to the evidence."""
         self.rows += int(counts["rows"].sum())
         counts = counts.filter(pl.col("text").str.contains(_LOOK))
         self.alike += int(counts["rows"].sum())
@@ -293,12 +293,12 @@ class DateEvidence:
         self.seasons += int(season["rows"].filter(following).sum())
 
     def without_year(self, counts: dict[str, int]) -> bool:
-        """Whether what could be months and years of two digits are days of a year that is not told: "Feb 06", "Mar 29"."""
+        """Whether texts that look like months with two-digit years are days without a year: "Feb 06", "Mar 29"."""
         short = {pattern for pattern, rows in counts.items() if rows} <= {"%b-%y", "%b %y"}
         return short and bool(self.days) and 1 <= min(self.days) <= 3 and 28 <= max(self.days) <= 31
 
     def order(self, counts: dict[str, int]) -> tuple[str | None, str]:
-        """The order of day and month that the column shows, and by what; None where nothing tells, ``""`` where none is needed."""
+        """The order of day and month that the column shows, and the reason; None if nothing shows it, ``""`` if none is needed."""
         sums = {order: sum(counts.get(pattern, 0) for pattern in _ORDERED[order]) for order in ORDERS}
         most = max(sums.values())
         if not most:

@@ -1,4 +1,4 @@
-"""Numbers as people write them: "1.234,5", "$1,037.50", "(1,200)", "5 %", "1.2M", and what a column of them says of its marks."""
+"""Numbers as people write them: "1.234,5", "$1,037.50", "(1,200)", "5 %", "1.2M", and a column's evidence about its marks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_STRAYS = 100
 
 @dataclasses.dataclass(frozen=True)
 class NumberStyle:
-    """How the numbers of a column are written.
+    """The format of a column's numbers.
 
     Attributes:
         decimal: the decimal mark, ``"."`` or ``","``; ``""`` when none is known, and each text is read by what it shows.
@@ -53,7 +53,7 @@ class NumberStyle:
 
 
 def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
-    """Texts as Float64 (Int64 where the style and every value is whole); null where one is no number of this style.
+    """Texts as Float64 (Int64 where the style and every value is whole); null where one is not a number of this style.
 
     The value of a text does not depend on the others. "5 %" is 5, "(1,200)" is −1200, "1.2M" is 1,200,000.
 
@@ -153,7 +153,7 @@ def _factor(before: str, after: str, style: NumberStyle) -> float | None:
 
 @dataclasses.dataclass
 class NumberEvidence:
-    """What the texts of a column, seen a piece at a time, say about the numbers in them.
+    """The evidence of a column's texts about their numbers, collected piece by piece.
 
     Attributes:
         rows: how many texts were seen.
@@ -179,7 +179,7 @@ class NumberEvidence:
     doubtful: list[str] = dataclasses.field(default_factory=list)
 
     def see(self, counts: pl.DataFrame) -> None:
-        """Take different texts (``"text"``) and their rows (``"rows"``) into account."""
+        """Add different texts (``"text"``) with their rows (``"rows"``) to the evidence."""
         self.rows += int(counts["rows"].sum())
         text = pl.col("text")
         counts = counts.with_columns(plain=text.str.contains(_PLAIN), odd=text.str.to_lowercase().str.contains(_NEVER))

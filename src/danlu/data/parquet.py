@@ -22,13 +22,13 @@ _KEY = "danlu.formats"
 
 
 def write_piece(frame: pl.DataFrame, path: Path, formats: Mapping[str, Format]) -> None:
-    """Write rows to a Parquet file, and how the texts that they come from were written beside them."""
+    """Write rows to a Parquet file, together with the formats of the texts that they come from."""
     kept = {name: written.to_json() for name, written in formats.items()}
     frame.write_parquet(path, metadata={_KEY: json.dumps(kept, ensure_ascii=False)})
 
 
 def formats_in(path: str | Path) -> dict[str, Format]:
-    """The formats that :func:`write_piece` left in a Parquet file, none in a file of another program."""
+    """The formats that :func:`write_piece` stored in a Parquet file; empty for other programs' files."""
     try:
         kept = json.loads(pl.read_parquet_metadata(path).get(_KEY, "{}"))
         return {str(name): Format.from_json(body) for name, body in kept.items()}
@@ -106,7 +106,7 @@ class ParquetRows:
 
     @property
     def name(self) -> str:
-        """The files in words."""
+        """A description of the files."""
         more = len(self.paths) - 1
         return self.paths[0] + (f" and {more} more file{'s' * (more > 1)}" if more else "")
 

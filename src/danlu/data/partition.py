@@ -1,4 +1,4 @@
-"""Which part (training, validation, test) each row of a stream belongs to, told from the row alone."""
+"""The part (training, validation, test) of each row of a stream, from the row alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-    """Deals the rows of a table out to three parts, a piece of the table at a time.
+    """Assigns the rows of a table to three parts, one piece of the table at a time.
 
     Attributes:
         method: ``"random"``: by a hash of the row's number; ``"group"``: by a hash of ``column``, so that rows of one value

@@ -1,4 +1,4 @@
-"""Any table to one kind of table: files by their format, frames and arrays by their type."""
+"""Reads any table: files by their format, frames and arrays by their type."""
 
 from __future__ import annotations
 

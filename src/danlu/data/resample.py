@@ -30,7 +30,7 @@ def _classes(labels: np.ndarray) -> list[np.ndarray]:
 
 
 def oversample(labels: np.ndarray, seed: int, *, epoch: int = 0) -> np.ndarray:
-    """An order in which each class comes as often as the most frequent one.
+    """An order in which each class occurs as often as the most frequent one.
 
     Each row of a class comes equally often, give or take one: whole copies first, the rest drawn without
     replacement.
@@ -57,7 +57,7 @@ def oversample(labels: np.ndarray, seed: int, *, epoch: int = 0) -> np.ndarray:
 
 
 def undersample(labels: np.ndarray, seed: int, *, epoch: int = 0) -> np.ndarray:
-    """An order in which each class comes as often as the rarest one, drawn anew each epoch without replacement.
+    """An order in which each class occurs as often as the rarest one, drawn without replacement in each epoch.
 
     Args:
         labels: ``(rows,)`` class codes.

@@ -1,4 +1,4 @@
-"""The schema of a table: what each column is, what it held in training, and whether it is used."""
+"""The schema of a table: each column's kind, its values in training, and whether it is used."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Column:
 
     @property
     def is_open(self) -> bool:
-        """Whether values never seen before are to be expected in a categorical column."""
+        """Whether a categorical column is expected to have new values."""
         return self.kind == "categorical" and self.distinct > len(self.categories)
 
 

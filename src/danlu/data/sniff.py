@@ -1,4 +1,4 @@
-"""Works out the format of a delimited text file: its encoding, its delimiter, whether its first line is a header."""
+"""Detects the format of a delimited text file: its encoding, its delimiter, whether its first line is a header."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def sniff_header(rows: Sequence[Sequence[str]], missing: frozenset[str]) -> tupl
 
 
 def is_missing(value: str, missing: frozenset[str]) -> bool:
-    """Whether a text stands for a missing value, by its looks too."""
+    """Whether a text means a missing value, also by its form."""
     return value.lower() in missing or _UNKNOWN.fullmatch(value) is not None
 
 

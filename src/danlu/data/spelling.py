@@ -30,7 +30,7 @@ def plain(texts: pl.Series) -> pl.Series:
 
 
 def spellings(texts: pl.Series) -> dict[str, str]:
-    """Of words that come in several spellings, each rarer one with the commonest, as which it is read.
+    """For words with several spellings: each rarer spelling, with the most common one that it is read as.
 
     >>> spellings(pl.Series(["gold", "Gold", "gold", "silver", "a", "A"]))
     {'Gold': 'gold'}
@@ -44,7 +44,7 @@ def spellings(texts: pl.Series) -> dict[str, str]:
 
 
 def merge_spellings(texts: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
-    """Texts with each word in its commonest spelling, and a notice when there were others."""
+    """Texts with each word in its most common spelling, and a notice if there were others."""
     if texts.dtype != pl.String:
         return texts, ()
     found = spellings(texts)

@@ -328,7 +328,7 @@ def _by_group(values: pl.Series, validation: float, test: float, seed: int) -> S
 
 
 def part_names(values: pl.Series, *, first_row: int = 0) -> pl.Series:
-    """A column's own words for the parts as ``"train"``, ``"validation"`` and ``"test"``.
+    """A column's names of the parts as ``"train"``, ``"validation"`` and ``"test"``.
 
     Args:
         values: train, validation (val, valid, dev) or test in each row, in any case.

@@ -70,7 +70,7 @@ class TableStream:
 
     @property
     def split(self) -> str:
-        """How the rows are divided, in a sentence."""
+        """A sentence on how the rows are split."""
         return self.partition.description
 
     def train(self, encoder: TableEncoder, target: TargetEncoder | None = None) -> EncodedStream:

@@ -1,4 +1,4 @@
-"""What must be known of a table before its rows are streamed: how many are of which part, the target, a sample."""
+"""A survey of a table before its rows are streamed: the size of each part, the target, a sample."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def count_parts(rows: ParquetRows, partition: Partition, block_rows: int) -> tup
 def keep_twins(
     rows: ParquetRows, partition: Partition, target: str, drop: Sequence[str]
 ) -> tuple[Partition, list[str]]:
-    """A random partition that keeps rows in one part which are equal but for the target, and notices.
+    """A random partition that keeps rows that differ only in the target in one part, and notices.
 
     Columns that name the rows make them all different, and do not count. Where rows come again so often that the parts
     would miss their shares, the partition is left as it is.

@@ -79,7 +79,7 @@ class TargetEncoder:
 
     @property
     def units(self) -> int:
-        """How many outputs a network has for this target: one a class, or one."""
+        """The number of a network's outputs for this target: one per class, or one."""
         return len(self.classes) or 1
 
     def transform(self, target: pl.Series) -> np.ndarray:
@@ -145,7 +145,7 @@ class TargetEncoder:
         )
 
     def normalise(self, target: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
-        """``target`` with its labels spelt like the classes, and a notice, when that makes all labels match.
+        """``target`` with its labels spelt like the classes, and a notice, if that makes all labels match.
 
         Tried: without a trailing ".", and with another case (adult's test file has ``<=50K.`` where its training file
         has ``<=50K``). Where labels would still not match, ``target`` is returned unchanged.

@@ -1,4 +1,4 @@
-"""Which task a target column poses: regression, or classification into two or more classes."""
+"""The task of a target column: regression, or classification into two or more classes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InferredTask:
 
 
 def infer_task(target: pl.Series, *, task: str | None = None) -> InferredTask:
-    """The task that a target poses, with the reason in words.
+    """The task of a target, with the reason in words.
 
     Texts and truth values are classes. Whole numbers are classes when there are at most 20 different ones, next to
     each other, each with five rows on average; other numbers are measured quantities, unless there are only two

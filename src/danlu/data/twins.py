@@ -1,4 +1,4 @@
-"""Equal rows: found, told of, and kept in one part when rows are divided, so that no test row was learnt from."""
+"""Finds equal rows and keeps them in one part of the split, so that no test row is also a training row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def equal_rows(rows: pl.DataFrame | Iterable[Hashable]) -> np.ndarray:
 def keep_together(
     groups: np.ndarray, *shares: float, noun: str = "rows", besides: str = ""
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Groups to divide by, None where there is nothing to keep together or it cannot be done; and what to tell.
+    """The groups to split by, None if there are none or they are too large; and notices.
 
     Rows are grouped by what the model sees, not by the target: in a table of few different rows whose targets differ by chance,
     a test of the copies with one answer, after training on those with another, would be worse than chance. Where rows come
@@ -117,7 +117,7 @@ def _fill(units: list[int], sizes: np.ndarray, due: float, taken: list[int], lef
 
 
 def deal_units(sizes: np.ndarray, strata: np.ndarray, parts: int, seed: int) -> np.ndarray:
-    """The part of each group, so that parts are of nearly equal size and share the strata: the largest groups are dealt first."""
+    """The part of each group, so that parts have nearly equal sizes and shares of the strata: the largest groups are assigned first."""
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.lexsort((-sizes[order], strata[order]))]
     found = np.zeros(len(sizes), np.int64)

@@ -1,4 +1,4 @@
-"""What stands beside a number in a text: a currency, a unit, a percent sign, "k" or "million"."""
+"""The text next to a number: a currency, a unit, a percent sign, "k" or "million"."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def is_money(text: str) -> bool:
 
 
 def split_unit(before: str, after: str) -> tuple[float, str] | None:
-    """The texts around a number as ``(scale, unit)``; None when they are no currency, scale or unit.
+    """The texts around a number as ``(scale, unit)``; None if they are not a currency, scale or unit.
 
     >>> split_unit("$", "M"), split_unit("", "km"), split_unit("", "万元"), split_unit("No", "")
     ((1000000.0, '$'), (1.0, 'km'), (10000.0, '元'), None)
@@ -117,7 +117,7 @@ def _key(unit: str) -> str:
 
 
 def factor(unit: str, into: str) -> float | None:
-    """What a number in ``unit`` is multiplied by to be in ``into``; None when they measure different things.
+    """The factor that converts a number in ``unit`` to ``into``; None if they measure different things.
 
     >>> factor("g", "kg"), factor("years", "year"), factor("km", "kg")
     (0.001, 1.0, None)

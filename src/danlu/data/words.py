@@ -25,7 +25,7 @@ def tokens(values: pl.Series) -> pl.Series:
 
 @dataclasses.dataclass(frozen=True)
 class WordPresence:
-    """Which of the ``words`` a text holds.
+    """Which of the ``words`` a text contains.
 
     Attributes:
         words: the vocabulary, the most frequent first.
@@ -35,7 +35,7 @@ class WordPresence:
 
     @classmethod
     def fit(cls, values: pl.Series, *, max_words: int = 128, min_count: int = 5) -> WordPresence:
-        """The ``max_words`` words that the most training texts hold, in ``min_count`` of them at least.
+        """The ``max_words`` words that most training texts contain, each in at least ``min_count`` of them.
 
         A word that all texts hold, or all but fewer than ``min_count``, tells nothing and is left out.
         """
@@ -52,7 +52,7 @@ class WordPresence:
         return cls(tuple(counts["word"].head(max_words).to_list()))
 
     def transform(self, values: pl.Series) -> np.ndarray:
-        """``(rows, len(words))`` float32 of 0 and 1; a missing text holds no word."""
+        """``(rows, len(words))`` float32 of 0 and 1; a missing text contains no words."""
         out = np.zeros((len(values), len(self.words)), np.float32)
         if not self.words:
             return out

@@ -1,4 +1,4 @@
-"""The keys that layers draw their random numbers from."""
+"""The random keys of layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two rules that keep a network in bfloat16 fast where it can be rounded, and sound where it cannot."""
+"""Helpers for networks in bfloat16: which computations may be rounded, and which need 32 bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def narrowed(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def widened(x: jax.Array) -> jax.Array:
-    """``x`` with at least 32 bits: means, variances and exponentials of 8-bit significands lose what they are for."""
+    """``x`` with at least 32 bits: means, variances and exponentials are useless with 8-bit significands."""
     return x.astype(wide_type(x.dtype))
 
 

@@ -1,4 +1,4 @@
-"""Rectangles in images: how far two of them overlap, and which of many that overlap are kept.
+"""Rectangles in images: the overlap of two, and non-maximum suppression of many.
 
 A box is ``(x0, y0, x1, y1)`` in pixels, ``x`` to the right and ``y`` down: pixel ``i`` reaches from ``i`` to ``i + 1``, so that
 ``x1 − x0`` is the width. A box whose right end is not beyond its left one has the area 0.

@@ -1,4 +1,4 @@
-"""What a detector's outputs mean: a box and a class for each cell of a grid, and the objects found among them."""
+"""Decodes a detector's outputs: a box and a class for each cell of a grid, and the objects among them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GROWTH = 6.0  # a box is at most e^6 times as large as the usual one
 
 
 class Cells(NamedTuple):
-    """What the cells of a grid say, row by row.
+    """The predictions of the cells of a grid, row by row.
 
     Attributes:
         boxes: ``(batch, cells, 4)``, in pixels.
@@ -31,7 +31,7 @@ class Cells(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """A fixed number of objects an image, the best first; those of score 0 are none.
+    """A fixed number of objects per image, the best first; entries of score 0 are empty.
 
     Attributes:
         boxes: ``(batch, max_detections, 4)``, in pixels, inside the image.
@@ -45,7 +45,7 @@ class Detections(NamedTuple):
 
 
 def read_cells(outputs: jax.Array, *, stride: int, size: float) -> Cells:
-    """The boxes and logits that a :class:`~danlu.nn.Detector`'s outputs stand for.
+    """The boxes and logits in a :class:`~danlu.nn.Detector`'s outputs.
 
     The cell at ``(row, column)`` has its middle at ``m = stride·(column + ½, row + ½)``. Its box has the middle
     ``m + stride·(z_x, z_y)`` and the sides ``size·e^{z_w}, size·e^{z_h}``; the object's logit is ``z − 4``, so that a new network
@@ -82,7 +82,7 @@ def find_objects(
     iou_threshold: float = 0.6,
     candidates: int = 128,
 ) -> Detections:
-    """The objects that a :class:`~danlu.nn.Detector`'s outputs show, after non-maximum suppression: pure, and of a fixed shape.
+    """The objects in a :class:`~danlu.nn.Detector`'s outputs, after non-maximum suppression: pure, and of a fixed shape.
 
     A cell's score is ``σ(object)·max_c softmax(classes)_c``. A box is dropped for a better one that it overlaps, of whatever
     class: one cell says 4 and its neighbour 9 of the same thing.

@@ -1,4 +1,4 @@
-"""Copies of one network side by side, each with weights of its own."""
+"""Copies of one network side by side, each with its own weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Ensemble(Layer):
         return params, state, joined
 
     def alike(self, one: Any) -> Any:
-        """A tree of the network's, the same for each copy."""
+        """One tree for the network, repeated for each copy."""
         return jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], self.count, axis=0), one)
 
     def apply(

@@ -53,7 +53,7 @@ class Scaled(NamedTuple):
 
 
 def scaled(x: jax.Array, epsilon: float) -> Scaled:
-    """Windows ``(batch, columns, time)`` with mean 0 and variance 1 over time, and what takes that back."""
+    """Windows ``(batch, columns, time)`` with mean 0 and variance 1 over time, and the mean and spread that invert it."""
     wide = widened(x)
     mean = jnp.mean(wide, axis=-1, keepdims=True)
     centred = wide - mean

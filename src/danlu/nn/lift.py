@@ -42,7 +42,7 @@ class Lifted(Layer):
 
 
 def lift(init: Callable[..., Any], apply: Callable[..., Any], *, takes: str = "shape") -> Layer:
-    """Two functions as a layer, so that a network from anywhere goes through danlu's trainer.
+    """Two functions as a layer, so that danlu can train any network.
 
     Args:
         init: ``init(key, in_shape) -> params``; with ``takes="example"`` (Flax and Haiku) ``init(key, example)``, where

@@ -1,4 +1,4 @@
-"""Low-rank adaptation: a large network learns by small matrices beside its kernels."""
+"""Low-rank adaptation: a large network is trained through small matrices added to its kernels."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class LoRA(Layer):
         return {"low_rank": low_rank, "full": {path: leaves[path] for path in full}}, {"params": params, "state": state}
 
     def merge(self, params: Params, state: State) -> tuple[Params, State]:
-        """``(params, state)`` of the plain network that does the same: nothing of LoRA is left in it."""
+        """``(params, state)`` of the equivalent plain network, without LoRA."""
         leaves, structure = jax.tree.flatten(state["params"])
         merged = []
         for path, leaf in zip(leaf_paths(state["params"]), leaves, strict=True):

@@ -213,7 +213,7 @@ class AdaptiveAveragePool(Layer):
 
 
 def cell_shares(n: int, m: int) -> Any:
-    """What each of ``n`` positions gives to each of ``m`` cells' means, ``(n, m)``."""
+    """The weight of each of ``n`` positions in each of ``m`` cells' means, ``(n, m)``."""
     shares = np.zeros((n, m))
     for i in range(m):
         start, stop = i * n // m, -(-(i + 1) * n // m)

@@ -1,4 +1,4 @@
-"""Activation checkpointing: memory for arithmetic."""
+"""Activation checkpointing: less memory for more computation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLICIES: Mapping[str, Callable[..., Any]] = MappingProxyType(
 
 
 class Remat(Shorthand):
-    """A layer whose inner results are not kept for the backward pass but computed again there (*rematerialised*).
+    """A layer whose intermediate results are not kept for the backward pass but computed again there (*rematerialised*).
 
     Outputs and gradients are the layer's own, with the same params and state. Training ``n`` layers in a row keeps the
     results of all of them; with each wrapped, only the ``n`` inputs and, at a time, the inner results of one. The cost is

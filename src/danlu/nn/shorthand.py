@@ -1,4 +1,4 @@
-"""Layers that are a short way to write others."""
+"""Layers that are short forms of others."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Shorthand"]
 
 
 class Shorthand(Layer, abc.ABC):
-    """A layer that is nothing but its :attr:`expanded` form: the same params, state, children and results."""
+    """A layer defined by its :attr:`expanded` form: the same params, state, children and results."""
 
     @abc.abstractmethod
     def build(self) -> Layer:
-        """Write the layer out with simpler ones; called once for equal blueprints."""
+        """Build the layer from simpler ones; called once for equal blueprints."""
 
     @property
     def expanded(self) -> Layer:

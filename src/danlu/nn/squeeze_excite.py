@@ -1,4 +1,4 @@
-"""Squeeze and excitation: each channel scaled by a gate that the whole image decides."""
+"""Squeeze and excitation: each channel scaled by a gate computed from the whole image."""
 
 from __future__ import annotations
 

@@ -39,5 +39,5 @@ class Optimizer(NamedTuple):
 
 @jax.jit
 def zeros_like(params: Any) -> Any:
-    """Zeros of the parameters' shapes and types, from one program for the whole tree."""
+    """Zeros with the parameters' shapes and types, from one program for the whole tree."""
     return jax.tree.map(jnp.zeros_like, params)

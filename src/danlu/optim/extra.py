@@ -1,4 +1,4 @@
-"""What an update may ask for beyond gradients, state and parameters: the value, the raw gradient, the objective as a function.
+"""Further arguments of an update besides gradients, state and parameters: the value, the raw gradient, the objective as a function.
 
 Optax's ``GradientTransformationExtraArgs`` take such arguments by name: ``polyak_sgd`` and ``contrib.reduce_on_plateau`` the ``value``,
 ``lbfgs`` and its line searches also ``grad`` and ``value_fn``, ``contrib.sophia`` the same function as ``obj_fn``. An update is given
@@ -26,7 +26,7 @@ def of_other_form(objective: Callable[..., Any], restored: Callable[[Any], Any])
 def call_update(
     update: Callable[..., tuple[Any, Any]], grads: Any, state: Any, params: Any, extra: Mapping[str, Any]
 ) -> tuple[Any, Any]:
-    """``update(grads, state, params)`` with those of ``extra`` that it takes.
+    """``update(grads, state, params)`` with the entries of ``extra`` that it accepts.
 
     >>> import jax.numpy as jnp
     >>> from danlu.optim import sgd

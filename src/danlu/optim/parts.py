@@ -1,4 +1,4 @@
-"""Another learning rate for each part of a network: full, smaller, or none."""
+"""A different learning rate for each part of a network: full, smaller, or none."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _of_thawed(multiplier: Any, params: Any, extra: dict[str, Any]) -> dict[str,
 
 @dataclasses.dataclass(frozen=True)
 class PartsUpdate:
-    """Transformations that see the thawed parts alone, then those that see all. Equal, and one program, when they are."""
+    """Transformations of the thawed parts only, then those of all parts. Equal, and one compiled program, if these are."""
 
     front: tuple[UpdateFn, ...]
     back: tuple[UpdateFn, ...]

@@ -1,4 +1,4 @@
-"""Images with boxes around the objects in them, from what people have: a COCO file, a table, an npz file."""
+"""Reads images with boxes around their objects from a COCO file, a table or an npz file."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def classes_of(labels: Iterable[Iterable[str]]) -> tuple[str, ...]:
 
 
 def is_box_source(source: Any) -> bool:
-    """Whether a path holds images with boxes, by its looks: see :func:`read_boxes`. Never raises.
+    """Whether a path appears to hold images with boxes: see :func:`read_boxes`. Never raises.
 
     Example:
         >>> is_box_source("table.csv")
@@ -190,7 +190,7 @@ def joined(found: Sequence[BoxSet]) -> BoxSet:
 
 
 def boxed_files(file: Path) -> list[Path]:
-    """The image files that a file of annotations names and that are there; none of an npz file."""
+    """The existing image files that a file of annotations names; empty for an npz file."""
     if file.suffix == ".npz":
         return []
     return [place for place in _places(file, _objects(file)).values() if place is not None]

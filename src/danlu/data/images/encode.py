@@ -20,7 +20,7 @@ _JUST_ABOVE_ONE = 1.01  # of pixels in 0 to 1, what resizing may bring about
 
 @dataclasses.dataclass(frozen=True)
 class ImageEncoder:
-    """The shape that images are brought to.
+    """The shape that images are resized to.
 
     Attributes:
         height, width: in pixels; an image of another size is resized to fit whole, with its edges as they are.

@@ -1,4 +1,4 @@
-"""Image files that are decoded when they are wanted, by several threads and only a few ahead of their use."""
+"""Image files that are decoded on demand, by several threads and only a few ahead of their use."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ordered(function: Callable[[Any], Any], items: Iterable[Any], *, workers: in
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFiles(Sequence[np.ndarray]):
-    """Images that stay in their files: ``files[3]`` decodes one, and walking over them decodes a few ahead, in threads.
+    """Images that stay in their files: ``files[3]`` decodes one, and iteration decodes a few ahead, in threads.
 
     Attributes:
         paths: the files, all of which could be read when :meth:`survey` looked.
@@ -70,7 +70,7 @@ class ImageFiles(Sequence[np.ndarray]):
     def survey(
         cls, files: Sequence[str], *, read: Callable[[str], np.ndarray | str] = open_image, workers: int | None = None
     ) -> tuple[ImageFiles, list[int], dict[int, str]]:
-        """The files that can be read, their places among ``files``, and why the others cannot. Each is decoded once, none is kept."""
+        """The readable files, their positions in ``files``, and why the others cannot be read. Each is decoded once, none is kept."""
 
         def look(file: str) -> tuple[int, ...] | str:
             seen = read(file)
@@ -123,7 +123,7 @@ def some_of(images: Sequence[np.ndarray] | np.ndarray, rows: np.ndarray) -> Any:
 
 
 def digests(images: Sequence[np.ndarray] | np.ndarray) -> Iterator[bytes]:
-    """What tells images apart, a few bytes each: a hash of the pixels, or of the bytes of files that are not in memory."""
+    """A short key that identifies each image: a hash of the pixels, or of the bytes of files that are not in memory."""
 
     def of_file(path: str) -> bytes:
         with open(path, "rb") as file:
@@ -138,7 +138,7 @@ def digests(images: Sequence[np.ndarray] | np.ndarray) -> Iterator[bytes]:
 
 
 def decoded_bytes(files: Sequence[str | Path], *, whole: bool = False) -> int:
-    """How many bytes the pixels of these files take, from their heads alone; what is no image counts 0.
+    """The bytes of these files' pixels, from their headers alone; a file that is not an image counts 0.
 
     Args:
         whole: see :func:`~danlu.data.images.pixels.open_image`.
@@ -155,7 +155,7 @@ def decoded_bytes(files: Sequence[str | Path], *, whole: bool = False) -> int:
 
 
 def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays in an npz file, from their heads alone.
+    """The shapes of the arrays in an npz file, from their headers alone.
 
     Raises:
         OSError, ValueError, zipfile.BadZipFile: it is none.

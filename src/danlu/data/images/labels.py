@@ -62,7 +62,7 @@ class LabelSets:
 
 
 def separator_of(cells: Sequence[str]) -> str | None:
-    """What stands between labels, where cells hold several: ``|``, ``;`` or ``,``; None where they look like one label each.
+    """The separator of labels, if cells hold several: ``|``, ``;`` or ``,``; None if they seem to hold one label each.
 
     A sign separates labels when fewer labels than cells are left of the cells that differ: of ``Paris, France`` and ``Lyon, France``
     three names would be left.
@@ -82,7 +82,7 @@ def separator_of(cells: Sequence[str]) -> str | None:
 def is_label_source(
     source: Any, *, target: str = "", path_column: str | None = None, separator: str | None = None, asked: bool = False
 ) -> bool:
-    """Whether a path holds images with several labels each, by its looks: see :func:`read_labels`. Never raises.
+    """Whether a path appears to hold images with several labels each: see :func:`read_labels`. Never raises.
 
     Args:
         target, path_column, separator: see :func:`read_labels`.

@@ -63,7 +63,7 @@ class MaskSet:
 
 
 def is_mask_source(source: Any) -> bool:
-    """Whether a path holds images with masks, by its looks: see :func:`read_masks`. Never raises.
+    """Whether a path appears to hold images with masks: see :func:`read_masks`. Never raises.
 
     Example:
         >>> is_mask_source("table.csv")
@@ -175,7 +175,7 @@ def _paired(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list[st
 
 
 def open_mask(file: str) -> np.ndarray | str:
-    """The values of a mask file, uint8 ``(h, w)``, or in words why it cannot be read."""
+    """The values of a mask file, uint8 ``(h, w)``, or the reason why it cannot be read."""
     from PIL import Image, ImageOps
 
     try:

@@ -39,7 +39,7 @@ _HEAD = threading.Lock()  # warnings are kept back for the whole process: one he
 
 
 def is_picture(file: str | Path) -> bool:
-    """Whether a file is a picture by its ending, or by its first bytes where it has no ending (or a number for one)."""
+    """Whether a file is a picture, by its extension, or by its first bytes if it has none (or a number)."""
     suffix = Path(file).suffix.lower()
     if suffix in SUFFIXES:
         return True
@@ -54,7 +54,7 @@ def is_picture(file: str | Path) -> bool:
 
 @contextlib.contextmanager
 def opened(file: str | Path) -> Iterator[Any]:
-    """The picture in a file, its head read and its pixels not yet; without Pillow's warning of large ones."""
+    """The opened picture of a file, with only its header read; without Pillow's warning about large ones."""
     from PIL import Image
 
     with _HEAD, warnings.catch_warnings():
@@ -76,7 +76,7 @@ def why_not(error: BaseException) -> str:
 
 
 def open_image(file: str | Path, *, whole: bool = False) -> np.ndarray | str:
-    """The pixels of an image file, uint8 ``(h, w)`` or ``(h, w, 3 or 4)``, or in words why it cannot be read.
+    """The pixels of an image file, uint8 ``(h, w)`` or ``(h, w, 3 or 4)``, or the reason why it cannot be read.
 
     Turned upright as EXIF says; of an animation the first frame. 16 bits a channel become 8: v ↦ round(v·255 / 65,535).
 
@@ -129,7 +129,7 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def size_of(picture: Any, *, whole: bool = False) -> tuple[int, int, int]:
-    """Width, height and channels that :func:`open_image` will give, from the head alone."""
+    """The width, height and channels that :func:`open_image` will give, from the header alone."""
     shrink = 1 if whole else _shrink(picture.size)
     width, height = (-(-side // shrink) for side in picture.size)
     grey = picture.mode in ("1", "L", "I") or picture.mode.startswith("I;16")

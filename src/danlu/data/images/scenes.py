@@ -1,4 +1,4 @@
-"""Made-up scenes to learn detection from: shapes, or given pictures such as digits, strewn over noisy ground, with their boxes."""
+"""Made-up scenes to learn detection from: shapes, or given pictures such as digits, at random on a noisy background, with their boxes."""
 
 from __future__ import annotations
 

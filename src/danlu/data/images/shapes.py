@@ -1,4 +1,4 @@
-"""Made-up scenes to learn segmentation from: shapes, or given pictures such as digits, over noisy ground, with their masks."""
+"""Made-up scenes to learn segmentation from: shapes, or given pictures such as digits, on a noisy background, with their masks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_masks(
     noise: float = 20.0,
     seed: int = 0,
 ) -> MaskSet:
-    """Scenes whose every pixel's class is known.
+    """Scenes with the class of every pixel.
 
     Args:
         count: how many.

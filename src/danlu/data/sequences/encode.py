@@ -112,7 +112,7 @@ class SequenceEncoder:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """A list of numbers a column, one a step; a gap is null."""
+        """One list of numbers per column, one number per step; a gap is null."""
         spread = zip(self.columns, self.mean - 3 * self.scale, self.mean + 3 * self.scale, strict=True)
         return tuple(Field(name, "column", (None,), float(low), float(high)) for name, low, high in spread)
 
@@ -177,7 +177,7 @@ class SequenceEncoder:
         return cls(tuple(columns), mean, scale, sizes[0], sizes[1], names[0], names[1], formats)  # type: ignore[arg-type]
 
     def order(self, columns: Sequence[str]) -> list[int]:
-        """Where the model's columns stand among those of new data.
+        """The positions of the model's columns among those of new data.
 
         Raises:
             SchemaError: some of them are not there.

@@ -1,4 +1,4 @@
-"""Labelled sequences from what people have: a long table with a row a step, an npz file or arrays, a ``.ts`` file."""
+"""Reads labelled sequences from a long table with one row per step, an npz file or arrays, or a ``.ts`` file."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ class SequenceSet:
 
 
 def is_sequence_source(source: Any) -> bool:
-    """Whether a source is labelled sequences by its looks: a ``.ts`` file, or ``x`` of three axes of numbers that are no pixels
-    (a dict of arrays, or an npz file; with ``length`` it is one in any case). A long table is one when the user names its series.
+    """Whether a source appears to hold labelled sequences.
+
+    It does if it is a ``.ts`` file, or has ``x`` of three axes of numbers that are not pixels (a dict of arrays, or an npz file; with
+    ``length`` it does in any case). A long table does when the user names its series.
 
     Example:
         >>> is_sequence_source({"x": np.zeros((5, 8, 2)), "y": np.zeros(5)}), is_sequence_source("table.csv")

@@ -12,7 +12,7 @@ __all__ = ["read_ts"]
 
 
 def read_ts(path: Path) -> tuple[list[np.ndarray], list[str] | None]:
-    """The sequences ``(steps, dimensions)`` of a ``.ts`` file and their labels, None where it says that there are none.
+    """The sequences ``(steps, dimensions)`` of a ``.ts`` file and their labels, None if it declares none.
 
     After lines that begin with ``@`` comes ``@data``, and then a line a sequence: its dimensions, each of numbers with commas
     between them (``?`` where one is missing), and its label, all with colons between them.

@@ -1,4 +1,4 @@
-"""The steps of a time series: which moment is which step, and what comes next."""
+"""The steps of a time series: the step of each time, and the next times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNITS = (("week", 7 * _DAY), ("day", _DAY), ("hour", 3_600_000_000), ("minute",
 
 @dataclasses.dataclass(frozen=True)
 class Calendar:
-    """An even grid of moments: step ``n`` is at ``origin + n·step``.
+    """An even grid of times: step ``n`` is at ``origin + n·step``.
 
     Attributes:
         kind: ``"time"`` (microseconds since 1970), ``"month"`` (months since year 0), ``"weekday"`` (Mondays to Fridays since
@@ -35,7 +35,7 @@ class Calendar:
 
     @classmethod
     def fit(cls, times: list[pl.Series], name: str) -> Calendar:
-        """The grid of sorted times, one series of them each; the commonest distance is the step.
+        """The grid of sorted times, one for each series; the most common distance is the step.
 
         Raises:
             DataError: distances that are not multiples of it, or too few times.
@@ -70,7 +70,7 @@ class Calendar:
         raise DataError(complaint, hint="aggregate the rows to even steps first (such as a mean for each hour)")
 
     def numbers(self, times: pl.Series, name: str) -> np.ndarray:
-        """The step of each moment, int64.
+        """The step of each time, int64.
 
         Raises:
             SchemaError: moments that are not on the grid.
@@ -85,7 +85,7 @@ class Calendar:
         return (found[0] - self.origin) // self.step
 
     def times(self, steps: np.ndarray) -> pl.Series:
-        """The moments of steps: date-times, or whole numbers."""
+        """The times of steps: date-times, or whole numbers."""
         at = self.origin + np.asarray(steps, np.int64) * self.step
         if self.kind == "number":
             return pl.Series(at)

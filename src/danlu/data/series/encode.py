@@ -1,4 +1,4 @@
-"""Series in units of their own spread, and back."""
+"""Scales series to their own mean and spread, and back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SeriesEncoder:
 
     @classmethod
     def fit(cls, table: SeriesTable, stop: int, *, context: int, horizon: int) -> SeriesEncoder:
-        """Fit to the steps before ``stop``; a series that begins later is measured by the mean of the others.
+        """Fit to the steps before ``stop``; a series that begins later is scaled by the mean of the others.
 
         Example:
             >>> from danlu.data.series import read_series
@@ -81,7 +81,7 @@ class SeriesEncoder:
         return self.names.index(name)
 
     def transform(self, rows: Origins) -> Windows:
-        """The windows of origins; a series that was not there in training is scaled by its own rows.
+        """The windows of origins; a series that was not in the training data is scaled by its own rows.
 
         NaN (the future of what is not known) becomes 0.
         """
@@ -166,7 +166,7 @@ class SeriesEncoder:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """A list a column, one value a step: null for what is to come. The name of the series, where there were several."""
+        """One list per column, one value per step: null for future values. The name of the series, if there were several."""
         low, high = (self.mean - 3 * self.scale).min(axis=0), (self.mean + 3 * self.scale).max(axis=0)
         found = [Field(self.columns.time, "column", (None,))]
         if self.columns.series:
@@ -176,7 +176,7 @@ class SeriesEncoder:
         return tuple(found)
 
     def rows(self, records: Sequence[Mapping[str, Any]]) -> Origins:
-        """The series of records, of each of which the next steps are to be forecast.
+        """The series of records; the next steps of each are to be forecast.
 
         Raises:
             SchemaError: columns of different lengths, values or steps that do not fit, or a series that is not known.

@@ -1,4 +1,4 @@
-"""A table with a time column to series on an even grid of steps, every repair said."""
+"""Reads a table with a time column as series on an even grid of steps, with a note for every repair."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_FILLED = 0.3  # share of the steps that may be missing
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What the columns of a table of series are for.
+    """The roles of the columns of a table of series.
 
     Attributes:
         targets: to be forecast.
@@ -98,7 +98,7 @@ def find_columns(
     known: Sequence[str] = (),
     series: str | None = None,
 ) -> Columns:
-    """The columns by name, checked; ``("all",)`` are all columns of numbers that are nothing else.
+    """The columns by name, checked; ``("all",)`` are all numeric columns without another role.
 
     Raises:
         DataError: unknown columns, columns named twice, no column of date-times, or columns that are not numbers.

@@ -18,7 +18,7 @@ _STREAM_BYTES = 1 << 28  # of windows that lie in memory at once; more are gathe
 
 
 def cut_by_time(table: SeriesTable, validation: float, test: float) -> tuple[int, int]:
-    """The steps at which validation and test begin: the same moments for all series, so that none is seen ahead of another.
+    """The steps at which validation and test begin: the same times for all series, so that none is seen ahead of another.
 
     Args:
         validation, test: their shares of the rows.
@@ -35,7 +35,7 @@ def cut_by_time(table: SeriesTable, validation: float, test: float) -> tuple[int
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Origins:
-    """Rows of series: the steps that forecasts begin with. What lies before one is its past.
+    """Rows of series: the first steps of forecasts. The steps before one are its past.
 
     Attributes:
         table: the series.
@@ -51,7 +51,7 @@ class Origins:
     def find(
         cls, table: SeriesTable, *, context: int, horizon: int, start: int | None = None, stop: int | None = None
     ) -> Origins:
-        """All whose target lies in the steps ``start`` to ``stop``; the context may lie before them.
+        """All origins whose target lies in the steps ``start`` to ``stop``; the context may lie before them.
 
         Those with a filled value in the target are left out: it was never measured.
         """
@@ -78,7 +78,7 @@ class Origins:
 
     @property
     def noun(self) -> str:
-        """What the forecasts of a test are called."""
+        """The description of a test's forecasts."""
         return f"forecasts, from each {f'{self.apart}th ' if self.apart > 1 else ''}step"
 
     def take(self, rows: np.ndarray) -> Self:
@@ -88,7 +88,7 @@ class Origins:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Windows(Origins):
-    """Scaled windows: the context before each origin, and the target from it on. Gathered only when asked for.
+    """Scaled windows: the context before each origin, and the target from it on. Gathered only on demand.
 
     Attributes:
         values: of each series, ``(steps, columns)`` float32, scaled: targets, observed, known.
@@ -127,7 +127,7 @@ class Windows(Origins):
 
     @property
     def bytes(self) -> int:
-        """What all windows would take, gathered."""
+        """The memory that all windows would take, gathered."""
         steps = self.context + self.horizon
         return 4 * len(self) * (steps * self.values[0].shape[1] + steps * self.known)
 
@@ -163,7 +163,7 @@ class Windows(Origins):
         return dataclasses.replace(self, index=np.concatenate([self.index, other.index]))
 
     def thinned(self, numbers: float) -> Windows:
-        """So many as hold about so many numbers to forecast: the others are left out evenly."""
+        """An even sample of the windows, with about this many numbers to forecast."""
         apart = math.ceil(len(self) * self.horizon * self.targets / numbers)
         return self if apart < 2 else dataclasses.replace(self, index=self.index[::apart], apart=self.apart * apart)
 
@@ -172,13 +172,13 @@ class Windows(Origins):
         return self.inputs(), self.outputs()
 
     def for_training(self, seed: int) -> Any:
-        """What :func:`danlu.fit` learns from: arrays, or a stream of chunks where the arrays would be very large."""
+        """The data for :func:`danlu.fit`: arrays, or a stream of chunks if the arrays would be very large."""
         return self.arrays() if self.bytes <= _STREAM_BYTES else WindowStream(self, seed)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WindowStream:
-    """Windows in shuffled chunks, for :func:`danlu.fit`: the series lie in memory once, and of the windows one chunk does.
+    """Windows in shuffled chunks, for :func:`danlu.fit`: the series are in memory once, and only one chunk of windows is.
 
     Args:
         windows: what is streamed.

@@ -1,4 +1,4 @@
-"""Texts to learn a language from: one stream, or short lines; divided, numbered, and served as windows of tokens."""
+"""Texts for a language model: one stream, or short lines; split, tokenized, and given as windows of tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 2**20  # tokens of the windows that are in memory at once
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corpus:
-    """Texts: one stream, or lines that are each a text of their own.
+    """Texts: one stream, or lines that are independent texts.
 
     Attributes:
         texts: the stream alone, or the lines without their ends.
@@ -38,7 +38,7 @@ class Corpus:
 
     @property
     def characters(self) -> int:
-        """How many characters there are; of lines, their ends included."""
+        """The number of characters; line ends included."""
         return sum(map(len, self.texts)) + (len(self.texts) if self.lines else 0)
 
     def pieces(self) -> Iterator[str]:
@@ -164,7 +164,7 @@ class Tokens:
 
     @property
     def longest(self) -> int:
-        """The most predictions that a sequence has."""
+        """The largest number of predictions in a sequence."""
         return max(int(np.diff(self.bounds).max(initial=0)) - 1, 0)
 
 

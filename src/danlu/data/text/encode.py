@@ -104,7 +104,7 @@ class TextEncoder:
         return rows
 
     def places(self, text: str) -> dict[int, list[tuple[int, ...]]]:
-        """Where each n-gram of a text stands, in the order of :meth:`transform`: by its number, the runs of words (from 0).
+        """The position of each n-gram of a text, in the order of :meth:`transform`: by its number, the runs of words (from 0).
 
         Example:
             >>> encoder = TextEncoder.fit(["no no", "yes"])

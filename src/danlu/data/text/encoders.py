@@ -1,4 +1,4 @@
-"""Texts for networks of tokens: those whose next token is predicted, and sentences that are translated."""
+"""Texts for networks of tokens: texts whose next token is predicted, and sentences to translate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def unknown_in(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
-    """What the texts hold that is not in the vocabulary, as it is told: the first five of them; empty if there is none."""
+    """The tokens of the texts that are not in the vocabulary, as text: the first five; empty if there are none."""
     found: dict[str, None] = {}
     for text in texts:
         numbers = tokenizer.encode_one(text)
@@ -53,7 +53,7 @@ def _known_texts(records: Sequence[Mapping[str, Any]], field: Field, tokenizer: 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusEncoder:
-    """Texts as sequences of tokens, of which a network sees a window at a time.
+    """Texts as sequences of tokens; a network sees one window at a time.
 
     Attributes:
         tokenizer: cuts texts.
@@ -67,7 +67,7 @@ class CorpusEncoder:
 
     @property
     def in_shape(self) -> tuple[int]:
-        """Of one window."""
+        """The shape of one window."""
         return (self.context,)
 
     @property
@@ -131,7 +131,7 @@ class CorpusEncoder:
 
 @dataclasses.dataclass(frozen=True)
 class SentenceEncoder:
-    """Sentences of one language as what a translation into another starts from.
+    """Sentences of one language, as the source of a translation.
 
     Attributes:
         source, target: the tokenizers of the two languages.
@@ -146,7 +146,7 @@ class SentenceEncoder:
 
     @property
     def in_shape(self) -> dict[str, tuple[int]]:
-        """Of one pair."""
+        """The shape of one pair."""
         return dict.fromkeys(("source", "source_mask", "target"), (self.longest,))
 
     @property

@@ -1,4 +1,4 @@
-"""Sentences with their translations: reading and checking them, dividing them, and their tokens."""
+"""Sentences with their translations: reading, checking, splitting and tokenizing them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ALIKE = 0.5  # the share of pairs with two equal sides from which on the column
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
-    """Sentences and their translations, white space inside a sentence made single spaces.
+    """Sentences and their translations, white space inside a sentence replaced by single spaces.
 
     Attributes:
         sources, targets: pair ``i`` is ``sources[i]`` and ``targets[i]``; none is empty.

@@ -1,4 +1,4 @@
-"""Labelled texts from what people have: a column of a table, a folder a class, lines that begin with their label."""
+"""Reads labelled texts from a column of a table, one folder per class, or lines that begin with their label."""
 
 from __future__ import annotations
 

@@ -123,12 +123,12 @@ class Tokenizer:
 
     @property
     def pad_id(self) -> int:
-        """The token that fills short texts up."""
+        """The token that pads short texts."""
         return PAD
 
     @property
     def unknown_id(self) -> int:
-        """The token for what was not seen in training; byte pairs never need it."""
+        """The token for anything not seen in training; byte pairs never need it."""
         return UNKNOWN
 
     @property
@@ -142,7 +142,7 @@ class Tokenizer:
         return END
 
     def cut(self, text: str) -> list[str]:
-        """The words (or characters) of a text, known or not, in the spelling that they are looked up by.
+        """The words (or characters) of a text, known or not, in the spelling used for look-up.
 
         Raises:
             ConfigError: of byte pairs, which have no unknown pieces.

@@ -24,7 +24,7 @@ __all__ = ["MultiHeadAttention", "Prepared"]
 
 
 class Prepared(NamedTuple):
-    """What :func:`~danlu.nn.attention.dot_product.attend` takes: heads first, masks as one, dropout drawn."""
+    """The arguments of :func:`~danlu.nn.attention.dot_product.attend`: heads first, masks as one, dropout drawn."""
 
     query: jax.Array
     key: jax.Array

@@ -20,7 +20,7 @@ __all__ = ["RandomChange"]
 
 
 class RandomChange(Layer, abc.ABC):
-    """A random change of images; a subclass says what becomes of one of them. Params and state: ``{}``.
+    """A random change of images; a subclass defines it for one image. Params and state: ``{}``.
 
     Raises:
         ConfigError: at ``init``, inputs that are not images; ``apply`` in training without a key.

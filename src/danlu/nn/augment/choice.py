@@ -1,4 +1,4 @@
-"""A few of many random changes, another choice for each image."""
+"""Some of several random changes, chosen anew for each image."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class RandomChoice(RandomChange):
 
 
 class Unchanged(RandomChange):
-    """The change that changes nothing, so that a choice can leave an image alone."""
+    """The identity, so that a choice can leave an image unchanged."""
 
     def changed(self, key: jax.Array, image: jax.Array) -> jax.Array:
         return image
 
 
 def rand_augment(count: int = 2, magnitude: float = 0.5, *, fill: float = 0.0) -> RandomChoice:
-    """RandAugment: ``count`` of eight changes an image, all of one magnitude.
+    """RandAugment: ``count`` of eight changes per image, all of one magnitude.
 
     The changes are none, rotation (up to 30°), shear (17°), scale (0.5), moves (0.3 of a side), brightness (1 for inputs in
     −1 … 1), contrast and saturation (0.9), each range times ``magnitude``.

@@ -1,4 +1,4 @@
-"""Changes of where a pixel is: mirroring, turning, scaling, shearing, moving."""
+"""Geometric changes: mirroring, rotating, scaling, shearing, shifting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RandomAffine", "RandomFlip", "RandomMove"]
 
 
 class RandomMove(RandomChange, abc.ABC):
-    """A change that only moves pixels, so that what lies over an image, such as a mask, can be moved with it."""
+    """A change that only moves pixels, so that a mask over the image can be moved with it."""
 
     @abc.abstractmethod
     def source(self, key: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
@@ -47,7 +47,7 @@ class RandomFlip(RandomMove):
 
 
 class RandomAffine(RandomMove):
-    """Each image turned, scaled, sheared and moved about its middle; bilinear, ``fill`` where nothing was.
+    """Each image rotated, scaled, sheared and shifted about its centre; bilinear, with ``fill`` outside the image.
 
     The output at ``p`` is the input at ``c + A⁻¹·(p − c − t)`` with ``A = R(θ)·shear(φ)·s``.
 

@@ -25,7 +25,7 @@ class Loss(Blueprint, abc.ABC):
     direction: ClassVar[str] = "min"
 
     def check_targets(self, outputs: Any, targets: Any) -> None:
-        """Refuse targets that the loss is not defined for; asked once, of arrays on the host.
+        """Refuse targets that the loss is not defined for; called once, with arrays on the host.
 
         Args:
             outputs: the shapes of the network's outputs.

@@ -1,4 +1,4 @@
-"""The loss of a detector: which cell answers for which object, and how wrong its answer is."""
+"""The loss of a detector: the assignment of cells to objects, and the error of each cell."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_OBJECT = -1  # the label of a row of padding
 def assign_cells(
     boxes: jax.Array, labels: jax.Array, *, rows: int, columns: int, stride: int, radius: float = 1.0
 ) -> jax.Array:
-    """The object that each cell answers for: its place among ``boxes``, or −1.
+    """The object assigned to each cell: its index in ``boxes``, or −1.
 
     A cell answers for an object when the cell's middle is inside the object's box and within ``radius`` cells of the box's middle
     along each axis; the cell that holds the box's middle always does, so that no object is too small to be learnt. Of several

@@ -87,7 +87,7 @@ def absolute_error(outputs: Any, targets: Any) -> jax.Array:
 
 @measure("min", check_classes_or_binary)
 def log_loss(outputs: Any, targets: Any) -> jax.Array:
-    """``−log p̄(y)`` with ``p̄`` the mean of the members' probabilities: what the prediction of the ensemble is worth.
+    """``−log p̄(y)`` with ``p̄`` the mean of the members' probabilities: the log loss of the ensemble's prediction.
 
     Outputs are logits and targets classes, as for :func:`accuracy`. By Jensen's inequality it is never above the members' mean
     cross-entropy; the two part when the members are each too sure of themselves and disagree.

@@ -118,7 +118,7 @@ class ForecastLoss(Loss):
 
 @measure("min")
 def centre_error(outputs: Any, targets: Any) -> jax.Array:
-    """``(ŷ − y)²`` of the first output alone, ``(batch,)``: how good a forecast is without its intervals.
+    """``(ŷ − y)²`` of the first output alone, ``(batch,)``: the error of a forecast without its intervals.
 
     >>> centre_error(jnp.array([[[1.0, 2.0]]]), jnp.array([[3.0]])).tolist()
     [4.0]

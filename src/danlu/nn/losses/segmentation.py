@@ -1,4 +1,4 @@
-"""The loss of a segmentation: how wrong the class of each pixel is, and how little of each class is covered."""
+"""The loss of a segmentation: the cross-entropy of each pixel's class, and the Dice loss of each class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What targets a loss is defined for, asked of whole arrays on the host before training.
+"""Checks that targets are in a loss's domain, on whole arrays on the host before training.
 
 A loss cannot ask while it runs: there a target is a traced number, and a wrong one ends as a strange loss (the cross-entropy of a target
 of 255 goes to minus infinity) or as NaN. Losses and metrics carry one of these as ``check_targets(outputs, targets)``, with the shapes
@@ -63,7 +63,7 @@ def check_binary(owner: str, outputs: Any, targets: Any) -> None:
 
 
 def check_classes(owner: str, outputs: Any, targets: Any, *, ignored: int | None = None) -> None:
-    """Refuse class numbers that the outputs' last axis does not have, and probabilities that are none.
+    """Refuse class numbers outside the outputs' last axis, and invalid probabilities.
 
     Args:
         ignored: a number outside that stands for targets that are ignored.

@@ -1,4 +1,4 @@
-"""The one place for weights: class weights, sample weights and masks become one weight an example, and then a mean."""
+"""The one place for weights: class weights, sample weights and masks become one weight per example, and then a mean."""
 
 from __future__ import annotations
 

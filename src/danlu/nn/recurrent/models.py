@@ -67,7 +67,7 @@ class CharRNN(Shorthand):
     def generate(
         self, params: Params, state: State, prompt: Any, steps: int, key: jax.Array, *, temperature: float = 1.0
     ) -> jax.Array:
-        """Characters drawn one after another, each from the network's distribution after all those before it.
+        """Characters drawn one after another, each from the network's distribution given all earlier ones.
 
         Args:
             params, state: the network's.

@@ -1,4 +1,4 @@
-"""A cell run over time: what the recurrent layers share.
+"""A cell run over time: the base of the recurrent layers.
 
 The inputs of all steps are projected in one matrix product, ``Z = X·W + b``; the loop over time only adds ``h·U`` and
 applies the cell. A cell brings its own backward pass (backpropagation through time), because the automatic one is two to
@@ -119,12 +119,12 @@ def keep(mask: jax.Array | None, new: jax.Array, old: jax.Array) -> jax.Array:
 
 
 def previous(hs: jax.Array, first: jax.Array, reverse: bool) -> jax.Array:
-    """What each step received: ``hs`` moved by one step, with ``first`` at the loop's start."""
+    """The input state of each step: ``hs`` shifted by one step, with ``first`` at the loop's start."""
     return jnp.concatenate([hs[1:], first[None]] if reverse else [first[None], hs[:-1]])
 
 
 class Recurrent(Layer, abc.ABC):
-    """What :class:`SimpleRNN`, :class:`LSTM` and :class:`GRU` share: ``(batch, time, features)`` to ``(batch, time, units)``.
+    """The base of :class:`SimpleRNN`, :class:`LSTM` and :class:`GRU`: ``(batch, time, features)`` to ``(batch, time, units)``.
 
     The kernels of all gates are drawn as one matrix, as in Keras: Glorot uniform for the inputs', orthogonal for the
     recurrent one. The carry starts at 0 and stays as it is at padding (see :mod:`danlu.nn.attention.sequence`), where the output is 0.

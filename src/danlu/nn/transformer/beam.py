@@ -1,4 +1,4 @@
-"""Beam search: the likeliest continuation that a narrow search finds."""
+"""Beam search for the likeliest continuation."""
 
 from __future__ import annotations
 

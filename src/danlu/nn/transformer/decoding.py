@@ -1,4 +1,4 @@
-"""How writing begins: the prompt is checked, the source is read once, and the caches are laid out."""
+"""The start of generation: checks the prompt, encodes the source once, and creates the caches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def beginning(owner: str, model: Layer, prompt: Any) -> tuple[Layer, jax.Array, 
 def opened(
     network: Layer, params: Params, state: State, source: Any, batch: int, length: int, *, copies: int = 1
 ) -> tuple[Layer, Params, State, Cache]:
-    """What takes one token at a time, its variables, and an empty cache for ``batch · copies`` sequences.
+    """The decoder for one token at a time, its variables, and an empty cache for ``batch · copies`` sequences.
 
     Args:
         source: what the encoder of an :class:`EncoderDecoder` reads, ``batch`` rows of it; it is read here, once.

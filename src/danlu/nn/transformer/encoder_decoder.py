@@ -1,4 +1,4 @@
-"""The Transformer as it began: an encoder reads one sequence, a decoder writes another."""
+"""The original Transformer: an encoder reads one sequence, a decoder writes another."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Patches(Layer):
 
 
 class ClassToken(Layer):
-    """A learned token in front of the others, which gathers what the whole sequence is.
+    """A learned token in front of the others, which collects information on the whole sequence.
 
     Params: ``{"token": (features,)}``, from N(0, 0.02²). State: ``{}``.
     """

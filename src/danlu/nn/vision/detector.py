@@ -1,4 +1,4 @@
-"""A compact one-stage detector: a convolutional network that says, for each cell of a grid, what stands there and where it ends."""
+"""A compact one-stage detector: a convolutional network that predicts a class and a box for each cell of a grid."""
 
 from __future__ import annotations
 

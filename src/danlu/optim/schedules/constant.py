@@ -1,4 +1,4 @@
-"""Values that are given as they are: a number, a function of the count; and what else may stand for a schedule."""
+"""Constant values and plain functions as schedules."""
 
 from __future__ import annotations
 
