@@ -194,7 +194,7 @@ def decode_files(
     *,
     whole: bool = False,
 ) -> ImageSet:
-    """Decode image files in worker threads; those that cannot be read are left out and named. Beyond ``memory`` they stay in their files."""
+    """Decode image files in worker threads; those that cannot be read are left out and named. Beyond ``memory`` they stay files."""
     images: Any
     read = open_whole if whole else open_image
     if memory is not None and (not memory or decoded_bytes(files, whole=whole) > memory):
