@@ -210,7 +210,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("like", "message"),
     [
-        ({"w": np.zeros(3, np.float32)}, "nothing is known of b"),
+        ({"w": np.zeros(3, np.float32)}, "b is unknown"),
         ({"w": np.zeros(3, np.float32), "b": np.zeros(1, np.float32), "c": np.zeros(1)}, "it has no c"),
         ({"w": np.zeros(4, np.float32), "b": np.zeros(1, np.float32)}, r"w is float32\[3\], expected float32\[4\]"),
         ({"w": np.zeros(3, np.int32), "b": np.zeros(1, np.float32)}, r"expected int32\[3\]"),

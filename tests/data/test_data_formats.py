@@ -181,7 +181,7 @@ def test_missing_texts_and_codes_for_all_columns_or_for_one() -> None:
     assert one.frame["city"].to_list() == ["unknown", "Bern", "NA", "-999"]
     with pytest.raises(DataError, match="unknown column 'incom'; expected one of: city, income"):
         read_table(data, missing={"incom": [-999]})
-    with pytest.raises(ConfigError, match="stands for no missing value"):
+    with pytest.raises(ConfigError, match="cannot mean a missing value"):
         read_table(data, missing=[True])
     typed = read_table(pl.DataFrame({"x": [1.0, -999.0, 3.0]}), missing=[-999])
     assert typed.frame["x"].to_list() == [1.0, None, 3.0]
@@ -454,7 +454,7 @@ def test_sequences_are_read_as_those_of_training(tmp_path: Path) -> None:
         ([f"{i}.5 kg" if i % 2 else f"{i}.5 lbs" for i in range(40)], "in lbs, kg|in kg, lbs"),
         (["<0.1" if i % 4 == 0 else f"{i}.5" for i in range(40)], "others are like '<0.1'"),
         ([f"{13 + i % 9}/1/2020" if i % 3 else f"1/{13 + i % 9}/2020" for i in range(40)], "dates in several orders"),
-        (["0.45" if i % 8 == 0 else f"{i}%" for i in range(40)], "5 of 40 have no unit and are taken for % too"),
+        (["0.45" if i % 8 == 0 else f"{i}%" for i in range(40)], "5 of 40 have no unit and are read as % too"),
     ],
 )
 def test_amounts_and_dates_that_are_not_written_alike_are_told_of(texts: list[str], said: str) -> None:

@@ -84,7 +84,7 @@ def test_folders_beside_the_parts_and_pictures_beside_the_folders_are_told_of(tm
     found = read_images(root)
     assert set(found.parts) == {"train", "test"}
     text = " ".join(found.notices)
-    assert "1 images beside the folders" in text
+    assert "1 images next to the folders" in text
     assert "folders beside test, train are left out: unsorted" in text
     assert "the training part has no image of Dogs" in text
 

@@ -301,7 +301,7 @@ def test_a_finished_run_goes_on_with_more_epochs(tmp_path):
 
 def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path):
     fit(MODEL, (X, Y), epochs=1, checkpoint=tmp_path, **COMMON)
-    with pytest.raises(CheckpointError, match=r"another version of danlu: .* expected .*\n.*train anew"):
+    with pytest.raises(CheckpointError, match=r"another version of danlu: .* expected .*\n.*start again"):
         fit(nn.MLP((9,), 1), (X, Y), epochs=2, checkpoint=tmp_path, resume=True, **COMMON)
     file = tmp_path / "last.safetensors"
     file.write_bytes(file.read_bytes()[:100])

@@ -136,9 +136,9 @@ def test_a_network_level_with_a_constant_answer_has_learnt_nothing():
     rows = make("binary", seed=5)
     constant = np.tile([0.6, 0.4], (300, 1))
     shuffled = Rows("binary", np.random.default_rng(0).permutation(rows.truth), rows.prediction)
-    assert compare(rows, constant, "the commonest class").verdict == "better"
-    nothing = compare(shuffled, constant, "the commonest class")
-    assert nothing.sentence.startswith("The network is not better than always answering the commonest class: ROC-AUC")
+    assert compare(rows, constant, "the most common class").verdict == "better"
+    nothing = compare(shuffled, constant, "the most common class")
+    assert nothing.sentence.startswith("The network is not better than always answering the most common class: ROC-AUC")
     assert "do not show that it has learnt anything" in nothing.sentence
 
 

@@ -57,7 +57,7 @@ def test_objects_are_found_and_judged_beside_baselines(trained: Any) -> None:
     assert any("170 images of 32×32 (grey) with" in line and "2 classes: lying, standing" in line for line in said)
     assert result.rows == {"train": 110, "validation": 26, "test": 34}
     judged = result.judgement
-    assert list(judged.others) == ["the commonest box", "connected patches, nearest mean"]
+    assert list(judged.others) == ["the most common box", "connected patches, nearest mean"]
     assert judged.scores["map50"].value > 0.7
     assert judged.comparisons[0].verdict == "better"
     assert judged.comparisons[0].constant

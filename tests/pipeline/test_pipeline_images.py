@@ -50,7 +50,7 @@ def test_a_folder_of_photos_is_learnt(trained):
     assert result.scores["accuracy"] > 0.85
     assert result.rows == {"train": 104, "validation": 24, "test": 32}
     assert any("1 of 161 images cannot be read" in line for line in said)
-    assert set(result.judgement.others) == {"the commonest class", "logistic regression"}
+    assert set(result.judgement.others) == {"the most common class", "logistic regression"}
     report = result.run.report_path.read_text(encoding="utf-8")
     assert "http" not in report.split("</style>")[1].replace("http://www.w3.org", "")
 

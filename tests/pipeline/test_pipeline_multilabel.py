@@ -52,8 +52,8 @@ def test_labels_are_learnt_from_files(trained):
     assert result.scores["macro_f1"] > 0.7
     assert any("decoded during training" in line for line in said)
     assert any("7.png (not an image)" in line for line in said)
-    assert set(result.judgement.others) == {"the commonest labels", "logistic regression"}
-    assert result.judgement.others["the commonest labels"]["label_auc"].value == 0.5
+    assert set(result.judgement.others) == {"the most common labels", "logistic regression"}
+    assert result.judgement.others["the most common labels"]["label_auc"].value == 0.5
     report = result.run.report_path.read_text(encoding="utf-8")
     assert "Each label" in report
     assert result.run.predictions_path.read_text().startswith("file,true tags,tags,probability above")

@@ -49,7 +49,7 @@ def test_masks_are_learnt(trained):
     assert result.rows == {"train": 52, "validation": 12, "test": 16}
     assert result.scores["mean_iou"] > 0.8
     assert any("masks of 3 classes: ground, light, dark" in line for line in said)
-    assert set(result.judgement.others) == {"the commonest class", "logistic regression of pixels"}
+    assert set(result.judgement.others) == {"the most common class", "logistic regression of pixels"}
     assert result.judgement.comparisons[0].constant
     report = result.run.report_path.read_text(encoding="utf-8")
     assert "The worst images" in report

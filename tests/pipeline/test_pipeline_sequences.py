@@ -54,7 +54,7 @@ def test_what_came_first_is_learnt_and_judged_beside_summaries(trained: Any) -> 
     assert any("values are missing" in line for line in said)
     others = result.judgement.others
     assert set(others) == {
-        "the commonest class",
+        "the most common class",
         "logistic regression of summaries",
         "HistGradientBoosting of summaries",
     }
@@ -113,7 +113,7 @@ def test_settings_and_sources_that_cannot_be_are_one_message(tmp_path: Any) -> N
     refused(ConfigError, "name its column: --target", target="")
     refused(ConfigError, "sequences are split at random", split={"method": "time"})
     refused(DataError, "infinite values of 'a'", frame.with_columns(a=pl.lit(float("inf"))))
-    refused(DataError, "no column of numbers", frame.drop("a", "b", "step"))
+    refused(DataError, "no numeric column", frame.drop("a", "b", "step"))
     arrays = {"x": np.zeros((4, 5, 2)), "y": np.zeros(3)}
     for name, array in (("pixels", np.ones((4, 5, 2))), ("waves", np.full((4, 5, 2), -1.0))):
         np.savez(tmp_path / f"{name}.npz", x=array, y=np.zeros(4))

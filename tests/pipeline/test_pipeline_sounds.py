@@ -48,7 +48,7 @@ def test_what_means_and_spreads_cannot_tell_is_learnt(trained: Any) -> None:
     assert result.rows == {"train": 78, "validation": 18, "test": 24}
     assert result.scores["accuracy"] > 0.85
     simple = "logistic regression of each pitch's mean and spread"
-    assert set(result.judgement.others) >= {"the commonest class", simple}
+    assert set(result.judgement.others) >= {"the most common class", simple}
     assert result.run.report_path.exists()
 
 

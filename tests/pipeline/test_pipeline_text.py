@@ -48,7 +48,7 @@ def test_reviews_are_learnt_and_judged_beside_simple_models(trained):
     assert abs(result.rows["validation"] - 36) <= 2  # equal texts stay in one part
     assert abs(result.rows["test"] - 48) <= 2
     assert any("2 of 242 rows have no text" in line for line in said)
-    assert set(result.judgement.others) == {"the commonest class", "TF-IDF and logistic regression"}
+    assert set(result.judgement.others) == {"the most common class", "TF-IDF and logistic regression"}
     assert result.judgement.others["TF-IDF and logistic regression"]["accuracy"].value > 0.9
     assert "TF-IDF" in result.run.report_path.read_text(encoding="utf-8")
 

@@ -109,7 +109,7 @@ def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) ->
     assert model.predict(["green dog has red house"], lenient=True, say=notes.append).height == 1
     assert "treated as unknown" in notes[0]
     model.predict(["red " * 7], say=notes.append)
-    assert "1 sentence is longer than any that was learnt from (6 tokens)" in notes[1]
+    assert "1 sentence is longer than any in training (6 tokens)" in notes[1]
     with pytest.raises(SchemaError, match="no file"):
         model.evaluate(tmp_path / "none")
     with pytest.raises(SchemaError, match="cannot be read"):

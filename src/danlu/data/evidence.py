@@ -272,7 +272,7 @@ def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tu
         )
         bare = sum(rows for (before, after, _), rows in numbers.kinds.items() if not before and not after)
         if unit and bare:
-            said[-1] += f"; {bare:,} of {each.rows:,} have no unit and are taken for {unit} too"
+            said[-1] += f"; {bare:,} of {each.rows:,} have no unit and are read as {unit} too"
     elif ambiguous and not own and not shared:
         example = next((text for text in numbers.doubtful), "")
         shown = _value(example, style)

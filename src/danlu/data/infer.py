@@ -155,7 +155,7 @@ def canonical(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
         else:
             raise DataError(
                 f"column {column.name!r} of {source} holds {dtype}; expected numbers, texts, booleans or date-times",
-                hint="take the column apart into plain ones, or take it out of the file (in Python: columns=[...])",
+                hint="split the column into plain ones, or remove it from the file (in Python: columns=[...])",
             )
         columns.append(column)
     return pl.DataFrame(columns)

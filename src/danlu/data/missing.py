@@ -88,7 +88,7 @@ def marks_for(missing: Marks, column: str) -> tuple[tuple[str, ...], tuple[float
     for each in given:
         if isinstance(each, bool) or not isinstance(each, str | int | float):
             raise ConfigError(
-                f"{each!r} stands for no missing value; expected texts or numbers, such as 'unknown' or -999"
+                f"{each!r} cannot mean a missing value; expected texts or numbers, such as 'unknown' or -999"
             )
         text = str(each).strip().lower()
         texts[text] = None

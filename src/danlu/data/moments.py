@@ -336,7 +336,7 @@ def _spaced(shape: str) -> str:
 
 
 def _regularity(moments: np.ndarray) -> tuple[float, float]:
-    """How nearly moments come in order, and how often the step from one to the next is the commonest (days, or months)."""
+    """How nearly moments come in order, and how often the step from one to the next is the most common (days, or months)."""
     if len(moments) < 3:
         return 0.0, 0.0
     steps = np.diff(moments.astype(np.int64))

@@ -70,7 +70,7 @@ def _named_metrics(metrics: Any, taken: Sequence[str]) -> tuple[tuple[str, Measu
         if name in found or name in (*_RESERVED, *taken):
             whose = "two metrics" if name in found else "a column of the history"
             raise ConfigError(
-                f"{name!r} would be the name of {whose}; expected a name of its own for each metric",
+                f"{name!r} would be the name of {whose}; expected a different name for each metric",
                 hint="a function's name is its __name__: write it with def, or set it",
             )
         found[name] = metric
@@ -97,7 +97,7 @@ def _objective(model: Layer, loss: Any, metrics: Any, precision: str) -> Objecti
     if isinstance(loss, Objective):
         if metrics:
             raise ConfigError(
-                "metrics are functions of outputs and targets, and the loss is an objective, which has no outputs",
+                "metrics are functions of outputs and targets, and the loss is an objective, which does not have outputs",
                 hint="return further values from the objective, in its third result",
             )
         return loss if precision == "float32" else InPrecision(loss, precision)

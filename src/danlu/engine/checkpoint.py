@@ -74,7 +74,7 @@ def load_checkpoint(path: str | os.PathLike[str], like: Any) -> tuple[Any, dict[
         raise CheckpointError(
             f"{path} does not fit: it is of another model, of other settings or of another version of danlu: "
             f"{'; '.join(wrong[:3])}{'; and more' if len(wrong) > 3 else ''}",
-            hint="resume with what it was written with, or train anew: without resume, or in another folder",
+            hint="resume with the same model, settings and version, or start again: without resume, or in another folder",
         )
 
     def restored(name: str, leaf: Any) -> jax.Array:
@@ -95,4 +95,4 @@ def _differences(named: list[tuple[str, Any]], arrays: dict[str, np.ndarray]) ->
         elif (arrays[name].shape, arrays[name].dtype) != (expected.shape, expected.dtype):
             there = f"{arrays[name].dtype}{list(arrays[name].shape)}"
             found.append(f"{name} is {there}, expected {expected.dtype}{list(expected.shape)}")
-    return found + [f"nothing is known of {name}" for name in sorted(set(arrays) - {name for name, _ in named})]
+    return found + [f"{name} is unknown" for name in sorted(set(arrays) - {name for name, _ in named})]

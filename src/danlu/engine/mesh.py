@@ -69,7 +69,7 @@ def need_devices(count: int) -> None:
     if len(found) < count:
         hint = "ask for at most that many"
         if found[0].platform == "cpu" and count <= cores:
-            hint = f"this process has begun to compute with {len(found)}; start it with JAX_NUM_CPU_DEVICES={count}"
+            hint = f"this process has already computed with {len(found)}; start it with JAX_NUM_CPU_DEVICES={count}"
         raise ConfigError(f"devices is {count}, but JAX has {len(found)} here ({found[0].device_kind})", hint=hint)
 
 

@@ -84,7 +84,7 @@ def _boosting(task: str, inputs: Inputs) -> Any:
 
 
 BASELINES: Mapping[str, tuple[dict[str, str], Callable[[str, Inputs], Any]]] = {
-    "commonest": ({"regression": "the mean", "": "the commonest class"}, lambda task, inputs: _commonest(task)),
+    "commonest": ({"regression": "the mean", "": "the most common class"}, lambda task, inputs: _commonest(task)),
     "linear": ({"regression": "ridge regression", "": "logistic regression"}, _linear),
     "boosting": ({"": "HistGradientBoosting"}, _boosting),
 }

@@ -21,7 +21,7 @@ class CommonestClass:
     [[[1, 1]]]
     """
 
-    label = "the commonest class"
+    label = "the most common class"
 
     def __init__(self, masks: np.ndarray) -> None:
         counts = sum(np.bincount(mask.ravel(), minlength=256) for mask in masks)

@@ -125,7 +125,7 @@ class Detections(Pictures):
         (images, targets), (held, known) = prepared.sample(_FOR_BASELINES), prepared.validation
         inputs, true = prepared.test or prepared.validation
         for label, simple in (
-            ("the commonest box", CommonestBox(true_objects(targets))),
+            ("the most common box", CommonestBox(true_objects(targets))),
             ("connected patches, nearest mean", Components(images, true_objects(targets), count)),
         ):
             tried = DetectionCounts.of(simple.find(held), true_objects(known), classes=count)

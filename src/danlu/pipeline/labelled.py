@@ -202,7 +202,7 @@ def caption_of(rows: Rows, row: int, target: TargetEncoder) -> str:
     true, chosen = list(row_in_words(rows, row, target).values())[:2]
     if rows.task == "regression":
         return f"{true}, predicted {chosen}"
-    return f"{true}, taken for {chosen} ({rows.prediction[row, int(rows.chosen[row])]:.0%})"
+    return f"{true}, predicted as {chosen} ({rows.prediction[row, int(rows.chosen[row])]:.0%})"
 
 
 def _with_codes(found: Read, target: TargetEncoder, say: Say) -> Read:

@@ -117,7 +117,7 @@ class LabelledImages(Pictures):
         regression = label_regressions(
             cells(images, _BASELINE), own, *(cells(each, _BASELINE) for each in (held, inputs))
         )
-        for label, (for_held, answers) in (("the commonest labels", commonest), ("logistic regression", regression)):
+        for label, (for_held, answers) in (("the most common labels", commonest), ("logistic regression", regression)):
             yield Simple(label, LabelRows(marks, answers, best_threshold(known, for_held)))
 
     def old_head(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

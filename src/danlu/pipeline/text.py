@@ -78,7 +78,7 @@ class Texts(LabelledItems):
         )
 
     def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Any) -> Iterable[Simple]:
-        """The commonest class (or the mean), and a linear model of TF-IDF of the network's words."""
+        """The most common class (or the mean), and a linear model of TF-IDF of the network's words."""
         target, (_, labels), parts = prepared.target, prepared.known(), prepared.parts
         learnt = parts.found.rows(np.concatenate([parts.places[name] for name in ("train", "validation")])).texts
         regression, shown = target.task == "regression", parts.tested.texts

@@ -213,7 +213,7 @@ class Translations(Domain):
         long = int(np.count_nonzero(encoder.lengths(found.rows) > encoder.longest))
         if long:
             are = "sentence is" if long == 1 else "sentences are"
-            learnt = f"longer than any that was learnt from ({encoder.longest} tokens)"
+            learnt = f"longer than any in training ({encoder.longest} tokens)"
             say(f"{long:,} {are} {learnt}: expect little of the translation")
         check_known(encoder.source, found.rows, "the sentences hold", lenient=lenient, say=say)
         return found

@@ -175,7 +175,7 @@ def residual_plot(rows: Rows, name: str) -> list[str]:
 def interval_plot(intervals: Mapping[str, Interval], label: str) -> str:
     """One measure of several models with its intervals; the first model is ours.
 
-    A model far from the others (the commonest class, say) is an arrow at the edge, so that the others can be told apart.
+    A model far from the others (the most common class, say) is an arrow at the edge, so that the others can be told apart.
     """
     low, high = _window(list(intervals.values()))
     with Panel(f"{label}, with 95 % intervals", width=4.4, height=0.95 + 0.33 * len(intervals)) as (panel, axes):

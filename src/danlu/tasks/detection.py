@@ -240,7 +240,7 @@ class Boxes(Head, fitted=("threshold",)):
             raise ArtifactError(f"the saved detector is damaged: {error.message}") from error
         if detector.classes != len(self.classes):
             raise ArtifactError(
-                f"the saved network tells {detector.classes} classes; expected the names of as many, not {len(self.classes)}"
+                f"the saved network has {detector.classes} classes; expected as many names, not {len(self.classes)}"
             )
         if (detector.stride, detector.size, encoder.in_shape[:2]) != (self.stride, self.size, self.sides):
             raise ArtifactError("the saved detector is damaged: its cells are not those of its network")

@@ -287,7 +287,7 @@ class Trained:
             say(
                 f"all {count:,} rows were seen in training: the scores show how well they were learnt, not how well new rows are predicted"
             )
-            return None, "rows it learnt from"
+            return None, "training rows"
         say(f"{known:,} of {count:,} rows were seen in training; the scores are of the {count - known:,} others")
         return np.flatnonzero(fresh), "rows not seen"
 

@@ -132,7 +132,7 @@ def _read_folder(root: Path, memory: int | None, whole: bool) -> ImageSet:
             )
         return decode_files(alone, None, None, memory, whole=whole)
     if alone:
-        notices.append(f"{len(alone)} images beside the folders of {root} have no class and are left out")
+        notices.append(f"{len(alone)} images next to the folders of {root} have no class and are left out")
     divided = {child: {group: _pictures(group) for group in folders_in(child)} for child in _parts_in(holding)}
     rows: list[tuple[str, str, Path]] = []
     if divided:

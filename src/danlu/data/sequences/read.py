@@ -197,7 +197,7 @@ def _from_table(
     ]
     others = [name for name in frame.columns if name not in taken and name not in columns]
     if not columns:
-        raise DataError(f"there is no column of numbers beside {', '.join(map(repr, filter(None, taken)))}")
+        raise DataError(f"there is no numeric column besides {', '.join(map(repr, filter(None, taken)))}")
     if others:
         notices.append(f"columns left out because they are not numeric: {', '.join(others)}")
     if time is not None:

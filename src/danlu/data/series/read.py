@@ -130,7 +130,7 @@ def find_columns(
         raise DataError(
             f"the columns {', '.join(twice)} are named for two purposes; expected one for each"
             if twice
-            else "there is no column of numbers to forecast"
+            else "there is no numeric column to forecast"
         )
     for name in (*targets, *observed, *known):
         if not (frame[name].dtype.is_numeric() or frame[name].dtype == pl.Boolean):

@@ -79,7 +79,7 @@ class Detector(Shorthand):
         if height % COARSEST or width % COARSEST:
             raise ConfigError(
                 f"Detector received inputs of shape {in_shape}; expected images whose sides are multiples of {COARSEST}",
-                hint="bring the images to such a size; ImageEncoder does it",
+                hint="resize the images to such a size; ImageEncoder does it",
             )
         return self.expanded.init(key, in_shape)
 
