@@ -22,7 +22,7 @@ def show(
 
     directory = RunDirectory.open(run)
     past = Past.of(directory)
-    print(f"{past.name}: {past.data}, {past.state}, begun {past.date:%Y-%m-%d %H:%M}")
+    print(f"{past.name}: {past.data}, {past.state}, started {past.date:%Y-%m-%d %H:%M}")
     settings = changed_settings(directory.read_json("config.json"))
     print("\nsettings that differ from the defaults")
     print(
