@@ -265,7 +265,7 @@ def test_ctrl_c_keeps_what_was_learned():
 
 def test_a_rate_that_goes_by_nothing_is_refused():
     plateau = optim.sgd(optim.ReduceOnPlateau(0.5, factor=0.5, patience=1))
-    with pytest.raises(ConfigError, match="there is none"):
+    with pytest.raises(ConfigError, match="there is no validation data"):
         fit(MODEL, (X, Y), epochs=1, optimizer=plateau, **COMMON)
 
 
