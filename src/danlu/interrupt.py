@@ -48,7 +48,7 @@ def why(asked: Asked) -> str:
 
 
 def exit_status(stopped_by: int | None) -> int:
-    """What a command exits with after a training that the signal ``stopped_by`` stopped, as a shell reports it; 0 without one.
+    """The exit status of a command after a training that the signal ``stopped_by`` stopped, as a shell reports it; 0 without one.
 
     >>> exit_status(None), exit_status(signal.SIGINT)
     (0, 130)

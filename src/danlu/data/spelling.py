@@ -13,7 +13,7 @@ KEEP = " (data.spellings=keep keeps them apart)"
 
 
 def plain(texts: pl.Series) -> pl.Series:
-    """What spellings of a word have in common: no case, single spaces, plain forms of letters and signs (Unicode's NFKC).
+    """The common key of a word's spellings: no case, single spaces, plain forms of letters and signs (Unicode's NFKC).
 
     A single letter keeps its case: "a" and "A" may be two codes.
 

@@ -82,7 +82,7 @@ class Alternate:
 
     @property
     def members(self) -> int | None:
-        """The number of devices, the same for both programs."""
+        """The number of members, the same for both programs."""
         return self.first.members
 
     @property

@@ -1,4 +1,4 @@
-"""What a callback is, and what it sees of the training: the base of all of them."""
+"""The callback contract, and its view of the training: the base of all of them."""
 
 from __future__ import annotations
 

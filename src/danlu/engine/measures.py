@@ -64,7 +64,7 @@ class Part:
 
     @property
     def direction(self) -> str | None:
-        """The name of the measure."""
+        """The direction of the measure."""
         return direction_of(self.measure)
 
     def check_targets(self, outputs: Any, targets: Any) -> None:

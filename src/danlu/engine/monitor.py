@@ -1,4 +1,4 @@
-"""What a training is watched by: which way a monitored value is better, and what to say when it stops getting so."""
+"""The monitored value of a training: which way a monitored value is better, and what to say when it stops getting so."""
 
 from __future__ import annotations
 

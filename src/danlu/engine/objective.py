@@ -84,7 +84,7 @@ class Objective(Blueprint, abc.ABC):
 
     @property
     def terms(self) -> tuple[tuple[str, Measure], ...]:
-        """Those terms that are functions of outputs and targets, by name; ``"loss"`` if there is only one."""
+        """The terms that are functions of outputs and targets, by name; ``"loss"`` if there is only one."""
         return ()
 
     @property
@@ -94,7 +94,7 @@ class Objective(Blueprint, abc.ABC):
 
     @property
     def complete(self) -> frozenset[str]:
-        """Those that, as a scalar, count only where every row of the batch does."""
+        """The scalar terms, which count only if every row of the batch does."""
         return frozenset()
 
     def direction(self, name: str) -> str | None:
@@ -103,7 +103,7 @@ class Objective(Blueprint, abc.ABC):
 
 
 class Supervised(Objective):
-    """A loss of a network's outputs, with metrics beside it.
+    """A loss of a network's outputs, with metrics.
 
     Args:
         model: the network.
@@ -204,7 +204,7 @@ def measured(
 
 
 def weight_of(name: str) -> str:
-    """Where the Σ w of a measure stands among the sums."""
+    """The name of a measure's Σ w among the sums."""
     return name + _WEIGHT
 
 

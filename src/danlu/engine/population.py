@@ -82,7 +82,7 @@ class Population:
         return at(state, chunk, order, index)
 
     def zero_sums(self) -> Sums:
-        """Those of the program, for every member."""
+        """The sums of the program, for every member."""
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in self.program.zero_sums().items()}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Population:
         return row[column] if self.together else row.get(f"{column}_each", row[column])
 
     def direction(self, column: str) -> str | None:
-        """That of the program."""
+        """The direction that the program declares."""
         said: str | None = self.program.direction(column)
         return said
 
@@ -128,7 +128,7 @@ class Population:
 
 
 def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> Callable[[TrainState], dict[str, Any]]:
-    """What judges each member on its rows of ``chunk``."""
+    """A function that evaluates each member on its rows of ``chunk``."""
     if population.program.of_batch:
         parts = _whole_batches(population.batch_size, rows)
     else:

@@ -42,7 +42,7 @@ def _no_check(chunk: dict[str, Any]) -> None:
 
 
 class Source(Protocol):
-    """What the trainer draws from."""
+    """The base of the trainer's sources of batches."""
 
     in_shape: Any
     steps_per_epoch: int | None

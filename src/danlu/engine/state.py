@@ -1,4 +1,4 @@
-"""What training carries from step to step, as one tree of arrays."""
+"""The state of training between steps, as one tree of arrays."""
 
 from __future__ import annotations
 

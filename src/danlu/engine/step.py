@@ -36,7 +36,7 @@ _PENALTIES = {"l1": l1, "l2": l2}
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What a compiled training program is made of; equal programs share one compilation.
+    """The parts of a compiled training program; equal programs share one compilation.
 
     Attributes:
         model: the network's blueprint.

@@ -1,4 +1,4 @@
-"""What a network has to beat: the most common answer, a linear model, and gradient boosting, on the same rows."""
+"""The baselines of a network: the most common answer, a linear model, and gradient boosting, on the same rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a detector must beat: one box for all images, and bright or dark patches classified by the nearest mean picture."""
+"""The baselines of a detector: one box for all images, and bright or dark patches classified by the nearest mean picture."""
 
 from __future__ import annotations
 

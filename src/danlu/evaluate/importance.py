@@ -25,7 +25,7 @@ _MANY = 3  # related columns that are no longer named one by one beside a figure
 
 @dataclasses.dataclass(frozen=True)
 class Importance:
-    """What shuffling some columns together costs.
+    """The cost of shuffling some columns together.
 
     Attributes:
         columns: their names; several where they are related, so that one can stand in for another.
@@ -56,7 +56,7 @@ class Importance:
 
     @property
     def cost(self) -> str:
-        """What shuffling costs, and how much that varies."""
+        """The cost of shuffling, and its variation."""
         return f"{figure(self.drop, 3)} ± {figure(self.spread, 2)}"
 
     def __str__(self) -> str:

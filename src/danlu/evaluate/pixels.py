@@ -1,4 +1,4 @@
-"""What a segmentation has to beat: the most common class everywhere, and a logistic regression of each pixel's surroundings."""
+"""The baselines of a segmentation: the most common class everywhere, and a logistic regression of each pixel's surroundings."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PixelRegression:
 
 
 def surroundings(images: np.ndarray) -> np.ndarray:
-    """What a pixel and its neighbourhood look like: its 3×3 pixels, the mean and the deviation of its 9×9, and where it is.
+    """The features of a pixel and its neighbourhood: its 3×3 pixels, the mean and the deviation of its 9×9, and where it is.
 
     Args:
         images: ``uint8 (images, height, width, channels)``.

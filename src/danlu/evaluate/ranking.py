@@ -1,4 +1,4 @@
-"""What a score says about two classes by its order alone: ROC and precision-recall."""
+"""Measures of two classes from the order of a score alone: ROC and precision-recall."""
 
 from __future__ import annotations
 

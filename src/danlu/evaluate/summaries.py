@@ -1,4 +1,4 @@
-"""Of sequences what simple models learn from."""
+"""Summaries of sequences, for simple models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model of texts has to beat: a linear model of the words' TF-IDF."""
+"""The baseline for models of texts: a linear model of the words' TF-IDF."""
 
 from __future__ import annotations
 

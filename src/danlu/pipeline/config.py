@@ -229,7 +229,7 @@ class TrainConfig(Blueprint):
         return getattr(getattr(self, section), own)
 
     def decided(self, *names: str) -> dict[str, Any]:
-        """What the user decides of the training, and of these settings of the network (and the loss)."""
+        """The user's choices for the training, for these settings of the network, and for the loss."""
         found = {name: getattr(self.trainer if name == "loss" else self.model, name) for name in names}
         return {
             **self.trainer.chosen(),

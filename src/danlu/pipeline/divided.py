@@ -51,7 +51,7 @@ class PreparedParts(Prepared):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Divided:
-    """What was read of a source, and how it is divided. What is read has ``rows(numbers)``, ``notices`` and perhaps ``parts``.
+    """The data read from a source, and its split. The data has ``rows(numbers)``, ``notices`` and perhaps ``parts``.
 
     Attributes:
         found: all of it.
@@ -156,7 +156,7 @@ class Divided:
 def together_of(
     config: TrainConfig, rows: pl.DataFrame | Iterable[Hashable], *shares: float, noun: str = "rows", besides: str = ""
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """The groups of equal rows to keep in one part, and what to tell of them; see :func:`~danlu.data.twins.keep_together`."""
+    """The groups of equal rows to keep in one part, and notes about them; see :func:`~danlu.data.twins.keep_together`."""
     if config.split.equal_rows == "anywhere" or config.split.method not in ("stratified", "random"):
         return None, ()
     return keep_together(equal_rows(rows), *shares, noun=noun, besides=besides)

@@ -66,7 +66,7 @@ def options() -> dict[str, list[tuple[Domain, Option]]]:
 
 
 def with_options(values: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Plain nested settings with those that options stand for.
+    """Plain nested settings, with the settings of the options added.
 
     Where several kinds have the option, it is that of the kind that the source is of by all else that is said.
 

@@ -34,7 +34,7 @@ class LabelledItems(Labelled):
 
     @abc.abstractmethod
     def find(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
-        """What is read of a source: it has ``labels``, ``notices`` and ``rows(numbers)``.
+        """The data read from a source: it has ``labels``, ``notices`` and ``rows(numbers)``.
 
         Args:
             before: what was read to be learnt from, where the source is that of the test rows.
@@ -42,7 +42,7 @@ class LabelledItems(Labelled):
 
     @abc.abstractmethod
     def keys(self, found: Any, rows: np.ndarray) -> Iterable[Hashable]:
-        """What the rows of these numbers are known again by: equal ones stay in one part."""
+        """The keys by which rows of these numbers are compared: equal ones stay in one part."""
 
     @abc.abstractmethod
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class LabelledItems(Labelled):
         return labels
 
     def infer(self, config: TrainConfig, labels: pl.Series) -> InferredTask:
-        """What the labels are of."""
+        """The task of the labels."""
         asked = config.data.task
         return infer_task(labels, task=None if asked == "auto" else asked)
 
@@ -91,7 +91,7 @@ class LabelledItems(Labelled):
 
 
 def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
-    """What was read, without the rows that lack something or a label, and with a notice of it.
+    """The data without incomplete or unlabelled rows, and with a notice about them.
 
     Args:
         noun: what the rows are called.
@@ -122,7 +122,7 @@ def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
 
 
 def newly_read(read: Callable[[], Any], say: Say, *, parts_of: str = "", hint: str | None = None) -> Any:
-    """What ``read`` gives, whose notices are said; where it has parts, its test part.
+    """The result of ``read``, after printing its notices; its test part, if it has parts.
 
     Args:
         parts_of: what the parts are made of; empty takes them all.

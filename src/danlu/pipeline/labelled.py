@@ -187,7 +187,7 @@ class Labelled(Domain):
 
 
 def row_in_words(rows: Rows, row: int, target: TargetEncoder) -> dict[str, str]:
-    """What is true of a row and what was predicted, for people."""
+    """The true and the predicted answer for a row, in words."""
     if rows.task == "regression":
         return {"true": figure(rows.truth[row]), "predicted": figure(rows.prediction[row])}
     return {

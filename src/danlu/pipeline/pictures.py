@@ -69,7 +69,7 @@ class Pictures(Domain):
 
     @abc.abstractmethod
     def truth(self, found: Any, encoder: Any, head: Any) -> Any:
-        """What is to be predicted of images that were read with it, as the head takes it."""
+        """The true answers of images that were read with them, in the form that the head takes."""
 
     def fields(self, parts: Divided, head: Head, **encoded: Any) -> dict[str, Any]:
         """The fields of :class:`PreparedPictures`, with what :func:`encoded_parts` gives."""
@@ -109,7 +109,7 @@ class Pictures(Domain):
 
 
 def keys(found: Any, rows: np.ndarray) -> Iterable[bytes]:
-    """What pictures are known again by."""
+    """The keys by which pictures are compared."""
     return digests(some_of(found.images, rows))
 
 

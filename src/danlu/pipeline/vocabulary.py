@@ -1,4 +1,4 @@
-"""What language models and translation have in common: units, the settings of the network, and tokens that are not in the vocabulary."""
+"""The shared part of language models and translation: units, the settings of the network, and tokens that are not in the vocabulary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model of a table relies on, as a part of its report."""
+"""The report's part on the columns that a model of a table relies on."""
 
 from __future__ import annotations
 

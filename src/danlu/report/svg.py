@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG text that several of can stand in one page."""
+"""Matplotlib figures as SVG text; one page can hold several."""
 
 from __future__ import annotations
 

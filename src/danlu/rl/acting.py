@@ -59,8 +59,10 @@ class _Decided:
 
 
 class Acting(Head):
-    """What to do. The answer to observations is ``{"action", "value"}``, arrays with a row each; to :class:`Beginnings`, the
-    :class:`~danlu.rl.Episodes` that came of them.
+    """The head of an agent's model.
+
+    The answer to observations is ``{"action", "value"}``, arrays with one row per observation; to :class:`Beginnings`, the
+    :class:`~danlu.rl.Episodes` that were played.
 
     Attributes:
         agent, env: who acts, and where it was trained.

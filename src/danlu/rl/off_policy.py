@@ -141,8 +141,10 @@ class OffPolicy(Agent):
         """The size of the TD error of each row, ``(rows,)``: prioritised replay draws in proportion to it."""
 
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
-        """Random actions fill the memory with ``learning_starts`` transitions; they count as steps. Where the network
-        standardises observations, it does so by what was seen in them, from then on."""
+        """Random actions fill the memory with ``learning_starts`` transitions; they count as steps.
+
+        If the network standardises observations, it uses their statistics from then on.
+        """
         env = program.env
         begin_key, fill_key, example_key = jax.random.split(key, 3)
         envs = env.begin(begin_key, self.environments)
@@ -175,7 +177,7 @@ class OffPolicy(Agent):
     def begin_offline(
         self, program: AgentProgram, params: Any, model_state: Any, recorded: Transition
     ) -> tuple[Any, World]:
-        """The memory is what was recorded ``(time, environments, …)``, and there are no environments: :meth:`iterate` learns alone."""
+        """The memory is the recording ``(time, environments, …)``, and there are no environments: :meth:`iterate` learns alone."""
         rows = self.kept(program.env, recorded)
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows["observation"])
         replay: Any = Replay.full(rows)

@@ -136,7 +136,7 @@ class AgentSettings(Blueprint):
 
     @classmethod
     def renewed(cls, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the algorithm too."""
+        """``body`` with old names replaced by the current ones, in the algorithm's settings too."""
         found = super().renewed(body)
         if isinstance(settings := found.get("settings"), Mapping):
             found["settings"] = {_RENAMED.get(name, name): value for name, value in settings.items()}

@@ -31,7 +31,7 @@ Scalar = float | jax.Array
 
 
 def check_shapes(**arrays: jax.Array) -> None:
-    """DataError unless all have one shape: (8, 4) beside (8, 4, 1) would broadcast to a wrong answer."""
+    """Raise DataError unless all have one shape: (8, 4) beside (8, 4, 1) would broadcast to a wrong answer."""
     shapes = {name: jnp.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or () in shapes.values():
         shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

@@ -32,7 +32,7 @@ class Space(Blueprint):
         raise NotImplementedError
 
     def sample(self, key: jax.Array) -> Any:
-        """A value drawn uniformly; of an unbounded side is drawn from a standard normal or exponential distribution."""
+        """A value drawn uniformly; an unbounded side is drawn from a standard normal or exponential distribution."""
         raise NotImplementedError
 
     def contains(self, value: Any) -> bool:

@@ -226,7 +226,7 @@ class Boxes(Head, fitted=("threshold",)):
         return DetectionCounts.of(found, true_objects(truth), classes=len(self.classes), threshold=self.threshold)
 
     def fitted(self, trained: Trained, inputs: np.ndarray, truth: dict[str, np.ndarray]) -> Self:
-        """With the threshold of the highest F1."""
+        """The head with the threshold of the highest F1."""
         found = self.evidence(trained.answer(inputs), truth)
         return dataclasses.replace(self, threshold=found.best_threshold())
 
@@ -252,5 +252,5 @@ def _found(head: Boxes, network: Layer, params: Any, state: Any, images: Any) ->
 
 
 def scaled(sides: tuple[int, int], shape: Sequence[int]) -> np.ndarray:
-    """What the x and y of an image of a shape are multiplied by when it is brought to other sides: float32 ``(4,)``, for a box."""
+    """The factors for x and y when an image of a shape is resized: float32 ``(4,)``, for a box."""
     return np.array([sides[1] / shape[1], sides[0] / shape[0]] * 2, np.float32)

@@ -56,7 +56,7 @@ class Tags(Head, fitted=("threshold",)):
         return LabelRows(truth, answers, self.threshold)
 
     def fitted(self, trained: Trained, inputs: np.ndarray, truth: np.ndarray) -> Self:
-        """With the threshold of the highest macro F1."""
+        """The head with the threshold of the highest macro F1."""
         return dataclasses.replace(self, threshold=best_threshold(truth, trained.answer(inputs)))
 
     def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:

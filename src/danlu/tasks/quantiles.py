@@ -126,7 +126,7 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
 
     @staticmethod
     def simply(label: str, inputs: Windows, evidence: Any, scaled: np.ndarray) -> Simple:
-        """A simple forecast, still scaled. What follows the series is no constant answer, even of one that stands still."""
+        """A simple forecast, still scaled. Following the series is not a constant answer, even for a constant series."""
         found = dataclasses.replace(evidence, prediction=inputs.inverse(scaled), levels=(), bands=None)
         return Simple(label, found, constant=False)
 

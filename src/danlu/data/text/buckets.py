@@ -33,7 +33,7 @@ class PairTokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Of each pair the tokens of its longer side, an end token included, int64."""
+        """The number of tokens of each pair's longer side, end token included, int64."""
         return np.array([max(len(s), len(t)) + 1 for s, t in zip(self.sources, self.targets, strict=True)], np.int64)
 
     @property

@@ -1,4 +1,4 @@
-"""Telling attention where tokens stand: learned vectors, sinusoids, rotations.
+"""Positions of tokens for attention: learned vectors, sinusoids, rotations.
 
 Attention by itself does not see the order of its inputs. Learned and sinusoidal positions are added to the tokens once, in
 front of the first block; rotary ones turn queries and keys inside each attention (``MultiHeadAttention(rotary_base=…)``).

@@ -1,4 +1,4 @@
-"""The chain rule through attention and what stands round it; see :mod:`danlu.nn.backprop.rules` for the form.
+"""The chain rule through attention and the layers around it; see :mod:`danlu.nn.backprop.rules` for the form.
 
 A sequence may be a dict (:mod:`danlu.nn.attention.sequence`): then ``dy`` and ``∂L/∂x`` are dicts too, masks have no error
 signal (None), and a context's signal passes every layer that leaves it alone.

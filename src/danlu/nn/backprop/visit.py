@@ -1,4 +1,4 @@
-"""What a backward rule is given: one layer's forward pass."""
+"""The input of a backward rule: one layer's forward pass."""
 
 from __future__ import annotations
 

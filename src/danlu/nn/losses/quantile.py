@@ -1,4 +1,4 @@
-"""Losses for quantiles, and for a mean with quantiles beside it."""
+"""Losses for quantiles, and for a mean together with quantiles."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def is_game(name: Any) -> bool:
 
 
 class Game(Blueprint):
-    """A board game of two players who move in turn, one wins what the other loses, and nothing is hidden.
+    """A board game of two players in turn, zero-sum and with perfect information.
 
     A *position* is a tree of arrays that only this class looks into; every function below is of one position (``vmap`` is for many) and
     compiles. What depends on who looks, is seen by the player to move. A game that has ended stays as it is, whatever is played.
