@@ -87,7 +87,7 @@ class Alternate:
 
     @property
     def devices(self) -> int:
-        """1."""
+        """Always 1."""
         return 1
 
     @property

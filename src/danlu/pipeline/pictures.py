@@ -69,7 +69,7 @@ class Pictures(Domain):
 
     @abc.abstractmethod
     def truth(self, found: Any, encoder: Any, head: Any) -> Any:
-        """The true answers of images that were read with them, in the form that the head takes."""
+        """The true answers of the images in ``found``, in the form that the head takes."""
 
     def fields(self, parts: Divided, head: Head, **encoded: Any) -> dict[str, Any]:
         """The fields of :class:`PreparedPictures`, with what :func:`encoded_parts` gives."""

@@ -215,7 +215,7 @@ class AgentProgram:
 
     @property
     def devices(self) -> int:
-        """1."""
+        """Always 1."""
         return 1
 
     @property

@@ -192,7 +192,7 @@ class SAC(ContinuousControl):
         return ActorCriticLoss(-float(self.actions(env).dim) if self.entropy is None else self.entropy)
 
     def worth(self, env: Environment, state: TrainState, target: Any, observation: Any, key: jax.Array) -> jax.Array:
-        """The next action by the online actor, as in the paper; only the critics have a target network."""
+        """The value of the online actor's action, as in the paper; only the critics have a target network."""
         network = self.network(env)
         action, log_prob = network.decide(state.params, state.model_state, observation, key)
         alpha = jnp.exp(state.params["log_alpha"])

@@ -53,7 +53,7 @@ class Expected(ValueHead):
 
     @property
     def size(self) -> int:
-        """1."""
+        """Always 1."""
         return 1
 
     def mean(self, numbers: jax.Array) -> jax.Array:
