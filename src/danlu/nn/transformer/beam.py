@@ -29,7 +29,7 @@ def _search(
     mask: jax.Array,
     source: Any,
     end: jax.Array,
-    alpha: jax.Array,
+    length_penalty: jax.Array,
     *,
     beams: int,
     length: int,
@@ -56,7 +56,7 @@ def _search(
         itself = jnp.where((jnp.arange(vocabulary) == end)[None, None], score[..., None], -jnp.inf)
         candidates = jnp.where(done[..., None], itself, further)
         counts = jnp.where(done, count, step + 1)
-        ranks = candidates / _length_penalty(counts, alpha)[..., None]
+        ranks = candidates / _length_penalty(counts, length_penalty)[..., None]
         _, best = jax.lax.top_k(ranks.reshape(batch, -1), beams)  # of (batch, beams·vocabulary)
         parent, token = best // vocabulary, (best % vocabulary).astype(jnp.int32)
 
@@ -78,7 +78,7 @@ def _search(
     nothing = jnp.zeros((batch, beams), jnp.int32)
     start = (jnp.int32(0), written, score, nothing, nothing > 0, logits, cache)
     _, written, score, count, _, _, _ = jax.lax.while_loop(unfinished, extend, start)
-    return written[:, 0], score[:, 0] / _length_penalty(count[:, 0], alpha)
+    return written[:, 0], score[:, 0] / _length_penalty(count[:, 0], length_penalty)
 
 
 def beam_search(
@@ -90,7 +90,7 @@ def beam_search(
     length: int,
     end: int,
     beams: int = 4,
-    alpha: float = 0.6,
+    length_penalty: float = 0.6,
     forbidden: tuple[int, ...] = (),
 ) -> tuple[jax.Array, jax.Array]:
     """The continuation of each prompt with the largest ``log p(y) / ((5 + |y|)/6)^α`` that ``beams`` hypotheses find.
@@ -104,7 +104,7 @@ def beam_search(
         length: the most tokens to write, ≥ 1.
         end: the token after which a sequence is over; it counts in ``|y|`` and fills the rest of the row.
         beams: hypotheses a row, ≥ 1.
-        alpha: α ≥ 0: 0 takes the likeliest sequence, which favours short ones; larger values longer ones.
+        length_penalty: α ≥ 0: 0 takes the likeliest sequence, which favours short ones; larger values longer ones.
 
     Returns:
         Tokens, int32 ``(batch, length)``, and their scores as above, ``(batch,)``.
@@ -128,12 +128,12 @@ def beam_search(
     for name, value, ok, expected in (
         ("length", length, length >= 1, ">= 1"),
         ("beams", beams, beams >= 1, ">= 1"),
-        ("alpha", alpha, alpha >= 0, ">= 0"),
+        ("length_penalty", length_penalty, length_penalty >= 0, ">= 0"),
     ):
         if not ok:
             raise ConfigError(f"beam_search received {name}={value!r}; expected {expected}")
     network, given, mask, source = beginning("beam_search", model, prompt)
-    last, penalty = jnp.asarray(end, jnp.int32), jnp.asarray(alpha, float)
+    last, penalty = jnp.asarray(end, jnp.int32), jnp.asarray(length_penalty, float)
     found: tuple[jax.Array, jax.Array] = _search(
         network, params, state, given, mask, source, last, penalty,
         beams=beams, length=length, forbidden=tuple(forbidden),
