@@ -143,7 +143,9 @@ def word_attribution(
     """
 
     def score(outputs: jax.Array) -> jax.Array:
-        mean = outputs.reshape(len(texts), -1, outputs.shape[-1]).mean(axis=1)
+        mean = outputs.reshape(len(texts), -1, outputs.shape[-1]).mean(
+            axis=1
+        )  # (texts, members, units), then their mean
         if chosen is None:
             return mean[:, 0]
         found = jnp.take_along_axis(mean, jnp.asarray(chosen)[:, None], axis=1)[:, 0]

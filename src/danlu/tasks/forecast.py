@@ -42,7 +42,7 @@ class Forecast(Blueprint):
             the training part can spare.
         time: the column with the moments; None finds it.
         series: the column that names the series a row belongs to, where there are several.
-        known: columns whose future is known; :meth:`~danlu.pipeline.Model.predict` needs rows with it.
+        known: columns whose future is known; :meth:`Trained.predict <danlu.trained.Trained.predict>` needs rows with it.
         observed: columns that help to forecast, known up to now only.
         season: steps of a season, for the seasonal naive forecast and MASE; None finds it.
         refit: whether, once the validation part has chosen the epoch, training is done again with it: the model that is tested

@@ -43,15 +43,16 @@ def _attention(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
     inputs = layer.prepared(params, visit.state, visit.x, train=visit.train, key=visit.key)
     heads, saved = attend_forward(*inputs)
     error = tokens(dy)
-    flat = error.reshape(-1, error.shape[-1])
+    flat = error.reshape(-1, error.shape[-1])  # (batch·time, features)
     gradients = {"output": layer.ungrouped(heads).T @ flat}
     if "output_bias" in params:
         gradients["output_bias"] = jnp.sum(flat, axis=0)
     batch, time = x.shape[:2]
+    # (batch, time, heads, d), then in groups
     by_heads = layer.grouped((flat @ params["output"].T).reshape(batch, time, layer.num_heads, -1))
     by_query, by_key, by_value = attend_backward(saved, by_heads)
     deltas = {
-        "query": layer.ungrouped(by_query).reshape(batch, time, layer.num_heads, -1),
+        "query": layer.ungrouped(by_query).reshape(batch, time, layer.num_heads, -1),  # (batch, time, heads, d)
         "key": jnp.swapaxes(by_key, 1, 2),
         "value": jnp.swapaxes(by_value, 1, 2),
     }
@@ -60,8 +61,8 @@ def _attention(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
         deltas |= {name: rotate(deltas[name], back, layer.rotary_base) for name in ("query", "key")}
     passed = {}
     for name, given in (("query", x), ("key", source), ("value", source)):
-        delta = deltas[name].reshape(given.shape[0] * given.shape[1], -1)
-        gradients[name] = given.reshape(delta.shape[0], -1).T @ delta
+        delta = deltas[name].reshape(given.shape[0] * given.shape[1], -1)  # (batch·time, heads·d)
+        gradients[name] = given.reshape(delta.shape[0], -1).T @ delta  # (features, batch·time) by (batch·time, heads·d)
         if f"{name}_bias" in params:
             gradients[f"{name}_bias"] = jnp.sum(delta, axis=0)
         passed[name] = (delta @ params[name].T).reshape(given.shape)
@@ -84,6 +85,7 @@ def _rms_norm(visit: Visit, dy: jax.Array) -> tuple[jax.Array, dict[str, jax.Arr
 def _feed_forward(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
     """Two dense layers: ``z = x·W_1 + b_1, h = f(z), y = h·W_2 + b_2``; ``δ = (dy·W_2ᵀ) ⊙ f′(z)``."""
     layer, p, given = visit.layer, visit.params, tokens(visit.x)
+    # (batch·time, features)
     x, error = given.reshape(-1, given.shape[-1]), tokens(dy).reshape(-1, given.shape[-1])
     z = x @ p["up"]
     z = z + on_last_axis(p["up_bias"], 2) if layer.use_bias else z
@@ -98,6 +100,7 @@ def _feed_forward(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
 def _swiglu(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
     """``h = silu(g) ⊙ u, y = h·W_d``: ``∂L/∂u = dh ⊙ silu(g)``, ``∂L/∂g = dh ⊙ u ⊙ σ(g)·(1 + g·(1 − σ(g)))``."""
     p, given = visit.params, tokens(visit.x)
+    # (batch·time, features)
     x, error = given.reshape(-1, given.shape[-1]), tokens(dy).reshape(-1, given.shape[-1])
     gate, up = x @ p["gate"], x @ p["up"]
     by_hidden, s = error @ p["down"].T, sigmoid(gate)
@@ -110,7 +113,7 @@ def _learned_positions(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]
     """``y = x + table[p]``: ``dy`` goes on as it is, and row ``p`` of ``∂L/∂table`` sums it over every token that stands there."""
     error, table = tokens(dy), visit.params["table"]
     positions = jnp.broadcast_to(token_positions(padding_mask(visit.x), error.shape[1]), error.shape[:2])
-    rows = error.reshape(-1, error.shape[-1]).astype(table.dtype)
+    rows = error.reshape(-1, error.shape[-1]).astype(table.dtype)  # (batch·time, features)
     return dy, {"table": jnp.zeros_like(table).at[positions.reshape(-1)].add(rows)}
 
 
@@ -118,7 +121,7 @@ def _segments(visit: Visit, dy: Any) -> tuple[Any, dict[str, jax.Array]]:
     """``y = x + table[s]``: ``dy`` goes on as it is, and row ``s`` of ``∂L/∂table`` sums it over every token of that segment."""
     error, table = tokens(dy), visit.params["table"]
     rows = jnp.broadcast_to(visit.layer.rows(visit.x), error.shape[:2]).reshape(-1)
-    each = error.reshape(-1, error.shape[-1]).astype(table.dtype)
+    each = error.reshape(-1, error.shape[-1]).astype(table.dtype)  # (batch·time, features)
     return dy, {"table": jnp.zeros_like(table).at[rows].add(each)}
 
 

@@ -32,7 +32,7 @@ __all__ = ["LAYER_RULES"]
 def _dense(visit: Visit, dy: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
     """``z = xW + b, y = f(z)``: ``δ = ∂L/∂z = dy ⊙ f′(z)``, ``∂L/∂W = xᵀδ``, ``∂L/∂b = Σ_rows δ``, ``∂L/∂x = δWᵀ``."""
     layer, kernel = visit.layer, visit.params["kernel"]
-    x = visit.x.reshape(-1, kernel.shape[0])
+    x = visit.x.reshape(-1, kernel.shape[0])  # (rows, features), whatever the leading axes
     z = x @ kernel
     if layer.use_bias:
         z = z + on_last_axis(visit.params["bias"], 2)
@@ -102,6 +102,7 @@ def _embedding(visit: Visit, dy: jax.Array) -> tuple[None, dict[str, jax.Array]]
     """``y = table[i]``: row ``i`` of ``∂L/∂table`` is the sum of ``dy`` over every place that read it; no ``∂L/∂x``."""
     table = visit.params["table"]
     rows = visit.layer.rows(visit.x).reshape(-1)
+    # (rows, dim), one for each place that read
     return None, {"table": jnp.zeros_like(table).at[rows].add(dy.reshape(-1, table.shape[1]).astype(table.dtype))}
 
 
