@@ -37,19 +37,20 @@ enable_compilation_cache()  # the two workers, and the processes that tests star
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0":
     # JAX writes each program down in an MLIR context of its own. Loading its dialects and freeing them takes longer than the
     # rest of lowering a small program, so here all share one; where JAX has it otherwise, the tests are only slower.
+    # A program that is made while another is being written down has one of its own: in a shared one it would become a part of that other.
     with contextlib.suppress(ImportError, AttributeError):
         from jax._src.interpreters import mlir
+        from jax._src.lib.mlir import ir
 
-        _new, _shared = mlir.make_ir_context, functools.cache(mlir.make_ir_context)
+        new_context, shared_context = mlir.make_ir_context, functools.cache(mlir.make_ir_context)
 
-        def _context():
+        def make_ir_context() -> ir.Context:
             try:
-                mlir.ir.Context.current  # noqa: B018  (raises where there is none)
-            except ValueError:
-                return _shared()
-            return _new()  # a program compiled while another is written down would be written into that one
+                return new_context() if ir.InsertionPoint.current else shared_context()
+            except ValueError:  # nothing is being written down
+                return shared_context()
 
-        mlir.make_ir_context = _context
+        mlir.make_ir_context = make_ir_context
 
 settings.register_profile("danlu", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("danlu")

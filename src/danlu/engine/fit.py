@@ -81,7 +81,8 @@ def fit(
         TrainingError: the loss stopped being finite.
 
     Example:
-        >>>         >>> from danlu import nn
+        >>> import numpy as np
+        >>> from danlu import nn
         >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
         >>> fitted = fit(nn.Dense(1), (x, 3 * x[:, 0]), loss="mse", epochs=200, learning_rate=0.1, display="none")
         >>> bool(abs(fitted.params["kernel"][0, 0] - 3) < 1e-2)
