@@ -11,7 +11,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(run: Path, source: str, lenient: Lenient = False, allow: Allow = None) -> None:
-    """Measure a trained run on a table that holds the target."""
+    """Evaluate a trained run on data that has the answers."""
     with showing("auto"), stage("evaluating"):
         from danlu.data.intake import spool
         from danlu.pipeline import load_model

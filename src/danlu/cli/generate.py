@@ -27,7 +27,7 @@ def generate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed writes the same texts.")] = 0,
 ) -> None:
-    """Write with a trained language model."""
+    """Write text with a trained language model."""
     from danlu.pipeline import load_model
 
     model: Any = load_model(run)

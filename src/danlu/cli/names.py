@@ -60,9 +60,7 @@ class AnsweringTrain(Answering):
         """The help, with the options of kinds of data below it."""
         own = self.own()
         width = max(map(len, own), default=0)
-        self.epilog = "\n".join(
-            ["For single kinds of data:", *(f"{name:{width}}  {said}" for name, said in own.items())]
-        )
+        self.epilog = "\n".join(["For one kind of data:", *(f"{name:{width}}  {said}" for name, said in own.items())])
         super().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:

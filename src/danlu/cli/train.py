@@ -26,9 +26,9 @@ def train(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (a folder with a folder a class, npz, "
-            "idx files), images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks "
-            "(the folders images and masks), a text (.txt) to learn its language, the common beginning of two files of "
+            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (one folder per class, npz, idx files), "
+            "images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks "
+            "(the folders images and masks), a text (.txt) for a language model, the common beginning of two files of "
             "translations (with --translate), or an environment (CartPole-v1) to act in. Without one, an example is used."
         ),
     ] = None,

@@ -127,7 +127,10 @@ class ScoredTokens:
 
 
 class NextToken(Head):
-    """Predicts the next token of a text. The answer for a text is how unexpected each of its tokens is: :class:`~danlu.tasks.language.ScoredTokens`."""
+    """Predicts the next token of a text.
+
+    The answer for a text is how unexpected each of its tokens is: :class:`~danlu.tasks.language.ScoredTokens`.
+    """
 
     kind, task = "next token", "language"
     verbs = ("generate", "token_losses")

@@ -32,7 +32,8 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
         levels: the quantiles that are forecast, growing.
         season: steps of a season, 1 without one.
         naive: ``(series, targets)``: the seasonal naive error in training, see :func:`~danlu.evaluate.forecast.mase_scale`.
-        widen: ``(horizon,)``: what the distance of the quantiles from the middle one is multiplied by, see :func:`~danlu.tasks.quantiles.widening`.
+        widen: ``(horizon,)``: the factor for the distance of the quantiles from the middle one, see
+            :func:`~danlu.tasks.quantiles.widening`.
     """
 
     kind, task = "quantiles", "forecast"

@@ -120,7 +120,7 @@ def read_images(
 
 
 def _read_folder(root: Path, memory: int | None, whole: bool) -> ImageSet:
-    """A folder a class, in folders ``train`` and ``test`` or not; or pictures without labels."""
+    """One folder per class, in folders ``train`` and ``test`` or not; or pictures without labels."""
     holding = {child: there for child in folders_in(root) if (there := _pictures(child))}
     alone = _pictures(root, depth=0)
     notices: list[str] = []
