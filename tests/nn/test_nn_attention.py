@@ -280,7 +280,7 @@ def test_rms_norm_and_swiglu_are_their_formulas(golden: Any) -> None:
     ("make", "error", "message"),
     [
         (lambda: MultiHeadAttention(3, num_kv_heads=2), ConfigError, "3 heads and 2 key heads"),
-        (lambda: MultiHeadAttention(3).init(KEY, (4, 8)), ConfigError, "cannot cut 8 features into 3 heads"),
+        (lambda: MultiHeadAttention(3).init(KEY, (4, 8)), ConfigError, "cannot divide 8 features into 3 heads"),
         (lambda: MultiHeadAttention(8, rotary_base=100.0).init(KEY, (4, 8)), ConfigError, "even number"),
         (lambda: MultiHeadAttention(2, cross=True, causal=True), ConfigError, "expected neither"),
         (lambda: MultiHeadAttention(2, cross=True).init(KEY, (4, 8)), DataError, "no context"),
