@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "danlu"
-ROOMS = ("nn", "optim", "engine", "explain")
+ROOMS = ("nn", "optim", "engine", "explain", "rl")
 FILES = sorted(
     path.relative_to(SOURCE).as_posix()
     for room in ROOMS

@@ -94,7 +94,7 @@ class Acting(Head):
             return answers.frame()
         columns: dict[str, np.ndarray] = {}
         for name, values in answers.items():
-            flat = values.reshape(len(values), -1).T
+            flat = values.reshape(len(values), -1).T  # (numbers, rows)
             columns |= {name: values} if values.ndim == 1 else {f"{name} {i}": part for i, part in enumerate(flat)}
         return pl.DataFrame(columns)
 

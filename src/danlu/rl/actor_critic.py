@@ -116,10 +116,10 @@ class ActorCritic(Layer):
         frozen = jax.lax.stop_gradient(params)
         own, log_prob = self.decide(frozen, state, again(self.others), jax.random.fold_in(key, 2))
         actions = jnp.concatenate([evenly, own.reshape(rows, self.others, dim)], axis=1)
-        q = self.values(params, state, again(2 * self.others), actions.reshape(-1, dim))
+        q = self.values(params, state, again(2 * self.others), actions.reshape(-1, dim))  # of (rows·2·others, dim)
         density = jnp.full((rows, self.others), -dim * math.log(2), log_prob.dtype)
         densities = jnp.concatenate([density, log_prob.reshape(rows, self.others)], axis=1)
-        return {"q_others": q.reshape(rows, 2 * self.others, -1), "log_density": densities}
+        return {"q_others": q.reshape(rows, 2 * self.others, -1), "log_density": densities}  # (rows, 2·others, critics)
 
     def flops(self, in_shape: Shape) -> int | None:
         shape: Any = in_shape

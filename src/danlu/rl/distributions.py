@@ -74,6 +74,7 @@ class Categorical(Distribution):
         return jnp.argmax(numbers, axis=-1).astype(jnp.int32)
 
     def log_prob(self, numbers: jax.Array, action: Any) -> jax.Array:
+        # (…, n): the numbers of all actions as (1, …, n), as many axes as the logits
         chosen = jnp.expand_dims(jnp.asarray(action), -1) == jnp.arange(self.n).reshape((1,) * jnp.ndim(action) + (-1,))
         return jnp.sum(jnp.where(chosen, jax.nn.log_softmax(numbers), 0), axis=-1)
 

@@ -47,9 +47,9 @@ class Dueling(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        advantage = x["advantage"].reshape(-1, self.actions, self.size)
+        advantage = x["advantage"].reshape(-1, self.actions, self.size)  # (batch, actions, size)
         q = x["value"][:, None, :] + advantage - advantage.mean(axis=1, keepdims=True)
-        return q.reshape(q.shape[0], -1), state
+        return q.reshape(q.shape[0], -1), state  # (batch, actions·size)
 
 
 class QLoss(Loss):
@@ -58,7 +58,7 @@ class QLoss(Loss):
     head: ValueHead
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
-        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)
+        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)  # (batch, actions, size)
         return self.head.loss(_chosen(numbers, targets["action"]), targets["target"])
 
 
@@ -173,7 +173,7 @@ class DQN(OffPolicy):
         return batch["observation"], {"action": batch["action"], "target": worth}
 
     def td_error(self, outputs: Any, targets: Any) -> jax.Array:
-        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)
+        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)  # (batch, actions, size)
         return self.head.td_error(_chosen(numbers, targets["action"]), targets["target"])
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
@@ -182,7 +182,7 @@ class DQN(OffPolicy):
         return self.greedy_action(env, self.network(env).apply(params, state, observation)[0])
 
     def greedy_action(self, env: Environment, outputs: Any) -> Any:
-        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)
+        numbers = outputs.reshape(outputs.shape[0], -1, self.head.size)  # (batch, actions, size)
         return jnp.argmax(self.head.mean(numbers), axis=-1).astype(jnp.int32)
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:

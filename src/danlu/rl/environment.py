@@ -181,4 +181,4 @@ class Environment(Blueprint, abc.ABC):
 
 def _along(flags: jax.Array, like: jax.Array) -> jax.Array:
     """Flags of environments, with axes added to stand before an array of theirs."""
-    return flags.reshape(flags.shape + (1,) * (like.ndim - flags.ndim))
+    return flags.reshape(flags.shape + (1,) * (like.ndim - flags.ndim))  # (environments, 1, …), as many axes as like

@@ -125,7 +125,7 @@ class External(Environment):
 
     def advance(self, envs: Envs, action: Any, key: jax.Array) -> tuple[Envs, Transition]:
         count = envs.steps.shape[0]
-        flat = action.reshape(count, -1)
+        flat = action.reshape(count, -1)  # (count, numbers of an action)
         place = jnp.stack([envs.state.pool, envs.state.begun], axis=1).astype(flat.dtype)
         sent = jnp.concatenate([flat, place], axis=1)  # one array, since each costs time
         numbers, pictures = io_callback(functools.partial(_advance, self), self._shapes(count), sent, ordered=True)

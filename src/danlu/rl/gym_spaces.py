@@ -92,15 +92,17 @@ def action_writer(space: Any) -> Callable[[np.ndarray], list[Any]]:
         high, begin = np.asarray(space.nvec) - 1, np.asarray(space.start)
 
         def pick(actions: np.ndarray) -> list[Any]:
+            # (environments, *shape)
             inside = np.clip(actions.astype(np.int64).reshape(-1, *space.shape), 0, high) + begin
             return list(inside.astype(space.dtype))
 
         return pick
     if kind == "MultiBinary":
+        # of (environments, *shape)
         return lambda actions: list((actions.reshape(-1, *space.shape) > 0).astype(space.dtype))
 
     def turn(actions: np.ndarray) -> list[Any]:
-        inside = np.clip(actions.reshape(-1, *space.shape), space.low, space.high)
+        inside = np.clip(actions.reshape(-1, *space.shape), space.low, space.high)  # (environments, *shape)
         return list((np.rint(inside) if space.dtype.kind in "iu" else inside).astype(space.dtype))
 
     return turn

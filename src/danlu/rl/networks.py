@@ -99,7 +99,7 @@ class OneHot(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        columns = jnp.reshape(x, (-1, len(self.sizes)))
+        columns = jnp.reshape(x, (-1, len(self.sizes)))  # (batch, choices)
         parts = [jax.nn.one_hot(columns[:, i], n, dtype=jnp.float32) for i, n in enumerate(self.sizes)]
         return jnp.concatenate(parts, axis=-1), state
 

@@ -166,6 +166,7 @@ class OffPolicy(Agent):
             return (envs, carry[1].add(kept)), None
 
         (envs, replay), _ = jax.lax.scan(fill, (envs, replay), jax.random.split(fill_key, moves))
+        # (moves·environments, …)
         seen = jax.tree.map(lambda leaf: leaf[:moves].reshape(-1, *leaf.shape[2:]), _rows_of(replay)["observation"])
         model_state = learn_statistics(program.model, model_state, seen)
         target = jax.tree.map(jnp.array, params)

@@ -62,6 +62,7 @@ class ConservativeQLoss(Loss):
     weight: float = setting(default=1.0, minimum=0)
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
+        # (batch, actions), the means of (batch, actions, size)
         q = self.head.mean(outputs.reshape(outputs.shape[0], -1, self.head.size))
         recorded = jnp.take_along_axis(q, targets["action"][:, None], axis=1)[:, 0]
         return QLoss(self.head)(outputs, targets) + self.weight * (jax.nn.logsumexp(q, axis=1) - recorded)

@@ -156,7 +156,7 @@ class OnPolicy(Agent):
         weight = self.weights(rollout)
         targets = self.targets(env, state, dataclasses.replace(rollout, reward=reward), weight)
         chunk = self.rows(rollout, targets, weight)
-        # A pass goes over the rows in the order of random numbers: one sort, where jax.random.permutation has two.
+        # A pass goes over the rows in the order of random numbers (epochs, rows): one sort, where jax.random.permutation has two.
         numbers = jax.random.bits(order_key, (self.updates * self.batch_size,)).reshape(self.n_epochs, -1)
         order = jnp.argsort(numbers, axis=1).reshape(-1)
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
@@ -237,7 +237,7 @@ class OnPolicy(Agent):
 
 def _flat(tree: Any) -> Any:
     """The axes of time and environments made one."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)  # (time·environments, …)
 
 
 def _first_episodes(rollout: Transition) -> jax.Array:

@@ -183,7 +183,7 @@ def _view(path: str, count: int, layout: Layout) -> Batch:
     """The file, mapped into memory, as a batch."""
     flat = np.asarray(np.memmap(path, np.uint8, "r+", shape=(_bytes_of(count, layout),)))
     at = 4 * count * (2 * layout.numbers + RESULTS)
-    rows = flat[:at].view(np.float32).reshape(count, -1)
+    rows = flat[:at].view(np.float32).reshape(count, -1)  # (count, 2·numbers + results)
     arrays = []
     for shape in layout.pictures:
         for _ in range(2):

@@ -119,8 +119,9 @@ class Remembering(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         features, batch = x["features"], x["features"].shape[0]
+        # (batch·time, 3·units)
         flat = features.reshape(-1, features.shape[-1]) @ params["kernel"] + params["bias"][None]
-        gates = flat.reshape(batch, -1, 3 * self.units).swapaxes(0, 1)
+        gates = flat.reshape(batch, -1, 3 * self.units).swapaxes(0, 1)  # (time, batch, 3·units)
         across, candidate = (
             params["recurrent_kernel"][:, : 2 * self.units],
             params["recurrent_kernel"][:, 2 * self.units :],
@@ -168,13 +169,14 @@ class RecurrentActorCritic(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, State]:
         batch, time = x["first"].shape
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), x["observation"])
-        features = self.encode.apply(params[0], state[0], flat)[0].reshape(batch, time, -1)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), x["observation"])  # (batch·time, …)
+        features = self.encode.apply(params[0], state[0], flat)[0].reshape(batch, time, -1)  # (batch, time, features)
         inputs = {"features": features, "first": x["first"], "memory": x["memory"]}
         hs = self.remember.apply(params[1], state[1], inputs)[0]
-        rows = hs.reshape(-1, hs.shape[-1])
+        rows = hs.reshape(-1, hs.shape[-1])  # (batch·time, units)
         policy = self.policy.apply(params[2], state[2], rows)[0]
         value = self.value.apply(params[3], state[3], rows)[0]
+        # (batch, time, numbers) and (batch, time, 1)
         shaped = {"policy": policy.reshape(batch, time, -1), "value": value.reshape(batch, time, -1)}
         return {"memory": hs, **shaped}, state
 
@@ -186,7 +188,7 @@ class OverTime(Loss):
 
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         batch, time = targets["advantage"].shape
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (outputs, targets))
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (outputs, targets))  # (batch·time, …)
         return self.loss(*flat).reshape(batch, time).mean(axis=1)
 
 

@@ -150,6 +150,7 @@ class FrameStack(Wrapper):  # type: ignore[misc]
         inner, transition = self.env.advance(Envs(envs.state.inner, frames[:, -1], envs.steps, envs.score), action, key)
         after = jnp.concatenate([frames[:, 1:], transition.next_observation[:, None]], axis=1)
         fresh = jnp.stack([inner.observation] * self.frames, axis=1)
+        # (environments, 1, …), as many axes as after
         ended = transition.ended.reshape(-1, *(1 for _ in after.shape[1:]))
         now = jnp.where(ended, fresh, after)
         join = jax.vmap(self._joined)

@@ -221,7 +221,7 @@ class AlphaZero(Agent):
         target = (1 - self.estimate) * outcome + self.estimate * rows["estimate"]
         y = {"policy": rows["policy"], "legal": rows["legal"], "outcome": target}
         chunk = {"x": rows["board"], "y": y, "weight": known.astype(jnp.float32)}
-        chunk = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chunk)
+        chunk = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chunk)  # (slots·games, …)
         order = replay.draw(draw_key, self.updates * self.batch_size).astype(jnp.int32)
         learner = dataclasses.replace(program.learner, augment=Turned(game))
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)

@@ -62,6 +62,7 @@ class Record:
     @property
     def different(self) -> int:
         """How many different games there were: players without randomness repeat themselves."""
+        # (games, numbers of a board + 1)
         games = np.concatenate([self.ends.reshape(len(self.ends), -1), self.began[:, None]], axis=1)
         return len(np.unique(games, axis=0))
 

@@ -68,6 +68,7 @@ def never_loses(game: Game, choose: Callable[[Any], Any], *, most: int = 100_000
                 return lines[int(np.argmin(results))]
             boards = np.asarray(jax.vmap(game.observation)(positions))
             running = np.flatnonzero(~np.asarray(jax.vmap(game.ended)(positions)))
+            # of (running, numbers of a board)
             _, first = np.unique(boards[running].reshape(len(running), boards[0].size), axis=0, return_index=True)
             kept = running[np.sort(first)]
             positions, lines = jax.tree.map(lambda leaf, rows=kept: leaf[rows], positions), [lines[row] for row in kept]

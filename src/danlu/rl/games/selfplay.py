@@ -207,7 +207,7 @@ class Turned(Blueprint):
         cells, moves = (jnp.asarray(table) for table in self.game.symmetries)
         board = batch["x"]
         way = jax.random.randint(key, (board.shape[0],), 0, cells.shape[0])
-        flat = board.reshape(board.shape[0], -1, board.shape[-1])
+        flat = board.reshape(board.shape[0], -1, board.shape[-1])  # (batch, cells, planes)
         turned = jnp.take_along_axis(flat, cells[way][:, :, None], axis=1).reshape(board.shape)
         y = batch["y"]
         policy, legal = (jnp.take_along_axis(y[name], moves[way], axis=1) for name in ("policy", "legal"))
@@ -215,4 +215,4 @@ class Turned(Blueprint):
 
 
 def _along(flags: jax.Array, like: jax.Array) -> jax.Array:
-    return flags.reshape(flags.shape + (1,) * (like.ndim - flags.ndim))
+    return flags.reshape(flags.shape + (1,) * (like.ndim - flags.ndim))  # (games, 1, …), as many axes as like
