@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from danlu.engine.contract import check_hashable, check_same, said_by
 from danlu.engine.foreign import check_optimizer
 from danlu.engine.gradient import Accumulated, Gradient, Whole
 from danlu.engine.measures import Measure, Part, TakesWeights, measure_of, name_of, value_of
@@ -95,6 +96,7 @@ def _objective(model: Layer, loss: Any, metrics: Any, precision: str) -> Objecti
         ConfigError: see :func:`_resolve` and :func:`_check_logits`; metrics beside an objective.
     """
     if isinstance(loss, Objective):
+        check_hashable(loss)
         if metrics:
             raise ConfigError(
                 "metrics are functions of outputs and targets, and the loss is an objective, which does not have outputs",
@@ -142,10 +144,9 @@ def _said_of(program: Program, params: Any, model_state: Any, batch: Any) -> _Sa
     if program.augment is not None:
         batches.append(jax.eval_shape(program.augment, key, batch))
     if not objective.measures:
-        for train in (False, True):
-            call = lambda *args, train=train: objective(*args, train=train)  # noqa: E731
-            values, _, found = jax.eval_shape(call, params, model_state, batches[-train], key)
-        return _Said(dict(values) if isinstance(values, Mapping) else {"loss": values}, found)
+        judged, trained = (said_by(objective, params, model_state, batches[-train], key, train) for train in (0, 1))
+        check_same(objective, judged, trained)
+        return _Said(*trained)
     apply = lambda p, s, x: program.model.apply(p, s, x, train=False)[0]  # noqa: E731
     outputs, shapes = jax.eval_shape(apply, params, model_state, batch["x"]), {}
     for name, measure in objective.measures.items():

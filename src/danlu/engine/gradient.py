@@ -106,7 +106,7 @@ class Accumulated(Gradient):
         super().__post_init__()
         if self.parts > 1 and not self.inner.shared:
             raise ConfigError(
-                f"Accumulated.inner adds noise, which {self.parts} parts would each do; expected a gradient without noise noise",
+                f"Accumulated.inner adds noise, which {self.parts} parts would each do; expected a gradient without noise",
                 hint="leave accumulate at 1: PerExample already treats each row separately",
             )
 

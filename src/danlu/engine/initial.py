@@ -15,7 +15,7 @@ from danlu.engine.options import FitOptions
 from danlu.engine.sources import Source
 from danlu.engine.state import TrainState, owned
 from danlu.engine.step import Program
-from danlu.errors import ConfigError, TrainingError, unknown_name
+from danlu.errors import ConfigError, TrainingError, shorten, unknown_name
 from danlu.memory import available_memory, in_words
 from danlu.nn.layer import Layer
 
@@ -118,6 +118,8 @@ def _weights(program: Program, given: Mapping[str, float]) -> dict[str, float]:
     Raises:
         ConfigError: see :func:`initial_state`.
     """
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"loss_weights is {shorten(given)}; expected a dict", hint="{term or output: weight}")
     for name, weight in given.items():
         if not program.terms:
             raise ConfigError(

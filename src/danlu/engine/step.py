@@ -22,7 +22,7 @@ from danlu.engine.mesh import WHOLE, mean, position, total
 from danlu.engine.objective import Objective, Sums, Supervised, measured, weight_of
 from danlu.engine.order import gather
 from danlu.engine.state import TrainState
-from danlu.errors import unknown_name
+from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
 from danlu.optim.extra import call_update, of_other_form
@@ -235,5 +235,16 @@ def _batch_at(chunk: dict[str, Any], order: jax.Array, index: Any, batch_size: i
 
 
 def add_sums(total: Sums, part: Sums) -> Sums:
-    """The sums of two parts of an epoch together; ``bad_step`` is the earlier one."""
+    """The sums of two parts of an epoch together; ``bad_step`` is the earlier one.
+
+    Raises:
+        ConfigError: other sums than the program names.
+    """
+    if part.keys() != total.keys():
+        differ = sorted(name.removesuffix(weight_of("")) for name in part.keys() ^ total.keys())
+        raise ConfigError(
+            f"a step gives the sums {shorten(sorted(part))}, and the program names {shorten(sorted(total))}",
+            hint=f"see {shorten(differ)}: a Program lists the objective's terms and measures in measures=, those that are one number of a "
+            "batch in of_batch=, and what its gradient observes in observed=; danlu.fit fills these in",
+        )
     return {k: jnp.minimum(total[k], v) if k == "bad_step" else total[k] + v for k, v in part.items()}

@@ -21,10 +21,18 @@ from danlu.engine.settled import settled
 from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
 from danlu.engine.training import Training
-from danlu.errors import TrainingError
+from danlu.errors import ConfigError, TrainingError
 from danlu.memory import is_shortage
 
 __all__ = ["train"]
+
+_OF_PROGRAM = {
+    "batch_size": "Program(…, batch_size=32)",
+    "accumulate": "Program(…, gradient=Accumulated(4))",
+    "precision": "Program(…, objective=InPrecision(objective))",
+    "devices": "Program(…, devices=2)",
+    **dict.fromkeys(("l1", "l2"), "TrainState.start(…, weights={'l2': 1e-4})"),
+}  # options that say how a step is made, and where a program has them
 
 
 def train(
@@ -64,6 +72,12 @@ def train(
         3.0
     """
     enable_compilation_cache()
+    for name in (*_OF_PROGRAM, "learning_rate"):
+        if name in changes:
+            whose = "the optimizer's" if name == "learning_rate" else "the program's own"
+            raise ConfigError(
+                f"train received {name}, which is {whose}", hint=_OF_PROGRAM.get(name, "optim.adam(1e-3)")
+            )
     options, callbacks = settled("train", options, callbacks, changes)
     if not hasattr(source, "pieces"):
         source = as_source(source, batch_size=program.batch_size, seed=options.seed)

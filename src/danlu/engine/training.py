@@ -24,7 +24,7 @@ from danlu.engine.progress import make_progress
 from danlu.engine.sources import Piece, Source
 from danlu.engine.state import Best, TrainState
 from danlu.engine.step import NEVER
-from danlu.errors import CheckpointError, ConfigError, TrainingError, unknown_name
+from danlu.errors import CheckpointError, ConfigError, TrainingError, shorten, unknown_name
 from danlu.interrupt import Asked, graceful, why
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
@@ -86,6 +86,11 @@ class Training:
                 f"monitor is {self.monitor!r}, and there is no validation data",
                 hint=f"pass validation data, or monitor={self.monitor.removeprefix('val_')!r}",
             )
+        if options.patience is not None and self.monitor is None:
+            raise ConfigError(
+                f"patience is {options.patience}, but there is no validation data to monitor",
+                hint="pass validation data (engine.train: measure), or monitor='loss' for the training loss",
+            )
         self._apart = program.members is not None and not getattr(
             program, "together", False
         )  # members with a best epoch each
@@ -133,14 +138,12 @@ class Training:
     @weights.setter
     def weights(self, changes: Mapping[str, Any]) -> None:
         old = self.state.weights
+        if not isinstance(changes, Mapping):
+            raise ConfigError(f"weights is {shorten(changes)}; expected a dict", hint="training.weights = {'kl': 0.3}")
         for name in changes:
             if name not in old:
                 raise unknown_name("weight", name, old)
-        new = {
-            name: jnp.broadcast_to(jnp.asarray(changes[name], w.dtype), w.shape)
-            for name, w in old.items()
-            if name in changes
-        }
+        new = {name: _as_weight(name, changes[name], w) for name, w in old.items() if name in changes}
         self.state = dataclasses.replace(self.state, weights={**old, **self._place(new)})
 
     def stop(self, because: str = "stopped by a callback") -> None:
@@ -339,6 +342,22 @@ class Training:
             if state is not None:
                 callback.restore(state)
         return True
+
+
+def _as_weight(name: str, given: Any, old: jax.Array) -> jax.Array:
+    """A weight as an array like the old one.
+
+    Raises:
+        ConfigError: what is not a finite number, or one for each member of a population.
+    """
+    try:
+        value = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        value = np.asarray(np.nan)
+    if not np.all(np.isfinite(value)) or value.shape not in ((), old.shape):
+        each = f", or {old.shape[0]} of them, one for each member" if old.ndim else ""
+        raise ConfigError(f"weights[{name!r}] is {shorten(given)}; expected a number{each}")
+    return jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
 
 
 def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:

@@ -1,0 +1,105 @@
+"""What an objective, a program and a state of one's own must be like, and the words for what is not so."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from danlu import nn, optim
+from danlu.engine import Callback, Objective, Probed, Program, TrainState, fit, train
+from danlu.errors import ConfigError
+
+X, Y = np.ones((8, 2), np.float32), np.ones(8, np.float32)
+MODEL, OPTIMIZER = nn.Dense(1), optim.sgd(0.1)
+FIELDS: dict[str, Any] = {"display": "none", "epochs": 1, "batch_size": 8}
+
+
+class Says(Objective):
+    """Returns what ``form`` names."""
+
+    form: Any
+
+    def __call__(self, params, state, batch, key, *, train):
+        values = batch["y"] * params["kernel"][0, 0]
+        return {
+            "right": lambda: ({"a": values, "b": values}, state, {"m": values}),
+            "values": lambda: values,
+            "two": lambda: (values, state),
+            "no measures": lambda: (values, state, None),
+            "no terms": lambda: ({}, state, {}),
+            "state": lambda: (values, {"n": jnp.zeros(())}, {}),
+            "terms": lambda: ({"a": values} | ({"b": values} if train else {}), state, {}),
+            "measured": lambda: (values, state, {} if train else {"m": values}),
+        }[self.form]()
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("values", "returns one value; expected a tuple of 3"),
+        ("two", "returns a tuple of 2; expected a tuple of 3"),
+        ("no measures", "None as its measures"),
+        ("no terms", "returns no term"),
+        ("state", "a state of another form.*n of shape"),
+        ("terms", r"the terms \['a', 'b'\] with train=True and \['a'\] with"),
+        ("measured", r"the measures \(none\) with train=True"),
+        (np.ones(3), "cannot be compared.*ndarray"),
+    ],
+)
+def test_an_objective_that_returns_something_else_is_refused(form: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        fit(MODEL, (X, Y), loss=Says(form), **FIELDS)
+
+
+def start(**fields: Any) -> TrainState:
+    params, state, _ = MODEL.init(jax.random.key(0), (2,))
+    return TrainState.start(params, OPTIMIZER.init(params), state, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, r"(?s)gives the sums \['a', 'b'.*see \['a', 'b', 'm'\]"),
+        ({"measures": ("a", "b", "m"), "gradient": Probed()}, "(?s)gradient_norm/bias.*observed="),
+    ],
+)
+def test_a_program_that_does_not_name_its_sums_is_refused(fields: Any, words: str) -> None:
+    program = Program(MODEL, Says("right"), OPTIMIZER.update, batch_size=8, **fields)
+    with pytest.raises(ConfigError, match=words):
+        train(program, (X, Y), start(), epochs=1, display="none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 4}, "batch_size, which is the program's own"),
+        ({"l2": 0.1}, "l2, which is the program's own"),
+        ({"precision": "bfloat16"}, "precision, which"),
+        ({"learning_rate": 0.1}, "learning_rate, which is the optimizer's"),
+        ({"patience": 2}, "no validation data to monitor"),
+    ],
+)
+def test_train_refuses_options_that_it_would_not_use(changes: Any, words: str) -> None:
+    program = Program.of(MODEL, nn.get_loss("mse"), OPTIMIZER.update, batch_size=8)
+    with pytest.raises(ConfigError, match=words):
+        train(program, (X, Y), start(), epochs=1, display="none", **changes)
+
+
+class Sets(Callback):
+    """Sets the weights of the terms."""
+
+    def __init__(self, weights: Any) -> None:
+        self.weights = weights
+
+    def on_train_begin(self) -> None:
+        self.training.weights = self.weights
+
+
+@pytest.mark.parametrize("weights", [{"a": "x"}, {"a": float("nan")}, {"a": np.ones(3)}, {"a": None}, 3])
+def test_a_weight_that_is_no_number_is_refused(weights: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^weights.*expected a"):
+        fit(MODEL, (X, Y), loss=Says("right"), callbacks=[Sets(weights)], **FIELDS)
+    with pytest.raises(ConfigError, match=r"loss_weights.* expected a"):
+        fit(MODEL, (X, Y), loss=Says("right"), loss_weights=weights, **FIELDS)
