@@ -27,7 +27,7 @@ def check_hashable(objective: Objective) -> None:
     except TypeError as error:
         raise ConfigError(
             f"{_name(objective)} cannot be compared with others, because of one of its fields ({error})",
-            hint="a field can be a number, a text, a tuple or a layer; an array can be a constant of the module, or in the state or the batch",
+            hint="a field can be a number, a text, a tuple or a layer; an array can be a constant of the module, or in the batch",
         ) from error
 
 

@@ -91,11 +91,6 @@ def fit(
     data = with_targets(data, targets)
     rate = changes.pop("learning_rate", None)
     options, callbacks = settled("fit", options, callbacks, changes)
-    if options.patience is not None and validation is None and options.monitor is None:
-        raise ConfigError(
-            f"patience is {options.patience}, but there is no validation data to monitor",
-            hint="validation=0.2 holds some rows out; monitor='loss' uses the training loss",
-        )
     need_devices(options.devices)
     optimizer = optimizer_of(optimizer, rate)
     if isinstance(validation, numbers.Real):

@@ -89,7 +89,7 @@ class Training:
         if options.patience is not None and self.monitor is None:
             raise ConfigError(
                 f"patience is {options.patience}, but there is no validation data to monitor",
-                hint="pass validation data (engine.train: measure), or monitor='loss' for the training loss",
+                hint="validation=0.2 holds some rows out (of engine.train: measure=…); monitor='loss' uses the training loss",
             )
         self._apart = program.members is not None and not getattr(
             program, "together", False
