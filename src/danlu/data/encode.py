@@ -207,7 +207,10 @@ class TableEncoder:
         """
         names = [column.name for column in self.schema.features]
         frame = pl.DataFrame([_plain_column(name, [record[name] for record in records]) for name in names])
-        return check_frame(frame, self.schema)[0]
+        try:
+            return check_frame(frame, self.schema)[0]
+        except SchemaError as error:
+            raise SchemaError(error.message, hint="correct the value, or give null for an unknown one") from error
 
     def bins(self, count: int) -> np.ndarray:
         """Quantile bin edges of the encoded numeric columns, ``(n, count + 1)`` float32; see :class:`NumericScaler`."""

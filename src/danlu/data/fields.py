@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,10 @@ __all__ = ["FIELD_KINDS", "Field", "check_records", "fields_from", "fields_json"
 
 FIELD_KINDS = ("number", "category", "boolean", "date", "text", "image", "sound", "array", "column")
 """What a field holds: one value of a table (``number`` to ``text``), a picture, a recording, numbers of a fixed shape, or a list."""
+
+_TABLE = ("number", "category", "boolean", "date")
+_UNKNOWN = "; use null for an unknown value"
+_MOST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +103,7 @@ def check_records(records: Sequence[Mapping[str, Any]], fields: Sequence[Field])
             raise SchemaError(
                 f"record {number} lacks {', '.join(map(repr, missing[:8]))}"
                 + (f" (it has {close!r})" if close else ""),
-                hint=f"a record has: {expected}; use null for an unknown value",
+                hint=f"a record has: {expected}{_UNKNOWN if all(f.kind in _TABLE for f in fields) else ''}",
             )
 
 
@@ -126,12 +129,12 @@ def values_of(records: Sequence[Mapping[str, Any]], field: Field) -> np.ndarray:
     for number, record in enumerate(records, 1):
         try:
             value = np.asarray(record[field.name], np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             value = np.empty((0, 0, 0, 0, 0))
-        if value.shape != field.shape or not np.isfinite(value).all():
+        if value.shape != field.shape or not (np.abs(value) <= _MOST).all():
             raise SchemaError(
-                f"{field.name!r} of record {number} is {str(record[field.name])[:60]}; expected finite numbers of the shape "
-                f"{field.shape}"
+                f"{field.name!r} of record {number} is {str(record[field.name])[:60]!r}; expected finite numbers of the shape "
+                f"{field.shape}, none above {_MOST:.1e}"
             )
         found.append(value)
     return np.stack(found)
@@ -140,27 +143,32 @@ def values_of(records: Sequence[Mapping[str, Any]], field: Field) -> np.ndarray:
 def pixels_of(records: Sequence[Mapping[str, Any]], field: Field) -> list[np.ndarray]:
     """The pictures of an ``"image"`` field, uint8 arrays of any size: numbers 0 to 255, or a file's bytes in base64.
 
+    A file is read as one on the disk is: upright, 16 bits as 8, and what is transparent stays so.
+
     Raises:
         SchemaError: a value that is neither.
     """
-    from PIL import Image, UnidentifiedImageError
+    from danlu.data.images.pixels import open_whole
 
     found = []
     for number, record in enumerate(records, 1):
-        value = record[field.name]
+        value, why = record[field.name], ""
         try:
             if isinstance(value, str):
-                data = base64.b64decode(value.split(",", 1)[-1], validate=True)
-                with Image.open(io.BytesIO(data)) as picture:
-                    found.append(np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB")))
+                read = open_whole(io.BytesIO(base64.b64decode(value.split(",", 1)[-1], validate=True)))
+                if isinstance(read, str):
+                    why = f" ({read})"
+                    raise ValueError
+                found.append(read)
                 continue
             array = np.asarray(value)
-            if array.ndim not in (2, 3) or array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+            known = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+            if not known or array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
                 raise ValueError
             found.append(array.astype(np.uint8))
-        except (TypeError, ValueError, OSError, binascii.Error, UnidentifiedImageError):
+        except (TypeError, ValueError):
             raise SchemaError(
-                f"{field.name!r} of record {number} is {str(value)[:40]!r}; expected whole numbers 0 to 255 as "
-                "(height, width) or (height, width, channels), or an image file's bytes in base64"
+                f"{field.name!r} of record {number} is {str(value)[:40]!r}{why}; expected whole numbers 0 to 255 as "
+                "(height, width) or (height, width, channels) with 1, 3 or 4 channels, or an image file's bytes in base64"
             ) from None
     return found

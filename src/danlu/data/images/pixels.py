@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def is_picture(file: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def opened(file: str | Path) -> Iterator[Any]:
+def opened(file: str | Path | BinaryIO) -> Iterator[Any]:
     """The opened picture of a file, with only its header read; without Pillow's warning about large ones."""
     from PIL import Image
 
@@ -75,7 +75,7 @@ def why_not(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0][:80] or type(error).__name__
 
 
-def open_image(file: str | Path, *, whole: bool = False) -> np.ndarray | str:
+def open_image(file: str | Path | BinaryIO, *, whole: bool = False) -> np.ndarray | str:
     """The pixels of an image file, uint8 ``(h, w)`` or ``(h, w, 3 or 4)``, or the reason why it cannot be read.
 
     Turned upright as EXIF says; of an animation the first frame. 16 bits a channel become 8: v ↦ round(v·255 / 65,535).
@@ -110,7 +110,7 @@ def open_image(file: str | Path, *, whole: bool = False) -> np.ndarray | str:
         return why_not(error)
 
 
-def open_whole(file: str | Path) -> np.ndarray | str:
+def open_whole(file: str | Path | BinaryIO) -> np.ndarray | str:
     """:func:`open_image` in its own size."""
     return open_image(file, whole=True)
 

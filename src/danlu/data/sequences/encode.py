@@ -17,6 +17,7 @@ __all__ = ["SequenceEncoder"]
 
 _MOST_STEPS = 256
 _LIMIT = 100_000
+_FARTHEST = 1e6  # standard deviations from the mean: beyond them a network's numbers could become infinite
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +96,8 @@ class SequenceEncoder:
         return {"x": x, "mask": mask}
 
     def _one(self, values: np.ndarray) -> np.ndarray:
-        scaled = (values - self.mean) / self.scale
+        with np.errstate(over="ignore"):
+            scaled = np.clip((values - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
         known = np.isfinite(scaled)
         places = np.maximum.accumulate(np.where(known, np.arange(len(scaled))[:, None], 0), axis=0)
         filled = np.nan_to_num(np.take_along_axis(scaled, places, axis=0))
@@ -126,7 +128,7 @@ class SequenceEncoder:
         for number, record in enumerate(records, 1):
             try:
                 columns = [np.asarray(record[name], np.float64) for name in self.columns]
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise SchemaError(f"record {number} has a value that is not a number: {str(error)[:80]}") from error
             if any(each.ndim != 1 or not len(each) or len(each) != len(columns[0]) for each in columns):
                 raise SchemaError(
@@ -135,7 +137,12 @@ class SequenceEncoder:
             values = np.stack(columns, axis=1)
             if not np.isfinite(values).any():
                 raise SchemaError(f"record {number} has no values")
-            found.append(np.where(np.isfinite(values), values, np.nan))
+            if np.isinf(values).any():
+                name = self.columns[int(np.isinf(values).any(axis=0).argmax())]
+                raise SchemaError(
+                    f"{name!r} of record {number} holds an infinite value; expected numbers, null for a gap"
+                )
+            found.append(values)
         return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -19,6 +19,8 @@ from danlu.errors import ArtifactError, DataError, SchemaError, nearest, unknown
 
 __all__ = ["SeriesEncoder", "listed"]
 
+_FARTHEST = 1e15  # standard deviations from the mean: their squares are still finite in float32
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SeriesEncoder:
@@ -94,13 +96,25 @@ class SeriesEncoder:
         mean, scale = np.stack(own, axis=1)
         scale = _never_zero(mean, scale)
         values = tuple(
-            np.nan_to_num((each.values - shift) / spread).astype(np.float32)
-            for each, shift, spread in zip(table.series, mean, scale, strict=True)
+            self._scaled(each, shift, spread) for each, shift, spread in zip(table.series, mean, scale, strict=True)
         )
         return Windows(
             table, rows.index, rows.apart, values=values, mean=mean, scale=scale, places=places,
             context=self.context, horizon=self.horizon,
         )  # fmt: skip
+
+    def _scaled(self, series: OneSeries, shift: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            scaled = (series.values - shift) / spread
+        far = np.abs(scaled) > _FARTHEST
+        if far.any():
+            step, column = np.argwhere(far)[0]
+            raise SchemaError(
+                f"{self.columns.values[column]!r} holds {series.values[step, column]:g}, which is too far from its mean {shift[column]:g} "
+                "to compute with",
+                hint="correct the value, or leave it empty if it is unknown",
+            )
+        return np.nan_to_num(scaled).astype(np.float32)
 
     def windows(self, table: SeriesTable, start: int | None = None, stop: int | None = None) -> Windows:
         """All windows whose target lies in the steps ``start`` to ``stop``, see :meth:`Origins.find`."""
@@ -206,11 +220,17 @@ class SeriesEncoder:
                 raise SchemaError(
                     f"{name!r} is {str(columns[name])[:60]}; expected numbers, and null for future values"
                 )
-            columns[name] = pl.Series(columns[name], dtype=pl.String if str in kinds else pl.Float64, strict=False)
+            if str in kinds:
+                columns[name] = pl.Series(columns[name], dtype=pl.String)
+                continue
+            try:
+                columns[name] = pl.Series([None if v is None else float(v) for v in columns[name]], dtype=pl.Float64)
+            except OverflowError as error:
+                raise SchemaError(f"{name!r} holds a number that is too large") from error
         time = self.columns.time
         try:
             columns[time] = pl.Series(columns[time])
-        except TypeError as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SchemaError(f"{time!r} is {str(columns[time])[:60]}; expected moments") from error
         if time not in self.formats and columns[time].dtype == pl.String:
             columns[time] = Format("date").read(columns[time])

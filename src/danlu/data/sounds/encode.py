@@ -111,11 +111,14 @@ class SoundEncoder:
         found = []
         for number, record in enumerate(records, 1):
             try:
-                found.append(decoded(base64.b64decode(str(record["sound"]).split(",", 1)[-1], validate=True)))
+                given = record["sound"]
+                if not isinstance(given, str):
+                    raise DataError("not a text")
+                found.append(decoded(base64.b64decode(given.split(",", 1)[-1], validate=True)))
             except (DataError, binascii.Error, ValueError) as error:
                 said = error.message if isinstance(error, DataError) else str(error)
                 raise SchemaError(
-                    f"'sound' of record {number} is {str(record['sound'])[:40]!r}; expected the bytes of a .wav file in base64: {said}"
+                    f"'sound' of record {number} is {str(record['sound'])[:40]!r} ({said}); expected the bytes of a .wav file in base64"
                 ) from None
         return found
 

@@ -18,6 +18,7 @@ from danlu.errors import DataError
 __all__ = ["Sound", "SoundSet", "decoded", "is_sound_source", "read_sounds"]
 
 _SHOWN = 5
+_LOUDEST = 1e12  # the energy of louder samples could not be computed in float32
 _PARTS = {"train": "train", "training": "train", "valid": "validation", "val": "validation", "validation": "validation"}
 _PARTS |= {"test": "test", "testing": "test"}
 
@@ -120,10 +121,11 @@ def decoded(data: bytes) -> Sound:
     elif values.dtype.kind == "i":
         scaled = values.astype(np.float32) / -float(np.iinfo(values.dtype).min)
     else:
-        scaled = values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            scaled = values.astype(np.float32)
     mono = scaled if scaled.ndim == 1 else scaled.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise DataError("a recording with samples that are not finite")
+    if not (np.abs(mono) <= _LOUDEST).all():
+        raise DataError(f"a recording with samples that are not finite, or above {_LOUDEST:.0e}")
     return Sound(mono.astype(np.float32), int(rate))
 
 

@@ -1,0 +1,81 @@
+"""Records that do not fit: each is refused in words, or answered with finite numbers."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from kinds import KINDS
+from PIL import Image
+from scipy.io import wavfile
+from test_contract import asked_records, model_of
+
+from danlu.errors import DanluError, SchemaError
+
+ODD = (None, 10**400, 1e308, math.inf, math.nan, -1, True, "", "火", "12", [], {}, [[]], [None], [10**400], b"x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_odd_value_is_refused_or_answered_in_finite_numbers(kind: str) -> None:
+    model, record = model_of(kind), asked_records(kind)[0]
+    for field in model.fields:
+        given = record[field.name]
+        filled = [[value] * len(given) for value in ODD] if isinstance(given, list) else []
+        for value in (*ODD, *filled):
+            try:
+                answer = model.respond([{**record, field.name: value}])
+            except DanluError as error:
+                said = str(error)
+                answer = []
+            else:
+                said = ""
+            assert "lenient" not in said, "respond has no such argument"
+            assert all(math.isfinite(leaf) for leaf in jax.tree.leaves(answer) if isinstance(leaf, float)), value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_null_is_proposed_only_where_it_is_taken(kind: str) -> None:
+    model = model_of(kind)
+    with pytest.raises(SchemaError) as caught:
+        model.respond([{}])
+    assert ("null" in str(caught.value.hint)) == (kind in ("table", "quantity"))
+
+
+def _file(pixels: np.ndarray, **options: Any) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", **options)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_a_picture_in_base64_is_read_as_a_file_is() -> None:
+    record, model = asked_records("image")[0], model_of("image")
+    pixels, turned = np.array(record["image"], np.uint8)[..., 0], Image.Exif()
+    turned[0x112] = 6  # to be turned by 90 degrees
+    clear = np.dstack([np.zeros((12, 12, 3), np.uint8), 255 - pixels])  # black, which the white ground shows through
+    same = (_file(pixels), _file(pixels.astype(np.uint16) * 257), _file(np.rot90(pixels), exif=turned), _file(clear))
+    assert model.respond([{"image": each} for each in same]) == model.respond([record]) * 4
+    with pytest.raises(SchemaError, match="truncated"):
+        model.respond([{"image": same[0][:60]}])
+    with pytest.raises(SchemaError, match="1, 3 or 4 channels"):
+        model.respond([{"image": np.zeros((12, 12, 7), int).tolist()}])
+
+
+def test_what_is_too_large_or_no_text_is_named() -> None:
+    file = io.BytesIO()
+    wavfile.write(file, 8000, np.full(1600, 1e30, np.float32))
+    for sound, why in ((base64.b64encode(file.getvalue()).decode(), "not finite, or above"), (None, "not a text")):
+        with pytest.raises(SchemaError, match=why):
+            model_of("sound").respond([{"sound": sound}])
+    record = asked_records("series")[0]
+    with pytest.raises(SchemaError, match=r"'warm' holds 1e\+30, which is too far from its mean"):
+        model_of("series").respond([{**record, "warm": [*record["warm"][:-1], 1e30]}])
+    with pytest.raises(SchemaError, match="'load' holds a number that is too large"):
+        model_of("series").respond([{**record, "load": [10**400, *record["load"][1:]]}])
+    record = asked_records("sequence")[0]
+    with pytest.raises(SchemaError, match="'a' of record 1 holds an infinite value"):
+        model_of("sequence").respond([{**record, "a": [math.inf, *record["a"][1:]]}])
