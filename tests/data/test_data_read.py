@@ -200,6 +200,7 @@ def test_a_stray_text_among_numbers_is_missing_and_told(tmp_path: Path) -> None:
         (b'a,b\n1,"2\n3,4\n', "line 2: a quote is opened and never closed"),
         (b"a,b,c\n1,2\n3,4\n5,6\n7,8\n", None),
         (bytes(range(256)) * 20, "not a text file"),
+        (b"\x93NUMPY\x01\x00" + b"1,2\n" * 10, "an array of NumPy"),
         (b"\x1f\x8b" + b"junk" * 10, "cannot be unpacked"),
         (b"PAR1" + b"junk" * 10, "cannot be read as parquet"),
         (b"ARROW1" + b"junk" * 10, "cannot be read as arrow"),

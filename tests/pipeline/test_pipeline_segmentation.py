@@ -69,6 +69,9 @@ def test_the_loaded_model_writes_masks(trained, folder, tmp_path):
     np.testing.assert_allclose(shares["share dark"], np.mean(np.array(written) == 2, axis=(1, 2)), atol=1e-4)
     assert model.evaluate(folder).scores["mean_iou"].value > 0.8
     assert "80 predictions" in model.write(folder, tmp_path / "out.csv")
+    with pytest.raises(ConfigError, match=r"not written as \.xlsx; expected \.csv"):  # and not a folder of this name
+        model.write(folder, tmp_path / "out.xlsx")
+    assert not (tmp_path / "out.xlsx").exists()
     Image.open(folder / "images" / "00003.png").resize((48, 32)).convert("RGBA").save(tmp_path / "large.png")
     ((_, mask),) = model.masks(tmp_path / "large.png")
     assert mask.shape == (32, 48)

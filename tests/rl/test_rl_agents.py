@@ -14,7 +14,7 @@ from danlu.blueprint import from_json, setting
 from danlu.engine import Population
 from danlu.engine.step import NEVER, Program
 from danlu.errors import ConfigError
-from danlu.pipeline.config import saved_config
+from danlu.pipeline.config import config_from, saved_config
 from danlu.rl import (
     A2C,
     CQL,
@@ -551,6 +551,11 @@ def test_settings_of_older_versions(cls: Any, former: dict[str, Any]) -> None:
         for make in (cls, lambda **settings: cls.of(settings)):
             with pytest.raises(ConfigError, match=rf"{cls.__name__}\.{name} is called {cls._renamed[name]} now"):
                 make(**{name: value})
+        now = cls._renamed[name]
+        with pytest.raises(
+            ConfigError, match=rf"agent\.settings\.{name} is called {now} now\nHint: write agent\.settings\.{now}="
+        ):
+            config_from({"agent": {"settings": {name: value}}})
 
 
 def test_parts_of_older_versions() -> None:

@@ -92,9 +92,13 @@ def parse_delimited(
             note = "each line was read as a label, a space and a text; the columns are c1 and c2"
             return Table(labelled, (*notices, note), source, line_offset=before + 1), " "
     if layout.names is None and header == "auto" and names is None:
-        notices.append("no header line: the columns are c1, c2, … (say header=True or False if that is wrong)")
+        notices.append(
+            "no header line: the columns are c1, c2, … (if that is wrong: data.header=yes, in Python header=True)"
+        )
     elif not layout.certain:
-        notices.append("the first line was read as column names (say header=True or False if that is wrong)")
+        notices.append(
+            "the first line was read as column names (if that is wrong: data.header=no, in Python header=False)"
+        )
     cut = layout.delimiter or "\t"
     width, found = _columns_of(layout, names, source, notices)
     data = _after_lines(data, layout.first)

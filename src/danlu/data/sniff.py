@@ -47,6 +47,11 @@ def decode(data: bytes, *, source: str, encoding: str | None = None) -> tuple[by
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace").encode(), None
     data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.startswith(b"\x93NUMPY"):
+        raise DataError(
+            f"{source} is an array of NumPy's (.npy); expected an .npz file, a table or a folder",
+            hint="save it with numpy.savez(FILE, x=array), or pass the array itself to model.predict in Python",
+        )
     zeros = data.count(b"\0")
     if zeros > _NUL_SHARE * len(data):
         raise DataError(

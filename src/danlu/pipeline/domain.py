@@ -22,7 +22,7 @@ from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Judgement, Simple
 from danlu.pipeline.config import TrainConfig, declare
 from danlu.trained import Head, Learned, Read, Say, Trained
-from danlu.trained.answers import write_frame
+from danlu.trained.answers import check_ending, write_frame
 
 __all__ = ["Beside", "Domain", "Option", "Prepared", "Simple"]
 
@@ -200,6 +200,7 @@ class Domain(abc.ABC):
         self, trained: Trained, source: Any, output: str | Path, *, keep: str | Sequence[str], lenient: bool, say: Say
     ) -> str:
         """Write the answers to a file, and say what was written."""
+        check_ending(output)  # before the work
         frame = trained.answers(source, keep=keep, lenient=lenient, say=say)
         write_frame(frame, output)
         return f"{frame.height:,} predictions written to {output}"

@@ -28,7 +28,6 @@ from danlu.report.masks import segmentation_sections, write_masks
 from danlu.tasks import Masks, Recipe, Segmentation, segmentation_recipe
 from danlu.tasks.segmentation import unet_levels
 from danlu.trained import Read, Say, Trained
-from danlu.trained.answers import SUFFIXES
 
 __all__ = ["PreparedMasks", "Segmentations"]
 
@@ -165,7 +164,7 @@ class Segmentations(Pictures):
         self, trained: Trained, source: Any, output: str | Path, *, keep: str | Sequence[str], lenient: bool, say: Say
     ) -> str:
         """Write masks as PNG files into the folder ``output``, or the shares where ``output`` is a file such as ``shares.csv``."""
-        if Path(output).suffix.lower() in SUFFIXES:
+        if Path(output).suffix and not Path(output).is_dir():
             return super().write(trained, source, output, keep=keep, lenient=lenient, say=say)
         return write_masks(trained.masks(source, say=say), Path(output), trained.head.values)
 

@@ -37,7 +37,7 @@ class Sequences(LabelledItems):
         Option(
             "--series",
             "data.series",
-            "The column that identifies the series; with --target, each has one label.",
+            "The column that names the series; with --target each has a label.",
         ),
         Option("--time", "data.time", "The column that orders the rows of a series."),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from danlu.blueprint import Blueprint, setting
-from danlu.errors import unknown_name
+from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.rl.agent import Agent
 from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.discrete_sac import DiscreteSAC
@@ -133,6 +133,19 @@ class AgentSettings(Blueprint):
     data: str | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+
+    @classmethod
+    def check_renamed(cls, owner: str, given: Mapping[str, Any], *, prefix: str = "") -> None:
+        """Refuse a name of an older version, of a setting of the algorithm too."""
+        super().check_renamed(owner, given, prefix=prefix)
+        settings = given.get("settings")
+        for name, value in settings.items() if isinstance(settings, Mapping) else ():
+            if name in _RENAMED:
+                new = _RENAMED[name]
+                raise ConfigError(
+                    f"{owner}.settings.{name} is called {new} now",
+                    hint=f"write {prefix}settings.{new}={shorten(value)}",
+                )
 
     @classmethod
     def renewed(cls, body: Mapping[str, Any]) -> dict[str, Any]:

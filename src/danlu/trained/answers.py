@@ -13,13 +13,15 @@ from danlu.data import Schema
 from danlu.errors import ConfigError, unknown_name
 from danlu.files import write_atomic
 
-__all__ = ["IDENTIFIERS", "SUFFIXES", "beside", "kept_columns", "rounded", "write_frame"]
+__all__ = ["IDENTIFIERS", "SUFFIXES", "beside", "check_ending", "kept_columns", "rounded", "write_frame"]
 
 IDENTIFIERS = "identifiers"
 """What is kept of the input where the user does not say: the columns that tell rows apart."""
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 """The endings of files that :func:`write_frame` writes."""
+
+_AS_CSV = ("", ".txt")
 
 _SHARES = ("probability", "share", "score")
 
@@ -78,13 +80,32 @@ def rounded(frame: pl.DataFrame, *, scale: float | None = None) -> pl.DataFrame:
     return frame.with_columns(changed)
 
 
-def write_frame(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write a frame as its name says: ``.parquet``, ``.json`` (a list of rows), ``.jsonl``, ``.tsv``, or else CSV.
+def check_ending(path: str | Path) -> str:
+    """The ending of a file that :func:`write_frame` is to write.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: no format has this ending.
+
+    Example:
+        >>> check_ending("answers.JSON")
+        '.json'
     """
-    kind, buffer = Path(path).suffix.lower(), io.BytesIO()
+    ending = Path(path).suffix.lower()
+    if ending not in (*SUFFIXES, *_AS_CSV):
+        raise ConfigError(
+            f"answers are not written as {ending}; expected {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
+            hint=f"such as {Path(path).with_suffix('.csv').name}",
+        )
+    return ending
+
+
+def write_frame(frame: pl.DataFrame, path: str | Path) -> None:
+    """Write a frame as its name says: ``.parquet``, ``.json`` (a list of rows), ``.jsonl``, ``.tsv``; without an ending CSV.
+
+    Raises:
+        ConfigError: the file cannot be written, or has another ending.
+    """
+    kind, buffer = check_ending(path), io.BytesIO()
     if kind in (".parquet", ".pq"):
         frame.write_parquet(buffer)
     elif kind == ".json":
