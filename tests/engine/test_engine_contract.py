@@ -53,6 +53,34 @@ def test_an_objective_that_returns_something_else_is_refused(form: Any, words: s
         fit(MODEL, (X, Y), loss=Says(form), **FIELDS)
 
 
+class Spread(Objective):
+    """One number of the whole batch, with or without a look at the rows' weights."""
+
+    weighed: bool = False
+
+    def __call__(self, params, state, batch, key, *, train):
+        value, weight = batch["x"] @ params["kernel"][:, 0], batch["weight"]
+        mean = jnp.sum(value * weight) / jnp.sum(weight) if self.weighed else jax.jit(jnp.mean)(value)
+        return {"spread": mean, "size": jnp.sum(jnp.square(params["kernel"]))}, state, {}
+
+
+class Complete(Spread):
+    """The same, of full batches."""
+
+    complete = frozenset({"spread"})
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_number_of_a_batch_uses_the_weights_or_says_that_it_is_of_full_batches(precision: str) -> None:
+    data, fields = (np.ones((11, 2), np.float32), np.ones(11)), {**FIELDS, "precision": precision}
+    with pytest.raises(
+        ConfigError, match=r"objective Spread returns 'spread' as one number(?s:.*)complete = frozenset"
+    ):
+        fit(MODEL, data, loss=Spread(), **fields)
+    assert fit(MODEL, data, loss=Spread(True), **fields).history[0]["step"] == 2
+    assert fit(MODEL, data, loss=Complete(), **fields).history[0]["step"] == 1  # the ragged batch is left out
+
+
 def start(**fields: Any) -> TrainState:
     params, state, _ = MODEL.init(jax.random.key(0), (2,))
     return TrainState.start(params, OPTIMIZER.init(params), state, **fields)

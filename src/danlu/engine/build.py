@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from danlu.engine.contract import check_hashable, check_same, said_by
+from danlu.engine.contract import check_hashable, check_same, check_weighed, said_by
 from danlu.engine.foreign import check_optimizer
 from danlu.engine.gradient import Accumulated, Gradient, Whole
 from danlu.engine.measures import Measure, Part, TakesWeights, measure_of, name_of, value_of
@@ -146,6 +146,7 @@ def _said_of(program: Program, params: Any, model_state: Any, batch: Any) -> _Sa
     if not objective.measures:
         judged, trained = (said_by(objective, params, model_state, batches[-train], key, train) for train in (0, 1))
         check_same(objective, judged, trained)
+        check_weighed(objective, params, model_state, batch, key)
         return _Said(*trained)
     apply = lambda p, s, x: program.model.apply(p, s, x, train=False)[0]  # noqa: E731
     outputs, shapes = jax.eval_shape(apply, params, model_state, batch["x"]), {}

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.extend.core import Literal
 
-from danlu.engine.objective import Objective
+from danlu.engine.objective import InPrecision, Objective
 from danlu.errors import ConfigError, shorten
 from danlu.paths import named_leaves
 
-__all__ = ["check_hashable", "check_same", "said_by"]
+__all__ = ["check_hashable", "check_same", "check_weighed", "said_by"]
 
 _FORM = "return values, state, measures: one value per row or a dict of terms, the network's state, and a dict ({} for none)"
 
@@ -55,6 +57,41 @@ def said_by(
     return terms, dict(measures)
 
 
+def check_weighed(objective: Objective, params: Any, model_state: Any, batch: dict[str, Any], key: Any) -> None:
+    """Refuse a number of the whole batch that goes by its rows and not by their weights: rows that fill the last batch up would count.
+
+    Raises:
+        ConfigError: such a term or measure, and the objective does not say that it is of complete batches.
+    """
+
+    def numbers(batch: Any, params: Any, model_state: Any, key: Any) -> dict[str, jax.Array]:
+        values, _, measures = objective(params, model_state, batch, key, train=True)
+        terms = values if isinstance(values, Mapping) else {"loss": values}
+        return {name: value for name, value in {**terms, **measures}.items() if jnp.ndim(value) == 0}
+
+    closed, said = jax.make_jaxpr(numbers, return_shape=True)(batch, params, model_state, key)
+    inputs = dict(zip((name for name, _ in named_leaves(batch)), closed.jaxpr.invars, strict=False))
+    weight = {inputs.pop("weight")}
+    by_weight, by_rows = (_reached(closed.jaxpr, start) for start in (weight, set(inputs.values())))
+    for name, number in zip(jax.tree.leaves({name: name for name in said}), closed.jaxpr.outvars, strict=True):
+        if number in by_rows and number not in by_weight and name not in objective.complete:
+            raise ConfigError(
+                f"{_name(objective)} returns {name!r} as one number for the batch, and does not use batch['weight'] for it; "
+                "rows of weight 0, which fill the last batch up, would count",
+                hint="weigh the rows, or return one value per row; or write complete = frozenset({"
+                f"{name!r}}}) in the class: then only full batches count",
+            )
+
+
+def _reached(jaxpr: Any, start: set[Any]) -> set[Any]:
+    """The variables of a program that are computed from ``start``."""
+    found = set(start)
+    for equation in jaxpr.eqns:
+        if any(not isinstance(each, Literal) and each in found for each in equation.invars):
+            found.update(equation.outvars)
+    return found
+
+
 def check_same(objective: Objective, judged: tuple[Any, Any], trained: tuple[Any, Any]) -> None:
     """Refuse an objective that gives other terms or measures to judge than in training.
 
@@ -87,7 +124,8 @@ def _check_state(objective: Objective, before: Any, after: Any) -> None:
 
 
 def _name(objective: Objective) -> str:
-    return f"the objective {type(objective).__name__}"
+    own = objective.objective if isinstance(objective, InPrecision) else objective
+    return f"the objective {type(own).__name__}"
 
 
 def _listed(names: Any) -> str:

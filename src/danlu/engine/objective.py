@@ -57,6 +57,7 @@ class Objective(Blueprint, abc.ABC):
 
     Attributes:
         directions: for terms and measures that may be monitored, ``{"name": "min" or "max"}``.
+        complete: the names of scalars that do not use ``batch["weight"]`` and so count in full batches only.
 
     Example:
         >>> from danlu import fit, nn
@@ -163,6 +164,10 @@ class InPrecision(Objective):
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         params, seen = cast_in(self.precision, (params, batch), train=train)
         return self.objective(params, state, {**seen, "weight": batch["weight"]}, key, train=train)
+
+    @property
+    def complete(self) -> frozenset[str]:
+        return self.objective.complete
 
     def direction(self, name: str) -> str | None:
         return self.objective.direction(name)
