@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from kinds import KINDS
+from kinds import KINDS, asked
 from PIL import Image
 from scipy.io import wavfile
-from test_contract import asked_records, model_of
+from test_contract import LAST, asked_records, model_of
 
-from danlu.errors import DanluError, SchemaError
+from danlu.errors import ConfigError, DanluError, SchemaError
 
 ODD = (None, 10**400, 1e308, math.inf, math.nan, -1, True, "", "火", "12", [], {}, [[]], [None], [10**400], b"x")
 
@@ -79,3 +79,25 @@ def test_what_is_too_large_or_no_text_is_named() -> None:
     record = asked_records("sequence")[0]
     with pytest.raises(SchemaError, match="'a' of record 1 holds an infinite value"):
         model_of("sequence").respond([{**record, "a": [math.inf, *record["a"][1:]]}])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("language", "translation")])
+def test_what_is_no_source_is_refused_by_its_type(kind: str) -> None:
+    model = model_of(kind)
+    for source in (None, 3, {1, 2}, asked_records(kind)):
+        with pytest.raises(DanluError) as caught:
+            model.predict(source, say=lambda line: None)
+        if model.reader.takes:
+            assert f"received a {type(source).__name__}" in str(caught.value)
+            assert "respond" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["image", "multilabel", "segmentation", "detection"])
+def test_an_array_of_pictures_has_no_true_answers(kind: str) -> None:
+    with pytest.raises(SchemaError, match="the data lacks the t"):
+        model_of(kind).evaluate(asked(kind, LAST / kind), say=lambda line: None)
+
+
+def test_columns_to_keep_are_names() -> None:
+    with pytest.raises(ConfigError, match="keep is 3; expected names of columns"):
+        model_of("table").answers(str(LAST / "table" / "asked.csv"), keep=3, say=lambda line: None)

@@ -174,7 +174,10 @@ class Agents(Domain):
             raise SchemaError(
                 f"{head.env.id} shows {space}, which a table cannot hold", hint="danlu play lets the agent act"
             )
-        frame = read_table(source).frame if isinstance(source, str | Path) else pl.DataFrame(source)
+        try:
+            frame = read_table(source).frame if isinstance(source, str | Path) else pl.DataFrame(source)
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            raise SchemaError(f"a {type(source).__name__} is not a table of observations") from error
         width = max(width, 1)
         if frame.width != width or any(not kind.is_numeric() for kind in frame.dtypes):
             raise SchemaError(

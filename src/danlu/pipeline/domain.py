@@ -106,6 +106,7 @@ class Domain(abc.ABC):
         columns: which of its settings name columns.
         sources: which of its settings name files that are learnt from, beside the source and the test file.
         reads_files: whether a source that is a text is a path.
+        takes: the types of new data that are read; empty leaves the check to :meth:`read`.
         model_name: what its model is called in comparisons.
     """
 
@@ -121,6 +122,7 @@ class Domain(abc.ABC):
     columns: ClassVar[tuple[str, ...]] = ()
     sources: ClassVar[tuple[str, ...]] = ()
     reads_files: ClassVar[bool] = True
+    takes: ClassVar[tuple[type, ...]] = ()
     model_name: ClassVar[str] = "the network"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -38,6 +38,7 @@ class Images(LabelledItems):
     kind = "image"
     noun = items = "images"
     encoder = ImageEncoder
+    takes = (str, Path, np.ndarray)
     simple_names = ("commonest", "linear")
     uses = (*COMMON, RECIPE, *PICTURES, STREAMED, "augment.*", "data.image_column|target|task", *LABELLED)
 

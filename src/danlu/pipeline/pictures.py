@@ -66,6 +66,7 @@ class Pictures(Domain):
     """A kind of data of pictures whose answers are more than one class each."""
 
     encoder = ImageEncoder
+    takes = (str, Path, np.ndarray)
 
     @abc.abstractmethod
     def truth(self, found: Any, encoder: Any, head: Any) -> Any:
@@ -104,7 +105,11 @@ class Pictures(Domain):
         """New pictures, with their truth where ``read`` finds it and it is asked for; see :func:`new_pictures`."""
         found = new_pictures(source, read, say, whole=numbered)
         paths = found.paths or ([f"image {row}" for row in range(len(found))] if numbered else None)
-        known = self.truth(found, trained.encoder, trained.head) if truth and read is not None else None
+        known = (
+            self.truth(found, trained.encoder, trained.head)
+            if truth and read is not None and not isinstance(source, np.ndarray)
+            else None
+        )
         return Read(found.images, known, names_of(paths), noun="test images")
 
 

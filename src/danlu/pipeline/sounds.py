@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,7 @@ class Sounds(LabelledItems):
     noun = items = "recordings"
     label_hint = "put those of each class into a folder of its own"
     encoder = SoundEncoder
+    takes = (str, Path)
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"sound": Listening}
     uses = (
         *COMMON,

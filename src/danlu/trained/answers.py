@@ -44,6 +44,8 @@ def kept_columns(frame: pl.DataFrame, schema: Schema | None, keep: str | Sequenc
         names = frame.columns if keep == "all" else []
     elif isinstance(keep, str) and keep in frame.columns:
         names = [keep]
+    elif not isinstance(keep, Sequence):
+        raise ConfigError(f"keep is {str(keep)[:60]}; expected names of columns, 'identifiers', 'all' or 'none'")
     else:
         names = [name.strip() for name in keep.split(",")] if isinstance(keep, str) else list(keep)
         for name in names:

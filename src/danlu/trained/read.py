@@ -49,10 +49,14 @@ class Reader(Protocol):
 
     Attributes:
         kind: its tag in a saved model.
+        takes: the types of new data that it reads; empty leaves the check to :meth:`read`.
     """
 
     @property
     def kind(self) -> str: ...
+
+    @property
+    def takes(self) -> tuple[type, ...]: ...
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         """New data of ``source``, checked against what the model was trained on.

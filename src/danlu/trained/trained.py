@@ -136,6 +136,13 @@ class Trained:
             raise ConfigError(
                 "this model was trained on arrays and reads no files", hint="answer_rows takes what its encoder takes"
             )
+        takes = self.reader.takes
+        if takes and not isinstance(source, takes):
+            what = "a path or an array" if np.ndarray in takes else "a path"
+            raise SchemaError(
+                f"a model for {self.purpose} reads {what}; received a {type(source).__name__}",
+                hint="respond answers a list of records",
+            )
         return self.reader.read(self, source, lenient=lenient, say=say, truth=truth)
 
     def predict_values(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Any:
