@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from danlu import nn, optim
-from danlu.engine import Callback, Objective, Probed, Program, TrainState, fit, train
+from danlu.engine import Alternate, Callback, Objective, Population, Probed, Program, TrainState, fit, train
+from danlu.engine.sources import ArraySource
 from danlu.errors import ConfigError
 
 X, Y = np.ones((8, 2), np.float32), np.ones(8, np.float32)
@@ -131,3 +132,29 @@ def test_a_weight_that_is_no_number_is_refused(weights: Any) -> None:
         fit(MODEL, (X, Y), loss=Says("right"), callbacks=[Sets(weights)], **FIELDS)
     with pytest.raises(ConfigError, match=r"loss_weights.* expected a"):
         fit(MODEL, (X, Y), loss=Says("right"), loss_weights=weights, **FIELDS)
+
+
+def test_the_state_and_the_source_have_the_programs_members() -> None:
+    program = Program.of(MODEL, nn.get_loss("mse"), OPTIMIZER.update, batch_size=8)
+    two = jax.tree.map(lambda *each: jnp.stack(each), start(seed=0), start(seed=1))
+    fields: dict[str, Any] = {"epochs": 1, "display": "none"}
+    assert len(train(Population(program, 2), (X, Y), two, **fields).history[0]["loss_each"]) == 2
+    both = Population(program, 2)
+    two = jax.tree.map(lambda *each: jnp.stack(each), start(seed=0), start(seed=1))  # the first was used up
+    for of, source, state, words in (
+        (both, (X, Y), start(), r"step has shape \(\), and the program is of 2 members"),
+        (program, (X, Y), two, r"step has shape \(2,\), and the program is of one training"),
+        (both, ArraySource((X, Y), batch_size=8), two, "rows of one training, and the program is of 2 members"),
+        (both, [(X, Y)], two, "batches or a stream"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            train(of, source, state, **fields)
+    for make in (lambda: Population(program, 0), lambda: Population(both, 2)):
+        with pytest.raises(ConfigError, match="expected at least one member of one training"):
+            make()
+
+
+def test_alternate_needs_an_optimizers_state_for_each_program() -> None:
+    program = Program(MODEL, Says("values"), OPTIMIZER.update, batch_size=8)
+    with pytest.raises(ConfigError, match="expected a pair"):
+        train(Alternate(program, program, ("kernel", "bias")), (X, Y), start(), epochs=1, display="none")

@@ -101,6 +101,11 @@ class Alternate:
             raise ConfigError(
                 f"the parameters are {_shown(state.params)}; expected a dict with the parts {', '.join(self.parts)}"
             )
+        if type(state.opt_state) is not tuple or len(state.opt_state) != 2:
+            raise ConfigError(
+                f"the optimizers' state is {_shown(state.opt_state)}; expected a pair, one for each program",
+                hint="TrainState.start(params, (first.init(params), second.init(params)))",
+            )
         sums: Sums = {}
         for turn, (part, program) in enumerate(self._turns()):
             own = dataclasses.replace(state, opt_state=state.opt_state[turn])

@@ -49,6 +49,9 @@ class Population:
     together: bool = False
 
     def __post_init__(self) -> None:
+        if self.members < 1 or self.program.members is not None:
+            found = f"{self.members} members" if self.members < 1 else "a program that is a population itself"
+            raise ConfigError(f"Population is of {found}; expected at least one member of one training each")
         if self.program.devices > 1 and self.devices not in (1, self.program.devices):
             raise ConfigError(
                 f"the members are divided among {self.devices} devices, and their program has {self.program.devices}; expected 1 of either"

@@ -211,8 +211,12 @@ class ChunkSource:
             yield Piece(on_device, jax.device_put(padded), num_batches(rows, self.batch_size), self.batch_size)
 
 
-def as_source(data: Any, *, batch_size: int, seed: int, sampler: Sampler | None = None) -> Source:
-    """The source for the user's data: arrays, a stream of chunks, or an iterable of batches."""
+def as_source(data: Any, *, batch_size: int, seed: int | Sequence[int], sampler: Sampler | None = None) -> Source:
+    """The source for the user's data: arrays, a stream of chunks, or an iterable of batches.
+
+    Args:
+        seed: decides the sequence of rows; of arrays one for each member of a population.
+    """
     if isinstance(data, ArraySource | BatchSource | ChunkSource):
         return data
     if isinstance(data, dict) and set(data) == {"x", "y", "weight"}:
@@ -222,7 +226,7 @@ def as_source(data: Any, *, batch_size: int, seed: int, sampler: Sampler | None 
     if sampler is not None:
         raise TrainingError("a sampler chooses rows of arrays; an iterable or stream of batches chooses its own")
     if isinstance(data, Chunks):
-        return ChunkSource(data, batch_size=batch_size, seed=seed)
+        return ChunkSource(data, batch_size=batch_size, seed=seed if isinstance(seed, int) else seed[0])
     if callable(data) or hasattr(data, "__iter__"):
         return BatchSource(data)
     raise DataError(

@@ -18,7 +18,7 @@ from danlu.engine.loop import Steps
 from danlu.engine.mesh import gathered
 from danlu.engine.options import FitOptions
 from danlu.engine.settled import settled
-from danlu.engine.sources import as_source
+from danlu.engine.sources import ArraySource, BatchSource, ChunkSource, Source, as_source
 from danlu.engine.state import TrainState
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, TrainingError
@@ -52,7 +52,8 @@ def train(
     Args:
         program: the step: a :class:`~danlu.engine.step.Program`, a :class:`~danlu.engine.population.Population` of any, an
             :class:`~danlu.engine.alternate.Alternate` of two, or whatever has the methods of :class:`~danlu.engine.loop.Steps`.
-        source: what an epoch walks: ``(x, y)`` or ``(x, y, weight)``, batches, a stream, or a :class:`~danlu.engine.sources.Source`.
+        source: what an epoch walks: ``(x, y)`` or ``(x, y, weight)``, batches, a stream, or a :class:`~danlu.engine.sources.Source`. Of
+            arrays the members of a population draw their rows by the seeds ``seed``, ``seed + 1``, ….
         state: the state before the first step; see :meth:`TrainState.start`. Its arrays are used up.
         measure: what each epoch's state is judged by: values by name, which the history has as ``val_NAME``.
         callbacks, options, checkpoint, resume, **changes: as of :func:`danlu.fit`. Of the options those count that are about the course of
@@ -79,8 +80,11 @@ def train(
                 f"train received {name}, which is {whose}", hint=_OF_PROGRAM.get(name, "optim.adam(1e-3)")
             )
     options, callbacks = settled("train", options, callbacks, changes)
+    members = program.members
     if not hasattr(source, "pieces"):
-        source = as_source(source, batch_size=program.batch_size, seed=options.seed)
+        seeds = options.seed if members is None else [options.seed + number for number in range(members)]
+        source = as_source(source, batch_size=program.batch_size, seed=seeds)
+    _check_members(members, source, state)
     training = Training(
         program, source, state, options=options, measure=measure, callbacks=callbacks, checkpoint=checkpoint
     )
@@ -99,6 +103,32 @@ def train(
             hint="a smaller batch_size or a smaller network needs less",
         ) from error
     return _finish(training)
+
+
+def _check_members(members: int | None, source: Source, state: TrainState) -> None:
+    """Refuse a state or a source that is not of as many members as the program has.
+
+    Raises:
+        ConfigError: see above.
+    """
+    expected = "one training" if members is None else f"{members} members"
+    if np.shape(state.step) != (() if members is None else (members,)):
+        raise ConfigError(
+            f"the state's step has shape {np.shape(state.step)}, and the program is of {expected}; every array of a population's state has "
+            "a leading axis of members",
+            hint="jax.tree.map(lambda *each: jnp.stack(each), *states) makes one state of theirs",
+        )
+    if isinstance(source, ArraySource) and source.members != members:
+        found = "one training" if source.members is None else f"{source.members} members"
+        raise ConfigError(
+            f"the source draws the rows of {found}, and the program is of {expected}",
+            hint="pass (x, y), or ArraySource(data, batch_size=…, seed=[0, 1]) with a seed for each member",
+        )
+    if members is not None and isinstance(source, BatchSource | ChunkSource):
+        raise ConfigError(
+            f"the data is batches or a stream, and the program is of {expected}, which each draw rows of their own",
+            hint="pass arrays: (x, y) or (x, y, weight)",
+        )
 
 
 def _finish(training: Training) -> Fitted:
