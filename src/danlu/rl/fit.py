@@ -304,7 +304,7 @@ def fit(
     seeds = (int(seed),) if isinstance(seed, int | np.integer) else tuple(int(each) for each in seed)
     if not seeds:
         raise ConfigError("rl.fit received no seed; expected at least one")
-    devices = FitOptions(devices=options.get("devices", 1)).devices
+    devices = FitOptions(devices=options.pop("devices", 1)).devices
     need_devices(devices)
     env = agent.within(env)
     agent.check(env)
