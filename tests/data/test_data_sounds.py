@@ -56,6 +56,22 @@ def test_folders_name_the_classes_and_broken_files_are_told_of(tmp_path: Path) -
         read_sounds(tmp_path / "empty")
 
 
+def test_recordings_of_other_formats_are_told_of(tmp_path: Path) -> None:
+    (tmp_path / "one.mp3").write_bytes(b"ID3")
+    for source in (tmp_path, tmp_path / "one.mp3"):
+        assert is_sound_source(source)
+        with pytest.raises(DataError, match=r"no \.wav file") as caught:
+            read_sounds(source)
+        assert "one.mp3" in str(caught.value)
+        assert "convert them" in str(caught.value.hint)
+    for name, data in (("junk.wav", b"junk"), ("none.wav", b"")):
+        (tmp_path / name).write_bytes(data)
+    wavfile.write(tmp_path / "tone.wav", RATE, tone(300))
+    others, broken = read_sounds(tmp_path).notices
+    assert others.startswith("recordings in formats other than .wav were left out (1: one.mp3)")
+    assert broken.endswith("junk.wav (not a .wav file); none.wav (an empty file)")
+
+
 def test_the_sources_own_parts_are_kept(tmp_path: Path) -> None:
     for part in ("train", "test"):
         for label in ("high", "low"):

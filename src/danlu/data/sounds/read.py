@@ -19,6 +19,8 @@ __all__ = ["Sound", "SoundSet", "decoded", "is_sound_source", "read_sounds"]
 
 _SHOWN = 5
 _LOUDEST = 1e12  # the energy of louder samples could not be computed in float32
+_OTHERS = (".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff")
+_CONVERT = "convert them first, such as: ffmpeg -i NAME.mp3 NAME.wav"
 _PARTS = {"train": "train", "training": "train", "valid": "validation", "val": "validation", "validation": "validation"}
 _PARTS |= {"test": "test", "testing": "test"}
 
@@ -75,13 +77,16 @@ class SoundSet:
 
 
 def is_sound_source(source: Any) -> bool:
-    """Whether it is a ``.wav`` file, or a folder with some in it or in its folders; cheap, and never raises."""
+    """Whether it is a recording, or a folder with some in it or in its folders; cheap, and never raises.
+
+    Recordings of other formats than ``.wav`` count: :func:`read_sounds` says that they must be converted.
+    """
     if not isinstance(source, str | Path):
         return False
     try:
         path = Path(source)
         if path.is_file():
-            return path.suffix.lower() == ".wav"
+            return path.suffix.lower() in (".wav", *_OTHERS)
         if not path.is_dir():
             return False
         inner = [
@@ -89,7 +94,7 @@ def is_sound_source(source: Any) -> bool:
             *folders_in(path)[:8],
             *(deep for folder in folders_in(path)[:4] for deep in folders_in(folder)[:4]),
         ]
-        return any(each.suffix.lower() == ".wav" for folder in inner for each in _some(folder))
+        return any(each.suffix.lower() in (".wav", *_OTHERS) for folder in inner for each in _some(folder))
     except (OSError, ValueError):
         return False
 
@@ -106,6 +111,8 @@ def decoded(data: bytes) -> Sound:
     """
     from scipy.io import wavfile
 
+    if data[:4] not in (b"RIFF", b"RIFX", b"RF64"):
+        raise DataError("not a .wav file" if data else "an empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # chunks that say nothing of the samples
@@ -140,7 +147,9 @@ def read_sounds(source: str | Path) -> SoundSet:
     root = Path(source)
     if not root.exists():
         raise DataError(f"{root} was not found", hint="give a .wav file, or a folder of them")
-    files = [root] if root.is_file() else [each for each in files_in(root) if each.suffix.lower() == ".wav"]
+    there = [root] if root.is_file() else list(files_in(root))
+    files = [each for each in there if root.is_file() or each.suffix.lower() == ".wav"]
+    others = [each.name for each in there if each.suffix.lower() in _OTHERS and each not in files]
     found, paths, broken = [], [], []
     for file in files:
         try:
@@ -150,8 +159,15 @@ def read_sounds(source: str | Path) -> SoundSet:
             broken.append(f"{file.name} ({error.message if isinstance(error, DataError) else error.strerror})")
     if not found:
         said = f": {'; '.join(broken[:_SHOWN])}" if broken else ""
-        raise DataError(f"{root} has no .wav file that can be read{said}")
+        told = f"; its {others[0]} is of a format that is not read" if others else ""
+        raise DataError(
+            f"{root} has no .wav file that can be read{said}{told}",
+            hint=_CONVERT if others or root.suffix.lower() in _OTHERS else None,
+        )
     notices = []
+    if others:
+        shown = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
+        notices.append(f"recordings in formats other than .wav were left out ({len(others):,}: {shown}); {_CONVERT}")
     if broken:
         more = "; …" if len(broken) > _SHOWN else ""
         notices.append(
