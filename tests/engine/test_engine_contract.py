@@ -158,3 +158,19 @@ def test_alternate_needs_an_optimizers_state_for_each_program() -> None:
     program = Program(MODEL, Says("values"), OPTIMIZER.update, batch_size=8)
     with pytest.raises(ConfigError, match="expected a pair"):
         train(Alternate(program, program, ("kernel", "bias")), (X, Y), start(), epochs=1, display="none")
+
+
+def test_parameters_without_a_gradient_are_refused_and_one_array_has_a_name() -> None:
+    whole = (lambda key, shape: {"w": jnp.zeros(2), "n": jnp.arange(3)}, lambda params, x: x @ params["w"])
+    with pytest.raises(ConfigError, match="parameter n is of type int32"):
+        fit(whole, (X, Y), loss="mse", **FIELDS)
+    bare = fit((lambda key, shape: jnp.zeros(2), lambda w, x: x @ w), (X, Y), loss="mse", gradient=Probed(), **FIELDS)
+    assert {"gradient_norm/params", "update_norm/params"} <= bare.history[0].keys()
+
+
+def test_the_record_of_several_networks_does_not_predict() -> None:
+    program = Program.of(MODEL, nn.get_loss("mse"), OPTIMIZER.update, batch_size=8)
+    two = jax.tree.map(lambda *each: jnp.stack(each), start(seed=0), start(seed=1))
+    fitted = train(Population(program, 2), (X, Y), two, epochs=0, display="none")
+    with pytest.raises(ConfigError, match=r"by Population; predict is for one network"):
+        fitted.predict(X)

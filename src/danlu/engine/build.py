@@ -25,6 +25,7 @@ from danlu.nn.lift import lift
 from danlu.nn.losses import get_loss, get_metric
 from danlu.nn.losses.registry import TAKES_LOGITS
 from danlu.optim import get_optimizer
+from danlu.paths import named_leaves
 
 __all__ = ["build_program", "optimizer_of"]
 
@@ -189,6 +190,12 @@ def _check_names(said: _Said) -> None:
 
 def _checked(program: Program, source: Source, optimizer: Any, params: Any, model_state: Any) -> Program:
     """``program`` as one whose objective is known to fit the data: shapes, then the values of the targets."""
+    for name, leaf in named_leaves(params):
+        if not jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact):
+            raise ConfigError(
+                f"the parameter {name} is of type {leaf.dtype}, which has no gradient; expected floats",
+                hint="what is not trained belongs into the state, or can be a constant of the function",
+            )
     piece = next(iter(source.pieces(0, 0)))
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((program.batch_size, *a.shape[1:]), a.dtype), piece.chunk)
     try:

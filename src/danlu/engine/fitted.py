@@ -149,19 +149,33 @@ class Fitted:
 
     def predict(self, x: Any) -> Any:
         """The model's outputs (logits or values) for the rows of ``x``, as NumPy arrays."""
+        self._need_network("predict")
         return predict_outputs(self.model, self.params, self.state, x)
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """The loss and the metrics on ``(x, y)``, ``(x, y, weight)`` or an iterable of such batches."""
+        self._need_network("evaluate")
         program: Any = self.program
-        if not isinstance(program, Program):
-            played = "a trained agent is evaluated by playing: trained.play(episodes=100).returns"
-            raise ConfigError(
-                f"this is the record of a training by {type(program).__name__}; evaluate is for one network that learnt from rows",
-                hint=f"fitted.history has what was measured in training{'' if hasattr(program, 'program') else '; ' + played}",
-            )
         pieces = evaluation_pieces(data, program, TargetCheck(program, variables=(self.params, self.state)))
         return evaluate_source(program, self.params, self.state, self.weights, pieces)
+
+    def _need_network(self, what: str) -> None:
+        """Refuse the record of several networks, or of an agent.
+
+        Raises:
+            ConfigError: see above.
+        """
+        program: Any = self.program
+        if isinstance(program, Program):
+            return
+        played = "a trained agent is evaluated by playing: trained.play(episodes=100).returns"
+        hint = f"fitted.history has what was measured in training{'' if hasattr(program, 'program') else '; ' + played}"
+        if what == "predict":
+            hint = "apply a network to its own part of fitted.params: network.apply(params, state, x)"
+        raise ConfigError(
+            f"this is the record of a training by {type(program).__name__}; {what} is for one network that learnt from rows",
+            hint=hint,
+        )
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model to ``folder``, for :func:`danlu.load`: the blueprint, the variables, its loss and metrics, the history.

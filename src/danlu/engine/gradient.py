@@ -241,7 +241,7 @@ def _norms(tree: Any) -> Sums:
     """The norm of each layer's arrays, by the first step of their names."""
     squares: Sums = {}
     for name, leaf in named_leaves(tree):
-        layer = name.split("/")[0]
+        layer = name.split("/")[0] or "params"  # parameters that are a single array have no name
         squares[layer] = squares.get(layer, jnp.zeros(())) + jnp.sum(jnp.square(leaf))
     return {layer: jnp.sqrt(square) for layer, square in squares.items()}
 

@@ -228,7 +228,10 @@ def _checked_optimizers(given: Any, rate: float | None, members: int) -> list[An
     if len(made) != members:
         raise ConfigError(f"{len(made)} optimizers for {members} seeds; expected one for each, or one for all")
     if any(optimizer.update != made[0].update for optimizer in made):
-        raise ConfigError("the members' optimizers are of different kinds; expected one kind with other settings")
+        raise ConfigError(
+            "the members' optimizers are of different kinds; expected one kind with other settings",
+            hint="those of danlu.optim are of one kind if made by one function; each call of a function of optax makes another kind",
+        )
     return made
 
 
