@@ -174,3 +174,11 @@ def test_the_record_of_several_networks_does_not_predict() -> None:
     fitted = train(Population(program, 2), (X, Y), two, epochs=0, display="none")
     with pytest.raises(ConfigError, match=r"by Population; predict is for one network"):
         fitted.predict(X)
+
+
+def test_a_network_is_applied_with_a_state_for_each_layer() -> None:
+    network = nn.MLP((4,), 1)
+    params, state, _ = network.init(jax.random.key(0), (2,))
+    with pytest.raises(ConfigError, match=r"has \d layers, its params \d entries and its state 0"):
+        network.apply(params, {}, X)
+    assert network.apply(params, state, X)[0].shape == (8, 1)

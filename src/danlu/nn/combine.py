@@ -94,6 +94,11 @@ class Sequential(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, State]:
         states = []
+        if len(params) != len(self.layers) or len(state) != len(self.layers):
+            raise ConfigError(
+                f"the network has {len(self.layers)} layers, its params {len(params)} entries and its state {len(state)}; expected as many",
+                hint="params, state, _ = network.init(key, shape); a network without a state has one {} for each layer",
+            )
         for index, layer in enumerate(self.layers):
             x, s = layer.apply(params[index], state[index], x, train=train, key=child_key(key, index))
             states.append(s)
