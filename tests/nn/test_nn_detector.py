@@ -130,3 +130,8 @@ def test_a_fixed_number_of_objects_is_found_the_best_first() -> None:
     assert (jnp.diff(found.scores[0]) <= 0).all()
     assert float(found.boxes.min()) >= 0, "boxes are cut off at the image's edge"
     assert float(found.boxes.max()) <= 32
+    away = z.at[0, 1, 1, 0].set(-40.0)  # far to the left of the image
+    found = jax.jit(functools.partial(find_objects, stride=8, size=8.0, max_detections=20))(away)
+    shown = found.boxes[0][found.scores[0] > 0]
+    assert len(shown), "the other objects are still there"
+    assert (shown[:, 2:] > shown[:, :2]).all(), "a box without an area is no object"
