@@ -101,3 +101,11 @@ def test_an_array_of_pictures_has_no_true_answers(kind: str) -> None:
 def test_columns_to_keep_are_names() -> None:
     with pytest.raises(ConfigError, match="keep is 3; expected names of columns"):
         model_of("table").answers(str(LAST / "table" / "asked.csv"), keep=3, say=lambda line: None)
+
+
+def test_a_number_is_no_date() -> None:
+    """It would be seconds since 1970: 2024 a moment of that year."""
+    model, record = model_of("table"), asked_records("table")[0]
+    with pytest.raises(SchemaError, match="the number 2024 as 'day'; expected a date as a text"):
+        model.respond([{**record, "day": 2024}])
+    assert model.respond([{**record, "day": None}])

@@ -207,6 +207,13 @@ class TableEncoder:
         """
         names = [column.name for column in self.schema.features]
         frame = pl.DataFrame([_plain_column(name, [record[name] for record in records]) for name in names])
+        for column in self.schema.of_kind("datetime"):
+            whole = frame[column.name].dtype.is_integer() and "%Y%m%d" in column.format.patterns
+            if column.format.patterns and frame[column.name].dtype.is_numeric() and not whole:
+                raise SchemaError(
+                    f"the records hold the number {frame[column.name].drop_nulls()[0]} as {column.name!r}; expected a date as a text",
+                    hint=f"such as {column.examples[0]!r}" if column.examples else None,
+                )
         try:
             return check_frame(frame, self.schema)[0]
         except SchemaError as error:
