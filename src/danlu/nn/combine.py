@@ -94,7 +94,7 @@ class Sequential(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, State]:
         states = []
-        if len(params) != len(self.layers) or len(state) != len(self.layers):
+        if self.layers and (len(params) != len(self.layers) or len(state) != len(self.layers)):
             raise ConfigError(
                 f"the network has {len(self.layers)} layers, its params {len(params)} entries and its state {len(state)}; expected as many",
                 hint="params, state, _ = network.init(key, shape); a network without a state has one {} for each layer",
