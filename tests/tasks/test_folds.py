@@ -96,6 +96,18 @@ def test_out_of_fold_takes_the_own_network(table):
     assert members_mean(target.task, np.zeros((2, 3, 2))).shape == (2, 2)
 
 
+def test_what_is_fitted_later_is_given_rows_that_were_not_learnt_from(table):
+    _, _, inputs, codes, folds = table
+    learned = trained(table)
+    held = learned.held_out
+    assert held.crossed
+    assert len(held) == len(codes)
+    assert_array_equal(held.truth, codes)
+    assert_array_equal(held.folds, folds)
+    assert_allclose(held.answers, out_of_fold(learned.model, inputs, folds), atol=1e-12)
+    assert (held.answers != learned.model.answer(inputs)).any()
+
+
 def test_mistakes_are_named(table):
     encoder, target, inputs, codes, folds = table
     plan = plan_for(encoder, target, ROWS, members=2, width=8, epochs=1)

@@ -25,7 +25,7 @@ from danlu.trained import Head
 from danlu.trained.head import pieces
 
 if TYPE_CHECKING:
-    from danlu.trained import Trained
+    from danlu.trained import HeldOut, Trained
 
 __all__ = ["Boxes", "Detection", "detection_recipe", "detector_of", "padded_boxes", "scaled"]
 
@@ -225,9 +225,9 @@ class Boxes(Head, fitted=("threshold",)):
         found = [each.surer(_LOWEST) for each in answers]
         return DetectionCounts.of(found, true_objects(truth), classes=len(self.classes), threshold=self.threshold)
 
-    def fitted(self, trained: Trained, inputs: np.ndarray, truth: dict[str, np.ndarray]) -> Self:
+    def fitted(self, held: HeldOut) -> Self:
         """The head with the threshold of the highest F1."""
-        found = self.evidence(trained.answer(inputs), truth)
+        found = self.evidence(held.answers, held.truth)
         return dataclasses.replace(self, threshold=found.best_threshold())
 
     def beside(self, answers: Sequence[Found], truth: Any, rows: Any = None) -> pl.DataFrame:

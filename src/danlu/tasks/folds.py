@@ -11,9 +11,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data import folds as fold_splits
-from danlu.engine import predict_outputs
 from danlu.trained import Trained
-from danlu.trained.labels import members_mean
 
 __all__ = ["FOLDS", "fold_numbers", "folds_for", "out_of_fold"]
 
@@ -49,7 +47,7 @@ def fold_numbers(
 
 
 def out_of_fold(model: Trained, inputs: dict[str, np.ndarray], folds: np.ndarray) -> np.ndarray:
-    """Each row's prediction by the network that did not learn from it: probabilities or standardised values."""
-    outputs = predict_outputs(model.network, model.params, model.state, inputs)
+    """What the model's head answers for each row by the network that did not learn from it."""
+    outputs = model.outputs(inputs)
     apart = outputs.reshape(len(folds), int(folds.max()) + 1, -1, outputs.shape[-1])
-    return np.asarray(members_mean(model.task, apart[np.arange(len(folds)), folds].astype(np.float64)))
+    return np.asarray(model.head(apart[np.arange(len(folds)), folds]))

@@ -20,7 +20,7 @@ from danlu.errors import ConfigError
 from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss
 from danlu.tasks.folds import out_of_fold
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.trained import Labels, Learned, Trained
+from danlu.trained import HeldOut, Labels, Learned, Trained
 
 __all__ = ["Imbalance", "learn", "plan_for"]
 
@@ -121,11 +121,12 @@ def learn(
     imbalance.check(target.task)
     enable_compilation_cache()
     draws: dict[str, Any] = {}
+    held = validation
     if isinstance(data, tuple):
         inputs, labels, weight = (*data, None)[:3]
         rows, sample = len(labels), inputs
         if folds is not None:
-            validation = data
+            held, validation = (inputs, labels, weight), data
         data, validation = _weighed(imbalance, target, inputs, labels, weight, validation)
         parts = [np.arange(rows)] if folds is None else [np.flatnonzero(folds != k) for k in range(plan.folds)]
         rows = max(part.size for part in parts)
@@ -162,10 +163,13 @@ def learn(
         begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.folds)]
         fitted = plan.cross_fit(data, folds, initial=begun, **settings)
     model = Trained(plan.whole, fitted.params, fitted.state, encoder, Labels(target))
-    if imbalance.threshold != "none":
-        head = Labels(target, _threshold(model, imbalance.threshold, validation, folds))
-        model = dataclasses.replace(model, head=head)
-    return Learned(model, fitted)
+    known = _held_out(model, held, folds)
+    if known is None:
+        if imbalance.threshold != "none":
+            raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
+        return Learned(model, fitted)
+    head = Labels(target).fitted(known, threshold=imbalance.threshold)
+    return Learned(dataclasses.replace(model, head=head), fitted, known)
 
 
 def _loss(plan: Recipe, imbalance: Imbalance) -> Callable[[Any, Any], Any]:
@@ -199,11 +203,10 @@ def _weighed(
     return (inputs, labels, weight), validation
 
 
-def _threshold(model: Trained, measure: str, validation: Any, folds: np.ndarray | None) -> float:
-    if not isinstance(validation, tuple):
-        raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
-    from danlu.evaluate import choose_threshold
-
-    inputs, labels = validation[:2]
-    predicted = model.answer(inputs) if folds is None else out_of_fold(model, inputs, folds)
-    return float(choose_threshold(np.asarray(labels), predicted[:, 1], measure).value)
+def _held_out(model: Trained, held: Any, folds: np.ndarray | None) -> HeldOut | None:
+    """The answers for rows that were not learnt from; None where there are none in memory."""
+    if not isinstance(held, tuple):
+        return None
+    inputs, labels, weight = (*held, None)[:3]
+    answers = model.answer(inputs) if folds is None else out_of_fold(model, inputs, folds)
+    return HeldOut(np.asarray(answers), np.asarray(labels), folds, weight)

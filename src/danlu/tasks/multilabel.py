@@ -11,7 +11,7 @@ import polars as pl
 from danlu.blueprint import setting
 from danlu.errors import ArtifactError
 from danlu.evaluate.labels import LabelRows, best_threshold
-from danlu.trained import Head, Trained
+from danlu.trained import Head, HeldOut
 from danlu.trained.head import namespace, out_shape_of
 
 __all__ = ["Tags"]
@@ -55,9 +55,9 @@ class Tags(Head, fitted=("threshold",)):
     def evidence(self, answers: np.ndarray, truth: np.ndarray) -> LabelRows:
         return LabelRows(truth, answers, self.threshold)
 
-    def fitted(self, trained: Trained, inputs: np.ndarray, truth: np.ndarray) -> Self:
+    def fitted(self, held: HeldOut) -> Self:
         """The head with the threshold of the highest macro F1."""
-        return dataclasses.replace(self, threshold=best_threshold(truth, trained.answer(inputs)))
+        return dataclasses.replace(self, threshold=best_threshold(held.truth, held.answers))
 
     def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
         return self.frame(answers).insert_column(0, pl.Series(f"true {self.name}", self.written(truth)))

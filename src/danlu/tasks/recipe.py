@@ -28,7 +28,7 @@ from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
 from danlu.optim.schedules import Cosine, WarmUp
-from danlu.trained import Encoder, Head, Learned, Trained
+from danlu.trained import Encoder, Head, HeldOut, Learned, Trained
 
 __all__ = ["Recipe", "affordable", "epochs_of", "recipe", "units_of"]
 
@@ -165,9 +165,10 @@ class Recipe(Blueprint):
             how["initial"] = initial_weights(self.model, encoder.in_shape, jax.random.key(seed))
         fitted = self.fit(data, rows=rows, seed=seed, **how)
         model = Trained(self.model, fitted.params, fitted.state, encoder, head)
-        if held is not None:
-            model = dataclasses.replace(model, head=head.fitted(model, *held))
-        return Learned(model, fitted)
+        if held is None:
+            return Learned(model, fitted)
+        known = HeldOut(model.answer(held[0]), held[1])
+        return Learned(dataclasses.replace(model, head=head.fitted(known)), fitted, known)
 
     def cross_fit(self, data: Any, folds: np.ndarray, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
         """Train a network for each fold on the rows of the others, validated on the rows of its own; together they are one model.

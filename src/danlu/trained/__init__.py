@@ -2,8 +2,9 @@
 
 from danlu.trained.encoder import Encoder
 from danlu.trained.head import Head
+from danlu.trained.held import HeldOut
 from danlu.trained.labels import Labels
 from danlu.trained.read import Read, Reader, Say, warn
 from danlu.trained.trained import Learned, Trained
 
-__all__ = ["Encoder", "Head", "Labels", "Learned", "Read", "Reader", "Say", "Trained", "warn"]
+__all__ = ["Encoder", "Head", "HeldOut", "Labels", "Learned", "Read", "Reader", "Say", "Trained", "warn"]

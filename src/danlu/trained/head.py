@@ -16,6 +16,7 @@ from danlu.blueprint import checked, setting
 from danlu.errors import ArtifactError, ConfigError, DataError
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Simple
+from danlu.trained.held import HeldOut
 from danlu.typed import field_types
 
 if TYPE_CHECKING:
@@ -114,8 +115,12 @@ class Head(abc.ABC):
     def evidence(self, answers: Any, truth: Any) -> Evidence:
         """The evidence of a test: the answers with the encoded true ones."""
 
-    def fitted(self, trained: Trained, inputs: Any, truth: Any) -> Self:
-        """The head with values that are chosen on encoded rows not used for training, such as a threshold."""
+    def fitted(self, held: HeldOut) -> Self:
+        """The head with values that are chosen on rows not used for training, such as a threshold.
+
+        Args:
+            held: what this head, with nothing fitted yet, answers for them.
+        """
         return self
 
     def tested(self, evidence: Evidence) -> str:

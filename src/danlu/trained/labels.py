@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -10,8 +11,9 @@ import polars as pl
 
 from danlu.data import TargetEncoder
 from danlu.errors import ArtifactError
-from danlu.evaluate import Evidence, Rows
+from danlu.evaluate import Evidence, Rows, choose_threshold
 from danlu.trained.head import Head, namespace, out_shape_of
+from danlu.trained.held import HeldOut
 
 __all__ = ["Labels", "members_mean"]
 
@@ -61,6 +63,19 @@ class Labels(Head, fitted=("threshold",)):
     def __call__(self, outputs: Any) -> Any:
         mean = members_mean(self.task, outputs)
         return mean * self.target.std + self.target.mean if self.task == "regression" else mean
+
+    def fitted(self, held: HeldOut, *, threshold: str = "none") -> Self:
+        """The head with a threshold.
+
+        Args:
+            held: see :meth:`Head.fitted <danlu.trained.Head.fitted>`.
+            threshold: the measure that the threshold of two classes is best for; see
+                :func:`~danlu.evaluate.choose_threshold`. ``"none"`` keeps it.
+        """
+        if threshold == "none":
+            return self
+        chosen = choose_threshold(held.truth, held.answers[:, 1], threshold)
+        return dataclasses.replace(self, threshold=float(chosen.value))
 
     def decide(self, answers: Any) -> Any:
         """The class codes ``(rows,)`` for probabilities: the likeliest class; for two classes, by the threshold."""

@@ -25,6 +25,7 @@ from danlu.evaluate.kept import Kept
 from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.head import pieces
+from danlu.trained.held import HeldOut
 from danlu.trained.read import Read, Reader, Say, warn
 from danlu.trained.save import save
 
@@ -362,7 +363,14 @@ def _named(frame: pl.DataFrame, names: pl.Series | None, lines: np.ndarray | Non
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-    """The result of training: the model and the record of the training."""
+    """The result of training.
+
+    Attributes:
+        model: the trained model.
+        fitted: the record of the training.
+        held_out: answers for rows that were not learnt from, where there are some in memory.
+    """
 
     model: Trained
     fitted: Fitted
+    held_out: HeldOut | None = None
