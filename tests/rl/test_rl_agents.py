@@ -12,7 +12,7 @@ import pytest
 
 from danlu.blueprint import from_json, setting
 from danlu.engine import Population
-from danlu.engine.step import NEVER, Program
+from danlu.engine.step import NEVER
 from danlu.errors import ConfigError
 from danlu.pipeline.config import config_from, saved_config
 from danlu.rl import (
@@ -31,7 +31,7 @@ from danlu.rl import (
     Outcome,
     Transition,
 )
-from danlu.rl.agent import AgentProgram
+from danlu.rl.agent import AgentProgram, learner_of
 from danlu.rl.discrete_sac import DiscreteSAC, DiscreteSACLoss
 from danlu.rl.environments import CartPole, Pendulum
 from danlu.rl.exploration import OrnsteinUhlenbeck
@@ -120,14 +120,7 @@ class ToyWorld(Environment):
 
 
 def program_of(agent: Agent, env: Environment, *, updates: int = 100) -> AgentProgram:
-    learner = Program.of(
-        agent.network(env),
-        agent.loss(env),
-        agent.optimizer(updates).update,
-        agent.metrics(env),
-        batch_size=agent.batch_size,
-    )
-    return AgentProgram(agent, env, learner)
+    return AgentProgram(agent, env, learner_of(agent, env, updates))
 
 
 @functools.cache

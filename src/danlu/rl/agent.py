@@ -32,7 +32,7 @@ from danlu.nn.losses import Loss
 from danlu.optim import Optimizer
 from danlu.rl.environment import Environment, Envs, Transition
 
-__all__ = ["Agent", "AgentProgram", "World", "no_outcomes", "outcomes"]
+__all__ = ["Agent", "AgentProgram", "World", "learner_of", "no_outcomes", "outcomes"]
 
 _ITERATION = np.uint32(2**31)  # the iterations' keys count from here, the updates' from 0
 
@@ -192,6 +192,17 @@ class Agent(Blueprint, abc.ABC):
     @abc.abstractmethod
     def iterate(self, program: AgentProgram, state: TrainState) -> tuple[TrainState, Sums]:
         """Collect, then learn."""
+
+
+def learner_of(agent: Agent, env: Environment, updates: int) -> Program:
+    """The program of one update of an agent's network, of ``updates`` in all."""
+    return Program.of(
+        agent.network(env),
+        agent.loss(env),
+        agent.optimizer(updates).update,
+        agent.metrics(env),
+        batch_size=agent.batch_size,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

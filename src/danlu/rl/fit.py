@@ -19,11 +19,10 @@ from danlu.engine.initial import RUN_ONCE
 from danlu.engine.mesh import check_shares, need_devices
 from danlu.engine.sources import Piece
 from danlu.engine.state import TrainState, owned
-from danlu.engine.step import Program
 from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.acting import trained_agent
-from danlu.rl.agent import Agent, AgentProgram
+from danlu.rl.agent import Agent, AgentProgram, learner_of
 from danlu.rl.dataset import OfflineDataset, load_buffer, save_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
@@ -319,14 +318,7 @@ def fit(
         raise ConfigError(
             f"rl.fit received steps={steps:,}, with {updates:,} updates; expected at most {_MOST:,} of either, which are counted in 32 bits"
         )
-    learner = Program.of(
-        agent.network(env),
-        agent.loss(env),
-        agent.optimizer(updates).update,
-        agent.metrics(env),
-        batch_size=agent.batch_size,
-    )
-    program = AgentProgram(agent, env, learner, acting)
+    program = AgentProgram(agent, env, learner_of(agent, env, updates), acting)
     population = None if members is None else Population(program, members, devices)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
     one = functools.partial(_initial, program, updates, recorded=recorded)
