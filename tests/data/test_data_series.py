@@ -287,7 +287,7 @@ def test_a_record_is_read_as_rows_of_a_table_are():
         "time": [str(each) for each in frame["time"].tail(8)], "s": "a", "x": [1] * 8,
         "y": [*frame["y"].tail(8).head(6).to_list(), None, None],
     }  # fmt: skip
-    rows = encoder.rows([record, {**record, "y": [0.5 * each if each else None for each in record["y"]]}])
+    rows = encoder.rows([record, {**record, "y": [0.5 * each if each else None for each in record["y"]]}], print)
     assert rows.index.tolist() == [[0, 6], [1, 6]]
     assert rows.moments.tolist() == [28, 28]
     windows, whole = encoder.transform(rows), encoder.transform(Origins(table, np.array([[0, 28]])))
@@ -305,7 +305,7 @@ def test_a_record_is_read_as_rows_of_a_table_are():
         ({"y": list(range(8))}, "0 steps after the last value of y; expected 2, with x"),
     ):
         with pytest.raises(SchemaError, match=f"(?s)record 2: .*({message})"):
-            encoder.rows([record, {**record, **changed}])
+            encoder.rows([record, {**record, **changed}], print)
 
 
 def test_a_series_that_was_not_there_is_scaled_by_its_own_rows():

@@ -115,8 +115,8 @@ def test_short_and_long_recordings_have_one_shape_and_records_are_files_in_base6
     assert encoder.transform([Sound(tone(400, s), RATE) for s in (0.001, 0.5, 3.0)]).shape == (3, *encoder.in_shape)
     wavfile.write(tmp_path / "a.wav", RATE, tone(400))
     data = (tmp_path / "a.wav").read_bytes()
-    (one,) = encoder.rows([{"sound": base64.b64encode(data).decode()}])
+    (one,) = encoder.rows([{"sound": base64.b64encode(data).decode()}], print)
     np.testing.assert_array_equal(one.samples, tone(400))
     for wrong in ("%%%", base64.b64encode(b"no wav").decode(), 7):
         with pytest.raises(SchemaError, match="'sound' of record 1"):
-            encoder.rows([{"sound": wrong}])
+            encoder.rows([{"sound": wrong}], print)

@@ -43,17 +43,17 @@ def test_lines_begin_and_end() -> None:
     assert found.line is not None
     assert found.line.tolist() == [0] * 5 + [1] * 5
     assert found.tokens[0] == encoder.tokenizer.begin_id
-    assert encoder.rows([{"text": " cat "}]) == ["cat"]
+    assert encoder.rows([{"text": " cat "}], print) == ["cat"]
     with pytest.raises(SchemaError, match=r"record 2 is 'cat.*expected a single line"):
-        encoder.rows([{"text": "cat"}, {"text": "cat\ndog"}])
+        encoder.rows([{"text": "cat"}, {"text": "cat\ndog"}], print)
 
 
 def test_the_text_of_a_record_has_a_line_end_where_that_is_known() -> None:
-    assert CorpusEncoder(tokenizer_of("char"), 8, lines=False).rows([{"text": "cat"}, {"text": "a\n"}]) == [
+    assert CorpusEncoder(tokenizer_of("char"), 8, lines=False).rows([{"text": "cat"}, {"text": "a\n"}], print) == [
         "cat\n",
         "a\n",
     ]
-    assert CorpusEncoder(Tokenizer.fit(["cat"], kind="char"), 8, lines=False).rows([{"text": "cat"}]) == ["cat"]
+    assert CorpusEncoder(Tokenizer.fit(["cat"], kind="char"), 8, lines=False).rows([{"text": "cat"}], print) == ["cat"]
 
 
 def test_what_is_not_in_the_vocabulary_is_named() -> None:
@@ -61,9 +61,9 @@ def test_what_is_not_in_the_vocabulary_is_named() -> None:
     assert unknown_in(WORDS, ["a b c d e f"]) == "'a', 'b', 'c', 'd', 'e' and more"
     assert unknown_in(tokenizer_of("bpe"), ["Ж"]) == ""
     with pytest.raises(SchemaError, match="'source' of record 2 holds 'blue', not in the model's vocabulary"):
-        SENTENCES.rows([{"source": "red dog"}, {"source": "blue dog"}])
+        SENTENCES.rows([{"source": "red dog"}, {"source": "blue dog"}], print)
     with pytest.raises(SchemaError, match="'text' of record 1 holds 'Q'"):
-        CorpusEncoder(tokenizer_of("char"), 8, lines=False).rows([{"text": "the Q"}])
+        CorpusEncoder(tokenizer_of("char"), 8, lines=False).rows([{"text": "the Q"}], print)
 
 
 def test_sentences_are_padded_to_a_width_and_cut_at_the_last() -> None:

@@ -35,7 +35,7 @@ def asked_records(kind: str) -> list[dict[str, Any]]:
 
 def encoded(model: Any, given: list[dict[str, Any]]) -> Any:
     """Records as the network takes them; windows of a series are gathered only when they are asked for."""
-    inputs = model.encoder.transform(model.encoder.rows(given))
+    inputs = model.encoder.transform(model.encoder.rows(given, print))
     return inputs.inputs() if isinstance(inputs, Windows) else inputs
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -109,3 +111,27 @@ def test_a_number_is_no_date() -> None:
     with pytest.raises(SchemaError, match="the number 2024 as 'day'; expected a date as a text"):
         model.respond([{**record, "day": 2024}])
     assert model.respond([{**record, "day": None}])
+
+
+_DOUBTFUL: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "table": (lambda record: record | {"size": 1e6}, "column 'size': 1 value far outside the training range"),
+    "quantity": (lambda record: record | {"city": "oslo"}, "column city: 1 value is read as .* 'oslo' as 'Oslo'"),
+    "series": (lambda record: {name: values[::-1] for name, values in record.items()}, "record 1: .* were sorted"),
+    "sequence": (lambda record: {name: values * 9 for name, values in record.items()}, "longer than the .* trained on"),
+    "translation": (lambda record: {"source": "red " * 90}, "longer than any in training"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_doubtful_of_a_record_is_said(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model, record, said = model_of(kind), asked_records(kind)[0], []
+    model.respond([record], say=said.append)
+    assert not said
+    model.respond([{**record, "strange": 1}], say=said.append)
+    assert said == ["the records have entries that the model does not use, which are ignored: 'strange'"]
+    if kind in _DOUBTFUL:
+        change, told = _DOUBTFUL[kind]
+        model.respond([change(record)], say=said.append)
+        assert re.search(told, said[-1])
+        model.respond([change(record)])
+        assert said[-1][:20] in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,7 @@ class TableEncoder:
             for column in self.schema.features
         )
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> pl.DataFrame:
         """Records as a checked frame; a null is missing.
 
         Raises:
@@ -215,9 +215,12 @@ class TableEncoder:
                     hint=f"such as {column.examples[0]!r}" if column.examples else None,
                 )
         try:
-            return check_frame(frame, self.schema)[0]
+            checked, notices = check_frame(frame, self.schema)
         except SchemaError as error:
             raise SchemaError(error.message, hint="correct the value, or give null for an unknown one") from error
+        for notice in notices:
+            say(notice)
+        return checked
 
     def bins(self, count: int) -> np.ndarray:
         """Quantile bin edges of the encoded numeric columns, ``(n, count + 1)`` float32; see :class:`NumericScaler`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,8 +83,13 @@ def fields_from(data: Any) -> tuple[Field, ...]:
     return found
 
 
-def check_records(records: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> None:
-    """Refuse records that lack a field; extra entries are left to the caller.
+def check_records(
+    records: Sequence[Mapping[str, Any]], fields: Sequence[Field], known: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Refuse records that lack a field; return the notices, about entries that are no fields.
+
+    Args:
+        known: entries that are no fields and need no notice, such as the target.
 
     Raises:
         SchemaError: no record, one that is no object, or the names of the missing fields.
@@ -105,6 +110,12 @@ def check_records(records: Sequence[Mapping[str, Any]], fields: Sequence[Field])
                 + (f" (it has {close!r})" if close else ""),
                 hint=f"a record has: {expected}{_UNKNOWN if all(f.kind in _TABLE for f in fields) else ''}",
             )
+    met = dict.fromkeys(name for record in records for name in record)
+    extra = [repr(name) for name in met if name not in known and not any(name == field.name for field in fields)]
+    if not extra:
+        return ()
+    shown = ", ".join(extra[:8]) + (", …" if len(extra) > 8 else "")
+    return (f"the records have entries that the model does not use, which are ignored: {shown}",)
 
 
 def texts_of(records: Sequence[Mapping[str, Any]], field: Field) -> list[str]:

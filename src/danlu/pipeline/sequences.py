@@ -121,12 +121,8 @@ class Sequences(LabelledItems):
         hint = None if encoder.series else "the model was trained on arrays: give an npz file with x, or an array"
         found = newly_read(lambda: read_sequences(source, **names, formats=encoder.formats), say, hint=hint)
         found = _with_columns(found, encoder)
-        longer = sum(len(each) > encoder.steps * encoder.every for each in found.values)
-        if longer:
-            say(
-                f"{longer:,} of {len(found):,} sequences are longer than the {encoder.steps * encoder.every:,} steps trained on; "
-                "the last steps are used"
-            )
+        for notice in encoder.cut(found.values):
+            say(notice)
         empty = [row for row, each in enumerate(found.values) if not np.isfinite(each).any()]
         if empty and not lenient:
             raise SchemaError(

@@ -208,13 +208,8 @@ class Translations(Domain):
                 found, notices = Read(read_sources(source, encoder.languages[0])), ()
         except DataError as error:
             raise SchemaError(error.message, hint=error.hint) from error
-        for notice in notices:
+        for notice in (*notices, *encoder.long(found.rows)):
             say(notice)
-        long = int(np.count_nonzero(encoder.lengths(found.rows) > encoder.longest))
-        if long:
-            are = "sentence is" if long == 1 else "sentences are"
-            learnt = f"longer than any in training ({encoder.longest} tokens)"
-            say(f"{long:,} {are} {learnt}: expect little of the translation")
         check_known(encoder.source, found.rows, "the sentences hold", lenient=lenient, say=say)
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -28,7 +28,7 @@ class Observations:
 
     Example:
         >>> seen = Observations(Box(-1.0, 1.0, (2,)), (2,))
-        >>> [field.name for field in seen.fields], seen.rows([{"observation": [0.5, 0.25]}]).tolist()
+        >>> [field.name for field in seen.fields], seen.rows([{"observation": [0.5, 0.25]}], print).tolist()
         (['observation'], [[0.5, 0.25]])
     """
 
@@ -39,7 +39,7 @@ class Observations:
     def fields(self) -> tuple[Field, ...]:
         return tuple(Field(name, "array", space.shape) for name, space in _parts(self.space))
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> Any:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> Any:
         """The observations of records.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -26,8 +26,11 @@ class Encoder(Protocol):
         """The schema: what one row is made of."""
         ...
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> Any:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> Any:
         """Records of plain data as rows that :meth:`transform` takes.
+
+        Args:
+            say: called with each notice, such as a number far outside the range of the training data.
 
         Raises:
             SchemaError: a field is missing, or a value does not fit.

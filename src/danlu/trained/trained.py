@@ -172,17 +172,20 @@ class Trained:
         whole = None if lines[0] is None else np.concatenate(lines)
         return _named(pl.concat(frames), found.names, whole)
 
-    def respond(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def respond(self, records: Sequence[Mapping[str, Any]], *, say: Say = warn) -> list[dict[str, Any]]:
         """The answer for each record, both as plain data: the request and the response of a service.
 
         Args:
             records: objects with the :attr:`fields`.
+            say: called with each notice, such as a number far outside the range of the training data.
 
         Raises:
             SchemaError: a field is missing, or a value does not fit.
         """
-        check_records(records, self.fields)
-        rows = self.encoder.rows(records)
+        schema = getattr(self.encoder, "schema", None)
+        for notice in check_records(records, self.fields, (self.head.name,) if schema is None else schema.names):
+            say(notice)
+        rows = self.encoder.rows(records, say)
         return self.head.replies(self.answer_rows(rows), rows)
 
     def answers(

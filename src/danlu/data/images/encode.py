@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ class ImageEncoder:
         """One picture of any size."""
         return (Field("image", "image", (None, None, self.channels)),)
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[np.ndarray]:
         """The pictures of records; see :func:`danlu.data.fields.pixels_of`."""
         return pixels_of(records, self.fields[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,7 @@ class SequenceEncoder:
         spread = zip(self.columns, self.mean - 3 * self.scale, self.mean + 3 * self.scale, strict=True)
         return tuple(Field(name, "column", (None,), float(low), float(high)) for name, low, high in spread)
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[np.ndarray]:
         """The sequences of records, ``(steps, columns)`` of each.
 
         Raises:
@@ -143,7 +143,18 @@ class SequenceEncoder:
                     f"{name!r} of record {number} holds an infinite value; expected numbers, null for a gap"
                 )
             found.append(values)
+        for notice in self.cut(found):
+            say(notice)
         return found
+
+    def cut(self, rows: Sequence[np.ndarray]) -> tuple[str, ...]:
+        """The notice about sequences that are longer than those in training, if there are any."""
+        longer, most = sum(len(each) > self.steps * self.every for each in rows), self.steps * self.every
+        if not longer:
+            return ()
+        return (
+            f"{longer:,} of {len(rows):,} sequences are longer than the {most:,} steps trained on; the last steps are used",
+        )
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Plain data and arrays, for the artifact."""

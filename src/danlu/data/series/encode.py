@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,7 @@ class SeriesEncoder:
             found.append(Field(name, "column", (None,), float(least), float(most)))
         return tuple(found)
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> Origins:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> Origins:
         """The series of records; the next steps of each are to be forecast.
 
         Raises:
@@ -198,9 +198,12 @@ class SeriesEncoder:
         series: list[OneSeries] = []
         for number, record in enumerate(records, 1):
             try:
-                series += self.following(self.read(self._columns_of(record))).table.series
+                table = self.following(self.read(self._columns_of(record))).table
             except DataError as error:
                 raise SchemaError(f"record {number}: {error.message}", hint=error.hint) from error
+            series += table.series
+            for notice in table.notices:
+                say(f"record {number}: {notice}")
         return self.following(SeriesTable(self.columns, self.calendar, tuple(series)))
 
     def _columns_of(self, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ class SoundEncoder:
         """The bytes of a ``.wav`` file, in base64."""
         return (Field("sound", "sound"),)
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[Sound]:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[Sound]:
         """The recordings of records.
 
         Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ class TextEncoder:
         """One text."""
         return (Field(self.column, "text"),)
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[str]:
         """The texts of records; see :func:`danlu.data.fields.texts_of`."""
         return texts_of(records, self.fields[0])
 

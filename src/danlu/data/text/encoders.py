@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class CorpusEncoder:
         """One text."""
         return (Field("text", "text"),)
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[str]:
         """The texts of records. That of a stream is taken as a line of a file is: with its end, where the model knows of lines' ends.
 
         Raises:
@@ -154,17 +154,28 @@ class SentenceEncoder:
         """One sentence."""
         return (Field("source", "text"),)
 
-    def rows(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+    def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[str]:
         """The sentences of records.
 
         Raises:
             SchemaError: a value that is no text, or holds what is not in the vocabulary.
         """
-        return [" ".join(text.split()) for text in _known_texts(records, self.fields[0], self.source)]
+        rows = [" ".join(text.split()) for text in _known_texts(records, self.fields[0], self.source)]
+        for notice in self.long(rows):
+            say(notice)
+        return rows
 
     def lengths(self, rows: Sequence[str]) -> np.ndarray:
-        """The tokens of each sentence, its end included."""
+        """The tokens of each sentence, its end included, int64 ``(rows,)``."""
         return np.array([len(sentence_tokens(self.source, text)) + 1 for text in rows], np.int64)
+
+    def long(self, rows: Sequence[str]) -> tuple[str, ...]:
+        """The notice about sentences that are longer than those in training, if there are any."""
+        long = int(np.count_nonzero(self.lengths(rows) > self.longest))
+        if not long:
+            return ()
+        are = "sentence is" if long == 1 else "sentences are"
+        return (f"{long:,} {are} longer than any in training ({self.longest} tokens): do not rely on the translation",)
 
     def transform(self, rows: Sequence[str]) -> dict[str, np.ndarray]:
         """``source`` int32 and ``source_mask`` bool ``(rows, width)``, of the least of :data:`WIDTHS`; ``target``: that it begins."""
