@@ -126,6 +126,8 @@ def fit_members(
     gradient: Gradient | None = None,
     initial: Sequence[tuple[Any, Any]] | None = None,
     together: bool = False,
+    group: int = 1,
+    after: Fitted | None = None,
     options: FitOptions | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
@@ -137,6 +139,9 @@ def fit_members(
     Args:
         together: whether they are one model in the end, the networks of cross-fitting. Then the best epoch is one for all, by the measure
             over all their validation rows together: by 100 rows of a member's own, which epoch looks best is chance.
+        group: so many members after each other are one model; see :class:`~danlu.engine.population.Population`.
+        after: a training of these members that is gone on from, up to ``epochs`` in all; its ``train_state`` is used up. See
+            :func:`~danlu.engine.selection.members_of` for some of them.
     """
     if "seed" in changes:
         raise ConfigError("fit_population received seed; expected seeds, one for each member")
@@ -164,7 +169,7 @@ def fit_members(
     uneven = num_batches(source.fewest, program.batch_size) != source.steps_per_epoch
     rests = uneven or varied or (options.patience is not None and not together)
     program = dataclasses.replace(program, skip_empty=program.skip_empty or rests)
-    population = Population(program, count, options.devices, together)
+    population = Population(program, count, options.devices, together, group)
     judged = None
     if validation is not None or validation_rows is not None:
         other = source.chunk
@@ -180,15 +185,22 @@ def fit_members(
         judged = judge_of(population, other, own)
     if initial is not None and len(initial) != count:
         raise ConfigError(f"initial has {len(initial)} pairs of variables for {count} seeds; expected one for each")
-    starts: Sequence[tuple[Any, Any] | None] = initial if initial is not None else (None,) * count
-    begun = [
-        initial_state(program, source, optimizer, seed=seed, options=options, initial=start, loss_weights=loss_weights)
-        for optimizer, seed, start in zip(made, seeds, starts, strict=True)
-    ]
+    if after is None:
+        starts: Sequence[tuple[Any, Any] | None] = initial if initial is not None else (None,) * count
+        begun = [
+            initial_state(
+                program, source, optimizer, seed=seed, options=options, initial=start, loss_weights=loss_weights
+            )
+            for optimizer, seed, start in zip(made, seeds, starts, strict=True)
+        ]
+        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
+    else:
+        state = after.train_state
     fitted = train(
         population,
         source,
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun),
+        state,
+        after=after,
         options=options,
         measure=judged,
         callbacks=callbacks,

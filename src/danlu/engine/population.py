@@ -41,17 +41,25 @@ class Population:
         devices: how many devices the members are divided among; a program that shares each batch's rows among devices has them already.
         together: whether they are one model in the end, as the networks of cross-fitting are: what is said of them is said of all their
             rows together, and so is which epoch was the best. Else each has its own, in the history as ``NAME_each``.
+        group: so many members after each other are one model, as the folds of one trial of a search are: ``NAME_each`` has a value for each
+            model, of all its members' rows together, and its members share a best epoch.
     """
 
     program: Any
     members: int
     devices: int = 1
     together: bool = False
+    group: int = 1
 
     def __post_init__(self) -> None:
         if self.members < 1 or self.program.members is not None:
             found = f"{self.members} members" if self.members < 1 else "a program that is a population itself"
             raise ConfigError(f"Population is of {found}; expected at least one member of one training each")
+        if self.group < 1 or self.members % self.group or (self.together and self.group > 1):
+            raise ConfigError(
+                f"Population has {self.members} members in groups of {self.group}; expected a number that divides them, and 1 where all are "
+                "one model"
+            )
         if self.program.devices > 1 and self.devices not in (1, self.program.devices):
             raise ConfigError(
                 f"the members are divided among {self.devices} devices, and their program has {self.program.devices}; expected 1 of either"
@@ -93,7 +101,9 @@ class Population:
         if self.together:
             together: dict[str, Any] = self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
             return together
-        each = [self.program.means({name: value[i] for name, value in sums.items()}) for i in range(self.members)]
+        grouped = {name: np.asarray(value).reshape(-1, self.group).sum(axis=1) for name, value in sums.items()}
+        models = range(self.members // self.group)
+        each = [self.program.means({name: value[i] for name, value in grouped.items()}) for i in models]
         return self.told({name: [member[name] for member in each] for name in each[0]})
 
     def told(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +119,10 @@ class Population:
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
         """Each member's value of a column, or the one of all."""
-        return row[column] if self.together else row.get(f"{column}_each", row[column])
+        if self.together:
+            return row[column]
+        each = row.get(f"{column}_each", row[column])
+        return np.repeat(each, self.group) if np.ndim(each) and len(each) * self.group == self.members else each
 
     def direction(self, column: str) -> str | None:
         """The direction that the program declares."""

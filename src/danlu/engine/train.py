@@ -45,6 +45,7 @@ def train(
     options: FitOptions | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    after: Fitted | None = None,
     **changes: Any,
 ) -> Fitted:
     """Train ``program``; :func:`danlu.fit`, :func:`danlu.fit_population` and ``danlu.rl.fit`` call this.
@@ -56,6 +57,8 @@ def train(
             arrays the members of a population draw their rows by the seeds ``seed``, ``seed + 1``, ….
         state: the state before the first step; see :meth:`TrainState.start`. Its arrays are used up.
         measure: what each epoch's state is judged by: values by name, which the history has as ``val_NAME``.
+        after: a training of the same program that this one goes on from, at the epoch after its last, instead of from ``state``. Its
+            ``train_state`` is used up.
         callbacks, options, checkpoint, resume, **changes: as of :func:`danlu.fit`. Of the options those count that are about the course of
             training; how a step is made is the program's own.
 
@@ -88,6 +91,8 @@ def train(
     training = Training(
         program, source, state, options=options, measure=measure, callbacks=callbacks, checkpoint=checkpoint
     )
+    if after is not None:
+        training.go_on(after)
     if resume:
         training.resume()
     try:

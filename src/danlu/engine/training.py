@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,9 @@ from danlu.interrupt import Asked, graceful, why
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
 from danlu.stages import stage
+
+if TYPE_CHECKING:
+    from danlu.engine.fitted import Fitted
 
 __all__ = ["CHECKPOINT", "Training"]
 
@@ -145,6 +148,13 @@ class Training:
                 raise unknown_name("weight", name, old)
         new = {name: _as_weight(name, changes[name], w) for name, w in old.items() if name in changes}
         self.state = dataclasses.replace(self.state, weights={**old, **self._place(new)})
+
+    def go_on(self, after: Fitted) -> None:
+        """Start where another training of the same program ended: with its state and its best so far, at the epoch after its last."""
+        self.state = self._place(after.train_state)
+        if after.best is not None:
+            self.best = self._place_best(dataclasses.replace(after.best, params=after.params, model_state=after.state))
+        self.epoch = after.history[-1]["epoch"] + 1 if after.history else 0
 
     def stop(self, because: str = "stopped by a callback") -> None:
         """Stop after the current part of the epoch."""
