@@ -22,7 +22,7 @@ from danlu.tasks.folds import out_of_fold
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.trained import HeldOut, Labels, Learned, Trained
 
-__all__ = ["Imbalance", "learn", "plan_for"]
+__all__ = ["Imbalance", "learn", "lesson_of", "plan_for"]
 
 
 # What is watched in training, by the recipe's loss. The first one chooses the best epoch: it judges the prediction, the mean
@@ -118,15 +118,64 @@ def learn(
         ConfigError: options that do not fit the task or the data.
     """
     imbalance = imbalance or Imbalance()
-    imbalance.check(target.task)
     enable_compilation_cache()
+    given = (*data, None)[:3] if isinstance(data, tuple) else None
+    held = validation if folds is None else given
+    data, sample, settings = lesson_of(
+        data,
+        target=target,
+        plan=plan,
+        validation=validation,
+        folds=folds,
+        rows=rows,
+        sample=sample,
+        imbalance=imbalance,
+    )
+    settings |= {**how, "seed": seed}
+    key = jax.random.key(seed)
+    if folds is None:
+        fitted = plan.fit(data, initial=plan.initial(key, sample), **settings)
+    else:
+        begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.folds)]
+        fitted = plan.cross_fit(data, folds, initial=begun, **settings)
+    model = Trained(plan.whole, fitted.params, fitted.state, encoder, Labels(target))
+    known = _held_out(model, held, folds)
+    if known is None:
+        if imbalance.threshold != "none":
+            raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
+        return Learned(model, fitted)
+    head = Labels(target).fitted(known, threshold=imbalance.threshold)
+    return Learned(dataclasses.replace(model, head=head), fitted, known)
+
+
+def lesson_of(
+    data: Any,
+    *,
+    target: TargetEncoder,
+    plan: Recipe,
+    validation: tuple[Any, ...] | None = None,
+    folds: np.ndarray | None = None,
+    rows: int | None = None,
+    sample: Any = None,
+    imbalance: Imbalance | None = None,
+) -> tuple[Any, Any, dict[str, Any]]:
+    """What a network of labelled rows is trained on, whoever trains it; arguments as of :func:`learn`.
+
+    Returns:
+        The rows with their weights; encoded rows from which the initial weights are set; and what :meth:`Recipe.fit` and
+        :meth:`Recipe.cross_fit` take beside them: the loss, what is watched, how rows are drawn, and which rows judge.
+
+    Raises:
+        ConfigError: options that do not fit the task or the data.
+    """
+    imbalance = imbalance or Imbalance()
+    imbalance.check(target.task)
     draws: dict[str, Any] = {}
-    held = validation
     if isinstance(data, tuple):
         inputs, labels, weight = (*data, None)[:3]
         rows, sample = len(labels), inputs
         if folds is not None:
-            held, validation = (inputs, labels, weight), data
+            validation = data
         data, validation = _weighed(imbalance, target, inputs, labels, weight, validation)
         parts = [np.arange(rows)] if folds is None else [np.flatnonzero(folds != k) for k in range(plan.folds)]
         rows = max(part.size for part in parts)
@@ -146,30 +195,15 @@ def learn(
             f"the plan is for {plan.folds} folds; expected the fold of each row with 2 or more, else none"
         )
     settings = {
-        **how,
         **draws,
         "rows": rows,
-        "seed": seed,
         "loss": _loss(plan, imbalance),
         "metrics": _WATCHED[plan.loss],
         "validation": validation,
     }
     if validation is not None:
         settings["monitor"] = f"val_{_WATCHED[plan.loss][0]}"
-    key = jax.random.key(seed)
-    if folds is None:
-        fitted = plan.fit(data, initial=plan.initial(key, sample), **settings)
-    else:
-        begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.folds)]
-        fitted = plan.cross_fit(data, folds, initial=begun, **settings)
-    model = Trained(plan.whole, fitted.params, fitted.state, encoder, Labels(target))
-    known = _held_out(model, held, folds)
-    if known is None:
-        if imbalance.threshold != "none":
-            raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
-        return Learned(model, fitted)
-    head = Labels(target).fitted(known, threshold=imbalance.threshold)
-    return Learned(dataclasses.replace(model, head=head), fitted, known)
+    return data, sample, settings
 
 
 def _loss(plan: Recipe, imbalance: Imbalance) -> Callable[[Any, Any], Any]:
