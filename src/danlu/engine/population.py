@@ -57,8 +57,8 @@ class Population:
             raise ConfigError(f"Population is of {found}; expected at least one member of one training each")
         if self.group < 1 or self.members % self.group or (self.together and self.group > 1):
             raise ConfigError(
-                f"Population has {self.members} members in groups of {self.group}; expected a number that divides them, and 1 where all are "
-                "one model"
+                f"Population has {self.members} members in groups of {self.group}; expected groups that come out even, of 1 where all "
+                "members are one model"
             )
         if self.program.devices > 1 and self.devices not in (1, self.program.devices):
             raise ConfigError(
