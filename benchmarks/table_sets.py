@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import os
+import resource
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,6 +204,90 @@ def _auc(positive: np.ndarray, score: np.ndarray) -> float:
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     many, rest = int(positive.sum()), int((~positive).sum())
     return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * rest))
+
+
+Fit = Callable[[dict[str, Any], int], tuple[np.ndarray, np.ndarray, list[str], str]]
+
+
+def contest(options: argparse.Namespace, models: dict[str, Fit]) -> None:
+    """Train what the file lacks, the smallest tables first, each in a process of its own, and add a line for each to the file.
+
+    ``models`` are functions of a split and a number of threads, which give the truth, the predictions, the names of
+    their columns and the library's version. A training that takes too long is given up, and its line says so; it is tried
+    again with more minutes.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    start = multiprocessing.get_context("spawn")
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    metas = [
+        meta
+        for meta in splits_of(options.splits, options.tables.split(","), seeds)
+        if options.from_rows <= meta["rows"] < options.to_rows
+    ]
+    for name, model in models.items():
+        for meta in metas:
+            about = {key: meta[key] for key in ("table", "seed", "task", "metric", "train", "test")} | {"model": name}
+            known = [row for row in lines(options.out) if _key(row) == _key(about)]
+            if any(row.get("minutes", np.inf) >= options.minutes for row in known):
+                continue
+            child = start.Process(target=_measure, args=(model, meta, about, options.threads, options.out))
+            child.start()
+            child.join(options.minutes * 60)
+            if child.exitcode:
+                raise SystemExit(f"{name} on {meta['table']} ended with {child.exitcode}")
+            if child.is_alive():
+                child.kill()
+                child.join()
+                about["failed"] = f"longer than {options.minutes:g} minutes"
+                _add(options.out, about | {"minutes": options.minutes, "load": round(os.getloadavg()[0], 1)})
+
+
+def _key(row: dict[str, Any]) -> tuple[str, int, str]:
+    return row["table"], row["seed"], row["model"]
+
+
+def _measure(model: Fit, meta: dict[str, Any], about: dict[str, Any], threads: int, out: Path) -> None:
+    warnings.simplefilter("ignore")
+    begun = time.perf_counter()
+    try:
+        truth, found, classes, version = model(meta, threads)
+    except Exception as error:  # the row says so, and the others go on
+        about["failed"] = f"{type(error).__name__}: {error}"[:300]
+    else:
+        about |= {"version": version, "errors": scores(meta["task"], truth, found, classes)}
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    times = {
+        "seconds": time.perf_counter() - begun,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "load": os.getloadavg()[0],
+    }
+    _add(out, about | {"threads": threads} | {key: round(value, 1) for key, value in times.items()})
+
+
+def _add(out: Path, row: dict[str, Any]) -> None:
+    with out.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(row, flush=True)
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, the last of each table, seed and model; none if it is not there."""
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return list({_key(row): row for row in rows}.values())
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """The options of a contest."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--splits", type=Path, required=True, help="the folder that table_sets.py wrote")
+    parser.add_argument("--out", type=Path, required=True, help="a file of JSON lines, which grows")
+    parser.add_argument("--tables", default=",".join(TABLES))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--from-rows", type=int, default=0, help="only tables of so many rows or more")
+    parser.add_argument("--to-rows", type=int, default=10**9, help="only tables of fewer rows")
+    parser.add_argument("--minutes", type=float, default=5.0, help="the most for one training")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
 
 
 def main() -> None:

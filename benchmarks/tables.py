@@ -1,159 +1,234 @@
-"""The default recipe beside scikit-learn's defaults on the same rows of real tables.
+"""The default recipe on real tables, beside other libraries' defaults on the same rows.
 
-    .venv/bin/python benchmarks/tables.py --data FOLDER [--tables adult,titanic] [--seeds 0,1,2]
+    python benchmarks/table_sets.py --data FOLDER --splits SPLITS
+    PEERS/bin/python benchmarks/tables_peers.py --splits SPLITS --out peers.jsonl --models linear,boosting,catboost
+    .venv/bin/python benchmarks/tables.py --splits SPLITS --out danlu.jsonl --peers peers.jsonl
+        [--tables titanic,car] [--seeds 0,1,2] [--from-rows 0] [--to-rows 5000] [--minutes 5] [--threads 2] [--page]
 
-Each table is split 80/20 at random by the seed (adult has its official test file); danlu takes its validation rows from the
-80, scikit-learn's models learn from all of them. Nothing is tuned. Tables from files are skipped when the folder lacks them.
-What the results' file holds of other tables and seeds is kept.
+Nothing is tuned; what the task is (classes or a quantity) is told to all. What the files hold is not measured again.
+The last command writes the results, ``--page`` only from what was measured before.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
+import math
 import tempfile
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from sklearn import datasets
-from sklearn.model_selection import train_test_split
+from harness import machine, table
+from table_sets import TABLES, contest, lines, parser_of
 
 RESULTS = Path(__file__).parent / "results"
-
-
-def _bundled(load: Callable[..., Any]) -> Callable[[Path], tuple[pl.DataFrame, str]]:
-    def read(folder: Path) -> tuple[pl.DataFrame, str]:
-        data = load()
-        names = [str(name) for name in getattr(data, "feature_names", range(data.data.shape[1]))]
-        frame = pl.DataFrame(dict(zip(names, np.asarray(data.data).T, strict=True)))
-        labels = data.target if not hasattr(data, "target_names") else np.asarray(data.target_names)[data.target]
-        return frame.with_columns(pl.Series("target", labels)), "target"
-
-    return read
-
-
-def _file(path: str, target: str) -> Callable[[Path], tuple[pl.DataFrame, str]]:
-    def read(folder: Path) -> tuple[pl.DataFrame, str]:
-        from danlu.data import read_table
-
-        return read_table(folder / path).frame, target
-
-    return read
-
-
-def _friedman(folder: Path) -> tuple[pl.DataFrame, str]:
-    x, y = datasets.make_friedman1(3000, noise=1.0, random_state=0)
-    return pl.DataFrame(x).with_columns(pl.Series("y", y)), "y"
-
-
-TABLES: dict[str, tuple[Callable[[Path], tuple[pl.DataFrame, str]], str]] = {
-    "adult": (_file("adult/train.csv", "c15"), "accuracy"),
-    "california-housing": (_file("california-housing/housing.csv", "median_house_value"), "rmse"),
-    "telco-churn": (_file("telco-churn/telco-churn.csv", "Churn"), "roc_auc"),
-    "titanic": (_file("titanic/train.csv", "Survived"), "roc_auc"),
-    "wine-quality": (_file("wine-quality/winequality-white.csv", "c12"), "accuracy"),
-    "compas": (_file("compas/compas-scores-two-years.csv", "two_year_recid"), "roc_auc"),
-    "breast-cancer": (_bundled(datasets.load_breast_cancer), "roc_auc"),
-    "diabetes": (_bundled(lambda: datasets.load_diabetes(scaled=False)), "rmse"),
-    "digits": (_bundled(datasets.load_digits), "accuracy"),
-    "iris": (_bundled(datasets.load_iris), "accuracy"),
-    "wine": (_bundled(datasets.load_wine), "accuracy"),
-    "friedman": (_friedman, "rmse"),
+PEERS = {
+    "linear": "linear model",
+    "boosting": "HistGradientBoosting",
+    "catboost": "CatBoost",
+    "realmlp": "RealMLP-TD",
+    "tabm": "TabM-D",
 }
+SMALL = 2500  # rows of a small table
+Row = dict[str, Any]
 
 
-def _run(name: str, folder: Path, seed: int) -> dict[str, Any]:
-    from danlu import train
+def fit(meta: Row, threads: int) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """The truth, what danlu predicts, its classes, and its version; on as many cores as threads."""
+    import os
 
-    read, metric = TABLES[name]
-    begun = time.perf_counter()
+    if hasattr(os, "sched_setaffinity"):  # before JAX counts the cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+    import danlu
+
+    train, test = meta["files"]
     with tempfile.TemporaryDirectory() as place:
-        test = folder / name / "test.csv"
-        if name == "adult":
-            source: Any = str(folder / name / "train.csv")
-            target = read(folder)[1]
-        else:
-            frame, target = read(folder)
-            quantity = metric == "rmse"
-            kept, held = train_test_split(
-                np.arange(frame.height), test_size=0.2, random_state=seed, stratify=None if quantity else frame[target]
+        model = danlu.train(
+            train,
+            target=meta["target"],
+            test=str(test),
+            runs=place,
+            display="none",
+            say=lambda line: None,
+            data={"task": meta["task"]},
+            trainer={"seed": meta["seed"]},
+            evaluate={"report": False, "baselines": False, "importance": False},
+        ).model
+    rows = pl.read_parquet(test)
+    found = np.asarray(model.predict_values(rows.drop(meta["target"]), lenient=True, say=lambda line: None))
+    classes = [] if meta["task"] == "regression" else [str(name) for name in model.head.target.classes]
+    return rows[meta["target"]].to_numpy(), found, classes, f"danlu {danlu.__version__}"
+
+
+def error_of(rows: Sequence[Row], measure: str) -> float:
+    """The mean over seeds, at least half a wrong row (of an AUC, half a wrong pair of rows) of all that were tested."""
+    mean = float(np.mean([row["errors"][measure] for row in rows]))
+    tested = sum(row["test"] for row in rows)
+    least = {"1 - accuracy": 0.5 / tested, "1 - AUC": 2.0 / tested**2}.get(measure, 0.0)
+    return max(mean, least)
+
+
+def ratios(rows: Sequence[Row], peer: str, measure: str = "error") -> dict[str, float]:
+    """danlu's error over the peer's for each table, means over the seeds that both have first; or that of the log-loss."""
+    found = {}
+    for name in TABLES:
+        mine, theirs = ({row["seed"]: row for row in _good(rows, name, model)} for model in ("danlu", peer))
+        seeds = sorted(mine.keys() & theirs.keys())
+        if not seeds or (measure == "log-loss" and mine[seeds[0]]["task"] == "regression"):
+            continue
+        what = mine[seeds[0]]["metric"] if measure == "error" else measure
+        a, b = (error_of([of[seed] for seed in seeds], what) for of in (mine, theirs))
+        found[name] = a / b
+    return found
+
+
+def _good(rows: Sequence[Row], name: str, model: str) -> list[Row]:
+    return [row for row in rows if row["table"] == name and row["model"] == model and "errors" in row]
+
+
+def _height(rows: Sequence[Row], name: str) -> int:
+    return next((row["train"] + row["test"] for row in rows if row["table"] == name), 0)
+
+
+def mean_ratio(found: dict[str, float]) -> str:
+    """The geometric mean, with two standard errors over the tables."""
+    logs = np.log(list(found.values()))
+    if len(logs) < 2:
+        return "–"
+    spread = 2 * logs.std(ddof=1) / math.sqrt(len(logs))
+    return f"{np.exp(logs.mean()):.3f} ({np.exp(logs.mean() - spread):.2f} to {np.exp(logs.mean() + spread):.2f})"
+
+
+def ranks(rows: Sequence[Row], models: Sequence[str]) -> tuple[dict[str, float], int]:
+    """The mean rank of each model by the error over the tables and seeds that all have, 1 for the best; and how many."""
+    of: dict[tuple[str, int], dict[str, float]] = {}
+    for row in rows:
+        if "errors" in row and row["model"] in models:
+            of.setdefault((row["table"], row["seed"]), {})[row["model"]] = row["errors"][row["metric"]]
+    whole = [errors for errors in of.values() if len(errors) == len(models)]
+    if not whole:
+        return {}, 0
+    values = np.array([[errors[model] for model in models] for errors in whole])
+    lower = (
+        (values[:, :, None] > values[:, None, :]).sum(2) + (values[:, :, None] == values[:, None, :]).sum(2) / 2 + 0.5
+    )
+    return dict(zip(models, lower.mean(0).tolist(), strict=True)), len(whole)
+
+
+def page(rows: Sequence[Row], about: Row) -> list[str]:
+    """The results in words and tables."""
+    models = [model for model in ("danlu", *PEERS) if any(row["model"] == model for row in rows)]
+    versions = sorted({row["version"] for row in rows if "version" in row})
+    loads = [row["load"] for row in rows]
+    text = [
+        f"{about['cpu']}, {about['cores']} cores, load average {min(loads):.0f} to {max(loads):.0f} (other programs ran); "
+        f"{', '.join(versions)}; {about['date']}, commit {about['commit']}.",
+        "",
+        "Error: 1 - AUC for two classes, 1 - accuracy for several, RMSE for a quantity; means over seeds. A ratio below 1 is "
+        "danlu's lead. In brackets: two standard errors over the tables. The tables: `benchmarks/table_sets.py`.",
+    ]  # fmt: skip
+    head = (
+        "danlu's error over that of",
+        "tables",
+        "error",
+        "log-loss",
+        f"error, < {SMALL:,} rows",
+        "log-loss, the same",
+        "worst table",
+    )
+    body = []
+    for peer in models[1:]:
+        error, loss = ratios(rows, peer), ratios(rows, peer, "log-loss")
+        if error:
+            small = [{name: value for name, value in of.items() if _height(rows, name) < SMALL} for of in (error, loss)]
+            worst = max(error, key=lambda name: error[name])
+            cells = [mean_ratio(each) for each in (error, loss, *small)]
+            body.append((PEERS[peer], str(len(error)), *cells, f"{worst} {error[worst]:.2f}"))
+    text += table(head, *body)
+    for several in (
+        models,
+        [model for model in models if model != "tabm"],
+        ["danlu", "linear", "boosting", "catboost"],
+    ):
+        found, count = ranks(rows, several)
+        if found:
+            each = ", ".join(
+                f"{PEERS.get(model, model)} {value:.2f}"
+                for model, value in sorted(found.items(), key=lambda pair: pair[1])
             )
-            source, test = frame[kept], Path(place) / "test.parquet"
-            frame[held].write_parquet(test)
-        result = train(
-            source, target=target, test=str(test), runs=place, display="none", say=lambda line: None,
-            trainer={"seed": seed}, evaluate={"report": False},
-        )  # fmt: skip
-    judged = result.judgement
-    return {
-        "table": name,
-        "seed": seed,
-        "metric": metric,
-        "danlu": result.scores[metric],
-        **{label: scores[metric].value for label, scores in judged.others.items() if metric in scores},
-        "seconds": round(time.perf_counter() - begun, 1),
-        "fit_seconds": round(sum(row["seconds"] for row in result.fitted.history), 1),
-        "epochs": len(result.fitted.history),
-        "load": round(os.getloadavg()[0], 1),
-    }
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| table | measure | seeds | danlu | HistGradientBoosting | linear | danlu ahead | seconds |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+            text += ["", f"Mean rank over the {count} splits that these have: {each}."]
+    behind = [
+        f"{name} {value:.2f} of {PEERS[peer]}"
+        for peer, bound in (("linear", 1.03), ("boosting", 1.05), ("catboost", 1.05))
+        for name, value in sorted(ratios(rows, peer).items(), key=lambda pair: -pair[1])
+        if value > bound
     ]
-    for name in dict.fromkeys(row["table"] for row in rows):
-        mine = [row for row in rows if row["table"] == name]
-        metric = mine[0]["metric"]
-        linear = "ridge regression" if metric == "rmse" else "logistic regression"
-        sign = -1 if metric == "rmse" else 1
-        cells = []
-        for key in ("danlu", "HistGradientBoosting", linear):
-            values = np.array([row[key] for row in mine])
-            digits = 0 if values.mean() > 1000 else 4
-            cells.append(f"{values.mean():,.{digits}f} ± {values.std():,.{digits}f}")
-        ahead = sum(sign * (row["danlu"] - row["HistGradientBoosting"]) > 0 for row in mine)
-        seconds = [row["seconds"] for row in mine]
-        lines.append(
-            f"| {name} | {metric} | {len(mine)} | {' | '.join(cells)} | {ahead} of {len(mine)} "
-            f"| {min(seconds):.0f} to {max(seconds):.0f} |"
-        )
-    return "\n".join(lines)
+    text += ["", f"More than 3 % worse than the linear model or 5 % than boosting: {'; '.join(behind) or 'none'}."]
+    text += _each(rows, models)
+    failed = [row for row in rows if "failed" in row]
+    if failed:
+        text += [
+            "",
+            "Not measured: "
+            + "; ".join(
+                f"{PEERS.get(row['model'], row['model'])} on {row['table']}, seed {row['seed']}: {row['failed']}"
+                for row in failed
+            )
+            + ".",
+        ]
+    return text
+
+
+def _each(rows: Sequence[Row], models: Sequence[str]) -> list[str]:
+    """A line a table: the errors of all, danlu's lead over CatBoost, and the seconds."""
+    lead = ratios(rows, "catboost")
+    head = (
+        "table",
+        "rows",
+        "error",
+        *(PEERS.get(model, model) for model in models),
+        "danlu / CatBoost",
+        "danlu, s",
+        "CPU s",
+    )
+    body = []
+    for name in TABLES:
+        if mine := _good(rows, name, "danlu"):
+            cells = []
+            for model in models:
+                theirs = _good(rows, name, model)
+                few = "" if len(theirs) == len(mine) else f" ({len(theirs)} seeds)" if len(theirs) != 1 else " (1 seed)"
+                cells.append(
+                    _figure(np.mean([row["errors"][mine[0]["metric"]] for row in theirs])) + few if theirs else "–"
+                )
+            times = [f"{np.mean([row[key] for row in mine]):.0f}" for key in ("seconds", "cpu_seconds")]
+            ratio = f"{lead[name]:.3f}" if name in lead else "–"
+            body.append((name, f"{_height(rows, name):,}", mine[0]["metric"], *cells, ratio, *times))
+    return table(head, *body)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def main() -> None:
-    """Run, and write the results after each table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--tables", default=",".join(TABLES))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--out", type=Path, default=RESULTS / "tables.json")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    rows: list[dict[str, Any]] = json.loads(arguments.out.read_text())["rows"] if arguments.out.exists() else []
-    for name in arguments.tables.split(","):
-        for seed in map(int, arguments.seeds.split(",")):
-            try:
-                found = _run(name, arguments.data, seed)
-            except Exception as error:
-                if not (arguments.data / name).exists():
-                    print(f"{name}: skipped, {error}")
-                    break
-                raise
-            print(found, flush=True)
-            rows = [row for row in rows if (row["table"], row["seed"]) != (name, seed)] + [found]
-            machine = f"{platform.machine()}, {os.cpu_count()} cores"
-            arguments.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(_table(rows) + "\n")
-    print(_table(rows))
+    """Measure what the file lacks, and write the results."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--peers", type=Path, help="what tables_peers.py wrote")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", action="store_true", help="only write the results from what was measured before")
+    options = parser.parse_args()
+    if not options.page:
+        contest(options, {"danlu": fit})
+    rows = lines(options.out) + (lines(options.peers) if options.peers else [])
+    report = {"machine": machine(), "rows": rows}
+    text = "\n".join(page(rows, report["machine"])) + "\n"
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / "tables.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.results / "tables.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

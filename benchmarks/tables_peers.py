@@ -1,7 +1,7 @@
 """Other libraries at their defaults on the splits of ``table_sets.py``, a JSON line a training.
 
     python benchmarks/tables_peers.py --splits FOLDER --out peers.jsonl [--models catboost,boosting,linear]
-        [--tables …] [--seeds 0,1,2] [--from-rows 0] [--to-rows 5000] [--minutes 5] [--threads 2]
+        [--tables titanic,car] [--seeds 0,1,2] [--from-rows 0] [--to-rows 5000] [--minutes 5] [--threads 2]
 
 Run it with an interpreter that has them: scikit-learn (``linear``, ``boosting``), ``catboost``, pytabkit
 (``realmlp``, ``tabm``). Rows that the file holds are not measured again; a training that takes longer than
@@ -10,19 +10,13 @@ Run it with an interpreter that has them: scikit-learn (``linear``, ``boosting``
 
 from __future__ import annotations
 
-import argparse
+import functools
 import importlib.metadata
-import json
-import multiprocessing
-import os
-import time
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from table_sets import TABLES, scores, splits_of
+from table_sets import contest, parser_of
 
 PACKAGES = {
     "linear": "scikit-learn",
@@ -60,6 +54,12 @@ def _load(meta: dict[str, Any], threads: int) -> tuple[Split, np.ndarray]:
     x, z = (pd.DataFrame(frame.drop(target).cast(kinds).to_dict(as_series=False)) for frame in (train, test))
     split = Split(x, z, train[target].to_numpy(), categories, numbers, meta["task"], meta["seed"], threads)
     return split, test[target].to_numpy()
+
+
+def fit(name: str, meta: dict[str, Any], threads: int) -> tuple[np.ndarray, np.ndarray, list[str], str]:
+    """The truth, what the model predicts, its classes, and its library's version."""
+    split, truth = _load(meta, threads)
+    return truth, *MODELS[name](split), f"{PACKAGES[name]} {importlib.metadata.version(PACKAGES[name])}"
 
 
 def _predictions(model: Any, x: Any, task: str) -> tuple[np.ndarray, list[str]]:
@@ -141,79 +141,12 @@ MODELS: dict[str, Callable[[Split], tuple[np.ndarray, list[str]]]] = {
 }
 
 
-def measure(model: str, meta: dict[str, Any], threads: int, out: Path) -> None:
-    """Train and judge one model, and add its line to the file."""
-    warnings.simplefilter("ignore")
-    row = {"table": meta["table"], "seed": meta["seed"], "model": model, "rows": meta["rows"], "threads": threads}
-    row["version"] = f"{PACKAGES[model]} {importlib.metadata.version(PACKAGES[model])}"
-    split, truth = _load(meta, threads)
-    begun = time.perf_counter()
-    try:
-        found, classes = MODELS[model](split)
-    except Exception as error:  # the row says so, and the others go on
-        row["failed"] = f"{type(error).__name__}: {error}"[:300]
-    else:
-        row |= scores(meta["task"], truth, found, classes)
-    row["seconds"] = round(time.perf_counter() - begun, 2)
-    row["load"] = round(os.getloadavg()[0], 1)
-    add(out, row)
-
-
-def add(out: Path, row: dict[str, Any]) -> None:
-    """Add a line to a file of JSON lines."""
-    with out.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(row, flush=True)
-
-
-def lines(file: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines; none if it is not there."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def options_of(description: str | None) -> argparse.ArgumentParser:
-    """Which splits to take, and where to write."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--splits", type=Path, required=True, help="the folder that table_sets.py wrote")
-    parser.add_argument("--tables", default=",".join(TABLES))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--from-rows", type=int, default=0)
-    parser.add_argument("--to-rows", type=int, default=10**9)
-    return parser
-
-
-def chosen(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The splits that the options ask for, the smallest tables first."""
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    metas = splits_of(options.splits, options.tables.split(","), seeds)
-    return [meta for meta in metas if options.from_rows <= meta["rows"] < options.to_rows]
-
-
 def main() -> None:
-    """Measure what the file lacks, each training in a process of its own."""
-    parser = options_of(__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    """Measure what the file lacks."""
+    parser = parser_of(__doc__)
     parser.add_argument("--models", default="linear,boosting,catboost")
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    start = multiprocessing.get_context("spawn")
-    for model in options.models.split(","):
-        for meta in chosen(options):
-            key = (meta["table"], meta["seed"], model)
-            if key in {(row["table"], row["seed"], row["model"]) for row in lines(options.out)}:
-                continue
-            child = start.Process(target=measure, args=(model, meta, options.threads, options.out))
-            child.start()
-            child.join(options.minutes * 60)
-            if child.exitcode:
-                raise SystemExit(f"{model} on {meta['table']} ended with {child.exitcode}")
-            if child.is_alive():
-                child.kill()
-                child.join()
-                row = dict(zip(("table", "seed", "model"), key, strict=True))
-                add(options.out, row | {"rows": meta["rows"], "failed": f"longer than {options.minutes:g} minutes"})
+    contest(options, {name: functools.partial(fit, name) for name in options.models.split(",")})
 
 
 if __name__ == "__main__":
