@@ -223,10 +223,10 @@ def main() -> None:
     if not options.page:
         contest(options, {"danlu": fit})
     rows = lines(options.out) + (lines(options.peers) if options.peers else [])
-    report = {"machine": machine(), "rows": rows}
-    text = "\n".join(page(rows, report["machine"])) + "\n"
+    about = machine()
+    text = "\n".join(page(rows, about)) + "\n"
     options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "tables.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.results / "tables.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
     (options.results / "tables.md").write_text(text)
     print(text)
 

@@ -50,8 +50,10 @@ def _load(meta: dict[str, Any], threads: int) -> tuple[Split, np.ndarray]:
     test = test.select(train.columns)
     categories = [name for name, kind in train.schema.items() if kind == pl.String and name != target]
     numbers = [name for name in train.columns if name not in categories and name != target]
-    kinds = dict.fromkeys(numbers, pl.Float64)
-    x, z = (pd.DataFrame(frame.drop(target).cast(kinds).to_dict(as_series=False)) for frame in (train, test))
+    x, z = (
+        pd.DataFrame(frame.drop(target).with_columns(pl.col(numbers).cast(pl.Float64)).to_dict(as_series=False))
+        for frame in (train, test)
+    )
     split = Split(x, z, train[target].to_numpy(), categories, numbers, meta["task"], meta["seed"], threads)
     return split, test[target].to_numpy()
 
