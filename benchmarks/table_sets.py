@@ -14,7 +14,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import resource
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -209,65 +208,60 @@ def _auc(positive: np.ndarray, score: np.ndarray) -> float:
 Fit = Callable[[dict[str, Any], int], tuple[np.ndarray, np.ndarray, list[str], str]]
 
 
-def contest(options: argparse.Namespace, models: dict[str, Fit]) -> None:
-    """Train what the file lacks, the smallest tables first, each in a process of its own, and add a line for each to the file.
+def contest(options: argparse.Namespace, models: dict[str, Fit], *, fresh: bool = False) -> None:
+    """Train what the file lacks, the smallest tables first, and add a line for each training to the file.
 
     ``models`` are functions of a split and a number of threads, which give the truth, the predictions, the names of
-    their columns and the library's version. A training that takes too long is given up, and its line says so; it is tried
-    again with more minutes.
+    their columns and the library's version. They run one at a time in another process (with ``fresh``, in a new one each, whose
+    imports are then part of the time), so that a training that takes too long can be given up. Its line says so; it is
+    tried again with more minutes.
     """
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    start = multiprocessing.get_context("spawn")
     seeds = [int(seed) for seed in options.seeds.split(",")]
     metas = [
         meta
         for meta in splits_of(options.splits, options.tables.split(","), seeds)
         if options.from_rows <= meta["rows"] < options.to_rows
     ]
+
+    def worker() -> Any:
+        return multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1 if fresh else None)
+
+    pool = worker()
     for name, model in models.items():
         for meta in metas:
             about = {key: meta[key] for key in ("table", "seed", "task", "metric", "train", "test")} | {"model": name}
             known = [row for row in lines(options.out) if _key(row) == _key(about)]
             if any(row.get("minutes", np.inf) >= options.minutes for row in known):
                 continue
-            child = start.Process(target=_measure, args=(model, meta, about, options.threads, options.out))
-            child.start()
-            child.join(options.minutes * 60)
-            if child.exitcode:
-                raise SystemExit(f"{name} on {meta['table']} ended with {child.exitcode}")
-            if child.is_alive():
-                child.kill()
-                child.join()
-                about["failed"] = f"longer than {options.minutes:g} minutes"
-                _add(options.out, about | {"minutes": options.minutes, "load": round(os.getloadavg()[0], 1)})
+            try:
+                row = pool.apply_async(_measure, (model, meta, about, options.threads)).get(options.minutes * 60)
+            except multiprocessing.TimeoutError:
+                pool.terminate()
+                pool = worker()
+                row = about | {"failed": f"longer than {options.minutes:g} minutes", "minutes": options.minutes}
+            row |= {"threads": options.threads, "load": round(os.getloadavg()[0], 1)}
+            with options.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+    pool.terminate()
 
 
 def _key(row: dict[str, Any]) -> tuple[str, int, str]:
     return row["table"], row["seed"], row["model"]
 
 
-def _measure(model: Fit, meta: dict[str, Any], about: dict[str, Any], threads: int, out: Path) -> None:
+def _measure(model: Fit, meta: dict[str, Any], about: dict[str, Any], threads: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     try:
         truth, found, classes, version = model(meta, threads)
     except Exception as error:  # the row says so, and the others go on
         about["failed"] = f"{type(error).__name__}: {error}"[:300]
     else:
         about |= {"version": version, "errors": scores(meta["task"], truth, found, classes)}
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    times = {
-        "seconds": time.perf_counter() - begun,
-        "cpu_seconds": used.ru_utime + used.ru_stime,
-        "load": os.getloadavg()[0],
-    }
-    _add(out, about | {"threads": threads} | {key: round(value, 1) for key, value in times.items()})
-
-
-def _add(out: Path, row: dict[str, Any]) -> None:
-    with out.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(row, flush=True)
+    times = {"seconds": time.perf_counter() - begun, "cpu_seconds": time.process_time() - used}
+    return about | {key: round(value, 2) for key, value in times.items()}
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

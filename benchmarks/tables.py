@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="only write the results from what was measured before")
     options = parser.parse_args()
     if not options.page:
-        contest(options, {"danlu": fit})
+        contest(options, {"danlu": fit}, fresh=True)
     rows = lines(options.out) + (lines(options.peers) if options.peers else [])
     about = machine()
     text = "\n".join(page(rows, about)) + "\n"
