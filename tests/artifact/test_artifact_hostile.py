@@ -103,7 +103,7 @@ def test_flipped_bits_never_raise_anything_else(folder: Path) -> None:
 def test_files_that_are_not_plain_files(folder: Path, name: str, tmp_path: Path) -> None:
     path = folder / name
     shutil.move(path, tmp_path / "elsewhere")
-    refused(folder, "does not exist")
+    refused(folder, "is not a saved model: expected" if name == "model.json" else "does not exist")
     path.symlink_to(tmp_path / "elsewhere")
     refused(folder, "is a symbolic link; expected a regular file")
     path.unlink()
@@ -121,10 +121,9 @@ def test_files_that_are_not_plain_files(folder: Path, name: str, tmp_path: Path)
 
 
 def test_folders_that_are_no_artifacts(tmp_path: Path) -> None:
-    refused(tmp_path / "nothing", "is not an artifact: expected a folder")
     (tmp_path / "file").write_text("x")
-    refused(tmp_path / "file", "is not an artifact")
-    refused(tmp_path, "does not exist")
+    for place in (tmp_path / "nothing", tmp_path / "file", tmp_path, Path(), Path("/")):
+        refused(place, "is not a saved model: expected a folder")
 
 
 # --- JSON ---

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.data import read_table
+from danlu.data.parquet import ParquetRows
 from danlu.errors import ConfigError, DataError
 
 ROWS = [("Ada", "36", "1.5", "true"), ("Bo, Jr", "", "-2", "false"), ("Cleo", "7", "1e3", "true")]
@@ -139,6 +140,33 @@ def test_marks_of_ones_own(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "x,s\n1,a\n-999,?\n3,b\n")
     frame = read_table(path, missing=["-999"]).frame
     assert frame.to_dict(as_series=False) == {"x": [1, None, 3], "s": ["a", "?", "b"]}
+
+
+def test_marks_of_ones_own_that_no_cell_holds(tmp_path: Path) -> None:
+    for source in (write(tmp_path / "t.csv", "a,b\n1,Foo\n-9.0,bar\n"), {"a": [1, -9], "b": ["Foo ", "bar"]}):
+        assert not read_table(source, missing=["", "?", "foo", -9]).notices
+        assert read_table(source, missing=["fo", -8]).notices == (
+            "data.missing has 'fo', which no cell holds",
+            "data.missing has '-8', which no cell holds",
+        )
+        assert read_table(source, missing={"a": ["foo"], "b": ["foo"]}).notices == (
+            "data.missing has 'foo' for column 'a', and no cell of it holds that",
+        )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arrow", "jsonl", "json"])
+def test_names_of_columns_are_printable(tmp_path: Path, ending: str) -> None:
+    frame, path = pl.DataFrame({"a\tb\x1b c": [1, 2], "y": [3, 4]}), tmp_path / f"t.{ending}"
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "arrow": frame.write_ipc, "jsonl": frame.write_ndjson}.get(
+        ending, frame.write_json
+    )(path)
+    found = read_table(path)
+    assert found.names == ("a b c", "y")
+    assert "control characters in column names" in found.notices[0]
+    if ending == "parquet":
+        rows = ParquetRows(path)
+        assert rows.notices == found.notices
+        assert rows.read(0, 2, columns=["y", "a b c"]).to_dict(as_series=False) == {"y": [3, 4], "a b c": [1, 2]}
 
 
 def test_columns_with_the_same_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,10 @@ def test_folders_name_the_classes_and_broken_files_are_told_of(tmp_path: Path) -
     assert found.paths == ("high/one.WAV", "low/one.WAV")
     assert found.notices[0].startswith("1 of 3 recordings cannot be read and were left out: bad.wav (not a readable")
     assert read_sounds(tmp_path / "low").labels is None
+    shutil.rmtree(tmp_path / "low")
+    one_class = read_sounds(tmp_path)
+    assert one_class.labels is not None, "the label is known, though nothing can be learnt from one alone"
+    assert one_class.labels.to_list() == ["high"]
     with pytest.raises(DataError, match="was not found"):
         read_sounds(tmp_path / "none")
     (tmp_path / "empty").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +40,12 @@ def test_saved_and_loaded_it_is_the_same_to_the_bit(kind: str, tmp_path: Path) -
     assert answer(again, kind, folder) == answer(model, kind, folder)
     assert again.fields == model.fields
     assert again.provenance.items() >= {"rows": model.provenance["rows"]}.items()
+
+
+def test_a_model_left_aside_by_a_kill_is_loaded(tmp_path: Path) -> None:
+    """Between the two renames of a save the old model is aside: of a folder, and of a run."""
+    for place in (tmp_path / "model", tmp_path / "run" / "artifact"):
+        shutil.copytree(GOLDEN / f"version-{LAST}" / "table" / "model", place.with_name(f".{place.name}.previous"))
+    (tmp_path / "run" / "config.json").write_text("{}")
+    for place in ("model", "run"):
+        assert danlu.load(tmp_path / place).kind == "table"

@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.io import wavfile
 from test_contract import LAST, asked_records, model_of
 
-from danlu.errors import ConfigError, DanluError, SchemaError
+from danlu.errors import ConfigError, DanluError, DataError, SchemaError
 
 ODD = (None, 10**400, 1e308, math.inf, math.nan, -1, True, "", "火", "12", [], {}, [[]], [None], [10**400], b"x")
 
@@ -135,3 +135,10 @@ def test_what_is_doubtful_of_a_record_is_said(kind: str, capsys: pytest.CaptureF
         assert re.search(told, said[-1])
         model.respond([change(record)])
         assert said[-1][:20] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_name_is_not_the_current_folder(kind: str) -> None:
+    for asked_of in (model_of(kind).predict, model_of(kind).evaluate):
+        with pytest.raises(DataError, match="the name of the data is empty"):
+            asked_of("", say=lambda line: None)

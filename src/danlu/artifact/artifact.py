@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,4 +140,10 @@ def digest_of(document: Mapping[str, Any]) -> str:
 
 def previous_of(target: Path) -> Path:
     """Where the replaced artifact is kept between the two renames."""
-    return target.with_name(f".{target.name}.previous")
+    target = Path(os.path.abspath(target))  # "." has no name of its own
+    return target.parent / f".{target.name}.previous"
+
+
+def is_saved(target: Path) -> bool:
+    """Whether a folder is there, or what it replaced, which it may be left with after a kill."""
+    return target.is_dir() or previous_of(target).is_dir()

@@ -85,9 +85,9 @@ def _identity(path: Path) -> list[tuple[int, int] | None]:
 def _load(path: Path) -> Artifact:
     if not path.exists() and previous_of(path).is_dir():
         path = previous_of(path)
-    if not path.is_dir():
+    if not os.path.lexists(path / MODEL_FILE):
         raise ArtifactError(
-            f"{path} is not an artifact: expected a folder with {MODEL_FILE} and {WEIGHTS_FILE}",
+            f"{path} is not a saved model: expected a folder with {MODEL_FILE} and {WEIGHTS_FILE}",
             hint="an artifact is the folder 'artifact' in a run",
         )
     document = parse_json(read_bytes(path / MODEL_FILE, limit=MAX_MODEL_BYTES), str(path / MODEL_FILE))

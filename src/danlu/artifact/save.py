@@ -86,7 +86,7 @@ def save_artifact(
     Raises:
         ArtifactError: the variables hold NaN, infinity or something other than arrays, or the folder cannot be written.
     """
-    target = Path(folder)
+    target = Path(os.path.abspath(folder))
     params, state = variables
     trees = {"params": params, "state": state, "encoder": dict(encoder_arrays or {})}
     trees["head"] = dict(head_arrays or {})

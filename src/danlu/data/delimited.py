@@ -11,6 +11,7 @@ import polars as pl
 
 from danlu.data.layout import Layout, find_layout, footer_lines, left_out, rows_layout
 from danlu.data.sniff import decode
+from danlu.data.spelling import clean_names, some_of
 from danlu.data.table import Table
 from danlu.errors import ConfigError, DataError
 
@@ -22,7 +23,6 @@ _FEWEST_ROWS = 20
 _MOST_LINES = 20_000  # that 20 rows are looked for in: quotation marks may not be in pairs
 _TAIL_BYTES = 64 * 1024  # in which remarks below a table are looked for
 _SURE_LINES = 20  # lines that all have the fields of a row by themselves, from which on that is no accident
-_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 _SPACE_AFTER_QUOTE = r"%s[ \t]+(?=%s|\n|$)"
 
 
@@ -104,7 +104,7 @@ def parse_delimited(
     data = _after_lines(data, layout.first)
     if not data.strip():
         raise DataError(
-            f"{source} has a header line and no rows ({_shown(found)})",
+            f"{source} has a header line and no rows ({some_of(found)})",
             hint="add rows, or say data.header=no (in Python header=False)",
         )
     before += layout.first
@@ -170,7 +170,7 @@ def _columns_of(
         first.pop()
     if len(first) == size - 1 and layout.ends_empty:
         notices.append("each line ends with a delimiter; the empty field after it is left out")
-        return size - 1, _header_names(first, notices)
+        return size - 1, clean_names(first, notices)
     if len(first) == size - 1:  # R leaves out the name of the row-name column
         notices.append("the header is one name short: the first column was read as row names and called 'row'")
         first = ["row", *first]
@@ -179,35 +179,7 @@ def _columns_of(
             f"{source}: the header line has {len(first)} names, the lines below it have {size} fields",
             hint="repair the header, or say data.header=no if the first line is data (in Python header=False)",
         )
-    return size, _header_names(first, notices)
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-
-
-def _header_names(first: list[str], notices: list[str]) -> list[str]:
-    """Names that differ, none empty and none with white space but single spaces; blank ones are told of when they are kept."""
-    taken, plain = set(), {" ".join(_INVISIBLE.sub(" ", name).split()) for name in first}
-    names, renamed, spaced = [], [], []
-    for i, name in enumerate(first):
-        clean = " ".join(_INVISIBLE.sub(" ", name).split())
-        unique = wanted = clean or f"c{i + 1}"
-        count = 1
-        while unique in taken or ((count > 1 or not clean) and unique in plain):
-            count += 1
-            unique = f"{wanted}_{count}"
-        if count > 1:
-            renamed.append(f"{wanted} → {unique}")
-        elif clean != name:
-            spaced.append(f"{name!r} → {unique!r}")
-        taken.add(unique)
-        names.append(unique)
-    if renamed:
-        notices.append(f"duplicate column names were changed: {_shown(renamed)}")
-    if spaced:
-        notices.append(f"white space in column names was replaced by single spaces: {_shown(spaced)}")
-    return names
+    return size, clean_names(first, notices)
 
 
 def _without_blank(frame: pl.DataFrame, layout: Layout, notices: list[str], *, whole: bool) -> pl.DataFrame:
@@ -228,7 +200,7 @@ def _without_blank(frame: pl.DataFrame, layout: Layout, notices: list[str], *, w
         frame = frame.drop(dropped)
     kept = [name for name in nameless if name in frame.columns]
     if kept and layout.names is not None:
-        notices.append(f"columns without a name were called {_shown(kept)}")
+        notices.append(f"columns without a name were called {some_of(kept)}")
     return frame
 
 

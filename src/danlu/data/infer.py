@@ -11,7 +11,7 @@ import polars as pl
 from danlu.data.evidence import ColumnEvidence, find_formats
 from danlu.data.format import Format
 from danlu.data.kinds import as_kind
-from danlu.data.missing import DEFAULT_MISSING, Marks, marks_beside_usual, marks_for, standing_out
+from danlu.data.missing import DEFAULT_MISSING, Marks, marks_beside_usual, marks_for, standing_out, unmet
 from danlu.data.moments import DATETIME
 from danlu.data.numbers import NumberStyle
 from danlu.data.table import Table
@@ -67,7 +67,7 @@ def infer_types(
                 evidence[name] = seen
                 seen.see(strings[name])
     formats, found = find_formats(evidence, marks, delimiter=delimiter)
-    notices, columns = [*table.notices, *found], []
+    notices, columns = [*table.notices, *unmet(table.frame, missing), *found], []
     for column in table.frame.get_columns():
         name = column.name
         if name not in formats:

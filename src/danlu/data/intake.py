@@ -32,7 +32,17 @@ from danlu.files import temporary_for
 from danlu.memory import available_memory, in_words
 from danlu.stages import stage
 
-__all__ = ["check_archive", "check_plain", "is_pipe", "open_npz", "read_npz", "read_pipe", "spool", "unpacked"]
+__all__ = [
+    "check_archive",
+    "check_named",
+    "check_plain",
+    "is_pipe",
+    "open_npz",
+    "read_npz",
+    "read_pipe",
+    "spool",
+    "unpacked",
+]
 
 PATIENCE = 10.0
 """Seconds that a FIFO may be without a writer."""
@@ -51,6 +61,18 @@ def is_pipe(source: Any) -> bool:
     if not isinstance(source, str | Path):
         return False
     return str(source) == "-" or stat.S_ISFIFO(_mode(Path(source)))
+
+
+def check_named(source: Any) -> None:
+    """Refuse an empty name, which as a path is the current folder.
+
+    Raises:
+        DataError: it is empty.
+    """
+    if isinstance(source, str) and not source.strip():
+        raise DataError(
+            f"the name of the data is empty ({source!r})", hint="give a file or a folder; . is the current folder"
+        )
 
 
 def check_plain(path: Path) -> None:
@@ -138,8 +160,9 @@ def spool(source: Any, folder: str | Path | None = None) -> Iterator[Any]:
         folder: where the file is put; None is the folder for temporary files.
 
     Raises:
-        DataError: see :func:`read_pipe`, and where the file cannot be written; ``source`` is a device or a socket.
+        DataError: see :func:`read_pipe`, and where the file cannot be written; ``source`` is empty, a device or a socket.
     """
+    check_named(source)
     if not is_pipe(source):
         if isinstance(source, str | Path):
             check_plain(Path(source))

@@ -9,7 +9,7 @@ import polars as pl
 
 from danlu.errors import ConfigError
 
-__all__ = ["DEFAULT_MISSING", "Marks", "is_missing_word", "marks_beside_usual", "marks_for", "standing_out"]
+__all__ = ["DEFAULT_MISSING", "Marks", "is_missing_word", "marks_beside_usual", "marks_for", "standing_out", "unmet"]
 
 DEFAULT_MISSING: tuple[str, ...] = ("", "?", "NA", "N/A", "#N/A", "null", "nan", "<NA>", "NaT")
 """Texts that stand for a missing value, whatever their case."""
@@ -106,6 +106,36 @@ def marks_beside_usual(missing: Marks, column: str) -> tuple[tuple[str, ...], tu
     texts, codes = marks_for(missing, column)
     usual = {text.lower() for text in DEFAULT_MISSING}
     return tuple(text for text in texts if text not in usual), codes
+
+
+def unmet(frame: pl.DataFrame, missing: Marks) -> tuple[str, ...]:
+    """A note for each text or number that the user says means missing and that no cell holds: it may be misspelt.
+
+    Args:
+        frame: the columns as they were read, before any type is given to their texts.
+        missing: what stands for a missing value, for all columns or by column.
+
+    >>> unmet(pl.DataFrame({"city": ["Bern", "unknown"], "income": [5, -999]}), ["unknwon", "unknown", -999])
+    ("data.missing has 'unknwon', which no cell holds",)
+    """
+    by_column = {name: [name] for name in missing} if isinstance(missing, Mapping) else {"": frame.columns}
+    notices = []
+    for column, names in by_column.items():
+        for mark in marks_beside_usual(missing, column)[0]:
+            if mark and not any(_holds(frame[name], mark) for name in names):
+                where = f" for column {column!r}, and no cell of it holds that" if column else ", which no cell holds"
+                notices.append(f"data.missing has {mark!r}{where}")
+    return tuple(notices)
+
+
+def _holds(values: pl.Series, mark: str) -> bool:
+    """Whether a value is this text, whatever its case and the space around it, or this number."""
+    if values.dtype == pl.String:
+        if (values.str.strip_chars().str.to_lowercase() == mark).any():
+            return True
+        values = values.cast(pl.Float64, strict=False)
+    codes = marks_for((mark,), "")[1]
+    return bool(codes) and values.dtype.is_numeric() and bool((values == codes[0]).any())
 
 
 def standing_out(values: pl.Series) -> str | None:

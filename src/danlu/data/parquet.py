@@ -14,6 +14,7 @@ from danlu.data.folders import files_in
 from danlu.data.format import Format
 from danlu.data.infer import canonical, typed_format
 from danlu.data.missing import Marks, marks_beside_usual
+from danlu.data.spelling import clean_names
 from danlu.errors import ArtifactError, DataError, nearest, unknown_name
 
 __all__ = ["ParquetRows", "formats_in", "write_piece"]
@@ -66,9 +67,15 @@ class ParquetRows:
         missing: Marks = (),
     ) -> None:
         self.paths, self._marks = _files(source), dict[str, Format]()
-        starts, types = [0], dict[str, pl.DataType]()
+        starts, types, notices = [0], dict[str, pl.DataType](), dict[str, None]()
+        self._own = dict[str, dict[str, str]]()  # by path: the name in the file of each column
         for path in self.paths:
-            length, found = _length_and_types(path)
+            length, in_file = _length_and_types(path)
+            said: list[str] = []
+            names = clean_names(list(in_file), said)
+            notices |= dict.fromkeys(said)
+            self._own[path] = dict(zip(names, in_file, strict=True))
+            found = dict(zip(names, in_file.values(), strict=True))
             if path == self.paths[0]:
                 types = found
             else:
@@ -88,7 +95,7 @@ class ParquetRows:
             written = kept.get(name) or typed_format(pl.Series(name, [], dtype=dtype))
             self.formats[name] = dataclasses.replace(written, codes=(*written.codes, *marks[1]))
             self._marks[name] = Format(missing=marks[0], codes=marks[1])
-        self._starts = starts
+        self._starts, self.notices = starts, tuple(notices)
         if not self.rows or not self.types:
             raise DataError(
                 f"{self.name} has {self.rows} rows and {len(self.types)} columns; expected at least one of each"
@@ -128,7 +135,8 @@ class ParquetRows:
 
     def _read_file(self, path: str, offset: int, count: int, names: list[str]) -> pl.DataFrame:
         try:
-            frame = pl.scan_parquet(path, glob=False).slice(offset, count).select(names).collect()
+            wanted = (pl.col(self._own[path][name]).alias(name) for name in names)
+            frame = pl.scan_parquet(path, glob=False).slice(offset, count).select(wanted).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _damaged(path, error) from error
         if frame.height != count:

@@ -16,6 +16,7 @@ from danlu.data.infer import canonical, infer_types
 from danlu.data.intake import check_archive, spool, unpacked
 from danlu.data.missing import DEFAULT_MISSING, Marks, marks_for
 from danlu.data.parquet import formats_in
+from danlu.data.spelling import clean_names
 from danlu.data.table import Table
 from danlu.errors import DanluError, DataError, MissingExtraError, nearest, unknown_name
 
@@ -129,7 +130,8 @@ def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> tuple[
     if path.is_dir():
         raise DataError(
             f"{path} is a folder; expected a file",
-            hint="a folder of Parquet files is read as a stream; one of images has a folder for each class",
+            hint="a folder of Parquet files is read as a stream; images, recordings and texts are in a folder for each class, "
+            "of which there are at least two",
         )
     with open_source(path) as file:
         start = file.read(8)
@@ -147,8 +149,9 @@ def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> tuple[
         return table, True, found
     if not start:
         raise DataError(f"{name} is empty", hint="a table needs a line of column names and some rows")
-    formats = formats_in(path) if kind == "parquet" else {}
-    return Table(_read_typed(path, kind), (), name, formats=formats), kind == "excel", ","
+    formats, frame, notices = formats_in(path) if kind == "parquet" else {}, _read_typed(path, kind), list[str]()
+    frame.columns = clean_names(frame.columns, notices)
+    return Table(frame, tuple(notices), name, formats=formats), kind == "excel", ","
 
 
 def open_source(path: Path, encoding: str | None = None) -> IO[Any]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-__all__ = ["KEEP", "close_labels", "match_names", "merge_spellings", "plain", "spellings", "told"]
+__all__ = [
+    "KEEP",
+    "clean_names",
+    "close_labels",
+    "match_names",
+    "merge_spellings",
+    "plain",
+    "some_of",
+    "spellings",
+    "told",
+]
 
 _SHOWN = 4
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 KEEP = " (data.spellings=keep keeps them apart)"
 
 
@@ -70,6 +82,43 @@ def close_labels(labels: Iterable[str]) -> tuple[str, ...]:
         return ()
     shown = ", ".join(f"{old!r} and {new!r}" for old, new in list(found.items())[:_SHOWN])
     return (f"some classes differ only in case or white space: {shown}; are they the same?",)
+
+
+def clean_names(given: Sequence[str], notices: list[str]) -> list[str]:
+    """The names of a file's columns: all different, none empty, without control characters and with single spaces.
+
+    Args:
+        notices: what was changed is added here.
+
+    >>> clean_names(["a", "a", "b\\x07\\tc"], notices := []), notices[0]
+    (['a', 'a_2', 'b c'], 'duplicate column names were changed: a → a_2')
+    """
+    taken, plain = set(), {" ".join(_INVISIBLE.sub(" ", name).split()) for name in given}
+    names, renamed, spaced = [], [], []
+    for i, name in enumerate(given):
+        clean = " ".join(_INVISIBLE.sub(" ", name).split())
+        unique = wanted = clean or f"c{i + 1}"
+        count = 1
+        while unique in taken or ((count > 1 or not clean) and unique in plain):
+            count += 1
+            unique = f"{wanted}_{count}"
+        if count > 1:
+            renamed.append(f"{wanted} → {unique}")
+        elif clean != name:
+            spaced.append(f"{name!r} → {unique!r}")
+        taken.add(unique)
+        names.append(unique)
+    if renamed:
+        notices.append(f"duplicate column names were changed: {some_of(renamed)}")
+    if spaced:
+        notices.append(
+            f"white space and control characters in column names were replaced by single spaces: {some_of(spaced)}"
+        )
+    return names
+
+
+def some_of(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
 
 
 def match_names(frame: pl.DataFrame, wanted: Iterable[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -268,7 +268,7 @@ def open_stream(
     if not counts[:, 0].any():
         raise DataError(f"the split left no rows of {rows.name} to train on")
     inferred, encoder, notices = survey_target(rows, partition, target, task)
-    notices += told
+    notices += [*rows.notices, *told]
     sample = draw_sample(rows, partition, block_rows, counts, sample_rows, seed)
     drawn, total = sample.height, int(counts[:, 0].sum())
     sample, _ = drop_missing_target(sample, target)

@@ -64,7 +64,7 @@ def infer_task(target: pl.Series, *, task: str | None = None) -> InferredTask:
     if distinct == 1:
         raise DataError(
             f"the target {name!r} has the same value in every row: {as_text(present.head(1))[0]!r}",
-            hint="a constant cannot be learnt; give another column as the target",
+            hint="a constant cannot be learnt; give data with at least two classes or values, or another column as the target",
         )
     if present.dtype.is_temporal():
         raise DataError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.artifact import Artifact, load_artifact
+from danlu.artifact.artifact import is_saved
 from danlu.engine import Fitted
 from danlu.engine.saved import KIND as FITTED
 from danlu.errors import ArtifactError, ConfigError
@@ -102,17 +103,16 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
         UntrustedError: it needs a module that is not allowed.
     """
     allow_modules(allow)
-    folder = Path(path)
-    if not folder.exists() and not folder.with_name(folder.name + ".previous").exists():
+    folder, kept = Path(path), Path(path, "artifact")
+    if not folder.exists() and not is_saved(folder):
         near = sorted(
             (each for each in folder.parent.glob("*") if each.is_dir()), key=lambda each: -each.stat().st_mtime
         )
         runs = f"; the latest in {folder.parent}: {', '.join(each.name for each in near[:5])}" if near else ""
         raise ArtifactError(f"there is no run {folder}{runs}", hint="give the folder of a run, or of a saved model")
-    unfinished = (folder / "config.json").is_file() and not (folder / "artifact").is_dir()
-    if unfinished:
+    if (folder / "config.json").is_file() and not is_saved(kept):
         raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
-    artifact = load_artifact(folder / "artifact" if (folder / "artifact").is_dir() else folder)
+    artifact = load_artifact(kept if is_saved(kept) else folder)
     kind = _kind_of(artifact)
     if kind == FITTED:
         fitted = Fitted.of(artifact)

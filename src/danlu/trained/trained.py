@@ -15,6 +15,7 @@ import polars as pl
 
 from danlu.data import read_table
 from danlu.data.fields import Field, check_records
+from danlu.data.intake import check_named
 from danlu.data.seen import row_hashes
 from danlu.engine import Fitted, predict_outputs
 from danlu.errors import ConfigError, SchemaError, unknown_name
@@ -137,6 +138,7 @@ class Trained:
             raise ConfigError(
                 "this model was trained on arrays and reads no files", hint="answer_rows takes what its encoder takes"
             )
+        check_named(source)
         takes = self.reader.takes
         if takes and not isinstance(source, takes):
             what = "a path or an array" if np.ndarray in takes else "a path"
@@ -296,10 +298,14 @@ class Trained:
             return None, ""
         if known == count:
             say(
-                f"all {count:,} rows were seen in training: the scores show how well they were learnt, not how well new rows are predicted"
+                f"all {count:,} rows were learnt from, or equal a row that was in all that the model uses: the scores show how well they "
+                "were learnt, not how well new rows are predicted"
             )
             return None, "training rows"
-        say(f"{known:,} of {count:,} rows were seen in training; the scores are of the {count - known:,} others")
+        say(
+            f"{known:,} of {count:,} rows were learnt from, or equal a row that was in all that the model uses; "
+            f"the scores are of the {count - known:,} others"
+        )
         return np.flatnonzero(fresh), "rows not seen"
 
     def using(self, name: str) -> Trained:

@@ -177,6 +177,6 @@ def read_sounds(source: str | Path) -> SoundSet:
     first = {parts[0].lower() for parts in below if len(parts) > 2}
     divided = bool(first) and first <= set(_PARTS) and "train" in {_PARTS[name] for name in first}
     names = [parts[-2] if len(parts) > 1 else None for parts in below]
-    labels = pl.Series("label", names, pl.String) if root.is_dir() and all(names) and len(set(names)) > 1 else None
+    labels = pl.Series("label", names, pl.String) if root.is_dir() and all(names) else None
     part = np.array([_PARTS[parts[0].lower()] if len(parts) > 2 else "train" for parts in below]) if divided else None
     return SoundSet(tuple(found), tuple("/".join(parts) for parts in below), labels, part, tuple(notices))
