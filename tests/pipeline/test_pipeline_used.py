@@ -283,13 +283,14 @@ def test_a_file_of_test_rows_is_read_as_the_first_file_is(kind: str, tmp_path: P
     assert prepared.rows["test"] > 0
 
 
-def test_streaming_is_for_parquet_files() -> None:
-    config = config_from({"data": {"source": "x.csv", "target": "y", "stream": True}})
-    with pytest.raises(
-        ConfigError, match=r"data.stream would not be used for x.csv: it is for Parquet files(.|\n)*to_parquet"
-    ):
-        check_used(config, KINDS["table"], "x.csv", DOMAINS)
-    for stored in ("x.parquet", "x.PQ"):
+def test_streaming_is_for_parquet_and_plain_text_files() -> None:
+    config = config_from({"data": {"source": "x", "target": "y", "stream": True}})
+    for whole in ("x.csv.gz", "x.arrow", "x.xlsx"):
+        with pytest.raises(
+            ConfigError, match=rf"data.stream would not be used for {whole}: it is for Parquet(.|\n)*unpack"
+        ):
+            check_used(config, KINDS["table"], whole, DOMAINS)
+    for stored in ("x.parquet", "x.PQ", "x.csv", "x.tsv"):
         check_used(config, KINDS["table"], stored, DOMAINS)
 
 

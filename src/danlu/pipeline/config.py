@@ -52,9 +52,9 @@ class DataConfig(Blueprint):
         dates: how dates are written, where the values do not show it: ``"dmy"``, ``"mdy"``, ``"ymd"`` or a pattern such as
             ``"%d.%m.%Y %H:%M"``; or a dict of single columns, ``{"born": "mdy"}``.
         delimiter: the delimiter, where it is not found by itself: one character, or ``"tab"``.
-        stream: whether Parquet files are read in chunks instead of whole; None does it for a folder, and for files that
-            would fill a good part of the memory. Of image files: whether they are decoded during training; None does it
-            where the training part does not fit in ``memory``.
+        stream: whether Parquet and text files are read in chunks instead of whole; None does it for a folder, and for files that
+            would fill a good part of the memory. A text file is written to Parquet first, in danlu's cache folder. Of image
+            files: whether they are decoded during training; None does it where the training part does not fit in ``memory``.
         memory: MiB that the pixels of images may take before they are read from their files again and again.
         encoding: of a text file, such as ``"cp1252"``; None finds it out.
         spellings: ``"merge"`` reads a category (of a table's column, or a class) that differs from a commoner one in case or white

@@ -33,6 +33,7 @@ from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
+from danlu.pipeline.converted import as_parquet, is_plain_text
 from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
@@ -120,14 +121,15 @@ class Tables(Labelled):
 
 
 def _streams(data: DataConfig, source: Any) -> bool:
-    """Whether to read as a stream: as the user says, or when Parquet files would fill a good part of the memory."""
+    """Whether to read as a stream: as the user says, or when the file would fill a good part of the memory."""
     if data.stream is not None or not isinstance(source, str):
         return bool(data.stream)
     path = Path(source)
     if path.is_dir():
         return any(path.glob("*.parquet"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
-    return path.suffix in (".parquet", ".pq") and path.is_file() and path.stat().st_size > memory / 16
+    divided = path.suffix in (".parquet", ".pq") or is_plain_text(path)
+    return divided and path.is_file() and path.stat().st_size > memory / 16
 
 
 def _read(source: Any, data: DataConfig, *, typed: bool = True) -> Table:
@@ -262,11 +264,14 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
     if config.split.folds is not None and config.split.folds > 1:
         raise ConfigError("split.folds is for tables in memory, and this one is read as a stream", hint="leave it out")
     if not isinstance(source, str | Path):
-        raise ConfigError("data.stream is for Parquet files; this table is in memory already")
+        raise ConfigError("data.stream is for files; this table is in memory already")
     if not data.target:
         raise ConfigError("no target was named", hint="name the column to predict: --target COLUMN")
+    files, told = Path(source), tuple[str, ...]()
+    if files.is_file() and is_plain_text(files):
+        files, told = as_parquet(files, data)
     stream = open_stream(
-        source,
+        files,
         target=data.target,
         task=None if data.task == "auto" else data.task,
         kinds=data.kinds,
@@ -277,10 +282,10 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         test=0.0 if data.test is not None else config.split.test,
         seed=config.trainer.seed,
         merge=data.spellings == "merge",
-        missing=() if data.missing is None else data.marks(),
+        missing=() if data.missing is None or told else data.marks(),  # a copy was written with them
         twins=config.split.equal_rows == "together",
     )
-    notices, rows = [*stream.notices, *stream.inferred.notices], stream.rows
+    notices, rows = [*told, *stream.notices, *stream.inferred.notices], stream.rows
     encoder = TableEncoder.fit(stream.sample, stream.schema)
     test, frame = None, None
     if data.test is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from danlu.errors import ConfigError, DataError, nearest, shorten
 from danlu.pipeline.config import DataConfig, TrainConfig, setting_names
+from danlu.pipeline.converted import TYPED, is_plain_text
 
 if TYPE_CHECKING:
     from danlu.pipeline.domain import Domain
@@ -39,21 +40,6 @@ LABELLED = ("evaluate.baseline_seconds", "imbalance.*")
 WRITTEN = "data.dates|delimiter|drop|encoding|header|kinds|missing"
 """How columns are written, of the kinds of data that are read column by column."""
 
-_TYPED = (
-    ".parquet",
-    ".pq",
-    ".arrow",
-    ".feather",
-    ".ipc",
-    ".jsonl",
-    ".ndjson",
-    ".json",
-    ".xlsx",
-    ".xls",
-    ".xlsb",
-    ".ods",
-    ".npz",
-)
 _COLUMNS = ("data.target", "data.text", "data.series", "data.time", "data.image_column")
 # Settings that count only beside others: which they are, when, and what to say where they do not; domains have more.
 _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
@@ -114,14 +100,14 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
         if name in given and not counts(config):
             raise ConfigError(f"{name} is {shorten(config.setting(name))}, but would not be used: {why}")
     stored = isinstance(source, str | Path) and (
-        Path(source).is_dir() or Path(source).suffix.lower() in (".parquet", ".pq")
+        Path(source).is_dir() or Path(source).suffix.lower() in (".parquet", ".pq") or is_plain_text(Path(source))
     )
     if config.data.stream and domain.kind == "table" and not stored:
         raise ConfigError(
-            f"data.stream would not be used for {_shown(source)}: it is for Parquet files",
-            hint="leave it out; in Python danlu.data.to_parquet(source, target) writes a text file to Parquet",
+            f"data.stream would not be used for {_shown(source)}: it is for Parquet and for text files that are not compressed",
+            hint="leave it out, or unpack the file first",
         )
-    is_text = isinstance(source, str | Path) and Path(source).suffix.lower() not in _TYPED
+    is_text = isinstance(source, str | Path) and Path(source).suffix.lower() not in TYPED
     for name in ("data.delimiter", "data.header", "data.encoding"):
         if name in given and not is_text:
             raise ConfigError(f"{name} is for text files, such as CSV; {_shown(source)} is none", hint="leave it out")
