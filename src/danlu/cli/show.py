@@ -50,6 +50,7 @@ def _results(results: dict[str, Any]) -> list[str]:
 
     rows = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
     lines = [f"{rows}; {results.get('epochs')} epochs in {results.get('seconds')} s"]
+    lines += [wrapped(f"{name}: {text}", indent="  ") for name, text in (results.get("answers") or {}).items()]
     scores, ends = results.get("test") or {}, results.get("intervals") or {}
     if scores:
         found = {name: Interval(*map(_number, (value, *ends.get(name, ())))) for name, value in scores.items()}

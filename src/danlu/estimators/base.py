@@ -18,7 +18,7 @@ from danlu.data import TableEncoder, TargetEncoder, infer_schema, split_rows
 from danlu.errors import ConfigError, DataError
 from danlu.estimators.frames import features
 from danlu.estimators.rows import learning_rows
-from danlu.tasks import Imbalance, fold_numbers, folds_for, learn, plan_for
+from danlu.tasks import Answers, Imbalance, fold_numbers, folds_for, learn, plan_for
 
 __all__ = ["TableEstimator"]
 
@@ -92,6 +92,7 @@ class TableEstimator(BaseEstimator):
         *,
         target: TargetEncoder,
         imbalance: Imbalance,
+        answers: Answers | None = None,
         class_weight: Any = None,
     ) -> Self:
         """Train on the rows of ``X`` with class codes or values ``labels``, which were made from ``y``."""
@@ -140,6 +141,7 @@ class TableEstimator(BaseEstimator):
             validation=encoded(held) if held.size else None,
             folds=folds,
             imbalance=imbalance,
+            answers=answers,
             seed=seed,
             display="auto" if self.verbose else "none",
         )

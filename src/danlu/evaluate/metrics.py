@@ -94,6 +94,10 @@ def _brier(rows: Rows, weights: Weights) -> float:
     return _mean(rows.distance, weights)
 
 
+def _cost(rows: Rows, weights: Weights) -> float:
+    return _NAN if rows.costs is None else _mean(rows.spent, weights)
+
+
 def _rmse(rows: Rows, weights: Weights) -> float:
     return math.sqrt(_mean(rows.error**2, weights))
 
@@ -222,6 +226,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("log_loss", "log loss", False, LOSS, _CLASSES, _log_loss, ""),
             Metric("brier", "Brier score", False, LOSS, _CLASSES, _brier, ""),
             Metric("mcc", "Matthews correlation", True, CORRELATION, _CLASSES, _mcc, "", _mcc_support),
+            Metric("cost", "mean cost", False, LOSS, _CLASSES, _cost, ""),
             Metric("rmse", "RMSE", False, ROOT_SQUARE, _QUANTITY, _rmse, "target"),
             Metric("mae", "MAE", False, LOSS, _QUANTITY, _mae, "target"),
             Metric("median_error", "median absolute error", False, MIDDLE, _QUANTITY, _median_error, "target"),

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from danlu.errors import DataError, unknown_name
+from danlu.evaluate.costs import cost_threshold, least_cost
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.metrics import METRICS, PRIMARY, TASKS, metrics_of
 from danlu.evaluate.ranking import Ranking
@@ -31,6 +32,8 @@ class Rows(Evidence):
         prediction: values ``(rows,)``, or probabilities ``(rows, classes)``.
         threshold: for two classes: the probability from which the second is predicted.
         groups: a number for each row, the same for rows that belong together (of one patient, say); None when all are independent.
+        costs: of mistakes, ``(classes, classes)`` by the true and the predicted class; of more than two classes the one that costs least
+            is then predicted. None where every mistake is as bad.
 
     Raises:
         ConfigError: an unknown task.
@@ -50,6 +53,7 @@ class Rows(Evidence):
     prediction: np.ndarray
     threshold: float = 0.5
     groups: np.ndarray | None = None
+    costs: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -156,7 +160,12 @@ class Rows(Evidence):
             return self.prediction
         if self.task == "binary":
             return (self.prediction[:, 1] >= self.threshold).astype(np.int64)
-        return self.prediction.argmax(axis=1)
+        return self.prediction.argmax(axis=1) if self.costs is None else least_cost(self.prediction, self.costs)
+
+    @functools.cached_property
+    def spent(self) -> np.ndarray:
+        """What each row's answer costs, ``(rows,)``; NaN without costs."""
+        return np.full(len(self), np.nan) if self.costs is None else self.costs[self.truth, self.chosen]
 
     @functools.cached_property
     def right(self) -> np.ndarray:
@@ -205,8 +214,9 @@ class Rows(Evidence):
         return order[self.right[order] == 0]
 
     def with_prediction(self, prediction: np.ndarray) -> Rows:
-        """The same rows with another prediction; two classes are separated at ½."""
-        return Rows(self.task, self.truth, prediction, groups=self.groups)
+        """The same rows with another prediction; two classes are separated at ½, or by the costs."""
+        threshold = 0.5 if self.costs is None else cost_threshold(self.costs)
+        return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs)
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:
         """The weight (default: the number) of the rows of each true class (axis 0) predicted as each class (axis 1)."""

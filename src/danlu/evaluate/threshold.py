@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,7 +22,9 @@ class Threshold:
     score: float
 
 
-def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str = "f1") -> Threshold:
+def choose_threshold(
+    labels: np.ndarray, probability: np.ndarray, measure: str = "f1", *, costs: np.ndarray | None = None
+) -> Threshold:
     """The threshold with the best ``measure`` on these rows, half way between two neighbouring probabilities.
 
     Every threshold that changes a decision is tried, the one that calls no row positive included. Choose it on validation
@@ -30,7 +33,8 @@ def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str =
     Args:
         labels: 0 or 1, ``(rows,)``.
         probability: of class 1, ``(rows,)``.
-        measure: ``"f1"``, ``"balanced_accuracy"``, ``"accuracy"`` or ``"mcc"``.
+        measure: ``"f1"``, ``"balanced_accuracy"``, ``"accuracy"`` or ``"mcc"``; with costs ``"cost"``, of which the least is best.
+        costs: of mistakes ``(2, 2)``, by the true and the predicted class.
 
     Raises:
         DataError: rows of one class only.
@@ -39,8 +43,9 @@ def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str =
         >>> choose_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.3, 0.4, 0.9]))
         Threshold(value=0.35, score=1.0)
     """
-    if measure not in _MEASURES:
-        raise unknown_name("measure", measure, _MEASURES)
+    measures = _MEASURES if costs is None else {**_MEASURES, "cost": _saving(costs)}
+    if measure not in measures:
+        raise unknown_name("measure", measure, measures)
     positive, probability = np.asarray(labels) == 1, np.asarray(probability, np.float64)
     if positive.all() or not positive.any():
         raise DataError(
@@ -52,13 +57,14 @@ def choose_threshold(labels: np.ndarray, probability: np.ndarray, measure: str =
         np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])
     )  # rows called positive; first none
     hits = np.concatenate([[0], np.cumsum(positive[order])])[found].astype(np.float64)
-    measured = _MEASURES[measure](hits, found - hits, float(positive.sum()), float((~positive).sum()))
+    measured = measures[measure](hits, found - hits, float(positive.sum()), float((~positive).sum()))
     best = int(np.argmax(measured))
     above = float(ranked[found[best] - 1]) if best else max(1.0, float(ranked[0])) + _BEYOND
     below = float(ranked[found[best]]) if found[best] < len(ranked) else 0.0
     middle = (above + below) / 2
     # Two neighbouring float32 probabilities have no number between them; the upper one then divides them.
-    return Threshold(middle if np.float32(middle) > np.float32(below) else above, float(measured[best]))
+    score = float(-measured[best] if measure == "cost" else measured[best])
+    return Threshold(middle if np.float32(middle) > np.float32(below) else above, score)
 
 
 def _f1(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:
@@ -77,6 +83,15 @@ def _mcc(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: floa
     found, n = hits + alarms, positives + negatives
     spread = np.sqrt(found * (n - found) * positives * negatives)
     return np.where(spread > 0, (hits * n - found * positives) / np.where(spread > 0, spread, 1), 0.0)
+
+
+def _saving(costs: np.ndarray) -> Callable[..., np.ndarray]:
+    """Minus the mean cost."""
+
+    def saved(hits: np.ndarray, alarms: np.ndarray, positives: float, negatives: float) -> np.ndarray:
+        return -((positives - hits) * costs[1, 0] + alarms * costs[0, 1]) / (positives + negatives)
+
+    return saved
 
 
 _MEASURES = {"f1": _f1, "balanced_accuracy": _balanced, "accuracy": _accuracy, "mcc": _mcc}

@@ -12,7 +12,7 @@ from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.errors import ConfigError, shorten
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
-from danlu.tasks import Augment, Imbalance
+from danlu.tasks import Answers, Augment, Imbalance
 from danlu.typed import field_types
 
 __all__ = [
@@ -209,6 +209,7 @@ class TrainConfig(Blueprint):
     model: ModelConfig = ModelConfig()
     trainer: TrainerConfig = TrainerConfig()
     imbalance: Imbalance = Imbalance()
+    answers: Answers = Answers()
     augment: Augment = Augment()
     evaluate: EvaluateConfig = EvaluateConfig()
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)

@@ -20,17 +20,21 @@ from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
-from danlu.pipeline.domain import Domain, Simple
+from danlu.pipeline.domain import Domain, Option, Simple
 from danlu.tasks import Recipe, learn
+from danlu.tasks.answers import costs_from
 from danlu.trained import Labels, Learned, Read, Say, Trained
 
 __all__ = [
+    "COST",
     "Encoded",
     "Labelled",
     "PreparedRows",
     "caption_of",
     "row_in_words",
 ]
+
+COST = Option("--cost", "answers.cost", "What mistakes cost, such as fn=5,fp=1 or 'cat>dog=3'.", settings=costs_from)
 
 Encoded = tuple[Any, np.ndarray]  # a dict of arrays or an array; codes or standardised values
 
@@ -72,6 +76,7 @@ class Labelled(Domain):
     """
 
     head = Labels
+    options: ClassVar[tuple[Option, ...]] = (COST,)
     summarised: ClassVar[str] = ""
 
     @abc.abstractmethod
@@ -102,6 +107,7 @@ class Labelled(Domain):
     def plan(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         task = prepared.target.task
         config.imbalance.check(task)
+        config.answers.check(task, prepared.target.classes, config.imbalance)
         plan = self.recipe(config, prepared)
         if plan.loss in ("mse", "mae", "huber") and task != "regression":
             raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
@@ -119,6 +125,7 @@ class Labelled(Domain):
             rows=prepared.rows["train"],
             sample=None if isinstance(prepared.train, tuple) else sample[0],
             imbalance=config.imbalance,
+            answers=config.answers,
             seed=config.trainer.seed,
             **how,
         )
@@ -146,7 +153,7 @@ class Labelled(Domain):
             names=self.simple_names,
             seconds=config.evaluate.baseline_seconds,
         )
-        even = dataclasses.replace(trained.head, threshold=0.5)
+        even = trained.head.plain()
         for each in found.values():
             answers = target.inverse(each.prediction) if target.task == "regression" else each.prediction
             label = each.label if each.name == "commonest" else each.label + self.summarised

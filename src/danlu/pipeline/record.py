@@ -34,7 +34,10 @@ def write_record(
     """Write ``results.json`` and, unless the config says no, ``report.html``."""
     results = {} if judgement is None else judgement.as_dict()
     record = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
-    run.write_json("results.json", {**results, **record, "seconds": round(seconds, 2)})
+    told = trained.head.facts()
+    run.write_json(
+        "results.json", {**results, **record, **({"answers": told} if told else {}), "seconds": round(seconds, 2)}
+    )
     if not config.evaluate.report:
         return
     from danlu.report import ReportData, write_report
@@ -48,6 +51,7 @@ def write_record(
         "time": f"{seconds:.0f} s",
         "seed": str(config.trainer.seed),
         **own.pop("facts", {}),
+        **told,
     }
     if fitted.stopped_because:
         facts["ended"] = fitted.stopped_because

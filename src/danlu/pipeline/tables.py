@@ -57,6 +57,7 @@ class Tables(Labelled):
         *COMMON,
         RECIPE,
         WRITTEN,
+        "answers.*",
         "data.spellings|stream|target|task",
         "evaluate.baseline_seconds|importance",
         "imbalance.*",

@@ -19,7 +19,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
 from danlu.pipeline.items import LabelledItems, left_out, newly_read
-from danlu.pipeline.labelled import PreparedRows, row_in_words
+from danlu.pipeline.labelled import COST, PreparedRows, row_in_words
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
@@ -35,7 +35,7 @@ class Texts(LabelledItems):
 
     kind = "text"
     encoder = TextEncoder
-    options = (Option("--text", "data.text", "The column of texts to learn from."),)
+    options = (COST, Option("--text", "data.text", "The column of texts to learn from."))
     noun = "labelled texts"
     items = "texts"
     uses = (

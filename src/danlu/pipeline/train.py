@@ -163,6 +163,8 @@ def train_from(
             resume=resume is not None,
             display=display,
         )
+        for subject, text in learned.model.head.facts().items():
+            say(f"{subject}: {text}")
         own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
         provenance = {**learned.model.provenance, **own}
         model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)

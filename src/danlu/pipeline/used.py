@@ -35,7 +35,7 @@ PICTURES = ("data.image_size", "model.width", "split.equal_rows|method")
 """What every kind of pictures uses."""
 STREAMED = "data.memory|stream"
 """What the kinds of pictures use that need not fit in memory."""
-LABELLED = ("evaluate.baseline_seconds", "imbalance.*")
+LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*")
 """What the kinds of data use whose rows each have one label."""
 WRITTEN = "data.dates|delimiter|drop|encoding|header|kinds|missing"
 """How columns are written, of the kinds of data that are read column by column."""

@@ -1,5 +1,6 @@
 """What ties data, network, loss and trainer together."""
 
+from danlu.tasks.answers import Answers
 from danlu.tasks.detection import Boxes, Detection, detection_recipe
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, forecast_recipe, learn_forecast
@@ -15,6 +16,7 @@ from danlu.tasks.text import text_recipe
 from danlu.tasks.translation import BeamSearch, Translation, learn_translation, translation_recipe
 
 __all__ = [
+    "Answers",
     "Augment",
     "BeamSearch",
     "Boxes",

@@ -18,9 +18,10 @@ from danlu.engine import enable_compilation_cache
 from danlu.engine.order import Sampler
 from danlu.errors import ConfigError
 from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss
+from danlu.tasks.answers import Answers
 from danlu.tasks.folds import out_of_fold
 from danlu.tasks.recipe import Recipe, recipe
-from danlu.trained import HeldOut, Labels, Learned, Trained
+from danlu.trained import HeldOut, Learned, Trained
 
 __all__ = ["Imbalance", "learn", "lesson_of", "plan_for"]
 
@@ -51,6 +52,12 @@ class Imbalance(Blueprint):
     resample: str = setting(default="none", choices=("none", "oversample", "undersample"))
     focal_gamma: float | None = setting(default=None, minimum=0, optional=True)
     threshold: str = setting(default="none", choices=("none", "f1", "balanced_accuracy", "accuracy", "mcc"))
+
+    @property
+    def shifting(self) -> str:
+        """The setting that makes the probabilities others than the shares of rows, if there is one."""
+        names = [name for name in ("class_weight", "resample") if getattr(self, name) != "none"]
+        return f"imbalance.{names[0]}" if names else ""
 
     def check(self, task: str) -> None:
         """Refuse settings that do not fit the task.
@@ -98,6 +105,7 @@ def learn(
     rows: int | None = None,
     sample: Any = None,
     imbalance: Imbalance | None = None,
+    answers: Answers | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -111,13 +119,15 @@ def learn(
         rows: training rows of a stream.
         sample: encoded rows of a stream, from which the bins of a table's numeric columns are set.
         imbalance: what to do about rare classes.
+        answers: how probabilities are calibrated and decisions made.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
     Raises:
         ConfigError: options that do not fit the task or the data.
     """
-    imbalance = imbalance or Imbalance()
+    imbalance, answers = imbalance or Imbalance(), answers or Answers()
+    answers.check(target.task, target.classes, imbalance)
     enable_compilation_cache()
     given = (*data, None)[:3] if isinstance(data, tuple) else None
     held = validation if folds is None else given
@@ -138,14 +148,9 @@ def learn(
     else:
         begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.folds)]
         fitted = plan.cross_fit(data, folds, initial=begun, **settings)
-    model = Trained(plan.whole, fitted.params, fitted.state, encoder, Labels(target))
+    model = Trained(plan.whole, fitted.params, fitted.state, encoder, answers.head(target))
     known = _held_out(model, held, folds)
-    if known is None:
-        if imbalance.threshold != "none":
-            raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
-        return Learned(model, fitted)
-    head = Labels(target).fitted(known, threshold=imbalance.threshold)
-    return Learned(dataclasses.replace(model, head=head), fitted, known)
+    return Learned(dataclasses.replace(model, head=answers.fitted(model.head, known, imbalance)), fitted, known)
 
 
 def lesson_of(

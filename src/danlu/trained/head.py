@@ -123,6 +123,14 @@ class Head(abc.ABC):
         """
         return self
 
+    def plain(self) -> Self:
+        """The head for another model's outputs, without what was fitted to those of this one."""
+        return self
+
+    def facts(self) -> dict[str, str]:
+        """What was fitted to the rows that were not learnt from, in words, by its name."""
+        return {}
+
     def tested(self, evidence: Evidence) -> str:
         """How much was tested, where that is not the number of rows of the evidence."""
         return ""

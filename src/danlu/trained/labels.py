@@ -12,10 +12,15 @@ import polars as pl
 from danlu.data import TargetEncoder
 from danlu.errors import ArtifactError
 from danlu.evaluate import Evidence, Rows, choose_threshold
+from danlu.evaluate.calibrate import Calibrated, calibrated, interpolated, scaled
+from danlu.evaluate.costs import cost_matrix, cost_threshold, least_cost
+from danlu.evaluate.intervals import figure
 from danlu.trained.head import Head, namespace, out_shape_of
 from danlu.trained.held import HeldOut
 
 __all__ = ["Labels", "members_mean"]
+
+_NEVER = 1.001  # a threshold above 1 predicts the second class never
 
 
 def members_mean(task: str, outputs: Any) -> Any:
@@ -35,18 +40,28 @@ def members_mean(task: str, outputs: Any) -> Any:
     return (shifted / shifted.sum(axis=-1, keepdims=True)).mean(axis=1)
 
 
-class Labels(Head, fitted=("threshold",)):
+class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
     """One label per row. The answers are probabilities ``(rows, classes)``, or values ``(rows,)`` in the target's own unit.
+
+    Probabilities are the mean over the members, then calibrated; the decision comes last.
 
     Attributes:
         target: what is predicted.
         threshold: for two classes: the probability of the second one from which it is predicted.
+        temperature: of the probabilities, see :func:`~danlu.evaluate.calibrate.fit_temperature`; None leaves them.
+        knots: of two classes: what their probabilities become, see :func:`~danlu.evaluate.calibrate.fit_isotonic`; None leaves them.
+        costs: of mistakes, by the true and the predicted class; None where every mistake is as bad.
+        said: what was fitted, in words, by its name.
     """
 
     kind = "labels"
 
     target: TargetEncoder
     threshold: float = 0.5
+    temperature: Any = None
+    knots: Any = None
+    costs: tuple[tuple[float, ...], ...] | None = None
+    said: tuple[tuple[str, str], ...] = ()
 
     @property
     def task(self) -> str:
@@ -62,26 +77,77 @@ class Labels(Head, fitted=("threshold",)):
 
     def __call__(self, outputs: Any) -> Any:
         mean = members_mean(self.task, outputs)
-        return mean * self.target.std + self.target.mean if self.task == "regression" else mean
+        return mean * self.target.std + self.target.mean if self.task == "regression" else self.calibrated(mean)
 
-    def fitted(self, held: HeldOut, *, threshold: str = "none") -> Self:
-        """The head with a threshold.
+    def calibrated(self, probability: Any) -> Any:
+        """The calibrated probabilities for the members' mean ones."""
+        if self.temperature is not None:
+            return scaled(probability, self.temperature)
+        return probability if self.knots is None else interpolated(probability, self.knots)
+
+    def plain(self) -> Self:
+        threshold = 0.5 if self.costs is None else cost_threshold(np.asarray(self.costs))
+        return dataclasses.replace(self, threshold=threshold, temperature=None, knots=None, said=())
+
+    def costing(self, given: Mapping[str, float]) -> Self:
+        """The head that decides by what mistakes cost, see :func:`~danlu.evaluate.costs.cost_matrix`; the same without costs."""
+        if not given:
+            return self
+        costs = tuple(map(tuple, cost_matrix(given, self.target.classes).tolist()))
+        return dataclasses.replace(self, costs=costs).plain()
+
+    def fitted(self, held: HeldOut, *, threshold: str = "none", calibrate: str = "none", shifted: str = "") -> Self:
+        """The head with calibrated probabilities and a threshold.
 
         Args:
             held: see :meth:`Head.fitted <danlu.trained.Head.fitted>`.
             threshold: the measure that the threshold of two classes is best for; see
                 :func:`~danlu.evaluate.choose_threshold`. ``"none"`` keeps it.
+            calibrate: see :func:`~danlu.evaluate.calibrate.calibrated`.
+            shifted: the setting that shifts the probabilities on purpose, if any; they are then calibrated only where that is asked for.
         """
-        if threshold == "none":
+        if self.task == "regression":
             return self
-        chosen = choose_threshold(held.truth, held.answers[:, 1], threshold)
-        return dataclasses.replace(self, threshold=float(chosen.value))
+        how = "none" if shifted and calibrate == "auto" else calibrate
+        found = calibrated(held.answers, held.truth, how=how, weight=held.weight, folds=held.folds)
+        head = dataclasses.replace(self, temperature=found.temperature, knots=found.knots)
+        probability = head.calibrated(np.asarray(held.answers, np.float64))
+        said = {"probabilities": _about(found, calibrate, shifted)}
+        if threshold != "none":
+            chosen = choose_threshold(held.truth, probability[:, 1], threshold)
+            head = dataclasses.replace(head, threshold=float(chosen.value))
+            said["decision"] = (
+                f"{self.target.classes[1]!r} from a probability of {chosen.value:.3g}, the best for {threshold}"
+            )
+        if self.costs is not None:
+            said["decision"] = head.about_costs(probability, held.truth)
+        return dataclasses.replace(head, said=tuple((name, text) for name, text in said.items() if text))
+
+    def about_costs(self, probability: np.ndarray, truth: np.ndarray) -> str:
+        """What the decision by costs comes to on held-out rows, in words."""
+        costs, rows = np.asarray(self.costs), np.arange(len(truth))
+
+        def spent(chosen: np.ndarray) -> str:
+            return figure(float(costs[truth[rows], chosen].mean()))
+
+        likeliest = probability.argmax(axis=1)
+        tested = f"a mean cost of {spent(self.decide(probability))} on {len(truth):,} rows that were not learnt from"
+        if self.task == "multiclass":
+            return f"the class of the least expected cost: {tested}, {spent(likeliest)} with the likeliest class"
+        best = choose_threshold(truth, probability[:, 1], "cost", costs=costs)
+        return (
+            f"{self.target.classes[1]!r} from a probability of {self.threshold:.3g}, by the costs: {tested}, "
+            f"{spent(likeliest)} from 0.5 on; the best there would be {figure(best.score)}, from {best.value:.3g} on"
+        )
+
+    def facts(self) -> dict[str, str]:
+        return dict(self.said)
 
     def decide(self, answers: Any) -> Any:
-        """The class codes ``(rows,)`` for probabilities: the likeliest class; for two classes, by the threshold."""
+        """The class codes ``(rows,)`` for probabilities: the likeliest or cheapest class; for two classes, by the threshold."""
         if answers.shape[1] == 2:
             return (answers[:, 1] >= self.threshold).astype(int)
-        return answers.argmax(axis=1)
+        return answers.argmax(axis=1) if self.costs is None else least_cost(answers, np.asarray(self.costs))
 
     def frame(self, answers: np.ndarray, rows: Any = None) -> pl.DataFrame:
         """The prediction, and each class's probability."""
@@ -93,7 +159,8 @@ class Labels(Head, fitted=("threshold",)):
 
     def evidence(self, answers: np.ndarray, truth: np.ndarray) -> Rows:
         true = self.target.inverse(truth) if self.task == "regression" else np.asarray(truth, np.int64)
-        return Rows(self.task, true, answers, self.threshold)
+        costs = None if self.costs is None else np.asarray(self.costs)
+        return Rows(self.task, true, answers, self.threshold, costs=costs)
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
         """Notes on classes without rows: a model that never answers anything else would score as well."""
@@ -116,16 +183,36 @@ class Labels(Head, fitted=("threshold",)):
         return self.frame(answers).insert_column(0, true)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        threshold = float(self.threshold) if self.task == "binary" else None
-        return {"target": self.target.to_json(), "threshold": threshold}, {}
+        told: dict[str, Any] = {
+            "target": self.target.to_json(),
+            "threshold": float(self.threshold) if self.task == "binary" else None,
+            "temperature": None if self.temperature is None else float(self.temperature),
+            "costs": None if self.costs is None else [list(row) for row in self.costs],
+            "said": dict(self.said),
+        }
+        return told, {} if self.knots is None else {"knots": np.asarray(self.knots)}
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        target, threshold = data.get("target"), data.get("threshold")
-        if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
+        target, threshold, temperature = (data.get(name) for name in ("target", "threshold", "temperature"))
+        if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= _NEVER):
             raise ArtifactError(f"the saved threshold is {str(threshold)[:40]!r}; expected 0 to 1 or null")
+        if temperature is not None and (type(temperature) not in (int, float) or not 0 < temperature < float("inf")):
+            raise ArtifactError(
+                f"the saved temperature is {str(temperature)[:40]!r}; expected a number above 0 or null"
+            )
         found = TargetEncoder.from_json(target if isinstance(target, Mapping) else {})
-        return cls(found, 0.5 if threshold is None else float(threshold))
+        said = data.get("said") or {}
+        if not isinstance(said, Mapping) or not all(isinstance(each, str) for each in (*said, *said.values())):
+            raise ArtifactError("the saved model is damaged: what it says of its answers is no text")
+        return cls(
+            found,
+            0.5 if threshold is None else float(threshold),
+            None if temperature is None else float(temperature),
+            _knots(arrays.get("knots")),
+            _costs(data.get("costs"), found),
+            tuple(said.items()),
+        )
 
     def check(self, network: Any, encoder: Any) -> None:
         shape = out_shape_of(network, encoder)
@@ -133,3 +220,47 @@ class Labels(Head, fitted=("threshold",)):
             raise ArtifactError(
                 f"the saved network's output has the shape {shape}; expected {self.target.units} for {self.target.name!r}"
             )
+
+
+def _about(found: Calibrated, asked: str, shifted: str) -> str:
+    """What was done to the probabilities, in words; empty where nothing was asked for."""
+    rows = f"{found.rows:,} rows that were not learnt from"
+    if asked == "none":
+        return ""
+    if shifted and found.how == "none":
+        return f"{shifted} shifts them on purpose, so they are not calibrated; answers.calibrate=temperature does it"
+    if found.how == "none":
+        if not np.isfinite(found.before):
+            return f"not calibrated: there are only {rows}, or these are of one class"
+        return f"right as they are: calibrated, the log loss of {rows} would be {figure(found.after)}, and it is {figure(found.before)}"
+    gain = (
+        ""
+        if not np.isfinite(found.after)
+        else f", whose log loss it takes from {figure(found.before)} to {figure(found.after)}"
+    )
+    if found.knots is not None:
+        ties = "rows between equal ones have one probability, which may change the ROC-AUC a little"
+        return f"isotonic regression ({found.knots.shape[1]} points), fitted to {rows}{gain}; {ties}"
+    return f"temperature {found.temperature:.3g}, fitted to {rows}{gain}"
+
+
+def _knots(knots: np.ndarray | None) -> np.ndarray | None:
+    if knots is None:
+        return None
+    found = np.asarray(knots, np.float64)
+    fits = found.ndim == 2 and len(found) == 2 and found.size and np.isfinite(found).all()
+    if not fits or (np.diff(found) < 0).any() or found.min() < 0 or found.max() > 1:
+        raise ArtifactError("the saved calibration is no growing function of probabilities")
+    return found
+
+
+def _costs(given: Any, target: TargetEncoder) -> tuple[tuple[float, ...], ...] | None:
+    if given is None:
+        return None
+    try:
+        found = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape != (target.units,) * 2 or not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
+        raise ArtifactError(f"the saved costs do not fit {target.units} classes")
+    return tuple(map(tuple, found.tolist()))

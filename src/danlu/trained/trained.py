@@ -327,11 +327,10 @@ class Trained:
         if chosen not in self.kept:
             raise unknown_name("baseline", name, self.kept)
         simple, reader = self.kept[chosen], self.reader
-        head = self.head
         return dataclasses.replace(
             self,
             instead=lambda inputs: simple.outputs(reader.for_simple(inputs)),
-            head=dataclasses.replace(head, threshold=0.5) if hasattr(head, "threshold") else head,
+            head=self.head.plain(),
         )
 
     def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:

@@ -1,0 +1,107 @@
+"""The settings of answers: how probabilities are calibrated, what mistakes cost, and how sure intervals and sets are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from danlu.blueprint import Blueprint, setting
+from danlu.data import TargetEncoder
+from danlu.errors import ConfigError
+from danlu.evaluate.calibrate import CALIBRATIONS
+from danlu.evaluate.costs import cost_matrix
+from danlu.trained import HeldOut, Labels
+
+__all__ = ["Answers", "costs_from"]
+
+
+class Answers(Blueprint):
+    """What is done with a network's outputs, all of it fitted to rows that were not learnt from.
+
+    Args:
+        calibrate: ``"auto"`` calibrates the probabilities where that lowers the log loss; ``"temperature"``, ``"isotonic"`` (of two
+            classes) and ``"none"`` say how.
+        cost: of mistakes, by name: ``{"fn": 5, "fp": 1}`` of two classes, ``{"TRUE": 3}`` of every mistake on rows of a class,
+            ``{"TRUE>PREDICTED": 9}`` of one; what is not named costs 1. The answer is then the one that costs least.
+        level: how often an interval or a set of classes is to hold the true answer; the test measures how often it does.
+    """
+
+    calibrate: str = setting(default="auto", choices=CALIBRATIONS)
+    cost: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+    level: float = setting(default=0.9, above=0, below=1)
+
+    def check(self, task: str, classes: Sequence[str], imbalance: Any) -> None:
+        """Refuse settings that do not fit the task or each other.
+
+        Raises:
+            ConfigError: probabilities or costs for a quantity, isotonic regression of several classes, costs beside what shifts the
+                probabilities or chooses another threshold, costs of no class.
+        """
+        if task == "regression" and (self.cost or self.calibrate != "auto"):
+            name = "cost" if self.cost else "calibrate"
+            raise ConfigError(f"answers.{name} is for classes; this target is a quantity")
+        if self.calibrate == "isotonic" and task != "binary":
+            raise ConfigError(
+                "answers.calibrate=isotonic is for two classes; this target has more",
+                hint="answers.calibrate=temperature is for any number",
+            )
+        if not self.cost:
+            return
+        cost_matrix(self.cost, classes)
+        for name in ("threshold", "class_weight", "resample"):
+            if getattr(imbalance, name) != "none":
+                why = "both choose the threshold" if name == "threshold" else "it makes the probabilities no shares"
+                raise ConfigError(
+                    f"answers.cost and imbalance.{name} do not go together: {why}",
+                    hint="costs alone allow for rare classes",
+                )
+
+    def head(self, target: TargetEncoder) -> Labels:
+        """The head for a target, with nothing fitted yet."""
+        return Labels(target).costing(self.cost)
+
+    def fitted(self, head: Labels, held: HeldOut | None, imbalance: Any) -> Labels:
+        """The head fitted to rows that were not learnt from.
+
+        Args:
+            held: see :meth:`Head.fitted <danlu.trained.Head.fitted>`; None where there are none in memory.
+            imbalance: what was done about rare classes.
+
+        Raises:
+            ConfigError: settings that need such rows, and there are none.
+        """
+        if held is not None:
+            return head.fitted(
+                held, threshold=imbalance.threshold, calibrate=self.calibrate, shifted=imbalance.shifting
+            )
+        if imbalance.threshold != "none":
+            raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
+        if self.calibrate not in ("auto", "none"):
+            raise ConfigError("answers.calibrate needs validation rows in memory; there are none")
+        return head
+
+
+def costs_from(text: str) -> dict[str, Any]:
+    """The setting for costs as they are typed: ``fn=5,fp=1``.
+
+    Raises:
+        ConfigError: it is not of this form.
+
+    Example:
+        >>> costs_from("fn=5, fp=1")
+        {'answers.cost': {'fn': 5.0, 'fp': 1.0}}
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, cost = part.rpartition("=")
+        try:
+            value = float(cost)
+        except ValueError:
+            value = float("nan")
+        if not name.strip() or value != value:
+            raise ConfigError(f"--cost is {text!r}; expected costs by name, such as fn=5,fp=1 or 'cat>dog=3'")
+        if name.strip() in found:
+            raise ConfigError(f"--cost is {text!r}, where {name.strip()!r} has two costs; expected one")
+        found[name.strip()] = value
+    return {"answers.cost": found}
