@@ -73,7 +73,7 @@ def test_time_left_goes_by_the_pace(monkeypatch):
     now[0] += 4
     step.advance(2)
     assert step.left() == pytest.approx(16)
-    assert str(step) == "training: 20%, 16s left"
+    assert str(step) == "training: 20 %, 16s left"
     step.at_most, step.unit = True, "rows"
     assert str(step) == "training: 2/10 rows, at most 16s left"
 

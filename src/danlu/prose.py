@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 import textwrap
 
-__all__ = ["WIDTH", "wrapped"]
+__all__ = ["WIDTH", "percent", "wrapped"]
 
 WIDTH = 80
 _WHOLE = re.compile(r"\((?:[^():]*: )?danlu [^()]*\)|(?<=\d) %|± (?=\d)")
 _HARD = "\x00"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as it is written everywhere: with a space, and never as 0 if it is more.
+
+    >>> percent(0.95), percent(0.1234, 1), percent(0.001)
+    ('95 %', '12.3 %', '< 1 %')
+    """
+    found, least = f"{100 * share:.{digits}f}", 10.0**-digits
+    return f"< {least:g} %" if share > 0 and float(found) == 0 else f"{found} %"
 
 
 def wrapped(text: str, *, indent: str = "") -> str:

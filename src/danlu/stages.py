@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from danlu.errors import unknown_name
+from danlu.prose import percent
 
 __all__ = [
     "DISPLAYS",
@@ -101,7 +102,7 @@ class Stage:
         if self.total is not None and self.unit:
             parts.append(f"{self.done:,.0f}/{self.total:,.0f} {self.unit}")
         elif self.total is not None and self.done:
-            parts.append(f"{self.done / max(self.total, 1e-12):.0%}")
+            parts.append(percent(self.done / max(self.total, 1e-12)))
         parts += [self.detail] if self.detail else []
         left = self.left()
         if left is not None:

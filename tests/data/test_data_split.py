@@ -184,7 +184,7 @@ def test_copies_of_training_rows_are_counted() -> None:
     split = Split(np.arange(4), np.array([4, 5]), np.array([6, 7]))
     assert leakage(frame, split) == ()
     (notice,) = leakage(frame, split, ignore=("id",))
-    assert notice.startswith("1 of 2 validation rows are copies of training rows (50.0%)")
+    assert notice.startswith("1 of 2 validation rows are copies of training rows (50.0 %)")
 
 
 # --- resampling ---
@@ -282,7 +282,7 @@ def test_twins_are_told_of_and_those_of_few_different_rows_are_divided() -> None
     groups, (note,) = keep_together(copies, 0.15, 0.2, besides="the target")
     assert groups is copies
     assert note.startswith(
-        "29% of the 350 rows are equal to another one (apart from the target); equal rows stay in one part"
+        "29 % of the 350 rows are equal to another one (apart from the target); equal rows stay in one part"
     )
     assert keep_together(equal_rows(range(9)), 0.2) == (None, ())
     few = equal_rows(rng.integers(0, 4, 400).tolist())

@@ -1,5 +1,6 @@
 """What an objective, a program and a state of one's own must be like, and the words for what is not so."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -152,6 +153,30 @@ def test_the_state_and_the_source_have_the_programs_members() -> None:
     for make in (lambda: Population(program, 0), lambda: Population(both, 2)):
         with pytest.raises(ConfigError, match="expected at least one member of one training"):
             make()
+
+
+def test_a_member_of_a_population_of_ones_own_that_has_stopped_stays_as_it_is() -> None:
+    """Momentum would move it on, though its rows have weight 0."""
+    optimizer = optim.adam(0.1)
+    program = Program.of(MODEL, nn.get_loss("mse"), optimizer.update, batch_size=8)
+
+    def trained(epochs: int) -> Any:
+        values = iter([[1.0, 1.0], *([2.0, -number] for number in range(epochs))])  # the first gets worse at once
+
+        def measure(state: Any) -> dict[str, Any]:
+            each = np.array(next(values))
+            return {"loss": each.mean(), "loss_each": each}
+
+        one = start()
+        one = dataclasses.replace(one, opt_state=optimizer.init(one.params))
+        two = jax.tree.map(lambda each: jnp.stack([each, each]), one)
+        options = {"patience": 1, "monitor": "val_loss", "restore_best": False, "display": "none"}
+        return train(Population(program, 2), (X, Y), two, measure=measure, epochs=epochs, **options)
+
+    short, long = (jax.tree.leaves(trained(epochs).params) for epochs in (2, 5))
+    for a, b in zip(short, long, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        assert not np.array_equal(a[1], b[1])
 
 
 def test_alternate_needs_an_optimizers_state_for_each_program() -> None:

@@ -125,6 +125,11 @@ def test_a_part_asks_what_its_measure_asks() -> None:
         fit(TWO, INPUTS, TARGETS, loss=LOSSES, validation=(INPUTS, {"price": Y}), **COMMON)
 
 
+def test_an_output_without_a_loss_is_told_of() -> None:
+    with pytest.warns(UserWarning, match="no entry for 'kind' of the model's outputs, so they are not trained"):
+        fit(TWO, INPUTS, TARGETS, loss={"price": "mse"}, **COMMON)
+
+
 class Loud(Noisy):
     """Three names that are taken."""
 

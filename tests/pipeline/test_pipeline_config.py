@@ -272,6 +272,7 @@ def test_options_that_do_not_exist_are_answered_with_what_to_type(arguments: lis
         (["train", "x.csv", "--horizon", "3.5"], "--horizon is '3.5'; expected a whole number", "danlu train --help"),
         (["generate", "r", "--temperature=hot"], "--temperature is 'hot'; expected a number", "danlu generate --help"),
         (["predict", "r", "x.csv", "--oputput", "y"], "there is no option --oputput", "did you mean --output?"),
+        (["predict", "r", "x.csv", "--out", "y"], "there is no option --out", "did you mean --output?"),
         (["verify", "--epochs", "3"], "there is no option --epochs", "danlu verify --help"),
         (["predict", "r"], "danlu predict needs RUN and SOURCE", "danlu predict --help"),
         (["runs", "a", "b"], "got unexpected extra argument(s) (b)", "danlu runs --help"),

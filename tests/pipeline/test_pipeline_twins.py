@@ -31,7 +31,7 @@ def test_equal_rows_of_a_table(folds: int) -> None:
     found = prepared(wines(), data={"target": "q"}, split={"folds": folds})
     (note,) = (notice for notice in found.notices if "equal to another one" in notice)
     assert note.startswith(
-        "57% of the 420 rows are equal to another one (apart from the target); equal rows stay in one part"
+        "57 % of the 420 rows are equal to another one (apart from the target); equal rows stay in one part"
     )
     train, test = (part[0]["numeric"] for part in (found.train, found.test))
     tested = {row.tobytes() for row in test}
@@ -63,7 +63,7 @@ def test_equal_texts() -> None:
     frame = {"text": [*words, *(f"  {text.upper()} " for text in words[:50])], "label": ["a", "b"] * 75}
     found = prepared(read_table(frame).frame, data={"text": "text", "target": "label"})
     assert any(
-        notice.startswith("67% of the 150 texts are equal to another one; equal texts") for notice in found.notices
+        notice.startswith("67 % of the 150 texts are equal to another one; equal texts") for notice in found.notices
     )
     parts = found.parts
     learnt = parts.found.rows(np.concatenate([parts.places[name] for name in ("train", "validation")]))
@@ -84,7 +84,7 @@ def test_equal_images(tmp_path: Path, stream: bool | None) -> None:
         folder.mkdir(exist_ok=True)
         Image.fromarray(image).save(folder / f"{row:02}.png")
     found = prepared(str(tmp_path), data={"stream": stream})
-    assert any(notice.startswith("67% of the 60 images are equal to another one") for notice in found.notices)
+    assert any(notice.startswith("67 % of the 60 images are equal to another one") for notice in found.notices)
     train = found.train.arrays() if stream else found.train
     assert not {image.tobytes() for image in found.test[0]} & {image.tobytes() for image in train[0]}
 
@@ -95,7 +95,7 @@ def test_equal_rows_of_a_stream(tmp_path: Path) -> None:
     frame = pl.concat([frame, frame[:1500]]).with_row_index("id").sample(fraction=1.0, shuffle=True, seed=0)
     frame.write_parquet(tmp_path / "t.parquet", row_group_size=500)
     found = prepared(str(tmp_path / "t.parquet"), data={"target": "y", "stream": True})
-    assert any(notice.startswith("55% of the 5,500 rows are equal to another one") for notice in found.notices)
+    assert any(notice.startswith("55 % of the 5,500 rows are equal to another one") for notice in found.notices)
     assert found.split == "drawn at random, equal rows kept in one part"
     parts = [found.train.arrays()[0], found.validation[0], found.test[0]]
     rows = [{row.tobytes() for row in part["numeric"]} for part in parts]

@@ -120,7 +120,8 @@ def _one_message(command: Any, ctx: Any, args: list[str]) -> Iterator[None]:
 def _no_option(command: Any, ctx: Any, option: str, args: list[str]) -> ConfigError:
     own = ["--help", *(name for each in command.params for name in each.opts if name.startswith("--"))]
     own += command.own() if isinstance(command, AnsweringTrain) else ()
-    close, hint = nearest(option, own, cutoff=0.8), None
+    longer = [name for name in own if name.startswith(option)]
+    close, hint = longer[0] if len(longer) == 1 else nearest(option, own, cutoff=0.8), None
     if close:
         hint = f"did you mean {close}?"
     elif isinstance(command, AnsweringTrain):

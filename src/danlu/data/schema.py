@@ -13,6 +13,7 @@ import polars as pl
 from danlu.data.format import Format
 from danlu.data.kinds import KINDS, as_kind, as_levels
 from danlu.errors import ArtifactError, DataError, unknown_name
+from danlu.prose import percent
 from danlu.typed import check_fields, of_type
 
 __all__ = ["Column", "Schema"]
@@ -152,8 +153,7 @@ class Schema:
         cells = []
         for column in self.columns:
             role = "target" if column.name == self.target else "" if column.used else "not used"
-            missing = f"{column.missing / max(self.rows, 1):.0%}" if column.missing else ""
-            missing = "<1%" if column.missing and missing == "0%" else missing
+            missing = percent(column.missing / max(self.rows, 1)) if column.missing else ""
             if column.extent:
                 values = column.extent
             elif column.kind == "categorical":

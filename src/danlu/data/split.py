@@ -10,6 +10,7 @@ import polars as pl
 
 from danlu.data.twins import deal_units, draw_units, unit_strata
 from danlu.errors import ConfigError, DataError, unknown_name
+from danlu.prose import percent
 
 __all__ = ["METHODS", "Split", "copies_of", "folds", "leakage", "split_rows"]
 
@@ -196,7 +197,7 @@ def copies_of(train: pl.DataFrame, rows: pl.DataFrame, name: str) -> tuple[str, 
     if not copies:
         return ()
     return (
-        f"{copies} of {rows.height} {name} rows are copies of training rows ({copies / rows.height:.1%}); "
+        f"{copies} of {rows.height} {name} rows are copies of training rows ({percent(copies / rows.height, 1)}); "
         "its score may be too good",
     )
 

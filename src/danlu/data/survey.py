@@ -15,6 +15,7 @@ from danlu.data.partition import PARTS, Partition
 from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, infer_task
 from danlu.errors import DataError
+from danlu.prose import percent
 
 __all__ = ["count_parts", "draw_sample", "keep_twins", "rows_of_part", "survey_target"]
 
@@ -87,7 +88,7 @@ def keep_twins(
         count = int(counts[counts > 1].sum())
         if not count:
             return partition, []
-        share = f"{count / rows.rows:.0%}" if count * 200 >= rows.rows else f"{count:,}"
+        share = percent(count / rows.rows) if count * 200 >= rows.rows else f"{count:,}"
         twins = f"{share} of the {rows.rows:,} rows are equal to another one (apart from the target); "
     shares = np.bincount(dealt, minlength=3) / rows.rows
     if (np.abs(shares - wanted) > 0.25 * wanted + 2 / np.sqrt(rows.rows)).any():

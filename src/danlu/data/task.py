@@ -12,9 +12,11 @@ from danlu.data.kinds import as_text
 from danlu.data.spelling import close_labels
 from danlu.errors import ConfigError, DataError
 
-__all__ = ["TASKS", "InferredTask", "drop_missing_target", "infer_task"]
+__all__ = ["TASKS", "TASK_WORDS", "InferredTask", "drop_missing_target", "infer_task"]
 
 TASKS = ("regression", "binary", "multiclass")
+TASK_WORDS = {"regression": "regression", "binary": "binary classification", "multiclass": "classification"}
+"""What the tasks are called in a sentence."""
 _MAX_INTEGER_CLASSES = 20
 _MAX_CLASSES = 1000
 

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterable
 import numpy as np
 import polars as pl
 
+from danlu.prose import percent
+
 __all__ = ["deal_units", "draw_units", "equal_rows", "keep_together", "unit_strata"]
 
 _MOST_SHARE = 1 / 3  # of the rows that may be in groups too large to be drawn
@@ -45,7 +47,7 @@ def keep_together(
     twins = int(sizes[sizes > 1].sum())
     if not twins:
         return None, ()
-    share = f"{twins / len(groups):.0%}" if twins * 200 >= len(groups) else f"{twins:,}"
+    share = percent(twins / len(groups)) if twins * 200 >= len(groups) else f"{twins:,}"
     told = (
         f"{share} of the {len(groups):,} {noun} are equal to another one{f' (apart from {besides})' if besides else ''}"
     )
@@ -54,7 +56,7 @@ def keep_together(
         return None, ()
     large = int(sizes[sizes > max(smallest / 2, 1)].sum())
     if large > _MOST_SHARE * len(groups):
-        told += f"; they are in several parts, because the largest group of equal ones is {sizes.max() / len(groups):.0%} of all"
+        told += f"; they are in several parts, because the largest group of equal ones is {percent(sizes.max() / len(groups))} of all"
         return None, (told,)
     return groups, (f"{told}; equal {noun} stay in one part (split.equal_rows=anywhere splits them one by one)",)
 

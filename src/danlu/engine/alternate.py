@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -138,6 +138,10 @@ class Alternate:
     def counters(self, state: TrainState) -> dict[str, Any]:
         """The number of updates of both programs together."""
         return {"step": np.asarray(state.step)}
+
+    def resting(self) -> Self:
+        """With both programs resting."""
+        return dataclasses.replace(self, first=self.first.resting(), second=self.second.resting())
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
         """The value of ``column`` in the row, by which an epoch is judged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -188,6 +189,20 @@ def _check_names(said: _Said) -> None:
             )
 
 
+def _tell_of_others(objective: Objective, said: _Said) -> None:
+    """Warn of outputs by name that have no loss: nothing is learnt of them."""
+    if not isinstance(objective, Supervised) or not isinstance(said.outputs, dict):
+        return
+    named = {name for name, _ in objective.terms}
+    others = [repr(name) for name in said.outputs if name not in named]
+    if others and not named.isdisjoint(said.outputs):
+        warnings.warn(
+            f"the loss has no entry for {', '.join(others)} of the model's outputs, so they are not trained",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def _checked(program: Program, source: Source, optimizer: Any, params: Any, model_state: Any) -> Program:
     """``program`` as one whose objective is known to fit the data: shapes, then the values of the targets."""
     for name, leaf in named_leaves(params):
@@ -209,6 +224,7 @@ def _checked(program: Program, source: Source, optimizer: Any, params: Any, mode
             hint="check the input shape of the first layer, and that the last layer has one output for each class or target",
         ) from error
     _check_names(said)
+    _tell_of_others(program.objective, said)
     functions = program.objective.measures
     for name, found in {**said.terms, **said.measures}.items():
         words, measure = _called(name, term=name in said.terms), functions.get(name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +73,10 @@ class Steps(Protocol):
 
     def counters(self, state: TrainState) -> dict[str, Any]:
         """Counters of the training's progress: NumPy arrays, or plain data."""
+        ...
+
+    def resting(self) -> Self:
+        """The same program, whose step on rows of weight 0 alone leaves the state as it is: for members that have stopped."""
         ...
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:

@@ -167,8 +167,8 @@ def fit_members(
     )
     # Members rest, on rows of weight zero, when theirs fill fewer batches than the others' or when they have stopped.
     uneven = num_batches(source.fewest, program.batch_size) != source.steps_per_epoch
-    rests = uneven or varied or (options.patience is not None and not together)
-    program = dataclasses.replace(program, skip_empty=program.skip_empty or rests)
+    if uneven or varied or (options.patience is not None and not together):
+        program = program.resting()
     population = Population(program, count, options.devices, together, group)
     judged = None
     if validation is not None or validation_rows is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +116,10 @@ class Population:
         found = {name: np.asarray(value) for name, value in self.program.counters(state).items()}
         most = {name: value.max() for name, value in found.items()}
         return most if self.together else most | {f"{name}_each": value for name, value in found.items()}
+
+    def resting(self) -> Self:
+        """Of the program resting."""
+        return dataclasses.replace(self, program=self.program.resting())
 
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
         """Each member's value of a column, or the one of all."""

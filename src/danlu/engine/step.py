@@ -117,6 +117,10 @@ class Program:
         """The number of updates."""
         return {"step": np.asarray(state.step)}
 
+    def resting(self) -> Self:
+        """The program with ``skip_empty``."""
+        return dataclasses.replace(self, skip_empty=True)
+
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
         """The value of ``column`` in the row, by which an epoch is judged."""
         return row[column]

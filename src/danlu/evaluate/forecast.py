@@ -14,6 +14,7 @@ from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.families import LOSS, MEAN_SQUARE, SHARE
 from danlu.evaluate.intervals import Interval
 from danlu.evaluate.measures import Measure, register
+from danlu.prose import percent
 
 __all__ = [
     "FORECAST_MEASURES",
@@ -189,7 +190,7 @@ def coverage_verdict(found: Interval, level: float) -> str:
         >>> coverage_verdict(Interval(0.97, 0.95, 0.98), 0.8)
         'The 80 % interval contained 97 % of the true values (95 to 98 %): it is wider than it needs to be.'
     """
-    held = f"The {level:.0%} interval contained {found.value:.0%} of the true values".replace("%", " %")
+    held = f"The {percent(level)} interval contained {percent(found.value)} of the true values"
     if not np.isfinite([found.low, found.high]).all():
         return f"{held}."
     held += f" ({100 * found.low:.0f} to {100 * found.high:.0f} %)"

@@ -42,7 +42,7 @@ _NAN = float("nan")
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A value and the interval that contains the true one for most samples of this size; NaN ends where there are too few rows."""
+    """A value and the interval that contains the true one for most samples of this size; NaN ends: none can be given."""
 
     value: float
     low: float = _NAN
@@ -57,7 +57,7 @@ class Interval:
     def between(self) -> str:
         """The ends, with enough digits to differ."""
         if not self.known:
-            return "too few rows"
+            return "no interval"
         least = 1e-6 * max(abs(self.low), abs(self.high))  # what is less is 0 beside the other end
         ends = [0.0 if abs(end) < least else end for end in (self.low, self.high)]
         for digits in range(4, 12):

@@ -14,6 +14,7 @@ import polars as pl
 from danlu.artifact import Artifact
 from danlu.data import InferredTask, Schema, TargetEncoder, drop_missing_target
 from danlu.data.seen import known_rows, row_hashes
+from danlu.data.task import TASK_WORDS
 from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import BASELINES, Importance, Rows, baselines
 from danlu.evaluate.intervals import figure
@@ -21,6 +22,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
+from danlu.prose import percent
 from danlu.tasks import Recipe, learn
 from danlu.tasks.answers import costs_from
 from danlu.trained import Labels, Learned, Read, Say, Trained
@@ -165,7 +167,7 @@ class Labelled(Domain):
         return {"target": artifact.task, "threshold": artifact.threshold}, {}
 
     def purpose(self, trained: Trained) -> str:
-        return f"{trained.task} of {trained.head.target.name!r}"
+        return f"{TASK_WORDS[trained.task]} of {trained.head.target.name!r}"
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         found = self.rows(trained, source, lenient=lenient, say=say)
@@ -209,7 +211,7 @@ def caption_of(rows: Rows, row: int, target: TargetEncoder) -> str:
     true, chosen = list(row_in_words(rows, row, target).values())[:2]
     if rows.task == "regression":
         return f"{true}, predicted {chosen}"
-    return f"{true}, predicted as {chosen} ({rows.prediction[row, int(rows.chosen[row])]:.0%})"
+    return f"{true}, predicted as {chosen} ({percent(rows.prediction[row, int(rows.chosen[row])])})"
 
 
 def _with_codes(found: Read, target: TargetEncoder, say: Say) -> Read:

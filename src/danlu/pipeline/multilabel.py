@@ -20,6 +20,7 @@ from danlu.pipeline.domain import Simple
 from danlu.pipeline.pictures import HELD, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
+from danlu.prose import percent
 from danlu.tasks import Recipe, Tags, image_recipe
 from danlu.trained import Read, Say, Trained
 
@@ -39,7 +40,7 @@ class PreparedLabels(PreparedPictures):
 
     def lines(self) -> Iterable[str]:
         labels, order = self.head.labels, np.argsort(-self.shares, kind="stable")[:8]
-        some = ", ".join(f"{labels[place]} {self.shares[place]:.0%}" for place in order)
+        some = ", ".join(f"{labels[place]} {percent(self.shares[place])}" for place in order)
         more = ", …" if len(labels) > len(order) else ""
         yield f"{self.told()}, {len(labels)} labels, {self.shares.sum():.1f} an image: {some}{more}"
 
@@ -178,6 +179,6 @@ def _pictures(trained: Trained, inputs: np.ndarray, rows: LabelRows) -> list[tup
     for row, heat in zip(worst, seen, strict=False):
         place = label[row]
         way = "missed" if rows.truth[row, place] else "not there"
-        said = f"{trained.head.labels[place]} {way} ({rows.prediction[row, place]:.0%})"
+        said = f"{trained.head.labels[place]} {way} ({percent(rows.prediction[row, place])})"
         found.append((np.asarray(inputs[row]), np.asarray(heat), said))
     return found

@@ -24,6 +24,7 @@ from danlu.pipeline.domain import Simple
 from danlu.pipeline.pictures import HELD, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border, memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
+from danlu.prose import percent
 from danlu.report.masks import segmentation_sections, write_masks
 from danlu.tasks import Masks, Recipe, Segmentation, segmentation_recipe
 from danlu.tasks.segmentation import unet_levels
@@ -45,7 +46,7 @@ class PreparedMasks(PreparedPictures):
         yield f"{self.told()} with masks of {len(classes)} classes: {some}"
         shares = np.bincount(self.sample(200)[1].ravel(), minlength=256)[: len(classes)]
         commonest = int(shares.argmax())
-        yield f"{shares[commonest] / max(shares.sum(), 1):.0%} of the pixels are {classes[commonest]}"
+        yield f"{percent(shares[commonest] / max(shares.sum(), 1))} of the pixels are {classes[commonest]}"
 
 
 class Segmentations(Pictures):

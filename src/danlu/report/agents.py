@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from danlu.evaluate.reliability import learning_curve
+from danlu.prose import percent
 from danlu.report.svg import BLUE, GREEN, GREY, ORANGE, Panel
 from danlu.rl.environment import Environment
 from danlu.rl.recording import RecordedEpisode
@@ -149,7 +150,7 @@ def _failures(env: Environment, played: Any) -> str:
     said = ""
     if solved is not None:
         share = float((returns >= solved).mean())
-        said = f"<p>{share:.0%} of the episodes reach {solved:g}, from which {html.escape(str(env.id))} counts as solved.</p>"
+        said = f"<p>{percent(share)} of the episodes reach {solved:g}, from which {html.escape(str(env.id))} counts as solved.</p>"
     table = f"<h3>The worst</h3><div class='scroll'><table>{head}{rows}</table></div>"
     return f"{said}<div class='sides'><div>{panel.svg}</div><div>{table}</div></div>"
 

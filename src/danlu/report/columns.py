@@ -9,6 +9,7 @@ import polars as pl
 
 from danlu.data import Column, Schema
 from danlu.data.kinds import as_kind
+from danlu.prose import percent
 
 __all__ = ["ColumnSummary", "describe_columns"]
 
@@ -72,8 +73,7 @@ def describe_columns(schema: Schema, frame: pl.DataFrame | None = None) -> tuple
 
 def _summary(column: Column, schema: Schema, frame: pl.DataFrame | None) -> ColumnSummary:
     role = "target" if column.name == schema.target else "" if column.used else "not used"
-    share = column.missing / max(schema.rows, 1)
-    missing = "" if not column.missing else "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+    missing = percent(column.missing / max(schema.rows, 1)) if column.missing else ""
     histogram: tuple[float, ...] = ()
     if frame is not None and column.name in frame.columns and role != "not used":
         histogram = _histogram(column, frame[column.name])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from danlu.evaluate.detection import OVERLAPS, DetectionCounts, Found, overlap_matrix
+from danlu.prose import percent
 from danlu.report.picture import png_uri
 from danlu.report.samples import decimals, measure_table, sample_sections
 from danlu.report.svg import BLUE, GREEN, ORANGE, Panel
@@ -35,7 +36,7 @@ def draw_boxes(image: np.ndarray, found: Found, classes: Sequence[str], color: s
         pen.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=color, width=2)
         told = str(classes[int(number)])[:14]
         if found.scores is not None:
-            told += f" {found.scores[row]:.0%}"
+            told += f" {percent(found.scores[row])}"
         _, _, wide, high = pen.textbbox((0, 0), told)
         left = max(min(x0, picture.width - wide - 2), 0) + 1
         top = y0 - 11 if y0 >= 11 else min(y1, picture.height - high - 2)

@@ -12,6 +12,7 @@ import numpy as np
 from danlu.data.series import Origins, SeriesTable, Windows
 from danlu.evaluate.forecast import Forecasts, by_step
 from danlu.evaluate.intervals import figure
+from danlu.prose import percent
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
 
 if TYPE_CHECKING:
@@ -152,7 +153,11 @@ def forecast_sections(
     share = levels[-1] - levels[0] if len(levels) > 1 else 0.0
     sections = []
     if coming:
-        text = f"The steps after the last row; the interval should contain {share:.0%} of the values." if share else ""
+        text = (
+            f"The steps after the last row; the interval should contain {percent(share)} of the values."
+            if share
+            else ""
+        )
         sections.append(("What comes next", f"<p>{text}</p>" + _figures([window_plot(each) for each in coming])))
     elif lacking:
         sections.append(("What comes next", f"<p>{html.escape(lacking)}</p>"))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from danlu.evaluate.labels import LabelRows
+from danlu.prose import percent
 from danlu.report.picture import heat_over, png_uri
 from danlu.report.samples import decimals, measure_table
 
@@ -29,7 +30,7 @@ def label_sections(rows: LabelRows, labels: Sequence[str], shares: np.ndarray) -
     """
     precision, places = rows.average_precision(), range(len(labels))
     columns = {
-        "in training": [f"{share:.1%}" for share in shares],
+        "in training": [percent(share, 1) for share in shares],
         "test images": [f"{int(rows.truth[:, place].sum()):,}" for place in places],
         "average precision": [decimals(value) for value in precision],
         "ROC-AUC": [f"{x.value:.3f} ({x.between})" if np.isfinite(x.value) else "–" for x in rows.of_labels()],

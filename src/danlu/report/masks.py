@@ -12,6 +12,7 @@ import numpy as np
 from danlu.errors import ConfigError
 from danlu.evaluate.segmentation import MaskCounts
 from danlu.files import replacing
+from danlu.prose import percent
 from danlu.report.picture import png_uri
 from danlu.report.samples import decimals, measure_table, sample_sections
 
@@ -108,7 +109,7 @@ def segmentation_sections(
                 f"<img src='{png_uri(_enlarged(each))}' alt='{told}' style='width: 126px'>"
                 for each, told in zip((picture, *masks), ("the image", "what is there", "what was found"), strict=True)
             )
-            said = f"mean IoU {iou[place]:.2f}, {right[place]:.1%} of the pixels right"
+            said = f"mean IoU {iou[place]:.2f}, {percent(right[place], 1)} of the pixels right"
             caption = f"<figcaption>{html.escape(str(names[place]))}: {said}</figcaption>"
             figures.append(f"<figure class='pair' style='width: 392px; max-width: 100%'>{drawn}{caption}</figure>")
         return f"<div class='gallery'>{''.join(figures)}</div>{_legend(true, found, classes)}"
@@ -135,7 +136,7 @@ def _legend(true: np.ndarray, found: np.ndarray, classes: Sequence[str]) -> str:
 def _class_table(counts: MaskCounts, classes: Sequence[str]) -> str:
     iou, shares = counts.iou(), counts.true.sum(axis=0) / max(counts.true.sum(), 1)
     columns = {
-        "of all pixels": [f"{share:.1%}" for share in shares],
+        "of all pixels": [percent(share, 1) for share in shares],
         "IoU": [decimals(value) for value in iou],
         "Dice": [decimals(value) for value in counts.dice()],
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from danlu.evaluate import Interval, Rows, calibration
 from danlu.evaluate.intervals import figure
+from danlu.prose import percent
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
 
 __all__ = ["calibration_plot", "confusion_plot", "curves_plot", "interval_plot", "ranking_plot", "residual_plot"]
@@ -78,7 +79,7 @@ def confusion_plot(rows: Rows, classes: Sequence[str]) -> str:
             for i, j in np.ndindex(size, size):
                 if counts[i, j] or size <= 6:
                     colour = "white" if shares[i, j] > 0.5 else INK
-                    text = f"{counts[i, j]:,.0f}" + (f"\n{shares[i, j]:.0%}" if size <= 3 else "")
+                    text = f"{counts[i, j]:,.0f}" + (f"\n{percent(shares[i, j])}" if size <= 3 else "")
                     axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=8)
         if size <= 40:
             names = [short(name, 14) for name in classes] if len(classes) == size else range(size)

@@ -271,6 +271,10 @@ class AgentProgram:
         updates = {"step": np.asarray(state.step)}
         return {**updates, "frames": np.asarray(state.world.frames)} if self.acting else updates
 
+    def resting(self) -> Self:
+        """As it is: an agent's rows are its own, and a member that has stopped keeps its best variables."""
+        return self
+
     def best_by(self, row: Mapping[str, Any], column: str) -> Any:
         """The value of ``column`` in the row, by which an epoch is judged."""
         return row[column]

@@ -78,7 +78,7 @@ class Trained:
             raise AttributeError(name)
         if name not in head.verbs:
             can = ("predict", "evaluate", "respond", *head.verbs)
-            raise AttributeError(f"a model for {head.task} has no {name!r}; it can {', '.join(can)}")
+            raise AttributeError(f"a model for {self.purpose} has no {name!r}; it can {', '.join(can)}")
         return functools.partial(getattr(head, name), self)
 
     def __dir__(self) -> list[str]:

@@ -13,6 +13,7 @@ from danlu.data.format import Format, read_columns
 from danlu.data.read import read_table
 from danlu.data.series.calendar import Calendar
 from danlu.errors import DataError, SchemaError, unknown_name
+from danlu.prose import percent
 
 __all__ = ["Columns", "OneSeries", "SeriesTable", "find_columns", "read_series"]
 
@@ -191,7 +192,7 @@ def read_series(
     steps, filled = sum(each.steps for each in series), sum(int(each.filled.sum()) for each in series)
     if filled > _MOST_FILLED * steps:
         raise DataError(
-            f"{filled:,} of {steps:,} steps of {calendar} are missing; expected at most {_MOST_FILLED:.0%}",
+            f"{filled:,} of {steps:,} steps of {calendar} are missing; expected at most {percent(_MOST_FILLED)}",
             hint="the true steps may be longer: aggregate the rows to longer steps first",
         )
     if filled:
