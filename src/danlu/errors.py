@@ -77,7 +77,13 @@ class SchemaError(DataError):
 
 
 class TrainingError(DanluError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or cannot go on.
+
+    Attributes:
+        stopped_by: the number of the signal that stopped it, or None.
+    """
+
+    stopped_by: int | None = None
 
 
 class CheckpointError(DanluError):

@@ -13,8 +13,8 @@ from danlu.engine import (
     ModelCheckpoint,
     Objective,
     ReduceLROnPlateau,
-    cross_validate,
     fit,
+    fit_folds,
     fit_population,
 )
 from danlu.errors import ConfigError, DataError
@@ -98,7 +98,7 @@ def test_a_population_learns_and_judges_as_its_members_do():
         alone = fit(MODEL, (X[own], Y[own]), seed=seed, validation=(X[other], Y[other]), **kwargs)
         assert member.history[-1]["val_loss"] == pytest.approx(alone.history[-1]["val_loss"], rel=1e-3)
         assert member.history[-1]["step"] == alone.history[-1]["step"] == 2
-    folds = cross_validate(MODEL, (X, Y), loss=spread, folds=3, **COMMON)
+    folds = fit_folds(MODEL, (X, Y), loss=spread, folds=3, **COMMON)
     assert all(np.isfinite(fold.history[-1]["val_loss"]) for fold in folds)
 
 

@@ -13,8 +13,8 @@ from danlu.engine import (
     LearningRateScheduler,
     ModelCheckpoint,
     ReduceLROnPlateau,
-    cross_validate,
     fit,
+    fit_folds,
     fit_population,
 )
 from danlu.engine.members import fit_members
@@ -41,7 +41,7 @@ def test_members_equal_single_fits():
 
 
 def test_folds_equal_training_without_the_fold():
-    folds = cross_validate(nn.Dense(1), (X, Y), folds=3, **COMMON)
+    folds = fit_folds(nn.Dense(1), (X, Y), folds=3, **COMMON)
     from sklearn.model_selection import KFold
 
     train, held_out = list(KFold(3, shuffle=True, random_state=0).split(X))[1]
@@ -150,7 +150,7 @@ def test_what_a_population_cannot_use_is_refused(changes, said):
 )
 def test_what_folds_cannot_use_is_refused(changes, said):
     with pytest.raises(ConfigError, match=said):
-        cross_validate(nn.Dense(1), (X, T), loss="mse", **changes)
+        fit_folds(nn.Dense(1), (X, T), loss="mse", **changes)
 
 
 def test_bad_populations_are_refused():
@@ -159,7 +159,7 @@ def test_bad_populations_are_refused():
     with pytest.raises(ConfigError, match="at least one seed"):
         fit_population(nn.Dense(1), (X, Y), seeds=[], **COMMON)
     with pytest.raises(DataError, match="51 folds of 50 rows"):
-        cross_validate(nn.Dense(1), (X, Y), folds=51, **COMMON)
+        fit_folds(nn.Dense(1), (X, Y), folds=51, **COMMON)
 
 
 def test_rows_of_other_data_judge_each_member():

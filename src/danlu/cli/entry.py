@@ -31,6 +31,7 @@ def main() -> None:
 def _run() -> int:
     from danlu.cli.app import app
     from danlu.errors import DanluError
+    from danlu.interrupt import exit_status
 
     try:
         try:
@@ -41,6 +42,7 @@ def _run() -> int:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except DanluError as error:
         _say(f"danlu: {error}")
+        return exit_status(getattr(error, "stopped_by", None)) or 1
     except BrokenPipeError:  # the reader of the output, such as ``head``, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

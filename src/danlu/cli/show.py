@@ -45,20 +45,31 @@ def show(
 def _results(results: dict[str, Any]) -> list[str]:
     """What ``results.json`` says, as the command line said it after the training."""
     from danlu.evaluate import Importance, Interval
-    from danlu.evaluate.judgement import relied_on, score_lines
+    from danlu.evaluate.judgement import fold_lines, relied_on, score_lines
     from danlu.prose import wrapped
 
     rows = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
-    lines = [f"{rows}; {results.get('epochs')} epochs in {results.get('seconds')} s"]
+    took = f"{len(results['folds'])} folds" if results.get("folds") else f"{results.get('epochs')} epochs"
+    lines = [f"{rows}; {took} in {results.get('seconds')} s"]
     lines += [wrapped(f"{name}: {text}", indent="  ") for name, text in (results.get("answers") or {}).items()]
     scores, ends = results.get("test") or {}, results.get("intervals") or {}
     if scores:
         found = {name: Interval(*map(_number, (value, *ends.get(name, ())))) for name, value in scores.items()}
         lines += ["", *score_lines("test", found)]
+    if results.get("folds"):
+        lines += ["", *fold_lines(_each_fold(results["folds"]))]
     lines += [wrapped(each.get("sentence", "")) for each in results.get("comparisons") or []]
     importance = [Importance(**{**each, "columns": tuple(each["columns"])}) for each in results.get("importance") or []]
     lines += relied_on(importance, most=20)
     return lines + [wrapped(f"note: {note}", indent="  ") for note in results.get("notes") or []]
+
+
+def _each_fold(folds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each measure in each fold."""
+    import numpy as np
+
+    names = dict.fromkeys(name for fold in folds for name in fold["test"])
+    return {name: np.array([_number(fold["test"].get(name)) for fold in folds], np.float64) for name in names}
 
 
 def _number(value: float | None) -> float:

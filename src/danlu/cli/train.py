@@ -16,7 +16,7 @@ from danlu.prose import wrapped
 from danlu.stages import showing, stage
 
 if TYPE_CHECKING:
-    from danlu.pipeline import TrainResult
+    from danlu.pipeline import CrossValidation, TrainResult
 
 __all__ = ["train"]
 
@@ -35,6 +35,11 @@ def train(
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Test every row once, by that many trainings that each leave a part of the rows out."),
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(help="Divide the rows into folds so many times.")] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
@@ -51,7 +56,8 @@ def train(
             from danlu import pipeline
             from danlu.rl.registry import modules_in
         if resume is not None:
-            if any((source, settings, target, test, config, name, dry_run, context.meta.get(OWN))):
+            given = (source, settings, target, test, folds, repeats, config, name, dry_run, context.meta.get(OWN))
+            if any(given):
                 raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
             result = pipeline.resume(resume, display=display, allow=allow or (), say=_say)
         else:
@@ -62,8 +68,12 @@ def train(
             if source is None and not values.get("data", {}).get("source"):
                 source, target = pipeline.example_table(), "diagnosis"
                 print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")
-            given = {"source": source, "target": target, "test": test}
-            values.setdefault("data", {}).update({name: value for name, value in given.items() if value is not None})
+            named = {"source": source, "target": target, "test": test}
+            values.setdefault("data", {}).update({name: value for name, value in named.items() if value is not None})
+            tested = {"folds": folds, "repeats": repeats}
+            values.setdefault("evaluate", {}).update(
+                {name: value for name, value in tested.items() if value is not None}
+            )
             values = pipeline.with_options(values, context.meta.get(OWN, {}))
             settled = pipeline.config_from(values)
             if dry_run:
@@ -79,16 +89,13 @@ def _say(text: str) -> None:
     print(wrapped(text, indent="  "))
 
 
-def _finished(result: TrainResult) -> None:
+def _finished(result: TrainResult | CrossValidation) -> None:
     parts = ", ".join(f"{count:,} {name}" for name, count in result.rows.items() if count)
     print(f"\n{parts} {result.unit}")
-    if result.fitted.stopped_because:
-        print(result.fitted.stopped_because)
-    if result.judgement is not None:
-        print(f"\n{result.judgement}")
+    print("\n".join(result.said()))
     run = str(result.run.path)
     steps = [f"look at {result.run.report_path}"] if Path(result.run.report_path).exists() else []
     steps += [shlex.join(("danlu", *step)) for step in (*result.model.next_steps(run, result.source), ("show", run))]
     print(f"\nsaved in {run} after {result.seconds:.0f} s; try next:")
     print("\n".join(f"  {step}" for step in steps))
-    raise typer.Exit(exit_status(result.fitted.stopped_by))  # a script can tell a stopped run from a finished one
+    raise typer.Exit(exit_status(result.stopped_by))  # a script can tell a stopped run from a finished one

@@ -4,6 +4,7 @@ from danlu.data.check import check_frame
 from danlu.data.convert import to_parquet
 from danlu.data.describe import infer_schema
 from danlu.data.encode import TableEncoder
+from danlu.data.fold import Fold
 from danlu.data.read import DEFAULT_MISSING, read_table
 from danlu.data.resample import oversample, resampler, undersample
 from danlu.data.schema import Column, Schema
@@ -17,6 +18,7 @@ __all__ = [
     "DEFAULT_MISSING",
     "Column",
     "EncodedStream",
+    "Fold",
     "InferredTask",
     "Schema",
     "Split",

@@ -12,7 +12,7 @@ from danlu.data.twins import deal_units, draw_units, unit_strata
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.prose import percent
 
-__all__ = ["METHODS", "Split", "copies_of", "folds", "leakage", "split_rows"]
+__all__ = ["METHODS", "Split", "copies_of", "folds", "in_time", "leakage", "split_rows"]
 
 METHODS = ("stratified", "random", "time", "group", "column")
 _PARTS = {
@@ -287,7 +287,12 @@ def _sizes(rows: int, validation: float, test: float) -> tuple[int, int]:
     return wanted[0], wanted[1]
 
 
-def _by_time(values: pl.Series, validation: float, test: float) -> Split:
+def in_time(values: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """The row numbers in the order of time, int32, and the moments in that order.
+
+    Raises:
+        DataError: a row without a moment, or moments that are texts.
+    """
     if values.null_count():
         raise DataError(
             f"column {values.name!r} has {values.null_count()} missing values; a split by time needs one in each row"
@@ -297,11 +302,17 @@ def _by_time(values: pl.Series, validation: float, test: float) -> Split:
             f"column {values.name!r} holds texts; a split by time needs date-times or numbers",
             hint=f'say what it is with data.kinds={{"{values.name}": "datetime"}}, or write it as 2024-12-31',
         )
-    order = np.argsort(values.to_physical().to_numpy(), kind="stable")
+    moments = values.to_physical().to_numpy()
+    order = np.argsort(moments, kind="stable")
+    return _rows(order), moments[order]
+
+
+def _by_time(values: pl.Series, validation: float, test: float) -> Split:
+    order, _ = in_time(values)
     n_test, n_validation = _sizes(len(order), validation, test)
     first, second = len(order) - n_test - n_validation, len(order) - n_test
     how = f"in the order of {values.name}: the last rows are the test"
-    return Split(_rows(order[:first]), _rows(order[first:second]), _rows(order[second:]), how)
+    return Split(order[:first], order[first:second], order[second:], how)
 
 
 def _by_group(values: pl.Series, validation: float, test: float, seed: int) -> Split:

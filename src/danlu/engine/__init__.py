@@ -18,7 +18,7 @@ from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
 from danlu.engine.gradient import Accumulated, Gradient, PerExample, Probed, Whole
 from danlu.engine.loop import run_steps, unrolled
-from danlu.engine.members import cross_validate, fit_population
+from danlu.engine.members import fit_folds, fit_population
 from danlu.engine.objective import Objective, Supervised
 from danlu.engine.options import FitOptions
 from danlu.engine.population import Population
@@ -56,9 +56,9 @@ __all__ = [
     "TrainState",
     "Training",
     "Whole",
-    "cross_validate",
     "enable_compilation_cache",
     "fit",
+    "fit_folds",
     "fit_population",
     "load_checkpoint",
     "predict_outputs",

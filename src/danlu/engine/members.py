@@ -1,4 +1,4 @@
-"""``fit_population`` and ``cross_validate``: several networks that learn from rows, in one compiled program."""
+"""``fit_population`` and ``fit_folds``: several networks that learn from rows, in one compiled program."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from danlu.engine.targets import TargetCheck
 from danlu.engine.train import train
 from danlu.errors import ConfigError, DataError
 
-__all__ = ["cross_validate", "fit_members", "fit_population"]
+__all__ = ["fit_folds", "fit_members", "fit_population"]
 
 
 def fit_population(
@@ -305,7 +305,7 @@ def _member(fitted: Fitted, index: int) -> Fitted:
     )
 
 
-def cross_validate(
+def fit_folds(
     model: Any,
     data: Any,
     targets: Any = None,
@@ -316,7 +316,9 @@ def cross_validate(
     stratify: bool = False,
     **settings: Any,
 ) -> list[Fitted]:
-    """k-fold cross-validation, all folds trained at once in one compiled program.
+    """k-fold cross-validation of a network on arrays, all folds trained at once in one compiled program.
+
+    :func:`danlu.cross_validate` does it for files and frames, with everything that comes before and after the network.
 
     Args:
         data, targets: as in :func:`danlu.fit`.
@@ -338,7 +340,7 @@ def cross_validate(
     rows = chunk["weight"].shape[0]
     for name in ("seeds", "train_rows", "samplers", "validation_rows", "validation"):
         if name in settings:
-            raise ConfigError(f"cross_validate received {name}, which the folds decide; pass seed and folds")
+            raise ConfigError(f"fit_folds received {name}, which the folds decide; pass seed and folds")
     if not isinstance(folds, int):
         raise ConfigError(f"folds is {folds!r}; expected a whole number")
     if stratify and not (chunk["y"].ndim == 1 and np.issubdtype(chunk["y"].dtype, np.integer)):

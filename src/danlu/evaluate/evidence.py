@@ -76,6 +76,19 @@ class Evidence(abc.ABC):
     def _take(self, rows: np.ndarray) -> Self:
         """:meth:`take`, of numbers that are known to exist."""
 
+    def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
+        """This evidence and that of other rows as one, such as that of all folds of a cross-validation.
+
+        Args:
+            others: of the same kind.
+            rows: the number of the row that each is of, ``(rows,)``, in the order of the result: those of one number are not independent
+                of each other; None where each is there once.
+
+        Raises:
+            DataError: evidence of a kind that is not joined.
+        """
+        raise DataError(f"{type(self).__name__} is not joined with other evidence; expected one test of all rows")
+
     def check_same(self, other: Evidence) -> None:
         """Refuse evidence that this one cannot be compared with.
 

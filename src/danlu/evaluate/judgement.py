@@ -7,6 +7,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from danlu.evaluate.compare import Comparison, compare, conclusion
@@ -17,7 +18,7 @@ from danlu.evaluate.kept import Kept
 from danlu.evaluate.measures import MEASURES
 from danlu.prose import wrapped
 
-__all__ = ["Judgement", "Simple", "relied_on", "score_lines"]
+__all__ = ["Judgement", "Simple", "fold_lines", "relied_on", "score_lines"]
 
 _WIDEST = 58  # columns that a name takes beside its figures
 
@@ -59,6 +60,7 @@ class Judgement:
         importance: of a table's columns, the dearest first.
         kept: the baselines themselves, by what they are called.
         simple_predictions: what the baselines predict for the test rows.
+        simple: the baselines as they were compared with.
     """
 
     scores: Mapping[str, Interval]
@@ -73,12 +75,14 @@ class Judgement:
     importance: tuple[Importance, ...] = ()
     kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
     simple_predictions: pl.DataFrame | None = None
+    simple: tuple[Simple, ...] = ()
 
     def compared(self, simple: Iterable[Simple], *, seed: int = 0) -> Judgement:
         """The same test with its comparison to simple models."""
         ours: Any = self.evidence
         others, kept, comparisons, notes = dict(self.others), dict(self.kept), list(self.comparisons), list(self.notes)
         columns: dict[str, pl.Series] = {}
+        simple = tuple(simple)
         for each in simple:
             others[each.label] = each.evidence.scores(seed=seed)
             found = compare(ours, each.evidence, each.label, name=self.name, constant=each.constant, seed=seed)
@@ -94,6 +98,7 @@ class Judgement:
             comparisons=tuple(comparisons),
             kept=kept,
             simple_predictions=pl.DataFrame(columns) if columns else None,
+            simple=(*self.simple, *simple),
             notes=tuple(notes),
         )
 
@@ -139,6 +144,22 @@ def score_lines(tested: str, scores: Mapping[str, Interval]) -> list[str]:
     rows = [(tested, "value", "95 % interval")]
     for name, score in scores.items():
         rows.append((f"  {MEASURES[name].label if name in MEASURES else name}", figure(score.value), score.between))
+    return _in_columns(rows)
+
+
+def fold_lines(scores: Mapping[str, np.ndarray]) -> list[str]:
+    """The mean of each measure over the folds and its range, one per line below a header."""
+    count = max((len(each) for each in scores.values()), default=0)
+    rows = [(f"in each of {count} folds", "mean", "lowest to highest")]
+    for name, each in scores.items():
+        known = each[np.isfinite(each)]
+        if len(known):
+            between = f"{figure(known.min())} to {figure(known.max())}"
+            rows.append((f"  {MEASURES[name].label if name in MEASURES else name}", figure(known.mean()), between))
+    return _in_columns(rows)
+
+
+def _in_columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
     label, value, between = (
         max(least, *(len(row[i]) + bool(i) for row in rows)) for i, least in enumerate((26, 10, 24))
     )

@@ -13,6 +13,7 @@ from danlu.errors import DataError
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.families import DICE, SHARE
 from danlu.evaluate.intervals import Interval, intervals
+from danlu.evaluate.joined import joined_groups, joined_thresholds, mean_by_model
 from danlu.evaluate.measures import Measure, register
 from danlu.evaluate.metrics import mean_support
 from danlu.evaluate.ranking import Ranking
@@ -27,6 +28,8 @@ register(
     Measure("exact_match", "exact match", True, SHARE),
 )
 
+_RANKED = ("label_precision", "label_auc")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelRows(Evidence):
@@ -35,7 +38,8 @@ class LabelRows(Evidence):
     Attributes:
         truth: ``(rows, labels)`` of 0 and 1.
         prediction: the probability of each label, the same shape.
-        threshold: the probability from which a label is predicted.
+        threshold: the probability from which a label is predicted; or that of each row, ``(rows,)``.
+        groups, models: as of :class:`~danlu.evaluate.Rows`.
 
     Raises:
         DataError: shapes that do not belong together, or values that are not finite.
@@ -48,7 +52,9 @@ class LabelRows(Evidence):
 
     truth: np.ndarray
     prediction: np.ndarray
-    threshold: float = 0.5
+    threshold: float | np.ndarray = 0.5
+    groups: np.ndarray | None = None
+    models: np.ndarray | None = None
 
     primary: ClassVar[str] = "label_precision"
 
@@ -70,7 +76,7 @@ class LabelRows(Evidence):
     @functools.cached_property
     def chosen(self) -> np.ndarray:
         """The predicted labels, bool ``(rows, labels)``."""
-        return self.prediction >= self.threshold
+        return self.prediction >= np.reshape(self.threshold, (-1, 1))
 
     @functools.cached_property
     def rankings(self) -> tuple[Ranking, ...]:
@@ -106,10 +112,39 @@ class LabelRows(Evidence):
         An exact match is a row whose labels are all right. Labels for which a measure is not defined are not in its mean.
         """
         by = self._by(weights)
-        return {name: _MEASURES[name](self, by) for name in (_MEASURES if names is None else names)}
+        return {
+            name: _MEASURES[name](self, by)
+            if self.models is None or name not in _RANKED
+            else mean_by_model(self._by_model, by, _MEASURES[name])
+            for name in (_MEASURES if names is None else names)
+        }
+
+    @functools.cached_property
+    def _by_model(self) -> list[tuple[np.ndarray, LabelRows]]:
+        """The row numbers and the rows of each model."""
+        numbers = [np.flatnonzero(self.models == number) for number in np.unique(self.models)]
+        return [(rows, dataclasses.replace(self._take(rows), models=None)) for rows in numbers]
 
     def _take(self, rows: np.ndarray) -> Self:
-        return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows])
+        own = {"groups": self.groups, "models": self.models, "threshold": self.threshold}
+        taken = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in own.items()}
+        return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], **taken)
+
+    def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
+        parts = [self, *others]
+        sizes = [len(each) for each in parts]
+        return dataclasses.replace(
+            self,
+            truth=np.concatenate([each.truth for each in parts]),
+            prediction=np.concatenate([each.prediction for each in parts]),
+            threshold=joined_thresholds([each.threshold for each in parts], sizes),
+            groups=joined_groups([each.groups for each in parts], sizes, rows),
+            models=np.repeat(np.arange(len(parts)), sizes),
+        )
+
+    @property
+    def together(self) -> np.ndarray | None:
+        return self.groups
 
     def _same(self, other: Self) -> bool:
         return np.array_equal(self.truth, other.truth)
@@ -121,10 +156,11 @@ class LabelRows(Evidence):
     def support(self, name: str) -> float:
         """The rows of the rarer side of each label, together; all rows for exact matches and for F1 of all labels together."""
         if name in ("exact_match", "micro_f1"):
-            return float(len(self))
+            return float(len(self) if self.groups is None else len(np.unique(self.groups)))
         true = self.truth.sum(axis=0).astype(float)
         counts = np.minimum(true, len(self) - true) if name == "label_auc" else true
-        return mean_support(counts[counts > 0])
+        alone = 1.0 if self.groups is None else len(np.unique(self.groups)) / len(self)
+        return mean_support(counts[counts > 0] * alone)
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """The exact matches are one share."""

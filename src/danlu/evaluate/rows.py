@@ -13,12 +13,14 @@ import numpy as np
 from danlu.errors import DataError, unknown_name
 from danlu.evaluate.costs import cost_threshold, least_cost
 from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.joined import joined_groups, joined_thresholds, mean_by_model
 from danlu.evaluate.metrics import METRICS, PRIMARY, TASKS, metrics_of
 from danlu.evaluate.ranking import Ranking
 
 __all__ = ["TASKS", "Rows"]
 
 Weights = np.ndarray
+_RANKED = ("roc_auc", "average_precision")
 _TINY = float(np.finfo(np.float64).eps)
 
 
@@ -30,10 +32,15 @@ class Rows(Evidence):
         task: ``"regression"``, ``"binary"`` or ``"multiclass"``.
         truth: values ``(rows,)``, or class codes ``(rows,)`` from 0.
         prediction: values ``(rows,)``, or probabilities ``(rows, classes)``.
-        threshold: for two classes: the probability from which the second is predicted.
+        threshold: for two classes: the probability from which the second is predicted; or that of each row, ``(rows,)``.
         groups: a number for each row, the same for rows that belong together (of one patient, say); None when all are independent.
         costs: of mistakes, ``(classes, classes)`` by the true and the predicted class; of more than two classes the one that costs least
             is then predicted. None where every mistake is as bad.
+        models: a number for each row, that of the model which answered it, where there are several (of the folds of a
+            cross-validation). Measures that rank the rows are then the mean over the models: the probabilities of one are not to be
+            compared with those of another. All other measures are of all rows together.
+
+    Reference: Forman & Scholz, "Apples-to-apples in cross-validation studies" (2010), SIGKDD Explorations 12, for the two ways.
 
     Raises:
         ConfigError: an unknown task.
@@ -51,9 +58,10 @@ class Rows(Evidence):
     task: str
     truth: np.ndarray
     prediction: np.ndarray
-    threshold: float = 0.5
+    threshold: float | np.ndarray = 0.5
     groups: np.ndarray | None = None
     costs: np.ndarray | None = None
+    models: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -84,7 +92,18 @@ class Rows(Evidence):
         """The measures of the task by name; NaN where one is not defined."""
         by = np.ones(len(self)) if weights is None else weights
         chosen = [each.name for each in metrics_of(self.task)] if names is None else names
-        return {name: METRICS[name].compute(self, by) for name in chosen}
+        return {
+            name: METRICS[name].compute(self, by)
+            if self.models is None or name not in _RANKED
+            else mean_by_model(self._by_model, by, METRICS[name].compute)
+            for name in chosen
+        }
+
+    @functools.cached_property
+    def _by_model(self) -> list[tuple[np.ndarray, Rows]]:
+        """The row numbers and the rows of each model."""
+        numbers = [np.flatnonzero(self.models == number) for number in np.unique(self.models)]
+        return [(rows, dataclasses.replace(self._take(rows), models=None)) for rows in numbers]
 
     @functools.cached_property
     def primary(self) -> str:
@@ -93,8 +112,21 @@ class Rows(Evidence):
         return name if math.isfinite(self.measures(None, (name,))[name]) else "accuracy"
 
     def _take(self, rows: np.ndarray) -> Self:
-        groups = None if self.groups is None else np.asarray(self.groups)[rows]
-        return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], groups=groups)
+        own = {"groups": self.groups, "models": self.models, "threshold": self.threshold}
+        taken = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in own.items()}
+        return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], **taken)
+
+    def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
+        parts = [self, *others]
+        sizes = [len(each) for each in parts]
+        return dataclasses.replace(
+            self,
+            truth=np.concatenate([each.truth for each in parts]),
+            prediction=np.concatenate([each.prediction for each in parts]),
+            threshold=joined_thresholds([each.threshold for each in parts], sizes),
+            groups=joined_groups([each.groups for each in parts], sizes, rows),
+            models=np.repeat(np.arange(len(parts)), sizes),
+        )
 
     def _same(self, other: Self) -> bool:
         return self.task == other.task and np.array_equal(self.truth, other.truth)
@@ -216,7 +248,7 @@ class Rows(Evidence):
     def with_prediction(self, prediction: np.ndarray) -> Rows:
         """The same rows with another prediction; two classes are separated at ½, or by the costs."""
         threshold = 0.5 if self.costs is None else cost_threshold(self.costs)
-        return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs)
+        return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models)
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:
         """The weight (default: the number) of the rows of each true class (axis 0) predicted as each class (axis 1)."""

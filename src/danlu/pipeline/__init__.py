@@ -1,17 +1,20 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
 from danlu.pipeline.config import TrainConfig, config_from, override
+from danlu.pipeline.crossed import CrossValidation
 from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
 from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
-from danlu.pipeline.train import TrainResult, resume, train, train_from
+from danlu.pipeline.train import TrainResult, cross_validate, resume, train, train_from
 
 __all__ = [
+    "CrossValidation",
     "Rehearsal",
     "TrainConfig",
     "TrainResult",
     "config_from",
+    "cross_validate",
     "example_table",
     "load",
     "load_config",

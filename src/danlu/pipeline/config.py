@@ -7,7 +7,10 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import polars as pl
+
 from danlu.blueprint import Blueprint, checked, setting
+from danlu.data import Fold, Split, split_rows
 from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.errors import ConfigError, shorten
 from danlu.pipeline.names import NAMES, answer, unknown_setting
@@ -127,9 +130,9 @@ class SplitConfig(Blueprint):
         column: the column that the last three go by.
         validation: share of the rows that decides when to stop.
         test: share of the rows that the result is measured on (0 with a separate test file).
-        folds: of 2 or more: so many networks, each trained without one fold of the rows and judged on it, and no
-            validation rows apart; 1: one network and validation rows; None: 5 folds for a table of up to 10,000 rows
-            that is divided at random, else 1.
+        folds: how a table is *learnt from* (``evaluate.folds`` is how the result is tested). Of 2 or more: so many networks, each
+            trained without one fold of the rows and judged on it, and no validation rows apart; 1: one network and validation rows;
+            None: 5 folds for a table of up to 10,000 rows that is divided at random, else 1.
         equal_rows: where rows that are equal in all that the model sees go when rows are drawn at random: ``"together"`` into one
             part, so that no test row was learnt from, or ``"anywhere"``.
     """
@@ -188,12 +191,29 @@ class EvaluateConfig(Blueprint):
         importance: whether it is measured how much a model of a table relies on each column; it takes about a quarter of the
             simple models' time at most.
         report: whether ``report.html`` is written.
+        folds: cross-validation: so many trainings, each without a fold of the rows and tested on it, so that every row is tested
+            once; None: one training, tested on ``split.test`` of the rows.
+        repeats: how often the rows are divided into folds anew.
+        fold: only this one of the ``folds · repeats`` trainings, counted from 1: a training whose test part is the fold.
     """
 
     baselines: bool = True
     baseline_seconds: float | None = setting(default=None, above=0, optional=True)
     importance: bool = True
     report: bool = True
+    folds: int | None = setting(default=None, minimum=2, integer=True, optional=True)
+    repeats: int = setting(default=1, minimum=1, integer=True)
+    fold: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fold is not None and self.folds is not None and self.fold > self.trainings:
+            raise ConfigError(f"evaluate.fold is {self.fold}; expected 1 to folds × repeats, {self.trainings}")
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings there are in all."""
+        return (self.folds or 1) * self.repeats
 
 
 class TrainConfig(Blueprint):
@@ -223,6 +243,32 @@ class TrainConfig(Blueprint):
         if name == "own" or name not in SECTIONS:
             raise AttributeError(name)
         return self.own.get(name) or SECTIONS[name]()
+
+    @property
+    def fold(self) -> Fold | None:
+        """The fold that is the test part, where there is one."""
+        folds, number = self.evaluate.folds, self.evaluate.fold
+        if folds is None or number is None:
+            return None
+        return Fold((number - 1) % folds, folds, (number - 1) // folds)
+
+    @property
+    def to_learn(self) -> TrainConfig:
+        """The config that the training goes by: the networks of the folds are drawn from seeds of their own."""
+        number = self.evaluate.fold
+        return self if number is None else self.with_setting("trainer.seed", (self.trainer.seed + number - 1) % 2**31)
+
+    def divide(self, source: pl.DataFrame | int, *, test: float, **how: Any) -> Split:
+        """The rows in parts, as :func:`~danlu.data.split_rows` divides them; the test part is the fold, where there is one."""
+        fold, chosen = self.fold, {"validation": self.split.validation, "seed": self.trainer.seed, **how}
+        return split_rows(source, test=test, **chosen) if fold is None else fold.split(source, **chosen)
+
+    @property
+    def tested_share(self) -> float:
+        """The share of the rows that is tested: a fold, ``split.test``, or none where the test rows are a file of their own."""
+        if self.evaluate.folds is not None:
+            return 1 / self.evaluate.folds
+        return 0.0 if self.data.test is not None else self.split.test
 
     def setting(self, name: str) -> Any:
         """The value of a setting by its dotted name."""

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import polars as pl
 
-from danlu.data import split_rows
 from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import TrainConfig
@@ -33,6 +32,7 @@ class PreparedParts(Prepared):
         validation: the rows that choose the best epoch; None with folds.
         test: the rows that the result is measured on, or None.
         shown: the test rows as they were read, where they are in memory and are needed.
+        places: the numbers of the test rows among all rows of the source, where they are of it.
     """
 
     encoder: Any
@@ -40,6 +40,7 @@ class PreparedParts(Prepared):
     validation: Any = None
     test: Any = None
     shown: Any = None
+    places: np.ndarray | None = None
 
     def sample(self, most: int | None = None) -> tuple[Any, Any]:
         """That many training rows in memory; None is all, or as many of a stream's as fit."""
@@ -99,21 +100,25 @@ class Divided:
         of_rows = np.full(len(found), "train") if own is None else own
         parts = {name: np.flatnonzero(of_rows == name) for name in ("train", "validation", "test")}
         given = [name for name in parts if own is not None and len(parts[name])]
-        known, draws_test = parts["train"], not len(parts["test"]) and config.data.test is None
-        shares = 0.0 if len(parts["validation"]) else config.split.validation, config.split.test if draws_test else 0.0
+        if given and given != ["train"] and config.evaluate.folds is not None:
+            raise ConfigError(
+                f"the source has its own {', '.join(given)} parts; folds divide {noun} that are not divided yet",
+                hint="leave out the folds",
+            )
+        known, draws_test = parts["train"], not len(parts["test"])
+        shares = 0.0 if len(parts["validation"]) else config.split.validation, config.tested_share * draws_test
         said, notices = [f"the source's own {', '.join(given)}"] if given else [], [*found.notices]
         if any(shares):
             if labels is None and len(known) < _FEWEST:
                 raise DataError(f"{len(known)} {noun} are too few to divide; expected {_FEWEST} or more")
             together, told = together_of(config, keys(found, known), *shares, noun=noun)
-            split = split_rows(
+            split = config.divide(
                 len(known) if labels is None else pl.DataFrame({"label": labels.gather(known)}),
                 method="random" if labels is None or task == "regression" else config.split.method,
                 target="label",
                 task=task or "multiclass",
                 validation=shares[0],
                 test=shares[1],
-                seed=config.trainer.seed,
                 together=together,
             )
             drawn = {"train": split.train, "validation": split.validation, "test": split.test}
@@ -131,7 +136,7 @@ class Divided:
     def encoded(
         self, encoder: Any, inputs: Callable[[Any], Any], truth: Callable[[Any], Any], *, stream: Any = None
     ) -> dict[str, Any]:
-        """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows`` and ``split`` of :class:`PreparedParts`.
+        """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows``, ``split`` and ``places`` of :class:`PreparedParts`.
 
         Args:
             encoder: fitted to the training rows.
@@ -150,6 +155,7 @@ class Divided:
             "test": of(self.tested) if len(self.tested) else None,
             "rows": {**{name: len(rows) for name, rows in self.places.items()}, "test": len(self.tested)},
             "split": self.said,
+            "places": self.places["test"] if len(self.places["test"]) else None,
         }
 
 

@@ -19,7 +19,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Simple
 from danlu.pipeline.pictures import HELD, Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import border, cells, memory_of
-from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
+from danlu.pipeline.used import COMMON, CROSSED, PICTURES, RECIPE, STREAMED
 from danlu.prose import percent
 from danlu.tasks import Recipe, Tags, image_recipe
 from danlu.trained import Read, Say, Trained
@@ -51,7 +51,7 @@ class LabelledImages(Pictures):
     kind = "multilabel"
     noun = "images with several labels each"
     head = Tags
-    uses = (*COMMON, RECIPE, *PICTURES, STREAMED, "augment.*", "data.image_column|label_separator|target|task")
+    uses = (*COMMON, RECIPE, *PICTURES, STREAMED, CROSSED, "augment.*", "data.image_column|label_separator|target|task")
     instead: ClassVar[Mapping[str, str]] = {
         "imbalance.threshold": "the threshold of several labels is chosen automatically"
     }

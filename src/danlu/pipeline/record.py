@@ -5,19 +5,24 @@ from __future__ import annotations
 import platform
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 
 import danlu
 from danlu.artifact import RunDirectory
 from danlu.engine import Fitted
+from danlu.evaluate import Rows
 from danlu.evaluate.judgement import Judgement
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.trained import Trained
 
-__all__ = ["write_record"]
+if TYPE_CHECKING:
+    from danlu.pipeline.crossed import CrossValidation
+
+__all__ = ["write_crossed", "write_record"]
 
 
 def write_record(
@@ -75,6 +80,54 @@ def write_record(
         command=_command(run),
         environment=_environment(),
         **own,
+    )
+    write_report(run.report_path, data)
+
+
+def write_crossed(
+    run: RunDirectory, config: TrainConfig, domain: Domain, prepared: Prepared, crossed: CrossValidation
+) -> None:
+    """Write ``results.json`` and ``report.html`` of a cross-validation.
+
+    Args:
+        prepared: the data of one fold, for what is said of the columns.
+    """
+    judgement, folds = crossed.judgement, crossed.folds
+    each = [{"fold": fold.number, "rows": fold.rows, "test": fold.scores} for fold in folds]
+    record = {**judgement.as_dict(), "rows": crossed.rows, "folds": each, "seconds": round(crossed.seconds, 2)}
+    run.write_json("results.json", record)
+    if not config.evaluate.report:
+        return
+    from danlu.report import ReportData, write_report
+    from danlu.report.folds import folds_section
+
+    own = domain.report(prepared, folds[0].model, None)
+    facts = {
+        "models": f"{len(folds)}, one for each fold",
+        "time": f"{crossed.seconds:.0f} s",
+        "seed": str(config.trainer.seed),
+        **own.pop("facts", {}),
+    }
+    data = ReportData(
+        title=run.name,
+        scores=judgement.scores,
+        others=judgement.others,
+        comparisons=judgement.comparisons,
+        name=judgement.name,
+        rows_are=judgement.rows_are,
+        parts=crossed.rows,
+        unit=crossed.unit,
+        split=f"{len(folds)} folds; {prepared.split}",
+        facts=facts,
+        notices=(*prepared.notices, *judgement.notes),
+        config=config.as_dict(),
+        command=_command(run),
+        environment=_environment(),
+        **{
+            **own,
+            "rows": judgement.evidence if isinstance(judgement.evidence, Rows) else None,
+            "sections": [folds_section(crossed.fold_scores), *own.get("sections", [])],
+        },
     )
     write_report(run.report_path, data)
 

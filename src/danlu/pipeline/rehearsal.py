@@ -16,8 +16,9 @@ from danlu.engine import Callback
 from danlu.engine.callback import Logs
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.crossed import crosses, first_fold
+from danlu.pipeline.once import baseline_seconds, prepare
 from danlu.pipeline.piped import taken_in
-from danlu.pipeline.train import baseline_seconds, prepare
 from danlu.rl.allow import allow as allow_modules
 from danlu.stages import display_kind, duration, showing, stage
 from danlu.trained import Say
@@ -75,6 +76,7 @@ class Rehearsal:
         compiling: seconds until the first steps were done.
         training: seconds of the whole training, about; NaN where it cannot be told.
         judging: the most seconds of the simple models that it is compared with.
+        trainings: how many there are, of a cross-validation; the rest of what is shown is of the first one.
         memory: the most bytes that the process has used, and those of the device where it tells.
     """
 
@@ -88,6 +90,7 @@ class Rehearsal:
     training: float
     judging: float
     memory: dict[str, int]
+    trainings: int = 1
 
     def __str__(self) -> str:
         parts = ", ".join(f"{count:,} {part}" for part, count in self.rows.items() if count)
@@ -99,6 +102,8 @@ class Rehearsal:
             if self.judging
             else ""
         )
+        if self.trainings > 1:
+            took += f" for {self.trainings} folds"
         memory = ", ".join(f"{size / 2**20:,.0f} MB of {where}" for where, size in self.memory.items())
         return "\n".join(
             [
@@ -127,7 +132,9 @@ def rehearse(
     display_kind(display)
     allow_modules(allow)
     clock = _Clock()
+    trainings = config.evaluate.trainings if crosses(config) else 1
     with showing(display), taken_in(config) as (config, _):
+        config = first_fold(config)
         domain, prepared, plan = prepare(config, config.data.source if source is None else source, say=say)
         with stage("trying a few steps"):
             trained: Any = domain.learn(
@@ -146,8 +153,9 @@ def rehearse(
         parameters=layers.parameters,
         recipe=dict(_settings(plan)),
         compiling=compiling,
-        training=training,
-        judging=judging,
+        training=trainings * training,
+        judging=trainings * judging,
+        trainings=trainings,
         memory=_memory(),
     )
 

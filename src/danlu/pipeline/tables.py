@@ -23,7 +23,6 @@ from danlu.data import (
     leakage,
     open_stream,
     read_table,
-    split_rows,
 )
 from danlu.data.describe import told_of
 from danlu.data.spelling import match_names, merge_spellings
@@ -36,7 +35,7 @@ from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.converted import as_parquet, is_plain_text
 from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
-from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
+from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
 
@@ -60,6 +59,7 @@ class Tables(Labelled):
         "answers.*",
         "data.spellings|stream|target|task",
         "evaluate.baseline_seconds|importance",
+        CROSSED,
         "imbalance.*",
         "model.*",
         "split.*",
@@ -172,18 +172,16 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, formats=table.formats, merge=merge)
     notices += told_of(frame, schema)
     seen = [column.name for column in schema.features]
-    tested = 0.0 if data.test is not None else config.split.test
+    tested = config.tested_share
     together, said = together_of(config, frame.select(seen), config.split.validation, tested, besides="the target")
     notices += said
-    split = split_rows(
+    split = config.divide(
         frame,
         method=config.split.method,
         column=config.split.column,
         target=name,
         task=inferred.task,
-        validation=config.split.validation,
         test=tested,
-        seed=config.trainer.seed,
         together=together,
     )
     if not len(split.validation):
@@ -224,6 +222,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         folds=folds,
         test=encoded(test) if test.height else None,
         shown=test,
+        places=split.test if data.test is None else None,
         rows={"train": train.height, "validation": validation.height, "test": test.height},
         split=description,
         notices=tuple(notices),
@@ -262,6 +261,11 @@ def _folds(config: TrainConfig, rows: int) -> int:
 
 def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
     data = config.data
+    if config.evaluate.folds is not None:
+        raise ConfigError(
+            "evaluate.folds is for tables in memory, and this one is read as a stream",
+            hint="a table of so many rows is tested well enough on a part: leave the folds out",
+        )
     if config.split.folds is not None and config.split.folds > 1:
         raise ConfigError("split.folds is for tables in memory, and this one is read as a stream", hint="leave it out")
     if not isinstance(source, str | Path):

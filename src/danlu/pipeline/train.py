@@ -3,96 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import html
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
-from danlu.engine import Fitted, JSONLogger
 from danlu.engine.mesh import need_devices
-from danlu.errors import ConfigError, DataError, shorten
-from danlu.evaluate.intervals import figure
-from danlu.evaluate.judgement import Judgement
-from danlu.files import write_atomic
+from danlu.errors import ConfigError, shorten
 from danlu.memory import in_words
 from danlu.pipeline.config import SECTIONS, TrainConfig, config_from, saved_config, setting_names
-from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.domains import DOMAINS, domain_of
-from danlu.pipeline.fingerprint import check_unchanged, data_of, located
-from danlu.pipeline.judge import judge
+from danlu.pipeline.crossed import CrossValidation, cross_train, crosses, first_fold
+from danlu.pipeline.domains import domain_of
+from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.names import answer
+from danlu.pipeline.once import TrainResult, baseline_seconds, begin, prepare, train_once
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
-from danlu.pipeline.record import write_record
-from danlu.pipeline.used import check_used
-from danlu.report import TensorBoardLogger
 from danlu.rl.allow import allow as allow_modules
-from danlu.rl.registry import meant_by, modules_in
+from danlu.rl.registry import modules_in
 from danlu.stages import display_kind, showing, stage
-from danlu.trained import Say, Trained
+from danlu.trained import Say
 
-__all__ = ["TrainResult", "baseline_seconds", "prepare", "resume", "train", "train_from"]
-
-_LEAST_SECONDS = 30.0  # seconds that baselines have at least
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrainResult:
-    """The result of a training run.
-
-    Attributes:
-        run: where it is.
-        model: the trained model.
-        fitted: the history of the training.
-        judgement: the test, with intervals and baselines; None without test rows.
-        rows: the number of rows of each part.
-        seconds: from the start to the saved model.
-        unit: what ``rows`` counts.
-        source: the file, folder or environment that it learnt from.
-    """
-
-    run: RunDirectory
-    model: Trained
-    fitted: Fitted
-    judgement: Judgement | None
-    rows: dict[str, int]
-    seconds: float
-    unit: str = "rows"
-    source: str = ""
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """The test scores; empty without test rows."""
-        return {} if self.judgement is None else {k: v.value for k, v in self.judgement.scores.items()}
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={figure(value)}" for name, value in self.scores.items())
-        return f"TrainResult({str(self.run.path)!r}, {shown})"
-
-    def _repr_html_(self) -> str:
-        tested = "" if self.judgement is None else self.judgement._repr_html_()
-        rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items() if count)
-        place = html.escape(str(self.run.path))
-        return f"<p><b>{place}</b>: {rows} {self.unit}, {self.seconds:.0f} s</p>{tested}"
-
-
-def _begin(
-    config: TrainConfig, source: Any, domain: Domain, root: str | Path, name: str | None, piped: tuple[Path, ...]
-) -> RunDirectory:
-    with stage("hashing the data"):
-        data = data_of(config, source, domain)
-    kept, files = kept_names(config, piped)
-    return RunDirectory.create(
-        root,
-        name=name,
-        dataset=Path(config.data.source).stem,
-        config=located(kept, domain).as_dict(),
-        files={"source.json": data},
-        data=files,
-    )
+__all__ = ["TrainResult", "baseline_seconds", "cross_validate", "prepare", "resume", "train", "train_from"]
 
 
 def train_from(
@@ -105,7 +38,7 @@ def train_from(
     say: Say = print,
     resume: RunDirectory | None = None,
     allow: Sequence[str] = (),
-) -> TrainResult:
+) -> TrainResult | CrossValidation:
     """Train a model on the data in ``source`` and save it, with its record, in a new run directory.
 
     Everything that is fitted (encoder, target, bins) is fitted on the training rows only; the validation rows choose the
@@ -120,6 +53,9 @@ def train_from(
         say: called with each line for the user.
         resume: the run to go on with, instead of a new one; its ``config`` must be the one given.
         allow: modules that an environment of the config's may import.
+
+    Returns:
+        A :class:`TrainResult`; with ``evaluate.folds`` a :class:`CrossValidation`.
 
     Raises:
         DanluError: input that cannot be used; one clear message.
@@ -138,8 +74,8 @@ def train_from(
             held.enter_context(resume.locked())
             with stage("comparing the data"):
                 check_unchanged(resume, config, source, domain_of)
-        domain, prepared, plan = prepare(config, source, say=say, begun=resume is not None)
-        run = resume or _begin(config, source, domain, root, name, piped)
+        domain, prepared, plan = prepare(first_fold(config), source, say=say, begun=resume is not None)
+        run = resume or begin(config, source, domain, root, name, piped)
         if resume is None:
             held.enter_context(run.locked())
             config = with_kept(kept_names(config, piped)[0], run.path)
@@ -154,70 +90,11 @@ def train_from(
             else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
         )
         say(f"run: {run.path} (to continue after a stop: {again})")
-        learned = domain.learn(
-            config,
-            prepared,
-            plan,
-            callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
-            checkpoint=run.checkpoints_path,
-            resume=resume is not None,
-            display=display,
+        if crosses(config):
+            return cross_train(run, config, source, domain, (prepared, plan), display=display, say=say, begun=begun)
+        return train_once(
+            run, config, domain, prepared, plan, display=display, say=say, resume=resume is not None, begun=begun
         )
-        for subject, text in learned.model.head.facts().items():
-            say(f"{subject}: {text}")
-        own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
-        provenance = {**learned.model.provenance, **own}
-        model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
-        model.save(run.artifact_path)  # kept whatever the test brings
-        with stage("judging"):
-            judgement = judge(_bounded(config, learned.fitted), domain, prepared, model)
-        if judgement is not None:
-            metrics = {name: interval.value for name, interval in judgement.scores.items()}
-            model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept)
-            model.save(run.artifact_path)
-            if judgement.simple_predictions is not None and judgement.simple_predictions.width:
-                write_atomic(run.path / "baselines.csv", judgement.simple_predictions.write_csv())
-            if judgement.predictions is not None:
-                write_atomic(run.predictions_path, judgement.predictions.write_csv())
-        seconds = time.perf_counter() - begun
-        with stage("writing the report"):
-            write_record(run, config, domain, prepared, model, learned.fitted, judgement, seconds=seconds)
-    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
-
-
-def baseline_seconds(config: TrainConfig, training: float) -> float:
-    """The time limit of the baselines in seconds: by default that of the training."""
-    return config.evaluate.baseline_seconds or max(_LEAST_SECONDS, training)
-
-
-def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
-    seconds = baseline_seconds(config, sum(row.get("seconds", 0.0) for row in fitted.history))
-    return config.replace(evaluate=config.evaluate.replace(baseline_seconds=seconds))
-
-
-def prepare(config: TrainConfig, source: Any, *, say: Say, begun: bool = False) -> tuple[Domain, Prepared, Any]:
-    """The domain of a source, its data ready for training, and the recipe; prints what was found.
-
-    Args:
-        begun: whether a run was begun with these settings; those that are not used are then no news.
-
-    Raises:
-        DanluError: input that cannot be used; one clear message.
-    """
-    domain = domain_of(config, source)
-    if not begun:
-        check_used(config, domain, source, DOMAINS)
-    with stage("reading and encoding"):
-        try:
-            prepared = domain.prepare(config, source)
-        except DataError as error:
-            meant = meant_by(source) if isinstance(source, str) and not Path(source).exists() else None
-            if meant is None:
-                raise
-            raise DataError(error.message, hint=f"did you mean {meant}?") from error
-    for line in (*(f"note: {notice}" for notice in prepared.notices), *prepared.lines()):
-        say(line)
-    return domain, prepared, domain.plan(config, prepared)
 
 
 def train(
@@ -259,17 +136,92 @@ def train(
         >>> result.model.predict({"x": [3.0]}).columns
         ['y', 'probability high', 'probability low']
     """
-    is_file = isinstance(source, str | Path)
-    given = plain(settings.pop("data", {}), "data")
+    config = _config("train", source, {"target": target, "test": test}, settings)
+    if crosses(config):
+        raise ConfigError(
+            f"danlu.train received evaluate={{'folds': {config.evaluate.folds}}}; it gives the result of one training",
+            hint=f"danlu.cross_validate(…, folds={config.evaluate.folds}) trains and tests all folds",
+        )
+    found: Any = _trained(config, source, root=runs, name=name, display=display, say=say)
+    return found
+
+
+def cross_validate(
+    source: Any,
+    *,
+    target: str = "",
+    folds: int = 5,
+    repeats: int = 1,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    display: str = "auto",
+    say: Say = print,
+    **settings: Mapping[str, Any],
+) -> CrossValidation:
+    """Train a model for each fold of the rows, without it, and test it there: every row is tested once.
+
+    Everything is done anew for each fold: what is fitted to rows (encoder, target, network, threshold) is fitted to the other folds only.
+    Classes are shared out evenly among the folds; ``split={"method": "group", "column": …}`` keeps rows of one group in one fold, and
+    ``"time"`` trains on what came before. It is for tables, images, recordings, texts and sequences with labels, and series.
+
+    Args:
+        folds: how many, at least 2.
+        repeats: how often the rows are divided into folds anew, which takes chance out of the division.
+        source, target, name, runs, display, say, **settings: as of :func:`danlu.train`.
+
+    Returns:
+        A :class:`CrossValidation`: the scores of all rows with intervals, those in each fold, the predictions for every row by the model
+        that did not see it, and the models of the folds as one ``model``.
+
+    Raises:
+        DanluError: input that cannot be used; one clear message.
+
+    Example:
+        >>> import tempfile
+        >>> table = {"x": [float(i) for i in range(80)], "y": ["low", "high"] * 40}
+        >>> found = cross_validate(table, target="y", folds=2, runs=tempfile.mkdtemp(), display="none", say=lambda line: None,
+        ...                        model={"members": 2, "width": 8}, trainer={"epochs": 1},
+        ...                        evaluate={"baselines": False, "report": False})
+        >>> len(found.folds), found.predictions.height, found.model.predict({"x": [3.0]}).height
+        (2, 80, 1)
+    """
+    if hasattr(source, "init") or isinstance(source, tuple) or "loss" in settings:
+        raise ConfigError(
+            "danlu.cross_validate learns from data of any kind: a file, a folder, a frame",
+            hint="danlu.fit_folds(network, (x, y), loss=…) trains a network of yours on arrays by folds",
+        )
+    given = plain(settings.pop("evaluate", {}), "evaluate")
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"evaluate is {shorten(given)}; expected a table of settings")
+    settings["evaluate"] = {**given, "folds": folds, "repeats": repeats}
+    config = _config("cross_validate", source, {"target": target}, settings)
+    found: Any = _trained(config, source, root=runs, name=name, display=display, say=say)
+    return found
+
+
+def _trained(config: TrainConfig, source: Any, **how: Any) -> TrainResult | CrossValidation:
+    """The result of what the config says, of a file that it names or of data in memory."""
+    allow_modules(modules_in(source))  # who writes a module's name means it
+    return train_from(config, None if isinstance(source, str | Path) else source, **how)
+
+
+def _config(function: str, source: Any, named: Mapping[str, Any], settings: Mapping[str, Any]) -> TrainConfig:
+    """The config of a function's arguments: the names of what is learnt from, and the sections.
+
+    Raises:
+        ConfigError: what is no section, or a name that is said twice.
+    """
+    sections = dict(settings)
+    given = plain(sections.pop("data", {}), "data")
     if not isinstance(given, Mapping):
         raise ConfigError(f"data is {shorten(given)}; expected a table of settings, such as data={{'drop': ['id']}}")
-    for section in [each for each in settings if each not in SECTIONS]:
+    for section in [each for each in sections if each not in SECTIONS]:
         raise ConfigError(
-            f"danlu.train received {section}, which is not a section",
-            hint=answer(section, settings[section], setting_names(), python=True)
+            f"danlu.{function} received {section}, which is not a section",
+            hint=answer(section, sections[section], setting_names(), python=True)
             or f"the sections are: {', '.join(SECTIONS)}",
         )
-    named = {"source": str(source) if is_file else "table", "target": target, "test": test}
+    named = {"source": str(source) if isinstance(source, str | Path) else "table", **named}
     data = {
         **given,
         **{key: value for key, value in named.items() if not (value is None or (isinstance(value, str) and not value))},
@@ -278,14 +230,12 @@ def train(
         raise ConfigError(
             f"{key} is {shorten(data[key])}, and data={{{key!r}: {shorten(given[key])}}}; expected one of them"
         )
-    config = config_from({**settings, "data": data})
-    allow_modules(modules_in(source))  # who writes a module's name means it
-    return train_from(config, None if is_file else source, root=runs, name=name, display=display, say=say)
+    return config_from({**sections, "data": data})
 
 
 def resume(
     run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print, allow: Sequence[str] = ()
-) -> TrainResult:
+) -> TrainResult | CrossValidation:
     """Resume a run that was killed or stopped; the weights will equal those of an uninterrupted run.
 
     Args:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMMON",
+    "CROSSED",
     "LABELLED",
     "PICTURES",
     "RECIPE",
@@ -35,7 +36,9 @@ PICTURES = ("data.image_size", "model.width", "split.equal_rows|method")
 """What every kind of pictures uses."""
 STREAMED = "data.memory|stream"
 """What the kinds of pictures use that need not fit in memory."""
-LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*")
+CROSSED = "evaluate.fold|folds|repeats"
+"""What the kinds of data use whose models can be tested by folds."""
+LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*", CROSSED)
 """What the kinds of data use whose rows each have one label."""
 WRITTEN = "data.dates|delimiter|drop|encoding|header|kinds|missing"
 """How columns are written, of the kinds of data that are read column by column."""
@@ -54,6 +57,19 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         "it is for rows drawn at random; leave split.method out",
     ),
     ("split.test", lambda config: config.data.test is None, "the test rows come from a separate file"),
+    (
+        "split.test",
+        lambda config: config.evaluate.folds is None,
+        "with evaluate.folds each fold is the test part in turn",
+    ),
+    ("evaluate.folds", lambda config: config.data.test is None, "the test rows come from a separate file"),
+    ("evaluate.repeats", lambda config: config.evaluate.folds is not None, "add evaluate.folds (--folds)"),
+    (
+        "evaluate.repeats",
+        lambda config: config.split.method != "time",
+        "folds by time are not drawn, so that they would be the same again",
+    ),
+    ("evaluate.fold", lambda config: config.evaluate.folds is not None, "add evaluate.folds (--folds)"),
     (
         "split.validation",
         lambda config: (config.split.folds or 1) == 1,
@@ -120,7 +136,16 @@ def check_used(config: TrainConfig, domain: Domain, source: Any, domains: Iterab
                 )
 
 
-_OPTIONS = ("data.target", "data.text", "data.test", "data.series", "data.time", "forecast.horizon")
+_OPTIONS = (
+    "data.target",
+    "data.text",
+    "data.test",
+    "data.series",
+    "data.time",
+    "forecast.horizon",
+    "evaluate.folds",
+    "evaluate.repeats",
+)
 
 
 def _typed(name: str) -> str:

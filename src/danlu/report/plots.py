@@ -98,9 +98,9 @@ def ranking_plot(rows: Rows) -> list[str]:
         return []
     ranking = rows.rankings[0]
     alarms, recall, precision = ranking.curves()
-    at = int(np.searchsorted(-ranking.score, -rows.threshold, side="right")) - 1
+    at = int(np.searchsorted(-ranking.score, -np.mean(rows.threshold), side="right")) - 1
     mark = {"marker": "o", "color": ORANGE, "ls": "", "zorder": 3}
-    label = f"threshold {rows.threshold:.2g}"
+    label = f"threshold {np.mean(rows.threshold):.2g}"
     seen = _thinned(alarms, recall)
     with Panel("ROC curve") as (left, axes):
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")

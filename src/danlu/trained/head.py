@@ -131,6 +131,10 @@ class Head(abc.ABC):
         """What was fitted to the rows that were not learnt from, in words, by its name."""
         return {}
 
+    def first(self, inputs: Any) -> Any:
+        """Encoded rows by which rows are known again; of several models, those of the first one."""
+        return inputs
+
     def tested(self, evidence: Evidence) -> str:
         """How much was tested, where that is not the number of rows of the evidence."""
         return ""

@@ -18,6 +18,7 @@ from danlu.errors import ArtifactError, ConfigError, DanluError, DataError
 from danlu.evaluate.kept import kept_from
 from danlu.trained.head import Head
 from danlu.trained.save import KEPT, SEEN
+from danlu.trained.together import Encoders, Mean
 from danlu.trained.trained import Trained
 
 __all__ = ["Parts", "check_variables", "load"]
@@ -55,11 +56,16 @@ def load(artifact: Artifact, parts: Parts, reader: Any = None) -> Trained:
     try:
         described = artifact.encoder if artifact.head is not None else parts.old_encoder(artifact)
         described = described if isinstance(described, Mapping) else {}
-        encoder = parts.encoder.from_state(described, artifact.encoder_arrays)
+        if "each" in described:  # of several models that are one
+            encoder = Encoders.from_states(parts.encoder, described, artifact.encoder_arrays)
+        else:
+            encoder = parts.encoder.from_state(described, artifact.encoder_arrays)
         told, arrays = (artifact.head, artifact.head_arrays) if artifact.head is not None else parts.old_head(artifact)
-        if not isinstance(told, Mapping) or told.get("kind", parts.head.kind) != parts.head.kind:
+        of = parts.head.kind if not isinstance(told, Mapping) else told.get("kind", parts.head.kind)
+        if not isinstance(told, Mapping) or of not in (parts.head.kind, Mean.kind):
             raise ArtifactError(f"the saved model is damaged: its head is {str(told)[:80]!r}")
-        head = parts.head.from_state(told, arrays)
+        is_mean = of == Mean.kind
+        head = Mean.from_states(parts.head, told, arrays) if is_mean else parts.head.from_state(told, arrays)
         head.check(artifact.model, encoder)
         trained = Trained(
             artifact.model,

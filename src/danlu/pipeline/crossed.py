@@ -1,0 +1,309 @@
+"""Cross-validation of any kind of data: trainings that each leave a fold of the rows out and are tested on it.
+
+A fold is an ordinary training, in a run directory of its own under ``folds/``, whose test part is the fold. So everything is fitted anew
+for each (encoder, recipe, network, threshold), nothing that it learns has seen a row that it is tested on, and a killed cross-validation
+goes on with the fold that was under way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.artifact import RunDirectory
+from danlu.data.seen import known_rows, row_hashes
+from danlu.errors import TrainingError
+from danlu.evaluate import MEASURES
+from danlu.evaluate.compare import counted
+from danlu.evaluate.intervals import figure
+from danlu.evaluate.judgement import Judgement, Simple, fold_lines
+from danlu.files import write_atomic
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Domain
+from danlu.pipeline.domains import load_model
+from danlu.pipeline.fingerprint import data_of, located
+from danlu.pipeline.once import baseline_seconds, judged, prepare, train_once
+from danlu.pipeline.record import write_crossed
+from danlu.stages import stage
+from danlu.trained import Say, Trained
+from danlu.trained.together import together
+
+__all__ = ["CrossValidation", "FoldResult", "cross_train", "first_fold"]
+
+FOLDS = "folds"
+"""The folder of a run that holds the runs of its folds."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoldResult:
+    """One training of a cross-validation.
+
+    Attributes:
+        number: which, from 1.
+        run: its own run directory.
+        model: trained without the fold.
+        judgement: its test on the fold.
+        places: the numbers of the rows of the fold, ``(rows,)``, where they are known.
+        rows: the number of rows of each part.
+    """
+
+    number: int
+    run: RunDirectory
+    model: Trained
+    judgement: Judgement
+    places: np.ndarray | None
+    rows: dict[str, int]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The test scores."""
+        return {name: interval.value for name, interval in self.judgement.scores.items()}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """The result of a cross-validation.
+
+    Attributes:
+        run: where it is; the runs of the folds are in its folder ``folds``.
+        model: the models of the folds as one, whose answer is the mean of theirs; of folds by time the last one's model, which has learnt
+            from the most rows.
+        folds: the single trainings.
+        judgement: of all tested rows together, each predicted by a model that did not see it, with intervals and baselines.
+        predictions: these predictions, in the order of the source, with the number of the row (from 1) and of the fold.
+        rows: how many rows were tested.
+        seconds: from the start to the saved model.
+        unit: what ``rows`` counts.
+        source: the file or folder that it learnt from.
+    """
+
+    run: RunDirectory
+    model: Trained
+    folds: tuple[FoldResult, ...]
+    judgement: Judgement
+    predictions: pl.DataFrame
+    rows: dict[str, int]
+    seconds: float
+    unit: str = "rows"
+    source: str = ""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of all tested rows together."""
+        return {name: interval.value for name, interval in self.judgement.scores.items()}
+
+    @property
+    def fold_scores(self) -> dict[str, np.ndarray]:
+        """Each measure in each fold, ``(folds,)``; NaN where a fold's rows leave it undefined."""
+        names = dict.fromkeys(name for fold in self.folds for name in fold.scores)
+        return {name: np.array([fold.scores.get(name, np.nan) for fold in self.folds]) for name in names}
+
+    @property
+    def stopped_by(self) -> int | None:
+        """None: a cross-validation that is stopped has no result."""
+        return None
+
+    def said(self) -> list[str]:
+        """What the tests say, line by line."""
+        return ["", str(self)]
+
+    def __str__(self) -> str:
+        return "\n".join([str(self.judgement), "", *fold_lines(self.fold_scores)])
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={figure(value)}" for name, value in self.scores.items())
+        return f"CrossValidation({str(self.run.path)!r}, {len(self.folds)} folds, {shown})"
+
+    def _repr_html_(self) -> str:
+        place = html.escape(str(self.run.path))
+        return f"<p><b>{place}</b>: {len(self.folds)} folds, {self.seconds:.0f} s</p>{self.judgement._repr_html_()}"
+
+
+def first_fold(config: TrainConfig) -> TrainConfig:
+    """The config of the first training of a cross-validation; another config as it is."""
+    return config.with_setting("evaluate.fold", 1) if crosses(config) else config
+
+
+def crosses(config: TrainConfig) -> bool:
+    """Whether a config is of a whole cross-validation, not of one training."""
+    return config.evaluate.folds is not None and config.evaluate.fold is None
+
+
+def of_fold(config: TrainConfig, number: int) -> TrainConfig:
+    """The config of one training of a cross-validation; what is for reading alone is left to the whole."""
+    return config.replace(evaluate=config.evaluate.replace(fold=number, importance=False, report=False))
+
+
+def cross_train(
+    run: RunDirectory,
+    config: TrainConfig,
+    source: Any,
+    domain: Domain,
+    first: tuple[Any, Any],
+    *,
+    display: str,
+    say: Say,
+    begun: float,
+) -> CrossValidation:
+    """Train and test all folds that are not finished yet, and put them together.
+
+    Args:
+        first: what was prepared and planned for the first fold.
+        begun: when it began, on the clock ``time.perf_counter``.
+
+    Raises:
+        TrainingError: a fold was stopped by a signal.
+    """
+    said: set[str] = set()
+
+    def new(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    with stage("hashing the data"):
+        data = data_of(config, source, domain)
+    done: list[FoldResult] = []
+    seen = None
+    for number in range(1, config.evaluate.trainings + 1):
+        own = of_fold(config, number)
+        prepared, plan = first if number == 1 else prepare(own, source, say=_quiet, begun=True)[1:]
+        if number == 1:
+            said.update(f"note: {notice}" for notice in prepared.notices)
+            unit, split = prepared.unit, prepared.split
+        else:
+            for notice in prepared.notices:
+                new(f"note: {notice}")
+        result = _fold(run, own, domain, prepared, plan, data, display=display, number=number)
+        done.append(result)
+        primary = result.judgement.evidence.primary if result.judgement.evidence is not None else ""
+        score = f": {MEASURES[primary].label} {figure(result.scores[primary])}" if primary in result.scores else ""
+        say(f"fold {number} of {config.evaluate.trainings}{score}")
+        if number == 1:
+            seen = _seen(prepared, result.model)
+    judgement, predictions = pooled(done, seed=config.trainer.seed)
+    last = config.split.method == "time"
+    model = done[-1].model if last else together([each.model for each in done], seen=seen)
+    metrics = {name: interval.value for name, interval in judgement.scores.items()}
+    rows = {"tested": predictions["row"].n_unique()}
+    provenance = {"rows": rows, "source": Path(config.data.source).name, "split": split, "folds": len(done)}
+    model = dataclasses.replace(model, metrics=metrics, provenance=provenance)
+    model.save(run.artifact_path)
+    write_atomic(run.predictions_path, predictions.write_csv())
+    seconds = time.perf_counter() - begun
+    found = CrossValidation(run, model, tuple(done), judgement, predictions, rows, seconds, unit, config.data.source)
+    with stage("writing the report"):
+        write_crossed(run, config, domain, first[0], found)
+    return found
+
+
+def _quiet(line: str) -> None:
+    """What is prepared for each fold is said once for all."""
+
+
+def _fold(
+    run: RunDirectory,
+    config: TrainConfig,
+    domain: Domain,
+    prepared: Any,
+    plan: Any,
+    data: dict[str, Any],
+    *,
+    display: str,
+    number: int,
+) -> FoldResult:
+    """A fold that is finished, gone on with, or begun."""
+    folder, begun = run.path / FOLDS / str(number), time.perf_counter()
+    is_there = (folder / "config.json").is_file()
+    if is_there:
+        own = RunDirectory.open(folder)
+    else:
+        own = RunDirectory.create(
+            run.path / FOLDS,
+            name=str(number),
+            config=located(config, domain).as_dict(),
+            files={"source.json": data},
+        )
+    if own.results_path.is_file():
+        model, trained_for = load_model(folder), own.read_json("results.json").get("seconds") or 0.0
+        limit = config.evaluate.replace(baseline_seconds=baseline_seconds(config, trained_for))
+        judgement = judged(config.replace(evaluate=limit), domain, prepared, model)
+    else:
+        try:
+            result = train_once(
+                own,
+                config,
+                domain,
+                prepared,
+                plan,
+                display=display,
+                say=_quiet,
+                resume=is_there,
+                begun=begun,
+                whole=True,
+            )
+        except TrainingError as error:
+            if error.stopped_by is None:
+                raise
+            error.message = f"fold {number} of {config.evaluate.trainings} was {error.message}"
+            error.hint = f"go on: danlu train --resume {run.path}"
+            raise
+        model, judgement = result.model, result.judgement
+    if judgement is None:
+        raise TrainingError(f"fold {number} has no test rows", hint="use fewer folds")
+    return FoldResult(number, own, model, judgement, getattr(prepared, "places", None), prepared.rows)
+
+
+def _seen(prepared: Any, model: Trained) -> np.ndarray | None:
+    """The hashes of all rows in the first fold's encoding: each was learnt from by most of the models."""
+    if model.seen is None:
+        return None
+    parts = [part for part in (prepared.sample(), prepared.validation, prepared.test) if part is not None]
+    return known_rows(np.concatenate([row_hashes(*part[:2]) for part in parts]))
+
+
+def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.DataFrame]:
+    """The test of all rows together, and their predictions in the order of the source.
+
+    A row that was tested by several models, in repeated folds, counts once for each, and these are not taken as independent.
+    """
+    known = all(each.places is not None for each in folds)
+    rows = np.concatenate([np.asarray(each.places) for each in folds]) if known else None
+    own = [each.judgement for each in folds]
+    evidence: Any = _joined([each.evidence for each in own], rows)
+    labels = [label for label in own[0].others if all(label in each.others for each in own)]
+    simple = []
+    for label in labels:
+        of = [next(each for each in judgement.simple if each.label == label) for judgement in own]
+        constant = all(each.evidence.constant if each.constant is None else each.constant for each in of)
+        simple.append(Simple(label, _joined([each.evidence for each in of], rows), constant=constant))
+    tested = len(evidence) if rows is None else len(np.unique(rows))
+    what = counted(tested, "rows") + f", in {len(folds)} folds"
+    notes = tuple(dict.fromkeys(note for each in own for note in each.notes if "no row is" not in note))
+    whole = Judgement(
+        evidence.scores(seed=seed),
+        evidence=evidence,
+        tested=what,
+        name=own[0].name,
+        rows_are="rows, each predicted by a model that did not see it,",
+        notes=(*folds[0].model.head.notes(evidence), *notes),
+    ).compared(simple, seed=seed)
+    frames = []
+    for each in folds:
+        frame: Any = each.judgement.predictions
+        places = np.arange(frame.height) if each.places is None else each.places
+        numbers = {"row": pl.Series(places, dtype=pl.Int64) + 1, "fold": pl.lit(each.number, pl.Int64)}
+        frames.append(frame.with_columns(**numbers).select("row", "fold", *frame.columns))
+    return whole, pl.concat(frames).sort("row", "fold", maintain_order=True)
+
+
+def _joined(evidence: Sequence[Any], rows: np.ndarray | None) -> Any:
+    first, *others = evidence
+    return first.joined(others, rows)

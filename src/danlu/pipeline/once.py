@@ -1,0 +1,198 @@
+"""One training: its data prepared, its run begun, the training itself, the test, and the record."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import time
+from pathlib import Path
+from typing import Any
+
+from danlu.artifact import RunDirectory
+from danlu.engine import Fitted, JSONLogger
+from danlu.errors import DataError, TrainingError
+from danlu.evaluate.intervals import figure
+from danlu.evaluate.judgement import Judgement
+from danlu.files import write_atomic
+from danlu.interrupt import told
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Domain, Prepared
+from danlu.pipeline.domains import DOMAINS, domain_of
+from danlu.pipeline.fingerprint import data_of, located
+from danlu.pipeline.judge import judge
+from danlu.pipeline.piped import kept_names
+from danlu.pipeline.record import write_record
+from danlu.pipeline.used import check_used
+from danlu.report import TensorBoardLogger
+from danlu.rl.registry import meant_by
+from danlu.stages import stage
+from danlu.trained import Say, Trained
+
+__all__ = ["TrainResult", "baseline_seconds", "begin", "judged", "prepare", "train_once"]
+
+_LEAST_SECONDS = 30.0  # seconds that baselines have at least
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The result of a training run.
+
+    Attributes:
+        run: where it is.
+        model: the trained model.
+        fitted: the history of the training.
+        judgement: the test, with intervals and baselines; None without test rows.
+        rows: the number of rows of each part.
+        seconds: from the start to the saved model.
+        unit: what ``rows`` counts.
+        source: the file, folder or environment that it learnt from.
+    """
+
+    run: RunDirectory
+    model: Trained
+    fitted: Fitted
+    judgement: Judgement | None
+    rows: dict[str, int]
+    seconds: float
+    unit: str = "rows"
+    source: str = ""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The test scores; empty without test rows."""
+        return {} if self.judgement is None else {k: v.value for k, v in self.judgement.scores.items()}
+
+    @property
+    def stopped_by(self) -> int | None:
+        """The number of the signal that stopped the training, or None."""
+        return self.fitted.stopped_by
+
+    def said(self) -> list[str]:
+        """How it ended and what the test says, line by line."""
+        ended = [self.fitted.stopped_because] if self.fitted.stopped_because else []
+        return ended if self.judgement is None else [*ended, f"\n{self.judgement}"]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={figure(value)}" for name, value in self.scores.items())
+        return f"TrainResult({str(self.run.path)!r}, {shown})"
+
+    def _repr_html_(self) -> str:
+        tested = "" if self.judgement is None else self.judgement._repr_html_()
+        rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items() if count)
+        place = html.escape(str(self.run.path))
+        return f"<p><b>{place}</b>: {rows} {self.unit}, {self.seconds:.0f} s</p>{tested}"
+
+
+def begin(
+    config: TrainConfig, source: Any, domain: Domain, root: str | Path, name: str | None, piped: tuple[Path, ...]
+) -> RunDirectory:
+    with stage("hashing the data"):
+        data = data_of(config, source, domain)
+    kept, files = kept_names(config, piped)
+    return RunDirectory.create(
+        root,
+        name=name,
+        dataset=Path(config.data.source).stem,
+        config=located(kept, domain).as_dict(),
+        files={"source.json": data},
+        data=files,
+    )
+
+
+def prepare(config: TrainConfig, source: Any, *, say: Say, begun: bool = False) -> tuple[Domain, Prepared, Any]:
+    """The domain of a source, its data ready for training, and the recipe; prints what was found.
+
+    Args:
+        begun: whether a run was begun with these settings; those that are not used are then no news.
+
+    Raises:
+        DanluError: input that cannot be used; one clear message.
+    """
+    domain = domain_of(config, source)
+    if not begun:
+        check_used(config, domain, source, DOMAINS)
+    with stage("reading and encoding"):
+        try:
+            prepared = domain.prepare(config, source)
+        except DataError as error:
+            meant = meant_by(source) if isinstance(source, str) and not Path(source).exists() else None
+            if meant is None:
+                raise
+            raise DataError(error.message, hint=f"did you mean {meant}?") from error
+    for line in (*(f"note: {notice}" for notice in prepared.notices), *prepared.lines()):
+        say(line)
+    return domain, prepared, domain.plan(config, prepared)
+
+
+def baseline_seconds(config: TrainConfig, training: float) -> float:
+    """The time limit of the baselines in seconds: by default that of the training."""
+    return config.evaluate.baseline_seconds or max(_LEAST_SECONDS, training)
+
+
+def _bounded(config: TrainConfig, fitted: Fitted) -> TrainConfig:
+    seconds = baseline_seconds(config, sum(row.get("seconds", 0.0) for row in fitted.history))
+    return config.replace(evaluate=config.evaluate.replace(baseline_seconds=seconds))
+
+
+def train_once(
+    run: RunDirectory,
+    config: TrainConfig,
+    domain: Domain,
+    prepared: Any,
+    plan: Any,
+    *,
+    display: str,
+    say: Say,
+    resume: bool,
+    begun: float,
+    whole: bool = False,
+) -> TrainResult:
+    """Train by a plan, test and record it in its run.
+
+    Args:
+        resume: whether to go on from the run's checkpoint.
+        begun: when it began, on the clock ``time.perf_counter``.
+        whole: whether a training that is stopped by a signal is not to be tested.
+
+    Raises:
+        TrainingError: it was stopped, and ``whole`` says that this is an error.
+    """
+    learned = domain.learn(
+        config.to_learn,
+        prepared,
+        plan,
+        callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
+        checkpoint=run.checkpoints_path,
+        resume=resume,
+        display=display,
+    )
+    if whole and learned.fitted.stopped_by is not None:
+        error = TrainingError(f"{told(learned.fitted.stopped_by)}; what was learned is kept")
+        error.stopped_by = learned.fitted.stopped_by
+        raise error
+    for subject, text in learned.model.head.facts().items():
+        say(f"{subject}: {text}")
+    own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+    provenance = {**learned.model.provenance, **own}
+    model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
+    model.save(run.artifact_path)  # kept whatever the test brings
+    bounded = _bounded(config, learned.fitted)
+    judgement = judged(bounded, domain, prepared, model)
+    if judgement is not None:
+        metrics = {name: interval.value for name, interval in judgement.scores.items()}
+        model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept)
+        model.save(run.artifact_path)
+        if judgement.simple_predictions is not None and judgement.simple_predictions.width:
+            write_atomic(run.path / "baselines.csv", judgement.simple_predictions.write_csv())
+        if judgement.predictions is not None:
+            write_atomic(run.predictions_path, judgement.predictions.write_csv())
+    seconds = time.perf_counter() - begun
+    with stage("writing the report"):
+        write_record(run, config, domain, prepared, model, learned.fitted, judgement, seconds=seconds)
+    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
+
+
+def judged(config: TrainConfig, domain: Domain, prepared: Prepared, model: Trained) -> Judgement | None:
+    """The test of a model and its comparison with the baselines."""
+    with stage("judging"):
+        return judge(config, domain, prepared, model)
