@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -122,11 +122,12 @@ class LabelRows(Evidence):
     @functools.cached_property
     def _by_model(self) -> list[tuple[np.ndarray, LabelRows]]:
         """The row numbers and the rows of each model."""
-        numbers = [np.flatnonzero(self.models == number) for number in np.unique(self.models)]
+        models = np.asarray(self.models)
+        numbers = [np.flatnonzero(models == number) for number in np.unique(models)]
         return [(rows, dataclasses.replace(self._take(rows), models=None)) for rows in numbers]
 
     def _take(self, rows: np.ndarray) -> Self:
-        own = {"groups": self.groups, "models": self.models, "threshold": self.threshold}
+        own: dict[str, Any] = {"groups": self.groups, "models": self.models, "threshold": self.threshold}
         taken = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in own.items()}
         return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], **taken)
 

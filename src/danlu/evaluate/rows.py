@@ -102,7 +102,8 @@ class Rows(Evidence):
     @functools.cached_property
     def _by_model(self) -> list[tuple[np.ndarray, Rows]]:
         """The row numbers and the rows of each model."""
-        numbers = [np.flatnonzero(self.models == number) for number in np.unique(self.models)]
+        models = np.asarray(self.models)
+        numbers = [np.flatnonzero(models == number) for number in np.unique(models)]
         return [(rows, dataclasses.replace(self._take(rows), models=None)) for rows in numbers]
 
     @functools.cached_property
@@ -112,7 +113,7 @@ class Rows(Evidence):
         return name if math.isfinite(self.measures(None, (name,))[name]) else "accuracy"
 
     def _take(self, rows: np.ndarray) -> Self:
-        own = {"groups": self.groups, "models": self.models, "threshold": self.threshold}
+        own: dict[str, Any] = {"groups": self.groups, "models": self.models, "threshold": self.threshold}
         taken = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in own.items()}
         return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], **taken)
 

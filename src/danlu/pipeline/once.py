@@ -86,6 +86,11 @@ class TrainResult:
 def begin(
     config: TrainConfig, source: Any, domain: Domain, root: str | Path, name: str | None, piped: tuple[Path, ...]
 ) -> RunDirectory:
+    """A new run directory with the config and the fingerprint of the data.
+
+    Args:
+        piped: files with what came through pipes, which the run keeps.
+    """
     with stage("hashing the data"):
         data = data_of(config, source, domain)
     kept, files = kept_names(config, piped)
