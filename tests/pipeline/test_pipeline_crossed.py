@@ -96,7 +96,7 @@ def test_the_folds_are_one_model(frame, crossed):
     assert loaded.respond([record])[0]["label"] in ("common", "rare")
     said = []
     loaded.evaluate(frame, say=said.append)
-    assert any("all 120 rows were seen in training" in line for line in said)
+    assert any(line.startswith("all 120 rows were") for line in said)
 
 
 def test_a_killed_one_goes_on_with_the_same_bits(frame, crossed, tmp_path, monkeypatch):
