@@ -29,6 +29,7 @@ _HOMES = {
     "fit_population": "danlu.engine",
     "load": "danlu.pipeline",
     "train": "danlu.pipeline",
+    "tune": "danlu.tuning",
     "verify": "danlu.verify",
 }
 _ROOMS = (
@@ -45,6 +46,7 @@ _ROOMS = (
     "report",
     "rl",
     "tasks",
+    "tuning",
     "weights",
 )
 
@@ -81,6 +83,8 @@ __all__ = [
     "rl",
     "tasks",
     "train",
+    "tune",
+    "tuning",
     "verify",
     "weights",
 ]

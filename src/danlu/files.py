@@ -12,7 +12,7 @@ from pathlib import Path
 
 from danlu.errors import ArtifactError, DanluError
 
-__all__ = ["replacing", "sweep", "sweep_all", "sync_folder", "temporary_for", "write_atomic"]
+__all__ = ["alive", "replacing", "sweep", "sweep_all", "sync_folder", "temporary_for", "write_atomic"]
 
 _LEFT_OVER = re.compile(r"\.(.+)\.(\d{1,9})-[0-9a-f]{8}\.tmp")
 _OLD = re.compile(r"\..+\.\d+\.part")  # as earlier versions called them
@@ -91,7 +91,7 @@ def sweep(folder: Path, target: str | None = None) -> None:
             found = _LEFT_OVER.fullmatch(entry.name)
             if found and target in (None, found[1]):
                 aged = time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY
-                if aged or not _alive(int(found[2])):
+                if aged or not alive(int(found[2])):
                     _remove(Path(entry.path))
 
 
@@ -113,7 +113,7 @@ def _remove(entry: Path) -> None:
             entry.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
     """Whether a process of this number runs here; True where the system has no harmless way to ask."""
     if os.name != "posix":
         return True

@@ -119,6 +119,7 @@ class Display(abc.ABC):
 
     def __init__(self) -> None:
         self.stages: list[Stage] = []
+        self.above: Any = None  # what rich can draw, shown above the line on a terminal as long as a stage is open
 
     def push(self, new: Stage) -> None:
         """A stage begins, within the open ones."""
@@ -212,6 +213,7 @@ class LiveDisplay(Display):
             self.close()
 
     def _drawn(self) -> Any:
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -229,7 +231,7 @@ class LiveDisplay(Display):
         )
         line = Table.grid(padding=(0, 1))
         line.add_row(bar, Text(self.text(), no_wrap=True, overflow="ellipsis"))
-        return line
+        return line if self.above is None else Group(self.above, line)
 
     def line(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)

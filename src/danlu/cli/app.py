@@ -14,6 +14,7 @@ from danlu.cli.predict import predict
 from danlu.cli.runs import runs
 from danlu.cli.show import show
 from danlu.cli.train import train
+from danlu.cli.tune import tune
 from danlu.cli.verify import verify
 
 __all__ = ["app"]
@@ -56,5 +57,6 @@ def _root(
 
 
 app.command(cls=AnsweringTrain)(train)
+app.command(cls=AnsweringTrain)(tune)
 for command in (predict, evaluate, runs, show, generate, play, verify):
     app.command(cls=Answering)(command)

@@ -101,6 +101,7 @@ class Population:
         if self.together:
             together: dict[str, Any] = self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
             return together
+        # (members,) to (models, group), then (models,)
         grouped = {name: np.asarray(value).reshape(-1, self.group).sum(axis=1) for name, value in sums.items()}
         models = range(self.members // self.group)
         each = [self.program.means({name: value[i] for name, value in grouped.items()}) for i in models]

@@ -18,6 +18,7 @@ from danlu.evaluate import Sample
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared, Simple
+from danlu.pipeline.space import Choice, Place, Span, rounded
 from danlu.rl.acting import Acting, Beginnings, parts_of
 from danlu.rl.agent import Agent
 from danlu.rl.dataset import OfflineDataset, load_buffer
@@ -123,6 +124,16 @@ class Agents(Domain):
 
     def plan(self, config: TrainConfig, prepared: PreparedEnvironment) -> AgentPlan:
         return self.plan_for(config, prepared.env)
+
+    def space(self, config: TrainConfig, plan: AgentPlan) -> Mapping[str, Place]:
+        rate = getattr(plan.agent, "learning_rate", None)
+        if not isinstance(rate, float):
+            return {}
+        found: dict[str, Place] = {"trainer.learning_rate": Span(rounded(rate / 10), rounded(rate * 5), log=True)}
+        for name, values in (("entropy_weight", (0.0, 0.003, 0.01, 0.03)), ("gae_lambda", (0.9, 0.95, 0.98))):
+            if getattr(plan.agent, name, 1.0) != 1.0:  # at 1 there is nothing to choose (REINFORCE)
+                found[f"agent.settings.{name}"] = Choice(values)
+        return found
 
     def learn(self, config: TrainConfig, prepared: PreparedEnvironment, plan: AgentPlan, **how: Any) -> Learned:
         learned = fit(

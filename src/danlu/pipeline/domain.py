@@ -21,6 +21,7 @@ from danlu.errors import ConfigError
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Judgement, Simple
 from danlu.pipeline.config import TrainConfig, declare
+from danlu.pipeline.space import Place
 from danlu.trained import Head, Learned, Read, Say, Trained
 from danlu.trained.answers import check_ending, write_frame
 
@@ -167,6 +168,10 @@ class Domain(abc.ABC):
     @abc.abstractmethod
     def test(self, config: TrainConfig, prepared: Any, trained: Trained) -> Judgement | None:
         """The test rows' evidence about the model (see :meth:`Trained.judge <danlu.trained.Trained.judge>`); None without any."""
+
+    def space(self, config: TrainConfig, plan: Any) -> Mapping[str, Place]:
+        """Where ``danlu tune`` looks for better settings than those of ``plan``, by their dotted names; empty if it looks for none."""
+        return {}
 
     def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Evidence) -> Iterable[Simple]:
         """The baselines: simple models trained on the same rows and tested on the same rows as ``ours``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -22,6 +22,8 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
+from danlu.pipeline.space import Choice, Place, Span, rounded
+from danlu.pipeline.used import uses
 from danlu.prose import percent
 from danlu.tasks import Recipe, learn
 from danlu.tasks.answers import costs_from
@@ -115,6 +117,26 @@ class Labelled(Domain):
             raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
         return plan
 
+    def space(self, config: TrainConfig, plan: Recipe) -> Mapping[str, Place]:
+        """The rate and the decay around the recipe's, and of a network that has them dropout, width and depth.
+
+        Reference:
+            Erickson et al., "TabArena: a living benchmark for machine learning on tabular data" (2025), whose spaces for networks have
+            the same five settings.
+        """
+        found: dict[str, Place] = {
+            "trainer.learning_rate": Span(rounded(plan.learning_rate / 8), rounded(plan.learning_rate * 4), log=True),
+            "trainer.weight_decay": Span(1e-4, 0.3, log=True),
+        }
+        width, depth = (getattr(plan.model, name, None) for name in ("width", "depth"))
+        if uses(self, "model.dropout"):
+            found["model.dropout"] = Span(0.0, 0.5)
+        if uses(self, "model.width") and isinstance(width, int):
+            found["model.width"] = Choice(tuple(sorted({_even(width * share) for share in (0.67, 1.0, 1.5)} | {width})))
+        if uses(self, "model.depth") and isinstance(depth, int):
+            found["model.depth"] = Choice(tuple(range(max(1, depth - 1), depth + 2)))
+        return found
+
     def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
         sample = prepared.sample()
         learned = learn(
@@ -193,6 +215,11 @@ class Labelled(Domain):
 
             fields["sections"] = [importance_section(judgement.importance)]
         return fields | self.mistakes(prepared, trained, rows) if isinstance(rows, Rows) else fields
+
+
+def _even(width: float) -> int:
+    """A width that processors like."""
+    return max(32, 32 * round(width / 32))
 
 
 def row_in_words(rows: Rows, row: int, target: TargetEncoder) -> dict[str, str]:

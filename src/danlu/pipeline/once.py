@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from danlu.rl.registry import meant_by
 from danlu.stages import stage
 from danlu.trained import Say, Trained
 
-__all__ = ["TrainResult", "baseline_seconds", "begin", "judged", "prepare", "train_once"]
+__all__ = ["SEARCH", "TrainResult", "baseline_seconds", "begin", "is_searching", "judged", "prepare", "train_once"]
 
 _LEAST_SECONDS = 30.0  # seconds that baselines have at least
 
@@ -83,13 +84,29 @@ class TrainResult:
         return f"<p><b>{place}</b>: {rows} {self.unit}, {self.seconds:.0f} s</p>{tested}"
 
 
+SEARCH = "tune.json"
+"""The file that a run of ``danlu tune`` has: what is searched, and whether the search has ended."""
+
+
+def is_searching(run: RunDirectory) -> bool:
+    """Whether the run is a search for settings that has not ended."""
+    return (run.path / SEARCH).is_file() and run.read_json(SEARCH).get("state") == "searching"
+
+
 def begin(
-    config: TrainConfig, source: Any, domain: Domain, root: str | Path, name: str | None, piped: tuple[Path, ...]
+    config: TrainConfig,
+    source: Any,
+    domain: Domain,
+    root: str | Path,
+    name: str | None,
+    piped: tuple[Path, ...],
+    more: Mapping[str, Any] | None = None,
 ) -> RunDirectory:
     """A new run directory with the config and the fingerprint of the data.
 
     Args:
         piped: files with what came through pipes, which the run keeps.
+        more: further JSON files of the run, by name.
     """
     with stage("hashing the data"):
         data = data_of(config, source, domain)
@@ -99,7 +116,7 @@ def begin(
         name=name,
         dataset=Path(config.data.source).stem,
         config=located(kept, domain).as_dict(),
-        files={"source.json": data},
+        files={"source.json": data, **(more or {})},
         data=files,
     )
 
@@ -151,6 +168,7 @@ def train_once(
     resume: bool,
     begun: float,
     whole: bool = False,
+    sections: Sequence[tuple[str, str]] = (),
 ) -> TrainResult:
     """Train by a plan, test and record it in its run.
 
@@ -158,6 +176,7 @@ def train_once(
         resume: whether to go on from the run's checkpoint.
         begun: when it began, on the clock ``time.perf_counter``.
         whole: whether a training that is stopped by a signal is not to be tested.
+        sections: further parts of the report.
 
     Raises:
         TrainingError: it was stopped, and ``whole`` says that this is an error.
@@ -193,7 +212,9 @@ def train_once(
             write_atomic(run.predictions_path, judgement.predictions.write_csv())
     seconds = time.perf_counter() - begun
     with stage("writing the report"):
-        write_record(run, config, domain, prepared, model, learned.fitted, judgement, seconds=seconds)
+        write_record(
+            run, config, domain, prepared, model, learned.fitted, judgement, seconds=seconds, sections=sections
+        )
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
 
 

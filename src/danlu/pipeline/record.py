@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,9 @@ def write_record(
     judgement: Judgement | None,
     *,
     seconds: float,
+    sections: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write ``results.json`` and, unless the config says no, ``report.html``."""
+    """Write ``results.json`` and, unless the config says no, ``report.html``; ``sections`` are further parts of it."""
     results = {} if judgement is None else judgement.as_dict()
     record = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     told = trained.head.facts()
@@ -60,6 +62,7 @@ def write_record(
     }
     if fitted.stopped_because:
         facts["ended"] = fitted.stopped_because
+    own["sections"] = [*sections, *own.get("sections", ())]
     judgement = judgement or Judgement({})
     data = ReportData(
         title=run.name,

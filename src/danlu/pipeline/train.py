@@ -17,7 +17,7 @@ from danlu.pipeline.crossed import CrossValidation, cross_train, crosses, first_
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.names import answer
-from danlu.pipeline.once import TrainResult, baseline_seconds, begin, prepare, train_once
+from danlu.pipeline.once import TrainResult, baseline_seconds, begin, is_searching, prepare, train_once
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
 from danlu.rl.allow import allow as allow_modules
@@ -25,7 +25,16 @@ from danlu.rl.registry import modules_in
 from danlu.stages import display_kind, showing, stage
 from danlu.trained import Say
 
-__all__ = ["TrainResult", "baseline_seconds", "cross_validate", "prepare", "resume", "train", "train_from"]
+__all__ = [
+    "TrainResult",
+    "baseline_seconds",
+    "config_of",
+    "cross_validate",
+    "prepare",
+    "resume",
+    "train",
+    "train_from",
+]
 
 
 def train_from(
@@ -38,6 +47,7 @@ def train_from(
     say: Say = print,
     resume: RunDirectory | None = None,
     allow: Sequence[str] = (),
+    sections: Sequence[tuple[str, str]] = (),
 ) -> TrainResult | CrossValidation:
     """Train a model on the data in ``source`` and save it, with its record, in a new run directory.
 
@@ -53,6 +63,7 @@ def train_from(
         say: called with each line for the user.
         resume: the run to go on with, instead of a new one; its ``config`` must be the one given.
         allow: modules that an environment of the config's may import.
+        sections: further parts of the report: each a title and its HTML.
 
     Returns:
         A :class:`TrainResult`; with ``evaluate.folds`` a :class:`CrossValidation`.
@@ -93,7 +104,16 @@ def train_from(
         if crosses(config):
             return cross_train(run, config, source, domain, (prepared, plan), display=display, say=say, begun=begun)
         return train_once(
-            run, config, domain, prepared, plan, display=display, say=say, resume=resume is not None, begun=begun
+            run,
+            config,
+            domain,
+            prepared,
+            plan,
+            display=display,
+            say=say,
+            resume=resume is not None,
+            begun=begun,
+            sections=sections,
         )
 
 
@@ -136,7 +156,7 @@ def train(
         >>> result.model.predict({"x": [3.0]}).columns
         ['y', 'probability high', 'probability low']
     """
-    config = _config("train", source, {"target": target, "test": test}, settings)
+    config = config_of("train", source, {"target": target, "test": test}, settings)
     if crosses(config):
         raise ConfigError(
             f"danlu.train received evaluate={{'folds': {config.evaluate.folds}}}; it gives the result of one training",
@@ -194,7 +214,7 @@ def cross_validate(
     if not isinstance(given, Mapping):
         raise ConfigError(f"evaluate is {shorten(given)}; expected a table of settings")
     settings["evaluate"] = {**given, "folds": folds, "repeats": repeats}
-    config = _config("cross_validate", source, {"target": target}, settings)
+    config = config_of("cross_validate", source, {"target": target}, settings)
     found: Any = _trained(config, source, root=runs, name=name, display=display, say=say)
     return found
 
@@ -205,7 +225,7 @@ def _trained(config: TrainConfig, source: Any, **how: Any) -> TrainResult | Cros
     return train_from(config, None if isinstance(source, str | Path) else source, **how)
 
 
-def _config(function: str, source: Any, named: Mapping[str, Any], settings: Mapping[str, Any]) -> TrainConfig:
+def config_of(function: str, source: Any, named: Mapping[str, Any], settings: Mapping[str, Any]) -> TrainConfig:
     """The config of a function's arguments: the names of what is learnt from, and the sections.
 
     Raises:
@@ -250,6 +270,11 @@ def resume(
         ConfigError: the data is not what the run was started with.
     """
     directory = RunDirectory.open(run)
+    if is_searching(directory):
+        raise ConfigError(
+            f"the run {directory.path} is a search for settings that has not ended",
+            hint=f"danlu tune --resume {directory.path}",
+        )
     saved, lost = saved_config(directory.read_json("config.json"))
     for name in lost:
         say(f"note: the run was started with the setting {name}, which this version does not know")

@@ -352,4 +352,4 @@ def fit(
     )
     best = int(np.argmin(np.asarray(fitted.best.value))) if members is not None and fitted.best is not None else 0
     model = trained_agent(agent, env, *_variables(fitted, seeds, best), provenance={"seed": seeds[best]})
-    return LearnedAgent(model, fitted, seeds, best)
+    return LearnedAgent(model, fitted, seeds=seeds, best=best)

@@ -1,0 +1,342 @@
+"""A search in Optuna's storage: batches of trials that are asked for, taken over from dead processes, and told."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.errors import ArtifactError, ConfigError
+from danlu.files import alive
+from danlu.pipeline.space import Place
+from danlu.tuning.sampler import distribution_of, optuna, sampler_of, value_of
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Study", "Told", "Trial"]
+
+_STUDY = "danlu tune"
+_SILENT = 600.0  # seconds without a sign of life after which a process of another machine is taken for dead
+_SQLITE = (".db", ".sqlite", ".sqlite3")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial of a batch: its number in the study, and the settings to try."""
+
+    number: int
+    values: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What is known of a trial.
+
+    Attributes:
+        number: in the study.
+        values: the settings, by their dotted names.
+        state: ``"complete"``, ``"stopped"`` (others of its batch were better), ``"diverged"`` or ``"running"``.
+        score: its last; None of one that diverged or has not ended.
+        scores: after so many epochs.
+        batch: the number of the first trial of its batch.
+        seconds: that its batch took, per trial.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    state: str
+    score: float | None
+    scores: Mapping[int, float]
+    batch: int
+    seconds: float
+
+
+class Study:
+    """A search in a storage, which several processes may share.
+
+    Args:
+        storage: a file (SQLite where its name ends in .db, .sqlite or .sqlite3, else a journal), or a URL of a data base.
+        facts: what the search is of; a storage of another one is refused.
+        space: where it looks, by dotted names.
+        structure: those of ``space`` that a batch of trials has in common.
+        first: the settings of the first trial.
+        higher: whether a larger score is better.
+        seed: decides what is tried.
+        size: trials of a batch.
+
+    Raises:
+        ConfigError: the storage holds another search.
+        ArtifactError: it cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        storage: str | Path,
+        *,
+        facts: Mapping[str, Any],
+        space: Mapping[str, Place],
+        structure: Sequence[str],
+        first: Mapping[str, Any],
+        higher: bool,
+        seed: int,
+        size: int,
+    ) -> None:
+        self.space, self.structure, self.size = dict(space), tuple(structure), size
+        self.higher = higher
+        self._fixed: dict[int, Mapping[str, Any]] = {0: {name: self.space[name].nearest(first[name]) for name in space}}
+        library = optuna()
+        sampler = sampler_of(seed, random=max(10, 2 * size), fixed=self._fixed)
+        try:
+            self._study = library.create_study(
+                study_name=_STUDY,
+                storage=_storage(storage),
+                direction="maximize" if higher else "minimize",
+                sampler=sampler,
+                pruner=library.pruners.NopPruner(),
+                load_if_exists=True,
+            )
+        except (ArtifactError, ConfigError):
+            raise
+        except Exception as error:  # of a data base, of a journal that is none
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ArtifactError(f"cannot open the study in {storage}: {said}", hint="name another --storage") from error
+        self._join(storage, {**facts, "seed": seed, "higher": higher, "space": {k: str(v) for k, v in space.items()}})
+        self.owner = uuid.uuid4().hex[:12]
+        self.sign_of_life()
+
+    def _join(self, storage: Any, facts: Mapping[str, Any]) -> None:
+        known = self._study.user_attrs.get("danlu")
+        if known is None:
+            if self._study.get_trials(deepcopy=False):
+                raise ConfigError(f"{storage} holds a study of something else", hint="name another --storage")
+            self._study.set_user_attr("danlu", dict(facts))
+            return
+        for name in facts:
+            if known.get(name) != facts[name]:
+                raise ConfigError(
+                    f"{storage} holds a search with {name} {known.get(name)!r}; this one has {facts[name]!r}",
+                    hint="name another --storage, or give the same data and settings to go on with that search",
+                )
+
+    # Processes.
+
+    def sign_of_life(self) -> None:
+        """Let other processes know that this one lives."""
+        own = {"host": socket.gethostname(), "process": os.getpid(), "seen": time.time()}
+        self._study.set_user_attr(f"process {self.owner}", own)
+
+    def _dead(self, owner: str | None, known: Mapping[str, Any]) -> bool:
+        if owner == self.owner:
+            return False
+        found = known.get(f"process {owner}")
+        if found is None:
+            return True
+        if found["host"] == socket.gethostname():
+            return found["process"] == os.getpid() or not alive(found["process"])
+        return time.time() - found["seen"] > _SILENT
+
+    # Batches.
+
+    def batch(self, most: int | None) -> list[Trial]:
+        """The next batch of trials to run: one that a dead process left, or a new one; empty when there are ``most`` trials."""
+        self.sign_of_life()
+        trials = self._study.get_trials(deepcopy=False)
+        left = self._left(trials)
+        if left is not None:
+            return self._whole(left, [each for each in trials if self._batch_of(each) == left], most)
+        room = self.size if most is None else min(self.size, most - self._counted(trials))
+        if room <= 0:
+            return []
+        return self._whole(None, [], most)
+
+    def _left(self, trials: Sequence[Any]) -> int | None:
+        """The batch that a dead process left, if there is one."""
+        known = self._study.user_attrs
+        for each in trials:
+            if each.state.name == "RUNNING" and self._dead(each.user_attrs.get("process"), known):
+                return self._batch_of(each, trials)
+        return None
+
+    def _batch_of(self, trial: Any, trials: Sequence[Any] = ()) -> int:
+        """The batch of a trial; one that a process died over before it said so belongs to the batch before it, if that is not full."""
+        batch = trial.user_attrs.get("batch")
+        if batch is None:
+            before = trials[trial.number - 1].user_attrs.get("batch") if 0 < trial.number <= len(trials) else None
+            full = before is None or trial.number - before >= trials[before].user_attrs.get("size", self.size)
+            batch = trial.number if full else before
+            self._study._storage.set_trial_user_attr(trial._trial_id, "batch", batch)
+        return int(batch)
+
+    @staticmethod
+    def _counted(trials: Sequence[Any]) -> int:
+        return sum(each.state.name not in ("FAIL", "WAITING") for each in trials)
+
+    def _whole(self, batch: int | None, begun: Sequence[Any], most: int | None) -> list[Trial]:
+        """The trials of a batch, with those that it still lacks; their settings are drawn one trial after the other."""
+        library = optuna()
+        found: list[Any] = []
+        size = self.size if not begun else begun[0].user_attrs.get("size", self.size)
+        asked = [library.trial.Trial(self._study, each._trial_id) for each in begun]
+        while len(found) < size:
+            new = not asked
+            trial = asked.pop(0) if asked else self._study.ask()
+            if (
+                new
+                and most is not None
+                and self._counted(self._study.get_trials(deepcopy=False)[: trial.number]) >= most
+            ):
+                self._study.tell(trial, state=library.trial.TrialState.FAIL)  # another process was faster
+                break
+            batch = trial.number if batch is None else batch
+            attributes = {"batch": batch, "process": self.owner} | ({"size": size} if trial.number == batch else {})
+            ended = begun[len(found)].state.is_finished() if len(found) < len(begun) else False
+            for name, value in attributes.items():
+                if not ended and trial.user_attrs.get(name) != value:
+                    trial.set_user_attr(name, value)
+            if found and trial.number not in self._fixed:
+                self._fixed[trial.number] = {name: found[0].params[name] for name in self.structure}
+            for name, place in self.space.items():
+                trial._suggest(name, distribution_of(place))
+            found.append(trial)
+        return [Trial(each.number, self.values(each.params)) for each in found]
+
+    def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings for what was drawn."""
+        return {name: value_of(place, drawn[name]) for name, place in self.space.items()}
+
+    def tell(self, trial: Trial, scores: Mapping[int, float], *, complete: bool, seconds: float) -> None:
+        """The end of a trial: its scores after so many epochs; without any it has diverged."""
+        library = optuna()
+        states, storage = library.trial.TrialState, self._study._storage
+        identity = self._study.get_trials(deepcopy=False)[trial.number]
+        if identity.state.is_finished():
+            return  # by a process that died over its batch
+        storage.set_trial_user_attr(identity._trial_id, "seconds", round(seconds, 2))
+        for epochs, score in scores.items():
+            storage.set_trial_intermediate_value(identity._trial_id, epochs, float(score))
+        if complete and scores:
+            self._study.tell(trial.number, list(scores.values())[-1])
+        else:
+            self._study.tell(trial.number, state=states.PRUNED)
+
+    # What is known.
+
+    def told(self) -> list[Told]:
+        """All trials, in their order."""
+        return [self._told(each) for each in self._study.get_trials(deepcopy=False) if each.state.name != "FAIL"]
+
+    def _told(self, trial: Any) -> Told:
+        scores = dict(sorted(trial.intermediate_values.items()))
+        state = {"COMPLETE": "complete", "PRUNED": "stopped" if scores else "diverged"}.get(trial.state.name, "running")
+        values = self.values(trial.params) if set(self.space) <= set(trial.params) else {}
+        return Told(
+            trial.number,
+            values,
+            state,
+            list(scores.values())[-1] if scores and state != "running" else None,
+            scores,
+            int(trial.user_attrs.get("batch", trial.number)),
+            float(trial.user_attrs.get("seconds", 0.0)),
+        )
+
+    def best(self) -> Told | None:
+        """The best of the trials that went furthest: a score after few epochs is not compared with one after all."""
+        ended = [each for each in self.told() if each.score is not None]
+        complete = [each for each in ended if each.state == "complete"]
+        furthest = max((max(each.scores) for each in ended), default=0)
+        candidates = complete or [each for each in ended if max(each.scores) == furthest]
+        sign = -1.0 if self.higher else 1.0
+        return min(candidates, key=lambda each: (sign * (each.score or 0.0), each.number), default=None)
+
+    def importances(self) -> dict[str, float]:
+        """The share of the scores' variance that each setting accounts for, the largest first; empty where there are too few trials.
+
+        By the scores after the first epochs, which every trial has and which are alike.
+
+        Reference:
+            Hutter, Hoos & Leyton-Brown, "An efficient approach for assessing hyperparameter importance" (ICML 2014): functional
+            analysis of variance over a forest.
+        """
+        library = optuna()
+        known = [each for each in self._study.get_trials(deepcopy=False) if each.intermediate_values]
+        known = [each for each in known if set(each.params) == set(self.space)]
+        if len(known) < _FEWEST or len({each.intermediate_values[min(each.intermediate_values)] for each in known}) < 2:
+            return {}
+        alike = library.create_study(direction=self._study.direction, sampler=library.samplers.RandomSampler(seed=0))
+        for each in known:
+            alike.add_trial(
+                library.trial.create_trial(
+                    params=each.params,
+                    distributions=each.distributions,
+                    value=each.intermediate_values[min(each.intermediate_values)],
+                )
+            )
+        evaluator = library.importance.FanovaImportanceEvaluator(n_trees=32, seed=0)
+        found: dict[str, float] = library.importance.get_param_importances(alike, evaluator=evaluator)
+        return found
+
+
+_FEWEST = 8  # trials from which it is said what mattered
+
+
+class _FileLock:
+    """A journal's lock, which the system releases when its process ends, however it ends."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._handle = f"{path}.lock", -1
+
+    def acquire(self) -> bool:
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        os.close(self._handle)
+
+
+def _storage(given: str | Path) -> Any:
+    library, text = optuna(), str(given)
+    if "://" in text:
+        return library.storages.RDBStorage(text)
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ArtifactError(f"cannot keep the study in {path}", hint="name a file in a folder that exists")
+    if path.suffix.lower() in _SQLITE:
+        return library.storages.RDBStorage(
+            f"sqlite:///{path.absolute()}", engine_kwargs={"connect_args": {"timeout": 60}}
+        )
+    lock = None if fcntl is None else _FileLock(text)
+    with _held(lock):
+        _mend(path)
+    backend = library.storages.journal.JournalFileBackend(text, lock_obj=lock)
+    return library.storages.JournalStorage(backend)
+
+
+@contextlib.contextmanager
+def _held(lock: _FileLock | None) -> Iterator[None]:
+    if lock is None:
+        yield
+        return
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _mend(path: Path) -> None:
+    """Cut off a line that a killed process left half-written."""
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        os.truncate(path, data.rfind(b"\n") + 1)

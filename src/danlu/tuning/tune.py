@@ -1,0 +1,437 @@
+"""``danlu.tune``: searches settings by training many networks in few programs, then trains with the best as ``danlu.train`` does."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import html
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.artifact import RunDirectory
+from danlu.artifact.files import json_text
+from danlu.engine.mesh import need_devices
+from danlu.errors import ConfigError, TrainingError, shorten, unknown_name
+from danlu.evaluate import MEASURES
+from danlu.evaluate.intervals import figure
+from danlu.evaluate.metrics import metrics_of
+from danlu.files import write_atomic
+from danlu.pipeline.agents import Agents
+from danlu.pipeline.config import TrainConfig, saved_config
+from danlu.pipeline.crossed import crosses
+from danlu.pipeline.domain import Domain, Prepared
+from danlu.pipeline.domains import domain_of
+from danlu.pipeline.fingerprint import check_unchanged, located
+from danlu.pipeline.labelled import Labelled
+from danlu.pipeline.once import SEARCH, TrainResult, begin, prepare
+from danlu.pipeline.past import changed_settings
+from danlu.pipeline.piped import kept_names, taken_in, with_kept
+from danlu.pipeline.plain import plain
+from danlu.pipeline.space import Place, as_place, in_words, written
+from danlu.pipeline.train import config_of, train_from
+from danlu.rl.allow import allow as allow_modules
+from danlu.rl.registry import modules_in
+from danlu.stages import display_kind, showing, shown, stage
+from danlu.trained import Say
+from danlu.tuning.agents import CONTINUOUS as OF_AGENTS
+from danlu.tuning.agents import AgentContest
+from danlu.tuning.contest import Contest, Stopped
+from danlu.tuning.networks import CONTINUOUS as OF_NETWORKS
+from danlu.tuning.networks import NetworkContest
+from danlu.tuning.places import current, places, with_values
+from danlu.tuning.sampler import optuna
+from danlu.tuning.search import FACTOR, Limits, search
+from danlu.tuning.show import sections_of, table_of
+from danlu.tuning.study import Study, Told
+
+__all__ = ["BATCH", "TRIALS", "Tuned", "resume", "tune", "tune_from"]
+
+TRIALS = 50
+BATCH = 9
+"""Trials of a batch, of which three go on after the first rung and one to the end."""
+_METRICS = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tuned:
+    """The result of a search.
+
+    Attributes:
+        run: where it is; the model, the report and the rest are as of any run.
+        settings: the best settings found, by their dotted names.
+        score: their score, for rows that were not learnt from; ``metric`` is its name.
+        trials: all that were tried.
+        importances: the share of the score's variance that each setting accounts for; empty after few trials.
+        command: what trains with these settings.
+        result: of the training with these settings; None when a signal ended the search.
+        seconds: that the search took, without that training.
+        stopped_by: the number of the signal that ended it, or None.
+    """
+
+    run: RunDirectory
+    settings: Mapping[str, Any]
+    score: float | None
+    metric: str
+    trials: Sequence[Told]
+    importances: Mapping[str, float]
+    command: str
+    result: TrainResult | None
+    seconds: float
+    stopped_by: int | None = None
+
+    @property
+    def model(self) -> Any:
+        """The model trained with the best settings."""
+        return None if self.result is None else self.result.model
+
+    @property
+    def judgement(self) -> Any:
+        """Its test."""
+        return None if self.result is None else self.result.judgement
+
+    def __repr__(self) -> str:
+        score = "" if self.score is None else f", {self.metric}={figure(self.score)}"
+        return f"Tuned({str(self.run.path)!r}, {len(self.trials)} trials{score}, {in_words(self.settings)})"
+
+    def _repr_html_(self) -> str:
+        tested = "" if self.judgement is None else self.judgement._repr_html_()
+        return f"<p><b>{html.escape(self.command)}</b></p>{tested}"
+
+
+def tune(
+    source: Any,
+    *,
+    target: str = "",
+    test: str | None = None,
+    search: Mapping[str, Any] | None = None,
+    trials: int | None = None,
+    minutes: float | None = None,
+    metric: str | None = None,
+    storage: str | Path | None = None,
+    batch: int = BATCH,
+    name: str | None = None,
+    runs: str | Path = "runs",
+    display: str = "auto",
+    say: Say = print,
+    **settings: Mapping[str, Any],
+) -> Tuned:
+    """Search for better settings, then train with the best that were found.
+
+    A trial's score is that of the answers for training rows that the answering network did not learn from (its folds, or the validation
+    rows). The test rows are not looked at until the best settings are trained with and judged. Trials come in batches of networks of one
+    shape; after a ninth and after a third of the epochs the better third of a batch goes on (successive halving).
+
+    Args:
+        source, target, test, name, runs, display, say: as of :func:`danlu.train`.
+        search: where to look, by dotted names: a span ``(low, high)`` or choices ``[a, b]``; these come to what the kind of data proposes.
+        trials: how many; None is 50, or as many as fit in ``minutes``.
+        minutes: when to begin no further batch.
+        metric: what is best; None is the log loss of classes, the RMSE of quantities, the return of agents.
+        storage: a file or the URL of a data base for the study, by which several processes share it; None keeps it in the run.
+        batch: trials of a batch.
+        **settings: sections of the config, as of :func:`danlu.train`; what is set there is not searched.
+
+    Returns:
+        A :class:`Tuned`: its ``settings`` are the best, its ``model`` is trained with them.
+
+    Raises:
+        DanluError: input that cannot be used; one clear message.
+        MissingExtraError: optuna is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> table = {"x": [float(i % 9) for i in range(80)], "y": ["low" if i % 9 < 4 else "high" for i in range(80)]}
+        >>> tuned = tune(table, target="y", trials=2, search={"trainer.learning_rate": (1e-3, 0.1)}, runs=tempfile.mkdtemp(),
+        ...              display="none", say=lambda line: None, model={"members": 2, "width": 8, "depth": 1, "dropout": 0.1},
+        ...              trainer={"epochs": 1, "weight_decay": 0.1}, evaluate={"report": False, "baselines": False})
+        >>> list(tuned.settings), len(tuned.trials)
+        (['trainer.learning_rate'], 2)
+    """
+    config = config_of("tune", source, {"target": target, "test": test}, settings)
+    if search is not None and not isinstance(search, Mapping):
+        raise ConfigError(
+            f"search is {shorten(search)}; expected a dict", hint='search={"trainer.learning_rate": (0.001, 0.1)}'
+        )
+    allow_modules(modules_in(source))  # who writes a module's name means it
+    return tune_from(
+        config,
+        None if isinstance(source, str | Path) else source,
+        asked={name: as_place(name, given) for name, given in (search or {}).items()},
+        trials=trials,
+        minutes=minutes,
+        metric=metric,
+        storage=storage,
+        batch=batch,
+        root=runs,
+        name=name,
+        display=display,
+        say=say,
+    )
+
+
+def tune_from(
+    config: TrainConfig,
+    source: Any = None,
+    *,
+    asked: Mapping[str, Place],
+    trials: int | None = None,
+    minutes: float | None = None,
+    metric: str | None = None,
+    storage: str | Path | None = None,
+    batch: int = BATCH,
+    root: str | Path = "runs",
+    name: str | None = None,
+    display: str = "auto",
+    say: Say = print,
+    allow: Sequence[str] = (),
+    begun: RunDirectory | None = None,
+) -> Tuned:
+    """:func:`tune` for a config; arguments as of it and of ``train_from``.
+
+    Args:
+        asked: what is searched beside what the kind of data proposes.
+        begun: the run to go on with; the rest are what it was begun with.
+    """
+    for named, count in (("trials", trials), ("batch", batch)):
+        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+            raise ConfigError(f"{named} is {count!r}; expected a whole number >= 1")
+    if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, int | float) or not minutes > 0):
+        raise ConfigError(f"minutes is {minutes!r}; expected a number above 0")
+    if crosses(config):
+        raise ConfigError(
+            f"evaluate.folds is {config.evaluate.folds}, but would not be used: a search judges its trials by folds of the training rows",
+            hint="split.folds says how many; danlu train cross-validates the settings that were found",
+        )
+    display_kind(display)
+    optuna()
+    need_devices(config.trainer.devices)
+    allow_modules(allow)
+    most = TRIALS if trials is None and minutes is None else trials
+    limits = Limits(most, None if minutes is None else 60.0 * minutes)
+    in_file, started = source is None, time.perf_counter()
+    with showing(display), contextlib.ExitStack() as held:
+        piped: tuple[Path, ...] = ()
+        if in_file and begun is None:
+            config, piped = held.enter_context(taken_in(config, root))
+        if begun is not None:
+            held.enter_context(begun.locked())
+            with stage("comparing the data"):
+                check_unchanged(begun, config, config.data.source if in_file else source, domain_of)
+        given = config.data.source if in_file else source
+        domain, prepared, plan = prepare(config, given, say=say)
+        space = places(config, domain, plan, asked)
+        metric, higher = _metric(metric, domain, prepared)
+        facts = {
+            "state": "searching",
+            "config": located(kept_names(config, piped)[0], domain).as_dict(),
+            "search": {name: _plain(place) for name, place in asked.items()},
+            "trials": trials,
+            "minutes": minutes,
+            "metric": metric,
+            "storage": None if storage is None else str(storage),
+            "batch": batch,
+        }
+        run = begun or begin(config, given, domain, root, name, piped, more={SEARCH: facts})
+        if begun is None:
+            held.enter_context(run.locked())
+            config = with_kept(kept_names(config, piped)[0], run.path)
+            given = config.data.source if in_file else source
+        study = Study(
+            storage or run.path / "study.log",
+            facts={"data": _identity(run), "metric": metric, "fixed": _fixed(config)},
+            space=space,
+            structure=[
+                name for name in space if name not in (OF_AGENTS if isinstance(domain, Agents) else OF_NETWORKS)
+            ],
+            first={name: current(config, plan, name) for name in space},
+            higher=higher,
+            seed=config.trainer.seed,
+            size=batch,
+        )
+        say(f"run: {run.path} (to continue after a stop: danlu tune --resume {run.path})")
+        say(f"searching {', '.join(f'{name} in {place}' for name, place in space.items())}")
+        stopped = _search(study, config, domain, prepared, limits, run, metric, say)
+    trials_told, best = study.told(), study.best()
+    found = {} if best is None else dict(best.values)
+    seconds = time.perf_counter() - started
+    command = _command(config, found)
+    tuned = Tuned(
+        run=run,
+        settings=found,
+        score=None if best is None else best.score,
+        metric=metric,
+        trials=trials_told,
+        importances=study.importances(),
+        command=command,
+        result=None,
+        seconds=seconds,
+        stopped_by=stopped,
+    )
+    if stopped is not None:
+        return tuned
+    if best is None:
+        raise TrainingError(
+            f"none of the {len(trials_told)} trials ended with a score: all have diverged",
+            hint="search lower learning rates: trainer.learning_rate=0.0001..0.01",
+        )
+    settled = with_values(config, found)
+    run.write_json("config.json", located(settled, domain).as_dict())
+    run.write_json(SEARCH, {**facts, "state": "found", "found": found, "command": command})
+    say(
+        f"best of {len(trials_told)} trials in {seconds:.0f} s: {metric} {figure(best.score or 0.0)} with {in_words(found)}"
+    )
+    say("training with these settings")
+    result: Any = train_from(
+        settled,
+        source,
+        display=display,
+        say=lambda line: None,  # said before
+        resume=run,
+        allow=allow,
+        sections=sections_of(tuned),
+    )
+    return dataclasses.replace(tuned, result=result)
+
+
+def _search(
+    study: Study,
+    config: TrainConfig,
+    domain: Domain,
+    prepared: Prepared,
+    limits: Limits,
+    run: RunDirectory,
+    metric: str,
+    say: Say,
+) -> int | None:
+    """Run the trials; the number of the signal that ended it, or None."""
+
+    def contest_of(configs: Sequence[TrainConfig]) -> Contest:
+        if isinstance(domain, Agents):
+            return AgentContest(configs, domain, prepared)  # type: ignore[arg-type]
+        return NetworkContest(configs, domain, prepared, metric=metric, factor=FACTOR)  # type: ignore[arg-type]
+
+    with stage("search", total=limits.trials, unit="trials", limit=limits.seconds) as step:
+        display = shown()
+
+        def after_batch() -> None:
+            told = study.told()
+            step.done = sum(each.state != "running" for each in told)
+            lines = [json_text(dataclasses.asdict(each), indent=None) for each in told]
+            write_atomic(run.path / "trials.jsonl", "\n".join(lines) + "\n")
+            best = study.best()
+            if best is not None:
+                score = figure(best.score or 0.0)
+                say(
+                    f"{step.done:.0f} trials: best {metric} {score} by trial {best.number + 1}, {in_words(best.values)}"
+                )
+            if display is not None:
+                display.above = table_of(told, metric, higher=study.higher)
+
+        try:
+            search(study, contest_of, lambda values: with_values(config, values), limits, after_batch)
+        except Stopped as stopped:
+            return stopped.number
+        finally:
+            if display is not None:
+                display.above = None
+    return None
+
+
+def resume(
+    run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print, allow: Sequence[str] = ()
+) -> Tuned:
+    """Go on with a search that was killed or stopped; what it tries will be what it would have tried.
+
+    Args:
+        run: the run's folder.
+        source: the frame or arrays it was started with, when it was not a file.
+        allow: as of :func:`danlu.pipeline.resume`.
+
+    Raises:
+        ConfigError: the run is no search, or the data is not what it was started with.
+        ArtifactError: there is no such run.
+    """
+    directory = RunDirectory.open(run)
+    if not (directory.path / SEARCH).is_file():
+        raise ConfigError(f"the run {directory.path} is no search", hint=f"danlu train --resume {directory.path}")
+    facts = directory.read_json(SEARCH)
+    saved, lost = saved_config(facts["config"])
+    for name in lost:
+        say(f"note: the run was started with the setting {name}, which this version does not know")
+    return tune_from(
+        with_kept(saved, directory.path),
+        source,
+        asked={name: as_place(name, tuple(v) if kind == "span" else v) for name, (kind, v) in facts["search"].items()},
+        trials=facts["trials"],
+        minutes=facts["minutes"],
+        metric=facts["metric"],
+        storage=facts["storage"],
+        batch=facts["batch"],
+        display=display,
+        say=say,
+        allow=allow,
+        begun=directory,
+    )
+
+
+def _plain(place: Place) -> list[Any]:
+    return ["span" if len(place.ends) == 2 and hasattr(place, "low") else "choices", list(place.ends)]
+
+
+def _metric(name: str | None, domain: Domain, prepared: Any) -> tuple[str, bool]:
+    """The name of what is best, and whether more of it is better.
+
+    Raises:
+        ConfigError: a measure that there is not, or not for this target.
+    """
+    if isinstance(domain, Agents):
+        if name not in (None, "return"):
+            raise ConfigError(f"the metric is {name!r}; expected return, which is what agents are judged by")
+        return "return", True
+    if not isinstance(domain, Labelled):
+        raise ConfigError(f"danlu tune does not search settings of {domain.noun}")
+    task = prepared.target.task
+    name = _METRICS[task] if name is None else name
+    known = [metric.name for metric in metrics_of(task)]
+    if name not in known:
+        if name in MEASURES:
+            what = "a quantity" if task == "regression" else "of classes"
+            raise ConfigError(
+                f"the metric {name} is not for this target, which is {what}; expected one of: {', '.join(known)}"
+            )
+        raise unknown_name("metric", name, known)
+    return name, MEASURES[name].higher_is_better
+
+
+def _identity(run: RunDirectory) -> Any:
+    """What the data of a run is, wherever it lies."""
+    found = run.read_json("source.json")
+    hashes = {name: each.get("sha256") for name, each in found.items() if isinstance(each, Mapping)}
+    return hashes or found
+
+
+def _fixed(config: TrainConfig) -> str:
+    """The settings that are not searched, in words."""
+    changed = changed_settings(plain(config.as_dict()))
+    return in_words({name: value for name, value in changed.items() if name not in ("data.source", "data.test")})
+
+
+def _command(config: TrainConfig, found: Mapping[str, Any]) -> str:
+    """The command that trains with the found settings."""
+    changed = {name: value for name, value in changed_settings(plain(config.as_dict())).items() if name not in found}
+    for name in [each for each in changed if isinstance(changed[each], dict)]:  # the agent's own, one by one
+        own = {**changed.pop(name)}
+        changed |= {f"{name}.{each}": value for each, value in own.items()}
+    words = ["danlu", "train", str(changed.pop("data.source", config.data.source))]
+    for option in ("target", "test"):
+        if f"data.{option}" in changed:
+            words += [f"--{option}", str(changed.pop(f"data.{option}"))]
+    words += [f"{name}={_as_typed(value)}" for name, value in {**changed, **found}.items()]
+    return shlex.join(words)
+
+
+def _as_typed(value: Any) -> str:
+    return written(list(value) if isinstance(value, tuple) else value)
