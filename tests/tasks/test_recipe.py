@@ -34,6 +34,14 @@ def test_any_field_can_be_set():
     assert (plan.epochs, plan.learning_rate, plan.model.units) == (3, 1e-3, 2)
 
 
+def test_few_rows_are_learnt_without_waves_and_to_the_end_of_the_schedule():
+    few, many = recipe("binary", 1999, numeric=2, folds=5), recipe("binary", 2000, numeric=2, folds=5)
+    assert (few.model.numeric.frequencies, many.model.numeric.frequencies) == (0, 16)
+    assert few.patience == few.epochs
+    assert recipe("binary", 500, numeric=2, folds=5, epochs=200).patience == 200
+    assert recipe("binary", 500, numeric=2, folds=5, patience=7).patience == 7
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings"),
     [

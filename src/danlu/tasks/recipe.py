@@ -48,7 +48,7 @@ class Recipe(Blueprint):
         batch_size: rows a step.
         epochs: passes over the training rows, the length of the learning-rate schedule.
         patience: epochs without a better validation loss after which training may stop; the best weights are kept.
-        learning_rate: peak learning rate of AdamW.
+        learning_rate: peak learning rate of AdamW; for a table of few rows :func:`recipe` lowers it.
         warm_up: share of the steps in which the rate rises from 0; after it half a cosine takes it back to 0.
         weight_decay: decoupled decay of the weights (see :meth:`decays`).
         beta2: AdamW's β₂.
@@ -252,10 +252,12 @@ def recipe(
     widths = {"numeric": numeric, "categorical": len(vocabularies), "text": text}
     if not any(widths.values()):
         raise ConfigError("recipe() was given no numeric, no categorical and no text columns; expected at least one")
-    # Wide tables get fewer numbers a column, and few rows fewer bins, each with enough rows in it to be learnt.
+    few = rows < _FEW
+    # Wide tables get fewer numbers a column, and few rows fewer bins, each with enough rows in it to be learnt. Waves
+    # tell any two values apart: of few rows the network then learns each by heart (docs/design/tables.md).
     dim = min(12, max(2, 1200 // max(numeric, 1)))
-    embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)))
-    settings = {"width": 192 if rows >= _FEW else 128, **(network or {})}
+    embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)), frequencies=0 if few else 16)
+    settings = {"width": 128 if few else 192, **(network or {})}
     one = TabularNet(units, vocabularies=tuple(int(count) for count in vocabularies), numeric=embedding, **settings)
     model = one.replace(members=max(1, one.members // folds))
     seen = rows if folds == 1 else rows - rows // folds  # by one network
@@ -263,12 +265,15 @@ def recipe(
     batches = max(4, math.ceil(rows / 256)) if rows >= 64 else 1
     batch_size, (fewest, most) = math.ceil(seen / batches), _EPOCHS
     spent = affordable(_BUDGET, model, {name: (width,) for name, width in widths.items() if width}, folds * seen)
+    epochs = max(min(max(spent, fewest), most), min(math.ceil(_STEPS / batches), 100))
     fields = {
         "model": model,
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
-        "patience": 16 if folds == 1 else 10,  # every row judges, so chance hides less
-        "epochs": max(min(max(spent, fewest), most), min(math.ceil(_STEPS / batches), 100)),
+        "learning_rate": 8e-3 if not few else 6e-3 if task == "regression" else 3e-3,
+        # While the rate is high a worse epoch says little: the networks of folds learn to the end of the schedule.
+        "patience": 16 if folds == 1 else changes.get("epochs", epochs),
+        "epochs": epochs,
         "folds": folds,
     }
     return Recipe.changed("recipe", fields, changes)
