@@ -38,6 +38,18 @@ def predict(
             help="Use a simple model that it was compared with instead of the network: logistic, ridge, boosting.",
         ),
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            help="Write the interval low to high of a quantity that holds the true value in this share of cases, such as 0.9."
+        ),
+    ] = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            "--set", help="Write the set of classes that holds the true one in this share of cases, such as 0.9."
+        ),
+    ] = None,
     lenient: Lenient = False,
     allow: Allow = None,
 ) -> None:
@@ -49,6 +61,7 @@ def predict(
         model = load_model(run, allow=allow or ())
         if using is not None:
             model = model.using(using)
+        model = model.asking(interval=interval, sets=sets)
         with spool(source) as place:
             if output is None or str(output) == "-":
                 said = model.answers(str(place), keep=keep, lenient=lenient).write_csv()

@@ -167,6 +167,21 @@ class Classifier(ClassifierMixin, TableEstimator):
         head: Any = self.model_.head
         return self.classes_[head.decide(probabilities)]
 
+    def predict_set(self, X: Any, level: float = 0.9, *, score: str = "lac", by_class: bool = False) -> np.ndarray:
+        """The classes in the set of each row that holds the true one in this share of all cases, bool ``(rows, classes)``.
+
+        Args:
+            level: above 0 and below 1.
+            score: ``"lac"``, whose sets are the smallest in the mean, or ``"aps"``, whose sets are larger for rows in doubt.
+            by_class: whether the share is to hold for the rows of each class by themselves.
+
+        Raises:
+            ConfigError: a level outside (0, 1), or no rows were held out in training.
+        """
+        probabilities = self.predict_proba(X)
+        head: Any = self.model_.head.asking(sets=level, score=score, by_class=by_class)
+        return head.scores.sets(probabilities, head.asked)
+
     def _class_weight(self, classes: np.ndarray) -> Any:
         """``class_weight`` with codes for labels."""
         given = self.class_weight

@@ -100,3 +100,17 @@ class Regressor(RegressorMixin, TableEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """The values ``(rows,)``, float64."""
         return self._values(X)
+
+    def predict_interval(self, X: Any, level: float = 0.9) -> np.ndarray:
+        """The ends of the intervals that hold the true value in this share of all cases, ``(rows, 2)``, float64.
+
+        They are as wide as the errors on held-out rows say (split conformal prediction; of five networks, each row's error is of the
+        one that did not learn from it); infinite where these are too few for the level.
+
+        Raises:
+            ConfigError: a level outside (0, 1), or no rows were held out in training.
+        """
+        values = self.predict(X)
+        head: Any = self.model_.head.asking(interval=level)
+        reach = head.scores.reach(head.asked)
+        return np.stack([values - reach, values + reach], axis=1)

@@ -179,26 +179,30 @@ def mase_scale(values: np.ndarray, season: int) -> np.ndarray:
     return np.abs(values[season:] - values[:-season]).mean(axis=0)
 
 
-def coverage_verdict(found: Interval, level: float) -> str:
-    """Whether an interval contains the share of true values that it promises: too much is as wrong as too little.
+def coverage_verdict(found: Interval, level: float, what: str = "interval") -> str:
+    """Whether an interval (or set) contains the share of true values that it promises: too much is as wrong as too little.
 
     Args:
         found: the share that it contained, with the interval of that share.
         level: the share that it should contain.
+        what: what it is; several are wide or narrow together.
 
     Example:
         >>> coverage_verdict(Interval(0.97, 0.95, 0.98), 0.8)
         'The 80 % interval contained 97 % of the true values (95 to 98 %): it is wider than it needs to be.'
     """
-    held = f"The {percent(level)} interval contained {percent(found.value)} of the true values"
+    values = "classes" if what == "sets" else "values"
+    held = f"The {100 * level:g} % {what} contained {percent(found.value)} of the true {values}"
+    it, are, promises = ("it", "is", "promises") if what == "interval" else ("they", "are", "promise")
+    wide, narrow = ("larger", "small") if what == "sets" else ("wider", "narrow")
     if not np.isfinite([found.low, found.high]).all():
         return f"{held}."
     held += f" ({100 * found.low:.0f} to {100 * found.high:.0f} %)"
     if found.low > level:
-        return f"{held}: it is wider than it needs to be."
+        return f"{held}: {it} {are} {wide} than {it} {'needs' if are == 'is' else 'need'} to be."
     if found.high < level:
-        return f"{held}: it is too narrow, and promises too much."
-    return f"{held}: as it should."
+        return f"{held}: {it} {are} too {narrow}, and {promises} too much."
+    return f"{held}: as {it} should."
 
 
 def by_step(forecasts: Forecasts, name: str) -> np.ndarray:

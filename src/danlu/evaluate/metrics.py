@@ -98,6 +98,10 @@ def _cost(rows: Rows, weights: Weights) -> float:
     return _NAN if rows.costs is None else _mean(rows.spent, weights)
 
 
+def _coverage(rows: Rows, weights: Weights) -> float:
+    return _NAN if rows.covered is None else _mean(rows.covered.astype(np.float64), weights)
+
+
 def _rmse(rows: Rows, weights: Weights) -> float:
     return math.sqrt(_mean(rows.error**2, weights))
 
@@ -227,11 +231,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("brier", "Brier score", False, LOSS, _CLASSES, _brier, ""),
             Metric("mcc", "Matthews correlation", True, CORRELATION, _CLASSES, _mcc, "", _mcc_support),
             Metric("cost", "mean cost", False, LOSS, _CLASSES, _cost, ""),
+            Metric("set_coverage", "coverage of the sets", True, SHARE, _CLASSES, _coverage),
             Metric("rmse", "RMSE", False, ROOT_SQUARE, _QUANTITY, _rmse, "target"),
             Metric("mae", "MAE", False, LOSS, _QUANTITY, _mae, "target"),
             Metric("median_error", "median absolute error", False, MIDDLE, _QUANTITY, _median_error, "target"),
             Metric("mape", "mean error, relative", False, LOSS, _QUANTITY, _mape),
             Metric("r2", "R²", True, FIT, _QUANTITY, _r2, ""),
+            Metric("interval_coverage", "coverage of the interval", True, SHARE, _QUANTITY, _coverage),
         )
     }
 )

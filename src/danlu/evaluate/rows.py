@@ -36,6 +36,7 @@ class Rows(Evidence):
         groups: a number for each row, the same for rows that belong together (of one patient, say); None when all are independent.
         costs: of mistakes, ``(classes, classes)`` by the true and the predicted class; of more than two classes the one that costs least
             is then predicted. None where every mistake is as bad.
+        covered: whether the interval or the set of classes of each row holds the true answer, ``(rows,)``; None without any.
         models: a number for each row, that of the model which answered it, where there are several (of the folds of a
             cross-validation). Measures that rank the rows are then the mean over the models: the probabilities of one are not to be
             compared with those of another. All other measures are of all rows together.
@@ -62,6 +63,7 @@ class Rows(Evidence):
     groups: np.ndarray | None = None
     costs: np.ndarray | None = None
     models: np.ndarray | None = None
+    covered: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -113,19 +115,25 @@ class Rows(Evidence):
         return name if math.isfinite(self.measures(None, (name,))[name]) else "accuracy"
 
     def _take(self, rows: np.ndarray) -> Self:
-        own: dict[str, Any] = {"groups": self.groups, "models": self.models, "threshold": self.threshold}
+        own: dict[str, Any] = {
+            "groups": self.groups,
+            "models": self.models,
+            "threshold": self.threshold,
+            "covered": self.covered,
+        }
         taken = {name: np.asarray(value)[rows] if np.ndim(value) else value for name, value in own.items()}
         return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], **taken)
 
     def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
         parts = [self, *others]
-        sizes = [len(each) for each in parts]
+        sizes, kept = [len(each) for each in parts], [each.covered for each in parts]
         return dataclasses.replace(
             self,
             truth=np.concatenate([each.truth for each in parts]),
             prediction=np.concatenate([each.prediction for each in parts]),
             threshold=joined_thresholds([each.threshold for each in parts], sizes),
             groups=joined_groups([each.groups for each in parts], sizes, rows),
+            covered=None if any(each is None for each in kept) else np.concatenate(kept),
             models=np.repeat(np.arange(len(parts)), sizes),
         )
 
@@ -143,6 +151,8 @@ class Rows(Evidence):
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Accuracy is one share; recall, precision and balanced accuracy are the share of each class, or of the second of two."""
+        if name in ("interval_coverage", "set_coverage") and self.covered is not None:
+            return np.array([float(self.covered.sum())]), np.array([float(len(self))])
         if name == "accuracy":
             return np.array([self.right.sum()]), np.array([float(len(self))])
         if name not in ("balanced_accuracy", "recall", "precision"):

@@ -205,6 +205,7 @@ class Labelled(Domain):
             "classes": target.classes,
             "rows": rows,
             "facts": facts,
+            "ideals": dict.fromkeys(("set_coverage", "interval_coverage"), trained.head.level),
         }
         if prepared.schema is not None:
             from danlu.report import describe_columns

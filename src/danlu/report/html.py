@@ -27,9 +27,9 @@ from danlu.report.words import in_parts
 __all__ = ["ReportData", "write_report"]
 
 _TILES = {
-    "binary": ("roc_auc", "accuracy", "f1"),
-    "multiclass": ("accuracy", "balanced_accuracy", "f1"),
-    "regression": ("rmse", "mae", "r2"),
+    "binary": ("roc_auc", "accuracy", "f1", "cost", "set_coverage"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "cost", "set_coverage"),
+    "regression": ("rmse", "mae", "r2", "interval_coverage"),
     "forecast": ("mse", "mase", "coverage"),
     "language": ("token_loss", "perplexity", "bits_per_character"),
     "translation": ("bleu", "chrf"),

@@ -73,7 +73,11 @@ class Answers(Blueprint):
         """
         if held is not None:
             return head.fitted(
-                held, threshold=imbalance.threshold, calibrate=self.calibrate, shifted=imbalance.shifting
+                held,
+                threshold=imbalance.threshold,
+                calibrate=self.calibrate,
+                shifted=imbalance.shifting,
+                level=self.level,
             )
         if imbalance.threshold != "none":
             raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")

@@ -37,6 +37,7 @@ class Quantiles(Head, fitted=("naive", "widen"), eq=False):
     """
 
     kind, task = "quantiles", "forecast"
+    instead = "forecasts have the interval of their lowest and highest quantile: the columns low and high"
 
     levels: tuple[float, ...]
     season: int

@@ -65,12 +65,14 @@ class Head(abc.ABC):
         batch: rows that the network sees at once. It is fixed, so that a row's answer does not depend on the rows beside it.
         piece: rows that are answered and written at a time, where answers are large; None is all.
         verbs: further methods that the user finds on the model; the first argument is the model.
+        instead: what there is where no intervals or sets can be asked for.
     """
 
     kind: ClassVar[str]
     batch: ClassVar[int] = 256
     piece: ClassVar[int | None] = None
     verbs: ClassVar[tuple[str, ...]] = ()
+    instead: ClassVar[str | None] = None
 
     def __init_subclass__(cls, fitted: tuple[str, ...] = (), eq: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -126,6 +128,21 @@ class Head(abc.ABC):
     def plain(self) -> Self:
         """The head for another model's outputs, without what was fitted to those of this one."""
         return self
+
+    def asking(self, *, interval: float | None = None, sets: float | None = None, **how: Any) -> Self:
+        """The head that writes an interval or a set of classes of a level beside its answers; without a level it is this one.
+
+        Raises:
+            ConfigError: it gives none.
+        """
+        if interval is None and sets is None:
+            return self
+        what = "set of classes" if interval is None else "interval"
+        raise ConfigError(f"a model for {self.task} gives no {what} of a level that is asked for", hint=self.instead)
+
+    def doubts(self) -> tuple[str, ...]:
+        """What is to be said of the level that was asked for, such as that there were too few rows for it."""
+        return ()
 
     def facts(self) -> dict[str, str]:
         """What was fitted to the rows that were not learnt from, in words, by its name."""

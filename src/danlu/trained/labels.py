@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
 
 from danlu.data import TargetEncoder
-from danlu.errors import ArtifactError
+from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate import Evidence, Rows, choose_threshold
 from danlu.evaluate.calibrate import Calibrated, calibrated, interpolated, scaled
 from danlu.evaluate.costs import cost_matrix, cost_threshold, least_cost
-from danlu.evaluate.intervals import figure
+from danlu.evaluate.forecast import coverage_verdict
+from danlu.evaluate.intervals import figure, intervals
 from danlu.trained.head import Head, namespace, out_shape_of
 from danlu.trained.held import HeldOut
+from danlu.trained.read import warn
+from danlu.trained.scores import Asked, Scores, none_kept
+
+if TYPE_CHECKING:
+    from danlu.trained.trained import Trained
 
 __all__ = ["Labels", "members_mean"]
 
@@ -40,7 +46,7 @@ def members_mean(task: str, outputs: Any) -> Any:
     return (shifted / shifted.sum(axis=-1, keepdims=True)).mean(axis=1)
 
 
-class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
+class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=False):
     """One label per row. The answers are probabilities ``(rows, classes)``, or values ``(rows,)`` in the target's own unit.
 
     Probabilities are the mean over the members, then calibrated; the decision comes last.
@@ -52,9 +58,13 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
         knots: of two classes: what their probabilities become, see :func:`~danlu.evaluate.calibrate.fit_isotonic`; None leaves them.
         costs: of mistakes, by the true and the predicted class; None where every mistake is as bad.
         said: what was fitted, in words, by its name.
+        scores: of rows that were not learnt from, from which intervals and sets follow; None where there were none.
+        level: how often these are to hold the true answer, where the model is tested.
+        asked: the interval or set that is written beside the answers; None writes none.
     """
 
     kind = "labels"
+    verbs: ClassVar[tuple[str, ...]] = ("predict_interval", "predict_set")
 
     target: TargetEncoder
     threshold: float = 0.5
@@ -62,6 +72,9 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
     knots: Any = None
     costs: tuple[tuple[float, ...], ...] | None = None
     said: tuple[tuple[str, str], ...] = ()
+    scores: Scores | None = None
+    level: float = 0.9
+    asked: Asked | None = None
 
     @property
     def task(self) -> str:
@@ -87,7 +100,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
 
     def plain(self) -> Self:
         threshold = 0.5 if self.costs is None else cost_threshold(np.asarray(self.costs))
-        return dataclasses.replace(self, threshold=threshold, temperature=None, knots=None, said=())
+        return dataclasses.replace(self, threshold=threshold, temperature=None, knots=None, said=(), scores=None)
 
     def costing(self, given: Mapping[str, float]) -> Self:
         """The head that decides by what mistakes cost, see :func:`~danlu.evaluate.costs.cost_matrix`; the same without costs."""
@@ -96,8 +109,16 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
         costs = tuple(map(tuple, cost_matrix(given, self.target.classes).tolist()))
         return dataclasses.replace(self, costs=costs).plain()
 
-    def fitted(self, held: HeldOut, *, threshold: str = "none", calibrate: str = "none", shifted: str = "") -> Self:
-        """The head with calibrated probabilities and a threshold.
+    def fitted(
+        self,
+        held: HeldOut,
+        *,
+        threshold: str = "none",
+        calibrate: str = "none",
+        shifted: str = "",
+        level: float = 0.9,
+    ) -> Self:
+        """The head with calibrated probabilities, a threshold, and the scores of the rows.
 
         Args:
             held: see :meth:`Head.fitted <danlu.trained.Head.fitted>`.
@@ -105,9 +126,13 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
                 :func:`~danlu.evaluate.choose_threshold`. ``"none"`` keeps it.
             calibrate: see :func:`~danlu.evaluate.calibrate.calibrated`.
             shifted: the setting that shifts the probabilities on purpose, if any; they are then calibrated only where that is asked for.
+            level: how often intervals and sets are to hold the true answer, where the model is tested.
         """
         if self.task == "regression":
-            return self
+            scores = Scores.of(held.answers, self.target.inverse(held.truth), classes=False)
+            return dataclasses.replace(
+                self, scores=scores, level=level, said=_about_scores(scores, level, held.crossed)
+            )
         how = "none" if shifted and calibrate == "auto" else calibrate
         found = calibrated(held.answers, held.truth, how=how, weight=held.weight, folds=held.folds)
         head = dataclasses.replace(self, temperature=found.temperature, knots=found.knots)
@@ -121,7 +146,10 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
             )
         if self.costs is not None:
             said["decision"] = head.about_costs(probability, held.truth)
-        return dataclasses.replace(head, said=tuple((name, text) for name, text in said.items() if text))
+        scores = Scores.of(probability, held.truth, classes=True)
+        told = tuple((name, text) for name, text in said.items() if text)
+        told += _about_scores(scores, level, held.crossed, self.target.units)
+        return dataclasses.replace(head, scores=scores, level=level, said=told)
 
     def about_costs(self, probability: np.ndarray, truth: np.ndarray) -> str:
         """What the decision by costs comes to on held-out rows, in words."""
@@ -150,20 +178,136 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
         return answers.argmax(axis=1) if self.costs is None else least_cost(answers, np.asarray(self.costs))
 
     def frame(self, answers: np.ndarray, rows: Any = None) -> pl.DataFrame:
-        """The prediction, and each class's probability."""
+        """The prediction, and each class's probability; an interval ``low`` to ``high`` or a ``set`` where it was asked for."""
         if self.task == "regression":
-            return pl.DataFrame({self.target.name: answers})
+            found = pl.DataFrame({self.target.name: answers})
+            if self.asked is None or self.scores is None:
+                return found
+            reach = self.scores.reach(self.asked)
+            return found.with_columns(
+                pl.Series(self._column("low"), answers - reach), pl.Series(self._column("high"), answers + reach)
+            )
         labels = self.target.labels[self.decide(answers)].tolist()
         columns = {f"probability {label}": answers[:, code] for code, label in enumerate(self.target.classes)}
+        if self.asked is not None and self.scores is not None:
+            sets = [" | ".join(names) for names in self._names(answers)]
+            return pl.DataFrame({self.target.name: labels, self._column("set"): sets, **columns})
         return pl.DataFrame({self.target.name: labels, **columns})
+
+    def _column(self, name: str) -> str:
+        """The name of a column, which the target may have already."""
+        return f"{name} of the interval" if name == self.target.name else name
+
+    def _names(self, answers: np.ndarray) -> list[list[str]]:
+        """The classes in the set of each row, the likeliest first."""
+        found: Any = self.scores
+        held = found.sets(answers, self.asked)
+        ranked = np.argsort(-np.asarray(answers), axis=1, kind="stable")
+        return [
+            [self.target.classes[code] for code in order if own[code]] for order, own in zip(ranked, held, strict=True)
+        ]
+
+    def replies(self, answers: np.ndarray, rows: Any = None) -> list[dict[str, Any]]:
+        """The prediction with each class's probability; a set as a list, and no number for an end of an interval that is infinite."""
+        found = super().replies(answers, rows)
+        if self.asked is None or self.scores is None:
+            return found
+        if self.task == "regression":
+            ends = (self._column("low"), self._column("high"))
+            return [{k: None if k in ends and not np.isfinite(v) else v for k, v in each.items()} for each in found]
+        sets = self._names(answers)
+        return [{**each, self._column("set"): names} for each, names in zip(found, sets, strict=True)]
+
+    def asking(self, *, interval: float | None = None, sets: float | None = None, **how: Any) -> Self:
+        if interval is None and sets is None:
+            return self
+        of, right = ("a quantity", "interval") if self.task == "regression" else ("classes", "set of classes")
+        level = interval if self.task == "regression" else sets
+        if level is None or (interval is not None and sets is not None):
+            raise ConfigError(
+                f"a model of {of} gives an answer with {'an' if right[0] == 'i' else 'a'} {right}, and no other"
+            )
+        if self.scores is None:
+            raise none_kept(right)
+        return dataclasses.replace(self, asked=Asked(level, **how))
+
+    def doubts(self) -> tuple[str, ...]:
+        if self.asked is None or self.scores is None:
+            return ()
+        return self.scores.doubts(self.asked, self.target.classes)
+
+    def predict_interval(self, trained: Trained, source: Any, level: float = 0.9, **how: Any) -> pl.DataFrame:
+        """The predictions of a quantity with the interval ``low`` to ``high`` that holds the true value in this share of all cases.
+
+        Args:
+            level: above 0 and below 1.
+            **how: see :meth:`Trained.predict <danlu.trained.Trained.predict>`.
+
+        Raises:
+            ConfigError: a model of classes, or without scores of rows that were not learnt from.
+        """
+        return trained.asking(interval=level, say=how.get("say", warn)).predict(source, **how)
+
+    def predict_set(
+        self,
+        trained: Trained,
+        source: Any,
+        level: float = 0.9,
+        *,
+        score: str = "lac",
+        by_class: bool = False,
+        **how: Any,
+    ) -> pl.DataFrame:
+        """The predictions with the ``set`` of classes that holds the true one in this share of all cases.
+
+        Args:
+            level: above 0 and below 1.
+            score: ``"lac"``, whose sets are the smallest in the mean, or ``"aps"``, whose sets are larger for rows in doubt.
+            by_class: whether the share is to hold for the rows of each class by themselves.
+            **how: see :meth:`Trained.predict <danlu.trained.Trained.predict>`.
+
+        Raises:
+            ConfigError: a model of a quantity, or without scores of rows that were not learnt from.
+        """
+        asked = trained.asking(sets=level, score=score, by_class=by_class, say=how.get("say", warn))
+        return asked.predict(source, **how)
 
     def evidence(self, answers: np.ndarray, truth: np.ndarray) -> Rows:
         true = self.target.inverse(truth) if self.task == "regression" else np.asarray(truth, np.int64)
         costs = None if self.costs is None else np.asarray(self.costs)
-        return Rows(self.task, true, answers, self.threshold, costs=costs)
+        return Rows(self.task, true, answers, self.threshold, costs=costs, covered=self._covered(answers, true))
+
+    def _covered(self, answers: np.ndarray, true: np.ndarray) -> np.ndarray | None:
+        """Whether the interval or the set of each row holds the true answer."""
+        if self.scores is None:
+            return None
+        asked = Asked(self.level)
+        if self.task == "regression":
+            return np.abs(answers - true) <= self.scores.reach(asked)
+        return self.scores.sets(answers, asked)[np.arange(len(true)), true]
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
-        """Notes on classes without rows: a model that never answers anything else would score as well."""
+        """Notes on classes without rows, and on how often intervals or sets held the true answer."""
+        return (*self._lacking(evidence), *self._held(evidence))
+
+    def _held(self, evidence: Any) -> tuple[str, ...]:
+        """How often the intervals or sets held the true answer, and how large they are."""
+        if self.scores is None or evidence.covered is None:
+            return ()
+        asked, name = Asked(self.level), "interval_coverage" if self.task == "regression" else "set_coverage"
+        held = intervals(evidence, (name,)).get(name)
+        if held is None:
+            return ()
+        if self.task == "regression":
+            said = f"they are {figure(2 * self.scores.reach(asked))} wide"
+            return (f"{coverage_verdict(held, self.level, 'intervals')} {said.capitalize()}.",)
+        size = self.scores.sets(evidence.prediction, asked).sum(axis=1)
+        more = "; the likeliest class is always in it" if held.low > self.level else ""
+        said = f"A set holds {figure(size.mean(), 3)} of {self.target.units} classes in the mean{more}."
+        return (f"{coverage_verdict(held, self.level, 'sets')} {said}",)
+
+    def _lacking(self, evidence: Evidence) -> tuple[str, ...]:
+        """Classes without rows: a model that never answers anything else would score as well."""
         rows: Any = evidence
         present = set(rows.truth.tolist()) if self.target.classes else set()
         lacking = [each for code, each in enumerate(self.target.classes) if code not in present]
@@ -189,8 +333,10 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
             "temperature": None if self.temperature is None else float(self.temperature),
             "costs": None if self.costs is None else [list(row) for row in self.costs],
             "said": dict(self.said),
+            "level": self.level,
         }
-        return told, {} if self.knots is None else {"knots": np.asarray(self.knots)}
+        knots = {} if self.knots is None else {"knots": np.asarray(self.knots)}
+        return told, {**knots, **({} if self.scores is None else self.scores.state())}
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
@@ -205,6 +351,9 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
         said = data.get("said") or {}
         if not isinstance(said, Mapping) or not all(isinstance(each, str) for each in (*said, *said.values())):
             raise ArtifactError("the saved model is damaged: what it says of its answers is no text")
+        level = data.get("level", 0.9)
+        if type(level) is not float or not 0 < level < 1:
+            raise ArtifactError(f"the saved level is {str(level)[:40]!r}; expected a share above 0 and below 1")
         return cls(
             found,
             0.5 if threshold is None else float(threshold),
@@ -212,6 +361,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots"), eq=False):
             _knots(arrays.get("knots")),
             _costs(data.get("costs"), found),
             tuple(said.items()),
+            Scores.from_state(arrays, len(found.classes)),
+            level,
         )
 
     def check(self, network: Any, encoder: Any) -> None:
@@ -242,6 +393,23 @@ def _about(found: Calibrated, asked: str, shifted: str) -> str:
         ties = "rows between equal ones have one probability, which may change the ROC-AUC a little"
         return f"isotonic regression ({found.knots.shape[1]} points), fitted to {rows}{gain}; {ties}"
     return f"temperature {found.temperature:.3g}, fitted to {rows}{gain}"
+
+
+def _about_scores(scores: Scores, level: float, crossed: bool, classes: int = 0) -> tuple[tuple[str, str], ...]:
+    """What intervals or sets come to, in words."""
+    asked, of = Asked(level), f"{len(scores):,} rows that were not learnt from"
+    if crossed:
+        of = f"{len(scores):,} rows, each by a network that did not learn from it"
+    sure = f"{100 * level:g} %"
+    if not classes:
+        reach = scores.reach(asked)
+        much = f"± {figure(reach)}" if np.isfinite(reach) else "of all numbers"
+        return (("intervals", f"of {sure}: {much}, by the errors on {of}"),)
+    limit = scores.limits(asked, classes)[0]
+    much = (
+        f"classes of a probability of {figure(max(1 - limit, 0), 3)} or more" if np.isfinite(limit) else "all classes"
+    )
+    return (("sets", f"of {sure}: {much}, by the probabilities of the true classes of {of}"),)
 
 
 def _knots(knots: np.ndarray | None) -> np.ndarray | None:

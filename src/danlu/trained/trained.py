@@ -333,6 +333,25 @@ class Trained:
             head=self.head.plain(),
         )
 
+    def asking(
+        self, *, interval: float | None = None, sets: float | None = None, say: Say = warn, **how: Any
+    ) -> Trained:
+        """The same model, which writes an interval or a set of classes beside each prediction.
+
+        Args:
+            interval: the share of all cases in which it is to hold the true value of a quantity: the columns ``low`` and ``high``.
+            sets: that in which it is to hold the true class: the column ``set``.
+            say: called with what is to be said of the level.
+            **how: of sets: ``score`` and ``by_class``, see :class:`~danlu.trained.scores.Asked`.
+
+        Raises:
+            ConfigError: a model without, or a level outside (0, 1).
+        """
+        head = self.head.asking(interval=interval, sets=sets, **how)
+        for each in head.doubts():
+            say(each)
+        return dataclasses.replace(self, head=head)
+
     def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         """Arguments of ``danlu`` to try after the training, which work as they are.
 

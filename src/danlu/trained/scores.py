@@ -1,0 +1,161 @@
+"""The scores of held-out rows, from which intervals and sets of classes of any level follow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from danlu.errors import ArtifactError, ConfigError, unknown_name
+from danlu.evaluate.conformal import (
+    aps_scores,
+    check_level,
+    conformal_quantile,
+    group_quantiles,
+    highest_level,
+    lac_scores,
+)
+
+__all__ = ["SETS", "Asked", "Scores"]
+
+SETS = {"lac": lac_scores, "aps": aps_scores}
+_MOST = 10_000  # rows whose scores are kept: those of more rows say hardly more
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is written beside the answers.
+
+    Attributes:
+        level: how often the interval or the set is to hold the true answer.
+        score: of sets: ``"lac"`` or ``"aps"``.
+        by_class: of sets: whether the level is to hold for the rows of each class.
+    """
+
+    level: float
+    score: str = "lac"
+    by_class: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "level", check_level(self.level))
+        if self.score not in SETS:
+            raise unknown_name("score of sets", self.score, SETS)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of rows that were not learnt from; see :mod:`danlu.evaluate.conformal`.
+
+    Attributes:
+        values: absolute errors ``(n,)`` of a quantity; for classes the score of the true one by each method, ``(n, 2)``.
+        truth: the codes of the true classes ``(n,)``; None of a quantity.
+    """
+
+    values: Any
+    truth: Any = None
+
+    @classmethod
+    def of(cls, answers: np.ndarray, truth: np.ndarray, *, classes: bool) -> Self:
+        """The scores of held-out rows; of more than 10,000 rows those of as many, drawn at random.
+
+        Args:
+            answers: probabilities ``(n, classes)``, calibrated, or values ``(n,)``.
+            truth: codes or values ``(n,)``.
+        """
+        answers, truth = np.asarray(answers, np.float64), np.asarray(truth)
+        if len(truth) > _MOST:
+            chosen = np.sort(np.random.default_rng(0).permutation(len(truth))[:_MOST])
+            answers, truth = answers[chosen], truth[chosen]
+        if not classes:
+            return cls(np.sort(np.abs(answers - truth)))
+        truth = truth.astype(np.int64)
+        return cls(np.stack([score(answers, truth) for score in SETS.values()], axis=1), truth)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def reach(self, asked: Asked) -> float:
+        """How far an interval reaches to either side of a value; infinite where there are too few rows."""
+        return conformal_quantile(self.values, asked.level)
+
+    def limits(self, asked: Asked, classes: int) -> np.ndarray:
+        """The highest score of each class that is still in a set, ``(classes,)``; infinite where there are too few rows."""
+        values = np.asarray(self.values)[:, list(SETS).index(asked.score)]
+        if asked.by_class:
+            return group_quantiles(values, np.asarray(self.truth), asked.level, classes)
+        return np.full(classes, conformal_quantile(values, asked.level))
+
+    def sets(self, probability: np.ndarray, asked: Asked) -> np.ndarray:
+        """Which classes are in the set of each row, bool ``(rows, classes)``. The likeliest always is, which can only make it surer."""
+        probability = np.asarray(probability, np.float64)
+        found = SETS[asked.score](probability) <= self.limits(asked, probability.shape[1]) + 1e-12
+        found[np.arange(len(found)), probability.argmax(axis=1)] = True
+        return found
+
+    def doubts(self, asked: Asked, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """What is to be said of a level that the rows are too few for."""
+        sure = f"{100 * asked.level:g} %"
+        if not names:
+            if np.isfinite(self.reach(asked)):
+                return ()
+            return (
+                f"{_few(len(self))}: an interval of {sure} is of all numbers; the highest level is {_most(len(self))}",
+            )
+        lacking = np.flatnonzero(~np.isfinite(self.limits(asked, len(names))))
+        if not lacking.size:
+            return ()
+        if not asked.by_class:
+            return (f"{_few(len(self))}: a set of {sure} is of all classes; the highest level is {_most(len(self))}",)
+        shown = ", ".join(repr(names[code]) for code in lacking[:6]) + (" and others" if lacking.size > 6 else "")
+        return (f"too few rows that were not learnt from are {shown} for a level of {sure}: every set holds them",)
+
+    def state(self) -> dict[str, np.ndarray]:
+        truth = {} if self.truth is None else {"scores_of": np.asarray(self.truth, np.int32)}
+        return {"scores": np.asarray(self.values, np.float64), **truth}
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], classes: int) -> Self | None:
+        """The inverse of :meth:`state`; None where nothing was saved.
+
+        Args:
+            classes: how many the target has; 0 is a quantity.
+
+        Raises:
+            ArtifactError: they do not fit the target.
+        """
+        values, truth = arrays.get("scores"), arrays.get("scores_of")
+        if values is None:
+            return None
+        shape = (len(values), len(SETS)) if classes else (len(values),)
+        fits = (
+            values.shape == shape and values.dtype.kind == "f" and np.isfinite(values).all() and (values >= -1e-9).all()
+        )
+        if classes:
+            codes = np.zeros(0) if truth is None else truth
+            fits = fits and codes.shape == (len(values),) and codes.dtype.kind in "iu"
+            fits = fits and (not len(codes) or 0 <= codes.min() <= codes.max() < classes)
+        if not fits:
+            raise ArtifactError("the saved scores of held-out rows do not fit the target")
+        return cls(values.astype(np.float64), None if truth is None else truth.astype(np.int64))
+
+
+jax.tree_util.register_dataclass(Scores, data_fields=["values", "truth"], meta_fields=[])
+
+
+def _few(rows: int) -> str:
+    return f"the scores are of {rows:,} rows that were not learnt from"
+
+
+def _most(rows: int) -> str:
+    return f"{100 * highest_level(rows):.3g} %"
+
+
+def none_kept(what: str) -> ConfigError:
+    """The error of a model that no interval or set can be asked of."""
+    return ConfigError(
+        f"this model gives no {what}: it has no scores of rows that it did not learn from",
+        hint="train it again with validation rows or folds; models of older versions and simple models (--with) have none",
+    )
