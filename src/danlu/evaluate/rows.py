@@ -126,14 +126,15 @@ class Rows(Evidence):
 
     def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
         parts = [self, *others]
-        sizes, kept = [len(each) for each in parts], [each.covered for each in parts]
+        sizes = [len(each) for each in parts]
+        held = [each.covered for each in parts if each.covered is not None]
         return dataclasses.replace(
             self,
             truth=np.concatenate([each.truth for each in parts]),
             prediction=np.concatenate([each.prediction for each in parts]),
             threshold=joined_thresholds([each.threshold for each in parts], sizes),
             groups=joined_groups([each.groups for each in parts], sizes, rows),
-            covered=None if any(each is None for each in kept) else np.concatenate(kept),
+            covered=np.concatenate(held) if len(held) == len(parts) else None,
             models=np.repeat(np.arange(len(parts)), sizes),
         )
 
