@@ -33,7 +33,7 @@ def field_types(cls: Any) -> Mapping[str, Any]:
 def of_type(value: Any, annotation: Any) -> Any:
     """``value`` as a value of the annotated type: numbers of NumPy become Python's and lists become tuples, but nothing is guessed.
 
-    A whole number is also a number; true, false and NaN are no numbers.
+    A whole number is also a number; true, false and NaN are not numbers.
 
     Raises:
         MismatchError: it is of another type.

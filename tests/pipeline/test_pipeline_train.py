@@ -68,7 +68,7 @@ def test_simple_models_are_kept_and_rows_seen_in_training_are_recognised(frame, 
             judged.evidence.prediction[:, 1], abs=1e-6
         )
     tests = result.rows["test"]
-    equal = "rows were learnt from, or equal a row that was in all that the model uses"
+    equal = "rows were in the training data, or look the same to the model as a training row"
     assert f"{240 - tests} of 240 {equal}; the scores are of the {tests} others" in notes
     assert model.evaluate(frame, say=quiet).scores["log_loss"].value == pytest.approx(result.scores["log_loss"])
     with pytest.raises(ConfigError, match="boosting, commonest, logistic"):

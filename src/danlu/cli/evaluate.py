@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from danlu.cli.options import Allow, Lenient
+from danlu.cli.options import Allow, Lenient, NewData, Run
 from danlu.stages import showing, stage
 
 __all__ = ["evaluate"]
 
 
-def evaluate(run: Path, source: str, lenient: Lenient = False, allow: Allow = None) -> None:
+def evaluate(run: Run, source: NewData, lenient: Lenient = False, allow: Allow = None) -> None:
     """Evaluate a trained run on data that has the answers."""
     with showing("auto"), stage("evaluating"):
         from danlu.data.intake import spool

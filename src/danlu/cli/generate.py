@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.options import Run
 from danlu.errors import ConfigError
 
 __all__ = ["generate"]
 
 
 def generate(
-    run: Path,
+    run: Run,
     prompt: Annotated[str, typer.Argument(help="How the text begins.")] = "",
     tokens: Annotated[int, typer.Option(help="The largest number of tokens to write.")] = 200,
     samples: Annotated[int, typer.Option(help="How many texts.")] = 1,

@@ -1,12 +1,13 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["Allow", "Lenient"]
+__all__ = ["Allow", "Lenient", "NewData", "Run"]
 
 Allow = Annotated[
     list[str] | None,
@@ -15,3 +16,7 @@ Allow = Annotated[
     ),
 ]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Treat unseen categories and odd values as unknown.")]
+NewData = Annotated[
+    str, typer.Argument(help="New data, such as the model was trained on: a file, a folder, or - for standard input.")
+]
+Run = Annotated[Path, typer.Argument(help="The folder of a run, or of a saved model.")]

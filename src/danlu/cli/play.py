@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.options import Allow
+from danlu.cli.options import Allow, Run
 from danlu.errors import ConfigError
 
 __all__ = ["play"]
 
 
 def play(
-    run: Path,
+    run: Run,
     episodes: Annotated[int, typer.Option(help="How many episodes.")] = 10,
     film: Annotated[Path | None, typer.Option(help="Write the first episode to this file as a GIF.")] = None,
     buffer: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow, Lenient
+from danlu.cli.options import Allow, Lenient, NewData, Run
 from danlu.cli.terminal import print_data
 from danlu.stages import showing, stage
 
@@ -16,8 +16,8 @@ __all__ = ["predict"]
 
 
 def predict(
-    run: Path,
-    source: str,
+    run: Run,
+    source: NewData,
     output: Annotated[
         Path | None,
         typer.Option(

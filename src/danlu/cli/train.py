@@ -26,10 +26,10 @@ def train(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel), images (one folder per class, npz, idx files), "
-            "images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks "
-            "(the folders images and masks), a text (.txt) for a language model, the common beginning of two files of "
-            "translations (with --translate), or an environment (CartPole-v1) to act in. Without one, an example is used."
+            help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel); images, sounds or texts (one folder per class, or npz "
+            "and idx files); images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks (the "
+            "folders images and masks); a text (.txt) for a language model; the common beginning of two files of translations "
+            "(with --translate); or an environment (CartPole-v1) to act in. Without a source, an example table is used."
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
@@ -50,7 +50,7 @@ def train(
         bool, typer.Option("--dry-run", help="Show the plan, its time and its memory, without training.")
     ] = False,
 ) -> None:
-    """Train a model on a table, images, a text or translations, or an agent in an environment."""
+    """Train a model on a table, images, sounds, texts, time series or translations, or an agent in an environment."""
     with showing(display):
         with stage("starting"):
             from danlu import pipeline

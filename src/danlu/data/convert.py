@@ -109,7 +109,7 @@ def to_parquet(
 
 
 def _with_strays(written: Format, seen: ColumnEvidence) -> Format:
-    """The format with the texts among numbers that are no numbers, as those that mean missing."""
+    """The format with the texts in a column of numbers as texts that mean missing."""
     strays = [text.lower() for text in seen.numbers.strays] if written.written == "number" else []
     return dataclasses.replace(written, missing=tuple(dict.fromkeys([*written.missing, *strays])))
 

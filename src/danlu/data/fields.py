@@ -86,13 +86,13 @@ def fields_from(data: Any) -> tuple[Field, ...]:
 def check_records(
     records: Sequence[Mapping[str, Any]], fields: Sequence[Field], known: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Refuse records that lack a field; return the notices, about entries that are no fields.
+    """Refuse records that lack a field; return the notices, about entries that are not fields.
 
     Args:
-        known: entries that are no fields and need no notice, such as the target.
+        known: entries that are not fields and need no notice, such as the target.
 
     Raises:
-        SchemaError: no record, one that is no object, or the names of the missing fields.
+        SchemaError: no record, one that is not an object, or the names of the missing fields.
     """
     if isinstance(records, Mapping) or not isinstance(records, Sequence) or isinstance(records, str):
         raise SchemaError(f"the records are a {type(records).__name__}; expected a list of objects, one a row")
@@ -122,7 +122,7 @@ def texts_of(records: Sequence[Mapping[str, Any]], field: Field) -> list[str]:
     """The texts of a ``"text"`` field of all records.
 
     Raises:
-        SchemaError: a value that is no text, or an empty one.
+        SchemaError: a value that is not a text, or an empty one.
     """
     for number, record in enumerate(records, 1):
         if not isinstance(record[field.name], str) or not record[field.name].strip():
@@ -134,7 +134,7 @@ def values_of(records: Sequence[Mapping[str, Any]], field: Field) -> np.ndarray:
     """The numbers of an ``"array"`` field of all records, float64 ``(records, *shape)``.
 
     Raises:
-        SchemaError: a value that is no array of numbers of this shape.
+        SchemaError: a value that is not an array of numbers of this shape.
     """
     found = []
     for number, record in enumerate(records, 1):

@@ -34,7 +34,7 @@ def infer_types(
 ) -> Table:
     """Give each column of strings the format and the type that its values show.
 
-    A few texts that are no numbers (or dates) in a column of numbers are missing values; a notice lists them with the line
+    A few texts that are not numbers (or dates) in a column of numbers are missing values; a notice lists them with the line
     they stand on, and the format remembers them.
 
     Args:

@@ -159,7 +159,7 @@ class NumberEvidence:
         rows: how many texts were seen.
         kinds: rows by what stands before and after the digits, and by what the digits say of the marks: ``"whole"``,
             ``"point"`` (a decimal point for certain), ``"comma"``, ``"point?"`` ("1.234"), ``"comma?"`` ("1,234").
-        strays: texts that are no numbers, and their rows; at most a hundred different ones.
+        strays: texts that are not numbers, and their rows; at most a hundred different ones.
         lost: rows of such texts.
     """
 

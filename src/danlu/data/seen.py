@@ -62,7 +62,7 @@ def _mixed(bits: np.ndarray) -> np.ndarray:
 
 
 def known_rows(hashes: np.ndarray) -> np.ndarray:
-    """The sorted hashes to keep, each once; an even sample if there are more than :data:`SEEN_MOST`."""
+    """The sorted hashes ``(rows,)`` to keep, each once; an even sample if there are more than :data:`SEEN_MOST`."""
     found = np.unique(hashes)
     return found if len(found) <= SEEN_MOST else found[np.linspace(0, len(found) - 1, SEEN_MOST).astype(np.int64)]
 

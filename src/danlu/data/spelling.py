@@ -118,6 +118,11 @@ def clean_names(given: Sequence[str], notices: list[str]) -> list[str]:
 
 
 def some_of(names: list[str]) -> str:
+    """The first six names with commas between them.
+
+    >>> some_of(["a", "b"])
+    'a, b'
+    """
     return ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
 
 

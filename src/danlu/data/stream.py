@@ -280,7 +280,9 @@ def open_stream(
     schema = infer_schema(sample, target=target, kinds=kinds, drop=drop, formats=rows.formats, merge=merge)
     notices += told_of(sample, schema)
     if drawn < total:
-        notices.append(f"schema and encoder come from a sample of {drawn:,} of {total:,} training rows")
+        notices.append(
+            f"the schema and the encoder were fitted to a sample of {drawn:,} of the {total:,} training rows"
+        )
     return TableStream(
         rows, partition, encoder, inferred, schema, sample, chunk_rows, block_rows, counts, seed, tuple(notices)
     )

@@ -172,7 +172,7 @@ class TargetEncoder:
 
     @property
     def labels(self) -> np.ndarray:
-        """The classes in the training data's own type, in code order."""
+        """The classes in the training data's own type, in code order, ``(classes,)``."""
         if self.kind == "boolean":
             return np.asarray([name == "true" for name in self.classes])
         if self.kind == "integer":

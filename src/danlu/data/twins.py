@@ -15,7 +15,7 @@ _MOST_SHARE = 1 / 3  # of the rows that may be in groups too large to be drawn
 
 
 def equal_rows(rows: pl.DataFrame | Iterable[Hashable]) -> np.ndarray:
-    """The group of each row, numbered in the order in which they first come; equal rows are of one group.
+    """The group of each row ``(rows,)``, numbered in the order in which they first come; equal rows are of one group.
 
     >>> equal_rows(["b", "a", "b", "c"]).tolist()
     [0, 1, 0, 2]

@@ -48,7 +48,9 @@ def _resolve(named: Any, lookup: Callable[[str], Any], kind: str) -> Measure:
     if isinstance(named, Objective):
         raise ConfigError(f"the {kind} {name_of(named)} is an objective; expected a function (outputs, targets)")
     if isinstance(named, type):
-        raise ConfigError(f"the {kind} is the class {named.__name__}; expected one of it", hint=f"{named.__name__}()")
+        raise ConfigError(
+            f"the {kind} is the class {named.__name__}; expected an instance of it", hint=f"{named.__name__}()"
+        )
     return measure_of(named, kind)
 
 
@@ -184,8 +186,8 @@ def _check_names(said: _Said) -> None:
         reserved = {*_RESERVED, *_PENALTIES} - ({"loss"} if alone and name in said.terms else set())
         if name in reserved or names.count(name) > 1 or ":" in name:
             raise ConfigError(
-                f"the objective says {name!r}, which is not a name or already the name of another value of the "
-                "history; expected another name"
+                f"the objective returns a value called {name!r}, which is not a valid name or is already in the history; "
+                "expected another name"
             )
 
 

@@ -92,7 +92,7 @@ def initial_state(
     """The state before the first step, in its own buffers (the steps donate them).
 
     Raises:
-        ConfigError: a weight for what is no term of the objective.
+        ConfigError: a weight for a name that is not a term of the objective.
     """
     key = jax.random.key(seed)
     params, model_state = initial or initial_weights(program.model, source.in_shape, _fold(key, 0))

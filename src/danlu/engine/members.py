@@ -261,7 +261,7 @@ def _checked_rows(name: str, given: Sequence[Any], rows: int, members: int) -> l
 
     Raises:
         ConfigError: not as many sets as members.
-        DataError: an empty set, or what is no row of the data.
+        DataError: an empty set, or a number that is not a row of the data.
     """
     if len(given) != members:
         raise ConfigError(f"{name} names {len(given)} sets of rows for {members} members")

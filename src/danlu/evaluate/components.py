@@ -33,7 +33,7 @@ class CommonestBox:
         self._answer = Found(np.median(boxes, axis=0)[None], np.array([commonest]), np.ones(1))
 
     def find(self, images: np.ndarray) -> list[Found]:
-        """The same answer for each image."""
+        """The same answer for each of ``images (rows, height, width, channels)``."""
         return [self._answer] * len(images)
 
 
@@ -67,7 +67,7 @@ class Components:
         self._least = float(np.quantile(sides, 0.05)) / 2 if sides else 0.0
 
     def find(self, images: np.ndarray) -> list[Found]:
-        """The objects of each image."""
+        """The objects of each of ``images (rows, height, width, channels)``."""
         from scipy import ndimage
 
         found = []

@@ -21,7 +21,7 @@ def cost_matrix(given: Mapping[str, float], classes: Sequence[str]) -> np.ndarra
         classes: their names, in the order of their codes.
 
     Raises:
-        ConfigError: a name that is no class or pair of classes, a negative cost, or mistakes that cost nothing at all.
+        ConfigError: a name that is not a class or a pair of classes, a negative cost, or mistakes that cost nothing at all.
 
     Example:
         >>> cost_matrix({"fn": 5}, ["no", "yes"]).tolist()

@@ -265,7 +265,7 @@ def difference(
 ) -> tuple[float, float]:
     """The interval of our measure minus theirs; NaN where there are too few rows.
 
-    A part of the rows is left out of both at once; of independent samples (whose rows are no pairs), out of the one that it is of.
+    A part of the rows is left out of both at once; of independent samples (whose rows are not pairs), out of the one that it is of.
 
     Raises:
         DataError: evidence of other rows.

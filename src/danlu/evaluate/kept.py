@@ -20,7 +20,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def stacked(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Encoded rows as one matrix."""
+    """Encoded rows as one matrix, ``(rows, columns)``."""
     return np.concatenate(
         [np.asarray(inputs[k], np.float32) for k in ("numeric", "categorical", "text") if k in inputs], 1
     )

@@ -94,16 +94,16 @@ class LabelRows(Evidence):
         )
 
     def f1(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """F1 of each label; NaN for one that no row has and that is predicted for none."""
+        """F1 of each label, ``(labels,)``; NaN for one that no row has and that is predicted for none."""
         hits, true, found = (self._by(weights) @ each for each in self._counted[:3])
         return np.divide(2 * hits, true + found, out=np.full_like(hits, np.nan), where=true + found > 0)
 
     def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """The average precision of each label, NaN for one that no row has."""
+        """The average precision of each label, ``(labels,)``; NaN for one that no row has."""
         return np.array([each.average_precision(self._by(weights)) for each in self.rankings])
 
     def roc_auc(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """The ROC-AUC of each label, NaN for one that no row or every row has."""
+        """The ROC-AUC of each label, ``(labels,)``; NaN for one that no row or every row has."""
         return np.array([each.roc_auc(self._by(weights)) for each in self.rankings])
 
     def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:

@@ -72,7 +72,7 @@ class Ranking:
         return float(dot(ours, np.divide(hits, calls, out=np.zeros_like(hits), where=calls > 0)) / total)
 
     def curves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """False positive rate, recall and precision at each distinct score, falling."""
+        """False positive rate, recall and precision at each distinct score, falling: three arrays ``(thresholds,)``."""
         hits = np.cumsum(self.positive)[self.last]
         calls = self.last + 1
         negatives = max(len(self._negatives), 1)

@@ -137,7 +137,7 @@ def run_intervals(
         ``optimality_gap``.
 
     Raises:
-        DataError: scores that are no such matrix, not finite, or of one run.
+        DataError: scores that are not such a matrix, not finite, or of one run.
         ConfigError: level or resamples out of range.
 
     Reference:
@@ -275,7 +275,7 @@ def _array(scores: Any) -> np.ndarray:
     try:
         array = np.asarray(scores, np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"the scores are no array of numbers: {error}; expected (runs, tasks)") from error
+        raise DataError(f"the scores are not an array of numbers: {error}; expected (runs, tasks)") from error
     if not array.size or not np.isfinite(array).all():
         what = "are empty" if not array.size else f"hold {int((~np.isfinite(array)).sum())} that are not finite"
         raise DataError(f"the scores of the runs {what}; expected a number for each run and task")

@@ -94,7 +94,7 @@ class MaskCounts(Evidence):
         return np.divide(2 * hits, true + found, out=np.full_like(hits, np.nan), where=true + found > 0)
 
     def pixel_accuracy(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """The share of the pixels that are right."""
+        """The share of the pixels that are right; ``weights (images,)`` says how often each image counts."""
         hits, true, _ = self._sums(weights)
         total = true.sum(axis=-1)
         return np.divide(hits.sum(axis=-1), total, out=np.full_like(total, np.nan), where=total > 0)

@@ -90,7 +90,7 @@ class TokenLosses(Evidence):
         return len(self.sums)
 
     def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
-        """The mean loss."""
+        """The mean loss; ``weights (blocks,)`` says how often each block counts."""
         by = np.ones(len(self)) if weights is None else weights
         return {"token_loss": float(by @ self.sums / (by @ self.counts))}
 

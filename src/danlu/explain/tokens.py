@@ -134,8 +134,9 @@ def word_attribution(
     Args:
         network, params, state: a network of texts.
         encoder: the :class:`~danlu.data.text.TextEncoder` of its texts.
-        chosen: the class of each whose logit is the score, the mean of the members'; None is the output of a quantity.
-        against: the class of each whose logit is taken from it, or None.
+        chosen: the class of each text ``(texts,)``, whose logit (the mean of the members') is the score; None: the score is the
+            predicted quantity.
+        against: a second class of each text ``(texts,)``, whose logit is subtracted from the score, or None.
 
     Returns:
         An array for each text, a number a word of its ``tokenizer.cut`` (n-grams share theirs out among their words), and by how

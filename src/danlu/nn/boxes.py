@@ -48,7 +48,7 @@ def box_overlaps(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def generalized_iou(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The generalized IoU alone; see :func:`box_overlaps`."""
+    """The generalized IoU alone, ``(…,)`` of boxes ``(…, 4)``; see :func:`box_overlaps`."""
     return box_overlaps(a, b)[1]
 
 

@@ -110,7 +110,7 @@ def find_objects(
         boxes = jnp.clip(boxes[best], 0, ends[None])
         scores = jnp.where(
             jnp.all(boxes[:, 2:] > boxes[:, :2], axis=-1), scores, 0
-        )  # what lies outside the image is no object
+        )  # a box outside the image is not an object
         kept = jnp.where(non_max_suppression(boxes, scores, iou_threshold), scores, 0)
         scores, place = jax.lax.top_k(kept, min(max_detections, looked))
         return Detections(boxes[place], scores, classes[best][place])

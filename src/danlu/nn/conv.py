@@ -114,7 +114,7 @@ class Conv(Layer):
         return get_activation(self.activation)(self.linear(params, narrowed(x, kernel))), state
 
     def linear(self, params: Params, x: jax.Array) -> jax.Array:
-        """``x ⋆ W + b``, before the activation."""
+        """``x ⋆ W + b``, before the activation: ``(batch, *spatial, channels)`` to ``(batch, *spatial, filters)``."""
         y = convolve(x, params["kernel"].astype(x.dtype), self.how(x.shape[1:-1])[1])
         return y + repeated(on_last_axis(params["bias"], y.ndim), y.shape) if self.use_bias else y
 

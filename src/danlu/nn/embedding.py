@@ -53,7 +53,7 @@ class Embedding(Layer):
         return {"table": draw(key, (self.vocabulary, self.dim))}, {}, (*array_shape("Embedding", in_shape), self.dim)
 
     def rows(self, x: jax.Array) -> jax.Array:
-        """The table row that each element of ``x`` takes."""
+        """The table row that each element of ``x`` takes, of the shape of ``x``."""
         return jnp.where((x >= 0) & (x < self.vocabulary), x, 0)
 
     def apply(

@@ -137,7 +137,7 @@ class TabularNet(Layer):
         return params, state, (self.members, self.units)
 
     def with_bins(self, state: State, numeric: np.ndarray | None) -> State:
-        """``state`` with the bins set from ``numeric`` (training rows, columns); None changes nothing."""
+        """``state`` with the bins set from the training rows ``numeric (rows, columns)``; None changes nothing."""
         if numeric is None or "numeric" not in state:
             return state
         return {**state, "numeric": self.numeric.with_bins(state["numeric"], numeric)}

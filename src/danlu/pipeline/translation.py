@@ -66,7 +66,7 @@ def languages(pair: str) -> dict[str, str]:
     """The settings for ``FROM:TO``.
 
     Raises:
-        ConfigError: it is no such pair.
+        ConfigError: it is not such a pair.
     """
     first, _, second = (part.strip() for part in pair.partition(":"))
     if not first or not second:

@@ -72,7 +72,7 @@ class ActorCritic(Layer):
         return params, {"actor": actor_state, "critic": critic_state}, shapes
 
     def numbers(self, params: Params, state: State, observation: Any) -> jax.Array:
-        """The actor's outputs."""
+        """The actor's outputs, ``(batch, numbers)``."""
         return self.actor.apply(params["actor"], state["actor"], observation)[0]
 
     def values(self, params: Params, state: State, observation: Any, action: jax.Array) -> jax.Array:

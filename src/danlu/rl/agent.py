@@ -5,7 +5,7 @@ An agent is a blueprint: an algorithm with its settings. To train it is the engi
     state, sums = agent.iterate(program, state)
 
 The state is the engine's own :class:`~danlu.engine.TrainState`: the network's variables and the optimizer's state, and in its ``world``
-what is no part of the network: the environments, a replay buffer, a target network. Everything that an agent learns, it learns by the
+what is not part of the network: the environments, a replay buffer, a target network. Everything that an agent learns, it learns by the
 engine's one :func:`~danlu.engine.step.step` on rows that it collected. So checkpoints hold all of it, a killed run resumes as the same
 run, and a population of agents is ``vmap`` of ``iterate``.
 """

@@ -79,7 +79,7 @@ def save_buffer(
 
     Raises:
         DataError: no such arrays, none at all, or not of these spaces.
-        ConfigError: a note that is no plain data.
+        ConfigError: a note that is not plain data.
         ArtifactError: the file cannot be written.
 
     Example:

@@ -32,11 +32,11 @@ class Distribution(Blueprint, abc.ABC):
 
     @abc.abstractmethod
     def sample(self, numbers: jax.Array, key: jax.Array) -> Any:
-        """An action for each distribution."""
+        """An action for each distribution of ``numbers (…, size)``."""
 
     @abc.abstractmethod
     def mode(self, numbers: jax.Array) -> Any:
-        """The likeliest action of each."""
+        """The likeliest action of each distribution of ``numbers (…, size)``."""
 
     @abc.abstractmethod
     def log_prob(self, numbers: jax.Array, action: Any) -> jax.Array:
@@ -189,7 +189,7 @@ class TanhGaussian(_Scaled):
         return mean, jnp.clip(log_std, -5, 2)
 
     def sample_with_log_prob(self, numbers: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """An action and ``log π`` of it, both differentiable: ``u = μ + σ·ε``."""
+        """An action ``(…, actions)`` and its ``log π (…,)``, both differentiable: ``u = μ + σ·ε``."""
         mean, log_std = self._inner(numbers)
         noise = jax.random.normal(key, mean.shape, mean.dtype)
         u = mean + jnp.exp(log_std) * noise
@@ -200,7 +200,7 @@ class TanhGaussian(_Scaled):
         return self.sample_with_log_prob(numbers, key)[0]
 
     def mode(self, numbers: jax.Array) -> jax.Array:
-        """``tanh μ``: where u is likeliest."""
+        """``tanh μ``, ``(…, actions)``: where u is likeliest."""
         return jnp.tanh(self._inner(numbers)[0])
 
     def log_prob(self, numbers: jax.Array, action: Any) -> jax.Array:
@@ -210,7 +210,7 @@ class TanhGaussian(_Scaled):
         return -jnp.sum(normal + 2 * (math.log(2) - u - jax.nn.softplus(-2 * u)), axis=-1)
 
     def entropy(self, numbers: jax.Array) -> jax.Array:
-        """Of u: that of ``tanh u`` has no closed form, and is estimated by ``−log π`` of a sample."""
+        """That of u, ``(…,)``: the entropy of ``tanh u`` has no closed form, and is estimated by ``−log π`` of a sample."""
         return jnp.sum(self._inner(numbers)[1] + 0.5 + _HALF_LOG_2PI, axis=-1)
 
 

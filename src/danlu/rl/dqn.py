@@ -146,7 +146,7 @@ class DQN(OffPolicy):
         return outputs.reshape(outputs.shape[0], -1, self.head.size)
 
     def epsilon(self, frames: jax.Array) -> jax.Array:
-        """ε after this many steps."""
+        """ε after this many steps, ``()``."""
         return Epsilon(self.epsilon_start, self.epsilon_end, self.epsilon_steps)(frames)
 
     def explore(

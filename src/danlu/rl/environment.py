@@ -87,7 +87,7 @@ class Transition:
 
     @property
     def ended(self) -> jax.Array:
-        """Whether the episode ended, by termination or truncation."""
+        """Whether the episode ended, by termination or truncation; of the shape of ``terminated``."""
         return self.terminated | self.truncated
 
 

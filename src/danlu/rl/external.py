@@ -1,7 +1,7 @@
 """Environments that are not compiled: any of Gymnasium's, stepped on the host from within a compiled program.
 
 The program calls the host once for each step of all its environments, so that collecting, learning and evaluating are the same programs as
-for danlu's own environments. What lives on the host is no part of a checkpoint: in the first step of a resumed run, which brings nothing,
+for danlu's own environments. The state on the host is not part of a checkpoint: in the first step of a resumed run, which brings nothing,
 the episodes under way are cut and new ones begin.
 """
 

@@ -43,7 +43,7 @@ class Observations:
         """The observations of records.
 
         Raises:
-            SchemaError: values that are no observation of the space.
+            SchemaError: values that are not an observation of the space.
         """
         found = (
             _values(records, field, space) for field, (_, space) in zip(self.fields, _parts(self.space), strict=True)

@@ -19,7 +19,7 @@ __all__ = ["PPOLoss", "PolicyGradientLoss", "entropy", "value_error"]
 
 
 def value_error(outputs: Any, targets: Any) -> jax.Array:
-    """``½(V(s) − G)²``."""
+    """``½(V(s) − G)²``, ``(batch,)``."""
     return 0.5 * jnp.square(outputs["value"][:, 0] - targets["return"])
 
 

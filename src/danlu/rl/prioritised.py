@@ -50,11 +50,11 @@ class SumTree:
 
     @property
     def total(self) -> jax.Array:
-        """The sum of all numbers."""
+        """The sum of all numbers, ``()``."""
         return self.levels[-1].sum()
 
     def get(self, indices: jax.Array) -> jax.Array:
-        """The numbers at ``indices``."""
+        """The numbers at ``indices``, of the shape of ``indices``."""
         return self.levels[0][indices // FAN, indices % FAN]
 
     def set(self, indices: jax.Array, values: jax.Array) -> SumTree:
@@ -68,7 +68,7 @@ class SumTree:
         return SumTree(tuple(levels))
 
     def find(self, heights: jax.Array) -> jax.Array:
-        """Where the running sum passes each of ``heights``, in [0, total); never at a zero, unless all are."""
+        """Where the running sum passes each of ``heights``, in [0, total), of their shape; never at a zero, unless all are."""
         node = jnp.zeros(heights.shape, jnp.int32)
         for level in reversed(self.levels):
             children = level[node]
@@ -158,7 +158,7 @@ class Prioritised:
 
     @property
     def size(self) -> jax.Array:
-        """How many transitions are in it."""
+        """How many transitions are in it, ``()``."""
         return self.replay.size
 
     def add(self, step: Any) -> Prioritised:

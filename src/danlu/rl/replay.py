@@ -105,7 +105,7 @@ class Replay:
 
     @property
     def size(self) -> jax.Array:
-        """How many transitions are in it."""
+        """How many transitions are in it, ``()``."""
         return self.filled * self.environments
 
     def add(self, step: Any) -> Replay:

@@ -158,7 +158,7 @@ def polyak(target: Any, online: Any, rate: Scalar) -> Any:
     """The target network moved part of the way to the online one: ``(1 − τ)·target + τ·online``.
 
     Args:
-        target, online: trees of arrays of one structure; of what is no floating number (counts) the online one is taken.
+        target, online: trees of arrays of one structure; of leaves that are not floating-point (counts) the online one is taken.
         rate: τ, in [0, 1]; 1 is a hard copy, bit by bit, and 0 leaves the target as it is.
 
     Returns:

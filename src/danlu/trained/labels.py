@@ -350,7 +350,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         found = TargetEncoder.from_json(target if isinstance(target, Mapping) else {})
         said = data.get("said") or {}
         if not isinstance(said, Mapping) or not all(isinstance(each, str) for each in (*said, *said.values())):
-            raise ArtifactError("the saved model is damaged: what it says of its answers is no text")
+            raise ArtifactError("the saved model is damaged: the description of its answers is not a text")
         level = data.get("level", 0.9)
         if type(level) is not float or not 0 < level < 1:
             raise ArtifactError(f"the saved level is {str(level)[:40]!r}; expected a share above 0 and below 1")
@@ -418,7 +418,7 @@ def _knots(knots: np.ndarray | None) -> np.ndarray | None:
     found = np.asarray(knots, np.float64)
     fits = found.ndim == 2 and len(found) == 2 and found.size and np.isfinite(found).all()
     if not fits or (np.diff(found) < 0).any() or found.min() < 0 or found.max() > 1:
-        raise ArtifactError("the saved calibration is no growing function of probabilities")
+        raise ArtifactError("the saved calibration is not an increasing function of probabilities")
     return found
 
 

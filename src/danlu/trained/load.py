@@ -51,7 +51,7 @@ def load(artifact: Artifact, parts: Parts, reader: Any = None) -> Trained:
         reader: what reads files for it.
 
     Raises:
-        ArtifactError: what it says of itself is not right.
+        ArtifactError: its description does not fit its arrays, or is damaged.
     """
     try:
         described = artifact.encoder if artifact.head is not None else parts.old_encoder(artifact)

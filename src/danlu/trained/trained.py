@@ -200,7 +200,7 @@ class Trained:
             source, lenient, say: as of :meth:`predict`.
 
         Raises:
-            ConfigError: columns to keep of what is no table, or which it does not have.
+            ConfigError: columns to keep of data that is not a table, or that has no such columns.
             SchemaError: see :meth:`predict`.
         """
         found = self.read(source, lenient=lenient, say=say)
@@ -298,12 +298,12 @@ class Trained:
             return None, ""
         if known == count:
             say(
-                f"all {count:,} rows were learnt from, or equal a row that was in all that the model uses: the scores show how well they "
-                "were learnt, not how well new rows are predicted"
+                f"all {count:,} rows were in the training data, or look the same to the model as a training row: the scores show how well "
+                "they were learnt, not how well new rows are predicted"
             )
             return None, "training rows"
         say(
-            f"{known:,} of {count:,} rows were learnt from, or equal a row that was in all that the model uses; "
+            f"{known:,} of {count:,} rows were in the training data, or look the same to the model as a training row; "
             f"the scores are of the {count - known:,} others"
         )
         return np.flatnonzero(fresh), "rows not seen"

@@ -63,7 +63,7 @@ class BoxSet:
         return classes_of(self.labels)
 
     def rows(self, places: np.ndarray) -> BoxSet:
-        """Some of the images."""
+        """Some of the images, by their numbers ``places (n,)``."""
         kept = [int(place) for place in places]
         images: Any = self.images[kept] if isinstance(self.images, np.ndarray) else [self.images[i] for i in kept]
         return BoxSet(

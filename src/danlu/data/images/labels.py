@@ -51,7 +51,7 @@ class LabelSets:
         return len(self.images)
 
     def rows(self, places: np.ndarray) -> LabelSets:
-        """Some of the images."""
+        """Some of the images, by their numbers ``places (n,)``."""
         return dataclasses.replace(
             self,
             images=some_of(self.images, places),

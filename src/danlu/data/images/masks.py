@@ -52,7 +52,7 @@ class MaskSet:
         return len(self.images)
 
     def rows(self, places: np.ndarray) -> MaskSet:
-        """Some of the images."""
+        """Some of the images, by their numbers ``places (n,)``."""
         return dataclasses.replace(
             self,
             images=some_of(self.images, places),

@@ -51,7 +51,7 @@ class ImageSet:
         return len(self.images)
 
     def rows(self, places: np.ndarray) -> ImageSet:
-        """Some of the images."""
+        """Some of the images, by their numbers ``places (n,)``."""
         return dataclasses.replace(
             self,
             images=some_of(self.images, places),
@@ -101,7 +101,7 @@ def read_images(
         memory: bytes; image files whose pixels take more are not held, but decoded again whenever they are wanted. None holds all.
         whole: whether large photographs keep their size; see :func:`~danlu.data.images.pixels.open_image`.
 
-    Hidden files and folders, thumbnails and what else systems leave in folders are no data, nor are folders without a picture.
+    Hidden files and folders, thumbnails and other files of the system are ignored, and so are folders without pictures.
 
     Raises:
         DataError: nothing that can be read, or files that do not belong together.

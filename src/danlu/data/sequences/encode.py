@@ -122,7 +122,7 @@ class SequenceEncoder:
         """The sequences of records, ``(steps, columns)`` of each.
 
         Raises:
-            SchemaError: columns of different lengths, or values that are no numbers.
+            SchemaError: columns of different lengths, or values that are not numbers.
         """
         found = []
         for number, record in enumerate(records, 1):

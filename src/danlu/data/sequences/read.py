@@ -44,7 +44,7 @@ class SequenceSet:
         return len(self.values)
 
     def rows(self, numbers: np.ndarray) -> SequenceSet:
-        """Some of the sequences."""
+        """Some of the sequences, by their numbers ``(n,)``."""
         picked = {name: getattr(self, name) for name in ("labels", "names")}
         picked = {name: None if column is None else column.gather(numbers) for name, column in picked.items()}
         return dataclasses.replace(self, values=[self.values[row] for row in numbers], **picked)

@@ -79,7 +79,7 @@ class CorpusEncoder:
         """The texts of records. That of a stream is taken as a line of a file is: with its end, where the model knows of lines' ends.
 
         Raises:
-            SchemaError: a value that is no text, or holds what is not in the vocabulary.
+            SchemaError: a value that is not a text, or has characters or words outside the vocabulary.
         """
         texts = _known_texts(records, self.fields[0], self.tokenizer)
         if not self.lines:
@@ -158,7 +158,7 @@ class SentenceEncoder:
         """The sentences of records.
 
         Raises:
-            SchemaError: a value that is no text, or holds what is not in the vocabulary.
+            SchemaError: a value that is not a text, or has characters or words outside the vocabulary.
         """
         rows = [" ".join(text.split()) for text in _known_texts(records, self.fields[0], self.source)]
         for notice in self.long(rows):

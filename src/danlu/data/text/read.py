@@ -47,7 +47,7 @@ class TextSet:
         return np.flatnonzero([text is None or not text.strip() for text in self.texts])
 
     def rows(self, numbers: np.ndarray) -> TextSet:
-        """Some of the rows."""
+        """Some of the rows, by their numbers ``(n,)``."""
         labels = None if self.labels is None else self.labels.gather(numbers)
         parts = None if self.parts is None else self.parts[numbers]
         return dataclasses.replace(self, texts=[self.texts[row] for row in numbers], labels=labels, parts=parts)

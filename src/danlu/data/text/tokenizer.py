@@ -208,7 +208,7 @@ class Tokenizer:
         """The text of some tokens; padding, begin and end are left out, an unknown token is written ``�``.
 
         Raises:
-            DataError: a number that is no token.
+            DataError: a number that is not a token.
         """
         numbers = [int(token) for token in tokens]
         if any(not 0 <= number < self.size for number in numbers):

@@ -1,6 +1,6 @@
 """MixUp and CutMix: each row of a batch mixed with another, inputs, targets and weights alike.
 
-They change inputs and targets together, so they are no layers but a step of training's own, before the loss:
+They change inputs and targets together, so they are not layers but a step of training's own, before the loss:
 ``danlu.fit(..., augment=MixUp(0.2, classes=10))`` calls ``augment(key, batch) -> batch`` on every training batch, compiled
 with the step, and on nothing else. Any hashable function of that form will do in their place.
 """
@@ -41,7 +41,7 @@ class Mix(Blueprint, abc.ABC):
 
     @abc.abstractmethod
     def mixed(self, key: jax.Array, x: Any, other: Any, share: jax.Array) -> tuple[Any, jax.Array]:
-        """``share`` (one a row) of ``x`` and the rest of ``other``, and the share as it came out."""
+        """Rows ``(batch, …)`` that are ``x`` by a share ``(batch,)`` and ``other`` by the rest, and the shares that came out."""
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         order_key, share_key, place_key = jax.random.split(key, 3)

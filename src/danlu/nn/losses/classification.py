@@ -76,7 +76,7 @@ class BinaryFocal(Loss):
 
     Args:
         gamma: γ ≥ 0, how much less; 0 is the cross-entropy.
-        alpha: α in (0, 1), the weight of class 1 (``1 − α`` that of class 0); None weighs neither.
+        alpha: α in (0, 1), the weight of class 1 (``1 − α`` that of class 0); None: both weigh the same.
 
     Reference: Lin et al. (2017), arXiv:1708.02002, eqs. 4 and 5.
     """

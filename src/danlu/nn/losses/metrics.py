@@ -81,7 +81,7 @@ def squared_error(outputs: Any, targets: Any) -> jax.Array:
 
 @measure("min")
 def absolute_error(outputs: Any, targets: Any) -> jax.Array:
-    """``|ŷ − y|`` with ``ŷ`` the mean of the members; several outputs are averaged."""
+    """``|ŷ − y|``, ``(batch,)``, with ``ŷ`` the mean of the members; several outputs are averaged."""
     return per_example(jnp.abs(_error("absolute_error", outputs, targets)))
 
 

@@ -102,7 +102,7 @@ def side_by_side(parts: tuple[jax.Array, ...]) -> jax.Array:
 
 
 def read(sequence: jax.Array, t: Any) -> jax.Array:
-    """Step ``t`` of a sequence."""
+    """Step ``t`` of a sequence ``(time, batch, …)``: ``(batch, …)``."""
     step: jax.Array = jax.lax.dynamic_index_in_dim(sequence, t, 0, keepdims=False)
     return step
 
@@ -114,7 +114,7 @@ def write(sequence: jax.Array, step: jax.Array, t: Any) -> jax.Array:
 
 
 def keep(mask: jax.Array | None, new: jax.Array, old: jax.Array) -> jax.Array:
-    """``new`` at the real steps, ``old`` at padding."""
+    """``new (batch, …)`` where the mask ``(batch, 1)`` is True (a real step), ``old`` at padding."""
     return new if mask is None else jnp.where(mask, new, old)
 
 

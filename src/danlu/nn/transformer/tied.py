@@ -62,7 +62,7 @@ class Tied(Layer):
         return params, tuple(d[1] for d in drawn), (*out_shape[:-1], self.embedding.vocabulary)
 
     def scores(self, params: Params, h: jax.Array) -> jax.Array:
-        """``h·Eᵀ + b``."""
+        """``h·Eᵀ + b``: ``(batch, time, dim)`` to ``(batch, time, vocabulary)``."""
         y: jax.Array = h.reshape(-1, h.shape[-1]) @ params[0]["table"].T  # (batch·time, vocabulary)
         y = y + repeated(on_last_axis(params[2]["bias"], 2), y.shape) if self.use_bias else y
         return y.reshape(*h.shape[:-1], y.shape[-1])  # (batch, time, vocabulary)

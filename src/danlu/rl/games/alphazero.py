@@ -32,12 +32,12 @@ SEARCHES: dict[str, type[Search]] = {"gumbel": Gumbel, "puct": PUCT}
 
 
 def outcome_error(outputs: Any, targets: Any) -> jax.Array:
-    """``(v − z)²``."""
+    """``(v − z)²``, ``(batch,)``."""
     return jnp.square(outputs["value"][:, 0] - targets["outcome"])
 
 
 def agreement(outputs: Any, targets: Any) -> jax.Array:
-    """1 where the network's likeliest legal move is the search's, 0 where not."""
+    """1 where the network's likeliest legal move is the search's, 0 where not, ``(batch,)``."""
     own = jnp.argmax(masked(outputs["policy"], targets["legal"]), axis=-1)
     return (own == jnp.argmax(targets["policy"], axis=-1)).astype(jnp.float32)
 

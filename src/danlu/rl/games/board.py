@@ -113,19 +113,19 @@ class Game(Blueprint):
         return position.legal_action_mask
 
     def player(self, position: Any) -> jax.Array:
-        """Whose turn it is: 0 (who began) or 1."""
+        """Whose turn it is, ``()``: 0 (who began) or 1."""
         return position.current_player
 
     def ended(self, position: Any) -> jax.Array:
-        """Whether the game is over."""
+        """Whether the game is over, ``()``."""
         return position.terminated | position.truncated
 
     def result(self, position: Any, player: Any) -> jax.Array:
-        """A player's result: 1 won, −1 lost, 0 a draw or still running."""
+        """A player's result, ``()``: 1 won, −1 lost, 0 a draw or still running."""
         return position.rewards[player]
 
     def moves(self, position: Any) -> jax.Array:
-        """How many moves have been made."""
+        """How many moves have been made, ``()``."""
         return position._step_count
 
     def observation(self, position: Any) -> jax.Array:

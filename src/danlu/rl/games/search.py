@@ -38,14 +38,14 @@ class Found:
 
 
 def masked(logits: jax.Array, legal: jax.Array) -> jax.Array:
-    """Logits in which illegal moves have probability 0; the largest legal one is 0."""
+    """Logits ``(…, moves)`` in which illegal moves have probability 0; the largest legal one is 0."""
     lowest = jnp.finfo(logits.dtype).min
     logits = logits - jnp.max(jnp.where(legal, logits, lowest), axis=-1, keepdims=True)
     return jnp.where(legal, logits, lowest)
 
 
 def chosen(values: jax.Array, index: jax.Array) -> jax.Array:
-    """``values[i, index[i]]``."""
+    """``values[i, index[i]]``, ``(batch,)``."""
     return jnp.take_along_axis(values, index[:, None], axis=1)[:, 0]
 
 
