@@ -21,6 +21,7 @@ from danlu.evaluate import (
     scores,
 )
 from danlu.evaluate.baselines import _WORK
+from danlu.evaluate.judgement import Judgement
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,7 @@ def oracle(rows, weight=None):
                 np.abs(p - y) if weight is None else np.repeat(np.abs(p - y), weight.astype(int))
             ),
             "r2": sk.r2_score(y, p, **given),
+            "explained_variance": sk.explained_variance_score(y, p, **given),
         }
     chosen, two = rows.chosen, rows.task == "binary"
     average = {"average": "binary" if two else "macro", "zero_division": 0, **given}
@@ -68,9 +70,40 @@ def oracle(rows, weight=None):
         if two
         else np.mean([sk.roc_auc_score(y == k, p[:, k], **given) for k in range(rows.classes)]),
     }
-    if two:
-        found["average_precision"] = sk.average_precision_score(y, p[:, 1], **given)
-    return found
+    true = y[:, None] == ((1,) if two else range(rows.classes))
+    found["average_precision"] = sk.average_precision_score(true, p[:, 1:] if two else p, average="macro", **given)
+    if not two:
+        found["average_precision_weighted"] = sk.average_precision_score(true, p, average="weighted", **given)
+    for k in (3, 5):
+        if rows.classes > k:
+            first = p - 1e-9 * np.arange(rows.classes)  # of equal ones the first is before
+            found[f"top{k}_accuracy"] = sk.top_k_accuracy_score(y, first, k=k, **given)
+    return found | in_bins(rows, weight)
+
+
+def in_bins(rows, weight=None):
+    """Calibration error and the parts of the Brier score, bin by bin."""
+    y, p = rows.truth, rows.prediction
+    w = np.ones(len(y)) if weight is None else weight
+    two = rows.task == "binary"
+
+    def each(happened, chance):
+        whole = np.average(happened, weights=w)
+        for low in np.arange(10) / 10:
+            inside = (chance >= low) & ((chance < low + 0.1) | (low == 0.9))
+            if w[inside].any():
+                share = w[inside].sum() / w.sum()
+                o, q = (np.average(values[inside], weights=w[inside]) for values in (happened, chance))
+                yield share * abs(o - q), share * (o - q) ** 2, share * (o - whole) ** 2
+
+    certain = each(y == 1, p[:, 1]) if two else each(p.argmax(1) == y, p.max(1))
+    of = (1,) if two else range(rows.classes)
+    parts = np.array([row for k in of for row in each(y == k, p[:, k])])
+    return {
+        "ece": sum(row[0] for row in certain),
+        "brier_reliability": parts[:, 1].sum(),
+        "brier_resolution": parts[:, 2].sum(),
+    }
 
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
@@ -170,13 +203,23 @@ def test_rows_that_do_not_fit_are_refused(task, truth, prediction, message):
 def test_a_class_that_the_rows_lack_leaves_the_auc_of_the_others():
     rows = make("multiclass", classes=3)
     wider = np.concatenate([rows.prediction, np.zeros((300, 1))], axis=1)
-    assert scores(Rows("multiclass", rows.truth, wider)) == pytest.approx(scores(rows))
+    found = scores(Rows("multiclass", rows.truth, wider))
+    assert found.pop("top3_accuracy") == 1
+    assert found == pytest.approx(scores(rows))
 
 
 def test_relative_error_needs_values_that_are_far_from_zero():
     truth = np.array([100.0, 200.0])
     assert scores(Rows("regression", truth, truth * 1.1))["mape"] == pytest.approx(0.1)
-    assert "mape" not in scores(Rows("regression", np.array([100.0, 0.0]), truth))
+    near = Rows("regression", np.array([100.0, 0.0]), truth)
+    assert "mape" not in scores(near)
+    said = str(Judgement(near.scores(), evidence=near))
+    assert "note: no mean relative error (MAPE): some true values are near 0" in " ".join(said.split())
+    assert "no " not in str(Judgement({}, evidence=Rows("regression", truth, truth)))
+    alone = Rows("binary", np.zeros(5, int), np.tile([0.7, 0.3], (5, 1)))
+    assert Judgement({}, evidence=alone).said == (
+        "no ROC-AUC and average precision: all 5 rows have the same true class",
+    )
 
 
 def test_residuals_in_numbers():

@@ -18,6 +18,7 @@ from danlu.evaluate import (
     Found,
     LabelRows,
     MaskCounts,
+    Quantiles,
     Rows,
     Sample,
     TokenLosses,
@@ -78,6 +79,7 @@ KINDS: dict[str, Draw] = {
     "tokens": lambda rng: TokenLosses.of(rng.random(90), np.concatenate([[0], np.cumsum(1 + LINES)]), 300),
     "forecasts": forecasts,
     "forecasts without quantiles": lambda rng: forecasts(rng, quantiles=False),
+    "quantiles": lambda rng: Quantiles(rng.normal(size=ROWS), np.sort(rng.normal(size=(ROWS, 3))), (0.1, 0.5, 0.9)),
     "returns": lambda rng: Sample(rng.normal(size=ROWS), "return"),
     "seeds": lambda rng: Sample(rng.normal(size=ROWS), "iqm_return"),
 }
@@ -175,6 +177,7 @@ PRIMARIES = {
     "tokens": "token_loss",
     "forecasts": "mse",
     "forecasts without quantiles": "mse",
+    "quantiles": "crps",
     "returns": "return",
     "seeds": "iqm_return",
 }
@@ -239,7 +242,7 @@ def test_other_rows_are_refused(kind: str) -> None:
 def test_one_answer_for_all_rows_is_known_where_it_can_be(evidence: Evidence) -> None:
     assert not evidence.constant
     one: Any = None
-    if isinstance(evidence, Rows | LabelRows | Forecasts):
+    if isinstance(evidence, Rows | LabelRows | Forecasts | Quantiles):
         one = dataclasses.replace(
             evidence, prediction=np.broadcast_to(evidence.prediction[0], evidence.prediction.shape)
         )

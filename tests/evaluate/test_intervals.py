@@ -63,7 +63,7 @@ def test_an_interval_holds_its_value_and_stays_in_bounds(seed, rows, task):
     for name, found in intervals(evidence).items():
         family = MEASURES[name].family
         if not found.known:
-            assert "no interval" in str(found)
+            assert found.why in str(found)
             continue
         assert found.low <= found.value + 1e-12
         assert found.value <= found.high + 1e-12
@@ -122,9 +122,12 @@ def test_rows_that_belong_together_count_once():
     blind = Rows("binary", copied.truth, copied.prediction)
     for name, found in intervals(copied).items():
         # Of few rows a loss allows for more that are worse, of few groups it does not.
-        near = 0.1 if MEASURES[name].family.kind == "loss" else 0.03
+        near = {"loss": 0.1, "gap": 0.15}.get(MEASURES[name].family.kind, 0.03)
         assert (found.low, found.high) == pytest.approx((alone[name].low, alone[name].high), rel=near), name
         narrow = intervals(blind, [name])[name]
+        if MEASURES[name].family.kind == "gap":  # what has no noise left is no longer 0 by chance
+            assert narrow.low > found.low or narrow.high < found.high, name
+            continue
         assert narrow.high - narrow.low < 0.75 * (found.high - found.low)
     assert difference(copied, copied.with_prediction(np.tile([0.5, 0.5], (400, 1))), "accuracy") == pytest.approx(
         difference(rows, rows.with_prediction(np.tile([0.5, 0.5], (80, 1))), "accuracy"), abs=0.02

@@ -71,7 +71,7 @@ def test_a_file_is_learnt_and_judged(trained):
     )
     assert 0.6 < result.scores["coverage"] <= 1
     results = result.run.read_json("results.json")
-    assert set(results["test"]) == {"mse", "scaled_mae", "mase", "smape", "pinball", "coverage"}
+    assert set(results["test"]) == {"mse", "scaled_mae", "mase", "smape", "pinball", "crps", "coverage"}
     frame = pl.read_csv(result.run.predictions_path)
     assert frame.columns == ["time", "truth", "forecast", "low", "high"]
     assert (frame["low"] <= frame["high"]).all()

@@ -3,14 +3,17 @@
 from danlu.evaluate.baselines import BASELINES, Baseline, baselines
 from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
 from danlu.evaluate.compare import Comparison, compare, conclusion
+from danlu.evaluate.decomposition import Decomposition, decomposition
 from danlu.evaluate.detection import DetectionCounts, Found
 from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.folds import fold_interval
 from danlu.evaluate.forecast import Forecasts
 from danlu.evaluate.importance import Importance, permutation_importance, related_columns
 from danlu.evaluate.intervals import Interval, difference, intervals
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.metrics import METRICS, PRIMARY, Metric, scores
+from danlu.evaluate.quantiles import Quantiles, crps, pinball
 from danlu.evaluate.ranking import Ranking
 from danlu.evaluate.reliability import (
     Band,
@@ -37,6 +40,7 @@ __all__ = [
     "Baseline",
     "Calibration",
     "Comparison",
+    "Decomposition",
     "DetectionCounts",
     "Evidence",
     "Forecasts",
@@ -47,6 +51,7 @@ __all__ = [
     "MaskCounts",
     "Measure",
     "Metric",
+    "Quantiles",
     "Ranking",
     "Residuals",
     "Rows",
@@ -61,13 +66,17 @@ __all__ = [
     "chrf",
     "compare",
     "conclusion",
+    "crps",
+    "decomposition",
     "difference",
+    "fold_interval",
     "interquartile_mean",
     "intervals",
     "learning_curve",
     "optimality_gap",
     "performance_profile",
     "permutation_importance",
+    "pinball",
     "probability_of_improvement",
     "related_columns",
     "residuals",

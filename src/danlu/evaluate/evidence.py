@@ -140,3 +140,20 @@ class Evidence(abc.ABC):
     def middle(self, name: str, level: float) -> tuple[float, float]:
         """The interval of a measure of the family ``"middle"``."""
         return float("nan"), float("nan")
+
+    def terms(self, name: str, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a measure of the family ``"gap"``: the numbers whose sizes, or squares, it adds up.
+
+        Args:
+            part: the part that each row belongs to, ``(rows,)``, from 0.
+
+        Returns:
+            The terms ``(terms,)``, those without the rows of each part ``(parts, terms)``, and the least variance of each that is to
+            be reckoned with ``(terms,)``.
+        """
+        none = np.zeros(0)
+        return none, np.zeros((int(part.max()) + 1, 0)), none
+
+    def left_out(self) -> Mapping[str, str]:
+        """Measures that a reader may look for and that are not defined for these rows, each with why."""
+        return {}

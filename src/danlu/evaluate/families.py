@@ -8,6 +8,7 @@ __all__ = [
     "CORRELATION",
     "DICE",
     "FIT",
+    "GAP",
     "LOSS",
     "MEAN",
     "MEAN_SQUARE",
@@ -15,6 +16,7 @@ __all__ = [
     "PERCENT",
     "ROOT_SQUARE",
     "SHARE",
+    "SQUARED_GAP",
     "Family",
 ]
 
@@ -25,10 +27,12 @@ class Family:
 
     Attributes:
         kind: ``"share"``: between two bounds, which a perfect or useless answer reaches; ``"loss"``: from 0 upwards; ``"fit"``: 1
-            minus a loss; ``"mean"``: any number; ``"middle"``: the median of the rows' errors.
+            minus a loss; ``"mean"``: any number; ``"middle"``: the median of the rows' errors; ``"gap"``: the size of several means
+            together, which chance alone keeps from being 0.
         low, high: the bounds of a share.
         dice: whether the share is an F1 or a Dice, ``2·q/(1 + q)`` of the share ``q`` of hits among hits, misses and false alarms.
-        power: of a loss: that which is a mean of the rows' values (2 of a root of squares).
+        power: of a loss: that which is a mean of the rows' values (2 of a root of squares); of a gap: of its terms, which are added
+            up (1: their sizes, 2: their squares).
         guards: of a loss: how many more of the worst row its interval allows for, of n rows ``guards[0] + guards[1]/n``. They are the
             smallest with which ``benchmarks/coverage.py`` holds for normal, Student's and log-normal errors.
     """
@@ -54,3 +58,4 @@ LOSS, MEAN_SQUARE = Family("loss"), Family("loss", guards=(4.0, 650.0))
 ROOT_SQUARE = Family("loss", power=2.0, guards=(4.0, 650.0))
 FIT = Family("fit", guards=(4.0, 650.0))
 MEAN, MIDDLE = Family("mean"), Family("middle")
+GAP, SQUARED_GAP = Family("gap"), Family("gap", power=2.0)

@@ -11,9 +11,10 @@ import numpy as np
 
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate.evidence import Evidence
-from danlu.evaluate.families import LOSS, MEAN_SQUARE, SHARE
+from danlu.evaluate.families import LOSS, MEAN_SQUARE
 from danlu.evaluate.intervals import Interval
 from danlu.evaluate.measures import Measure, register
+from danlu.evaluate.quantiles import QUANTILE_MEASURES, crps, inside, pinball
 from danlu.prose import percent
 
 __all__ = [
@@ -31,15 +32,14 @@ _CHUNK = 1024
 _BLOCKS = 400  # that are left out in turn, at most
 _FEWEST_BLOCKS = 4
 
-FORECAST_MEASURES = register(
+_OF_ERRORS = register(
     Measure("mse", "MSE (standardised)", False, MEAN_SQUARE),
     Measure("scaled_mae", "MAE (standardised)", False, LOSS),
     Measure("mase", "MASE", False, LOSS),
     Measure("smape", "sMAPE, %", False, LOSS),
-    Measure("pinball", "pinball loss", False, LOSS),
-    Measure("coverage", "coverage of the interval", True, SHARE),
 )
-"""The measures of a forecast, in the order in which they are shown; the last two are of its quantiles."""
+FORECAST_MEASURES = (*_OF_ERRORS, *QUANTILE_MEASURES)
+"""The measures of a forecast, in the order in which they are shown; the last three are of its quantiles."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +84,8 @@ class Forecasts(Evidence):
         - ``mse``, ``scaled_mae``: ``(e/s)²`` and ``|e|/s`` with the error ``e`` and the ``spread`` ``s``;
         - ``mase``: ``|e|`` over the naive error;
         - ``smape``: ``200·|e|/(|y| + |ŷ|)``, 0 where both are 0;
-        - ``pinball``: the quantile loss of the standardised error, the mean over the quantiles;
+        - ``pinball``, ``crps``: the quantile loss of the standardised error, the mean over the quantiles, and
+          :func:`~danlu.evaluate.quantiles.crps`;
         - ``coverage``: 1 inside the first to the last quantile, else 0.
 
         Reference: Hyndman & Koehler (2006), "Another look at measures of forecast accuracy", International Journal of
@@ -103,10 +104,8 @@ class Forecasts(Evidence):
         if self.bands is None:
             raise ConfigError(f"{name} is a measure of quantiles, and this forecast has none")
         if name == "coverage":
-            return ((self.truth >= self.bands[..., 0]) & (self.truth <= self.bands[..., -1])).astype(np.float64)
-        below = (self.truth[..., None] - self.bands) / spread[..., None]
-        q = np.array(self.levels)
-        return np.maximum(q * below, (q - 1) * below).mean(axis=-1)
+            return inside(self.truth, self.bands)
+        return (pinball if name == "pinball" else crps)(self.truth, self.bands, self.levels) / spread
 
     def measures(self, weights: np.ndarray | None = None, names: Sequence[str] | None = None) -> Mapping[str, float]:
         """The mean of each measure over the windows that have it."""
@@ -129,7 +128,7 @@ class Forecasts(Evidence):
     @property
     def names(self) -> tuple[str, ...]:
         """The measures that there are of this forecast."""
-        return FORECAST_MEASURES if self.bands is not None else FORECAST_MEASURES[:4]
+        return FORECAST_MEASURES if self.bands is not None else _OF_ERRORS
 
     @functools.cached_property
     def _of_windows(self) -> dict[str, np.ndarray]:

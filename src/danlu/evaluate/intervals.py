@@ -10,6 +10,8 @@ jackknife). How an interval comes from them depends on the measure's :class:`~da
   a few more as bad as the worst. Squared errors, whose tails are longer, are given more of these.
 - **mean** (returns, differences of losses): Student's t, or that with the skewness removed by Hall's transformation where it is wider.
 - **middle**: between two of the sorted errors, whose places are binomial.
+- **gap** (calibration error, reliability): as far to either side as noise of this covariance reaches; see
+  :mod:`~danlu.evaluate.gaps`.
 
 What a few rows have not shown is thus allowed for: the interval of a perfect score is never a point. ``benchmarks/coverage.py``
 measures how often the intervals hold.
@@ -26,6 +28,7 @@ import numpy as np
 
 from danlu.errors import ConfigError
 from danlu.evaluate.families import Family
+from danlu.evaluate.gaps import gap_interval
 from danlu.evaluate.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -36,17 +39,25 @@ __all__ = ["Interval", "difference", "intervals", "leave_out"]
 _PARTS, _LEAST_PARTS = 400, 50  # that are left out in turn
 _WORK = 2e7  # numbers that are gone through at most, but for the least parts
 _FEWEST = 10  # rows for the interval of a loss
+_FEWEST_OF_A_CLASS = 5  # for the interval of a calibration error
 _CERTAIN = 6  # rows that all say the same: by chance once in 32 times
 _NAN = float("nan")
+_FEW = "too few rows"
 
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A value and the interval that contains the true one for most samples of this size; NaN ends: none can be given."""
+    """A value and the interval that contains the true one for most samples of this size; NaN ends where there is none.
+
+    Attributes:
+        value, low, high: the value and the ends.
+        why: why there is no interval, where there is none.
+    """
 
     value: float
     low: float = _NAN
     high: float = _NAN
+    why: str = dataclasses.field(default="", kw_only=True)
 
     @property
     def known(self) -> bool:
@@ -57,7 +68,7 @@ class Interval:
     def between(self) -> str:
         """The ends, with enough digits to differ."""
         if not self.known:
-            return "no interval"
+            return f"no interval: {self.why}" if self.why else "no interval"
         least = 1e-6 * max(abs(self.low), abs(self.high))  # what is less is 0 beside the other end
         ends = [0.0 if abs(end) < least else end for end in (self.low, self.high)]
         for digits in range(4, 12):
@@ -135,11 +146,25 @@ def intervals(
     if not 0 < level < 1:
         raise ConfigError(f"level is {level}; expected a share above 0 and below 1")
     values = {name: value for name, value in evidence.measures(None, names).items() if math.isfinite(value)}
-    left = leave_out(evidence, parts_of(evidence, seed), tuple(values))
-    found = {}
-    for name, without in zip(values, left, strict=True):
-        found[name] = Interval(values[name], *_ends(evidence, name, values[name], without, level))
+    part, found = parts_of(evidence, seed), dict.fromkeys(values, Interval(_NAN))
+    plain = tuple(name for name in values if MEASURES[name].family.kind != "gap")
+    for name, without in zip(plain, leave_out(evidence, part, plain), strict=True):
+        ends = _ends(evidence, name, values[name], without, level)
+        why = "" if np.isfinite(ends).all() else _why(evidence, name, without)
+        found[name] = Interval(values[name], *ends, why=why)
+    for name in (name for name in values if name not in plain):
+        ends = _gap(evidence, name, part, level)
+        found[name] = Interval(values[name], *ends, why="" if np.isfinite(ends).all() else _FEW)
     return found
+
+
+def _why(evidence: Evidence, name: str, without: np.ndarray) -> str:
+    """Why there is no interval."""
+    if MEASURES[name].family.kind == "middle" and evidence.together is not None:
+        return "rows belong together"
+    enough = len(without) >= _FEWEST and np.isfinite(without).all()
+    alike = enough and np.ptp(without) <= 1e-12 * max(float(np.abs(without).max()), 1e-300)
+    return "rows are all alike" if alike else _FEW
 
 
 def _ends(evidence: Evidence, name: str, value: float, without: np.ndarray, level: float) -> tuple[float, float]:
@@ -160,6 +185,12 @@ def _ends(evidence: Evidence, name: str, value: float, without: np.ndarray, leve
         low, high = _loss(family, 1 - value, 1 - without, doubt, evidence, level)
         return 1 - high, 1 - low
     return _loss(family, value, without, doubt, evidence, level)
+
+
+def _gap(evidence: Evidence, name: str, part: np.ndarray, level: float) -> tuple[float, float]:
+    if int(part.max()) + 1 < _FEWEST or evidence.support(name) < _FEWEST_OF_A_CLASS:
+        return _NAN, _NAN
+    return gap_interval(MEASURES[name].family, *evidence.terms(name, part), level)
 
 
 def _share(family: Family, value: float, without: np.ndarray, support: float, level: float) -> tuple[float, float]:
@@ -284,6 +315,9 @@ def difference(
         return _NAN, _NAN
     if family.kind == "share":
         return _share_gap(family, value, without, min(support), level)
+    if family.kind == "gap":  # no normal variable where one of the two is near 0: both intervals hold at once
+        own, other = (intervals(each, (name,), level=(1 + level) / 2, seed=seed)[name] for each in (ours, theirs))
+        return own.low - other.high, own.high - other.low
     ends = _mean(value, without, support[0] if ours.paired else sum(support), level)
     if not np.isfinite(ends).all() and min(len(np.unique(part)) for part in parts) >= _CERTAIN:
         return value, value  # every row says the same

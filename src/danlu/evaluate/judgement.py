@@ -102,6 +102,13 @@ class Judgement:
             notes=tuple(notes),
         )
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """The notes, and which measures are not given and why."""
+        left = {} if self.evidence is None else self.evidence.left_out()
+        whys = {why: [MEASURES[name].label for name, each in left.items() if each == why] for why in left.values()}
+        return (*self.notes, *(f"no {' and '.join(names)}: {why}" for why, names in whys.items()))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for ``results.json``."""
         return {
@@ -111,7 +118,7 @@ class Judgement:
                 label: {name: interval.value for name, interval in each.items()} for label, each in self.others.items()
             },
             "comparisons": [dataclasses.asdict(each) for each in self.comparisons],
-            "notes": list(self.notes),
+            "notes": list(self.said),
             "importance": [dataclasses.asdict(each) for each in self.importance],
         }
 
@@ -121,7 +128,7 @@ class Judgement:
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
         lines += [wrapped(sentence) for sentence in said] + relied_on(self.importance)
-        return "\n".join([*lines, *(wrapped(f"note: {note}", indent="  ") for note in self.notes)])
+        return "\n".join([*lines, *(wrapped(f"note: {note}", indent="  ") for note in self.said)])
 
     def _repr_html_(self) -> str:
         head = "<tr><th></th><th>value</th><th>95 % interval</th>"

@@ -15,8 +15,8 @@ from danlu.evaluate.families import DICE, SHARE
 from danlu.evaluate.intervals import Interval, intervals
 from danlu.evaluate.joined import joined_groups, joined_thresholds, mean_by_model
 from danlu.evaluate.measures import Measure, register
-from danlu.evaluate.metrics import mean_support
 from danlu.evaluate.ranking import Ranking
+from danlu.evaluate.support import mean_support
 
 __all__ = ["LabelRows"]
 

@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from danlu.errors import unknown_name
-from danlu.evaluate.families import CORRELATION, DICE, FIT, LOSS, MIDDLE, ROOT_SQUARE, SHARE
+from danlu.evaluate import support
+from danlu.evaluate.decomposition import gaps, reliability, resolution
+from danlu.evaluate.families import (
+    CORRELATION,
+    DICE,
+    FIT,
+    GAP,
+    LOSS,
+    MIDDLE,
+    ROOT_SQUARE,
+    SHARE,
+    SQUARED_GAP,
+    Family,
+)
 from danlu.evaluate.measures import Measure, register
 from danlu.evaluate.ranking import dot
 
@@ -82,8 +95,27 @@ def _roc_auc(rows: Rows, weights: Weights) -> float:
     return sum(each) / len(each) if each else _NAN
 
 
-def _average_precision(rows: Rows, weights: Weights) -> float:
-    return rows.rankings[0].average_precision(weights)
+def _average_precision(rows: Rows, weights: Weights, by_share: bool = False) -> float:
+    each = np.array([ranking.average_precision(weights) for ranking in rows.rankings])
+    known = np.isfinite(each)
+    counts = (rows.class_weights(weights)[1] if by_share else np.ones(len(each)))[known]
+    return dot(counts, each[known]) / float(counts.sum()) if known.any() else _NAN
+
+
+def _weighted_precision(rows: Rows, weights: Weights) -> float:
+    return _average_precision(rows, weights, by_share=True)
+
+
+def _top(rows: Rows, weights: Weights, most: int) -> float:
+    return _mean((rows.place < most).astype(np.float64), weights) if rows.classes > most else _NAN
+
+
+def _top3(rows: Rows, weights: Weights) -> float:
+    return _top(rows, weights, 3)
+
+
+def _top5(rows: Rows, weights: Weights) -> float:
+    return _top(rows, weights, 5)
 
 
 def _log_loss(rows: Rows, weights: Weights) -> float:
@@ -100,6 +132,18 @@ def _cost(rows: Rows, weights: Weights) -> float:
 
 def _coverage(rows: Rows, weights: Weights) -> float:
     return _NAN if rows.covered is None else _mean(rows.covered.astype(np.float64), weights)
+
+
+def _calibration_error(rows: Rows, weights: Weights) -> float:
+    return float(np.abs(gaps(rows.binned_event.sums(weights))).sum())
+
+
+def _reliability(rows: Rows, weights: Weights) -> float:
+    return float((reliability(rows.binned.sums(weights)) ** 2).sum())
+
+
+def _resolution(rows: Rows, weights: Weights) -> float:
+    return float((resolution(rows.binned.sums(weights)) ** 2).sum())
 
 
 def _rmse(rows: Rows, weights: Weights) -> float:
@@ -126,57 +170,19 @@ def _mape(rows: Rows, weights: Weights) -> float:
 
 
 def _r2(rows: Rows, weights: Weights) -> float:
+    return _fit(rows, weights, _mean(rows.error**2, weights))
+
+
+def _explained_variance(rows: Rows, weights: Weights) -> float:
+    centred = rows.error - rows.error.mean()
+    return _fit(rows, weights, _mean(centred**2, weights) - _mean(centred, weights) ** 2)
+
+
+def _fit(rows: Rows, weights: Weights, lost: float) -> float:
+    """``1 − lost/variance`` of the truth; NaN where that does not vary."""
     centred = rows.truth - rows.truth.mean()
     spread = _mean(centred**2, weights) - _mean(centred, weights) ** 2
-    return 1 - _mean(rows.error**2, weights) / spread if spread > 1e-12 * _mean(centred**2, weights) else _NAN
-
-
-def _of_class(rows: Rows, counts: np.ndarray) -> float:
-    """The rows that a measure of classes rests on: of the second of two, or of the mean over all.
-
-    Of a mean of K shares, each of so many rows, what ``n`` rows have not shown is ``1/n = √Σ 1/n_k² / K``.
-    """
-    if rows.task == "binary":
-        return float(counts[1])
-    return mean_support(counts)
-
-
-def mean_support(counts: np.ndarray) -> float:
-    """The effective number of rows behind a mean of shares, given the rows of each share, where all are right."""
-    return float(len(counts) / math.sqrt((np.maximum(counts, 1.0) ** -2.0).sum())) if len(counts) else 0.0
-
-
-def _known_classes(rows: Rows) -> np.ndarray:
-    counts = np.bincount(rows.truth, minlength=rows.classes)
-    return counts[counts > 0]
-
-
-def _balanced_support(rows: Rows) -> float:
-    known = _known_classes(rows)
-    return 0.0 if rows.task == "binary" and len(known) < 2 else mean_support(known)
-
-
-def _hit_support(rows: Rows, which: str) -> float:
-    hits, true, found = rows.class_weights(np.ones(len(rows)))
-    counts = {"precision": found, "recall": true, "f1": true + found - hits}[which]
-    return _of_class(rows, counts if rows.task == "binary" else counts[true + found > 0])
-
-
-def _ranking_support(rows: Rows) -> float:
-    counts = np.bincount(rows.truth, minlength=rows.classes)
-    rarer = np.minimum(counts, len(rows) - counts)
-    return float(rarer[1]) if rows.task == "binary" else mean_support(rarer[rarer > 0])
-
-
-def _mcc_support(rows: Rows) -> float:
-    """The rows of the rarest class, between those that are true and those that are predicted: a row more moves it by the inverse."""
-    _, true, found = rows.class_weights(np.ones(len(rows)))
-    rarest = np.sqrt(np.maximum(true, 1.0) * np.maximum(found, 1.0))
-    return float(rarest.min()) if rows.task == "binary" else mean_support(rarest[true > 0])
-
-
-def _positives(rows: Rows) -> float:
-    return float((rows.truth == 1).sum())
+    return 1 - lost / spread if spread > 1e-12 * _mean(centred**2, weights) else _NAN
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -196,13 +202,20 @@ class Metric(Measure):
     support: Callable[[Rows], float] | None = None
 
 
-_CLASSES, _TWO, _QUANTITY = ("binary", "multiclass"), ("binary",), ("regression",)
+_CLASSES, _SEVERAL, _QUANTITY = ("binary", "multiclass"), ("multiclass",), ("regression",)
+
+
+def _of_hits(name: str, label: str, family: Family, compute: Callable[[Rows, Weights], float]) -> Metric:
+    return Metric(name, label, True, family, _CLASSES, compute, support=lambda rows: support.hits(rows, name))
+
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
             Metric("accuracy", "accuracy", True, SHARE, _CLASSES, _accuracy),
+            Metric("top3_accuracy", "among the 3 likeliest", True, SHARE, _SEVERAL, _top3),
+            Metric("top5_accuracy", "among the 5 likeliest", True, SHARE, _SEVERAL, _top5),
             Metric(
                 "balanced_accuracy",
                 "balanced accuracy",
@@ -210,42 +223,75 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 SHARE,
                 _CLASSES,
                 _balanced_accuracy,
-                support=_balanced_support,
+                support=support.balanced,
             ),
+            _of_hits("precision", "precision", SHARE, _precision),
+            _of_hits("recall", "recall", SHARE, _recall),
+            _of_hits("f1", "F1", DICE, _f1),
+            Metric("roc_auc", "ROC-AUC", True, SHARE, _CLASSES, _roc_auc, support=support.ranking),
             Metric(
-                "precision",
-                "precision",
+                "average_precision",
+                "average precision",
                 True,
                 SHARE,
                 _CLASSES,
-                _precision,
-                support=lambda rows: _hit_support(rows, "precision"),
+                _average_precision,
+                support=support.positives,
             ),
             Metric(
-                "recall", "recall", True, SHARE, _CLASSES, _recall, support=lambda rows: _hit_support(rows, "recall")
+                "average_precision_weighted",
+                "average precision, weighted",
+                True,
+                SHARE,
+                _SEVERAL,
+                _weighted_precision,
+                support=support.positives_by_share,
             ),
-            Metric("f1", "F1", True, DICE, _CLASSES, _f1, support=lambda rows: _hit_support(rows, "f1")),
-            Metric("roc_auc", "ROC-AUC", True, SHARE, _CLASSES, _roc_auc, support=_ranking_support),
-            Metric("average_precision", "average precision", True, SHARE, _TWO, _average_precision, support=_positives),
             Metric("log_loss", "log loss", False, LOSS, _CLASSES, _log_loss, ""),
             Metric("brier", "Brier score", False, LOSS, _CLASSES, _brier, ""),
-            Metric("mcc", "Matthews correlation", True, CORRELATION, _CLASSES, _mcc, "", _mcc_support),
+            Metric(
+                "brier_reliability",
+                "Brier score: reliability",
+                False,
+                SQUARED_GAP,
+                _CLASSES,
+                _reliability,
+                "",
+                support.ranking,
+            ),
+            Metric(
+                "brier_resolution",
+                "Brier score: resolution",
+                True,
+                SQUARED_GAP,
+                _CLASSES,
+                _resolution,
+                "",
+                support.ranking,
+            ),
+            Metric("ece", "calibration error (ECE)", False, GAP, _CLASSES, _calibration_error),
+            Metric("mcc", "Matthews correlation", True, CORRELATION, _CLASSES, _mcc, "", support.correlation),
             Metric("cost", "mean cost", False, LOSS, _CLASSES, _cost, ""),
             Metric("set_coverage", "coverage of the sets", True, SHARE, _CLASSES, _coverage),
             Metric("rmse", "RMSE", False, ROOT_SQUARE, _QUANTITY, _rmse, "target"),
             Metric("mae", "MAE", False, LOSS, _QUANTITY, _mae, "target"),
             Metric("median_error", "median absolute error", False, MIDDLE, _QUANTITY, _median_error, "target"),
-            Metric("mape", "mean error, relative", False, LOSS, _QUANTITY, _mape),
+            Metric("mape", "mean relative error (MAPE)", False, LOSS, _QUANTITY, _mape),
             Metric("r2", "R²", True, FIT, _QUANTITY, _r2, ""),
             Metric("interval_coverage", "coverage of the interval", True, SHARE, _QUANTITY, _coverage),
+            Metric("explained_variance", "explained variance", True, FIT, _QUANTITY, _explained_variance, ""),
         )
     }
 )
 """Every measure by its name, as scikit-learn defines it.
 
-Precision, recall and F1 are those of the second of two classes, and the unweighted mean of several classes otherwise; the
-ROC-AUC of several classes is the mean over the classes, each against the rest, that the rows have. ``mape`` is left out where
-a true value is below 1 % of the mean one.
+Precision, recall, F1 and average precision are those of the second of two classes, and the unweighted mean of several classes
+otherwise; the ROC-AUC of several classes is the mean over the classes, each against the rest, that the rows have.
+``average_precision_weighted`` is the mean in which each class counts as it has rows. ``top3_accuracy`` is the share of rows whose true
+class is among the three most probable, where there are more classes than three. ``mape`` is left out where a true value is below 1 % of
+the mean one (:meth:`~danlu.evaluate.Evidence.left_out` says so). ``ece`` is the mean distance of probabilities from the shares observed,
+in ten bins of equal width: of the second of two classes, or of the most probable of several. ``brier_reliability`` and
+``brier_resolution`` are parts of the Brier score, see :func:`~danlu.evaluate.decomposition`.
 """
 
 register(*METRICS.values())

@@ -12,6 +12,7 @@ import numpy as np
 
 from danlu.errors import DataError, unknown_name
 from danlu.evaluate.costs import cost_threshold, least_cost
+from danlu.evaluate.decomposition import Binned, gaps, reliability, resolution
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.joined import joined_groups, joined_thresholds, mean_by_model
 from danlu.evaluate.metrics import METRICS, PRIMARY, TASKS, metrics_of
@@ -20,8 +21,14 @@ from danlu.evaluate.ranking import Ranking
 __all__ = ["TASKS", "Rows"]
 
 Weights = np.ndarray
-_RANKED = ("roc_auc", "average_precision")
+_RANKED = ("roc_auc", "average_precision", "average_precision_weighted")
 _TINY = float(np.finfo(np.float64).eps)
+_IN_BINS = {
+    "ece": ("binned_event", gaps),
+    "brier_reliability": ("binned", reliability),
+    "brier_resolution": ("binned", resolution),
+}
+_AMONG = {"top3_accuracy": 3, "top5_accuracy": 5}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,6 +161,8 @@ class Rows(Evidence):
         """Accuracy is one share; recall, precision and balanced accuracy are the share of each class, or of the second of two."""
         if name in ("interval_coverage", "set_coverage") and self.covered is not None:
             return np.array([float(self.covered.sum())]), np.array([float(len(self))])
+        if most := _AMONG.get(name):
+            return np.array([float((self.place < most).sum())]), np.array([float(len(self))])
         if name == "accuracy":
             return np.array([self.right.sum()]), np.array([float(len(self))])
         if name not in ("balanced_accuracy", "recall", "precision"):
@@ -243,6 +252,59 @@ class Rows(Evidence):
         if self.task == "binary":
             return (self.prediction[:, 1] - self.truth) ** 2
         return (self.prediction**2).sum(axis=1) - 2 * self.of_truth + 1
+
+    @functools.cached_property
+    def place(self) -> np.ndarray:
+        """The place of the true class among the classes by probability, from 0, ``(rows,)``; of equal ones the first is before."""
+        before = np.arange(self.classes) < self.truth[:, None]
+        ours = self.of_truth[:, None]
+        return ((self.prediction > ours) | ((self.prediction == ours) & before)).sum(axis=1)
+
+    @functools.cached_property
+    def event(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a calibration curve is of: whether the event happened and its probability, ``(rows,)`` each.
+
+        It is the second of two classes; of several, that the most probable one is the true one.
+        """
+        if self.task == "binary":
+            return self.truth.astype(np.float64), self.prediction[:, 1]
+        return (self.prediction.argmax(axis=1) == self.truth).astype(np.float64), self.prediction.max(axis=1)
+
+    @functools.cached_property
+    def binned(self) -> Binned:
+        """The probability of each class in bins; of the second of two."""
+        if self.task == "binary":
+            return Binned(self.truth[:, None] == 1, self.prediction[:, 1:])
+        return Binned(self.truth[:, None] == np.arange(self.classes), self.prediction)
+
+    @functools.cached_property
+    def binned_event(self) -> Binned:
+        """The probability of :attr:`event` in bins."""
+        happened, probability = self.event
+        return Binned(happened[:, None], probability[:, None])
+
+    def terms(self, name: str, part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The terms of the bins, see :class:`~danlu.evaluate.decomposition.Binned`; the variance if probabilities are right."""
+        binned, of = _IN_BINS[name]
+        cells: Binned = getattr(self, binned)
+        sums, chance = cells.sums(np.ones(len(self))), cells.chance()
+        if self.groups is not None:
+            chance = chance * (len(self) / len(np.unique(self.groups)))
+        if name != "ece":
+            chance = np.divide(chance, sums[0], out=np.zeros_like(chance), where=sums[0] > 0)
+        without = of(cells.without(part))
+        return of(sums).ravel(), without.reshape(len(without), -1), chance.ravel()
+
+    def left_out(self) -> dict[str, str]:
+        """Why a measure that could be expected is not defined for these rows."""
+        if self.task == "regression":
+            size = np.abs(self.truth)
+            if size.min() < 0.01 * size.mean() or not size.mean() > 0:
+                return {"mape": "some true values are near 0, of which no error is a sensible share"}
+            return {}
+        if len(np.unique(self.truth)) > 1:
+            return {}
+        return dict.fromkeys(("roc_auc", "average_precision"), f"all {len(self):,} rows have the same true class")
 
     @functools.cached_property
     def rankings(self) -> tuple[Ranking, ...]:

@@ -12,7 +12,7 @@ from danlu.errors import DataError
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.families import DICE, SHARE
 from danlu.evaluate.measures import Measure, register
-from danlu.evaluate.metrics import mean_support
+from danlu.evaluate.support import mean_support
 
 __all__ = ["MaskCounts"]
 

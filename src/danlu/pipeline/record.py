@@ -78,7 +78,7 @@ def write_record(
         unit=prepared.unit,
         split=prepared.split,
         facts=facts,
-        notices=(*prepared.notices, *judgement.notes),
+        notices=(*prepared.notices, *judgement.said),
         config=config.as_dict(),
         command=_command(run),
         environment=_environment(),

@@ -55,6 +55,7 @@ _MODULES = (
     "transfer",
     "training",
     "measures",
+    "intervals",
     "judging",
     "translation",
     "detection",

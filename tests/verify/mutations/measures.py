@@ -50,6 +50,19 @@ MUTATIONS = [
             "reached = np.cumsum(np.ones_like(weights))",
             "metric.quantities",
         ),
+        ("top-k-one-more", "(rows.place < most)", "(rows.place <= most)", "metric.classes"),
+        (
+            "average-precision-of-each-alike",
+            "(rows.class_weights(weights)[1] if by_share else np.ones(len(each)))",
+            "np.ones(len(each))",
+            "metric.classes",
+        ),
+        (
+            "explained-with-the-bias",
+            "return _fit(rows, weights, _mean(centred**2, weights) - _mean(centred, weights) ** 2)",
+            "return _r2(rows, weights)",
+            "metric.quantities",
+        ),
         (
             "mape-by-prediction",
             "_mean(np.abs(rows.error) / size, weights)",
@@ -107,18 +120,53 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "evaluate/quantiles.py",
+        (
+            "pinball-levels-turned",
+            "np.maximum(at * above, (at - 1) * above)",
+            "np.maximum((1 - at) * above, -at * above)",
+            "metric.forecasts metric.quantiles",
+        ),
+        ("crps-of-equal-levels", "np.diff(borders)", "np.ones(len(at)) / len(at)", "metric.quantiles"),
+    ),
+    *of(
+        "evaluate/decomposition.py",
+        ("bins-without-gaps", "self._happened - probability, ", "self._happened, ", "metric.classes"),
+        (
+            "reliability-unweighted",
+            "return _over_root(sums[1], sums[0])",
+            "return np.asarray(sums[1])",
+            "metric.classes",
+        ),
+        ("resolution-from-a-half", "share * observed.sum(axis=-1, keepdims=True)", "share / 2", "metric.classes"),
+        (
+            "parts-that-do-not-add-up",
+            "brier - lost + gained - uncertainty",
+            "brier - lost - gained",
+            "metric.decomposition",
+        ),
+    ),
+    *of(
+        "evaluate/gaps.py",
+        ("gap-from-the-value", "low, high = solved((1 + level) / 2)", "low, high = solved(0.5)", "metric.gap_interval"),
+        (
+            "noise-not-from-the-least",
+            "np.sqrt(np.maximum(least - ",
+            "0 * np.sqrt(np.maximum(least - ",
+            "metric.gap_interval",
+        ),
+    ),
+    *of(
+        "evaluate/folds.py",
+        ("folds-independent", "math.sqrt(1 / count + ratio)", "math.sqrt(1 / count)", "metric.fold_interval"),
+    ),
+    *of(
         "evaluate/detection.py",
         ("object-found-twice", "free[:, best] = -1", "pass", "metric.average_precision_of_boxes metric.boxes"),
     ),
     *of(
         "evaluate/forecast.py",
         ("smape-halved", "return 200 * np.abs(error)", "return 100 * np.abs(error)", "metric.forecasts"),
-        (
-            "pinball-levels-turned",
-            "np.maximum(q * below, (q - 1) * below)",
-            "np.maximum((1 - q) * below, -q * below)",
-            "metric.forecasts",
-        ),
         (
             "mase-without-season",
             "np.abs(values[season:] - values[:-season])",
