@@ -40,6 +40,10 @@ def train(
         typer.Option(help="Test every row once, by that many trainings that each leave a part of the rows out."),
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Divide the rows into folds so many times.")] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(help="Train so many networks from different seeds; their disagreement comes with each answer."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
@@ -56,7 +60,19 @@ def train(
             from danlu import pipeline
             from danlu.rl.registry import modules_in
         if resume is not None:
-            given = (source, settings, target, test, folds, repeats, config, name, dry_run, context.meta.get(OWN))
+            given = (
+                source,
+                settings,
+                target,
+                test,
+                folds,
+                repeats,
+                ensemble,
+                config,
+                name,
+                dry_run,
+                context.meta.get(OWN),
+            )
             if any(given):
                 raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
             result = pipeline.resume(resume, display=display, allow=allow or (), say=_say)
@@ -74,6 +90,8 @@ def train(
             values.setdefault("evaluate", {}).update(
                 {name: value for name, value in tested.items() if value is not None}
             )
+            if ensemble is not None:
+                values.setdefault("model", {})["ensemble"] = ensemble
             values = pipeline.with_options(values, context.meta.get(OWN, {}))
             settled = pipeline.config_from(values)
             if dry_run:

@@ -146,12 +146,19 @@ class SplitConfig(Blueprint):
 
 
 class ModelConfig(Blueprint):
-    """The network; None leaves the choice to the recipe, which depends on the size of the data. For images only ``width`` is used."""
+    """The network; None leaves the choice to the recipe, which depends on the size of the data.
+
+    Args:
+        members, width, depth, dropout: of one network; for images only ``width`` is used.
+        ensemble: how many networks are trained side by side, from different seeds; their mean is the model, and their disagreement
+            comes with each answer. With folds there are so many of each fold.
+    """
 
     members: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     width: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     depth: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     dropout: float | None = setting(default=None, minimum=0, below=1, optional=True)
+    ensemble: int | None = setting(default=None, minimum=2, integer=True, optional=True)
 
 
 class TrainerConfig(Blueprint):

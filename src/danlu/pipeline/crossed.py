@@ -194,6 +194,10 @@ def cross_train(
     metrics = {name: interval.value for name, interval in judgement.scores.items()}
     rows = {"tested": predictions["row"].n_unique()}
     provenance = {"rows": rows, "source": Path(config.data.source).name, "split": split, "folds": len(done)}
+    if not last:
+        provenance["ensemble"] = len(done)
+    elif config.model.ensemble is not None:
+        provenance["ensemble"] = config.model.ensemble
     model = dataclasses.replace(model, metrics=metrics, provenance=provenance)
     model.save(run.artifact_path)
     write_atomic(run.predictions_path, predictions.write_csv())

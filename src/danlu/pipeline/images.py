@@ -124,7 +124,7 @@ def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, A
         return {}
     picked = np.resize(worst, _PICTURES)  # of one size: one compilation
     images, chosen = np.asarray(pictures)[picked], rows.chosen[picked]
-    ground, network = round(border(prepared.sample()[0])), (trained.network, trained.params, trained.state)
+    ground, network = round(border(prepared.sample()[0])), trained.one
     seen = grad_cam(*network, images, chosen)
     gained, gap = pixel_attribution(*network, images, chosen, ground)
     shown = []

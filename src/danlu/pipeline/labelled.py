@@ -113,6 +113,8 @@ class Labelled(Domain):
         config.imbalance.check(task)
         config.answers.check(task, prepared.target.classes, config.imbalance)
         plan = self.recipe(config, prepared)
+        if config.model.ensemble is not None:
+            plan = plan.replace(copies=config.model.ensemble)
         if plan.loss in ("mse", "mae", "huber") and task != "regression":
             raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
         return plan

@@ -197,6 +197,8 @@ def train_once(
     for subject, text in learned.model.head.facts().items():
         say(f"{subject}: {text}")
     own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+    if config.model.ensemble is not None:
+        own["ensemble"] = config.model.ensemble
     provenance = {**learned.model.provenance, **own}
     model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
     model.save(run.artifact_path)  # kept whatever the test brings

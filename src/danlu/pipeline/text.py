@@ -125,7 +125,7 @@ class Texts(LabelledItems):
             return {}
         texts = [prepared.parts.tested.texts[row] for row in worst]
         chosen, true = (None, None) if regression else (rows.chosen[worst], rows.truth[worst])
-        network = trained.network, trained.params, trained.state
+        network = trained.one
         added, gap = word_attribution(*network, trained.encoder, texts, chosen, true)
         for row, text, each in zip(worst, texts, added, strict=True):
             words = prepared.encoder.tokenizer.cut(text)

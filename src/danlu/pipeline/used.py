@@ -38,7 +38,7 @@ STREAMED = "data.memory|stream"
 """What the kinds of pictures use that need not fit in memory."""
 CROSSED = "evaluate.fold|folds|repeats"
 """What the kinds of data use whose models can be tested by folds."""
-LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*", CROSSED)
+LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*", "model.ensemble", CROSSED)
 """What the kinds of data use whose rows each have one label."""
 WRITTEN = "data.dates|delimiter|drop|encoding|header|kinds|missing"
 """How columns are written, of the kinds of data that are read column by column."""

@@ -143,10 +143,10 @@ def learn(
     )
     settings |= {**how, "seed": seed}
     key = jax.random.key(seed)
-    if folds is None:
+    if plan.networks == 1:
         fitted = plan.fit(data, initial=plan.initial(key, sample), **settings)
     else:
-        begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.folds)]
+        begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.networks)]
         fitted = plan.cross_fit(data, folds, initial=begun, **settings)
     model = Trained(plan.whole, fitted.params, fitted.state, encoder, answers.head(target))
     known = _held_out(model, held, folds)
@@ -187,7 +187,8 @@ def lesson_of(
         if imbalance.resample != "none":
             samplers = [_drawn(resampler(imbalance.resample, np.asarray(labels)[part]), part) for part in parts]
             rows = max(sampler(0, np.random.default_rng(0)).size for sampler in samplers)
-            draws = {"sampler": samplers[0]} if folds is None else {"samplers": samplers}
+            each = [sampler for sampler in samplers for _ in range(plan.copies)]
+            draws = {"sampler": samplers[0]} if plan.networks == 1 else {"samplers": each}
     elif imbalance.class_weight != "none" or imbalance.resample != "none":
         raise ConfigError(
             "class weights and resampling need the whole table in memory, but this one is read as a stream",
@@ -195,6 +196,11 @@ def lesson_of(
         )
     if rows is None or sample is None:
         raise ConfigError("learn() was given a stream; expected its number of rows and a sample of them as well")
+    if plan.copies > 1 and not isinstance(data, tuple):
+        raise ConfigError(
+            "an ensemble learns from rows in memory, and these are read as a stream",
+            hint="leave out model.ensemble (--ensemble), or data.stream=false",
+        )
     if (folds is not None) != (plan.folds > 1):
         raise ConfigError(
             f"the plan is for {plan.folds} folds; expected the fold of each row with 2 or more, else none"

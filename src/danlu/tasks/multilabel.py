@@ -11,7 +11,7 @@ import polars as pl
 from danlu.blueprint import setting
 from danlu.errors import ArtifactError
 from danlu.evaluate.labels import LabelRows, best_threshold
-from danlu.trained import Head, HeldOut
+from danlu.trained import Head, HeldOut, Trained
 from danlu.trained.head import namespace, out_shape_of
 
 __all__ = ["Tags"]
@@ -37,6 +37,11 @@ class Tags(Head, fitted=("threshold",)):
     def __call__(self, outputs: Any) -> Any:
         xp = namespace(outputs)
         return 1 / (1 + xp.exp(-xp.clip(outputs, -80, 80)))
+
+    def members(self, trained: Trained, inputs: Any) -> np.ndarray:
+        """Of each label that it is there and that it is not, ``(1, rows, 2 · labels)``: their entropies add up over the labels."""
+        there = self(trained.outputs(inputs))
+        return np.concatenate([there, 1 - there], axis=1)[None]
 
     def frame(self, answers: np.ndarray, rows: Any = None) -> pl.DataFrame:
         """The predicted labels, and the probability of each."""

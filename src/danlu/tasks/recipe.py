@@ -58,6 +58,7 @@ class Recipe(Blueprint):
         devices: how many devices share the rows of each batch; see :mod:`danlu.engine.mesh`.
         augment: a change of each training batch (such as :class:`~danlu.nn.MixUp`), or None.
         folds: how many networks are trained side by side, each without a part of the rows; 1 when there is one that learns from all.
+        copies: how many networks there are of each fold (or in all), which differ by their seeds: an ensemble.
     """
 
     model: Layer
@@ -86,6 +87,7 @@ class Recipe(Blueprint):
     devices: int = setting(1, minimum=1, integer=True)
     augment: Blueprint | None = None
     folds: int = setting(default=1, minimum=1, integer=True)
+    copies: int = setting(default=1, minimum=1, integer=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,9 +109,14 @@ class Recipe(Blueprint):
         return cls(**{**fields, **changes})
 
     @property
+    def networks(self) -> int:
+        """How many networks are trained side by side."""
+        return self.folds * self.copies
+
+    @property
     def whole(self) -> Layer:
-        """The resulting model: the network, or one for each fold side by side."""
-        return self.model if self.folds == 1 else Ensemble(self.model, self.folds)
+        """The resulting model: the network, or all of them side by side, those of one fold after each other."""
+        return self.model if self.networks == 1 else Ensemble(self.model, self.networks)
 
     def decays(self, params: Any) -> Any:
         """True for the parameters that weight decay applies to: as the network declares, else those with two axes or more."""
@@ -170,25 +177,26 @@ class Recipe(Blueprint):
         known = HeldOut(model.answer(held[0]), held[1])
         return Learned(dataclasses.replace(model, head=head.fitted(known)), fitted, known)
 
-    def cross_fit(self, data: Any, folds: np.ndarray, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
-        """Train a network for each fold on the rows of the others, validated on the rows of its own; together they are one model.
+    def cross_fit(self, data: Any, folds: np.ndarray | None, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
+        """Train the networks of each fold on the rows of the others, validated on the rows of its own; together they are one model.
 
         Args:
             data: ``(x, y)`` or ``(x, y, weight)``.
-            folds: the fold of each row.
+            folds: the fold of each row; None for copies that all learn from all rows, judged by ``validation``.
             rows: how many an epoch of one network has.
             **how: what else :func:`danlu.engine.members.fit_members` takes; it comes before the recipe.
 
         Returns:
             The record of all; ``params`` and ``state`` are those of :attr:`whole`.
         """
-        numbers = range(self.folds)
-        decided = {
-            **self._decided(rows),
-            "train_rows": None if "samplers" in how else [np.flatnonzero(folds != number) for number in numbers],
-            "validation_rows": [np.flatnonzero(folds == number) for number in numbers],
-            "patience": self.patience,
-        }
+        numbers = range(self.networks)
+        decided = {**self._decided(rows), "patience": self.patience}
+        if folds is not None:
+            own = [number // self.copies for number in numbers]
+            decided["validation_rows"] = [np.flatnonzero(folds == fold) for fold in own]
+            decided["train_rows"] = None if "samplers" in how else [np.flatnonzero(folds != fold) for fold in own]
+        elif how.get("validation") is None:
+            decided["patience"] = None
         decided["optimizers"] = decided.pop("optimizer")
         return fit_members(
             self.model, data, seeds=[seed + number for number in numbers], together=True, **{**decided, **how}

@@ -148,6 +148,11 @@ class Head(abc.ABC):
         """What was fitted to the rows that were not learnt from, in words, by its name."""
         return {}
 
+    def members(self, trained: Trained, inputs: Any) -> np.ndarray | None:
+        """What each member of a model answers by itself: probabilities ``(members, rows, classes)``, or values ``(members, rows)``; None
+        where that cannot be compared."""
+        return None
+
     def first(self, inputs: Any) -> Any:
         """Encoded rows by which rows are known again; of several models, those of the first one."""
         return inputs

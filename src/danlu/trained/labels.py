@@ -92,6 +92,13 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         mean = members_mean(self.task, outputs)
         return mean * self.target.std + self.target.mean if self.task == "regression" else self.calibrated(mean)
 
+    def members(self, trained: Trained, inputs: Any) -> np.ndarray:
+        """What each network answers, before it is calibrated: those of an ensemble and of folds, and the members of a table's network."""
+        outputs = trained.outputs(inputs)
+        outputs = outputs[:, None] if outputs.ndim == 2 else outputs
+        each = np.stack([members_mean(self.task, outputs[:, place]) for place in range(outputs.shape[1])])
+        return each * self.target.std + self.target.mean if self.task == "regression" else each
+
     def calibrated(self, probability: Any) -> Any:
         """The calibrated probabilities for the members' mean ones."""
         if self.temperature is not None:

@@ -156,6 +156,11 @@ class Mean(Head, fitted=("heads",), eq=False):
     def answer(self, trained: Trained, inputs: Any) -> Any:
         return _mean([each.answer(inputs[str(number)]) for number, each in enumerate(members_of(trained), 1)])
 
+    def members(self, trained: Trained, inputs: Any) -> np.ndarray | None:
+        """The members of all models."""
+        found = [model.head.members(model, inputs[str(number)]) for number, model in enumerate(members_of(trained), 1)]
+        return None if any(each is None for each in found) else np.concatenate(found)
+
     def first(self, inputs: Any) -> Any:
         return inputs["1"]
 

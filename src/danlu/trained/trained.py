@@ -23,12 +23,14 @@ from danlu.evaluate.compare import counted
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
+from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.head import pieces
 from danlu.trained.held import HeldOut
 from danlu.trained.read import Read, Reader, Say, warn
 from danlu.trained.save import save
+from danlu.trained.spread import spread_of
 
 __all__ = ["Learned", "Trained"]
 
@@ -130,6 +132,37 @@ class Trained:
         """The answers for rows as they were read."""
         return self.head.answer_rows(self, rows)
 
+    def spread(self, inputs: Any) -> np.ndarray:
+        """How far the model's members disagree about encoded rows, ``(rows,)``; see :func:`~danlu.trained.spread.spread_of`.
+
+        Raises:
+            ConfigError: a model of one network, or one whose answers are no labels.
+        """
+        found = None if self.instead is not None else self.head.members(self, inputs)
+        if found is None:
+            raise ConfigError(
+                f"a model for {self.purpose} has no members that could disagree",
+                hint="networks of tables, images, recordings, texts and sequences with labels may have",
+            )
+        if len(found) < 2:
+            raise ConfigError(
+                "this model is one network, which agrees with itself",
+                hint="train several: danlu train … --ensemble 5 (in Python model={'ensemble': 5})",
+            )
+        return spread_of(found)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it was asked to be several models: its answers then come with their disagreement."""
+        return self.instead is None and int(self.provenance.get("ensemble") or 1) > 1
+
+    @property
+    def one(self) -> tuple[Layer, Any, Any]:
+        """A network with its variables, for what looks inside one: the whole, or the first copy of an ensemble."""
+        if not isinstance(self.network, Ensemble):
+            return self.network, self.params, self.state
+        return self.network.network, *jax.tree.map(lambda leaf: leaf[0], (self.params, self.state))
+
     # From the user's data to the user's words.
 
     def read(self, source: Any, *, lenient: bool = False, say: Say = warn, truth: bool = False) -> Read:
@@ -152,6 +185,18 @@ class Trained:
         """The answers as arrays, such as probabilities ``(rows, classes)`` or values ``(rows,)``; arguments as of :meth:`predict`."""
         return self.answer_rows(self.read(source, lenient=lenient, say=say).rows)
 
+    def disagreement(self, source: Any, *, lenient: bool = False, say: Say = warn) -> np.ndarray:
+        """How far the model's members disagree about each row, ``(rows,)``: what it does not know; arguments as of :meth:`predict`.
+
+        Of classes it is the mutual information of the answer and the member, in nats, from 0 where all members say the same; of a
+        quantity it is their standard deviation, in its unit. The networks of an ensemble (``model={"ensemble": 8}``), of folds and those
+        within a table's network are members.
+
+        Raises:
+            ConfigError: a model of one network, or one whose answers are no labels.
+        """
+        return self.spread(self.encoder.transform(self.read(source, lenient=lenient, say=say).rows))
+
     def predict(self, source: Any, *, lenient: bool = False, say: Say = warn) -> pl.DataFrame:
         """The answers for a file, a frame, a folder or arrays.
 
@@ -169,7 +214,10 @@ class Trained:
         lines: list[Any] = []
         for rows in pieces(found.rows, self.head.piece):
             answers = self.answer_rows(rows)
-            frames.append(self.head.frame(answers, rows))
+            frame = self.head.frame(answers, rows)
+            if self.is_ensemble:
+                frame = frame.with_columns(disagreement=self.spread(self.encoder.transform(rows)))
+            frames.append(frame)
             lines.append(self.head.lines(answers))
         whole = None if lines[0] is None else np.concatenate(lines)
         return _named(pl.concat(frames), found.names, whole)
@@ -188,7 +236,11 @@ class Trained:
         for notice in check_records(records, self.fields, (self.head.name,) if schema is None else schema.names):
             say(notice)
         rows = self.encoder.rows(records, say)
-        return self.head.replies(self.answer_rows(rows), rows)
+        replies = self.head.replies(self.answer_rows(rows), rows)
+        if not self.is_ensemble:
+            return replies
+        spread = self.spread(self.encoder.transform(rows)).tolist()
+        return [{**reply, "disagreement": each} for reply, each in zip(replies, spread, strict=True)]
 
     def answers(
         self, source: Any, *, keep: str | Sequence[str] = IDENTIFIERS, lenient: bool = False, say: Say = warn

@@ -1,0 +1,111 @@
+"""Ensembles: networks from different seeds in one program and one artifact, and how far they disagree."""
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+import danlu
+from danlu.errors import ConfigError
+from danlu.nn import Ensemble
+from danlu.pipeline import resume
+from danlu.trained.spread import spread_of
+
+SMALL = {"model": {"members": 2, "width": 8}, "trainer": {"epochs": 2, "batch_size": 32}}
+FAST = {"baselines": False, "report": False}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rng = np.random.default_rng(1)
+    size, place = rng.normal(size=120).round(3), rng.choice(["red", "green"], 120)
+    label = np.where(size + (place == "red") > 0.8, "rare", "common")
+    return pl.DataFrame({"size": size, "place": place, "label": label})
+
+
+def train(frame, folder, folds=2, **settings):
+    how = {**SMALL, "evaluate": FAST, "split": {"folds": folds}, **settings}
+    how["model"] = {**SMALL["model"], **settings.get("model", {})}
+    return danlu.train(frame, target="label", runs=folder, display="none", say=lambda line: None, **how)
+
+
+@pytest.fixture(scope="module")
+def ensemble(frame, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ensemble")
+    return train(frame, folder, model={"ensemble": 3}, imbalance={"resample": "oversample"})
+
+
+def test_there_are_so_many_networks_of_each_fold_and_no_two_are_alike(frame, ensemble):
+    model = ensemble.model
+    assert isinstance(model.network, Ensemble)
+    assert model.network.count == 6
+    kernel = max((np.asarray(leaf) for leaf in jax.tree.leaves(model.params)), key=lambda leaf: leaf.size)
+    assert len({row.tobytes() for row in kernel}) == 6
+
+
+def test_each_answer_comes_with_the_disagreement_of_the_members(frame, ensemble):
+    model = danlu.load(ensemble.run.path)
+    found = model.predict(frame)
+    logits = model.outputs(model.encoder.transform(frame))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    assert shares.shape[1] == 6  # each fold has half of the network's two members
+
+    def entropy(p):
+        return -(p * np.log(p)).sum(axis=-1)
+
+    expected = entropy(shares.mean(axis=1)) - entropy(shares).mean(axis=1)
+    np.testing.assert_allclose(found["disagreement"].to_numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(model.disagreement(frame), expected, atol=1e-9)
+    assert expected.max() > 1e-4
+    reply = model.respond(frame.head(2).to_dicts())[1]
+    assert reply["disagreement"] == pytest.approx(expected[1], abs=1e-9)
+
+
+def test_every_row_is_judged_by_the_networks_of_its_fold(frame, ensemble):
+    """What the head is fitted to are answers of the networks that did not see the row: a sixth of the outputs, three of one fold."""
+    from danlu.tasks.folds import out_of_fold
+
+    model = ensemble.model
+    inputs = model.encoder.transform(frame)
+    folds = np.arange(120) % 2
+    logits = model.outputs(inputs)
+    own = np.where(folds[:, None, None] == 0, logits[:, :3], logits[:, 3:])
+    np.testing.assert_allclose(out_of_fold(model, inputs, folds), model.head(own))
+
+
+def test_resuming_a_finished_ensemble_changes_nothing(frame, ensemble):
+    again = resume(ensemble.run.path, source=frame, display="none", say=lambda line: None)
+    np.testing.assert_array_equal(again.model.predict_values(frame), ensemble.model.predict_values(frame))
+
+
+def test_a_model_of_one_network_has_no_disagreement(frame, tmp_path):
+    one = train(frame, tmp_path, folds=1, model={"members": 1})
+    assert "disagreement" not in one.model.predict(frame).columns
+    with pytest.raises(ConfigError, match="agrees with itself"):
+        one.model.disagreement(frame)
+
+
+def test_the_spread_of_a_quantity_is_in_its_unit():
+    values = np.random.default_rng(0).normal(5, 2, (4, 7))
+    np.testing.assert_allclose(spread_of(values), values.std(axis=0))
+
+
+def test_a_stream_has_no_ensemble(frame, tmp_path):
+    frame.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match="in memory"):
+        train(tmp_path / "t.parquet", tmp_path / "runs", folds=1, model={"ensemble": 2}, data={"stream": True})
+
+
+@pytest.mark.slow
+def test_pictures_are_learnt_by_an_ensemble(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    images = rng.integers(0, 60, (60, 12, 12), np.uint8)
+    images[labels == 1, 3:5] = 250
+    images[labels == 0, :, 3:5] = 250
+    np.savez(tmp_path / "bars.npz", x=images, y=labels)
+    how = {"model": {"width": 4, "ensemble": 3}, "trainer": {"epochs": 2, "batch_size": 16}}
+    result = danlu.train(tmp_path / "bars.npz", runs=tmp_path, display="none", say=lambda line: None, **how)
+    assert result.model.network.count == 3
+    assert result.model.predict(images[:4])["disagreement"].min() >= 0
+    assert result.run.report_path.exists()
