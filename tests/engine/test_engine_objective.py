@@ -146,8 +146,8 @@ class Loud(Noisy):
         ({"loss": "mse", "loss_weights": {"mse": 1}}, "the loss is one value"),
         ({"loss": Noisy(MODEL), "loss_weights": {"siz": 1}}, "siz"),
         ({"loss": Noisy(MODEL), "loss_weights": {"size": "much"}}, "loss_weights.size"),
-        ({"loss": Loud(MODEL)}, "says 'loss'"),
-        ({"loss": Loud(MODEL, "l2")}, "says 'l2'"),
+        ({"loss": Loud(MODEL)}, "returns a value called 'loss'"),
+        ({"loss": Loud(MODEL, "l2")}, "returns a value called 'l2'"),
         ({"loss": {}}, "an empty dict"),
         ({"loss": "mse", "gradient": "per example"}, "expected a danlu.engine.Gradient"),
         (
@@ -155,7 +155,7 @@ class Loud(Noisy):
             "PerExample would split",
         ),
         ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "accumulate": 2}, "which 2 parts would each do"),
-        ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "devices": 2}, "2 devices would each add"),
+        ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "devices": 2}, "each of the 2 devices would add it again"),
         ({"loss": "mse", "gradient": Accumulated(5)}, "among 5 micro-batches"),
         ({"loss": {"price": "mse"}}, "is for 'price', and the outputs are no dict"),
     ],
@@ -211,7 +211,7 @@ def test_noise_has_the_size_that_was_asked_for() -> None:
 
 def test_a_layer_that_mixes_rows_has_no_gradient_of_one() -> None:
     model = nn.Sequential((nn.BatchNorm(), nn.Dense(1)))
-    with pytest.raises(ConfigError, match="the gradient of each row, and the network's state"):
+    with pytest.raises(ConfigError, match="gradient of each row separately, but the network's state"):
         fit(model, (X, Y), loss="mse", gradient=PerExample(1.0), **COMMON)
 
 

@@ -88,7 +88,7 @@ def _load(path: Path) -> Artifact:
     if not os.path.lexists(path / MODEL_FILE):
         raise ArtifactError(
             f"{path} is not a saved model: expected a folder with {MODEL_FILE} and {WEIGHTS_FILE}",
-            hint="an artifact is the folder 'artifact' in a run",
+            hint="a run has its model in its folder 'artifact'",
         )
     document = parse_json(read_bytes(path / MODEL_FILE, limit=MAX_MODEL_BYTES), str(path / MODEL_FILE))
     version = _check_version(document, path)

@@ -326,7 +326,7 @@ def build_program(
     )
     if program.devices > 1 and not program.gradient.shared:
         raise ConfigError(
-            f"the gradient is {program.gradient}, whose noise {program.devices} devices would each add",
+            f"the gradient is {program.gradient}, which adds noise; each of the {program.devices} devices would add it again",
             hint="devices=1",
         )
     share = program.gradient.cuts * program.devices

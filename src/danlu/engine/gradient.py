@@ -259,6 +259,6 @@ def _refuse_moving_state(objective: Objective, state: TrainState, batch: dict[st
     jax.eval_shape(look, state.model_state, jax.tree.map(lambda a: a[:1], batch))
     if moved:
         raise ConfigError(
-            f"PerExample takes the gradient of each row, and the network's state ({moved[0]}) changes with the batch",
+            f"PerExample takes the gradient of each row separately, but the network's state ({moved[0]}) changes with the batch",
             hint="such a layer mixes rows (batch norm); nn.GroupNorm and nn.LayerNorm do not",
         )

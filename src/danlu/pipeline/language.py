@@ -102,7 +102,7 @@ class LanguageTexts(Domain):
                 )
         for name in ("train", "validation"):
             if not tokens[name].predicted:
-                raise DataError(f"the {name} part of {source} has fewer than two tokens", hint="is there more text?")
+                raise DataError(f"the {name} part of {source} has fewer than two tokens", hint="give more text")
         counts = {name: sum(len(lines_of(text)) for text in part.texts) for name, part in parts.items()}
         return PreparedText(
             corpora=parts, tokens=tokens, tokenizer=tokenizer, rows=counts, split=said, notices=tuple(notices)

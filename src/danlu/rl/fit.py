@@ -231,7 +231,7 @@ def check_run(agent: Agent, env: Environment, data: OfflineDataset | None, seeds
     if not isinstance(agent, OffPolicy):
         raise ConfigError(
             f"{type(agent).__name__} learns from what it does itself, not from a recording",
-            hint="take BehaviourCloning or CQL, or another agent with a memory",
+            hint="use BehaviourCloning or CQL, or another agent with a memory",
         )
     if seeds > 1:
         raise ConfigError("a recording trains one seed at a time", hint="train the seeds one after the other")

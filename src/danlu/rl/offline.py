@@ -141,7 +141,7 @@ class ContinuousCQL(SAC):
     def check(self, env: Environment) -> None:
         if not isinstance(env.action_space, Box):
             raise ConfigError(
-                f"ContinuousCQL is for continuous actions; the actions here are {env.action_space}", hint="take CQL"
+                f"ContinuousCQL is for continuous actions; the actions here are {env.action_space}", hint="use CQL"
             )
         super().check(env)
 

@@ -215,7 +215,7 @@ class RecurrentPPO(PPO):
                 "divide the environments, whose sequences stay whole"
             )
         if self.standardise:
-            raise ConfigError("RecurrentPPO.standardise is True; it sees observations as they are")
+            raise ConfigError("RecurrentPPO.standardise is True; expected False: it does not standardise observations")
 
     @property
     def batch_size(self) -> int:

@@ -193,12 +193,13 @@ def picture_recipe(
         changes: fields of the recipe to set instead of the defaults.
 
     Raises:
-        ConfigError: changes that the truth cannot follow, or an unknown field.
+        ConfigError: a change of the images that their truth cannot be given as well, or an unknown field.
     """
     asked = [name for name in ("random", "mixup", "cutmix") if getattr(augment, name)]
     if asked:
         raise ConfigError(
-            f"augment.{asked[0]} is set, and {truth} cannot follow it", hint=f"for {truth} there are {follow}"
+            f"augment.{asked[0]} changes the image, and cannot change its {truth} with it",
+            hint=f"for {truth} there are {follow}",
         )
     painted: list[Layer] = [RandomColor(2 * augment.color, augment.color, augment.color)] if augment.color else []
     painted += [RandomErase(augment.erase)] if augment.erase else []

@@ -231,7 +231,7 @@ class Windows:
         stride: int | None = None,
     ) -> None:
         if not tokens.predicted:
-            raise DataError("no text has two tokens, so there is no token to predict", hint="is there more text?")
+            raise DataError("no text has two tokens, so there is no token to predict", hint="give more text")
         if stride is not None and not 1 <= stride <= context:
             raise ConfigError(f"stride is {stride}; expected 1 to {context}, the context")
         self.tokens, self.context, self.seed, self.stride = tokens, context, seed, stride or context
