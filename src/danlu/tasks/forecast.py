@@ -204,7 +204,8 @@ def learn_forecast(
     if not epochs:  # nothing that was learnt from there on is better than the closed form
         model = dataclasses.replace(model, params=params, state=state)
     answers = head(model.outputs(validation.inputs()))
-    head = dataclasses.replace(head, widen=widening(answers, validation.outputs(), head.levels))
+    widen = widening(answers, validation.outputs(), head.levels, validation.moments)
+    head = dataclasses.replace(head, widen=widen)
     model = dataclasses.replace(model, head=head)
     if not refit:
         return Learned(model, fitted)
