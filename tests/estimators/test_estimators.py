@@ -125,3 +125,29 @@ def test_masked_values_are_missing_and_masked_labels_are_refused():
     assert np.isnan(table.frame.to_numpy()).sum() == 2
     with pytest.raises(ValueError, match="masked"):
         checked_target(np.ma.masked_greater(np.arange(6.0), 4))
+
+
+def test_intervals_and_sets_are_methods_and_need_held_out_rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2))
+    y = X[:, 0] + rng.normal(size=80) / 4
+    tiny = {"epochs": 2, "members": 5, "width": 4, "depth": 1, "random_state": 0}
+    model = Regressor(**tiny).fit(X, y)
+    ends = model.predict_interval(X, level=0.8)
+    np.testing.assert_allclose(ends.mean(axis=1), model.predict(X))
+    assert np.ptp(ends[:, 1] - ends[:, 0]) < 1e-9
+    assert ((model.predict_interval(X, 0.95) - ends) * [-1, 1] > 0).all()
+    with pytest.raises(ValueError, match="share above 0 and below 1"):
+        model.predict_interval(X, level=95)
+    costly = Classifier(**tiny, cost={"fn": 9}, calibrate="temperature").fit(X, y > 0)
+    sets = costly.predict_set(X, level=0.9)
+    assert sets.shape == (80, 2)
+    assert sets[np.arange(80), costly.predict_proba(X).argmax(axis=1)].all()
+    assert costly.predict(X).tolist() == (costly.predict_proba(X)[:, 1] >= 0.1).tolist()
+    assert costly.model_.head.temperature is not None
+    with pytest.raises(ValueError, match="no scores of rows that it did not learn from"):
+        Classifier(**tiny).fit(X[:30], y[:30] > 0).predict_set(X)
+    with pytest.raises(ValueError, match="there is no mistake"):
+        Classifier(**tiny, cost={"maybe": 2}).fit(X[:30], y[:30] > 0)
+    weighted = Classifier(**tiny, class_weight="balanced").fit(X, y > 0)
+    assert weighted.model_.head.temperature is None  # its probabilities are no shares, on purpose

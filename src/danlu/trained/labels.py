@@ -390,7 +390,7 @@ def _about(found: Calibrated, asked: str, shifted: str) -> str:
     if found.how == "none":
         if not np.isfinite(found.before):
             return f"not calibrated: there are only {rows}, or these are of one class"
-        return f"right as they are: calibrated, the log loss of {rows} would be {figure(found.after)}, and it is {figure(found.before)}"
+        return f"left as they are: calibrated, the log loss of {rows} would be {figure(found.after)}, and it is {figure(found.before)}"
     gain = (
         ""
         if not np.isfinite(found.after)
