@@ -30,7 +30,7 @@ def test_kept_models_predict_what_scikit_learn_predicts(task, columns):
     loaded = kept_from(kept_bytes(stored))
     for name, each in found.items():
         assert loaded[name].label == each.label
-        np.testing.assert_allclose(loaded[name].predict(test), each.prediction, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(loaded[name].predict(test), each.prediction, rtol=1e-5, atol=1e-6)
 
 
 def test_a_damaged_file_of_models_is_refused():
@@ -52,7 +52,7 @@ def test_trees_that_lead_back_are_refused_and_not_walked():
     rows = {"numeric": np.array([[-1.0], [1.0]], "f4")}
     assert kept_from(kept_bytes({"boosting": trees()}))["boosting"].predict(rows).tolist() == [5.0, 7.0]
     for left in ([0, 0, 0, 4, 0, 0], [1, 0, 0, 0, 0, 0], [9, 0, 0, 4, 0, 0]):
-        with pytest.raises(ArtifactError, match="damaged: a tree has a cycle"):
+        with pytest.raises(ArtifactError, match="damaged: a tree is not in the order of its walk"):
             kept_from(kept_bytes({"boosting": trees(left=left)}))
     wrong = kept_from(kept_bytes({"boosting": trees(feature=[7] * 6)}))["boosting"]
     with pytest.raises(ArtifactError, match="the kept boosting does not fit the model's rows"):

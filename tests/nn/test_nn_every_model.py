@@ -32,6 +32,9 @@ EMBEDDED = nn.Parallel((nn.Sequential((nn.CategoricalEmbedding((4, 30)), nn.Dens
 NETS: dict[str, tuple[Layer, Any]] = {
     "bert": (nn.BERT(9, 6, **SMALL, hidden=8, outputs=3, head="class", segments=2, dropout=0.1), MASKED),
     "bert of tokens": (nn.BERT(9, 6, **SMALL, hidden=8, head="tokens", tokens_bias=True), TOKENS),
+    "blend": (nn.Blend(("deep", "trees", "line"), (
+        nn.TabularNet(3, (4, 30), members=2, width=5, depth=2), nn.Forest(6, 3, 2, (0, 2), 2, sets=1), nn.TableLinear(3, (4, 30), 2),
+    )), {"numeric": (4,), "categorical": (2,)}),
     "bilstm": (nn.BiLSTMClassifier(9, 3, dim=4, units=3, num_layers=2, dropout=0.1), MASKED),
     "char rnn": (nn.CharRNN(9, dim=4, units=3, num_layers=2, cell="gru", dropout=0.1), TOKENS),
     "convnext": (nn.ConvNeXt(3, (1, 1), (4, 8), patch=2, scale=0.5), (8, 8, 1)),
@@ -60,7 +63,7 @@ NETS: dict[str, tuple[Layer, Any]] = {
     "categorical embedding": (EMBEDDED, {"categorical": (2,)}),
 }  # fmt: skip
 WHOLE = {"bert", "bert of tokens", "bilstm", "char rnn", "gpt", "gpt rotary", "lora", "text cnn", "transformer"}
-BY_VJP = {"Ensemble", "Forecaster", "LoRA", "TabularNet", "NumericEmbedding", "CategoricalEmbedding", "RandomFlip", "RandomErase",
+BY_VJP = {"Blend", "Ensemble", "Forecaster", "LoRA", "TabularNet", "NumericEmbedding", "CategoricalEmbedding", "RandomFlip", "RandomErase",
           "RandomColor", "RandomAffine", "RandomChoice", "Rescale", "Remat"}  # fmt: skip
 
 

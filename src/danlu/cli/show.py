@@ -52,6 +52,7 @@ def _results(results: dict[str, Any]) -> list[str]:
     took = f"{len(results['folds'])} folds" if results.get("folds") else f"{results.get('epochs')} epochs"
     lines = [f"{rows}; {took} in {results.get('seconds')} s"]
     lines += [wrapped(f"{name}: {text}", indent="  ") for name, text in (results.get("answers") or {}).items()]
+    lines += [wrapped(note) for note in results.get("model") or []]
     scores, ends = results.get("test") or {}, results.get("intervals") or {}
     if scores:
         found = {name: Interval(*map(_number, (value, *ends.get(name, ())))) for name, value in scores.items()}

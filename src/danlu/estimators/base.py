@@ -15,10 +15,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, column_or_1d
 
 from danlu.data import TableEncoder, TargetEncoder, infer_schema, split_rows
-from danlu.errors import ConfigError, DataError
+from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.estimators.frames import features
 from danlu.estimators.rows import learning_rows
-from danlu.tasks import Answers, Imbalance, fold_numbers, folds_for, learn, plan_for
+from danlu.tasks import KINDS, Answers, Imbalance, fold_numbers, folds_for, learn, plan_for
 
 __all__ = ["TableEstimator"]
 
@@ -45,6 +45,7 @@ class TableEstimator(BaseEstimator):
         width: int | None = None,
         depth: int | None = None,
         dropout: float | None = None,
+        kind: str | None = None,
         kinds: Mapping[str, str] | None = None,
         validation_fraction: float | None = None,
         random_state: Any = None,
@@ -59,6 +60,7 @@ class TableEstimator(BaseEstimator):
         self.width = width
         self.depth = depth
         self.dropout = dropout
+        self.kind = kind
         self.kinds = kinds
         self.validation_fraction = validation_fraction
         self.random_state = random_state
@@ -80,7 +82,12 @@ class TableEstimator(BaseEstimator):
         """
 
         check_is_fitted(self, "model_")
-        provenance = {"estimator": type(self).__name__, "rows": self._rows, "epochs": self.n_iter_}
+        provenance = {
+            "estimator": type(self).__name__,
+            "rows": self._rows,
+            "epochs": self.n_iter_,
+            "blend": self.blend_,
+        }
         self.model_.save(folder, provenance=provenance)
 
     def _learn(
@@ -105,6 +112,8 @@ class TableEstimator(BaseEstimator):
         weight = None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, np.empty(frame.height), dtype=np.float64)
+        if self.kind not in (None, *KINDS):
+            raise unknown_name("kind", self.kind, KINDS)
         target = dataclasses.replace(target, name=_target_name(y, frame.columns))
         taken, weight = learning_rows(frame, labels, weight)
         # The kinds are those of the rows as they came: a column that counts the rows no longer does once they are sorted.
@@ -142,11 +151,13 @@ class TableEstimator(BaseEstimator):
             folds=folds,
             imbalance=imbalance,
             answers=answers,
+            kind=self.kind,
             seed=seed,
             display="auto" if self.verbose else "none",
         )
         params, state = jax.tree.map(np.asarray, (learned.model.params, learned.model.state))
         self.model_ = dataclasses.replace(learned.model, params=params, state=state)
+        self.blend_ = learned.model.shares
         self.history_ = learned.fitted.history
         self.n_iter_ = len(self.history_)
         self._names = tuple(frame.columns)

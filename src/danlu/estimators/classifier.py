@@ -40,6 +40,8 @@ class Classifier(ClassifierMixin, TableEstimator):
         width: units of each hidden layer.
         depth: hidden layers.
         dropout: rate after each hidden layer, in [0, 1).
+        kind: ``"blend"``, the network beside gradient boosting and a linear model, each with the weight with which they predict
+            rows best that none of them learnt from; ``"network"``; None is a blend where there are 40 such rows.
         kinds: the kind of columns of a frame by name (``{"zip": "categorical"}``), in place of the one worked out.
         class_weight: None; ``"balanced"``, by which each class weighs the same in all; or a weight for each label (1 for
             labels not named). Both training and validation rows are weighted.
@@ -62,6 +64,7 @@ class Classifier(ClassifierMixin, TableEstimator):
     Attributes:
         classes_: the labels, sorted.
         model_: the trained :class:`danlu.trained.Trained`.
+        blend_: the weight of each part, ``{"network": 1.0}`` where there is no blend.
         history_: a row (dict) an epoch, as :func:`danlu.fit` gives it.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
@@ -88,6 +91,7 @@ class Classifier(ClassifierMixin, TableEstimator):
         width: int | None = None,
         depth: int | None = None,
         dropout: float | None = None,
+        kind: str | None = None,
         kinds: Mapping[str, str] | None = None,
         class_weight: Any = None,
         resample: str | None = None,
@@ -109,6 +113,7 @@ class Classifier(ClassifierMixin, TableEstimator):
             width=width,
             depth=depth,
             dropout=dropout,
+            kind=kind,
             kinds=kinds,
             validation_fraction=validation_fraction,
             random_state=random_state,

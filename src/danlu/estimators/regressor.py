@@ -26,12 +26,13 @@ class Regressor(RegressorMixin, TableEstimator):
 
     Args:
         loss: ``"mse"`` (the default; it predicts the mean), ``"mae"`` (the median) or ``"huber"``.
-        epochs, batch_size, patience, learning_rate, weight_decay, members, width, depth, dropout, kinds: see
+        epochs, batch_size, patience, learning_rate, weight_decay, members, width, depth, dropout, kind, kinds: see
             :class:`danlu.Classifier`.
         validation_fraction, random_state, verbose: see there.
 
     Attributes:
         model_: the trained :class:`danlu.trained.Trained`.
+        blend_: see there.
         history_: a row (dict) an epoch, as :func:`danlu.fit` gives it; losses are those of the standardised target.
         n_iter_: epochs trained.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
@@ -56,6 +57,7 @@ class Regressor(RegressorMixin, TableEstimator):
         width: int | None = None,
         depth: int | None = None,
         dropout: float | None = None,
+        kind: str | None = None,
         kinds: Mapping[str, str] | None = None,
         validation_fraction: float | None = None,
         random_state: Any = None,
@@ -71,6 +73,7 @@ class Regressor(RegressorMixin, TableEstimator):
             width=width,
             depth=depth,
             dropout=dropout,
+            kind=kind,
             kinds=kinds,
             validation_fraction=validation_fraction,
             random_state=random_state,

@@ -17,7 +17,7 @@ from danlu.evaluate.rows import TASKS
 from danlu.evaluate.threads import spare_threads
 from danlu.stages import stage
 
-__all__ = ["BASELINES", "Baseline", "baselines", "within"]
+__all__ = ["BASELINES", "Baseline", "baselines", "boosting_model", "linear_model", "within"]
 
 _MOST_ROWS = 100_000
 _MOST_LEVELS = 255  # of a categorical column, in HistGradientBoosting
@@ -60,7 +60,12 @@ def _commonest(task: str) -> Any:
     return DummyRegressor() if task == "regression" else DummyClassifier(strategy="prior")
 
 
-def _linear(task: str, inputs: Inputs) -> Any:
+def linear_model(task: str, inputs: Inputs, *, penalty: float = 1.0) -> Any:
+    """Ridge or logistic regression of scikit-learn's, not fitted, with a column for each category of encoded rows.
+
+    Args:
+        penalty: of the squared slopes; scikit-learn's ``alpha``, or ``1 / C``.
+    """
     from sklearn.compose import make_column_transformer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
@@ -69,24 +74,29 @@ def _linear(task: str, inputs: Inputs) -> Any:
     first = inputs["numeric"].shape[1] if "numeric" in inputs else 0
     codes = list(range(first, first + (inputs["categorical"].shape[1] if "categorical" in inputs else 0)))
     encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), codes), remainder="passthrough")
-    model = Ridge(alpha=1.0) if task == "regression" else LogisticRegression(max_iter=500)
+    model = Ridge(alpha=penalty) if task == "regression" else LogisticRegression(C=1 / penalty, max_iter=500)
     return make_pipeline(encode, model) if codes else model
 
 
-def _boosting(task: str, inputs: Inputs) -> Any:
+def boosting_model(task: str, inputs: Inputs, **settings: Any) -> Any:
+    """HistGradientBoosting of scikit-learn's, not fitted, for encoded rows.
+
+    Args:
+        **settings: of scikit-learn's.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     codes = np.asarray(inputs["categorical"]) if "categorical" in inputs else np.zeros((1, 0), np.int32)
     first = inputs["numeric"].shape[1] if "numeric" in inputs else 0
     few = [first + j for j in range(codes.shape[1]) if codes[:, j].max(initial=0) < _MOST_LEVELS]
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    return kind(categorical_features=few or None, random_state=0)
+    return kind(categorical_features=few or None, **{"random_state": 0, **settings})
 
 
 BASELINES: Mapping[str, tuple[dict[str, str], Callable[[str, Inputs], Any]]] = {
     "commonest": ({"regression": "the mean", "": "the most common class"}, lambda task, inputs: _commonest(task)),
-    "linear": ({"regression": "ridge regression", "": "logistic regression"}, _linear),
-    "boosting": ({"": "HistGradientBoosting"}, _boosting),
+    "linear": ({"regression": "ridge regression", "": "logistic regression"}, linear_model),
+    "boosting": ({"": "HistGradientBoosting"}, boosting_model),
 }
 """How each baseline is called by task, and how it is made: ``(task, inputs) -> an unfitted scikit-learn model``."""
 

@@ -17,6 +17,7 @@ from danlu.nn.augment import (
     Rescale,
     rand_augment,
 )
+from danlu.nn.blend import Blend
 from danlu.nn.combine import Activation, Flatten, Parallel, Residual, Sequential
 from danlu.nn.conv import Conv, ConvTranspose
 from danlu.nn.dense import Dense
@@ -24,6 +25,7 @@ from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.forecast import Forecaster
+from danlu.nn.forest import Forest
 from danlu.nn.group_norm import GroupNorm
 from danlu.nn.initializers import INITIALIZERS, Initializer, get_initializer, initializer_for
 from danlu.nn.layer import Layer
@@ -52,6 +54,7 @@ from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.summary import Summary, summary
 from danlu.nn.swiglu import SwiGLU
 from danlu.nn.table_embeddings import CategoricalEmbedding, NumericEmbedding
+from danlu.nn.table_linear import TableLinear
 from danlu.nn.tabular import TabularNet
 from danlu.nn.text_cnn import TextCNN
 from danlu.nn.transformer import (
@@ -89,6 +92,7 @@ __all__ = [
     "BatchNorm",
     "BiLSTMClassifier",
     "Bidirectional",
+    "Blend",
     "CategoricalEmbedding",
     "CharRNN",
     "ClassToken",
@@ -105,6 +109,7 @@ __all__ = [
     "FeedForward",
     "Flatten",
     "Forecaster",
+    "Forest",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "GroupNorm",
@@ -147,6 +152,7 @@ __all__ = [
     "Sublayer",
     "Summary",
     "SwiGLU",
+    "TableLinear",
     "TabularNet",
     "TextCNN",
     "Tied",

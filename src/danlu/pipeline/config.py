@@ -15,7 +15,7 @@ from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.errors import ConfigError, shorten
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
-from danlu.tasks import Answers, Augment, Imbalance
+from danlu.tasks import KINDS, Answers, Augment, Imbalance
 from danlu.typed import field_types
 
 __all__ = [
@@ -146,14 +146,18 @@ class SplitConfig(Blueprint):
 
 
 class ModelConfig(Blueprint):
-    """The network; None leaves the choice to the recipe, which depends on the size of the data.
+    """The model; None leaves the choice to the recipe, which depends on the size of the data.
 
     Args:
+        kind: of a table: ``"blend"`` puts gradient boosting and a linear model beside the network, each with the weight with which
+            they predict rows best that none of them learnt from; ``"network"`` is the network alone. None is a blend where there
+            are such rows in memory.
         members, width, depth, dropout: of one network; for images only ``width`` is used.
         ensemble: how many networks are trained side by side, from different seeds; their mean is the model, and their disagreement
             comes with each answer. With folds there are so many of each fold.
     """
 
+    kind: str | None = setting(default=None, choices=KINDS, optional=True)
     members: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     width: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     depth: int | None = setting(default=None, minimum=1, integer=True, optional=True)

@@ -152,6 +152,7 @@ class Labelled(Domain):
             sample=None if isinstance(prepared.train, tuple) else sample[0],
             imbalance=config.imbalance,
             answers=config.answers,
+            kind=config.model.kind,
             seed=config.trainer.seed,
             **how,
         )
@@ -201,6 +202,8 @@ class Labelled(Domain):
         target, rows = prepared.target, None if judgement is None else judgement.evidence
         threshold = trained.head.threshold
         facts = {"threshold": f"{threshold:.3g}"} if target.task == "binary" and threshold != 0.5 else {}
+        if trained.mixture:
+            facts["blend"] = trained.mixture
         fields: dict[str, Any] = {
             "target": target.name,
             "task": target.task,

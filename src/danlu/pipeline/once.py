@@ -194,6 +194,8 @@ def train_once(
         error = TrainingError(f"{told(learned.fitted.stopped_by)}; what was learned is kept")
         error.stopped_by = learned.fitted.stopped_by
         raise error
+    for note in learned.notes:
+        say(note)
     for subject, text in learned.model.head.facts().items():
         say(f"{subject}: {text}")
     own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
@@ -214,9 +216,7 @@ def train_once(
             write_atomic(run.predictions_path, judgement.predictions.write_csv())
     seconds = time.perf_counter() - begun
     with stage("writing the report"):
-        write_record(
-            run, config, domain, prepared, model, learned.fitted, judgement, seconds=seconds, sections=sections
-        )
+        write_record(run, config, domain, prepared, model, learned, judgement, seconds=seconds, sections=sections)
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
 
 

@@ -6,19 +6,18 @@ import platform
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 import danlu
 from danlu.artifact import RunDirectory
-from danlu.engine import Fitted
 from danlu.evaluate import Rows
 from danlu.evaluate.judgement import Judgement
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.trained import Trained
+from danlu.trained import Learned, Trained
 
 if TYPE_CHECKING:
     from danlu.pipeline.crossed import CrossValidation
@@ -32,16 +31,18 @@ def write_record(
     domain: Domain,
     prepared: Prepared,
     trained: Trained,
-    fitted: Fitted,
+    learned: Learned,
     judgement: Judgement | None,
     *,
     seconds: float,
     sections: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write ``results.json`` and, unless the config says no, ``report.html``; ``sections`` are further parts of it."""
-    results = {} if judgement is None else judgement.as_dict()
-    record = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
+    fitted, results = learned.fitted, {} if judgement is None else judgement.as_dict()
+    record: dict[str, Any] = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     told = trained.head.facts()
+    if learned.notes:
+        record["model"] = list(learned.notes)
     run.write_json(
         "results.json", {**results, **record, **({"answers": told} if told else {}), "seconds": round(seconds, 2)}
     )
@@ -78,7 +79,7 @@ def write_record(
         unit=prepared.unit,
         split=prepared.split,
         facts=facts,
-        notices=(*prepared.notices, *judgement.said),
+        notices=(*prepared.notices, *learned.notes, *judgement.said),
         config=config.as_dict(),
         command=_command(run),
         environment=_environment(),

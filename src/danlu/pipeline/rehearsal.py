@@ -138,7 +138,13 @@ def rehearse(
         domain, prepared, plan = prepare(config, config.data.source if source is None else source, say=say)
         with stage("trying a few steps"):
             trained: Any = domain.learn(
-                config, prepared, plan, callbacks=[clock], checkpoint=None, resume=False, display="none"
+                config.replace(model=config.model.replace(kind="network")),
+                prepared,
+                plan,
+                callbacks=[clock],
+                checkpoint=None,
+                resume=False,
+                display="none",
             ).model
     layers = summary(trained.network, trained.in_shape)
     compiling, training = clock.times(clock.training.options.epochs)

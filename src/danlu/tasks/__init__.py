@@ -6,7 +6,7 @@ from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
 from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
-from danlu.tasks.learn import Imbalance, learn, plan_for
+from danlu.tasks.learn import KINDS, Imbalance, learn, plan_for
 from danlu.tasks.multilabel import Tags
 from danlu.tasks.quantiles import Quantiles
 from danlu.tasks.recipe import Recipe, recipe
@@ -16,6 +16,7 @@ from danlu.tasks.text import text_recipe
 from danlu.tasks.translation import BeamSearch, Translation, learn_translation, translation_recipe
 
 __all__ = [
+    "KINDS",
     "Answers",
     "Augment",
     "BeamSearch",

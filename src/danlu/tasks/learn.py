@@ -19,11 +19,16 @@ from danlu.engine.order import Sampler
 from danlu.errors import ConfigError
 from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss
 from danlu.tasks.answers import Answers
+from danlu.tasks.blend import blended, divided
 from danlu.tasks.folds import out_of_fold
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.trained import HeldOut, Learned, Trained
 
 __all__ = ["Imbalance", "learn", "lesson_of", "plan_for"]
+__all__ = ["KINDS", "Imbalance", "learn", "plan_for"]
+
+KINDS = ("blend", "network")
+"""The kinds of models of a table."""
 
 
 # What is watched in training, by the recipe's loss. The first one chooses the best epoch: it judges the prediction, the mean
@@ -106,6 +111,7 @@ def learn(
     sample: Any = None,
     imbalance: Imbalance | None = None,
     answers: Answers | None = None,
+    kind: str | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -120,6 +126,8 @@ def learn(
         sample: encoded rows of a stream, from which the bins of a table's numeric columns are set.
         imbalance: what to do about rare classes.
         answers: how probabilities are calibrated and decisions made.
+        kind: ``"network"``; of a table also ``"blend"``, the network beside gradient boosting and a linear model (see
+            :mod:`danlu.tasks.blend`); None is a blend where there can be one.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
@@ -150,7 +158,20 @@ def learn(
         fitted = plan.cross_fit(data, folds, initial=begun, **settings)
     model = Trained(plan.whole, fitted.params, fitted.state, encoder, answers.head(target))
     known = _held_out(model, held, folds)
-    return Learned(dataclasses.replace(model, head=answers.fitted(model.head, known, imbalance)), fitted, known)
+    if kind is None and not isinstance(encoder, TableEncoder):
+        kind = "network"
+    hindered = _hindered(encoder, plan, imbalance, known) if kind != "network" else ""
+    if kind == "blend" and hindered:
+        raise ConfigError(
+            f"model.kind is 'blend', but {hindered}", hint="leave it out: the network is then trained alone"
+        )
+    learned = Learned(model, fitted, known, (f"the network alone, no blend: {hindered}",) if hindered else ())
+    if given is not None and kind != "network" and not hindered and fitted.stopped_by is None:
+        learnt, others = (_even(imbalance, target, part, given[1]) for part in (given, held))
+        parts = divided(target, learnt, None if folds is not None else others, folds, seed=seed)
+        learned = blended(learned, parts, folds)
+    head = answers.fitted(model.head, learned.held_out, imbalance)
+    return dataclasses.replace(learned, model=dataclasses.replace(learned.model, head=head))
 
 
 def lesson_of(
@@ -246,6 +267,32 @@ def _weighed(
     if imbalance.class_weight != "none" and imbalance.resample == "none":
         weight = example_weights(labels, of_class, sample_weight=weight)
     return (inputs, labels, weight), validation
+
+
+_FEWEST_HELD = 40  # rows; on fewer, chance would choose the weights of a blend
+
+
+def _hindered(encoder: Any, plan: Recipe, imbalance: Imbalance, known: HeldOut | None) -> str:
+    """Why there can be no blend, in words; empty where there can."""
+    if not isinstance(encoder, TableEncoder):
+        return "only models of tables are blended"
+    if known is None:
+        return "no rows were held out in memory, on which its weights could be chosen"
+    if len(known) < _FEWEST_HELD:
+        return f"only {len(known)} rows were held out, too few to choose its weights on"
+    if plan.loss not in ("mse", "categorical_cross_entropy"):
+        return f"its other models do not learn by trainer.loss={plan.loss}"
+    if imbalance.focal_gamma is not None:
+        return "its other models do not learn by the focal loss"
+    return ""
+
+
+def _even(imbalance: Imbalance, target: TargetEncoder, rows: Any, labels: np.ndarray) -> tuple[Any, ...]:
+    """Rows as other models than networks take them: where training evens the classes out, by weights."""
+    inputs, own, weight = (*rows, None)[:3]
+    if imbalance.class_weight != "none" or imbalance.resample != "none":
+        weight = example_weights(own, class_weights(labels, target.units), sample_weight=weight)
+    return inputs, np.asarray(own), None if weight is None else np.asarray(weight)
 
 
 def _held_out(model: Trained, held: Any, folds: np.ndarray | None) -> HeldOut | None:

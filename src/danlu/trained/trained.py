@@ -23,6 +23,7 @@ from danlu.evaluate.compare import counted
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
+from danlu.nn.blend import Blend
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
@@ -135,10 +136,12 @@ class Trained:
     def spread(self, inputs: Any) -> np.ndarray:
         """How far the model's members disagree about encoded rows, ``(rows,)``; see :func:`~danlu.trained.spread.spread_of`.
 
+        Of a blend it is the members of the network that are asked.
+
         Raises:
             ConfigError: a model of one network, or one whose answers are no labels.
         """
-        found = None if self.instead is not None else self.head.members(self, inputs)
+        found = None if self.instead is not None else self.head.members(self.part("network"), inputs)
         if found is None:
             raise ConfigError(
                 f"a model for {self.purpose} has no members that could disagree",
@@ -158,10 +161,11 @@ class Trained:
 
     @property
     def one(self) -> tuple[Layer, Any, Any]:
-        """A network with its variables, for what looks inside one: the whole, or the first copy of an ensemble."""
-        if not isinstance(self.network, Ensemble):
-            return self.network, self.params, self.state
-        return self.network.network, *jax.tree.map(lambda leaf: leaf[0], (self.params, self.state))
+        """A network with its variables, for what looks inside one: the whole, the network of a blend, or the first copy of an ensemble."""
+        own = self.part("network")
+        if not isinstance(own.network, Ensemble):
+            return own.network, own.params, own.state
+        return own.network.network, *jax.tree.map(lambda leaf: leaf[0], (own.params, own.state))
 
     # From the user's data to the user's words.
 
@@ -314,13 +318,14 @@ class Trained:
         evidence: Any = self.head.evidence(answers, truth)
         if groups is not None:
             evidence = dataclasses.replace(evidence, groups=groups)
-        return Judgement(
+        found = Judgement(
             evidence.scores(seed=seed),
             evidence=evidence,
             tested=self.head.tested(evidence) or counted(len(evidence), noun or evidence.noun),
             notes=self.head.notes(evidence),
             predictions=_named(self.head.beside(answers, truth, rows), names, self.head.lines(answers)),
         )
+        return dataclasses.replace(found, name="the blend") if isinstance(self.network, Blend) else found
 
     def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
         """The scores, with intervals, on data with the true answers; arguments as of :meth:`predict`.
@@ -404,6 +409,38 @@ class Trained:
             say(each)
         return dataclasses.replace(self, head=head)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weight of each part of a blend, such as ``{"network": 0.6, "boosting": 0.4}``; ``{"network": 1.0}`` where it is no blend."""
+        return self.network.shares(self.state) if isinstance(self.network, Blend) else {"network": 1.0}
+
+    @property
+    def mixture(self) -> str:
+        """What its network is a blend of, in words, such as ``"0.60 network + 0.40 boosting"``; empty where it is no blend."""
+        parts = sorted(((name, share) for name, share in self.shares.items() if share), key=lambda each: -each[1])
+        return " + ".join(f"{share:.2f} {name}" for name, share in parts) if isinstance(self.network, Blend) else ""
+
+    def part(self, name: str) -> Trained:
+        """The same model with only one part of its blend, such as ``"network"``, for what a whole blend cannot do: gradients,
+        fine-tuning. A model that is no blend is its own ``"network"``.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        names = self.network.names if isinstance(self.network, Blend) else ("network",)
+        if name not in names:
+            raise unknown_name("part of the blend", name, names)
+        if not isinstance(self.network, Blend):
+            return self
+        place = names.index(name)
+        return dataclasses.replace(
+            self,
+            network=self.network.parts[place],
+            params=self.params[place],
+            state=self.state[place],
+            head=self.head.plain(),
+        )
+
     def next_steps(self, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         """Arguments of ``danlu`` to try after the training, which work as they are.
 
@@ -433,6 +470,11 @@ class Trained:
         return f"<p><b>{html.escape(repr(self))}</b></p>{details}"
 
 
+def _unfitted(head: Any) -> Any:
+    """The head of another network for the same target: what was fitted to this one's answers is not for it."""
+    return dataclasses.replace(head, threshold=0.5) if hasattr(head, "threshold") else head
+
+
 def _named(frame: pl.DataFrame, names: pl.Series | None, lines: np.ndarray | None) -> pl.DataFrame:
     """The frame with the name of each row before its lines."""
     if names is None:
@@ -448,8 +490,10 @@ class Learned:
         model: the trained model.
         fitted: the record of the training.
         held_out: answers for rows that were not learnt from, where there are some in memory.
+        notes: what the user should know of how it was made.
     """
 
     model: Trained
     fitted: Fitted
     held_out: HeldOut | None = None
+    notes: tuple[str, ...] = ()
