@@ -72,9 +72,10 @@ def test_the_scores_are_of_all_rows_beside_those_of_each_fold_and_of_the_baselin
     assert set(crossed.fold_scores) == set(crossed.scores)
     assert crossed.scores["roc_auc"] == pytest.approx(crossed.fold_scores["roc_auc"].mean())
     assert judged.scores["accuracy"].known
+    assert crossed.fold_intervals["log_loss"].value == pytest.approx(crossed.fold_scores["log_loss"].mean())
     assert len(judged.comparisons) == 3
     assert len(judged.evidence.groups) == 120
-    assert "in each of 2 folds" in str(crossed)
+    assert "mean of 2 folds" in str(crossed)
     assert "2 folds" in repr(crossed)
     results = crossed.run.read_json("results.json")
     assert [each["fold"] for each in results["folds"]] == [1, 2]
@@ -83,7 +84,7 @@ def test_the_scores_are_of_all_rows_beside_those_of_each_fold_and_of_the_baselin
     assert "Calibration" in report
     shown = CliRunner().invoke(app, ["show", str(crossed.run.path)]).output
     assert "120 tested; 2 folds" in shown
-    assert "in each of 2 folds" in shown
+    assert "mean of 2 folds" in shown
 
 
 def test_the_folds_are_one_model(frame, crossed):
@@ -94,6 +95,8 @@ def test_the_folds_are_one_model(frame, crossed):
     assert len(list(members_of(loaded))) == 2
     record = {"size": 0.3, "place": "red", "twin": "c1"}
     assert loaded.respond([record])[0]["label"] in ("common", "rare")
+    assert len(loaded.head.scores) == 120  # of all rows, each by the model that did not see it
+    assert set(loaded.predict_set(frame.head(3), 0.9)["set"]) <= {"rare", "common", "rare | common", "common | rare"}
     said = []
     loaded.evaluate(frame, say=said.append)
     assert any(line.startswith("all 120 rows were") for line in said)

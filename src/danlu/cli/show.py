@@ -58,19 +58,13 @@ def _results(results: dict[str, Any]) -> list[str]:
         found = {name: Interval(*map(_number, (value, *ends.get(name, ())))) for name, value in scores.items()}
         lines += ["", *score_lines("test", found)]
     if results.get("folds"):
-        lines += ["", *fold_lines(_each_fold(results["folds"]))]
+        of = results.get("mean_of_folds") or {}
+        means = {name: Interval(*map(_number, (each["mean"], *each["interval"]))) for name, each in of.items()}
+        lines += ["", *fold_lines(means, len(results["folds"]))]
     lines += [wrapped(each.get("sentence", "")) for each in results.get("comparisons") or []]
     importance = [Importance(**{**each, "columns": tuple(each["columns"])}) for each in results.get("importance") or []]
     lines += relied_on(importance, most=20)
     return lines + [wrapped(f"note: {note}", indent="  ") for note in results.get("notes") or []]
-
-
-def _each_fold(folds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Each measure in each fold."""
-    import numpy as np
-
-    names = dict.fromkeys(name for fold in folds for name in fold["test"])
-    return {name: np.array([_number(fold["test"].get(name)) for fold in folds], np.float64) for name in names}
 
 
 def _number(value: float | None) -> float:

@@ -7,11 +7,11 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.folds import FOLD_METHOD
 from danlu.evaluate.importance import Importance
 from danlu.evaluate.intervals import Interval, figure
 from danlu.evaluate.kept import Kept
@@ -154,16 +154,14 @@ def score_lines(tested: str, scores: Mapping[str, Interval]) -> list[str]:
     return _in_columns(rows)
 
 
-def fold_lines(scores: Mapping[str, np.ndarray]) -> list[str]:
-    """The mean of each measure over the folds and its range, one per line below a header."""
-    count = max((len(each) for each in scores.values()), default=0)
-    rows = [(f"in each of {count} folds", "mean", "lowest to highest")]
-    for name, each in scores.items():
-        known = each[np.isfinite(each)]
-        if len(known):
-            between = f"{figure(known.min())} to {figure(known.max())}"
-            rows.append((f"  {MEASURES[name].label if name in MEASURES else name}", figure(known.mean()), between))
-    return _in_columns(rows)
+def fold_lines(scores: Mapping[str, Interval], count: int) -> list[str]:
+    """The mean of each measure over the folds with its interval, one per line below a header, and how the intervals are made."""
+    rows = [(f"mean of {count} folds", "value", "95 % interval")]
+    rows += [
+        (f"  {MEASURES[name].label if name in MEASURES else name}", figure(each.value), each.between)
+        for name, each in scores.items()
+    ]
+    return [*_in_columns(rows), wrapped(f"{FOLD_METHOD}: it allows for other training rows as well.")]
 
 
 def _in_columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:

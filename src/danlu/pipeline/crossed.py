@@ -22,7 +22,8 @@ from danlu.data.seen import known_rows, row_hashes
 from danlu.errors import TrainingError
 from danlu.evaluate import MEASURES
 from danlu.evaluate.compare import counted
-from danlu.evaluate.intervals import figure
+from danlu.evaluate.folds import fold_interval
+from danlu.evaluate.intervals import Interval, figure
 from danlu.evaluate.judgement import Judgement, Simple, fold_lines
 from danlu.files import write_atomic
 from danlu.pipeline.config import TrainConfig
@@ -106,6 +107,22 @@ class CrossValidation:
         return {name: np.array([fold.scores.get(name, np.nan) for fold in self.folds]) for name in names}
 
     @property
+    def fold_intervals(self) -> dict[str, Interval]:
+        """The mean of each measure over the folds with its interval, which allows for other training rows as well as for other test rows.
+
+        See :func:`~danlu.evaluate.fold_interval`; folds for which a measure is not defined are left out.
+        """
+        sizes = np.array([sum(fold.rows[part] for part in ("train", "validation")) for fold in self.folds])
+        tested = np.array([fold.rows["test"] for fold in self.folds])
+        found = {}
+        for name, each in self.fold_scores.items():
+            known = np.isfinite(each)
+            if known.any():
+                family = MEASURES[name].family
+                found[name] = fold_interval(each[known], tested[known], sizes[known], family=family)
+        return found
+
+    @property
     def stopped_by(self) -> int | None:
         """None: a cross-validation that is stopped has no result."""
         return None
@@ -115,7 +132,7 @@ class CrossValidation:
         return ["", str(self)]
 
     def __str__(self) -> str:
-        return "\n".join([str(self.judgement), "", *fold_lines(self.fold_scores)])
+        return "\n".join([str(self.judgement), "", *fold_lines(self.fold_intervals, len(self.folds))])
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={figure(value)}" for name, value in self.scores.items())
@@ -190,7 +207,8 @@ def cross_train(
             seen = _seen(prepared, result.model)
     judgement, predictions = pooled(done, seed=config.trainer.seed)
     last = config.split.method == "time"
-    model = done[-1].model if last else together([each.model for each in done], seen=seen)
+    model = done[-1].model if last else together([each.model for each in done], seen=seen, held=_held(done, config))
+    judgement = dataclasses.replace(judgement, notes=(*model.head.notes(judgement.evidence), *judgement.notes))
     metrics = {name: interval.value for name, interval in judgement.scores.items()}
     rows = {"tested": predictions["row"].n_unique()}
     provenance = {"rows": rows, "source": Path(config.data.source).name, "split": split, "folds": len(done)}
@@ -290,14 +308,15 @@ def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.Dat
         simple.append(Simple(label, _joined([each.evidence for each in of], rows), constant=constant))
     tested = len(evidence) if rows is None else len(np.unique(rows))
     what = counted(tested, "rows") + f", in {len(folds)} folds"
-    notes = tuple(dict.fromkeys(note for each in own for note in each.notes if "no row is" not in note))
+    said = [set(each.model.head.notes(each.judgement.evidence)) for each in folds]  # of the fold alone
+    notes = dict.fromkeys(note for each, of in zip(own, said, strict=True) for note in each.notes if note not in of)
     whole = Judgement(
         evidence.scores(seed=seed),
         evidence=evidence,
         tested=what,
         name=own[0].name,
         rows_are="rows, each predicted by a model that did not see it,",
-        notes=(*folds[0].model.head.notes(evidence), *notes),
+        notes=tuple(notes),
     ).compared(simple, seed=seed)
     frames = []
     for each in folds:
@@ -306,6 +325,13 @@ def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.Dat
         numbers = {"row": pl.Series(places, dtype=pl.Int64) + 1, "fold": pl.lit(each.number, pl.Int64)}
         frames.append(frame.with_columns(**numbers).select("row", "fold", *frame.columns))
     return whole, pl.concat(frames).sort("row", "fold", maintain_order=True)
+
+
+def _held(folds: Sequence[FoldResult], config: TrainConfig) -> tuple[Any, Any] | None:
+    """The answers for every row by the model that did not see it, of the first division into folds, and the truth."""
+    evidence: Any = _joined([each.judgement.evidence for each in folds[: config.evaluate.folds]], None)
+    known = hasattr(evidence, "prediction") and hasattr(evidence, "truth")
+    return (evidence.prediction, evidence.truth) if known else None
 
 
 def _joined(evidence: Sequence[Any], rows: np.ndarray | None) -> Any:

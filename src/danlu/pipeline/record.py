@@ -98,7 +98,17 @@ def write_crossed(
     """
     judgement, folds = crossed.judgement, crossed.folds
     each = [{"fold": fold.number, "rows": fold.rows, "test": fold.scores} for fold in folds]
-    record = {**judgement.as_dict(), "rows": crossed.rows, "folds": each, "seconds": round(crossed.seconds, 2)}
+    means = {
+        name: {"mean": found.value, "interval": [found.low, found.high]}
+        for name, found in crossed.fold_intervals.items()
+    }
+    record = {
+        **judgement.as_dict(),
+        "mean_of_folds": means,
+        "rows": crossed.rows,
+        "folds": each,
+        "seconds": round(crossed.seconds, 2),
+    }
     run.write_json("results.json", record)
     if not config.evaluate.report:
         return
@@ -111,6 +121,7 @@ def write_crossed(
         "time": f"{crossed.seconds:.0f} s",
         "seed": str(config.trainer.seed),
         **own.pop("facts", {}),
+        **crossed.model.head.facts(),
     }
     data = ReportData(
         title=run.name,
@@ -130,7 +141,7 @@ def write_crossed(
         **{
             **own,
             "rows": judgement.evidence if isinstance(judgement.evidence, Rows) else None,
-            "sections": [folds_section(crossed.fold_scores), *own.get("sections", [])],
+            "sections": [folds_section(crossed.fold_scores, crossed.fold_intervals), *own.get("sections", [])],
         },
     )
     write_report(run.report_path, data)

@@ -8,36 +8,42 @@ from collections.abc import Mapping
 import numpy as np
 
 from danlu.evaluate import MEASURES
-from danlu.evaluate.intervals import figure
+from danlu.evaluate.folds import FOLD_METHOD
+from danlu.evaluate.intervals import Interval, figure
 
 __all__ = ["folds_section"]
 
 
-def folds_section(scores: Mapping[str, np.ndarray]) -> tuple[str, str]:
-    """The title and the HTML of a table with a measure a line: its mean over the folds, and its value in each.
+def folds_section(scores: Mapping[str, np.ndarray], means: Mapping[str, Interval]) -> tuple[str, str]:
+    """The title and the HTML of a table with a measure a line: its mean over the folds with its interval, and its value in each.
 
     Args:
         scores: each measure in each fold, ``(folds,)``; NaN where it is not defined.
+        means: the mean of each, with its interval.
     """
     count = max(map(len, scores.values()))
-    head = "".join(f'<th class="n">fold {number}</th>' for number in range(1, count + 1))
+    heads = ["mean", "95 % interval", *(f"fold {number}" for number in range(1, count + 1))]
+    head = "".join(f'<th class="n">{each}</th>' for each in heads)
     lines = "".join(
-        f"<tr><td>{html.escape(MEASURES[name].label)}</td>{_cell(np.nanmean(each))}{''.join(map(_cell, each))}</tr>"
+        f"<tr><td>{html.escape(MEASURES[name].label)}</td>{_cell(figure(means[name].value))}{_cell(means[name].between)}"
+        + "".join(_cell(figure(value) if np.isfinite(value) else "–") for value in each)
+        + "</tr>"
         for name, each in scores.items()
-        if np.isfinite(each).any()
+        if name in means
     )
     note = (
         "Every fold is a training of its own: encoder, network and threshold are fitted to the other folds alone. The scores above are of "
         "all rows together, each predicted by the model that did not see it; here they are within each fold. "
         "Measures that rank the rows (ROC-AUC, average precision) are means over the folds there as well, since the probabilities of "
-        "different models are not to be compared."
+        f"different models are not to be compared. The intervals here are the {FOLD_METHOD}: they allow for other training rows as well "
+        "as for other test rows; those above speak of other test rows."
     )
     return (
         "In each fold",
-        f'<div class="scroll"><table class="measures"><tr><th></th><th class="n">mean</th>{head}</tr>{lines}</table></div>'
-        f'<p class="note">{note}</p>',
+        f'<div class="scroll"><table class="measures"><tr><th></th>{head}</tr>{lines}</table></div>'
+        f'<p class="note">{html.escape(note)}</p>',
     )
 
 
-def _cell(value: float) -> str:
-    return f'<td class="n">{figure(value) if np.isfinite(value) else "–"}</td>'
+def _cell(text: str) -> str:
+    return f'<td class="n">{html.escape(text)}</td>'

@@ -144,6 +144,14 @@ class Head(abc.ABC):
         """What is to be said of the level that was asked for, such as that there were too few rows for it."""
         return ()
 
+    def scored(self, answers: Any, truth: Any) -> Self:
+        """The head with the scores of rows that were answered by models which did not see them, for its intervals and sets.
+
+        Args:
+            answers, truth: as its :meth:`evidence` has them.
+        """
+        return self
+
     def facts(self) -> dict[str, str]:
         """What was fitted to the rows that were not learnt from, in words, by its name."""
         return {}

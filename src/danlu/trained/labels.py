@@ -158,6 +158,13 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         told += _about_scores(scores, level, held.crossed, self.target.units)
         return dataclasses.replace(head, scores=scores, level=level, said=told)
 
+    def scored(self, answers: Any, truth: Any) -> Self:
+        if self.scores is None:
+            return self
+        classes = 0 if self.task == "regression" else self.target.units
+        scores = Scores.of(answers, truth, classes=bool(classes))
+        return dataclasses.replace(self, scores=scores, said=_about_scores(scores, self.level, True, classes))
+
     def about_costs(self, probability: np.ndarray, truth: np.ndarray) -> str:
         """What the decision by costs comes to on held-out rows, in words."""
         costs, rows = np.asarray(self.costs), np.arange(len(truth))

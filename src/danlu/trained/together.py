@@ -22,7 +22,9 @@ from danlu.trained.trained import Trained
 __all__ = ["Encoders", "Mean", "members_of", "together"]
 
 
-def together(models: Sequence[Trained], *, seen: np.ndarray | None = None) -> Trained:
+def together(
+    models: Sequence[Trained], *, seen: np.ndarray | None = None, held: tuple[Any, Any] | None = None
+) -> Trained:
     """Several models of one kind, such as those of the folds of a cross-validation, as one model.
 
     Each encodes a row in its own way and has a network and a head of its own. The answer is the mean of the answers: of the
@@ -32,11 +34,14 @@ def together(models: Sequence[Trained], *, seen: np.ndarray | None = None) -> Tr
     Args:
         models: of the same kind, for the same answers.
         seen: hashes of the rows that they learnt from, in the encoding of the first one.
+        held: answers for rows by models that did not see them, and the truth (as the head's evidence has them): intervals and sets of
+            the one model follow from these, as those of cross-conformal prediction do.
 
     Raises:
         ConfigError: no models, or models of different kinds.
 
-    Reference: Breiman, "Bagging predictors" (1996), Machine Learning 24, for the mean of models of different rows.
+    Reference: Breiman, "Bagging predictors" (1996), Machine Learning 24, for the mean of models of different rows; Vovk, "Cross-conformal
+    predictors" (2015), Annals of Mathematics and Artificial Intelligence 74.
 
     Example:
         >>> import tempfile, danlu
@@ -59,7 +64,7 @@ def together(models: Sequence[Trained], *, seen: np.ndarray | None = None) -> Tr
         params=tuple(each.params for each in models),
         state=tuple(each.state for each in models),
         encoder=Encoders(tuple(each.encoder for each in models)),
-        head=Mean(tuple(each.head for each in models)),
+        head=Mean(tuple(each.head for each in models), _spoken([each.head for each in models], held)),
         seen=seen,
         kept={},
     )
@@ -126,25 +131,37 @@ class Encoders:
         return cls(tuple(one.from_state(told, arrays[str(number)]) for number, told in enumerate(data["each"], 1)))
 
 
-class Mean(Head, fitted=("heads",), eq=False):
-    """The heads of several models: the answer is the mean of theirs; where it is decided by a threshold, by the mean of the thresholds."""
+class Mean(Head, fitted=("heads", "lead"), eq=False):
+    """The heads of several models: the answer is the mean of theirs.
+
+    Attributes:
+        heads: of the models.
+        lead: says the mean in words: it decides by the mean of their thresholds.
+    """
 
     kind = "mean"
 
     heads: tuple[Any, ...]
+    lead: Any
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "heads" not in self.__dict__:
+        if name.startswith("__") or "lead" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.lead, name)
 
     @property
-    def lead(self) -> Any:
-        """The head that says the mean in words."""
-        first = self.heads[0]
-        if not hasattr(first, "threshold"):
-            return first
-        return dataclasses.replace(first, threshold=float(np.mean([each.threshold for each in self.heads])))
+    def verbs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the lead."""
+        return tuple(self.lead.verbs)
+
+    def asking(self, **how: Any) -> Self:
+        return dataclasses.replace(self, lead=self.lead.asking(**how))
+
+    def doubts(self) -> tuple[str, ...]:
+        return tuple(self.lead.doubts())
+
+    def facts(self) -> dict[str, str]:
+        return dict(self.lead.facts())
 
     @property
     def task(self) -> str:
@@ -200,7 +217,9 @@ class Mean(Head, fitted=("heads",), eq=False):
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         states = [each.state() for each in self.heads]
         told = [{"kind": head.kind, **own} for head, (own, _) in zip(self.heads, states, strict=True)]
-        return {"each": told}, {str(number): arrays for number, (_, arrays) in enumerate(states, 1)}
+        lead, own = self.lead.state()
+        arrays = {str(number): arrays for number, (_, arrays) in enumerate(states, 1)}
+        return {"each": told, "lead": lead}, {**arrays, "lead": own}
 
     @classmethod
     def from_states(cls, one: type[Head], data: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
@@ -211,13 +230,22 @@ class Mean(Head, fitted=("heads",), eq=False):
         """
         if any(told.get("kind") != one.kind for told in data["each"]) or not data["each"]:
             raise ArtifactError(f"the saved model is damaged: its heads are {str(data['each'])[:80]!r}")
-        return cls(tuple(one.from_state(told, arrays[str(number)]) for number, told in enumerate(data["each"], 1)))
+        heads = tuple(one.from_state(told, arrays[str(number)]) for number, told in enumerate(data["each"], 1))
+        return cls(heads, one.from_state(data["lead"], arrays["lead"]))
 
     def check(self, network: Any, encoder: Any) -> None:
         if not isinstance(network, Parallel) or not isinstance(encoder, Encoders):
             raise ArtifactError("the saved model is damaged: it has several heads, and not as many networks")
         for head, branch, own in zip(self.heads, network.branches, encoder.encoders, strict=True):
             head.check(branch, own)
+
+
+def _spoken(heads: Sequence[Any], held: tuple[Any, Any] | None) -> Any:
+    """The head that says the mean of several in words."""
+    first = heads[0] if held is None else heads[0].scored(*held)
+    if not hasattr(first, "threshold"):
+        return first
+    return dataclasses.replace(first, threshold=float(np.mean([each.threshold for each in heads])))
 
 
 def _mean(answers: Sequence[Any]) -> Any:
