@@ -315,13 +315,13 @@ def test_records_of_any_observations_are_answered() -> None:
     (told,) = mindful.respond([{"memory": [0, 0], "observation": [0.1, 0, 0, 0]}])
     assert set(told) == {"action", "memory 0", "memory 1", "value"}
     places = Observations(DictSpace((("arm", DictSpace((("at", Discrete(3)),))),)), ())
-    assert places.rows([{"arm/at": 2}, {"arm/at": 0}])["arm"]["at"].tolist() == [2, 0]
+    assert places.rows([{"arm/at": 2}, {"arm/at": 0}], print)["arm"]["at"].tolist() == [2, 0]
     for wrong in (3, 1.5, -1, [1], "left"):
         with pytest.raises(SchemaError, match="'arm/at' of record 2"):
-            places.rows([{"arm/at": 2}, {"arm/at": wrong}])
+            places.rows([{"arm/at": 2}, {"arm/at": wrong}], print)
     picture = Observations(Box(0, 255, (1,), "uint8"), (1,))
     with pytest.raises(SchemaError, match="expected whole numbers 0 to 255"):
-        picture.rows([{"observation": [256]}])
+        picture.rows([{"observation": [256]}], print)
 
 
 def test_an_answer_that_outputs_alone_do_not_say_is_refused() -> None:
