@@ -127,8 +127,8 @@ def test_rliable_says_the_same(golden: Any) -> None:
         ([], "are empty"),
         ([5.0], "there is one run"),
         (np.zeros((2, 2, 2)), r"the shape \(2, 2, 2\)"),
-        (["a", "b"], "no array of numbers"),
-        ([[1.0], [1.0, 2.0]], "no array of numbers"),
+        (["a", "b"], "not an array of numbers"),
+        ([[1.0], [1.0, 2.0]], "not an array of numbers"),
     ],
 )
 def test_scores_that_are_none(given: Any, message: str) -> None:
