@@ -1,6 +1,7 @@
 """How often the intervals of the scores hold, and how often two equal models are called different: by simulation.
 
-    python benchmarks/coverage.py --replicates 1000     # writes results/coverage.md
+    python benchmarks/coverage.py --replicates 1000 --output benchmarks/results/coverage.md
+    python benchmarks/coverage.py --kind "two classes" --measures ece,brier_reliability,brier_resolution --sizes 30,300
 
 Test sets are drawn again and again from worlds whose true scores are known: rows of two classes with scores of two normal
 distributions, of several classes, of quantities with normal, Student (3 degrees of freedom) and log-normal errors, images, sentences,
@@ -28,10 +29,12 @@ from danlu.evaluate import (
     Found,
     LabelRows,
     MaskCounts,
+    Quantiles,
     Rows,
     Sample,
     TranslationCounts,
     difference,
+    intervals,
 )
 from danlu.evaluate.forecast import Forecasts
 from danlu.evaluate.tokens import TokenLosses
@@ -52,8 +55,12 @@ class World:
     exact: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def two_classes(auc: float, share: float) -> World:
-    """Scores of two normal distributions and the probabilities that belong to them."""
+COSTS = np.array([[0.0, 1.0], [5.0, 0.0]])
+CALIBRATED = {"ece": 0.0, "brier_reliability": 0.0}  # a large sample shows a little more than 0
+
+
+def two_classes(auc: float, share: float, sharpened: float = 1.0) -> World:
+    """Scores of two normal distributions and the probabilities that belong to them, or sharpened ones."""
     from scipy.special import ndtri
 
     apart = np.sqrt(2) * ndtri(auc)
@@ -62,14 +69,19 @@ def two_classes(auc: float, share: float) -> World:
         truth = (rng.random(rows) < share).astype(int)
         score = rng.normal(size=rows) + apart * truth
         odds = np.log(share / (1 - share)) + apart * score - apart**2 / 2
-        p = 1 / (1 + np.exp(-odds))
-        return Rows("binary", truth, np.stack([1 - p, p], 1), threshold=min(0.5, 0.1 + share))
+        p = 1 / (1 + np.exp(-sharpened * odds))
+        return Rows("binary", truth, np.stack([1 - p, p], 1), min(0.5, 0.1 + share), costs=COSTS)
 
-    return World("two classes", f"AUC {auc:g}, {share:.0%} positive", draw)
+    name = f"AUC {auc:g}, {share:.0%} positive"
+    return World("two classes", name + _sharper(sharpened), draw, exact=CALIBRATED if sharpened == 1 else {})
 
 
-def several_classes(sharpness: float, classes: int) -> World:
-    """Classes of falling shares, with probabilities of a true model."""
+def _sharper(sharpened: float) -> str:
+    return "" if sharpened == 1 else f", odds to the power {sharpened:g}"
+
+
+def several_classes(sharpness: float, classes: int, sharpened: float = 1.0) -> World:
+    """Classes of falling shares, with probabilities of a true model, or sharpened ones."""
     shares = 1.0 / np.arange(1, classes + 1)
     shares /= shares.sum()
 
@@ -78,9 +90,11 @@ def several_classes(sharpness: float, classes: int) -> World:
         p = np.exp(logits - logits.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
         truth = (p.cumsum(1) < rng.random((rows, 1))).sum(1).clip(0, classes - 1)
-        return Rows("multiclass", truth, p)
+        p = p**sharpened
+        return Rows("multiclass", truth, p / p.sum(1, keepdims=True))
 
-    return World("several classes", f"{classes} classes, sharpness {sharpness:g}", draw)
+    name = f"{classes} classes, sharpness {sharpness:g}"
+    return World("several classes", name + _sharper(sharpened), draw, exact=CALIBRATED if sharpened == 1 else {})
 
 
 ERRORS: dict[str, Callable[..., np.ndarray]] = {
@@ -97,8 +111,23 @@ def quantity(errors: str, noise: float) -> World:
         return Rows("regression", truth, truth + noise * ERRORS[errors](rng, rows))
 
     square = noise**2 * {"Student's t, 3": 3.0, "log-normal": (np.e - 1) * np.e}.get(errors, 1.0)
-    exact = {"rmse": square**0.5, "r2": 1 - square}  # no sample is large enough for squares with such tails
+    exact = {
+        "rmse": square**0.5,
+        "r2": 1 - square,
+        "explained_variance": 1 - square,
+    }  # no sample is large enough for squares with such tails
     return World("quantity", f"{errors} errors × {noise:g}", draw, many=4_000_000, exact=exact)
+
+
+def quantiles(errors: str, levels: tuple[float, ...], wide: float = 1.0) -> World:
+    """The true quantiles of the errors, or quantiles ``wide`` times as far from the centre."""
+    at = np.quantile(ERRORS[errors](np.random.default_rng(0), _MANY), levels)
+
+    def draw(rng: np.random.Generator, rows: int) -> Quantiles:
+        centre = rng.normal(size=rows)
+        return Quantiles(centre + ERRORS[errors](rng, rows), centre[:, None] + wide * at, levels)
+
+    return World("quantiles", f"{errors} errors, {len(levels)} quantiles × {wide:g}", draw)
 
 
 def labels(sharpness: float) -> World:
@@ -220,8 +249,13 @@ def seeds(kind: str) -> World:
 
 WORLDS: tuple[World, ...] = (
     *(two_classes(auc, share) for share in (0.5, 0.1, 0.03) for auc in (0.5, 0.7, 0.9, 0.98, 0.998)),
+    *(two_classes(auc, share, 2.0) for auc, share in ((0.7, 0.5), (0.9, 0.1))),
+    several_classes(3.0, 3, 2.0),
     *(several_classes(sharpness, classes) for sharpness in (1.0, 3.0, 8.0) for classes in (3, 8)),
     *(quantity(errors, noise) for errors in ERRORS for noise in (0.3, 1.0)),
+    *(quantiles(errors, (0.1, 0.5, 0.9)) for errors in ERRORS),
+    quantiles("normal", (0.05, 0.95), 0.7),
+    quantiles("log-normal", tuple((np.arange(19) + 1) / 20)),
     *(labels(sharpness) for sharpness in (1.0, 4.0)),
     *(masks(error) for error in (0.3, 0.05, 0.005)),
     *(boxes(quality) for quality in (0.6, 0.95)),
@@ -233,14 +267,18 @@ WORLDS: tuple[World, ...] = (
 )
 
 
-def coverage(world: World, rows: int, replicates: int, seed: int = 0) -> dict[str, dict[str, float]]:
+def coverage(
+    world: World, rows: int, replicates: int, seed: int = 0, names: tuple[str, ...] = ()
+) -> dict[str, dict[str, float]]:
     """Of each measure: how often its interval holds the true value, on which side it misses, how often there is none."""
     truth = {name: each.value for name, each in _point(world.draw(np.random.default_rng(10**6), world.many)).items()}
     truth |= world.exact
     counted: dict[str, dict[str, Any]] = {}
     own = zlib.crc32(f"{world.kind} {world.name}".encode())
     for number in range(replicates):
-        for name, each in world.draw(np.random.default_rng([seed, own, rows, number]), rows).scores().items():
+        drawn = world.draw(np.random.default_rng([seed, own, rows, number]), rows)
+        known = [name for name in names if name in drawn.measures()]
+        for name, each in (intervals(drawn, known) if names else drawn.scores()).items():
             found = counted.setdefault(name, {"held": 0, "above": 0, "below": 0, "none": 0, "widths": []})
             if not each.known:
                 found["none"] += 1
@@ -250,9 +288,9 @@ def coverage(world: World, rows: int, replicates: int, seed: int = 0) -> dict[st
             found["below"] += each.high < truth[name]
             found["widths"].append(each.high - each.low)
     for found in counted.values():
-        known = len(found["widths"])
-        found["share"] = found["held"] / known if known else float("nan")
-        found["width"] = float(np.median(found.pop("widths"))) if known else float("nan")
+        count = len(found["widths"])
+        found["share"] = found["held"] / count if count else float("nan")
+        found["width"] = float(np.median(found.pop("widths"))) if count else float("nan")
     return counted
 
 
@@ -283,18 +321,30 @@ def _predictors(first: str, second: str) -> Pair:
     return draw
 
 
+def _quantile_pairs(rng: np.random.Generator, rows: int) -> tuple[Evidence, Evidence]:
+    """Two forecasts of the same number, each with noise of its own."""
+    truth, at = rng.normal(size=rows), np.array([-1.81, 0.0, 1.81])
+    centres = truth + rng.normal(size=rows) + rng.normal(size=(2, rows))
+    ours, theirs = (Quantiles(truth, centre[:, None] + at, (0.1, 0.5, 0.9)) for centre in centres)
+    return ours, theirs
+
+
 def _translators(rng: np.random.Generator, rows: int) -> tuple[Evidence, Evidence]:
     ours, theirs = translated(rng, rows, 0.3, models=2)
     return ours, theirs
 
 
 PAIRS: dict[str, tuple[tuple[str, ...], Pair]] = {
-    "two classes, half positive": (("accuracy", "roc_auc", "log_loss", "f1", "mcc"), _classifiers(0.5, 1.0)),
+    "two classes, half positive": (
+        ("accuracy", "roc_auc", "log_loss", "f1", "mcc", "ece", "brier"),
+        _classifiers(0.5, 1.0),
+    ),
     "two classes, 10 % positive": (("accuracy", "roc_auc", "average_precision", "log_loss"), _classifiers(0.1, 1.0)),
     "two classes, almost equal models": (("accuracy", "roc_auc"), _classifiers(0.3, 0.2)),
     "normal errors": (("rmse", "mae", "r2"), _predictors("normal", "normal")),
     "Student's t errors": (("rmse", "mae"), _predictors("Student's t, 3", "Student's t, 3")),
     "normal and exponential errors": (("rmse",), _predictors("normal", "exponential")),
+    "quantiles": (("crps", "coverage"), _quantile_pairs),
     "translations": (("bleu",), _translators),
 }
 
@@ -322,16 +372,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--kind", default="")
+    parser.add_argument("--world", default="", help="only worlds whose name is one of these, between semicolons")
+    parser.add_argument("--measures", default="", help="only these, between commas")
+    parser.add_argument("--sizes", default="", help="only test sets of so many rows, between commas")
     parser.add_argument("--output", type=Path, default=None)
     given = parser.parse_args()
     begun = time.perf_counter()
     lines = []
     pooled: dict[tuple[str, int], list[float]] = defaultdict(list)
     for world in WORLDS:
-        if given.kind not in world.kind:
+        if given.kind not in world.kind or (given.world and world.name not in given.world.split(";")):
             continue
-        for rows in world.sizes:
-            for name, found in coverage(world, rows, given.replicates).items():
+        for rows in map(int, given.sizes.split(",")) if given.sizes else world.sizes:
+            names = tuple(filter(None, given.measures.split(",")))
+            for name, found in coverage(world, rows, given.replicates, names=names).items():
                 known = given.replicates - found["none"]
                 line = (
                     f"| {world.kind} | {world.name} | {rows} | {name} | {found['share']:.3f} | {found['above'] / max(known, 1):.3f} "

@@ -14,6 +14,7 @@ __all__ = [
     "MEAN_SQUARE",
     "MIDDLE",
     "PERCENT",
+    "QUANTILE_LOSS",
     "ROOT_SQUARE",
     "SHARE",
     "SQUARED_GAP",
@@ -55,6 +56,7 @@ PERCENT = Family("share", 0.0, 100.0)
 CORRELATION = Family("share", -1.0, 1.0)
 DICE = Family("share", dice=True)
 LOSS, MEAN_SQUARE = Family("loss"), Family("loss", guards=(4.0, 650.0))
+QUANTILE_LOSS = Family("loss", guards=(2.0, 250.0))
 ROOT_SQUARE = Family("loss", power=2.0, guards=(4.0, 650.0))
 FIT = Family("fit", guards=(4.0, 650.0))
 MEAN, MIDDLE = Family("mean"), Family("middle")

@@ -8,7 +8,7 @@ from danlu.evaluate.families import Family
 
 __all__ = ["gap_interval"]
 
-_DRAWS, _HALVINGS = 2000, 40
+_DRAWS, _HALVINGS = 2000, 24
 
 
 def gap_interval(
@@ -74,4 +74,4 @@ def _noise(without: np.ndarray, least: np.ndarray) -> np.ndarray:
 
 def _size(terms: np.ndarray, power: float) -> np.ndarray:
     """``(…, terms)`` to ``(…)``: the sum of the sizes, or the root of the sum of the squares."""
-    return np.asarray((np.abs(terms) ** power).sum(axis=-1) ** (1 / power))
+    return np.abs(terms).sum(axis=-1) if power == 1 else np.sqrt(np.square(terms).sum(axis=-1))

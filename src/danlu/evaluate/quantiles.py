@@ -11,14 +11,14 @@ import numpy as np
 
 from danlu.errors import DataError
 from danlu.evaluate.evidence import Evidence
-from danlu.evaluate.families import LOSS, SHARE
+from danlu.evaluate.families import QUANTILE_LOSS, SHARE
 from danlu.evaluate.measures import Measure, register
 
 __all__ = ["QUANTILE_MEASURES", "Quantiles", "crps", "inside", "pinball"]
 
 QUANTILE_MEASURES = register(
-    Measure("pinball", "pinball loss", False, LOSS),
-    Measure("crps", "CRPS", False, LOSS),
+    Measure("pinball", "pinball loss", False, QUANTILE_LOSS),
+    Measure("crps", "CRPS", False, QUANTILE_LOSS),
     Measure("coverage", "coverage of the interval", True, SHARE),
 )
 """The measures of quantiles, in the order in which they are shown."""
