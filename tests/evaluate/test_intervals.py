@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from danlu.evaluate import (
     LabelRows,
     MaskCounts,
+    Quantiles,
     Rows,
     Sample,
     TranslationCounts,
@@ -82,15 +83,29 @@ WORLDS = {
     "rmse": lambda rng: Rows("regression", np.zeros(40), rng.standard_t(3, 40)),
     "mae": lambda rng: Rows("regression", np.zeros(40), rng.lognormal(size=40)),
     "median_error": lambda rng: Rows("regression", np.zeros(40), rng.normal(size=40)),
+    "ece": lambda rng: two_classes(rng, 60, apart=2.0),
+    "brier_reliability": lambda rng: two_classes(rng, 60, apart=2.0),
+    "brier_resolution": lambda rng: two_classes(rng, 60, apart=2.0),
+    "crps": lambda rng: Quantiles(rng.normal(size=40), np.tile([-1.2816, 0.0, 1.2816], (40, 1)), (0.1, 0.5, 0.9)),
+    "explained_variance": lambda rng: Rows("regression", (x := rng.normal(size=(2, 40)))[0], x[0] + x[1] / 2),
 }
 TRUTH = {"rmse": 3**0.5, "mae": float(np.exp(0.5)), "median_error": 0.67449}
+TRUTH |= {"ece": 0.0, "brier_reliability": 0.0, "explained_variance": 0.75}
+# Of a normal distribution and its quantile: φ(z) for each level.
+TRUTH["crps"] = 2 * float(np.dot([0.3, 0.4, 0.3], np.exp(-np.square([1.2816, 0, 1.2816]) / 2) / np.sqrt(2 * np.pi)))
 
 
 @pytest.mark.parametrize("name", list(WORLDS))
 def test_intervals_hold(name):
     """With 200 tests, 0.895 is two and a half standard errors below the 93 % that are promised."""
     if name not in TRUTH:
-        many = {"accuracy": (4.5, 0.5), "f1": (3.0, 0.2), "roc_auc": (4.0, 0.2), "average_precision": (2.0, 0.3)}
+        many = {
+            "brier_resolution": (2.0, 0.5),
+            "accuracy": (4.5, 0.5),
+            "f1": (3.0, 0.2),
+            "roc_auc": (4.0, 0.2),
+            "average_precision": (2.0, 0.3),
+        }
         apart, share = many.get(name, (3.0, 0.5))
         large = two_classes(np.random.default_rng(9), 400_000, apart=apart, share=share)
         truth = large.measures(None, [name])[name]
@@ -175,3 +190,21 @@ def test_an_interval_is_written_with_digits_enough_to_be_one():
     assert str(Interval(12345.6, 11000.2, 13000.0)) == "12,346 (11,000 to 13,000)"
     assert str(Interval(1.0)) == "1 (no interval)"
     assert str(Interval(1e30)) == "1e+30 (no interval)"
+
+
+def test_a_calibration_error_is_not_refuted_by_chance_and_not_hidden():
+    """Of right probabilities 0 is in the interval though the value is not 0; of wrong ones it is not."""
+    rows = two_classes(np.random.default_rng(0), 1500, apart=2.0)
+    odds = np.log(rows.prediction / (1 - rows.prediction))
+    sharp = 1 / (1 + np.exp(-6 * odds))
+    wrong = Rows("binary", rows.truth, sharp / sharp.sum(axis=1, keepdims=True))
+    for name in ("ece", "brier_reliability"):
+        right, found = intervals(rows, [name])[name], intervals(wrong, [name])[name]
+        assert right.low == 0 < right.value < right.high
+        assert 0 < found.low < found.value < found.high
+    low, high = difference(wrong, rows, "ece")
+    assert 0 < low < high
+    assert compare(wrong, rows, "the true odds", metric="ece").verdict == "worse"
+    few = intervals(rows.take([*np.flatnonzero(rows.truth)[:4], *np.flatnonzero(rows.truth == 0)]))
+    assert "too few rows" in str(few["brier_resolution"]), "4 rows of a class"
+    assert few["accuracy"].known

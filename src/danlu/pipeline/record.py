@@ -134,7 +134,7 @@ def write_crossed(
         unit=crossed.unit,
         split=f"{len(folds)} folds; {prepared.split}",
         facts=facts,
-        notices=(*prepared.notices, *judgement.notes),
+        notices=(*prepared.notices, *judgement.said),
         config=config.as_dict(),
         command=_command(run),
         environment=_environment(),
