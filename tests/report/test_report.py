@@ -9,12 +9,20 @@ import pytest
 
 import danlu
 from danlu import nn
-from danlu.evaluate import Interval, Rows, compare, intervals
+from danlu.evaluate import Interval, Rows, compare, decomposition, intervals
 from danlu.evaluate.detection import Found
 from danlu.report import ReportData, TensorBoardLogger, write_report
 from danlu.report.detections import draw_boxes
 from danlu.report.html import whole_numbers
-from danlu.report.plots import confusion_plot, curves_plot, interval_plot, ranking_plot
+from danlu.report.plots import (
+    calibration_plot,
+    confusion_plot,
+    curves_plot,
+    interval_plot,
+    ranking_plot,
+    short_count,
+)
+from danlu.report.probabilities import probability_words
 from danlu.report.svg import Panel
 from danlu.report.words import in_parts
 
@@ -199,3 +207,28 @@ def test_names_of_models_are_whole_and_labels_of_boxes_within_the_picture() -> N
     picture = draw_boxes(np.full((20, 20, 1), 100, np.uint8), right, ["standing"], "#ff0000")
     black = np.flatnonzero((picture == 0).all(axis=2).any(axis=0))
     assert black[-1] < picture.shape[1] - 1 or len(black) > 40, "the label is moved to the left"
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_what_the_probabilities_are_worth_is_said(tmp_path, task):
+    """Right probabilities are not blamed for chance; sharpened ones are too sure; the parts add up to the score."""
+    rng, classes = np.random.default_rng(1), 2 if task == "binary" else 3
+    p = rng.dirichlet(np.ones(classes), size=1500)
+    truth = (p.cumsum(1) < rng.random((1500, 1))).sum(1).clip(0, classes - 1)
+    sharp = p**3 / (p**3).sum(1, keepdims=True)
+    right, wrong = Rows(task, truth, p), Rows(task, truth, sharp)
+    of_right, of_wrong = (probability_words(each, intervals(each, ["ece"])["ece"]) for each in (right, wrong))
+    assert "chance alone can explain it" in of_right[0]
+    assert "too sure" not in of_right[0]
+    assert "further off than chance explains" in of_wrong[0]
+    assert of_wrong[0].endswith("it is too sure.")
+    parts = decomposition(wrong)
+    assert parts.brier == pytest.approx(parts.uncertainty - parts.resolution + parts.reliability + parts.within)
+    assert parts.reliability > 5 * decomposition(right).reliability
+    data = data_of(task, tuple("abc"[:classes]), rows=wrong, scores=intervals(wrong), comparisons=(), others={})
+    text = write_report(tmp_path / "report.html", data).read_text(encoding="utf-8")
+    said = html.unescape(re.sub(r"</?span[^>]*>", "", text))
+    assert all(sentence in said for sentence in of_wrong)
+    drawn = calibration_plot(wrong)
+    counts = np.bincount(np.minimum((wrong.event[1] * 10).astype(int), 9), minlength=10)
+    assert all(f">{short_count(count)}<" in drawn for count in counts if count), "the rows of each bin"

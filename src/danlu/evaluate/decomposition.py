@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from danlu.errors import ConfigError
+from danlu.prose import percent
 
 if TYPE_CHECKING:
     from danlu.evaluate.rows import Rows
@@ -105,17 +106,14 @@ class Decomposition:
     def __str__(self) -> str:
         from danlu.evaluate.intervals import figure
 
-        parts = [figure(each, 3) for each in (self.brier, self.uncertainty, self.resolution, self.reliability)]
-        brier, uncertainty, resolution, reliability = parts
-        gained = self.resolution / self.uncertainty if self.uncertainty > 0 else 0.0
-        rest = f" and {figure(self.within, 2)} for what differs within the {self.bins} bins"
+        shown = (self.brier, self.uncertainty, self.resolution, self.reliability, abs(self.within))
+        brier, uncertainty, resolution, reliability, within = (figure(each, 3) for each in shown)
+        gained = percent(self.resolution / self.uncertainty) if self.uncertainty > 0 else "0 %"
         return (
-            f"Brier score {brier} = uncertainty {uncertainty} (what always answering the classes' shares would score) "
-            f"− resolution {resolution} ({gained:.0%} of that is gained by telling rows apart) "
-            f"+ reliability {reliability} (lost because probabilities are not the shares observed){rest}".replace(
-                "%", " %"
-            )
-            + "."
+            f"Brier score {brier} = uncertainty {uncertainty} − resolution {resolution} + reliability {reliability} "
+            f"{'−' if self.within < 0 else '+'} {within} within bins. Always answering the shares of the classes would score "
+            f"{uncertainty}; {gained} of that is gained by telling rows apart, and {reliability} is lost because probabilities are not "
+            "the shares observed."
         )
 
 

@@ -206,14 +206,14 @@ def _share(family: Family, value: float, without: np.ndarray, support: float, le
     rows = drawn * (1 - drawn) / variance
     # An average precision is too high in small samples. The jackknife says by how much, and the interval reaches that far as well.
     unbiased = min(max(share - (len(without) - 1) * float(without.mean() - share), 0.0), 1.0)
-    low = _binomial(rows * min(share, unbiased), rows, level)[0]
-    high = _binomial(rows * max(share, unbiased), rows, level)[1]
+    low = binomial(rows * min(share, unbiased), rows, level)[0]
+    high = binomial(rows * max(share, unbiased), rows, level)[1]
     if family.dice:
         low, high = 2 * low / (1 + low), 2 * high / (1 + high)
     return family.low + family.range * float(low), family.low + family.range * float(high)
 
 
-def _binomial(hits: Any, rows: Any, level: float) -> tuple[Any, Any]:
+def binomial(hits: Any, rows: Any, level: float) -> tuple[Any, Any]:
     """Clopper and Pearson's interval of ``hits`` in ``rows``, which need not be whole numbers."""
     from scipy.special import betaincinv
 
@@ -229,7 +229,7 @@ def _mean_of_shares(hits: np.ndarray, rows: np.ndarray, level: float) -> tuple[f
 
     Reference: Zou & Donner, "Construction of confidence limits about effect measures" (2008), Statistics in Medicine 27.
     """
-    low, high = _binomial(hits, rows, level)
+    low, high = binomial(hits, rows, level)
     share = np.divide(hits, rows, out=np.zeros(len(rows)), where=rows > 0)
     mean, count = float(share.mean()), len(rows)
     down, up = (float(np.sqrt(((share - end) ** 2).sum())) / count for end in (low, high))

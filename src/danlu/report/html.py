@@ -22,6 +22,7 @@ from danlu.report.plots import (
     ranking_plot,
     residual_plot,
 )
+from danlu.report.probabilities import probability_words
 from danlu.report.words import in_parts
 
 __all__ = ["ReportData", "write_report"]
@@ -129,6 +130,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         curves=curves_plot(data.history, data.best_epoch),
         figures=_figures(data),
         errors=str(residuals(data.rows)) if data.rows is not None and data.task == "regression" else "",
+        probabilities=_probabilities(data),
         against=_against(data),
         config_text=json.dumps(data.config, indent=2, ensure_ascii=False, default=str) if data.config else "",
     )
@@ -204,6 +206,12 @@ def _against(data: ReportData) -> str:
     models = {data.name: data.scores[name]}
     models |= {label: other[name] for label, other in data.others.items() if name in other}
     return interval_plot(models, MEASURES[name].label)
+
+
+def _probabilities(data: ReportData) -> list[str]:
+    return (
+        [] if data.rows is None or data.task == "regression" else probability_words(data.rows, data.scores.get("ece"))
+    )
 
 
 def _figures(data: ReportData) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from danlu.evaluate import Interval, Rows, calibration
-from danlu.evaluate.intervals import figure
+from danlu.evaluate.decomposition import BINS
+from danlu.evaluate.intervals import binomial, figure
 from danlu.prose import percent
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
 
@@ -19,6 +20,7 @@ __all__ = ["calibration_plot", "confusion_plot", "curves_plot", "interval_plot",
 _MOST_POINTS = 1500
 _MOST_VERTICES = 400
 _SHARE = (-0.02, 1.02)
+_TALLEST = 0.25  # of the bars of counts
 
 
 def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> list[str]:
@@ -127,23 +129,44 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def calibration_plot(rows: Rows) -> str:
-    """How often the predicted event occurs where it is predicted with a given probability.
+    """How often an event occurs where it is predicted with a given probability, above the number of rows in each bin.
 
-    The event is the second of two classes; of several classes, that the most probable one is the true one.
+    The event is the second of two classes; of several classes, that the most probable one is the true one. A line from each point
+    spans the shares that the bin's true one may be (95 %, binomial).
     """
     if rows.task == "binary":
-        labels, probability = rows.truth, rows.prediction[:, 1]
         across, up = "predicted probability", "observed share"
     else:
-        labels, probability = rows.right, rows.prediction.max(axis=1)
-        across, up = "probability of the predicted class", "share that is right"
-    found = calibration(labels, probability)
-    with Panel(f"Calibration (expected error {found.error:.3f})") as (panel, axes):
+        across, up = "probability of the most probable class", "share that is right"
+    found = calibration(*rows.event, bins=BINS)
+    low, high = binomial(found.observed * found.count, found.count, 0.95)
+    with Panel(f"Calibration (ECE {found.error:.3f})") as (panel, axes):
+        centres = (np.minimum((found.predicted * BINS).astype(int), BINS - 1) + 0.5) / BINS
+        tall = _TALLEST * found.count / found.count.max()
+        axes.bar(centres, tall, width=0.9 / BINS, color=GREY, alpha=0.35)
+        for centre, height, count in zip(centres, tall, found.count, strict=True):
+            axes.text(centre, height + 0.01, short_count(int(count)), ha="center", va="bottom", fontsize=6, color=INK)
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
-        axes.plot(found.predicted, found.observed, color=BLUE, lw=1)
-        axes.scatter(found.predicted, found.observed, s=12 + 90 * found.count / found.count.max(), color=BLUE, zorder=3)
-        axes.set(xlabel=across, ylabel=up, xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+        axes.vlines(found.predicted, low, high, color=BLUE, lw=1, alpha=0.6)
+        axes.plot(found.predicted, found.observed, color=BLUE, lw=1, marker="o", ms=4)
+        axes.set(xlabel=f"{across}\n(bars: how many rows)", ylabel=up, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     return panel.svg
+
+
+def short_count(count: int) -> str:
+    """A number of rows in at most four letters.
+
+    >>> short_count(950), short_count(12_300), short_count(4_500_000)
+    ('950', '12k', '4.5M')
+    """
+    if count < 1000:
+        return str(count)
+    small = count / 1000 if count < 999_500 else count / 1e6
+    return (
+        f"{small:.0f}{'k' if count < 999_500 else 'M'}"
+        if small >= 9.95
+        else f"{small:.1f}{'k' if count < 999_500 else 'M'}"
+    )
 
 
 def residual_plot(rows: Rows, name: str) -> list[str]:
