@@ -1,6 +1,9 @@
 """Cross-validation from Python and from the command line: nothing leaks, and it goes on after a kill."""
 
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import polars as pl
@@ -194,3 +197,28 @@ def test_what_cannot_be_crossed_is_one_message_and_no_run(frame, tmp_path, setti
 def test_train_names_cross_validate(frame, tmp_path):
     with pytest.raises(ConfigError, match=r"danlu.cross_validate"):
         danlu.train(frame, target="label", runs=tmp_path, say=quiet, evaluate={"folds": 3})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fold", ["1", "2"])
+def test_sigkill_at_any_moment_changes_nothing(frame, crossed, tmp_path, fold):
+    """Killed as soon as a fold has written something: its first epoch, or what comes after it."""
+    path = tmp_path / "t.csv"
+    frame.write_csv(path)
+    settings = [f"{section}.{name}={value}" for section, part in SMALL.items() for name, value in part.items()]
+    settings += ["split.method=group", "split.column=city", "evaluate.baselines=no", "evaluate.report=no"]
+    line = [sys.executable, "-m", "danlu", "train", str(path), *settings, "--target", "label", "--folds", "2"]
+    process = subprocess.Popen(
+        [*line, "--runs", str(tmp_path), "--name", "r", "--display", "none"], stdout=-3, stderr=-3
+    )
+    mark = tmp_path / "r" / "folds" / fold / ("metrics.jsonl" if fold == "2" else "config.json")
+    deadline = time.monotonic() + 300
+    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert mark.exists()
+    assert not (tmp_path / "r" / "artifact").exists()
+    found = resume(tmp_path / "r", say=quiet, display="none")
+    assert found.predictions.equals(crossed.predictions)
+    np.testing.assert_array_equal(found.model.predict_values(frame), crossed.model.predict_values(frame))
