@@ -16,8 +16,10 @@ from danlu.evaluate.conformal import (
     conformal_quantile,
     cqr_scores,
     cv_plus,
+    fit_spread,
     group_quantiles,
     lac_scores,
+    spread_helps,
 )
 from danlu.trained import HeldOut, Labels
 from danlu.trained.scores import Asked, Scores
@@ -112,6 +114,34 @@ def test_cv_plus_is_its_definition(folds):
     assert np.isinf([low, high]).all()
 
 
+@pytest.mark.parametrize("level", [0.8, 0.9])
+def test_intervals_that_vary_hold_as_often_and_are_narrower(level):
+    """Errors that grow with the answer; the spread is fitted to the same rows as the limit, which must cost no coverage."""
+    rng, held, widths, even = np.random.default_rng(0), [], [], []
+    for _ in range(250):
+        answers = rng.uniform(1, 10, 400)
+        errors = rng.normal(size=400) * answers
+        own, new = slice(0, 220), slice(220, 400)
+        scores = Scores.of(answers[own], answers[own] + errors[own], classes=False, level=level)
+        reach = scores.reach(Asked(level), answers[new])
+        held.append((np.abs(errors[new]) <= reach).mean())
+        widths.append(reach.mean())
+        even.append(conformal_quantile(np.abs(errors[own]), level))
+    chance = 4 * np.std(held) / math.sqrt(250)
+    assert level - 0.005 - chance < np.mean(held) < level + 1 / 221 + chance
+    assert np.mean(widths) < 0.97 * np.mean(even)
+
+
+def test_even_errors_have_an_even_width_and_few_rows_too():
+    rng = np.random.default_rng(0)
+    varied = [spread_helps(rng.normal(size=400), rng.normal(size=400), 0.9) for _ in range(30)]
+    assert np.mean(varied) < 0.2
+    answers = rng.uniform(1, 10, 199)
+    assert not spread_helps(answers, answers * rng.normal(size=199), 0.9)
+    assert not spread_helps(np.ones(300), np.zeros(300), 0.9)
+    assert fit_spread(np.ones(300), np.ones(300)).tolist() == [[1.0], [1.0]]  # equal answers are one knot
+
+
 # The same as other libraries, where they are installed.
 
 
@@ -176,14 +206,14 @@ def held(rows: int, seed: int = 0, classes: int = 3) -> HeldOut:
 @pytest.mark.parametrize("by_class", [False, True])
 def test_sets_hold_the_truth_as_often_as_they_say(score, by_class):
     asked, shares = Asked(0.8, score, by_class), []
-    for seed in range(300):
+    for seed in range(150):
         own, new = held(60, seed), held(40, 10_000 + seed)
         sets = Scores.of(own.answers, own.truth, classes=True).sets(new.answers, asked)
         shares.append(sets[np.arange(40), new.truth].mean())
-    least = 0.8 - 4 * np.std(shares) / math.sqrt(300)
+    least = 0.8 - 4 * np.std(shares) / math.sqrt(150)
     assert np.mean(shares) > least
     if score == "lac" and not by_class:
-        assert np.mean(shares) < 0.8 + 1 / 61 + 4 * np.std(shares) / math.sqrt(300)
+        assert np.mean(shares) < 0.8 + 1 / 61 + 4 * np.std(shares) / math.sqrt(150)
 
 
 def test_the_likeliest_class_is_always_in_a_set():
@@ -226,7 +256,7 @@ def test_an_interval_is_in_the_target_s_own_unit_and_measured_on_other_rows():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=3000)
     head = Labels(target).fitted(HeldOut(target.inverse(truth) + rng.normal(size=3000), truth))
-    assert head.scores.reach(Asked(0.9)) == pytest.approx(1.645, abs=0.1)
+    assert head.scores.reach(Asked(0.9), 0.0) == pytest.approx(1.645, abs=0.1)
     fresh = rng.normal(size=500)
     evidence = head.evidence(target.inverse(fresh) + rng.normal(size=500), fresh)
     found = intervals(evidence)["interval_coverage"]
@@ -262,18 +292,25 @@ def test_what_a_model_does_not_give_is_refused():
     assert head.asking() is head
 
 
+_ANSWERS = np.linspace(1, 10, 300)
+VARIED = Labels(QUANTITY).fitted(HeldOut(_ANSWERS, _ANSWERS * (1 + np.tile([-0.3, 0.1, 0.2], 100))))
+
+
 def test_scores_are_saved_and_damaged_ones_are_refused():
-    for head in (
-        Labels(THREE).fitted(held(30), level=0.8),
-        Labels(QUANTITY).fitted(HeldOut(np.arange(9.0), np.zeros(9))),
-    ):
+    for head in (Labels(THREE).fitted(held(30), level=0.8), VARIED):
         told, arrays = head.state()
         told = json.loads(json.dumps(told))
         again = Labels.from_state(told, arrays)
         np.testing.assert_array_equal(again.scores.values, head.scores.values)
         assert (again.level, again.said) == (head.level, head.said)
         bad = [{**arrays, "scores": arrays["scores"][:, None]}, {**arrays, "scores": arrays["scores"] * np.nan}]
-        if head.task != "regression":
+        if head.task == "regression":
+            np.testing.assert_array_equal(again.scores.spread, head.scores.spread)
+            bad += [
+                {**arrays, "spread": change(arrays["spread"])}
+                for change in (np.negative, lambda x: x[:, ::-1], np.ravel)
+            ]
+        else:
             bad += [{"scores": arrays["scores"]}, {**arrays, "scores_of": arrays["scores_of"] + 3}]
         for damaged in bad:
             with pytest.raises(ArtifactError, match="scores of held-out rows"):
@@ -284,6 +321,6 @@ def test_scores_are_saved_and_damaged_ones_are_refused():
 
 def test_of_many_rows_ten_thousand_scores_are_kept():
     rng = np.random.default_rng(0)
-    scores = Scores.of(rng.normal(size=30_000), np.zeros(30_000), classes=False)
+    scores = Scores.of(np.zeros(30_000), rng.normal(size=30_000), classes=False)
     assert len(scores) == 10_000
-    assert scores.reach(Asked(0.9)) == pytest.approx(1.645, abs=0.05)
+    assert scores.reach(Asked(0.9), 0.0) == pytest.approx(1.645, abs=0.05)

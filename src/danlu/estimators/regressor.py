@@ -108,12 +108,13 @@ class Regressor(RegressorMixin, TableEstimator):
         """The ends of the intervals that hold the true value in this share of all cases, ``(rows, 2)``, float64.
 
         They are as wide as the errors on held-out rows say (split conformal prediction; of five networks, each row's error is of the
-        one that did not learn from it); infinite where these are too few for the level.
+        one that did not learn from it), and wider where predictions are of a size that is predicted worse; infinite where the rows are too
+        few for the level.
 
         Raises:
             ConfigError: a level outside (0, 1), or no rows were held out in training.
         """
         values = self.predict(X)
         head: Any = self.model_.head.asking(interval=level)
-        reach = head.scores.reach(head.asked)
+        reach = head.scores.reach(head.asked, values)
         return np.stack([values - reach, values + reach], axis=1)

@@ -136,7 +136,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             level: how often intervals and sets are to hold the true answer, where the model is tested.
         """
         if self.task == "regression":
-            scores = Scores.of(held.answers, self.target.inverse(held.truth), classes=False)
+            scores = Scores.of(held.answers, self.target.inverse(held.truth), classes=False, level=level)
             return dataclasses.replace(
                 self, scores=scores, level=level, said=_about_scores(scores, level, held.crossed)
             )
@@ -197,7 +197,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             found = pl.DataFrame({self.target.name: answers})
             if self.asked is None or self.scores is None:
                 return found
-            reach = self.scores.reach(self.asked)
+            reach = self.scores.reach(self.asked, answers)
             return found.with_columns(
                 pl.Series(self._column("low"), answers - reach), pl.Series(self._column("high"), answers + reach)
             )
@@ -297,7 +297,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             return None
         asked = Asked(self.level)
         if self.task == "regression":
-            return np.abs(answers - true) <= self.scores.reach(asked)
+            return np.abs(answers - true) <= self.scores.reach(asked, answers)
         return self.scores.sets(answers, asked)[np.arange(len(true)), true]
 
     def notes(self, evidence: Evidence) -> tuple[str, ...]:
@@ -313,8 +313,9 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         if held is None:
             return ()
         if self.task == "regression":
-            said = f"they are {figure(2 * self.scores.reach(asked))} wide"
-            return (f"{coverage_verdict(held, self.level, 'intervals')} {said.capitalize()}.",)
+            width = figure(float(2 * self.scores.reach(asked, evidence.prediction).mean()))
+            even = "" if self.scores.spread is None else " in the mean"
+            return (f"{coverage_verdict(held, self.level, 'intervals')} They are {width} wide{even}.",)
         size = self.scores.sets(evidence.prediction, asked).sum(axis=1)
         more = "; the likeliest class is always in it" if held.low > self.level else ""
         said = f"A set holds {figure(size.mean(), 3)} of {self.target.units} classes in the mean{more}."
@@ -416,8 +417,10 @@ def _about_scores(scores: Scores, level: float, crossed: bool, classes: int = 0)
         of = f"{len(scores):,} rows, each by a network that did not learn from it"
     sure = f"{100 * level:g} %"
     if not classes:
-        reach = scores.reach(asked)
-        much = f"± {figure(reach)}" if np.isfinite(reach) else "of all numbers"
+        reach = scores.reach(asked, [0.0] if scores.spread is None else scores.spread[0])
+        much = f"± {figure(reach.min())}" if np.isfinite(reach).all() else "of all numbers"
+        if np.isfinite(reach).all() and scores.spread is not None:
+            much += f" to ± {figure(reach.max())}, by the value that is predicted"
         return (("intervals", f"of {sure}: {much}, by the errors on {of}"),)
     limit = scores.limits(asked, classes)[0]
     much = (

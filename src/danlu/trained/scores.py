@@ -14,9 +14,12 @@ from danlu.evaluate.conformal import (
     aps_scores,
     check_level,
     conformal_quantile,
+    fit_spread,
     group_quantiles,
     highest_level,
     lac_scores,
+    spread_helps,
+    spread_of,
 )
 
 __all__ = ["SETS", "Asked", "Scores"]
@@ -50,36 +53,45 @@ class Scores:
     """The scores of rows that were not learnt from; see :mod:`danlu.evaluate.conformal`.
 
     Attributes:
-        values: absolute errors ``(n,)`` of a quantity; for classes the score of the true one by each method, ``(n, 2)``.
+        values: absolute errors ``(n,)`` of a quantity, over its spread; for classes the score of the true one by each method, ``(n, 2)``.
         truth: the codes of the true classes ``(n,)``; None of a quantity.
+        spread: of a quantity, how large errors are by the answer, see :func:`~danlu.evaluate.conformal.fit_spread`; None where an even
+            width is as good.
     """
 
     values: Any
     truth: Any = None
+    spread: Any = None
 
     @classmethod
-    def of(cls, answers: np.ndarray, truth: np.ndarray, *, classes: bool) -> Self:
+    def of(cls, answers: np.ndarray, truth: np.ndarray, *, classes: bool, level: float = 0.9) -> Self:
         """The scores of held-out rows; of more than 10,000 rows those of as many, drawn at random.
 
         Args:
             answers: probabilities ``(n, classes)``, calibrated, or values ``(n,)``.
             truth: codes or values ``(n,)``.
+            level: for which it is judged whether the width of intervals varies with the answer.
         """
         answers, truth = np.asarray(answers, np.float64), np.asarray(truth)
         if len(truth) > _MOST:
             chosen = np.sort(np.random.default_rng(0).permutation(len(truth))[:_MOST])
             answers, truth = answers[chosen], truth[chosen]
         if not classes:
-            return cls(np.sort(np.abs(answers - truth)))
+            errors = np.abs(answers - truth)
+            if not spread_helps(answers, errors, level):
+                return cls(errors)
+            spread = fit_spread(answers, errors)
+            return cls(errors / spread_of(spread, answers), None, spread)
         truth = truth.astype(np.int64)
         return cls(np.stack([score(answers, truth) for score in SETS.values()], axis=1), truth)
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def reach(self, asked: Asked) -> float:
-        """How far an interval reaches to either side of a value; infinite where there are too few rows."""
-        return conformal_quantile(self.values, asked.level)
+    def reach(self, asked: Asked, answers: Any) -> np.ndarray:
+        """How far the interval of each answer reaches to either side, ``(rows,)``; infinite where there are too few rows."""
+        limit, answers = conformal_quantile(self.values, asked.level), np.asarray(answers, np.float64)
+        return np.full(answers.shape, limit) if self.spread is None else limit * spread_of(self.spread, answers)
 
     def limits(self, asked: Asked, classes: int) -> np.ndarray:
         """The highest score of each class that is still in a set, ``(classes,)``; infinite where there are too few rows."""
@@ -99,7 +111,7 @@ class Scores:
         """What is to be said of a level that the rows are too few for."""
         sure = f"{100 * asked.level:g} %"
         if not names:
-            if np.isfinite(self.reach(asked)):
+            if np.isfinite(conformal_quantile(self.values, asked.level)):
                 return ()
             return (
                 f"{_few(len(self))}: an interval of {sure} is of all numbers; the highest level is {_most(len(self))}",
@@ -114,7 +126,8 @@ class Scores:
 
     def state(self) -> dict[str, np.ndarray]:
         truth = {} if self.truth is None else {"scores_of": np.asarray(self.truth, np.int32)}
-        return {"scores": np.asarray(self.values, np.float64), **truth}
+        spread = {} if self.spread is None else {"spread": np.asarray(self.spread, np.float64)}
+        return {"scores": np.asarray(self.values, np.float64), **truth, **spread}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], classes: int) -> Self | None:
@@ -126,7 +139,7 @@ class Scores:
         Raises:
             ArtifactError: they do not fit the target.
         """
-        values, truth = arrays.get("scores"), arrays.get("scores_of")
+        values, truth, spread = arrays.get("scores"), arrays.get("scores_of"), arrays.get("spread")
         if values is None:
             return None
         shape = (len(values), len(SETS)) if classes else (len(values),)
@@ -134,15 +147,19 @@ class Scores:
             values.shape == shape and values.dtype.kind == "f" and np.isfinite(values).all() and (values >= -1e-9).all()
         )
         if classes:
-            codes = np.zeros(0) if truth is None else truth
-            fits = fits and codes.shape == (len(values),) and codes.dtype.kind in "iu"
-            fits = fits and (not len(codes) or 0 <= codes.min() <= codes.max() < classes)
+            given = np.zeros(0) if truth is None else truth
+            fits = fits and given.shape == (len(values),) and given.dtype.kind in "iu"
+            fits = fits and (not len(given) or 0 <= given.min() <= given.max() < classes)
+        if spread is not None:
+            fits = fits and not classes and spread.ndim == 2 and len(spread) == 2 and spread.size > 0
+            fits = fits and bool(np.isfinite(spread).all() and (np.diff(spread[0]) > 0).all() and (spread[1] > 0).all())
         if not fits:
             raise ArtifactError("the saved scores of held-out rows do not fit the target")
-        return cls(values.astype(np.float64), None if truth is None else truth.astype(np.int64))
+        codes = None if truth is None else truth.astype(np.int64)
+        return cls(values.astype(np.float64), codes, None if spread is None else spread.astype(np.float64))
 
 
-jax.tree_util.register_dataclass(Scores, data_fields=["values", "truth"], meta_fields=[])
+jax.tree_util.register_dataclass(Scores, data_fields=["values", "truth", "spread"], meta_fields=[])
 
 
 def _few(rows: int) -> str:
