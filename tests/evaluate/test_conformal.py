@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 
 from danlu.data import TargetEncoder
+from danlu.data.seen import row_hashes
 from danlu.errors import ArtifactError, ConfigError, DataError
 from danlu.evaluate import intervals
 from danlu.evaluate.conformal import (
@@ -21,7 +24,8 @@ from danlu.evaluate.conformal import (
     lac_scores,
     spread_helps,
 )
-from danlu.trained import HeldOut, Labels
+from danlu.trained import HeldOut, Labels, Read
+from danlu.trained.grouped import scores_on
 from danlu.trained.scores import Asked, Scores
 
 THREE = TargetEncoder("y", "multiclass", ("a", "b", "c"))
@@ -324,3 +328,74 @@ def test_of_many_rows_ten_thousand_scores_are_kept():
     scores = Scores.of(np.zeros(30_000), rng.normal(size=30_000), classes=False)
     assert len(scores) == 10_000
     assert scores.reach(Asked(0.9), 0.0) == pytest.approx(1.645, abs=0.05)
+
+
+class Stub:
+    """A model of a table with one column, whose answers are in the table."""
+
+    def __init__(self, head, frame, truth, seen=None):
+        self.head, self.frame, self.truth, self.seen, self.encoder = head, frame, truth, seen, self
+
+    def read(self, source, **how):
+        return Read(self.frame, self.truth)
+
+    def transform(self, rows):
+        return {"x": rows["answer"].to_numpy()}
+
+    def answer(self, inputs):
+        return inputs["x"]
+
+
+def grouped(rows: int = 120, seed: int = 0) -> tuple[pl.DataFrame, np.ndarray]:
+    """Answers of 0; errors of the groups a, b and c are 1, 10 and 100 large."""
+    groups = np.array(["a", "b", "c"])[np.arange(rows) % 3]
+    size = np.array([1.0, 10.0, 100.0])[np.arange(rows) % 3]
+    frame = pl.DataFrame({"answer": np.zeros(rows), "who": groups.tolist()})
+    return frame, np.random.default_rng(seed).normal(size=rows) * size
+
+
+def test_scores_of_own_rows_by_group_hold_in_each_group():
+    frame, truth = grouped()
+    head = Labels(QUANTITY)
+    asked = Asked(0.8)
+    scores = scores_on(Stub(head, frame, truth), "rows", by="who")
+    reach = scores.reach(asked, np.zeros(4), pl.DataFrame({"who": ["c", "a", "b", "new"]}))
+    by_group = [conformal_quantile(np.abs(truth[number::3]), 0.8) for number in range(3)]
+    assert reach.tolist() == [by_group[2], by_group[0], by_group[1], math.inf]
+    assert scores.doubts(asked) == ()
+    assert [each[:6] for each in scores.doubts(Asked(0.99))] == ["who=a:", "who=b:", "who=c:"]
+    even = scores_on(Stub(head, frame, truth), "rows")
+    assert even.reach(asked, np.zeros(1)).tolist() == [conformal_quantile(np.abs(truth), 0.8)]
+    shown = dataclasses.replace(head, scores=scores).asking(interval=0.8).frame(np.zeros(3), frame.head(3))
+    assert shown["high"].to_list() == by_group
+    told, arrays = dataclasses.replace(head, scores=scores).state()
+    again = Labels.from_state(json.loads(json.dumps(told)), arrays).scores
+    assert again.reach(asked, np.zeros(1), frame[2:3]).tolist() == by_group[2:]
+    for bad in ({"column": "who"}, {"column": "who", "names": ["a", "a", "b"]}, {"column": 3, "names": ["a"]}, "who"):
+        with pytest.raises(ArtifactError):
+            Labels.from_state({**told, "groups": bad}, arrays)
+
+
+def test_sets_by_group_and_rows_that_were_learnt_from():
+    own = held(90)
+    frame = pl.DataFrame({"who": ["a", "b"] * 45}).with_columns(
+        pl.Series("answer", own.answers, dtype=pl.Array(pl.Float64, 3))
+    )
+    scores = scores_on(Stub(Labels(THREE), frame, own.truth), "rows", by="who")
+    sets = scores.sets(own.answers, Asked(0.8), frame)
+    for group in range(2):
+        one = Scores.of(own.answers[group::2], own.truth[group::2], classes=True)
+        np.testing.assert_array_equal(sets[group::2], one.sets(own.answers[group::2], Asked(0.8)))
+    assert scores.sets(own.answers[:1], Asked(0.8), pl.DataFrame({"who": ["c"]})).all()  # a group that was not there
+    frame, truth = grouped()
+    hashes = row_hashes({"x": frame["answer"].to_numpy()}, truth)
+    said: list[str] = []
+    fewer = scores_on(Stub(Labels(QUANTITY), frame, truth, np.sort(hashes[:50])), "rows", say=said.append)
+    assert len(fewer) == 70
+    assert "50 of 120 rows were seen in training" in said[0]
+    with pytest.raises(DataError, match="learnt from all of these rows"):
+        scores_on(Stub(Labels(QUANTITY), frame, truth, np.sort(hashes)), "rows")
+    with pytest.raises(ConfigError, match="unknown column to group by 'whom'"):
+        scores_on(Stub(Labels(QUANTITY), frame, truth), "rows", by="whom")
+    with pytest.raises(ConfigError, match="need rows of a table"):
+        dataclasses.replace(Labels(THREE), scores=scores).asking(sets=0.8).frame(own.answers)

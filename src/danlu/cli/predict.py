@@ -10,6 +10,7 @@ import typer
 
 from danlu.cli.options import Allow, Lenient, NewData, Run
 from danlu.cli.terminal import print_data
+from danlu.errors import ConfigError
 from danlu.stages import showing, stage
 
 __all__ = ["predict"]
@@ -50,6 +51,16 @@ def predict(
             "--set", help="Write the set of classes that holds the true one in this share of cases, such as 0.9."
         ),
     ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            help="A file of rows with true answers, from which --interval or --set follow instead of the training's."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="With --scores: a column; the level then holds for the rows of each of its values."),
+    ] = None,
     lenient: Lenient = False,
     allow: Allow = None,
 ) -> None:
@@ -61,6 +72,12 @@ def predict(
         model = load_model(run, allow=allow or ())
         if using is not None:
             model = model.using(using)
+        if scores is not None:
+            if interval is None and sets is None:
+                raise ConfigError("--scores is for --interval or --set; expected one of them with it")
+            model = model.scored_on(scores, by=by, lenient=lenient)
+        elif by is not None:
+            raise ConfigError("--by is for --scores; expected a file of rows with true answers with it")
         model = model.asking(interval=interval, sets=sets)
         with spool(source) as place:
             if output is None or str(output) == "-":

@@ -12,14 +12,17 @@ import polars as pl
 from danlu.data import TargetEncoder
 from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate import Evidence, Rows, choose_threshold
-from danlu.evaluate.calibrate import Calibrated, calibrated, interpolated, scaled
+from danlu.evaluate.calibrate import calibrated, interpolated, scaled
 from danlu.evaluate.costs import cost_matrix, cost_threshold, least_cost
 from danlu.evaluate.forecast import coverage_verdict
 from danlu.evaluate.intervals import figure, intervals
+from danlu.trained.grouped import Grouped, scores_on
 from danlu.trained.head import Head, namespace, out_shape_of
 from danlu.trained.held import HeldOut
-from danlu.trained.read import warn
+from danlu.trained.read import Say, warn
+from danlu.trained.restored import restored_costs, restored_knots
 from danlu.trained.scores import Asked, Scores, none_kept
+from danlu.trained.told import about_calibration, about_costs, about_scores
 
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
@@ -64,7 +67,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     """
 
     kind = "labels"
-    verbs: ClassVar[tuple[str, ...]] = ("predict_interval", "predict_set")
+    verbs: ClassVar[tuple[str, ...]] = ("predict_interval", "predict_set", "scored_on")
 
     target: TargetEncoder
     threshold: float = 0.5
@@ -72,7 +75,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     knots: Any = None
     costs: tuple[tuple[float, ...], ...] | None = None
     said: tuple[tuple[str, str], ...] = ()
-    scores: Scores | None = None
+    scores: Scores | Grouped | None = None
     level: float = 0.9
     asked: Asked | None = None
 
@@ -137,14 +140,12 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         """
         if self.task == "regression":
             scores = Scores.of(held.answers, self.target.inverse(held.truth), classes=False, level=level)
-            return dataclasses.replace(
-                self, scores=scores, level=level, said=_about_scores(scores, level, held.crossed)
-            )
+            return dataclasses.replace(self, scores=scores, level=level, said=about_scores(scores, level, held.crossed))
         how = "none" if shifted and calibrate == "auto" else calibrate
         found = calibrated(held.answers, held.truth, how=how, weight=held.weight, folds=held.folds)
         head = dataclasses.replace(self, temperature=found.temperature, knots=found.knots)
         probability = head.calibrated(np.asarray(held.answers, np.float64))
-        said = {"probabilities": _about(found, calibrate, shifted)}
+        said = {"probabilities": about_calibration(found, calibrate, shifted)}
         if threshold != "none":
             chosen = choose_threshold(held.truth, probability[:, 1], threshold)
             head = dataclasses.replace(head, threshold=float(chosen.value))
@@ -152,35 +153,18 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
                 f"{self.target.classes[1]!r} from a probability of {chosen.value:.3g}, the best for {threshold}"
             )
         if self.costs is not None:
-            said["decision"] = head.about_costs(probability, held.truth)
+            said["decision"] = about_costs(head, probability, held.truth)
         scores = Scores.of(probability, held.truth, classes=True)
         told = tuple((name, text) for name, text in said.items() if text)
-        told += _about_scores(scores, level, held.crossed, self.target.units)
+        told += about_scores(scores, level, held.crossed, self.target.units)
         return dataclasses.replace(head, scores=scores, level=level, said=told)
 
     def scored(self, answers: Any, truth: Any) -> Self:
         if self.scores is None:
             return self
         classes = 0 if self.task == "regression" else self.target.units
-        scores = Scores.of(answers, truth, classes=bool(classes))
-        return dataclasses.replace(self, scores=scores, said=_about_scores(scores, self.level, True, classes))
-
-    def about_costs(self, probability: np.ndarray, truth: np.ndarray) -> str:
-        """What the decision by costs comes to on held-out rows, in words."""
-        costs, rows = np.asarray(self.costs), np.arange(len(truth))
-
-        def spent(chosen: np.ndarray) -> str:
-            return figure(float(costs[truth[rows], chosen].mean()))
-
-        likeliest = probability.argmax(axis=1)
-        tested = f"a mean cost of {spent(self.decide(probability))} on {len(truth):,} rows that were not learnt from"
-        if self.task == "multiclass":
-            return f"the class of the least expected cost: {tested}, {spent(likeliest)} with the likeliest class"
-        best = choose_threshold(truth, probability[:, 1], "cost", costs=costs)
-        return (
-            f"{self.target.classes[1]!r} from a probability of {self.threshold:.3g}, by the costs: {tested}, "
-            f"{spent(likeliest)} from 0.5 on; the best there would be {figure(best.score)}, from {best.value:.3g} on"
-        )
+        scores = Scores.of(answers, truth, classes=bool(classes), level=self.level)
+        return dataclasses.replace(self, scores=scores, said=about_scores(scores, self.level, True, classes))
 
     def facts(self) -> dict[str, str]:
         return dict(self.said)
@@ -197,14 +181,14 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             found = pl.DataFrame({self.target.name: answers})
             if self.asked is None or self.scores is None:
                 return found
-            reach = self.scores.reach(self.asked, answers)
+            reach = self.scores.reach(self.asked, answers, rows)
             return found.with_columns(
                 pl.Series(self._column("low"), answers - reach), pl.Series(self._column("high"), answers + reach)
             )
         labels = self.target.labels[self.decide(answers)].tolist()
         columns = {f"probability {label}": answers[:, code] for code, label in enumerate(self.target.classes)}
         if self.asked is not None and self.scores is not None:
-            sets = [" | ".join(names) for names in self._names(answers)]
+            sets = [" | ".join(names) for names in self._names(answers, rows)]
             return pl.DataFrame({self.target.name: labels, self._column("set"): sets, **columns})
         return pl.DataFrame({self.target.name: labels, **columns})
 
@@ -212,10 +196,10 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         """The name of a column, which the target may have already."""
         return f"{name} of the interval" if name == self.target.name else name
 
-    def _names(self, answers: np.ndarray) -> list[list[str]]:
+    def _names(self, answers: np.ndarray, rows: Any) -> list[list[str]]:
         """The classes in the set of each row, the likeliest first."""
         found: Any = self.scores
-        held = found.sets(answers, self.asked)
+        held = found.sets(answers, self.asked, rows)
         ranked = np.argsort(-np.asarray(answers), axis=1, kind="stable")
         return [
             [self.target.classes[code] for code in order if own[code]] for order, own in zip(ranked, held, strict=True)
@@ -229,7 +213,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         if self.task == "regression":
             ends = (self._column("low"), self._column("high"))
             return [{k: None if k in ends and not np.isfinite(v) else v for k, v in each.items()} for each in found]
-        sets = self._names(answers)
+        sets = self._names(answers, rows)
         return [{**each, self._column("set"): names} for each, names in zip(found, sets, strict=True)]
 
     def asking(self, *, interval: float | None = None, sets: float | None = None, **how: Any) -> Self:
@@ -286,6 +270,30 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         asked = trained.asking(sets=level, score=score, by_class=by_class, say=how.get("say", warn))
         return asked.predict(source, **how)
 
+    def scored_on(
+        self, trained: Trained, source: Any, *, by: str | None = None, lenient: bool = False, say: Say = warn
+    ) -> Trained:
+        """The model whose intervals or sets follow from rows of your own, with the true answers, instead of those of its training.
+
+        It is for rows that are not like those of the training (another year, another hospital), and for groups: rows that it learnt
+        from are left out.
+
+        Args:
+            source: as of :meth:`Trained.predict <danlu.trained.Trained.predict>`, with the target.
+            by: a column of a table: the level then holds for the rows of each of its values by themselves.
+            lenient, say: see there.
+
+        Raises:
+            SchemaError: data that does not fit, or without the target.
+            ConfigError: a column that there is not.
+            DataError: the model learnt from all of the rows.
+        """
+        scores = scores_on(trained, source, by=by, lenient=lenient, say=say)
+        kept = tuple(each for each in self.said if each[0] not in ("intervals", "sets"))
+        head = dataclasses.replace(self, scores=scores, said=kept)
+        whole = head if trained.head is self else dataclasses.replace(trained.head, lead=head)  # of several models
+        return dataclasses.replace(trained, head=whole)
+
     def evidence(self, answers: np.ndarray, truth: np.ndarray) -> Rows:
         true = self.target.inverse(truth) if self.task == "regression" else np.asarray(truth, np.int64)
         costs = None if self.costs is None else np.asarray(self.costs)
@@ -293,7 +301,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
 
     def _covered(self, answers: np.ndarray, true: np.ndarray) -> np.ndarray | None:
         """Whether the interval or the set of each row holds the true answer."""
-        if self.scores is None:
+        if not isinstance(self.scores, Scores):  # of groups, whose rows are not at hand here
             return None
         asked = Asked(self.level)
         if self.task == "regression":
@@ -306,7 +314,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
 
     def _held(self, evidence: Any) -> tuple[str, ...]:
         """How often the intervals or sets held the true answer, and how large they are."""
-        if self.scores is None or evidence.covered is None:
+        if not isinstance(self.scores, Scores) or evidence.covered is None:
             return ()
         asked, name = Asked(self.level), "interval_coverage" if self.task == "regression" else "set_coverage"
         held = intervals(evidence, (name,)).get(name)
@@ -351,6 +359,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             "level": self.level,
         }
         knots = {} if self.knots is None else {"knots": np.asarray(self.knots)}
+        if isinstance(self.scores, Grouped):
+            told["groups"] = self.scores.told()
         return told, {**knots, **({} if self.scores is None else self.scores.state())}
 
     @classmethod
@@ -366,6 +376,10 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         said = data.get("said") or {}
         if not isinstance(said, Mapping) or not all(isinstance(each, str) for each in (*said, *said.values())):
             raise ArtifactError("the saved model is damaged: the description of its answers is not a text")
+        if (groups := data.get("groups")) is not None:
+            scores: Any = Grouped.from_state(groups, arrays, len(found.classes))
+        else:
+            scores = Scores.from_state(arrays, len(found.classes))
         level = data.get("level", 0.9)
         if type(level) is not float or not 0 < level < 1:
             raise ArtifactError(f"the saved level is {str(level)[:40]!r}; expected a share above 0 and below 1")
@@ -373,10 +387,10 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             found,
             0.5 if threshold is None else float(threshold),
             None if temperature is None else float(temperature),
-            _knots(arrays.get("knots")),
-            _costs(data.get("costs"), found),
+            restored_knots(arrays.get("knots")),
+            restored_costs(data.get("costs"), found),
             tuple(said.items()),
-            Scores.from_state(arrays, len(found.classes)),
+            scores,
             level,
         )
 
@@ -386,66 +400,3 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             raise ArtifactError(
                 f"the saved network's output has the shape {shape}; expected {self.target.units} for {self.target.name!r}"
             )
-
-
-def _about(found: Calibrated, asked: str, shifted: str) -> str:
-    """What was done to the probabilities, in words; empty where nothing was asked for."""
-    rows = f"{found.rows:,} rows that were not learnt from"
-    if asked == "none":
-        return ""
-    if shifted and found.how == "none":
-        return f"{shifted} shifts them on purpose, so they are not calibrated; answers.calibrate=temperature does it"
-    if found.how == "none":
-        if not np.isfinite(found.before):
-            return f"not calibrated: there are only {rows}, or these are of one class"
-        return f"left as they are: calibrated, the log loss of {rows} would be {figure(found.after)}, and it is {figure(found.before)}"
-    gain = (
-        ""
-        if not np.isfinite(found.after)
-        else f", whose log loss it takes from {figure(found.before)} to {figure(found.after)}"
-    )
-    if found.knots is not None:
-        ties = "rows between equal ones have one probability, which may change the ROC-AUC a little"
-        return f"isotonic regression ({found.knots.shape[1]} points), fitted to {rows}{gain}; {ties}"
-    return f"temperature {found.temperature:.3g}, fitted to {rows}{gain}"
-
-
-def _about_scores(scores: Scores, level: float, crossed: bool, classes: int = 0) -> tuple[tuple[str, str], ...]:
-    """What intervals or sets come to, in words."""
-    asked, of = Asked(level), f"{len(scores):,} rows that were not learnt from"
-    if crossed:
-        of = f"{len(scores):,} rows, each by a network that did not learn from it"
-    sure = f"{100 * level:g} %"
-    if not classes:
-        reach = scores.reach(asked, [0.0] if scores.spread is None else scores.spread[0])
-        much = f"± {figure(reach.min())}" if np.isfinite(reach).all() else "of all numbers"
-        if np.isfinite(reach).all() and scores.spread is not None:
-            much += f" to ± {figure(reach.max())}, by the value that is predicted"
-        return (("intervals", f"of {sure}: {much}, by the errors on {of}"),)
-    limit = scores.limits(asked, classes)[0]
-    much = (
-        f"classes of a probability of {figure(max(1 - limit, 0), 3)} or more" if np.isfinite(limit) else "all classes"
-    )
-    return (("sets", f"of {sure}: {much}, by the probabilities of the true classes of {of}"),)
-
-
-def _knots(knots: np.ndarray | None) -> np.ndarray | None:
-    if knots is None:
-        return None
-    found = np.asarray(knots, np.float64)
-    fits = found.ndim == 2 and len(found) == 2 and found.size and np.isfinite(found).all()
-    if not fits or (np.diff(found) < 0).any() or found.min() < 0 or found.max() > 1:
-        raise ArtifactError("the saved calibration is not an increasing function of probabilities")
-    return found
-
-
-def _costs(given: Any, target: TargetEncoder) -> tuple[tuple[float, ...], ...] | None:
-    if given is None:
-        return None
-    try:
-        found = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
-        found = np.empty(0)
-    if found.shape != (target.units,) * 2 or not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
-        raise ArtifactError(f"the saved costs do not fit {target.units} classes")
-    return tuple(map(tuple, found.tolist()))

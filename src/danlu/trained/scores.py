@@ -88,7 +88,7 @@ class Scores:
     def __len__(self) -> int:
         return len(self.values)
 
-    def reach(self, asked: Asked, answers: Any) -> np.ndarray:
+    def reach(self, asked: Asked, answers: Any, rows: Any = None) -> np.ndarray:
         """How far the interval of each answer reaches to either side, ``(rows,)``; infinite where there are too few rows."""
         limit, answers = conformal_quantile(self.values, asked.level), np.asarray(answers, np.float64)
         return np.full(answers.shape, limit) if self.spread is None else limit * spread_of(self.spread, answers)
@@ -100,7 +100,7 @@ class Scores:
             return group_quantiles(values, np.asarray(self.truth), asked.level, classes)
         return np.full(classes, conformal_quantile(values, asked.level))
 
-    def sets(self, probability: np.ndarray, asked: Asked) -> np.ndarray:
+    def sets(self, probability: np.ndarray, asked: Asked, rows: Any = None) -> np.ndarray:
         """Which classes are in the set of each row, bool ``(rows, classes)``. The likeliest always is, which can only make it surer."""
         probability = np.asarray(probability, np.float64)
         found = SETS[asked.score](probability) <= self.limits(asked, probability.shape[1]) + 1e-12

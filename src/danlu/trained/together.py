@@ -154,6 +154,9 @@ class Mean(Head, fitted=("heads", "lead"), eq=False):
         """Those of the lead."""
         return tuple(self.lead.verbs)
 
+    def plain(self) -> Self:
+        return dataclasses.replace(self, heads=tuple(each.plain() for each in self.heads), lead=self.lead.plain())
+
     def asking(self, **how: Any) -> Self:
         return dataclasses.replace(self, lead=self.lead.asking(**how))
 

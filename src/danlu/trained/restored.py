@@ -1,0 +1,44 @@
+"""Fitted values as they were saved, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from danlu.data import TargetEncoder
+from danlu.errors import ArtifactError
+
+__all__ = ["restored_costs", "restored_knots"]
+
+
+def restored_knots(knots: np.ndarray | None) -> np.ndarray | None:
+    """The knots of a calibration, or None.
+
+    Raises:
+        ArtifactError: they are no growing function of probabilities.
+    """
+    if knots is None:
+        return None
+    found = np.asarray(knots, np.float64)
+    fits = found.ndim == 2 and len(found) == 2 and found.size and np.isfinite(found).all()
+    if not fits or (np.diff(found) < 0).any() or found.min() < 0 or found.max() > 1:
+        raise ArtifactError("the saved calibration is not an increasing function of probabilities")
+    return found
+
+
+def restored_costs(given: Any, target: TargetEncoder) -> tuple[tuple[float, ...], ...] | None:
+    """The costs of mistakes, or None.
+
+    Raises:
+        ArtifactError: they do not fit the classes of the target.
+    """
+    if given is None:
+        return None
+    try:
+        found = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape != (target.units,) * 2 or not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
+        raise ArtifactError(f"the saved costs do not fit {target.units} classes")
+    return tuple(map(tuple, found.tolist()))
