@@ -8,7 +8,12 @@ import pytest
 from danlu.blueprint import from_json, to_json
 from danlu.errors import ConfigError
 from danlu.nn.table_embeddings import NumericEmbedding
+from danlu.optim.schedules import Schedule
 from danlu.tasks.recipe import recipe
+
+
+def is_schedule(node):
+    return isinstance(node, Schedule)
 
 
 def test_same_table_same_recipe_and_json():
@@ -23,7 +28,7 @@ def test_same_table_same_recipe_and_json():
 def test_sizes_within_bounds(rows, numeric):
     plan = recipe("regression", rows, numeric=numeric)
     assert 1 <= plan.batch_size <= min(rows, 256)
-    assert 8 <= plan.epochs <= 100
+    assert 8 <= plan.epochs <= 225
     assert plan.model.numeric.dim * numeric <= 1200
     spent = 3 * plan.model.flops({"numeric": (numeric,)}) * rows * plan.epochs
     assert spent <= 3.5e12 or plan.epochs == 8 or rows < 5000
@@ -34,12 +39,26 @@ def test_any_field_can_be_set():
     assert (plan.epochs, plan.learning_rate, plan.model.units) == (3, 1e-3, 2)
 
 
-def test_few_rows_are_learnt_without_waves_and_to_the_end_of_the_schedule():
-    few, many = recipe("binary", 1999, numeric=2, folds=5), recipe("binary", 2000, numeric=2, folds=5)
+def test_few_rows_are_learnt_without_waves_and_for_long():
+    few, many = (recipe("binary", rows, numeric=2, folds=5) for rows in (1999, 2000))
     assert (few.model.numeric.frequencies, many.model.numeric.frequencies) == (0, 16)
-    assert few.patience == few.epochs
-    assert recipe("binary", 500, numeric=2, folds=5, epochs=200).patience == 200
+    assert few.epochs * 8 >= 900  # 8 batches an epoch
+    assert few.patience == few.epochs // 3
+    assert recipe("binary", 500, numeric=2, folds=5, epochs=300).patience == 100
     assert recipe("binary", 500, numeric=2, folds=5, patience=7).patience == 7
+
+
+def test_the_rate_rises_stays_and_falls():
+    plan = recipe("binary", 500, numeric=2, folds=5, epochs=50)
+    batches = -(-400 // plan.batch_size)
+    state = plan.optimizer(400).init(plan.initial(jax.random.key(0), {"numeric": np.zeros((8, 2), np.float32)})[0])
+    [schedule] = [leaf for leaf in jax.tree.leaves(state, is_leaf=is_schedule) if is_schedule(leaf)]
+    steps = 50 * batches
+    rates = [float(schedule(jnp.int32(step))) / plan.learning_rate for step in range(steps + 1)]
+    assert rates[0] == 0
+    assert rates[steps // 20 : steps // 20 + steps // 2] == pytest.approx([1] * (steps // 2))
+    assert rates[steps * 9 // 10] < 0.2
+    assert rates[steps] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from danlu.nn.layer import Layer
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
-from danlu.optim.schedules import Cosine, WarmUp
+from danlu.optim.schedules import Cosine, Schedule, WarmUp
 from danlu.trained import Encoder, Head, HeldOut, Learned, Trained
 
 __all__ = ["Recipe", "affordable", "epochs_of", "recipe", "units_of"]
@@ -35,7 +35,8 @@ __all__ = ["Recipe", "affordable", "epochs_of", "recipe", "units_of"]
 _BUDGET = 3.5e12  # floating-point operations of the hidden layers over the whole training, backward passes included
 _EPOCHS = (8, 40)
 _FEW = 2000  # rows below which a narrower network learns as much in less time
-_STEPS = 300  # the fewest updates that training a small table takes
+_STEPS = 300, 900  # the updates that training a small table takes: the fewest, and as many as the budget allows
+_MOST_EPOCHS = 225
 
 
 class Recipe(Blueprint):
@@ -49,7 +50,8 @@ class Recipe(Blueprint):
         epochs: passes over the training rows, the length of the learning-rate schedule.
         patience: epochs without a better validation loss after which training may stop; the best weights are kept.
         learning_rate: peak learning rate of AdamW; for a table of few rows :func:`recipe` lowers it.
-        warm_up: share of the steps in which the rate rises from 0; after it half a cosine takes it back to 0.
+        warm_up: share of the steps in which the rate rises from 0.
+        flat: share of the steps in which it then stays at its peak; after it half a cosine takes it back to 0.
         weight_decay: decoupled decay of the weights (see :meth:`decays`).
         beta2: AdamW's β₂.
         clip_norm: global norm above which a network's gradient is scaled down.
@@ -79,6 +81,7 @@ class Recipe(Blueprint):
     patience: int = setting(16, minimum=1, integer=True)
     learning_rate: float = setting(8e-3, above=0)
     warm_up: float = setting(0.05, minimum=0, below=1)
+    flat: float = setting(0.0, minimum=0, below=1)
     weight_decay: float = setting(0.01, minimum=0)
     beta2: float = setting(0.99, minimum=0, below=1)
     clip_norm: float = setting(1.0, above=0)
@@ -125,11 +128,15 @@ class Recipe(Blueprint):
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     def optimizer(self, rows: int) -> Optimizer:
-        """The optimizer for ``rows`` training rows: gradient clipping, then AdamW on a warm-up and half a cosine."""
+        """The optimizer for ``rows`` training rows: gradient clipping, then AdamW on a warm-up, the peak, and half a cosine."""
         steps = self.epochs * math.ceil(rows / self.batch_size)
         rising = min(int(self.warm_up * steps), steps - 1)
-        falling = Cosine(self.learning_rate, max(steps - rising, 1))
-        schedule = WarmUp(falling, rising) if rising else falling
+        level = min(int(self.flat * steps), steps - rising - 1)
+        schedule: Schedule = Cosine(self.learning_rate, max(steps - rising - level, 1))
+        if level:
+            schedule = WarmUp(schedule, level, initial=self.learning_rate)
+        if rising:
+            schedule = WarmUp(schedule, rising)
         return chain(
             clip_by_global_norm(self.clip_norm),
             adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.decays),
@@ -273,14 +280,18 @@ def recipe(
     batches = max(4, math.ceil(rows / 256)) if rows >= 64 else 1
     batch_size, (fewest, most) = math.ceil(seen / batches), _EPOCHS
     spent = affordable(_BUDGET, model, {name: (width,) for name, width in widths.items() if width}, folds * seen)
-    epochs = max(min(max(spent, fewest), most), min(math.ceil(_STEPS / batches), 100))
+    least, longest = (min(math.ceil(steps / batches), _MOST_EPOCHS) for steps in _STEPS)
+    epochs = max(min(max(spent, fewest), most), least)
+    if few:
+        epochs = max(epochs, min(spent, longest))
     fields = {
         "model": model,
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
-        "learning_rate": 8e-3 if not few else 6e-3 if task == "regression" else 3e-3,
-        # While the rate is high a worse epoch says little: the networks of folds learn to the end of the schedule.
-        "patience": 16 if folds == 1 else changes.get("epochs", epochs),
+        "learning_rate": 6e-3 if few else 8e-3,
+        "flat": 0.5 if few else 0.0,
+        # While the rate is high a worse epoch says little. Every row of folds judges, so chance hides less.
+        "patience": max(10, changes.get("epochs", epochs) // 3) if folds > 1 else 16,
         "epochs": epochs,
         "folds": folds,
     }
