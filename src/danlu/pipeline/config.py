@@ -174,6 +174,8 @@ class TrainerConfig(Blueprint):
             networks on a CPU, and where there are several GPUs.
         loss: ``"auto"``, or for a quantity ``"mse"``, ``"mae"`` or ``"huber"``.
         seed: decides the split, the initial weights and every random draw.
+        minutes: of a table: how long more networks and trees are trained after the default's, which join its blend where they
+            help; the test comes after that.
     """
 
     epochs: int | None = setting(default=None, minimum=1, integer=True, optional=True)
@@ -185,11 +187,13 @@ class TrainerConfig(Blueprint):
     devices: int = setting(default=1, minimum=1, integer=True)
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
     seed: int = setting(default=0, minimum=0, maximum=2**31 - 1, integer=True)
+    minutes: float | None = setting(default=None, above=0, optional=True)
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left to the recipe, without the loss, which can be chosen only for a quantity."""
         found = dataclasses.asdict(self)
-        return {name: value for name, value in found.items() if value is not None and name not in ("loss", "seed")}
+        own = ("loss", "seed", "minutes")
+        return {name: value for name, value in found.items() if value is not None and name not in own}
 
 
 class EvaluateConfig(Blueprint):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -27,6 +28,7 @@ from danlu.pipeline.used import uses
 from danlu.prose import percent
 from danlu.tasks import Recipe, learn
 from danlu.tasks.answers import costs_from
+from danlu.tasks.rounds import Budget
 from danlu.trained import Labels, Learned, Read, Say, Trained
 
 __all__ = [
@@ -51,6 +53,7 @@ class PreparedRows(PreparedParts):
         inferred: the task, and why.
         target: encodes the target, fitted on the training rows (the names of the classes on all rows).
         folds: the fold of each training row, where networks are judged on the rows that they did not learn from; or None.
+        refold: divides the rows into other folds, by ``seed=``.
         schema: the columns of a table.
         parts: what is no table, as it was read.
     """
@@ -58,6 +61,7 @@ class PreparedRows(PreparedParts):
     inferred: InferredTask
     target: TargetEncoder
     folds: np.ndarray | None = None
+    refold: Callable[..., np.ndarray] | None = None
     schema: Schema | None = None
     parts: Any = None
 
@@ -153,6 +157,7 @@ class Labelled(Domain):
             imbalance=config.imbalance,
             answers=config.answers,
             kind=config.model.kind,
+            budget=_budget(config.trainer.minutes, config.trainer.seed, prepared, how.get("checkpoint")),
             seed=config.trainer.seed,
             **how,
         )
@@ -245,6 +250,14 @@ def caption_of(rows: Rows, row: int, target: TargetEncoder) -> str:
     if rows.task == "regression":
         return f"{true}, predicted {chosen}"
     return f"{true}, predicted as {chosen} ({percent(rows.prediction[row, int(rows.chosen[row])])})"
+
+
+def _budget(minutes: float | None, seed: int, prepared: PreparedRows, checkpoint: Any) -> Budget | None:
+    refold = prepared.refold
+    if minutes is None:
+        return None
+    rounds = None if checkpoint is None else Path(checkpoint).parent / "rounds"
+    return Budget(minutes, rounds, None if refold is None else lambda number: refold(seed=seed + 1000 * number))
 
 
 def _with_codes(found: Read, target: TargetEncoder, say: Say) -> Read:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ from danlu.evaluate.intervals import figure
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.converted import as_parquet, is_plain_text
 from danlu.pipeline.divided import HELD, together_of
+from danlu.pipeline.domain import Beside, Option
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
@@ -63,7 +65,23 @@ class Tables(Labelled):
         "imbalance.*",
         "model.*",
         "split.*",
-        "trainer.loss",
+        "trainer.loss|minutes",
+    )
+    options = (
+        *Labelled.options,
+        Option(
+            "--minutes",
+            "trainer.minutes",
+            "How long a table is learnt from: more networks and trees join the blend.",
+            float,
+        ),
+    )
+    beside = (
+        Beside(
+            "trainer.minutes",
+            lambda config: config.model.kind != "network",
+            "more networks and trees join a blend, and model.kind=network is none",
+        ),
     )
     instead: ClassVar[Mapping[str, str]] = {
         "data.time": "to test on the latest rows: split.method=time split.column=COLUMN; to forecast: --forecast COLUMN",
@@ -191,7 +209,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if together is None and not said:
         notices += leakage(frame.select([*seen, name]), split)
     count = _folds(config, len(split.train) + len(split.validation))
-    folds, description = None, split.description
+    folds, refold, description = None, None, split.description
     if count > 1:
         split = dataclasses.replace(split, train=np.union1d(split.train, split.validation), validation=split.train[:0])
         description += f"; {count} networks, each validated on a part of the training rows that it did not see"
@@ -207,7 +225,8 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if count > 1:
         own = None if together is None else equal_rows(together[split.train].tolist())
         codes = target.transform(train[name])
-        folds = fold_numbers(codes, inferred.task, count, seed=config.trainer.seed, together=own)
+        refold = functools.partial(fold_numbers, codes, inferred.task, count, together=own)
+        folds = refold(seed=config.trainer.seed)
 
     def encoded(part: pl.DataFrame) -> Encoded:
         return encoder.transform(part), target.transform(part[name])
@@ -220,6 +239,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         train=encoded(train),
         validation=encoded(validation) if validation.height else None,
         folds=folds,
+        refold=refold,
         test=encoded(test) if test.height else None,
         shown=test,
         places=split.test if data.test is None else None,
@@ -268,6 +288,11 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         )
     if config.split.folds is not None and config.split.folds > 1:
         raise ConfigError("split.folds is for tables in memory, and this one is read as a stream", hint="leave it out")
+    if config.trainer.minutes is not None:
+        raise ConfigError(
+            "trainer.minutes is for tables in memory, and this one is read as a stream",
+            hint="leave it out, or use data.stream=false",
+        )
     if not isinstance(source, str | Path):
         raise ConfigError("data.stream is for files; this table is in memory already")
     if not data.target:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from danlu.tasks.folds import out_of_fold
 from danlu.tasks.parts import Divided, Part, boosting, linear
 from danlu.trained import Learned, Trained
 
-__all__ = ["blended", "divided"]
+__all__ = ["NETWORK", "Candidate", "blended", "candidates", "divided", "held_answers", "mixed", "truth_of"]
 
 NETWORK = "network"
 
@@ -54,40 +55,84 @@ def divided(
     )
 
 
-def blended(learned: Learned, rows: Divided, folds: np.ndarray | None) -> Learned:
-    """The trained network with the parts that make it better on the rows held out, and with answers of them all for these.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate:
+    """A part that may join a blend, and what it answers for the held-out rows, in the order of the network's answers."""
 
-    The network stays a part where its weight is 0, for what only a network can do.
+    part: Part
+    answers: np.ndarray
 
-    A signal to stop while the parts are fitted leaves the network as it is.
+
+def candidates(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tuple[list[Candidate], Learned | None]:
+    """The network, gradient boosting and the linear model.
 
     Args:
         learned: the network, with its answers for the held-out rows.
         rows: what it learnt from and what was held out.
         folds: the fold of each row, or None.
+
+    Returns:
+        The parts; and the network alone if a signal to stop came while the others were fitted, else None.
+    """
+    model: Trained = learned.model
+    known: Any = learned.held_out
+    with graceful() as asked:
+        fitted = [fit(rows, stop=lambda: bool(asked)) for fit in (boosting, linear)]
+    own = [Candidate(Part(NETWORK, model.network, model.params, model.state), known.answers)]
+    if asked:
+        told = dataclasses.replace(learned.fitted, stopped_because=why(asked), stopped_by=asked.number)
+        note = f"{why(asked)}: the network, without other models"
+        return own, dataclasses.replace(learned, fitted=told, notes=(note,))
+    parts = [part for part in fitted if part is not None]
+    return [*own, *(Candidate(part, held_answers(model, part, rows, folds)) for part in parts)], None
+
+
+def truth_of(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The truth of the held-out rows, codes or values in the target's unit, and their weights."""
+    known: Any = learned.held_out
+    truth = known.truth if rows.classes else learned.model.head.target.inverse(known.truth)
+    held = np.concatenate([held for _, held in rows.divisions]) if folds is None else np.arange(len(known))
+    return np.asarray(truth), None if rows.weight is None else rows.weight[held]
+
+
+def blended(learned: Learned, rows: Divided, folds: np.ndarray | None) -> Learned:
+    """The trained network with the parts that make it better on the rows held out; arguments as of :func:`candidates`.
+
+    A signal to stop while the parts are fitted leaves the network as it is.
+    """
+    if learned.held_out is None:
+        return learned
+    found, stopped = candidates(learned, rows, folds)
+    return stopped or mixed(learned, found, *truth_of(learned, rows, folds))
+
+
+def mixed(
+    learned: Learned, library: Sequence[Candidate], truth: np.ndarray, weight: np.ndarray | None = None
+) -> Learned:
+    """The blend of those parts that make the network better on the held-out rows, with answers of them all for these.
+
+    The network stays a part where its weight is 0, for what only a network can do.
+
+    Args:
+        learned: the network.
+        library: the parts, the network's own first.
+        truth, weight: see :func:`truth_of`.
     """
     model, known = learned.model, learned.held_out
     if known is None:
         return learned
-    with graceful() as asked:
-        fitted = [fit(rows, stop=lambda: bool(asked)) for fit in (boosting, linear)]
-    if asked:
-        told = dataclasses.replace(learned.fitted, stopped_because=why(asked), stopped_by=asked.number)
-        return dataclasses.replace(learned, fitted=told, notes=(f"{why(asked)}: the network, without other models",))
-    own = Part(NETWORK, model.network, model.params, model.state)
-    parts = [own, *(part for part in fitted if part is not None)]
-    answers = [known.answers, *(_answers(model, part, rows, folds) for part in parts[1:])]
-    truth = known.truth if rows.classes else model.head.target.inverse(known.truth)
-    held = np.concatenate([held for _, held in rows.divisions]) if folds is None else np.arange(len(known))
-    weights = greedy_weights(answers, truth, weight=None if rows.weight is None else rows.weight[held])
-    found = zip(parts, answers, weights, strict=True)
-    chosen = [(part, each, weight) for part, each, weight in found if part is own or weight > 0]
+    own, answers = library[0].part, [each.answers for each in library]
+    weights = greedy_weights(answers, truth, weight=weight)
+    parts = zip((each.part for each in library), answers, weights, strict=True)
+    chosen = [(part, each, share) for part, each, share in parts if part is own or share > 0]
     count = f"{len(known):,} rows that the parts did not learn from"
     if [part for part, _, _ in chosen] == [own]:
         note = f"blend: the network alone; no other model made it better on {count}"
         return dataclasses.replace(learned, notes=(note,))
     network = Blend(
-        tuple(part.name for part, _, _ in chosen), tuple(part.network for part, _, _ in chosen), rows.classes > 0
+        tuple(part.name for part, _, _ in chosen),
+        tuple(part.network for part, _, _ in chosen),
+        truth.dtype.kind in "iu",
     )
     shares = {"weights": np.asarray([weight for _, _, weight in chosen], np.float32)}
     whole = dataclasses.replace(
@@ -101,7 +146,7 @@ def blended(learned: Learned, rows: Divided, folds: np.ndarray | None) -> Learne
     return Learned(whole, learned.fitted, dataclasses.replace(known, answers=mean), (note,))
 
 
-def _answers(model: Trained, part: Part, rows: Divided, folds: np.ndarray | None) -> np.ndarray:
+def held_answers(model: Trained, part: Part, rows: Divided, folds: np.ndarray | None) -> np.ndarray:
     """What a part answers for the held-out rows."""
     alone = dataclasses.replace(
         model, network=part.network, params=part.params, state=part.state, head=model.head.plain()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,15 +19,17 @@ from danlu.data.text import TextEncoder
 from danlu.engine import enable_compilation_cache
 from danlu.engine.order import Sampler
 from danlu.errors import ConfigError
+from danlu.interrupt import graceful
 from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss
 from danlu.tasks.answers import Answers
-from danlu.tasks.blend import blended, divided
+from danlu.tasks.blend import NETWORK, Candidate, blended, candidates, divided, held_answers, truth_of
 from danlu.tasks.folds import out_of_fold
+from danlu.tasks.parts import Divided, Part, boosting
 from danlu.tasks.recipe import Recipe, recipe
+from danlu.tasks.rounds import Budget, grown, prolonged, varied
 from danlu.trained import HeldOut, Learned, Trained
 
-__all__ = ["Imbalance", "learn", "lesson_of", "plan_for"]
-__all__ = ["KINDS", "Imbalance", "learn", "plan_for"]
+__all__ = ["KINDS", "Imbalance", "learn", "lesson_of", "plan_for"]
 
 KINDS = ("blend", "network")
 """The kinds of models of a table."""
@@ -112,6 +116,7 @@ def learn(
     imbalance: Imbalance | None = None,
     answers: Answers | None = None,
     kind: str | None = None,
+    budget: Budget | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -128,12 +133,14 @@ def learn(
         answers: how probabilities are calibrated and decisions made.
         kind: ``"network"``; of a table also ``"blend"``, the network beside gradient boosting and a linear model (see
             :mod:`danlu.tasks.blend`); None is a blend where there can be one.
+        budget: how long the blend goes on with more networks and trees; None ends with the first of each.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
     Raises:
         ConfigError: options that do not fit the task or the data.
     """
+    begun = time.monotonic()
     imbalance, answers = imbalance or Imbalance(), answers or Answers()
     answers.check(target.task, target.classes, imbalance)
     enable_compilation_cache()
@@ -154,24 +161,99 @@ def learn(
     if plan.networks == 1:
         fitted = plan.fit(data, initial=plan.initial(key, sample), **settings)
     else:
-        begun = [plan.initial(own, sample) for own in jax.random.split(key, plan.networks)]
-        fitted = plan.cross_fit(data, folds, initial=begun, **settings)
+        starts = [plan.initial(own, sample) for own in jax.random.split(key, plan.networks)]
+        fitted = plan.cross_fit(data, folds, initial=starts, **settings)
     model = Trained(plan.whole, fitted.params, fitted.state, encoder, answers.head(target))
     known = _held_out(model, held, folds)
     if kind is None and not isinstance(encoder, TableEncoder):
         kind = "network"
     hindered = _hindered(encoder, plan, imbalance, known) if kind != "network" else ""
-    if kind == "blend" and hindered:
-        raise ConfigError(
-            f"model.kind is 'blend', but {hindered}", hint="leave it out: the network is then trained alone"
-        )
+    if hindered and (kind == "blend" or budget is not None):
+        asked = "model.kind is 'blend'" if budget is None else f"trainer.minutes is {budget.minutes:g}"
+        raise ConfigError(f"{asked}, but {hindered}", hint="leave it out: the network is then trained alone")
     learned = Learned(model, fitted, known, (f"the network alone, no blend: {hindered}",) if hindered else ())
     if given is not None and kind != "network" and not hindered and fitted.stopped_by is None:
         learnt, others = (_even(imbalance, target, part, given[1]) for part in (given, held))
         parts = divided(target, learnt, None if folds is not None else others, folds, seed=seed)
-        learned = blended(learned, parts, folds)
+        if budget is None:
+            learned = blended(learned, parts, folds)
+        else:
+            learned = _longer(
+                learned,
+                parts,
+                folds,
+                budget,
+                plan,
+                data=given,
+                validation=validation,
+                rows=rows,
+                imbalance=imbalance,
+                begun=begun,
+                seed=seed,
+                how=how,
+            )
     head = answers.fitted(model.head, learned.held_out, imbalance)
     return dataclasses.replace(learned, model=dataclasses.replace(learned.model, head=head))
+
+
+def _longer(
+    learned: Learned,
+    parts: Divided,
+    folds: np.ndarray | None,
+    budget: Budget,
+    plan: Recipe,
+    *,
+    begun: float,
+    seed: int,
+    how: Mapping[str, Any],
+    **lesson: Any,
+) -> Learned:
+    """The blend of the network with the others, and of more rounds of both while there is time."""
+    own, stopped = candidates(learned, parts, folds)
+    if stopped is not None:
+        return stopped
+    model = learned.model
+
+    def of(number: int) -> np.ndarray | None:
+        return None if folds is None or budget.refold is None else budget.refold(number)
+
+    def divided_anew(number: int) -> Divided:
+        anew = of(number)
+        if anew is None:
+            return dataclasses.replace(parts, seed=seed + number)
+        return divided(model.head.target, (parts.inputs, parts.labels, parts.weight), None, anew, seed=seed + number)
+
+    def network(number: int) -> tuple[Learned, Candidate, str]:
+        changed, told = varied(plan, number, seed)
+        place = how.get("checkpoint")
+        again = learn(
+            **lesson,
+            encoder=model.encoder,
+            target=model.head.target,
+            plan=changed,
+            folds=of(number),
+            kind="network",
+            seed=seed + 1000 * number,
+            display=how.get("display", "auto"),
+            checkpoint=None if place is None else Path(place) / f"round-{number:03}",
+            resume=how.get("resume", False),
+        )
+        part = Part(NETWORK, again.model.network, again.model.params, again.model.state)
+        answers = again.held_out.answers if again.held_out is not None else np.zeros(0)
+        return again, Candidate(part, answers), told
+
+    def trees(number: int) -> tuple[Candidate | None, str]:
+        settings, told = grown(number, seed)
+        anew = divided_anew(number)
+        with graceful() as asked:
+            part = boosting(anew, stop=lambda: bool(asked), settings=settings)
+        return None if part is None else Candidate(part, held_answers(model, part, anew, of(number))), told
+
+    truth, weight = truth_of(learned, parts, folds)
+    return prolonged(
+        learned, own, budget, network=network, trees=trees, truth=truth, weight=weight, begun=begun,
+        answers=lambda part, number: held_answers(model, part, divided_anew(number), of(number)),
+    )  # fmt: skip
 
 
 def lesson_of(

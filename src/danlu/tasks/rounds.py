@@ -1,0 +1,231 @@
+"""More rounds of training for a table while there is time: other networks and trees, which join the blend where they help."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.artifact import load_artifact
+from danlu.errors import ArtifactError
+from danlu.evaluate.intervals import figure
+from danlu.evaluate.selection import greedy_weights, loss_of
+from danlu.files import write_atomic
+from danlu.tasks.blend import Candidate, mixed
+from danlu.tasks.parts import BOOSTING, Part
+from danlu.tasks.recipe import Recipe
+from danlu.trained import Learned, Trained
+
+__all__ = ["Budget", "Round", "grown", "prolonged", "varied"]
+
+_TREES = 3  # every so many rounds are trees, the others networks
+_CAUTION = 1.1  # a round may take so much longer than the last one of its kind
+_ROUNDS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How long a table is learnt from.
+
+    Attributes:
+        minutes: from the beginning of the training; the default's own training is done whatever it takes.
+        folder: where finished rounds are kept, so that a run that was stopped has them when it is resumed; None keeps none.
+        refold: the fold of each training row in a round, ``(rows,)``; None where validation rows are held out from all.
+    """
+
+    minutes: float
+    folder: Path | None = None
+    refold: Callable[[int], np.ndarray] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """What a round brought.
+
+    Attributes:
+        name: of the part that was trained.
+        told: its settings, in words.
+        seconds: from the beginning, runs that were stopped included.
+        loss: of the blend afterwards, for rows that none of its parts learnt from.
+    """
+
+    name: str
+    told: str
+    seconds: float
+    loss: float
+
+
+def varied(plan: Recipe, number: int, seed: int) -> tuple[Recipe, str]:
+    """The recipe of a round's network, and what is different in words: first other seeds and folds, then other settings as well.
+
+    Width, depth, dropout, rate and decay are drawn around the recipe's.
+
+    Example:
+        >>> from danlu.tasks import recipe
+        >>> varied(recipe("binary", 500, numeric=4), 1, seed=0)[1]
+        'other seeds'
+    """
+    if number < 2:
+        return plan, "other seeds"
+    rng = np.random.default_rng([seed, number])
+    network: Any = plan.model
+    width = max(16, int(network.width * rng.choice([0.67, 1.0, 1.5])) // 8 * 8)
+    depth = max(1, network.depth + int(rng.choice([-1, 0, 1])))
+    dropout = float(rng.choice([0.0, 0.1, 0.2, 0.35]))
+    rate = plan.learning_rate * float(rng.choice([0.5, 1.0, 1.5]))
+    decay = plan.weight_decay * float(rng.choice([0.3, 1.0, 3.0, 10.0]))
+    model = network.replace(width=width, depth=depth, dropout=dropout)
+    told = f"width {width}, depth {depth}, dropout {dropout:g}, rate {rate:.2g}, decay {decay:.2g}"
+    return plan.replace(model=model, learning_rate=rate, weight_decay=decay), told
+
+
+def grown(number: int, seed: int) -> tuple[dict[str, Any], str]:
+    """The settings of a round's gradient boosting, drawn around the default's, and what they are in words."""
+    rng = np.random.default_rng([seed, number, 1])
+    changes = {
+        "max_leaf_nodes": int(rng.choice([6, 10, 16, 31])),
+        "min_samples_leaf": int(rng.choice([5, 10, 20, 40])),
+        "max_features": float(rng.choice([0.3, 0.5, 0.8])),
+        "learning_rate": float(rng.choice([0.03, 0.05, 0.08])),
+    }
+    told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changes.items())
+    return {**BOOSTING, **changes}, told
+
+
+def prolonged(
+    learned: Learned,
+    known: Sequence[Candidate],
+    budget: Budget,
+    *,
+    network: Callable[[int], tuple[Learned, Candidate, str]],
+    trees: Callable[[int], tuple[Candidate | None, str]],
+    answers: Callable[[Part, int], np.ndarray],
+    truth: np.ndarray,
+    weight: np.ndarray | None,
+    begun: float,
+) -> Learned:
+    """Train more networks and trees until the time is over, and blend what helps of them all.
+
+    Every second and third round of three are networks, the third trees; each is judged on rows that it did not learn from, and the
+    weights are chosen anew among everything there is. A round is begun only if one of its kind would still end in time.
+
+    Args:
+        learned: the default's network.
+        known: the parts of the default's blend, the network first.
+        network, trees: train the part of a round.
+        answers: what the part of a round answers for the held-out rows.
+        truth, weight: of these rows.
+        begun: when the training began, on the clock ``time.monotonic``.
+
+    Returns:
+        The blend, with the rounds in its notes.
+    """
+    library = list(known)
+    before = _spent(budget.folder)
+    begun -= before
+    rounds = [Round("", "", time.monotonic() - begun, _loss(library, truth, weight))]
+    first = sum(row.get("seconds", 0.0) for row in learned.fitted.history)  # the rest of the default is the trees'
+    lasted = {"network": first, "boosting": max(rounds[0].seconds - before - first, 0.0)}
+    stopped: Learned | None = None
+    for number in range(1, _ROUNDS + 1):
+        kind = "boosting" if number % _TREES == 0 else "network"
+        name = f"{kind} {1 + number // _TREES if kind == 'boosting' else 1 + number - number // _TREES}"
+        place = None if budget.folder is None else budget.folder / f"{number:03}"
+        started = time.monotonic()
+        kept = _kept(place, name)
+        if kept is not None:
+            part, told = kept
+            joined = Candidate(part, answers(part, number))
+        else:
+            if started - begun + _CAUTION * lasted[kind] > 60 * budget.minutes:
+                break
+            found: Candidate | None
+            if kind == "network":
+                again, found, told = network(number)
+                if again.fitted.stopped_by is not None:
+                    stopped = again
+                    break
+            else:
+                found, told = trees(number)
+            if found is None:
+                break
+            joined = Candidate(dataclasses.replace(found.part, name=name), found.answers)
+            lasted[kind] = time.monotonic() - started
+            if place is not None:
+                _keep(place, learned.model, joined.part, told, time.monotonic() - begun)
+        library.append(joined)
+        rounds.append(Round(name, told, time.monotonic() - begun, _loss(library, truth, weight)))
+    whole = mixed(learned, library, truth, weight)
+    if stopped is not None:
+        ended = dataclasses.replace(
+            whole.fitted, stopped_because=stopped.fitted.stopped_because, stopped_by=stopped.fitted.stopped_by
+        )
+        whole = dataclasses.replace(whole, fitted=ended)
+    return dataclasses.replace(
+        whole, notes=(*whole.notes, *_told(rounds, budget, classes=library[0].answers.ndim == 2))
+    )
+
+
+def _loss(library: Sequence[Candidate], truth: np.ndarray, weight: np.ndarray | None) -> float:
+    answers = [each.answers for each in library]
+    shares = greedy_weights(answers, truth, weight=weight)
+    mean: Any = sum(share * each for share, each in zip(shares, answers, strict=True))
+    return loss_of(mean, truth, weight)
+
+
+def _told(rounds: Sequence[Round], budget: Budget, *, classes: bool) -> list[str]:
+    """What each minute bought: the rounds after which the blend was better than ever."""
+    what = "log loss" if classes else "RMSE"
+    shown = [figure(each.loss if classes else math.sqrt(each.loss)) for each in rounds]
+    first = rounds[0]
+    if first.seconds > 60 * budget.minutes:
+        return [
+            f"the default took {first.seconds / 60:.1f} minutes; there was no time for more within {budget.minutes:g}"
+        ]
+    lines = [
+        f"rows not learnt from: {what} {shown[0]} after {first.seconds / 60:.1f} minutes, with the default's parts"
+    ]
+    best = first.loss
+    for each, text in itertools.islice(zip(rounds, shown, strict=True), 1, None):
+        if each.loss < best:
+            best = each.loss
+            lines.append(f"{what} {text} after {each.seconds / 60:.1f} minutes, with {each.name} ({each.told})")
+    if len(rounds) == 1:
+        lines.append(f"no further round would have ended within {budget.minutes:g} minutes")
+    elif len(lines) == 1:
+        lines.append(f"{len(rounds) - 1} more rounds made it no better")
+    return lines
+
+
+def _spent(folder: Path | None) -> float:
+    """Seconds of the finished rounds of a run that is resumed."""
+    if folder is None or not folder.is_dir():
+        return 0.0
+    return max((json.loads(each.read_text())["seconds"] for each in folder.glob("*.json")), default=0.0)
+
+
+def _keep(place: Path, model: Trained, part: Part, told: str, seconds: float) -> None:
+    own = dataclasses.replace(
+        model, network=part.network, params=part.params, state=part.state, head=model.head.plain()
+    )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    own.save(place)
+    write_atomic(place.with_suffix(".json"), json.dumps({"name": part.name, "told": told, "seconds": seconds}))
+
+
+def _kept(place: Path | None, name: str) -> tuple[Part, str] | None:
+    """The part of a round that a stopped run finished."""
+    if place is None or not place.with_suffix(".json").is_file():
+        return None
+    told = json.loads(place.with_suffix(".json").read_text())
+    if told["name"] != name:
+        raise ArtifactError(f"{place} holds {told['name']!r}; expected {name!r}", hint="start the run anew")
+    saved = load_artifact(place)
+    return Part(name, saved.model, saved.params, saved.state), told["told"]

@@ -1,0 +1,146 @@
+"""More rounds of training while there is time: what joins the blend, what a resumed run keeps, and when it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import danlu
+from danlu.errors import ConfigError
+from danlu.nn.blend import Blend
+from danlu.tasks import recipe
+from danlu.tasks.blend import Candidate
+from danlu.tasks.parts import Part
+from danlu.tasks.rounds import Budget, prolonged, varied
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(160, 3))
+Y = np.where(X[:, 0] * X[:, 1] + X[:, 2] > 0, "yes", "no")
+TABLE = {**{f"x{j}": X[:, j] for j in range(3)}, "y": Y}
+SMALL = {"model": {"members": 5, "width": 8, "depth": 1}, "evaluate": {"baselines": False, "importance": False}}
+
+
+def trained(folder, minutes, say=lambda line: None):
+    trainer = {"epochs": 2, "minutes": minutes}
+    return danlu.train(TABLE, target="y", runs=folder, name="run", display="none", say=say, trainer=trainer, **SMALL)
+
+
+def test_the_first_round_changes_the_seeds_only_and_later_ones_the_settings():
+    plan = recipe("binary", 500, numeric=4)
+    assert varied(plan, 1, 0)[0] == plan
+    found = {varied(plan, number, 0)[0] for number in range(2, 12)}
+    assert len(found) > 5
+    assert all(each.folds == plan.folds and each.epochs == plan.epochs for each in found)
+    assert varied(plan, 3, 0)[0] == varied(plan, 3, 0)[0]
+
+
+class Clock:
+    """Time that passes only when something is trained."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def rounds(monkeypatch):
+    """A library whose networks get better, on a clock that goes on by 10 seconds a training."""
+    clock, learned, began = Clock(), trained_once(), []
+    monkeypatch.setattr("danlu.tasks.rounds.time", clock)
+    truth = np.arange(40) % 2
+    base = Candidate(learned["part"], np.tile([[0.5, 0.5]], (40, 1)))
+
+    def better(number):
+        sure = 0.5 + 0.04 * min(number, 10)
+        return np.where(np.arange(2)[None] == truth[:, None], sure, 1 - sure)
+
+    def network(number):
+        clock.now += 10
+        began.append(number)
+        return learned["learned"], Candidate(learned["part"], better(number)), f"settings {number}"
+
+    def trees(number):
+        clock.now += 10
+        began.append(number)
+        return Candidate(learned["part"], np.tile([[0.5, 0.5]], (40, 1))), "trees"
+
+    def run(minutes, folder=None):
+        clock.now = 20.0
+        return prolonged(
+            learned["learned"], [base], Budget(minutes, folder), network=network, trees=trees,
+            answers=lambda part, number: better(number), truth=truth, weight=None, begun=0.0,
+        )  # fmt: skip
+
+    return run, began
+
+
+ONCE: dict = {}
+
+
+def trained_once():
+    if not ONCE:
+        from danlu.data import TableEncoder, TargetEncoder, infer_schema, read_table
+        from danlu.tasks import learn, plan_for
+
+        frame = read_table(TABLE).frame
+        target = TargetEncoder.fit(frame["y"], task="binary")
+        encoder = TableEncoder.fit(frame, infer_schema(frame, target="y"))
+        plan = plan_for(encoder, target, 160, members=2, width=8, depth=1, epochs=1)
+        data = encoder.transform(frame), target.transform(frame["y"])
+        held = tuple(part[:40] if not isinstance(part, dict) else {k: v[:40] for k, v in part.items()} for part in data)
+        learned = learn(
+            data, encoder=encoder, target=target, plan=plan, validation=held, kind="network", display="none"
+        )
+        model = learned.model
+        ONCE.update(learned=learned, part=Part("network", model.network, model.params, model.state))
+    return ONCE
+
+
+def test_rounds_go_on_while_another_one_would_end_in_time(rounds):
+    run, began = rounds
+    whole = run(1.0)
+    assert began == [1, 2, 3]  # at 20, 30 and 40 s; the one that begins at 50 s would end at 61 with the caution
+    assert isinstance(whole.model.network, Blend)
+    assert any("with network 3 (settings 2)" in note for note in whole.notes)
+    assert not any("trees" in note for note in whole.notes)  # which made nothing better
+
+
+def test_no_time_for_more_is_said(rounds):
+    run, began = rounds
+    assert any("the default took 0.3 minutes; there was no time" in note for note in run(0.2).notes)
+    assert any("no further round would have ended within 0.34" in note for note in run(0.34).notes)
+    assert began == []
+
+
+def test_finished_rounds_are_kept_for_a_resumed_run(rounds, tmp_path):
+    run, began = rounds
+    run(0.8, tmp_path / "rounds")
+    assert began == [1, 2]
+    seconds = json.loads((tmp_path / "rounds" / "002.json").read_text())["seconds"]
+    assert seconds == 40
+    run(1.5, tmp_path / "rounds")  # 40 seconds are spent already
+    assert began == [1, 2, 3, 4]
+    assert len(list((tmp_path / "rounds").glob("*.json"))) == 4
+
+
+def test_a_network_alone_and_a_stream_have_no_rounds(tmp_path):
+    with pytest.raises(ConfigError, match=r"trainer.minutes is 1(.|\n)*model.kind=network is none"):
+        danlu.train(TABLE, target="y", runs=tmp_path, display="none", trainer={"minutes": 1}, model={"kind": "network"})
+
+
+@pytest.mark.slow
+def test_a_table_gets_more_networks_and_a_resumed_run_the_same_answers(tmp_path):
+    said: list[str] = []
+    begun = time.monotonic()
+    result = trained(tmp_path, 1.0, said.append)
+    assert time.monotonic() - begun < 120
+    parts = list((result.run.path / "rounds").glob("*.json"))
+    assert parts
+    assert any("rows not learnt from: log loss" in line for line in said)
+    loaded = danlu.load(result.run.path)
+    assert_array_equal(loaded.predict_values(TABLE), result.model.predict_values(TABLE))
