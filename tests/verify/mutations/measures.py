@@ -148,7 +148,7 @@ MUTATIONS = [
     ),
     *of(
         "evaluate/gaps.py",
-        ("gap-from-the-value", "low, high = solved((1 + level) / 2)", "low, high = solved(0.5)", "metric.gap_interval"),
+        ("gap-from-the-value", "low, high = solved(1 - tail)", "low, high = solved(0.5)", "metric.gap_interval"),
         (
             "noise-not-from-the-least",
             "np.sqrt(np.maximum(least - ",
