@@ -13,6 +13,7 @@ from sklearn.model_selection import cross_val_score
 
 import danlu
 from danlu import Classifier, Regressor
+from danlu.data.twins import equal_rows
 from danlu.estimators.base import checked_target
 from danlu.estimators.frames import features
 
@@ -151,3 +152,24 @@ def test_intervals_and_sets_are_methods_and_need_held_out_rows():
         Classifier(**tiny, cost={"maybe": 2}).fit(X[:30], y[:30] > 0)
     weighted = Classifier(**tiny, class_weight="balanced").fit(X, y > 0)
     assert weighted.model_.head.temperature is None  # its probabilities are no shares, on purpose
+
+
+@pytest.mark.parametrize("held", [None, 0.2])
+def test_copies_of_a_row_are_held_out_together(table, monkeypatch, held):
+    """Else a model is judged, calibrated and blended on rows that it knows."""
+    frame, label = table
+    told = {}
+
+    def learn(data, **settings):
+        told.update(settings, data=data)
+        raise InterruptedError
+
+    monkeypatch.setattr("danlu.estimators.base.learn", learn)
+    with pytest.raises(InterruptedError):
+        Classifier(validation_fraction=held, random_state=0).fit(frame, label, np.arange(len(frame)) % 3 + 1)
+    inputs = [told["data"][0]] if held is None else [told["data"][0], told["validation"][0]]
+    parts = told["folds"] if held is None else np.repeat([0, 1], [len(told["data"][1]), len(told["validation"][1])])
+    rows = np.concatenate([np.concatenate([part["numeric"], part["categorical"]], axis=1) for part in inputs])
+    groups = equal_rows([tuple(row) for row in rows.tolist()])
+    assert len(groups) > len(set(groups.tolist())) > 200
+    assert all(len(set(parts[groups == group].tolist())) == 1 for group in set(groups.tolist()))

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, column_or_1d
 
 from danlu.data import TableEncoder, TargetEncoder, infer_schema, split_rows
+from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.estimators.frames import features
 from danlu.estimators.rows import learning_rows
@@ -131,9 +132,14 @@ class TableEstimator(BaseEstimator):
             weight = _by_class(labels, weight, target, class_weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         count = folds_for(len(labels)) if self.validation_fraction is None else 1
-        folds = fold_numbers(labels, target.task, count, seed=seed) if count > 1 else None
+        seen = [column.name for column in schema.features]
+        twins = equal_rows(rows.select(seen)) if seen else np.zeros(len(labels), np.int64)
+        folds = None
+        if count > 1:
+            together, _ = keep_together(twins, 1 / count)
+            folds = fold_numbers(labels, target.task, count, seed=seed, together=together)
         if folds is None:
-            train, held = self._split(labels, target, seed, judged=imbalance.threshold != "none")
+            train, held = self._split(labels, target, seed, twins, judged=imbalance.threshold != "none")
         else:
             train, held = np.arange(len(labels)), np.zeros(0, np.int64)
         encoder = TableEncoder.fit(rows[train], schema)
@@ -165,16 +171,24 @@ class TableEstimator(BaseEstimator):
         return self
 
     def _split(
-        self, labels: np.ndarray, target: TargetEncoder, seed: int, *, judged: bool
+        self, labels: np.ndarray, target: TargetEncoder, seed: int, twins: np.ndarray, *, judged: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers to train on, and to choose the best epoch (and the threshold) by."""
+        """Row numbers to train on, and to choose the best epoch (and the threshold) by; rows of one number in ``twins`` are equal."""
         share, rows = self.validation_fraction, len(labels)
         if share is None:
             share = _HELD if rows >= _FEWEST or judged else 0.0
         if not 0 <= share < 1:
             raise ConfigError(f"validation_fraction is {share!r}; expected None, or a share of the rows >= 0 and < 1")
         table = pl.DataFrame({target.name: labels})
-        split = split_rows(table, target=target.name, task=target.task, validation=share, test=0.0, seed=seed)
+        split = split_rows(
+            table,
+            target=target.name,
+            task=target.task,
+            validation=share,
+            test=0.0,
+            seed=seed,
+            together=keep_together(twins, share)[0],
+        )
         return split.train, split.validation
 
     def _values(self, X: Any) -> np.ndarray:

@@ -57,7 +57,8 @@ class Classifier(ClassifierMixin, TableEstimator):
             answers what costs least. What is not named costs 1.
         validation_fraction: share of the rows that is held out to choose the best epoch, in [0, 1). None is 0.15 of more
             than 10,000 rows; of 50 to 10,000 rows nothing is held out, and five networks each leave out a fifth and are
-            judged on it; with fewer, training goes to the last epoch (unless a threshold is to be chosen).
+            judged on it; with fewer, training goes to the last epoch (unless a threshold is to be chosen). Rows that are
+            equal but for the label are held out together.
         random_state: decides the split, the initial weights and every random draw.
         verbose: whether progress is shown.
 
