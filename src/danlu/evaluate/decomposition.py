@@ -32,8 +32,7 @@ class Binned:
         self.rows, self.events = probability.shape
         bins = np.minimum((np.clip(probability, 0.0, 1.0) * BINS).astype(np.int64), BINS - 1)
         self._cell = bins + BINS * np.arange(self.events)
-        self._happened = happened.astype(np.float64)
-        self._gap, self._chance = self._happened - probability, probability * (1 - probability)
+        self._happened, self._probability, self._gap = happened.astype(np.bool_), probability, happened - probability
         self._last: tuple[np.ndarray | None, np.ndarray] = (None, np.zeros(0))
 
     def sums(self, weights: np.ndarray) -> np.ndarray:
@@ -54,7 +53,7 @@ class Binned:
 
     def chance(self) -> np.ndarray:
         """The variance of each bin's gap where the probabilities are right: ``Σ p·(1 − p) / n²``, ``(events, bins)``."""
-        return self._by_cell(self._chance) / self.rows**2
+        return self._by_cell(self._probability * (1 - self._probability)) / self.rows**2
 
     def _by_cell(self, values: np.ndarray, place: Any = 0, parts: int = 0) -> np.ndarray:
         cells = self.events * BINS

@@ -131,7 +131,7 @@ MUTATIONS = [
     ),
     *of(
         "evaluate/decomposition.py",
-        ("bins-without-gaps", "self._happened - probability, ", "self._happened, ", "metric.classes"),
+        ("bins-without-gaps", "probability, happened - probability", "probability, 1.0 * happened", "metric.classes"),
         (
             "reliability-unweighted",
             "return _over_root(sums[1], sums[0])",
