@@ -188,6 +188,8 @@ KINDS = {
                   {"model": {"members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER, "split": {"folds": 1}}),
     "quantity": Kind(lambda folder: _table(folder, classes=False), "asked.csv", "price",
                      {"model": {"members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
+    "table-blend": Kind(lambda folder: _table(folder, classes=True), "asked.csv", "price",
+                        {"model": {"kind": "blend", "members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
     "image": Kind(_images, "asked.npy", "", _PICTURES),
     "sound": Kind(_sounds, "asked.wav", "", {"trainer": _TRAINER, "model": {"width": 4}, "sound": {"n_mels": 16}}),
     "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
