@@ -38,6 +38,21 @@ def test_the_weights_are_nearly_the_best_of_all(task):
         assert best * 0.99 <= _mean(found, answers, truth, weight) <= min(single, best + 0.05 * (single - best)) + 1e-9
 
 
+def test_draws_of_the_rows_steady_the_weights():
+    """Of two models that are as good as each other and nearly the same, chance gives one all of the weight; draws share it out."""
+    rng, once, often = np.random.default_rng(0), [], []
+    for seed in range(20):
+        truth = rng.normal(size=40)
+        common = truth + rng.normal(0, 1, 40)
+        pair = [common + rng.normal(0, 0.2, 40) for _ in range(2)]
+        once.append(greedy_weights(pair, truth)[0])
+        often.append(greedy_weights(pair, truth, draws=20, seed=seed)[0])
+    assert np.std(often) < 0.8 * np.std(once)
+    assert np.mean(often) == pytest.approx(0.5, abs=0.2)
+    answers, truth, weight = drawn("values", 0)
+    assert greedy_weights(answers, truth, weight=weight, draws=20).argmax() == 0
+
+
 def test_a_model_that_helps_nothing_gets_no_weight():
     truth = np.array([0, 1, 0, 1])
     good, bad = np.eye(2)[truth] * 0.8 + 0.1, np.eye(2)[1 - truth]

@@ -1,4 +1,4 @@
-"""A blend: the network of a table beside gradient boosting and a linear model, weighted by what they answer for rows not learnt from."""
+"""A blend: the network of a table beside trees and a linear model, weighted by what they answer for rows not learnt from."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from danlu.evaluate.selection import greedy_weights
 from danlu.interrupt import graceful, why
 from danlu.nn.blend import Blend
 from danlu.tasks.folds import out_of_fold
-from danlu.tasks.parts import Divided, Part, boosting, linear
+from danlu.tasks.parts import Divided, Part, boosting, forest, linear
 from danlu.trained import Learned, Trained
 
-__all__ = ["NETWORK", "Candidate", "blended", "candidates", "divided", "held_answers", "mixed", "truth_of"]
+__all__ = ["NETWORK", "Candidate", "blended", "candidates", "divided", "held_answers", "mixed", "truth_of", "weights_of"]
 
 NETWORK = "network"
+PARTS = (boosting, forest, linear)
+_DRAWS = 20  # selections, each on other rows
+_MANY = 20_000  # rows on which one selection is as good as the mean of several
+_LEAST_SHARE = 0.04  # of a part, where there are few; a smaller one is chance, and a part more to keep
 
 
 def divided(
@@ -64,7 +68,7 @@ class Candidate:
 
 
 def candidates(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tuple[list[Candidate], Learned | None]:
-    """The network, gradient boosting and the linear model.
+    """The network, gradient boosting, random trees and the linear model.
 
     Args:
         learned: the network, with its answers for the held-out rows.
@@ -77,7 +81,7 @@ def candidates(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tup
     model: Trained = learned.model
     known: Any = learned.held_out
     with graceful() as asked:
-        fitted = [fit(rows, stop=lambda: bool(asked)) for fit in (boosting, linear)]
+        fitted = [fit(rows, stop=lambda: bool(asked)) for fit in PARTS]
     own = [Candidate(Part(NETWORK, model.network, model.params, model.state), known.answers)]
     if asked:
         told = dataclasses.replace(learned.fitted, stopped_because=why(asked), stopped_by=asked.number)
@@ -122,7 +126,7 @@ def mixed(
     if known is None:
         return learned
     own, answers = library[0].part, [each.answers for each in library]
-    weights = greedy_weights(answers, truth, weight=weight)
+    weights = weights_of(answers, truth, weight)
     parts = zip((each.part for each in library), answers, weights, strict=True)
     chosen = [(part, each, share) for part, each, share in parts if part is own or share > 0]
     count = f"{len(known):,} rows that the parts did not learn from"
@@ -144,6 +148,14 @@ def mixed(
     mean = sum(weight * each for _, each, weight in chosen)
     note = f"blend: {whole.mixture}, chosen on {count}"
     return Learned(whole, learned.fitted, dataclasses.replace(known, answers=mean), (note,))
+
+
+def weights_of(answers: Sequence[np.ndarray], truth: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """The weights of parts with these answers for the held-out rows, by :func:`~danlu.evaluate.selection.greedy_weights`."""
+    draws = _DRAWS if len(truth) <= _MANY else 1
+    weights = greedy_weights(answers, truth, weight=weight, draws=draws)
+    kept = np.where(weights < min(_LEAST_SHARE, 0.5 / len(weights)), 0, weights)
+    return np.asarray(kept / kept.sum())
 
 
 def held_answers(model: Trained, part: Part, rows: Divided, folds: np.ndarray | None) -> np.ndarray:

@@ -16,10 +16,10 @@ import numpy as np
 from danlu.artifact import load_artifact
 from danlu.errors import ArtifactError
 from danlu.evaluate.intervals import figure
-from danlu.evaluate.selection import greedy_weights, loss_of
+from danlu.evaluate.selection import loss_of
 from danlu.files import write_atomic
-from danlu.tasks.blend import Candidate, mixed
-from danlu.tasks.parts import BOOSTING, Part
+from danlu.tasks.blend import Candidate, mixed, weights_of
+from danlu.tasks.parts import Part
 from danlu.tasks.recipe import Recipe
 from danlu.trained import Learned, Trained
 
@@ -87,7 +87,7 @@ def varied(plan: Recipe, number: int, seed: int) -> tuple[Recipe, str]:
 
 
 def grown(number: int, seed: int) -> tuple[dict[str, Any], str]:
-    """The settings of a round's gradient boosting, drawn around the default's, and what they are in words."""
+    """The settings of a round's gradient boosting in place of the default's, and what they are in words."""
     rng = np.random.default_rng([seed, number, 1])
     changes = {
         "max_leaf_nodes": int(rng.choice([6, 10, 16, 31])),
@@ -96,7 +96,7 @@ def grown(number: int, seed: int) -> tuple[dict[str, Any], str]:
         "learning_rate": float(rng.choice([0.03, 0.05, 0.08])),
     }
     told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in changes.items())
-    return {**BOOSTING, **changes}, told
+    return changes, told
 
 
 def prolonged(
@@ -175,7 +175,7 @@ def prolonged(
 
 def _loss(library: Sequence[Candidate], truth: np.ndarray, weight: np.ndarray | None) -> float:
     answers = [each.answers for each in library]
-    shares = greedy_weights(answers, truth, weight=weight)
+    shares = weights_of(answers, truth, weight)
     mean: Any = sum(share * each for share, each in zip(shares, answers, strict=True))
     return loss_of(mean, truth, weight)
 
