@@ -107,9 +107,8 @@ def test_a_blend_is_the_same_whatever_the_number_of_threads(monkeypatch):
 
 def test_a_signal_to_stop_keeps_the_network(monkeypatch):
     learned, rows, numbers = begun("binary")
-    monkeypatch.setattr(
-        "danlu.tasks.blend.linear", lambda rows, stop: signal.raise_signal(signal.SIGINT) or linear(rows, stop=stop)
-    )
+    interrupted = lambda rows, stop: signal.raise_signal(signal.SIGINT) or linear(rows, stop=stop)  # noqa: E731
+    monkeypatch.setattr("danlu.tasks.blend.PARTS", (interrupted, boosting))
     found = blended(learned, rows, numbers)
     assert found.model is learned.model
     assert found.fitted.stopped_by == signal.SIGINT

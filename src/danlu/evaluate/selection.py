@@ -65,7 +65,8 @@ def greedy_weights(
     own = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
     if draws == 1:
         return _selected(told, own, rounds, classes)
-    rng, found = np.random.default_rng(seed), []
+    found: list[np.ndarray] = []
+    rng = np.random.default_rng(seed)
     while len(found) < draws:
         drawn = own * np.bincount(rng.integers(0, len(own), len(own)), minlength=len(own))
         if drawn.sum() > 0:

@@ -19,24 +19,46 @@ from danlu.evaluate.threads import idle_cores
 from danlu.nn.layer import Layer
 from danlu.stages import stage, track
 
-__all__ = ["Divided", "Part", "boosting", "forest", "linear"]
+__all__ = ["Divided", "Part", "boosting", "boosting_settings", "forest", "linear"]
 
 Stop = Callable[[], bool]
 
 _BLOCK = 25  # rounds of boosting between two looks at the held-out rows
 _PATIENCE = 50  # rounds without a lower loss on them
 _ROUNDS = 600
-_WORK = 4e8  # rows times columns times classes times rounds, over all divisions: about a minute on two cores
 _LEAST_ROUNDS = 50
-BOOSTING: Mapping[str, Any] = {
-    "learning_rate": 0.05,
-    "max_leaf_nodes": 16,
-    "min_samples_leaf": 10,
-    "l2_regularization": 1.0,
-    "max_features": 0.5,
-}
+_RATE = 0.05
+_WORK = {
+    2_000: 5e8,
+    None: 2e9,
+}  # up to how many rows: what all trees may cost together, in cells; a quarter of a minute, and a minute
+_TREE = 60_000  # cells that a tree costs besides those of its rows
 FOREST: Mapping[str, Any] = {"n_estimators": 100, "max_leaf_nodes": 32, "min_samples_leaf": 2}
 PENALTIES = (0.1, 1.0, 10.0, 100.0)
+
+
+def boosting_settings(rows: int, cells: int, trees: int) -> tuple[int, dict[str, Any]]:
+    """The most rounds of gradient boosting, and its settings: few rows get small trees, few rounds large steps.
+
+    Args:
+        rows: that a model learns from.
+        cells: rows times columns.
+        trees: in a round, of all models.
+
+    Example:
+        >>> [boosting_settings(rows, 10 * rows, 5)[1]["max_leaf_nodes"] for rows in (200, 2_000, 50_000)]
+        [6, 8, 31]
+    """
+    work = next(most for limit, most in _WORK.items() if limit is None or rows < limit)
+    rounds = int(np.clip(work / ((cells + _TREE) * trees), _LEAST_ROUNDS, _ROUNDS)) // _BLOCK * _BLOCK
+    leaves = int(np.clip(6 * (rows / 1000) ** 0.5, 6, 31))
+    return rounds, {
+        "learning_rate": min(_RATE * _ROUNDS / rounds, 3 * _RATE),
+        "max_leaf_nodes": leaves,
+        "min_samples_leaf": max(3, leaves // 2),
+        "l2_regularization": 3.0,
+        "max_features": 0.4,
+    }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,7 +105,7 @@ class Part:
     state: Any
 
 
-def boosting(rows: Divided, *, stop: Stop = lambda: False, settings: Mapping[str, Any] = BOOSTING) -> Part | None:
+def boosting(rows: Divided, *, stop: Stop = lambda: False, settings: Mapping[str, Any] | None = None) -> Part | None:
     """Gradient boosting for each division, all of as many rounds as are best for the held-out rows of all together.
 
     The trees are scikit-learn's (HistGradientBoosting), one thread to a model, so that the bits do not depend on how many there
@@ -91,18 +113,19 @@ def boosting(rows: Divided, *, stop: Stop = lambda: False, settings: Mapping[str
 
     Args:
         stop: whether to give up, asked now and then.
-        settings: of scikit-learn's.
+        settings: of scikit-learn's, instead of those of :func:`boosting_settings`.
 
     Returns:
         None where scikit-learn does not fit the rows (a class that a division has not, say), or it was given up.
     """
     width = sum(shape[0] for shape in rows.shapes.values())
-    grown = rows.classes if rows.classes > 2 else 1
-    learnt = sum(len(learn) for learn, _ in rows.divisions)
-    most = int(np.clip(_WORK / (learnt * width * grown), _LEAST_ROUNDS, _ROUNDS)) // _BLOCK * _BLOCK
+    learnt = max(len(learn) for learn, _ in rows.divisions)
+    trees = len(rows.divisions) * (rows.classes if rows.classes > 2 else 1)
+    most, chosen = boosting_settings(learnt, learnt * width, trees)
+    chosen |= settings or {}
     models = [
         boosting_model(
-            rows.task, rows.inputs, **settings, early_stopping=False, warm_start=True, random_state=rows.seed + number
+            rows.task, rows.inputs, **chosen, early_stopping=False, warm_start=True, random_state=rows.seed + number
         )
         for number in range(len(rows.divisions))
     ]
