@@ -17,7 +17,17 @@ from danlu.tasks.folds import out_of_fold
 from danlu.tasks.parts import Divided, Part, boosting, forest, linear
 from danlu.trained import Learned, Trained
 
-__all__ = ["NETWORK", "Candidate", "blended", "candidates", "divided", "held_answers", "mixed", "truth_of", "weights_of"]
+__all__ = [
+    "NETWORK",
+    "Candidate",
+    "blended",
+    "candidates",
+    "divided",
+    "held_answers",
+    "mixed",
+    "truth_of",
+    "weights_of",
+]
 
 NETWORK = "network"
 PARTS = (boosting, forest, linear)
