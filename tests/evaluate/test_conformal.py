@@ -17,7 +17,6 @@ from danlu.evaluate import intervals
 from danlu.evaluate.conformal import (
     aps_scores,
     conformal_quantile,
-    cqr_scores,
     cv_plus,
     fit_spread,
     group_quantiles,
@@ -99,7 +98,6 @@ def test_scores_of_classes():
     np.testing.assert_allclose(aps_scores(probability), [[0.5, 0.8, 1.0], [1.0, 0.45, 0.9]])
     np.testing.assert_allclose(aps_scores(probability, np.array([1, 0])), [0.8, 1.0])
     np.testing.assert_allclose(lac_scores(probability, np.array([1, 0])), [0.7, 0.9])
-    assert cqr_scores(np.zeros(3), np.ones(3), np.array([-1.0, 0.25, 3.0])).tolist() == [1.0, -0.25, 2.0]
 
 
 @pytest.mark.parametrize("folds", [2, 5, 40])

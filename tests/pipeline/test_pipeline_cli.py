@@ -136,6 +136,30 @@ def test_a_run_holds_its_record(trained):
     assert pl.read_csv(trained / "predictions.csv").height == results["rows"]["test"]
 
 
+def test_sets_are_a_column_and_what_there_is_not_is_refused(trained, folder, monkeypatch, capfd):
+    code, out, err = run(monkeypatch, capfd, "predict", trained, folder / "t.csv", "--set", "0.9")
+    assert code == 0, err
+    assert out.splitlines()[0] == "id,label,set,probability no,probability yes"
+    fresh = folder / "fresh.csv"
+    pl.read_csv(folder / "t.csv").with_columns(pl.col("size") + 0.0005).write_csv(fresh)
+    by = ["--set", "0.999", "--scores", fresh, "--by", "colour"]  # some 67 rows of each are too few for that
+    code, grouped, err = run(monkeypatch, capfd, "predict", trained, folder / "t.csv", *by)
+    assert code == 0, err
+    assert grouped.splitlines()[0] == out.splitlines()[0]
+    assert all(" | " in line for line in grouped.splitlines()[1:])
+    assert "colour=red: the scores are of" in " ".join(err.split())
+    for asked, message in {
+        ("--interval", "0.9"): "a model of classes gives an answer with a set of classes",
+        ("--set", "90"): "expected a share above 0 and below 1",
+        ("--by", "colour"): "--by is for --scores",
+        ("--scores", str(fresh)): "--scores is for --interval or --set",
+        ("--set", "0.9", "--with", "logistic"): "no scores of rows that it did not learn from",
+    }.items():
+        code, _, err = run(monkeypatch, capfd, "predict", trained, folder / "t.csv", *asked)
+        assert code == 1
+        assert message in " ".join(err.split())
+
+
 def test_predict_and_evaluate(trained, folder, monkeypatch, capfd):
     code, _, err = run(monkeypatch, capfd, "predict", trained, folder / "t.csv", "-o", folder / "out.csv")
     assert code == 0, err

@@ -128,6 +128,38 @@ def test_a_threshold_is_saved_and_used(frame, tmp_path):
     assert loaded.predict(frame)["label"].to_list() == expected.tolist()
 
 
+def test_calibration_costs_and_sets_are_said_saved_and_used(frame, tmp_path):
+    chosen = {"calibrate": "temperature", "cost": {"rare": 4}, "level": 0.8}
+    result, said = train(
+        frame, tmp_path, answers=chosen, evaluate={"importance": False}, model={**SMALL["model"], "kind": "network"}
+    )
+    told = json.loads((result.run.path / "results.json").read_text())
+    assert list(told["answers"]) == ["probabilities", "decision", "sets"]
+    for name, text in told["answers"].items():
+        assert f"{name}: {text}" in said
+        assert name in (result.run.path / "report.html").read_text()
+    assert all("cost" in each for each in told["baselines"].values())
+    assert told["intervals"]["set_coverage"][0] <= told["test"]["set_coverage"] <= told["intervals"]["set_coverage"][1]
+    assert "The 80 % sets contained" in str(result.judgement)
+    loaded = danlu.load(result.run.path)
+    np.testing.assert_array_equal(loaded.predict_values(frame), result.model.predict_values(frame))
+    probability = loaded.predict_values(frame)[:, 1]
+    assert loaded.head.threshold == 0.2
+    found = loaded.predict_set(frame, level=0.9, by_class=True)
+    assert found["label"].to_list() == np.where(probability >= 0.2, "rare", "common").tolist()
+    assert found["set"].is_in(["rare", "common", "rare | common", "common | rare"]).all()
+    assert loaded.evaluate(frame, say=quiet).scores.keys() == result.scores.keys()
+    record = frame.drop("label").row(0, named=True)
+    assert isinstance(loaded.asking(sets=0.9).respond([record])[0]["set"], list)
+    simple = loaded.using("logistic")
+    assert simple.head.threshold == 0.2  # its own best decision
+    assert simple.head.temperature is None  # the network's is not its own
+    with pytest.raises(ConfigError, match="no scores of rows"):
+        simple.asking(sets=0.9)
+    with pytest.raises(ConfigError, match="a model of classes"):
+        loaded.predict_interval(frame)
+
+
 def test_groups_stay_together_and_are_not_learnt_from(frame, tmp_path):
     result, said = train(frame, tmp_path, split={"method": "group", "column": "group"})
     assert "'group' defines the split" in said

@@ -25,7 +25,6 @@ __all__ = [
     "aps_scores",
     "check_level",
     "conformal_quantile",
-    "cqr_scores",
     "cv_plus",
     "fit_spread",
     "group_quantiles",
@@ -114,14 +113,6 @@ def aps_scores(probability: np.ndarray, answers: np.ndarray | None = None) -> np
     scores = np.empty_like(probability)
     np.put_along_axis(scores, order, np.cumsum(np.take_along_axis(probability, order, axis=1), axis=1), axis=1)
     return scores if answers is None else scores[np.arange(len(scores)), answers]
-
-
-def cqr_scores(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """How far the truth lies outside of an interval of quantiles, negative inside: ``max(low − y, y − high)``.
-
-    Reference: Romano, Patterson & Candès, "Conformalized quantile regression" (2019), arXiv:1905.03222, equation 6.
-    """
-    return np.maximum(np.asarray(low) - truth, np.asarray(truth) - high)
 
 
 def fit_spread(answers: np.ndarray, errors: np.ndarray) -> np.ndarray:

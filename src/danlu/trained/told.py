@@ -58,7 +58,7 @@ def about_scores(scores: Scores, level: float, crossed: bool, classes: int = 0) 
     """What intervals or sets come to, in words."""
     asked, of = Asked(level), f"{len(scores):,} rows that were not learnt from"
     if crossed:
-        of = f"{len(scores):,} rows, each by a network that did not learn from it"
+        of = f"{len(scores):,} rows, each answered by a model that did not learn from it"
     sure = f"{100 * level:g} %"
     if not classes:
         reach = scores.reach(asked, [0.0] if scores.spread is None else scores.spread[0])
