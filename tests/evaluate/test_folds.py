@@ -16,7 +16,9 @@ def test_it_is_wider_than_that_of_independent_folds_by_what_they_share():
     scores = np.random.default_rng(0).normal(0.8, 0.03, (3, 5))
     found = fold_interval(scores, 20, 80)
     naive = stats.t.interval(0.95, 14, scores.mean(), scores.std(ddof=1) / math.sqrt(15))
-    assert (found.high - found.low) / (naive[1] - naive[0]) == pytest.approx(math.sqrt(1 + 15 / 4))
+    assert (found.high - found.low) / (naive[1] - naive[0]) == pytest.approx(
+        math.sqrt(1 + 15 / 4) * stats.t.ppf(0.975, 8) / stats.t.ppf(0.975, 14)
+    )
     assert (found.low + found.high) / 2 == pytest.approx(found.value) == pytest.approx(scores.mean())
     uneven = fold_interval(scores, [20] * 15, [80] * 15, level=0.5)
     assert uneven.high - uneven.low < found.high - found.low

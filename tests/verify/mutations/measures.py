@@ -159,6 +159,7 @@ MUTATIONS = [
     *of(
         "evaluate/folds.py",
         ("folds-independent", "math.sqrt(1 / count + ratio)", "math.sqrt(1 / count)", "metric.fold_interval"),
+        ("repeats-are-other-rows", "min(count - 1, max(2 / ratio, 1.0))", "count - 1", "metric.fold_interval"),
     ),
     *of(
         "evaluate/detection.py",

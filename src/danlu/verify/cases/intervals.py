@@ -86,7 +86,9 @@ def over_folds(check: Check) -> None:
     stats: Any = check.module("scipy.stats")
     scores = 0.8 + draw(15) / 30
     found = fold_interval(scores.reshape(3, 5), 20, 80)
-    reach = stats.t.ppf(0.975, 14) * math.sqrt((1 / 15 + 0.25) * scores.var(ddof=1))
+    reach = stats.t.ppf(0.975, 8) * math.sqrt(
+        (1 / 15 + 0.25) * scores.var(ddof=1)
+    )  # of 15 scores no more than 2 · 80/20
     check(
         [found.value, found.low, found.high],
         [scores.mean(), scores.mean() - reach, scores.mean() + reach],
