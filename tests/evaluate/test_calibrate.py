@@ -305,3 +305,10 @@ def test_settings_that_do_not_go_together_are_refused():
     assert "is for two classes" in refused("multiclass", Answers(calibrate="isotonic"))
     for other in ({"threshold": "f1"}, {"class_weight": "balanced"}, {"resample": "oversample"}):
         assert "do not go together" in refused("binary", Answers(cost={"fn": 2}), Imbalance(**other))
+
+
+def test_a_gain_that_chance_explains_is_none():
+    """Right probabilities are left as they are in nearly all samples, not in half of them."""
+    kept = [calibrated(*drawn(200, 3, 1.0, seed)).how != "none" for seed in range(60)]
+    assert np.mean(kept) < 0.25
+    assert calibrated(*drawn(200, 3, 1.0), folds=np.zeros(200, int)).how == "none"  # one part cannot judge another

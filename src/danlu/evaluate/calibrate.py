@@ -2,7 +2,7 @@
 
 Both are monotone, so they keep the order of the rows within a class (isotonic regression makes ties). Whether they help is judged by
 cross-fitting: each part of the held-out rows is calibrated by what was fitted to the others, and a calibration is kept only if the log
-loss of these is lower than without.
+loss of these is lower than without by more than its standard error.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def calibrated(
         probability: ``(rows, classes)``, for rows that were not learnt from.
         truth: class codes ``(rows,)``.
         how: ``"auto"`` takes the temperature, or with two classes and 10,000 rows or more isotonic regression, whichever has the lower
-            cross-fitted log loss, if that is lower than without; the other names are taken without asking.
+            cross-fitted log loss, if that is lower than without by more than its standard error; the other names are taken without asking.
         weight: ``(rows,)``; None is 1 each.
         folds: the part of each row for cross-fitting, ``(rows,)``; None deals the rows out to five.
 
@@ -165,10 +165,11 @@ def calibrated(
     by = np.ones(rows) if weight is None else np.asarray(weight, np.float64)
     tried = ("temperature", *(("isotonic",) if classes == 2 and rows >= _MANY else ())) if how == "auto" else (how,)
     part = _dealt(rows) if folds is None else np.unique(folds, return_inverse=True)[1]
-    before = _loss(probability, truth, by)
-    after = {name: _crossed(name, probability, truth, by, part) for name in tried}
+    plain = _losses(probability, truth)
+    crossed = {name: _crossed(name, probability, truth, by, part) for name in tried}
+    before, after = _mean(plain, by), {name: _mean(losses, by) for name, losses in crossed.items()}
     best = min(after, key=lambda name: after[name])
-    if how == "auto" and not after[best] < before - _LEAST:
+    if how == "auto" and not _saves(plain - crossed[best], by):
         return Calibrated("none", rows=rows, before=before, after=after[best])
     if best == "isotonic":
         knots = fit_isotonic(probability, truth, by)
@@ -180,14 +181,30 @@ def _dealt(rows: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(rows) % _PARTS
 
 
-def _loss(probability: np.ndarray, truth: np.ndarray, by: np.ndarray) -> float:
-    return float(-by @ np.log(np.clip(probability[np.arange(len(truth)), truth], _TINY, 1)) / by.sum())
+def _losses(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.asarray(-np.log(np.clip(probability[np.arange(len(truth)), truth], _TINY, 1)))
 
 
-def _crossed(how: str, probability: np.ndarray, truth: np.ndarray, by: np.ndarray, part: np.ndarray) -> float:
-    """The log loss where each part of the rows is calibrated by what was fitted to the others; of one part it is unknown."""
+def _mean(values: np.ndarray, by: np.ndarray) -> float:
+    return float(by @ values / by.sum())
+
+
+def _saves(gains: np.ndarray, by: np.ndarray) -> bool:
+    """Whether the rows gain anything worth a sentence in the mean, and more than chance explains: a standard error.
+
+    Of folds this matters most: their mean is less sure than each of them, and a temperature fitted to single ones is a little too high.
+    """
+    gain = _mean(gains, by)
+    if not np.isfinite(gain):
+        return False
+    error = float(np.sqrt((by**2 * (gains - gain) ** 2).sum()) / by.sum())
+    return gain > max(_LEAST, error)
+
+
+def _crossed(how: str, probability: np.ndarray, truth: np.ndarray, by: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """The rows' losses where each part of them is calibrated by what was fitted to the others; of one part they are unknown."""
     if part.max() == 0:
-        return float("inf")
+        return np.full(len(truth), np.inf)
     found = np.empty_like(probability)
     for number in range(int(part.max()) + 1):
         own, others = part == number, part != number
@@ -196,4 +213,4 @@ def _crossed(how: str, probability: np.ndarray, truth: np.ndarray, by: np.ndarra
         else:
             knots = fit_isotonic(probability[others], truth[others], by[others])
             found[own] = interpolated(probability[own], knots)
-    return _loss(found, truth, by)
+    return _losses(found, truth)

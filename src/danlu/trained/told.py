@@ -40,7 +40,7 @@ def about_calibration(found: Calibrated, asked: str, shifted: str) -> str:
     if shifted and found.how == "none":
         return f"{shifted} shifts them on purpose, so they are not calibrated; answers.calibrate=temperature does it"
     if found.how == "none":
-        if not np.isfinite(found.before):
+        if not np.isfinite([found.before, found.after]).all():
             return f"not calibrated: there are only {rows}, or these are of one class"
         return f"left as they are: calibrated, the log loss of {rows} would be {figure(found.after)}, and it is {figure(found.before)}"
     gain = (
