@@ -50,6 +50,12 @@ def tune(
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Go on with this search, which was killed or stopped.")] = None,
     allow: Allow = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only say at which learning rate the loss falls fastest.")
+    ] = False,
+    find_batch_size: Annotated[
+        bool, typer.Option("--find-batch-size", help="Only say how fast each batch size is, and its memory.")
+    ] = False,
 ) -> None:
     """Search for better settings: many networks trained in few programs, then one training with the best settings."""
     with showing(display):
@@ -58,6 +64,7 @@ def tune(
             from danlu.pipeline.space import read_places
             from danlu.rl.registry import modules_in
             from danlu.tuning.places import is_searchable
+            from danlu.tuning.probe import probe
             from danlu.tuning.tune import BATCH, tune_from
         if resume is not None:
             given = (
@@ -73,7 +80,7 @@ def tune(
                 name,
                 context.meta.get(OWN),
             )
-            if any(each is not None and each != {} for each in given):
+            if find_lr or find_batch_size or any(each is not None and each != {} for each in given):
                 raise ConfigError("--resume goes on with a search and its own settings; expected no others with it")
             tuned = tuning.resume(resume, display=display, say=_say, allow=allow or ())
         else:
@@ -86,8 +93,22 @@ def tune(
             values = pipeline.override(values, fixed)
             data = {"source": source, "target": target, "test": test}
             values.setdefault("data", {}).update({name: value for name, value in data.items() if value is not None})
+            settled = pipeline.config_from(pipeline.with_options(values, context.meta.get(OWN, {})))
+            if find_lr or find_batch_size:
+                if any((asked, trials, minutes, metric, storage, name)):
+                    raise ConfigError("a probe searches nothing; leave the spans, --trials, --minutes and the like out")
+                probe(
+                    settled,
+                    settled.data.source,
+                    rate=find_lr,
+                    size=find_batch_size,
+                    folder=runs,
+                    display=display,
+                    say=_say,
+                )
+                return
             tuned = tune_from(
-                pipeline.config_from(pipeline.with_options(values, context.meta.get(OWN, {}))),
+                settled,
                 asked=asked,
                 trials=trials,
                 minutes=minutes,
