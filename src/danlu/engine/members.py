@@ -26,6 +26,7 @@ from danlu.engine.order import Sampler, check_order, num_batches, shuffled
 from danlu.engine.population import Population, judge_of
 from danlu.engine.settled import settled
 from danlu.engine.sources import ArraySource
+from danlu.engine.state import owned
 from danlu.engine.targets import TargetCheck
 from danlu.engine.train import train
 from danlu.errors import ConfigError, DataError
@@ -106,7 +107,8 @@ def fit_population(
         resume=resume,
         **changes,
     )
-    return [_member(fitted, index) for index in range(len(list(seeds)))]
+    whole = _on_host((fitted.params, fitted.state, fitted.train_state, fitted.best))
+    return [_member(fitted, whole, index) for index in range(len(list(seeds)))]
 
 
 def fit_members(
@@ -193,7 +195,7 @@ def fit_members(
             )
             for optimizer, seed, start in zip(made, seeds, starts, strict=True)
         ]
-        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *begun)
+        state = owned(jax.tree.map(_stacked, *begun))
     else:
         state = after.train_state
     fitted = train(
@@ -208,6 +210,20 @@ def fit_members(
         resume=resume,
     )
     return _as_one(fitted) if together else fitted
+
+
+def _stacked(*leaves: Any) -> Any:
+    """One array of the members' own: on the host, where it need not be compiled for each shape."""
+    return jnp.stack(leaves) if _is_key(leaves[0]) else np.stack([np.asarray(leaf) for leaf in leaves])
+
+
+def _on_host(tree: Any) -> Any:
+    """The arrays of a tree in the host's memory, where taking a part of one costs nothing; keys as they are."""
+    return jax.tree.map(lambda leaf: leaf if _is_key(leaf) else np.asarray(leaf), tree)
+
+
+def _is_key(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
 def _as_one(fitted: Fitted) -> Fitted:
@@ -273,14 +289,15 @@ def _checked_rows(name: str, given: Sequence[Any], rows: int, members: int) -> l
     return checked
 
 
-def _member(fitted: Fitted, index: int) -> Fitted:
-    """One member of a population as if it had been trained alone: its history ends where it stopped."""
+def _member(fitted: Fitted, whole: Any, index: int) -> Fitted:
+    """One member of a population as if it had been trained alone: its history ends where it stopped.
 
-    def of(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf[index], tree)
-
+    Args:
+        whole: the parameters, the model's state, the training's and the best of all members, on the host.
+    """
     population: Any = fitted.program
-    found = None if fitted.best is None else jax.tree.map(np.asarray, of(fitted.best))
+    params, state, train_state, found = jax.tree.map(lambda leaf: leaf[index], whole)
+    params, state, train_state = jax.device_put((params, state, train_state))
     stopped = found is not None and not found.active
     best, patience = (None, 0) if found is None else (int(found.epoch), int(found.stale))
     history = []
@@ -295,10 +312,10 @@ def _member(fitted: Fitted, index: int) -> Fitted:
     return dataclasses.replace(
         fitted,
         program=dataclasses.replace(population.program, skip_empty=False),
-        params=of(fitted.params),
-        state=of(fitted.state),
+        params=params,
+        state=state,
         history=history,
-        train_state=of(fitted.train_state),
+        train_state=train_state,
         best_epoch=best,
         stopped_because=because,
         best=found,
