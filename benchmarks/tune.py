@@ -44,7 +44,8 @@ def encoded(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
             values = np.array([float(text or 0) for text in texts])
             columns.append(((values - values.mean()) / values.std())[:, None])
         except ValueError:
-            columns.append(np.array([[text == level for level in sorted(set(texts))] for text in texts], float))
+            levels = sorted(set(texts))
+            columns.append(np.array([[text == level for level in levels] for text in texts], float))
     x = np.concatenate(columns, axis=1).astype(np.float32)[order]
     y = np.array([row["Churn"] == "Yes" for row in rows], np.int32)[order]
     cut = len(x) * 4 // 5

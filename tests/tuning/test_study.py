@@ -228,7 +228,8 @@ how = {"display": "none", "say": lambda line: print(line, flush=True)}
 if sys.argv[2] == "resume":
     danlu.tuning.resume(sys.argv[1] + "/run", source=table, **how)
 else:
-    danlu.tuning.tune(table, target="y", trials=9, batch=3, runs=sys.argv[1], name="run", model={"width": 8, "depth": 1, "members": 2},
+    danlu.tuning.tune(table, target="y", trials=9, batch=3, runs=sys.argv[1], name="run",
+        model={"kind": "network", "width": 8, "depth": 1, "members": 2},
         trainer={"epochs": 9}, split={"folds": 2}, evaluate={"baselines": False, "report": False, "importance": False}, **how)
 """
 

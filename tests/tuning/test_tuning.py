@@ -29,7 +29,7 @@ ROWS = {
     "y": ["no" if i % 9 < 4 else "yes" for i in range(80)],
 }
 SMALL: dict[str, Any] = {
-    "model": {"width": 8, "depth": 1, "members": 2},
+    "model": {"kind": "network", "width": 8, "depth": 1, "members": 2},
     "trainer": {"epochs": 2},
     "split": {"folds": 2},
     "evaluate": {"baselines": False, "importance": False},
@@ -159,6 +159,26 @@ def test_a_search_that_has_not_ended_is_not_trained_on(tuned: tuple[Tuned, list[
         danlu.tuning.resume(tmp_path)
 
 
+def test_a_storage_is_of_one_table_and_its_settings(tmp_path: Path) -> None:
+    how: dict[str, Any] = {
+        "target": "y",
+        "runs": tmp_path / "runs",
+        "display": "none",
+        "say": lambda line: None,
+        "trials": 1,
+    }
+    how |= {"storage": tmp_path / "study.log", **SMALL}
+    first = tune(ROWS, **how)
+    again = tune(ROWS, **how)  # all trials are there
+    assert again.trials == first.trials
+    with pytest.raises(ConfigError, match="holds a search with data"):
+        tune({**ROWS, "x": ROWS["x"][::-1]}, **how)
+    with pytest.raises(ConfigError, match="holds a search with metric 'log_loss'; this one has 'roc_auc'"):
+        tune(ROWS, **how, metric="roc_auc")
+    with pytest.raises(ConfigError, match="holds a search with fixed"):
+        tune(ROWS, **{**how, "trainer": {"epochs": 3}})
+
+
 def test_a_span_is_on_the_scale_that_is_proposed() -> None:
     config = config_from({"data": {"source": "table", "target": "y"}, "trainer": {"epochs": 1}})
     domain, _, plan = prepare(config, ROWS, say=lambda line: None)
@@ -190,7 +210,9 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
     import polars as pl
 
     pl.DataFrame(ROWS).write_csv(tmp_path / "t.csv")
-    words = "model.width=8 model.depth=1 model.members=2 trainer.epochs=2 split.folds=2 evaluate.baselines=false evaluate.importance=false"
+    settings = {"model.kind": "network", "model.width": 8, "model.depth": 1, "model.members": 2, "trainer.epochs": 2}
+    settings |= {"split.folds": 2, "evaluate.baselines": "false", "evaluate.importance": "false"}
+    words = [f"{name}={value}" for name, value in settings.items()]
     command = [
         "danlu",
         "tune",
@@ -201,7 +223,7 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
         "2",
         "--runs",
         str(tmp_path / "runs"),
-        *words.split(),
+        *words,
     ]
     monkeypatch.setattr(sys, "argv", [*command, "trainer.learning_rate=0.01..0.1", "--name", "a", "--display", "none"])
     with pytest.raises(SystemExit) as stop:
@@ -214,3 +236,35 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
     with pytest.raises(SystemExit):
         main()
     assert "trainer.learning_rate is given twice" in capfd.readouterr().err
+
+
+def test_rows_for_validation_judge_where_there_are_no_folds() -> None:
+    config = config_from({**SMALL, "split": {"folds": 1}, "data": {"source": "table", "target": "y"}})
+    domain, prepared, _ = prepare(config, ROWS, say=lambda line: None)
+    own = NetworkContest([config, config], domain, prepared, metric="accuracy", factor=2)  # type: ignore[arg-type]
+    one, other = own.go(2, lambda done: None)
+    assert one == other
+    assert 0 < one <= 1
+
+
+def test_the_steepest_point_of_a_range_test() -> None:
+    from danlu.tuning.probe import steepest_of
+
+    rates = np.logspace(-6, 1, 140)
+    falling = 1.0 / (1.0 + (rates / 1e-3) ** 2) + np.where(rates > 0.1, rates**2, 0.0)
+    smoothed, found = steepest_of(rates, np.where(rates > 2, np.nan, falling))
+    assert 5e-4 < found < 2e-3
+    assert np.isnan(smoothed[rates > 2]).all()
+    with pytest.raises(ConfigError, match="not finite from the start"):
+        steepest_of(rates, np.full(140, np.nan))
+
+
+@pytest.mark.slow
+def test_probes() -> None:
+    from danlu.tuning.probe import batch_sizes_of
+
+    config = config_from({**SMALL, "data": {"source": "table", "target": "y"}})
+    found = batch_sizes_of(config, *prepare(config, ROWS, say=lambda line: None))
+    assert list(found.rows_per_second) == sorted({16, 32, 64, found.recipe})
+    assert min(found.rows_per_second.values()) > 0
+    assert "trainer.batch_size=" in str(found)

@@ -72,11 +72,24 @@ class NetworkContest(Contest):
             rows=prepared.rows["train"],
             imbalance=configs[0].imbalance,
         )
-        if self.lesson["validation"] is None:
+        self.parts: list[Fitted | None] = [None] * len(self.plans)
+
+    @staticmethod
+    def check(prepared: PreparedRows) -> None:
+        """Refuse rows that a search cannot judge its trials by.
+
+        Raises:
+            ConfigError: they are read as a stream, or none are kept for validation.
+        """
+        if not isinstance(prepared.train, tuple):
+            raise ConfigError(
+                "a search needs the rows in memory, and these are read as a stream",
+                hint="data.stream=false, or danlu tune with a file of some of the rows",
+            )
+        if prepared.validation is None and prepared.folds is None:
             raise ConfigError(
                 "there are no validation rows, and a search judges its trials by them", hint="split.validation=0.15"
             )
-        self.parts: list[Fitted | None] = [None] * len(self.plans)
 
     def keep(self, places: Sequence[int]) -> None:
         for name in ("configs", "plans", "parts"):
@@ -106,7 +119,7 @@ class NetworkContest(Contest):
                 epochs=epochs,
                 display="none",
                 callbacks=[_Watch(progress, len(trials))],
-                **self._settings(plans, alone),
+                **self._settings(plans, alone, begun=bool(before)),
             )
         except TrainingError as error:
             if getattr(error, "fitted", None) is None:  # no memory
@@ -120,12 +133,12 @@ class NetworkContest(Contest):
             self.parts[trial] = fitted if alone else members_of(fitted, own)
         return [self._score(fitted, place) for place in range(len(trials))]
 
-    def _settings(self, plans: Sequence[Recipe], alone: bool) -> dict[str, Any]:
-        """What :func:`fit_members` takes for these trials, a member for each fold of each."""
+    def _settings(self, plans: Sequence[Recipe], alone: bool, *, begun: bool) -> dict[str, Any]:
+        """What :func:`fit_members` takes for these trials, a member for each fold of each; ``begun`` ones need no initial weights."""
         lesson, plan, trials = self.lesson, self.plan, len(plans)
         seed, key = self.configs[0].trainer.seed, jax.random.key(self.configs[0].trainer.seed)
         keys = [key] if self.folds == 1 else list(jax.random.split(key, self.folds))
-        begun = [plan.initial(own, self.sample) for own in keys]
+        first = [] if begun else [plan.initial(own, self.sample) for own in keys]
         fold_of = self.prepared.folds
         rows = np.arange(len(self.data[1])) if fold_of is None else None
         numbers = range(self.folds)
@@ -143,8 +156,9 @@ class NetworkContest(Contest):
             "initial": [
                 (params, _with_rate(state, getattr(own.model, "dropout", None)))
                 for own in plans
-                for params, state in begun
-            ],
+                for params, state in first
+            ]
+            or None,
             "validation": lesson["validation"],
         }
         samplers = [lesson["sampler"]] if "sampler" in lesson else lesson.get("samplers")

@@ -226,12 +226,12 @@ def steepest_of(rates: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, floa
     """
     finite = np.isfinite(losses)
     end = len(losses) if finite.all() else int(np.argmin(finite))
-    distance = np.arange(len(losses))[:, None] - np.arange(end)[None]
-    weights = np.exp(-0.5 * (distance / _SMOOTHED) ** 2)
-    smoothed = (weights @ losses[:end]) / weights.sum(axis=1)
-    smoothed[end:] = math.nan
     if end < 3:
         raise ConfigError("the loss was not finite from the start; there is no learning rate to suggest")
+    distance = np.arange(end)[:, None] - np.arange(end)[None]
+    weights = np.exp(-0.5 * (distance / _SMOOTHED) ** 2)
+    smoothed = np.full(len(losses), math.nan)
+    smoothed[:end] = (weights @ losses[:end]) / weights.sum(axis=1)
     lowest = int(np.argmin(smoothed[:end]))
     lost = np.flatnonzero(smoothed[:end] > _LOST * smoothed[lowest])
     stop = max(3, min([lowest + 1, *(place for place in lost.tolist() if place > lowest)]))

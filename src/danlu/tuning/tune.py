@@ -26,7 +26,7 @@ from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged, located
 from danlu.pipeline.labelled import Labelled
-from danlu.pipeline.once import SEARCH, TrainResult, begin, prepare
+from danlu.pipeline.once import SEARCH, TrainResult, begin, is_searching, prepare
 from danlu.pipeline.past import changed_settings
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
@@ -145,7 +145,8 @@ def tune(
         >>> import tempfile
         >>> table = {"x": [float(i % 9) for i in range(80)], "y": ["low" if i % 9 < 4 else "high" for i in range(80)]}
         >>> tuned = tune(table, target="y", trials=2, search={"trainer.learning_rate": (1e-3, 0.1)}, runs=tempfile.mkdtemp(),
-        ...              display="none", say=lambda line: None, model={"members": 2, "width": 8, "depth": 1, "dropout": 0.1},
+        ...              display="none", say=lambda line: None,
+        ...              model={"kind": "network", "members": 2, "width": 8, "depth": 1, "dropout": 0.1},
         ...              trainer={"epochs": 1, "weight_decay": 0.1}, evaluate={"report": False, "baselines": False})
         >>> list(tuned.settings), len(tuned.trials)
         (['trainer.learning_rate'], 2)
@@ -241,7 +242,7 @@ def tune_from(
             given = config.data.source if in_file else source
         study = Study(
             storage or run.path / "study.log",
-            facts={"data": _identity(run), "metric": metric, "fixed": _fixed(config)},
+            facts={"data": _identity(run) or config.data.source, "metric": metric, "fixed": _fixed(config)},
             space=space,
             structure=[
                 name for name in space if name not in (OF_AGENTS if isinstance(domain, Agents) else OF_NETWORKS)
@@ -253,7 +254,8 @@ def tune_from(
         )
         say(f"run: {run.path} (to continue after a stop: danlu tune --resume {run.path})")
         say(f"searching {', '.join(f'{name} in {place}' for name, place in space.items())}")
-        stopped = _search(study, config, domain, prepared, limits, run, metric, say)
+        over = begun is not None and not is_searching(begun)  # what is left is the training with what was found
+        stopped = None if over else _search(study, config, domain, prepared, limits, run, metric, say)
     trials_told, best = study.told(), study.best()
     found = {} if best is None else dict(best.values)
     seconds = time.perf_counter() - started
@@ -393,6 +395,7 @@ def _metric(name: str | None, domain: Domain, prepared: Any) -> tuple[str, bool]
         return "return", True
     if not isinstance(domain, Labelled):
         raise ConfigError(f"danlu tune does not search settings of {domain.noun}")
+    NetworkContest.check(prepared)
     task = prepared.target.task
     name = _METRICS[task] if name is None else name
     known = [metric.name for metric in metrics_of(task)]
@@ -408,9 +411,8 @@ def _metric(name: str | None, domain: Domain, prepared: Any) -> tuple[str, bool]
 
 def _identity(run: RunDirectory) -> Any:
     """What the data of a run is, wherever it lies."""
-    found = run.read_json("source.json")
-    hashes = {name: each.get("sha256") for name, each in found.items() if isinstance(each, Mapping)}
-    return hashes or found
+    pieces = run.read_json("source.json").get("data", {})
+    return {name: each.get("sha256") or each.get("path") for name, each in pieces.items() if isinstance(each, Mapping)}
 
 
 def _fixed(config: TrainConfig) -> str:
