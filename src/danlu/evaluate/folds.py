@@ -32,13 +32,13 @@ def fold_interval(
     repeats); ``t`` has ``J − 1`` degrees of freedom, but at most ``2·n_train/n_test``: repeats of k folds do not tell more about the spread
     than two times k folds of other rows would. The usual ``s²/J`` takes folds for independent, but each pair of them shares training
     rows: its interval holds too seldom, and the more seldom the more repeats there are (naive intervals over folds are known to hold in
-    about 55 % of the cases; in the studies below, 15 folds of 3 repeats, in 67 to 72 %).
+    about 55 % of the cases; in the studies below, 15 folds of 3 repeats, in 64 to 72 %).
 
     This is *the* interval of a cross-validation: that of what the procedure would score, trained on other rows. In 1,000 simulated
-    studies of each of 7 cases (logistic regression, 60 to 300 rows, 5 or 20 features, 5 folds, 1 or 3 repeats) it held the true log
-    loss, accuracy and ROC-AUC in 0.935 to 0.986; the ordinary interval of all out-of-fold rows together (the jackknife of
-    ``evaluate/intervals.py``), which is narrower and speaks of other test rows alone, in 0.944 to 0.974 with 5 features but
-    in 0.912 to 0.961 with 20; see ``benchmarks/fold_coverage.py`` and ``results/coverage.md``.
+    studies of each of 10 cases (logistic and ridge regression, 60 to 300 rows, 5 or 20 features, 5 folds, 1 or 3 repeats) it held the
+    true score in 0.935 to 0.986. The ordinary interval of all out-of-fold rows together (the jackknife of ``evaluate/intervals.py``),
+    which is mostly narrower and speaks of other test rows alone, held in 0.944 to 0.991 with 5 features but in 0.912 to 0.961 with 20; see
+    ``benchmarks/fold_coverage.py`` and ``results/coverage.md``.
 
     Args:
         scores_by_fold: the score on each fold, of all repeats, ``(J,)`` or ``(repeats, folds)``.
