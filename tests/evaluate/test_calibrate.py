@@ -176,7 +176,7 @@ def test_probabilities_that_are_shifted_on_purpose_are_calibrated_only_when_aske
     held = HeldOut(probability, truth)
     left = Labels(target("no", "yes")).fitted(held, calibrate="auto", shifted="imbalance.class_weight")
     assert left.temperature is None
-    assert left.facts()["probabilities"].startswith("imbalance.class_weight shifts them on purpose")
+    assert left.facts()["probabilities"].startswith("not calibrated, because imbalance.class_weight shifts them")
     assert Labels(target("no", "yes")).fitted(held, calibrate="temperature", shifted="x").temperature > 1
 
 
@@ -260,8 +260,18 @@ def test_the_held_out_rows_say_what_the_decision_costs():
     head = Labels(target("no", "yes")).costing({"fn": 9}).fitted(HeldOut(probability, truth), calibrate="none")
     said = head.facts()["decision"]
     spent = np.array([[0, 1], [9, 0]])[truth, (probability[:, 1] >= 0.1).astype(int)].mean()
-    assert f"a mean cost of {spent:.4g} on 300 rows" in said
+    assert said.startswith(f"'yes' from a probability of 0.1 on, by the costs: {spent:.4g} a row in the mean")
+    assert "(300 rows not learnt from)" in said
     assert head.threshold == 0.1
+
+
+def test_costs_need_no_held_out_rows_of_both_classes():
+    """A late part of a table may have one class alone; the decision follows from the costs all the same."""
+    probability, truth = drawn(30, 2, 1.0)
+    head = Labels(target("no", "yes")).costing({"fn": 9})
+    found = head.fitted(HeldOut(probability, np.zeros_like(truth)), calibrate="auto")
+    assert found.threshold == head.threshold
+    assert "a row in the mean" in found.facts()["decision"]
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,15 @@ def test_too_few_rows_for_a_level_say_so_instead_of_promising():
     assert quantity.asking(interval=0.8).doubts() == ()
 
 
+@pytest.mark.parametrize("rows", [6, 10, 320, 999])
+def test_the_highest_level_that_is_named_can_be_asked_for(rows):
+    head = Labels(QUANTITY).fitted(HeldOut(np.arange(float(rows)), np.zeros(rows)))
+    (said,) = head.asking(interval=0.9995).doubts()
+    named = float(said.split("highest level is ")[1].split(" %")[0]) / 100
+    assert head.asking(interval=named).doubts() == ()
+    assert head.asking(interval=min(named + 0.0011, 0.9999)).doubts() != ()
+
+
 def test_a_constant_quantity_has_an_interval_of_no_width():
     head = Labels(QUANTITY).fitted(HeldOut(np.full(30, 2.0), np.full(30, 2.0))).asking(interval=0.9)
     assert head.frame(np.array([2.0])).row(0) == (2.0, 2.0, 2.0)
@@ -278,14 +287,14 @@ def test_sets_are_written_with_the_likeliest_first():
     assert head.replies(row)[0]["set"][:2] == ["c", "a"]
     assert head.frame(row).columns[:2] == ["y", "set"]
     named = Labels(TargetEncoder("set", "multiclass", ("a", "b", "c"))).fitted(held(100)).asking(sets=0.95)
-    assert named.frame(row).columns[:2] == ["set", "set of the interval"]
+    assert named.frame(row).columns[:2] == ["set", "set of classes"]
 
 
 def test_what_a_model_does_not_give_is_refused():
     head = Labels(THREE).fitted(held(30))
-    with pytest.raises(ConfigError, match="a model of classes gives an answer with a set of classes"):
+    with pytest.raises(ConfigError, match="this model predicts classes"):
         head.asking(interval=0.9)
-    with pytest.raises(ConfigError, match="a model of a quantity gives an answer with an interval"):
+    with pytest.raises(ConfigError, match="this model predicts a quantity"):
         Labels(QUANTITY).asking(sets=0.9)
     with pytest.raises(ConfigError, match="no scores of rows that it did not learn from"):
         head.plain().asking(sets=0.9)

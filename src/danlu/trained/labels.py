@@ -140,7 +140,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         """
         if self.task == "regression":
             scores = Scores.of(held.answers, self.target.inverse(held.truth), classes=False, level=level)
-            return dataclasses.replace(self, scores=scores, level=level, said=about_scores(scores, level, held.crossed))
+            return dataclasses.replace(self, scores=scores, level=level, said=about_scores(scores, level))
         how = "none" if shifted and calibrate == "auto" else calibrate
         found = calibrated(held.answers, held.truth, how=how, weight=held.weight, folds=held.folds)
         head = dataclasses.replace(self, temperature=found.temperature, knots=found.knots)
@@ -156,7 +156,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             said["decision"] = about_costs(head, probability, held.truth)
         scores = Scores.of(probability, held.truth, classes=True)
         told = tuple((name, text) for name, text in said.items() if text)
-        told += about_scores(scores, level, held.crossed, self.target.units)
+        told += about_scores(scores, level, self.target.units)
         return dataclasses.replace(head, scores=scores, level=level, said=told)
 
     def scored(self, answers: Any, truth: Any) -> Self:
@@ -164,7 +164,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             return self
         classes = 0 if self.task == "regression" else self.target.units
         scores = Scores.of(answers, truth, classes=bool(classes), level=self.level)
-        return dataclasses.replace(self, scores=scores, said=about_scores(scores, self.level, True, classes))
+        return dataclasses.replace(self, scores=scores, said=about_scores(scores, self.level, classes))
 
     def facts(self) -> dict[str, str]:
         return dict(self.said)
@@ -194,7 +194,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
 
     def _column(self, name: str) -> str:
         """The name of a column, which the target may have already."""
-        return f"{name} of the interval" if name == self.target.name else name
+        more = "of classes" if name == "set" else "of the interval"
+        return f"{name} {more}" if name == self.target.name else name
 
     def _names(self, answers: np.ndarray, rows: Any) -> list[list[str]]:
         """The classes in the set of each row, the likeliest first."""
@@ -222,8 +223,10 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         of, right = ("a quantity", "interval") if self.task == "regression" else ("classes", "set of classes")
         level = interval if self.task == "regression" else sets
         if level is None or (interval is not None and sets is not None):
+            option = "--interval 0.9" if self.task == "regression" else "--set 0.9"
             raise ConfigError(
-                f"a model of {of} gives an answer with {'an' if right[0] == 'i' else 'a'} {right}, and no other"
+                f"this model predicts {of}; beside its predictions there can be {'an' if right[0] == 'i' else 'a'} {right}, nothing else",
+                hint=f"danlu predict RUN NEW.csv {option}; in Python predict_{'interval' if right[0] == 'i' else 'set'}",
             )
         if self.scores is None:
             raise none_kept(right)

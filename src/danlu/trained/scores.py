@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -113,16 +114,15 @@ class Scores:
         if not names:
             if np.isfinite(conformal_quantile(self.values, asked.level)):
                 return ()
-            return (
-                f"{_few(len(self))}: an interval of {sure} is of all numbers; the highest level is {_most(len(self))}",
-            )
+            return (f"an interval of {sure} is here of all numbers: {_few(len(self))}",)
         lacking = np.flatnonzero(~np.isfinite(self.limits(asked, len(names))))
         if not lacking.size:
             return ()
         if not asked.by_class:
-            return (f"{_few(len(self))}: a set of {sure} is of all classes; the highest level is {_most(len(self))}",)
+            return (f"a set of {sure} is here of all classes: {_few(len(self))}",)
         shown = ", ".join(repr(names[code]) for code in lacking[:6]) + (" and others" if lacking.size > 6 else "")
-        return (f"too few rows that were not learnt from are {shown} for a level of {sure}: every set holds them",)
+        which = "this class" if lacking.size == 1 else "these classes"
+        return (f"every set holds {shown}: too few of the rows not learnt from are of {which} for {sure}",)
 
     def state(self) -> dict[str, np.ndarray]:
         truth = {} if self.truth is None else {"scores_of": np.asarray(self.truth, np.int32)}
@@ -163,11 +163,8 @@ jax.tree_util.register_dataclass(Scores, data_fields=["values", "truth", "spread
 
 
 def _few(rows: int) -> str:
-    return f"the scores are of {rows:,} rows that were not learnt from"
-
-
-def _most(rows: int) -> str:
-    return f"{100 * highest_level(rows):.3g} %"
+    most = f"the highest level is {math.floor(1000 * highest_level(rows)) / 10:g} %" if rows else "there is no level"
+    return f"{most} with {rows:,} rows not learnt from"
 
 
 def none_kept(what: str) -> ConfigError:

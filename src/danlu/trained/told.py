@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from danlu.evaluate import choose_threshold
 from danlu.evaluate.calibrate import Calibrated
 from danlu.evaluate.intervals import figure
 from danlu.trained.scores import Asked, Scores
@@ -22,52 +21,56 @@ def about_costs(head: Any, probability: np.ndarray, truth: np.ndarray) -> str:
         return figure(float(costs[truth[rows], chosen].mean()))
 
     likeliest = probability.argmax(axis=1)
-    tested = f"a mean cost of {spent(head.decide(probability))} on {len(truth):,} rows that were not learnt from"
-    if head.task == "multiclass":
-        return f"the class of the least expected cost: {tested}, {spent(likeliest)} with the likeliest class"
-    best = choose_threshold(truth, probability[:, 1], "cost", costs=costs)
+    two = head.task != "multiclass"
+    how = f"{head.target.classes[1]!r} from a probability of {head.threshold:.3g} on" if two else "the cheapest class"
     return (
-        f"{head.target.classes[1]!r} from a probability of {head.threshold:.3g}, by the costs: {tested}, "
-        f"{spent(likeliest)} from 0.5 on; the best there would be {figure(best.score)}, from {best.value:.3g} on"
+        f"{how}, by the costs: {spent(head.decide(probability))} a row in the mean; the likeliest class would cost "
+        f"{spent(likeliest)} ({_rows(len(truth))})"
     )
 
 
 def about_calibration(found: Calibrated, asked: str, shifted: str) -> str:
     """What was done to the probabilities, in words; empty where nothing was asked for."""
-    rows = f"{found.rows:,} rows that were not learnt from"
     if asked == "none":
         return ""
     if shifted and found.how == "none":
-        return f"{shifted} shifts them on purpose, so they are not calibrated; answers.calibrate=temperature does it"
+        return (
+            f"not calibrated, because {shifted} shifts them on purpose (answers.calibrate=temperature calibrates them)"
+        )
     if found.how == "none":
         if not np.isfinite([found.before, found.after]).all():
-            return f"not calibrated: there are only {rows}, or these are of one class"
-        return f"left as they are: calibrated, the log loss of {rows} would be {figure(found.after)}, and it is {figure(found.before)}"
-    gain = (
-        ""
-        if not np.isfinite(found.after)
-        else f", whose log loss it takes from {figure(found.before)} to {figure(found.after)}"
-    )
+            return f"not calibrated: there are only {_rows(found.rows)}, or these are of one class"
+        return (
+            f"left as they are: calibration would not lower the log loss of {_rows(found.rows)} "
+            f"({figure(found.before)}; {figure(found.after)} with it)"
+        )
+    known = np.isfinite(found.after)
+    gain = f": log loss {figure(found.after)}, {figure(found.before)} without" if known else ""
     if found.knots is not None:
-        ties = "rows between equal ones have one probability, which may change the ROC-AUC a little"
-        return f"isotonic regression ({found.knots.shape[1]} points), fitted to {rows}{gain}; {ties}"
-    return f"temperature {found.temperature:.3g}, fitted to {rows}{gain}"
+        ties = "rows with nearly the same probability now share one, which may change the ROC-AUC a little"
+        return f"calibrated (isotonic regression){gain} ({_rows(found.rows)}); {ties}"
+    return f"calibrated (temperature {found.temperature:.3g}){gain} ({_rows(found.rows)})"
 
 
-def about_scores(scores: Scores, level: float, crossed: bool, classes: int = 0) -> tuple[tuple[str, str], ...]:
+def about_scores(scores: Scores, level: float, classes: int = 0) -> tuple[tuple[str, str], ...]:
     """What intervals or sets come to, in words."""
-    asked, of = Asked(level), f"{len(scores):,} rows that were not learnt from"
-    if crossed:
-        of = f"{len(scores):,} rows, each answered by a model that did not learn from it"
+    asked, of = Asked(level), f"chosen on {_rows(len(scores))}"
     sure = f"{100 * level:g} %"
     if not classes:
         reach = scores.reach(asked, [0.0] if scores.spread is None else scores.spread[0])
-        much = f"± {figure(reach.min())}" if np.isfinite(reach).all() else "of all numbers"
-        if np.isfinite(reach).all() and scores.spread is not None:
-            much += f" to ± {figure(reach.max())}, by the value that is predicted"
-        return (("intervals", f"of {sure}: {much}, by the errors on {of}"),)
+        if not np.isfinite(reach).all():
+            return (("intervals", f"there are too few rows for {sure}: only {_rows(len(scores))}"),)
+        much = f"the prediction ± {figure(reach.min())}"
+        if scores.spread is not None:
+            much += f" to ± {figure(reach.max())}, depending on the prediction"
+        return (("intervals", f"{much} holds the true value in {sure} of all cases; {of}"),)
     limit = scores.limits(asked, classes)[0]
-    much = (
-        f"classes of a probability of {figure(max(1 - limit, 0), 3)} or more" if np.isfinite(limit) else "all classes"
-    )
-    return (("sets", f"of {sure}: {much}, by the probabilities of the true classes of {of}"),)
+    if not np.isfinite(limit):
+        return (("sets", f"there are too few rows for {sure}: only {_rows(len(scores))}"),)
+    least = figure(max(1 - limit, 0), 3)
+    much = f"the classes with a probability of {least} or more hold the true one in {sure} of all cases"
+    return (("sets", f"{much}; {of}"),)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} rows not learnt from"
