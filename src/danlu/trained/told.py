@@ -41,8 +41,8 @@ def about_calibration(found: Calibrated, asked: str, shifted: str) -> str:
         if not np.isfinite([found.before, found.after]).all():
             return f"not calibrated: there are only {_rows(found.rows)}, or these are of one class"
         return (
-            f"left as they are: calibration would not lower the log loss of {_rows(found.rows)} "
-            f"({figure(found.before)}; {figure(found.after)} with it)"
+            f"left as they are: calibration would not help (log loss of {_rows(found.rows)}: {figure(found.before)}; "
+            f"{figure(found.after)} with it)"
         )
     known = np.isfinite(found.after)
     gain = f": log loss {figure(found.after)}, {figure(found.before)} without" if known else ""
