@@ -40,8 +40,9 @@ def test_any_field_can_be_set():
 
 
 def test_few_rows_are_learnt_without_waves_and_for_long():
-    few, many = (recipe("binary", rows, numeric=2, folds=5) for rows in (1999, 2000))
-    assert (few.model.numeric.frequencies, many.model.numeric.frequencies) == (0, 16)
+    few, more, many = (recipe("binary", rows, numeric=2, folds=5) for rows in (1999, 9999, 10_000))
+    assert [plan.model.numeric.frequencies for plan in (few, more, many)] == [0, 0, 16]
+    assert [plan.flat for plan in (few, more, many)] == [0.5, 0.5, 0]
     assert few.epochs * 8 >= 900  # 8 batches an epoch
     assert few.patience == few.epochs // 3
     assert recipe("binary", 500, numeric=2, folds=5, epochs=300).patience == 100

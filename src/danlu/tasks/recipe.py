@@ -35,6 +35,7 @@ __all__ = ["Recipe", "affordable", "epochs_of", "recipe", "units_of"]
 _BUDGET = 3.5e12  # floating-point operations of the hidden layers over the whole training, backward passes included
 _EPOCHS = (8, 40)
 _FEW = 2000  # rows below which a narrower network learns as much in less time
+_MANY = 10_000  # rows from which waves in a column are learnt, and not the rows by heart
 _STEPS = 300, 900  # the updates that training a small table takes: the fewest, and as many as the budget allows
 _MOST_EPOCHS = 225
 
@@ -269,9 +270,9 @@ def recipe(
         raise ConfigError("recipe() was given no numeric, no categorical and no text columns; expected at least one")
     few = rows < _FEW
     # Wide tables get fewer numbers a column, and few rows fewer bins, each with enough rows in it to be learnt. Waves
-    # tell any two values apart: of few rows the network then learns each by heart (docs/design/tables.md).
+    # tell any two values apart: the network then learns some thousand rows by heart (docs/design/tables.md).
     dim = min(12, max(2, 1200 // max(numeric, 1)))
-    embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)), frequencies=0 if few else 16)
+    embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)), frequencies=16 if rows >= _MANY else 0)
     settings = {"width": 128 if few else 192, **(network or {})}
     one = TabularNet(units, vocabularies=tuple(int(count) for count in vocabularies), numeric=embedding, **settings)
     model = one.replace(members=max(1, one.members // folds))
@@ -288,8 +289,8 @@ def recipe(
         "model": model,
         "loss": "mse" if task == "regression" else "categorical_cross_entropy",
         "batch_size": batch_size,
-        "learning_rate": 6e-3 if few else 8e-3,
-        "flat": 0.5 if few else 0.0,
+        "learning_rate": 8e-3 if rows >= _MANY else 6e-3,
+        "flat": 0.0 if rows >= _MANY else 0.5,
         # While the rate is high a worse epoch says little. Every row of folds judges, so chance hides less.
         "patience": max(10, changes.get("epochs", epochs) // 3) if folds > 1 else 16,
         "epochs": epochs,
