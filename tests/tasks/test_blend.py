@@ -65,6 +65,9 @@ def test_a_blend_answers_with_the_weighted_mean_of_its_parts(task, folds):
     assert isinstance(model.network, Blend)
     assert sum(model.shares.values()) == pytest.approx(1)
     assert f"blend: {model.mixture}, chosen on {len(found.held_out):,} rows" in found.notes[0]
+    params, state = jax.tree.map(np.asarray, (model.params, model.state))  # as they are in a saved model
+    loaded = dataclasses.replace(model, params=params, state=state)
+    np.testing.assert_allclose(jax.jit(loaded.forward)(rows.inputs), model.forward(rows.inputs), rtol=1e-4, atol=1e-5)
     single = [model.part(name).answer(rows.inputs) for name in model.shares]
     mean = sum(share * each for share, each in zip(model.shares.values(), single, strict=True))
     np.testing.assert_allclose(model.answer(rows.inputs), mean, rtol=1e-4, atol=1e-5)

@@ -83,7 +83,7 @@ class TableLinear(Layer):
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
         rows = next(iter(x.values())).shape[0]
-        params = jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), params)
+        params = jax.tree.map(_single, params)
         y = jnp.broadcast_to(params["offset"], (rows, self.members, self.units))
         if "slope" in params:
             numbers = matrix({name: part for name, part in x.items() if name != "categorical"})
@@ -100,3 +100,9 @@ class TableLinear(Layer):
         shapes: Any = in_shape
         numbers = columns_of("TableLinear", in_shape) - len(self.vocabularies)
         return self.members * self.units * (2 * numbers + len(shapes.get("categorical", ())) + 1)
+
+
+def _single(leaf: Any) -> jax.Array:
+    """An array of JAX in single precision or more: NumPy's, as a saved model has them, cannot be indexed by a traced one."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
