@@ -38,7 +38,7 @@ def trained(table, labels=None, **changes):
     encoder, target, inputs, codes, folds = table
     plan = plan_for(encoder, target, ROWS, folds=FOLDS, members=6, width=8, depth=1, **{"epochs": 3, **changes})
     data = inputs, codes if labels is None else labels
-    return learn(data, encoder=encoder, target=target, plan=plan, folds=folds)
+    return learn(data, encoder=encoder, target=target, plan=plan, folds=folds, kind="network")
 
 
 def test_folds_share_out_rows_and_classes(table):
