@@ -11,7 +11,7 @@ from danlu.nn import Ensemble
 from danlu.pipeline import resume
 from danlu.trained.spread import spread_of
 
-SMALL = {"model": {"members": 2, "width": 8}, "trainer": {"epochs": 2, "batch_size": 32}}
+SMALL = {"model": {"kind": "network", "members": 2, "width": 8}, "trainer": {"epochs": 2, "batch_size": 32}}
 FAST = {"baselines": False, "report": False}
 
 

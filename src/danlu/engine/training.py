@@ -16,6 +16,7 @@ import numpy as np
 from danlu.engine.cache import note_program
 from danlu.engine.callback import Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
+from danlu.engine.crew import crew_of, put_back, taken
 from danlu.engine.loop import Steps, end_epoch, run_steps
 from danlu.engine.mesh import place
 from danlu.engine.monitor import sign_of, stopped_early
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["CHECKPOINT", "Training"]
 
 CHECKPOINT = "last.safetensors"
+_COMPILING = 2e11  # floating-point operations that take about as long as to compile a program
 
 
 class Training:
@@ -191,9 +193,7 @@ class Training:
             while self._start < piece.steps:
                 stop = min(self._start + self._portion, piece.steps)
                 tick = time.monotonic()
-                self.state, self._sums = run_steps(
-                    self.program, self.state, self._sums, piece.chunk, piece.order, self._start, stop
-                )
+                self._advance(piece, stop)
                 self._start, done = stop, done + stop - self._start
                 self._check_finite()
                 now = time.monotonic()
@@ -217,6 +217,34 @@ class Training:
             raise TrainingError("the data source gave no batch")
         self._end_epoch(begun, done - first)
         return True
+
+    def _advance(self, piece: Piece, stop: int) -> None:
+        """Take the steps up to ``stop``; of a population with those members that still learn."""
+        program, state, sums, order = self.program, self.state, self._sums or {}, piece.order
+        crew = self._crew(order)
+        if crew is None:
+            self.state, self._sums = run_steps(program, state, sums, piece.chunk, order, self._start, stop)
+            return
+        fewer: Any = dataclasses.replace(program, members=len(crew))  # type: ignore[type-var]
+        own, part = taken((state, sums), crew)
+        part = run_steps(fewer, own, part, piece.chunk, order[crew], self._start, stop)
+        self.state, self._sums = put_back((state, sums), crew, part)
+
+    def _crew(self, order: Any) -> np.ndarray | None:
+        """The members that a step is taken with, where some have stopped; None is all."""
+        program: Any = self.program
+        if self.best is None or not self._apart or np.ndim(order) != 2 or program.devices > 1:
+            return None
+        crew = crew_of(self.best.active, getattr(program, "group", 1))
+        if crew is None:
+            return None
+        # Compiling takes as long as many steps: as many epochs as there were, or are left, must save more. What decides is no time, but
+        # a count, so that a resumed training goes on with the same programs.
+        flops = program.model.flops(self.source.in_shape) if hasattr(program, "model") else None
+        rows = (self.source.steps_per_epoch or 0) * program.batch_size
+        epochs = min(self.options.epochs - self.epoch, self.epoch + 1)
+        saved = 3 * (flops or 0) * rows * epochs * (program.members - len(crew))
+        return crew if saved > _COMPILING else None
 
     def _place(self, tree: Any) -> Any:
         """What belongs to the state, where the program's devices expect it."""
