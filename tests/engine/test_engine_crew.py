@@ -84,7 +84,7 @@ def test_a_killed_one_goes_on_with_the_same_bits(sizes, tmp_path):
         trained(callbacks=[Dies()], checkpoint=tmp_path, checkpoint_every=0.0)
     sizes.clear()
     again = trained(callbacks=[Callback()], checkpoint=tmp_path, resume=True)
-    assert set(sizes) == {2}
+    assert max(sizes) < 6  # at once the smaller program
     for one, other in zip(whole, again, strict=True):
         for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True):
             np.testing.assert_array_equal(a, b)
