@@ -171,5 +171,5 @@ def none_kept(what: str) -> ConfigError:
     """The error of a model that no interval or set can be asked of."""
     return ConfigError(
         f"this model gives no {what}: it has no scores of rows that it did not learn from",
-        hint="train it again with validation rows or folds; models of older versions and simple models (--with) have none",
+        hint="give rows with true answers that it did not learn from: --scores FILE, in Python scored_on; or train it again",
     )
