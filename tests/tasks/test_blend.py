@@ -13,7 +13,7 @@ from danlu.engine import Fitted
 from danlu.errors import ConfigError
 from danlu.evaluate.selection import loss_of
 from danlu.nn import Blend, TableLinear
-from danlu.tasks import Imbalance, learn, plan_for
+from danlu.tasks import Answers, Imbalance, Recipe, learn, plan_for
 from danlu.tasks.blend import blended, divided
 from danlu.tasks.parts import boosting, linear
 from danlu.trained import HeldOut, Labels, Learned, Trained
@@ -126,7 +126,7 @@ def test_a_signal_to_stop_keeps_the_network(monkeypatch):
         ({"few": True}, "only 12 rows were held out"),
     ],
 )
-def test_where_there_can_be_no_blend_it_is_said_or_refused(changes, why):
+def test_where_there_can_be_no_blend_it_is_said_or_refused(changes, why, monkeypatch):
     encoder, target, inputs, labels = table("binary")
     part = lambda low, high: ({k: v[low:high] for k, v in inputs.items()}, labels[low:high])  # noqa: E731
     held = None if "validation" in changes else part(-12 if changes.pop("few", False) else -60, ROWS)
@@ -135,5 +135,27 @@ def test_where_there_can_be_no_blend_it_is_said_or_refused(changes, why):
     learned = learn(part(0, 60), **settings)
     assert learned.model.shares == {"network": 1.0}
     assert why in learned.notes[0]
+    monkeypatch.setattr(Recipe, "fit", None)  # it is refused before anything is trained
     with pytest.raises(ConfigError, match=why):
         learn(part(0, 60), kind="blend", **settings)
+
+
+@pytest.mark.parametrize(
+    ("answers", "imbalance", "held"),
+    [
+        ("isotonic", "none", 1),
+        ("none", "f1", 1),
+        ("temperature", "none", None),
+        ("isotonic", "none", None),
+        ("none", "f1", None),
+    ],
+)
+def test_what_cannot_be_fitted_to_the_held_out_rows_is_refused_before_training(answers, imbalance, held, monkeypatch):
+    monkeypatch.setattr(Recipe, "fit", None)
+    encoder, target, inputs, labels = table("binary")
+    rows = ({k: v[:60] for k, v in inputs.items()}, labels[:60])
+    plan = plan_for(encoder, target, 60, members=1, width=4, depth=1, epochs=1)
+    settings = {"encoder": encoder, "target": target, "plan": plan, "display": "none"}
+    settings["validation"] = None if held is None else (*rows[:1], np.full(60, held))
+    with pytest.raises(ConfigError, match="are all 'yes'" if held else "there are none"):
+        learn(rows, answers=Answers(calibrate=answers), imbalance=Imbalance(threshold=imbalance), **settings)

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from danlu.blueprint import Blueprint, setting
 from danlu.data import TargetEncoder
 from danlu.errors import ConfigError
@@ -61,29 +63,52 @@ class Answers(Blueprint):
         """The head for a target, with nothing fitted yet."""
         return Labels(target).costing(self.cost)
 
+    def check_held(self, held: np.ndarray | None, classes: Sequence[str], imbalance: Any) -> None:
+        """Refuse, before anything is trained, what cannot be fitted to the rows that will be held out.
+
+        Args:
+            held: the labels of these rows; None where there are none in memory.
+            classes: their names.
+            imbalance: what is done about rare classes.
+
+        Raises:
+            ConfigError: settings that need such rows, or such rows of two classes, and there are none.
+        """
+        both = {
+            "imbalance.threshold": imbalance.threshold != "none",
+            "answers.calibrate=isotonic": self.calibrate == "isotonic",
+        }
+        needing = [name for name, needed in both.items() if needed]
+        needing += ["answers.calibrate"] if self.calibrate == "temperature" else []
+        if not needing:
+            return
+        hint = "hold out more of them (split.validation), or leave it out"
+        if held is None or not len(held):
+            raise ConfigError(
+                f"{needing[0]} needs rows in memory that are held out from training; there are none", hint=hint
+            )
+        if any(both.values()) and len(np.unique(held)) < 2:
+            raise ConfigError(
+                f"{needing[0]} needs held-out rows of two classes; the {len(held):,} there are all {classes[int(held[0])]!r}",
+                hint=hint,
+            )
+
     def fitted(self, head: Labels, held: HeldOut | None, imbalance: Any) -> Labels:
         """The head fitted to rows that were not learnt from.
 
         Args:
             held: see :meth:`Head.fitted <danlu.trained.Head.fitted>`; None where there are none in memory.
             imbalance: what was done about rare classes.
-
-        Raises:
-            ConfigError: settings that need such rows, and there are none.
         """
-        if held is not None:
-            return head.fitted(
-                held,
-                threshold=imbalance.threshold,
-                calibrate=self.calibrate,
-                shifted=imbalance.shifting,
-                level=self.level,
-            )
-        if imbalance.threshold != "none":
-            raise ConfigError("imbalance.threshold needs validation rows in memory; there are none")
-        if self.calibrate not in ("auto", "none"):
-            raise ConfigError("answers.calibrate needs validation rows in memory; there are none")
-        return head
+        if held is None:
+            return head
+        return head.fitted(
+            held,
+            threshold=imbalance.threshold,
+            calibrate=self.calibrate,
+            shifted=imbalance.shifting,
+            level=self.level,
+        )
 
 
 def costs_from(text: str) -> dict[str, Any]:

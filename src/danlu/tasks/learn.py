@@ -146,6 +146,14 @@ def learn(
     enable_compilation_cache()
     given = (*data, None)[:3] if isinstance(data, tuple) else None
     held = validation if folds is None else given
+    labels = np.asarray(held[1]) if isinstance(held, tuple) else None
+    answers.check_held(labels, target.classes, imbalance)
+    if kind is None and not isinstance(encoder, TableEncoder):
+        kind = "network"
+    hindered = _hindered(encoder, plan, imbalance, labels) if kind != "network" else ""
+    if hindered and (kind == "blend" or budget is not None):
+        asked = "model.kind is 'blend'" if budget is None else f"trainer.minutes is {budget.minutes:g}"
+        raise ConfigError(f"{asked}, but {hindered}", hint="leave it out: the network is then trained alone")
     data, sample, settings = lesson_of(
         data,
         target=target,
@@ -165,12 +173,6 @@ def learn(
         fitted = plan.cross_fit(data, folds, initial=starts, **settings)
     model = Trained(plan.whole, fitted.params, fitted.state, encoder, answers.head(target))
     known = _held_out(model, held, folds)
-    if kind is None and not isinstance(encoder, TableEncoder):
-        kind = "network"
-    hindered = _hindered(encoder, plan, imbalance, known) if kind != "network" else ""
-    if hindered and (kind == "blend" or budget is not None):
-        asked = "model.kind is 'blend'" if budget is None else f"trainer.minutes is {budget.minutes:g}"
-        raise ConfigError(f"{asked}, but {hindered}", hint="leave it out: the network is then trained alone")
     learned = Learned(model, fitted, known, (f"the network alone, no blend: {hindered}",) if hindered else ())
     if given is not None and kind != "network" and not hindered and fitted.stopped_by is None:
         learnt, others = (_even(imbalance, target, part, given[1]) for part in (given, held))
@@ -354,14 +356,14 @@ def _weighed(
 _FEWEST_HELD = 40  # rows; on fewer, chance would choose the weights of a blend
 
 
-def _hindered(encoder: Any, plan: Recipe, imbalance: Imbalance, known: HeldOut | None) -> str:
-    """Why there can be no blend, in words; empty where there can."""
+def _hindered(encoder: Any, plan: Recipe, imbalance: Imbalance, held: np.ndarray | None) -> str:
+    """Why there can be no blend, in words; empty where there can. ``held`` are the labels of the rows that are held out."""
     if not isinstance(encoder, TableEncoder):
         return "only models of tables are blended"
-    if known is None:
+    if held is None:
         return "no rows were held out in memory, on which its weights could be chosen"
-    if len(known) < _FEWEST_HELD:
-        return f"only {len(known)} rows were held out, too few to choose its weights on"
+    if len(held) < _FEWEST_HELD:
+        return f"only {len(held)} rows were held out, too few to choose its weights on"
     if plan.loss not in ("mse", "categorical_cross_entropy"):
         return f"its other models do not learn by trainer.loss={plan.loss}"
     if imbalance.focal_gamma is not None:
