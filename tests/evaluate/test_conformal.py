@@ -245,6 +245,10 @@ def test_too_few_rows_for_a_level_say_so_instead_of_promising():
     assert np.isinf(asked.frame(np.array([1.0]))["high"][0])
     assert "all numbers" in asked.doubts()[0]
     assert asked.replies(np.array([1.0])) == [{"y": 1.0, "low": None, "high": None}]
+    for own, answers, truth in ((head, few.answers, few.truth), (quantity, np.ones(9), np.zeros(9))):
+        evidence = own.evidence(answers, truth)  # that every answer is in it is no success
+        assert evidence.covered is None
+        assert "with 6 rows not learnt from" in own.notes(evidence)[-1]
     assert quantity.asking(interval=0.8).doubts() == ()
 
 

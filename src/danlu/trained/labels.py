@@ -307,6 +307,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         if not isinstance(self.scores, Scores):  # of groups, whose rows are not at hand here
             return None
         asked = Asked(self.level)
+        if self.scores.doubts(asked, self.target.classes):  # what holds every answer is not worth a measure
+            return None
         if self.task == "regression":
             return np.abs(answers - true) <= self.scores.reach(asked, answers)
         return self.scores.sets(answers, asked)[np.arange(len(true)), true]
@@ -317,8 +319,10 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
 
     def _held(self, evidence: Any) -> tuple[str, ...]:
         """How often the intervals or sets held the true answer, and how large they are."""
-        if not isinstance(self.scores, Scores) or evidence.covered is None:
+        if not isinstance(self.scores, Scores):
             return ()
+        if evidence.covered is None:
+            return self.scores.doubts(Asked(self.level), self.target.classes)
         asked, name = Asked(self.level), "interval_coverage" if self.task == "regression" else "set_coverage"
         held = intervals(evidence, (name,)).get(name)
         if held is None:
