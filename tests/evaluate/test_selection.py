@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from danlu.errors import DataError
-from danlu.evaluate.selection import greedy_weights, loss_of
+from danlu.evaluate.selection import certainty, greedy_weights, loss_of
 
 
 def drawn(task, seed, models=3, rows=30):
@@ -64,6 +64,21 @@ def test_rows_count_by_their_weight():
     low, high, truth = np.zeros(2), np.ones(2), np.array([0.0, 1.0])
     assert greedy_weights([low, high], truth, weight=np.array([1.0, 0.0])).tolist() == [1, 0]
     assert greedy_weights([low, high], truth).tolist() == [0.5, 0.5]
+
+
+def test_what_may_be_chance_is_not_certain():
+    """Of answers that are as good as each other, the second is surely better in few of many draws; of better ones, in most."""
+    rng, sure = np.random.default_rng(0), {1.0: [], 0.7: []}
+    for _ in range(200):
+        truth = rng.normal(size=100)
+        first = truth + rng.normal(size=100)
+        for noise, found in sure.items():
+            found.append(certainty(first, truth + noise * rng.normal(size=100), truth))
+    assert np.mean(np.asarray(sure[1.0]) > 0) < 0.25
+    assert np.mean(sure[1.0]) < 0.1
+    assert np.mean(sure[0.7]) > 0.7
+    counted = certainty(np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 0.5]), np.zeros(3), np.array([1.0, 1.0, 0.0]))
+    assert counted == certainty(np.array([1.0, 0.0]), np.zeros(2), np.zeros(2))  # a row of weight 0 is not there
 
 
 def test_no_models_are_refused():

@@ -8,7 +8,7 @@ import numpy as np
 
 from danlu.errors import DataError
 
-__all__ = ["greedy_weights", "loss_of"]
+__all__ = ["certainty", "greedy_weights", "loss_of"]
 
 _LEAST = 1e-7  # a probability of 0 for what came would end every comparison
 
@@ -72,6 +72,32 @@ def greedy_weights(
         if drawn.sum() > 0:
             found.append(_selected(told, drawn, rounds, classes))
     return np.asarray(np.mean(found, axis=0))
+
+
+def certainty(first: np.ndarray, other: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """How sure it is that the second answers are better than the first: 0 where it may be chance, 1 where it is not.
+
+    ``(z − 1)/2`` within 0 and 1, with ``z`` the mean difference of the rows' losses over its standard error.
+
+    Args:
+        first, other: answers for the same rows: probabilities ``(rows, classes)``, or values ``(rows,)``.
+        truth: class codes, or values.
+        weight: of each row.
+
+    Example:
+        >>> truth = np.array([0.0, 1.0, 2.0, 3.0])
+        >>> certainty(truth + 1, truth, truth), certainty(truth, truth + 1, truth)
+        (1.0, 0.0)
+    """
+    before, after = (_losses(_told(each, truth), classes=first.ndim == 2) for each in (first, other))
+    shares = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
+    shares = shares / shares.sum()
+    gain = before - after
+    mean = float(gain @ shares)
+    error = float(np.sqrt(shares**2 @ (gain - mean) ** 2))
+    if not error > 0:
+        return float(mean > 0)
+    return float(np.clip((mean / error - 1) / 2, 0, 1))
 
 
 def _selected(told: np.ndarray, weight: np.ndarray, rounds: int, classes: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from danlu.data import TargetEncoder
-from danlu.evaluate.selection import greedy_weights
+from danlu.evaluate.selection import certainty, greedy_weights
 from danlu.interrupt import graceful, why
 from danlu.nn.blend import Blend
 from danlu.tasks.folds import out_of_fold
@@ -141,7 +141,7 @@ def mixed(
     chosen = [(part, each, share) for part, each, share in parts if part is own or share > 0]
     count = f"{len(known):,} rows that the parts did not learn from"
     if [part for part, _, _ in chosen] == [own]:
-        note = f"blend: the network alone; no other model made it better on {count}"
+        note = f"blend: the network alone; no other model made it surely better on {count}"
         return dataclasses.replace(learned, notes=(note,))
     network = Blend(
         tuple(part.name for part, _, _ in chosen),
@@ -161,9 +161,17 @@ def mixed(
 
 
 def weights_of(answers: Sequence[np.ndarray], truth: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """The weights of parts with these answers for the held-out rows, by :func:`~danlu.evaluate.selection.greedy_weights`."""
+    """The weights of parts with these answers for the held-out rows, those of the network first.
+
+    They are those of :func:`~danlu.evaluate.selection.greedy_weights`, drawn towards the network as far as it may be chance that the
+    mean is better: of a fold, one network answered, and the model is the mean of those of all folds, which is better. A linear model gains
+    nothing from such a mean, so the rows flatter it.
+    """
     draws = _DRAWS if len(truth) <= _MANY else 1
     weights = greedy_weights(answers, truth, weight=weight, draws=draws)
+    mean: Any = sum(share * each for share, each in zip(weights, answers, strict=True))
+    weights = weights * certainty(answers[0], mean, truth, weight)
+    weights[0] += 1 - weights.sum()
     kept = np.where(weights < min(_LEAST_SHARE, 0.5 / len(weights)), 0, weights)
     return np.asarray(kept / kept.sum())
 
