@@ -5,8 +5,7 @@ import pytest
 
 from danlu.errors import ArtifactError
 from danlu.evaluate import baselines
-from danlu.evaluate.baselines import forest_model
-from danlu.evaluate.kept import Kept, kept_bytes, kept_from, kept_of, stacked
+from danlu.evaluate.kept import Kept, kept_bytes, kept_from
 
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
@@ -32,29 +31,6 @@ def test_kept_models_predict_what_scikit_learn_predicts(task, columns):
     for name, each in found.items():
         assert loaded[name].label == each.label
         np.testing.assert_allclose(loaded[name].predict(test), each.prediction, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
-def test_kept_forests_answer_with_the_mean_of_scikit_learns_trees(task):
-    rng = np.random.default_rng(0)
-    inputs = {
-        "numeric": rng.normal(size=(200, 3)).astype("f4"),
-        "categorical": rng.integers(0, 5, (200, 1)).astype("i4"),
-    }
-    x = stacked(inputs)
-    y = {
-        "regression": x[:, 0] ** 2,
-        "binary": (x[:, 0] > x[:, 3] - 2) * 1,
-        "multiclass": np.digitize(x[:, 0], [0]) * 2,
-    }[task]
-    model = forest_model(task, n_estimators=10, max_leaf_nodes=32).fit(x, y)
-    kept = kept_of("trees", "trees", model, {"regression": 0, "binary": 2, "multiclass": 3}[task])
-    expected = model.predict(x) if task == "regression" else model.predict_proba(x)
-    found = kept_from(kept_bytes({"trees": kept}))["trees"].predict(inputs)
-    if task == "multiclass":  # the class between was never met
-        assert found[:, 1].max() < 1e-6
-        found = found[:, [0, 2]]
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_damaged_file_of_models_is_refused():

@@ -40,7 +40,7 @@ class Classifier(ClassifierMixin, TableEstimator):
         width: units of each hidden layer.
         depth: hidden layers.
         dropout: rate after each hidden layer, in [0, 1).
-        kind: ``"blend"``, the network beside trees and a linear model, each with the weight with which they predict
+        kind: ``"blend"``, the network beside gradient boosting and a linear model, each with the weight with which they predict
             rows best that none of them learnt from; ``"network"``; None is a blend where there are 40 such rows.
         kinds: the kind of columns of a frame by name (``{"zip": "categorical"}``), in place of the one worked out.
         class_weight: None; ``"balanced"``, by which each class weighs the same in all; or a weight for each label (1 for

@@ -17,7 +17,7 @@ from danlu.evaluate.rows import TASKS
 from danlu.evaluate.threads import spare_threads
 from danlu.stages import stage
 
-__all__ = ["BASELINES", "Baseline", "baselines", "boosting_model", "forest_model", "linear_model", "within"]
+__all__ = ["BASELINES", "Baseline", "baselines", "boosting_model", "linear_model", "within"]
 
 _MOST_ROWS = 100_000
 _MOST_LEVELS = 255  # of a categorical column, in HistGradientBoosting
@@ -91,18 +91,6 @@ def boosting_model(task: str, inputs: Inputs, **settings: Any) -> Any:
     few = [first + j for j in range(codes.shape[1]) if codes[:, j].max(initial=0) < _MOST_LEVELS]
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     return kind(categorical_features=few or None, **{"random_state": 0, **settings})
-
-
-def forest_model(task: str, **settings: Any) -> Any:
-    """Extremely randomised trees of scikit-learn's, not fitted.
-
-    Args:
-        **settings: of scikit-learn's.
-    """
-    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-
-    kind = ExtraTreesRegressor if task == "regression" else ExtraTreesClassifier
-    return kind(**{"max_features": 0.5 if task == "regression" else "sqrt", "random_state": 0, **settings})
 
 
 BASELINES: Mapping[str, tuple[dict[str, str], Callable[[str, Inputs], Any]]] = {

@@ -114,8 +114,6 @@ def kept_of(name: str, label: str, model: Any, classes: int, *, rounds: int | No
         return Kept(
             name if name != "linear" else {"Ridge": "ridge"}.get(kind, "logistic"), label, "linear", classes, own
         )
-    if kind.startswith("ExtraTrees"):
-        return Kept(name, label, "trees", classes, own | _averaged(last, classes))
     if kind.startswith("HistGradientBoosting"):
         return Kept(name, label, "trees", classes, own | _forest(last, rounds))
     return None
@@ -251,10 +249,7 @@ def _grown(models: Sequence[Kept], shapes: Mapping[str, tuple[int, ...]]) -> tup
     for number in range(rounds):
         slot[sets["round"] == number] = np.arange(np.count_nonzero(sets["round"] == number))
     asked = int(slot.max(initial=-1)) + 1
-    shares = "shares" in models[0].arrays and bool(models[0].arrays["shares"][0])
-    layer = Forest(width, start.shape[1], rounds, grown, len(models), leaf, asked, shares)
-    if shares:
-        start[:] = 0
+    layer = Forest(width, start.shape[1], rounds, grown, len(models), leaf, asked)
     _, state, _ = layer.init(jax.random.key(0), shapes)
     state = {name: np.array(array) for name, array in state.items()} | {"start": start}
     at = questions["round"], questions["tree"], questions["place"]
@@ -311,59 +306,6 @@ def _questions(arrays: Arrays, width: int, slots: list[int]) -> tuple[np.ndarray
         }
     )
     return questions, leaves, sets
-
-
-def _averaged(model: Any, classes: int) -> dict[str, np.ndarray]:
-    """The trees of a forest of scikit-learn's whose mean is the answer: of classes a tree for each one, of two for the second."""
-    parts: dict[str, list[Any]] = {
-        name: [] for name in ("roots", "feature", "threshold", "left", "right", "value", "leaf")
-    }
-    count = 0
-    for tree in (each.tree_ for each in model.estimators_):
-        order, ends = _walk(tree.children_left, tree.children_right)
-        value = tree.value[order, 0]
-        value = value / value.sum(axis=1, keepdims=True) if hasattr(model, "classes_") else value
-        leaf = tree.children_left[order] < 0
-        for column in range(1 if classes == 2 else 0, value.shape[1]):
-            nodes = np.arange(len(order)) + count
-            parts["roots"].append([count])
-            parts["feature"].append(np.where(leaf, 0, tree.feature[order]))
-            parts["threshold"].append(np.where(leaf, 0.0, tree.threshold[order]))
-            parts["left"].append(np.where(leaf, 0, nodes + 1))
-            parts["right"].append(np.where(leaf, 0, ends + count))
-            parts["value"].append(value[:, column] / len(model.estimators_))
-            parts["leaf"].append(leaf)
-            count += len(order)
-    found = {name: np.concatenate(each) for name, each in parts.items()}
-    outputs = len(found["roots"]) // len(model.estimators_)
-    return {
-        "roots": found["roots"].astype(np.int64),
-        "feature": found["feature"].astype(np.int32),
-        "threshold": found["threshold"],
-        "left": found["left"].astype(np.int64),
-        "right": found["right"].astype(np.int64),
-        "value": found["value"],
-        "leaf": found["leaf"].astype(np.uint8),
-        "missing_left": np.zeros(count, np.uint8),
-        "set": np.full(count, -1, np.int64),
-        "sets": np.zeros((0, 8), np.uint32),
-        "start": np.zeros(outputs),
-        "shares": np.array([hasattr(model, "classes_")]),
-    }
-
-
-def _walk(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nodes of a tree in the order of a walk that goes left first, and the place of each one's right child in it."""
-    order: list[int] = []
-    waiting = [0]
-    while waiting:
-        node = waiting.pop()
-        order.append(node)
-        if left[node] >= 0:
-            waiting += [int(right[node]), int(left[node])]
-    place = np.zeros(len(left), np.int64)
-    place[order] = np.arange(len(order))
-    return np.asarray(order), place[right[order]]
 
 
 def _check_order(arrays: Arrays) -> None:

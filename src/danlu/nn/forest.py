@@ -1,4 +1,4 @@
-"""Decision trees in place of a network: the answers of gradient boosting and of random forests, in pure JAX."""
+"""Decision trees in place of a network: gradient boosting's answers, in pure JAX."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ __all__ = ["CODES", "Forest"]
 
 CODES = 256  # codes of a categorical column that a question can tell apart; the last stands for all others
 _WORD = 32
-_LEAST = 1e-7  # a share that is 0 only says that no such row was met
 
 
 class Forest(Layer):
@@ -37,8 +36,6 @@ class Forest(Layer):
         members: forests side by side.
         leaves: of a tree, at most 32.
         sets: questions about categories in a round, at most.
-        shares: whether the sums are shares of classes, as those of a random forest; the outputs are their logarithms. Of two
-            classes, the first has what the second leaves.
 
     Input: a dict as a table encoder gives it, without missing values. Output: ``(batch, members, units)``.
 
@@ -66,7 +63,6 @@ class Forest(Layer):
     members: int = setting(default=1, minimum=1, integer=True)
     leaves: int = setting(default=31, minimum=2, maximum=_WORD, integer=True)
     sets: int = setting(default=0, minimum=0, integer=True)
-    shares: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,12 +111,7 @@ class Forest(Layer):
         total, _ = jax.lax.scan(one, begun, rounds)
         own = jnp.moveaxis(total.reshape(self.members, len(self.grown), batch), 2, 0)
         y = jnp.broadcast_to(state["start"].astype(exact), (batch, self.members, self.units))
-        y = y.at[..., jnp.asarray(self.grown)].add(own)
-        if not self.shares:
-            return y, state
-        if self.grown == (1,) and self.units == 2:
-            y = jnp.concatenate([1 - y[..., 1:], y[..., 1:]], axis=-1)
-        return jnp.log(jnp.maximum(y, _LEAST)), state
+        return y.at[..., jnp.asarray(self.grown)].add(own), state
 
     def flops(self, in_shape: Shape) -> int | None:
         return self.rounds * self.members * len(self.grown) * (3 * self.leaves + 1)

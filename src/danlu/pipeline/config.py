@@ -149,7 +149,7 @@ class ModelConfig(Blueprint):
     """The model; None leaves the choice to the recipe, which depends on the size of the data.
 
     Args:
-        kind: of a table: ``"blend"`` puts trees and a linear model beside the network, each with the weight with which
+        kind: of a table: ``"blend"`` puts gradient boosting and a linear model beside the network, each with the weight with which
             they predict rows best that none of them learnt from; ``"network"`` is the network alone. None is a blend where there
             are such rows in memory.
         members, width, depth, dropout: of one network; for images only ``width`` is used.

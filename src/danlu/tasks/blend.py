@@ -1,4 +1,4 @@
-"""A blend: the network of a table beside trees and a linear model, weighted by what they answer for rows not learnt from."""
+"""A blend: the network of a table beside gradient boosting and a linear model, weighted by what they answer for rows not learnt from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from danlu.evaluate.selection import certainty, greedy_weights
 from danlu.interrupt import graceful, why
 from danlu.nn.blend import Blend
 from danlu.tasks.folds import out_of_fold
-from danlu.tasks.parts import Divided, Part, boosting, forest, linear
+from danlu.tasks.parts import Divided, Part, boosting, linear
 from danlu.trained import Learned, Trained
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 NETWORK = "network"
-PARTS = (boosting, forest, linear)
+PARTS = (boosting, linear)
 _DRAWS = 20  # selections, each on other rows
 _MANY = 20_000  # rows on which one selection is as good as the mean of several
 _LEAST_SHARE = 0.04  # of a part, where there are few; a smaller one is chance, and a part more to keep
@@ -78,7 +78,7 @@ class Candidate:
 
 
 def candidates(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tuple[list[Candidate], Learned | None]:
-    """The network, gradient boosting, random trees and the linear model.
+    """The network, gradient boosting and the linear model.
 
     Args:
         learned: the network, with its answers for the held-out rows.

@@ -131,7 +131,7 @@ def learn(
         sample: encoded rows of a stream, from which the bins of a table's numeric columns are set.
         imbalance: what to do about rare classes.
         answers: how probabilities are calibrated and decisions made.
-        kind: ``"network"``; of a table also ``"blend"``, the network beside trees and a linear model (see
+        kind: ``"network"``; of a table also ``"blend"``, the network beside gradient boosting and a linear model (see
             :mod:`danlu.tasks.blend`); None is a blend where there can be one.
         budget: how long the blend goes on with more networks and trees; None ends with the first of each.
         seed: decides the initial weights and every random draw.

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from danlu.evaluate.baselines import boosting_model, forest_model, linear_model
+from danlu.evaluate.baselines import boosting_model, linear_model
 from danlu.evaluate.kept import Kept, kept_of, network_of, stacked
 from danlu.evaluate.selection import loss_of
 from danlu.evaluate.threads import idle_cores
 from danlu.nn.layer import Layer
-from danlu.stages import stage, track
+from danlu.stages import stage
 
-__all__ = ["Divided", "Part", "boosting", "boosting_settings", "forest", "linear"]
+__all__ = ["Divided", "Part", "boosting", "boosting_settings", "linear"]
 
 Stop = Callable[[], bool]
 
@@ -33,7 +33,6 @@ _WORK = {
     None: 2e9,
 }  # up to how many rows: what all trees may cost together, in cells; a quarter of a minute, and a minute
 _TREE = 60_000  # cells that a tree costs besides those of its rows
-FOREST: Mapping[str, Any] = {"n_estimators": 100, "max_leaf_nodes": 32, "min_samples_leaf": 2}
 PENALTIES = (0.1, 1.0, 10.0, 100.0)
 
 
@@ -153,30 +152,6 @@ def boosting(rows: Divided, *, stop: Stop = lambda: False, settings: Mapping[str
                 break
     kept = [kept_of("boosting", "gradient boosting", model, rows.classes, rounds=at) for model in models]
     return _part("boosting", kept, rows)
-
-
-def forest(rows: Divided, *, stop: Stop = lambda: False, settings: Mapping[str, Any] = FOREST) -> Part | None:
-    """Extremely randomised trees for each division: thresholds are drawn by chance, and many trees' mean is the answer.
-
-    Args:
-        stop: whether to give up, asked now and then.
-        settings: of scikit-learn's.
-
-    Returns:
-        None where scikit-learn does not fit the rows, or it was given up.
-
-    Reference:
-        Geurts, Ernst & Wehenkel, "Extremely randomized trees" (Machine Learning, 2006).
-    """
-    x = stacked(rows.inputs)
-    kept = []
-    for number, (learn, _) in enumerate(track(rows.divisions, "random trees", total=len(rows.divisions))):
-        model = forest_model(rows.task, **settings, random_state=rows.seed + number)
-        weight = None if rows.weight is None else rows.weight[learn]
-        if stop() or not _fit(model, x[learn], rows.labels[learn], weight):
-            return None
-        kept.append(kept_of("trees", "random trees", model, rows.classes))
-    return _part("trees", kept, rows)
 
 
 def linear(rows: Divided, *, stop: Stop = lambda: False, penalties: Sequence[float] = PENALTIES) -> Part | None:
