@@ -100,6 +100,9 @@ def test_the_folds_are_one_model(frame, crossed):
     assert loaded.respond([record])[0]["label"] in ("common", "rare")
     assert len(loaded.head.scores) == 120  # of all rows, each by the model that did not see it
     assert set(loaded.predict_set(frame.head(3), 0.9)["set"]) <= {"rare", "common", "rare | common", "common | rare"}
+    with pytest.raises(ConfigError, match="each fold keeps"):
+        loaded.using("logistic")
+    assert danlu.load(crossed.folds[0].run.path).using("logistic").predict(frame).height == 120
     said = []
     loaded.evaluate(frame, say=said.append)
     assert any(line.startswith("all 120 rows were") for line in said)

@@ -377,7 +377,9 @@ class Trained:
         if not self.kept or self.reader is None:
             raise ConfigError(
                 f"no simple model, {name!r} or another, is kept with this model for {self.purpose}",
-                hint="models of tables, of images with one class and of sequences keep the simple models that they were compared with, "
+                hint="each fold keeps those that it was compared with: danlu predict RUN/folds/1 FILE --with NAME"
+                if self.provenance.get("folds")
+                else "models of tables, of images with one class and of sequences keep the simple models that they were compared with, "
                 "unless they were trained with evaluate.baselines=no",
             )
         chosen = {each.label.lower(): key for key, each in self.kept.items()}.get(name.lower(), name)
