@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
@@ -96,6 +97,8 @@ def trained_once():
         learned = learn(
             data, encoder=encoder, target=target, plan=plan, validation=held, kind="network", display="none"
         )
+        history = [{**row, "seconds": 5.0} for row in learned.fitted.history]  # whatever it took here
+        learned = dataclasses.replace(learned, fitted=dataclasses.replace(learned.fitted, history=history))
         model = learned.model
         ONCE.update(learned=learned, part=Part("network", model.network, model.params, model.state))
     return ONCE
@@ -123,6 +126,10 @@ def test_finished_rounds_are_kept_for_a_resumed_run(rounds, tmp_path):
     assert began == [1, 2]
     seconds = json.loads((tmp_path / "rounds" / "002.json").read_text())["seconds"]
     assert seconds == 40
+    again = run(0.5, tmp_path / "rounds")  # less than what is spent already
+    assert any("with network 3 (settings 2)" in note for note in again.notes)
+    assert not any("no time for more" in note for note in again.notes)
+    assert began == [1, 2]
     run(1.5, tmp_path / "rounds")  # 40 seconds are spent already
     assert began == [1, 2, 3, 4]
     assert len(list((tmp_path / "rounds").glob("*.json"))) == 4

@@ -363,7 +363,7 @@ def _hindered(encoder: Any, plan: Recipe, imbalance: Imbalance, held: np.ndarray
     if held is None:
         return "no rows were held out in memory, on which its weights could be chosen"
     if len(held) < _FEWEST_HELD:
-        return f"only {len(held)} rows were held out, too few to choose its weights on"
+        return f"only {len(held)} rows were held out, too few to choose the weights of a blend on"
     if plan.loss not in ("mse", "categorical_cross_entropy"):
         return f"its other models do not learn by trainer.loss={plan.loss}"
     if imbalance.focal_gamma is not None:

@@ -185,7 +185,7 @@ def _told(rounds: Sequence[Round], budget: Budget, *, classes: bool) -> list[str
     what = "log loss" if classes else "RMSE"
     shown = [figure(each.loss if classes else math.sqrt(each.loss)) for each in rounds]
     first = rounds[0]
-    if first.seconds > 60 * budget.minutes:
+    if len(rounds) == 1 and first.seconds > 60 * budget.minutes:
         return [
             f"the default took {first.seconds / 60:.1f} minutes; there was no time for more within {budget.minutes:g}"
         ]
