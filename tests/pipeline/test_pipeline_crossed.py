@@ -16,6 +16,7 @@ from danlu.cli.app import app
 from danlu.engine import JSONLogger
 from danlu.errors import ConfigError, TrainingError
 from danlu.pipeline import CrossValidation, config_from, rehearse, resume
+from danlu.pipeline.once import prepare
 from danlu.trained.together import members_of
 
 SMALL = {"model": {"members": 2, "width": 8}, "trainer": {"epochs": 1, "batch_size": 32}, "split": {"folds": 1}}
@@ -225,3 +226,18 @@ def test_sigkill_at_any_moment_changes_nothing(frame, crossed, tmp_path, fold):
     found = resume(tmp_path / "r", say=quiet, display="none")
     assert found.predictions.equals(crossed.predictions)
     np.testing.assert_array_equal(found.model.predict_values(frame), crossed.model.predict_values(frame))
+
+
+@pytest.mark.parametrize("kind", ["table", "text", "sequences"])
+def test_the_number_of_a_row_is_that_in_the_source_where_rows_without_a_target_are_left_out(kind):
+    rng = np.random.default_rng(0)
+    labels = [[None, "a", "b", " "][number % 4] for number in range(80)]
+    column = [f"words {number} of {number**2}" for number in range(80)] if kind == "text" else rng.normal(size=80)
+    source = pl.DataFrame({"x": column, "label": labels})
+    if kind == "sequences":
+        source = {"x": rng.normal(size=(80, 4, 1)), "y": np.array([label or "" for label in labels])}
+    data = {"table": {"target": "label"}, "text": {"target": "label", "text": "x"}, "sequences": {}}[kind]
+    config = config_from({"data": data, "evaluate": {"folds": 2, "fold": 1}})
+    prepared = prepare(config, source, say=quiet, begun=True)[1]
+    codes = prepared.test[1]
+    assert [labels[place] for place in prepared.places] == [prepared.target.classes[code] for code in codes]

@@ -12,7 +12,7 @@ from danlu.data.split import Split, folds, leakage, split_rows
 from danlu.data.stream import EncodedStream, TableStream, open_stream
 from danlu.data.table import Table
 from danlu.data.target import TargetEncoder
-from danlu.data.task import InferredTask, drop_missing_target, infer_task
+from danlu.data.task import InferredTask, drop_missing_target, has_target, infer_task
 
 __all__ = [
     "DEFAULT_MISSING",
@@ -29,6 +29,7 @@ __all__ = [
     "check_frame",
     "drop_missing_target",
     "folds",
+    "has_target",
     "infer_schema",
     "infer_task",
     "leakage",

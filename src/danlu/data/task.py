@@ -12,7 +12,7 @@ from danlu.data.kinds import as_text
 from danlu.data.spelling import close_labels
 from danlu.errors import ConfigError, DataError
 
-__all__ = ["TASKS", "TASK_WORDS", "InferredTask", "drop_missing_target", "infer_task"]
+__all__ = ["TASKS", "TASK_WORDS", "InferredTask", "drop_missing_target", "has_target", "infer_task"]
 
 TASKS = ("regression", "binary", "multiclass")
 TASK_WORDS = {"regression": "regression", "binary": "binary classification", "multiclass": "classification"}
@@ -145,6 +145,17 @@ def _classification(
     return InferredTask(found, "as you said" if task else reason, classes, tuple(notices))
 
 
+def has_target(values: pl.Series) -> pl.Series:
+    """Whether each row has a value of the target; a blank text is none.
+
+    Example:
+        >>> has_target(pl.Series(["a", " ", None])).to_list()
+        [True, False, False]
+    """
+    known = values.is_not_null()
+    return known & (values.str.strip_chars() != "").fill_null(False) if values.dtype == pl.String else known
+
+
 def drop_missing_target(
     frame: pl.DataFrame, target: str, met: Sequence[str] = ()
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -155,9 +166,7 @@ def drop_missing_target(
         target: the column.
         met: texts in it that were read as missing; the notice says how to make them a class.
     """
-    keep = frame[target].is_not_null()
-    if frame[target].dtype == pl.String:
-        keep &= (frame[target].str.strip_chars() != "").fill_null(False)
+    keep = has_target(frame[target])
     lost = frame.height - int(keep.sum())
     if not lost:
         return frame, ()

@@ -155,8 +155,13 @@ class Divided:
             "test": of(self.tested) if len(self.tested) else None,
             "rows": {**{name: len(rows) for name, rows in self.places.items()}, "test": len(self.tested)},
             "split": self.said,
-            "places": self.places["test"] if len(self.places["test"]) else None,
+            "places": self._in_source(self.places["test"]) if len(self.places["test"]) else None,
         }
+
+    def _in_source(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers that rows have in the source, from which rows may have been left out."""
+        numbers = getattr(self.found, "numbers", None)
+        return rows if numbers is None else np.asarray(numbers)[rows]
 
 
 def together_of(

@@ -118,7 +118,7 @@ def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
         for what, count in counts.items()
         if count
     ]
-    return dataclasses.replace(found.rows(kept), notices=(*found.notices, *told))
+    return dataclasses.replace(found.rows(kept), notices=(*found.notices, *told), numbers=kept)
 
 
 def newly_read(read: Callable[[], Any], say: Say, *, parts_of: str = "", hint: str | None = None) -> Any:

@@ -19,6 +19,7 @@ from danlu.data import (
     TargetEncoder,
     check_frame,
     drop_missing_target,
+    has_target,
     infer_schema,
     infer_task,
     leakage,
@@ -171,6 +172,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     table = _read(source, data)
     name = _named_target(data, table.source or "the table", table.names)
     check_columns(data, table.names)
+    numbers = np.flatnonzero(has_target(table.frame[name]).to_numpy())  # of the rows in the source
     frame, dropped = drop_missing_target(table.frame, name, table.met.get(name, ()))
     merge = data.spellings == "merge"
     if merge:
@@ -242,7 +244,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         refold=refold,
         test=encoded(test) if test.height else None,
         shown=test,
-        places=split.test if data.test is None else None,
+        places=numbers[split.test] if data.test is None else None,
         rows={"train": train.height, "validation": validation.height, "test": test.height},
         split=description,
         notices=tuple(notices),

@@ -31,6 +31,7 @@ class SequenceSet:
         names: of the sequences, where they have any.
         notices: what the user should know.
         formats: of a table: how the texts of the columns that are used are written.
+        numbers: of the sequences in the source, from 0, where some were left out; else None.
     """
 
     values: list[np.ndarray]
@@ -39,6 +40,7 @@ class SequenceSet:
     names: pl.Series | None = None
     notices: tuple[str, ...] = ()
     formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -47,7 +49,8 @@ class SequenceSet:
         """Some of the sequences, by their numbers ``(n,)``."""
         picked = {name: getattr(self, name) for name in ("labels", "names")}
         picked = {name: None if column is None else column.gather(numbers) for name, column in picked.items()}
-        return dataclasses.replace(self, values=[self.values[row] for row in numbers], **picked)
+        own = None if self.numbers is None else self.numbers[numbers]
+        return dataclasses.replace(self, values=[self.values[row] for row in numbers], numbers=own, **picked)
 
 
 def is_sequence_source(source: Any) -> bool:

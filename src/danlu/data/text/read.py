@@ -32,12 +32,14 @@ class TextSet:
         labels: the label of each, or None.
         parts: ``"train"``, ``"validation"`` or ``"test"`` of each where the source says so, or None.
         notices: what the user should know.
+        numbers: of the rows in the source, from 0, where some were left out; else None.
     """
 
     texts: list[str | None]
     labels: pl.Series | None
     parts: np.ndarray | None = None
     notices: tuple[str, ...] = ()
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -49,8 +51,9 @@ class TextSet:
     def rows(self, numbers: np.ndarray) -> TextSet:
         """Some of the rows, by their numbers ``(n,)``."""
         labels = None if self.labels is None else self.labels.gather(numbers)
-        parts = None if self.parts is None else self.parts[numbers]
-        return dataclasses.replace(self, texts=[self.texts[row] for row in numbers], labels=labels, parts=parts)
+        parts, own = (None if each is None else each[numbers] for each in (self.parts, self.numbers))
+        texts = [self.texts[row] for row in numbers]
+        return dataclasses.replace(self, texts=texts, labels=labels, parts=parts, numbers=own)
 
 
 def is_text_source(source: Any) -> bool:
