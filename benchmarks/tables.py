@@ -59,7 +59,7 @@ def fit(meta: Row, threads: int) -> tuple[np.ndarray, np.ndarray, list[str], str
     rows = pl.read_parquet(test)
     found = np.asarray(model.predict_values(rows.drop(meta["target"]), lenient=True, say=lambda line: None))
     classes = [] if meta["task"] == "regression" else [str(name) for name in model.head.target.classes]
-    return rows[meta["target"]].to_numpy(), found, classes, f"danlu {danlu.__version__}"
+    return rows[meta["target"]].to_numpy(), found, classes, f"danlu {danlu.__version__} at {machine()['commit']}"
 
 
 def error_of(rows: Sequence[Row], measure: str) -> float:
@@ -124,7 +124,7 @@ def page(rows: Sequence[Row], about: Row) -> list[str]:
     loads = [row["load"] for row in rows]
     text = [
         f"{about['cpu']}, {about['cores']} cores, load average {min(loads):.0f} to {max(loads):.0f} (other programs ran); "
-        f"{', '.join(versions)}; {about['date']}, commit {about['commit']}.",
+        f"{', '.join(versions)}; {about['date']}.",
         "",
         "Error: 1 - AUC for two classes, 1 - accuracy for several, RMSE for a quantity; means over seeds. A ratio below 1 is "
         "danlu's lead. In brackets: two standard errors over the tables. The tables: `benchmarks/table_sets.py`.",
