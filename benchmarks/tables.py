@@ -147,11 +147,8 @@ def page(rows: Sequence[Row], about: Row) -> list[str]:
             cells = [mean_ratio(each) for each in (error, loss, *small)]
             body.append((PEERS[peer], str(len(error)), *cells, f"{worst} {error[worst]:.2f}"))
     text += table(head, *body)
-    for several in (
-        models,
-        [model for model in models if model != "tabm"],
-        ["danlu", "linear", "boosting", "catboost"],
-    ):
+    quick = [model for model in models if model not in ("realmlp", "tabm")]
+    for several in dict.fromkeys(map(tuple, (models, [model for model in models if model != "tabm"], quick))):
         found, count = ranks(rows, several)
         if found:
             each = ", ".join(
@@ -187,6 +184,7 @@ def _each(rows: Sequence[Row], models: Sequence[str]) -> list[str]:
     head = (
         "table",
         "rows",
+        "seeds",
         "error",
         *(PEERS.get(model, model) for model in models),
         "danlu / CatBoost",
@@ -196,16 +194,15 @@ def _each(rows: Sequence[Row], models: Sequence[str]) -> list[str]:
     body = []
     for name in TABLES:
         if mine := _good(rows, name, "danlu"):
-            cells = []
+            seeds, cells = {row["seed"] for row in mine}, []
             for model in models:
-                theirs = _good(rows, name, model)
-                few = "" if len(theirs) == len(mine) else f" ({len(theirs)} seeds)" if len(theirs) != 1 else " (1 seed)"
-                cells.append(
-                    _figure(np.mean([row["errors"][mine[0]["metric"]] for row in theirs])) + few if theirs else "–"
-                )
+                theirs = [row for row in _good(rows, name, model) if row["seed"] in seeds]
+                few = "" if len(theirs) == len(mine) else f" ({len(theirs)} of {len(mine)} seeds)"
+                mean = np.mean([row["errors"][mine[0]["metric"]] for row in theirs]) if theirs else np.nan
+                cells.append(_figure(mean) + few if theirs else "–")
             times = [f"{np.mean([row[key] for row in mine]):.0f}" for key in ("seconds", "cpu_seconds")]
             ratio = f"{lead[name]:.3f}" if name in lead else "–"
-            body.append((name, f"{_height(rows, name):,}", mine[0]["metric"], *cells, ratio, *times))
+            body.append((name, f"{_height(rows, name):,}", str(len(mine)), mine[0]["metric"], *cells, ratio, *times))
     return table(head, *body)
 
 
