@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +38,6 @@ Row = dict[str, Any]
 
 def fit(meta: Row, threads: int) -> tuple[np.ndarray, np.ndarray, list[str], str]:
     """The truth, what danlu predicts, its classes, and its version; on as many cores as threads."""
-    import os
-
     if hasattr(os, "sched_setaffinity"):  # before JAX counts the cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
     import danlu
