@@ -126,7 +126,8 @@ def page(rows: Sequence[Row], about: Row) -> list[str]:
         f"{', '.join(versions)}; {about['date']}.",
         "",
         "Error: 1 - AUC for two classes, 1 - accuracy for several, RMSE for a quantity; means over seeds. A ratio below 1 is "
-        "danlu's lead. In brackets: two standard errors over the tables. The tables: `benchmarks/table_sets.py`.",
+        "danlu's lead. In brackets: two standard errors over the tables. The tables: `benchmarks/table_sets.py`. Where the "
+        "load is above the number of cores, only the CPU seconds tell the time (of danlu's process, all its threads).",
     ]  # fmt: skip
     head = (
         "danlu's error over that of",
@@ -222,7 +223,10 @@ def main() -> None:
     about = machine()
     text = "\n".join(page(rows, about)) + "\n"
     options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "tables.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
+    each = ",\n  ".join(map(json.dumps, rows))  # a line a training
+    (options.results / "tables.json").write_text(
+        f'{{\n "machine": {json.dumps(about)},\n "rows": [\n  {each}\n ]\n}}\n'
+    )
     (options.results / "tables.md").write_text(text)
     print(text)
 
