@@ -188,6 +188,7 @@ def search_danlu(path: Path, minutes: float, trials: int) -> dict[str, Any]:
         target="Churn",
         test=str(rows[1]),
         data={"drop": ["customerID"]},
+        model={"kind": "network"},  # as Optuna searches one
         trials=trials,
         minutes=minutes,
         runs=runs,
