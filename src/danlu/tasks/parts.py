@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,17 +24,19 @@ __all__ = ["Divided", "Part", "boosting", "boosting_settings", "linear"]
 
 Stop = Callable[[], bool]
 
-_BLOCK = 25  # rounds of boosting between two looks at the held-out rows
+_BLOCK = 50  # rounds of boosting between two looks at the held-out rows
 _PATIENCE = 50  # rounds without a lower loss on them
 _ROUNDS = 600
 _LEAST_ROUNDS = 50
 _RATE = 0.05
+_FEW = 2_000
 _WORK = {
-    2_000: 5e8,
+    _FEW: 5e8,
     None: 2e9,
 }  # up to how many rows: what all trees may cost together, in cells; a quarter of a minute, and a minute
 _TREE = 60_000  # cells that a tree costs besides those of its rows
-PENALTIES = (0.1, 1.0, 10.0, 100.0)
+PENALTIES = (1.0, 10.0, 100.0, 0.1)
+_LINEAR = 1e8  # rows times columns times classes times penalties: a minute or two
 
 
 def boosting_settings(rows: int, cells: int, trees: int) -> tuple[int, dict[str, Any]]:
@@ -87,11 +90,10 @@ class Divided:
         """The shape of one encoded row."""
         return {name: np.shape(part)[1:] for name, part in self.inputs.items()}
 
-    def loss(self, answers: Sequence[np.ndarray]) -> float:
-        """The loss of answers for the held-out rows of each division, over all of them."""
-        held = np.concatenate([rows for _, rows in self.divisions])
-        weight = None if self.weight is None else self.weight[held]
-        return loss_of(np.concatenate(answers), self.labels[held], weight)
+    def summed(self, answers: np.ndarray, held: np.ndarray) -> float:
+        """The loss of answers for these rows, summed by their weights."""
+        weight = np.ones(len(held)) if self.weight is None else self.weight[held]
+        return loss_of(answers, self.labels[held], weight) * float(weight.sum()) if weight.sum() > 0 else 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,25 +131,31 @@ def boosting(rows: Divided, *, stop: Stop = lambda: False, settings: Mapping[str
         for number in range(len(rows.divisions))
     ]
     x, best, at = stacked(rows.inputs), np.inf, 0
+    block = (
+        _BLOCK if learnt < _FEW else 2 * _BLOCK
+    )  # scikit-learn goes through all earlier rounds again at each one's beginning
 
-    def grow(rounds: int, number: int) -> list[np.ndarray] | None:
+    def grow(done: int, rounds: int, number: int) -> list[float] | None:
+        """The summed losses of a model after each further round."""
         (learn, held), model = rows.divisions[number], models[number]
         model.set_params(max_iter=rounds)
         if not _fit(model, x[learn], rows.labels[learn], None if rows.weight is None else rows.weight[learn]):
             return None
-        return list(_staged(model, x[held], rows.classes))[rounds - _BLOCK :]
+        return [
+            rows.summed(answers, held)
+            for answers in itertools.islice(_staged(model, x[held], rows.classes), done, None)
+        ]
 
     with stage("gradient boosting", total=most, unit="rounds") as step, _workers(len(models)) as run:
         step.at_most = True
-        for rounds in range(_BLOCK, most + 1, _BLOCK):
-            found = run(functools.partial(grow, rounds), range(len(models)))
+        for done, rounds in itertools.pairwise([*range(0, most, block), most]):
+            found = run(functools.partial(grow, done, rounds), range(len(models)))
             if stop() or any(each is None for each in found):
                 return None
-            for number, answers in enumerate(zip(*found, strict=True), rounds - _BLOCK + 1):
-                loss = rows.loss(answers)
-                if loss < best:
-                    best, at = loss, number
-            step.advance(_BLOCK)
+            for number, losses in enumerate(zip(*found, strict=True), done + 1):
+                if sum(losses) < best:
+                    best, at = sum(losses), number
+            step.advance(rounds - done)
             if rounds - at >= _PATIENCE:
                 break
     kept = [kept_of("boosting", "gradient boosting", model, rows.classes, rounds=at) for model in models]
@@ -159,23 +167,24 @@ def linear(rows: Divided, *, stop: Stop = lambda: False, penalties: Sequence[flo
 
     Args:
         stop: whether to give up, asked now and then.
-        penalties: from the weakest to the strongest.
+        penalties: those to try, the most likely first; of a very large table only so many as are affordable.
 
     Returns:
-        None where scikit-learn does not fit the rows, or it was given up.
+        None where scikit-learn does not fit the rows, or there are too many, or it was given up.
     """
     x, best, chosen = stacked(rows.inputs), np.inf, None
-    with stage("linear model", total=len(penalties)) as step, _one_thread():
-        for penalty in penalties:
-            models, answers = [], []
+    cost = sum(len(learn) for learn, _ in rows.divisions) * x.shape[1] * max(rows.classes, 1)
+    affordable = penalties[: int(_LINEAR / cost)]
+    with stage("linear model", total=len(affordable)) as step, _one_thread():
+        for penalty in affordable:
+            models, loss = [], 0.0
             for learn, held in rows.divisions:
                 model = linear_model(rows.task, rows.inputs, penalty=penalty)
                 weight = None if rows.weight is None else rows.weight[learn]
                 if stop() or not _fit(model, x[learn], rows.labels[learn], weight):
                     return None
                 models.append(model)
-                answers.append(_answers(model, x[held], rows.classes))
-            loss = rows.loss(answers)
+                loss += rows.summed(_answers(model, x[held], rows.classes), held)
             if loss < best:
                 best, chosen = loss, models
             step.advance()
