@@ -14,6 +14,7 @@ from sklearn.model_selection import cross_val_score
 import danlu
 from danlu import Classifier, Regressor
 from danlu.data.twins import equal_rows
+from danlu.errors import ConfigError
 from danlu.estimators.base import checked_target
 from danlu.estimators.frames import features
 
@@ -173,3 +174,20 @@ def test_copies_of_a_row_are_held_out_together(table, monkeypatch, held):
     groups = equal_rows([tuple(row) for row in rows.tolist()])
     assert len(groups) > len(set(groups.tolist())) > 200
     assert all(len(set(parts[groups == group].tolist())) == 1 for group in set(groups.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"cost": {"fn": 5}, "class_weight": "balanced"}, "no shares"), ({"cost": "fn=5"}, "expected costs by name")],
+)
+def test_costs_that_cannot_be_kept_to_are_refused(table, options, said):
+    with pytest.raises(ConfigError, match=said):
+        Classifier(**options).fit(*table)
+
+
+def test_the_cost_of_a_label_is_named_by_the_label(table, monkeypatch):
+    told = {}
+    monkeypatch.setattr("danlu.estimators.base.learn", lambda data, **settings: told.update(settings) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Classifier(cost={1: 5, "0>1": 2}).fit(table[0], (table[1] == "yes").astype(int))
+    assert told["answers"].cost == {"1": 5, "0>1": 2}

@@ -54,7 +54,7 @@ class Classifier(ClassifierMixin, TableEstimator):
             that lowers the log loss of held-out rows, unless classes are weighted or resampled; ``"temperature"``, ``"isotonic"`` and
             ``"none"`` say how.
         cost: of mistakes, by name: ``{"fn": 5, "fp": 1}`` of two classes, ``{"TRUE>PREDICTED": 9}`` of more; ``predict`` then
-            answers what costs least. What is not named costs 1.
+            answers what costs least. What is not named costs 1. It is not combined with class weights.
         validation_fraction: share of the rows that is held out to choose the best epoch, in [0, 1). None is 0.15 of more
             than 10,000 rows; of 50 to 10,000 rows nothing is held out, and five networks each leave out a fifth and are
             judged on it; with fewer, training goes to the last epoch (unless a threshold is to be chosen). Rows that are
@@ -149,15 +149,16 @@ class Classifier(ClassifierMixin, TableEstimator):
         imbalance = Imbalance(
             resample=self.resample or "none", focal_gamma=self.focal_gamma, threshold=self.threshold or "none"
         )
+        target = _target(classes)
         asked = "none" if self.calibrate == "auto" and self.class_weight is not None else self.calibrate
         self._learn(
             X,
             y,
             codes.astype(np.int32),
             sample_weight,
-            target=_target(classes),
+            target=target,
             imbalance=imbalance,
-            answers=Answers(calibrate=asked, cost=dict(self.cost or {})),
+            answers=Answers(calibrate=asked, cost=self._costs(classes, target)),
             class_weight=self._class_weight(classes),
         )
         self.classes_ = classes
@@ -187,6 +188,19 @@ class Classifier(ClassifierMixin, TableEstimator):
         probabilities = self.predict_proba(X)
         head: Any = self.model_.head.asking(sets=level, score=score, by_class=by_class)
         return head.scores.sets(probabilities, head.asked)
+
+    def _costs(self, classes: np.ndarray, target: TargetEncoder) -> dict[str, float]:
+        """``cost`` with the names of labels, which may be given as they are in ``y``."""
+        given = {} if self.cost is None else self.cost
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"cost is {given!r}; expected costs by name, such as {{'fn': 5, 'fp': 1}}")
+        if given and self.class_weight is not None:
+            raise ConfigError(
+                "cost and class_weight do not go together: it makes the probabilities no shares",
+                hint="costs alone allow for rare classes",
+            )
+        names = dict(zip(classes.tolist(), target.classes, strict=True))
+        return {names.get(name, name): cost for name, cost in given.items()}
 
     def _class_weight(self, classes: np.ndarray) -> Any:
         """``class_weight`` with codes for labels."""
