@@ -268,3 +268,16 @@ def test_probes() -> None:
     assert list(found.rows_per_second) == sorted({16, 32, 64, found.recipe})
     assert min(found.rows_per_second.values()) > 0
     assert "trainer.batch_size=" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"), [("--minutes", "minutes is -1.0; expected"), ("--trials", "trials is -1; ")]
+)
+def test_an_option_of_the_search_is_not_one_of_the_training(
+    option: str, message: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Tables own an option ``--minutes`` of ``danlu train``, which means more training: to a search it is when to end."""
+    monkeypatch.setattr(sys, "argv", ["danlu", "tune", "t.csv", "--target", "y", option, "-1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capfd.readouterr().err.startswith(f"danlu: {message}")

@@ -33,10 +33,11 @@ class AnsweringTrain(Answering):
     """``train``: its options are also those of the kinds of data, and ``--epochs 3`` is refused with the hint ``trainer.epochs=3``."""
 
     def own(self) -> dict[str, str]:
-        """The options that kinds of data own, with their help."""
+        """The options that kinds of data own, with their help; one that the command has itself means what the command says."""
         from danlu.pipeline.domains import options
 
-        return {name: each[0][1].help for name, each in options().items()}
+        itself = {name for each in self.params for name in each.opts}
+        return {name: each[0][1].help for name, each in options().items() if name not in itself}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments that are left, without the options of kinds of data, which are kept in the context."""
