@@ -24,7 +24,7 @@ from danlu.evaluate.conformal import (
     spread_helps,
 )
 from danlu.trained import HeldOut, Labels, Read
-from danlu.trained.grouped import scores_on
+from danlu.trained.grouped import Grouped, scores_on
 from danlu.trained.scores import Asked, Scores
 
 THREE = TargetEncoder("y", "multiclass", ("a", "b", "c"))
@@ -410,3 +410,19 @@ def test_sets_by_group_and_rows_that_were_learnt_from():
         scores_on(Stub(Labels(QUANTITY), frame, truth), "rows", by="whom")
     with pytest.raises(ConfigError, match="need rows of a table"):
         dataclasses.replace(Labels(THREE), scores=scores).asking(sets=0.8).frame(own.answers)
+
+
+def test_predictions_beside_the_truth_have_the_interval_of_each_group_where_the_rows_are_known():
+    rows = pl.DataFrame({"region": ["north", "south"]})
+    scores = Grouped.of(
+        np.zeros(40),
+        np.repeat([1.0, 5.0], 20),
+        ["north", "south"] * 10 + ["south"] * 20,
+        column="region",
+        classes=False,
+        level=0.5,
+    )
+    head = dataclasses.replace(Labels(QUANTITY), scores=scores).asking(interval=0.5)
+    found = head.beside(np.zeros(2), np.zeros(2), rows)
+    assert found["high"].to_list() == [1.0, 5.0]
+    assert head.beside(np.zeros(2), np.zeros(2)).columns == ["true y", "y"]

@@ -113,6 +113,14 @@ def test_rounds_go_on_while_another_one_would_end_in_time(rounds):
     assert not any("trees" in note for note in whole.notes)  # which made nothing better
 
 
+def test_of_many_rounds_the_first_and_the_last_are_told(rounds):
+    run, _ = rounds
+    notes = [note for note in run(3.0).notes if "log loss" in note or "more rounds" in note]
+    assert len(notes) == 6
+    assert "with network 2" in notes[1]
+    assert notes[3] == "… and 3 more rounds that made it better …"
+
+
 def test_no_time_for_more_is_said(rounds):
     run, began = rounds
     assert any("the default took 0.3 minutes; there was no time" in note for note in run(0.2).notes)

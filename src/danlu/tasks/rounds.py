@@ -28,6 +28,7 @@ __all__ = ["Budget", "Round", "grown", "prolonged", "varied"]
 _TREES = 3  # every so many rounds are trees, the others networks
 _CAUTION = 1.1  # a round may take so much longer than the last one of its kind
 _ROUNDS = 200
+_TOLD = 6  # rounds that are told one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _loss(library: Sequence[Candidate], truth: np.ndarray, weight: np.ndarray | 
 
 
 def _told(rounds: Sequence[Round], budget: Budget, *, classes: bool) -> list[str]:
-    """What each minute bought: the rounds after which the blend was better than ever."""
+    """What each minute bought: the rounds after which the blend was better than ever; of many the first and the last ones."""
     what = "log loss" if classes else "RMSE"
     shown = [figure(each.loss if classes else math.sqrt(each.loss)) for each in rounds]
     first = rounds[0]
@@ -189,19 +190,19 @@ def _told(rounds: Sequence[Round], budget: Budget, *, classes: bool) -> list[str
         return [
             f"the default took {first.seconds / 60:.1f} minutes; there was no time for more within {budget.minutes:g}"
         ]
-    lines = [
-        f"rows not learnt from: {what} {shown[0]} after {first.seconds / 60:.1f} minutes, with the default's parts"
-    ]
-    best = first.loss
+    begun = f"rows not learnt from: {what} {shown[0]} after {first.seconds / 60:.1f} minutes, with the default's parts"
+    best, better = first.loss, []
     for each, text in itertools.islice(zip(rounds, shown, strict=True), 1, None):
         if each.loss < best:
             best = each.loss
-            lines.append(f"{what} {text} after {each.seconds / 60:.1f} minutes, with {each.name} ({each.told})")
+            better.append(f"{what} {text} after {each.seconds / 60:.1f} minutes, with {each.name} ({each.told})")
     if len(rounds) == 1:
-        lines.append(f"no further round would have ended within {budget.minutes:g} minutes")
-    elif len(lines) == 1:
-        lines.append(f"{len(rounds) - 1} more rounds made it no better")
-    return lines
+        better = [f"no further round would have ended within {budget.minutes:g} minutes"]
+    elif not better:
+        better = [f"{len(rounds) - 1} more rounds made it no better"]
+    elif len(better) > _TOLD:
+        better = [*better[:2], f"… and {len(better) - 4} more rounds that made it better …", *better[-2:]]
+    return [begun, *better]
 
 
 def _spent(folder: Path | None) -> float:

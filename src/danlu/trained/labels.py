@@ -354,7 +354,9 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
 
     def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
         true = pl.Series(f"true {self.target.name}", self.target.inverse(truth).tolist())
-        return self.frame(answers).insert_column(0, true)
+        known = rows is not None or not isinstance(self.scores, Grouped)  # without the rows their groups are not known
+        head = self if known else dataclasses.replace(self, asked=None)
+        return head.frame(answers, rows).insert_column(0, true)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         told: dict[str, Any] = {
