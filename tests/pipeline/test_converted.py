@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from danlu.data import to_parquet
 from danlu.errors import DataError
+from danlu.pipeline import converted
 from danlu.pipeline.config import config_from
 from danlu.pipeline.converted import as_parquet
 from danlu.pipeline.domains import domain_of
@@ -68,3 +71,18 @@ def test_a_file_that_cannot_be_read_leaves_no_copy(table) -> None:
     with pytest.raises(DataError, match="line 32"):
         as_parquet(table, config_from({}).data)
     assert not list((table.parent / "cache" / "tables").iterdir())
+
+
+def test_two_trainings_that_begin_together_share_one_copy(table, monkeypatch) -> None:
+    written = []
+
+    def slow(*args, **how):
+        written.append(args)
+        time.sleep(0.2)
+        return to_parquet(*args, **how)
+
+    monkeypatch.setattr(converted, "to_parquet", slow)
+    with ThreadPoolExecutor() as pool:
+        first, second = (each.result() for each in [pool.submit(as_parquet, table, config_from({}).data) for _ in "ab"])
+    assert first == second
+    assert len(written) == 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from danlu.data import to_parquet
@@ -15,6 +17,11 @@ from danlu.engine.cache import cache_folder
 from danlu.memory import in_words
 from danlu.pipeline.config import DataConfig
 from danlu.stages import stage
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["TYPED", "as_parquet", "is_plain_text"]
 
@@ -57,12 +64,12 @@ def as_parquet(path: Path, data: DataConfig) -> tuple[Path, tuple[str, ...]]:
     folder = _folder()
     copy, notices = folder / name, folder / f"{name}.json"
     _forget(folder)
-    if not (copy.is_dir() and notices.is_file()):
-        shutil.rmtree(copy, ignore_errors=True)
+    if not _there(copy):
         folder.mkdir(parents=True, exist_ok=True)
-        with stage(f"writing {path.name} to Parquet"):
-            said = to_parquet(path, copy, **reading)
-        notices.write_text(json.dumps(said))
+        with stage(f"writing {path.name} to Parquet"), _alone(folder / f"{name}.lock"):
+            if not _there(copy):  # by a process that began before
+                shutil.rmtree(copy, ignore_errors=True)
+                notices.write_text(json.dumps(to_parquet(path, copy, **reading)))
     os.utime(notices)
     size = sum(part.stat().st_size for part in copy.iterdir())
     told = (
@@ -70,6 +77,23 @@ def as_parquet(path: Path, data: DataConfig) -> tuple[Path, tuple[str, ...]]:
         "it is removed after a week without use"
     )
     return copy, (told, *json.loads(notices.read_text()))
+
+
+def _there(copy: Path) -> bool:
+    return copy.is_dir() and copy.with_suffix(".json").is_file()
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Waits until no other process is in this block; the system frees the lock of a process that was killed."""
+    with open(lock, "w") as handle:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
 
 
 def _folder() -> Path:
@@ -82,5 +106,5 @@ def _folder() -> Path:
 def _forget(folder: Path) -> None:
     for notices in folder.glob("*.json"):
         if time.time() - notices.stat().st_mtime > _KEPT:
+            notices.unlink(missing_ok=True)  # first: a copy without it is made anew, should this end half-way
             shutil.rmtree(notices.with_suffix(""), ignore_errors=True)
-            notices.unlink(missing_ok=True)
