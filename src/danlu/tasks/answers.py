@@ -82,7 +82,7 @@ class Answers(Blueprint):
         needing += ["answers.calibrate"] if self.calibrate == "temperature" else []
         if not needing:
             return
-        hint = "hold out more of them (split.validation), or leave it out"
+        hint = "hold more rows out (split.validation; of an estimator validation_fraction), or leave it out"
         if held is None or not len(held):
             raise ConfigError(
                 f"{needing[0]} needs rows in memory that are held out from training; there are none", hint=hint

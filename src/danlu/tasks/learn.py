@@ -153,7 +153,10 @@ def learn(
     hindered = _hindered(encoder, plan, imbalance, labels) if kind != "network" else ""
     if hindered and (kind == "blend" or budget is not None):
         asked = "model.kind is 'blend'" if budget is None else f"trainer.minutes is {budget.minutes:g}"
-        raise ConfigError(f"{asked}, but {hindered}", hint="leave it out: the network is then trained alone")
+        raise ConfigError(
+            f"{asked}, but {hindered}",
+            hint="hold more rows out (split.validation; of an estimator validation_fraction), or leave it out",
+        )
     data, sample, settings = lesson_of(
         data,
         target=target,
