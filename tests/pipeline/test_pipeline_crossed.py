@@ -14,7 +14,7 @@ import danlu
 from danlu.artifact import RunDirectory
 from danlu.cli.app import app
 from danlu.engine import JSONLogger
-from danlu.errors import ConfigError, TrainingError
+from danlu.errors import ConfigError, DataError, TrainingError
 from danlu.pipeline import CrossValidation, config_from, rehearse, resume
 from danlu.pipeline.once import prepare
 from danlu.trained.together import members_of
@@ -86,6 +86,9 @@ def test_the_scores_are_of_all_rows_beside_those_of_each_fold_and_of_the_baselin
     report = crossed.run.report_path.read_text()
     assert "In each fold" in report
     assert "Calibration" in report
+    assert "rows, each predicted by a model that did not see it</h2>" in report
+    assert "folds; groups of city" in report
+    assert "fold 1 of 2" not in report
     shown = CliRunner().invoke(app, ["show", str(crossed.run.path)]).output
     assert "120 tested; 2 folds" in shown
     assert "mean of 2 folds" in shown
@@ -241,3 +244,8 @@ def test_the_number_of_a_row_is_that_in_the_source_where_rows_without_a_target_a
     prepared = prepare(config, source, say=quiet, begun=True)[1]
     codes = prepared.test[1]
     assert [labels[place] for place in prepared.places] == [prepared.target.classes[code] for code in codes]
+
+
+def test_more_folds_than_rows_are_refused_in_these_words(frame, tmp_path):
+    with pytest.raises(DataError, match="120 rows are too few for 121 folds"):
+        cross(frame, tmp_path, folds=121)

@@ -171,7 +171,7 @@ def test_a_storage_is_of_one_table_and_its_settings(tmp_path: Path) -> None:
     first = tune(ROWS, **how)
     again = tune(ROWS, **how)  # all trials are there
     assert again.trials == first.trials
-    with pytest.raises(ConfigError, match="holds a search with data"):
+    with pytest.raises(ConfigError, match="holds a search of other data"):
         tune({**ROWS, "x": ROWS["x"][::-1]}, **how)
     with pytest.raises(ConfigError, match="holds a search with metric 'log_loss'; this one has 'roc_auc'"):
         tune(ROWS, **how, metric="roc_auc")

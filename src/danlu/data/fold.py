@@ -78,6 +78,9 @@ class Fold:
             raise ConfigError("splitting by group needs a column", hint="name it: split.column=NAME")
         if method != "stratified":
             target = None
+        rows = source if isinstance(source, int) else source.height
+        if self.count > rows:
+            raise DataError(f"{rows} rows are too few for {self.count} folds", hint="use fewer folds")
         drawn = (seed + _APART * self.repeat) % 2**32
         fold = folds(
             source,

@@ -116,6 +116,7 @@ def write_crossed(
     from danlu.report.folds import folds_section
 
     own = domain.report(prepared, folds[0].model, None)
+    of_one = f"fold 1 of {config.evaluate.folds}, "  # which ``prepared`` is of
     facts = {
         "models": f"{len(folds)}, one for each fold",
         "time": f"{crossed.seconds:.0f} s",
@@ -132,7 +133,7 @@ def write_crossed(
         rows_are=judgement.rows_are,
         parts=crossed.rows,
         unit=crossed.unit,
-        split=f"{len(folds)} folds; {prepared.split}",
+        split=f"{len(folds)} folds; {prepared.split.removeprefix(of_one)}",
         facts=facts,
         notices=(*prepared.notices, *judgement.said),
         config=config.as_dict(),

@@ -162,8 +162,9 @@ def _lesson(config: TrainConfig, domain: Any, prepared: PreparedRows, plan: Reci
     """
     if not isinstance(domain, Labelled) or not isinstance(prepared.train, tuple):
         raise ConfigError(
-            f"the probe is for rows with labels in memory; these are {domain.noun}",
-            hint="data.stream=false reads everything",
+            "the probe is for rows with labels in memory; these are "
+            + ("read as a stream" if isinstance(domain, Labelled) else domain.noun),
+            hint="data.stream=false reads everything" if isinstance(domain, Labelled) else None,
         )
     enable_compilation_cache()
     data, sample, lesson = lesson_of(

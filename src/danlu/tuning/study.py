@@ -122,8 +122,9 @@ class Study:
             return
         for name in facts:
             if known.get(name) != facts[name]:
+                what = f"with {name} {known.get(name)!r}; this one has {facts[name]!r}"
                 raise ConfigError(
-                    f"{storage} holds a search with {name} {known.get(name)!r}; this one has {facts[name]!r}",
+                    f"{storage} holds a search {'of other data' if name == 'data' else what}",
                     hint="name another --storage, or give the same data and settings to go on with that search",
                 )
 
