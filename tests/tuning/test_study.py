@@ -206,7 +206,7 @@ def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, monkeypatch: pyt
 def test_a_storage_of_another_search_is_refused(tmp_path: Path) -> None:
     study_at(tmp_path / "study.log")
     for changes in ({"facts": {"data": "b"}}, {"seed": 1}, {"space": {"model.width": Choice((1, 2))}}):
-        with pytest.raises(ConfigError, match="holds a search (with|of other data)"):
+        with pytest.raises(ConfigError, match=r"holds a search (with|of other data)"):
             study_at(tmp_path / "study.log", **changes)
     (tmp_path / "text.log").write_text("not a journal\n")
     with pytest.raises(ArtifactError, match="cannot open the study"):
