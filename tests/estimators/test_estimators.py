@@ -106,7 +106,7 @@ def test_cross_validation_beats_chance_by_far():
         (Classifier(), np.zeros(6, int), "at least two classes"),
         (Classifier(), np.arange(6) / 7, "Unknown label type"),
         (Regressor(), np.full(6, np.nan), "NaN"),
-        (Classifier(threshold="f1"), np.arange(6) % 2, "validation rows"),
+        (Classifier(threshold="f1"), np.arange(6) % 2, "held-out rows"),
         (Classifier(resample="smote"), np.arange(6) % 2, "undersample"),
     ],
 )

@@ -63,7 +63,7 @@ def test_simple_models_are_kept_and_rows_seen_in_training_are_recognised(frame, 
         judged = simple.evaluate(frame, say=notes.append)
         label = next(each.label for each in result.judgement.comparisons if each.kept == name)
         for measure, score in judged.scores.items():
-            assert score.value == pytest.approx(result.judgement.others[label][measure].value, rel=1e-6), measure
+            assert score.value == pytest.approx(result.judgement.others[label][measure].value, rel=1e-6, abs=1e-9), measure
         assert written[f"{name}: probability rare"].to_numpy() == pytest.approx(
             judged.evidence.prediction[:, 1], abs=1e-6
         )

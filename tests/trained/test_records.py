@@ -45,7 +45,7 @@ def test_null_is_proposed_only_where_it_is_taken(kind: str) -> None:
     model = model_of(kind)
     with pytest.raises(SchemaError) as caught:
         model.respond([{}])
-    assert ("null" in str(caught.value.hint)) == (kind in ("table", "quantity"))
+    assert ("null" in str(caught.value.hint)) == (kind in ("table", "quantity", "table-blend"))
 
 
 def _file(pixels: np.ndarray, **options: Any) -> str:

@@ -109,6 +109,7 @@ class Forest(Layer):
         begun = jnp.zeros((self.members * len(self.grown), batch), exact)
         rounds = {name: state[name] for name in ("column", "threshold", "mask", "value", "set", "set_column")}
         total, _ = jax.lax.scan(one, begun, rounds)
+        # (members · grown, batch) to (batch, members, grown)
         own = jnp.moveaxis(total.reshape(self.members, len(self.grown), batch), 2, 0)
         y = jnp.broadcast_to(state["start"].astype(exact), (batch, self.members, self.units))
         return y.at[..., jnp.asarray(self.grown)].add(own), state

@@ -88,6 +88,7 @@ class TableLinear(Layer):
         if "slope" in params:
             numbers = matrix({name: part for name, part in x.items() if name != "categorical"})
             numbers = numbers.astype(params["slope"].dtype)
+            # (batch, numbers)·(members, numbers, units): (batch, members, units)
             y = y + jnp.einsum("bn,mnu->bmu", numbers, params["slope"], precision=jax.lax.Precision.HIGHEST)
         if "level" in params:
             sizes = np.asarray(self.vocabularies)[None]

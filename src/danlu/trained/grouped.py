@@ -95,6 +95,7 @@ class Grouped:
         return {"column": self.column, "names": list(self.names)}
 
     def state(self) -> dict[str, np.ndarray]:
+        """The arrays of the parts by name, each with the place of its part."""
         return {f"{place}_{name}": own for place, part in enumerate(self.parts) for name, own in part.state().items()}
 
     @classmethod

@@ -125,6 +125,7 @@ class Scores:
         return (f"every set holds {shown}: too few of the rows not learnt from are of {which} for {sure}",)
 
     def state(self) -> dict[str, np.ndarray]:
+        """The arrays by name: ``scores`` ``(rows,)``, and where there are any ``scores_of`` ``(rows,)`` and ``spread``."""
         truth = {} if self.truth is None else {"scores_of": np.asarray(self.truth, np.int32)}
         spread = {} if self.spread is None else {"spread": np.asarray(self.spread, np.float64)}
         return {"scores": np.asarray(self.values, np.float64), **truth, **spread}
