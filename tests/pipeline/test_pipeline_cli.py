@@ -147,9 +147,9 @@ def test_sets_are_a_column_and_what_there_is_not_is_refused(trained, folder, mon
     assert code == 0, err
     assert grouped.splitlines()[0] == out.splitlines()[0]
     assert all(" | " in line for line in grouped.splitlines()[1:])
-    assert "colour=red: the scores are of" in " ".join(err.split())
+    assert "colour=red: a set of 99.9 % is here of all classes" in " ".join(err.split())
     for asked, message in {
-        ("--interval", "0.9"): "a model of classes gives an answer with a set of classes",
+        ("--interval", "0.9"): "this model predicts classes; beside its predictions there can be a set of classes",
         ("--set", "90"): "expected a share above 0 and below 1",
         ("--by", "colour"): "--by is for --scores",
         ("--scores", str(fresh)): "--scores is for --interval or --set",

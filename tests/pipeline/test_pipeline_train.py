@@ -63,7 +63,9 @@ def test_simple_models_are_kept_and_rows_seen_in_training_are_recognised(frame, 
         judged = simple.evaluate(frame, say=notes.append)
         label = next(each.label for each in result.judgement.comparisons if each.kept == name)
         for measure, score in judged.scores.items():
-            assert score.value == pytest.approx(result.judgement.others[label][measure].value, rel=1e-6, abs=1e-9), measure
+            assert score.value == pytest.approx(result.judgement.others[label][measure].value, rel=1e-6, abs=1e-7), (
+                measure
+            )
         assert written[f"{name}: probability rare"].to_numpy() == pytest.approx(
             judged.evidence.prediction[:, 1], abs=1e-6
         )
@@ -136,7 +138,7 @@ def test_calibration_costs_and_sets_are_said_saved_and_used(frame, tmp_path):
     told = json.loads((result.run.path / "results.json").read_text())
     assert list(told["answers"]) == ["probabilities", "decision", "sets"]
     for name, text in told["answers"].items():
-        assert f"{name}: {text}" in said
+        assert (f"{name}: {text}" in said) == (name != "sets"), name  # the test says what the sets come to
         assert name in (result.run.path / "report.html").read_text()
     assert all("cost" in each for each in told["baselines"].values())
     assert told["intervals"]["set_coverage"][0] <= told["test"]["set_coverage"] <= told["intervals"]["set_coverage"][1]
@@ -156,7 +158,7 @@ def test_calibration_costs_and_sets_are_said_saved_and_used(frame, tmp_path):
     assert simple.head.temperature is None  # the network's is not its own
     with pytest.raises(ConfigError, match="no scores of rows"):
         simple.asking(sets=0.9)
-    with pytest.raises(ConfigError, match="a model of classes"):
+    with pytest.raises(ConfigError, match="this model predicts classes"):
         loaded.predict_interval(frame)
 
 
