@@ -105,5 +105,5 @@ class TableLinear(Layer):
 
 def _single(leaf: Any) -> jax.Array:
     """An array of JAX in single precision or more: NumPy's, as a saved model has them, cannot be indexed by a traced one."""
-    leaf = jnp.asarray(leaf)
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    found: jax.Array = jnp.asarray(leaf)
+    return found.astype(jnp.promote_types(found.dtype, jnp.float32))
