@@ -18,7 +18,7 @@ from danlu.errors import ConfigError
 from danlu.estimators.base import checked_target
 from danlu.estimators.frames import features
 
-SMALL = {"epochs": 30, "members": 4, "width": 32}
+SMALL = {"epochs": 30, "members": 4, "width": 32, "kind": "network"}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from danlu.pipeline.train import baseline_seconds
 
 SMALL = {
     "evaluate": {"baselines": False},
-    "model": {"members": 2, "width": 8},
+    "model": {"members": 2, "width": 8, "kind": "network"},
     "trainer": {"epochs": 3, "batch_size": 32},
 }
 
@@ -42,7 +42,7 @@ def train(source, folder, **settings):
 
 
 def test_a_frame_is_trained_on_and_the_run_loads(frame, tmp_path):
-    result, said = train(frame, tmp_path)
+    result, said = train(frame, tmp_path, model={"members": 2, "width": 8})
     assert "label has 2 different values: common, rare" in said
     loaded = danlu.load(result.run.path)
     np.testing.assert_array_equal(loaded.predict_values(frame), result.model.predict_values(frame))
