@@ -7,7 +7,13 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 from danlu import Classifier, Regressor
 
-SMALL = {"members": 2, "width": 16, "depth": 1, "epochs": 75, "kind": "network"}  # the blend of the defaults is for the slow checks
+SMALL = {
+    "members": 2,
+    "width": 16,
+    "depth": 1,
+    "epochs": 75,
+    "kind": "network",
+}  # the blend of the defaults is for the slow checks
 
 
 @parametrize_with_checks([Classifier(**SMALL)])

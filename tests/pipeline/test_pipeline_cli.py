@@ -13,7 +13,7 @@ from danlu.cli import main
 from danlu.pipeline import load
 from danlu.stages import PlainDisplay
 
-SMALL = ["model.members=2", "model.width=8", "trainer.epochs=3", "trainer.batch_size=32"]
+SMALL = ["model.members=2", "model.width=8", "trainer.epochs=3", "trainer.batch_size=32", "model.kind=network"]
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_a_killed_run_resumes_to_the_same_weights(folder, monkeypatch, capfd):
     def epochs_of(name):
         return len((folder / "k" / name / "metrics.jsonl").read_text().splitlines())
 
-    settings = [*SMALL[:2], "trainer.epochs=120", "trainer.batch_size=2", "trainer.patience=120"]
+    settings = [*SMALL[:2], SMALL[-1], "trainer.epochs=120", "trainer.batch_size=2", "trainer.patience=120"]
     assert run(monkeypatch, capfd, "train", *arguments, "--name", "whole", *settings)[0] == 0
     command = [
         sys.executable,
