@@ -68,10 +68,11 @@ def rounds(monkeypatch):
     def trees(number):
         clock.now += 10
         began.append(number)
-        return Candidate(learned["part"], np.tile([[0.5, 0.5]], (40, 1))), "trees"
+        even = Candidate(learned["part"], np.tile([[0.5, 0.5]], (40, 1)))
+        return clock.record or learned["learned"], None if clock.lacks_trees else even, "trees"
 
-    def run(minutes, folder=None):
-        clock.now = 20.0
+    def run(minutes, folder=None, *, record=None, lacks_trees=False):
+        clock.now, clock.record, clock.lacks_trees = 20.0, record, lacks_trees
         return prolonged(
             learned["learned"], [base], Budget(minutes, folder), network=network, trees=trees,
             answers=lambda part, number: better(number), truth=truth, weight=None, begun=0.0,
@@ -111,6 +112,24 @@ def test_rounds_go_on_while_another_one_would_end_in_time(rounds):
     assert isinstance(whole.model.network, Blend)
     assert any("with network 3 (settings 2)" in note for note in whole.notes)
     assert not any("trees" in note for note in whole.notes)  # which made nothing better
+
+
+def test_a_signal_while_trees_grow_ends_the_training_and_keeps_the_rounds_before(rounds):
+    run, began = rounds
+    own = trained_once()["learned"]
+    told = dataclasses.replace(own.fitted, stopped_because="stopped by Ctrl-C", stopped_by=2)
+    whole = run(3.0, record=dataclasses.replace(own, fitted=told), lacks_trees=True)
+    assert began == [1, 2, 3]
+    assert whole.fitted.stopped_by == 2
+    assert whole.fitted.stopped_because == "stopped by Ctrl-C"
+    assert any("with network 3" in note for note in whole.notes)
+
+
+def test_trees_that_cannot_be_fitted_do_not_end_the_rounds(rounds):
+    run, began = rounds
+    whole = run(1.5, lacks_trees=True)
+    assert began == [1, 2, 3, 4, 5, 6]
+    assert whole.fitted.stopped_by is None
 
 
 def test_of_many_rounds_the_first_and_the_last_are_told(rounds):

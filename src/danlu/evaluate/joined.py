@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["joined_groups", "joined_thresholds", "mean_by_model"]
+__all__ = ["joined_groups", "joined_rows", "joined_thresholds", "mean_by_model"]
 
 
 def joined_thresholds(thresholds: Sequence[Any], sizes: Sequence[int]) -> Any:
@@ -19,6 +19,18 @@ def joined_thresholds(thresholds: Sequence[Any], sizes: Sequence[int]) -> Any:
     if all(np.ndim(each) == 0 and each == thresholds[0] for each in thresholds):
         return thresholds[0]
     return np.concatenate([np.broadcast_to(each, size) for each, size in zip(thresholds, sizes, strict=True)])
+
+
+def joined_rows(parts: Sequence[Any], rows: np.ndarray | None) -> dict[str, Any]:
+    """The fields of all rows together, of evidence with truth, prediction, threshold and groups; ``rows`` as of :func:`joined_groups`."""
+    sizes = [len(each) for each in parts]
+    return {
+        "truth": np.concatenate([each.truth for each in parts]),
+        "prediction": np.concatenate([each.prediction for each in parts]),
+        "threshold": joined_thresholds([each.threshold for each in parts], sizes),
+        "groups": joined_groups([each.groups for each in parts], sizes, rows),
+        "models": np.repeat(np.arange(len(parts)), sizes),
+    }
 
 
 def joined_groups(groups: Sequence[Any], sizes: Sequence[int], rows: np.ndarray | None) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from danlu.errors import DataError
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.families import DICE, SHARE
 from danlu.evaluate.intervals import Interval, intervals
-from danlu.evaluate.joined import joined_groups, joined_thresholds, mean_by_model
+from danlu.evaluate.joined import joined_rows, mean_by_model
 from danlu.evaluate.measures import Measure, register
 from danlu.evaluate.ranking import Ranking
 from danlu.evaluate.support import mean_support
@@ -132,16 +132,7 @@ class LabelRows(Evidence):
         return dataclasses.replace(self, truth=self.truth[rows], prediction=self.prediction[rows], **taken)
 
     def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
-        parts = [self, *others]
-        sizes = [len(each) for each in parts]
-        return dataclasses.replace(
-            self,
-            truth=np.concatenate([each.truth for each in parts]),
-            prediction=np.concatenate([each.prediction for each in parts]),
-            threshold=joined_thresholds([each.threshold for each in parts], sizes),
-            groups=joined_groups([each.groups for each in parts], sizes, rows),
-            models=np.repeat(np.arange(len(parts)), sizes),
-        )
+        return dataclasses.replace(self, **joined_rows([self, *others], rows))
 
     @property
     def together(self) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from danlu.errors import DataError, unknown_name
 from danlu.evaluate.costs import cost_threshold, least_cost
 from danlu.evaluate.decomposition import Binned, gaps, reliability, resolution
 from danlu.evaluate.evidence import Evidence
-from danlu.evaluate.joined import joined_groups, joined_thresholds, mean_by_model
+from danlu.evaluate.joined import joined_rows, mean_by_model
 from danlu.evaluate.metrics import METRICS, PRIMARY, TASKS, metrics_of
 from danlu.evaluate.ranking import Ranking
 
@@ -133,17 +133,9 @@ class Rows(Evidence):
 
     def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
         parts = [self, *others]
-        sizes = [len(each) for each in parts]
         held = [each.covered for each in parts if each.covered is not None]
-        return dataclasses.replace(
-            self,
-            truth=np.concatenate([each.truth for each in parts]),
-            prediction=np.concatenate([each.prediction for each in parts]),
-            threshold=joined_thresholds([each.threshold for each in parts], sizes),
-            groups=joined_groups([each.groups for each in parts], sizes, rows),
-            covered=np.concatenate(held) if len(held) == len(parts) else None,
-            models=np.repeat(np.arange(len(parts)), sizes),
-        )
+        covered = np.concatenate(held) if len(held) == len(parts) else None
+        return dataclasses.replace(self, **joined_rows(parts, rows), covered=covered)
 
     def _same(self, other: Self) -> bool:
         return self.task == other.task and np.array_equal(self.truth, other.truth)

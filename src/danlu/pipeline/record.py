@@ -66,12 +66,7 @@ def write_record(
     own["sections"] = [*sections, *own.get("sections", ())]
     judgement = judgement or Judgement({})
     data = ReportData(
-        title=run.name,
-        scores=judgement.scores,
-        others=judgement.others,
-        comparisons=judgement.comparisons,
-        name=judgement.name,
-        rows_are=judgement.rows_are,
+        **_common(run, config, judgement),
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         model_html=layers._repr_html_(),
@@ -80,9 +75,6 @@ def write_record(
         split=prepared.split,
         facts=facts,
         notices=(*prepared.notices, *learned.notes, *judgement.said),
-        config=config.as_dict(),
-        command=_command(run),
-        environment=_environment(),
         **own,
     )
     write_report(run.report_path, data)
@@ -125,20 +117,12 @@ def write_crossed(
         **crossed.model.head.facts(),
     }
     data = ReportData(
-        title=run.name,
-        scores=judgement.scores,
-        others=judgement.others,
-        comparisons=judgement.comparisons,
-        name=judgement.name,
-        rows_are=judgement.rows_are,
+        **_common(run, config, judgement),
         parts=crossed.rows,
         unit=crossed.unit,
         split=f"{len(folds)} folds; {prepared.split.removeprefix(of_one)}",
         facts=facts,
         notices=(*prepared.notices, *judgement.said),
-        config=config.as_dict(),
-        command=_command(run),
-        environment=_environment(),
         **{
             **own,
             "rows": judgement.evidence if isinstance(judgement.evidence, Rows) else None,
@@ -148,8 +132,19 @@ def write_crossed(
     write_report(run.report_path, data)
 
 
-def _command(run: RunDirectory) -> str:
-    return f"danlu train --config {shlex.quote(str(Path(run.path) / 'config.json'))}"
+def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement) -> dict[str, Any]:
+    """The fields of every report: what the test says, and how the run is repeated."""
+    return {
+        "title": run.name,
+        "scores": judgement.scores,
+        "others": judgement.others,
+        "comparisons": judgement.comparisons,
+        "name": judgement.name,
+        "rows_are": judgement.rows_are,
+        "config": config.as_dict(),
+        "command": f"danlu train --config {shlex.quote(str(Path(run.path) / 'config.json'))}",
+        "environment": _environment(),
+    }
 
 
 def _environment() -> dict[str, str]:

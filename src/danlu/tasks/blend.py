@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.data import TargetEncoder
 from danlu.evaluate.selection import certainty, greedy_weights
-from danlu.interrupt import graceful, why
+from danlu.interrupt import Asked, graceful, why
 from danlu.nn.blend import Blend
 from danlu.tasks.folds import out_of_fold
 from danlu.tasks.parts import Divided, Part, boosting, linear
@@ -23,6 +23,7 @@ __all__ = [
     "blended",
     "candidates",
     "divided",
+    "ended",
     "held_answers",
     "mixed",
     "truth_of",
@@ -94,11 +95,16 @@ def candidates(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tup
         fitted = [fit(rows, stop=lambda: bool(asked)) for fit in PARTS]
     own = [Candidate(Part(NETWORK, model.network, model.params, model.state), known.answers)]
     if asked:
-        told = dataclasses.replace(learned.fitted, stopped_because=why(asked), stopped_by=asked.number)
         note = f"{why(asked)}: the network, without other models"
-        return own, dataclasses.replace(learned, fitted=told, notes=(note,))
+        return own, dataclasses.replace(ended(learned, asked), notes=(note,))
     parts = [part for part in fitted if part is not None]
     return [*own, *(Candidate(part, held_answers(model, part, rows, folds)) for part in parts)], None
+
+
+def ended(learned: Learned, asked: Asked) -> Learned:
+    """The same, with the signal that ended the training on its record."""
+    told = dataclasses.replace(learned.fitted, stopped_because=why(asked), stopped_by=asked.number)
+    return dataclasses.replace(learned, fitted=told)
 
 
 def truth_of(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:

@@ -22,7 +22,7 @@ from danlu.errors import ConfigError
 from danlu.interrupt import graceful
 from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss
 from danlu.tasks.answers import Answers
-from danlu.tasks.blend import NETWORK, Candidate, blended, candidates, divided, held_answers, truth_of
+from danlu.tasks.blend import NETWORK, Candidate, blended, candidates, divided, ended, held_answers, truth_of
 from danlu.tasks.folds import out_of_fold
 from danlu.tasks.parts import Divided, Part, boosting
 from danlu.tasks.recipe import Recipe, recipe
@@ -228,7 +228,7 @@ def _longer(
             return dataclasses.replace(parts, seed=seed + number)
         return divided(model.head.target, (parts.inputs, parts.labels, parts.weight), None, anew, seed=seed + number)
 
-    def network(number: int) -> tuple[Learned, Candidate, str]:
+    def network(number: int) -> tuple[Learned, Candidate | None, str]:
         changed, told = varied(plan, number, seed)
         place = how.get("checkpoint")
         again = learn(
@@ -247,12 +247,14 @@ def _longer(
         answers = again.held_out.answers if again.held_out is not None else np.zeros(0)
         return again, Candidate(part, answers), told
 
-    def trees(number: int) -> tuple[Candidate | None, str]:
+    def trees(number: int) -> tuple[Learned, Candidate | None, str]:
         settings, told = grown(number, seed)
         anew = divided_anew(number)
         with graceful() as asked:
             part = boosting(anew, stop=lambda: bool(asked), settings=settings)
-        return None if part is None else Candidate(part, held_answers(model, part, anew, of(number))), told
+        if asked:
+            return ended(learned, asked), None, told
+        return learned, None if part is None else Candidate(part, held_answers(model, part, anew, of(number))), told
 
     truth, weight = truth_of(learned, parts, folds)
     return prolonged(

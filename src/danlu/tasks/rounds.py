@@ -105,8 +105,8 @@ def prolonged(
     known: Sequence[Candidate],
     budget: Budget,
     *,
-    network: Callable[[int], tuple[Learned, Candidate, str]],
-    trees: Callable[[int], tuple[Candidate | None, str]],
+    network: Callable[[int], tuple[Learned, Candidate | None, str]],
+    trees: Callable[[int], tuple[Learned, Candidate | None, str]],
     answers: Callable[[Part, int], np.ndarray],
     truth: np.ndarray,
     weight: np.ndarray | None,
@@ -120,7 +120,8 @@ def prolonged(
     Args:
         learned: the default's network.
         known: the parts of the default's blend, the network first.
-        network, trees: train the part of a round.
+        network, trees: train the part of a round: the record of it, which says whether a signal ended it, the part (None where it
+            cannot be fitted to the rows), and its settings in words.
         answers: what the part of a round answers for the held-out rows.
         truth, weight: of these rows.
         begun: when the training began, on the clock ``time.monotonic``.
@@ -147,16 +148,12 @@ def prolonged(
         else:
             if started - begun + _CAUTION * lasted[kind] > 60 * budget.minutes:
                 break
-            found: Candidate | None
-            if kind == "network":
-                again, found, told = network(number)
-                if again.fitted.stopped_by is not None:
-                    stopped = again
-                    break
-            else:
-                found, told = trees(number)
-            if found is None:
+            again, found, told = (network if kind == "network" else trees)(number)
+            if again.fitted.stopped_by is not None:
+                stopped = again
                 break
+            if found is None:
+                continue
             joined = Candidate(dataclasses.replace(found.part, name=name), found.answers)
             lasted[kind] = time.monotonic() - started
             if place is not None:
