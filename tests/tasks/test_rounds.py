@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 
 import numpy as np
@@ -52,7 +53,7 @@ class Clock:
 def rounds(monkeypatch):
     """A library whose networks get better, on a clock that goes on by 10 seconds a training."""
     clock, learned, began = Clock(), trained_once(), []
-    monkeypatch.setattr("danlu.tasks.rounds.time", clock)
+    monkeypatch.setattr("danlu.tasks.journal.time", clock)
     truth = np.arange(40) % 2
     base = Candidate(learned["part"], np.tile([[0.5, 0.5]], (40, 1)))
 
@@ -71,8 +72,8 @@ def rounds(monkeypatch):
         even = Candidate(learned["part"], np.tile([[0.5, 0.5]], (40, 1)))
         return clock.record or learned["learned"], None if clock.lacks_trees else even, "trees"
 
-    def run(minutes, folder=None, *, record=None, lacks_trees=False):
-        clock.now, clock.record, clock.lacks_trees = 20.0, record, lacks_trees
+    def run(minutes, folder=None, *, record=None, lacks_trees=False, slower=0.0):
+        clock.now, clock.record, clock.lacks_trees = 20.0 + slower, record, lacks_trees
         return prolonged(
             learned["learned"], [base], Budget(minutes, folder), network=network, trees=trees,
             answers=lambda part, number: better(number), truth=truth, weight=None, begun=0.0,
@@ -158,8 +159,29 @@ def test_finished_rounds_are_kept_for_a_resumed_run(rounds, tmp_path):
     assert not any("no time for more" in note for note in again.notes)
     assert began == [1, 2]
     run(1.5, tmp_path / "rounds")  # 40 seconds are spent already
-    assert began == [1, 2, 3, 4]
-    assert len(list((tmp_path / "rounds").glob("*.json"))) == 4
+    assert began == [1, 2, 3, 4, 5, 6], "as without a stop"
+    assert len(list((tmp_path / "rounds").glob("0*.json"))) == 7
+
+
+def test_a_run_that_was_killed_in_a_round_decides_by_its_own_clock(rounds, tmp_path):
+    run, began = rounds
+    notes, place = run(0.8, tmp_path / "whole").notes, tmp_path / "killed"
+    shutil.copytree(tmp_path / "whole", place)
+    (place / "end.json").unlink()
+    shutil.rmtree(place / "002")
+    told = json.loads((place / "002.json").read_text())
+    (place / "002.json").write_text(json.dumps({name: told[name] for name in ("name", "begun")}))
+    began.clear()
+    # The round was begun, so it is done, though a slower start leaves no time for it; then the clock goes on from where it began.
+    assert run(0.8, place, slower=100).notes == notes
+    assert began == [2]
+    began.clear()
+    assert run(0.8, place, slower=-19).notes == notes, "what was over is over, though a faster start leaves time"
+    assert began == []
+    run(1.0, place, lacks_trees=True)
+    assert began == [3], "with more minutes it goes on"
+    assert run(1.0, place, lacks_trees=True).notes == notes
+    assert began == [3], "trees that could not be fitted are not tried again"
 
 
 def test_a_network_alone_and_a_stream_have_no_rounds(tmp_path):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from danlu.artifact import load_artifact
-from danlu.errors import ArtifactError
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.selection import loss_of
-from danlu.files import write_atomic
 from danlu.tasks.blend import Candidate, mixed, weights_of
+from danlu.tasks.journal import Journal
 from danlu.tasks.parts import Part
 from danlu.tasks.recipe import Recipe
 from danlu.trained import Learned, Trained
@@ -115,7 +112,8 @@ def prolonged(
     """Train more networks and trees until the time is over, and blend what helps of them all.
 
     Every second and third round of three are networks, the third trees; each is judged on rows that it did not learn from, and the
-    weights are chosen anew among everything there is. A round is begun only if one of its kind would still end in time.
+    weights are chosen anew among everything there is. A round is begun only if one of its kind would still end in time. What the clock
+    decided is kept in a :class:`~danlu.tasks.journal.Journal`: a run that was killed and is resumed trains the same rounds.
 
     Args:
         learned: the default's network.
@@ -129,37 +127,38 @@ def prolonged(
     Returns:
         The blend, with the rounds in its notes.
     """
-    library = list(known)
-    before = _spent(budget.folder)
-    begun -= before
-    rounds = [Round("", "", time.monotonic() - begun, _loss(library, truth, weight))]
+    library, journal = list(known), Journal(budget.folder, begun)
+    start = journal.read(0) or journal.write(0, seconds=journal.seconds)
+    rounds = [Round("", "", start["seconds"], _loss(library, truth, weight))]
     first = sum(row.get("seconds", 0.0) for row in learned.fitted.history)  # the rest of the default is the trees'
-    lasted = {"network": first, "boosting": max(rounds[0].seconds - before - first, 0.0)}
+    lasted = {"network": first, "boosting": max(start["seconds"] - first, 0.0)}
     stopped: Learned | None = None
     for number in range(1, _ROUNDS + 1):
         kind = "boosting" if number % _TREES == 0 else "network"
         name = f"{kind} {1 + number // _TREES if kind == 'boosting' else 1 + number - number // _TREES}"
-        place = None if budget.folder is None else budget.folder / f"{number:03}"
-        started = time.monotonic()
-        kept = _kept(place, name)
-        if kept is not None:
-            part, told = kept
-            joined = Candidate(part, answers(part, number))
-        else:
-            if started - begun + _CAUTION * lasted[kind] > 60 * budget.minutes:
+        known_of = journal.read(number, name)
+        if not known_of:
+            if journal.over(number, budget.minutes, _CAUTION * lasted[kind]):
                 break
+            known_of = journal.write(number, name=name, begun=journal.seconds)
+        if "seconds" not in known_of:
             again, found, told = (network if kind == "network" else trees)(number)
             if again.fitted.stopped_by is not None:
                 stopped = again
                 break
-            if found is None:
-                continue
-            joined = Candidate(dataclasses.replace(found.part, name=name), found.answers)
-            lasted[kind] = time.monotonic() - started
-            if place is not None:
-                _keep(place, learned.model, joined.part, told, time.monotonic() - begun)
-        library.append(joined)
-        rounds.append(Round(name, told, time.monotonic() - begun, _loss(library, truth, weight)))
+            part = None if found is None else dataclasses.replace(found.part, name=name)
+            _keep(journal.place(number), learned.model, part)
+            known_of = journal.write(
+                number, **{**known_of, "told": told, "seconds": journal.seconds, "fitted": part is not None}
+            )
+            joined = None if found is None or part is None else Candidate(part, found.answers)
+        else:
+            kept = _kept(journal.place(number), name) if known_of.get("fitted", True) else None
+            joined = None if kept is None else Candidate(kept, answers(kept, number))
+        lasted[kind] = known_of["seconds"] - known_of.get("begun", rounds[-1].seconds)
+        if joined is not None:
+            library.append(joined)
+            rounds.append(Round(name, known_of["told"], known_of["seconds"], _loss(library, truth, weight)))
     whole = mixed(learned, library, truth, weight)
     if stopped is not None:
         ended = dataclasses.replace(
@@ -202,28 +201,19 @@ def _told(rounds: Sequence[Round], budget: Budget, *, classes: bool) -> list[str
     return [begun, *better]
 
 
-def _spent(folder: Path | None) -> float:
-    """Seconds of the finished rounds of a run that is resumed."""
-    if folder is None or not folder.is_dir():
-        return 0.0
-    return max((json.loads(each.read_text())["seconds"] for each in folder.glob("*.json")), default=0.0)
-
-
-def _keep(place: Path, model: Trained, part: Part, told: str, seconds: float) -> None:
+def _keep(place: Path | None, model: Trained, part: Part | None) -> None:
+    if place is None or part is None:
+        return
     own = dataclasses.replace(
         model, network=part.network, params=part.params, state=part.state, head=model.head.plain()
     )
     place.parent.mkdir(parents=True, exist_ok=True)
     own.save(place)
-    write_atomic(place.with_suffix(".json"), json.dumps({"name": part.name, "told": told, "seconds": seconds}))
 
 
-def _kept(place: Path | None, name: str) -> tuple[Part, str] | None:
-    """The part of a round that a stopped run finished."""
-    if place is None or not place.with_suffix(".json").is_file():
+def _kept(place: Path | None, name: str) -> Part | None:
+    """The part of a round that a killed run finished."""
+    if place is None:
         return None
-    told = json.loads(place.with_suffix(".json").read_text())
-    if told["name"] != name:
-        raise ArtifactError(f"{place} holds {told['name']!r}; expected {name!r}", hint="start the run anew")
     saved = load_artifact(place)
-    return Part(name, saved.model, saved.params, saved.state), told["told"]
+    return Part(name, saved.model, saved.params, saved.state)
