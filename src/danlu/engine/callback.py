@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from danlu.engine.loop import Steps
 from danlu.engine.options import FitOptions
 from danlu.engine.state import TrainState
 
-__all__ = ["Callback", "Logs", "Running"]
+__all__ = ["Batch", "Callback", "Logs", "Running"]
 
 Logs = Mapping[str, Any]
+
+
+class Batch(NamedTuple):
+    """The rows of one update: batch ``index`` of ``chunk`` in ``order``, as :meth:`danlu.engine.loop.Steps.at` takes them."""
+
+    chunk: Any
+    order: Any
+    index: int
 
 
 class Running(Protocol):
@@ -56,12 +64,17 @@ class Callback:
     """
 
     training: Running
+    steps: Collection[int] = ()
+    """The updates (from 0) before which :meth:`on_step` is called; few, since the program stops at each."""
 
     def on_train_begin(self) -> None:
         """Before the first epoch (of this process: also after a resume)."""
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Before epoch ``epoch`` (from 0)."""
+
+    def on_step(self, step: int, batch: Batch) -> None:
+        """Before update ``step``, where :attr:`steps` names it; ``batch`` has its rows, ``training.state`` is the state before it."""
 
     def on_progress(self, done: int, total: int | None, logs: Logs) -> None:
         """Within an epoch, a few times a second: ``done`` of ``total`` steps (None: not known) are through."""

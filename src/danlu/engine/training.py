@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.cache import note_program
-from danlu.engine.callback import Callback
+from danlu.engine.callback import Batch, Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.crew import crew_of, put_back, taken
 from danlu.engine.loop import Steps, end_epoch, run_steps
@@ -104,6 +104,7 @@ class Training:
         progress = make_progress(options.display)
         self._kept = list(callbacks)  # what a checkpoint is about; how progress is shown may change on resuming
         self.callbacks = [*callbacks, *([progress] if progress else [])]
+        self._watched = {step for callback in self.callbacks for step in callback.steps}
         for callback in self.callbacks:
             callback.training = self
 
@@ -191,7 +192,7 @@ class Training:
         last_shown = last_saved = time.monotonic()
         for piece in map(self._placed, self.source.pieces(self.epoch, self._piece)):
             while self._start < piece.steps:
-                stop = min(self._start + self._portion, piece.steps)
+                stop = min(self._start + self._portion, piece.steps, self._shown(piece))
                 tick = time.monotonic()
                 self._advance(piece, stop)
                 self._start, done = stop, done + stop - self._start
@@ -217,6 +218,17 @@ class Training:
             raise TrainingError("the data source gave no batch")
         self._end_epoch(begun, done - first)
         return True
+
+    def _shown(self, piece: Piece) -> int:
+        """Show the update to come to the callbacks that named it; the place in the piece of the next one that is named."""
+        if not self._watched:
+            return piece.steps
+        step = int(np.max(self.state.step))
+        if step in self._watched:
+            for callback in self.callbacks:
+                if step in callback.steps:
+                    callback.on_step(step, Batch(piece.chunk, piece.order, self._start))
+        return self._start + min((each - step for each in self._watched if each > step), default=piece.steps)
 
     def _advance(self, piece: Piece, stop: int) -> None:
         """Take the steps up to ``stop``; of a population with those members that still learn."""

@@ -8,7 +8,8 @@ as a whole.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ __all__ = ["Record", "Trace", "trace"]
 
 Records = list["Record"]
 Backward = Callable[[Any, Records], tuple[Any, Any]]
+Nudge = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Record:
         error: ``∂L/∂output``, the error signal that arrives from above.
         input_error: ``∂L/∂input``, what it passes on; None where the input is whole numbers.
         gradients: ``∂L/∂params``, the tree of the layer's params.
+        params, state: the layer's own, as they were before the pass.
     """
 
     path: str
@@ -54,6 +57,8 @@ class Record:
     error: Any
     input_error: Any
     gradients: Any
+    params: Any = None
+    state: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,19 +120,19 @@ def _add(left: Any, right: Any) -> Any:
 
 
 def _walk(
-    layer: Layer, params: Any, state: Any, x: Any, path: str, *, train: bool, key: jax.Array | None
+    layer: Layer, params: Any, state: Any, x: Any, path: str, *, train: bool, key: jax.Array | None, nudge: Nudge
 ) -> tuple[Any, Any, Backward]:
     """The forward pass of one layer: its output, its new state, and how an error signal goes back through it."""
     expanded = layer.expanded
     if expanded is not layer:
-        return _walk(expanded, params, state, x, path, train=train, key=key)
+        return _walk(expanded, params, state, x, path, train=train, key=key, nudge=nudge)
     if isinstance(layer, LoRA):
-        return _lora(layer, params, state, x, path, train=train, key=key)
+        return _lora(layer, params, state, x, path, train=train, key=key, nudge=nudge)
 
     def child(index: int, x: Any) -> tuple[Any, Any, Backward]:
         name, part = layer.children()[index]
         where = f"{path}/{name}" if path else name
-        return _walk(part, params[index], state[index], x, where, train=train, key=child_key(key, index))
+        return _walk(part, params[index], state[index], x, where, train=train, key=child_key(key, index), nudge=nudge)
 
     if isinstance(layer, Sequential):
         return _sequential(layer, x, child)
@@ -139,17 +144,17 @@ def _walk(
         return _bidirectional(layer, x, child)
     if type(layer) in WALKS:
         return WALKS[type(layer)](layer, params, x, child)
-    return _leaf(layer, params, state, x, path, train=train, key=key)
+    return _leaf(layer, params, state, x, path, train=train, key=key, nudge=nudge)
 
 
 Child = Callable[[int, Any], tuple[Any, Any, Backward]]
 
 
 def _lora(
-    layer: LoRA, params: Any, state: Any, x: Any, path: str, *, train: bool, key: jax.Array | None
+    layer: LoRA, params: Any, state: Any, x: Any, path: str, *, train: bool, key: jax.Array | None, nudge: Nudge
 ) -> tuple[Any, Any, Backward]:
     """The network with its kernels added up, and from each sum's gradient those of ``A`` and ``B``."""
-    y, inner, back = _walk(layer.layer, *layer.merge(params, state), x, path, train=train, key=key)
+    y, inner, back = _walk(layer.layer, *layer.merge(params, state), x, path, train=train, key=key, nudge=nudge)
 
     def backward(dy: Any, records: Records) -> tuple[Any, Any]:
         dx, of_plain = back(dy, records)
@@ -240,16 +245,18 @@ def _no_error(x: Any) -> Any:
 
 
 def _leaf(
-    layer: Layer, params: Any, state: Any, x: Any, path: str, *, train: bool, key: jax.Array | None
+    layer: Layer, params: Any, state: Any, x: Any, path: str, *, train: bool, key: jax.Array | None, nudge: Nudge
 ) -> tuple[Any, Any, Backward]:
     y, new_state = layer.apply(params, state, x, train=train, key=key)
     visit = Visit(layer, params, state, x, y, train, key)
+    if path in nudge:
+        y = jax.tree.map(jnp.add, y, nudge[path])
     rule = LAYER_RULES.get(type(layer))
 
     def backward(dy: Any, records: Records) -> tuple[Any, Any]:
         dx, gradients = _by_vjp(visit, dy) if rule is None else rule(visit, dy)
         name = "vjp" if rule is None else "formula"
-        records.append(Record(path, layer, name, x, y, dy, dx, gradients))
+        records.append(Record(path, layer, name, x, y, dy, dx, gradients, params, state))
         return dx, gradients
 
     return y, new_state, backward
@@ -274,6 +281,7 @@ def trace(
     weights: jax.Array | None = None,
     train: bool = False,
     key: jax.Array | None = None,
+    nudge: Nudge = MappingProxyType({}),
 ) -> Trace:
     """One training pass, forward and backward, layer by layer.
 
@@ -286,6 +294,7 @@ def trace(
         weights: ``(batch,)``; None weighs each example the same.
         train: whether dropout drops and batch norm uses the batch's statistics.
         key: a PRNG key, for dropout in training.
+        nudge: what is added to the output of a leaf layer, by its path: the loss as a function of it has the slope ``error``.
 
     Returns:
         A :class:`Trace`. Its ``gradients`` equal those of ``jax.grad`` of the same weighted mean loss, to rounding.
@@ -303,7 +312,7 @@ def trace(
         >>> seen.records[0].error.tolist(), seen.gradients["kernel"].tolist()
         ([[1.0]], [[3.0]])
     """
-    outputs, new_state, backward = _walk(layer, params, state, x, "", train=train, key=key)
+    outputs, new_state, backward = _walk(layer, params, state, x, "", train=train, key=key, nudge=nudge)
     values = loss(outputs, y)
     if weights is None:
         weights = jnp.ones_like(values)
