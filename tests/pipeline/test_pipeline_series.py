@@ -18,7 +18,8 @@ from danlu.data.series import read_series
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError
 from danlu.evaluate import Interval
 from danlu.evaluate.forecast import coverage_verdict
-from danlu.pipeline import resume
+from danlu.pipeline import config_from, resume
+from danlu.pipeline.once import prepare
 from danlu.report.forecasts import coming_of, window_plot
 
 SETTINGS = {
@@ -240,3 +241,45 @@ def test_command_line(source, tmp_path, capsys):
     lines = capsys.readouterr().out.strip().split("\n")
     assert lines[0] == "time,forecast,low,high"
     assert len(lines) == 5
+
+
+def test_folds_roll_their_origin_over_a_growing_past(source):
+    def prepared(number):
+        config = config_from({**SETTINGS, "data": {"source": str(source)}, "evaluate": {"folds": 3, "fold": number}})
+        return prepare(config, str(source), say=lambda line: None)[1]
+
+    parts = [prepared(number) for number in (1, 2, 3)]
+    assert [each.rows for each in parts] == [
+        {"train": 70, "validation": 30, "test": 100},
+        {"train": 155, "validation": 45, "test": 100},
+        {"train": 240, "validation": 60, "test": 100},
+    ]
+    for number, each in enumerate(parts, 1):
+        starts, horizon = each.test.moments, 6
+        assert (starts.min(), starts.max() + horizon) == (100 * number, 100 * (number + 1))
+        assert each.validation.moments.max() + horizon <= starts.min()
+    settings = {**SETTINGS, "forecast": {**SETTINGS["forecast"], "horizon": 90, "context": None}}
+    config = config_from({**settings, "data": {"source": str(source)}, "evaluate": {"folds": 3, "fold": 1}})
+    with pytest.raises(DataError, match=r"too few to learn to forecast(.|\n)*Hint: use fewer folds"):
+        prepare(config, str(source), say=lambda line: None)
+    with pytest.raises(ConfigError, match="folds by time are not drawn"):
+        danlu.cross_validate(str(source), folds=3, repeats=2, **QUIET, **SETTINGS)
+
+
+def test_forecasts_of_several_folds_are_judged_as_one(trained):
+    whole = trained[0].judgement.evidence
+    half = len(whole) // 2
+    one, other = whole.take(np.arange(half)), whole.take(np.arange(half, len(whole)))
+    assert one.joined([other]).scores() == whole.scores()
+    with pytest.raises(DataError, match="of different horizons"):
+        one.joined([dataclasses.replace(other, levels=(), bands=None)])
+
+
+@pytest.mark.slow
+def test_every_block_but_the_first_is_tested_by_a_model_of_what_came_before(source, tmp_path):
+    found = danlu.cross_validate(str(source), folds=2, runs=tmp_path, say=lambda line: None, **QUIET, **SETTINGS)
+    assert found.predictions.columns == ["fold", "time", "truth", "forecast", "low", "high"]
+    assert len(found.judgement.evidence) == sum(len(each.judgement.evidence) for each in found.folds)
+    assert "windows, in 2 folds" in str(found)
+    assert found.model.network == found.folds[-1].model.network
+    assert "The search" not in found.run.report_path.read_text()

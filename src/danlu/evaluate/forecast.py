@@ -118,6 +118,15 @@ class Forecasts(Evidence):
         bands = None if self.bands is None else self.bands[rows]
         return dataclasses.replace(self, bands=bands, **{name: getattr(self, name)[rows] for name in names})
 
+    def joined(self, others: Sequence[Self], rows: np.ndarray | None = None) -> Self:
+        parts = [self, *others]
+        if any(each.levels != self.levels or each.truth.shape[1:] != self.truth.shape[1:] for each in parts):
+            raise DataError("the forecasts are of different horizons, columns or quantiles; expected the same of all")
+        names = ("truth", "prediction", "spread", "naive", "moment")
+        bands = None if self.bands is None else np.concatenate([np.asarray(each.bands) for each in parts])
+        joined: Any = {name: np.concatenate([getattr(each, name) for each in parts]) for name in names}
+        return dataclasses.replace(self, bands=bands, **joined)
+
     def _same(self, other: Self) -> bool:
         return np.array_equal(self.truth, other.truth) and np.array_equal(self.moment, other.moment)
 

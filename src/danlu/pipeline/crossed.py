@@ -78,7 +78,8 @@ class CrossValidation:
             from the most rows.
         folds: the single trainings.
         judgement: of all tested rows together, each predicted by a model that did not see it, with intervals and baselines.
-        predictions: these predictions, in the order of the source, with the number of the row (from 1) and of the fold.
+        predictions: these predictions, in the order of the source, with the number of the row (from 1; forecasts have none) and of the
+            fold.
         rows: how many rows were tested.
         seconds: from the start to the saved model.
         unit: what ``rows`` counts.
@@ -206,11 +207,12 @@ def cross_train(
         if number == 1:
             seen = _seen(prepared, result.model)
     judgement, predictions = pooled(done, seed=config.trainer.seed)
-    last = config.split.method == "time"
+    last = config.split.method == "time" or domain.by_time
     model = done[-1].model if last else together([each.model for each in done], seen=seen, held=_held(done, config))
     judgement = dataclasses.replace(judgement, notes=(*model.head.notes(judgement.evidence), *judgement.notes))
     metrics = {name: interval.value for name, interval in judgement.scores.items()}
-    rows = {"tested": predictions["row"].n_unique()}
+    numbered = "row" in predictions.columns
+    rows = {"tested": predictions["row"].n_unique() if numbered else sum(each.rows["test"] for each in done)}
     provenance = {"rows": rows, "source": Path(config.data.source).name, "split": split, "folds": len(done)}
     if not last:
         provenance["ensemble"] = len(done)
@@ -307,7 +309,8 @@ def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.Dat
         constant = all(each.evidence.constant if each.constant is None else each.constant for each in of)
         simple.append(Simple(label, _joined([each.evidence for each in of], rows), constant=constant))
     tested = len(evidence) if rows is None else len(np.unique(rows))
-    what = counted(tested, "rows") + f", in {len(folds)} folds"
+    noun = "rows" if known else evidence.noun
+    what = counted(tested, noun) + f", in {len(folds)} folds"
     said = [set(each.model.head.notes(each.judgement.evidence)) for each in folds]  # of the fold alone
     notes = dict.fromkeys(note for each, of in zip(own, said, strict=True) for note in each.notes if note not in of)
     whole = Judgement(
@@ -315,16 +318,17 @@ def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.Dat
         evidence=evidence,
         tested=what,
         name=own[0].name,
-        rows_are="rows, each predicted by a model that did not see it,",
+        rows_are=f"{noun}, each predicted by a model that did not see it,",
         notes=tuple(notes),
     ).compared(simple, seed=seed)
     frames = []
     for each in folds:
         frame: Any = each.judgement.predictions
-        places = np.arange(frame.height) if each.places is None else each.places
-        numbers = {"row": pl.Series(places, dtype=pl.Int64) + 1, "fold": pl.lit(each.number, pl.Int64)}
-        frames.append(frame.with_columns(**numbers).select("row", "fold", *frame.columns))
-    return whole, pl.concat(frames).sort("row", "fold", maintain_order=True)
+        numbers = {"fold": pl.lit(each.number, pl.Int64)}
+        if known:
+            numbers = {"row": pl.Series(each.places, dtype=pl.Int64) + 1, **numbers}  # type: ignore[dict-item]
+        frames.append(frame.with_columns(**numbers).select(*numbers, *frame.columns))
+    return whole, pl.concat(frames).sort("row" if known else "fold", "fold", maintain_order=True)
 
 
 def _held(folds: Sequence[FoldResult], config: TrainConfig) -> tuple[Any, Any] | None:

@@ -54,6 +54,7 @@ class Detections(Pictures):
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"detection": Detection}
     head = Boxes
     uses = (*COMMON, RECIPE, *PICTURES, "augment.color|erase|flip|scale|translate", "detection.*")
+    searched_by = ("map",)
     instead: ClassVar[Mapping[str, str]] = {"data.target": "the boxes are what is predicted; leave --target out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:

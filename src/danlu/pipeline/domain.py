@@ -21,7 +21,7 @@ from danlu.errors import ConfigError
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Judgement, Simple
 from danlu.pipeline.config import TrainConfig, declare
-from danlu.pipeline.space import Place
+from danlu.pipeline.space import Place, Span, rounded
 from danlu.trained import Head, Learned, Read, Say, Trained
 from danlu.trained.answers import check_ending, write_frame
 
@@ -109,6 +109,8 @@ class Domain(abc.ABC):
         reads_files: whether a source that is a text is a path.
         takes: the types of new data that are read; empty leaves the check to :meth:`read`.
         model_name: what its model is called in comparisons.
+        by_time: whether it is always divided by time, so that of several folds the last model has learnt from the most.
+        searched_by: the measures of rows that were not learnt from by which ``danlu tune`` can go, beside the validation loss.
     """
 
     kind: ClassVar[str]
@@ -125,6 +127,8 @@ class Domain(abc.ABC):
     reads_files: ClassVar[bool] = True
     takes: ClassVar[tuple[type, ...]] = ()
     model_name: ClassVar[str] = "the network"
+    by_time: ClassVar[bool] = False
+    searched_by: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -170,8 +174,21 @@ class Domain(abc.ABC):
         """The test rows' evidence about the model (see :meth:`Trained.judge <danlu.trained.Trained.judge>`); None without any."""
 
     def space(self, config: TrainConfig, plan: Any) -> Mapping[str, Place]:
-        """Where ``danlu tune`` looks for better settings than those of ``plan``, by their dotted names; empty if it looks for none."""
-        return {}
+        """Where ``danlu tune`` looks for better settings than those of ``plan``, by their dotted names; empty if it looks for none.
+
+        By default the learning rate and the weight decay around the recipe's.
+        """
+        rate = getattr(plan, "learning_rate", None)
+        if rate is None:
+            return {}
+        return {
+            "trainer.learning_rate": Span(rounded(rate / 8), rounded(rate * 4), log=True),
+            "trainer.weight_decay": Span(1e-4, 0.3, log=True),
+        }
+
+    def for_trial(self, config: TrainConfig) -> TrainConfig:
+        """The settings of a training that is only compared with others: without what comes after it."""
+        return config
 
     def simple(self, config: TrainConfig, prepared: Any, trained: Trained, ours: Evidence) -> Iterable[Simple]:
         """The baselines: simple models trained on the same rows and tested on the same rows as ``ours``."""

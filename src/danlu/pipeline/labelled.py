@@ -23,7 +23,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
-from danlu.pipeline.space import Choice, Place, Span, rounded
+from danlu.pipeline.space import Choice, Place, Span
 from danlu.pipeline.used import uses
 from danlu.prose import percent
 from danlu.tasks import Recipe, learn
@@ -130,10 +130,7 @@ class Labelled(Domain):
             Erickson et al., "TabArena: a living benchmark for machine learning on tabular data" (2025), whose spaces for networks have
             the same five settings.
         """
-        found: dict[str, Place] = {
-            "trainer.learning_rate": Span(rounded(plan.learning_rate / 8), rounded(plan.learning_rate * 4), log=True),
-            "trainer.weight_decay": Span(1e-4, 0.3, log=True),
-        }
+        found = dict(super().space(config, plan))
         width, depth = (getattr(plan.model, name, None) for name in ("width", "depth"))
         if uses(self, "model.dropout"):
             found["model.dropout"] = Span(0.0, 0.5)

@@ -52,6 +52,7 @@ class LabelledImages(Pictures):
     noun = "images with several labels each"
     head = Tags
     uses = (*COMMON, RECIPE, *PICTURES, STREAMED, CROSSED, "augment.*", "data.image_column|label_separator|target|task")
+    searched_by = ("label_precision",)
     instead: ClassVar[Mapping[str, str]] = {
         "imbalance.threshold": "the threshold of several labels is chosen automatically"
     }

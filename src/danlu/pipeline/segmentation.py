@@ -65,6 +65,7 @@ class Segmentations(Pictures):
         "model.depth",
         "segmentation.*",
     )
+    searched_by = ("mean_iou",)
     instead: ClassVar[Mapping[str, str]] = {"data.target": "the masks are what is predicted; leave --target out"}
 
     def claims(self, config: TrainConfig, source: Any) -> bool:

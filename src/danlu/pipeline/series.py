@@ -11,13 +11,22 @@ import numpy as np
 from danlu.artifact import Artifact
 from danlu.blueprint import Blueprint
 from danlu.data import read_table
-from danlu.data.series import SeriesEncoder, SeriesTable, Windows, cut_by_time, find_season, listed, read_series
+from danlu.data.series import (
+    SeriesEncoder,
+    SeriesTable,
+    Windows,
+    cut_by_fold,
+    cut_by_time,
+    find_season,
+    listed,
+    read_series,
+)
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.forecast import mase_scale, ridge_forecast, ridge_weights
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
-from danlu.pipeline.domain import Domain, Option, Prepared, Simple
-from danlu.pipeline.used import COMMON, RECIPE, WRITTEN, check_columns, with_notices
+from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
+from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Forecast, Quantiles, Recipe, forecast_recipe, learn_forecast
 from danlu.tasks.forecast import choose_context
 from danlu.trained import Learned, Read, Say, Trained
@@ -81,7 +90,15 @@ class SeriesForecasts(Domain):
         Option("--time", "forecast.time", "The time column."),
     )
     columns = ("forecast.columns", "forecast.time", "forecast.series")
-    uses = (*COMMON, RECIPE, WRITTEN, "forecast.*", "model.dropout|width", "split.method", "trainer.loss")
+    uses = (*COMMON, RECIPE, WRITTEN, CROSSED, "forecast.*", "model.dropout|width", "split.method", "trainer.loss")
+    by_time = True
+    beside = (
+        Beside(
+            "evaluate.repeats",
+            lambda config: False,
+            "folds by time are not drawn, so that they would be the same again",
+        ),
+    )
     instead: ClassVar[Mapping[str, str]] = {
         "data.target": "--forecast COLUMN names what is forecast; leave --target out"
     }
@@ -108,7 +125,11 @@ class SeriesForecasts(Domain):
         except DataError as error:
             raise with_notices(error, [notice for notice in read.notices if "read as texts" in notice]) from error
         share = 0.0 if data.test is not None else config.split.test
-        first, second = cut_by_time(table, config.split.validation, share)
+        end = None
+        if config.fold is None:
+            first, second = cut_by_time(table, config.split.validation, share)
+        else:
+            first, second, end = cut_by_fold(table, config.fold, config.split.validation)
         lengths = [max(0, min(each.steps, first - each.start)) for each in table.series]
         notices = list(table.notices)
         past = [
@@ -120,10 +141,13 @@ class SeriesForecasts(Domain):
             season = find_season([column for part in past for column in part.T][:_MOST_COLUMNS])
             season_by = "by the autocorrelation of the training part"
         horizon = settings.horizon
-        context = settings.context or choose_context(int(np.median(lengths)), horizon, season)
+        try:
+            context = settings.context or choose_context(int(np.median(lengths)), horizon, season)
+        except DataError as error:
+            raise _of_fold(config, error) from error
         encoder = SeriesEncoder.fit(table, first, context=context, horizon=horizon)
         train, validation = encoder.windows(table, stop=first), encoder.windows(table, first, second)
-        test = encoder.windows(table, second)
+        test = encoder.windows(table, second, end)
         if data.test is not None:
             other = read_table(data.test, typed=False, **data.form())
             tested = read_series(other, table.columns, calendar=table.calendar, formats=table.formats)
@@ -133,24 +157,34 @@ class SeriesForecasts(Domain):
             test = encoder.windows(tested)
         need = f"a forecast of {horizon} steps from the {context} before"
         if not len(train):
-            raise DataError(
-                f"the training part has {max(lengths):,} steps, too few for {need}",
-                hint="forecast fewer steps, or set forecast.context to fewer",
+            raise _of_fold(
+                config,
+                DataError(
+                    f"the training part has {max(lengths):,} steps, too few for {need}",
+                    hint="forecast fewer steps, or set forecast.context to fewer",
+                ),
             )
         for name, part, asked in (("validation", validation, True), ("test", test, share > 0 or data.test is not None)):
             if asked and not len(part):
+                larger = "use fewer folds" if config.fold else f"give it a larger share: split.{name}=0.3"
                 raise DataError(
                     f"no part of the {name} part has {horizon} steps with values, which {need} needs",
-                    hint=f"forecast fewer steps, or give it a larger share: split.{name}=0.3",
+                    hint=f"forecast fewer steps, or {larger}",
                 )
         silent = len(table.series) - len(np.unique(train.index[:, 0]))
         if silent:
             notices.append(f"{silent:,} of {len(table.series):,} series are too short in the training part to train on")
         rows = {"train": sum(lengths), "validation": 0, "test": 0}
-        rows["validation"] = sum(max(0, min(each.steps, second - each.start)) for each in table.series) - rows["train"]
-        rows["test"] = len(test.table) - (rows["train"] + rows["validation"] if test.table is table else 0)
+        before = sum(max(0, min(each.steps, second - each.start)) for each in table.series)
+        until = (
+            len(test.table) if end is None else sum(max(0, min(each.steps, end - each.start)) for each in table.series)
+        )
+        rows["validation"] = before - rows["train"]
+        rows["test"] = until - (before if test.table is table else 0)
         moments = [str(each).removesuffix(" 00:00:00") for each in table.calendar.times(np.array([first, second]))]
-        split = f"by time: validation from {moments[0]}" + (f", test from {moments[1]}" if share > 0 else "")
+        split = f"by time: validation from {moments[0]}" + (f", test from {moments[1]}" if share > 0 or end else "")
+        if config.fold is not None:
+            split = f"fold {config.fold.number + 1} of {config.fold.count}, {split}; trained on what came before"
         return PreparedSeries(
             rows=rows,
             split=split,
@@ -182,6 +216,9 @@ class SeriesForecasts(Domain):
             seed=config.trainer.seed,
             **how,
         )
+
+    def for_trial(self, config: TrainConfig) -> TrainConfig:
+        return config.with_setting("forecast.refit", value=False)
 
     def test(self, config: TrainConfig, prepared: PreparedSeries, trained: Trained) -> Judgement | None:
         test = prepared.test
@@ -252,3 +289,8 @@ class SeriesForecasts(Domain):
         )
         ideals = {"coverage": found.levels[-1] - found.levels[0]} if len(found.levels) > 1 else {}
         return fields | {"sections": sections, "ideals": ideals}
+
+
+def _of_fold(config: TrainConfig, error: DataError) -> DataError:
+    """The same error, which fewer folds would avoid as well: the first is trained on the first of one block more than there are folds."""
+    return error if config.fold is None else DataError(error.message, hint=f"use fewer folds, or {error.hint}")

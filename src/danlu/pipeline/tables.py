@@ -96,6 +96,9 @@ class Tables(Labelled):
     def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
         return (_streamed if _streams(config.data, source) else _in_memory)(config, source)
 
+    def for_trial(self, config: TrainConfig) -> TrainConfig:
+        return config.with_setting("model.kind", "network").with_setting("trainer.minutes", None)
+
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         chosen = config.decided("members", "width", "depth", "dropout", "loss")
         if prepared.folds is not None:

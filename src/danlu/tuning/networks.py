@@ -74,23 +74,6 @@ class NetworkContest(Contest):
         )
         self.parts: list[Fitted | None] = [None] * len(self.plans)
 
-    @staticmethod
-    def check(prepared: PreparedRows) -> None:
-        """Refuse rows that a search cannot judge its trials by.
-
-        Raises:
-            ConfigError: they are read as a stream, or none are kept for validation.
-        """
-        if not isinstance(prepared.train, tuple):
-            raise ConfigError(
-                "a search needs the rows in memory, and these are read as a stream",
-                hint="data.stream=false, or danlu tune with a file of some of the rows",
-            )
-        if prepared.validation is None and prepared.folds is None:
-            raise ConfigError(
-                "there are no validation rows, and a search judges its trials by them", hint="split.validation=0.15"
-            )
-
     def keep(self, places: Sequence[int]) -> None:
         for name in ("configs", "plans", "parts"):
             setattr(self, name, [getattr(self, name)[place] for place in places])

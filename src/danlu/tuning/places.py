@@ -50,8 +50,7 @@ def places(config: TrainConfig, domain: Domain, plan: Any, asked: Mapping[str, P
     proposed = dict(domain.space(config, plan))
     if not proposed:
         raise ConfigError(
-            f"danlu tune does not search settings of {domain.noun}; it does of rows with one label each (tables, images, texts, sounds, "
-            "sequences) and of agents",
+            f"this algorithm has no learning rate, which danlu tune searches of {domain.noun}",
             hint="danlu train with the settings that you want to compare",
         )
     fixed = [name for name in {**proposed, **asked} if is_fixed(config, name)]

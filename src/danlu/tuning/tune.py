@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import html
 import shlex
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,12 +47,15 @@ from danlu.tuning.sampler import optuna
 from danlu.tuning.search import FACTOR, Limits, search
 from danlu.tuning.show import sections_of, table_of
 from danlu.tuning.study import Study, Told
+from danlu.tuning.trainings import LOSS, TrainingContest
 
 __all__ = ["BATCH", "TRIALS", "Tuned", "resume", "tune", "tune_from"]
 
 TRIALS = 50
 BATCH = 9
 """Trials of a batch, of which three go on after the first rung and one to the end."""
+TRIED = "trials"
+"""The folder of a run that holds the checkpoints of the trials under way."""
 _METRICS = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
 
 
@@ -129,7 +133,8 @@ def tune(
         search: where to look, by dotted names: a span ``(low, high)`` or choices ``[a, b]``; these come to what the kind of data proposes.
         trials: how many; None is 50, or as many as fit in ``minutes``.
         minutes: when to begin no further batch.
-        metric: what is best; None is the log loss of classes, the RMSE of quantities, the return of agents.
+        metric: what is best; None is the log loss of classes, the RMSE of quantities, the return of agents, and the validation loss
+            of whatever has not one label a row (``loss``; of boxes, masks and several labels also what they are compared by).
         storage: a file or the URL of a data base for the study, by which several processes share it; None keeps it in the run.
         batch: trials of a batch.
         **settings: sections of the config, as of :func:`danlu.train`; what is set there is not searched.
@@ -313,12 +318,15 @@ def _search(
     def contest_of(configs: Sequence[TrainConfig]) -> Contest:
         if isinstance(domain, Agents):
             return AgentContest(configs, domain, prepared)  # type: ignore[arg-type]
-        return NetworkContest(configs, domain, prepared, metric=metric, factor=FACTOR)  # type: ignore[arg-type]
+        if isinstance(domain, Labelled) and isinstance(prepared.train, tuple):  # type: ignore[attr-defined]
+            return NetworkContest(configs, domain, prepared, metric=metric, factor=FACTOR)  # type: ignore[arg-type]
+        return TrainingContest(configs, domain, prepared, metric=metric, factor=FACTOR, folder=run.path / TRIED)
 
     with stage("search", total=limits.trials, unit="trials", limit=limits.seconds) as step:
         display = shown()
 
         def after_batch() -> None:
+            shutil.rmtree(run.path / TRIED, ignore_errors=True)
             told = study.told()
             step.done = sum(each.state != "running" for each in told)
             lines = [json_text(dataclasses.asdict(each), indent=None) for each in told]
@@ -394,8 +402,17 @@ def _metric(name: str | None, domain: Domain, prepared: Any) -> tuple[str, bool]
             raise ConfigError(f"the metric is {name!r}; expected return, which is what agents are judged by")
         return "return", True
     if not isinstance(domain, Labelled):
-        raise ConfigError(f"danlu tune does not search settings of {domain.noun}")
-    NetworkContest.check(prepared)
+        known = [LOSS, *domain.searched_by]
+        if name not in (None, *known):
+            raise ConfigError(
+                f"the metric is {name!r}; of {domain.noun} a search goes by one of: {', '.join(known)}",
+                hint="loss is that of the validation rows, which training watches",
+            )
+        return name or LOSS, name is not None and name in MEASURES and MEASURES[name].higher_is_better
+    if prepared.validation is None and prepared.folds is None:
+        raise ConfigError(
+            "there are no validation rows, and a search judges its trials by them", hint="split.validation=0.15"
+        )
     task = prepared.target.task
     name = _METRICS[task] if name is None else name
     known = [metric.name for metric in metrics_of(task)]

@@ -4,7 +4,7 @@ from danlu.data.series.calendar import Calendar
 from danlu.data.series.encode import SeriesEncoder, listed
 from danlu.data.series.read import Columns, OneSeries, SeriesTable, find_columns, read_series
 from danlu.data.series.season import autocorrelation, find_season
-from danlu.data.series.windows import Origins, Windows, WindowStream, cut_by_time
+from danlu.data.series.windows import Origins, Windows, WindowStream, cut_by_fold, cut_by_time
 
 __all__ = [
     "Calendar",
@@ -16,6 +16,7 @@ __all__ = [
     "WindowStream",
     "Windows",
     "autocorrelation",
+    "cut_by_fold",
     "cut_by_time",
     "find_columns",
     "find_season",

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
+import polars as pl
 
+from danlu.data.fold import Fold
 from danlu.data.series.read import SeriesTable
 from danlu.errors import DataError
 
-__all__ = ["Origins", "WindowStream", "Windows", "cut_by_time"]
+__all__ = ["Origins", "WindowStream", "Windows", "cut_by_fold", "cut_by_time"]
 
 _STREAM_BYTES = 1 << 28  # of windows that lie in memory at once; more are gathered chunk by chunk
 
@@ -26,11 +28,32 @@ def cut_by_time(table: SeriesTable, validation: float, test: float) -> tuple[int
     Returns:
         Steps of the table's calendar, the second at most one after the last step where ``test`` is 0.
     """
-    moments = np.sort(np.concatenate([np.arange(each.start, each.start + each.steps) for each in table.series]))
+    moments = _moments(table)
     rows = len(moments)
     ends = rows - round(rows * test) - round(rows * validation), rows - round(rows * test)
     padded = np.append(moments, moments[-1] + 1)
     return int(padded[ends[0]]), int(padded[ends[1]])
+
+
+def cut_by_fold(table: SeriesTable, fold: Fold, validation: float) -> tuple[int, int, int]:
+    """The steps at which a fold's validation and test begin, and at which its test ends: a rolling origin with a growing past.
+
+    Args:
+        validation: share of the rows, taken from the end of what comes before the test.
+
+    Raises:
+        DataError: too few steps for as many folds.
+    """
+    moments = _moments(table)
+    split = fold.split(pl.DataFrame({"time": moments}), method="time", column="time", validation=validation)
+    ends = np.cumsum(split.sizes)
+    padded = np.append(moments, moments[-1] + 1)
+    return int(padded[ends[0]]), int(padded[ends[1]]), int(padded[ends[2]])
+
+
+def _moments(table: SeriesTable) -> np.ndarray:
+    """The step of the calendar of each row of all series, sorted."""
+    return np.sort(np.concatenate([np.arange(each.start, each.start + each.steps) for each in table.series]))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
