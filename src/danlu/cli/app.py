@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.evaluate import evaluate
+from danlu.cli.explain import explain
 from danlu.cli.generate import generate
 from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.play import play
@@ -58,5 +59,5 @@ def _root(
 
 app.command(cls=AnsweringTrain)(train)
 app.command(cls=AnsweringTrain)(tune)
-for command in (predict, evaluate, runs, show, generate, play, verify):
+for command in (predict, evaluate, explain, runs, show, generate, play, verify):
     app.command(cls=Answering)(command)

@@ -152,6 +152,21 @@ class TableEncoder:
         sizes = (len(self.numeric_names), len(self.levels), len(self.text_names))
         return {name: (n,) for name, n in zip(("numeric", "categorical", "text"), sizes, strict=True) if n}
 
+    @property
+    def sources(self) -> dict[str, np.ndarray]:
+        """The place in ``schema.features`` of the column that each encoded column comes from, for each array of :meth:`transform`."""
+        place = {column.name: number for number, column in enumerate(self.schema.features)}
+        numeric = [column.name for column in self.schema.of_kind("numeric")]
+        numeric += [name for name, parts in self.dates for _ in parts]
+        if self.scaler is not None:
+            numeric += [numeric[j] for j in np.flatnonzero(self.scaler.indicators)]
+        named = {
+            "numeric": numeric,
+            "categorical": [name for name, _, _ in self.levels],
+            "text": [name for name, vocabulary in self.words for _ in vocabulary.words],
+        }
+        return {array: np.array([place[name] for name in names]) for array, names in named.items() if names}
+
     def transform(self, frame: pl.DataFrame) -> dict[str, np.ndarray]:
         """Encode rows; a row's code does not depend on the other rows.
 

@@ -1,20 +1,39 @@
 """Explanations of a network's answer: the inputs, words and image regions that its score comes from, and its attention."""
 
+import importlib as _importlib
+import sys as _sys
+import types as _types
+from typing import Any as _Any
+
 from danlu.explain.attention import attention_maps, cross_attention
 from danlu.explain.cam import grad_cam, split_at_maps
 from danlu.explain.path import Attribution, integrated_gradients
 from danlu.explain.pixels import pixel_attribution
+from danlu.explain.shapley import Shapley, shapley_values
 from danlu.explain.tokens import split_to_words, token_attribution, word_attribution
 
 __all__ = [
     "Attribution",
+    "Shapley",
     "attention_maps",
     "cross_attention",
     "grad_cam",
     "integrated_gradients",
     "pixel_attribution",
+    "shapley_values",
     "split_at_maps",
     "split_to_words",
     "token_attribution",
     "word_attribution",
 ]
+
+
+class _Explain(_types.ModuleType):
+    """``danlu.explain(run, rows)`` explains answers; ``danlu.explain.grad_cam`` and the others are what it is made of."""
+
+    def __call__(self, *given: _Any, **how: _Any) -> _Any:
+        """See :func:`danlu.pipeline.explain`."""
+        return _importlib.import_module("danlu.pipeline").explain(*given, **how)
+
+
+_sys.modules[__name__].__class__ = _Explain

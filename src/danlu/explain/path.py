@@ -13,7 +13,12 @@ import numpy as np
 
 from danlu.errors import ConfigError, DataError
 
-__all__ = ["Attribution", "integrated_gradients"]
+__all__ = ["TOLERANCE", "Attribution", "integrated_gradients"]
+
+TOLERANCE = 1e-4
+"""By how much values may miss what they should add up to, as a share of it or of 1."""
+
+_GROWTH = 8  # times as many steps, at most, where they were too few
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,15 +29,29 @@ class Attribution:
         values: of the shape of the inputs, in the unit of the score.
         gained: ``f(x) − f(baseline)``, ``(batch,)``: what the values of an example should add up to.
         gap: ``Σ values − gained``, ``(batch,)``; small when there are enough steps.
+        steps: points on the path.
     """
 
     values: Any
     gained: np.ndarray
     gap: np.ndarray
+    steps: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the values of each example add up to what it gained, within :data:`TOLERANCE` of it (of 1 where it is less)."""
+        return bool((np.abs(self.gap) <= TOLERANCE * np.maximum(1, np.abs(self.gained))).all())
 
 
 def integrated_gradients(
-    score: Callable[[Any], jax.Array], x: Any, baseline: Any = None, *, steps: int = 64, power: int = 1
+    score: Callable[..., jax.Array],
+    x: Any,
+    baseline: Any = None,
+    *,
+    steps: int = 64,
+    power: int = 1,
+    most: int | None = None,
+    given: Any = None,
 ) -> Attribution:
     """``(x_i − b_i) · ∫₀¹ ∂f/∂x_i (b + α(x − b)) dα``, the integral by the midpoint rule.
 
@@ -48,6 +67,9 @@ def integrated_gradients(
         steps: points on the path, >= 1.
         power: ``p`` >= 1: the points are ``α = u^p`` of evenly spaced ``u``, denser near the baseline for a ``p`` above 1. That is
             where a network with norms changes fastest, since a norm undoes ``α`` further on.
+        most: where the values do not add up within :data:`TOLERANCE`, more steps are taken, up to so many; None takes ``steps``.
+        given: a tree that the score takes beside the inputs, ``score(x, given)``: what is the same function for other weights or classes is
+            then compiled once.
 
     Raises:
         ConfigError: ``steps`` or ``power`` below 1.
@@ -72,12 +94,17 @@ def integrated_gradients(
                 hint="attribute to the embeddings of codes and words instead of to the codes",
             )
     start = jax.tree.map(jnp.zeros_like, x) if baseline is None else _like(x, baseline)
-    values, first, last = _along(score, x, start, steps, power)
-    if first.ndim != 1:
-        raise DataError(f"the score has the shape {first.shape}; expected one number per example, (batch,)")
-    total = sum(np.asarray(leaf, np.float64).reshape(len(first), -1).sum(1) for leaf in jax.tree.leaves(values))
-    gained = np.asarray(last, np.float64) - np.asarray(first, np.float64)
-    return Attribution(jax.tree.map(np.asarray, values), gained, total - gained)
+    while True:
+        values, first, last = _along(score, x, start, given, jnp.asarray(steps), power)
+        if first.ndim != 1:
+            raise DataError(f"the score has the shape {first.shape}; expected one number per example, (batch,)")
+        total = sum(np.asarray(leaf, np.float64).reshape(len(first), -1).sum(1) for leaf in jax.tree.leaves(values))
+        gained = np.asarray(last, np.float64) - np.asarray(first, np.float64)
+        found = Attribution(jax.tree.map(np.asarray, values), gained, total - gained, steps)
+        if most is None or steps >= most or found.is_complete:
+            return found
+        lacking = np.max(np.abs(found.gap) / np.maximum(1, np.abs(gained))) / TOLERANCE
+        steps = min(most, steps * int(np.clip(2 * np.sqrt(lacking), 2, _GROWTH)))
 
 
 def _like(x: Any, baseline: Any) -> Any:
@@ -92,18 +119,21 @@ def _like(x: Any, baseline: Any) -> Any:
     return jax.tree.map(one, x, baseline)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def _along(
-    score: Callable[[Any], jax.Array], x: Any, start: Any, steps: int, power: int
+    score: Callable[..., jax.Array], x: Any, start: Any, given: Any, steps: jax.Array, power: int
 ) -> tuple[Any, jax.Array, jax.Array]:
+    def value(at: Any) -> jax.Array:
+        return score(at) if given is None else score(at, given)
+
     way = jax.tree.map(jnp.subtract, x, start)
-    slope = jax.grad(lambda at: jnp.sum(score(at)))
+    slope = jax.grad(lambda at: jnp.sum(value(at)))
 
     def add(step: jax.Array, total: Any) -> Any:
         u = (step + 0.5) / steps
-        at = jax.tree.map(lambda b, d: b + u**power * d, start, way)
+        at = jax.tree.map(lambda b, d: b + u.astype(d.dtype) ** power * d, start, way)
         pace = power * u ** (power - 1)  # dα/du
         return jax.tree.map(lambda t, s: t + (pace * s).astype(t.dtype), total, slope(at))
 
     total = jax.lax.fori_loop(0, steps, add, jax.tree.map(jnp.zeros_like, x))
-    return jax.tree.map(lambda t, d: t / steps * d, total, way), score(start), score(x)
+    return jax.tree.map(lambda t, d: t / steps * d, total, way), value(start), value(x)

@@ -174,7 +174,8 @@ class CategoricalEmbedding(Layer):
     """Each categorical column as a one-hot vector when it has few categories, else as ``dim`` learned numbers.
 
     The lookup is a product with the one-hot matrix, so its gradient is a product too: on a CPU that is much faster than
-    the scatter of an indexed lookup. A code outside the vocabulary is treated as 0, "unknown".
+    the scatter of an indexed lookup. A code outside the vocabulary is treated as 0, "unknown". In place of codes it takes
+    :meth:`shares` of them, ``(batch, codes of all columns)``, in which a row may be between two categories: its gradient is there.
 
     Args:
         vocabularies: the number of codes of each column, "unknown" included.
@@ -212,6 +213,14 @@ class CategoricalEmbedding(Layer):
             sizes += [1] * count if count <= self.one_hot_limit else [self.dim]
         return tuple(sizes)
 
+    def shares(self, codes: Any) -> jax.Array:
+        """Codes as one-hot vectors side by side, ``(batch, codes of all columns)``."""
+        one_hot = []
+        for j, count in enumerate(self.vocabularies):
+            known = jnp.where((codes[:, j] >= 0) & (codes[:, j] < count), codes[:, j], 0)
+            one_hot.append(jax.nn.one_hot(known, count, dtype=float))
+        return jnp.concatenate(one_hot, axis=1)
+
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         columns = features("CategoricalEmbedding", in_shape)
         if columns != len(self.vocabularies):
@@ -225,11 +234,11 @@ class CategoricalEmbedding(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        check_last_axis("CategoricalEmbedding", x, len(self.vocabularies))
+        soft = jnp.issubdtype(x.dtype, jnp.floating)
+        check_last_axis("CategoricalEmbedding", x, sum(self.vocabularies) if soft else len(self.vocabularies))
+        each = jnp.split(x if soft else self.shares(x), np.cumsum(self.vocabularies)[:-1].tolist(), axis=1)
         parts = []
-        for j, count in enumerate(self.vocabularies):
-            codes = jnp.where((x[:, j] >= 0) & (x[:, j] < count), x[:, j], 0)
-            one_hot = jax.nn.one_hot(codes, count, dtype=float)
+        for j, (count, one_hot) in enumerate(zip(self.vocabularies, each, strict=True)):
             parts.append(one_hot if count <= self.one_hot_limit else self.gain * (one_hot @ params[f"table_{j}"]))
         return jnp.concatenate(parts, axis=1), state
 

@@ -4,6 +4,7 @@ from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.crossed import CrossValidation
 from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
+from danlu.pipeline.explain import explain
 from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, cross_validate, resume, train, train_from
@@ -16,6 +17,7 @@ __all__ = [
     "config_from",
     "cross_validate",
     "example_table",
+    "explain",
     "load",
     "load_config",
     "load_model",

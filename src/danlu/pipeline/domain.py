@@ -20,6 +20,7 @@ from danlu.blueprint import Blueprint
 from danlu.errors import ConfigError
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Judgement, Simple
+from danlu.explained import Asked, Explained
 from danlu.pipeline.config import TrainConfig, declare
 from danlu.pipeline.space import Place, Span, rounded
 from danlu.trained import Head, Learned, Read, Say, Trained
@@ -111,6 +112,7 @@ class Domain(abc.ABC):
         model_name: what its model is called in comparisons.
         by_time: whether it is always divided by time, so that of several folds the last model has learnt from the most.
         searched_by: the measures of rows that were not learnt from by which ``danlu tune`` can go, beside the validation loss.
+        instead_of_why: what there is where its answers are not explained one by one.
     """
 
     kind: ClassVar[str]
@@ -129,6 +131,7 @@ class Domain(abc.ABC):
     model_name: ClassVar[str] = "the network"
     by_time: ClassVar[bool] = False
     searched_by: ClassVar[tuple[str, ...]] = ()
+    instead_of_why: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -228,6 +231,18 @@ class Domain(abc.ABC):
         frame = trained.answers(source, keep=keep, lenient=lenient, say=say)
         write_frame(frame, output)
         return f"{frame.height:,} predictions written to {output}"
+
+    def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
+        """Why each row is answered as it is.
+
+        Raises:
+            ConfigError: models of this kind are not explained row by row.
+        """
+        raise ConfigError(
+            f"single answers of a model for {self.purpose(trained)} are not explained",
+            hint="tables, texts, images, recordings and sequences with one label a row are"
+            + (f"; {self.instead_of_why}" if self.instead_of_why else ""),
+        )
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         """Arguments of ``danlu`` to try after the training, which work as they are."""

@@ -56,6 +56,7 @@ class PreparedRows(PreparedParts):
         refold: divides the rows into other folds, by ``seed=``.
         schema: the columns of a table.
         parts: what is no table, as it was read.
+        background: some training rows of a table, which the run keeps.
     """
 
     inferred: InferredTask
@@ -64,6 +65,7 @@ class PreparedRows(PreparedParts):
     refold: Callable[..., np.ndarray] | None = None
     schema: Schema | None = None
     parts: Any = None
+    background: pl.DataFrame | None = None
 
     def lines(self) -> Iterable[str]:
         return [str(each) for each in (self.schema, self.inferred) if each is not None]

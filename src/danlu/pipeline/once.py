@@ -16,6 +16,7 @@ from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.files import write_atomic
 from danlu.interrupt import told
+from danlu.pipeline.background import keep_background
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
@@ -208,6 +209,7 @@ def train_once(
     provenance = {**learned.model.provenance, **own}
     model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
     model.save(run.artifact_path)  # kept whatever the test brings
+    keep_background(run.path, getattr(prepared, "background", None))
     bounded = _bounded(config, learned.fitted)
     judgement = judged(bounded, domain, prepared, model)
     if judgement is not None:

@@ -33,6 +33,8 @@ from danlu.data.twins import equal_rows
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.evaluate.intervals import figure
+from danlu.explained import Asked, Explained, explain_table
+from danlu.pipeline.background import drawn
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.converted import as_parquet, is_plain_text
 from danlu.pipeline.divided import HELD, together_of
@@ -112,6 +114,9 @@ class Tables(Labelled):
         for notice in notices:
             say(notice)
         return Read(checked, checked[name] if name in checked.columns else None, given=table.frame)
+
+    def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
+        return explain_table(trained, found.rows, asked)
 
     def importance(
         self, config: TrainConfig, prepared: PreparedRows, trained: Trained, rows: Rows
@@ -247,6 +252,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         refold=refold,
         test=encoded(test) if test.height else None,
         shown=test,
+        background=drawn(train.select([*seen, name]), config.trainer.seed),
         places=numbers[split.test] if data.test is None else None,
         rows={"train": train.height, "validation": validation.height, "test": test.height},
         split=description,
@@ -343,6 +349,7 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         validation=stream.validation(encoder).arrays(limit=HELD),
         test=test,
         shown=frame,
+        background=drawn(stream.sample, config.trainer.seed),
         rows=rows,
         split=stream.split,
         notices=tuple(notices),

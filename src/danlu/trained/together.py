@@ -110,6 +110,11 @@ class Encoders:
         """The schema, which is the same for all."""
         return self.encoders[0].fields
 
+    @property
+    def sources(self) -> dict[str, Any]:
+        """Of tables: the column that each encoded column comes from, for each."""
+        return self._named(each.sources for each in self.encoders)  # type: ignore[attr-defined]
+
     def rows(self, records: Sequence[Mapping[str, Any]], *how: Any) -> Any:
         """Records of plain data as rows."""
         return self.encoders[0].rows(records, *how)

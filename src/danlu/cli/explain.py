@@ -1,0 +1,89 @@
+"""The ``explain`` command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.options import Allow, Lenient, Run
+from danlu.cli.terminal import print_data
+from danlu.errors import ConfigError
+from danlu.stages import showing, stage
+
+__all__ = ["explain"]
+
+
+def explain(
+    run: Run,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Rows such as the model was trained on, to be explained one by one: a file, a folder, or -."
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Which rows of the file, counted from 1, such as 1,4-6 (default: the first five)."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="shapley (tables), gradients or smoothgrad (of the network), or auto.")
+    ] = "auto",
+    of: Annotated[
+        str | None, typer.Option("--class", help="The class to explain (default: the one that is answered).")
+    ] = None,
+    scale: Annotated[str, typer.Option(help="probability or log-odds.")] = "auto",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Exact Shapley values of up to 12 columns, however long that takes.")
+    ] = False,
+    keep: Annotated[
+        str, typer.Option(help="Columns that are not to be changed to get another answer, such as age,sex.")
+    ] = "",
+    to: Annotated[
+        str | None,
+        typer.Option(help="The answer to be reached by changes: a class; of a quantity '>=200' or '<=200'."),
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="A file of rows to compare with, where the run keeps no training rows.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a page (.html), plain data (.json) or text (.txt).")
+    ] = None,
+    lenient: Lenient = False,
+    allow: Allow = None,
+) -> None:
+    """Explain a trained run's answers: what each part of a row added, what would change the answer, which training rows are alike."""
+    if source is None:
+        raise ConfigError(
+            "danlu explain needs rows to explain",
+            hint=f"such as the file that was predicted: danlu explain {run} new.csv",
+        )
+    with showing("auto"), stage("explaining"):
+        from danlu.data.intake import spool
+        from danlu.pipeline import explain as explain_rows
+        from danlu.pipeline import load_model
+
+        load_model(run, allow=allow or ())
+        with spool(source) as place:
+            found = explain_rows(
+                run,
+                str(place),
+                rows=rows,
+                method=method,
+                of=of,
+                scale=scale,
+                exact=exact or None,
+                keep=tuple(name.strip() for name in keep.split(",") if name.strip()),
+                to=to,
+                background=background,
+                lenient=lenient,
+            )
+    if output is not None:
+        print(f"{len(found)} explanations written to {found.write(output)}")
+    elif as_json:
+        print_data(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
+    else:
+        print(found)

@@ -1,0 +1,160 @@
+"""Why one answer: what each part of a row added to it, and what stands beside that."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from danlu.errors import ConfigError
+from danlu.explained.page import page, section
+from danlu.explained.view import told
+from danlu.files import write_atomic
+
+__all__ = ["Explained", "Explanations", "Part"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a row, such as a column or a word.
+
+    Attributes:
+        name: the column's name, the word, the step.
+        value: what the row has there, in words; empty where the name says it.
+        added: what it added to the score.
+        error: the standard error of that; 0 where it is exact.
+    """
+
+    name: str
+    value: str
+    added: float
+    error: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Explained:
+    """Why one row was answered as it was.
+
+    Attributes:
+        row: what the row is called, such as ``"row 3"``.
+        answer: what the model answers, in words.
+        scored: what the parts add up to, such as ``"probability of 'yes'"``.
+        value, base: the score of the row, and what it is compared with.
+        against: what the base is, in words.
+        parts: of the row, in its own order.
+        ordered: whether that order says something (words, steps); else the parts are shown by their size.
+        method: how it was found, in a sentence.
+        gap: by how much the parts miss ``value − base``.
+        notes: what else the reader must know.
+        drawing: HTML beside the parts, such as a picture; it is taken as it is.
+        blocks: further titled parts of it, each with lines of plain text and the same as HTML.
+        data: further plain data for :meth:`as_dict`, by name.
+    """
+
+    row: str
+    answer: str
+    scored: str
+    value: float
+    base: float
+    against: str
+    parts: tuple[Part, ...]
+    method: str
+    gap: float
+    ordered: bool = False
+    notes: tuple[str, ...] = ()
+    drawing: str = ""
+    blocks: tuple[Block, ...] = ()
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return told(self)
+
+    def _repr_html_(self) -> str:
+        return section(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {
+            "row": self.row,
+            "answer": self.answer,
+            "score": self.scored,
+            "value": self.value,
+            "base": self.base,
+            "against": self.against,
+            "parts": [
+                {"name": each.name, "value": each.value, "added": each.added}
+                | ({"standard_error": each.error} if each.error else {})
+                for each in self.parts
+            ],
+            "gap": self.gap,
+            "method": self.method,
+            **self.data,
+            "notes": list(self.notes),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A titled part of an explanation, as lines for a terminal and as HTML."""
+
+    title: str
+    lines: tuple[str, ...]
+    html: str
+
+
+class Explanations(Sequence[Explained]):
+    """Explanations of several rows: a sequence of :class:`Explained`, and a page.
+
+    Args:
+        each: the explanations.
+        title: of the page, such as the run and the file.
+    """
+
+    def __init__(self, each: Sequence[Explained], title: str = "") -> None:
+        self._each, self.title = tuple(each), title
+
+    def __len__(self) -> int:
+        return len(self._each)
+
+    @overload
+    def __getitem__(self, place: int) -> Explained: ...
+    @overload
+    def __getitem__(self, place: slice) -> Explanations: ...
+    def __getitem__(self, place: int | slice) -> Explained | Explanations:
+        return Explanations(self._each[place], self.title) if isinstance(place, slice) else self._each[place]
+
+    def __iter__(self) -> Iterator[Explained]:
+        return iter(self._each)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self._each))
+
+    def __repr__(self) -> str:
+        return f"Explanations({len(self)} of {self.title})"
+
+    def _repr_html_(self) -> str:
+        return "".join(map(section, self._each))
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """The explanations as plain data."""
+        return [each.as_dict() for each in self._each]
+
+    def write(self, path: str | Path) -> Path:
+        """Write a page (``.html``), plain data (``.json``) or text (``.txt``), by the ending.
+
+        Raises:
+            ConfigError: another ending, or a file that cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() in (".html", ".htm"):
+            text = page(self.title, self._each)
+        elif path.suffix.lower() == ".json":
+            text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
+        elif path.suffix.lower() == ".txt":
+            text = f"{self}\n"
+        else:
+            raise ConfigError(f"an explanation is not written as {path.name}; expected a name in .html, .json or .txt")
+        write_atomic(path, text, error=ConfigError)
+        return path

@@ -1,0 +1,54 @@
+"""What a user asks an explanation for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import polars as pl
+
+from danlu.errors import unknown_name
+
+__all__ = ["METHODS", "Asked"]
+
+METHODS = ("auto", "shapley", "gradients", "smoothgrad")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The choices of one explanation.
+
+    Attributes:
+        method: one of :data:`METHODS`.
+        of: the class to explain; None is the answered one.
+        scale: ``"auto"``, ``"probability"`` or ``"log-odds"``.
+        exact: see :func:`~danlu.explain.shapley_values`.
+        keep: columns that a counterfactual may not change.
+        to: what a counterfactual is to reach: a class, or of a quantity ``">=200"`` or ``"<=200"``; None is any other class.
+        background: rows to compare with and to look for alike ones among, where there are some.
+        learnt: whether these are rows that were learnt from.
+        names: of the rows, as they are called.
+        seed: decides what is drawn.
+    """
+
+    method: str = "auto"
+    of: str | None = None
+    scale: str = "auto"
+    exact: bool | None = None
+    keep: tuple[str, ...] = ()
+    to: str | None = None
+    background: Any = None
+    learnt: bool = True
+    names: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown_name("method of explanation", self.method, METHODS)
+
+    def compared(self, most: int) -> Any:
+        """The background rows that answers are compared with, drawn evenly."""
+        rows: Any = self.background
+        if not isinstance(rows, pl.DataFrame) or rows.height <= most:
+            return rows
+        return rows.gather_every(rows.height // most).head(most)

@@ -1,0 +1,101 @@
+"""An explanation in a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from danlu.evaluate.intervals import figure
+from danlu.prose import WIDTH, wrapped
+from danlu.report.svg import short
+
+if TYPE_CHECKING:
+    from danlu.explained.answer import Explained, Part
+
+__all__ = ["bars", "fewest", "padded", "signed", "told", "wide"]
+
+MOST = 12
+"""Parts that are shown one by one."""
+_BAR = 12  # columns of each half of a bar
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A number with its sign, ``+0.31`` or ``−0.05``.
+
+    >>> signed(0.3104), signed(-0.05), signed(0.0)
+    ('+0.31', '−0.05', '0')
+    """
+    text = figure(value, digits)
+    return f"+{text}" if value > 0 else text
+
+
+def wide(text: str) -> int:
+    """The columns that a text takes in a terminal; a Chinese letter takes two."""
+    return sum(1 if ord(letter) < 0x2E80 else 2 for letter in text)
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """A text filled up with spaces."""
+    space = " " * (width - wide(text))
+    return space + text if right else text + space
+
+
+def fewest(parts: Sequence[Part], most: int = MOST) -> tuple[list[Part], list[Part]]:
+    """The parts with the largest contributions, and the rest."""
+    order = sorted(parts, key=lambda each: -abs(each.added))
+    count = most if len(order) > most + 1 else len(order)
+    return order[:count], order[count:]
+
+
+def bars(parts: Sequence[Part], *, most: int = MOST, each: str = "column") -> list[str]:
+    """A line for each part: its name, its value, what it added, and a bar to the right or to the left."""
+    shown, rest = fewest(parts, most)
+    cells = [
+        (
+            short(part.name, 24),
+            short(part.value, 20),
+            signed(part.added),
+            f"± {figure(part.error, 2)}" if part.error else "",
+            part.added,
+        )
+        for part in shown
+    ]
+    if rest:
+        total = sum(part.added for part in rest)
+        cells.append((f"{len(rest)} other {each}s", "", signed(total), "", total))
+    largest = max((abs(cell[4]) for cell in cells), default=0.0) or 1.0
+    widths = [max(map(wide, column)) for column in zip(*(cell[:4] for cell in cells), strict=True)]
+    half = max(min(_BAR, (WIDTH - sum(widths) - 10) // 2), 3)
+    lines = []
+    for name, value, added, error, size in cells:
+        length = round(half * abs(size) / largest)
+        bar = ("█" * length).rjust(half) + "│" if size < 0 else " " * half + "│" + "█" * length
+        words = [padded(name, widths[0]), padded(value, widths[1]), padded(added, widths[2], right=True)]
+        words += [padded(error, widths[3])] if widths[3] else []
+        lines.append(("  " + "  ".join(words) + "  " + bar).rstrip())
+    return lines
+
+
+def told(found: Explained) -> str:
+    """The explanation as text."""
+    head = f"{found.row}: {found.answer}"
+    why = f"{found.scored} is {figure(found.value)}; {found.against} it is {figure(found.base)}. What makes the difference:"
+    lines = [wrapped(head, indent="  "), "", wrapped(why)]
+    lines += bars(found.parts, each="part" if found.ordered else "column")
+    lines.append(wrapped(f"{found.method} {adds_up(found)}"))
+    for block in found.blocks:
+        lines += ["", wrapped(block.title), *block.lines]
+    if found.notes:
+        lines += ["", *(wrapped(f"note: {note}", indent="  ") for note in found.notes)]
+    return "\n".join(lines)
+
+
+def adds_up(found: Explained) -> str:
+    """The check of completeness, in words."""
+    whole = found.value - found.base
+    close = abs(found.gap) <= 1e-4 * max(1.0, abs(whole))
+    return f"The sum is {signed(sum(part.added for part in found.parts), 4)}, the difference {signed(whole, 4)}" + (
+        f" (equal within {max(abs(found.gap), 1e-15):.0e})."
+        if close
+        else f": it misses it by {figure(abs(found.gap), 2)}."
+    )

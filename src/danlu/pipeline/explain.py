@@ -1,0 +1,150 @@
+"""``danlu explain``: why a model answers as it does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.errors import ConfigError
+from danlu.explained import Asked, Explanations
+from danlu.pipeline.background import kept_background, read_background
+from danlu.pipeline.domains import load_model
+from danlu.trained import Read, Say, Trained
+from danlu.trained.read import warn
+
+__all__ = ["explain", "rows_asked"]
+
+_FIRST = 5  # rows of a file that are explained where nothing is said of them
+
+
+def explain(
+    model: Any,
+    source: Any,
+    *,
+    rows: Sequence[int] | str | None = None,
+    method: str = "auto",
+    of: str | None = None,
+    scale: str = "auto",
+    exact: bool | None = None,
+    keep: Sequence[str] | str = (),
+    to: str | None = None,
+    background: Any = None,
+    lenient: bool = False,
+    say: Say = warn,
+    seed: int = 0,
+) -> Explanations:
+    """Why the model answers each of some rows as it does.
+
+    What is explained is what ``predict`` answers: of a blend the whole blend, calibrated. The parts of a row add up to its score less a
+    base, which is checked and said.
+
+    Args:
+        model: a run's folder, a trained model, or what ``danlu.train`` gave.
+        source: the rows, as ``predict`` takes them.
+        rows: which of them, counted from 1: numbers, or a text such as ``"1,4-6"``; None is the first five.
+        method: ``"shapley"`` (tables), ``"gradients"`` (integrated gradients of the network) or ``"smoothgrad"``; ``"auto"`` is Shapley
+            values of a table, and integrated gradients of anything else.
+        of: the class to explain; None is the one that is answered.
+        scale: ``"probability"`` or ``"log-odds"``; ``"auto"`` is the probability. Gradients explain what the network computes.
+        exact: whether Shapley values look at all coalitions of up to 12 columns, whatever that takes; None samples where it takes long.
+        keep: columns that are not to be changed to get another answer.
+        to: the answer to be reached by changes: a class; of a quantity ``">=200"`` or ``"<=200"``. None is any other class.
+        background: rows like those of the training, where the run keeps none.
+        lenient: as of ``predict``.
+        say: called with each notice.
+        seed: decides what is drawn.
+
+    Returns:
+        An :class:`~danlu.explained.Explanations`: a sequence that prints, shows itself in a notebook, and writes HTML and JSON.
+
+    Raises:
+        ConfigError: a kind of model that is not explained, or what it does not take.
+        SchemaError: rows that do not fit.
+
+    Example:
+        >>> import tempfile, danlu
+        >>> rows = {"x": [float(i) for i in range(60)], "y": ["low", "high"] * 30}
+        >>> run = danlu.train(rows, target="y", runs=tempfile.mkdtemp(), display="none", say=lambda line: None,
+        ...                   model={"kind": "network", "members": 2, "width": 8}, trainer={"epochs": 1}).run
+        >>> found = explain(run.path, {"x": [3.0]})[0]
+        >>> found.parts[0].name, abs(found.gap) < 1e-9
+        ('x', True)
+    """
+    trained, folder = _model(model)
+    given = trained.read(source, lenient=lenient, say=say)
+    chosen = rows_asked(rows, len(given.rows), say)
+    if background is not None:
+        compared, learnt = read_background(trained, background, say), False
+    else:
+        compared, learnt = (None if folder is None else kept_background(folder, trained)), True
+    names = tuple(str(given.names[int(place)]) if given.names is not None else f"row {place + 1}" for place in chosen)
+    asked = Asked(
+        method=method,
+        of=of,
+        scale=scale,
+        exact=exact,
+        keep=tuple(name.strip() for name in keep.split(",")) if isinstance(keep, str) else tuple(keep),
+        to=to,
+        background=compared,
+        learnt=learnt,
+        names=names,
+        seed=seed,
+    )
+    reader: Any = trained.reader
+    each = reader.explain(trained, dataclasses.replace(given, rows=_taken(given, chosen)), asked)
+    return Explanations(each, _title(trained, folder, source))
+
+
+def _model(model: Any) -> tuple[Trained, Path | None]:
+    """The trained model, and the folder of its run where there is one."""
+    if isinstance(model, str | Path):
+        return load_model(model), Path(model)
+    if isinstance(getattr(model, "model", None), Trained):  # what training gave
+        return model.model, Path(model.run.path)
+    if isinstance(model, Trained):
+        return model, None
+    raise ConfigError(
+        f"danlu.explain received a {type(model).__name__}; expected the folder of a run, a trained model, or what danlu.train gave"
+    )
+
+
+def rows_asked(rows: Sequence[int] | str | None, count: int, say: Say = warn) -> np.ndarray:
+    """The places, from 0, of the rows that were asked for.
+
+    Raises:
+        ConfigError: what is no row.
+
+    Example:
+        >>> rows_asked("1,3-4", 10).tolist(), rows_asked([2], 10).tolist()
+        ([0, 2, 3], [1])
+    """
+    if rows is None:
+        if count > _FIRST:
+            say(f"the first {_FIRST} of {count:,} rows are explained; --rows says which (in Python rows=[1, 7])")
+        return np.arange(min(count, _FIRST))
+    wanted: list[int] = []
+    try:
+        for piece in rows.split(",") if isinstance(rows, str) else map(str, rows):
+            low, dash, high = piece.strip().partition("-")
+            wanted += range(int(low), int(high if dash else low) + 1)
+    except ValueError:
+        raise ConfigError(f"the rows are {rows!r}; expected numbers from 1, such as 1,4-6") from None
+    bad = [row for row in wanted if not 1 <= row <= count]
+    if bad or not wanted:
+        raise ConfigError(f"there is no row {bad[0] if bad else '(none was named)'}; the data has rows 1 to {count:,}")
+    return np.array(wanted) - 1
+
+
+def _taken(given: Read, rows: np.ndarray) -> Any:
+    if isinstance(given.rows, list | tuple):
+        return [given.rows[int(row)] for row in rows]
+    return given.rows[rows]
+
+
+def _title(trained: Trained, folder: Path | None, source: Any) -> str:
+    of = f"{trained.head.name or trained.purpose}" + (f" by {folder.name}" if folder is not None else "")
+    return f"Why {of}" + (f": {Path(source).name}" if isinstance(source, str | Path) else "")
