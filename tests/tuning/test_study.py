@@ -192,6 +192,14 @@ def test_processes_share_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert other.batch(10) == []
 
 
+def test_a_new_trial_is_not_taken_for_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "study.log"
+    one, other = study_at(path), study_at(path)
+    one._asked(None)  # and before it says anything more, another process, as this one is from now on, looks:
+    monkeypatch.setattr(module.os, "getpid", lambda: 2**22 + 1)
+    assert [each.number for each in other.batch(8)] == [1, 2, 3, 4]
+
+
 def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "study.log"
     left = study_at(path).batch(8)
@@ -263,3 +271,55 @@ def test_a_search_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> Non
         return [{**row, "seconds": 0} for row in rows], json.loads((run / "tune.json").read_text())["found"], weights
 
     assert kept("killed") == kept("whole")
+
+
+SHARING = """
+import json, math, sys, time
+sys.path.insert(0, sys.argv[1])
+from test_study import Fake, study_at
+from danlu.tuning.search import Limits, search
+class Slow(Fake):
+    def go(self, epochs, progress):
+        print("training", *(round(c["trainer.learning_rate"], 6) for c in self.configs), flush=True)
+        time.sleep(0.2)
+        return super().go(epochs, progress)
+print("ready", flush=True)
+sys.stdin.readline()
+study = study_at(sys.argv[2])
+search(study, Slow, dict, Limits(32), lambda: None)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["study.log", "study.db"])
+def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-c", SHARING, str(Path(__file__).parent), str(tmp_path / name)]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for each in both:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in both:  # at once
+        assert each.stdin is not None
+        each.stdin.write("\n")
+        each.stdin.flush()
+    one, other = both
+    begun = [one.stdout.readline() for _ in range(4)]  # type: ignore[union-attr]
+    one.send_signal(signal.SIGKILL)  # in the middle of its second batch
+    one.communicate()
+    said, errors = other.communicate(timeout=120)
+    assert other.returncode == 0, errors
+    assert said.endswith("done\n"), errors
+    assert all(line.startswith("training") for line in begun)
+    told = study_at(tmp_path / name).told()
+    assert [each.number for each in told] == list(range(32))
+    assert all(each.state in ("complete", "stopped", "diverged") for each in told)
+    for batch in {each.batch for each in told}:
+        own = [each for each in told if each.batch == batch]
+        assert len(own) == 4
+        assert len({each.values["model.width"] for each in own}) == 1
+    left = begun[-1].split()[1:]
+    assert f"training {' '.join(left)}" in said  # the batch that was under way is trained by the other

@@ -248,13 +248,21 @@ def test_rows_for_validation_judge_where_there_are_no_folds() -> None:
 
 
 def test_the_steepest_point_of_a_range_test() -> None:
-    from danlu.tuning.probe import steepest_of
+    from danlu.tuning.probe import Rates, bounded, steepest_of
 
     rates = np.logspace(-6, 1, 140)
     falling = 1.0 / (1.0 + (rates / 1e-3) ** 2) + np.where(rates > 0.1, rates**2, 0.0)
     smoothed, found = steepest_of(rates, np.where(rates > 2, np.nan, falling))
     assert 5e-4 < found < 2e-3
     assert np.isnan(smoothed[rates > 2]).all()
+    assert bounded(falling, smoothed, found, 2e-3) == (found, "")
+    assert bounded(falling, smoothed, 7.0, 2e-3)[0] == 0.02
+    assert bounded(falling, smoothed, 1e-6, 2e-3)[0] == 2e-4
+    flat = np.random.default_rng(0).normal(0.7, 0.05, 140)
+    kept, note = bounded(flat, *steepest_of(rates, flat), 2e-3)
+    assert kept == 2e-3
+    assert "tells nothing" in note
+    assert "keep the recipe's" in str(Rates(rates, flat, flat, 7.0, 2e-3, kept, note))
     with pytest.raises(ConfigError, match="not finite from the start"):
         steepest_of(rates, np.full(140, np.nan))
 

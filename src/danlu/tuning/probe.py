@@ -35,11 +35,13 @@ from danlu.tasks import Recipe
 from danlu.tasks.learn import lesson_of
 from danlu.trained import Say
 
-__all__ = ["BatchSizes", "Rates", "batch_sizes_of", "find_batch_size", "find_lr", "probe", "rates_of"]
+__all__ = ["BatchSizes", "Rates", "batch_sizes_of", "bounded", "find_batch_size", "find_lr", "probe", "rates_of"]
 
 _LOW, _HIGH, _STEPS = 1e-6, 10.0, 140  # twenty steps a decade
 _SMOOTHED = 5.0  # steps, the standard deviation of the bell that the losses are averaged with
 _LOST = 4.0  # times the least loss, from where a training is lost
+_APART = 10.0  # times the recipe's rate, or a part of it, within which a rate is suggested
+_LEAST_FALL = 0.02  # of the first loss
 _SIZES = tuple(2**power for power in range(4, 14))
 _ENOUGH = 0.3  # seconds of steps that tell how long one takes
 _OF_BEST = 0.8  # of the most rows a second, from which a size is fast enough
@@ -55,6 +57,8 @@ class Rates:
         smoothed: the same, averaged over neighbouring steps.
         steepest: the rate at which the loss falls fastest.
         recipe: the recipe's rate.
+        suggested: the steepest within a tenth and ten times of the recipe's; the recipe's where the losses do not tell.
+        note: why it is not the steepest; empty where it is.
     """
 
     rates: np.ndarray
@@ -62,12 +66,16 @@ class Rates:
     smoothed: np.ndarray
     steepest: float
     recipe: float
+    suggested: float = math.nan
+    note: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"the loss falls fastest at a learning rate of {self.steepest:.3g} (the recipe has {self.recipe:.3g}); to take it: "
-            f"trainer.learning_rate={self.steepest:.3g}"
-        )
+        found = f"the loss falls fastest at a learning rate of {self.steepest:.3g} (the recipe has {self.recipe:.3g})"
+        if self.note:
+            found += f"; {self.note}"
+        if self.suggested == self.recipe:
+            return f"{found}; keep the recipe's, or let danlu tune compare whole trainings"
+        return f"{found}; to take {'that' if self.note else 'it'}: trainer.learning_rate={self.suggested:.3g}"
 
     def plot(self) -> str:
         """The losses over the rates, as SVG."""
@@ -77,6 +85,8 @@ class Rates:
             axes.plot(self.rates, self.losses, color=GREY, lw=0.8, label="of one batch")
             axes.plot(self.rates, self.smoothed, color=BLUE, label="smoothed")
             axes.axvline(self.steepest, color=ORANGE, ls="--", label=f"falls fastest: {self.steepest:.3g}")
+            if self.note and self.suggested != self.recipe:
+                axes.axvline(self.suggested, color=BLUE, ls=":", label=f"suggested: {self.suggested:.3g}")
             axes.axvline(self.recipe, color=GREY, ls=":", label=f"the recipe's: {self.recipe:.3g}")
             axes.set_xscale("log")
             axes.set_xlabel("learning rate")
@@ -115,8 +125,8 @@ class BatchSizes:
 def find_lr(source: Any, *, target: str = "", say: Say = print, **settings: Mapping[str, Any]) -> Rates:
     """A learning-rate range test: one short training whose rate grows from step to step until the loss explodes.
 
-    The rate at which the smoothed loss falls most steeply (over the logarithm of the rate) is what is suggested. It is about the scale of
-    the rate, not the best one: a search compares whole trainings.
+    The rate at which the smoothed loss falls most steeply (over the logarithm of the rate) is what is suggested, within bounds (see
+    :class:`Rates`). It is about the scale of the rate, not the best one: a search compares whole trainings.
 
     Args:
         source, target, say, **settings: as of :func:`danlu.train`.
@@ -130,7 +140,7 @@ def find_lr(source: Any, *, target: str = "", say: Say = print, **settings: Mapp
     Example:
         >>> table = {"x": [float(i % 9) for i in range(80)], "y": ["low" if i % 9 < 4 else "high" for i in range(80)]}
         >>> found = find_lr(table, target="y", say=lambda line: None, model={"width": 8, "depth": 1, "members": 2})
-        >>> 1e-5 < found.steepest < 10
+        >>> found.recipe / 10 <= found.suggested <= found.recipe * 10
         True
     """
     return rates_of(*_prepared("find_lr", source, target, settings, say))
@@ -164,7 +174,9 @@ def _lesson(config: TrainConfig, domain: Any, prepared: PreparedRows, plan: Reci
         raise ConfigError(
             "the probe is for rows with labels in memory; these are "
             + ("read as a stream" if isinstance(domain, Labelled) else domain.noun),
-            hint="data.stream=false reads everything" if isinstance(domain, Labelled) else None,
+            hint="data.stream=false reads everything"
+            if isinstance(domain, Labelled)
+            else "danlu tune searches the learning rate by whole trainings",
         )
     enable_compilation_cache()
     data, sample, lesson = lesson_of(
@@ -210,7 +222,9 @@ def rates_of(config: TrainConfig, domain: Any, prepared: PreparedRows, plan: Rec
     losses = np.asarray(sums["loss"], np.float64) / np.asarray(sums["weight"], np.float64)
     rates = _LOW * (_HIGH / _LOW) ** (np.arange(_STEPS) / (_STEPS - 1))
     smoothed, steepest = steepest_of(rates, losses)
-    return Rates(rates, losses, smoothed, steepest, plan.learning_rate)
+    return Rates(
+        rates, losses, smoothed, steepest, plan.learning_rate, *bounded(losses, smoothed, steepest, plan.learning_rate)
+    )
 
 
 def steepest_of(rates: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, float]:
@@ -238,6 +252,32 @@ def steepest_of(rates: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, floa
     stop = max(3, min([lowest + 1, *(place for place in lost.tolist() if place > lowest)]))
     slope = np.gradient(smoothed[:stop], np.log10(rates[:stop]))
     return smoothed, rounded(float(rates[int(np.argmin(slope))]))
+
+
+def bounded(losses: np.ndarray, smoothed: np.ndarray, steepest: float, recipe: float) -> tuple[float, str]:
+    """The rate to suggest, and why it is not the steepest.
+
+    A small network on easy rows may learn fastest at a rate that no whole training survives, and of losses that hardly fall the steepest
+    point is chance. So the suggestion stays within a tenth and ten times of the recipe's rate, and is the recipe's where the smoothed
+    losses fall by less than the losses of single batches scatter about them.
+
+    Example:
+        >>> smoothed = np.linspace(1, 0, 140)
+        >>> bounded(smoothed, smoothed, 0.02, 0.01), bounded(smoothed, smoothed, 7.0, 0.01)[0]
+        ((0.02, ''), 0.1)
+    """
+    known = np.isfinite(smoothed)
+    own = smoothed[known]
+    lowest = int(np.argmin(own))
+    fall = float(own[: lowest + 1].max() - own[lowest])
+    scatter = float(np.std((losses[known] - own)[: lowest + 1]))
+    if not fall > max(scatter, _LEAST_FALL * abs(float(own[0]))):
+        return recipe, "but it falls by no more than batches differ by chance, so that it tells nothing about the rate"
+    low, high = recipe / _APART, recipe * _APART
+    if low <= steepest <= high:
+        return steepest, ""
+    far = "above" if steepest > high else "below"
+    return rounded(min(max(steepest, low), high)), f"that is far {far} what trains well to the end, so it is bounded"
 
 
 def batch_sizes_of(config: TrainConfig, domain: Any, prepared: PreparedRows, plan: Recipe) -> BatchSizes:

@@ -114,12 +114,15 @@ class Study:
         self.sign_of_life()
 
     def _join(self, storage: Any, facts: Mapping[str, Any]) -> None:
+        begun = bool(
+            self._study.get_trials(deepcopy=False)
+        )  # before it is looked whose they are: another process may begin just now
         known = self._study.user_attrs.get("danlu")
         if known is None:
-            if self._study.get_trials(deepcopy=False):
+            if begun:
                 raise ConfigError(f"{storage} holds a study of something else", hint="name another --storage")
             self._study.set_user_attr("danlu", dict(facts))
-            return
+            known = self._study.user_attrs["danlu"]
         for name in facts:
             if known.get(name) != facts[name]:
                 what = f"with {name} {known.get(name)!r}; this one has {facts[name]!r}"
@@ -169,8 +172,8 @@ class Study:
 
     def _batch_of(self, trial: Any, trials: Sequence[Any] = ()) -> int:
         """The batch of a trial; one that a process died over before it said so belongs to the batch before it, if that is not full."""
-        batch = trial.user_attrs.get("batch")
-        if batch is None:
+        batch = trial.user_attrs.get("batch", trial.number if "size" in trial.user_attrs else None)
+        if batch is None:  # of a study that an older version began
             before = trials[trial.number - 1].user_attrs.get("batch") if 0 < trial.number <= len(trials) else None
             full = before is None or trial.number - before >= trials[before].user_attrs.get("size", self.size)
             batch = trial.number if full else before
@@ -189,7 +192,7 @@ class Study:
         asked = [library.trial.Trial(self._study, each._trial_id) for each in begun]
         while len(found) < size:
             new = not asked
-            trial = asked.pop(0) if asked else self._study.ask()
+            trial = asked.pop(0) if asked else self._asked(batch)
             if (
                 new
                 and most is not None
@@ -210,6 +213,15 @@ class Study:
             found.append(trial)
         return [Trial(each.number, self.values(each.params)) for each in found]
 
+    def _asked(self, batch: int | None) -> Any:
+        """A new trial that belongs to this process and its batch from the first moment: else another process would take it for left."""
+        library, storage = optuna(), self._study._storage
+        own = {"process": self.owner} | ({"size": self.size} if batch is None else {"batch": batch})
+        state = library.trial.TrialState.RUNNING
+        template = library.trial.create_trial(state=state, user_attrs=own)
+        number = storage.create_new_trial(self._study._study_id, template_trial=template)
+        return library.trial.Trial(self._study, number)
+
     def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """The settings for what was drawn."""
         return {name: value_of(place, drawn[name]) for name, place in self.space.items()}
@@ -221,13 +233,14 @@ class Study:
         identity = self._study.get_trials(deepcopy=False)[trial.number]
         if identity.state.is_finished():
             return  # by a process that died over its batch
-        storage.set_trial_user_attr(identity._trial_id, "seconds", round(seconds, 2))
-        for epochs, score in scores.items():
-            storage.set_trial_intermediate_value(identity._trial_id, epochs, float(score))
-        if complete and scores:
-            self._study.tell(trial.number, list(scores.values())[-1])
-        else:
-            self._study.tell(trial.number, state=states.PRUNED)
+        with contextlib.suppress(library.exceptions.UpdateFinishedTrialError):  # another process told it just now
+            storage.set_trial_user_attr(identity._trial_id, "seconds", round(seconds, 2))
+            for epochs, score in scores.items():
+                storage.set_trial_intermediate_value(identity._trial_id, epochs, float(score))
+            if complete and scores:
+                self._study.tell(trial.number, list(scores.values())[-1], skip_if_finished=True)
+            else:
+                self._study.tell(trial.number, state=states.PRUNED, skip_if_finished=True)
 
     # What is known.
 

@@ -208,8 +208,9 @@ def tune_from(
         raise ConfigError(f"minutes is {minutes!r}; expected a number above 0")
     if crosses(config):
         raise ConfigError(
-            f"evaluate.folds is {config.evaluate.folds}, but would not be used: a search judges its trials by folds of the training rows",
-            hint="split.folds says how many; danlu train cross-validates the settings that were found",
+            f"evaluate.folds is {config.evaluate.folds}, but would not be used: a search judges its trials within the training rows",
+            hint=f"leave it out, and cross-validate what was found: danlu train … --folds {config.evaluate.folds}. To search anew "
+            "without each fold, add evaluate.fold=1, then 2, …",
         )
     display_kind(display)
     optuna()
