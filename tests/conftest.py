@@ -4,6 +4,7 @@ import contextlib
 import functools
 import gc
 import os
+import sys
 import warnings
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,6 +12,12 @@ os.environ.setdefault(
     "JAX_NUM_CPU_DEVICES", "2"
 )  # what is computed goes to the first; some tests divide it between both
 os.environ.setdefault("MPLBACKEND", "Agg")
+# The cores are the workers' already. Threads of polars, OpenMP and BLAS wait by spinning: with two each, tables took twice the time.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Where Python is told to write no bytecode, each of the processes that tests start would compile all of danlu anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("DANLU_PROGRAMS", "0")  # the worker lets go of them itself, by its memory maps
 # A cache of compiled programs of the tests' own: empty on a clean clone, so that the time of its first run is everyone's.
 os.environ.setdefault("DANLU_CACHE", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".cache", "xla")))
@@ -32,6 +39,7 @@ from hypothesis import HealthCheck, settings
 from danlu.engine import enable_compilation_cache
 from danlu.stages import PlainDisplay
 
+sys.dont_write_bytecode = False
 enable_compilation_cache()  # the two workers, and the processes that tests start, share what they compile
 
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0":
@@ -72,6 +80,13 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--record-golden"):
         items[:] = [item for item in items if "golden" in getattr(item, "fixturenames", ())]
+
+
+def pytest_collection_finish(session):
+    """What was imported and collected, more than a million objects, stays: the garbage collector need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_runtest_teardown(item, nextitem):
