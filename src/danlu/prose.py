@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import textwrap
+from typing import Any
 
-__all__ = ["WIDTH", "percent", "wrapped"]
+__all__ = ["WIDTH", "percent", "short", "wrapped"]
 
 WIDTH = 80
 _WHOLE = re.compile(r"\((?:[^():]*: )?danlu [^()]*\)|(?<=\d) %|± (?=\d)")
@@ -20,6 +21,16 @@ def percent(share: float, digits: int = 0) -> str:
     """
     found, least = f"{100 * share:.{digits}f}", 10.0**-digits
     return f"< {least:g} %" if share > 0 and float(found) == 0 else f"{found} %"
+
+
+def short(text: Any, width: int = 18) -> str:
+    """``text`` on one line, cut to ``width`` characters; one of a Chinese text counts two."""
+    words, taken = " ".join(str(text).split()), 0
+    for place, letter in enumerate(words):
+        taken += 1 if ord(letter) < 0x2E80 else 2
+        if taken > width:
+            return words[: max(place - 1, 1)] + "…"
+    return words
 
 
 def wrapped(text: str, *, indent: str = "") -> str:

@@ -14,6 +14,7 @@ from danlu.cli.play import play
 from danlu.cli.predict import predict
 from danlu.cli.runs import runs
 from danlu.cli.show import show
+from danlu.cli.slices import slices
 from danlu.cli.train import train
 from danlu.cli.tune import tune
 from danlu.cli.verify import verify
@@ -59,5 +60,5 @@ def _root(
 
 app.command(cls=AnsweringTrain)(train)
 app.command(cls=AnsweringTrain)(tune)
-for command in (predict, evaluate, explain, runs, show, generate, play, verify):
+for command in (predict, evaluate, explain, slices, runs, show, generate, play, verify):
     app.command(cls=Answering)(command)

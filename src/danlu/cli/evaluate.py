@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from danlu.cli.options import Allow, Lenient, NewData, Run
 from danlu.stages import showing, stage
 
 __all__ = ["evaluate"]
 
 
-def evaluate(run: Run, source: NewData, lenient: Lenient = False, allow: Allow = None) -> None:
+def evaluate(
+    run: Run,
+    source: NewData,
+    sensitive: Annotated[
+        str | None,
+        typer.Option(help="Columns, such as sex,race, by which groups of rows are compared."),
+    ] = None,
+    smallest: Annotated[int, typer.Option(help="Rows that a group needs to be compared with others.")] = 30,
+    lenient: Lenient = False,
+    allow: Allow = None,
+) -> None:
     """Evaluate a trained run on data that has the answers."""
     with showing("auto"), stage("evaluating"):
         from danlu.data.intake import spool
         from danlu.pipeline import load_model
 
         with spool(source) as place:
-            found = load_model(run, allow=allow or ()).evaluate(str(place), lenient=lenient)
+            model = load_model(run, allow=allow or ())
+            found = model.evaluate(str(place), sensitive=sensitive, smallest=smallest, lenient=lenient)
     print(found)

@@ -45,7 +45,10 @@ def show(
 def _results(results: dict[str, Any]) -> list[str]:
     """What ``results.json`` says, as the command line said it after the training."""
     from danlu.evaluate import Importance, Interval
+    from danlu.evaluate.group_lines import fairness_lines, fairness_of
     from danlu.evaluate.judgement import fold_lines, relied_on, score_lines
+    from danlu.evaluate.slice_lines import slice_lines
+    from danlu.evaluate.slices import Slices
     from danlu.prose import wrapped
 
     rows = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
@@ -64,6 +67,10 @@ def _results(results: dict[str, Any]) -> list[str]:
     lines += [wrapped(each.get("sentence", "")) for each in results.get("comparisons") or []]
     importance = [Importance(**{**each, "columns": tuple(each["columns"])}) for each in results.get("importance") or []]
     lines += relied_on(importance, most=20)
+    for each in results.get("fairness") or []:
+        lines += ["", *fairness_lines(fairness_of(each))]
+    if results.get("slices"):
+        lines += ["", *slice_lines(Slices.from_dict(results["slices"]))]
     return lines + [wrapped(f"note: {note}", indent="  ") for note in results.get("notes") or []]
 
 

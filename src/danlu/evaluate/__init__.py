@@ -6,8 +6,10 @@ from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.decomposition import Decomposition, decomposition
 from danlu.evaluate.detection import DetectionCounts, Found
 from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.fairness import CRITERIA, Criterion, Fairness, Gap, Group, fairness
 from danlu.evaluate.folds import fold_interval
 from danlu.evaluate.forecast import Forecasts
+from danlu.evaluate.groups import Groups
 from danlu.evaluate.importance import Importance, permutation_importance, related_columns
 from danlu.evaluate.intervals import Interval, difference, intervals
 from danlu.evaluate.labels import LabelRows
@@ -28,11 +30,13 @@ from danlu.evaluate.residuals import Residuals, residuals
 from danlu.evaluate.rows import Rows
 from danlu.evaluate.sample import Sample
 from danlu.evaluate.segmentation import MaskCounts
+from danlu.evaluate.slices import Slice, Slices, worst_slices
 from danlu.evaluate.threshold import Calibration, Threshold, calibration, choose_threshold
 from danlu.evaluate.tokens import TokenLosses
 
 __all__ = [
     "BASELINES",
+    "CRITERIA",
     "MEASURES",
     "METRICS",
     "PRIMARY",
@@ -40,11 +44,16 @@ __all__ = [
     "Baseline",
     "Calibration",
     "Comparison",
+    "Criterion",
     "Decomposition",
     "DetectionCounts",
     "Evidence",
+    "Fairness",
     "Forecasts",
     "Found",
+    "Gap",
+    "Group",
+    "Groups",
     "Importance",
     "Interval",
     "LabelRows",
@@ -56,6 +65,8 @@ __all__ = [
     "Residuals",
     "Rows",
     "Sample",
+    "Slice",
+    "Slices",
     "Threshold",
     "TokenLosses",
     "TranslationCounts",
@@ -69,6 +80,7 @@ __all__ = [
     "crps",
     "decomposition",
     "difference",
+    "fairness",
     "fold_interval",
     "interquartile_mean",
     "intervals",
@@ -82,4 +94,5 @@ __all__ = [
     "residuals",
     "run_intervals",
     "scores",
+    "worst_slices",
 ]

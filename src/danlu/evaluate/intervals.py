@@ -306,7 +306,12 @@ def difference(
     if ours.paired:
         parts = [parts_of(ours, seed)] * 2
     else:
-        parts = np.split(_dealt(len(ours) + len(theirs), ours.size + theirs.size, seed), [len(ours)])
+        both = [each.together for each in (ours, theirs)]
+        if both[0] is not None and both[1] is not None:
+            part = np.unique(np.concatenate([both[0], both[1]]), return_inverse=True)[1]
+        else:
+            part = _dealt(len(ours) + len(theirs), ours.size + theirs.size, seed)
+        parts = np.split(part, [len(ours)])
     count = max(int(part.max()) for part in parts) + 1
     without = leave_out(ours, parts[0], (name,), count)[0] - leave_out(theirs, parts[1], (name,), count)[0]
     value = ours.measures(None, (name,))[name] - theirs.measures(None, (name,))[name]

@@ -9,13 +9,20 @@ from typing import Any
 
 import polars as pl
 
+from danlu.errors import ConfigError
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.evidence import Evidence
+from danlu.evaluate.fairness import Fairness, fairness
 from danlu.evaluate.folds import FOLD_METHOD
+from danlu.evaluate.group_lines import fairness_lines
+from danlu.evaluate.groups import Groups
 from danlu.evaluate.importance import Importance
 from danlu.evaluate.intervals import Interval, figure
 from danlu.evaluate.kept import Kept
 from danlu.evaluate.measures import MEASURES
+from danlu.evaluate.rows import Rows
+from danlu.evaluate.slice_lines import slice_lines
+from danlu.evaluate.slices import Slices, worst_slices
 from danlu.prose import wrapped
 
 __all__ = ["Judgement", "Simple", "fold_lines", "relied_on", "score_lines"]
@@ -61,6 +68,10 @@ class Judgement:
         kept: the baselines themselves, by what they are called.
         simple_predictions: what the baselines predict for the test rows.
         simple: the baselines as they were compared with.
+        groups: of the test rows, by each sensitive column.
+        fairness: what the test tells of these groups.
+        shown: the columns of the test rows by which slices are found, where they have any.
+        slices: the worst slices of the test rows.
     """
 
     scores: Mapping[str, Interval]
@@ -76,6 +87,42 @@ class Judgement:
     kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
     simple_predictions: pl.DataFrame | None = None
     simple: tuple[Simple, ...] = ()
+    groups: tuple[Groups, ...] = ()
+    fairness: tuple[Fairness, ...] = ()
+    shown: pl.DataFrame | None = None
+    slices: Slices | None = None
+
+    def sliced(self, frame: pl.DataFrame, *, seed: int = 0) -> Judgement:
+        """The same test with the worst slices of its rows; see :func:`~danlu.evaluate.worst_slices`.
+
+        Args:
+            frame: the columns of the rows.
+            seed: draws the halves.
+
+        Raises:
+            ConfigError: rows that have more than one label each, or none.
+        """
+        rows = self.evidence
+        if not isinstance(rows, Rows):
+            raise ConfigError("slices are of rows with a class or a quantity each; this test has others")
+        return dataclasses.replace(self, shown=frame, slices=worst_slices(rows, frame, seed=seed))
+
+    def by_groups(self, groups: Sequence[Groups], *, classes: Sequence[str] = (), smallest: int = 30) -> Judgement:
+        """The same test with what it tells of groups of the rows.
+
+        Args:
+            groups: by each sensitive column.
+            classes: their names.
+            smallest: rows of a group that is compared with others.
+
+        Raises:
+            ConfigError: rows that have more than one label each, or none.
+        """
+        rows = self.evidence
+        if not isinstance(rows, Rows):
+            raise ConfigError("groups are compared of rows with a class or a quantity each; this test has others")
+        found = tuple(fairness(rows, each, classes=classes, smallest=smallest) for each in groups)
+        return dataclasses.replace(self, groups=tuple(groups), fairness=found)
 
     def compared(self, simple: Iterable[Simple], *, seed: int = 0) -> Judgement:
         """The same test with its comparison to simple models."""
@@ -120,6 +167,8 @@ class Judgement:
             "comparisons": [dataclasses.asdict(each) for each in self.comparisons],
             "notes": list(self.said),
             "importance": [dataclasses.asdict(each) for each in self.importance],
+            **({"fairness": [each.as_dict() for each in self.fairness]} if self.fairness else {}),
+            **({} if self.slices is None else {"slices": self.slices.as_dict()}),
         }
 
     def __str__(self) -> str:
@@ -128,6 +177,10 @@ class Judgement:
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
         lines += [wrapped(sentence) for sentence in said] + relied_on(self.importance)
+        for each in self.fairness:
+            lines += ["", *fairness_lines(each)]
+        if self.slices is not None:
+            lines += ["", *slice_lines(self.slices)]
         return "\n".join([*lines, *(wrapped(f"note: {note}", indent="  ") for note in self.said)])
 
     def _repr_html_(self) -> str:

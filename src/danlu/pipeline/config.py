@@ -205,6 +205,7 @@ class EvaluateConfig(Blueprint):
             which is said. None: as long as the training took, or 30 seconds.
         importance: whether it is measured how much a model of a table relies on each column; it takes about a quarter of the
             simple models' time at most.
+        slices: whether the slices of a table's test rows are looked for on which the model is worst.
         report: whether ``report.html`` is written.
         folds: cross-validation: so many trainings, each without a fold of the rows and tested on it, so that every row is tested
             once; None: one training, tested on ``split.test`` of the rows.
@@ -215,6 +216,7 @@ class EvaluateConfig(Blueprint):
     baselines: bool = True
     baseline_seconds: float | None = setting(default=None, above=0, optional=True)
     importance: bool = True
+    slices: bool = True
     report: bool = True
     folds: int | None = setting(default=None, minimum=2, integer=True, optional=True)
     repeats: int = setting(default=1, minimum=1, integer=True)

@@ -32,6 +32,7 @@ from danlu.pipeline.domains import load_model
 from danlu.pipeline.fingerprint import data_of, located
 from danlu.pipeline.once import baseline_seconds, judged, prepare, train_once
 from danlu.pipeline.record import write_crossed
+from danlu.pipeline.sensitive import by_columns_of, remembered
 from danlu.stages import stage
 from danlu.trained import Say, Trained
 from danlu.trained.together import together
@@ -207,13 +208,20 @@ def cross_train(
         if number == 1:
             seen = _seen(prepared, result.model)
     judgement, predictions = pooled(done, seed=config.trainer.seed)
+    judgement = by_columns_of([each.judgement for each in done], judgement, seed=config.trainer.seed)
     last = config.split.method == "time" or domain.by_time
     model = done[-1].model if last else together([each.model for each in done], seen=seen, held=_held(done, config))
     judgement = dataclasses.replace(judgement, notes=(*model.head.notes(judgement.evidence), *judgement.notes))
     metrics = {name: interval.value for name, interval in judgement.scores.items()}
     numbered = "row" in predictions.columns
     rows = {"tested": predictions["row"].n_unique() if numbered else sum(each.rows["test"] for each in done)}
-    provenance = {"rows": rows, "source": Path(config.data.source).name, "split": split, "folds": len(done)}
+    provenance = {
+        "rows": rows,
+        "source": Path(config.data.source).name,
+        "split": split,
+        "folds": len(done),
+        **remembered(first[0]),
+    }
     if not last:
         provenance["ensemble"] = len(done)
     elif config.model.ensemble is not None:

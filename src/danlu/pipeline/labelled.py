@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
-from danlu.data import InferredTask, Schema, TargetEncoder, drop_missing_target
+from danlu.data import InferredTask, Schema, TargetEncoder, drop_missing_target, has_target
 from danlu.data.seen import known_rows, row_hashes
 from danlu.data.task import TASK_WORDS
 from danlu.errors import ConfigError, SchemaError
@@ -23,6 +23,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
+from danlu.pipeline.sensitive import Sensitive
 from danlu.pipeline.space import Choice, Place, Span
 from danlu.pipeline.used import uses
 from danlu.prose import percent
@@ -57,6 +58,7 @@ class PreparedRows(PreparedParts):
         schema: the columns of a table.
         parts: what is no table, as it was read.
         background: some training rows of a table, which the run keeps.
+        sensitive: the groups of the rows, where a table's columns name some.
     """
 
     inferred: InferredTask
@@ -66,6 +68,7 @@ class PreparedRows(PreparedParts):
     schema: Schema | None = None
     parts: Any = None
     background: pl.DataFrame | None = None
+    sensitive: Sensitive | None = None
 
     def lines(self) -> Iterable[str]:
         return [str(each) for each in (self.schema, self.inferred) if each is not None]
@@ -110,6 +113,10 @@ class Labelled(Domain):
     ) -> tuple[Importance, ...]:
         """How much the model relies on each column of the test rows, where these have columns."""
         return ()
+
+    def sliced(self, prepared: PreparedRows) -> pl.DataFrame | None:
+        """The columns of the test rows by which slices are found; None where they have none."""
+        return None
 
     simple_names: ClassVar[tuple[str, ...]] = tuple(BASELINES)
     """The baselines that learn from such rows."""
@@ -168,6 +175,11 @@ class Labelled(Domain):
         if prepared.test is None:
             return None
         own = trained.judge(*prepared.test, groups=_groups(config, prepared), seed=config.trainer.seed)
+        if prepared.sensitive is not None:
+            own = prepared.sensitive.judged(own, config.fairness, prepared, trained)
+        if config.evaluate.slices and (frame := self.sliced(prepared)) is not None:
+            alone = config.evaluate.fold is None  # the slices of all folds together are looked for afterwards
+            own = own.sliced(frame, seed=config.trainer.seed) if alone else dataclasses.replace(own, shown=frame)
         if not config.evaluate.importance:
             return own
         rows: Any = own.evidence
@@ -264,14 +276,18 @@ def _with_codes(found: Read, target: TargetEncoder, say: Say) -> Read:
     rows, labels = found.rows, found.truth
     if labels is None:
         raise SchemaError(f"the data lacks the target {target.name!r}, which evaluation needs")
+    given = found.given
     if isinstance(rows, pl.DataFrame):
-        rows, dropped = drop_missing_target(rows.with_columns(labels.alias(target.name)), target.name)
+        rows = rows.with_columns(labels.alias(target.name))
+        if given is not None:
+            given = given.filter(has_target(rows[target.name]))
+        rows, dropped = drop_missing_target(rows, target.name)
         labels, respelt = target.normalise(rows[target.name])
         for notice in (*dropped, *respelt):
             say(notice)
         if not rows.height:
             raise SchemaError(f"no row has a value for the target {target.name!r}")
-    return dataclasses.replace(found, rows=rows, truth=target.transform(labels))
+    return dataclasses.replace(found, rows=rows, truth=target.transform(labels), given=given)
 
 
 def _groups(config: TrainConfig, prepared: PreparedRows) -> np.ndarray | None:

@@ -24,6 +24,7 @@ from danlu.pipeline.fingerprint import data_of, located
 from danlu.pipeline.judge import judge
 from danlu.pipeline.piped import kept_names
 from danlu.pipeline.record import write_record
+from danlu.pipeline.sensitive import remembered
 from danlu.pipeline.used import check_used
 from danlu.report import TensorBoardLogger
 from danlu.rl.registry import meant_by
@@ -206,6 +207,7 @@ def train_once(
     own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
     if config.model.ensemble is not None:
         own["ensemble"] = config.model.ensemble
+    own |= remembered(prepared)
     provenance = {**learned.model.provenance, **own}
     model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
     model.save(run.artifact_path)  # kept whatever the test brings

@@ -49,6 +49,7 @@ def write_record(
     if not config.evaluate.report:
         return
     from danlu.report import ReportData, write_report
+    from danlu.report.judged import judged_sections
 
     layers = summary(trained.network, trained.in_shape)
     own = domain.report(prepared, trained, judgement)
@@ -63,8 +64,8 @@ def write_record(
     }
     if fitted.stopped_because:
         facts["ended"] = fitted.stopped_because
-    own["sections"] = [*sections, *own.get("sections", ())]
     judgement = judgement or Judgement({})
+    own["sections"] = [*sections, *judged_sections(judgement), *own.get("sections", ())]
     data = ReportData(
         **_common(run, config, judgement),
         history=fitted.history,
@@ -106,6 +107,7 @@ def write_crossed(
         return
     from danlu.report import ReportData, write_report
     from danlu.report.folds import folds_section
+    from danlu.report.judged import judged_sections
 
     own = domain.report(prepared, folds[0].model, None)
     of_one = f"fold 1 of {config.evaluate.folds}, "  # which ``prepared`` is of
@@ -126,7 +128,11 @@ def write_crossed(
         **{
             **own,
             "rows": judgement.evidence if isinstance(judgement.evidence, Rows) else None,
-            "sections": [folds_section(crossed.fold_scores, crossed.fold_intervals), *own.get("sections", [])],
+            "sections": [
+                folds_section(crossed.fold_scores, crossed.fold_intervals),
+                *judged_sections(judgement),
+                *own.get("sections", []),
+            ],
         },
     )
     write_report(run.report_path, data)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
+from danlu.blueprint import Blueprint
 from danlu.data import (
     Schema,
     Table,
@@ -40,9 +41,11 @@ from danlu.pipeline.converted import as_parquet, is_plain_text
 from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.domain import Beside, Option
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
+from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
-from danlu.tasks import Recipe, fold_numbers, folds_for, plan_for
+from danlu.tasks import Fair, Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
+from danlu.trained.sensitive import column_of, sliced_columns
 
 __all__ = ["Tables"]
 
@@ -63,15 +66,18 @@ class Tables(Labelled):
         WRITTEN,
         "answers.*",
         "data.spellings|stream|target|task",
-        "evaluate.baseline_seconds|importance",
+        "evaluate.baseline_seconds|importance|slices",
         CROSSED,
+        "fairness.*",
         "imbalance.*",
         "model.*",
         "split.*",
         "trainer.loss|minutes",
     )
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"fairness": Fair}
     options = (
         *Labelled.options,
+        SENSITIVE,
         Option(
             "--minutes",
             "trainer.minutes",
@@ -85,6 +91,7 @@ class Tables(Labelled):
             lambda config: config.model.kind != "network",
             "more networks and trees join a blend, and model.kind=network is none",
         ),
+        *GROUPED,
     )
     instead: ClassVar[Mapping[str, str]] = {
         "data.time": "to test on the latest rows: split.method=time split.column=COLUMN; to forecast: --forecast COLUMN",
@@ -135,6 +142,12 @@ class Tables(Labelled):
             seconds=None if limit is None else limit / 4,
             seed=config.trainer.seed,
         )
+
+    def sliced(self, prepared: PreparedRows) -> pl.DataFrame | None:
+        if prepared.shown is None or prepared.schema is None:
+            return None
+        more = () if prepared.sensitive is None else prepared.sensitive.names
+        return sliced_columns(prepared.shown, prepared.schema, prepared.target.name, more)
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         """The test rows predicted worst, with their first columns."""
@@ -197,6 +210,10 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if config.split.method in ("group", "column") and config.split.column not in (None, *drop):
         drop = (*drop, str(config.split.column))
         notices.append(f"column {config.split.column!r} defines the split and is not used as an input")
+    sensitive = Sensitive.of(config.fairness, frame, name)
+    if sensitive is not None and not config.fairness.as_input:
+        drop = (*drop, *(column for column in sensitive.names if column not in drop))
+        notices.append(sensitive.kept_out)
     schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, formats=table.formats, merge=merge)
     notices += told_of(frame, schema)
     seen = [column.name for column in schema.features]
@@ -228,8 +245,10 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     target = TargetEncoder.fit(fitted_on[name], task=inferred.task)
     if inferred.task == "regression":
         notices += _far(train[name])
+    if sensitive is not None:
+        sensitive = sensitive.divided(frame, split)
     if data.test is not None:
-        test, more = _separate(data, frame.columns, schema, target)
+        test, more = _separate(data, frame.columns, schema, target, sensitive)
         notices += [*more, *copies_of(train.select([*seen, name]), test.select([*seen, name]), "test")]
     encoder = TableEncoder.fit(train, schema)
     if count > 1:
@@ -257,6 +276,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         rows={"train": train.height, "validation": validation.height, "test": test.height},
         split=description,
         notices=tuple(notices),
+        sensitive=sensitive if data.test is None or sensitive is None else sensitive.tested(test),
     )
 
 
@@ -299,6 +319,11 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         )
     if config.split.folds is not None and config.split.folds > 1:
         raise ConfigError("split.folds is for tables in memory, and this one is read as a stream", hint="leave it out")
+    if config.fairness.sensitive:
+        raise ConfigError(
+            "fairness.sensitive is for tables in memory, and this one is read as a stream",
+            hint="compare groups afterwards: danlu evaluate RUN FILE --sensitive COLUMN; or use data.stream=false",
+        )
     if config.trainer.minutes is not None:
         raise ConfigError(
             "trainer.minutes is for tables in memory, and this one is read as a stream",
@@ -356,7 +381,9 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
     )
 
 
-def _separate(data: DataConfig, columns: Any, schema: Schema, target: TargetEncoder) -> tuple[pl.DataFrame, list[str]]:
+def _separate(
+    data: DataConfig, columns: Any, schema: Schema, target: TargetEncoder, sensitive: Sensitive | None = None
+) -> tuple[pl.DataFrame, list[str]]:
     """The rows of the user's own test file, in the columns of the training file and read as those were."""
     other = _read(data.test, data, typed=False)
     frame, respelt = match_names(other.frame, columns)
@@ -368,6 +395,8 @@ def _separate(data: DataConfig, columns: Any, schema: Schema, target: TargetEnco
             hint="give a test file with the columns of the training file",
         )
     checked, found = check_frame(other.frame.select(columns), schema, lenient=True)
+    if sensitive is not None:
+        checked = checked.with_columns(column_of(other.frame, column, schema) for column in sensitive.names)
     test, dropped = drop_missing_target(checked, target.name)
     labels, notices = target.normalise(test[target.name])
     test = test.with_columns(labels.alias(target.name))

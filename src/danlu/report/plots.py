@@ -15,7 +15,15 @@ from danlu.evaluate.intervals import binomial, figure
 from danlu.prose import percent
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
 
-__all__ = ["calibration_plot", "confusion_plot", "curves_plot", "interval_plot", "ranking_plot", "residual_plot"]
+__all__ = [
+    "calibration_plot",
+    "confusion_plot",
+    "curves_plot",
+    "interval_plot",
+    "ranking_plot",
+    "rate_plot",
+    "residual_plot",
+]
 
 _MOST_POINTS = 1500
 _MOST_VERTICES = 400
@@ -216,6 +224,19 @@ def interval_plot(intervals: Mapping[str, Interval], label: str) -> str:
             axes.plot(interval.value, place, "o", color=colour, ms=6)
         axes.set_yticks(range(len(intervals)), [textwrap.fill(short(name, 44), 24) for name in intervals])
         axes.set(xlim=(low, high), ylim=(len(intervals) - 0.5, -0.5))
+        axes.grid(visible=False, axis="y")
+    return panel.svg
+
+
+def rate_plot(rates: Mapping[str, Interval], label: str) -> str:
+    """A rate of several groups with its intervals."""
+    with Panel(label, height=0.8 + 0.27 * len(rates)) as (panel, axes):
+        for place, rate in enumerate(rates.values()):
+            if rate.known:
+                axes.plot([rate.low, rate.high], [place, place], color=BLUE, lw=2.5, solid_capstyle="round", alpha=0.5)
+            axes.plot(rate.value, place, "o", color=BLUE, ms=5)
+        axes.set_yticks(range(len(rates)), [short(name, 20) for name in rates])
+        axes.set_ylim(len(rates) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
     return panel.svg
 

@@ -10,6 +10,8 @@ import warnings
 import zlib
 from typing import Any
 
+from danlu.prose import short
+
 __all__ = ["Panel", "short"]
 
 # Okabe & Ito, "Color universal design" (2008).
@@ -110,13 +112,3 @@ def _embedded(text: str, title: str) -> str:
     text = re.sub(r'url\(#([^)]+)\)|href="#([^"]+)"', lambda m: m[0].replace("#", f"#{mark}"), text)
     label = html.escape(title, quote=True)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-
-
-def short(text: Any, width: int = 18) -> str:
-    """``text`` on one line, cut to ``width`` characters; one of a Chinese text counts two."""
-    words, taken = " ".join(str(text).split()), 0
-    for place, letter in enumerate(words):
-        taken += 1 if ord(letter) < 0x2E80 else 2
-        if taken > width:
-            return words[: max(place - 1, 1)] + "…"
-    return words

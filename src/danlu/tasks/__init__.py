@@ -2,6 +2,7 @@
 
 from danlu.tasks.answers import Answers
 from danlu.tasks.detection import Boxes, Detection, detection_recipe
+from danlu.tasks.fair import Fair
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, forecast_recipe, learn_forecast
 from danlu.tasks.image import Augment, image_recipe
@@ -22,6 +23,7 @@ __all__ = [
     "BeamSearch",
     "Boxes",
     "Detection",
+    "Fair",
     "Forecast",
     "Imbalance",
     "Language",

@@ -20,9 +20,12 @@ from danlu.data.seen import row_hashes
 from danlu.engine import Fitted, predict_outputs
 from danlu.errors import ConfigError, SchemaError, unknown_name
 from danlu.evaluate.compare import counted
+from danlu.evaluate.groups import Groups
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
+from danlu.evaluate.rows import Rows
+from danlu.evaluate.slices import Slices, worst_slices
 from danlu.nn.blend import Blend
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
@@ -31,6 +34,7 @@ from danlu.trained.head import pieces
 from danlu.trained.held import HeldOut
 from danlu.trained.read import Read, Reader, Say, warn
 from danlu.trained.save import save
+from danlu.trained.sensitive import groups_by, sensitive_names, sliced_columns
 from danlu.trained.spread import spread_of
 
 __all__ = ["Learned", "Trained"]
@@ -268,14 +272,16 @@ class Trained:
         schema = getattr(self.encoder, "schema", None)
         return beside(kept_columns(given, schema, keep), written, self.head.name)
 
-    def _rows_of(self, source: Any, height: int, rows: int) -> pl.DataFrame:
-        """The table of which one column was read."""
+    def _rows_of(
+        self, source: Any, height: int, rows: int, cannot: str = "no columns can be kept next to the answers of"
+    ) -> pl.DataFrame:
+        """The table of which one column was read; ``cannot`` begins the message where there is none."""
         plain = height != rows or not isinstance(source, str | Path) or Path(source).suffix.lower() == ".txt"
         if plain or not Path(source).is_file():
-            raise ConfigError(f"no columns can be kept next to the answers of a model for {self.purpose}")
+            raise ConfigError(f"{cannot} a model for {self.purpose}")
         given = read_table(source, typed=False).frame
         if given.height != height:
-            raise ConfigError(f"{source} has {given.height} rows and {height} answers; no column can be kept")
+            raise ConfigError(f"{source} has {given.height} rows and {height} answers: {cannot} them")
         return given
 
     def write(
@@ -327,23 +333,105 @@ class Trained:
         )
         return dataclasses.replace(found, name="the blend") if isinstance(self.network, Blend) else found
 
-    def evaluate(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Judgement:
-        """The scores, with intervals, on data with the true answers; arguments as of :meth:`predict`.
+    def evaluate(
+        self,
+        source: Any,
+        *,
+        sensitive: str | Sequence[str] | None = None,
+        limits: Mapping[str, Sequence[float]] | None = None,
+        smallest: int = 30,
+        lenient: bool = False,
+        say: Say = warn,
+    ) -> Judgement:
+        """The scores, with intervals, on data with the true answers.
+
+        Args:
+            sensitive: columns by which groups of rows are compared, such as ``"sex,race"``; None are those that it was trained with,
+                where the data has them.
+            limits: of numbers, where a group ends and the next one begins, such as ``{"age": [25, 45, 65]}``.
+            smallest: rows that a group needs to be compared with others.
+            source, lenient, say: as of :meth:`predict`.
 
         Raises:
             SchemaError: data that does not fit what the model was trained on, or without the truth.
+            ConfigError: sensitive columns that are not there, or of a model whose answers are no labels.
         """
         found = self.read(source, lenient=lenient, say=say, truth=True)
         if found.truth is None:
             raise SchemaError(f"the data lacks the true answers, which evaluating a model for {self.purpose} needs")
+        groups = self._groups(source, found, sensitive, limits, say)
         inputs, truth, rows, names = self.encoder.transform(found.rows), found.truth, found.rows, found.names
         kept, noun = self._unseen(inputs, truth, say)
         if kept is not None:
             inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
             rows = None
             names = None if names is None else names[kept]
+            groups = tuple(each.take(kept) for each in groups)
         judged = self.judge(inputs, truth, rows=rows, names=names, noun=noun or found.noun)
+        if groups:
+            target = getattr(self.head, "target", None)
+            judged = judged.by_groups(groups, classes=getattr(target, "classes", ()), smallest=smallest)
         return judged.compared(self.head.simple(inputs, judged.evidence))
+
+    def _groups(
+        self,
+        source: Any,
+        found: Read,
+        sensitive: str | Sequence[str] | None,
+        limits: Mapping[str, Sequence[float]] | None,
+        say: Say,
+    ) -> tuple[Groups, ...]:
+        """The groups of the rows that were read, by each sensitive column."""
+        known: Mapping[str, Sequence[float]] = self.provenance.get("sensitive") or {}
+        names = tuple(known) if sensitive is None else sensitive_names(sensitive)
+        if not names:
+            return ()
+        frame = self._given(source, found)
+        schema = getattr(self.encoder, "schema", None)
+        if sensitive is None:
+            lost = [name for name in names if name not in frame.columns]
+            names = tuple(name for name in names if name in frame.columns)
+            if lost:
+                say(f"the data has no column {', '.join(map(repr, lost))}, so that groups by it are not compared")
+        return groups_by(frame, names, limits={**known, **(limits or {})}, schema=schema)
+
+    def _given(self, source: Any, found: Read) -> pl.DataFrame:
+        """All columns of the rows that were read."""
+        if found.given is not None:
+            return found.given
+        count = len(found.rows)
+        return self._rows_of(source, count, count, "there are no columns of the rows of")
+
+    def slices(
+        self, source: Any, *, conditions: int = 3, most: int = 8, lenient: bool = False, say: Say = warn
+    ) -> Slices:
+        """The readable slices of rows with true answers on which the model is worst; see :func:`~danlu.evaluate.worst_slices`.
+
+        Args:
+            conditions: of a slice, at most.
+            most: how many slices.
+            source, lenient, say: as of :meth:`predict`.
+
+        Raises:
+            SchemaError: data that does not fit what the model was trained on, or without the truth.
+            ConfigError: rows without columns, or a model whose answers are no labels.
+        """
+        found = self.read(source, lenient=lenient, say=say, truth=True)
+        if found.truth is None:
+            raise SchemaError(f"the data lacks the true answers, which slices of a model for {self.purpose} need")
+        known = self.provenance.get("sensitive") or {}
+        frame = sliced_columns(
+            self._given(source, found), getattr(self.encoder, "schema", None), self.head.name, tuple(known)
+        )
+        inputs, truth = self.encoder.transform(found.rows), found.truth
+        kept, _ = self._unseen(inputs, truth, say)
+        if kept is not None:
+            inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
+            frame = frame[kept]
+        rows = self.head.evidence(self.answer(inputs), truth)
+        if not isinstance(rows, Rows):
+            raise ConfigError(f"slices are of rows with a class or a quantity each; this is a model for {self.purpose}")
+        return worst_slices(rows, frame, conditions=conditions, most=most)
 
     def _unseen(self, inputs: Any, truth: Any, say: Say) -> tuple[np.ndarray | None, str]:
         """The numbers of the rows that it has not learnt from (None: all), and what they are called."""

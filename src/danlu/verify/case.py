@@ -57,6 +57,7 @@ _MODULES = (
     "measures",
     "intervals",
     "judging",
+    "groups",
     "translation",
     "detection",
     "segmentation",

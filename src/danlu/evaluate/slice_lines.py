@@ -1,0 +1,31 @@
+"""The worst slices as lines of a terminal."""
+
+from __future__ import annotations
+
+from danlu.evaluate.intervals import figure
+from danlu.evaluate.slices import Slices
+from danlu.prose import percent, wrapped
+
+__all__ = ["slice_lines"]
+
+
+def slice_lines(found: Slices) -> list[str]:
+    """What was looked at, then each slice with its size, its loss beside that of other rows and the interval, in 80 columns."""
+    if found.notes:
+        return [wrapped(f"note: {note}", indent="  ") for note in found.notes]
+    lines = [wrapped(found.said[:1].upper() + found.said[1:] + ".")]
+    for each in found.slices:
+        right = "" if each.right is None else f", {percent(each.right.value)} right"
+        low, high = each.difference.low, each.difference.high
+        ends = f" ({figure(low, 3)} to {figure(high, 3)})" if each.difference.known else ""
+        sure = "" if each.worse else "; it may be chance"
+        lines.append(
+            wrapped(
+                f"  {each.name}: {each.rows:,} rows ({percent(each.share, 1)}), {found.loss} {figure(each.loss, 3)}, elsewhere "
+                f"{figure(each.others, 3)}, {figure(each.difference.value, 3)} worse{ends}{right}{sure}",
+                indent="    ",
+            )
+        )
+    if found.slices and found.right is not None:
+        lines.append(f"  ({percent(found.right)} of all these rows are right)")
+    return lines
