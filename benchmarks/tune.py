@@ -107,7 +107,9 @@ def grid_torch(path: Path, hidden: int, batch: int, epochs: int) -> dict[str, An
     begun, cpu, scores = time.perf_counter(), cpu_seconds(), []
     for rate in RATES:
         for k in range(FOLDS):
-            scores.append(_torch_fit(inputs, labels, fold != k, fold == k, rate, 0.0, 0.0, hidden, 2, epochs, batch, k)[0])
+            scores.append(
+                _torch_fit(inputs, labels, fold != k, fold == k, rate, 0.0, 0.0, hidden, 2, epochs, batch, k)[0]
+            )
     best = min(np.reshape(scores, (len(RATES), FOLDS)).mean(axis=1))
     return {"seconds": time.perf_counter() - begun, "cpu": cpu_seconds() - cpu, "score": float(best)}
 
@@ -182,7 +184,7 @@ def search_danlu(path: Path, minutes: float, trials: int) -> dict[str, Any]:
     rows, runs = _split_files(path)
     import danlu
 
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), cpu_seconds()
     tuned = danlu.tune(
         str(rows[0]),
         target="Churn",
@@ -198,6 +200,7 @@ def search_danlu(path: Path, minutes: float, trials: int) -> dict[str, Any]:
     )
     return {
         "seconds": time.perf_counter() - begun,
+        "cpu": cpu_seconds() - cpu,
         "search_seconds": tuned.seconds,
         "trials": len(tuned.trials),
         "score": tuned.score,
@@ -227,7 +230,7 @@ def search_torch(path: Path, seconds: float) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     fold, inputs, labels = folds_of(len(x)), torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), cpu_seconds()
     best: dict[str, Any] = {"score": float("inf")}
     history = []
 
@@ -250,7 +253,9 @@ def search_torch(path: Path, seconds: float) -> dict[str, Any]:
         score = float(np.mean(scores))
         if score < best["score"]:
             with torch.no_grad():
-                probability = np.mean([torch.softmax(net(torch.from_numpy(test_x)), 1).numpy() for net in networks], axis=0)
+                probability = np.mean(
+                    [torch.softmax(net(torch.from_numpy(test_x)), 1).numpy() for net in networks], axis=0
+                )
             test = log_loss(np.log(np.clip(probability, 1e-12, None)), test_y)
             best.update(score=score, test=test, settings=trial.params)
             history.append((time.perf_counter() - begun, score, test))
@@ -260,7 +265,13 @@ def search_torch(path: Path, seconds: float) -> dict[str, Any]:
         sampler=optuna.samplers.TPESampler(seed=0), pruner=optuna.pruners.MedianPruner(n_startup_trials=5)
     )
     study.optimize(objective, timeout=seconds)
-    return {"seconds": time.perf_counter() - begun, "trials": len(study.trials), "history": history, **best}
+    return {
+        "seconds": time.perf_counter() - begun,
+        "cpu": cpu_seconds() - cpu,
+        "trials": len(study.trials),
+        "history": history,
+        **best,
+    }
 
 
 # The benchmark.
@@ -276,12 +287,21 @@ def child(what: str, path: Path, given: argparse.Namespace) -> dict[str, Any]:
         if mine and what.startswith("grid"):
             environment["JAX_NUM_CPU_DEVICES"] = str(given.devices)
         command = [python, __file__, "--child", what, "--data", str(given.data)]
-        command += ["--hidden", str(given.hidden), "--batch", str(given.batch), "--epochs", str(given.epochs), "--minutes", str(given.minutes)]
+        command += [
+            "--hidden",
+            str(given.hidden),
+            "--batch",
+            str(given.batch),
+            "--epochs",
+            str(given.epochs),
+            "--minutes",
+            str(given.minutes),
+        ]
         command += ["--trials", str(given.trials), "--seconds", str(given.seconds)]
         load = os.getloadavg()[0]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    return {"what": what, "load": load, **found}
+    return {"what": what, "load": [load, os.getloadavg()[0]], **found}
 
 
 def main() -> None:
@@ -301,7 +321,11 @@ def main() -> None:
     given = parser.parse_args()
     path = given.data / "telco-churn" / "telco-churn.csv"
     if given.child:
-        how: dict[str, Any] = {"hidden": given.hidden, "batch": given.batch, "epochs": given.epochs} if given.child.startswith("grid") else {}
+        how: dict[str, Any] = (
+            {"hidden": given.hidden, "batch": given.batch, "epochs": given.epochs}
+            if given.child.startswith("grid")
+            else {}
+        )
         if given.child == "search_danlu":
             how = {"minutes": given.minutes, "trials": given.trials}
         if given.child == "search_torch":
@@ -310,7 +334,9 @@ def main() -> None:
         return
     for number in range(given.rounds):
         grid = ["grid_danlu", "grid_torch", "grid_sklearn"][:: 1 if number % 2 == 0 else -1]
-        contestants = [each for each in (*grid, "search_danlu", "search_torch") if given.only in (None, each.split("_")[0])]
+        contestants = [
+            each for each in (*grid, "search_danlu", "search_torch") if given.only in (None, each.split("_")[0])
+        ]
         for what in contestants:
             print(json.dumps(child(what, path, given)), flush=True)
 

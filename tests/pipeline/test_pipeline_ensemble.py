@@ -90,10 +90,37 @@ def test_the_spread_of_a_quantity_is_in_its_unit():
     np.testing.assert_allclose(spread_of(values), values.std(axis=0))
 
 
-def test_a_stream_has_no_ensemble(frame, tmp_path):
+class Chunked:
+    """Rows in two chunks."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def chunks(self, epoch, start):
+        half = len(self.x) // 2
+        for part in [np.s_[:half], np.s_[half:]][start:]:
+            yield {"x": self.x[part], "y": self.y[part], "weight": np.ones(half, np.float32)}
+
+
+def test_the_members_of_a_population_on_a_stream_are_what_each_is_alone():
+    x = np.random.default_rng(0).normal(size=(32, 2)).astype(np.float32)
+    y = x @ np.array([1.0, 2.0], np.float32)
+    how = {"loss": "mse", "epochs": 2, "batch_size": 8, "optimizers": danlu.optim.sgd(0.05), "display": "none"}
+    both = danlu.fit_population(danlu.nn.Dense(1), Chunked(x, y), seeds=[3, 4], **how)
+    how["optimizer"] = how.pop("optimizers")
+    alone = danlu.fit(danlu.nn.Dense(1), Chunked(x, y), seed=3, **how)
+    np.testing.assert_allclose(both[0].params["kernel"], alone.params["kernel"], rtol=1e-5)
+    assert not np.array_equal(both[0].params["kernel"], both[1].params["kernel"])
+    with pytest.raises(ConfigError, match="share the rows of a stream"):
+        danlu.fit_population(danlu.nn.Dense(1), Chunked(x, y), loss="mse", seeds=[0], train_rows=[np.arange(4)])
+
+
+@pytest.mark.slow
+def test_a_stream_is_learnt_by_an_ensemble(frame, tmp_path):
     frame.write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ConfigError, match="in memory"):
-        train(tmp_path / "t.parquet", tmp_path / "runs", folds=1, model={"ensemble": 2}, data={"stream": True})
+    result = train(tmp_path / "t.parquet", tmp_path / "runs", folds=1, model={"ensemble": 2}, data={"stream": True})
+    assert result.model.network.count == 2
+    assert result.model.predict(frame)["disagreement"].max() > 0
 
 
 @pytest.mark.slow

@@ -90,3 +90,20 @@ def test_what_cannot_be_done_is_one_message(trained, table, tmp_path):
     empty.write_text("file,tags\n" + "\n".join(f"{table.parent / f'{row}.png'}," for row in range(12)))
     with pytest.raises(DataError, match="0 labels"):
         danlu.train(str(empty), target="tags", data={"label_separator": "|"}, **quiet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_labels_are_learnt_by_an_ensemble(table, tmp_path, stream):
+    how = {**SMALL, "model": {"width": 4, "ensemble": 3}, "trainer": {"epochs": 2, "batch_size": 16}}
+    result = danlu.train(
+        str(table), target="tags", data={"stream": stream}, runs=tmp_path, display="none", say=lambda line: None, **how
+    )
+    model = danlu.load(result.run.path)
+    assert model.network.count == 3
+    images = np.stack([np.asarray(Image.open(table.parent / f"{row}.png")) for row in range(4)])[..., None]
+    found = model.predict(images)
+    logits = model.outputs(model.encoder.transform(images))
+    each = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(found["probability above"], each[:, :, 0].mean(axis=1), atol=1e-6)
+    assert found["disagreement"].min() > 0

@@ -25,7 +25,7 @@ from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler, check_order, num_batches, shuffled
 from danlu.engine.population import Population, judge_of
 from danlu.engine.settled import settled
-from danlu.engine.sources import ArraySource
+from danlu.engine.sources import ArraySource, SharedSource, as_source
 from danlu.engine.state import owned
 from danlu.engine.targets import TargetCheck
 from danlu.engine.train import train
@@ -61,7 +61,8 @@ def fit_population(
 
     Args:
         model: a layer, or a pair ``(init, apply)``.
-        data: ``(x, y)`` or ``(x, y, weight)`` arrays, shared by all members; or ``x`` alone, with
+        data: ``(x, y)`` or ``(x, y, weight)`` arrays, shared by all members; a stream of chunks, whose order they then share as well; or
+            ``x`` alone, with
         targets: ``y``.
         seeds: a member's initial weights, random draws and sequence of rows; as many as there are members.
         optimizers: one for all (a name or optimizer), or one for each member; they must be of one kind and may differ in
@@ -155,26 +156,40 @@ def fit_members(
     shared = together and count % options.devices > 0  # then the devices share the rows of each batch instead
     check_shares(f"{count} members", count, 1 if shared else options.devices)
     need_devices(options.devices)
-    chunk = as_arrays(data)
-    rows = chunk["weight"].shape[0]
     if train_rows is not None and samplers is not None:
         raise ConfigError("fit_population received both train_rows and samplers; expected one of them")
     varied = samplers is not None  # how many rows these draw may differ from epoch to epoch
-    if train_rows is not None:
-        samplers = [shuffled(each) for each in _checked_rows("train_rows", train_rows, rows, count)]
-    source = ArraySource(chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers or [shuffled(rows)] * count)
+    source: ArraySource | SharedSource
+    if _is_stream(data):
+        if varied or train_rows is not None or (validation is None and validation_rows is not None):
+            raise ConfigError(
+                "the members of a population share the rows of a stream; expected no rows or samplers of their own",
+                hint="pass arrays, or leave train_rows, samplers and validation_rows out",
+            )
+        stream: Any = as_source(data, batch_size=options.batch_size, seed=seeds)
+        source = SharedSource(stream, count)
+    else:
+        chunk = as_arrays(data)
+        rows = chunk["weight"].shape[0]
+        if train_rows is not None:
+            samplers = [shuffled(each) for each in _checked_rows("train_rows", train_rows, rows, count)]
+        source = ArraySource(
+            chunk, batch_size=options.batch_size, seed=seeds, sampler=samplers or [shuffled(rows)] * count
+        )
     alone = options if shared else options.replace(devices=1)
     program = build_program(
         model, source, loss=loss, optimizer=made[0], metrics=metrics, options=alone, augment=augment, gradient=gradient
     )
     # Members rest, on rows of weight zero, when theirs fill fewer batches than the others' or when they have stopped.
-    uneven = num_batches(source.fewest, program.batch_size) != source.steps_per_epoch
+    uneven = (
+        isinstance(source, ArraySource) and num_batches(source.fewest, program.batch_size) != source.steps_per_epoch
+    )
     if uneven or varied or (options.patience is not None and not together):
         program = program.resting()
     population = Population(program, count, options.devices, together, group)
     judged = None
     if validation is not None or validation_rows is not None:
-        other = source.chunk
+        other = source.chunk if isinstance(source, ArraySource) else None
         if validation is not None:
             given = as_arrays(validation)
             rows = given["weight"].shape[0]
@@ -210,6 +225,12 @@ def fit_members(
         resume=resume,
     )
     return _as_one(fitted) if together else fitted
+
+
+def _is_stream(data: Any) -> bool:
+    """Whether the rows are not at hand as arrays."""
+    arrays = isinstance(data, tuple) or (isinstance(data, dict) and set(data) == {"x", "y", "weight"})
+    return not arrays and (hasattr(data, "chunks") or hasattr(data, "pieces"))
 
 
 def _stacked(*leaves: Any) -> Any:

@@ -18,7 +18,7 @@ from danlu.engine.order import Sampler, capacity, check_order, num_batches, pad_
 from danlu.engine.prefetch import prefetch
 from danlu.errors import DataError, TrainingError
 
-__all__ = ["ArraySource", "BatchSource", "ChunkSource", "Piece", "Source", "as_source"]
+__all__ = ["ArraySource", "BatchSource", "ChunkSource", "Piece", "SharedSource", "Source", "as_source"]
 
 
 class Piece(NamedTuple):
@@ -209,6 +209,30 @@ class ChunkSource:
             padded = pad_order(order, self.batch_size, length=self.room)
             on_device = jax.device_put(pad_rows(chunk, rows, to=self.room))
             yield Piece(on_device, jax.device_put(padded), num_batches(rows, self.batch_size), self.batch_size)
+
+
+class SharedSource:
+    """A stream for a population, all of whose members visit the same rows in the same order.
+
+    Args:
+        source: the stream, or the iterable of batches.
+        members: how many.
+    """
+
+    def __init__(self, source: ChunkSource | BatchSource, members: int) -> None:
+        self.source, self.members = source, members
+        self.in_shape, self.batch_size = source.in_shape, source.batch_size
+        self.steps_per_epoch: int | None = source.steps_per_epoch
+
+    def check_with(self, check: Check) -> None:
+        """Run ``check`` as the stream does."""
+        self.source.check_with(check)
+
+    def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
+        """The stream's pieces, their order once for each member."""
+        for piece in self.source.pieces(epoch, start):
+            order = np.asarray(piece.order)
+            yield piece._replace(order=jax.device_put(np.broadcast_to(order, (self.members, order.size))))
 
 
 def as_source(data: Any, *, batch_size: int, seed: int | Sequence[int], sampler: Sampler | None = None) -> Source:

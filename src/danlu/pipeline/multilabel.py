@@ -51,7 +51,16 @@ class LabelledImages(Pictures):
     kind = "multilabel"
     noun = "images with several labels each"
     head = Tags
-    uses = (*COMMON, RECIPE, *PICTURES, STREAMED, CROSSED, "augment.*", "data.image_column|label_separator|target|task")
+    uses = (
+        *COMMON,
+        RECIPE,
+        *PICTURES,
+        STREAMED,
+        CROSSED,
+        "augment.*",
+        "model.ensemble",
+        "data.image_column|label_separator|target|task",
+    )
     searched_by = ("label_precision",)
     instead: ClassVar[Mapping[str, str]] = {
         "imbalance.threshold": "the threshold of several labels is chosen automatically"
@@ -99,7 +108,7 @@ class LabelledImages(Pictures):
         return found.marks
 
     def plan(self, config: TrainConfig, prepared: PreparedLabels) -> Recipe:
-        return image_recipe(
+        plan = image_recipe(
             "multilabel",
             prepared.rows["train"],
             prepared.encoder.in_shape,
@@ -108,6 +117,7 @@ class LabelledImages(Pictures):
             fill=border(prepared.sample(1000)[0]) / 127.5 - 1,
             **config.decided("width"),
         )
+        return plan if config.model.ensemble is None else plan.replace(copies=config.model.ensemble)
 
     def measures(self, config: TrainConfig, plan: Recipe) -> dict[str, Any]:
         return {"metrics": ["label_accuracy"]}
@@ -175,7 +185,7 @@ def _pictures(trained: Trained, inputs: np.ndarray, rows: LabelRows) -> list[tup
     if not len(worst):
         return []
     filled = np.resize(worst, _PICTURES)  # of one size: one compilation
-    seen = grad_cam(trained.network, trained.params, trained.state, inputs[filled], label[filled])
+    seen = grad_cam(*trained.one, inputs[filled], label[filled])
     found = []
     for row, heat in zip(worst, seen, strict=False):
         place = label[row]

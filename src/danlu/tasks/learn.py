@@ -306,11 +306,6 @@ def lesson_of(
         )
     if rows is None or sample is None:
         raise ConfigError("learn() was given a stream; expected its number of rows and a sample of them as well")
-    if plan.copies > 1 and not isinstance(data, tuple):
-        raise ConfigError(
-            "an ensemble learns from rows in memory, and these are read as a stream",
-            hint="leave out model.ensemble (--ensemble), or data.stream=false",
-        )
     if (folds is not None) != (plan.folds > 1):
         raise ConfigError(
             f"the plan is for {plan.folds} folds; expected the fold of each row with 2 or more, else none"

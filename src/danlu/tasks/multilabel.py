@@ -35,13 +35,19 @@ class Tags(Head, fitted=("threshold",)):
     threshold: float = setting(default=0.5, minimum=0, maximum=1)
 
     def __call__(self, outputs: Any) -> Any:
+        each = self._each(outputs)
+        return each if each.ndim < 3 else each.mean(axis=1)  # of the networks of an ensemble
+
+    @staticmethod
+    def _each(outputs: Any) -> Any:
         xp = namespace(outputs)
         return 1 / (1 + xp.exp(-xp.clip(outputs, -80, 80)))
 
     def members(self, trained: Trained, inputs: Any) -> np.ndarray:
-        """Of each label that it is there and that it is not, ``(1, rows, 2 · labels)``: their entropies add up over the labels."""
-        there = self(trained.outputs(inputs))
-        return np.concatenate([there, 1 - there], axis=1)[None]
+        """Of each label that it is there and that it is not, ``(members, rows, 2 · labels)``: their entropies add up over the labels."""
+        there = self._each(trained.outputs(inputs))
+        there = there[None] if there.ndim == 2 else there.swapaxes(0, 1)
+        return np.concatenate([there, 1 - there], axis=2)
 
     def frame(self, answers: np.ndarray, rows: Any = None) -> pl.DataFrame:
         """The predicted labels, and the probability of each."""
@@ -69,7 +75,7 @@ class Tags(Head, fitted=("threshold",)):
 
     def check(self, network: Any, encoder: Any) -> None:
         shape = out_shape_of(network, encoder)
-        if shape != (len(self.labels),):
+        if shape is None or shape[-1:] != (len(self.labels),) or len(shape) > 2:
             raise ArtifactError(
                 f"the saved network's output has the shape {shape}; expected one for each of {len(self.labels)} labels"
             )

@@ -172,14 +172,22 @@ class Recipe(Blueprint):
             data, rows: see :meth:`fit`.
             encoder, head: of the trained model.
             seed: decides the initial weights and every random draw.
-            held: encoded rows that are not learnt from, and their truth, to which the head is fitted.
+            held: encoded rows that are not learnt from, and their truth, to which the head is fitted; the copies of a network are judged
+                by them.
             **how: see :meth:`fit`.
         """
         enable_compilation_cache()
-        if "initial" not in how:
-            how["initial"] = initial_weights(self.model, encoder.in_shape, jax.random.key(seed))
-        fitted = self.fit(data, rows=rows, seed=seed, **how)
-        model = Trained(self.model, fitted.params, fitted.state, encoder, head)
+        key = jax.random.key(seed)
+        if self.copies > 1:
+            how["initial"] = [
+                initial_weights(self.model, encoder.in_shape, own) for own in jax.random.split(key, self.copies)
+            ]
+            fitted = self.cross_fit(data, None, rows=rows, seed=seed, **{**how, "validation": held})
+        else:
+            if "initial" not in how:
+                how["initial"] = initial_weights(self.model, encoder.in_shape, key)
+            fitted = self.fit(data, rows=rows, seed=seed, **how)
+        model = Trained(self.whole, fitted.params, fitted.state, encoder, head)
         if held is None:
             return Learned(model, fitted)
         known = HeldOut(model.answer(held[0]), held[1])
