@@ -10,7 +10,8 @@ from danlu.explain.cam import grad_cam, split_at_maps
 from danlu.explain.path import Attribution, integrated_gradients
 from danlu.explain.pixels import pixel_attribution
 from danlu.explain.shapley import Shapley, shapley_values
-from danlu.explain.tokens import split_to_words, token_attribution, word_attribution
+from danlu.explain.smooth import smooth_gradients
+from danlu.explain.tokens import split_to_words, token_attribution, token_vectors, word_attribution
 
 __all__ = [
     "Attribution",
@@ -21,9 +22,11 @@ __all__ = [
     "integrated_gradients",
     "pixel_attribution",
     "shapley_values",
+    "smooth_gradients",
     "split_at_maps",
     "split_to_words",
     "token_attribution",
+    "token_vectors",
     "word_attribution",
 ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ from danlu.nn.combine import Parallel, Sequential
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer, Params, State
 
-__all__ = ["split_to_words", "token_attribution", "word_attribution"]
+__all__ = ["split_to_words", "token_attribution", "token_vectors", "word_attribution"]
 
 
 def token_attribution(
@@ -25,9 +27,11 @@ def token_attribution(
     params: Params,
     state: State,
     inputs: Any,
-    score: Callable[[jax.Array], jax.Array],
+    score: Callable[..., jax.Array],
     *,
     steps: int = 64,
+    most: int | None = None,
+    given: Any = None,
 ) -> Attribution:
     """What each token adds to a score: integrated gradients of its embedding from the vector 0, summed over the vector.
 
@@ -40,7 +44,8 @@ def token_attribution(
         inputs: as the network takes them: token numbers ``(batch, time)``, or such a dict with a mask; for a Parallel a dict
             of these.
         score: from the network's outputs to one number an example, ``(batch,)``, such as the logit of a class.
-        steps: points on the path, see :func:`~danlu.explain.integrated_gradients`.
+        steps, most: points on the path, see :func:`~danlu.explain.integrated_gradients`.
+        given: a tree that the score takes beside the outputs, ``score(outputs, given)``; see there.
 
     Returns:
         An :class:`~danlu.explain.Attribution` whose values are ``(batch, time)``, for a Parallel a dict of these by input.
@@ -58,16 +63,35 @@ def token_attribution(
         >>> found.values.shape, bool(abs(found.gap).max() < 1e-3)
         ((2, 6), True)
     """
-    vectors = _embedded(network, params, inputs)
+    scored, vectors, known = token_vectors(network, params, state, inputs, score, given)
+    found = integrated_gradients(scored, vectors, steps=steps, most=most, given=known)
+    return dataclasses.replace(found, values=jax.tree.map(lambda part: part.sum(axis=-1), found.values))
+
+
+def token_vectors(
+    network: Layer, params: Params, state: State, inputs: Any, score: Callable[..., jax.Array], given: Any = None
+) -> tuple[Callable[[Any, Any], jax.Array], Any, Any]:
+    """A score as a function of the vectors that stand for tokens; arguments as of :func:`token_attribution`.
+
+    Returns:
+        The function ``f(vectors, known)``, the vectors ``(batch, time, dim)`` (for a Parallel a dict of these), and what else it takes.
+    """
+    whole = _embedded(network, params, inputs)
+    known = {"whole": whole, "params": params, "state": state, "given": given}
+    return _beyond(network, score), _map(tokens, whole), known
+
+
+@functools.lru_cache(maxsize=32)
+def _beyond(network: Layer, score: Callable[..., jax.Array]) -> Callable[[Any, Any], jax.Array]:
+    """The score from the vectors on; the same function for the same network and score, so that it is compiled once."""
     rest = rewrite(network, lambda layer: Sequential(()) if isinstance(layer, Embedding) else None)
-    moving = _map(tokens, vectors)
 
-    def scored(moving: Any) -> jax.Array:
-        given = _map(replaced, vectors, moving)
-        return score(rest.apply(params, state, given)[0])
+    def scored(vectors: Any, known: Any) -> jax.Array:
+        x = _map(replaced, known["whole"], vectors)
+        outputs = rest.apply(known["params"], known["state"], x)[0]
+        return score(outputs) if known["given"] is None else score(outputs, known["given"])
 
-    found = integrated_gradients(scored, moving, steps=steps)
-    return Attribution(jax.tree.map(lambda part: part.sum(axis=-1), found.values), found.gained, found.gap)
+    return scored
 
 
 def _is_one(x: Any) -> bool:

@@ -2,16 +2,23 @@
 
 from danlu.explained.answer import Block, Explained, Explanations, Part
 from danlu.explained.asked import METHODS, Asked
+from danlu.explained.pictures import PARTS_OF_A_SOUND, explain_pictures
 from danlu.explained.score import SCALES
+from danlu.explained.steps import explain_steps
 from danlu.explained.tables import explain_table
+from danlu.explained.texts import explain_texts
 
 __all__ = [
     "METHODS",
+    "PARTS_OF_A_SOUND",
     "SCALES",
     "Asked",
     "Block",
     "Explained",
     "Explanations",
     "Part",
+    "explain_pictures",
+    "explain_steps",
     "explain_table",
+    "explain_texts",
 ]

@@ -44,11 +44,13 @@ class Explained:
         value, base: the score of the row, and what it is compared with.
         against: what the base is, in words.
         parts: of the row, in its own order.
-        ordered: whether that order says something (words, steps); else the parts are shown by their size.
+        ordered: whether that order says something (words, steps): the page then shows the drawing instead of a waterfall.
+        noun: what a part is called.
         method: how it was found, in a sentence.
         gap: by how much the parts miss ``value − base``.
         notes: what else the reader must know.
         drawing: HTML beside the parts, such as a picture; it is taken as it is.
+        lines: the same for a terminal.
         blocks: further titled parts of it, each with lines of plain text and the same as HTML.
         data: further plain data for :meth:`as_dict`, by name.
     """
@@ -63,8 +65,10 @@ class Explained:
     method: str
     gap: float
     ordered: bool = False
+    noun: str = "column"
     notes: tuple[str, ...] = ()
     drawing: str = ""
+    lines: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -46,6 +46,11 @@ class Asked:
         if self.method not in METHODS:
             raise unknown_name("method of explanation", self.method, METHODS)
 
+    @property
+    def compared_with(self) -> str:
+        """What the background rows are called."""
+        return "training rows" if self.learnt else "background rows"
+
     def compared(self, most: int) -> Any:
         """The background rows that answers are compared with, drawn evenly."""
         rows: Any = self.background

@@ -14,13 +14,21 @@ from danlu.evaluate.intervals import figure
 from danlu.explain import shapley_values
 from danlu.explained.answer import Explained, Part
 from danlu.explained.asked import Asked
+from danlu.explained.gradients import attributed, gradients_of, of_inputs
 from danlu.explained.score import answers_of, score_of
+from danlu.nn.ensemble import Ensemble
+from danlu.nn.tabular import TabularNet
 from danlu.trained import Trained
 
 __all__ = ["COMPARED", "cell", "explain_table"]
 
 COMPARED = 100
 """Background rows that an answer is compared with."""
+
+STARTS = 16
+"""Background rows that gradients begin their way from."""
+
+_NOISE = 0.1  # standard deviations of a numeric column
 
 
 def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Explained]:
@@ -32,12 +40,11 @@ def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[E
     Raises:
         ConfigError: there is no background.
     """
+    if asked.method in ("gradients", "smoothgrad"):
+        return by_gradients(trained, frame, asked)
     rows = asked.compared(COMPARED)
     if rows is None or not rows.height:
-        raise ConfigError(
-            "there are no rows to compare an answer with: Shapley values say what a column adds beside other rows",
-            hint="give some that are like those of the training, such as its file: --background FILE (in Python background=…)",
-        )
+        raise _no_background()
     background = trained.encoder.transform(rows)
     inputs = trained.encoder.transform(frame)
     columns = [column.name for column in trained.encoder.schema.features]
@@ -71,19 +78,88 @@ def _one(
         for column, value, error in zip(columns, added, errors, strict=True)
     )
     how = "Exact Shapley values" if found.is_exact else "Shapley values, sampled (± their standard errors)"
-    of = "training rows" if asked.learnt else "background rows"
     return Explained(
         row=name,
         answer=answer,
         scored=score.name,
         value=found.answer,
         base=found.base,
-        against=f"on average over {found.background} {of}",
+        against=f"on average over {found.background} {asked.compared_with}",
         parts=parts,
         method=f"{how}, {found.scored:,} rows answered by the whole model{f' ({trained.mixture})' if trained.mixture else ''}.",
         gap=found.gap,
         data={"exact": found.is_exact, "background": found.background, "scale": score.scale or None},
     )
+
+
+def _no_background() -> ConfigError:
+    return ConfigError(
+        "there are no rows to compare an answer with: what a column adds is said beside other rows",
+        hint="give some that are like those of the training, such as its file: --background FILE (in Python background=…)",
+    )
+
+
+def by_gradients(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Explained]:
+    """Each row by gradients of the network, on the way from each of some background rows: expected gradients.
+
+    A category goes over into another one by shares. What the encoder made of a column is added up again.
+
+    Reference: Erion et al., "Improving performance of deep learning models with axiomatic attribution priors and expected gradients"
+    (2021), Nature Machine Intelligence 3, for the mean over background rows.
+    """
+    source = gradients_of(trained)
+    model = source.model
+    rows = asked.compared(STARTS)
+    if rows is None or not rows.height:
+        raise _no_background()
+    network = model.network.network if isinstance(model.network, Ensemble) else model.network
+    if not isinstance(network, TabularNet):
+        raise ConfigError(f"gradients of a table are those of a TabularNet; this model has a {type(network).__name__}")
+    start, inputs = (_soft(network, model.encoder.transform(each)) for each in (rows, frame))
+    columns = [column.name for column in model.encoder.schema.features]
+    answers = answers_of(model, model.encoder.transform(frame))
+    found = []
+    for place, name in enumerate(asked.names):
+        score, answer = score_of(model, answers[place : place + 1], of=asked.of, scale=asked.scale)
+        x = jax.tree.map(lambda leaf: np.repeat(leaf[place : place + 1], rows.height, axis=0), inputs)  # noqa: B023
+        given = {**source.given, "code": np.full(rows.height, score.code or 0)}
+        noise = {array: _NOISE if array == "numeric" else 0.0 for array in x}
+        attribution, how = attributed(
+            of_inputs(model.network, score.scale), x, start, given, asked, noise=noise, mean=True
+        )
+        added = np.zeros(len(columns))
+        for array, values in attribution.values.items():
+            whose = model.encoder.sources[array]
+            if array == "categorical":
+                whose = np.repeat(whose, network.vocabularies)
+            np.add.at(added, whose, values[0])
+        value = float(score.of(answers[place : place + 1])[0])
+        own = frame.row(place, named=True)
+        found.append(
+            Explained(
+                row=name,
+                answer=answer,
+                scored=score.name,
+                value=value,
+                base=value - float(attribution.gained[0]),
+                against=f"on average over {rows.height} {asked.compared_with}",
+                parts=tuple(
+                    Part(column, cell(own[column]), float(each)) for column, each in zip(columns, added, strict=True)
+                ),
+                method=f"By {how}{f'; of {source.said}' if source.said else ''}.",
+                gap=float(attribution.gap[0]),
+                data={"background": rows.height, "scale": score.scale or None, "of": source.said or None},
+            )
+        )
+    return found
+
+
+def _soft(network: TabularNet, encoded: Any) -> dict[str, np.ndarray]:
+    """Encoded rows with shares of categories instead of their codes."""
+    return {
+        name: np.asarray(network.categorical.shares(values) if name == "categorical" else values, np.float32)
+        for name, values in encoded.items()
+    }
 
 
 def cell(value: Any) -> str:

@@ -81,7 +81,7 @@ def told(found: Explained) -> str:
     head = f"{found.row}: {found.answer}"
     why = f"{found.scored} is {figure(found.value)}; {found.against} it is {figure(found.base)}. What makes the difference:"
     lines = [wrapped(head, indent="  "), "", wrapped(why)]
-    lines += bars(found.parts, each="part" if found.ordered else "column")
+    lines += [*bars(found.parts, each=found.noun), *found.lines]
     lines.append(wrapped(f"{found.method} {adds_up(found)}"))
     for block in found.blocks:
         lines += ["", wrapped(block.title), *block.lines]

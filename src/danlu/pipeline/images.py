@@ -15,6 +15,7 @@ from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_imag
 from danlu.data.images.read import listed_files
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
+from danlu.explained import Asked, Explained, explain_pictures
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.items import LabelledItems
@@ -104,6 +105,9 @@ class Images(LabelledItems):
         listed = (lambda: read_images(source, target=name, memory=HELD)) if table else None
         found = new_pictures(source, listed, say)
         return Read(found.images, found.labels, names_of(found.paths))
+
+    def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
+        return explain_pictures(trained, found.rows, asked)
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         return gallery(prepared, trained, rows)

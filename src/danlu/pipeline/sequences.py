@@ -14,6 +14,7 @@ from danlu.data.sequences.read import shown_name
 from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import Rows
 from danlu.evaluate.summaries import summaries
+from danlu.explained import Asked, Explained, explain_steps
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option
@@ -131,6 +132,9 @@ class Sequences(LabelledItems):
                 hint="leave them out, or predict them as sequences of means: lenient=True (--lenient)",
             )
         return Read(found.values, found.labels, found.names)
+
+    def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
+        return explain_steps(trained, found.rows, asked)
 
     def for_simple(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The mean, spread, smallest, largest, first and last value and the slope of each column; and the length."""

@@ -13,6 +13,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.data import InferredTask, TargetEncoder, infer_task
 from danlu.data.sounds import SoundEncoder, SoundSet, is_sound_source, read_sounds
 from danlu.evaluate import Rows
+from danlu.explained import PARTS_OF_A_SOUND, Asked, Explained, explain_pictures
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.images import gallery
@@ -96,6 +97,9 @@ class Sounds(LabelledItems):
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
         found = newly_read(lambda: read_sounds(source), say, parts_of="recordings")
         return Read(found.sounds, found.labels, pl.Series("file", found.paths))
+
+    def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
+        return explain_pictures(trained, found.rows, asked, parts=PARTS_OF_A_SOUND)
 
     def for_simple(self, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """The mean and the standard deviation of each band over time."""

@@ -15,6 +15,7 @@ from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
 from danlu.errors import SchemaError
 from danlu.evaluate import Rows, baselines
 from danlu.evaluate.tfidf import tfidf
+from danlu.explained import Asked, Explained, explain_texts
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
@@ -112,6 +113,9 @@ class Texts(LabelledItems):
                 )
             say(f"{said}; they are predicted as texts without words")
         return Read([text or "" for text in found.texts], found.labels)
+
+    def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
+        return explain_texts(trained, found.rows, asked)
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         """The test texts that were predicted worst, their words coloured by what they added."""
