@@ -45,6 +45,9 @@ def explain(
         str | None,
         typer.Option(help="The answer to be reached by changes: a class; of a quantity '>=200' or '<=200'."),
     ] = None,
+    changes: Annotated[
+        int, typer.Option(help="Columns that are changed together at most to get another answer; 0: do not look.")
+    ] = 3,
     background: Annotated[
         str | None, typer.Option(help="A file of rows to compare with, where the run keeps no training rows.")
     ] = None,
@@ -78,6 +81,7 @@ def explain(
                 exact=exact or None,
                 keep=tuple(name.strip() for name in keep.split(",") if name.strip()),
                 to=to,
+                changes=changes,
                 background=background,
                 lenient=lenient,
             )

@@ -35,6 +35,7 @@ class Shapley:
         background: how many background rows there were.
         scored: how many different rows the model was asked for.
         is_exact: whether every coalition was looked at.
+        coalitions: how many rows that takes, of all background rows; some of them may be equal.
     """
 
     values: np.ndarray
@@ -44,6 +45,7 @@ class Shapley:
     background: int
     scored: int
     is_exact: bool
+    coalitions: float
 
     @property
     def gap(self) -> float:
@@ -76,7 +78,7 @@ def shapley_values(
         groups: of each array, whose part its columns are: the number of a player, from 0; ``-1`` is no one's and stays as in the row. None:
             each column of one array is a player.
         exact: True looks at all coalitions, whatever that takes; False samples; None samples where all would take more than
-            ``2 · evaluations`` rows, and even then not against background rows in which few columns differ.
+            ``4 · evaluations`` rows, and even then not against background rows in which few columns differ.
         most: columns that differ, up to which values may be exact.
         evaluations: about how many rows are scored otherwise.
         seed: decides the orders.
@@ -104,7 +106,7 @@ def shapley_values(
             f"expected at most {most}",
             hint="leave exact out: the values are then sampled, with their standard errors",
         )
-    whole = exact is not False and differ.max(initial=0) <= most and (exact or costs.sum() <= 2 * evaluations)
+    whole = exact is not False and differ.max(initial=0) <= most and (exact or costs.sum() <= 4 * evaluations)
     pairs = 0
     if not whole:
         kept = max(min(len(differ), int(evaluations // (4 * (differ.mean() + 1)))), min(len(differ), _FEWEST))
@@ -123,7 +125,9 @@ def shapley_values(
     base = float(np.mean([own[0] for own in values]))
     errors = np.sqrt(spread.sum(axis=0)) / len(found)
     is_exact = all(walk.is_whole for walk in walks)
-    return Shapley(found.mean(axis=0), errors, base, float(values[0][-1]), len(found), scored, is_exact)
+    return Shapley(
+        found.mean(axis=0), errors, base, float(values[0][-1]), len(found), scored, is_exact, float(costs.sum())
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from danlu.errors import unknown_name
+from danlu.errors import ConfigError, unknown_name
 
 __all__ = ["METHODS", "Asked"]
 
@@ -25,7 +25,9 @@ class Asked:
         exact: see :func:`~danlu.explain.shapley_values`.
         keep: columns that a counterfactual may not change.
         to: what a counterfactual is to reach: a class, or of a quantity ``">=200"`` or ``"<=200"``; None is any other class.
+        changes: columns that a counterfactual may change at most; 0 looks for none.
         background: rows to compare with and to look for alike ones among, where there are some.
+        truth: the true answers of the background rows, as they were read; None where they are not known.
         learnt: whether these are rows that were learnt from.
         names: of the rows, as they are called.
         seed: decides what is drawn.
@@ -37,7 +39,9 @@ class Asked:
     exact: bool | None = None
     keep: tuple[str, ...] = ()
     to: str | None = None
+    changes: int = 3
     background: Any = None
+    truth: Any = None
     learnt: bool = True
     names: tuple[str, ...] = ()
     seed: int = 0
@@ -45,6 +49,10 @@ class Asked:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise unknown_name("method of explanation", self.method, METHODS)
+        if self.changes < 0 or (not self.changes and (self.keep or self.to is not None)):
+            raise ConfigError(
+                f"changes is {self.changes}, with keep={self.keep} and to={self.to!r}; expected 1 or more, or 0 and neither of them"
+            )
 
     @property
     def compared_with(self) -> str:

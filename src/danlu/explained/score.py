@@ -16,7 +16,8 @@ from danlu.trained import Trained
 __all__ = ["SCALES", "Score", "answers_of", "score_of"]
 
 SCALES = ("probability", "log-odds")
-_BLOCK = 1024  # rows that are answered at once: one shape, so that nothing is compiled anew
+_BLOCK = 512  # rows that are answered at once: one shape, so that nothing is compiled anew
+_NUMBERS = 1 << 20  # of inputs, at once: of large pictures there are fewer
 _LEAST = 1e-9  # of a probability whose odds are taken
 
 
@@ -88,11 +89,11 @@ def answers_of(trained: Trained, inputs: Any) -> Any:
     """The answers for encoded rows, as ``predict`` gives them, in blocks of one size."""
     leaves = jax.tree.leaves(inputs)
     rows = len(leaves[0])
+    size = min(_BLOCK, max(1, _NUMBERS // max(sum(leaf[0].size for leaf in leaves), 1)))
     found = []
-    for low in range(0, rows, _BLOCK):
-        part = jax.tree.map(lambda leaf: leaf[low : low + _BLOCK], inputs)  # noqa: B023
-        count = min(_BLOCK, rows - low)
-        size = _BLOCK if rows > 16 else 16
-        padded = jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], part)  # noqa: B023
+    for low in range(0, rows, size):
+        part = jax.tree.map(lambda leaf: leaf[low : low + size], inputs)  # noqa: B023
+        count = min(size, rows - low)
+        padded = jax.tree.map(lambda leaf: leaf[np.minimum(np.arange(size), len(leaf) - 1)], part)
         found.append(np.asarray(trained.answer(padded))[:count])
     return np.concatenate(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -12,8 +13,10 @@ import polars as pl
 from danlu.errors import ConfigError
 from danlu.evaluate.intervals import figure
 from danlu.explain import shapley_values
+from danlu.explained.alike import alike_or_none
 from danlu.explained.answer import Explained, Part
 from danlu.explained.asked import Asked
+from danlu.explained.changes import Changes, fitted_rows
 from danlu.explained.gradients import attributed, gradients_of, of_inputs
 from danlu.explained.score import answers_of, score_of
 from danlu.nn.ensemble import Ensemble
@@ -28,6 +31,7 @@ COMPARED = 100
 STARTS = 16
 """Background rows that gradients begin their way from."""
 
+_BEARABLE = 2e6  # rows that may be answered for exact values where they are asked for
 _NOISE = 0.1  # standard deviations of a numeric column
 
 
@@ -48,10 +52,28 @@ def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[E
     background = trained.encoder.transform(rows)
     inputs = trained.encoder.transform(frame)
     columns = [column.name for column in trained.encoder.schema.features]
-    return [
-        _one(trained, frame.row(place, named=True), _row(inputs, place), background, columns, asked, asked.names[place])
-        for place in range(frame.height)
-    ]
+    own, learnt = fitted_rows(trained, frame), fitted_rows(trained, asked.background)
+    changes = Changes(trained, learnt, asked) if asked.changes else None
+    alike = (
+        None
+        if trained.instead is not None
+        else alike_or_none(gradients_of(trained), learnt, asked.truth, asked.compared_with)
+    )
+    found = []
+    for place, name in enumerate(asked.names):
+        row = _row(inputs, place)
+        answers = answers_of(trained, row)
+        one = _one(trained, frame.row(place, named=True), row, answers, background, columns, asked, name)
+        blocks, data = [], dict(one.data)
+        if changes is not None:
+            block, data["counterfactuals"] = changes.of(own[place], answers)
+            blocks += [block] if block is not None else []
+        if alike is not None:
+            order = [part.name for part in sorted(one.parts, key=lambda part: -abs(part.added))]
+            block, data["alike"] = alike.of(own[place], order)
+            blocks.append(block)
+        found.append(dataclasses.replace(one, blocks=tuple(blocks), data=data))
+    return found
 
 
 def _row(inputs: Any, place: int) -> Any:
@@ -59,9 +81,16 @@ def _row(inputs: Any, place: int) -> Any:
 
 
 def _one(
-    trained: Trained, values: dict[str, Any], row: Any, background: Any, columns: list[str], asked: Asked, name: str
+    trained: Trained,
+    values: dict[str, Any],
+    row: Any,
+    answers: Any,
+    background: Any,
+    columns: list[str],
+    asked: Asked,
+    name: str,
 ) -> Explained:
-    score, answer = score_of(trained, answers_of(trained, row), of=asked.of, scale=asked.scale)
+    score, answer = score_of(trained, answers, of=asked.of, scale=asked.scale)
     found = shapley_values(
         lambda rows: score.of(answers_of(trained, rows)),
         row,
@@ -78,6 +107,8 @@ def _one(
         for column, value, error in zip(columns, added, errors, strict=True)
     )
     how = "Exact Shapley values" if found.is_exact else "Shapley values, sampled (± their standard errors)"
+    if not found.is_exact and found.coalitions < _BEARABLE:
+        how += f"; exact ones take {found.coalitions:,.0f} rows (--exact)"
     return Explained(
         row=name,
         answer=answer,
@@ -86,7 +117,7 @@ def _one(
         base=found.base,
         against=f"on average over {found.background} {asked.compared_with}",
         parts=parts,
-        method=f"{how}, {found.scored:,} rows answered by the whole model{f' ({trained.mixture})' if trained.mixture else ''}.",
+        method=f"{how}. {found.scored:,} rows were answered by the whole model{f' ({trained.mixture})' if trained.mixture else ''}.",
         gap=found.gap,
         data={"exact": found.is_exact, "background": found.background, "scale": score.scale or None},
     )

@@ -34,7 +34,7 @@ def keep_background(folder: Path, frame: pl.DataFrame | None) -> None:
     write_atomic(folder / BACKGROUND, buffer.getvalue())
 
 
-def kept_background(folder: Path, trained: Trained) -> pl.DataFrame | None:
+def kept_background(folder: Path) -> pl.DataFrame | None:
     """The rows that a run kept; those of its first fold where it has folds, None where there are none.
 
     Raises:
@@ -49,7 +49,7 @@ def kept_background(folder: Path, trained: Trained) -> pl.DataFrame | None:
     return None
 
 
-def read_background(trained: Trained, source: Any, say: Say) -> Any:
-    """Rows of the user's own, as the encoder takes them; with the target where it is among them."""
+def read_background(trained: Trained, source: Any, say: Say) -> tuple[Any, Any]:
+    """Rows of the user's own, as the encoder takes them, and their true answers where they have them."""
     found = trained.read(source, lenient=True, say=say)
-    return found.rows
+    return found.rows, found.truth

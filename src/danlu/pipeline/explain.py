@@ -32,6 +32,7 @@ def explain(
     exact: bool | None = None,
     keep: Sequence[str] | str = (),
     to: str | None = None,
+    changes: int = 3,
     background: Any = None,
     lenient: bool = False,
     say: Say = warn,
@@ -53,6 +54,7 @@ def explain(
         exact: whether Shapley values look at all coalitions of up to 12 columns, whatever that takes; None samples where it takes long.
         keep: columns that are not to be changed to get another answer.
         to: the answer to be reached by changes: a class; of a quantity ``">=200"`` or ``"<=200"``. None is any other class.
+        changes: columns that are changed for that at most; 0 looks for no changes.
         background: rows like those of the training, where the run keeps none.
         lenient: as of ``predict``.
         say: called with each notice.
@@ -77,10 +79,12 @@ def explain(
     trained, folder = _model(model)
     given = trained.read(source, lenient=lenient, say=say)
     chosen = rows_asked(rows, len(given.rows), say)
-    if background is not None:
-        compared, learnt = read_background(trained, background, say), False
+    learnt = background is None
+    if not learnt:
+        compared, truth = read_background(trained, background, say)
     else:
-        compared, learnt = (None if folder is None else kept_background(folder, trained)), True
+        compared = None if folder is None else kept_background(folder)
+        truth = compared[trained.head.name] if compared is not None and trained.head.name in compared.columns else None
     names = tuple(str(given.names[int(place)]) if given.names is not None else f"row {place + 1}" for place in chosen)
     asked = Asked(
         method=method,
@@ -89,7 +93,9 @@ def explain(
         exact=exact,
         keep=tuple(name.strip() for name in keep.split(",")) if isinstance(keep, str) else tuple(keep),
         to=to,
+        changes=changes,
         background=compared,
+        truth=truth,
         learnt=learnt,
         names=names,
         seed=seed,
