@@ -132,6 +132,15 @@ def test_a_search_that_dies_in_training_goes_on_with_the_same_trials(
     assert without_time(run(study_at(tmp_path / name), 18)) == without_time(whole)
 
 
+def test_a_last_batch_that_is_not_full_goes_on_as_well(tmp_path: Path, whole: list[Told]) -> None:
+    dying = type("Dying", (Fake,), {"die_at": 4, "calls": 0})
+    with pytest.raises(KeyboardInterrupt):
+        run(study_at(tmp_path / "study.log"), 6, dying)
+    found = run(study_at(tmp_path / "study.log"), 6)
+    assert without_time(found[:4]) == without_time(whole[:4])
+    assert without_time(found) == without_time(run(study_at(tmp_path / "whole.log"), 6))
+
+
 @pytest.mark.parametrize("die_at", range(13, 26, 3))
 def test_a_search_that_dies_while_it_asks_goes_on_with_the_same_trials(
     tmp_path: Path, whole: list[Told], die_at: int, monkeypatch: pytest.MonkeyPatch
@@ -195,7 +204,7 @@ def test_processes_share_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_new_trial_is_not_taken_for_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "study.log"
     one, other = study_at(path), study_at(path)
-    one._asked(None)  # and before it says anything more, another process, as this one is from now on, looks:
+    one._asked(None, 4)  # and before it says anything more, another process, as this one is from now on, looks:
     monkeypatch.setattr(module.os, "getpid", lambda: 2**22 + 1)
     assert [each.number for each in other.batch(8)] == [1, 2, 3, 4]
 

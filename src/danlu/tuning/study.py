@@ -153,14 +153,15 @@ class Study:
     def batch(self, most: int | None) -> list[Trial]:
         """The next batch of trials to run: one that a dead process left, or a new one; empty when there are ``most`` trials."""
         self.sign_of_life()
-        trials = self._study.get_trials(deepcopy=False)
-        left = self._left(trials)
+        every = self._study.get_trials(deepcopy=False)
+        trials, left = [each for each in every if each.state.name != "FAIL"], self._left(every)
         if left is not None:
-            return self._whole(left, [each for each in trials if self._batch_of(each) == left], most)
+            own = [each for each in trials if self._batch_of(each) == left]
+            return self._whole(left, own, own[0].user_attrs.get("size", self.size), most)
         room = self.size if most is None else min(self.size, most - self._counted(trials))
         if room <= 0:
             return []
-        return self._whole(None, [], most)
+        return self._whole(None, [], room, most)
 
     def _left(self, trials: Sequence[Any]) -> int | None:
         """The batch that a dead process left, if there is one."""
@@ -184,15 +185,14 @@ class Study:
     def _counted(trials: Sequence[Any]) -> int:
         return sum(each.state.name not in ("FAIL", "WAITING") for each in trials)
 
-    def _whole(self, batch: int | None, begun: Sequence[Any], most: int | None) -> list[Trial]:
+    def _whole(self, batch: int | None, begun: Sequence[Any], size: int, most: int | None) -> list[Trial]:
         """The trials of a batch, with those that it still lacks; their settings are drawn one trial after the other."""
         library = optuna()
         found: list[Any] = []
-        size = self.size if not begun else begun[0].user_attrs.get("size", self.size)
         asked = [library.trial.Trial(self._study, each._trial_id) for each in begun]
         while len(found) < size:
             new = not asked
-            trial = asked.pop(0) if asked else self._asked(batch)
+            trial = asked.pop(0) if asked else self._asked(batch, size)
             if (
                 new
                 and most is not None
@@ -213,10 +213,10 @@ class Study:
             found.append(trial)
         return [Trial(each.number, self.values(each.params)) for each in found]
 
-    def _asked(self, batch: int | None) -> Any:
+    def _asked(self, batch: int | None, size: int) -> Any:
         """A new trial that belongs to this process and its batch from the first moment: else another process would take it for left."""
         library, storage = optuna(), self._study._storage
-        own = {"process": self.owner} | ({"size": self.size} if batch is None else {"batch": batch})
+        own = {"process": self.owner} | ({"size": size} if batch is None else {"batch": batch})
         state = library.trial.TrialState.RUNNING
         template = library.trial.create_trial(state=state, user_attrs=own)
         number = storage.create_new_trial(self._study._study_id, template_trial=template)
