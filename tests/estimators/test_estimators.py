@@ -95,7 +95,7 @@ def test_answers_to_imbalance_find_more_of_the_rare_class(options):
 
 
 def test_cross_validation_beats_chance_by_far():
-    X, y = load_breast_cancer(return_X_y=True)
+    X, y = (values[:567] for values in load_breast_cancer(return_X_y=True))  # folds of one size share a program
     scores = cross_val_score(Classifier(**SMALL, random_state=0), X, y, cv=3, scoring="roc_auc")
     assert scores.min() > 0.96
 

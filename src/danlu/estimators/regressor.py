@@ -38,7 +38,7 @@ class Regressor(RegressorMixin, TableEstimator):
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
     Example:
-        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> x = np.linspace(-1, 1, 40)[:, None]
         >>> model = Regressor(epochs=60, members=2, width=16, depth=1, random_state=0).fit(x, 3 * x[:, 0] + 5)
         >>> model.score(x, 3 * x[:, 0] + 5) > 0.9
         True
