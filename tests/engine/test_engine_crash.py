@@ -39,8 +39,9 @@ class Chunks:
 
 
 def arrays(folder: Path) -> Any:
-    """65 steps an epoch: the trainer looks up after 64 of them, so a checkpoint falls between."""
-    return fit(MODEL, (X[:65], Y[:65]), batch_size=1, validation=HELD_OUT, checkpoint=folder, resume=True, **SETTINGS)
+    """65 steps an epoch: the trainer looks up after 64 of them, so a checkpoint falls between. The best is a moving average."""
+    own: Any = {"batch_size": 1, "validation": HELD_OUT, "average": "ema"}
+    return fit(MODEL, (X[:65], Y[:65]), checkpoint=folder, resume=True, **own, **SETTINGS)
 
 
 def batches(folder: Path) -> Any:
@@ -50,8 +51,10 @@ def batches(folder: Path) -> Any:
 
 
 def chunks(folder: Path) -> Any:
-    """Chunks that are read ahead."""
-    return fit(MODEL, Chunks(), batch_size=16, checkpoint=folder, resume=True, **SETTINGS)
+    """Chunks that are read ahead, and read again for the statistics of a mean of weights."""
+    model = nn.Sequential((nn.Dense(4, "tanh"), nn.BatchNorm(), nn.Dense(1)))
+    own: Any = {"batch_size": 16, "average": "swa", "average_start": 0}
+    return fit(model, Chunks(), checkpoint=folder, resume=True, **own, **SETTINGS)
 
 
 def population(folder: Path) -> Any:
@@ -60,12 +63,18 @@ def population(folder: Path) -> Any:
     return fit_population(MODEL, (X[:65], Y[:65]), resume=True, **data, **SETTINGS)
 
 
+def snapshots(folder: Path) -> Any:
+    """Two members, of which the ends of both epochs are kept."""
+    data: Any = {"batch_size": 1, "validation": HELD_OUT, "seeds": [1, 2], "snapshots": 2, "checkpoint": folder}
+    return fit_population(MODEL, (X[:65], Y[:65]), resume=True, **data, **SETTINGS)
+
+
 def bits(found: Any) -> list[Any]:
     """Everything that a training ends in, but for how long it took."""
     seen: list[Any] = []
     for each in found if isinstance(found, list) else [found]:
         kept = [{k: v for k, v in row.items() if k not in ("seconds", "rows_per_second")} for row in each.history]
-        tree = (each.params, each.state, each.train_state.params, each.train_state.opt_state)
+        tree = (each.params, each.state, each.train_state.params, each.train_state.opt_state, each.train_state.average)
         seen.append((json.dumps(kept), each.best_epoch, [np.asarray(a).tobytes() for a in jax.tree.leaves(tree)]))
     return seen
 
@@ -113,7 +122,7 @@ def test_killed_at_any_call_it_ends_in_the_same_bits(tmp_path: Path) -> None:
     assert {"mkdir", "open", "write", "fsync", "replace"} <= seen
 
 
-@pytest.mark.parametrize("train", [arrays, chunks, population])
+@pytest.mark.parametrize("train", [arrays, chunks, population, snapshots])
 def test_killed_after_any_checkpoint_it_ends_in_the_same_bits(train: Callable[[Path], Any], tmp_path: Path) -> None:
     """Killed where each checkpoint would take the place of the one before, whatever training walks."""
     calls = calls_of(train, tmp_path / "counted")

@@ -11,7 +11,7 @@ import pytest
 
 from danlu import optim
 from danlu.errors import ConfigError
-from danlu.optim import Constant, Cosine, Exponential, OneCycle, ReduceOnPlateau, Schedule, Step, WarmUp
+from danlu.optim import Constant, Cosine, Exponential, OneCycle, ReduceOnPlateau, Restarts, Schedule, Step, WarmUp
 
 COUNTS = np.array([0, 1, 2, 3, 5, 8, 9, 10, 11, 19, 20, 21, 29, 30, 31, 50])
 
@@ -35,6 +35,11 @@ ROWS: dict[str, tuple[Schedule, Schedule, Any]] = {
         OneCycle(0.3, 30),
         OneCycle(0.2, 20, 0.5),
         lambda c: np.where(c < 9, cosine(0.012, 0.3, c / 9), cosine(0.3, 1.2e-6, (c - 9) / 21)),
+    ),
+    "restarts": (
+        Restarts(WarmUp(Cosine(0.3, 8), 2), 10),
+        Restarts(WarmUp(Cosine(0.2, 4), 3), 7),
+        lambda c: np.where(c % 10 < 2, 0.3 * (c % 10) / 2, cosine(0.3, 0, (c % 10 - 2) / 8)),
     ),
     "reduce_on_plateau": (ReduceOnPlateau(0.3), ReduceOnPlateau(0.1), lambda c: np.full(len(c), 0.3)),
 }
@@ -79,6 +84,10 @@ def test_equal_optax() -> None:
         (Cosine(0.3, 20, 0.03), optax.cosine_decay_schedule(0.3, 20, alpha=0.1)),
         (WarmUp(Cosine(0.3, 20), 10), optax.warmup_cosine_decay_schedule(0.0, 0.3, 10, 30)),
         (OneCycle(0.3, 30), optax.cosine_onecycle_schedule(30, 0.3)),
+        (
+            Restarts(WarmUp(Cosine(0.3, 15), 5), 20),
+            optax.sgdr_schedule([{"init_value": 0.0, "peak_value": 0.3, "warmup_steps": 5, "decay_steps": 20}] * 3),
+        ),
     ]
     for ours, theirs in pairs:
         for count in COUNTS:
@@ -179,6 +188,7 @@ LONG_ROWS = {
     "cosine": (Cosine(1.0, LONG), lambda c: cosine(1.0, 0.0, c / LONG)),
     "warm_up": (WarmUp(1.0, LONG), lambda c: min(c / LONG, 1.0)),
     "warm_up of a long one": (WarmUp(Cosine(1.0, LONG), 4), lambda c: cosine(1.0, 0.0, (c - 4) / LONG) if c >= 4 else c / 4),
+    "restarts": (Restarts(Cosine(1.0, LONG), LONG), lambda c: cosine(1.0, 0.0, (c % LONG) / LONG)),
     "one_cycle": (
         OneCycle(1.0, LONG, 0.5),
         lambda c: cosine(0.04, 1.0, 2 * c / LONG) if c < LONG / 2 else cosine(1.0, 4e-6, 2 * c / LONG - 1),

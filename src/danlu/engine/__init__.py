@@ -1,6 +1,7 @@
 """The one trainer: a step, its transformations, and the loop around them."""
 
 from danlu.engine.alternate import Alternate
+from danlu.engine.average import Average
 from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callbacks import (
     Callback,
@@ -32,6 +33,7 @@ __all__ = [
     "Accumulated",
     "Alternate",
     "ArraySource",
+    "Average",
     "BatchSource",
     "Best",
     "CSVLogger",

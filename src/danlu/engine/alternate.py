@@ -107,6 +107,10 @@ class Alternate:
                 hint="TrainState.start(params, (first.init(params), second.init(params)))",
             )
         sums: Sums = {}
+        average, state = (
+            state.average,
+            dataclasses.replace(state, average=None),
+        )  # each would take the other's part in as well
         for turn, (part, program) in enumerate(self._turns()):
             own = dataclasses.replace(state, opt_state=state.opt_state[turn])
             after, found = program.at(own, chunk, order, index)
@@ -117,7 +121,7 @@ class Alternate:
             bad = found.pop("bad_step")
             sums["bad_step"] = jnp.minimum(sums["bad_step"], bad) if turn else bad
             sums |= {_column(part, name): value for name, value in found.items()}
-        return state, sums
+        return dataclasses.replace(state, average=average).averaged(), sums
 
     def zero_sums(self) -> Sums:
         """The sums of both programs; ``bad_step`` is shared."""

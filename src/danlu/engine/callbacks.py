@@ -176,7 +176,7 @@ class ReduceLROnPlateau(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Save the weights after epochs, as a safetensors file.
+    """Save the weights after epochs (their average, where there is one), as a safetensors file.
 
     Args:
         path: the file; ``{epoch}`` and any column of the history may stand in it, as in ``"w-{epoch:03d}-{val_loss:.3f}.safetensors"``.
@@ -207,7 +207,8 @@ class ModelCheckpoint(Callback):
                 return
             self.best = value
         columns = {name: value for name, value in logs.items() if name != "epoch"}
-        tree = {"params": self.training.params, "state": self.training.model_state}
+        params, model_state = self.training.state.learnt
+        tree = {"params": params, "state": model_state}
         save_checkpoint(self.path.format(epoch=epoch, **columns), tree, {"epoch": epoch})
 
     def state(self) -> Any:

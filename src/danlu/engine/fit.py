@@ -116,7 +116,7 @@ def fit(
         )
 
     def measure(state: TrainState) -> dict[str, float]:
-        return evaluate_source(program, state.params, state.model_state, state.weights, judged or [])
+        return evaluate_source(program, *state.learnt, state.weights, judged or [])
 
     return train(
         program,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.blueprint import setting, validate
+from danlu.engine.average import Average, decay_for
 from danlu.engine.options import FitOptions
 from danlu.engine.sources import Source
 from danlu.engine.state import TrainState, owned
@@ -107,9 +108,21 @@ def initial_state(
         model_state=model_state,
         opt_state=optimizer.init(params),
         weights=weights,
+        average=_average(source, options, params, model_state),
     )
     start: TrainState = owned(state)
     return start
+
+
+def _average(source: Source, options: FitOptions, params: Any, model_state: Any) -> Average | None:
+    """The average that the options ask for, of nothing yet."""
+    if options.average == "none":
+        return None
+    decay = options.average_decay
+    if decay is None:
+        steps = source.steps_per_epoch
+        decay = decay_for(None if steps is None else steps * options.epochs)
+    return Average.of(options.average, params, model_state, decay=decay, start=options.first_averaged)
 
 
 def _weights(program: Program, given: Mapping[str, float]) -> dict[str, float]:

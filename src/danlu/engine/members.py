@@ -253,13 +253,7 @@ def _as_one(fitted: Fitted) -> Fitted:
     program, objective = population.program, population.program.objective
     if not isinstance(objective, Supervised):
         return fitted
-    whole = dataclasses.replace(
-        program,
-        model=population.model,
-        objective=objective.replace(model=population.model),
-        devices=1,
-        skip_empty=False,
-    )
+    whole = dataclasses.replace(program.with_model(population.model), devices=1, skip_empty=False)
     weights = {name: weight[0] for name, weight in fitted.train_state.weights.items()}
     return dataclasses.replace(
         fitted, program=whole, train_state=dataclasses.replace(fitted.train_state, weights=weights)

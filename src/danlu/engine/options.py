@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from danlu.blueprint import Blueprint, setting
+from danlu.engine.average import AVERAGES
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
 
@@ -23,6 +24,12 @@ class FitOptions(Blueprint):
             smaller; danlu's metrics each; a function of your own by its attribute ``direction``), and refused where it declares nothing.
         min_delta: the least change that counts as an improvement; a little below 0, of equal epochs the last is kept.
         restore_best: whether training ends with the best weights (when something is monitored) or the last.
+        average: the weights that are judged and kept: ``"none"``, those after the last step; ``"ema"``, a moving average over steps;
+            ``"swa"``, the mean of those at the ends of the last epochs; see :mod:`danlu.engine.average`.
+        average_decay: of ``"ema"``: the share of the average that each step keeps; None: it is of about the latest 3 % of all steps.
+        average_start: of ``"swa"``: how many epochs come before the mean; none of them can be the best. None: three quarters of them.
+        snapshots: at the ends of how many cycles of equal length the network is kept; they are then the members of one, an
+            :class:`~danlu.nn.Ensemble`. Each cycle needs the whole course of the learning rate: :class:`danlu.optim.Restarts`.
         l1: coefficient of the penalty ‖θ‖₁ on weights.
         l2: coefficient of the squared penalty on weights.
         precision: what the network computes in while it is trained, ``"float32"`` or ``"bfloat16"``: half the memory
@@ -42,6 +49,10 @@ class FitOptions(Blueprint):
     mode: str = setting(default="auto", choices=("auto", "min", "max"))
     min_delta: float = setting(default=0.0)
     restore_best: bool = True
+    average: str = setting(default="none", choices=("none", *AVERAGES))
+    average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
+    average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
+    snapshots: int = setting(default=1, minimum=1, integer=True)
     l1: float = setting(default=0.0, minimum=0)
     l2: float = setting(default=0.0, minimum=0)
     precision: str = setting(default="float32", choices=tuple(PRECISIONS))
@@ -56,4 +67,44 @@ class FitOptions(Blueprint):
             raise ConfigError(
                 f"FitOptions.batch_size is {self.batch_size} and accumulate is {self.accumulate}; "
                 "expected a batch size that is a multiple of it"
+            )
+        self._check_average()
+        self._check_snapshots()
+
+    @property
+    def first_averaged(self) -> int:
+        """The epoch (from 0) with which the mean of ``"swa"`` begins."""
+        return self.epochs * 3 // 4 if self.average_start is None else self.average_start
+
+    def _check_average(self) -> None:
+        for name, kind in (("average_decay", "ema"), ("average_start", "swa")):
+            if getattr(self, name) is not None and self.average != kind:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}, and average is {self.average!r}; it is for average={kind!r}"
+                )
+        last = self.epochs - self.first_averaged
+        if self.average == "swa" and last < 2:
+            raise ConfigError(
+                f"average is 'swa', and of {self.epochs} epochs {max(last, 0)} would be in the mean; expected 2 or more",
+                hint="more epochs, or a smaller average_start; average='ema' takes each step in",
+            )
+
+    def _check_snapshots(self) -> None:
+        if self.snapshots == 1:
+            return
+        if self.epochs % self.snapshots or not self.epochs:
+            least = max(1, self.epochs // self.snapshots) * self.snapshots
+            raise ConfigError(
+                f"snapshots is {self.snapshots} and epochs is {self.epochs}; expected a multiple of it, for cycles of equal length",
+                hint=f"epochs={least}, or {least + self.snapshots}",
+            )
+        if self.average == "swa":
+            raise ConfigError(
+                "there are snapshots and average='swa', and both are made of the weights at the ends of epochs; expected one of them",
+                hint="average='ema' goes with snapshots",
+            )
+        if self.patience is not None:
+            raise ConfigError(
+                f"patience is {self.patience} and snapshots is {self.snapshots}; a training of snapshots goes through all cycles",
+                hint="leave patience out",
             )

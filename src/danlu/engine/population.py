@@ -66,6 +66,10 @@ class Population:
             )
         object.__setattr__(self, "devices", max(self.devices, self.program.devices))
 
+    def with_model(self, model: Layer) -> Self:
+        """The same, in which each member has another network; see :meth:`Program.with_model`."""
+        return dataclasses.replace(self, program=self.program.with_model(model))
+
     @property
     def layout(self) -> Any:
         """The members' arrays are divided among the devices, unless these share the rows of every member."""
@@ -165,9 +169,7 @@ def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> 
     def measure(state: TrainState) -> dict[str, Any]:
         total: dict[str, np.ndarray] = {}
         for size, orders, steps in placed:
-            sums = evaluate_steps(
-                population, state.params, state.model_state, state.weights, chunk, orders, steps, size=size
-            )
+            sums = evaluate_steps(population, *state.learnt, state.weights, chunk, orders, steps, size=size)
             for name, value in sums.items():
                 total[name] = total.get(name, 0.0) + np.asarray(value, np.float64)
         return population.means(total)

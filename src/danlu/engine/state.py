@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.average import Average
+
 __all__ = ["Best", "TrainState", "owned", "track_best"]
 
 
@@ -39,6 +41,7 @@ class TrainState:
         weights: of what is added up to be made small, by name: the penalties ``"l1"`` and ``"l2"`` (absent: 0), the terms of an objective
             that has several (absent: 1).
         world: what else training carries that is not part of the model: an agent's environments and memory.
+        average: the mean of the weights so far, or None; see :mod:`danlu.engine.average`.
     """
 
     step: jax.Array
@@ -48,6 +51,7 @@ class TrainState:
     opt_state: Any
     weights: dict[str, jax.Array]
     world: Any = None
+    average: Average | None = None
 
     @classmethod
     def start(
@@ -59,6 +63,7 @@ class TrainState:
         seed: int = 0,
         weights: Mapping[str, float] | None = None,
         world: Any = None,
+        average: Average | None = None,
     ) -> TrainState:
         """The state before the first step, in new arrays (the steps donate them).
 
@@ -68,8 +73,20 @@ class TrainState:
         given = {name: jnp.asarray(value, float) for name, value in (weights or {}).items()}
         zero: Any = np.int32(0)
         state = {} if model_state is None else model_state
-        start: TrainState = owned(cls(zero, jax.random.key(seed), params, state, opt_state, given, world))
+        start: TrainState = owned(cls(zero, jax.random.key(seed), params, state, opt_state, given, world, average))
         return start
+
+    @property
+    def learnt(self) -> tuple[Any, Any]:
+        """``(params, model_state)`` that are judged and kept: the average, where there is one."""
+        own: Any = self if self.average is None else self.average
+        return own.params, own.model_state
+
+    def averaged(self) -> TrainState:
+        """The state after a step, with the weights taken into an average that goes by steps."""
+        if self.average is None or self.average.every != "step":
+            return self
+        return dataclasses.replace(self, average=self.average.after(self.params, self.model_state))
 
 
 @jax.tree_util.register_dataclass
@@ -103,14 +120,15 @@ class Best:
         nothing["active"] = np.bool_(True)
         if members is not None:
             nothing = {name: np.full(members, value) for name, value in nothing.items()}
-        start: Best = owned(cls(**nothing, params=state.params, model_state=state.model_state))
+        params, model_state = state.learnt
+        start: Best = owned(cls(**nothing, params=params, model_state=model_state))
         return start
 
 
 def track_best(
     best: Best, state: TrainState, value: jax.Array, epoch: jax.Array, patience: jax.Array, min_delta: jax.Array
 ) -> Best:
-    """``best`` after an epoch that ended in ``state`` with the monitored ``value``.
+    """``best`` after an epoch that ended in ``state`` with the monitored ``value``; what is kept is ``state.learnt``.
 
     Args:
         value: the monitored value, smaller is better; NaN is never better.
@@ -121,7 +139,7 @@ def track_best(
     better = best.active & (value < best.value - min_delta)
     stale = jnp.where(better, 0, best.stale + best.active.astype(jnp.int32))
 
-    new = (value, epoch, state.params, state.model_state)
+    new = (value, epoch, *state.learnt)
     old = (best.value, best.epoch, best.params, best.model_state)
     # A branch copies; a selection would be a loop to compile for every array.
     value, epoch, params, model_state = jax.lax.cond(better, lambda: new, lambda: old)

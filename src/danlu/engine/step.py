@@ -83,6 +83,19 @@ class Program:
         objective = Supervised(model, loss, tuple(metrics), precision)
         return cls(model, objective, update, tuple(name for name, _ in metrics), **fields)
 
+    def with_model(self, model: Layer) -> Self:
+        """The same of another network.
+
+        Raises:
+            ConfigError: the objective is not a loss of one network's outputs.
+        """
+        objective: Any = self.objective
+        if not isinstance(objective, Supervised):
+            raise ConfigError(
+                f"the objective is {type(objective).__name__}, which applies the network itself; expected a loss of outputs and targets"
+            )
+        return dataclasses.replace(self, model=model, objective=objective.replace(model=model))
+
     @property
     def unit(self) -> str:
         """``"rows"``."""
@@ -227,6 +240,7 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     updates, opt_state = call_update(program.update, grads, state.opt_state, state.params, extra)
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)
     after = dataclasses.replace(state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state)
+    after = after.averaged()
     if program.skip_empty:
         after = jax.tree.map(lambda new, old: jnp.where(sums["weight"] > 0, new, old), after, state)
     seen = {name: number * sums["weight"] for name, number in program.gradient.observe(grads, updates).items()}

@@ -18,6 +18,7 @@ from danlu.engine.loop import Steps
 from danlu.engine.mesh import gathered
 from danlu.engine.options import FitOptions
 from danlu.engine.settled import settled
+from danlu.engine.snapshots import with_snapshots
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource, Source, as_source
 from danlu.engine.state import TrainState
 from danlu.engine.training import Training
@@ -31,6 +32,9 @@ _OF_PROGRAM = {
     "accumulate": "Program(…, gradient=Accumulated(4))",
     "precision": "Program(…, objective=InPrecision(objective))",
     "devices": "Program(…, devices=2)",
+    **dict.fromkeys(
+        ("average", "average_decay", "average_start"), "TrainState.start(…, average=Average.of('ema', params, state))"
+    ),
     **dict.fromkeys(("l1", "l2"), "TrainState.start(…, weights={'l2': 1e-4})"),
 }  # options that say how a step is made, and where a program has them
 
@@ -90,6 +94,8 @@ def train(
     _check_members(members, source, state)
     if members is not None and options.patience is not None:
         program = program.resting()
+    if options.snapshots > 1:
+        with_snapshots(program, options.snapshots, source.in_shape)
     training = Training(
         program, source, state, options=options, measure=measure, callbacks=callbacks, checkpoint=checkpoint
     )
@@ -140,7 +146,12 @@ def _check_members(members: int | None, source: Source, state: TrainState) -> No
 
 def _finish(training: Training) -> Fitted:
     state, best = training.state, training.best
-    params, model_state = state.params, state.model_state
+    began = state.average is None or state.average.begun
+    params, model_state = state.learnt if began else (state.params, state.model_state)
+    program: Any = training.program
+    if training.snapshots is not None:
+        (params, model_state), count = training.kept_snapshots()
+        program = with_snapshots(program, count, training.source.in_shape)
     if best is not None and training.options.restore_best:
         seen = np.asarray(best.epoch) >= 0  # a member that was never better than nothing keeps its last weights
         kept = (best.params, best.model_state)
@@ -150,10 +161,10 @@ def _finish(training: Training) -> Fitted:
             # (members, 1, …), as many axes as each array
             choose = lambda a, b: jnp.where(seen.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
             params, model_state = jax.tree.map(choose, kept, (params, model_state))
-    devices = training.program.devices
+    devices = program.devices
     params, model_state, state = gathered((params, model_state, state), devices)
     return Fitted(
-        program=dataclasses.replace(training.program, devices=1) if devices > 1 else training.program,  # type: ignore[type-var]
+        program=dataclasses.replace(program, devices=1) if devices > 1 else program,
         params=params,
         state=model_state,
         history=training.history,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.average import taken_in
 from danlu.engine.cache import note_program
 from danlu.engine.callback import Batch, Callback
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -22,8 +23,10 @@ from danlu.engine.mesh import place
 from danlu.engine.monitor import sign_of, stopped_early
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
+from danlu.engine.snapshots import first_snapshots, no_snapshots, with_snapshot
 from danlu.engine.sources import Piece, Source
 from danlu.engine.state import Best, TrainState
+from danlu.engine.statistics import LEAST_STEPS, measured_statistics, moves
 from danlu.engine.step import NEVER
 from danlu.errors import CheckpointError, ConfigError, TrainingError, shorten, unknown_name
 from danlu.interrupt import Asked, graceful, why
@@ -100,7 +103,14 @@ class Training:
             program, "together", False
         )  # members with a best epoch each
         self._observes = _observes(self.state.opt_state, self.monitor, self.sign)
-        self.best = Best.start(self.state, program.members if self._apart else None) if self.monitor else None
+        self.best = (
+            Best.start(self.state, program.members if self._apart else None)
+            if self.monitor and options.snapshots == 1
+            else None
+        )
+        self.snapshots = None
+        if options.snapshots > 1:
+            self.snapshots = self._place(no_snapshots(self.state.learnt, options.snapshots, axis=self._snapshot_axis))
         progress = make_progress(options.display)
         self._kept = list(callbacks)  # what a checkpoint is about; how progress is shown may change on resuming
         self.callbacks = [*callbacks, *([progress] if progress else [])]
@@ -117,6 +127,14 @@ class Training:
     def model_state(self) -> Any:
         """The current model state."""
         return self.state.model_state
+
+    def kept_snapshots(self) -> tuple[Any, int]:
+        """The networks kept so far and how many; before the first cycle has ended, the one that there is."""
+        done = self.epoch * self.options.snapshots // max(self.options.epochs, 1)
+        kept = self.snapshots
+        if done == 0:
+            kept, done = with_snapshot(kept, self.state.learnt, jnp.int32(0), axis=self._snapshot_axis), 1
+        return first_snapshots(kept, done, axis=self._snapshot_axis), done
 
     @property
     def learning_rate(self) -> Any:
@@ -304,6 +322,7 @@ class Training:
             **{name: np.asarray(count).tolist() for name, count in self.program.counters(self.state).items()},
         }
         row.update({name: value for name, value in means.items() if name != "rows_per_second"})
+        self._average_epoch()
         with stage("validation"):
             measured = {} if self.measure is None else self.measure(self.state)
         row.update({f"val_{name}": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
@@ -311,37 +330,15 @@ class Training:
         row["learning_rate"] = float(np.mean(rate))
         if self._apart and np.ndim(rate):
             row["learning_rate_each"] = rate.tolist()
-        if self.best is not None:
+        if self.monitor is not None:
             if self.monitor not in row:
                 raise unknown_name(
                     "column to monitor", self.monitor, [name for name in row if not name.endswith("_each")]
                 )
             value = self.program.best_by(row, self.monitor)
-            patience = self.options.patience or np.iinfo(np.int32).max
-            self.best = end_epoch(
-                self.best,
-                self.state,
-                jnp.asarray(self.sign * np.asarray(value), float),
-                jnp.int32(self.epoch),
-                jnp.int32(patience),
-                jnp.asarray(self.options.min_delta, float),
-                population=self._apart,
-            )
-            improved = np.asarray(self.best.epoch) == self.epoch
-            row["best"] = bool(np.any(improved))
-            if self._apart:
-                row["best_each"] = improved.tolist()
-            if self._observes:
-                members = self.program.members
-                told = (
-                    jnp.asarray(value, float)
-                    if members is None
-                    else jnp.broadcast_to(jnp.asarray(value, float), members)
-                )
-                opt_state = (observe if members is None else jax.vmap(observe))(self.state.opt_state, told)
-                self.state = dataclasses.replace(self.state, opt_state=opt_state)
-            if not np.any(self.best.active):
-                self.stop(stopped_early(self.monitor, patience, int(np.max(self.best.epoch))))
+            self._track(row, value)
+            self._observe(value)
+        self._keep_snapshot()
         row["seconds"] = round(time.perf_counter() - begun, 4)
         row["rows_per_second"] = round(means["rows_per_second"], 1)
         self.history.append(row)
@@ -352,8 +349,72 @@ class Training:
             if due or self._stop or self.epoch == self.options.epochs:
                 self._save()
 
+    def _track(self, row: dict[str, Any], value: Any) -> None:
+        """Compare the epoch with the best one so far; those before the mean of ``"swa"`` begins are not compared."""
+        average = self.state.average
+        if self.best is None:
+            return
+        patience = self.options.patience or np.iinfo(np.int32).max
+        if average is None or average.counts(self.epoch):
+            self.best = end_epoch(
+                self.best,
+                self.state,
+                jnp.asarray(self.sign * np.asarray(value), float),
+                jnp.int32(self.epoch),
+                jnp.int32(patience),
+                jnp.asarray(self.options.min_delta, float),
+                population=self._apart,
+            )
+        improved = np.asarray(self.best.epoch) == self.epoch
+        row["best"] = bool(np.any(improved))
+        if self._apart:
+            row["best_each"] = improved.tolist()
+        if not np.any(self.best.active):
+            self.stop(stopped_early(str(self.monitor), patience, int(np.max(self.best.epoch))))
+
+    def _observe(self, value: Any) -> None:
+        """Tell the schedules that go by the monitored value."""
+        if not self._observes:
+            return
+        members = self.program.members
+        told = jnp.asarray(value, float)
+        if members is not None:
+            told = jnp.broadcast_to(told, members)
+        opt_state = (observe if members is None else jax.vmap(observe))(self.state.opt_state, told)
+        self.state = dataclasses.replace(self.state, opt_state=opt_state)
+
+    def _keep_snapshot(self) -> None:
+        """Keep the network at the end of a cycle."""
+        if self.snapshots is not None:
+            cycle = self.options.epochs // self.options.snapshots
+            if (self.epoch + 1) % cycle == 0:
+                number = jnp.int32(self.epoch // cycle)
+                self.snapshots = with_snapshot(self.snapshots, self.state.learnt, number, axis=self._snapshot_axis)
+
+    @property
+    def _snapshot_axis(self) -> int:
+        """Of a population it comes after that of the members."""
+        return 0 if self.program.members is None else 1
+
+    def _average_epoch(self) -> None:
+        """Take the weights into an average that goes by epochs, and measure what belongs to its mean."""
+        state, average = self.state, self.state.average
+        if average is None or average.every != "epoch":
+            return
+        moved = moves(average.model_state, state.model_state)
+        average = taken_in(average, state.params, state.model_state, jnp.int32(self.epoch))
+        self.state = dataclasses.replace(state, average=average)
+        if not moved or not average.counts(self.epoch):
+            return
+        for piece in map(self._placed, self.source.pieces(self.epoch, 0)):
+            number = max(piece.steps, LEAST_STEPS if self.source.steps_per_epoch == piece.steps else 0)
+            own: Any = self.state.average
+            held = measured_statistics(self.program, self.state, piece.chunk, piece.order, piece.steps, number)
+            self.state = dataclasses.replace(self.state, average=dataclasses.replace(own, model_state=held))
+
     def _tree(self) -> dict[str, Any]:
-        return {"state": self.state, "best": self.best, "sums": self._sums or self.program.zero_sums()}
+        sums = self._sums or self.program.zero_sums()
+        return {"state": self.state, "best": self.best, "sums": sums, "snapshots": self.snapshots}
 
     def _save(self) -> None:
         if self.checkpoint is None:
@@ -377,6 +438,7 @@ class Training:
             return False
         tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, self._tree())
         self.state, self.best = self._place(tree["state"]), self._place_best(tree["best"])
+        self.snapshots = self._place(tree["snapshots"])
         self._sums = self._place(tree["sums"]) if note["mid_epoch"] else None
         self.epoch, self._piece, self._start = note["epoch"], note["piece"], note["start"]
         self.history = note["history"]
@@ -417,12 +479,7 @@ def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:
         ConfigError: it does, and nothing is monitored, or it takes the other direction for the better one.
     """
     nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Schedule))
-    found = [
-        inner
-        for node in nodes
-        for inner in (node, getattr(node, "schedule", None))
-        if isinstance(inner, ReduceOnPlateau)
-    ]
+    found = [inner for node in nodes for inner in _within(node) if isinstance(inner, ReduceOnPlateau)]
     if found and monitor is None:
         raise ConfigError(
             "the learning rate depends on a validation value (ReduceOnPlateau), but there is no validation data",
@@ -436,6 +493,13 @@ def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:
             hint=f"ReduceOnPlateau(…, mode={right!r})",
         )
     return bool(found)
+
+
+def _within(node: Any) -> Iterator[Any]:
+    """A schedule and those that it holds."""
+    while node is not None:
+        yield node
+        node = getattr(node, "schedule", None)
 
 
 def _diagnose(training: Training, bad: int) -> tuple[str]:

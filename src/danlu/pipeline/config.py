@@ -12,6 +12,7 @@ import polars as pl
 from danlu.blueprint import Blueprint, checked, setting
 from danlu.data import Fold, Split, split_rows
 from danlu.data.missing import DEFAULT_MISSING, Marks
+from danlu.engine.average import AVERAGES
 from danlu.errors import ConfigError, shorten
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
@@ -174,6 +175,12 @@ class TrainerConfig(Blueprint):
             networks on a CPU, and where there are several GPUs.
         loss: ``"auto"``, or for a quantity ``"mse"``, ``"mae"`` or ``"huber"``.
         seed: decides the split, the initial weights and every random draw.
+        average: the weights that are judged and kept: ``"none"``, those after the last step; ``"ema"``, a moving average over the steps;
+            ``"swa"``, the mean of those at the ends of the last epochs, with the rate held at a quarter of its peak.
+        average_decay: of ``"ema"``: the share of the average that a step keeps; None: it is of about the latest 3 % of all steps.
+        average_start: of ``"swa"``: the epochs before the mean begins; None: three quarters of them.
+        snapshots: of data with one label a row: in how many cycles the rate falls and begins anew; the networks at their ends are the
+            members of one model, the last few or all, as the rows that were held out say.
         minutes: of a table: how long more networks and trees are trained after the default's, which join its blend where they
             help; the test comes after that.
     """
@@ -188,6 +195,10 @@ class TrainerConfig(Blueprint):
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
     seed: int = setting(default=0, minimum=0, maximum=2**31 - 1, integer=True)
     minutes: float | None = setting(default=None, above=0, optional=True)
+    average: str = setting(default="none", choices=("none", *AVERAGES))
+    average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
+    average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
+    snapshots: int | None = setting(default=None, minimum=2, integer=True, optional=True)
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left to the recipe, without the loss, which can be chosen only for a quantity."""

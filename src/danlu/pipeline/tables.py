@@ -72,7 +72,7 @@ class Tables(Labelled):
         "imbalance.*",
         "model.*",
         "split.*",
-        "trainer.loss|minutes",
+        "trainer.loss|minutes|snapshots",
     )
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"fairness": Fair}
     options = (

@@ -30,7 +30,7 @@ __all__ = [
 
 COMMON = ("data.source|test", "evaluate.baselines|report", "split.test|validation", "trainer.seed")
 """What every kind of data uses."""
-RECIPE = "trainer.batch_size|devices|epochs|learning_rate|patience|precision|weight_decay"
+RECIPE = "trainer.average|average_decay|average_start|batch_size|devices|epochs|learning_rate|patience|precision|weight_decay"
 """What every recipe takes."""
 PICTURES = ("data.image_size", "model.width", "split.equal_rows|method")
 """What every kind of pictures uses."""
@@ -38,7 +38,7 @@ STREAMED = "data.memory|stream"
 """What the kinds of pictures use that need not fit in memory."""
 CROSSED = "evaluate.fold|folds|repeats"
 """What the kinds of data use whose models can be tested by folds."""
-LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*", "model.ensemble", CROSSED)
+LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*", "model.ensemble", "trainer.snapshots", CROSSED)
 """What the kinds of data use whose rows each have one label."""
 WRITTEN = "data.dates|delimiter|drop|encoding|header|kinds|missing"
 """How columns are written, of the kinds of data that are read column by column."""
@@ -74,6 +74,13 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         "split.validation",
         lambda config: (config.split.folds or 1) == 1,
         "with split.folds every training row is used for validation in turn",
+    ),
+    ("trainer.average_decay", lambda config: config.trainer.average == "ema", "it is for trainer.average=ema"),
+    ("trainer.average_start", lambda config: config.trainer.average == "swa", "it is for trainer.average=swa"),
+    (
+        "trainer.patience",
+        lambda config: config.trainer.snapshots is None,
+        "with trainer.snapshots the training goes through all cycles",
     ),
     ("evaluate.baseline_seconds", lambda config: config.evaluate.baselines, "there are none: evaluate.baselines=false"),
     (

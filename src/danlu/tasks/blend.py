@@ -96,7 +96,7 @@ def candidates(learned: Learned, rows: Divided, folds: np.ndarray | None) -> tup
     own = [Candidate(Part(NETWORK, model.network, model.params, model.state), known.answers)]
     if asked:
         note = f"{why(asked)}: the network, without other models"
-        return own, dataclasses.replace(ended(learned, asked), notes=(note,))
+        return own, dataclasses.replace(ended(learned, asked), notes=(*learned.notes, note))
     parts = [part for part in fitted if part is not None]
     return [*own, *(Candidate(part, held_answers(model, part, rows, folds)) for part in parts)], None
 
@@ -148,7 +148,7 @@ def mixed(
     count = f"{len(known):,} rows that the parts did not learn from"
     if [part for part, _, _ in chosen] == [own]:
         note = f"blend: the network alone; no other model made it surely better on {count}"
-        return dataclasses.replace(learned, notes=(note,))
+        return dataclasses.replace(learned, notes=(*learned.notes, note))
     network = Blend(
         tuple(part.name for part, _, _ in chosen),
         tuple(part.network for part, _, _ in chosen),
@@ -163,7 +163,7 @@ def mixed(
     )
     mean = sum(weight * each for _, each, weight in chosen)
     note = f"blend: {whole.mixture}, chosen on {count}"
-    return Learned(whole, learned.fitted, dataclasses.replace(known, answers=mean), (note,))
+    return Learned(whole, learned.fitted, dataclasses.replace(known, answers=mean), (*learned.notes, note))
 
 
 def weights_of(answers: Sequence[np.ndarray], truth: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:

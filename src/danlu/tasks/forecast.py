@@ -222,6 +222,7 @@ def learn_forecast(
             epochs=epochs,
             display="none",
             **common,
+            **plan.refitted(epochs),
         )
         params, state = again.params, again.state
     return Learned(dataclasses.replace(model, params=params, state=state), fitted)

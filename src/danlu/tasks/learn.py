@@ -27,6 +27,7 @@ from danlu.tasks.folds import out_of_fold
 from danlu.tasks.parts import Divided, Part, boosting
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.rounds import Budget, grown, prolonged, varied
+from danlu.tasks.snapshots import with_best_snapshots
 from danlu.trained import HeldOut, Learned, Trained
 
 __all__ = ["KINDS", "Imbalance", "learn", "lesson_of", "plan_for"]
@@ -174,9 +175,12 @@ def learn(
     else:
         starts = [plan.initial(own, sample) for own in jax.random.split(key, plan.networks)]
         fitted = plan.cross_fit(data, folds, initial=starts, **settings)
-    model = Trained(plan.whole, fitted.params, fitted.state, encoder, answers.head(target))
+    model = Trained(fitted.model, fitted.params, fitted.state, encoder, answers.head(target))
     known = _held_out(model, held, folds)
     learned = Learned(model, fitted, known, (f"the network alone, no blend: {hindered}",) if hindered else ())
+    if plan.snapshots > 1:
+        learned = with_best_snapshots(learned, held, folds)
+        model = learned.model
     if given is not None and kind != "network" and not hindered and fitted.stopped_by is None:
         learnt, others = (_even(imbalance, target, part, given[1]) for part in (given, held))
         parts = divided(target, learnt, None if folds is not None else others, folds, seed=seed)

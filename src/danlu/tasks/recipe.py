@@ -17,17 +17,18 @@ import numpy as np
 from danlu.blueprint import Blueprint, setting
 from danlu.engine import Fitted, enable_compilation_cache, fit
 from danlu.engine.arrays import shapes_of
+from danlu.engine.average import AVERAGES, decay_for
 from danlu.engine.initial import initial_weights
 from danlu.engine.members import fit_members
 from danlu.engine.mesh import check_shares
+from danlu.engine.options import FitOptions
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
-from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm
-from danlu.optim.schedules import Cosine, Schedule, WarmUp
+from danlu.optim.schedules import Cosine, Restarts, Schedule, WarmUp
 from danlu.trained import Encoder, Head, HeldOut, Learned, Trained
 
 __all__ = ["Recipe", "affordable", "epochs_of", "recipe", "units_of"]
@@ -38,6 +39,7 @@ _FEW = 2000  # rows below which a narrower network learns as much in less time
 _MANY = 10_000  # rows from which waves in a column are learnt, and not the rows by heart
 _STEPS = 300, 900  # the updates that training a small table takes: the fewest, and as many as the budget allows
 _MOST_EPOCHS = 225
+_SWA_RATE = 0.25  # of the peak, while weights are averaged
 
 
 class Recipe(Blueprint):
@@ -61,6 +63,9 @@ class Recipe(Blueprint):
         devices: how many devices share the rows of each batch; see :mod:`danlu.engine.mesh`.
         augment: a change of each training batch (such as :class:`~danlu.nn.MixUp`), or None.
         folds: how many networks are trained side by side, each without a part of the rows; 1 when there is one that learns from all.
+        average, average_decay, average_start: which weights are judged and kept; see :class:`~danlu.engine.FitOptions`. With ``"swa"`` the
+            rate does not end at 0: by the epoch ``average_start`` it has fallen to a quarter of its peak, where it stays.
+        snapshots: how many cycles there are, at whose ends the network is kept; each has the whole course of the rate.
         copies: how many networks there are of each fold (or in all), which differ by their seeds: an ensemble.
     """
 
@@ -92,12 +97,17 @@ class Recipe(Blueprint):
     augment: Blueprint | None = None
     folds: int = setting(default=1, minimum=1, integer=True)
     copies: int = setting(default=1, minimum=1, integer=True)
+    average: str = setting(default="none", choices=("none", *AVERAGES))
+    average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
+    average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
+    snapshots: int = setting(default=1, minimum=1, integer=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         fitting = -(-self.batch_size // self.devices) * self.devices
         rows = f"a batch of {self.batch_size} rows"
         check_shares(rows, self.batch_size, self.devices, hint=f"trainer.batch_size={fitting} can")
+        self._options()  # says what does not go together
 
     @classmethod
     def changed(cls, maker: str, fields: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
@@ -110,17 +120,33 @@ class Recipe(Blueprint):
         if unknown:
             names = ", ".join(cls.__dataclass_fields__)
             raise ConfigError(f"{maker}() received the settings {unknown}; expected fields of a Recipe: {names}")
+        cycles = changes.get("snapshots") or 1
+        if cycles > 1 and "epochs" not in changes:  # cycles of equal length
+            fields = {**fields, "epochs": -(-fields.get("epochs", cls.epochs) // cycles) * cycles}
         return cls(**{**fields, **changes})
+
+    def _options(self) -> FitOptions:
+        """The options of the engine that the recipe sets.
+
+        Raises:
+            ConfigError: averages or snapshots that do not go together, or with so many epochs.
+        """
+        names = (
+            "epochs",
+            "batch_size",
+            "precision",
+            "devices",
+            "average",
+            "average_decay",
+            "average_start",
+            "snapshots",
+        )
+        return FitOptions(**{name: getattr(self, name) for name in names})
 
     @property
     def networks(self) -> int:
         """How many networks are trained side by side."""
         return self.folds * self.copies
-
-    @property
-    def whole(self) -> Layer:
-        """The resulting model: the network, or all of them side by side, those of one fold after each other."""
-        return self.model if self.networks == 1 else Ensemble(self.model, self.networks)
 
     def decays(self, params: Any) -> Any:
         """True for the parameters that weight decay applies to: as the network declares, else those with two axes or more."""
@@ -129,18 +155,42 @@ class Recipe(Blueprint):
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     def optimizer(self, rows: int) -> Optimizer:
-        """The optimizer for ``rows`` training rows: gradient clipping, then AdamW on a warm-up, the peak, and half a cosine."""
-        steps = self.epochs * math.ceil(rows / self.batch_size)
+        """The optimizer for ``rows`` training rows: gradient clipping, then AdamW on a warm-up, the peak, and half a cosine;
+        of snapshots all of that in each cycle."""
+        each = math.ceil(rows / self.batch_size)
+        cycle = self.epochs // self.snapshots * each
+        swa = self.average == "swa"
+        steps = max(1, self._options().first_averaged * each) if swa else cycle
         rising = min(int(self.warm_up * steps), steps - 1)
         level = min(int(self.flat * steps), steps - rising - 1)
-        schedule: Schedule = Cosine(self.learning_rate, max(steps - rising - level, 1))
+        final = _SWA_RATE * self.learning_rate if swa else 0.0
+        schedule: Schedule = Cosine(self.learning_rate, max(steps - rising - level, 1), final)
         if level:
             schedule = WarmUp(schedule, level, initial=self.learning_rate)
         if rising:
             schedule = WarmUp(schedule, rising)
+        if self.snapshots > 1:
+            schedule = Restarts(schedule, cycle)
         return chain(
             clip_by_global_norm(self.clip_norm),
             adamw(schedule, beta2=self.beta2, weight_decay=self.weight_decay, mask=self.decays),
+        )
+
+    def refitted(self, epochs: int) -> dict[str, Any]:
+        """What is different where the same training is done again for so many epochs: a mean begins where it did."""
+        if self.average != "swa":
+            return {}
+        start = self._options().first_averaged
+        return {"average_start": start} if epochs - start > 1 else {"average": "none", "average_start": None}
+
+    def decay(self, rows: int) -> float | None:
+        """The decay of a moving average of the weights for ``rows`` training rows; None without one."""
+        if self.average != "ema":
+            return None
+        return (
+            decay_for(self.epochs * math.ceil(rows / self.batch_size))
+            if self.average_decay is None
+            else self.average_decay
         )
 
     def fit(self, data: Any, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
@@ -152,7 +202,7 @@ class Recipe(Blueprint):
             seed: decides every random draw.
             **how: what else :func:`danlu.fit` takes (``initial``, ``validation``, ``callbacks``, …); it comes before the recipe.
         """
-        settings = {**self._decided(rows), "patience": None if how.get("validation") is None else self.patience, **how}
+        settings = {**self._decided(rows), "patience": self._patience(how.get("validation")), **how}
         return fit(self.model, data, seed=seed, **settings)
 
     def learn(
@@ -206,17 +256,22 @@ class Recipe(Blueprint):
             The record of all; ``params`` and ``state`` are those of :attr:`whole`.
         """
         numbers = range(self.networks)
-        decided = {**self._decided(rows), "patience": self.patience}
+        decided = {
+            **self._decided(rows),
+            "patience": self._patience(data if folds is not None else how.get("validation")),
+        }
         if folds is not None:
             own = [number // self.copies for number in numbers]
             decided["validation_rows"] = [np.flatnonzero(folds == fold) for fold in own]
             decided["train_rows"] = None if "samplers" in how else [np.flatnonzero(folds != fold) for fold in own]
-        elif how.get("validation") is None:
-            decided["patience"] = None
         decided["optimizers"] = decided.pop("optimizer")
         return fit_members(
             self.model, data, seeds=[seed + number for number in numbers], together=True, **{**decided, **how}
         )
+
+    def _patience(self, judged: Any) -> int | None:
+        """The patience of a training that is judged by these rows; snapshots need all of it."""
+        return None if judged is None or self.snapshots > 1 else self.patience
 
     def _decided(self, rows: int) -> dict[str, Any]:
         return {
@@ -227,6 +282,10 @@ class Recipe(Blueprint):
             "batch_size": self.batch_size,
             "precision": self.precision,
             "devices": self.devices,
+            "average": self.average,
+            "average_decay": self.decay(rows),
+            "average_start": self.average_start,
+            "snapshots": self.snapshots,
         }
 
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:

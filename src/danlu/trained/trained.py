@@ -161,15 +161,17 @@ class Trained:
     @property
     def is_ensemble(self) -> bool:
         """Whether it was asked to be several models: its answers then come with their disagreement."""
-        return self.instead is None and int(self.provenance.get("ensemble") or 1) > 1
+        members = int(self.provenance.get("ensemble") or 1) * int(self.provenance.get("snapshots") or 1)
+        return self.instead is None and members > 1
 
     @property
     def one(self) -> tuple[Layer, Any, Any]:
         """A network with its variables, for what looks inside one: the whole, the network of a blend, or the first copy of an ensemble."""
         own = self.part("network")
-        if not isinstance(own.network, Ensemble):
-            return own.network, own.params, own.state
-        return own.network.network, *jax.tree.map(lambda leaf: leaf[0], (own.params, own.state))
+        network, variables = own.network, (own.params, own.state)
+        while isinstance(network, Ensemble):  # of networks, of snapshots, or of both
+            network, variables = network.network, jax.tree.map(lambda leaf: leaf[0], variables)
+        return network, *variables
 
     # From the user's data to the user's words.
 

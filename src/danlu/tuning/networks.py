@@ -133,6 +133,8 @@ class NetworkContest(Contest):
             "batch_size": plan.batch_size,
             "precision": plan.precision,
             "devices": plan.devices,
+            "average": plan.average,
+            "average_decay": plan.decay(lesson["rows"]),
             "patience": plan.patience if alone else None,
             "seeds": [seed + number for number in numbers] * trials,
             "optimizers": [each for own in plans for each in [own.optimizer(lesson["rows"])] * self.folds],

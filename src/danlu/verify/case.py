@@ -49,6 +49,7 @@ _MODULES = (
     "schedules",
     "clipping",
     "engine",
+    "averages",
     "objectives",
     "forecast",
     "explain",

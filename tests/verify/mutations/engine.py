@@ -6,6 +6,34 @@ from mutations.mutation import of
 
 MUTATIONS = [
     *of(
+        "engine/average.py",
+        (
+            "average-trails-from-zero",
+            "self.decay * self.mass, 0) + 1",
+            "self.decay * self.mass, 0 * self.mass + 9) + 1",
+            "engine.ema engine.swa",
+        ),
+        ("mean-of-all-epochs", "jnp.where(epoch > self.start,", "jnp.where(epoch >= 0,", "engine.swa"),
+    ),
+    *of(
+        "engine/snapshots.py",
+        (
+            "one-snapshot-for-all",
+            "all_.at[(*place, number)].set(own)",
+            "all_.at[place].set(own[None])",
+            "engine.snapshots",
+        ),
+    ),
+    *of(
+        "engine/statistics.py",
+        (
+            "statistics-of-the-last-weights",
+            "params=average.params, average=None)",
+            "average=None)",
+            "engine.averaged_statistics",
+        ),
+    ),
+    *of(
         "engine/step.py",
         (
             "one-key-for-all-steps",

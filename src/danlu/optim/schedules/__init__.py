@@ -13,6 +13,7 @@ from danlu.optim.schedules.constant import Constant, Function, as_schedule
 from danlu.optim.schedules.decay import Cosine, Exponential, Step
 from danlu.optim.schedules.plateau import ReduceOnPlateau
 from danlu.optim.schedules.registry import SCHEDULES, get_schedule
+from danlu.optim.schedules.restarts import Restarts
 from danlu.optim.schedules.warmup import OneCycle, WarmUp
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Function",
     "OneCycle",
     "ReduceOnPlateau",
+    "Restarts",
     "Schedule",
     "Step",
     "WarmUp",

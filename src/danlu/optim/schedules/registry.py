@@ -12,6 +12,7 @@ from danlu.optim.schedules.base import Schedule
 from danlu.optim.schedules.constant import Constant
 from danlu.optim.schedules.decay import Cosine, Exponential, Step
 from danlu.optim.schedules.plateau import ReduceOnPlateau
+from danlu.optim.schedules.restarts import Restarts
 from danlu.optim.schedules.warmup import OneCycle, WarmUp
 
 __all__ = ["SCHEDULES", "get_schedule"]
@@ -23,6 +24,7 @@ SCHEDULES: Mapping[str, type[Schedule]] = MappingProxyType(
         "exponential": Exponential,
         "one_cycle": OneCycle,
         "reduce_on_plateau": ReduceOnPlateau,
+        "restarts": Restarts,
         "step": Step,
         "warm_up": WarmUp,
     }

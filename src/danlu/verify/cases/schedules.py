@@ -37,6 +37,25 @@ def constant(check: Check) -> None:
     compare(check, optim.Constant(0.3), 0.3, lambda optax: optax.constant_schedule(0.3))
 
 
+@case("schedule.restarts")
+def restarts(check: Check) -> None:
+    """Cosine annealing with warm restarts, and any other schedule again and again."""
+    compare(
+        check,
+        optim.Restarts(optim.Cosine(0.3, 10, 0.03), 10),
+        cosine(0.3, 0.03, COUNTS % 10 / 10),
+        lambda optax: optax.sgdr_schedule(
+            [{"init_value": 0.3, "peak_value": 0.3, "warmup_steps": 0, "decay_steps": 10, "end_value": 0.03}] * 5
+        ),
+    )
+    compare(
+        check,
+        optim.Restarts(optim.WarmUp(optim.Cosine(0.3, 9), 3), 12),
+        np.where(COUNTS % 12 < 3, 0.1 * (COUNTS % 12), cosine(0.3, 0.0, (COUNTS % 12 - 3) / 9)),
+        None,
+    )
+
+
 @case("schedule.step")
 def step(check: Check) -> None:
     compare(
