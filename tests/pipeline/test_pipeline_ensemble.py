@@ -9,6 +9,8 @@ import danlu
 from danlu.errors import ConfigError
 from danlu.nn import Ensemble
 from danlu.pipeline import resume
+from danlu.tasks.snapshots import with_best_snapshots
+from danlu.trained import HeldOut, Learned
 from danlu.trained.spread import spread_of
 
 SMALL = {"model": {"kind": "network", "members": 2, "width": 8}, "trainer": {"epochs": 2, "batch_size": 32}}
@@ -121,6 +123,38 @@ def test_a_stream_is_learnt_by_an_ensemble(frame, tmp_path):
     result = train(tmp_path / "t.parquet", tmp_path / "runs", folds=1, model={"ensemble": 2}, data={"stream": True})
     assert result.model.network.count == 2
     assert result.model.predict(frame)["disagreement"].max() > 0
+
+
+def test_of_snapshots_the_last_that_answer_held_out_rows_best_are_kept(frame, ensemble):
+    """The six networks of the ensemble stand for six snapshots: with labels that the last two find surest, these two are kept."""
+    model = ensemble.model
+    inputs = model.encoder.transform(frame)
+    logits = model.outputs(inputs)
+    truth = logits[:, -2:].mean(axis=1).argmax(axis=1)
+    held = HeldOut(model.answer(inputs), truth)
+    found = with_best_snapshots(Learned(model, ensemble.fitted, held), (inputs, truth), None)
+
+    def loss(count):
+        shares = np.exp(logits[:, -count:]) / np.exp(logits[:, -count:]).sum(axis=-1, keepdims=True)
+        return -np.log(shares.mean(axis=1)[np.arange(120), truth]).mean()
+
+    best = min(range(1, 7), key=loss)
+    assert best < 6
+    assert found.model.network == Ensemble(model.network.network, best)
+    assert f"the last {best if best > 1 else 'one'} of 6, chosen on 120 rows" in found.notes[0]
+    np.testing.assert_allclose(found.held_out.answers, found.model.answer(inputs), atol=1e-6)
+    assert found.model.provenance["snapshots"] == best
+
+
+@pytest.mark.slow
+def test_snapshots_are_members_of_the_saved_model(frame, tmp_path):
+    result = train(frame, tmp_path, model={"ensemble": 2}, trainer={**SMALL["trainer"], "epochs": 4, "snapshots": 2})
+    model = danlu.load(result.run.path)
+    assert isinstance(model.one[0], type(model.network.network.network))
+    assert model.network.count == 4
+    assert "disagreement" in model.predict(frame).columns
+    again = resume(result.run.path, source=frame, display="none", say=lambda line: None)
+    np.testing.assert_array_equal(again.model.predict_values(frame), model.predict_values(frame))
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import numpy as np
 
 from danlu.evaluate.selection import loss_of
 from danlu.nn.ensemble import Ensemble
-from danlu.tasks.folds import out_of_fold
 from danlu.trained import Learned, Trained
 
 __all__ = ["latest", "with_best_snapshots"]
@@ -54,15 +53,25 @@ def with_best_snapshots(learned: Learned, held: Any, folds: np.ndarray | None) -
     whole = (network.network if isinstance(network.network, Ensemble) else network).count
     if known is None:
         return dataclasses.replace(learned, model=latest(model, whole))
-    found = []
-    for count in range(1, whole + 1):
-        part = latest(model, count)
-        answers = part.answer(held[0]) if folds is None else out_of_fold(part, held[0], folds)
-        truth = known.truth if np.ndim(answers) > 1 else model.head.target.inverse(known.truth)
-        found.append((loss_of(np.asarray(answers), np.asarray(truth), known.weight), count, part, np.asarray(answers)))
-    _, count, part, answers = min(found, key=lambda each: each[0])
+    outputs = np.asarray(model.outputs(held[0]))
+    networks = network.count if isinstance(network.network, Ensemble) else 1
+    # (rows, networks, snapshots, members of one network, units); the networks of one fold stand after each other
+    apart = outputs.reshape(len(outputs), networks, whole, -1, outputs.shape[-1])
+    if folds is not None:
+        of_fold = apart.reshape(len(outputs), int(folds.max()) + 1, -1, *apart.shape[2:])
+        apart = of_fold[np.arange(len(outputs)), folds]
+    truth = known.truth if known.answers.ndim > 1 else model.head.target.inverse(known.truth)
+    answers = {
+        count: np.asarray(model.head(apart[:, :, -count:].reshape(len(outputs), -1, outputs.shape[-1])))
+        for count in range(1, whole + 1)
+    }
+    losses = {count: loss_of(each, np.asarray(truth), known.weight) for count, each in answers.items()}
+    count = min(losses, key=lambda each: losses[each])
     which = f"all {whole}" if count == whole else f"the last {count if count > 1 else 'one'} of {whole}"
     note = f"snapshots: {which}, chosen on {len(known):,} rows that were not learnt from"
     return dataclasses.replace(
-        learned, model=part, held_out=dataclasses.replace(known, answers=answers), notes=(*learned.notes, note)
+        learned,
+        model=latest(model, count),
+        held_out=dataclasses.replace(known, answers=answers[count]),
+        notes=(*learned.notes, note),
     )
