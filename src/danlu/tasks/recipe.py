@@ -237,7 +237,7 @@ class Recipe(Blueprint):
             if "initial" not in how:
                 how["initial"] = initial_weights(self.model, encoder.in_shape, key)
             fitted = self.fit(data, rows=rows, seed=seed, **how)
-        model = Trained(self.whole, fitted.params, fitted.state, encoder, head)
+        model = Trained(fitted.model, fitted.params, fitted.state, encoder, head)
         if held is None:
             return Learned(model, fitted)
         known = HeldOut(model.answer(held[0]), held[1])
@@ -253,7 +253,7 @@ class Recipe(Blueprint):
             **how: what else :func:`danlu.engine.members.fit_members` takes; it comes before the recipe.
 
         Returns:
-            The record of all; ``params`` and ``state`` are those of :attr:`whole`.
+            The record of all; ``params`` and ``state`` are those of its ``model``.
         """
         numbers = range(self.networks)
         decided = {
