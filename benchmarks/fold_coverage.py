@@ -105,12 +105,7 @@ def study(task: str, rows: int, features: int, repeats: int, studies: int) -> di
         ]
         own = [measured(task, *large, beta).measures(None, names) for beta in betas]
         parts = [measured(task, x[test], y[test], beta) for test, beta in zip(tested, betas, strict=True)]
-        pooled = Rows(
-            task,
-            np.concatenate([part.truth for part in parts]),
-            np.concatenate([part.prediction for part in parts]),
-            groups=np.concatenate([np.flatnonzero(test) for test in tested]) if repeats > 1 else None,
-        )
+        pooled = parts[0].joined(parts[1:], np.concatenate([np.flatnonzero(test) for test in tested]))
         whole = intervals(pooled, names)
         for name in names:
             scores = np.array([one[name] for one in each])

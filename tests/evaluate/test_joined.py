@@ -1,11 +1,13 @@
 """The evidence of several folds as one."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from danlu.errors import DataError
-from danlu.evaluate import LabelRows, MaskCounts, Rows
+from danlu.evaluate import LabelRows, MaskCounts, Rows, difference
 
 RNG = np.random.default_rng(0)
 
@@ -37,10 +39,24 @@ def test_measures_of_single_rows_are_of_all_rows_and_ranking_is_within_each_mode
 def test_rows_tested_twice_are_not_independent():
     one = rows_of(60)
     once, twice = one.scores()["accuracy"], one.joined([one], np.tile(np.arange(60), 2)).scores()["accuracy"]
-    naive = one.joined([one]).scores()["accuracy"]
+    naive = dataclasses.replace(one.joined([one]), shared=0.0).scores()["accuracy"]
     assert twice.value == once.value
     assert naive.high - naive.low < 0.85 * (once.high - once.low)
     assert twice.high - twice.low > 0.95 * (once.high - once.low)
+
+
+def test_intervals_of_folds_are_wider_by_what_their_models_share():
+    parts = [rows_of(40) for _ in range(5)]
+    whole = parts[0].joined(parts[1:])
+    assert whole.shared == pytest.approx(1 / 4)
+    assert parts[0].joined(parts[1:], np.tile(np.arange(40), 5)).shared == 0, "models that were all tested on the same rows"
+    plain = dataclasses.replace(whole, shared=0.0)
+    for name, own in whole.scores().items():
+        alone = plain.scores()[name]
+        assert own.value - own.low == pytest.approx(min(np.sqrt(1.25) * (alone.value - alone.low), own.value)), name
+    other = whole.with_prediction(np.clip(whole.prediction + 0.05, 0, 1))
+    ends = [difference(each, other, "log_loss") for each in (whole, plain)]
+    assert np.ptp(ends[0]) == pytest.approx(np.sqrt(1.25) * np.ptp(ends[1]))
 
 
 def test_several_labels_are_joined():

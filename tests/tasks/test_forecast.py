@@ -179,7 +179,7 @@ def test_intervals_fitted_to_few_windows_hold_in_the_mean_what_they_say(windows,
         truth = rng.normal(size=(windows, 1, 1))
         new = np.abs(rng.normal(size=400))
         # One step ahead, at moments three to a window: as many as there are windows.
-        factor = widening(answers, truth, levels, np.linspace(0, (windows - 1) / 3, windows))
+        factor = widening(answers, truth, levels, np.linspace(0, (windows - 1) / 3, windows)).widen
         held.append((new <= factor[0]).mean())
         plain.append((new <= np.quantile(np.abs(truth), level)).mean())
     assert np.mean(held) == pytest.approx(level, abs=4 * np.std(held) / 20)
@@ -190,7 +190,7 @@ def test_intervals_fitted_to_few_windows_hold_in_the_mean_what_they_say(windows,
 def test_widths_of_series_at_one_moment_and_of_a_single_window():
     answers = np.tile([0.0, -1.0, 0.0, 1.0], (50, 2, 1, 1))
     truth = np.linspace(0.1, 3, 50)[:, None, None] * np.ones((50, 2, 1))
-    found = widening(answers, truth, (0.1, 0.5, 0.9), np.zeros(50))  # 50 series at one moment
+    found = widening(answers, truth, (0.1, 0.5, 0.9), np.zeros(50)).widen  # 50 series at one moment
     np.testing.assert_allclose(found, np.quantile(truth[:, 0, 0], (51 * 0.8 - 1) / 49))
-    single = widening(answers[:1], truth[:1] + 2, (0.1, 0.5, 0.9), np.zeros(1))
+    single = widening(answers[:1], truth[:1] + 2, (0.1, 0.5, 0.9), np.zeros(1)).widen
     np.testing.assert_allclose(single, 2.1)  # nothing is known beyond it

@@ -123,7 +123,7 @@ class TableEstimator(BaseEstimator):
         shown = labels if target.task == "regression" else target.labels[labels]
         labelled = frame[known].with_columns(pl.Series(target.name, shown[known].tolist()))
         schema = infer_schema(labelled, target=target.name, kinds=kinds, formats=table.formats)
-        rows, labels = frame[taken], labels[taken]
+        rows, labels, counts = frame[taken], labels[taken], weight
         if target.task == "regression":
             target = _standardised(target, labels, weight)
             labels = ((labels - target.mean) / target.std).astype(np.float32)
@@ -155,6 +155,7 @@ class TableEstimator(BaseEstimator):
             plan=plan_for(encoder, target, len(train), folds=count, **chosen),
             validation=encoded(held) if held.size else None,
             folds=folds,
+            counts=None if counts is None else counts[train if folds is not None else held],
             imbalance=imbalance,
             answers=answers,
             kind=self.kind,

@@ -35,6 +35,13 @@ class Evidence(abc.ABC):
     """Whether rows of the same number in two comparable pieces of evidence are the same row; False where they are independent."""
     unlike: ClassVar[str] = "the two predictions are for different rows; expected the same rows in the same order"
     """What :meth:`check_same` says of other rows."""
+    shared: float = 0.0
+    """Of rows that were answered by the models of folds: the rows that a model was tested on, over those that it learnt from; else 0.
+
+    These models learnt from the same rows, so that a row's chance enters many answers: the variance of a score is larger than that of the
+    rows as they come, by about this share of it, and its interval is wider by the root of that. It is the share by which Nadeau & Bengio
+    (2003) correct the variance of the folds' mean, here of all rows together.
+    """
 
     @abc.abstractmethod
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 __all__ = [
     "CORRELATION",
@@ -49,6 +50,13 @@ class Family:
     def range(self) -> float:
         """How far apart two shares can be."""
         return self.high - self.low
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest value of a measure."""
+        if self.kind == "share":
+            return self.low, self.high
+        return (-math.inf if self.kind in ("mean", "fit") else 0.0), (1.0 if self.kind == "fit" else math.inf)
 
 
 SHARE = Family("share")

@@ -36,9 +36,10 @@ def fold_interval(
 
     This is *the* interval of a cross-validation: that of what the procedure would score, trained on other rows. In 1,000 simulated
     studies of each of 10 cases (logistic and ridge regression, 60 to 300 rows, 5 or 20 features, 5 folds, 1 or 3 repeats) it held the
-    true score in 0.935 to 0.986. The ordinary interval of all out-of-fold rows together (the jackknife of ``evaluate/intervals.py``),
-    which is mostly narrower and speaks of other test rows alone, held in 0.944 to 0.991 with 5 features but in 0.912 to 0.961 with 20; see
-    ``benchmarks/fold_coverage.py`` and ``results/coverage.md``.
+    true score in 0.935 to 0.986. The interval of all out-of-fold rows together (the jackknife of ``evaluate/intervals.py``) is mostly
+    narrower. Of itself it speaks of other test rows alone, and held in 0.912 to 0.961 with 20 features; it is therefore made wider for
+    evidence of folds, see :attr:`Evidence.shared <danlu.evaluate.Evidence.shared>`. Both are measured by
+    ``benchmarks/fold_coverage.py``, in ``results/coverage.md``.
 
     Args:
         scores_by_fold: the score on each fold, of all repeats, ``(J,)`` or ``(repeats, folds)``.
@@ -85,11 +86,5 @@ def fold_interval(
     ratio = float((shares[0] / shares[1]).mean())
     freedom = min(count - 1, max(2 / ratio, 1.0))
     reach = float(stdtrit(freedom, (1 + level) / 2)) * spread * math.sqrt(1 / count + ratio)
-    low, high = _bounds(family)
+    low, high = family.bounds
     return Interval(mean, max(mean - reach, low), min(mean + reach, high))
-
-
-def _bounds(family: Family) -> tuple[float, float]:
-    if family.kind == "share":
-        return family.low, family.high
-    return (-math.inf if family.kind in ("mean", "fit") else 0.0), (1.0 if family.kind == "fit" else math.inf)

@@ -149,13 +149,21 @@ def intervals(
     part, found = parts_of(evidence, seed), dict.fromkeys(values, Interval(_NAN))
     plain = tuple(name for name in values if MEASURES[name].family.kind != "gap")
     for name, without in zip(plain, leave_out(evidence, part, plain), strict=True):
-        ends = _ends(evidence, name, values[name], without, level)
+        ends = _widened(values[name], _ends(evidence, name, values[name], without, level), evidence, name)
         why = "" if np.isfinite(ends).all() else _why(evidence, name, without)
         found[name] = Interval(values[name], *ends, why=why)
     for name in (name for name in values if name not in plain):
-        ends = _gap(evidence, name, part, level)
+        ends = _widened(values[name], _gap(evidence, name, part, level), evidence, name)
         found[name] = Interval(values[name], *ends, why="" if np.isfinite(ends).all() else _FEW)
     return found
+
+
+def _widened(value: float, ends: tuple[float, float], evidence: Evidence, name: str) -> tuple[float, float]:
+    """The ends further from the value, where the rows were answered by models that learnt from the same rows."""
+    if not evidence.shared > 0:
+        return ends
+    by, (least, most) = math.sqrt(1 + evidence.shared), MEASURES[name].family.bounds
+    return max(value + by * (ends[0] - value), least), min(value + by * (ends[1] - value), most)
 
 
 def _why(evidence: Evidence, name: str, without: np.ndarray) -> str:
@@ -318,15 +326,17 @@ def difference(
     family = MEASURES[name].family
     if len(without) < 2 or not np.isfinite([value, *without]).all():
         return _NAN, _NAN
+    by = math.sqrt(1 + ours.shared)
     if family.kind == "share":
-        return _share_gap(family, value, without, min(support), level)
+        low, high = _share_gap(family, value, without, min(support), level)
+        return max(value + by * (low - value), -family.range), min(value + by * (high - value), family.range)
     if family.kind == "gap":  # no normal variable where one of the two is near 0: both intervals hold at once
         own, other = (intervals(each, (name,), level=(1 + level) / 2, seed=seed)[name] for each in (ours, theirs))
         return own.low - other.high, own.high - other.low
     ends = _mean(value, without, support[0] if ours.paired else sum(support), level)
     if not np.isfinite(ends).all() and min(len(np.unique(part)) for part in parts) >= _CERTAIN:
         return value, value  # every row says the same
-    return ends
+    return value + by * (ends[0] - value), value + by * (ends[1] - value)
 
 
 def _share_gap(family: Family, value: float, without: np.ndarray, support: float, level: float) -> tuple[float, float]:

@@ -24,12 +24,14 @@ def joined_thresholds(thresholds: Sequence[Any], sizes: Sequence[int]) -> Any:
 def joined_rows(parts: Sequence[Any], rows: np.ndarray | None) -> dict[str, Any]:
     """The fields of all rows together, of evidence with truth, prediction, threshold and groups; ``rows`` as of :func:`joined_groups`."""
     sizes = [len(each) for each in parts]
+    count = sum(sizes) if rows is None else len(np.unique(rows))
     return {
         "truth": np.concatenate([each.truth for each in parts]),
         "prediction": np.concatenate([each.prediction for each in parts]),
         "threshold": joined_thresholds([each.threshold for each in parts], sizes),
         "groups": joined_groups([each.groups for each in parts], sizes, rows),
         "models": np.repeat(np.arange(len(parts)), sizes),
+        "shared": float(np.mean([size / (count - size) if size < count else 0.0 for size in sizes])),
     }
 
 

@@ -55,6 +55,7 @@ class LabelRows(Evidence):
     threshold: float | np.ndarray = 0.5
     groups: np.ndarray | None = None
     models: np.ndarray | None = None
+    shared: float = 0.0
 
     primary: ClassVar[str] = "label_precision"
 

@@ -48,6 +48,8 @@ class Rows(Evidence):
             cross-validation). Measures that rank the rows are then the mean over the models: the probabilities of one are not to be
             compared with those of another. All other measures are of all rows together.
 
+        shared: see :attr:`Evidence.shared`.
+
     Reference: Forman & Scholz, "Apples-to-apples in cross-validation studies" (2010), SIGKDD Explorations 12, for the two ways.
 
     Raises:
@@ -71,6 +73,7 @@ class Rows(Evidence):
     costs: np.ndarray | None = None
     models: np.ndarray | None = None
     covered: np.ndarray | None = None
+    shared: float = 0.0
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -314,7 +317,7 @@ class Rows(Evidence):
     def with_prediction(self, prediction: np.ndarray) -> Rows:
         """The same rows with another prediction; two classes are separated at ½, or by the costs."""
         threshold = 0.5 if self.costs is None else cost_threshold(self.costs)
-        return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models)
+        return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models, shared=self.shared)
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:
         """The weight (default: the number) of the rows of each true class (axis 0) predicted as each class (axis 1)."""

@@ -23,7 +23,12 @@ class Threshold:
 
 
 def choose_threshold(
-    labels: np.ndarray, probability: np.ndarray, measure: str = "f1", *, costs: np.ndarray | None = None
+    labels: np.ndarray,
+    probability: np.ndarray,
+    measure: str = "f1",
+    *,
+    costs: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> Threshold:
     """The threshold with the best ``measure`` on these rows, half way between two neighbouring probabilities.
 
@@ -35,6 +40,7 @@ def choose_threshold(
         probability: of class 1, ``(rows,)``.
         measure: ``"f1"``, ``"balanced_accuracy"``, ``"accuracy"`` or ``"mcc"``; with costs ``"cost"``, of which the least is best.
         costs: of mistakes ``(2, 2)``, by the true and the predicted class.
+        weight: how often each row counts, ``(rows,)``; None is once.
 
     Raises:
         DataError: rows of one class only.
@@ -56,8 +62,9 @@ def choose_threshold(
     found = np.flatnonzero(
         np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])
     )  # rows called positive; first none
-    hits = np.concatenate([[0], np.cumsum(positive[order])])[found].astype(np.float64)
-    measured = measures[measure](hits, found - hits, float(positive.sum()), float((~positive).sum()))
+    by = np.ones(len(positive)) if weight is None else np.asarray(weight, np.float64)
+    true, called = (np.concatenate([[0], np.cumsum(each[order])])[found] for each in (by * positive, by))
+    measured = measures[measure](true, called - true, float(by[positive].sum()), float(by[~positive].sum()))
     best = int(np.argmax(measured))
     above = float(ranked[found[best] - 1]) if best else max(1.0, float(ranked[0])) + _BEYOND
     below = float(ranked[found[best]]) if found[best] < len(ranked) else 0.0

@@ -204,8 +204,9 @@ def learn_forecast(
     if not epochs:  # nothing that was learnt from there on is better than the closed form
         model = dataclasses.replace(model, params=params, state=state)
     answers = head(model.outputs(validation.inputs()))
-    widen = widening(answers, validation.outputs(), head.levels, validation.moments)
-    head = dataclasses.replace(head, widen=widen)
+    kept = widening(answers, validation.outputs(), head.levels, validation.moments)
+    since = int(validation.moments.max()) + encoder.horizon
+    head = dataclasses.replace(head, **kept._asdict(), since=since)
     model = dataclasses.replace(model, head=head)
     if not refit:
         return Learned(model, fitted)

@@ -118,6 +118,7 @@ def learn(
     answers: Answers | None = None,
     kind: str | None = None,
     budget: Budget | None = None,
+    counts: np.ndarray | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -135,6 +136,7 @@ def learn(
         kind: ``"network"``; of a table also ``"blend"``, the network beside gradient boosting and a linear model (see
             :mod:`danlu.tasks.blend`); None is a blend where there can be one.
         budget: how long the blend goes on with more networks and trees; None ends with the first of each.
+        counts: how often each row that is held out counts, see :class:`~danlu.trained.HeldOut`.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
@@ -176,7 +178,7 @@ def learn(
         starts = [plan.initial(own, sample) for own in jax.random.split(key, plan.networks)]
         fitted = plan.cross_fit(data, folds, initial=starts, **settings)
     model = Trained(fitted.model, fitted.params, fitted.state, encoder, answers.head(target))
-    known = _held_out(model, held, folds)
+    known = _held_out(model, held, folds, counts)
     learned = Learned(model, fitted, known, (f"the network alone, no blend: {hindered}",) if hindered else ())
     if plan.snapshots > 1:
         learned = with_best_snapshots(learned, held, folds)
@@ -383,10 +385,12 @@ def _even(imbalance: Imbalance, target: TargetEncoder, rows: Any, labels: np.nda
     return inputs, np.asarray(own), None if weight is None else np.asarray(weight)
 
 
-def _held_out(model: Trained, held: Any, folds: np.ndarray | None) -> HeldOut | None:
+def _held_out(
+    model: Trained, held: Any, folds: np.ndarray | None, counts: np.ndarray | None
+) -> HeldOut | None:
     """The answers for rows that were not learnt from; None where there are none in memory."""
     if not isinstance(held, tuple):
         return None
     inputs, labels, weight = (*held, None)[:3]
     answers = model.answer(inputs) if folds is None else out_of_fold(model, inputs, folds)
-    return HeldOut(np.asarray(answers), np.asarray(labels), folds, weight)
+    return HeldOut(np.asarray(answers), np.asarray(labels), folds, weight, counts)

@@ -23,7 +23,9 @@ class HeldOut:
         truth: as it was encoded, ``(rows, …)``.
         folds: the fold of each row, ``(rows,)``, where each row was answered by the network that left its fold out; None for rows
             that were held out from all training.
-        weight: the weight of each row, ``(rows,)``, or None.
+        weight: the weight of each row in the loss, ``(rows,)``, or None.
+        counts: how often each row counts, ``(rows,)``: its weight without that of its class. A threshold, a mean cost and the scores of
+            intervals are of rows as they come; None is once each.
 
     Example:
         >>> held = HeldOut(np.array([[0.2, 0.8], [0.9, 0.1]]), np.array([1, 0]), folds=np.array([0, 1]))
@@ -35,6 +37,7 @@ class HeldOut:
     truth: Any
     folds: np.ndarray | None = None
     weight: np.ndarray | None = None
+    counts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.answers)

@@ -139,7 +139,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             level: how often intervals and sets are to hold the true answer, where the model is tested.
         """
         if self.task == "regression":
-            scores = Scores.of(held.answers, self.target.inverse(held.truth), classes=False, level=level)
+            true = self.target.inverse(held.truth)
+            scores = Scores.of(held.answers, true, classes=False, level=level, weight=held.counts)
             return dataclasses.replace(self, scores=scores, level=level, said=about_scores(scores, level))
         how = "none" if shifted and calibrate == "auto" else calibrate
         found = calibrated(held.answers, held.truth, how=how, weight=held.weight, folds=held.folds)
@@ -147,14 +148,14 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         probability = head.calibrated(np.asarray(held.answers, np.float64))
         said = {"probabilities": about_calibration(found, calibrate, shifted)}
         if threshold != "none":
-            chosen = choose_threshold(held.truth, probability[:, 1], threshold)
+            chosen = choose_threshold(held.truth, probability[:, 1], threshold, weight=held.counts)
             head = dataclasses.replace(head, threshold=float(chosen.value))
             said["decision"] = (
                 f"{self.target.classes[1]!r} from a probability of {chosen.value:.3g}, the best for {threshold}"
             )
         if self.costs is not None:
-            said["decision"] = about_costs(head, probability, held.truth)
-        scores = Scores.of(probability, held.truth, classes=True)
+            said["decision"] = about_costs(head, probability, held.truth, held.counts)
+        scores = Scores.of(probability, held.truth, classes=True, weight=held.counts)
         told = tuple((name, text) for name, text in said.items() if text)
         told += about_scores(scores, level, self.target.units)
         return dataclasses.replace(head, scores=scores, level=level, said=told)

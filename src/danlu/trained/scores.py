@@ -65,15 +65,29 @@ class Scores:
     spread: Any = None
 
     @classmethod
-    def of(cls, answers: np.ndarray, truth: np.ndarray, *, classes: bool, level: float = 0.9) -> Self:
+    def of(
+        cls,
+        answers: np.ndarray,
+        truth: np.ndarray,
+        *,
+        classes: bool,
+        level: float = 0.9,
+        weight: np.ndarray | None = None,
+    ) -> Self:
         """The scores of held-out rows; of more than 10,000 rows those of as many, drawn at random.
 
         Args:
             answers: probabilities ``(n, classes)``, calibrated, or values ``(n,)``.
             truth: codes or values ``(n,)``.
             level: for which it is judged whether the width of intervals varies with the answer.
+            weight: of the rows ``(n,)``; None is 1 each. Of unequal weights as many scores are kept as they are worth rows,
+                ``(Σ w)²/Σ w²``, each score as often as its weight says.
         """
         answers, truth = np.asarray(answers, np.float64), np.asarray(truth)
+        if weight is not None and np.ptp(weight) > 0:
+            unlike = 1 - answers[np.arange(len(truth)), truth] if classes else np.abs(answers - truth)
+            chosen = _by_weight(np.lexsort((unlike, truth)) if classes else np.argsort(unlike), np.asarray(weight))
+            answers, truth = answers[chosen], truth[chosen]
         if len(truth) > _MOST:
             chosen = np.sort(np.random.default_rng(0).permutation(len(truth))[:_MOST])
             answers, truth = answers[chosen], truth[chosen]
@@ -161,6 +175,13 @@ class Scores:
 
 
 jax.tree_util.register_dataclass(Scores, data_fields=["values", "truth", "spread"], meta_fields=[])
+
+
+def _by_weight(order: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Rows at even steps of the weight in this order, as many as the weights are worth: the quantiles of the rows are those by weight."""
+    share = np.cumsum(weight[order].astype(np.float64)) / weight.sum(dtype=np.float64)
+    count = max(round(float(weight.sum() ** 2 / (weight.astype(np.float64) ** 2).sum())), 1)
+    return np.asarray(order[np.minimum(np.searchsorted(share, (np.arange(count) + 0.5) / count), len(order) - 1)])
 
 
 def _few(rows: int) -> str:

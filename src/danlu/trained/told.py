@@ -13,12 +13,12 @@ from danlu.trained.scores import Asked, Scores
 __all__ = ["about_calibration", "about_costs", "about_scores"]
 
 
-def about_costs(head: Any, probability: np.ndarray, truth: np.ndarray) -> str:
+def about_costs(head: Any, probability: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> str:
     """What the decision by costs comes to on held-out rows, in words."""
     costs, rows = np.asarray(head.costs), np.arange(len(truth))
 
     def spent(chosen: np.ndarray) -> str:
-        return figure(float(costs[truth[rows], chosen].mean()))
+        return figure(float(np.average(costs[truth[rows], chosen], weights=weight)))
 
     likeliest = probability.argmax(axis=1)
     two = head.task != "multiclass"
