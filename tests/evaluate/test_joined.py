@@ -49,7 +49,9 @@ def test_intervals_of_folds_are_wider_by_what_their_models_share():
     parts = [rows_of(40) for _ in range(5)]
     whole = parts[0].joined(parts[1:])
     assert whole.shared == pytest.approx(1 / 4)
-    assert parts[0].joined(parts[1:], np.tile(np.arange(40), 5)).shared == 0, "models that were all tested on the same rows"
+    assert parts[0].joined(parts[1:], np.tile(np.arange(40), 5)).shared == 0, (
+        "models that were all tested on the same rows"
+    )
     plain = dataclasses.replace(whole, shared=0.0)
     for name, own in whole.scores().items():
         alone = plain.scores()[name]

@@ -136,6 +136,42 @@ def test_the_loaded_model_forecasts_what_comes_after_the_last_row(trained):
     assert "71 forecasts, from each step" in str(judged)
 
 
+def test_an_interval_of_any_level_follows_the_rows_since_the_training(trained, source):
+    model = danlu.load(trained[0].run.path)
+    new = ahead(table(500, seed=0), 6)
+    wide, usual = (model.predict_interval(new, level=level, say=said.append) for level, said in ((0.95, []), (0.8, [])))
+    assert_frame_equal(usual, model.predict(new))
+    assert_frame_equal(wide["time", "forecast"], usual["time", "forecast"])
+    assert (wide["low"] < usual["low"]).all()
+    assert (wide["high"] > usual["high"]).all()
+    assert model.asking(interval=0.95).respond(records(new))[0]["low"] == wide["low"].to_list()
+    judged = model.asking(interval=0.95).evaluate(str(source))
+    assert judged.evidence.levels == pytest.approx((0.025, 0.5, 0.975))
+    assert judged.notes[0].startswith("The 95 % interval contained")
+    rows = model.read(new).rows  # the factor is that of the validation part where no row came after it
+    assert not np.array_equal(model.answer_rows(rows)[..., 1:], fixed(model).answer_rows(rows)[..., 1:])
+    early = model.read(ahead(table(200, seed=0), 6)).rows
+    np.testing.assert_array_equal(model.answer_rows(early), fixed(model).answer_rows(early))
+    said = []
+    model.asking(interval=0.999, say=said.append)
+    assert "too few for an interval of 99.9 %" in said[0]
+    with pytest.raises(ConfigError, match="gives no set of classes"):
+        model.asking(sets=0.9)
+    with pytest.raises(ConfigError, match="share above 0 and below 1"):
+        model.asking(interval=80)
+    with pytest.raises(ConfigError, match="older danlu and has intervals of 80 % only"):
+        fixed(model, scores=None, counts=None).asking(interval=0.9)
+
+
+def fixed(model, **changes):
+    return dataclasses.replace(model, head=dataclasses.replace(model.head, since=None, **changes))
+
+
+def records(frame):
+    columns = {name: frame[name].to_list() for name in ("load", "warm")}
+    return [{"time": frame["time"].cast(pl.String).to_list(), **columns}]
+
+
 def test_new_data_that_does_not_fit_is_one_message(trained):
     model, new = trained[0].model, ahead(table(60), 6)
     with pytest.raises(
@@ -241,6 +277,10 @@ def test_command_line(source, tmp_path, capsys):
     lines = capsys.readouterr().out.strip().split("\n")
     assert lines[0] == "time,forecast,low,high"
     assert len(lines) == 5
+    app(["predict", str(tmp_path / "run"), str(source), "--interval", "0.5"], standalone_mode=False)
+    narrow = capsys.readouterr().out.strip().split("\n")
+    ends = [[float(each) for each in line.split(",")[2:]] for line in (narrow[1], lines[1])]
+    assert ends[1][0] < ends[0][0] < ends[0][1] < ends[1][1]
 
 
 def test_folds_roll_their_origin_over_a_growing_past(source):

@@ -10,6 +10,7 @@ import pytest
 from danlu.data.series import SeriesEncoder, read_series
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import compare
+from danlu.evaluate.following import followed
 from danlu.evaluate.forecast import (
     Forecasts,
     by_step,
@@ -185,6 +186,18 @@ def test_intervals_fitted_to_few_windows_hold_in_the_mean_what_they_say(windows,
     assert np.mean(held) == pytest.approx(level, abs=4 * np.std(held) / 20)
     if windows == 30 and level == 0.8:
         assert np.mean(plain) < level - 3 * np.std(plain) / 20
+
+
+def test_intervals_follow_a_series_that_becomes_wilder():
+    """Errors that grow threefold after the validation part: fixed intervals hold half of what they say, these hold it."""
+    rng, ahead, level = np.random.default_rng(3), 4, 0.8
+    errors = np.abs(rng.normal(size=(1500, ahead, 1))) * 3
+    start = np.full(ahead, 1.28)  # what holds 80 % of normal errors of spread 1
+    moments = np.arange(1500)
+    found = followed(start, errors, moments, moments, level=level)
+    held = (errors <= found)[500:].mean(axis=(0, 2))
+    np.testing.assert_allclose(held, level, atol=0.03)
+    assert (errors <= 1.28).mean() < 0.4
 
 
 def test_widths_of_series_at_one_moment_and_of_a_single_window():

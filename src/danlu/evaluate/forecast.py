@@ -204,7 +204,7 @@ def coverage_verdict(found: Interval, level: float, what: str = "interval") -> s
     it, are, promises = ("it", "is", "promises") if what == "interval" else ("they", "are", "promise")
     wide, narrow = ("larger", "small") if what == "sets" else ("wider", "narrow")
     if not np.isfinite([found.low, found.high]).all():
-        return f"{held}."
+        return f"{held}; the test is too short to tell how far that is chance."
     held += f" ({100 * found.low:.0f} to {100 * found.high:.0f} %)"
     if found.low > level:
         return f"{held}: {it} {are} {wide} than {it} {'needs' if are == 'is' else 'need'} to be."

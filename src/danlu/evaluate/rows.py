@@ -317,7 +317,9 @@ class Rows(Evidence):
     def with_prediction(self, prediction: np.ndarray) -> Rows:
         """The same rows with another prediction; two classes are separated at ½, or by the costs."""
         threshold = 0.5 if self.costs is None else cost_threshold(self.costs)
-        return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models, shared=self.shared)
+        return Rows(
+            self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models, shared=self.shared
+        )
 
     def confusion(self, weights: Weights | None = None) -> np.ndarray:
         """The weight (default: the number) of the rows of each true class (axis 0) predicted as each class (axis 1)."""

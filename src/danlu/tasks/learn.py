@@ -385,9 +385,7 @@ def _even(imbalance: Imbalance, target: TargetEncoder, rows: Any, labels: np.nda
     return inputs, np.asarray(own), None if weight is None else np.asarray(weight)
 
 
-def _held_out(
-    model: Trained, held: Any, folds: np.ndarray | None, counts: np.ndarray | None
-) -> HeldOut | None:
+def _held_out(model: Trained, held: Any, folds: np.ndarray | None, counts: np.ndarray | None) -> HeldOut | None:
     """The answers for rows that were not learnt from; None where there are none in memory."""
     if not isinstance(held, tuple):
         return None

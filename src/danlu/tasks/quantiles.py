@@ -23,7 +23,7 @@ from danlu.trained.read import warn
 if TYPE_CHECKING:
     from danlu.trained import Trained
 
-__all__ = ["Widths", "Quantiles", "widening"]
+__all__ = ["Quantiles", "Widths", "widening"]
 
 _SCORES = 401  # that are kept of each step
 _NUMBERS = 2e6  # of forecasts that are looked back at

@@ -166,6 +166,21 @@ MUTATIONS = [
         ("object-found-twice", "free[:, best] = -1", "pass", "metric.average_precision_of_boxes metric.boxes"),
     ),
     *of(
+        "evaluate/following.py",
+        (
+            "interval-follows-the-future",
+            "np.searchsorted(moments, moment - ahead, side=",
+            "np.searchsorted(moments, moment + 0 * ahead, side=",
+            "forecast.followed_intervals",
+        ),
+        (
+            "interval-follows-backwards",
+            "(missed - (1 - level))",
+            "((1 - level) - missed)",
+            "forecast.followed_intervals",
+        ),
+    ),
+    *of(
         "evaluate/forecast.py",
         ("smape-halved", "return 200 * np.abs(error)", "return 100 * np.abs(error)", "metric.forecasts"),
         (

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.evaluate.following import followed
 from danlu.nn import Forecaster, losses
 from danlu.nn.backprop import trace
 from danlu.nn.backprop.loss_rules import loss_backward
@@ -111,3 +112,31 @@ def forecaster(check: Check) -> None:
     automatic, walked = map(jax.tree.leaves, gradients(params))
     for ours, theirs in zip(walked, automatic, strict=True):
         check(ours, theirs, oracle="jax.grad", floor=0.1)
+
+
+@case("forecast.followed_intervals")
+def followed_intervals(check: Check) -> None:
+    """Against a loop over single numbers that looks at each past forecast anew."""
+    rng = np.random.default_rng(0)
+    moments, asked, level = np.array([0, 2, 4, 6, 8, 12]), np.array([1, 8, 9, 20]), 0.7
+    scores, start = rng.exponential(size=(6, 3, 2)), np.array([0.5, 1.0, 1.5])
+    found = followed(start, scores, moments, asked, level=level)
+    expected = np.empty_like(found)
+    for step in range(3):
+        gain = 0.2 * min(2 / (step + 3), 1)
+
+        def at(moment: int, step: int = step, column: int = 0, gain: float = gain) -> float:
+            """The factor at a moment, from all forecasts whose value came before it."""
+            width = float(np.log(start[step]))
+            for number, first in enumerate(moments):
+                if first + step + 1 <= moment:
+                    missed = scores[number, step, column] > at(int(first), step, column, gain)
+                    width += gain * (level if missed else level - 1)
+            return float(np.exp(width))
+
+        for row, moment in enumerate(asked):
+            for column in range(2):
+                expected[row, step, column] = at(int(moment), step, column, gain)
+    check(found, expected, oracle="a loop over single forecasts")
+    late = np.concatenate([scores[:4], 9 + scores[4:]])
+    check(followed(start, late, moments, asked[:3], level=level)[:2], expected[:2], oracle="values to come, changed")
