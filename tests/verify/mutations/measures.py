@@ -308,8 +308,8 @@ MUTATIONS = [
         "evaluate/rows.py",
         (
             "groups-forgotten",
-            "return Rows(self.task, self.truth, prediction, threshold, self.groups, self.costs, self.models)",
-            "return Rows(self.task, self.truth, prediction, threshold, None, self.costs, self.models)",
+            "prediction, threshold, self.groups, self.costs",
+            "prediction, threshold, None, self.costs",
             "metric.grouped_rows",
         ),
         ("support-by-rows", "rows * len(np.unique(self.groups)) / len(self)", "rows", "metric.grouped_rows"),
