@@ -8,20 +8,24 @@ from typing import Any as _Any
 from danlu.explain.attention import attention_maps, cross_attention
 from danlu.explain.cam import grad_cam, split_at_maps
 from danlu.explain.counterfactual import Change, counterfactuals
+from danlu.explain.faithfulness import Faithfulness, faithfulness
 from danlu.explain.path import Attribution, integrated_gradients
 from danlu.explain.pixels import pixel_attribution
 from danlu.explain.representation import nearest_rows, representation
-from danlu.explain.shapley import Shapley, shapley_values
+from danlu.explain.shapley import Shapley, coalition_values, shapley_values
 from danlu.explain.smooth import smooth_gradients
 from danlu.explain.tokens import split_to_words, token_attribution, token_vectors, word_attribution
 
 __all__ = [
     "Attribution",
     "Change",
+    "Faithfulness",
     "Shapley",
     "attention_maps",
+    "coalition_values",
     "counterfactuals",
     "cross_attention",
+    "faithfulness",
     "grad_cam",
     "integrated_gradients",
     "nearest_rows",

@@ -13,7 +13,7 @@ import numpy as np
 
 from danlu.errors import ConfigError, DataError
 
-__all__ = ["MOST_EXACT", "Shapley", "shapley_values"]
+__all__ = ["MOST_EXACT", "Shapley", "coalition_values", "shapley_values"]
 
 MOST_EXACT = 12
 """Columns up to which all their coalitions are looked at."""
@@ -128,6 +128,25 @@ def shapley_values(
     return Shapley(
         found.mean(axis=0), errors, base, float(values[0][-1]), len(found), scored, is_exact, float(costs.sum())
     )
+
+
+def coalition_values(score: Score, row: Any, background: Any, groups: Any = None) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from coalitions ``(coalitions, columns)``, True for the columns of the row, to the mean score over the background.
+
+    Arguments as of :func:`shapley_values`, whose values are those of this game.
+
+    Example:
+        >>> value = coalition_values(lambda x: x.sum(axis=1), np.array([[1.0, 2.0]]), np.array([[0.0, 0.0], [10.0, 0.0]]))
+        >>> value(np.array([[False, False], [True, False]])).tolist()
+        [5.0, 1.0]
+    """
+    game = _Game.of(score, row, background, groups)
+
+    def value(present: np.ndarray) -> np.ndarray:
+        asked = [np.asarray(present, bool)[:, mine] for mine in game.differ]
+        return np.mean(game.values(asked)[0], axis=0)
+
+    return value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

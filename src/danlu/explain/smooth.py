@@ -54,12 +54,8 @@ def smooth_gradients(
     if samples < 1 or any(size < 0 for size in sizes):
         raise ConfigError(f"smooth_gradients received samples={samples} and noise={noise}; expected at least 1 and 0")
     x = jax.tree.map(jnp.asarray, x)
-    spread = (
-        jax.tree.map(lambda _: noise, x)
-        if len(sizes) == 1 and jax.tree.structure(noise) != jax.tree.structure(x)
-        else noise
-    )
-    spread = jax.tree.map(lambda leaf, size: jnp.asarray(size, leaf.dtype), x, spread)
+    sized = jax.tree.map(lambda _: noise, x) if isinstance(noise, int | float) else noise
+    spread = jax.tree.map(lambda leaf, size: jnp.asarray(size, leaf.dtype), x, sized)
     return jax.tree.map(np.asarray, _mean(score, x, spread, given, jnp.asarray(samples), jax.random.key(seed)))
 
 

@@ -137,5 +137,18 @@ MUTATIONS = [
         "rl/environments/cart_pole.py",
         ("pole-of-another-mass", "(4 / 3 - self.pole_mass", "(1 - self.pole_mass", "environment.CartPole"),
     ),
+    *of(
+        "explain/shapley.py",
+        (
+            "size-of-coalitions",
+            "weight[np.maximum(size - 1, 0)], weight",
+            "weight[np.maximum(size - 2, 0)], weight",
+            "explain.shapley",
+        ),
+    ),
+    *of(
+        "explain/smooth.py",
+        ("noise-in-one-direction", "(jnp.add, jnp.subtract)", "(jnp.add, jnp.add)", "explain.smooth_gradients"),
+    ),
     *of("explain/path.py", ("path-not-averaged", "t / steps * d", "t * d", "explain.integrated_gradients")),
 ]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.explain import attention_maps, grad_cam, integrated_gradients
+from danlu.explain import attention_maps, grad_cam, integrated_gradients, shapley_values, smooth_gradients
 from danlu.nn import GPT, Conv, Dense, Embedding, GlobalAveragePool, PerToken, Sequential, TransformerBlock
 from danlu.nn.transformer import beam_search
 from danlu.verify.case import Check, case
@@ -27,6 +27,37 @@ def path(check: Check) -> None:
     )
     # of (w·z)² the slope along a line is itself a line, so its mean is its value in the middle
     check(found.values, (x - b) * w * ((x + b) @ w)[:, None], floor=0.1)
+
+
+@case("explain.shapley")
+def shapley(check: Check) -> None:
+    """The mean over all orders of what a column changes when it joins; and where they are sampled, the line between."""
+    row, background = draw(1, 5), draw(3, 5, seed=1)
+    background[1, 2] = row[0, 2]
+
+    def score(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x[:, 0] * x[:, 1] * x[:, 2] + np.exp(x[:, 3]) * x[:, 4], np.float64)
+
+    expected = np.zeros(5)
+    for order in itertools.permutations(range(5)):
+        mixed = background.copy()
+        for column in order:
+            before = score(mixed).mean()
+            mixed[:, column] = row[0, column]
+            expected[column] += (score(mixed).mean() - before) / 120
+    check(shapley_values(score, row, background).values, expected)
+    found = shapley_values(score, row, background, exact=False, evaluations=400)
+    check(found.values.sum(), score(row)[0] - score(background).mean(), oracle="closed form")
+    check(bool((np.abs(found.values - expected) <= 4 * found.errors + 1e-12).all()), True)
+
+
+@case("explain.smooth_gradients")
+def smooth(check: Check) -> None:
+    x, w = draw(4, 3), draw(3, seed=1)
+    found = smooth_gradients(
+        lambda z: jnp.square(z @ jnp.asarray(w, jnp.float32)), jnp.asarray(x, jnp.float32), samples=2
+    )
+    check(found, 2 * (x @ w)[:, None] * w, floor=0.1)  # what the noise adds in one direction, it takes in the other
 
 
 @case("explain.grad_cam")
