@@ -13,7 +13,7 @@ import pytest
 from danlu.data import TargetEncoder
 from danlu.data.seen import row_hashes
 from danlu.errors import ArtifactError, ConfigError, DataError
-from danlu.evaluate import intervals
+from danlu.evaluate import choose_threshold, intervals
 from danlu.evaluate.conformal import (
     aps_scores,
     conformal_quantile,
@@ -426,3 +426,39 @@ def test_predictions_beside_the_truth_have_the_interval_of_each_group_where_the_
     found = head.beside(np.zeros(2), np.zeros(2), rows)
     assert found["high"].to_list() == [1.0, 5.0]
     assert head.beside(np.zeros(2), np.zeros(2)).columns == ["true y", "y"]
+
+
+def test_a_group_without_scores_is_named():
+    parts = Grouped.of(
+        np.zeros(60), np.arange(60.0), ["north"] * 30 + ["south"] * 30, column="region", classes=False, level=0.9
+    )
+    head, rows = Labels(QUANTITY, scores=parts), pl.DataFrame({"region": ["north", "west", None]})
+    assert head.remarks(rows) == (), "nothing was asked for"
+    asked = head.asking(interval=0.8)
+    (said,) = asked.remarks(rows)
+    assert said.startswith("2 of 3 rows are of region='west', '', of which no row has a score")
+    assert asked.frame(np.zeros(3), rows)["high"].is_infinite().to_list() == [False, True, True]
+    assert asked.remarks(rows[:1]) == ()
+
+
+def test_unequal_weights_count_in_scores_and_the_threshold():
+    rng = np.random.default_rng(0)
+    truth, weight = rng.normal(size=400), rng.uniform(0.2, 3, 400)
+    truth[weight > 1.5] *= 3  # heavy rows are further off
+    found = Scores.of(np.zeros(400), truth, classes=False, weight=weight)
+    order = np.argsort(np.abs(truth))
+    share = np.cumsum(weight[order]) / weight.sum()
+    for level in (0.5, 0.8, 0.9):
+        expected = np.abs(truth)[order][np.searchsorted(share, level)]
+        assert found.reach(Asked(level), [0.0])[0] == pytest.approx(expected, rel=0.1)
+    assert len(found) == round(weight.sum() ** 2 / (weight**2).sum()) < 400
+    even = Scores.of(np.zeros(400), truth, classes=False, weight=np.full(400, 2.0))
+    np.testing.assert_array_equal(even.values, Scores.of(np.zeros(400), truth, classes=False).values)
+    codes, chance = rng.integers(0, 2, 50), rng.random(50)
+    times = rng.integers(1, 4, 50)
+    again = choose_threshold(np.repeat(codes, times), np.repeat(chance, times))
+    own = choose_threshold(codes, chance, weight=times.astype(float))
+    assert (own.value, own.score) == pytest.approx((again.value, again.score))
+    held = HeldOut(np.stack([1 - chance, chance], 1), codes, counts=times.astype(float))
+    binary = Labels(TargetEncoder("y", "binary", ("a", "b")))
+    assert binary.fitted(held, threshold="f1").threshold == pytest.approx(again.value)

@@ -1,11 +1,13 @@
 """What is printed of a test: columns that keep apart, and a word where the rows cannot tell what the scores seem to."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 
 from danlu.data import TargetEncoder
-from danlu.evaluate import Interval
+from danlu.evaluate import Interval, Rows
 from danlu.evaluate.judgement import Judgement
 from danlu.trained import Labels, Trained
 
@@ -44,3 +46,12 @@ def test_columns_keep_apart():
     assert lines[2].split() == ["MAE", "3e+40", "no", "interval"]
     assert len({len(line) for line in lines}) == 1
     assert max(map(len, lines)) <= 80
+
+
+def test_why_a_score_has_no_interval_is_kept_and_shown():
+    from danlu.cli.show import _results
+
+    few = Rows("regression", np.arange(4.0), np.arange(4.0) + 0.5)
+    told = json.loads(json.dumps(Judgement(few.scores()).as_dict()))
+    assert told["no_interval"]["rmse"] == "too few rows"
+    assert any("RMSE" in line and line.endswith("no interval: too few rows") for line in _results(told))

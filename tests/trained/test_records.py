@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.io import wavfile
 from test_contract import LAST, asked_records, model_of
 
+from danlu.data.fields import Field, check_records
 from danlu.errors import ConfigError, DanluError, DataError, SchemaError
 
 ODD = (None, 10**400, 1e308, math.inf, math.nan, -1, True, "", "火", "12", [], {}, [[]], [None], [10**400], b"x")
@@ -142,3 +143,11 @@ def test_an_empty_name_is_not_the_current_folder(kind: str) -> None:
     for asked_of in (model_of(kind).predict, model_of(kind).evaluate):
         with pytest.raises(DataError, match="the name of the data is empty"):
             asked_of("", say=lambda line: None)
+
+
+def test_empty_texts_of_a_table_are_named_and_null_is_not():
+    fields = (Field("age", "number"), Field("town", "category"), Field("story", "text"))
+    records = [{"age": " ", "town": None, "story": ""}, {"age": 3, "town": "", "story": "x"}]
+    (said,) = check_records(records, fields)
+    assert said.endswith("'age' of record 1, 'town' of record 2")
+    assert check_records([{"age": None, "town": "a", "story": ""}], fields) == ()

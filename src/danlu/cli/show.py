@@ -58,11 +58,18 @@ def _results(results: dict[str, Any]) -> list[str]:
     lines += [wrapped(note) for note in results.get("model") or []]
     scores, ends = results.get("test") or {}, results.get("intervals") or {}
     if scores:
-        found = {name: Interval(*map(_number, (value, *ends.get(name, ())))) for name, value in scores.items()}
+        whys = results.get("no_interval") or {}
+        found = {
+            name: Interval(*map(_number, (value, *ends.get(name, ()))), why=whys.get(name, ""))
+            for name, value in scores.items()
+        }
         lines += ["", *score_lines("test", found)]
     if results.get("folds"):
         of = results.get("mean_of_folds") or {}
-        means = {name: Interval(*map(_number, (each["mean"], *each["interval"]))) for name, each in of.items()}
+        means = {
+            name: Interval(*map(_number, (each["mean"], *each["interval"])), why=each.get("why", ""))
+            for name, each in of.items()
+        }
         lines += ["", *fold_lines(means, len(results["folds"]))]
     lines += [wrapped(each.get("sentence", "")) for each in results.get("comparisons") or []]
     importance = [Importance(**{**each, "columns": tuple(each["columns"])}) for each in results.get("importance") or []]

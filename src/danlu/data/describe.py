@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -18,6 +18,8 @@ from danlu.errors import DataError, unknown_name
 
 __all__ = ["infer_schema"]
 
+_FEWEST_IDS = 10  # of a column that names whose a row is; with fewer it is a category
+_WHOSE = re.compile(r"(?i)(^|[_\W])(patient|subject|person|customer|client|user|household)([_\W]|$)")
 _ID_NAME = re.compile(r"[a-z](Id|ID)$|(^|[_\W])(id|ID|Id|idx|index|Index|uuid|guid|rownum|row)$|^Unnamed")
 _TOKENS = r"[一-鿿぀-ヿ가-힯]|[^\s一-鿿぀-ヿ가-힯]+"
 
@@ -131,6 +133,25 @@ def _as_given(values: pl.Series, kind: str, written: Format | None) -> tuple[pl.
             hint="give another kind, or leave the kind out",
         )
     return fitted, written
+
+
+def repeated_ids(frame: pl.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
+    """A hint for each of the columns that names whose a row is and has the same names in several rows.
+
+    >>> repeated_ids(pl.DataFrame({"patient_id": [i // 3 for i in range(60)]}), ["patient_id"])[0][:61]
+    'column patient_id: 20 different values in 60 rows. If rows of'
+    """
+    found = []
+    for name in names:
+        values = frame[name].drop_nulls()
+        different = values.n_unique()
+        whose = _ID_NAME.search(name) or _WHOSE.search(name)
+        if whose and not values.dtype.is_float() and _FEWEST_IDS <= different <= len(values) / 2:
+            found.append(
+                f"column {name}: {different:,} different values in {len(values):,} rows. If rows of one value belong together and the "
+                f"model is for new ones, test it on these: split.method=group split.column={name}"
+            )
+    return tuple(found)
 
 
 def _kind_of(values: pl.Series) -> tuple[str, bool, str]:

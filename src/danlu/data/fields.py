@@ -110,6 +110,27 @@ def check_records(
                 + (f" (it has {close!r})" if close else ""),
                 hint=f"a record has: {expected}{_UNKNOWN if all(f.kind in _TABLE for f in fields) else ''}",
             )
+    return (*_empty(records, fields), *_extra(records, fields, known))
+
+
+def _empty(records: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> tuple[str, ...]:
+    """A notice of texts without anything in them where a table has a value; null says that on purpose."""
+    names = [field.name for field in fields if field.kind in _TABLE]
+    found = [
+        (number, name)
+        for number, record in enumerate(records, 1)
+        for name in names
+        if isinstance(record.get(name), str) and not record[name].strip()
+    ]
+    if not found:
+        return ()
+    shown = ", ".join(f"{name!r} of record {number}" for number, name in found[:6]) + (", …" if len(found) > 6 else "")
+    which = "it is" if len(found) == 1 else "they are"
+    return (f"empty, so {which} taken as missing (null says that on purpose): {shown}",)
+
+
+def _extra(records: Sequence[Mapping[str, Any]], fields: Sequence[Field], known: Collection[str]) -> tuple[str, ...]:
+    """A notice of entries that are not fields."""
     met = dict.fromkeys(name for record in records for name in record)
     extra = [repr(name) for name in met if name not in known and not any(name == field.name for field in fields)]
     if not extra:

@@ -161,6 +161,7 @@ class Judgement:
         return {
             "test": {name: interval.value for name, interval in self.scores.items()},
             "intervals": {name: [interval.low, interval.high] for name, interval in self.scores.items()},
+            "no_interval": {name: interval.why for name, interval in self.scores.items() if interval.why},
             "baselines": {
                 label: {name: interval.value for name, interval in each.items()} for label, each in self.others.items()
             },

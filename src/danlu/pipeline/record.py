@@ -92,7 +92,7 @@ def write_crossed(
     judgement, folds = crossed.judgement, crossed.folds
     each = [{"fold": fold.number, "rows": fold.rows, "test": fold.scores} for fold in folds]
     means = {
-        name: {"mean": found.value, "interval": [found.low, found.high]}
+        name: {"mean": found.value, "interval": [found.low, found.high], **({"why": found.why} if found.why else {})}
         for name, found in crossed.fold_intervals.items()
     }
     record = {

@@ -27,7 +27,7 @@ from danlu.data import (
     open_stream,
     read_table,
 )
-from danlu.data.describe import told_of
+from danlu.data.describe import repeated_ids, told_of
 from danlu.data.spelling import match_names, merge_spellings
 from danlu.data.split import copies_of
 from danlu.data.twins import equal_rows
@@ -217,6 +217,8 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, formats=table.formats, merge=merge)
     notices += told_of(frame, schema)
     seen = [column.name for column in schema.features]
+    if config.split.method == "stratified":
+        notices += repeated_ids(frame, seen)
     tested = config.tested_share
     together, said = together_of(config, frame.select(seen), config.split.validation, tested, besides="the target")
     notices += said

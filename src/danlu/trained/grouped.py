@@ -90,6 +90,19 @@ class Grouped:
             for each in part.doubts(asked, names)
         )
 
+    def unseen(self, rows: Any) -> tuple[str, ...]:
+        """What is to be said of rows of groups that were not there."""
+        given = groups_of(rows, self.column)
+        strange = dict.fromkeys(group for group in given if group not in self.names)
+        if not strange:
+            return ()
+        count = sum(group in strange for group in given)
+        names = ", ".join(map(repr, [*strange][:5])) + (", …" if len(strange) > 5 else "")
+        return (
+            f"{count:,} of {len(given):,} rows are of {self.column}={names}, of which no row has a score: "
+            "their intervals are of all numbers, their sets of all classes",
+        )
+
     def told(self) -> dict[str, Any]:
         """What of it is plain data; its arrays are :meth:`state`."""
         return {"column": self.column, "names": list(self.names)}

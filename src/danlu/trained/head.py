@@ -144,6 +144,10 @@ class Head(abc.ABC):
         """What is to be said of the level that was asked for, such as that there were too few rows for it."""
         return ()
 
+    def remarks(self, rows: Any) -> tuple[str, ...]:
+        """What is to be said of the answers for these rows, as they were read, such as that some are of a group without scores."""
+        return ()
+
     def scored(self, answers: Any, truth: Any) -> Self:
         """The head with the scores of rows that were answered by models which did not see them, for its intervals and sets.
 

@@ -238,6 +238,9 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             return ()
         return self.scores.doubts(self.asked, self.target.classes)
 
+    def remarks(self, rows: Any) -> tuple[str, ...]:
+        return self.scores.unseen(rows) if self.asked is not None and isinstance(self.scores, Grouped) else ()
+
     def predict_interval(self, trained: Trained, source: Any, level: float = 0.9, **how: Any) -> pl.DataFrame:
         """The predictions of a quantity with the interval ``low`` to ``high`` that holds the true value in this share of all cases.
 

@@ -171,6 +171,9 @@ class Mean(Head, fitted=("heads", "lead"), eq=False):
     def facts(self) -> dict[str, str]:
         return dict(self.lead.facts())
 
+    def remarks(self, rows: Any) -> tuple[str, ...]:
+        return tuple(self.lead.remarks(rows))
+
     @property
     def task(self) -> str:
         return str(self.heads[0].task)

@@ -17,7 +17,7 @@ from danlu.data import read_table
 from danlu.data.fields import Field, check_records
 from danlu.data.intake import check_named
 from danlu.data.seen import row_hashes
-from danlu.engine import Fitted, predict_outputs
+from danlu.engine import predict_outputs
 from danlu.errors import ConfigError, SchemaError, unknown_name
 from danlu.evaluate.compare import counted
 from danlu.evaluate.groups import Groups
@@ -31,13 +31,12 @@ from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.head import pieces
-from danlu.trained.held import HeldOut
 from danlu.trained.read import Read, Reader, Say, warn
 from danlu.trained.save import save
 from danlu.trained.sensitive import groups_by, sensitive_names, sliced_columns
 from danlu.trained.spread import spread_of
 
-__all__ = ["Learned", "Trained"]
+__all__ = ["Trained"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -217,9 +216,11 @@ class Trained:
         Raises:
             SchemaError: data that does not fit what the model was trained on.
         """
-        return self._predicted(self.read(source, lenient=lenient, say=say))
+        return self._predicted(self.read(source, lenient=lenient, say=say), say)
 
-    def _predicted(self, found: Read) -> pl.DataFrame:
+    def _predicted(self, found: Read, say: Say) -> pl.DataFrame:
+        for remark in self.head.remarks(found.rows):
+            say(remark)
         frames: list[pl.DataFrame] = []
         lines: list[Any] = []
         for rows in pieces(found.rows, self.head.piece):
@@ -246,6 +247,8 @@ class Trained:
         for notice in check_records(records, self.fields, (self.head.name,) if schema is None else schema.names):
             say(notice)
         rows = self.encoder.rows(records, say)
+        for remark in self.head.remarks(rows):
+            say(remark)
         replies = self.head.replies(self.answer_rows(rows), rows)
         if not self.is_ensemble:
             return replies
@@ -266,7 +269,7 @@ class Trained:
             SchemaError: see :meth:`predict`.
         """
         found = self.read(source, lenient=lenient, say=say)
-        written, given = rounded(self._predicted(found), scale=self.head.scale), found.given
+        written, given = rounded(self._predicted(found, say), scale=self.head.scale), found.given
         if given is None and keep not in (IDENTIFIERS, "none"):
             given = self._rows_of(source, written.height, len(found.rows))
         if given is None:
@@ -562,30 +565,8 @@ class Trained:
         return f"<p><b>{html.escape(repr(self))}</b></p>{details}"
 
 
-def _unfitted(head: Any) -> Any:
-    """The head of another network for the same target: what was fitted to this one's answers is not for it."""
-    return dataclasses.replace(head, threshold=0.5) if hasattr(head, "threshold") else head
-
-
 def _named(frame: pl.DataFrame, names: pl.Series | None, lines: np.ndarray | None) -> pl.DataFrame:
     """The frame with the name of each row before its lines."""
     if names is None:
         return frame
     return frame.insert_column(0, names if lines is None else names[np.repeat(np.arange(len(names)), lines)])
-
-
-@dataclasses.dataclass(frozen=True)
-class Learned:
-    """The result of training.
-
-    Attributes:
-        model: the trained model.
-        fitted: the record of the training.
-        held_out: answers for rows that were not learnt from, where there are some in memory.
-        notes: what the user should know of how it was made.
-    """
-
-    model: Trained
-    fitted: Fitted
-    held_out: HeldOut | None = None
-    notes: tuple[str, ...] = ()
