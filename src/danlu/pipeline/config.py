@@ -201,9 +201,9 @@ class TrainerConfig(Blueprint):
     snapshots: int | None = setting(default=None, minimum=2, integer=True, optional=True)
 
     def chosen(self) -> dict[str, Any]:
-        """The settings that are not left to the recipe, without the loss, which can be chosen only for a quantity."""
+        """The settings that are not left to the recipe and that every recipe takes."""
         found = dataclasses.asdict(self)
-        own = ("loss", "seed", "minutes")
+        own = ("loss", "seed", "minutes", "snapshots")
         return {name: value for name, value in found.items() if value is not None and name not in own}
 
 

@@ -128,6 +128,8 @@ class Labelled(Domain):
         plan = self.recipe(config, prepared)
         if config.model.ensemble is not None:
             plan = plan.replace(copies=config.model.ensemble)
+        if config.trainer.snapshots is not None:
+            plan = plan.in_cycles(config.trainer.snapshots, epochs=config.trainer.epochs)
         if plan.loss in ("mse", "mae", "huber") and task != "regression":
             raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
         return plan

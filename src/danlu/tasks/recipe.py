@@ -120,10 +120,15 @@ class Recipe(Blueprint):
         if unknown:
             names = ", ".join(cls.__dataclass_fields__)
             raise ConfigError(f"{maker}() received the settings {unknown}; expected fields of a Recipe: {names}")
-        cycles = changes.get("snapshots") or 1
-        if cycles > 1 and "epochs" not in changes:  # cycles of equal length
-            fields = {**fields, "epochs": -(-fields.get("epochs", cls.epochs) // cycles) * cycles}
         return cls(**{**fields, **changes})
+
+    def in_cycles(self, count: int, *, epochs: int | None = None) -> Recipe:
+        """The same in ``count`` cycles, at whose ends the network is kept.
+
+        Args:
+            epochs: of all of them together; None takes the recipe's, and up to ``count`` more so that the cycles are of equal length.
+        """
+        return self.replace(snapshots=count, epochs=epochs or -(-self.epochs // count) * count)
 
     def _options(self) -> FitOptions:
         """The options of the engine that the recipe sets.
