@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -159,8 +160,8 @@ names = pytest.mark.parametrize(
 )
 
 
-def _input(case: Case, rows: int = ROWS) -> Any:
-    rng = np.random.default_rng(3)
+def _input(case: Case, rows: int = ROWS, seed: int = 3) -> Any:
+    rng = np.random.default_rng(seed)
 
     def draw(shape: tuple[int, ...]) -> jax.Array:
         if case.whole:
@@ -171,12 +172,23 @@ def _input(case: Case, rows: int = ROWS) -> Any:
 
 
 def _rows(tree: Any) -> Any:
-    return jax.tree.map(lambda a: a[2:4], tree)
+    return jax.tree.map(lambda a: np.asarray(a)[2:4], tree)
 
 
-def _arrays(layer: Layer, key: jax.Array, in_shape: Any) -> Any:
-    """``init``'s params and state, compiled: one compilation instead of one an array."""
-    return jax.jit(lambda key: layer.init(key, in_shape)[:2])(key)
+def _beside_others(tree: Any, others: Any) -> Any:
+    return jax.tree.map(lambda a, b: np.concatenate([b[:2], a[2:4], b[4:]]), tree, others)
+
+
+@functools.cache
+def _init(name: str) -> Any:
+    """``init``'s params and state, in one program that the tests of a layer share, as they share the next."""
+    case = CASES[name]
+    return jax.jit(lambda key: case.layer.init(key, case.in_shape)[:2])
+
+
+@functools.cache
+def _apply(name: str) -> Any:
+    return jax.jit(CASES[name].layer.apply, static_argnames="train")
 
 
 def _shapes(tree: Any) -> Any:
@@ -193,9 +205,9 @@ def test_contract(name: str) -> None:
     layer, x = case.layer, _input(case)
     params, state, out_shape = layer.init(KEY, case.in_shape)
     assert out_shape == case.out_shape
-    _close((params, state), _arrays(case.layer, KEY, case.in_shape))
+    _close((params, state), _init(name)(KEY))
     assert layer.out_shape(case.in_shape) == case.out_shape
-    compiled = jax.jit(layer.apply, static_argnames="train")
+    compiled = _apply(name)
     for train in (False, True):
         y, after = compiled(params, state, x, train=train, key=KEY)
         expected = jax.tree.map(lambda s: (ROWS, *s), case.out_shape, is_leaf=lambda s: isinstance(s, tuple))
@@ -206,9 +218,10 @@ def test_contract(name: str) -> None:
         else:
             assert _shapes(jax.eval_shape(layer.apply, params, state, x)) == _shapes((y, after)), "no key is needed"
             _close(after, state)
-        if not train or case.rowwise:
-            part, _ = compiled(params, state, _rows(x), train=train, key=KEY)
-            _close(part, _rows(y))
+            _close(compiled(params, state, _rows(x), train=False, key=KEY)[0], _rows(y))
+        if case.rowwise:
+            beside, _ = compiled(params, state, _beside_others(x, _input(case, seed=4)), train=train, key=KEY)
+            _close(_rows(beside), _rows(y))
     assert _shapes(jax.eval_shape(lambda: layer.init(KEY, case.in_shape)[:2])) == _shapes((params, state))
 
 
@@ -221,17 +234,18 @@ def test_vmap_over_members_is_a_loop(name: str) -> None:
         params, state, _ = case.layer.init(key, case.in_shape)
         return case.layer.apply(params, state, x, train=True, key=key)
 
-    together, alone = jax.jit(jax.vmap(run))(keys), jax.jit(run)
+    together = jax.jit(jax.vmap(run))(keys)
     for member in range(2):
-        _close(jax.tree.map(lambda a, i=member: a[i], together), alone(keys[member]))
+        alone = _apply(name)(*_init(name)(keys[member]), x, train=True, key=keys[member])
+        _close(jax.tree.map(lambda a, i=member: np.asarray(a)[i], together), alone)
 
 
 @names
 def test_half_precision_is_kept(name: str) -> None:
     case = CASES[name]
-    params, state = _arrays(case.layer, KEY, case.in_shape)
     params, state, x = jax.tree.map(
-        lambda a: a.astype(jnp.bfloat16) if jnp.issubdtype(a.dtype, jnp.floating) else a, (params, state, _input(case))
+        lambda a: jax.ShapeDtypeStruct(a.shape, jnp.bfloat16) if jnp.issubdtype(a.dtype, jnp.floating) else a,
+        (*jax.eval_shape(_init(name), KEY), _input(case)),
     )
     y, after = jax.eval_shape(lambda *a: case.layer.apply(*a, train=True, key=KEY), params, state, x)
     assert {a.dtype for a in jax.tree.leaves(y)} == {jnp.dtype(jnp.bfloat16)}
