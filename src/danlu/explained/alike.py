@@ -76,8 +76,9 @@ class Alike:
                     "row": {k: _plain(v) for k, v in values.items()},
                 }
             )
-        of = f" ({self.source.said})" if self.source.said else ""
-        title = f"The {self.noun} that are most alike to the network{of}, of {self.rows.height:,}"
+        title = (
+            f"The {self.noun} most alike, as {self.source.said or 'the network'} sees them, among {self.rows.height:,}"
+        )
         return Block(title, _table(head, cells), _html(head, cells)), data
 
 

@@ -115,4 +115,6 @@ def _map(added: np.ndarray, most: int = 28) -> tuple[str, ...]:
     )
     shares = cells / max(float(np.abs(cells).max()), 1e-12)
     signs = np.array(["=", "-", " ", "░", "▒", "▓", "█"])
-    return tuple("  " + "".join(signs[np.digitize(row, [-0.5, -0.15, 0.1, 0.3, 0.55, 0.8])]) for row in shares)
+    return tuple(
+        ("  " + "".join(signs[np.digitize(row, [-0.5, -0.15, 0.1, 0.3, 0.55, 0.8])])).rstrip() for row in shares
+    )
