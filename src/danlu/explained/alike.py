@@ -19,6 +19,7 @@ from danlu.report.svg import short
 __all__ = ["Alike", "alike_or_none"]
 
 _COUNT = 3
+_LEAST = 0.01  # of a blend
 _COLUMNS = 6
 
 
@@ -83,7 +84,9 @@ class Alike:
 
 
 def alike_or_none(source: Gradients, rows: pl.DataFrame, truth: pl.Series | None, noun: str) -> Alike | None:
-    """An :class:`Alike`, where the network has such a representation."""
+    """An :class:`Alike`, where the network has such a representation, and counts in the answer."""
+    if source.share < _LEAST:
+        return None
     try:
         return Alike(source, rows, truth, noun)
     except ConfigError:

@@ -54,6 +54,29 @@ class Asked:
                 f"changes is {self.changes}, with keep={self.keep} and to={self.to!r}; expected 1 or more, or 0 and neither of them"
             )
 
+    def check(self, method: str, *, uses: tuple[str, ...] = (), otherwise: str = "") -> None:
+        """Refuse what this way of explaining does not use.
+
+        Args:
+            method: that is not possible here, ``"shapley"`` or none.
+            uses: which of ``exact``, ``keep``, ``to`` and ``background`` it uses.
+            otherwise: what to do.
+
+        Raises:
+            ConfigError: see above.
+        """
+        given = {
+            "exact": self.exact is not None,
+            "keep": bool(self.keep),
+            "to": self.to is not None,
+            "background": not self.learnt,
+        }
+        unused = [name for name, is_given in given.items() if is_given and name not in uses]
+        if method and self.method == method:
+            raise ConfigError(f"method={method} is for the columns of tables", hint=otherwise)
+        if unused:
+            raise ConfigError(f"{', '.join(unused)} would not be used here: {otherwise}", hint="leave it out")
+
     @property
     def compared_with(self) -> str:
         """What the background rows are called."""

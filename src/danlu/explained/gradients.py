@@ -33,11 +33,13 @@ class Gradients:
     Attributes:
         model: that part, a model itself.
         said: which part it is, in words; empty where it is the whole model.
+        share: its weight in the blend; 1 where there is none.
         given: what :func:`of_inputs` and :func:`of_outputs` take beside the inputs or outputs, without the classes.
     """
 
     model: Trained
     said: str
+    share: float
     given: dict[str, Any]
 
 
@@ -62,7 +64,7 @@ def gradients_of(trained: Trained, *, single: bool = False) -> Gradients:
         network, params, state = part.one
         part = dataclasses.replace(part, network=network, params=params, state=state)
     head = dataclasses.replace(part.head, scores=None, said=(), asked=None)
-    return Gradients(part, said, {"params": part.params, "state": part.state, "head": head})
+    return Gradients(part, said, own.shares["network"], {"params": part.params, "state": part.state, "head": head})
 
 
 @functools.cache

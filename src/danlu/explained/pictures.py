@@ -32,10 +32,7 @@ def explain_pictures(
         rows: as the encoder takes them.
         parts: what the thirds of a picture are called, down and across.
     """
-    if asked.method == "shapley":
-        raise ConfigError(
-            "Shapley values are for the columns of tables; pictures have pixels", hint="use method=gradients"
-        )
+    asked.check("shapley", otherwise="pictures have pixels, which are explained by gradients")
     source = gradients_of(trained)
     model = source.model
     pixels = np.asarray(model.encoder.transform(rows))
@@ -74,7 +71,12 @@ def explain_pictures(
                 gap=float(attribution.gap[0]),
                 drawing=_drawing(model, one, added, score.code or 0),
                 lines=_map(added),
-                data={"map": np.round(added, 7).tolist(), "scale": score.scale, "of": source.said or None},
+                data={
+                    "map": np.round(added, 7).tolist(),
+                    "class": score.label,
+                    "scale": score.scale,
+                    "of": source.said or None,
+                },
             )
         )
     return found

@@ -30,12 +30,14 @@ class Score:
         of: answers, as the head gives them, to the numbers ``(rows,)``.
         code: of the class that is explained; None of a quantity.
         scale: ``"probability"`` or ``"log-odds"``; empty of a quantity.
+        label: the class; None of a quantity.
     """
 
     name: str
     of: Callable[[Any], np.ndarray]
     code: int | None = None
     scale: str = ""
+    label: str | None = None
 
 
 def score_of(trained: Trained, answers: Any, *, of: str | None, scale: str) -> tuple[Score, str]:
@@ -76,7 +78,9 @@ def score_of(trained: Trained, answers: Any, *, of: str | None, scale: str) -> t
         return np.log(p) - np.log1p(-p)
 
     what = "probability" if chosen == "probability" else "log-odds (the logarithm of p / (1 − p))"
-    return Score(f"The {what} of {target.name} = {target.classes[code]}", value, code, chosen), shown
+    return Score(
+        f"The {what} of {target.name} = {target.classes[code]}", value, code, chosen, target.classes[code]
+    ), shown
 
 
 def _code(name: str, classes: tuple[str, ...]) -> int:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from danlu.errors import ConfigError
 from danlu.evaluate.intervals import figure
 from danlu.explained.answer import Block, Explained, Part
 from danlu.explained.asked import Asked
@@ -29,10 +28,7 @@ def explain_steps(trained: Trained, rows: list[np.ndarray], asked: Asked) -> lis
     Args:
         rows: as the encoder takes them, ``(steps, columns)`` each.
     """
-    if asked.method == "shapley":
-        raise ConfigError(
-            "Shapley values are for the columns of tables; sequences have steps", hint="use method=gradients"
-        )
+    asked.check("shapley", otherwise="sequences have steps, which are explained by gradients")
     source = gradients_of(trained)
     model = source.model
     columns = model.encoder.columns
@@ -72,6 +68,7 @@ def explain_steps(trained: Trained, rows: list[np.ndarray], asked: Asked) -> lis
                 data={
                     "added": np.round(each, 7).tolist(),
                     "columns": list(columns),
+                    "class": score.label,
                     "scale": score.scale or None,
                     "of": source.said or None,
                 },

@@ -119,7 +119,12 @@ def _one(
         parts=parts,
         method=f"{how}. {found.scored:,} rows were answered by the whole model{f' ({trained.mixture})' if trained.mixture else ''}.",
         gap=found.gap,
-        data={"exact": found.is_exact, "background": found.background, "scale": score.scale or None},
+        data={
+            "exact": found.is_exact,
+            "background": found.background,
+            "class": score.label,
+            "scale": score.scale or None,
+        },
     )
 
 
@@ -138,6 +143,7 @@ def by_gradients(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Ex
     Reference: Erion et al., "Improving performance of deep learning models with axiomatic attribution priors and expected gradients"
     (2021), Nature Machine Intelligence 3, for the mean over background rows.
     """
+    asked.check("", uses=("background",), otherwise="it is for Shapley values (--method shapley)")
     source = gradients_of(trained)
     model = source.model
     rows = asked.compared(STARTS)
@@ -179,7 +185,12 @@ def by_gradients(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Ex
                 ),
                 method=f"By {how}{f'; of {source.said}' if source.said else ''}.",
                 gap=float(attribution.gap[0]),
-                data={"background": rows.height, "scale": score.scale or None, "of": source.said or None},
+                data={
+                    "background": rows.height,
+                    "class": score.label,
+                    "scale": score.scale or None,
+                    "of": source.said or None,
+                },
             )
         )
     return found

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from danlu.errors import ConfigError
 from danlu.explain import split_to_words, token_vectors
 from danlu.explained.answer import Explained, Part
 from danlu.explained.asked import Asked
@@ -24,8 +23,7 @@ _WORDS = 400  # of a text that are shown
 
 def explain_texts(trained: Trained, texts: list[str], asked: Asked) -> list[Explained]:
     """Each text by integrated gradients of its words' vectors, from a text without words."""
-    if asked.method == "shapley":
-        raise ConfigError("Shapley values are for the columns of tables; texts have words", hint="use method=gradients")
+    asked.check("shapley", otherwise="texts have words, which are explained by gradients")
     source = gradients_of(trained, single=True)
     model, encoder = source.model, source.model.encoder
     found = []
@@ -63,7 +61,7 @@ def explain_texts(trained: Trained, texts: list[str], asked: Asked) -> list[Expl
                 drawing=f"<p class='words'>{coloured_words([*words] or [html.escape(text)], added, most=_WORDS)}</p>"
                 if words
                 else "",
-                data={"scale": score.scale or None, "of": source.said or None},
+                data={"class": score.label, "scale": score.scale or None, "of": source.said or None},
             )
         )
     return found

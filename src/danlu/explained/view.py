@@ -65,7 +65,7 @@ def bars(parts: Sequence[Part], *, most: int = MOST, each: str = "column") -> li
         cells.append((f"{len(rest)} other {each}s", "", signed(total), "", total))
     largest = max((abs(cell[4]) for cell in cells), default=0.0) or 1.0
     widths = [max(map(wide, column)) for column in zip(*(cell[:4] for cell in cells), strict=True)]
-    half = max(min(_BAR, (WIDTH - sum(widths) - 10) // 2), 3)
+    half = max(min(_BAR, (WIDTH - sum(widths) - 11) // 2), 3)
     lines = []
     for name, value, added, error, size in cells:
         length = round(half * abs(size) / largest)

@@ -74,6 +74,7 @@ class Agents(Domain):
 
     kind = KIND
     noun = "environments"
+    instead_of_why = "danlu play RUN films what it does"
     encoder = Observations
     head = Acting
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"agent": AgentSettings}

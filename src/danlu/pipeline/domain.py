@@ -233,15 +233,20 @@ class Domain(abc.ABC):
         return f"{frame.height:,} predictions written to {output}"
 
     def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
-        """Why each row is answered as it is.
+        """Why each row is answered as it is; a kind whose answers are explained one by one has a method of its own."""
+        raise self.no_explanation(trained)
 
-        Raises:
-            ConfigError: models of this kind are not explained row by row.
-        """
-        raise ConfigError(
-            f"single answers of a model for {self.purpose(trained)} are not explained",
-            hint="tables, texts, images, recordings and sequences with one label a row are"
-            + (f"; {self.instead_of_why}" if self.instead_of_why else ""),
+    @property
+    def explains(self) -> bool:
+        """Whether single answers are explained."""
+        return type(self).explain is not Domain.explain
+
+    def no_explanation(self, trained: Trained) -> ConfigError:
+        """The error where single answers are not explained."""
+        return ConfigError(
+            f"single answers of a model for {self.purpose(trained)} are not explained; expected one of tables, texts, pictures, "
+            "recordings or sequences with one label a row",
+            hint=self.instead_of_why or "the report of the run shows some of its worst mistakes",
         )
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:

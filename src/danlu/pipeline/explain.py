@@ -77,6 +77,11 @@ def explain(
         ('x', True)
     """
     trained, folder = _model(model)
+    reader: Any = trained.reader
+    if reader is None:
+        raise ConfigError("this model was trained on arrays and reads no files; expected one that danlu.train made")
+    if not reader.explains:
+        raise reader.no_explanation(trained)
     given = trained.read(source, lenient=lenient, say=say)
     chosen = rows_asked(rows, len(given.rows), say)
     learnt = background is None
@@ -100,7 +105,6 @@ def explain(
         names=names,
         seed=seed,
     )
-    reader: Any = trained.reader
     each = reader.explain(trained, dataclasses.replace(given, rows=_taken(given, chosen)), asked)
     return Explanations(each, _title(trained, folder, source))
 

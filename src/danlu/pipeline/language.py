@@ -71,6 +71,7 @@ class LanguageTexts(Domain):
 
     kind = "language"
     noun = "language models"
+    instead_of_why = "the report of the run shows which tokens attend to which"
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"language": Language}
     encoder = CorpusEncoder
     head = NextToken

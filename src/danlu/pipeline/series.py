@@ -75,6 +75,7 @@ class SeriesForecasts(Domain):
 
     kind = "series"
     noun = "forecasts"
+    instead_of_why = "the report of the run shows forecasts beside what came"
     encoder = SeriesEncoder
     head = Quantiles
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"forecast": Forecast}

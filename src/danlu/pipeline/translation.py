@@ -79,6 +79,7 @@ class Translations(Domain):
 
     kind = "translation"
     noun = "translations"
+    instead_of_why = "the report of the run shows which source words were read for each word"
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"translation": Translation}
     options = (
         Option(

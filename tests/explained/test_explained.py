@@ -1,0 +1,203 @@
+"""Single answers of small models of every kind, explained: by definition, within their limits, in 80 columns; or one clear message."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+import danlu
+from danlu.cli import main
+from danlu.errors import ConfigError
+from danlu.explained import Explained, Explanations, Part
+from danlu.explained.near import Nearness
+from danlu.explained.view import wide
+from danlu.pipeline.explain import rows_asked
+
+GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
+ROWS = GOLDEN / "table-blend" / "asked.csv"
+COLUMNS = ["city", "size", "day"]
+
+
+def quiet(notice: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return danlu.load(GOLDEN / "table-blend" / "model")
+
+
+@pytest.fixture(scope="module")
+def found(model: Any) -> Explanations:
+    return danlu.explain(model, str(ROWS), rows=[2, 4], background=str(ROWS), say=quiet)  # type: ignore[operator]
+
+
+def test_the_values_are_those_of_the_definition_for_what_predict_answers(model: Any, found: Explanations) -> None:
+    frame = pl.read_csv(ROWS, try_parse_dates=True)
+    code, each = found[0].data["class"], found[0]
+
+    def value(chosen: tuple[str, ...]) -> float:
+        mixed = frame.with_columns(pl.lit(frame[1, name]).alias(name) for name in chosen)
+        return float(model.predict_values(mixed, say=quiet)[:, model.head.target.classes.index(code)].mean())
+
+    for part in each.parts:
+        others, expected = [name for name in COLUMNS if name != part.name], 0.0
+        for size in range(3):
+            weight = math.factorial(size) * math.factorial(2 - size) / 6
+            for chosen in itertools.combinations(others, size):
+                expected += weight * (value((*chosen, part.name)) - value(chosen))
+        assert part.added == pytest.approx(expected, abs=1e-6)
+    assert (each.value, each.base) == pytest.approx((value(tuple(COLUMNS)), value(())), abs=1e-6)
+    assert abs(each.gap) < 1e-9
+    assert each.data["exact"]
+
+
+def test_every_counterfactual_flips_the_answer_of_predict_within_its_limits(model: Any, found: Explanations) -> None:
+    frame, flipped = pl.read_csv(ROWS, try_parse_dates=True), 0
+    for each, place in zip(found, (1, 3), strict=True):
+        before = model.predict(frame[place], say=quiet)["price"][0]
+        for change in each.data["counterfactuals"]:
+            row = frame[place].with_columns(pl.lit(value).alias(name) for name, value in change["changes"].items())
+            assert model.predict(row, say=quiet)["price"][0] != before
+            assert set(change["changes"]) <= {"city", "size"}
+            flipped += 1
+    assert flipped
+    how: dict[str, Any] = {"rows": [2], "background": str(ROWS), "say": quiet}
+    none = danlu.explain(model, str(ROWS), keep="city,size", **how)[0]  # type: ignore[operator]
+    assert none.data["counterfactuals"] == []
+    assert "none within these limits" in str(none)
+    with pytest.raises(ConfigError, match="unknown column to keep 'town'"):
+        danlu.explain(model, str(ROWS), keep=["town"], **how)  # type: ignore[operator]
+
+
+def test_it_fits_a_terminal_and_is_plain_data_and_a_page(found: Explanations, tmp_path: Path) -> None:
+    assert max(map(wide, str(found).splitlines())) <= 80
+    assert "equal within" in str(found)
+    data = json.loads(found.write(tmp_path / "why.json").read_text())
+    assert sum(part["added"] for part in data[0]["parts"]) == pytest.approx(data[0]["value"] - data[0]["base"])
+    page = found.write(tmp_path / "why.html").read_text()
+    assert page.count("<svg") == 2
+    assert page.count("<svg") == found._repr_html_().count("<svg")
+    with pytest.raises(ConfigError, match=r"why\.pdf"):
+        found.write(tmp_path / "why.pdf")
+
+
+def test_names_of_any_length_fit_and_are_escaped() -> None:
+    parts = tuple(Part(f"<b>{'字' * 40}{place}", "值" * 30, (-1) ** place / (place + 1), 0.01) for place in range(20))
+    whole = sum(part.added for part in parts)
+    each = Explained(row="row 1", answer="y = <i>", scored="The y", value=whole, base=0.0, against="of none", parts=parts,
+                     method="By hand.", gap=0.0)  # fmt: skip
+    assert max(map(wide, str(each).splitlines())) <= 80
+    assert "8 other columns" in str(each)
+    assert "<i>" not in each._repr_html_()
+    assert "misses" in str(dataclasses.replace(each, gap=0.5))
+
+
+def test_gradients_speak_of_the_network_and_add_up_and_other_weights_say_something_else(model: Any) -> None:
+    how: dict[str, Any] = {"rows": [2], "background": str(ROWS), "say": quiet, "method": "gradients"}
+    each = danlu.explain(model, str(ROWS), **how)[0]  # type: ignore[operator]
+    network = model.part("network").predict_values(str(ROWS), say=quiet)
+    code = model.head.target.classes.index(each.data["class"])
+    assert each.value == pytest.approx(network[1, code], abs=1e-6)
+    assert each.base == pytest.approx(network[:, code].mean(), abs=1e-4)
+    assert abs(each.gap) <= 1e-4
+    assert "network alone" in each.method
+    key = jax.random.key(0)
+    other = dataclasses.replace(
+        model,
+        params=jax.tree.map(lambda leaf: jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape), model.params),
+    )
+    mixed = danlu.explain(other, str(ROWS), of=each.data["class"], **how)[0]  # type: ignore[operator]
+    apart = [abs(a.added - b.added) for a, b in zip(each.parts, mixed.parts, strict=True)]
+    assert max(apart) > 0.1 * max(abs(part.added) for part in each.parts)
+    smooth = danlu.explain(model, str(ROWS), **{**how, "method": "smoothgrad"})[0]  # type: ignore[operator]
+    assert "SmoothGrad" in smooth.method
+    for wrong in ({"exact": True}, {"keep": "city"}):
+        with pytest.raises(ConfigError, match="would not be used"):
+            danlu.explain(model, str(ROWS), **how, **wrong)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "kind", ["series", "detection", "segmentation", "multilabel", "language", "translation", "agent"]
+)
+def test_other_kinds_get_one_message(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"single answers of a model for .* are not explained"):
+        danlu.explain(danlu.load(GOLDEN / kind / "model"), "rows.csv")  # type: ignore[operator]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["image", "text", "sequence", "sound"])
+def test_pixels_words_and_steps_add_up(kind: str, tmp_path: Path) -> None:
+    asked = next(path for path in (GOLDEN / kind).iterdir() if path.name.startswith("asked"))
+    source = np.load(asked) if asked.suffix == ".npy" else str(asked)
+    model = danlu.load(GOLDEN / kind / "model")
+    [each] = danlu.explain(model, source, rows=[1], say=quiet)  # type: ignore[operator]
+    answers = model.predict(source, say=quiet)
+    assert each.value == pytest.approx(answers[f"probability {each.data['class']}"][0], abs=1e-5)
+    assert abs(each.gap) <= 5e-4
+    assert sum(part.added for part in each.parts) - each.gap == pytest.approx(each.value - each.base, abs=1e-6)
+    assert max(map(wide, str(each).splitlines())) <= 80
+    assert "<div class=" in each._repr_html_()
+    with pytest.raises(ConfigError, match="for the columns of tables"):
+        danlu.explain(model, source, rows=[1], method="shapley", say=quiet)  # type: ignore[operator]
+
+
+def test_rows_are_named_and_the_first_five_are_taken() -> None:
+    told: list[str] = []
+    assert rows_asked(None, 9, told.append).tolist() == [0, 1, 2, 3, 4]
+    assert "first 5 of 9 rows" in told[0]
+    assert rows_asked("2, 4-5", 9).tolist() == [1, 3, 4]
+    for wrong in ("0", "1-10", "a", "", []):
+        with pytest.raises(ConfigError):
+            rows_asked(wrong, 9)
+
+
+def test_a_quantity_is_reached_as_far_as_it_is_asked_and_the_row_itself_is_most_alike() -> None:
+    model, rows = danlu.load(GOLDEN / "quantity" / "model"), str(GOLDEN / "quantity" / "asked.csv")
+    known = pl.read_csv(rows).with_columns(price=pl.int_range(6) * 10.0)
+    how: dict[str, Any] = {"rows": [1], "background": known, "say": quiet}
+    values = model.predict_values(rows, say=quiet)
+    bound = float((values[0] + values.max()) / 2)
+    each = danlu.explain(model, rows, to=f">={bound}", **how)[0]  # type: ignore[operator]
+    assert each.data["counterfactuals"] == [] or each.data["counterfactuals"][0]["answer"]["price"] >= bound
+    assert "What would change the answer" in str(each)
+    nearest = each.data["alike"][0]
+    assert nearest["similarity"] == pytest.approx(1, abs=1e-5)
+    assert (nearest["row"]["city"], nearest["true"]) == (known["city"][0], "0.0")
+    assert "What would change" not in str(danlu.explain(model, rows, **how)[0])  # type: ignore[operator]
+    with pytest.raises(ConfigError, match="the quantity to reach"):
+        danlu.explain(model, rows, to="dear", **how)  # type: ignore[operator]
+
+
+def test_how_near_a_row_is_to_training_rows() -> None:
+    schema = danlu.data.infer_schema(
+        pl.DataFrame({"a": [0.0, 1.0, 2.0] * 7, "b": ["x", "y", "y"] * 7, "t": [0, 1, 1] * 7}), target="t"
+    )
+    near = Nearness(pl.DataFrame({"a": [0.0, 10.0], "b": ["x", "y"]}), schema)
+    asked = pl.DataFrame({"a": [0.0, 0.0, None], "b": ["x", "y", "z"]}, schema={"a": pl.Float64, "b": pl.String})
+    np.testing.assert_allclose(near.distance(asked), [0, 0.5, 1], atol=1e-6)
+
+
+def test_the_command_line(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["danlu", "explain", str(GOLDEN / "table-blend" / "model"), *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0), *capsys.readouterr()
+
+    code, out, _ = run(str(ROWS), "--rows", "1", "--background", str(ROWS), "--json", "--changes", "0")
+    assert code == 0
+    assert json.loads(out)[0]["parts"][0]["name"] == "city"
+    code, out, err = run(str(ROWS), "--rows", "1")
+    assert (code, out) == (1, "")
+    assert "--background FILE" in err
