@@ -23,6 +23,7 @@ _HOMES = {
     "LearningRateScheduler": "danlu.engine",
     "ModelCheckpoint": "danlu.engine",
     "ReduceLROnPlateau": "danlu.engine",
+    "audit": "danlu.pipeline",
     "cross_validate": "danlu.pipeline",
     "fit": "danlu.engine",
     "fit_folds": "danlu.engine",
@@ -34,6 +35,7 @@ _HOMES = {
 }
 _ROOMS = (
     "artifact",
+    "auditing",
     "data",
     "engine",
     "errors",
@@ -65,6 +67,8 @@ __all__ = [
     "Regressor",
     "__version__",
     "artifact",
+    "audit",
+    "auditing",
     "cross_validate",
     "data",
     "engine",

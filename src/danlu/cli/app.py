@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.audit import audit
 from danlu.cli.evaluate import evaluate
 from danlu.cli.explain import explain
 from danlu.cli.generate import generate
@@ -22,6 +23,7 @@ from danlu.cli.verify import verify
 __all__ = ["app"]
 
 _EXAMPLES = """Most used:
+danlu audit titanic.csv --target Survived
 danlu train titanic.csv --target Survived
 danlu predict runs/NAME new.csv -o answers.csv
 danlu evaluate runs/NAME labelled.csv
@@ -60,5 +62,6 @@ def _root(
 
 app.command(cls=AnsweringTrain)(train)
 app.command(cls=AnsweringTrain)(tune)
+app.command(cls=AnsweringTrain)(audit)
 for command in (predict, evaluate, explain, slices, runs, show, generate, play, verify):
     app.command(cls=Answering)(command)

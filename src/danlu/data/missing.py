@@ -38,7 +38,7 @@ _WORDS = frozenset(
     *("keine angabe", "keine angaben", "nicht bekannt", "nicht verfügbar", "non disponible", "sin datos"),
 }
 _MARKS = frozenset("-.–—―…*_/\\~")
-_CODES = (
+CODES = (
     -1.0,
     -9.0,
     -99.0,
@@ -54,7 +54,7 @@ _CODES = (
     99999.0,
     999999.0,
 )
-_MOMENTS = tuple(
+MOMENTS = tuple(
     datetime.datetime(*day)
     for day in ((1, 1, 1), (1753, 1, 1), (1899, 12, 30), (1899, 12, 31), (1900, 1, 1), (1901, 1, 1))
 ) + tuple(datetime.datetime(*day) for day in ((1970, 1, 1), (2099, 12, 31), (2999, 12, 31), (9999, 12, 31)))
@@ -149,7 +149,7 @@ def standing_out(values: pl.Series) -> str | None:
     dates = values.dtype.is_temporal()
     numbers = (values.cast(pl.Datetime("us")).dt.timestamp("us") if dates else values).cast(pl.Float64).drop_nulls()
     found = numbers.filter(numbers.is_finite()).to_numpy()
-    for code in _MOMENTS if dates else _CODES:
+    for code in MOMENTS if dates else CODES:
         number = (code - _EPOCH) / datetime.timedelta(microseconds=1) if isinstance(code, datetime.datetime) else code
         rest = found[found != number]
         times = len(found) - len(rest)

@@ -1,5 +1,6 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
+from danlu.pipeline.audit import audit
 from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.crossed import CrossValidation
 from danlu.pipeline.domains import load, load_model, with_options
@@ -14,6 +15,7 @@ __all__ = [
     "Rehearsal",
     "TrainConfig",
     "TrainResult",
+    "audit",
     "config_from",
     "cross_validate",
     "example_table",

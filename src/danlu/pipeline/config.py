@@ -73,6 +73,7 @@ class DataConfig(Blueprint):
         image_column: of a table of pictures: the column with the paths of the image files.
         label_separator: of a table of pictures with several labels each: what stands between them in the target's cells, such as
             ``"|"``; None finds out.
+        audit: whether a table is looked over for leaks and impossible values before it is learnt from; ``danlu audit`` looks at more.
         image_size: the side that images are brought to, in pixels; None keeps theirs (the median, at most 64).
     """
 
@@ -98,6 +99,7 @@ class DataConfig(Blueprint):
     text: str | None = None
     image_column: str | None = None
     label_separator: str | None = None
+    audit: bool = True
     image_size: int | None = setting(default=None, minimum=4, maximum=512, integer=True, optional=True)
 
     def __post_init__(self) -> None:

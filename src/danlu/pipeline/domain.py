@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from danlu.artifact import Artifact
+from danlu.auditing import Audit
 from danlu.blueprint import Blueprint
 from danlu.errors import ConfigError
 from danlu.evaluate import Evidence
@@ -38,12 +39,14 @@ class Prepared:
         split: how they were divided, in a sentence.
         notices: what the user should know.
         unit: what ``rows`` counts.
+        audit: what was found wrong with the data, where that was looked for.
     """
 
     rows: dict[str, int]
     split: str
     notices: tuple[str, ...] = ()
     unit: str = "rows"
+    audit: Audit | None = None
 
     def lines(self) -> Iterable[str]:
         """What was found, in words."""
@@ -200,6 +203,17 @@ class Domain(abc.ABC):
     @abc.abstractmethod
     def report(self, prepared: Any, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         """The fields of :class:`~danlu.report.ReportData` that only this kind can fill: ``target`` and ``task`` at least."""
+
+    def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
+        """What is wrong with the data; see :func:`danlu.audit`.
+
+        Raises:
+            ConfigError: this kind of data has no audit.
+        """
+        raise ConfigError(
+            f"danlu audit is for tables, images and texts with labels, and not for {self.noun}",
+            hint="danlu train DATA --dry-run reads them and says what it finds",
+        )
 
     # The trained model.
 

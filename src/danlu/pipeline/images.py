@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.auditing import Audit
 from danlu.data import TargetEncoder
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
 from danlu.data.images.read import listed_files
@@ -20,6 +21,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.items import LabelledItems
 from danlu.pipeline.labelled import PreparedRows, caption_of
+from danlu.pipeline.listed import audit_images
 from danlu.pipeline.pictures import HELD, encoded_parts, keys, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, LABELLED, PICTURES, RECIPE, STREAMED
@@ -87,6 +89,9 @@ class Images(LabelledItems):
             largest=_LARGEST,
             one=lambda row, _: codes[row],
         )
+
+    def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
+        return audit_images(self, config, source, against=against, at=at, label_errors=label_errors)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         return image_recipe(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["write_crossed", "write_record"]
 
+_ROWS = 100  # of a finding of the audit that a run keeps
+
 
 def write_record(
     run: RunDirectory,
@@ -41,6 +43,8 @@ def write_record(
     fitted, results = learned.fitted, {} if judgement is None else judgement.as_dict()
     record: dict[str, Any] = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     told = trained.head.facts()
+    if prepared.audit is not None:
+        record["audit"] = prepared.audit.as_dict(rows=_ROWS)["findings"]
     if learned.notes:
         record["model"] = list(learned.notes)
     run.write_json(
@@ -75,7 +79,8 @@ def write_record(
         unit=prepared.unit,
         split=prepared.split,
         facts=facts,
-        notices=(*prepared.notices, *learned.notes, *judgement.said),
+        notices=(*_not_audited(prepared), *learned.notes, *judgement.said),
+        audit_html=_audited(prepared),
         **own,
     )
     write_report(run.report_path, data)
@@ -124,7 +129,8 @@ def write_crossed(
         unit=crossed.unit,
         split=f"{len(folds)} folds; {prepared.split.removeprefix(of_one)}",
         facts=facts,
-        notices=(*prepared.notices, *judgement.said),
+        notices=(*_not_audited(prepared), *judgement.said),
+        audit_html=_audited(prepared),
         **{
             **own,
             "rows": judgement.evidence if isinstance(judgement.evidence, Rows) else None,
@@ -136,6 +142,18 @@ def write_crossed(
         },
     )
     write_report(run.report_path, data)
+
+
+def _not_audited(prepared: Prepared) -> tuple[str, ...]:
+    """The notices without what the audit says, which has a table of its own."""
+    told = set() if prepared.audit is None else {str(each) for each in prepared.audit}
+    return tuple(notice for notice in prepared.notices if notice not in told)
+
+
+def _audited(prepared: Prepared) -> str:
+    from danlu.report.audit import audit_section
+
+    return "" if prepared.audit is None or not prepared.audit.findings else audit_section(prepared.audit)[1]
 
 
 def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement) -> dict[str, Any]:

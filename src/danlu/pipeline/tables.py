@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
+from danlu.auditing import Audit
 from danlu.blueprint import Blueprint
 from danlu.data import (
     Schema,
@@ -42,6 +43,7 @@ from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.domain import Beside, Option
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
+from danlu.pipeline.sheets import audit_source, quick_audit, sheet_of
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Fair, Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
@@ -65,7 +67,7 @@ class Tables(Labelled):
         RECIPE,
         WRITTEN,
         "answers.*",
-        "data.spellings|stream|target|task",
+        "data.audit|spellings|stream|target|task",
         "evaluate.baseline_seconds|importance|slices",
         CROSSED,
         "fairness.*",
@@ -92,6 +94,7 @@ class Tables(Labelled):
             "more networks and trees join a blend, and model.kind=network is none",
         ),
         *GROUPED,
+        Beside("data.audit", lambda config: not config.data.stream, "a table that is streamed is not audited"),
     )
     instead: ClassVar[Mapping[str, str]] = {
         "data.time": "to test on the latest rows: split.method=time split.column=COLUMN; to forecast: --forecast COLUMN",
@@ -107,6 +110,9 @@ class Tables(Labelled):
 
     def for_trial(self, config: TrainConfig) -> TrainConfig:
         return config.with_setting("model.kind", "network").with_setting("trainer.minutes", None)
+
+    def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
+        return audit_source(config, source, against=against, at=at, label_errors=label_errors)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         chosen = config.decided("members", "width", "depth", "dropout", "loss")
@@ -252,6 +258,8 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if data.test is not None:
         test, more = _separate(data, frame.columns, schema, target, sensitive)
         notices += [*more, *copies_of(train.select([*seen, name]), test.select([*seen, name]), "test")]
+    found = quick_audit(sheet_of(table, schema, frame, target, numbers)) if data.audit else None
+    notices += [str(each) for each in found.alarms] if found is not None else []
     encoder = TableEncoder.fit(train, schema)
     if count > 1:
         own = None if together is None else equal_rows(together[split.train].tolist())
@@ -279,6 +287,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         split=description,
         notices=tuple(notices),
         sensitive=sensitive if data.test is None or sensitive is None else sensitive.tested(test),
+        audit=found,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.auditing import Audit
 from danlu.data import TargetEncoder
 from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
@@ -21,6 +22,7 @@ from danlu.pipeline.divided import Divided
 from danlu.pipeline.domain import Option, Simple
 from danlu.pipeline.items import LabelledItems, left_out, newly_read
 from danlu.pipeline.labelled import COST, PreparedRows, row_in_words
+from danlu.pipeline.listed import audit_texts
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Recipe
 from danlu.tasks.text import text_recipe
@@ -68,6 +70,9 @@ class Texts(LabelledItems):
         learnt = parts.found.rows(parts.places["train"]).texts
         encoder = TextEncoder.fit(learnt, column=config.data.text or "text")
         return parts.encoded(encoder, lambda part: part.texts, lambda part: target.transform(part.labels))
+
+    def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
+        return audit_texts(self, config, source, against=against, at=at, label_errors=label_errors)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         return text_recipe(

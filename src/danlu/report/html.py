@@ -62,6 +62,8 @@ class ReportData:
         parts: number of rows by part (train, validation, test), or of what ``unit`` says; ``split`` says how they were divided.
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know.
+        audit_html: what an audit of the data found: HTML that is taken as it is.
+        heading: of the page; empty says what is predicted.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
         mistakes_note: what is to be said about them or the gallery.
         gallery: pictures of them: dicts of ``"image"`` and ``"seen"`` (the same with what the network looked at; see
@@ -92,6 +94,8 @@ class ReportData:
     split: str = ""
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: Sequence[str] = ()
+    audit_html: str = ""
+    heading: str = ""
     mistakes: Sequence[Mapping[str, Any]] = ()
     mistakes_note: str = ""
     gallery: Sequence[Mapping[str, str]] = ()

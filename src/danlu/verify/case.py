@@ -68,6 +68,7 @@ _MODULES = (
     "games",
     "collected",
     "encoding",
+    "auditing",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
