@@ -16,6 +16,7 @@ _HOMES = {
     "Classifier": "danlu.estimators",
     "Regressor": "danlu.estimators",
     "EarlyStopping": "danlu.engine",
+    "Film": "danlu.film",
     "FitOptions": "danlu.engine",
     "Fitted": "danlu.engine",
     "GradualUnfreezing": "danlu.engine",
@@ -32,6 +33,7 @@ _HOMES = {
     "train": "danlu.pipeline",
     "tune": "danlu.tuning",
     "verify": "danlu.verify",
+    "xray": "danlu.film",
 }
 _ROOMS = (
     "artifact",
@@ -42,6 +44,7 @@ _ROOMS = (
     "estimators",
     "evaluate",
     "explain",
+    "film",
     "nn",
     "optim",
     "pipeline",
@@ -57,6 +60,7 @@ __all__ = [
     "Callback",
     "Classifier",
     "EarlyStopping",
+    "Film",
     "FitOptions",
     "Fitted",
     "GradualUnfreezing",
@@ -76,6 +80,7 @@ __all__ = [
     "estimators",
     "evaluate",
     "explain",
+    "film",
     "fit",
     "fit_folds",
     "fit_population",
@@ -91,6 +96,7 @@ __all__ = [
     "tuning",
     "verify",
     "weights",
+    "xray",
 ]
 
 

@@ -19,6 +19,7 @@ from danlu.cli.slices import slices
 from danlu.cli.train import train
 from danlu.cli.tune import tune
 from danlu.cli.verify import verify
+from danlu.cli.xray import xray
 
 __all__ = ["app"]
 
@@ -63,5 +64,16 @@ def _root(
 app.command(cls=AnsweringTrain)(train)
 app.command(cls=AnsweringTrain)(tune)
 app.command(cls=AnsweringTrain)(audit)
-for command in (predict, evaluate, explain, slices, runs, show, generate, play, verify):
+for command in (
+    predict,
+    evaluate,
+    explain,
+    slices,
+    runs,
+    show,
+    generate,
+    play,
+    verify,
+    xray,
+):
     app.command(cls=Answering)(command)

@@ -15,11 +15,11 @@ Logs = Mapping[str, Any]
 
 
 class Batch(NamedTuple):
-    """The rows of one update: batch ``index`` of ``chunk`` in ``order``, as :meth:`danlu.engine.loop.Steps.at` takes them."""
+    """The rows of one update: batch ``number`` of ``chunk`` in ``order``, as :meth:`danlu.engine.loop.Steps.at` takes them."""
 
     chunk: Any
     order: Any
-    index: int
+    number: int
 
 
 class Running(Protocol):

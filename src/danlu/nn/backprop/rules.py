@@ -17,6 +17,7 @@ from danlu.nn.backprop.activation_rules import activation_backward
 from danlu.nn.backprop.attention_rules import ATTENTION_RULES
 from danlu.nn.backprop.conv_rules import CONV_RULES
 from danlu.nn.backprop.recurrent_rules import max_over_time, recurrent, zero_padding
+from danlu.nn.backprop.tabular_walk import MEMBER_RULES
 from danlu.nn.backprop.visit import LayerRule, Visit
 from danlu.nn.combine import Activation, Flatten
 from danlu.nn.dense import Dense
@@ -110,6 +111,7 @@ LAYER_RULES: Mapping[type[Layer], LayerRule] = MappingProxyType(
     {
         **ATTENTION_RULES,
         **CONV_RULES,
+        **MEMBER_RULES,
         Activation: _activation,
         BatchNorm: _batch_norm,
         Dense: _dense,

@@ -8,6 +8,7 @@ as a whole.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 from danlu.errors import DataError
 from danlu.nn.backprop.loss_rules import loss_backward
 from danlu.nn.backprop.rules import LAYER_RULES
+from danlu.nn.backprop.tabular_walk import tabular
 from danlu.nn.backprop.transformer_walks import WALKS
 from danlu.nn.backprop.visit import Visit
 from danlu.nn.combine import Parallel, Residual, Sequential, child_key
@@ -26,6 +28,7 @@ from danlu.nn.lora import LoRA
 from danlu.nn.losses import reduce
 from danlu.nn.recurrent import Bidirectional
 from danlu.nn.summary import describe, html_table, text_table
+from danlu.nn.tabular import TabularNet
 
 __all__ = ["Record", "Trace", "trace"]
 
@@ -144,7 +147,10 @@ def _walk(
         return _bidirectional(layer, x, child)
     if type(layer) in WALKS:
         return WALKS[type(layer)](layer, params, x, child)
-    return _leaf(layer, params, state, x, path, train=train, key=key, nudge=nudge)
+    leaf = functools.partial(_leaf, train=train, key=key, nudge=nudge)
+    if isinstance(layer, TabularNet) and not (train and layer.dropout):  # its dropout is inside the layers
+        return tabular(layer, params, state, x, path, leaf)
+    return leaf(layer, params, state, x, path)
 
 
 Child = Callable[[int, Any], tuple[Any, Any, Backward]]
