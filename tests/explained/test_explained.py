@@ -179,6 +179,20 @@ def test_a_quantity_is_reached_as_far_as_it_is_asked_and_the_row_itself_is_most_
         danlu.explain(model, rows, to="dear", **how)  # type: ignore[operator]
 
 
+def test_an_estimator_is_explained_from_arrays(model: Any, found: Explanations) -> None:
+    class Estimator:
+        model_ = dataclasses.replace(model, reader=None)
+
+    frame = pl.read_csv(ROWS).select(COLUMNS)
+    array = np.array(frame.rows(), dtype=object)
+    each = danlu.explain(Estimator(), array, rows=[2], background=frame, say=quiet, changes=0)[0]  # type: ignore[operator]
+    assert [part.added for part in each.parts] == pytest.approx([part.added for part in found[0].parts], abs=1e-9)
+    with pytest.raises(ConfigError, match=r"expected \(rows, 3\): city, size, day"):
+        danlu.explain(Estimator(), array[:, :2], background=frame)  # type: ignore[operator]
+    with pytest.raises(ConfigError, match="received a int"):
+        danlu.explain(3, array)  # type: ignore[operator]
+
+
 def test_how_near_a_row_is_to_training_rows() -> None:
     schema = danlu.data.infer_schema(
         pl.DataFrame({"a": [0.0, 1.0, 2.0] * 7, "b": ["x", "y", "y"] * 7, "t": [0, 1, 1] * 7}), target="t"

@@ -12,7 +12,7 @@ from danlu.errors import ConfigError
 from danlu.explain import nearest_rows, representation
 from danlu.explained.answer import Block
 from danlu.explained.gradients import Gradients
-from danlu.explained.view import padded, wide
+from danlu.explained.view import cell, padded, plain_value, wide
 from danlu.prose import WIDTH
 from danlu.report.svg import short
 
@@ -67,14 +67,14 @@ class Alike:
                 [
                     f"{close:.2f}",
                     *true,
-                    *("missing" if values[name] is None else short(values[name], 14) for name in shown),
+                    *(short(cell(values[name]), 14) for name in shown),
                 ]
             )
             data.append(
                 {
                     "similarity": round(close, 6),
                     **({"true": true[0]} if true else {}),
-                    "row": {k: _plain(v) for k, v in values.items()},
+                    "row": {k: plain_value(v) for k, v in values.items()},
                 }
             )
         title = (
@@ -91,10 +91,6 @@ def alike_or_none(source: Gradients, rows: pl.DataFrame, truth: pl.Series | None
         return Alike(source, rows, truth, noun)
     except ConfigError:
         return None
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
 
 
 def _table(head: list[str], cells: list[list[str]]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from danlu.explained.answer import Block
 from danlu.explained.asked import Asked
 from danlu.explained.near import Nearness
 from danlu.explained.score import answers_of
+from danlu.explained.view import cell, plain_value
 from danlu.prose import wrapped
 from danlu.trained import Trained
 
@@ -109,7 +110,7 @@ class Changes:
             lines.append(f"{words}: then {_answer(head, told)}")
             data.append(
                 {
-                    "changes": {name: _plain(value) for name, value in change.values.items()},
+                    "changes": {name: plain_value(value) for name, value in change.values.items()},
                     "answer": told,
                     "cost": round(change.cost, 6),
                 }
@@ -223,15 +224,6 @@ def _wanted(trained: Trained, to: str | None) -> Any:
     if not sign:
         raise ConfigError(f"the quantity to reach is {to!r}; expected such as '>=200' or '<=200'")
     return _Beyond(sign, bound)
-
-
-def cell(value: Any) -> str:
-    """A value in a few words."""
-    return "missing" if value is None else figure(value, 6) if isinstance(value, float) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
 
 
 def _answer(head: Any, told: dict[str, Any]) -> str:

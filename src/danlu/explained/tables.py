@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from typing import Any
 
 import jax
@@ -11,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from danlu.errors import ConfigError
-from danlu.evaluate.intervals import figure
 from danlu.explain import shapley_values
 from danlu.explained.alike import alike_or_none
 from danlu.explained.answer import Explained, Part
@@ -19,11 +17,12 @@ from danlu.explained.asked import Asked
 from danlu.explained.changes import Changes, fitted_rows
 from danlu.explained.gradients import attributed, gradients_of, of_inputs
 from danlu.explained.score import answers_of, score_of
+from danlu.explained.view import cell
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.tabular import TabularNet
 from danlu.trained import Trained
 
-__all__ = ["COMPARED", "cell", "explain_table"]
+__all__ = ["COMPARED", "explain_table"]
 
 COMPARED = 100
 """Background rows that an answer is compared with."""
@@ -117,7 +116,7 @@ def _one(
         base=found.base,
         against=f"on average over {found.background} {asked.compared_with}",
         parts=parts,
-        method=f"{how}. {found.scored:,} rows were answered by the whole model{f' ({trained.mixture})' if trained.mixture else ''}.",
+        method=f"{how}. {found.scored:,} rows were answered by {_whole(trained)}.",
         gap=found.gap,
         data={
             "exact": found.is_exact,
@@ -204,10 +203,8 @@ def _soft(network: TabularNet, encoded: Any) -> dict[str, np.ndarray]:
     }
 
 
-def cell(value: Any) -> str:
-    """A value of a table in a few words."""
-    if value is None:
-        return "missing"
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return str(value.date())
-    return figure(value, 6) if isinstance(value, float) else str(value)
+def _whole(trained: Trained) -> str:
+    """What answers, in words."""
+    if trained.instead is not None:
+        return "the simple model in the network's place"
+    return f"the whole model ({trained.mixture})" if trained.mixture else "the whole model"

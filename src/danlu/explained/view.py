@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from danlu.evaluate.intervals import figure
 from danlu.prose import WIDTH, wrapped
@@ -12,7 +13,7 @@ from danlu.report.svg import short
 if TYPE_CHECKING:
     from danlu.explained.answer import Explained, Part
 
-__all__ = ["bars", "fewest", "padded", "signed", "told", "wide"]
+__all__ = ["adds_up", "bars", "cell", "fewest", "padded", "plain_value", "signed", "told", "wide"]
 
 MOST = 12
 """Parts that are shown one by one."""
@@ -27,6 +28,24 @@ def signed(value: float, digits: int = 3) -> str:
     """
     text = figure(value, digits)
     return f"+{text}" if value > 0 else text
+
+
+def cell(value: Any) -> str:
+    """A value of a table in a few words.
+
+    >>> cell(None), cell(7.25), cell(datetime.datetime(2024, 5, 11))
+    ('missing', '7.25', '2024-05-11')
+    """
+    if value is None:
+        return "missing"
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return str(value.date())
+    return figure(value, 6) if isinstance(value, float) else str(value)
+
+
+def plain_value(value: Any) -> Any:
+    """A value of a table as JSON has it."""
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
 
 
 def wide(text: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from danlu.errors import ConfigError
 from danlu.explained import Asked, Explanations
 from danlu.pipeline.background import kept_background, read_background
-from danlu.pipeline.domains import load_model
+from danlu.pipeline.domains import DOMAINS, load_model
 from danlu.trained import Read, Say, Trained
 from danlu.trained.read import warn
 
@@ -44,7 +44,8 @@ def explain(
     base, which is checked and said.
 
     Args:
-        model: a run's folder, a trained model, or what ``danlu.train`` gave.
+        model: a run's folder, a trained model, what ``danlu.train`` gave, or a fitted :class:`danlu.Classifier` or
+            :class:`danlu.Regressor` (which need ``background``).
         source: the rows, as ``predict`` takes them.
         rows: which of them, counted from 1: numbers, or a text such as ``"1,4-6"``; None is the first five.
         method: ``"shapley"`` (tables), ``"gradients"`` (integrated gradients of the network) or ``"smoothgrad"``; ``"auto"`` is Shapley
@@ -78,15 +79,13 @@ def explain(
     """
     trained, folder = _model(model)
     reader: Any = trained.reader
-    if reader is None:
-        raise ConfigError("this model was trained on arrays and reads no files; expected one that danlu.train made")
     if not reader.explains:
         raise reader.no_explanation(trained)
-    given = trained.read(source, lenient=lenient, say=say)
+    given = trained.read(_table(trained, source), lenient=lenient, say=say)
     chosen = rows_asked(rows, len(given.rows), say)
     learnt = background is None
     if not learnt:
-        compared, truth = read_background(trained, background, say)
+        compared, truth = read_background(trained, _table(trained, background), say)
     else:
         compared = None if folder is None else kept_background(folder)
         truth = compared[trained.head.name] if compared is not None and trained.head.name in compared.columns else None
@@ -111,15 +110,38 @@ def explain(
 
 def _model(model: Any) -> tuple[Trained, Path | None]:
     """The trained model, and the folder of its run where there is one."""
+    folder: Path | None = None
     if isinstance(model, str | Path):
-        return load_model(model), Path(model)
-    if isinstance(getattr(model, "model", None), Trained):  # what training gave
-        return model.model, Path(model.run.path)
-    if isinstance(model, Trained):
-        return model, None
-    raise ConfigError(
-        f"danlu.explain received a {type(model).__name__}; expected the folder of a run, a trained model, or what danlu.train gave"
-    )
+        model, folder = load_model(model), Path(model)
+    elif isinstance(getattr(model, "model", None), Trained):  # what training gave
+        model, folder = model.model, Path(model.run.path)
+    elif isinstance(getattr(model, "model_", None), Trained):  # an estimator's
+        model = model.model_
+    if not isinstance(model, Trained):
+        raise ConfigError(
+            f"danlu.explain received a {type(model).__name__}; expected the folder of a run, a trained model, what danlu.train gave, "
+            "or a fitted Classifier or Regressor"
+        )
+    if model.reader is None:
+        kind = model.kind
+        model = dataclasses.replace(model, reader=next(domain for domain in DOMAINS if domain.kind == kind))
+    return model, folder
+
+
+def _table(trained: Trained, source: Any) -> Any:
+    """An array of a table's columns as a frame; anything else as it is.
+
+    Raises:
+        ConfigError: another number of columns.
+    """
+    if trained.kind != "table" or not isinstance(source, np.ndarray):
+        return source
+    names = [column.name for column in trained.encoder.schema.features]
+    if source.ndim != 2 or source.shape[1] != len(names):
+        raise ConfigError(
+            f"the rows are an array of shape {source.shape}; expected (rows, {len(names)}): {', '.join(names)}"
+        )
+    return {name: source[:, place].tolist() for place, name in enumerate(names)}
 
 
 def rows_asked(rows: Sequence[int] | str | None, count: int, say: Say = warn) -> np.ndarray:
