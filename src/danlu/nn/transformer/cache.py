@@ -118,8 +118,9 @@ def cached_step(
         >>> net, x = GPT(9, 8, dim=4, num_layers=1, num_heads=2), jnp.array([[3, 1, 4, 1]])
         >>> params, state, _ = net.init(jax.random.key(0), (4,))
         >>> cache = init_cache(net, params, batch=1, length=4)
-        >>> _, cache = cached_step(net, params, state, x[:, :3], cache)
-        >>> last, cache = cached_step(net, params, state, x[:, 3:], cache)
+        >>> step = jax.jit(cached_step, static_argnums=0)
+        >>> _, cache = step(net, params, state, x[:, :3], cache)
+        >>> last, cache = step(net, params, state, x[:, 3:], cache)
         >>> bool(jnp.allclose(last, net.apply(params, state, x)[0][:, 3:], atol=1e-6))
         True
     """

@@ -81,10 +81,10 @@ def train_game(
         **options: of :func:`danlu.rl.fit`, such as ``checkpoint``, ``resume`` and ``display``.
 
     Example:
-        >>> small = {"environments": 4, "simulations": 4, "hidden": (8,), "minibatches": 1, "batch_size": 8}
+        >>> small = {"environments": 8, "simulations": 4, "hidden": (16,), "minibatches": 2, "batch_size": 16}
         >>> trained = train_game("tic-tac-toe", steps=36, settings=small, evaluations=1, episodes=2, display="none")
-        >>> trained.play(episodes=3).returns.shape
-        (3,)
+        >>> trained.play(episodes=2).returns.shape
+        (2,)
     """
     from danlu.rl.fit import fit
 
