@@ -11,14 +11,16 @@ import pytest
 
 import danlu
 from danlu.cli import main
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate.judgement import Judgement
+from danlu.pipeline import config_from
 from danlu.pipeline.sensitive import by_columns_of
+from danlu.pipeline.tables import Tables
 
 SMALL = {
     "evaluate": {"baselines": False, "importance": False},
     "model": {"members": 2, "width": 8, "kind": "network"},
-    "trainer": {"epochs": 3, "batch_size": 32},
+    "trainer": {"epochs": 12, "batch_size": 32, "learning_rate": 0.02},
     "split": {"folds": 1, "test": 0.5},
 }
 FAIR = {"sensitive": ["sex", "age"], "limits": {"age": [40]}, "smallest": 10}
@@ -156,3 +158,50 @@ def test_what_cannot_be_is_refused_before_a_run(settings, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         train(frame(60), tmp_path, **settings)
     assert not list(tmp_path.iterdir())
+
+
+def apart(result, *, soft: bool) -> float:
+    """How much higher the mean probability of yes is for m than for f; or how much more often it is predicted."""
+    rates = {group.name: group.rates["yes"] for group in result.judgement.fairness[0].groups}
+    mean = lambda own: own["bias"].value + own["base"].value if soft else own["selected"].value  # noqa: E731
+    return mean(rates["m"]) - mean(rates["f"])
+
+
+def test_reweighed_rows_make_class_and_group_independent():
+    given = {"data": {"source": "table", "target": "label"}, "fairness": {"sensitive": ["sex"], "mitigate": "reweigh"}}
+    config = config_from({**given, "split": {"folds": 1}})
+    prepared = Tables().prepare(config, frame())
+    lesson = prepared.sensitive.lesson(config.fairness, prepared)
+    _, labels, weight = lesson["data"]
+    codes = prepared.sensitive.train[0].codes
+    shares = [np.average(labels[codes == code], weights=weight[codes == code]) for code in range(3)]
+    assert shares == pytest.approx([labels.mean()] * 3)
+    assert len(lesson["validation"][2]) == prepared.rows["validation"]
+
+
+@pytest.mark.parametrize("mitigate", ["penalty", "thresholds"])
+def test_what_brings_the_groups_closer(mitigate, run, tmp_path):
+    fair = {"sensitive": ["sex"], "smallest": 10, "mitigate": mitigate}
+    changes = {"evaluate": {**SMALL["evaluate"], "report": False, "slices": False}}
+    result, _ = train(
+        frame(), tmp_path, fairness={**fair, **({"strength": 50} if mitigate == "penalty" else {})}, **changes
+    )
+    soft = mitigate == "penalty"
+    assert apart(result, soft=soft) < 0.6 * apart(run[0], soft=soft)
+    assert result.judgement.trade_off.points[-1].allowed is None
+    loaded, rows = danlu.load(result.run.path), frame().head(40)
+    if mitigate != "thresholds":
+        assert loaded.predict(rows.drop("sex")).height == 40
+        return
+    assert len({*loaded.head.cuts.thresholds}) > 1
+    assert "by group: " in dict(loaded.head.said)["decision"]
+    p, cuts = loaded.predict_values(rows)[:, 1], loaded.head.cuts.of(rows, 0.5)
+    expected = np.where(p >= cuts, "yes", "no").tolist()
+    assert loaded.predict(rows)["label"].to_list() == expected
+    records = rows.drop("label", "age").to_dicts()
+    assert [each["label"] for each in loaded.respond(records)] == expected
+    assert loaded.evaluate(rows, say=lambda line: None).evidence.threshold.ndim == 1
+    with pytest.raises(SchemaError, match="lacks the column 'sex', by whose groups the model decides"):
+        loaded.predict(rows.drop("sex"))
+    with pytest.raises(SchemaError, match="sex"):
+        loaded.respond([{name: value for name, value in records[0].items() if name != "sex"}])

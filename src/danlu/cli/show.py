@@ -45,7 +45,8 @@ def show(
 def _results(results: dict[str, Any]) -> list[str]:
     """What ``results.json`` says, as the command line said it after the training."""
     from danlu.evaluate import Importance, Interval
-    from danlu.evaluate.group_lines import fairness_lines, fairness_of
+    from danlu.evaluate.group_lines import fairness_lines, fairness_of, trade_lines
+    from danlu.evaluate.group_thresholds import TradeOff
     from danlu.evaluate.judgement import fold_lines, relied_on, score_lines
     from danlu.evaluate.slice_lines import slice_lines
     from danlu.evaluate.slices import Slices
@@ -76,6 +77,8 @@ def _results(results: dict[str, Any]) -> list[str]:
     lines += relied_on(importance, most=20)
     for each in results.get("fairness") or []:
         lines += ["", *fairness_lines(fairness_of(each))]
+    if results.get("trade_off"):
+        lines += ["", *trade_lines(TradeOff.from_dict(results["trade_off"]))]
     if results.get("slices"):
         lines += ["", *slice_lines(Slices.from_dict(results["slices"]))]
     return lines + [wrapped(f"note: {note}", indent="  ") for note in results.get("notes") or []]

@@ -217,7 +217,13 @@ class Fairness:
 
 
 def fairness(
-    rows: Rows, groups: Groups, *, classes: Sequence[str] = (), smallest: int = _SMALLEST, level: float = 0.95
+    rows: Rows,
+    groups: Groups,
+    *,
+    classes: Sequence[str] = (),
+    smallest: int = _SMALLEST,
+    level: float = 0.95,
+    scores: bool = True,
 ) -> Fairness:
     """How a model treats groups of rows.
 
@@ -227,6 +233,7 @@ def fairness(
         classes: their names; of two classes the rates are of the second one, of several of each in turn, and the worst is told.
         smallest: rows that a group needs to be compared with others.
         level: of the intervals.
+        scores: whether the usual measures of each group are told as well.
 
     Returns:
         The measures of each group, and for each of the :data:`CRITERIA` how far the groups are apart.
@@ -258,8 +265,8 @@ def fairness(
     for name, numbers in met:
         part = rows.take(numbers)
         enough = len(numbers) >= smallest
-        scores = intervals(part, _SCORES[rows.task], level=level) if enough else {}
-        told.append(Group(name, len(numbers), _rates(part, named, level), scores, enough))
+        own_scores = intervals(part, _SCORES[rows.task], level=level) if enough and scores else {}
+        told.append(Group(name, len(numbers), _rates(part, named, level), own_scores, enough))
     compared = [(name, rows.take(numbers)) for name, numbers in met if len(numbers) >= smallest]
     small = [f"{name} ({len(numbers):,})" for name, numbers in met if len(numbers) < smallest]
     notes = []

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from danlu.evaluate.fairness import CRITERIA, Fairness, Gap, Group
+from danlu.evaluate.group_thresholds import TradeOff
 from danlu.evaluate.intervals import Interval, figure
 from danlu.prose import WIDTH, short, wrapped
 
-__all__ = ["RATES", "fairness_lines", "fairness_of", "gap_words", "rate_figure"]
+__all__ = ["RATES", "fairness_lines", "fairness_of", "gap_words", "rate_figure", "trade_lines"]
 
 RATES: Mapping[str, str] = {
     "accuracy": "accuracy",
@@ -83,6 +84,21 @@ def fairness_lines(found: Fairness) -> list[str]:
         wrapped(f"  {gap_words(gap, found.task, classes=len(found.classes))}", indent="    ") for gap in found.gaps
     ]
     return lines + [wrapped(f"  note: {note}", indent="    ") for note in found.notes]
+
+
+def trade_lines(found: TradeOff) -> list[str]:
+    """What thresholds of the groups cost, a line for each difference that was allowed, in 80 columns."""
+    lines = [
+        wrapped(f"With a threshold for each group of {found.column}, chosen on rows not learnt from, these rows give:")
+    ]
+    rows = [("allowed", "accuracy", f"difference by {found.label}")]
+    for each in found.points:
+        allowed = "the model as it is" if each.allowed is None else f"at most {figure(each.allowed, 3)}"
+        rows.append((allowed, _short(each.accuracy), _short(each.gap)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return lines + [
+        "  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _table(groups: Sequence[Group], names: Sequence[str], of: str, *, percent: bool) -> list[str]:

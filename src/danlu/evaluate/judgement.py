@@ -14,7 +14,8 @@ from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.fairness import Fairness, fairness
 from danlu.evaluate.folds import FOLD_METHOD
-from danlu.evaluate.group_lines import fairness_lines
+from danlu.evaluate.group_lines import fairness_lines, trade_lines
+from danlu.evaluate.group_thresholds import TradeOff
 from danlu.evaluate.groups import Groups
 from danlu.evaluate.importance import Importance
 from danlu.evaluate.intervals import Interval, figure
@@ -70,6 +71,7 @@ class Judgement:
         simple: the baselines as they were compared with.
         groups: of the test rows, by each sensitive column.
         fairness: what the test tells of these groups.
+        trade_off: what it would cost to bring the groups closer by thresholds of their own.
         shown: the columns of the test rows by which slices are found, where they have any.
         slices: the worst slices of the test rows.
     """
@@ -89,6 +91,7 @@ class Judgement:
     simple: tuple[Simple, ...] = ()
     groups: tuple[Groups, ...] = ()
     fairness: tuple[Fairness, ...] = ()
+    trade_off: TradeOff | None = None
     shown: pl.DataFrame | None = None
     slices: Slices | None = None
 
@@ -169,6 +172,7 @@ class Judgement:
             "notes": list(self.said),
             "importance": [dataclasses.asdict(each) for each in self.importance],
             **({"fairness": [each.as_dict() for each in self.fairness]} if self.fairness else {}),
+            **({} if self.trade_off is None else {"trade_off": self.trade_off.as_dict()}),
             **({} if self.slices is None else {"slices": self.slices.as_dict()}),
         }
 
@@ -180,6 +184,8 @@ class Judgement:
         lines += [wrapped(sentence) for sentence in said] + relied_on(self.importance)
         for each in self.fairness:
             lines += ["", *fairness_lines(each)]
+        if self.trade_off is not None:
+            lines += ["", *trade_lines(self.trade_off)]
         if self.slices is not None:
             lines += ["", *slice_lines(self.slices)]
         return "\n".join([*lines, *(wrapped(f"note: {note}", indent="  ") for note in self.said)])

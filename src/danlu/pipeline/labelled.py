@@ -153,12 +153,13 @@ class Labelled(Domain):
 
     def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
         sample = prepared.sample()
+        fair = {} if prepared.sensitive is None else prepared.sensitive.lesson(config.fairness, prepared)
         learned = learn(
-            prepared.train,
+            fair.pop("data", prepared.train),
             encoder=prepared.encoder,
             target=prepared.target,
             plan=plan,
-            validation=prepared.validation,
+            validation=fair.pop("validation", prepared.validation),
             folds=prepared.folds,
             rows=prepared.rows["train"],
             sample=None if isinstance(prepared.train, tuple) else sample[0],
@@ -167,8 +168,11 @@ class Labelled(Domain):
             kind=config.model.kind,
             budget=_budget(config.trainer.minutes, config.trainer.seed, prepared, how.get("checkpoint")),
             seed=config.trainer.seed,
+            **fair,
             **how,
         )
+        if prepared.sensitive is not None:
+            learned = prepared.sensitive.decided(config.fairness, learned)
         held = [part for part in (sample, prepared.validation) if part is not None]
         seen = known_rows(np.concatenate([row_hashes(*part) for part in held]))
         return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
@@ -176,7 +180,8 @@ class Labelled(Domain):
     def test(self, config: TrainConfig, prepared: PreparedRows, trained: Trained) -> Judgement | None:
         if prepared.test is None:
             return None
-        own = trained.judge(*prepared.test, groups=_groups(config, prepared), seed=config.trainer.seed)
+        rows = prepared.shown if trained.head.needs else None
+        own = trained.judge(*prepared.test, rows=rows, groups=_groups(config, prepared), seed=config.trainer.seed)
         if prepared.sensitive is not None:
             own = prepared.sensitive.judged(own, config.fairness, prepared, trained)
         if config.evaluate.slices and (frame := self.sliced(prepared)) is not None:
@@ -184,8 +189,8 @@ class Labelled(Domain):
             own = own.sliced(frame, seed=config.trainer.seed) if alone else dataclasses.replace(own, shown=frame)
         if not config.evaluate.importance:
             return own
-        rows: Any = own.evidence
-        return dataclasses.replace(own, importance=self.importance(config, prepared, trained, rows))
+        evidence: Any = own.evidence
+        return dataclasses.replace(own, importance=self.importance(config, prepared, trained, evidence))
 
     def simple(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, ours: Any) -> Iterable[Simple]:
         target, (inputs, labels) = trained.head.target, prepared.known()

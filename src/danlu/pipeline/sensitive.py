@@ -12,12 +12,16 @@ import polars as pl
 from danlu.data import Split
 from danlu.errors import ConfigError, unknown_name
 from danlu.evaluate import Groups, Interval, Rows, baselines, intervals
+from danlu.evaluate.group_thresholds import GAPS, group_thresholds, trade_off
 from danlu.evaluate.groups import bin_limits
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.domain import Beside, Option
 from danlu.tasks import Fair
-from danlu.trained import Trained
+from danlu.tasks.fair import reweighed
+from danlu.tasks.penalty import GroupGap, Penalty
+from danlu.trained import Learned, Trained
+from danlu.trained.cuts import Cuts
 from danlu.trained.sensitive import column_of, groups_by, sensitive_names
 
 if TYPE_CHECKING:
@@ -35,9 +39,15 @@ SENSITIVE = Option(
     "Columns, such as sex,race: groups of rows are compared by them, and the model does not see them.",
     settings=lambda text: {"fairness.sensitive": sensitive_names(text)},
 )
-GROUPED = tuple(
-    Beside(f"fairness.{name}", lambda config: bool(config.fairness.sensitive), "add fairness.sensitive (--sensitive)")
-    for name in ("limits", "as_input", "smallest")
+GROUPED = (
+    *(
+        Beside(
+            f"fairness.{name}", lambda config: bool(config.fairness.sensitive), "add fairness.sensitive (--sensitive)"
+        )
+        for name in ("limits", "as_input", "smallest", "mitigate", "criterion")
+    ),
+    Beside("fairness.gap", lambda config: config.fairness.mitigate == "thresholds", "add fairness.mitigate=thresholds"),
+    Beside("fairness.strength", lambda config: config.fairness.mitigate == "penalty", "add fairness.mitigate=penalty"),
 )
 
 
@@ -48,12 +58,13 @@ class Sensitive:
     Attributes:
         names: of the columns.
         limits: between the groups of numbers, by column; empty where values are groups.
-        train, test: the groups of the rows of these parts, by each column and by all together.
+        train, validation, test: the groups of the rows of these parts, by each column and by all together.
     """
 
     names: tuple[str, ...]
     limits: Mapping[str, tuple[float, ...]]
     train: tuple[Groups, ...] = ()
+    validation: tuple[Groups, ...] = ()
     test: tuple[Groups, ...] = ()
 
     @classmethod
@@ -87,10 +98,11 @@ class Sensitive:
         return groups_by(frame, self.names, limits=self.limits)
 
     def divided(self, frame: pl.DataFrame, split: Split) -> Sensitive:
-        """The same with the groups of the training and the test rows."""
+        """The same with the groups of the rows of each part."""
         every = self.groups(frame)
-        train, test = (tuple(each.take(rows) for each in every) for rows in (split.train, split.test))
-        return dataclasses.replace(self, train=train, test=test)
+        numbers = {"train": split.train, "validation": split.validation, "test": split.test}
+        parts = {name: tuple(each.take(rows) for each in every) for name, rows in numbers.items()}
+        return dataclasses.replace(self, **parts)
 
     def tested(self, frame: pl.DataFrame) -> Sensitive:
         """The same with the groups of the test rows of a file of their own."""
@@ -109,10 +121,89 @@ class Sensitive:
     def judged(self, own: Judgement, fair: Fair, prepared: PreparedRows, trained: Trained) -> Judgement:
         """A test with what it tells of the groups, and with how well other columns tell which group a row is of."""
         found = own.by_groups(self.test, classes=prepared.target.classes, smallest=fair.smallest)
+        found = self._traded(found, fair, trained)
         if fair.as_input:
             return found
         notes = [_proxy(train, test, prepared) for train, test in self._single]
         return dataclasses.replace(found, notes=(*found.notes, *filter(None, notes)))
+
+    def lesson(self, fair: Fair, prepared: PreparedRows) -> dict[str, Any]:
+        """What the training takes for the groups' sake: rows with other weights, or a penalty; see :func:`danlu.tasks.learn`."""
+        codes, held = self.train[-1].codes, self.validation[-1].codes
+        if fair.mitigate == "reweigh":
+            (inputs, labels), validation = prepared.train, prepared.validation
+            found: dict[str, Any] = {"data": (inputs, labels, reweighed(labels, codes))}
+            if validation is not None:
+                weight = reweighed(validation[1], held, (labels, codes))
+                found["validation"] = (*validation, weight)
+            return found
+        if fair.mitigate != "penalty":
+            return {}
+        large = np.bincount(codes, minlength=len(self.train[-1].names)) >= fair.smallest
+        classes = 0 if prepared.target.task == "regression" else prepared.target.units
+        gap = GroupGap(groups=len(large), classes=classes, criterion=fair.criterion)
+        own, other = (np.where(large[each], each, -1) for each in (codes, held))
+        return {"penalty": Penalty(gap, fair.strength, own, None if prepared.validation is None else other)}
+
+    def decided(self, fair: Fair, learned: Learned) -> Learned:
+        """A trained model with thresholds of the groups, where they are asked for, and with others to show what they cost.
+
+        They are chosen on rows that were not learnt from; groups that are too small keep the model's own threshold.
+        """
+        model, held = learned.model, learned.held_out
+        if model.head.task != "binary" or held is None:
+            if fair.mitigate == "thresholds":
+                raise ConfigError("fairness.mitigate=thresholds needs rows in memory that are held out from training")
+            return learned
+        groups = self.train[-1] if held.folds is not None else self.validation[-1]
+        probability = np.asarray(model.head.calibrated(np.asarray(held.answers, np.float64)))[:, 1]
+        count = np.bincount(groups.codes, minlength=len(groups.names))
+        large = np.flatnonzero(count >= fair.smallest)
+        place = np.full(len(groups.names), -1)
+        place[large] = np.arange(len(large))
+        kept = np.flatnonzero(place[groups.codes] >= 0)
+        if len(large) < 2:
+            if fair.mitigate == "thresholds":
+                raise ConfigError(
+                    f"fairness.mitigate=thresholds needs two groups of {fair.smallest} rows or more that are held out from training"
+                )
+            return learned
+
+        def chosen(gap: float) -> list[float]:
+            codes = place[groups.codes[kept]]
+            found = group_thresholds(
+                probability[kept], np.asarray(held.truth)[kept], codes, criterion=fair.criterion, gap=gap
+            )
+            return [float(each) for each in found]
+
+        names = [groups.names[code] for code in large]
+        told = {"criterion": fair.criterion, "names": names, "points": [[gap, chosen(gap)] for gap in GAPS]}
+        model = dataclasses.replace(model, provenance={**model.provenance, "thresholds": told})
+        if fair.mitigate != "thresholds":
+            return dataclasses.replace(learned, model=model)
+        limits = tuple(tuple(self.limits[name]) for name in self.names)
+        cuts = Cuts(self.names, limits, tuple(names), tuple(chosen(fair.gap)))
+        shown = ", ".join(f"{name} {figure(cut, 3)}" for name, cut in zip(cuts.names, cuts.thresholds, strict=True))
+        said = (
+            *((name, text) for name, text in model.head.said if name != "decision"),
+            ("decision", f"{model.head.target.classes[1]!r} from a probability by group: {shown}"),
+        )
+        head = dataclasses.replace(model.head, cuts=cuts, said=said)
+        return dataclasses.replace(learned, model=dataclasses.replace(model, head=head))
+
+    def _traded(self, own: Judgement, fair: Fair, trained: Trained) -> Judgement:
+        """The test with what thresholds of the groups would give on its rows."""
+        told = trained.provenance.get("thresholds")
+        rows, groups = own.evidence, self.test[-1]
+        if told is None or not isinstance(rows, Rows):
+            return own
+        choices = []
+        for gap, thresholds in told["points"]:
+            of = dict(zip(told["names"], thresholds, strict=True))
+            limits = np.array([of.get(name, trained.head.threshold) for name in groups.names])
+            choices.append((gap, limits[groups.codes]))
+        found = trade_off(rows, groups, choices, criterion=told["criterion"], smallest=fair.smallest)
+        return dataclasses.replace(own, trade_off=found)
 
     @property
     def _single(self) -> list[tuple[Groups, Groups]]:

@@ -32,7 +32,7 @@ from danlu.data.describe import repeated_ids, told_of
 from danlu.data.spelling import match_names, merge_spellings
 from danlu.data.split import copies_of
 from danlu.data.twins import equal_rows
-from danlu.errors import ConfigError, DataError, unknown_name
+from danlu.errors import ConfigError, DataError, SchemaError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.evaluate.intervals import figure
 from danlu.explained import Asked, Explained, explain_table
@@ -114,6 +114,19 @@ class Tables(Labelled):
     def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
         return audit_source(config, source, against=against, at=at, label_errors=label_errors)
 
+    def plan(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        chosen = "imbalance.threshold" if config.imbalance.threshold != "none" else ""
+        chosen = "answers.cost" if config.answers.cost else chosen
+        config.fairness.check(prepared.target.task, decided=chosen, crossed=config.evaluate.folds is not None)
+        if config.fairness.mitigate == "penalty" and (
+            config.model.kind == "blend" or config.trainer.minutes is not None
+        ):
+            raise ConfigError(
+                "fairness.mitigate=penalty is a part of what a network is trained by; the other parts of a blend have none",
+                hint="model.kind=network, or fairness.mitigate=reweigh",
+            )
+        return super().plan(config, prepared)
+
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         chosen = config.decided("members", "width", "depth", "dropout", "loss")
         if prepared.folds is not None:
@@ -126,6 +139,13 @@ class Tables(Labelled):
         checked, notices = check_frame(table.frame, encoder.schema, lenient=lenient)
         for notice in notices:
             say(notice)
+        for field in trained.head.needs:  # a threshold of the row's group goes by it
+            if field.name not in table.frame.columns:
+                raise SchemaError(
+                    f"the data lacks the column {field.name!r}, by whose groups the model decides",
+                    hint="give it as well; the model does not see it",
+                )
+            checked = checked.with_columns(column_of(table.frame, field.name, encoder.schema))
         return Read(checked, checked[name] if name in checked.columns else None, given=table.frame)
 
     def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:

@@ -10,12 +10,13 @@ import numpy as np
 from danlu.evaluate import Rows, calibration
 from danlu.evaluate.fairness import CRITERIA, Fairness
 from danlu.evaluate.group_lines import RATES, rate_figure
+from danlu.evaluate.group_thresholds import TradeOff
 from danlu.evaluate.groups import Groups
 from danlu.evaluate.intervals import Interval, figure
 from danlu.report.plots import rate_plot
 from danlu.report.svg import BLUE, GREEN, GREY, INK, ORANGE, Panel, short
 
-__all__ = ["fairness_section"]
+__all__ = ["fairness_section", "trade_section"]
 
 _COLUMNS = {
     "binary": ("base", "selected", "true_positive", "false_positive", "precision", "accuracy", "bias"),
@@ -141,3 +142,42 @@ def _calibration(found: Fairness, rows: Rows, groups: Groups) -> str:
         axes.legend(fontsize=7)
         axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     return panel.svg
+
+
+def trade_section(found: TradeOff) -> tuple[str, str]:
+    """The title and the HTML of what it costs to bring groups closer by thresholds of their own: a curve and its table."""
+    known = [each for each in found.points if np.isfinite(each.gap.value)]
+    with Panel("Accuracy against the difference", width=4.6, height=3.2) as (panel, axes):
+        curve = sorted((each for each in known if each.allowed is not None), key=lambda each: each.gap.value)
+        axes.plot(
+            [each.gap.value for each in curve],
+            [each.accuracy.value for each in curve],
+            color=BLUE, marker="o", ms=4, label="thresholds of the groups",
+        )  # fmt: skip
+        for each in known:
+            if each.allowed is None:
+                axes.errorbar(
+                    each.gap.value, each.accuracy.value,
+                    xerr=_reach(each.gap), yerr=_reach(each.accuracy),
+                    color=ORANGE, marker="s", ms=6, lw=1, label="the model as it is",
+                )  # fmt: skip
+        axes.set(xlabel=f"difference by {found.label}", ylabel="accuracy")
+        axes.legend(fontsize=7, loc="lower right")
+    lines = []
+    for each in found.points:
+        allowed = "the model as it is" if each.allowed is None else f"at most {figure(each.allowed, 3)}"
+        lines.append(
+            f"<tr><td>{allowed}</td><td class='n'>{_value(each.accuracy)}</td><td class='n'>{_value(each.gap)}</td></tr>"
+        )
+    head = f"<tr><th>allowed</th><th class='n'>accuracy</th><th class='n'>difference by {found.label}</th></tr>"
+    note = (
+        "<p class='note'>Thresholds are chosen on rows that were not learnt from, and measured on the test rows. They need to know the "
+        "group of each new row, and treat rows of different groups differently: whether that is allowed is a question of law. "
+        "fairness.mitigate=thresholds builds them in; reweigh and penalty change the training instead.</p>"
+    )
+    figures = f"<div class='figures'><div>{panel.svg}</div><div class='scroll'><table>{head}{''.join(lines)}</table></div></div>"
+    return f"What closer groups cost: {found.column}", figures + note
+
+
+def _reach(found: Interval) -> Any:
+    return [[found.value - found.low], [found.high - found.value]] if found.known else None

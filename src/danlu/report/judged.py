@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from danlu.evaluate.judgement import Judgement
-from danlu.report.fairness import fairness_section
+from danlu.report.fairness import fairness_section, trade_section
 from danlu.report.slices import slices_section
 
 __all__ = ["judged_sections"]
@@ -16,4 +16,6 @@ def judged_sections(judgement: Judgement) -> list[tuple[str, str]]:
         fairness_section(found, rows, groups)
         for found, groups in zip(judgement.fairness, judgement.groups, strict=True)
     ]
+    if judgement.trade_off is not None:
+        sections.append(trade_section(judgement.trade_off))
     return sections if judgement.slices is None else [*sections, slices_section(judgement.slices)]

@@ -25,6 +25,7 @@ from danlu.tasks.answers import Answers
 from danlu.tasks.blend import NETWORK, Candidate, blended, candidates, divided, ended, held_answers, truth_of
 from danlu.tasks.folds import out_of_fold
 from danlu.tasks.parts import Divided, Part, boosting
+from danlu.tasks.penalty import Penalty, penalised
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.rounds import Budget, grown, prolonged, varied
 from danlu.tasks.snapshots import with_best_snapshots
@@ -119,6 +120,7 @@ def learn(
     kind: str | None = None,
     budget: Budget | None = None,
     counts: np.ndarray | None = None,
+    penalty: Penalty | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -137,6 +139,7 @@ def learn(
             :mod:`danlu.tasks.blend`); None is a blend where there can be one.
         budget: how long the blend goes on with more networks and trees; None ends with the first of each.
         counts: how often each row that is held out counts, see :class:`~danlu.trained.HeldOut`.
+        penalty: on the distance of groups of rows, which only a network is trained with; None has none.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
@@ -151,8 +154,13 @@ def learn(
     held = validation if folds is None else given
     labels = np.asarray(held[1]) if isinstance(held, tuple) else None
     answers.check_held(labels, target.classes, imbalance)
-    if kind is None and not isinstance(encoder, TableEncoder):
+    if kind is None and (penalty is not None or not isinstance(encoder, TableEncoder)):
         kind = "network"
+    if penalty is not None and (kind == "blend" or budget is not None):
+        raise ConfigError(
+            "a penalty on groups is a part of what a network is trained by; the other parts of a blend have none",
+            hint="model.kind=network, or fairness.mitigate=reweigh",
+        )
     hindered = _hindered(encoder, plan, imbalance, labels) if kind != "network" else ""
     if hindered and (kind == "blend" or budget is not None):
         asked = "model.kind is 'blend'" if budget is None else f"trainer.minutes is {budget.minutes:g}"
@@ -169,6 +177,7 @@ def learn(
         rows=rows,
         sample=sample,
         imbalance=imbalance,
+        penalty=penalty,
     )
     settings |= {**how, "seed": seed}
     key = jax.random.key(seed)
@@ -279,6 +288,7 @@ def lesson_of(
     rows: int | None = None,
     sample: Any = None,
     imbalance: Imbalance | None = None,
+    penalty: Penalty | None = None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """What a network of labelled rows is trained on, whoever trains it; arguments as of :func:`learn`.
 
@@ -325,7 +335,27 @@ def lesson_of(
     }
     if validation is not None:
         settings["monitor"] = f"val_{_WATCHED[plan.loss][0]}"
-    return data, sample, settings
+    if penalty is None:
+        return data, sample, settings
+    return _with_penalty(data, settings, penalty, plan), sample, settings
+
+
+def _with_penalty(data: Any, settings: dict[str, Any], penalty: Penalty, plan: Recipe) -> Any:
+    """The rows with their groups among the targets, and in ``settings`` the objective with the penalty, which judges as well."""
+
+    def grouped(part: tuple[Any, ...], codes: np.ndarray) -> tuple[Any, ...]:
+        inputs, labels, *weight = part
+        return (inputs, {"label": labels, "group": np.asarray(codes, np.int32)}, *weight)
+
+    validation = settings["validation"]
+    if validation is not None:
+        same = penalty.validation is None  # of folds the rows that judge are those that are learnt from
+        settings["validation"] = grouped(validation, penalty.train if same else penalty.validation)
+        settings["monitor"] = "val_loss"
+    settings["loss"] = penalised(plan.model, settings["loss"], settings.pop("metrics"), penalty.gap, plan.precision)
+    settings["metrics"] = ()
+    settings["loss_weights"] = {"group_gap": penalty.strength}
+    return grouped(data, penalty.train)
 
 
 def _loss(plan: Recipe, imbalance: Imbalance) -> Callable[[Any, Any], Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from danlu.blueprint import checked, setting
+from danlu.data.fields import Field
 from danlu.errors import ArtifactError, ConfigError, DataError
 from danlu.evaluate import Evidence
 from danlu.evaluate.judgement import Simple
@@ -116,6 +117,15 @@ class Head(abc.ABC):
     @abc.abstractmethod
     def evidence(self, answers: Any, truth: Any) -> Evidence:
         """The evidence of a test: the answers with the encoded true ones."""
+
+    def decided(self, evidence: Any, rows: Any) -> Any:
+        """The evidence with decisions that go by the rows as they were read, such as thresholds of groups."""
+        return evidence
+
+    @property
+    def needs(self) -> tuple[Field, ...]:
+        """What it needs of a row beside what the encoder takes."""
+        return ()
 
     def fitted(self, held: HeldOut) -> Self:
         """The head with values that are chosen on rows not used for training, such as a threshold.

@@ -10,12 +10,14 @@ import numpy as np
 import polars as pl
 
 from danlu.data import TargetEncoder
+from danlu.data.fields import Field
 from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate import Evidence, Rows, choose_threshold
 from danlu.evaluate.calibrate import calibrated, interpolated, scaled
 from danlu.evaluate.costs import cost_matrix, cost_threshold, least_cost
 from danlu.evaluate.forecast import coverage_verdict
 from danlu.evaluate.intervals import figure, intervals
+from danlu.trained.cuts import Cuts
 from danlu.trained.grouped import Grouped, scores_on
 from danlu.trained.head import Head, namespace, out_shape_of
 from danlu.trained.held import HeldOut
@@ -64,6 +66,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         scores: of rows that were not learnt from, from which intervals and sets follow; None where there were none.
         level: how often these are to hold the true answer, where the model is tested.
         asked: the interval or set that is written beside the answers; None writes none.
+        cuts: of two classes: thresholds of groups of rows, instead of ``threshold``; None has none.
     """
 
     kind = "labels"
@@ -78,6 +81,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     scores: Scores | Grouped | None = None
     level: float = 0.9
     asked: Asked | None = None
+    cuts: Cuts | None = None
 
     @property
     def task(self) -> str:
@@ -110,7 +114,9 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
 
     def plain(self) -> Self:
         threshold = 0.5 if self.costs is None else cost_threshold(np.asarray(self.costs))
-        return dataclasses.replace(self, threshold=threshold, temperature=None, knots=None, said=(), scores=None)
+        return dataclasses.replace(
+            self, threshold=threshold, temperature=None, knots=None, said=(), scores=None, cuts=None
+        )
 
     def costing(self, given: Mapping[str, float]) -> Self:
         """The head that decides by what mistakes cost, see :func:`~danlu.evaluate.costs.cost_matrix`; the same without costs."""
@@ -170,10 +176,15 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     def facts(self) -> dict[str, str]:
         return dict(self.said)
 
-    def decide(self, answers: Any) -> Any:
-        """The class codes ``(rows,)`` for probabilities: the likeliest or cheapest class; for two classes, by the threshold."""
+    def decide(self, answers: Any, rows: Any = None) -> Any:
+        """The class codes ``(rows,)`` for probabilities: the likeliest or cheapest class; for two classes, by the threshold.
+
+        Args:
+            rows: as they were read, where groups of them have thresholds of their own.
+        """
         if answers.shape[1] == 2:
-            return (answers[:, 1] >= self.threshold).astype(int)
+            limit = self.threshold if self.cuts is None else self.cuts.of(rows, self.threshold)
+            return (answers[:, 1] >= limit).astype(int)
         return answers.argmax(axis=1) if self.costs is None else least_cost(answers, np.asarray(self.costs))
 
     def frame(self, answers: np.ndarray, rows: Any = None) -> pl.DataFrame:
@@ -186,7 +197,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             return found.with_columns(
                 pl.Series(self._column("low"), answers - reach), pl.Series(self._column("high"), answers + reach)
             )
-        labels = self.target.labels[self.decide(answers)].tolist()
+        labels = self.target.labels[self.decide(answers, rows)].tolist()
         columns = {f"probability {label}": answers[:, code] for code, label in enumerate(self.target.classes)}
         if self.asked is not None and self.scores is not None:
             sets = [" | ".join(names) for names in self._names(answers, rows)]
@@ -306,6 +317,18 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         costs = None if self.costs is None else np.asarray(self.costs)
         return Rows(self.task, true, answers, self.threshold, costs=costs, covered=self._covered(answers, true))
 
+    def decided(self, evidence: Any, rows: Any) -> Any:
+        if self.cuts is None:
+            return evidence
+        return dataclasses.replace(evidence, threshold=self.cuts.of(rows, self.threshold))
+
+    @property
+    def needs(self) -> tuple[Field, ...]:
+        if self.cuts is None:
+            return ()
+        limits = zip(self.cuts.columns, self.cuts.limits, strict=True)
+        return tuple(Field(name, "number" if ends else "text") for name, ends in limits)
+
     def _covered(self, answers: np.ndarray, true: np.ndarray) -> np.ndarray | None:
         """Whether the interval or the set of each row holds the true answer."""
         if not isinstance(self.scores, Scores):  # of groups, whose rows are not at hand here
@@ -371,6 +394,8 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             "said": dict(self.said),
             "level": self.level,
         }
+        if self.cuts is not None:
+            told["cuts"] = self.cuts.to_json()
         knots = {} if self.knots is None else {"knots": np.asarray(self.knots)}
         if isinstance(self.scores, Grouped):
             told["groups"] = self.scores.told()
@@ -405,6 +430,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
             tuple(said.items()),
             scores,
             level,
+            cuts=Cuts.from_json(data.get("cuts")),
         )
 
     def check(self, network: Any, encoder: Any) -> None:

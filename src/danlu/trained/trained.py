@@ -93,7 +93,7 @@ class Trained:
     @property
     def fields(self) -> tuple[Field, ...]:
         """The schema: what one row is made of."""
-        return self.encoder.fields
+        return (*self.encoder.fields, *self.head.needs)
 
     @property
     def in_shape(self) -> Any:
@@ -249,6 +249,9 @@ class Trained:
         rows = self.encoder.rows(records, say)
         for remark in self.head.remarks(rows):
             say(remark)
+        if self.head.needs:
+            names = [field.name for field in self.head.needs]
+            rows = rows.with_columns(pl.Series(name, [each[name] for each in records], strict=False) for name in names)
         replies = self.head.replies(self.answer_rows(rows), rows)
         if not self.is_ensemble:
             return replies
@@ -326,7 +329,7 @@ class Trained:
             seed: deals many rows out to parts, for the intervals.
         """
         answers = self.answer(inputs)
-        evidence: Any = self.head.evidence(answers, truth)
+        evidence: Any = self.head.decided(self.head.evidence(answers, truth), rows)
         if groups is not None:
             evidence = dataclasses.replace(evidence, groups=groups)
         found = Judgement(
@@ -369,7 +372,7 @@ class Trained:
         kept, noun = self._unseen(inputs, truth, say)
         if kept is not None:
             inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
-            rows = None
+            rows = rows[kept] if isinstance(rows, pl.DataFrame) else None
             names = None if names is None else names[kept]
             groups = tuple(each.take(kept) for each in groups)
         judged = self.judge(inputs, truth, rows=rows, names=names, noun=noun or found.noun)
@@ -433,7 +436,8 @@ class Trained:
         if kept is not None:
             inputs, truth = jax.tree.map(lambda values: values[kept], (inputs, truth))
             frame = frame[kept]
-        rows = self.head.evidence(self.answer(inputs), truth)
+        known_rows = found.rows if kept is None or not isinstance(found.rows, pl.DataFrame) else found.rows[kept]
+        rows = self.head.decided(self.head.evidence(self.answer(inputs), truth), known_rows)
         if not isinstance(rows, Rows):
             raise ConfigError(f"slices are of rows with a class or a quantity each; this is a model for {self.purpose}")
         return worst_slices(rows, frame, conditions=conditions, most=most)

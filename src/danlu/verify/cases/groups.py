@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
 from danlu.evaluate import Groups, Rows, fairness, worst_slices
+from danlu.evaluate.group_thresholds import group_thresholds
+from danlu.tasks.fair import reweighed
+from danlu.tasks.penalty import GroupGap
 from danlu.verify.case import Check, case
-from danlu.verify.oracles import draw
+from danlu.verify.oracles import draw, finite_difference
 
 __all__: list[str] = []
 
@@ -81,3 +86,91 @@ def slices(check: Check) -> None:
     first = found.slices[0]
     inside, outside = error[judge][worst[judge]], error[judge][~worst[judge]]
     check([first.rows, first.loss, first.others], [len(inside), inside.mean(), outside.mean()], oracle="brute force")
+
+
+@case("metric.group_thresholds")
+def thresholds(check: Check) -> None:
+    """No other pair of thresholds is right more often while the groups are as close."""
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1], [30, 20])
+    p = rng.permutation(50) / 50
+    truth = (rng.random(50) < np.clip(p + 0.2 * (group == 0) - 0.1, 0, 1)).astype(int)
+
+    def rates(cut, code, criterion):
+        own = group == code
+        chosen = p[own] >= cut
+        if criterion == "demographic_parity":
+            return [chosen.mean()]
+        found = [chosen[truth[own] == 1].mean()]
+        return found if criterion == "equal_opportunity" else [*found, chosen[truth[own] == 0].mean()]
+
+    cuts = [1.001, *sorted(set(p.tolist()))]
+    for criterion in ("demographic_parity", "equal_opportunity", "equalized_odds"):
+        # half a step of a rate is allowed beyond the gap: brute force looks for the same
+        for gap in (0.1, 0.2):
+            found = group_thresholds(p, truth, group, criterion=criterion, gap=gap)
+            off = [abs(a - b) for a, b in zip(*(rates(found[code], code, criterion) for code in (0, 1)), strict=True)]
+            right = sum(int(((p[group == code] >= found[code]) == truth[group == code]).sum()) for code in (0, 1))
+            best = max(
+                sum(int(((p[group == code] >= cut) == truth[group == code]).sum()) for code, cut in enumerate(pair))
+                for pair in itertools.product(cuts, cuts)
+                if all(
+                    abs(a - b) <= gap - 1 / 25
+                    for a, b in zip(*(rates(pair[code], code, criterion) for code in (0, 1)), strict=True)
+                )
+            )
+            check([max(off) <= gap + 0.03, right >= best], [True, True], oracle="brute force")
+
+
+@case("loss.group_gap")
+def penalty(check: Check) -> None:
+    """The penalty on groups by its sums in float64, for classes, for members of an ensemble and for a quantity, and its gradient."""
+    weights = np.abs(draw(12)) + 0.1
+    group, label = np.array([0, 1, 2] * 3 + [0, -1, 1]), np.array([0, 1] * 6)
+    targets = {"label": jnp.asarray(label), "group": jnp.asarray(group)}
+
+    def spread(rates, where):
+        total, found = weights[where].sum(), 0.0
+        mean = (weights[where, None] * rates[where]).sum(axis=0) / total
+        for code in range(3):
+            own = where & (group == code)
+            if own.any():
+                rate = (weights[own, None] * rates[own]).sum(axis=0) / weights[own].sum()
+                found += weights[own].sum() * ((rate - mean) ** 2).sum()
+        return found / total
+
+    def expected(outputs, criterion, classes):
+        rates = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True) if classes else outputs
+        rates, kept = rates.mean(axis=1), group >= 0
+        if criterion == "demographic_parity":
+            return spread(rates, kept)
+        if criterion == "equal_opportunity":
+            return spread(rates[:, 1:2], kept & (label == 1))
+        return sum(spread(rates, kept & (label == code)) for code in range(classes))
+
+    for criterion, classes in (
+        ("demographic_parity", 2), ("equal_opportunity", 2), ("equalized_odds", 2), ("demographic_parity", 0),
+    ):  # fmt: skip
+        outputs = draw(12, 3, max(classes, 1))
+        loss = GroupGap(groups=3, classes=classes, criterion=criterion)
+
+        def ours(z, loss=loss):
+            return loss(z, targets, jnp.asarray(weights, jnp.float32))
+
+        check(ours(jnp.asarray(outputs, jnp.float32)), expected(outputs, criterion, classes))
+        slope = finite_difference(lambda z, c=criterion, k=classes: expected(z, c, k), outputs)
+        check(jax.grad(ours)(jnp.asarray(outputs, jnp.float32)), slope, oracle="finite differences")
+
+
+@case("data.reweighing")
+def reweighing(check: Check) -> None:
+    """With the weights the share of each class is the same in every group, and no class or group counts more than before."""
+    rng = np.random.default_rng(0)
+    label, group = rng.integers(0, 3, 300), rng.integers(0, 4, 300)
+    weight = reweighed(label, group)
+    for code in range(4):
+        own = group == code
+        check(weight[own].sum(), own.sum(), oracle="closed form")
+        for name in range(3):
+            share = weight[own & (label == name)].sum() / weight[own].sum()
+            check(share, np.mean(label == name), oracle="closed form")
