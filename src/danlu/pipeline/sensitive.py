@@ -100,9 +100,10 @@ class Sensitive:
     def divided(self, frame: pl.DataFrame, split: Split) -> Sensitive:
         """The same with the groups of the rows of each part."""
         every = self.groups(frame)
-        numbers = {"train": split.train, "validation": split.validation, "test": split.test}
-        parts = {name: tuple(each.take(rows) for each in every) for name, rows in numbers.items()}
-        return dataclasses.replace(self, **parts)
+        train, validation, test = (
+            tuple(each.take(rows) for each in every) for rows in (split.train, split.validation, split.test)
+        )
+        return dataclasses.replace(self, train=train, validation=validation, test=test)
 
     def tested(self, frame: pl.DataFrame) -> Sensitive:
         """The same with the groups of the test rows of a file of their own."""

@@ -349,8 +349,8 @@ def _with_penalty(data: Any, settings: dict[str, Any], penalty: Penalty, plan: R
 
     validation = settings["validation"]
     if validation is not None:
-        same = penalty.validation is None  # of folds the rows that judge are those that are learnt from
-        settings["validation"] = grouped(validation, penalty.train if same else penalty.validation)
+        own = penalty.validation  # None of folds, where the rows that judge are those that are learnt from
+        settings["validation"] = grouped(validation, penalty.train if own is None else own)
         settings["monitor"] = "val_loss"
     settings["loss"] = penalised(plan.model, settings["loss"], settings.pop("metrics"), penalty.gap, plan.precision)
     settings["metrics"] = ()

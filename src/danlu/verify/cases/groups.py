@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import jax
@@ -158,7 +159,7 @@ def penalty(check: Check) -> None:
             return loss(z, targets, jnp.asarray(weights, jnp.float32))
 
         check(ours(jnp.asarray(outputs, jnp.float32)), expected(outputs, criterion, classes))
-        slope = finite_difference(lambda z, c=criterion, k=classes: expected(z, c, k), outputs)
+        slope = finite_difference(functools.partial(expected, criterion=criterion, classes=classes), outputs)
         check(jax.grad(ours)(jnp.asarray(outputs, jnp.float32)), slope, oracle="finite differences")
 
 
