@@ -141,6 +141,7 @@ def test_intervals_and_sets_are_methods_and_need_held_out_rows():
     assert ((model.predict_interval(X, 0.95) - ends) * [-1, 1] > 0).all()
     with pytest.raises(ValueError, match="share above 0 and below 1"):
         model.predict_interval(X, level=95)
+    tiny["kind"] = "network"  # the blend was the regressor's
     costly = Classifier(**tiny, cost={"fn": 9}, calibrate="temperature").fit(X, y > 0)
     sets = costly.predict_set(X, level=0.9)
     assert sets.shape == (80, 2)
