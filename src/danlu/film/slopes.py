@@ -89,8 +89,10 @@ class Slopes:
 
                 def loss(flat: jax.Array, rest: Any) -> jax.Array:
                     if kind == "outputs":
-                        return trace(self._network, *rest, x, y, self._loss, nudge=form(flat)).loss
-                    return jnp.mean(self._loss(self._network.apply(form(flat), *rest, x, train=False)[0], y))
+                        params, state = rest
+                        return trace(self._network, params, state, x, y, self._loss, nudge=form(flat)).loss
+                    [state] = rest
+                    return jnp.mean(self._loss(self._network.apply(form(flat), state, x, train=False)[0], y))
 
                 def slope(flat: jax.Array, rest: Any, place: jax.Array) -> jax.Array:
                     steps = jnp.array([-_STEP, 0.0, _STEP])

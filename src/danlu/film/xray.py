@@ -302,7 +302,8 @@ def _flat(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
 def _differences(
     slopes: Slopes, look: Look, wanted: Wanted, outputs: Mapping[str, Any]
 ) -> dict[tuple[int, str], np.ndarray]:
-    state, found = look.state, {}
+    state = look.state
+    found: dict[tuple[int, str], np.ndarray] = {}
     for kind in ("dy", "params"):
         keys = [key for key in wanted if (key[1] == "dy") == (kind == "dy")]
         if not keys:

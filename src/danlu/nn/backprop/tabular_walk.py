@@ -100,22 +100,24 @@ def tabular(layer: TabularNet, params: Any, state: Any, x: Any, path: str, leaf:
     Args:
         leaf: ``(layer, params, state, x, path)`` runs a leaf forward.
     """
-    at = lambda name: f"{path}/{name}" if path else name  # noqa: E731
+    above = f"{path}/" if path else ""
     embedders: list[tuple[str, Layer, Any]] = [
         ("numeric", layer.numeric, state.get("numeric")), ("categorical", layer.categorical, {}),
     ]  # fmt: skip
-    embedded = {name: leaf(own, params[name], kept, x[name], at(name)) for name, own, kept in embedders if name in x}
+    embedded = {
+        name: leaf(own, params[name], kept, x[name], f"{above}{name}") for name, own, kept in embedders if name in x
+    }
     parts = {name: done[0] for name, done in embedded.items()} | ({"text": x["text"]} if "text" in x else {})
     hidden = jnp.concatenate(list(parts.values()), axis=1)
-    chain = [leaf(MemberScale(), {"scale": params["scale"]}, {}, hidden, at("scale"))]
+    chain = [leaf(MemberScale(), {"scale": params["scale"]}, {}, hidden, f"{above}scale")]
     for number in range(layer.depth):
         own = {"kernel": params[f"kernel_{number}"], "bias": params[f"bias_{number}"]}
-        chain.append(leaf(MemberDense(), own, {}, chain[-1][0], at(f"hidden_{number}")))
+        chain.append(leaf(MemberDense(), own, {}, chain[-1][0], f"{above}hidden_{number}"))
     own = {"kernel": params["head"], "bias": params["head_bias"]}
-    chain.append(leaf(MemberHeads(), own, {}, chain[-1][0], at("head")))
+    chain.append(leaf(MemberHeads(), own, {}, chain[-1][0], f"{above}head"))
     outputs, short = chain[-1][0], None
     if "numeric" in x:
-        short = leaf(Shortcut(), {"shortcut": params["shortcut"]}, {}, x["numeric"], at("shortcut"))
+        short = leaf(Shortcut(), {"shortcut": params["shortcut"]}, {}, x["numeric"], f"{above}shortcut")
         outputs = outputs + short[0][:, None]
 
     def backward(dy: Any, records: list[Any]) -> tuple[Any, Any]:
