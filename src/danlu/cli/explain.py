@@ -67,9 +67,7 @@ def explain(
     with showing("auto"), stage("explaining"):
         from danlu.data.intake import spool
         from danlu.pipeline import explain as explain_rows
-        from danlu.pipeline import load_model
 
-        load_model(run, allow=allow or ())
         with spool(source) as place:
             found = explain_rows(
                 run,
@@ -84,9 +82,10 @@ def explain(
                 changes=changes,
                 background=background,
                 lenient=lenient,
+                allow=allow or (),
             )
     if output is not None:
-        print(f"{len(found)} explanations written to {found.write(output)}")
+        print(f"{len(found)} explanation{'s' * (len(found) != 1)} written to {found.write(output)}")
     elif as_json:
         print_data(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
     else:

@@ -37,6 +37,7 @@ def explain(
     lenient: bool = False,
     say: Say = warn,
     seed: int = 0,
+    allow: Sequence[str] = (),
 ) -> Explanations:
     """Why the model answers each of some rows as it does.
 
@@ -60,6 +61,7 @@ def explain(
         lenient: as of ``predict``.
         say: called with each notice.
         seed: decides what is drawn.
+        allow: as of :func:`danlu.load`.
 
     Returns:
         An :class:`~danlu.explained.Explanations`: a sequence that prints, shows itself in a notebook, and writes HTML and JSON.
@@ -77,7 +79,7 @@ def explain(
         >>> found.parts[0].name, abs(found.gap) < 1e-9
         ('x', True)
     """
-    trained, folder = _model(model)
+    trained, folder = _model(model, allow)
     reader: Any = trained.reader
     if not reader.explains:
         raise reader.no_explanation(trained)
@@ -108,11 +110,11 @@ def explain(
     return Explanations(each, _title(trained, folder, source))
 
 
-def _model(model: Any) -> tuple[Trained, Path | None]:
+def _model(model: Any, allow: Sequence[str]) -> tuple[Trained, Path | None]:
     """The trained model, and the folder of its run where there is one."""
     folder: Path | None = None
     if isinstance(model, str | Path):
-        model, folder = load_model(model), Path(model)
+        model, folder = load_model(model, allow=allow), Path(model)
     elif isinstance(getattr(model, "model", None), Trained):  # what training gave
         model, folder = model.model, Path(model.run.path)
     elif isinstance(getattr(model, "model_", None), Trained):  # an estimator's
