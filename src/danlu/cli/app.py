@@ -16,6 +16,7 @@ from danlu.cli.predict import predict
 from danlu.cli.runs import runs
 from danlu.cli.show import show
 from danlu.cli.slices import slices
+from danlu.cli.stress import stress
 from danlu.cli.train import train
 from danlu.cli.tune import tune
 from danlu.cli.verify import verify
@@ -69,6 +70,7 @@ for command in (
     evaluate,
     explain,
     slices,
+    stress,
     runs,
     show,
     generate,

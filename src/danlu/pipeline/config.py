@@ -183,6 +183,8 @@ class TrainerConfig(Blueprint):
         average_start: of ``"swa"``: the epochs before the mean begins; None: three quarters of them.
         snapshots: of data with one label a row: in how many cycles the rate falls and begins anew; the networks at their ends are the
             members of one model, the last few or all, as the rows that were held out say.
+        adversarial: trains on the worst small change of each input instead: how large it may be, of pictures as a share of the range of
+            brightness (0.03 is 8 of 255), of a table's numbers in standard deviations; None trains on the inputs as they are.
         minutes: of a table: how long more networks and trees are trained after the default's, which join its blend where they
             help; the test comes after that.
     """
@@ -196,6 +198,7 @@ class TrainerConfig(Blueprint):
     devices: int = setting(default=1, minimum=1, integer=True)
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
     seed: int = setting(default=0, minimum=0, maximum=2**31 - 1, integer=True)
+    adversarial: float | None = setting(default=None, above=0, optional=True)
     minutes: float | None = setting(default=None, above=0, optional=True)
     average: str = setting(default="none", choices=("none", *AVERAGES))
     average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
@@ -205,7 +208,7 @@ class TrainerConfig(Blueprint):
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left to the recipe and that every recipe takes."""
         found = dataclasses.asdict(self)
-        own = ("loss", "seed", "minutes", "snapshots")
+        own = ("adversarial", "loss", "seed", "minutes", "snapshots")
         return {name: value for name, value in found.items() if value is not None and name not in own}
 
 

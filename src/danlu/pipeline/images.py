@@ -43,7 +43,16 @@ class Images(LabelledItems):
     encoder = ImageEncoder
     takes = (str, Path, np.ndarray)
     simple_names = ("commonest", "linear")
-    uses = (*COMMON, RECIPE, *PICTURES, STREAMED, "augment.*", "data.image_column|target|task", *LABELLED)
+    uses = (
+        *COMMON,
+        RECIPE,
+        *PICTURES,
+        STREAMED,
+        "augment.*",
+        "data.image_column|target|task",
+        "trainer.adversarial",
+        *LABELLED,
+    )
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
         return config.data.image_column is not None or is_image_source(source)

@@ -167,6 +167,7 @@ class Labelled(Domain):
             answers=config.answers,
             kind=config.model.kind,
             budget=_budget(config.trainer.minutes, config.trainer.seed, prepared, how.get("checkpoint")),
+            adversarial=config.trainer.adversarial,
             seed=config.trainer.seed,
             **fair,
             **how,

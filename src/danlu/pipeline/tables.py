@@ -74,7 +74,7 @@ class Tables(Labelled):
         "imbalance.*",
         "model.*",
         "split.*",
-        "trainer.loss|minutes|snapshots",
+        "trainer.adversarial|loss|minutes|snapshots",
     )
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"fairness": Fair}
     options = (
@@ -124,6 +124,13 @@ class Tables(Labelled):
             raise ConfigError(
                 "fairness.mitigate=penalty is a part of what a network is trained by; the other parts of a blend have none",
                 hint="model.kind=network, or fairness.mitigate=reweigh",
+            )
+        if config.trainer.adversarial is not None and (
+            config.model.kind == "blend" or config.trainer.minutes is not None
+        ):
+            raise ConfigError(
+                "trainer.adversarial changes what a network is trained on; the other parts of a blend have no gradient",
+                hint="model.kind=network",
             )
         return super().plan(config, prepared)
 

@@ -17,10 +17,12 @@ from danlu.data.images import ImageEncoder
 from danlu.data.sequences import SequenceEncoder
 from danlu.data.text import TextEncoder
 from danlu.engine import enable_compilation_cache
+from danlu.engine.adversarial import Adversarial
+from danlu.engine.objective import Objective, Supervised
 from danlu.engine.order import Sampler
 from danlu.errors import ConfigError
 from danlu.interrupt import graceful
-from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss
+from danlu.nn.losses import CategoricalFocal, class_weights, example_weights, get_loss, get_metric
 from danlu.tasks.answers import Answers
 from danlu.tasks.blend import NETWORK, Candidate, blended, candidates, divided, ended, held_answers, truth_of
 from danlu.tasks.folds import out_of_fold
@@ -37,6 +39,7 @@ KINDS = ("blend", "network")
 """The kinds of models of a table."""
 
 
+_STEPS = 3  # to the worst change of an input, in adversarial training
 # What is watched in training, by the recipe's loss. The first one chooses the best epoch: it judges the prediction, the mean
 # of the members, which goes on improving after the members have each become too sure of themselves.
 _WATCHED = {
@@ -121,6 +124,7 @@ def learn(
     budget: Budget | None = None,
     counts: np.ndarray | None = None,
     penalty: Penalty | None = None,
+    adversarial: float | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -140,6 +144,8 @@ def learn(
         budget: how long the blend goes on with more networks and trees; None ends with the first of each.
         counts: how often each row that is held out counts, see :class:`~danlu.trained.HeldOut`.
         penalty: on the distance of groups of rows, which only a network is trained with; None has none.
+        adversarial: trains on the worst change of each input of this size, of pictures as a share of their range; None on the inputs
+            as they are.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
@@ -154,7 +160,7 @@ def learn(
     held = validation if folds is None else given
     labels = np.asarray(held[1]) if isinstance(held, tuple) else None
     answers.check_held(labels, target.classes, imbalance)
-    if kind is None and (penalty is not None or not isinstance(encoder, TableEncoder)):
+    if kind is None and (penalty is not None or adversarial is not None or not isinstance(encoder, TableEncoder)):
         kind = "network"
     if penalty is not None and (kind == "blend" or budget is not None):
         raise ConfigError(
@@ -179,6 +185,8 @@ def learn(
         imbalance=imbalance,
         penalty=penalty,
     )
+    if adversarial is not None:
+        settings |= _adversarial(settings, plan, adversarial, pictures=isinstance(encoder, ImageEncoder))
     settings |= {**how, "seed": seed}
     key = jax.random.key(seed)
     if plan.networks == 1:
@@ -356,6 +364,16 @@ def _with_penalty(data: Any, settings: dict[str, Any], penalty: Penalty, plan: R
     settings["metrics"] = ()
     settings["loss_weights"] = {"group_gap": penalty.strength}
     return grouped(data, penalty.train)
+
+
+def _adversarial(settings: Mapping[str, Any], plan: Recipe, radius: float, *, pictures: bool) -> dict[str, Any]:
+    """The objective of a training on the worst changes of the inputs, judged on the inputs as they are."""
+    loss = settings["loss"]
+    if not isinstance(loss, Objective):
+        metrics = tuple((name, get_metric(name)) for name in settings["metrics"])
+        loss = Supervised(plan.model, loss, metrics, plan.precision)
+    ends = {"radius": 255 * radius, "low": 0.0, "high": 255.0} if pictures else {"radius": radius}
+    return {"loss": Adversarial(objective=loss, steps=_STEPS, **ends), "metrics": ()}
 
 
 def _loss(plan: Recipe, imbalance: Imbalance) -> Callable[[Any, Any], Any]:

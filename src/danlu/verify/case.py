@@ -59,6 +59,7 @@ _MODULES = (
     "intervals",
     "judging",
     "groups",
+    "attacks",
     "translation",
     "detection",
     "segmentation",
