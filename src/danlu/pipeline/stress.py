@@ -95,7 +95,7 @@ def _tables(model: Trained, frame: pl.DataFrame, rng: np.random.Generator) -> It
     schema = model.encoder.schema
     numbers = [column.name for column in schema.of_kind("numeric")]
     levels = [column.name for kind in ("categorical", "boolean") for column in schema.of_kind(kind)]
-    spread = {name: float(frame[name].cast(pl.Float64).std() or 0.0) for name in numbers}  # type: ignore[arg-type]
+    spread = {name: float(frame[name].cast(pl.Float64).std() or 0.0) for name in numbers}
 
     def moved(name: str, by: Any) -> pl.Series:
         return (frame[name].cast(pl.Float64) + by).alias(name)
