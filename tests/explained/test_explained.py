@@ -42,13 +42,16 @@ def found(model: Any) -> Explanations:
     return danlu.explain(model, str(ROWS), rows=[2, 4], background=str(ROWS), say=quiet)  # type: ignore[operator]
 
 
-def test_the_values_are_those_of_the_definition_for_what_predict_answers(model: Any, found: Explanations) -> None:
-    frame = pl.read_csv(ROWS, try_parse_dates=True)
-    code, each = found[0].data["class"], found[0]
+@pytest.mark.parametrize("place", [0, 1])  # row 4 has no size
+def test_the_values_are_those_of_the_definition_for_what_predict_answers(
+    model: Any, found: Explanations, place: int
+) -> None:
+    frame, each = pl.read_csv(ROWS, try_parse_dates=True), found[place]
+    own, code = (1, 3)[place], model.head.target.classes.index(each.data["class"])
 
     def value(chosen: tuple[str, ...]) -> float:
-        mixed = frame.with_columns(pl.lit(frame[1, name]).alias(name) for name in chosen)
-        return float(model.predict_values(mixed, say=quiet)[:, model.head.target.classes.index(code)].mean())
+        mixed = frame.with_columns(frame[[own] * 6][name] for name in chosen)
+        return float(model.predict_values(mixed, say=quiet)[:, code].mean())
 
     for part in each.parts:
         others, expected = [name for name in COLUMNS if name != part.name], 0.0
@@ -191,6 +194,36 @@ def test_an_estimator_is_explained_from_arrays(model: Any, found: Explanations) 
         danlu.explain(Estimator(), array[:, :2], background=frame)  # type: ignore[operator]
     with pytest.raises(ConfigError, match="received a int"):
         danlu.explain(3, array)  # type: ignore[operator]
+
+
+def test_each_encoded_column_is_known_to_come_from_the_column_that_changes_it() -> None:
+    rng = np.random.default_rng(0)
+    rows = {
+        "text": [
+            f"{rng.choice(['red', 'old', 'big'])} thing {rng.choice(['here', 'there'])} number {i % 3}"
+            for i in range(60)
+        ],
+        "code": [f"{'ABC'[i % 3]}{i}" for i in range(60)],
+        "gap": [None if i % 7 == 2 else float(i) for i in range(60)],
+        "day": [f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(60)],
+        "city": ["Bern", "Oslo", "Roma"] * 20,
+        "size": rng.normal(size=60).tolist(),
+    }
+    frame = danlu.data.read_table(rows).frame
+    schema = danlu.data.infer_schema(
+        frame.with_columns(y=pl.int_range(60) % 2), target="y", kinds={"text": "text", "code": "categorical"}
+    )
+    encoder = danlu.data.TableEncoder.fit(frame, schema)
+    before, counted = encoder.transform(frame), 0
+    assert {array: len(whose) for array, whose in encoder.sources.items()} == {k: v.shape[1] for k, v in before.items()}
+    for place, column in enumerate(schema.features):
+        order = [(row + 25) % 60 for row in range(60)]
+        after = encoder.transform(frame.with_columns(frame[column.name][order]))
+        for array, values in after.items():
+            changed = np.flatnonzero((values != before[array]).any(axis=0))
+            assert set(encoder.sources[array][changed]) <= {place}
+            counted += len(changed)
+    assert counted == sum(values.shape[1] for values in before.values())
 
 
 def test_how_near_a_row_is_to_training_rows() -> None:

@@ -102,8 +102,7 @@ class Changes:
         for change in found:
             changed = frame([change.values])
             said = self.trained.predict(changed, lenient=True, say=lambda notice: None)
-            answer = self.trained.answer_rows(changed)
-            if wanted.margin(head, answer)[0] < 0:  # never shown without this
+            if not wanted.given(head, said[head.name][0]):  # never shown without this
                 continue
             words = ", ".join(f"{name}: {cell(own[name])} → {cell(value)}" for name, value in change.values.items())
             told = said.row(0, named=True)
@@ -173,6 +172,9 @@ class _Other:
         p = np.asarray(answers)
         return np.where(np.asarray(head.decide(p)) != self.code, 1.0, -p[:, self.code])
 
+    def given(self, head: Any, answer: Any) -> bool:
+        return str(answer) != str(head.target.labels[self.code])
+
     def said(self, head: Any) -> str:
         names = [name for place, name in enumerate(head.target.classes) if place != self.code]
         return f"{head.name} = {names[0]}" if len(names) == 1 else f"another {head.name}"
@@ -188,6 +190,9 @@ class _Class:
         p = np.asarray(answers)
         return np.where(np.asarray(head.decide(p)) == self.code, 1.0, p[:, self.code] - 1.0)
 
+    def given(self, head: Any, answer: Any) -> bool:
+        return str(answer) == str(head.target.labels[self.code])
+
     def said(self, head: Any) -> str:
         return f"{head.name} = {head.target.classes[self.code]}"
 
@@ -200,6 +205,9 @@ class _Beyond:
 
     def margin(self, head: Any, answers: Any) -> np.ndarray:
         return self.sign * (np.asarray(answers, np.float64) - self.bound)
+
+    def given(self, head: Any, answer: Any) -> bool:
+        return bool(self.sign * (float(answer) - self.bound) >= 0)
 
     def said(self, head: Any) -> str:
         return f"{head.name} {'≥' if self.sign > 0 else '≤'} {figure(self.bound, 6)}"
