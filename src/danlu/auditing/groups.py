@@ -129,7 +129,7 @@ def belonging(sheet: Sheet) -> Iterator[Finding]:
         yield Finding(
             "rows of one group",
             "warning",
-            f"column {name}: {groups:,} values in {rows:,} rows, {several:,} of them in several; rows of one have a like "
+            f"column {name}: {groups:,} values in {rows:,} rows, {several:,} of them in several; rows of one are alike in "
             f"{sheet.target} (intraclass correlation {figure(alike, 2)}){fixed}",
             (name,),
             sheet.rows(np.flatnonzero((sizes > 1)[np.maximum(codes - 1, 0)] & (codes > 0))),

@@ -9,7 +9,7 @@ from pathlib import Path
 from danlu.auditing import SEVERITIES, Audit, Finding
 from danlu.errors import ConfigError
 from danlu.files import write_atomic
-from danlu.report.html import ReportData, write_report
+from danlu.report.html import ReportData, whole_numbers, write_report
 from danlu.report.words import in_parts
 
 __all__ = ["audit_section", "check_place", "write_audit"]
@@ -32,11 +32,7 @@ def audit_section(found: Audit, *, title: str = "What the audit of the data foun
     key = "; ".join(f"{_WORDS[name][0]}: {_WORDS[name][1]}" for name in SEVERITIES if counts[name])
     first = f" Row 1 is line {found.first_line} of the file." if found.first_line is not None else ""
     note = f"{key}. Rows are counted from 1, without the header.{first} A finding is a reason to look, not a verdict."
-    return (
-        title,
-        f'<div class="scroll"><table><tr><th></th><th>what</th><th>what to do</th></tr>{lines}</table></div>'
-        f'<p class="note">{html.escape(note)}</p>',
-    )
+    return title, f'<table>{lines}</table><p class="note">{html.escape(note)}</p>'
 
 
 def _line(each: Finding) -> str:
@@ -45,7 +41,9 @@ def _line(each: Finding) -> str:
         shown = ", ".join(map(str, each.rows[:_ROWS])) + (", …" if len(each.rows) > _ROWS else "")
         rows = f"<details><summary>{len(each.rows):,} rows</summary>{html.escape(shown)}</details>"
     mark = f"<b>{each.severity}</b>" if each.severity != "note" else each.severity
-    return f"<tr><td>{mark}</td><td>{in_parts(each.said)}{rows}</td><td>{in_parts(each.remedy)}</td></tr>"
+    do = f'<p class="note">{in_parts(each.remedy)}</p>' if each.remedy else ""
+    said = f'<span style="overflow-wrap:anywhere">{whole_numbers(each.said)}</span>'
+    return f"<tr><td>{mark}</td><td>{said}{rows}{do}</td></tr>"
 
 
 def check_place(path: Path) -> None:
