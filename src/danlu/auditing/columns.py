@@ -18,6 +18,7 @@ __all__ = ["constant", "mixed", "same_columns", "spelt"]
 
 _ALMOST = 0.995
 _SAME = 0.9995  # of a correlation
+_FEWEST = 20  # rows
 _MOST_PAIRS = 300  # columns
 
 
@@ -149,6 +150,8 @@ def same_columns(sheet: Sheet) -> Iterator[Finding]:
     """Columns that say the same as another one: with other names for the values, in another unit, or copied."""
     names = [c.name for c in sheet.schema.features if c.kind != "text" and c.distinct > 1][:_MOST_PAIRS]
     rows = sheet.sample[:10_000]
+    if len(rows) < _FEWEST:
+        return
     codes = {name: sheet.codes(name)[rows] for name in names}
     sizes = {name: len(np.unique(codes[name])) for name in names}
     found: list[tuple[str, str, str]] = []
