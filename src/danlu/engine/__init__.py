@@ -15,9 +15,11 @@ from danlu.engine.callbacks import (
     ReduceLROnPlateau,
 )
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
+from danlu.engine.doctor import diagnose
 from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
 from danlu.engine.gradient import Accumulated, Gradient, PerExample, Probed, Whole
+from danlu.engine.health import Finding, Health
 from danlu.engine.loop import run_steps, unrolled
 from danlu.engine.members import fit_folds, fit_population
 from danlu.engine.objective import Objective, Supervised
@@ -40,10 +42,12 @@ __all__ = [
     "Callback",
     "ChunkSource",
     "EarlyStopping",
+    "Finding",
     "FitOptions",
     "Fitted",
     "Gradient",
     "GradualUnfreezing",
+    "Health",
     "JSONLogger",
     "LambdaCallback",
     "LearningRateScheduler",
@@ -58,6 +62,7 @@ __all__ = [
     "TrainState",
     "Training",
     "Whole",
+    "diagnose",
     "enable_compilation_cache",
     "fit",
     "fit_folds",

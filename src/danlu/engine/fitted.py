@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from danlu.artifact import Artifact
 from danlu.blueprint import to_json
 from danlu.engine import saved
 from danlu.engine.arrays import as_arrays, as_leaves, rows_of
+from danlu.engine.case import Clues
+from danlu.engine.doctor import diagnose
+from danlu.engine.health import Health
 from danlu.engine.loop import Steps, evaluate_steps, predict_steps
 from danlu.engine.mesh import place
 from danlu.engine.order import capacity, even_batches, num_batches, pad_order, pad_rows
@@ -122,6 +126,7 @@ class Fitted:
         monitor: the column of the history that the best epoch goes by, or None.
         best: how good the best epoch was, of a population each member's; None when nothing was monitored.
         loaded_weights: of a model that was loaded, what :attr:`weights` gives.
+        clues: what :attr:`health` looks at; None of a model that was loaded, and of a training without arrays.
     """
 
     program: Steps
@@ -136,11 +141,20 @@ class Fitted:
     best: Best | None = None
     stopped_by: int | None = None
     loaded_weights: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    clues: Clues | None = dataclasses.field(default=None, repr=False)
 
     @property
     def weights(self) -> Mapping[str, Any]:
         """The weights of the penalties and of the objective's terms, by name."""
         return self.loaded_weights if self.train_state is None else self.train_state.weights
+
+    @functools.cached_property
+    def health(self) -> Health:
+        """What is wrong with the training, if anything can be seen; it is looked inside only where its record is odd.
+
+        :func:`danlu.diagnose` looks inside in any case.
+        """
+        return diagnose(self, full=False)
 
     @property
     def model(self) -> Any:

@@ -334,6 +334,7 @@ def _member(fitted: Fitted, whole: Any, index: int) -> Fitted:
         best_epoch=best,
         stopped_because=because,
         best=found,
+        clues=None if fitted.clues is None else fitted.clues.of(population.program, train_state, index),
     )
 
 

@@ -24,6 +24,7 @@ from danlu.engine.state import TrainState
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, TrainingError
 from danlu.memory import is_shortage
+from danlu.stages import display_kind, showing, shown
 
 __all__ = ["train"]
 
@@ -115,7 +116,15 @@ def train(
             f"there was not enough memory in epoch {training.epoch + 1}; the last checkpoint, if there is one, is still there",
             hint="a smaller batch_size or a smaller network needs less",
         ) from error
-    return _finish(training)
+    fitted = _finish(training)
+    if shown() is None and display_kind(options.display) != "none" and fitted.health.findings:
+        with showing(options.display) as display:
+            for finding in fitted.health.findings[:_TOLD]:
+                display.line(f"health: {finding}")  # type: ignore[union-attr]
+    return fitted
+
+
+_TOLD = 3  # findings that are shown after a training
 
 
 def _check_members(members: int | None, source: Source, state: TrainState) -> None:
@@ -175,4 +184,5 @@ def _finish(training: Training) -> Fitted:
         in_shape=training.source.in_shape,
         monitor=training.monitor,
         best=None if best is None else dataclasses.replace(best, params=None, model_state=None),
+        clues=training.clues,
     )

@@ -13,11 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.anchor import Anchor
 from danlu.engine.average import taken_in
 from danlu.engine.cache import note_program
 from danlu.engine.callback import Batch, Callback
+from danlu.engine.case import Clues, samples
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.crew import crew_of, put_back, taken
+from danlu.engine.doctor import clues_of, failures
+from danlu.engine.health import Finding
 from danlu.engine.loop import Steps, end_epoch, run_steps
 from danlu.engine.mesh import place
 from danlu.engine.monitor import sign_of, stopped_early
@@ -87,6 +91,9 @@ class Training:
         self._portion = 8  # steps between two looks at the clock and at Ctrl-C; goes by how long they take
         self._chunk: tuple[Any, Any] = (None, None)
         self._sums: dict[str, jax.Array] | None = None
+        self._anchor = Anchor()
+        self._failures: tuple[Finding, ...] = ()
+        self._before: dict[str, np.ndarray] = {}
         self.monitor = options.monitor or ("val_loss" if measure is not None else None)
         self.sign = sign_of(options.mode, self.monitor, program) if self.monitor else 1.0
         if measure is None and self.monitor and self.monitor.startswith("val_"):
@@ -170,6 +177,11 @@ class Training:
         new = {name: _as_weight(name, changes[name], w) for name, w in old.items() if name in changes}
         self.state = dataclasses.replace(self.state, weights={**old, **self._place(new)})
 
+    @property
+    def clues(self) -> Clues | None:
+        """What is left to see how the training went; see :mod:`danlu.engine.doctor`."""
+        return clues_of(self, self._before, self._failures)
+
     def go_on(self, after: Fitted) -> None:
         """Start where another training of the same program ended: with its state and its best so far, at the epoch after its last."""
         self.state = self._place(after.train_state)
@@ -186,6 +198,7 @@ class Training:
         """Train to the end, to a stop, or to a failure; what was learned stays in ``state`` and ``best``."""
         try:
             self._call("on_train_begin")
+            self._before = samples(self.state.params) if hasattr(self.source, "chunk") else {}
             with graceful() as asked:
                 while self.epoch < self.options.epochs and not self._stop:
                     if not self._run_epoch(asked):
@@ -212,6 +225,7 @@ class Training:
             while self._start < piece.steps:
                 stop = min(self._start + self._portion, piece.steps, self._shown(piece))
                 tick = time.monotonic()
+                self._anchor.keep(self.state, (self.epoch, self._piece, self._start))
                 self._advance(piece, stop)
                 self._start, done = stop, done + stop - self._start
                 self._check_finite()
@@ -313,7 +327,18 @@ class Training:
         if over.all() or (
             over.any() and getattr(self.program, "together", False)
         ):  # else members go on without those that diverged
-            raise TrainingError(*_diagnose(self, int(bad.min())))
+            first = int(bad.min())
+            member = None if self.program.members is None else int(np.argmin(bad))
+            taken = self._anchor.cause(self, first, member)
+            whose = (
+                ()
+                if member is None or getattr(self.program, "together", False)
+                else tuple(np.flatnonzero(over).tolist())
+            )
+            one = self.program if member is None else getattr(self.program, "program", None)
+            own = self._before if member is None else {}
+            self._failures = failures(one, first, float(np.max(self.learning_rate)), taken, own, whose)
+            raise TrainingError(*_diagnose(self, first, None if taken is None else self._failures[0].evidence))
 
     def _end_epoch(self, begun: float, steps: int) -> None:
         means = self._means(begun, steps)
@@ -502,8 +527,12 @@ def _within(node: Any) -> Iterator[Any]:
         node = getattr(node, "schedule", None)
 
 
-def _diagnose(training: Training, bad: int) -> tuple[str]:
-    """What to say about a loss that is not finite, with the likeliest cause that the run's own record supports."""
+def _diagnose(training: Training, bad: int, told: str | None) -> tuple[str]:
+    """What to say about a loss that is not finite, with the likeliest cause that the run's own record supports.
+
+    Args:
+        told: the first bad operation, in a sentence, where the step could be taken again.
+    """
     losses = [row["loss"] for row in training.history if "loss" in row]
     rate = float(np.max(training.learning_rate))
     where = f"the loss is not finite at step {bad} (epoch {training.epoch + 1})"
@@ -513,4 +542,6 @@ def _diagnose(training: Training, bad: int) -> tuple[str]:
         cause = f"the likely cause is a learning rate that is too high ({rate:.3g})"
     if len(losses) > 1 and losses[-1] > losses[0]:
         cause += f"; the loss had been rising, from {losses[0]:.4g} to {losses[-1]:.4g}"
+    if told:
+        cause += f". Taken again step by step, {told}"
     return (f"{where}; {cause}.\nHint: lower the learning rate, add clip_by_global_norm(1.0), or scale the inputs",)

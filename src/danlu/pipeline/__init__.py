@@ -6,6 +6,7 @@ from danlu.pipeline.crossed import CrossValidation
 from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
 from danlu.pipeline.explain import explain
+from danlu.pipeline.health import diagnose
 from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, cross_validate, resume, train, train_from
@@ -18,6 +19,7 @@ __all__ = [
     "audit",
     "config_from",
     "cross_validate",
+    "diagnose",
     "example_table",
     "explain",
     "load",

@@ -21,6 +21,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.fingerprint import data_of, located
+from danlu.pipeline.health import as_record, lines
 from danlu.pipeline.judge import judge
 from danlu.pipeline.piped import kept_names
 from danlu.pipeline.record import write_record
@@ -198,6 +199,8 @@ def train_once(
         raise error
     for note in learned.notes:
         say(note)
+    for line in lines(as_record(learned.fitted.health, run, domain)):
+        say(line)
     for subject, text in learned.model.head.facts().items():
         if subject not in (
             "intervals",

@@ -17,6 +17,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
+from danlu.pipeline.health import as_record
 from danlu.trained import Learned, Trained
 
 if TYPE_CHECKING:
@@ -47,12 +48,14 @@ def write_record(
         record["audit"] = prepared.audit.as_dict(rows=_ROWS)["findings"]
     if learned.notes:
         record["model"] = list(learned.notes)
+    record["health"] = as_record(fitted.health, run, domain)
     run.write_json(
         "results.json", {**results, **record, **({"answers": told} if told else {}), "seconds": round(seconds, 2)}
     )
     if not config.evaluate.report:
         return
     from danlu.report import ReportData, write_report
+    from danlu.report.health import health_section
     from danlu.report.judged import judged_sections
 
     layers = summary(trained.network, trained.in_shape)
@@ -69,7 +72,12 @@ def write_record(
     if fitted.stopped_because:
         facts["ended"] = fitted.stopped_because
     judgement = judgement or Judgement({})
-    own["sections"] = [*sections, *judged_sections(judgement), *own.get("sections", ())]
+    own["sections"] = [
+        *sections,
+        *judged_sections(judgement),
+        *own.get("sections", ()),
+        health_section(record["health"]),
+    ]
     data = ReportData(
         **_common(run, config, judgement),
         history=fitted.history,

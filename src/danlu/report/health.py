@@ -1,0 +1,54 @@
+"""The report's part on the health of the training: the doctor's findings, and the layers where they were looked at."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["health_section"]
+
+
+def health_section(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The title and the HTML.
+
+    Args:
+        record: ``{"findings": […], "layers": [[…], …]}`` as ``results.json`` has it.
+    """
+    findings = record.get("findings") or []
+    parts = [_finding(each) for each in findings]
+    if not parts:
+        parts = [
+            "<p>Nothing is wrong with the training that can be seen: its loss falls, no weight stands still, and it neither learns rows by "
+            "heart nor answers too well.</p>"
+        ]
+    layers = record.get("layers") or []
+    if layers and findings:
+        parts.append(_layers(layers[0], len(layers)))
+    return "Health of the training", "".join(parts)
+
+
+def _finding(each: Mapping[str, Any]) -> str:
+    members = each.get("members") or []
+    whose = f" (members {', '.join(map(str, members))})" if members else ""
+    command = f"<pre>{html.escape(each['command'])}</pre>" if each.get("command") else ""
+    return f"<p><b>{html.escape(each['what'] + whose)}</b>: {html.escape(each['evidence'])}. Try {html.escape(each['change'])}.</p>{command}"
+
+
+def _layers(layers: Sequence[Mapping[str, Any]], members: int) -> str:
+    heads = "".join(f'<th class="n">{name}</th>' for name in ("gradient", "weights", "a step's change"))
+    lines = "".join(
+        f"<tr><td>{html.escape(each['name'])}</td>{_cell(each['gradient'])}{_cell(each['weight'])}"
+        f"{_cell(each['update'] / each['weight'] if each['weight'] else 0.0, share=True)}</tr>"
+        for each in layers
+    )
+    of = f" of the first of {members} networks" if members > 1 else ""
+    note = (
+        f"The layers{of} after the last step, on a batch of training rows: the norms of the gradient and the weights, and by how much a "
+        "step changes the weights, as a share of their size (0.1 to 1 % is usual while a network learns)."
+    )
+    return f'<div class="scroll"><table class="measures"><tr><th>layer</th>{heads}</tr>{lines}</table></div><p class="note">{note}</p>'
+
+
+def _cell(value: float, *, share: bool = False) -> str:
+    return f'<td class="n">{100 * value:.2g} %</td>' if share else f'<td class="n">{value:.3g}</td>'
