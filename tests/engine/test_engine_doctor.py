@@ -103,7 +103,9 @@ def test_a_training_made_sick_on_purpose_is_diagnosed(kind):
     assert kind in health.kinds, health
     assert set(health.kinds) <= {kind, "not_finite"}
     finding = health.findings[health.kinds.index(kind)]
-    assert finding.evidence and finding.change and not finding.members
+    assert finding.evidence
+    assert finding.change
+    assert not finding.members
 
 
 def images():
@@ -167,7 +169,8 @@ def test_a_sound_training_is_not_accused(name):
 def test_the_first_bad_operation_is_named_with_its_line_its_weight_and_its_rows():
     health = SICK["not_finite"]().health
     said = health.findings[0].evidence
-    assert "log (log_of, test_engine_doctor.py line" in said and "after the weight 1/bias" in said
+    assert "log (log_of, test_engine_doctor.py line" in said
+    assert "after the weight 1/bias" in said
     first = next(int(word.strip(",")) for word in said.split("for row")[1].split() if word.strip(",").isdigit())
     assert 0 <= first < 400
     assert "1e-7" in health.findings[0].change
@@ -211,5 +214,5 @@ def test_the_loss_of_a_constant_answer(loss, y, expected):
 
 
 def test_diagnose_refuses_what_is_no_training():
-    with pytest.raises(ConfigError, match="expected what danlu.fit"):
+    with pytest.raises(ConfigError, match=r"expected what danlu\.fit"):
         danlu.diagnose(3)

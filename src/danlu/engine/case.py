@@ -17,9 +17,10 @@ from danlu.engine.state import TrainState
 from danlu.errors import ConfigError
 from danlu.paths import leaf_paths
 
-__all__ = ["Case", "Clues", "columns_of", "constant_loss", "grown", "loss_name", "samples"]
+__all__ = ["Case", "Clues", "columns_of", "constant_loss", "loss_name", "samples"]
 
 _LEARNT = 0.9  # a loss below this share of a constant answer's has learnt something
+_SAMPLED = 64  # numbers of a parameter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,9 +32,8 @@ class Clues:
         state: after the last step.
         batch: some rows ``{"x", "y", "weight"}``, on the host.
         constant: the loss of the best constant answer; None where it is not known.
-        still: paths of the parameters that never moved.
         stops: whether it stops early by itself.
-        grown: how much larger the kernels are than before the first step.
+        before, now: what :func:`samples` gave before the first step and after the last.
         failures: why the loss stopped being finite.
     """
 
@@ -41,15 +41,16 @@ class Clues:
     state: TrainState
     batch: Mapping[str, Any]
     constant: float | None
-    still: tuple[str, ...]
     stops: bool
-    grown: float = 1.0
+    before: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    now: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     failures: tuple[Finding, ...] = ()
 
     def of(self, program: Any, state: TrainState, member: int) -> Clues:
         """Those of one member of a population, as if it had been trained alone."""
         own = tuple(each for each in self.failures if member in each.members)
-        return dataclasses.replace(self, program=program, state=state, failures=own)
+        before, now = ({path: each[[member]] for path, each in of.items()} for of in (self.before, self.now))
+        return dataclasses.replace(self, program=program, state=state, before=before, now=now, failures=own)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Case:
     judged: np.ndarray
     rates: np.ndarray
     steps: int
+    member: int = 0
     exam: Exam | None = None
 
     @property
@@ -83,7 +85,29 @@ class Case:
 
     @property
     def odd(self) -> bool:
-        return not self.learnt or self.jumped or bool(self.clues.still)
+        return not self.learnt or self.jumped or bool(self.still)
+
+    @property
+    def still(self) -> tuple[str, ...]:
+        """The paths of the parameters that never moved."""
+        pairs = ((path, old[self.member], self.clues.now[path][self.member]) for path, old in self.clues.before.items())
+        return tuple(path for path, old, new in pairs if np.array_equal(old, new))
+
+    @property
+    def grown(self) -> float:
+        """How much larger the kernels are than before the first step."""
+        old, new = self._size(self.clues.before), self._size(self.clues.now)
+        return new / old if old > 0 else 1.0
+
+    @property
+    def moved(self) -> float:
+        """How far the kernels are from where they began, as a share of their size then."""
+        way = {path: self.clues.now[path] - old for path, old in self.clues.before.items()}
+        return self._size(way) / max(self._size(self.clues.before), 1e-30)
+
+    def _size(self, of: Mapping[str, np.ndarray]) -> float:
+        kernels = [each[self.member].astype(np.float64) for path, each in of.items() if not path.endswith("bias")]
+        return math.sqrt(sum(float(np.square(each).sum()) for each in kernels))
 
     @property
     def peak(self) -> float:
@@ -160,21 +184,10 @@ def _entropy(shares: np.ndarray) -> float:
     return float(-(kept * np.log(kept)).sum())
 
 
-def grown(before: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> float:
-    """How much larger the kernels have become, as a ratio of their root mean squares."""
-    old, new = (
-        math.sqrt(
-            sum(float(np.square(of[path].astype(np.float64)).sum()) for path in before if not path.endswith("bias"))
-        )
-        for of in (before, now)
-    )
-    return new / old if old > 0 else 1.0
-
-
-def samples(params: Any) -> dict[str, np.ndarray]:
-    """Some numbers of each parameter, by its path."""
+def samples(params: Any, members: int | None) -> dict[str, np.ndarray]:
+    """Some numbers of each parameter of each member, ``(members, numbers)``, by its path."""
     found = {}
     for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True):
-        flat = np.asarray(leaf).reshape(-1)
-        found[path] = np.array(flat[:: max(1, flat.size // 64)])
+        each = np.asarray(leaf).reshape(members or 1, -1)
+        found[path] = np.array(each[:, :: max(1, each.shape[1] // _SAMPLED)])
     return found

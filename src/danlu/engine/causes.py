@@ -89,7 +89,7 @@ def _loss_scale(case: Case) -> Finding | None:
 
 def _large_weights(case: Case) -> Finding | None:
     worst = max(case.seen.layers, key=lambda layer: layer.gain, default=None)
-    if worst is None or worst.gain < 8 * max(case.clues.grown, 1.0) or case.seen.ratio * case.peak > 0.05:
+    if worst is None or worst.gain < 8 * max(case.grown, 1.0) or case.seen.ratio * case.peak > 0.05:
         return None
     start = float(case.losses[0])
     if case.clues.constant is not None and start < 10 * case.clues.constant:
@@ -105,7 +105,7 @@ def _large_weights(case: Case) -> Finding | None:
 
 
 def rate_too_high(case: Case, *, always: bool = False) -> Finding | None:
-    grown, rising = case.clues.grown, case.losses[-1] > 2 * case.losses[0] or case.jumped
+    grown, rising = case.grown, case.losses[-1] > 2 * case.losses[0] or case.jumped
     share = case.seen.ratio * case.peak * max(grown, 1.0)  # of the weights' first size
     if case.learnt and not case.jumped and not always:
         return None
@@ -191,7 +191,7 @@ def _vanishing(case: Case) -> Finding | None:
 
 def no_gradient(case: Case) -> Finding | None:
     none = [layer for layer in case.seen.layers if layer.gradient == 0 and layer.weight > 0]
-    still = [layer for layer in none if any(path.startswith(layer.name) for path in case.clues.still)]
+    still = [layer for layer in none if any(path.startswith(layer.name) for path in case.still)]
     if not still:
         return None
     return Finding(
@@ -204,15 +204,14 @@ def no_gradient(case: Case) -> Finding | None:
 
 
 def _rate_too_low(case: Case) -> Finding | None:
-    way = case.seen.ratio * case.peak * case.steps
-    fallen = case.losses[0] - case.losses[-1]
+    way, fallen = case.moved, case.losses[0] - case.losses[-1]
     if case.learnt or not way < _LOW or case.scale < 1e-3 or fallen > 0.05 * abs(case.losses[0]):
         return None
     higher = _rate(case) * min(1.0 / max(way, 1e-6), 1e4)
     return Finding(
         "rate_too_low",
         "the learning rate is too low",
-        f"all {case.steps:,} steps together change the weights by at most {100 * way:.2g} % of their size; the loss went from "
+        f"all {case.steps:,} steps together moved the weights by {100 * way:.2g} % of their size; the loss went from "
         f"{case.losses[0]:.4g} to {case.losses[-1]:.4g}",
         _told_rate(higher, "a higher learning rate, such as {rate}, or more epochs"),
         *changed_rate(higher),

@@ -16,7 +16,7 @@ import numpy as np
 
 from danlu.engine.anchor import Before
 from danlu.engine.autopsy import Cause
-from danlu.engine.case import Case, Clues, columns_of, constant_loss, grown, loss_name, samples
+from danlu.engine.case import Case, Clues, columns_of, constant_loss, loss_name, samples
 from danlu.engine.causes import CAUSES, FEW_STEPS, changed_rate, exploding, no_gradient, rate_too_high
 from danlu.engine.examine import Exam, examine
 from danlu.engine.health import Finding, Health
@@ -71,7 +71,7 @@ def _case(fitted: Any, clues: Clues, member: int | None) -> Case:
         return np.asarray(each, np.float64)
 
     steps = int(np.min(np.asarray(clues.state.step))) if not _gone(clues.state) else len(fitted.history)
-    return Case(clues, column("loss"), column("val_loss"), column("learning_rate"), steps)
+    return Case(clues, column("loss"), column("val_loss"), column("learning_rate"), steps, member or 0)
 
 
 def _findings(case: Case) -> list[Finding]:
@@ -202,8 +202,8 @@ def failures(
     (exam,) = examine(program, earlier.state, earlier.batch)
     if not np.isfinite(exam.ratio) or not np.isfinite(exam.loss):
         return (found,)
-    clues = Clues(program, earlier.state, earlier.batch, None, (), False, grown(before, samples(earlier.state.params)))
-    case = Case(clues, np.full(1, exam.loss), np.ones(0), np.full(1, rate), bad, exam)
+    clues = Clues(program, earlier.state, earlier.batch, None, False, before, samples(earlier.state.params, None))
+    case = Case(clues, np.full(1, exam.loss), np.ones(0), np.full(1, rate), bad, exam=exam)
     why = exploding(case, always=cause.turn is not None) or rate_too_high(case, always=True)
     return (found,) if why is None else (found, dataclasses.replace(why, members=members))
 
@@ -220,11 +220,16 @@ def clues_of(training: Any, before: Mapping[str, np.ndarray], failures: tuple[Fi
     chunk = getattr(source, "chunk", None)
     if chunk is None or not hasattr(one, "objective") or program.devices > 1:
         return None
-    rows = source.rows
-    y, weight = np.asarray(chunk["y"])[:rows], np.asarray(chunk["weight"])[:rows]
-    batch = jax.tree.map(lambda a: np.array(a[: min(rows, _ROWS)]), chunk)
-    constant = constant_loss(loss_name(program), y, weight)
+    rows, y = source.rows, chunk["y"]
+    batch = jax.tree.map(lambda a: np.array(_on_host(a, min(rows, _ROWS))), chunk)
+    constant = None
+    if hasattr(y, "shape"):  # of one output
+        constant = constant_loss(loss_name(program), _on_host(y, rows), _on_host(chunk["weight"], rows))
     stops = training.options.patience is not None
-    now = samples(training.state.params)
-    still = tuple(path for path, old in before.items() if np.array_equal(old, now[path]))
-    return Clues(program, training.state, batch, constant, still, stops, grown(before, now), failures)
+    now = samples(training.state.params, program.members) if before else {}
+    return Clues(program, training.state, batch, constant, stops, before, now, failures)
+
+
+def _on_host(array: jax.Array, rows: int) -> np.ndarray:
+    """The first rows of an array; those of an accelerator are cut there, those in the host's memory need no program."""
+    return np.asarray(array)[:rows] if jax.default_backend() == "cpu" else np.asarray(array[:rows])

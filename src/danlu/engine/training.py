@@ -198,7 +198,7 @@ class Training:
         """Train to the end, to a stop, or to a failure; what was learned stays in ``state`` and ``best``."""
         try:
             self._call("on_train_begin")
-            self._before = samples(self.state.params) if hasattr(self.source, "chunk") else {}
+            self._before = samples(self.state.params, self.program.members) if hasattr(self.source, "chunk") else {}
             with graceful() as asked:
                 while self.epoch < self.options.epochs and not self._stop:
                     if not self._run_epoch(asked):
@@ -336,7 +336,7 @@ class Training:
                 else tuple(np.flatnonzero(over).tolist())
             )
             one = self.program if member is None else getattr(self.program, "program", None)
-            own = self._before if member is None else {}
+            own = {path: each[[member or 0]] for path, each in self._before.items()}
             self._failures = failures(one, first, float(np.max(self.learning_rate)), taken, own, whose)
             raise TrainingError(*_diagnose(self, first, None if taken is None else self._failures[0].evidence))
 

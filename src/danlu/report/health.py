@@ -32,7 +32,8 @@ def _finding(each: Mapping[str, Any]) -> str:
     members = each.get("members") or []
     whose = f" (members {', '.join(map(str, members))})" if members else ""
     command = f"<pre>{html.escape(each['command'])}</pre>" if each.get("command") else ""
-    return f"<p><b>{html.escape(each['what'] + whose)}</b>: {html.escape(each['evidence'])}. Try {html.escape(each['change'])}.</p>{command}"
+    what, why, change = (html.escape(text) for text in (each["what"] + whose, each["evidence"], each["change"]))
+    return f"<p><b>{what}</b>: {why}. Try {change}.</p>{command}"
 
 
 def _layers(layers: Sequence[Mapping[str, Any]], members: int) -> str:
