@@ -177,4 +177,5 @@ def _rows(value: Any, size: int) -> tuple[int, ...]:
     array = np.asarray(value, np.float64)
     if array.ndim == 0 or array.shape[0] != size:
         return ()
-    return tuple(np.flatnonzero(~np.isfinite(array.reshape(size, -1)).all(axis=1)).tolist())
+    each = np.isfinite(array.reshape(size, -1)).all(axis=1)  # (rows, numbers) to (rows,)
+    return tuple(np.flatnonzero(~each).tolist())

@@ -18,10 +18,8 @@ __all__ = ["CAUSES", "changed_rate", "exploding", "no_gradient", "rate_too_high"
 FEW_STEPS = 20  # below that nothing can be said
 _FAR = 30.0  # root mean square of inputs from which on they are not scaled
 _IDLE = 0.5  # share of a layer's units
-_LOW, _HIGH = (
-    0.05,
-    0.1,
-)  # the whole way as a share of the weights' size below which a rate is too low; a step's, above which too high
+_HIGH = 0.1  # a step's share of the weights' size above which a rate is too high
+_LOW = 0.05, 2e-4  # what all steps together moved, and a step in the mean, below both of which a rate is too low
 
 
 def _zero_weights(case: Case) -> Finding | None:
@@ -105,6 +103,11 @@ def _large_weights(case: Case) -> Finding | None:
 
 
 def rate_too_high(case: Case, *, always: bool = False) -> Finding | None:
+    """Steps that are too large for the weights.
+
+    Args:
+        always: whether it is known that something went wrong, so that the losses need not show it.
+    """
     grown, rising = case.grown, case.losses[-1] > 2 * case.losses[0] or case.jumped
     share = case.seen.ratio * case.peak * max(grown, 1.0)  # of the weights' first size
     if case.learnt and not case.jumped and not always:
@@ -160,6 +163,11 @@ def _saturated_units(case: Case) -> Finding | None:
 
 
 def exploding(case: Case, *, always: bool = False) -> Finding | None:
+    """Gradients that are far larger than the weights and the loss explain.
+
+    Args:
+        always: whether it is known that values grew from step to step of a sequence.
+    """
     if not always and (case.learnt or not case.scale > 1e3):
         return None
     worst = max(case.seen.layers, key=lambda layer: layer.gradient)
@@ -190,6 +198,7 @@ def _vanishing(case: Case) -> Finding | None:
 
 
 def no_gradient(case: Case) -> Finding | None:
+    """A layer that gets no gradient and has never moved."""
     none = [layer for layer in case.seen.layers if layer.gradient == 0 and layer.weight > 0]
     still = [layer for layer in none if any(path.startswith(layer.name) for path in case.still)]
     if not still:
@@ -205,7 +214,8 @@ def no_gradient(case: Case) -> Finding | None:
 
 def _rate_too_low(case: Case) -> Finding | None:
     way, fallen = case.moved, case.losses[0] - case.losses[-1]
-    if case.learnt or not way < _LOW or case.scale < 1e-3 or fallen > 0.05 * abs(case.losses[0]):
+    small = way < _LOW[0] and way < _LOW[1] * case.steps
+    if case.learnt or not small or case.scale < 1e-3 or fallen > 0.05 * abs(case.losses[0]):
         return None
     higher = _rate(case) * min(1.0 / max(way, 1e-6), 1e4)
     return Finding(
@@ -223,11 +233,11 @@ def _class_collapse(case: Case) -> Finding | None:
     if outputs is None or not np.issubdtype(y.dtype, np.integer) or y.ndim != 1 or outputs.shape[0] != y.size:
         return None
     if loss_name(case.clues.program) == "BinaryCrossEntropy":
-        answers = (outputs.reshape(y.size, -1).mean(1) > 0).astype(int)
+        answers = (outputs.reshape(y.size, -1).mean(1) > 0).astype(int)  # (rows, members) to (rows,)
     elif outputs.ndim < 2 or outputs.shape[-1] < 2:
         return None
     else:
-        answers = outputs.reshape(y.size, -1, outputs.shape[-1]).mean(1).argmax(1)
+        answers = outputs.reshape(y.size, -1, outputs.shape[-1]).mean(1).argmax(1)  # (rows, members, classes)
     rows = np.asarray(case.clues.batch["weight"]) > 0
     answers, y = answers[rows], y[rows]
     given, share = np.unique(answers), np.bincount(y) / max(y.size, 1)
@@ -272,6 +282,7 @@ CAUSES: tuple[Callable[[Case], Finding | None], ...] = (
     _class_collapse,
     _stuck,
 )
+"""The rules, causes before what follows from them."""
 
 
 def _rate(case: Case) -> float:
@@ -290,6 +301,7 @@ def _told_rate(rate: float, words: str) -> str:
 
 
 def changed_rate(rate: float) -> tuple[str, dict[str, str]]:
+    """Another learning rate as an argument of :func:`danlu.fit` and as a setting; empty where the rate is not known."""
     if not math.isfinite(rate) or rate <= 0:
         return "", {}
     return f"learning_rate={_rounded(rate)}", {"trainer.learning_rate": _rounded(rate)}

@@ -24,6 +24,7 @@ from danlu.engine.state import TrainState
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, TrainingError
 from danlu.memory import is_shortage
+from danlu.prose import wrapped
 from danlu.stages import display_kind, showing, shown
 
 __all__ = ["train"]
@@ -120,7 +121,7 @@ def train(
     if shown() is None and display_kind(options.display) != "none" and fitted.health.findings:
         with showing(options.display) as display:
             for finding in fitted.health.findings[:_TOLD]:
-                display.line(f"health: {finding}")  # type: ignore[union-attr]
+                display.line(wrapped(f"health: {finding}", indent="  "))  # type: ignore[union-attr]
     return fitted
 
 
