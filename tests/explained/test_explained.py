@@ -248,3 +248,6 @@ def test_the_command_line(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None
     code, out, err = run(str(ROWS), "--rows", "1")
     assert (code, out) == (1, "")
     assert "--background FILE" in err
+    code, _, err = run(str(ROWS), "-o", "why.pdf")
+    assert code == 1
+    assert "expected a name in .html" in err

@@ -64,6 +64,10 @@ def explain(
             "danlu explain needs rows to explain",
             hint=f"such as the file that was predicted: danlu explain {run} new.csv",
         )
+    if output is not None and (as_json or output.suffix.lower() not in (".html", ".htm", ".json", ".txt")):
+        raise ConfigError(
+            f"the output is {output}{' and --json' if as_json else ''}; expected a name in .html, .json or .txt, which says the format"
+        )
     with showing("auto"), stage("explaining"):
         from danlu.data.intake import spool
         from danlu.pipeline import explain as explain_rows
