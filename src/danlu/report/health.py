@@ -32,12 +32,16 @@ def _finding(each: Mapping[str, Any]) -> str:
     members = each.get("members") or []
     whose = f" (members {', '.join(map(str, members))})" if members else ""
     command = f"<pre>{html.escape(each['command'])}</pre>" if each.get("command") else ""
-    what, why, change = (html.escape(text) for text in (each["what"] + whose, each["evidence"], each["change"]))
+    what, why, change = (html.escape(text) for text in (_begun(each["what"]) + whose, each["evidence"], each["change"]))
     return f"<p><b>{what}</b>: {why}. Try {change}.</p>{command}"
 
 
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _layers(layers: Sequence[Mapping[str, Any]], members: int) -> str:
-    heads = "".join(f'<th class="n">{name}</th>' for name in ("gradient", "weights", "a step's change"))
+    heads = "".join(f'<th class="n">{name}</th>' for name in ("gradient", "weights", "change"))
     lines = "".join(
         f"<tr><td>{html.escape(each['name'])}</td>{_cell(each['gradient'])}{_cell(each['weight'])}"
         f"{_cell(each['update'] / each['weight'] if each['weight'] else 0.0, share=True)}</tr>"
@@ -45,8 +49,8 @@ def _layers(layers: Sequence[Mapping[str, Any]], members: int) -> str:
     )
     of = f" of the first of {members} networks" if members > 1 else ""
     note = (
-        f"The layers{of} after the last step, on a batch of training rows: the norms of the gradient and the weights, and by how much a "
-        "step changes the weights, as a share of their size (0.1 to 1 % is usual while a network learns)."
+        f"The layers{of} after the last step, on a batch of training rows: the norms of the gradient and the weights, and the change, "
+        "by how much a step changes the weights, as a share of their size (0.1 to 1 % is usual while a network learns)."
     )
     return f'<div class="scroll"><table class="measures"><tr><th>layer</th>{heads}</tr>{lines}</table></div><p class="note">{note}</p>'
 
