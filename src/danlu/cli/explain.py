@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,8 @@ def explain(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="Rows such as the model was trained on, to be explained one by one: a file, a folder, or -."
+            help="Rows such as the model was trained on, to be explained one by one: a file, a folder, or -. "
+            "Without it a model of a table is explained as a whole."
         ),
     ] = None,
     rows: Annotated[
@@ -51,6 +53,9 @@ def explain(
     background: Annotated[
         str | None, typer.Option(help="A file of rows to compare with, where the run keeps no training rows.")
     ] = None,
+    columns: Annotated[
+        str, typer.Option(help="Without rows: the columns whose curves and pairs are shown (default: the strongest).")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write a page (.html), plain data (.json) or text (.txt).")
@@ -58,24 +63,23 @@ def explain(
     lenient: Lenient = False,
     allow: Allow = None,
 ) -> None:
-    """Explain a trained run's answers: what each part of a row added, what would change the answer, which training rows are alike."""
-    if source is None:
-        raise ConfigError(
-            "danlu explain needs rows to explain",
-            hint=f"such as the file that was predicted: danlu explain {run} new.csv",
-        )
+    """Explain a trained run's answers: what each part of a row added, what would change the answer, which training rows are alike.
+
+    Without FILE: what the model does in general: which columns it relies on, how its answers depend on them, and a small tree.
+    """
     if output is not None and (as_json or output.suffix.lower() not in (".html", ".htm", ".json", ".txt")):
         raise ConfigError(
             f"the output is {output}{' and --json' if as_json else ''}; expected a name in .html, .json or .txt, which says the format"
         )
     with showing("auto"), stage("explaining"):
         from danlu.data.intake import spool
+        from danlu.explained import Explanations
         from danlu.pipeline import explain as explain_rows
 
-        with spool(source) as place:
+        with nullcontext() if source is None else spool(source) as place:
             found = explain_rows(
                 run,
-                str(place),
+                None if place is None else str(place),
                 rows=rows,
                 method=method,
                 of=of,
@@ -85,11 +89,13 @@ def explain(
                 to=to,
                 changes=changes,
                 background=background,
+                columns=columns,
                 lenient=lenient,
                 allow=allow or (),
             )
     if output is not None:
-        print(f"{len(found)} explanation{'s' * (len(found) != 1)} written to {found.write(output)}")
+        count = len(found) if isinstance(found, Explanations) else 1
+        print(f"{count} explanation{'s' * (count != 1)} written to {found.write(output)}")
     elif as_json:
         print_data(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
     else:

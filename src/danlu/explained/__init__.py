@@ -2,6 +2,8 @@
 
 from danlu.explained.answer import Block, Explained, Explanations, Part
 from danlu.explained.asked import METHODS, Asked
+from danlu.explained.overview import Curve, Overview
+from danlu.explained.overview_table import overview_of_table
 from danlu.explained.pictures import PARTS_OF_A_SOUND, explain_pictures
 from danlu.explained.score import SCALES
 from danlu.explained.steps import explain_steps
@@ -14,11 +16,14 @@ __all__ = [
     "SCALES",
     "Asked",
     "Block",
+    "Curve",
     "Explained",
     "Explanations",
+    "Overview",
     "Part",
     "explain_pictures",
     "explain_steps",
     "explain_table",
     "explain_texts",
+    "overview_of_table",
 ]

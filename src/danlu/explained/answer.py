@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from danlu.errors import ConfigError
 from danlu.explained.page import page, section
 from danlu.explained.view import told
-from danlu.files import write_atomic
+from danlu.explained.written import written
 
 __all__ = ["Explained", "Explanations", "Part"]
 
@@ -151,14 +149,4 @@ class Explanations(Sequence[Explained]):
         Raises:
             ConfigError: another ending, or a file that cannot be written.
         """
-        path = Path(path)
-        if path.suffix.lower() in (".html", ".htm"):
-            text = page(self.title, self._each)
-        elif path.suffix.lower() == ".json":
-            text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n"
-        elif path.suffix.lower() == ".txt":
-            text = f"{self}\n"
-        else:
-            raise ConfigError(f"an explanation is not written as {path.name}; expected a name in .html, .json or .txt")
-        write_atomic(path, text, error=ConfigError)
-        return path
+        return written(path, html=lambda: page(self.title, self._each), data=self.as_dict, text=self.__str__)

@@ -13,7 +13,7 @@ from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
 if TYPE_CHECKING:
     from danlu.explained.answer import Explained
 
-__all__ = ["page", "section", "waterfall"]
+__all__ = ["framed", "page", "section", "styled", "waterfall"]
 
 _STYLE = """
 .why { color: #1f2328; font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", "PingFang SC", "Noto Sans CJK SC", sans-serif;
@@ -39,13 +39,22 @@ padding: 24px 12px 48px; }} h1 {{ font: 600 24px/1.3 system-ui, sans-serif; over
 
 def page(title: str, each: Sequence[Explained]) -> str:
     """All of them on one page."""
-    body = "\n".join(_body(found) for found in each)
+    return framed(title, "\n".join(_body(found) for found in each))
+
+
+def framed(title: str, body: str) -> str:
+    """A page around its body."""
     return _PAGE.format(title=html.escape(title), style=_STYLE, body=body)
 
 
 def section(found: Explained) -> str:
     """One explanation, with its style."""
-    return f"<style>{_STYLE}</style>{_body(found)}"
+    return styled(_body(found))
+
+
+def styled(body: str) -> str:
+    """A part of a page, with its style."""
+    return f"<style>{_STYLE}</style>{body}"
 
 
 def _body(found: Explained) -> str:

@@ -22,7 +22,7 @@ from danlu.nn.ensemble import Ensemble
 from danlu.nn.tabular import TabularNet
 from danlu.trained import Trained
 
-__all__ = ["COMPARED", "explain_table"]
+__all__ = ["COMPARED", "explain_table", "no_background"]
 
 COMPARED = 100
 """Background rows that an answer is compared with."""
@@ -47,7 +47,7 @@ def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[E
         return by_gradients(trained, frame, asked)
     rows = asked.compared(COMPARED)
     if rows is None or not rows.height:
-        raise _no_background()
+        raise no_background()
     background = trained.encoder.transform(rows)
     inputs = trained.encoder.transform(frame)
     columns = [column.name for column in trained.encoder.schema.features]
@@ -127,7 +127,8 @@ def _one(
     )
 
 
-def _no_background() -> ConfigError:
+def no_background() -> ConfigError:
+    """The error where there are no rows to compare with."""
     return ConfigError(
         "there are no rows to compare an answer with: what a column adds is said beside other rows",
         hint="give some that are like those of the training, such as its file: --background FILE (in Python background=…)",
@@ -147,7 +148,7 @@ def by_gradients(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Ex
     model = source.model
     rows = asked.compared(STARTS)
     if rows is None or not rows.height:
-        raise _no_background()
+        raise no_background()
     network = model.network.network if isinstance(model.network, Ensemble) else model.network
     if not isinstance(network, TabularNet):
         raise ConfigError(f"gradients of a table are those of a TabularNet; this model has a {type(network).__name__}")

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from danlu.errors import ConfigError
-from danlu.explained import Asked, Explanations
+from danlu.explained import Asked, Explanations, Overview
 from danlu.pipeline.background import kept_background, read_background
 from danlu.pipeline.domains import DOMAINS, load_model
+from danlu.pipeline.overview import check_unused, overview
 from danlu.trained import Read, Say, Trained
 from danlu.trained.read import warn
 
@@ -23,7 +24,7 @@ _FIRST = 5  # rows of a file that are explained where nothing is said of them
 
 def explain(
     model: Any,
-    source: Any,
+    source: Any = None,
     *,
     rows: Sequence[int] | str | None = None,
     method: str = "auto",
@@ -34,12 +35,13 @@ def explain(
     to: str | None = None,
     changes: int = 3,
     background: Any = None,
+    columns: Sequence[str] | str = (),
     lenient: bool = False,
     say: Say = warn,
     seed: int = 0,
     allow: Sequence[str] = (),
-) -> Explanations:
-    """Why the model answers each of some rows as it does.
+) -> Explanations | Overview:
+    """Why the model answers each of some rows as it does; without rows, what it does in general.
 
     What is explained is what ``predict`` answers: of a blend the whole blend, calibrated. The parts of a row add up to its score less a
     base, which is checked and said.
@@ -47,24 +49,28 @@ def explain(
     Args:
         model: a run's folder, a trained model, what ``danlu.train`` gave, or a fitted :class:`danlu.Classifier` or
             :class:`danlu.Regressor` (which need ``background``).
-        source: the rows, as ``predict`` takes them.
+        source: the rows, as ``predict`` takes them; None explains a model of a table as a whole, for which only ``of``, ``scale``,
+            ``background``, ``columns``, ``seed`` and ``allow`` count.
         rows: which of them, counted from 1: numbers, or a text such as ``"1,4-6"``; None is the first five.
         method: ``"shapley"`` (tables), ``"gradients"`` (integrated gradients of the network) or ``"smoothgrad"``; ``"auto"`` is Shapley
             values of a table, and integrated gradients of anything else.
-        of: the class to explain; None is the one that is answered.
+        of: the class to explain; None is the one that is answered (of a model as a whole the second of two classes, of several the one
+            that is answered most).
         scale: ``"probability"`` or ``"log-odds"``; ``"auto"`` is the probability. Gradients explain what the network computes.
         exact: whether Shapley values look at all coalitions of up to 12 columns, whatever that takes; None samples where it takes long.
         keep: columns that are not to be changed to get another answer.
         to: the answer to be reached by changes: a class; of a quantity ``">=200"`` or ``"<=200"``. None is any other class.
         changes: columns that are changed for that at most; 0 looks for no changes.
         background: rows like those of the training, where the run keeps none.
+        columns: of a model as a whole, whose curves and pairs are looked at; none: the strongest.
         lenient: as of ``predict``.
         say: called with each notice.
         seed: decides what is drawn.
         allow: as of :func:`danlu.load`.
 
     Returns:
-        An :class:`~danlu.explained.Explanations`: a sequence that prints, shows itself in a notebook, and writes HTML and JSON.
+        An :class:`~danlu.explained.Explanations`: a sequence that prints, shows itself in a notebook, and writes HTML and JSON. Of a model
+        as a whole an :class:`~danlu.explained.Overview`, which does the same.
 
     Raises:
         ConfigError: a kind of model that is not explained, or what it does not take.
@@ -81,23 +87,33 @@ def explain(
     """
     trained, folder = _model(model, allow)
     reader: Any = trained.reader
-    if not reader.explains:
+    wanted = _names(columns)
+    if source is None:
+        check_unused(rows=rows, method=method, exact=exact, keep=keep, to=to, changes=changes, lenient=lenient)
+    elif wanted:
+        raise ConfigError(
+            "columns would not be used: they are of a model as a whole, without rows", hint="leave it out"
+        )
+    elif not reader.explains:
         raise reader.no_explanation(trained)
-    given = trained.read(_table(trained, source), lenient=lenient, say=say)
-    chosen = rows_asked(rows, len(given.rows), say)
     learnt = background is None
     if not learnt:
         compared, truth = read_background(trained, _table(trained, background), say)
     else:
         compared = None if folder is None else kept_background(folder)
         truth = compared[trained.head.name] if compared is not None and trained.head.name in compared.columns else None
+    if source is None:
+        whole = Asked(of=of, scale=scale, background=compared, truth=truth, learnt=learnt, seed=seed)
+        return overview(trained, folder, whole, wanted)
+    given = trained.read(_table(trained, source), lenient=lenient, say=say)
+    chosen = rows_asked(rows, len(given.rows), say)
     names = tuple(str(given.names[int(place)]) if given.names is not None else f"row {place + 1}" for place in chosen)
     asked = Asked(
         method=method,
         of=of,
         scale=scale,
         exact=exact,
-        keep=tuple(name.strip() for name in keep.split(",")) if isinstance(keep, str) else tuple(keep),
+        keep=_names(keep),
         to=to,
         changes=changes,
         background=compared,
@@ -171,6 +187,10 @@ def rows_asked(rows: Sequence[int] | str | None, count: int, say: Say = warn) ->
     if bad or not wanted:
         raise ConfigError(f"there is no row {bad[0] if bad else '(none was named)'}; the data has rows 1 to {count:,}")
     return np.array(wanted) - 1
+
+
+def _names(given: Sequence[str] | str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in given.split(",") if name.strip()) if isinstance(given, str) else tuple(given)
 
 
 def _taken(given: Read, rows: np.ndarray) -> Any:

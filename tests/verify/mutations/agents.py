@@ -147,6 +147,20 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "explain/dependence.py",
+        ("mean-of-curves", "self.curves.mean(axis=0)", "np.median(self.curves, axis=0)", "explain.partial_dependence"),
+        (
+            "centred-without-rows",
+            "values - middle @ counts / counts.sum(), counts)",
+            "values - middle.mean(), counts)",
+            "explain.accumulated_effects",
+        ),
+    ),
+    *of(
+        "explain/interaction.py",
+        ("one-effect-left-in", "rest = both - one - other", "rest = both - one", "explain.interactions"),
+    ),
+    *of(
         "explain/smooth.py",
         ("noise-in-one-direction", "(jnp.add, jnp.subtract)", "(jnp.add, jnp.add)", "explain.smooth_gradients"),
     ),

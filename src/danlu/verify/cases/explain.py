@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.explain import attention_maps, grad_cam, integrated_gradients, shapley_values, smooth_gradients
+from danlu.explain import (
+    accumulated_effects,
+    attention_maps,
+    grad_cam,
+    integrated_gradients,
+    interactions,
+    partial_dependence,
+    shapley_values,
+    smooth_gradients,
+)
 from danlu.nn import GPT, Conv, Dense, Embedding, GlobalAveragePool, PerToken, Sequential, TransformerBlock
 from danlu.nn.transformer import beam_search
 from danlu.verify.case import Check, case
@@ -58,6 +67,66 @@ def smooth(check: Check) -> None:
         lambda z: jnp.square(z @ jnp.asarray(w, jnp.float32)), jnp.asarray(x, jnp.float32), samples=2
     )
     check(found, 2 * (x @ w)[:, None] * w, floor=0.1)  # what the noise adds in one direction, it takes in the other
+
+
+@case("explain.partial_dependence")
+def dependence(check: Check) -> None:
+    rows = draw(6, 3)
+
+    def score(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x[:, 0] * x[:, 1] + np.exp(x[:, 2]), np.float64)
+
+    found = partial_dependence(score, rows, 0)
+    curves = [[value * row[1] + np.exp(row[2]) for value in sorted(rows[:, 0])] for row in rows]
+    check(found.curves, np.array(curves))
+    check(found.mean, np.mean(curves, axis=0))
+
+
+@case("explain.accumulated_effects")
+def effects(check: Check) -> None:
+    """Of ``a(x0) + x0 x1`` by its definition; with an additive score it is the column's own term, whatever goes together."""
+    rows = np.stack([np.arange(9.0), np.arange(9.0) ** 2 / 8], axis=1)
+
+    def score(x: np.ndarray) -> np.ndarray:
+        return np.asarray(np.sin(x[:, 0]) + x[:, 0] * x[:, 1], np.float64)
+
+    found = accumulated_effects(score, rows, 0, points=4)
+    ends = np.array(found.points.values)
+    values, middle = [0.0], 0.0
+    for low, high in itertools.pairwise(ends):
+        own = [row for row in rows if low < row[0] <= high or (low == ends[0] == row[0])]
+        steps = [np.sin(high) + high * row[1] - np.sin(low) - low * row[1] for row in own]
+        values.append(values[-1] + float(np.mean(steps)))
+        middle += len(own) * (values[-1] + values[-2]) / 2 / len(rows)
+    check(found.values, np.array(values) - middle)
+    own = accumulated_effects(lambda x: np.sin(x[:, 0]) + x[:, 1], rows, 0, points=9).values
+    check(np.diff(own), np.diff(np.sin(rows[:, 0])), oracle="closed form")
+
+
+@case("explain.interactions")
+def pairs(check: Check) -> None:
+    """Of ``a x0 + b x1 + c x0 x1`` on all corners of a cube H² is ``c² / (a² + b² + c²)``; by its definition elsewhere."""
+    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+    [found] = interactions(lambda x: 2 * x[:, 0] - x[:, 1] + 3 * x[:, 0] * x[:, 1] + x[:, 2], corners, [0, 1])
+    check(found.strength**2, 9 / 14, oracle="closed form")
+    check(found.size, 3.0, oracle="closed form")
+    rows = draw(5, 3)
+
+    def score(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x[:, 0] * x[:, 1] * x[:, 2] + x[:, 0], np.float64)
+
+    def mean(columns: list[int], point: np.ndarray) -> float:
+        mixed = rows.copy()
+        mixed[:, columns] = point[columns]
+        return float(score(mixed).mean())
+
+    one, other, both = (np.array([mean(columns, row) for row in rows]) for columns in ([0], [1], [0, 1]))
+    one, other, both = (each - each.mean() for each in (one, other, both))
+    [found] = interactions(score, rows, [0, 1])
+    check(found.strength, np.sqrt(((both - one - other) ** 2).sum() / (both**2).sum()))
+    check(
+        interactions(lambda x: x[:, 0] + np.exp(x[:, 1] * x[:, 2]), rows, [0, 1])[0].strength, 0.0, oracle="closed form"
+    )
 
 
 @case("explain.grad_cam")
