@@ -183,8 +183,8 @@ def level_order(rows: Any, points: Points) -> np.ndarray:
 
 def _apart(values: pl.Series, level: np.ndarray, count: int) -> np.ndarray:
     numbers = values.dtype.is_numeric() or values.dtype.is_temporal()
-    codes = values.cast(pl.Float64 if values.dtype.is_numeric() else pl.String if not numbers else pl.Int64)
-    codes = codes.rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
+    kind = pl.Float64 if values.dtype.is_numeric() else pl.Int64 if numbers else pl.String
+    codes: np.ndarray = values.cast(kind).rank("dense").fill_null(0).cast(pl.Int64).to_numpy()
     if not numbers and codes.max() > max(50, len(codes) // 2):  # each row has its own
         return np.zeros((count, count))
     table = np.zeros((count, int(codes.max()) + 1))

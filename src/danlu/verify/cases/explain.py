@@ -99,8 +99,8 @@ def effects(check: Check) -> None:
         values.append(values[-1] + float(np.mean(steps)))
         middle += len(own) * (values[-1] + values[-2]) / 2 / len(rows)
     check(found.values, np.array(values) - middle)
-    own = accumulated_effects(lambda x: np.sin(x[:, 0]) + x[:, 1], rows, 0, points=9).values
-    check(np.diff(own), np.diff(np.sin(rows[:, 0])), oracle="closed form")
+    alone = accumulated_effects(lambda x: np.sin(x[:, 0]) + x[:, 1], rows, 0, points=9).values
+    check(np.diff(alone), np.diff(np.sin(rows[:, 0])), oracle="closed form")
 
 
 @case("explain.interactions")
