@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE, OUTPUT = ROOT / "build" / "docs-source", ROOT / "build" / "docs"
 PAGES = (
     "README.md",
+    "README.zh.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "benchmarks/README.md",
@@ -27,7 +28,7 @@ PAGES = (
 )
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
 SECTIONS = {
-    "Pages": ["docs/index", "docs/classic-mistakes", "docs/design/*", "CONTRIBUTING", "CHANGELOG"],
+    "Pages": ["README.zh", "docs/index", "docs/classic-mistakes", "docs/design/*", "CONTRIBUTING", "CHANGELOG"],
     "How to": ["docs/how-to/*"],
     "Figures": ["benchmarks/README", "benchmarks/results/*"],
     "Reference": ["reference/*"],
