@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.audit import audit
+from danlu.cli.compare import compare
 from danlu.cli.evaluate import evaluate
 from danlu.cli.explain import explain
 from danlu.cli.generate import generate
@@ -68,6 +69,7 @@ app.command(cls=AnsweringTrain)(audit)
 for command in (
     predict,
     evaluate,
+    compare,
     explain,
     slices,
     stress,

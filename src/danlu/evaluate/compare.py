@@ -14,7 +14,7 @@ from danlu.evaluate.intervals import Interval, difference
 from danlu.evaluate.measures import MEASURES, Measure
 from danlu.evaluate.rows import Rows
 
-__all__ = ["Comparison", "compare", "conclusion", "counted"]
+__all__ = ["Comparison", "compare", "conclusion", "counted", "told"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,7 @@ def compare(
     name: str = "the network",
     metric: str | None = None,
     constant: bool | None = None,
+    level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
     """Compare two models on the same test, by the interval of their difference.
@@ -69,6 +70,7 @@ def compare(
         metric: default: the evidence's :attr:`~danlu.evaluate.Evidence.primary`.
         constant: whether the other one answers the same for all rows: what a model must beat to have learnt anything, and the
             sentence says so. None goes by :attr:`~danlu.evaluate.Evidence.constant`.
+        level: of the interval: more than 95 % where several comparisons are to hold together.
         seed: see :func:`~danlu.evaluate.intervals`.
 
     Raises:
@@ -91,13 +93,29 @@ def compare(
         raise unknown_name("metric", metric, known)
     measure = MEASURES[metric or ours.primary]
     own, other = (each.measures(None, (measure.name,))[measure.name] for each in (ours, theirs))
-    ends = difference(ours, theirs, measure.name, seed=seed)
+    ends = difference(ours, theirs, measure.name, level=level, seed=seed)
     few = "" if np.isfinite(ends).all() else _too_few(len(ours), ours.noun)
+    constant = theirs.constant if constant is None else constant
     raw = Interval(own - other, *ends)
+    return told(measure, own, other, raw, label, name=name, constant=constant, few=few, level=level)
+
+
+def told(
+    measure: Measure,
+    own: float,
+    other: float,
+    raw: Interval,
+    label: str,
+    *,
+    name: str,
+    constant: bool = False,
+    few: str = "",
+    level: float = 0.95,
+) -> Comparison:
+    """The verdict and the words of a difference ``raw`` of two models' values ``own`` and ``other``; see :func:`compare`."""
     better = raw if measure.higher_is_better else Interval(-raw.value, -raw.high, -raw.low)
     verdict = "undecided" if few else "better" if better.low > 0 else "worse" if better.high < 0 else "undecided"
-    constant = theirs.constant if constant is None else constant
-    sentence = _sentence(name, label, measure, [own, other], raw, verdict, constant, few)
+    sentence = _sentence(name, label, measure, [own, other], raw, verdict, constant, few, level)
     return Comparison(measure.name, own, other, better, verdict, sentence, label, constant, few)
 
 
@@ -124,6 +142,7 @@ def _sentence(
     verdict: str,
     constant: bool,
     few: str,
+    level: float,
 ) -> str:
     start = name[:1].upper() + name[1:]
     ours, theirs = _apart(*values)
@@ -132,7 +151,8 @@ def _sentence(
     figures = f"{metric.label} {ours} is {gap} {way} than {theirs}"
     if raw.value == 0 or ours == theirs:
         figures = f"{metric.label} {ours} for both"
-    between = f"95 % interval of the difference {_digits(raw.low)} to {_digits(raw.high)}"
+    of = f"{100 * level:.3g} % interval"
+    between = f"{of} of the difference {_digits(raw.low)} to {_digits(raw.high)}"
     doubt = f" ({between})" if raw.low < raw.high else ""
     if few:
         return f"{start} compared with {label}: {figures}; {few}."
@@ -145,7 +165,7 @@ def _sentence(
         return f"{start} is better than {label}: {figures}{doubt}."
     if verdict == "worse":
         back = "lower" if raw.value > 0 else "higher"
-        gain = f"95 % interval of the difference {_digits(-raw.high)} to {_digits(-raw.low)}"
+        gain = f"{of} of the difference {_digits(-raw.high)} to {_digits(-raw.low)}"
         figures = f"{metric.label} {theirs} is {gap} {back} than {ours}"
         return f"{_upper(label)} is better than {name}: {figures} ({gain})."
     return f"These test rows show no clear difference between {name} and {label}: {figures}{doubt}."

@@ -91,7 +91,7 @@ def average_precision(scores: np.ndarray, right: np.ndarray, objects: float) -> 
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _OfClass:
+class OfClass:
     """The detections of one class, the surest first."""
 
     image: np.ndarray  # (detections,)
@@ -99,14 +99,14 @@ class _OfClass:
     right: np.ndarray  # bool (overlaps, detections)
     objects: np.ndarray  # (images,) how many true ones
 
-    def take(self, images: np.ndarray) -> _OfClass:
+    def take(self, images: np.ndarray) -> OfClass:
         """The detections of some images, which get new numbers; the order is kept, and those of an image taken twice follow each other."""
         places = np.argsort(images, kind="stable")
         low, high = (np.searchsorted(images[places], self.image, side) for side in ("left", "right"))
         times = high - low
         kept = np.repeat(np.arange(len(self.image)), times)
         nth = np.arange(len(kept)) - np.repeat(np.cumsum(times) - times, times)
-        return _OfClass(places[low[kept] + nth], self.score[kept], self.right[:, kept], self.objects[images])
+        return OfClass(places[low[kept] + nth], self.score[kept], self.right[:, kept], self.objects[images])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class DetectionCounts(Evidence):
         (0.7, 1.0)
     """
 
-    of_class: tuple[_OfClass, ...]
+    of_class: tuple[OfClass, ...]
     images: int
     threshold: float = 0.5
 
@@ -216,7 +216,7 @@ class DetectionCounts(Evidence):
         return sum(each.right.size for each in self.of_class)
 
 
-def _matched(found: Sequence[Found], true: Sequence[Found], number: int) -> _OfClass:
+def _matched(found: Sequence[Found], true: Sequence[Found], number: int) -> OfClass:
     images, scores, rights, objects = [], [], [], []
     for image, (ours, theirs) in enumerate(zip(found, true, strict=True)):
         mine = np.flatnonzero(ours.classes == number)
@@ -228,7 +228,7 @@ def _matched(found: Sequence[Found], true: Sequence[Found], number: int) -> _OfC
         rights.append(_right(overlap_matrix(ours.boxes[order], boxes)))
     score = np.concatenate(scores)
     order = np.argsort(-score, kind="stable")
-    return _OfClass(
+    return OfClass(
         np.concatenate(images)[order], score[order], np.concatenate(rights, axis=1)[:, order], np.array(objects, float)
     )
 

@@ -1,6 +1,7 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
 from danlu.pipeline.audit import audit
+from danlu.pipeline.compare import compare_runs
 from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.crossed import CrossValidation
 from danlu.pipeline.domains import load, load_model, with_options
@@ -17,6 +18,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "audit",
+    "compare_runs",
     "config_from",
     "cross_validate",
     "diagnose",

@@ -33,6 +33,7 @@ from danlu.pipeline.fingerprint import data_of, located
 from danlu.pipeline.once import baseline_seconds, judged, prepare, train_once
 from danlu.pipeline.record import write_crossed
 from danlu.pipeline.sensitive import by_columns_of, remembered
+from danlu.pipeline.tested import keep_test
 from danlu.stages import stage
 from danlu.trained import Say, Trained
 from danlu.trained.together import together
@@ -229,6 +230,7 @@ def cross_train(
     model = dataclasses.replace(model, metrics=metrics, provenance=provenance)
     model.save(run.artifact_path)
     write_atomic(run.predictions_path, predictions.write_csv())
+    keep_test(run.path, judgement.evidence, _numbers(done))
     seconds = time.perf_counter() - begun
     found = CrossValidation(run, model, tuple(done), judgement, predictions, rows, seconds, unit, config.data.source)
     with stage("writing the report"):
@@ -306,8 +308,8 @@ def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.Dat
 
     A row that was tested by several models, in repeated folds, counts once for each, and these are not taken as independent.
     """
-    known = all(each.places is not None for each in folds)
-    rows = np.concatenate([np.asarray(each.places) for each in folds]) if known else None
+    rows = _numbers(folds)
+    known = rows is not None
     own = [each.judgement for each in folds]
     evidence: Any = _joined([each.evidence for each in own], rows)
     labels = [label for label in own[0].others if all(label in each.others for each in own)]
@@ -337,6 +339,12 @@ def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.Dat
             numbers = {"row": pl.Series(each.places, dtype=pl.Int64) + 1, **numbers}  # type: ignore[dict-item]
         frames.append(frame.with_columns(**numbers).select(*numbers, *frame.columns))
     return whole, pl.concat(frames).sort("row" if known else "fold", "fold", maintain_order=True)
+
+
+def _numbers(folds: Sequence[FoldResult]) -> np.ndarray | None:
+    """The numbers of the rows of all folds, in the order of the folds; None where they are not known."""
+    known = all(each.places is not None for each in folds)
+    return np.concatenate([np.asarray(each.places) for each in folds]) if known else None
 
 
 def _held(folds: Sequence[FoldResult], config: TrainConfig) -> tuple[Any, Any] | None:

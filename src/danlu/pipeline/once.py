@@ -26,6 +26,7 @@ from danlu.pipeline.judge import judge
 from danlu.pipeline.piped import kept_names
 from danlu.pipeline.record import write_record
 from danlu.pipeline.sensitive import remembered
+from danlu.pipeline.tested import keep_test
 from danlu.pipeline.used import check_used
 from danlu.report import TensorBoardLogger
 from danlu.rl.registry import meant_by
@@ -225,6 +226,7 @@ def train_once(
             write_atomic(run.path / "baselines.csv", judgement.simple_predictions.write_csv())
         if judgement.predictions is not None:
             write_atomic(run.predictions_path, judgement.predictions.write_csv())
+        keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
     seconds = time.perf_counter() - begun
     with stage("writing the report"):
         write_record(run, config, domain, prepared, model, learned, judgement, seconds=seconds, sections=sections)

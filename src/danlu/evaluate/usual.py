@@ -1,0 +1,44 @@
+"""The few measures of each kind that are looked at first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+__all__ = ["DIRECTIONLESS", "USUAL", "usual"]
+
+USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "roc_auc": ("roc_auc", "accuracy", "f1", "log_loss", "cost"),
+        "accuracy": ("accuracy", "balanced_accuracy", "f1", "log_loss", "cost"),
+        "rmse": ("rmse", "mae", "r2"),
+        "mse": ("mse", "scaled_mae", "mase"),
+        "token_loss": ("token_loss", "perplexity", "bits_per_character"),
+        "bleu": ("bleu", "chrf"),
+        "map": ("map", "map50", "box_f1"),
+        "mean_iou": ("mean_iou", "mean_dice", "pixel_accuracy"),
+        "label_precision": ("label_precision", "macro_f1", "micro_f1", "exact_match"),
+    }
+)
+"""By the measure that models are compared by."""
+
+DIRECTIONLESS = ("set_coverage", "interval_coverage", "coverage")
+"""Measures that are best at a value: neither more nor less of them is better."""
+
+
+def usual(primary: str, names: Iterable[str]) -> list[str]:
+    """Which of the measures ``names`` are looked at first; all of them where there are no more than five.
+
+    Args:
+        primary: the measure that models are compared by.
+        names: the measures that there are.
+
+    Example:
+        >>> usual("roc_auc", ["accuracy", "precision", "recall", "f1", "roc_auc", "log_loss"])
+        ['roc_auc', 'accuracy', 'f1', 'log_loss']
+        >>> usual("return", ["return", "sampled_return"])
+        ['return', 'sampled_return']
+    """
+    known = list(names)
+    found = [name for name in USUAL.get(primary, (primary,)) if name in known]
+    return found if found and len(known) > 5 else known

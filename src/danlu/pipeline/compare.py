@@ -1,0 +1,141 @@
+"""Two or three runs compared: their tests, row by row where these are the same, and what they were trained with."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.artifact import RunDirectory
+from danlu.errors import ArtifactError, ConfigError
+from danlu.evaluate.sides import pair
+from danlu.memory import in_words
+from danlu.pipeline.past import Past
+from danlu.pipeline.tested import side_of
+from danlu.report.compared import Compared, ComparedRun
+
+__all__ = ["compare_runs"]
+
+
+def compare_runs(*runs: str | Path) -> Compared:
+    """Compare two or three trained runs.
+
+    Where two runs have the same test rows (the same numbers of rows in data with the same fingerprint), the difference of each measure
+    has an interval from these rows in pairs; else the interval of each score decides, and it is said why. Intervals of three pairs are
+    widened (Bonferroni), so that they hold together.
+
+    Args:
+        runs: the folders, two or three.
+
+    Returns:
+        A :class:`~danlu.report.compared.Compared`: print it, or :meth:`~danlu.report.compared.Compared.write` it as a page.
+
+    Raises:
+        ConfigError: another number of runs, or the same run twice.
+        ArtifactError: a folder that is no run, or a damaged file.
+
+    Example:
+        >>> import tempfile, danlu
+        >>> table = {"x": [float(i) for i in range(80)], "y": ["low", "high"] * 40}
+        >>> how = {"target": "y", "runs": tempfile.mkdtemp(), "display": "none", "say": lambda line: None,
+        ...        "model": {"kind": "network", "members": 2, "width": 8}, "evaluate": {"baselines": False, "report": False}}
+        >>> paths = [danlu.train(table, name=f"{n}", trainer={"epochs": n}, **how).run.path for n in (1, 2)]
+        >>> found = compare_runs(*paths)
+        >>> found.pairs[0].how, found.pairs[0].rows, found.settings
+        ('paired', 16, {'trainer.epochs': [1, 2]})
+    """
+    if not 2 <= len(runs) <= 3:
+        raise ConfigError(
+            f"{len(runs)} {'run was' if len(runs) == 1 else 'runs were'} given to compare; expected two or three",
+            hint="danlu compare RUN_A RUN_B; danlu runs --by MEASURE orders more of them",
+        )
+    folders = [RunDirectory.open(run) for run in runs]
+    if len({each.path.resolve() for each in folders}) < len(folders):
+        raise ConfigError("the same run was given twice; expected different runs")
+    names = _names(folders)
+    documents = [_document(each) for each in folders]
+    sides = [side_of(*each) for each in zip(folders, names, documents, strict=True)]
+    two = list(itertools.combinations(sides, 2))
+    pairs = tuple(pair(one, other, level=1 - 0.05 / len(two)) for one, other in two)
+    compared = [
+        _described(folder, name, document, side.scores)
+        for folder, name, document, side in zip(folders, names, documents, sides, strict=True)
+    ]
+    return Compared(tuple(compared), pairs)
+
+
+def _names(folders: Sequence[RunDirectory]) -> list[str]:
+    """The runs' names, with the folders that they are in where two have one name."""
+    names = [each.name for each in folders]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{each.path.resolve().parent.name}/{each.name}" for each in folders]
+
+
+def _document(run: RunDirectory) -> Mapping[str, Any]:
+    path = run.artifact_path / "model.json"
+    return RunDirectory(run.artifact_path).read_json("model.json") if path.is_file() else {}
+
+
+def _described(run: RunDirectory, name: str, document: Mapping[str, Any], scores: Any) -> ComparedRun:
+    past = Past.of(run)
+    results = run.read_json("results.json") if run.results_path.is_file() else {}
+    config = run.read_json("config.json")
+    settings = {
+        f"{section}.{setting}": value
+        for section, values in config.items()
+        if isinstance(values, Mapping)
+        for setting, value in values.items()
+    }
+    size = sum(path.stat().st_size for path in run.artifact_path.rglob("*") if path.is_file())
+    parts = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
+    parameters, seconds = _parameters(document), results.get("seconds")
+    compute = results.get("compute") or {}
+    numbers: dict[str, float | None] = {
+        "seconds": seconds,
+        "cpu_seconds": compute.get("cpu_seconds"),
+        "epochs": results.get("epochs"),
+        "parameters": parameters,
+        "bytes": size or None,
+    }
+    effort = {
+        "time": "–" if seconds is None else f"{seconds:,.0f} s",
+        "CPU time": "–" if numbers["cpu_seconds"] is None else f"{numbers['cpu_seconds']:,.0f} s",
+        "epochs": "–" if numbers["epochs"] is None else f"{numbers['epochs']:,}",
+        "parameters": "–" if parameters is None else f"{parameters:,}",
+        "model on disk": in_words(size) if size else "–",
+        "rows": parts or "–",
+    }
+    if not document and not results:
+        raise ArtifactError(
+            f"the run {run.path} has no model yet", hint=f"continue it: danlu train --resume {run.path}"
+        )
+    return ComparedRun(
+        name,
+        str(run.path),
+        past.data,
+        past.kind,
+        scores,
+        settings,
+        effort,
+        numbers,
+        run.read_metrics(),
+        results.get("best_epoch"),
+    )
+
+
+def _parameters(document: Mapping[str, Any]) -> int | None:
+    """The numbers in the arrays of the network's parameters, by the shapes that the model's description lists."""
+    tree = (document.get("weights") or {}).get("trees", {}).get("params")
+    return None if tree is None else _count(tree)
+
+
+def _count(tree: Any) -> int:
+    if isinstance(tree, Mapping) and isinstance(tree.get("shape"), list):
+        product = 1
+        for side in tree["shape"]:
+            product *= int(side)
+        return product
+    parts = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list) else ()
+    return sum(_count(part) for part in parts)

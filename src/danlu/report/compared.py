@@ -1,0 +1,209 @@
+"""Runs side by side: what their tests can tell apart, their settings, times and sizes, as text, plain data and one page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.errors import ConfigError
+from danlu.evaluate import MEASURES, Interval
+from danlu.evaluate.intervals import figure
+from danlu.evaluate.sides import Pair
+from danlu.evaluate.usual import usual
+from danlu.files import write_atomic
+from danlu.prose import short, wrapped
+
+__all__ = ["Compared", "ComparedRun"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ComparedRun:
+    """A run in a comparison.
+
+    Attributes:
+        name, path: what it is called, and where it is.
+        data, kind: what it learnt from and predicts; the kind of its data, and the task.
+        scores: of its test, with 95 % intervals.
+        settings: by their dotted names.
+        effort: times and sizes in words, by what they are.
+        sizes: the same as numbers.
+        history: a row an epoch; empty where there is no single training.
+        best_epoch: from 0.
+    """
+
+    name: str
+    path: str
+    data: str
+    kind: str
+    scores: Mapping[str, Interval]
+    settings: Mapping[str, Any]
+    effort: Mapping[str, str]
+    sizes: Mapping[str, float | None]
+    history: Sequence[Mapping[str, Any]] = ()
+    best_epoch: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Compared:
+    """Two or three runs side by side.
+
+    Attributes:
+        runs: in the order in which they were named.
+        pairs: each two of them, compared as far as their tests allow.
+    """
+
+    runs: tuple[ComparedRun, ...]
+    pairs: tuple[Pair, ...]
+
+    @property
+    def settings(self) -> dict[str, list[Any]]:
+        """The settings that are not the same in all runs, each with its value in each run."""
+        names = dict.fromkeys(name for run in self.runs for name in run.settings)
+        found = {name: [run.settings.get(name) for run in self.runs] for name in names}
+        return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+    @property
+    def measures(self) -> list[str]:
+        """The measures of any of the runs, those that are looked at first before the others."""
+        names = list(dict.fromkeys(name for run in self.runs for name in run.scores))
+        first = usual(self.pairs[0].primary, names)
+        return [*first, *(name for name in names if name not in first)]
+
+    @property
+    def said(self) -> list[str]:
+        """What can be told and what cannot, in sentences, pair by pair."""
+        found = []
+        for pair in self.pairs:
+            found.append(pair.sentence)
+            if pair.how == "paired":
+                found.append(f"Compared row by row on the {pair.rows:,} test rows that both have.")
+            elif pair.why and pair.how != "none":
+                told = (
+                    "so each score has its own interval, which says less than the same rows would"
+                    if pair.how == "unpaired"
+                    else "so a difference may be that of the data, and there is no verdict"
+                )
+                found.append(f"{pair.first} and {pair.second} are not compared row by row: {pair.why}; {told}.")
+            for verdict, words in (("better", pair.first), ("worse", pair.second)):
+                if names := pair.of(verdict):
+                    found.append(f"{words} is also better by {_labels(names)}.")
+            if pair.how in ("paired", "unpaired") and (names := pair.of("undecided")):
+                found.append(f"Not to be told by these rows: {_labels(names)}.")
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """How the verdicts are to be read."""
+        verdicts = [pair for pair in self.pairs if pair.how in ("paired", "unpaired")]
+        if not verdicts:
+            return []
+        notes = ["The verdicts are of these trained models; another seed may change a small difference."]
+        if len(verdicts) > 1:
+            level = f"{100 * verdicts[0].level:.3g}"
+            notes.append(
+                f"The intervals of the differences are of {level} %, so that those of one measure hold for all pairs together in 95 %."
+            )
+        primary = MEASURES[verdicts[0].primary].label
+        notes.append(f"Go by {primary}; of many other measures one may differ by chance.")
+        return notes
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "runs": [
+                {
+                    "name": run.name,
+                    "path": run.path,
+                    "data": run.data,
+                    "kind": run.kind,
+                    "test": {name: each.value for name, each in run.scores.items()},
+                    "intervals": {name: [each.low, each.high] for name, each in run.scores.items()},
+                    **run.sizes,
+                }
+                for run in self.runs
+            ],
+            "pairs": [pair.as_dict() for pair in self.pairs],
+            "settings": self.settings,
+            "notes": self.notes,
+        }
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write a page (``.html``), plain data (``.json``) or text (``.txt``), by the ending.
+
+        Raises:
+            ConfigError: another ending.
+            ArtifactError: the file cannot be written.
+        """
+        path = Path(path)
+        ending = path.suffix.lower()
+        if ending == ".html":
+            from danlu.report.compared_page import compared_page
+
+            text = compared_page(self)
+        elif ending == ".json":
+            from danlu.artifact.files import json_text
+
+            text = json_text(self.as_dict()) + "\n"
+        elif ending == ".txt":
+            text = f"{self}\n"
+        else:
+            raise ConfigError(f"{path} ends in {ending or 'nothing'}; expected .html, .json or .txt")
+        write_atomic(path, text)
+        return path
+
+    def __str__(self) -> str:
+        lines = [wrapped(f"{run.name}: {run.data}, {run.kind or 'no model'}", indent="  ") for run in self.runs]
+        names = [run.name for run in self.runs]
+        shown = usual(self.pairs[0].primary, self.measures)
+        scores = [
+            (
+                MEASURES[name].label if name in MEASURES else name,
+                [_score(run.scores.get(name)) for run in self.runs],
+            )
+            for name in shown
+        ]
+        lines += ["", *_columns("test", names, scores)]
+        told = (pair.measures.values() for pair in self.pairs)
+        lines += ["", *(wrapped(sentence, indent="  ") for sentence in self.said)] if any(told) or self.said else []
+        lines += [wrapped(f"note: {note}", indent="  ") for note in self.notes]
+        settings = [(name, [_value(value) for value in values]) for name, values in self.settings.items()]
+        lines += ["", *_columns("settings that differ", names, settings or [("none", [""] * len(names))])]
+        effort = dict.fromkeys(what for run in self.runs for what in run.effort)
+        lines += ["", *_columns("cost", names, [(w, [run.effort.get(w, "–") for run in self.runs]) for w in effort])]
+        return "\n".join(lines)
+
+
+def _labels(names: Sequence[str]) -> str:
+    return ", ".join(MEASURES[name].label for name in names)
+
+
+def _score(interval: Interval | None) -> str:
+    if interval is None:
+        return "–"
+    if not interval.known:
+        return figure(interval.value)
+    return f"{figure(interval.value, 3)} ({figure(interval.low, 3)} to {figure(interval.high, 3)})"
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _columns(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> list[str]:
+    """A label and a cell for each run on a line, within 80 columns where that is possible."""
+    label = min(max(len(title), *(len(name) + 2 for name, _ in rows)), 30)
+    width = (80 - label) // len(names) - 2
+    head = f"{title:{label}}" + "".join(f"  {short(name, width):>{width}}" for name in names)
+    return [
+        head,
+        *(
+            f"  {short(name, label - 2):{label - 2}}" + "".join(f"  {short(cell, width):>{width}}" for cell in cells)
+            for name, cells in rows
+        ),
+    ]
+
+
