@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from danlu.evaluate import (
     difference,
     intervals,
 )
+from danlu.evaluate.stored import restored, stored
 
 ROWS = 24
 Draw = Callable[[np.random.Generator], Evidence]
@@ -134,6 +136,14 @@ def test_all_rows_are_the_same_evidence(evidence: Evidence) -> None:
     assert everything.measures() == pytest.approx(evidence.measures(), nan_ok=True, rel=0, abs=0)
     assert repr(everything.scores()) == repr(evidence.scores()), "to the bit"
     assert repr(everything.together) == repr(evidence.together)
+
+
+def test_kept_evidence_is_the_same_to_the_bit(evidence: Evidence) -> None:
+    arrays, told = stored(evidence)
+    again = restored(arrays, json.loads(json.dumps(told)))
+    assert type(again) is type(evidence)
+    assert repr(again.scores()) == repr(evidence.scores())
+    evidence.check_same(again)
 
 
 def test_rows_are_taken_of_rows_taken(evidence: Evidence) -> None:

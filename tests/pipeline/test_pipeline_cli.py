@@ -1,7 +1,9 @@
 """The command line from a CSV to predictions, and its mistakes."""
 
 import json
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +106,41 @@ def test_runs_are_listed_and_shown(trained, folder, monkeypatch, capfd):
     assert f"danlu train --resume {begun}" in out
     code, _, err = run(monkeypatch, capfd, "show", folder)
     assert (code, err.count("\n")) == (1, 1)
+
+
+def test_runs_are_compared_row_by_row_as_text_data_and_page(trained, folder, monkeypatch, capfd):
+    other = folder / "others" / "b"
+    if not other.exists():
+        shutil.copytree(trained, other)
+        config = json.loads((other / "config.json").read_text())
+        config["trainer"]["epochs"] = 7
+        (other / "config.json").write_text(json.dumps(config))
+    code, out, err = run(monkeypatch, capfd, "compare", trained, other, "-o", folder / "c.html")
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 80 or str(folder) in out
+    assert "the 40 test rows that both have" in out
+    assert "trainer.epochs" in out
+    assert " 7\n" in out
+    page = (folder / "c.html").read_text()
+    assert page.count("<svg") >= 2
+    assert "<title>a, validation, epoch, 1: " in page
+    assert not re.search(r"(src|href)=\"(?!#|data:)", re.sub(r'"http://[^"]*"', "", page))
+    code, out, _ = run(monkeypatch, capfd, "compare", trained, other, "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["settings"] == {"trainer.epochs": [3, 7]}
+    assert told["pairs"][0]["how"] == "paired"
+    assert told["pairs"][0]["measures"]["roc_auc"]["verdict"] == "undecided"
+    assert told["runs"][0]["cpu_seconds"] > 0
+    for wrong, why in ([trained], "expected two or three"), ([trained, trained], "given twice"):
+        code, _, err = run(monkeypatch, capfd, "compare", *wrong)
+        assert (code, why in err) == (1, True)
+    kept = other / "test.safetensors"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    code, _, err = run(monkeypatch, capfd, "compare", trained, other)
+    kept.write_bytes(whole)
+    assert (code, "is damaged" in err) == (1, True)
 
 
 def test_a_dry_run_trains_nothing(trained, folder, monkeypatch, capfd):

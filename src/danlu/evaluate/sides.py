@@ -82,6 +82,12 @@ class Pair:
             return f"{self.first} and {self.second} cannot be compared: {self.why}."
         return main.sentence
 
+    @property
+    def verdict(self) -> str:
+        """Of the first one, by the primary measure: ``"better"``, ``"worse"`` or ``"undecided"``."""
+        main = self.measures.get(self.primary)
+        return "undecided" if main is None else main.verdict
+
     def of(self, verdict: str) -> list[str]:
         """The measures with a verdict (``"better"``, ``"worse"``, ``"undecided"``), the primary aside."""
         return [name for name, each in self.measures.items() if each.verdict == verdict and name != self.primary]
@@ -196,9 +202,7 @@ def _shared(ours: np.ndarray, theirs: np.ndarray) -> str | tuple[np.ndarray, np.
     return at, other
 
 
-def _paired(
-    ours: str, theirs: str, one: Evidence, two: Evidence, name: str, level: float, seed: int
-) -> Comparison:
+def _paired(ours: str, theirs: str, one: Evidence, two: Evidence, name: str, level: float, seed: int) -> Comparison:
     values = [float(each.measures(None, (name,))[name]) for each in (one, two)]
     ends = difference(one, two, name, level=level, seed=seed) if np.isfinite(values).all() else (math.nan, math.nan)
     few = "" if np.isfinite(ends).all() else f"{counted(len(one), one.noun)} are too few to tell"

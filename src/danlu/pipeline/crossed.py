@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from danlu.files import write_atomic
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import load_model
+from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import data_of, located
 from danlu.pipeline.once import baseline_seconds, judged, prepare, train_once
 from danlu.pipeline.record import write_crossed
@@ -170,13 +170,13 @@ def cross_train(
     *,
     display: str,
     say: Say,
-    begun: float,
+    begun: Effort,
 ) -> CrossValidation:
     """Train and test all folds that are not finished yet, and put them together.
 
     Args:
         first: what was prepared and planned for the first fold.
-        begun: when it began, on the clock ``time.perf_counter``.
+        begun: the clock that started with it.
 
     Raises:
         TrainingError: a fold was stopped by a signal.
@@ -231,10 +231,10 @@ def cross_train(
     model.save(run.artifact_path)
     write_atomic(run.predictions_path, predictions.write_csv())
     keep_test(run.path, judgement.evidence, _numbers(done))
-    seconds = time.perf_counter() - begun
+    seconds = begun.seconds
     found = CrossValidation(run, model, tuple(done), judgement, predictions, rows, seconds, unit, config.data.source)
     with stage("writing the report"):
-        write_crossed(run, config, domain, first[0], found)
+        write_crossed(run, config, domain, first[0], found, begun)
     return found
 
 
@@ -254,7 +254,7 @@ def _fold(
     number: int,
 ) -> FoldResult:
     """A fold that is finished, gone on with, or begun."""
-    folder, begun = run.path / FOLDS / str(number), time.perf_counter()
+    folder, begun = run.path / FOLDS / str(number), Effort()
     is_there = (folder / "config.json").is_file()
     if is_there:
         own = RunDirectory.open(folder)

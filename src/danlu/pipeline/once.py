@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from danlu.pipeline.background import keep_background
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
+from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import data_of, located
 from danlu.pipeline.health import as_record, lines
 from danlu.pipeline.judge import judge
@@ -170,7 +170,7 @@ def train_once(
     display: str,
     say: Say,
     resume: bool,
-    begun: float,
+    begun: Effort,
     whole: bool = False,
     sections: Sequence[tuple[str, str]] = (),
 ) -> TrainResult:
@@ -178,7 +178,7 @@ def train_once(
 
     Args:
         resume: whether to go on from the run's checkpoint.
-        begun: when it began, on the clock ``time.perf_counter``.
+        begun: the clock that started with it.
         whole: whether a training that is stopped by a signal is not to be tested.
         sections: further parts of the report.
 
@@ -227,9 +227,9 @@ def train_once(
         if judgement.predictions is not None:
             write_atomic(run.predictions_path, judgement.predictions.write_csv())
         keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
-    seconds = time.perf_counter() - begun
+    seconds = begun.seconds
     with stage("writing the report"):
-        write_record(run, config, domain, prepared, model, learned, judgement, seconds=seconds, sections=sections)
+        write_record(run, config, domain, prepared, model, learned, judgement, begun, sections=sections)
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-
-import danlu
 from danlu.artifact import RunDirectory
 from danlu.evaluate import Rows
 from danlu.evaluate.judgement import Judgement
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
+from danlu.pipeline.effort import Effort, environment, in_kilojoules
 from danlu.pipeline.health import as_record
 from danlu.trained import Learned, Trained
 
@@ -36,8 +33,8 @@ def write_record(
     trained: Trained,
     learned: Learned,
     judgement: Judgement | None,
+    effort: Effort,
     *,
-    seconds: float,
     sections: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write ``results.json`` and, unless the config says no, ``report.html``; ``sections`` are further parts of it."""
@@ -49,9 +46,10 @@ def write_record(
     if learned.notes:
         record["model"] = list(learned.notes)
     record["health"] = as_record(fitted.health, run, domain)
-    run.write_json(
-        "results.json", {**results, **record, **({"answers": told} if told else {}), "seconds": round(seconds, 2)}
-    )
+    if told:
+        record["answers"] = told
+    compute = effort.as_dict()
+    run.write_json("results.json", {**results, **record, **_cost(compute)})
     if not config.evaluate.report:
         return
     from danlu.report import ReportData, write_report
@@ -64,8 +62,6 @@ def write_record(
         "network": type(trained.network).__name__,
         "parameters": f"{layers.parameters:,}",
         "epochs": f"{len(fitted.history)}" + ("" if fitted.best_epoch is None else f" (best: {fitted.best_epoch + 1})"),
-        "time": f"{seconds:.0f} s",
-        "seed": str(config.trainer.seed),
         **own.pop("facts", {}),
         **told,
     }
@@ -79,7 +75,7 @@ def write_record(
         health_section(record["health"]),
     ]
     data = ReportData(
-        **_common(run, config, judgement),
+        **_common(run, config, judgement, compute),
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         model_html=layers._repr_html_(),
@@ -95,7 +91,12 @@ def write_record(
 
 
 def write_crossed(
-    run: RunDirectory, config: TrainConfig, domain: Domain, prepared: Prepared, crossed: CrossValidation
+    run: RunDirectory,
+    config: TrainConfig,
+    domain: Domain,
+    prepared: Prepared,
+    crossed: CrossValidation,
+    effort: Effort,
 ) -> None:
     """Write ``results.json`` and ``report.html`` of a cross-validation.
 
@@ -113,7 +114,7 @@ def write_crossed(
         "mean_of_folds": means,
         "rows": crossed.rows,
         "folds": each,
-        "seconds": round(crossed.seconds, 2),
+        **_cost(compute := effort.as_dict()),
     }
     run.write_json("results.json", record)
     if not config.evaluate.report:
@@ -126,13 +127,11 @@ def write_crossed(
     of_one = f"fold 1 of {config.evaluate.folds}, "  # which ``prepared`` is of
     facts = {
         "models": f"{len(folds)}, one for each fold",
-        "time": f"{crossed.seconds:.0f} s",
-        "seed": str(config.trainer.seed),
         **own.pop("facts", {}),
         **crossed.model.head.facts(),
     }
     data = ReportData(
-        **_common(run, config, judgement),
+        **_common(run, config, judgement, compute),
         parts=crossed.rows,
         unit=crossed.unit,
         split=f"{len(folds)} folds; {prepared.split.removeprefix(of_one)}",
@@ -164,7 +163,12 @@ def _audited(prepared: Prepared) -> str:
     return "" if prepared.audit is None or not prepared.audit.findings else audit_section(prepared.audit)[1]
 
 
-def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement) -> dict[str, Any]:
+def _cost(compute: dict[str, Any]) -> dict[str, Any]:
+    """What a run took and where, for ``results.json``."""
+    return {"seconds": compute["seconds"], "compute": compute, "environment": environment()}
+
+
+def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, compute: dict[str, Any]) -> dict[str, Any]:
     """The fields of every report: what the test says, and how the run is repeated."""
     return {
         "title": run.name,
@@ -175,16 +179,12 @@ def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement) -> dic
         "rows_are": judgement.rows_are,
         "config": config.as_dict(),
         "command": f"danlu train --config {shlex.quote(str(Path(run.path) / 'config.json'))}",
-        "environment": _environment(),
+        "environment": {**_took(compute), "seed": str(config.trainer.seed), **environment()},
     }
 
 
-def _environment() -> dict[str, str]:
-    device = jax.devices()[0]
-    return {
-        "danlu": danlu.__version__,
-        "jax": jax.__version__,
-        "python": platform.python_version(),
-        "device": f"{jax.device_count()} × {device.device_kind}",
-        "system": f"{platform.system()} {platform.machine()}",
-    }
+def _took(compute: dict[str, Any]) -> dict[str, str]:
+    found = {"time": f"{compute['seconds']:,.0f} s", "CPU time, all cores": f"{compute['cpu_seconds']:,.0f} s"}
+    if "package_joules" in compute:
+        found["energy of the processor"] = in_kilojoules(compute["package_joules"])
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from danlu.memory import in_words
 from danlu.pipeline.config import SECTIONS, TrainConfig, config_from, saved_config, setting_names
 from danlu.pipeline.crossed import CrossValidation, cross_train, crosses, first_fold
 from danlu.pipeline.domains import domain_of
+from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.names import answer
 from danlu.pipeline.once import TrainResult, baseline_seconds, begin, is_searching, prepare, train_once
@@ -71,7 +71,7 @@ def train_from(
     Raises:
         DanluError: input that cannot be used; one clear message.
     """
-    begun = time.perf_counter()
+    begun = Effort()
     display_kind(display)  # what cannot be is refused before anything is read
     need_devices(config.trainer.devices)
     allow_modules(allow)

@@ -17,7 +17,7 @@ from danlu.evaluate.usual import usual
 from danlu.files import write_atomic
 from danlu.prose import short, wrapped
 
-__all__ = ["Compared", "ComparedRun"]
+__all__ = ["Compared", "ComparedRun", "in_words"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -170,7 +170,7 @@ class Compared:
         told = (pair.measures.values() for pair in self.pairs)
         lines += ["", *(wrapped(sentence, indent="  ") for sentence in self.said)] if any(told) or self.said else []
         lines += [wrapped(f"note: {note}", indent="  ") for note in self.notes]
-        settings = [(name, [_value(value) for value in values]) for name, values in self.settings.items()]
+        settings = [(name, [in_words(value) for value in values]) for name, values in self.settings.items()]
         lines += ["", *_columns("settings that differ", names, settings or [("none", [""] * len(names))])]
         effort = dict.fromkeys(what for run in self.runs for what in run.effort)
         lines += ["", *_columns("cost", names, [(w, [run.effort.get(w, "–") for run in self.runs]) for w in effort])]
@@ -189,8 +189,9 @@ def _score(interval: Interval | None) -> str:
     return f"{figure(interval.value, 3)} ({figure(interval.low, 3)} to {figure(interval.high, 3)})"
 
 
-def _value(value: Any) -> str:
-    return "–" if value is None else json.dumps(value, ensure_ascii=False)
+def in_words(value: Any) -> str:
+    """A setting's value; None is left to the recipe."""
+    return "by default" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _columns(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> list[str]:
@@ -205,5 +206,3 @@ def _columns(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[st
             for name, cells in rows
         ),
     ]
-
-

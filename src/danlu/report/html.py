@@ -114,18 +114,8 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     Raises:
         ArtifactError: the file cannot be written; an older report stays.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["whole"] = whole_numbers
-    environment.filters["parts"] = in_parts
-    text = environment.get_template("report.html.jinja").render(
+    text = rendered(
+        "report.html.jinja",
         data=data,
         test_rows=data.parts.get("test") or (len(data.rows) if data.rows is not None else 0),
         conclusion=conclusion(data.comparisons, name=data.name, tested=data.rows_are) if data.comparisons else None,
@@ -141,6 +131,22 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     path = Path(path)
     write_atomic(path, text)
     return path
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A page from one of the templates; values are escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["whole"] = whole_numbers
+    environment.filters["parts"] = in_parts
+    return environment.get_template(template).render(**values)
 
 
 _NUMBER = re.compile(r"[−+-]?\d[\d.,:−-]*(?:e[+-]?\d+)?(?: ?%)?")

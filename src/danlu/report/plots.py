@@ -62,8 +62,10 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str, best_epoch: int | None,
 
     with Panel(name.replace("_", " ").capitalize()) as (panel, axes):
         axes.plot(epochs, values(name), color=BLUE, label="training", marker=mark, ms=4)
+        panel.tips(epochs, values(name), "training, epoch")
         if f"val_{name}" in rows[0]:
             axes.plot(epochs, values(f"val_{name}"), color=ORANGE, ls="--", label="validation", marker=mark, ms=4)
+            panel.tips(epochs, values(f"val_{name}"), "validation, epoch")
         if best_epoch is not None and best_epoch >= 0:
             axes.axvline(best_epoch + 1, color=GREY, lw=1, ls=":", label=f"best (epoch {best_epoch + 1})")
         axes.set_xlabel("epoch")

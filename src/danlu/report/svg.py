@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 import textwrap
 import warnings
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from danlu.prose import short
@@ -19,6 +21,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8f98"
 INK = "#24292f"
 _LETTER = 6.3  # points that a letter of a title takes
 _LARGE = 10_000
+_TIP, _MOST_TIPS = "danlu-tip-", 150
 WIDTH, HEIGHT = 3.35, 2.7  # inches; three panels fill the page, one a phone
 
 _STYLE: dict[str, Any] = {
@@ -56,6 +59,7 @@ class Panel:
 
     def __init__(self, title: str, *, width: float = WIDTH, height: float = HEIGHT) -> None:
         self.title, self._size, self.svg = title, (width, height), ""
+        self._tips: list[list[str]] = []
 
     def __enter__(self) -> tuple[Panel, Any]:
         import matplotlib
@@ -71,6 +75,17 @@ class Panel:
         self._figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         return self, self._axes
 
+    def tips(self, x: Sequence[float], y: Sequence[float], label: str) -> None:
+        """Values that a browser shows when the pointer is over a point of a curve, of at most 150 points."""
+        places = [place for place, value in enumerate(y) if math.isfinite(value)]
+        places = places[:: -(-len(places) // _MOST_TIPS) or 1]
+        if places:
+            at = [x[place] for place in places], [y[place] for place in places]
+            self._axes.plot(
+                *at, ls="", marker="o", ms=7, color="none", mec="none", label="_", gid=_TIP + str(len(self._tips))
+            )
+            self._tips.append([f"{label}, {x[place]:g}: {y[place]:.4g}" for place in places])
+
     def __exit__(self, *raised: Any) -> None:
         try:
             if raised[0] is None:
@@ -80,7 +95,7 @@ class Panel:
                 with warnings.catch_warnings():  # letters that the layout's font lacks; the browser has them
                     warnings.simplefilter("ignore")
                     self._figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-                self.svg = _embedded(buffer.getvalue(), self.title)
+                self.svg = _embedded(_with_tips(buffer.getvalue(), self._tips), self.title)
         finally:
             self._context.__exit__(*raised)
 
@@ -96,6 +111,19 @@ def _plain_ticks(axis: Any) -> None:
         axis.set_major_formatter(EngFormatter(sep="", usetex=False))
     else:
         formatter.set_useOffset(False)
+
+
+def _with_tips(text: str, tips: Sequence[Sequence[str]]) -> str:
+    """The SVG with a title in each of the unseen marks of :meth:`Panel.tips`."""
+    for number, texts in enumerate(tips):
+        start = text.index(f'id="{_TIP}{number}"')
+        told = iter(texts)
+
+        def titled(match: re.Match[str], told: Iterator[str] = told) -> str:
+            return f'<use {match[1]} pointer-events="all"><title>{html.escape(next(told))}</title></use>'
+
+        text = text[:start] + re.sub(r"<use ([^>]*?)/>", titled, text[start:], count=len(texts))
+    return text
 
 
 def _embedded(text: str, title: str) -> str:
