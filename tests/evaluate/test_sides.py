@@ -1,4 +1,4 @@
-"""Two tested models: compared row by row where the rows are the same, as wholes where they are not, and not at all where that says nothing."""
+"""Two tested models: compared row by row where the rows are the same, else as wholes, and not at all where that says nothing."""
 
 import dataclasses
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +23,12 @@ def compare(
 ) -> None:
     """Compare two or three runs: which differences their test rows can tell, and their settings, times and sizes."""
     with showing("auto"), stage("comparing"):
-        from danlu.artifact.files import json_text
         from danlu.pipeline import compare_runs
 
         found = compare_runs(*runs)
         written = None if output is None else found.write(output)
     if as_json:
-        print_data(json_text(found.as_dict()) + "\n")
+        print_data(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
         return
     print(found)
     if written is not None:

@@ -16,7 +16,7 @@ from danlu.evaluate.intervals import Interval, apart, difference
 from danlu.evaluate.measures import MEASURES
 from danlu.evaluate.usual import DIRECTIONLESS
 
-__all__ = ["Pair", "Side", "pair"]
+__all__ = ["Pair", "Side", "finite", "pair"]
 
 _MOST_SHARED = 0.5  # of the rows of the smaller test, from which on pairs of rows tell more than two tests
 
@@ -99,10 +99,10 @@ class Pair:
             "sentence": self.sentence,
             "measures": {
                 name: {
-                    "first": each.ours,
-                    "second": each.theirs,
-                    "better_by": each.difference.value,
-                    "interval": [each.difference.low, each.difference.high],
+                    "first": finite(each.ours),
+                    "second": finite(each.theirs),
+                    "better_by": finite(each.difference.value),
+                    "interval": [finite(each.difference.low), finite(each.difference.high)],
                     "verdict": each.verdict,
                 }
                 for name, each in self.measures.items()
@@ -141,8 +141,8 @@ def pair(ours: Side, theirs: Side, *, level: float = 0.95, seed: int = 0) -> Pai
     why, rows = _rows_of_both(ours, theirs)
     if rows is not None:
         one, two = rows
-        costs = [getattr(each, "costs", None) for each in rows]
-        if not np.array_equal(*(np.zeros(0) if each is None else each for each in costs)):
+        mine, other = (np.zeros(0) if (own := getattr(each, "costs", None)) is None else own for each in rows)
+        if not np.array_equal(mine, other):
             names = [name for name in names if name != "cost"]
         found = {name: _paired(ours.name, theirs.name, one, two, name, level, seed) for name in names}
         how = "paired" if one.paired else "unpaired"
@@ -150,6 +150,11 @@ def pair(ours: Side, theirs: Side, *, level: float = 0.95, seed: int = 0) -> Pai
     how = "unpaired" if ours.data and ours.data == theirs.data else "other data"
     found = {name: _unpaired(ours, theirs, name, how, level) for name in names}
     return Pair(ours.name, theirs.name, how, why, 0, level, primary, found)
+
+
+def finite(value: float) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def _nothing_in_common(ours: Side, theirs: Side, names: list[str]) -> str:
@@ -203,11 +208,12 @@ def _shared(ours: np.ndarray, theirs: np.ndarray) -> str | tuple[np.ndarray, np.
 
 
 def _paired(ours: str, theirs: str, one: Evidence, two: Evidence, name: str, level: float, seed: int) -> Comparison:
-    values = [float(each.measures(None, (name,))[name]) for each in (one, two)]
-    ends = difference(one, two, name, level=level, seed=seed) if np.isfinite(values).all() else (math.nan, math.nan)
+    own, other = (float(each.measures(None, (name,))[name]) for each in (one, two))
+    known = math.isfinite(own) and math.isfinite(other)
+    ends = difference(one, two, name, level=level, seed=seed) if known else (math.nan, math.nan)
     few = "" if np.isfinite(ends).all() else f"{counted(len(one), one.noun)} are too few to tell"
-    raw = Interval(values[0] - values[1], *ends)
-    return told(MEASURES[name], *values, raw, f"run {theirs}", name=f"run {ours}", few=few, level=level)
+    raw = Interval(own - other, *ends)
+    return told(MEASURES[name], own, other, raw, f"run {theirs}", name=f"run {ours}", few=few, level=level)
 
 
 def _unpaired(ours: Side, theirs: Side, name: str, how: str, level: float) -> Comparison:

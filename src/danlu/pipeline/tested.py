@@ -71,7 +71,7 @@ def side_of(run: RunDirectory, name: str, document: Mapping[str, Any]) -> Side:
     }
     evidence, numbers, why = _kept(run.path / TEST)
     head, comparisons = document.get("head") or {}, results.get("comparisons") or []
-    target = head.get("target") if isinstance(head.get("target"), Mapping) else {}
+    target: Mapping[str, Any] = head["target"] if isinstance(head.get("target"), Mapping) else {}
     primary = evidence.primary if evidence is not None else comparisons[0]["metric"] if comparisons else ""
     data = config.get("data") or {}
     return Side(

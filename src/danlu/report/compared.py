@@ -12,12 +12,12 @@ from typing import Any
 from danlu.errors import ConfigError
 from danlu.evaluate import MEASURES, Interval
 from danlu.evaluate.intervals import figure
-from danlu.evaluate.sides import Pair
+from danlu.evaluate.sides import Pair, finite
 from danlu.evaluate.usual import usual
 from danlu.files import write_atomic
 from danlu.prose import short, wrapped
 
-__all__ = ["Compared", "ComparedRun", "in_words"]
+__all__ = ["Compared", "ComparedRun"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,6 +65,14 @@ class Compared:
         names = dict.fromkeys(name for run in self.runs for name in run.settings)
         found = {name: [run.settings.get(name) for run in self.runs] for name in names}
         return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+    @property
+    def settings_in_words(self) -> list[tuple[str, list[str]]]:
+        """The same as text; None is left to the recipe."""
+        return [
+            (name, ["by default" if value is None else json.dumps(value, ensure_ascii=False) for value in values])
+            for name, values in self.settings.items()
+        ]
 
     @property
     def measures(self) -> list[str]:
@@ -120,8 +128,8 @@ class Compared:
                     "path": run.path,
                     "data": run.data,
                     "kind": run.kind,
-                    "test": {name: each.value for name, each in run.scores.items()},
-                    "intervals": {name: [each.low, each.high] for name, each in run.scores.items()},
+                    "test": {name: finite(each.value) for name, each in run.scores.items()},
+                    "intervals": {name: [finite(each.low), finite(each.high)] for name, each in run.scores.items()},
                     **run.sizes,
                 }
                 for run in self.runs
@@ -145,9 +153,7 @@ class Compared:
 
             text = compared_page(self)
         elif ending == ".json":
-            from danlu.artifact.files import json_text
-
-            text = json_text(self.as_dict()) + "\n"
+            text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         elif ending == ".txt":
             text = f"{self}\n"
         else:
@@ -170,8 +176,7 @@ class Compared:
         told = (pair.measures.values() for pair in self.pairs)
         lines += ["", *(wrapped(sentence, indent="  ") for sentence in self.said)] if any(told) or self.said else []
         lines += [wrapped(f"note: {note}", indent="  ") for note in self.notes]
-        settings = [(name, [in_words(value) for value in values]) for name, values in self.settings.items()]
-        lines += ["", *_columns("settings that differ", names, settings or [("none", [""] * len(names))])]
+        lines += ["", *_columns("settings that differ", names, self.settings_in_words or [("none", [""] * len(names))])]
         effort = dict.fromkeys(what for run in self.runs for what in run.effort)
         lines += ["", *_columns("cost", names, [(w, [run.effort.get(w, "–") for run in self.runs]) for w in effort])]
         return "\n".join(lines)
@@ -187,11 +192,6 @@ def _score(interval: Interval | None) -> str:
     if not interval.known:
         return figure(interval.value)
     return f"{figure(interval.value, 3)} ({figure(interval.low, 3)} to {figure(interval.high, 3)})"
-
-
-def in_words(value: Any) -> str:
-    """A setting's value; None is left to the recipe."""
-    return "by default" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _columns(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> list[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from danlu.evaluate import MEASURES
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.sides import Pair
-from danlu.report.compared import Compared, ComparedRun, in_words
 from danlu.report.html import rendered
 from danlu.report.plots import rate_plot
 from danlu.report.svg import BLUE, GREEN, ORANGE, Panel, short
+
+if TYPE_CHECKING:
+    from danlu.report.compared import Compared, ComparedRun
 
 __all__ = ["compared_page"]
 
@@ -36,7 +38,7 @@ def compared_page(found: Compared) -> str:
         scores=scores,
         tables=[_table(pair) for pair in found.pairs if pair.measures],
         curves=_curves(found.runs),
-        settings=[(name, [in_words(value) for value in values]) for name, values in found.settings.items()],
+        settings=found.settings_in_words,
         effort=[(what, [run.effort.get(what, "–") for run in found.runs]) for what in effort],
     )
 
