@@ -56,6 +56,7 @@ def test_the_model_does_not_see_them_and_is_judged_by_them(run):
     result, said, _ = run
     assert [field.name for field in result.model.fields] == ["size", "colour"]
     assert "columns 'sex', 'age' are sensitive: kept to compare groups by, and no inputs" in said
+    assert result.model.encoder.schema["sex"].reason == "sensitive"
     by = {each.column: each for each in result.judgement.fairness}
     assert list(by) == ["sex", "age", "sex × age"]
     assert {group.name for group in by["sex"].groups} == {"f", "m", "missing"}

@@ -184,7 +184,8 @@ class Labelled(Domain):
         rows = prepared.shown if trained.head.needs else None
         own = trained.judge(*prepared.test, rows=rows, groups=_groups(config, prepared), seed=config.trainer.seed)
         if prepared.sensitive is not None:
-            own = prepared.sensitive.judged(own, config.fairness, prepared, trained)
+            first = config.evaluate.fold in (None, 1)  # what folds have in common is said once
+            own = prepared.sensitive.judged(own, config.fairness, prepared, trained, proxies=first)
         if config.evaluate.slices and (frame := self.sliced(prepared)) is not None:
             alone = config.evaluate.fold is None  # the slices of all folds together are looked for afterwards
             own = own.sliced(frame, seed=config.trainer.seed) if alone else dataclasses.replace(own, shown=frame)

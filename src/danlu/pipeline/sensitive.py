@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import polars as pl
 
-from danlu.data import Split
+from danlu.data import Schema, Split
 from danlu.errors import ConfigError, unknown_name
 from danlu.evaluate import Groups, Interval, Rows, baselines, intervals
 from danlu.evaluate.group_thresholds import GAPS, group_thresholds, trade_off
@@ -109,6 +109,14 @@ class Sensitive:
         """The same with the groups of the test rows of a file of their own."""
         return dataclasses.replace(self, test=self.groups(frame))
 
+    def marked(self, schema: Schema) -> Schema:
+        """The schema that says why the model does not see these columns."""
+        columns = (
+            dataclasses.replace(each, reason="sensitive") if each.name in self.names and not each.used else each
+            for each in schema.columns
+        )
+        return dataclasses.replace(schema, columns=tuple(columns))
+
     @property
     def kept_out(self) -> str:
         """What is said of columns that the model does not see."""
@@ -119,11 +127,17 @@ class Sensitive:
             f"{'inputs' if many else 'input'} (fairness.as_input=yes lets the model see {'them' if many else 'it'})"
         )
 
-    def judged(self, own: Judgement, fair: Fair, prepared: PreparedRows, trained: Trained) -> Judgement:
-        """A test with what it tells of the groups, and with how well other columns tell which group a row is of."""
+    def judged(
+        self, own: Judgement, fair: Fair, prepared: PreparedRows, trained: Trained, *, proxies: bool = True
+    ) -> Judgement:
+        """A test with what it tells of the groups.
+
+        Args:
+            proxies: whether it is told how well other columns tell which group a row is of.
+        """
         found = own.by_groups(self.test, classes=prepared.target.classes, smallest=fair.smallest)
         found = self._traded(found, fair, trained)
-        if fair.as_input:
+        if fair.as_input or not proxies:
             return found
         notes = [_proxy(train, test, prepared) for train, test in self._single]
         return dataclasses.replace(found, notes=(*found.notes, *filter(None, notes)))

@@ -248,6 +248,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         drop = (*drop, *(column for column in sensitive.names if column not in drop))
         notices.append(sensitive.kept_out)
     schema = infer_schema(frame, target=name, kinds=data.kinds, drop=drop, formats=table.formats, merge=merge)
+    schema = schema if sensitive is None else sensitive.marked(schema)
     notices += told_of(frame, schema)
     seen = [column.name for column in schema.features]
     if config.split.method == "stratified":
