@@ -329,4 +329,18 @@ MUTATIONS = [
             "metric.windows_together",
         ),
     ),
+    *of(
+        "tasks/fair.py",
+        ("weights-upside-down", "np.divide(expected, counts", "np.divide(counts, expected", "data.reweighing"),
+    ),
+    *of("nn/attack.py", ("slope-without-its-sign", "jnp.sign(gradient)", "gradient", "explain.worst_change")),
+    *of(
+        "tasks/penalty.py",
+        ("gap-not-squared", "jnp.square(mean - whole[None])", "jnp.abs(mean - whole[None])", "loss.group_gap"),
+    ),
+    *of(
+        "evaluate/group_thresholds.py",
+        ("any-gap-allowed", "right[None] - 1e6 * off", "right[None]", "metric.group_thresholds"),
+    ),
+    *of("engine/adversarial.py", ("never-attacked", "if not train:", "if True:", "objective.adversarial")),
 ]
