@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,11 @@ class Fitted:
 
         :func:`danlu.diagnose` looks inside in any case.
         """
-        return diagnose(self, full=False)
+        try:
+            return diagnose(self, full=False)
+        except Exception as error:  # a network that cannot be walked must not cost its training
+            warnings.warn(f"the training could not be examined: {type(error).__name__}: {error}", stacklevel=2)
+            return Health()
 
     @property
     def model(self) -> Any:

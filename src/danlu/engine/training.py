@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -328,17 +329,24 @@ class Training:
             over.any() and getattr(self.program, "together", False)
         ):  # else members go on without those that diverged
             first = int(bad.min())
-            member = None if self.program.members is None else int(np.argmin(bad))
+            told = self._examined(first, bad, over)
+            raise TrainingError(*_diagnose(self, first, told))
+
+    def _examined(self, first: int, bad: np.ndarray, over: np.ndarray) -> str | None:
+        """What made the loss of step ``first`` not finite, in a sentence; None where it cannot be said."""
+        together = getattr(self.program, "together", False)
+        member = None if self.program.members is None else int(np.argmin(bad))
+        whose = () if member is None or together else tuple(np.flatnonzero(over).tolist())
+        one = self.program if member is None else getattr(self.program, "program", None)
+        own = {path: each[[member or 0]] for path, each in self._before.items()}
+        rate = float(np.max(self.learning_rate))
+        try:
             taken = self._anchor.cause(self, first, member)
-            whose = (
-                ()
-                if member is None or getattr(self.program, "together", False)
-                else tuple(np.flatnonzero(over).tolist())
-            )
-            one = self.program if member is None else getattr(self.program, "program", None)
-            own = {path: each[[member or 0]] for path, each in self._before.items()}
-            self._failures = failures(one, first, float(np.max(self.learning_rate)), taken, own, whose)
-            raise TrainingError(*_diagnose(self, first, None if taken is None else self._failures[0].evidence))
+            self._failures = failures(one, first, rate, taken, own, whose)
+        except Exception as error:  # that the loss is not finite must be said in any case
+            warnings.warn(f"the step could not be taken again: {type(error).__name__}: {error}", stacklevel=2)
+            self._failures, taken = failures(one, first, rate, None, own, whose), None
+        return None if taken is None else self._failures[0].evidence
 
     def _end_epoch(self, begun: float, steps: int) -> None:
         means = self._means(begun, steps)
