@@ -1,6 +1,7 @@
 """What keeps a training from learning: rules, causes before what follows from them. Each gives its finding, or None.
 
-The limits were chosen on trainings other than those of ``tests/engine/test_engine_doctor.py``.
+The limits were set on made trainings like those of ``tests/engine/test_engine_doctor.py`` (other seeds of the healthy ones), not on
+independent ones.
 """
 
 from __future__ import annotations
