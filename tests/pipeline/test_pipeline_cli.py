@@ -61,6 +61,15 @@ def trained(folder, monkeypatch, capfd):
     return folder / "runs" / "a"
 
 
+def test_the_few_measures_that_matter_come_first_and_show_has_all(trained, folder, monkeypatch, capfd):
+    said = (folder / "a.out").read_text()
+    assert said.index("\n  ROC-AUC") < said.index("\n  accuracy") < said.index("\n  log loss")
+    assert "balanced accuracy" not in said
+    assert f"measures: danlu show {trained}\n" in said
+    _, out, _ = run(monkeypatch, capfd, "show", trained)
+    assert "balanced accuracy" in out
+
+
 def test_what_is_said_to_try_next_works(trained, folder, monkeypatch, capfd):
     said = (folder / "a.out").read_text().split("try next:\n")[1].splitlines()
     assert said[0].strip() == f"look at {trained}/report.html"
@@ -93,6 +102,12 @@ def test_runs_are_listed_and_shown(trained, folder, monkeypatch, capfd):
     assert lines["a"].rstrip().endswith("finished")
     assert "x.csv" in lines["begun"]
     assert "unfinished" in lines["begun"]
+    for order, first in ("accuracy", "a"), ("name", "a"), ("seconds", "a"), ("data", "a"):
+        code, out, _ = run(monkeypatch, capfd, "runs", folder / "runs", "--by", order)
+        assert out.splitlines()[1].split()[0] == first
+        assert ("accuracy 0." in out) == (order == "accuracy")
+    code, _, err = run(monkeypatch, capfd, "runs", folder / "runs", "--by", "acuracy")
+    assert (code, "did you mean 'accuracy'" in err.lower() or "accuracy" in err) == (1, True)
     code, out, _ = run(monkeypatch, capfd, "show", trained)
     assert code == 0
     assert "  trainer.epochs=3\n" in out

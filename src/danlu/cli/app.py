@@ -14,6 +14,7 @@ from danlu.cli.generate import generate
 from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.play import play
 from danlu.cli.predict import predict
+from danlu.cli.report import report
 from danlu.cli.runs import runs
 from danlu.cli.show import show
 from danlu.cli.slices import slices
@@ -75,6 +76,7 @@ for command in (
     stress,
     runs,
     show,
+    report,
     generate,
     play,
     verify,

@@ -17,24 +17,32 @@ _DATA = 14  # columns of the data's name that are to be seen
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="The folder of the runs.")] = Path("runs"),
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="The best first, by a measure (such as accuracy), which is shown; or date, name, data or seconds."
+        ),
+    ] = None,
 ) -> None:
     """List the runs, the latest first: kind, data, score, date and state."""
     from rich.console import Console
     from rich.table import Table
 
-    from danlu.pipeline.past import past_runs
+    from danlu.pipeline.past import ordered, past_runs
     from danlu.report.svg import short
 
     found = past_runs(folder)
     if not found:
         print(f"no run in {folder} yet; danlu train YOUR.csv --target COLUMN starts one")
         return
+    if by is not None:
+        found = ordered(found, by)
     rows = [
         {
             "name": each.name,
             "data": each.data,
             "kind": each.kind,
-            "score": each.scored,
+            "score": each.scored if by is None else each.told(by),
             "date": f"{each.date:%Y-%m-%d %H:%M}",
             "state": each.state,
         }

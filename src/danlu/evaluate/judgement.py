@@ -24,6 +24,7 @@ from danlu.evaluate.measures import MEASURES
 from danlu.evaluate.rows import Rows
 from danlu.evaluate.slice_lines import slice_lines
 from danlu.evaluate.slices import Slices, worst_slices
+from danlu.evaluate.usual import usual
 from danlu.prose import wrapped
 
 __all__ = ["Judgement", "Simple", "fold_lines", "relied_on", "score_lines"]
@@ -176,8 +177,26 @@ class Judgement:
             **({} if self.slices is None else {"slices": self.slices.as_dict()}),
         }
 
+    @property
+    def primary(self) -> str:
+        """The measure that models are compared by; empty without any."""
+        compared = [each.metric for each in self.comparisons]
+        compared += [] if self.evidence is None else [self.evidence.primary]
+        return next((name for name in compared if name in self.scores), next(iter(self.scores), ""))
+
     def __str__(self) -> str:
-        lines = score_lines(self.tested, self.scores)
+        return self.told()
+
+    def told(self, rest: str = "") -> str:
+        """The test in words.
+
+        Args:
+            rest: the command that shows all measures: then those that are looked at first are enough here.
+        """
+        names = usual(self.primary, self.scores) if rest else list(self.scores)
+        lines = score_lines(self.tested, {name: self.scores[name] for name in names})
+        if len(names) < len(self.scores):
+            lines.append(f"  all {len(self.scores)} measures: {rest}")
         said = [each.sentence for each in self.comparisons]
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from danlu.evaluate.compare import counted
 from danlu.evaluate.folds import fold_interval
 from danlu.evaluate.intervals import Interval, figure
 from danlu.evaluate.judgement import Judgement, Simple, fold_lines
+from danlu.evaluate.usual import usual
 from danlu.files import write_atomic
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
@@ -132,7 +134,10 @@ class CrossValidation:
 
     def said(self) -> list[str]:
         """What the tests say, line by line."""
-        return ["", str(self)]
+        rest = shlex.join(("danlu", "show", str(self.run.path)))
+        names = usual(self.judgement.primary, self.fold_intervals)
+        means = {name: self.fold_intervals[name] for name in names}
+        return ["", self.judgement.told(rest), "", *fold_lines(means, len(self.folds))]
 
     def __str__(self) -> str:
         return "\n".join([str(self.judgement), "", *fold_lines(self.fold_intervals, len(self.folds))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ class TrainResult:
     def said(self) -> list[str]:
         """How it ended and what the test says, line by line."""
         ended = [self.fitted.stopped_because] if self.fitted.stopped_because else []
-        return ended if self.judgement is None else [*ended, f"\n{self.judgement}"]
+        rest = shlex.join(("danlu", "show", str(self.run.path)))
+        return ended if self.judgement is None else [*ended, f"\n{self.judgement.told(rest)}"]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={figure(value)}" for name, value in self.scores.items())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
-from danlu.errors import ArtifactError
+from danlu.errors import ArtifactError, unknown_name
 from danlu.evaluate import MEASURES, PRIMARY
 from danlu.evaluate.intervals import figure
 
-__all__ = ["Past", "changed_settings", "past_runs"]
+__all__ = ["Past", "changed_settings", "ordered", "past_runs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Past:
         measure, score: the measure that it is compared by, and its value on the test; None before the test.
         date: when it was begun.
         state: ``"finished"``, or what there is of it.
+        scores: all measures of the test.
+        seconds: what it took; None before its end.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Past:
     score: float | None
     date: datetime.datetime
     state: str
+    scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float | None = None
 
     @classmethod
     def of(cls, run: RunDirectory) -> Past:
@@ -63,15 +67,24 @@ class Past:
             score=test.get(measure),
             date=datetime.datetime.fromtimestamp(run.config_path.stat().st_mtime),
             state=state,
+            scores={name: value for name, value in test.items() if isinstance(value, int | float)},
+            seconds=results.get("seconds"),
         )
 
     @property
     def scored(self) -> str:
         """The score with its measure, in words."""
-        if self.score is None:
+        return self.told(self.measure)
+
+    def told(self, by: str) -> str:
+        """A measure in words, or the time that the run took; the usual measure where ``by`` is no measure."""
+        if by == "seconds":
+            return "" if self.seconds is None else f"{self.seconds:,.0f} s"
+        name = self.measure if by in _ORDERS else by
+        if name not in self.scores:
             return ""
-        label = MEASURES[self.measure].label if self.measure in MEASURES else self.measure
-        return f"{label} {figure(self.score)}"
+        label = MEASURES[name].label if name in MEASURES else name
+        return f"{label} {figure(self.scores[name])}"
 
 
 def past_runs(root: str | Path = "runs") -> list[Past]:
@@ -85,6 +98,37 @@ def past_runs(root: str | Path = "runs") -> list[Past]:
         raise ArtifactError(f"there is no folder {folder}", hint="danlu train creates one; --runs FOLDER names another")
     found = [Past.of(RunDirectory(path.parent)) for path in folder.glob("*/config.json")]
     return sorted(found, key=lambda each: each.date, reverse=True)
+
+
+_ORDERS = ("date", "name", "data")
+
+
+def ordered(runs: Sequence[Past], by: str) -> list[Past]:
+    """Runs in another order: by a measure the best first and those without it last, by data with the best of each first, by name, date or
+    seconds.
+
+    Raises:
+        ConfigError: a measure that none of them has.
+    """
+    if by == "date":
+        return sorted(runs, key=lambda each: each.date, reverse=True)
+    if by == "name":
+        return sorted(runs, key=lambda each: each.name)
+    if by == "seconds":
+        return sorted(runs, key=lambda each: (each.seconds is None, each.seconds or 0.0))
+    if by == "data":
+        return sorted(runs, key=lambda each: (each.data, *_best_first(each, each.measure)))
+    known = sorted({name for each in runs for name in each.scores})
+    if by not in known:
+        raise unknown_name("measure", by, [*known, *_ORDERS, "seconds"])
+    return sorted(runs, key=lambda each: _best_first(each, by))
+
+
+def _best_first(run: Past, measure: str) -> tuple[bool, float]:
+    value = run.scores.get(measure)
+    if value is None:
+        return True, 0.0
+    return False, -value if measure not in MEASURES or MEASURES[measure].higher_is_better else value
 
 
 def changed_settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from danlu.trained import Learned, Trained
 if TYPE_CHECKING:
     from danlu.pipeline.crossed import CrossValidation
 
-__all__ = ["write_crossed", "write_record"]
+__all__ = ["report_of", "write_crossed", "write_record"]
 
 _ROWS = 100  # of a finding of the audit that a run keeps
 
@@ -49,41 +49,65 @@ def write_record(
     if told:
         record["answers"] = told
     compute = effort.as_dict()
-    run.write_json("results.json", {**results, **record, **_cost(compute)})
-    if not config.evaluate.report:
-        return
+    record |= _cost(compute)
+    run.write_json("results.json", {**results, **record})
+    if config.evaluate.report:
+        ended = fitted.stopped_because or ""
+        report_of(run, config, domain, prepared, trained, judgement, record, fitted.history, ended, sections)
+
+
+def report_of(
+    run: RunDirectory,
+    config: TrainConfig,
+    domain: Domain,
+    prepared: Prepared,
+    trained: Trained,
+    judgement: Judgement | None,
+    record: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    ended: str = "",
+    sections: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Write ``report.html``.
+
+    Args:
+        record: of the training, as in ``results.json``.
+        history: a row an epoch.
+        ended: why it ended before its last epoch.
+        sections: further parts.
+    """
     from danlu.report import ReportData, write_report
     from danlu.report.health import health_section
     from danlu.report.judged import judged_sections
 
-    layers = summary(trained.network, trained.in_shape)
+    layers, best = summary(trained.network, trained.in_shape), record.get("best_epoch")
     own = domain.report(prepared, trained, judgement)
     facts = {
         "network": type(trained.network).__name__,
         "parameters": f"{layers.parameters:,}",
-        "epochs": f"{len(fitted.history)}" + ("" if fitted.best_epoch is None else f" (best: {fitted.best_epoch + 1})"),
+        "epochs": f"{len(history)}" + ("" if best is None else f" (best: {best + 1})"),
         **own.pop("facts", {}),
-        **told,
+        **trained.head.facts(),
     }
-    if fitted.stopped_because:
-        facts["ended"] = fitted.stopped_because
+    if ended:
+        facts["ended"] = ended
     judgement = judgement or Judgement({})
     own["sections"] = [
         *sections,
         *judged_sections(judgement),
         *own.get("sections", ()),
-        health_section(record["health"]),
+        *([health_section(record["health"])] if record.get("health") else []),
     ]
     data = ReportData(
-        **_common(run, config, judgement, compute),
-        history=fitted.history,
-        best_epoch=fitted.best_epoch,
+        **_common(run, config, judgement, record),
+        history=history,
+        best_epoch=best,
         model_html=layers._repr_html_(),
         parts=prepared.rows,
         unit=prepared.unit,
         split=prepared.split,
         facts=facts,
-        notices=(*_not_audited(prepared), *learned.notes, *judgement.said),
+        notices=(*_not_audited(prepared), *record.get("model", ()), *judgement.said),
         audit_html=_audited(prepared),
         **own,
     )
@@ -114,7 +138,7 @@ def write_crossed(
         "mean_of_folds": means,
         "rows": crossed.rows,
         "folds": each,
-        **_cost(compute := effort.as_dict()),
+        **_cost(effort.as_dict()),
     }
     run.write_json("results.json", record)
     if not config.evaluate.report:
@@ -131,7 +155,7 @@ def write_crossed(
         **crossed.model.head.facts(),
     }
     data = ReportData(
-        **_common(run, config, judgement, compute),
+        **_common(run, config, judgement, record),
         parts=crossed.rows,
         unit=crossed.unit,
         split=f"{len(folds)} folds; {prepared.split.removeprefix(of_one)}",
@@ -168,7 +192,7 @@ def _cost(compute: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": compute["seconds"], "compute": compute, "environment": environment()}
 
 
-def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, compute: dict[str, Any]) -> dict[str, Any]:
+def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of every report: what the test says, and how the run is repeated."""
     return {
         "title": run.name,
@@ -179,12 +203,17 @@ def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, comput
         "rows_are": judgement.rows_are,
         "config": config.as_dict(),
         "command": f"danlu train --config {shlex.quote(str(Path(run.path) / 'config.json'))}",
-        "environment": {**_took(compute), "seed": str(config.trainer.seed), **environment()},
+        "environment": {
+            **_took(record.get("compute") or {}),
+            "seed": str(config.trainer.seed),
+            **(record.get("environment") or {}),
+        },
     }
 
 
-def _took(compute: dict[str, Any]) -> dict[str, str]:
-    found = {"time": f"{compute['seconds']:,.0f} s", "CPU time, all cores": f"{compute['cpu_seconds']:,.0f} s"}
+def _took(compute: Mapping[str, Any]) -> dict[str, str]:
+    found = {"time": "seconds", "CPU time, all cores": "cpu_seconds"}
+    found = {label: f"{compute[name]:,.0f} s" for label, name in found.items() if name in compute}
     if "package_joules" in compute:
         found["energy of the processor"] = in_kilojoules(compute["package_joules"])
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from danlu.evaluate import MEASURES
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.sides import Pair
+from danlu.evaluate.usual import usual
 from danlu.report.html import rendered
 from danlu.report.plots import rate_plot
 from danlu.report.svg import BLUE, GREEN, ORANGE, Panel, short
@@ -54,7 +55,9 @@ def _cells(run: ComparedRun, name: str) -> tuple[str, str]:
 
 def _table(pair: Pair) -> dict[str, Any]:
     rows = []
-    for name, each in pair.measures.items():
+    first = usual(pair.primary, pair.measures)
+    for name in (*first, *(name for name in pair.measures if name not in first)):
+        each = pair.measures[name]
         verdict = _VERDICTS[each.verdict].format(pair.first, pair.second) if pair.how != "other data" else "other data"
         ends = each.difference.between
         rows.append((_label(name), figure(each.difference.value, 3), ends, verdict))

@@ -41,6 +41,25 @@ _TILES = {
 }
 
 
+_FIGURES = {
+    "binary": "ROC: the further above the dotted diagonal, the better the rows are ordered. Calibration: on the diagonal, a "
+    "probability of 0.7 comes true in 7 of 10 rows; the lines show how far chance alone reaches.",
+    "multiclass": "Confusion matrix: counts off the diagonal are mistakes; a dark cell there is a pair of classes that it mixes up. "
+    "Calibration: on the diagonal, answers with a probability of 0.7 are right in 7 of 10 rows.",
+    "regression": "Errors should lie around 0 everywhere: a bend says that something is not learnt, a funnel that some values are "
+    "less sure.",
+}
+_HINTS = {
+    "Training": "The dotted line marks the epoch that is kept. A dashed line that rises while the solid one falls: the network learns its "
+    "training rows by heart. Both still falling at the end: more epochs may help. Point at a curve for its values.",
+    "Data": "Look for a column that will not be known when the model is used, or that tells the answer: leave it out with data.drop.",
+    "Reproduce": "The same command on the same data, versions and machine gives the same weights.",
+    "Where it is worst": "A group of rows that is surely worse, and that matters to you, needs more rows or better columns.",
+    "In each fold": "Scores that differ a lot from fold to fold say that the score depends on which rows are at hand.",
+}
+"""What to look for in the parts of a report."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReportData:
     """The contents of a report; fields that are None or empty are left out.
@@ -126,6 +145,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         errors=str(residuals(data.rows)) if data.rows is not None and data.task == "regression" else "",
         probabilities=_probabilities(data),
         against=_against(data),
+        hints={**_HINTS, "figures": _FIGURES.get(data.task, "")},
         config_text=json.dumps(data.config, indent=2, ensure_ascii=False, default=str) if data.config else "",
     )
     path = Path(path)
