@@ -158,6 +158,28 @@ def test_runs_are_compared_row_by_row_as_text_data_and_page(trained, folder, mon
     assert (code, "is damaged" in err) == (1, True)
 
 
+def test_a_report_is_written_anew_and_opened_where_there_is_a_display(trained, monkeypatch, capfd):
+    path = trained / "report.html"
+    before = path.read_text()
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, out, err = run(monkeypatch, capfd, "report", trained, "--open")
+    assert (code, out) == (0, f"{path}\n")
+    assert "no display" in err
+    path.unlink()
+    opened = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("webbrowser.open", lambda where: opened.append(where) or True)
+    code, out, err = run(monkeypatch, capfd, "report", trained, "--open")
+    assert (code, opened) == (0, [path.resolve().as_uri()]), err
+    plain = [re.sub(r"i[0-9a-f]{8}|<svg.*?</svg>", "", text, flags=re.DOTALL) for text in (before, path.read_text())]
+    assert plain[0] == plain[1]
+    assert "CPU time, all cores" in before
+    assert "prefers-color-scheme: dark" in before
+    code, _, err = run(monkeypatch, capfd, "report", trained.parent / "begun")
+    assert (code, "not finished" in err or "no run" in err) == (1, True)
+
+
 def test_a_dry_run_trains_nothing(trained, folder, monkeypatch, capfd):
     monkeypatch.chdir(folder)
     code, out, err = run(
