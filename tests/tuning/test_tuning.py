@@ -40,11 +40,13 @@ SMALL: dict[str, Any] = {
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tuned, list[str]]:
     said: list[str] = []
     folder = tmp_path_factory.mktemp("runs")
-    return tune(ROWS, target="y", trials=3, batch=3, runs=folder, display="none", say=said.append, **SMALL), said
+    how = {"trials": 3, "batch": 3, "runs": folder, "name": "mine", "display": "none", "say": said.append}
+    return tune(ROWS, target="y", **how, **SMALL), said
 
 
 def test_the_best_settings_are_found_and_trained_with(tuned: tuple[Tuned, list[str]]) -> None:
     found, said = tuned
+    assert found.run.path.name == "mine"
     assert set(found.settings) == {"trainer.learning_rate", "trainer.weight_decay", "model.dropout"}
     assert [each.state for each in found.trials] == ["stopped", "complete", "stopped"] or found.trials[
         0

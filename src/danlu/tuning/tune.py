@@ -212,12 +212,12 @@ def tune_from(
             hint=f"leave it out, and cross-validate what was found: danlu train … --folds {config.evaluate.folds}. To search anew "
             "without each fold, add evaluate.fold=1, then 2, …",
         )
-    for name in ("average", "snapshots"):
-        value = getattr(config.trainer, name)
+    for setting in ("average", "snapshots"):
+        value = getattr(config.trainer, setting)
         if value in ("none", "ema", None):
             continue
         raise ConfigError(
-            f"trainer.{name} is {value}, which needs a training that runs to its end, and a search ends most of its trials early",
+            f"trainer.{setting} is {value}, which needs a training that runs to its end, and a search ends most of its trials early",
             hint="leave it out, and train with it afterwards; trainer.average=ema goes with a search",
         )
     display_kind(display)
