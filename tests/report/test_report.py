@@ -11,7 +11,7 @@ import danlu
 from danlu import nn
 from danlu.evaluate import Interval, Rows, compare, decomposition, intervals
 from danlu.evaluate.detection import Found
-from danlu.report import ReportData, TensorBoardLogger, write_report
+from danlu.report import ReportData, TensorBoardLogger, log_test, write_report
 from danlu.report.detections import draw_boxes
 from danlu.report.html import whole_numbers
 from danlu.report.plots import (
@@ -150,6 +150,30 @@ def test_events_hold_the_history(tmp_path):
         assert found["train/loss", row["step"]] == pytest.approx(row["loss"])
         assert found["validation/loss", row["step"]] == pytest.approx(row["val_loss"])
         assert found["training/learning_rate", row["step"]] == pytest.approx(row["learning_rate"])
+    drawn = {(v.tag, e.step): v.histo for e in _records(path) for v in e.summary.value if v.HasField("histo")}
+    steps = [row["step"] for row in fitted.history]
+    assert {key for key in drawn if key[0] == "weights/kernel"} == {("weights/kernel", step) for step in steps}
+    assert drawn["weights/kernel", steps[-1]].num == 2
+    last = np.asarray(fitted.train_state.params["kernel"], np.float64)
+    assert drawn["weights/kernel", steps[-1]].sum == pytest.approx(last.sum(), rel=1e-5)
+
+
+def test_the_test_is_written_with_its_settings_and_replaced_by_the_next_training(tmp_path):
+    settings = {"trainer.learning_rate": 0.1, "model.kind": "network", "split.folds": None, "augment.list": [1]}
+    log_test(tmp_path, settings, {"accuracy": 0.75, "ece": float("nan")}, step=7)
+    [path] = tmp_path.glob("events.out.tfevents.*")
+    values = [(v, e.step) for e in _records(path) for v in e.summary.value]
+    assert {(v.tag, v.simple_value, step) for v, step in values if v.tag.startswith("test/")} == {
+        ("test/accuracy", 0.75, 7)
+    }
+    told = b"".join(v.metadata.plugin_data.content for v, _ in values)
+    assert b"trainer.learning_rate" in told
+    assert b"split.folds" not in told
+    logger = TensorBoardLogger(tmp_path)
+    logger.training = type("Running", (), {"history": []})()
+    logger.on_train_begin()
+    logger.on_train_end({})
+    assert not path.exists()
 
 
 def test_no_number_is_broken_at_the_end_of_a_line():

@@ -29,7 +29,7 @@ from danlu.pipeline.record import write_record
 from danlu.pipeline.sensitive import remembered
 from danlu.pipeline.tested import keep_test
 from danlu.pipeline.used import check_used
-from danlu.report import TensorBoardLogger
+from danlu.report import TensorBoardLogger, log_test
 from danlu.rl.registry import meant_by
 from danlu.stages import stage
 from danlu.trained import Say, Trained
@@ -229,10 +229,21 @@ def train_once(
         if judgement.predictions is not None:
             write_atomic(run.predictions_path, judgement.predictions.write_csv())
         keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
+        log_test(run.path, _told(config), metrics, step=int((learned.fitted.history or [{}])[-1].get("step", 0)))
     seconds = begun.seconds
     with stage("writing the report"):
         write_record(run, config, domain, prepared, model, learned, judgement, begun, sections=sections)
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
+
+
+def _told(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a training goes by, by their dotted names."""
+    return {
+        f"{section}.{name}": value
+        for section, values in config.as_dict().items()
+        if section not in ("data", "evaluate")
+        for name, value in values.items()
+    }
 
 
 def judged(config: TrainConfig, domain: Domain, prepared: Prepared, model: Trained) -> Judgement | None:

@@ -1,7 +1,7 @@
 """Reports of a run for people: the HTML report, its plots, TensorBoard events."""
 
 from danlu.report.columns import ColumnSummary, describe_columns
-from danlu.report.events import TensorBoardLogger
+from danlu.report.events import TensorBoardLogger, log_test
 from danlu.report.html import ReportData, write_report
 from danlu.report.picture import heat_over, png_uri
 
@@ -11,6 +11,7 @@ __all__ = [
     "TensorBoardLogger",
     "describe_columns",
     "heat_over",
+    "log_test",
     "png_uri",
     "write_report",
 ]
