@@ -56,6 +56,10 @@ def runs(
     for row in rows:
         table.add_row(*(escape(short(row[name], size)) for name, size in sizes.items()))
     console.print(table)
+    if by is not None and sum(by in each.scores for each in found) > 1:
+        print(
+            "\nscores of other test rows are not to be compared as they stand; danlu compare RUN RUN says what can be told"
+        )
 
 
 def _that_fit(rows: list[dict[str, str]], width: int) -> dict[str, int]:

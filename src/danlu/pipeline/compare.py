@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.errors import ArtifactError, ConfigError
-from danlu.evaluate.sides import pair
+from danlu.evaluate.sides import Side, pair
 from danlu.memory import in_words
 from danlu.pipeline.past import Past
 from danlu.pipeline.tested import side_of
@@ -59,8 +59,7 @@ def compare_runs(*runs: str | Path) -> Compared:
     two = list(itertools.combinations(sides, 2))
     pairs = tuple(pair(one, other, level=1 - 0.05 / len(two)) for one, other in two)
     compared = [
-        _described(folder, name, document, side.scores)
-        for folder, name, document, side in zip(folders, names, documents, sides, strict=True)
+        _described(folder, document, side) for folder, document, side in zip(folders, documents, sides, strict=True)
     ]
     return Compared(tuple(compared), pairs)
 
@@ -78,7 +77,7 @@ def _document(run: RunDirectory) -> Mapping[str, Any]:
     return RunDirectory(run.artifact_path).read_json("model.json") if path.is_file() else {}
 
 
-def _described(run: RunDirectory, name: str, document: Mapping[str, Any], scores: Any) -> ComparedRun:
+def _described(run: RunDirectory, document: Mapping[str, Any], side: Side) -> ComparedRun:
     past = Past.of(run)
     results = run.read_json("results.json") if run.results_path.is_file() else {}
     config = run.read_json("config.json")
@@ -112,11 +111,12 @@ def _described(run: RunDirectory, name: str, document: Mapping[str, Any], scores
             f"the run {run.path} has no model yet", hint=f"continue it: danlu train --resume {run.path}"
         )
     return ComparedRun(
-        name,
+        side.name,
         str(run.path),
         past.data,
         past.kind,
-        scores,
+        side.primary,
+        side.scores,
         settings,
         effort,
         numbers,

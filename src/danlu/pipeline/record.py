@@ -107,7 +107,8 @@ def report_of(
         unit=prepared.unit,
         split=prepared.split,
         facts=facts,
-        notices=(*_not_audited(prepared), *record.get("model", ()), *judgement.said),
+        notices=(*_not_audited(prepared), *record.get("model", ())),
+        remarks=judgement.said,
         audit_html=_audited(prepared),
         **own,
     )
@@ -160,7 +161,8 @@ def write_crossed(
         unit=crossed.unit,
         split=f"{len(folds)} folds; {prepared.split.removeprefix(of_one)}",
         facts=facts,
-        notices=(*_not_audited(prepared), *judgement.said),
+        notices=_not_audited(prepared),
+        remarks=judgement.said,
         audit_html=_audited(prepared),
         **{
             **own,

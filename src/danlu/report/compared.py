@@ -27,6 +27,7 @@ class ComparedRun:
     Attributes:
         name, path: what it is called, and where it is.
         data, kind: what it learnt from and predicts; the kind of its data, and the task.
+        primary: the measure that it is compared by.
         scores: of its test, with 95 % intervals.
         settings: by their dotted names.
         effort: times and sizes in words, by what they are.
@@ -39,6 +40,7 @@ class ComparedRun:
     path: str
     data: str
     kind: str
+    primary: str
     scores: Mapping[str, Interval]
     settings: Mapping[str, Any]
     effort: Mapping[str, str]
@@ -77,9 +79,12 @@ class Compared:
     @property
     def measures(self) -> list[str]:
         """The measures of any of the runs, those that are looked at first before the others."""
-        names = list(dict.fromkeys(name for run in self.runs for name in run.scores))
-        first = usual(self.pairs[0].primary, names)
-        return [*first, *(name for name in names if name not in first)]
+        return list(dict.fromkeys([*self.usual, *(name for run in self.runs for name in run.scores)]))
+
+    @property
+    def usual(self) -> list[str]:
+        """The measures that are looked at first."""
+        return list(dict.fromkeys(name for run in self.runs for name in usual(run.primary, run.scores)))
 
     @property
     def said(self) -> list[str]:
@@ -164,13 +169,12 @@ class Compared:
     def __str__(self) -> str:
         lines = [wrapped(f"{run.name}: {run.data}, {run.kind or 'no model'}", indent="  ") for run in self.runs]
         names = [run.name for run in self.runs]
-        shown = usual(self.pairs[0].primary, self.measures)
         scores = [
             (
                 MEASURES[name].label if name in MEASURES else name,
                 [_score(run.scores.get(name)) for run in self.runs],
             )
-            for name in shown
+            for name in self.usual
         ]
         lines += ["", *_columns("test", names, scores)]
         told = (pair.measures.values() for pair in self.pairs)

@@ -80,7 +80,8 @@ class ReportData:
             that is taken as it is.
         parts: number of rows by part (train, validation, test), or of what ``unit`` says; ``split`` says how they were divided.
         facts: further lines ``name: value`` about the training.
-        notices: sentences the user should know.
+        notices: sentences the user should know about the data and the training.
+        remarks: the same about the test.
         audit_html: what an audit of the data found: HTML that is taken as it is.
         heading: of the page; empty says what is predicted.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
@@ -113,6 +114,7 @@ class ReportData:
     split: str = ""
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     audit_html: str = ""
     heading: str = ""
     mistakes: Sequence[Mapping[str, Any]] = ()
