@@ -226,6 +226,23 @@ def test_each_encoded_column_is_known_to_come_from_the_column_that_changes_it() 
     assert counted == sum(values.shape[1] for values in before.values())
 
 
+def test_a_row_with_a_wrong_answer_is_what_moved_its_own_answer_most() -> None:
+    model, rows = danlu.load(GOLDEN / "quantity" / "model"), pl.read_csv(GOLDEN / "quantity" / "asked.csv")
+    values = model.predict_values(rows, say=quiet)
+    how: dict[str, Any] = {"rows": [3], "changes": 0, "say": quiet, "influence": 2}
+    known = rows.with_columns(price=values + np.eye(6)[2] * 1000)
+    each = danlu.explain(model, rows, background=known, **how)[0]  # type: ignore[operator]
+    first, second = each.data["moved"]
+    assert first["row"]["size"] == rows["size"][2]
+    assert first["without"] < -10 * abs(second["without"])
+    assert "that moved it most" in str(each)
+    assert max(map(wide, str(each).splitlines())) <= 80
+    with pytest.raises(ConfigError, match="needs their true answers"):
+        danlu.explain(model, rows, background=rows, **how)  # type: ignore[operator]
+    with pytest.raises(ConfigError, match="influence would not be used"):
+        danlu.explain(model, rows, background=known, method="gradients", **how)  # type: ignore[operator]
+
+
 def test_how_near_a_row_is_to_training_rows() -> None:
     schema = danlu.data.infer_schema(
         pl.DataFrame({"a": [0.0, 1.0, 2.0] * 7, "b": ["x", "y", "y"] * 7, "t": [0, 1, 1] * 7}), target="t"

@@ -50,6 +50,10 @@ def explain(
     changes: Annotated[
         int, typer.Option(help="Columns that are changed together at most to get another answer; 0: do not look.")
     ] = 3,
+    influence: Annotated[
+        int,
+        typer.Option(help="How many training rows of a table are shown that moved the answer most; 0: do not look."),
+    ] = 0,
     background: Annotated[
         str | None, typer.Option(help="A file of rows to compare with, where the run keeps no training rows.")
     ] = None,
@@ -88,6 +92,7 @@ def explain(
                 keep=tuple(name.strip() for name in keep.split(",") if name.strip()),
                 to=to,
                 changes=changes,
+                influence=influence,
                 background=background,
                 columns=columns,
                 lenient=lenient,

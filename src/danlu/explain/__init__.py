@@ -11,6 +11,7 @@ from danlu.explain.column import Points
 from danlu.explain.counterfactual import Change, counterfactuals
 from danlu.explain.dependence import Dependence, Effects, accumulated_effects, partial_dependence
 from danlu.explain.faithfulness import Faithfulness, faithfulness
+from danlu.explain.influence import last_layer_influence
 from danlu.explain.interaction import Interaction, interactions
 from danlu.explain.path import Attribution, integrated_gradients
 from danlu.explain.pixels import pixel_attribution
@@ -40,6 +41,7 @@ __all__ = [
     "grad_cam",
     "integrated_gradients",
     "interactions",
+    "last_layer_influence",
     "nearest_rows",
     "partial_dependence",
     "pixel_attribution",

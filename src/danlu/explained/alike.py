@@ -16,7 +16,7 @@ from danlu.explained.view import cell, padded, plain_value, wide
 from danlu.prose import WIDTH
 from danlu.report.svg import short
 
-__all__ = ["Alike", "alike_or_none"]
+__all__ = ["Alike", "alike_or_none", "in_html", "in_lines"]
 
 _COUNT = 3
 _LEAST = 0.01  # of a blend
@@ -35,9 +35,10 @@ class Alike:
 
     def __init__(self, source: Gradients, rows: pl.DataFrame, truth: pl.Series | None, noun: str) -> None:
         self.source, self.rows, self.truth, self.noun = source, rows, truth, noun
-        self.known = self._seen(rows)
+        self.known = self.seen(rows)
 
-    def _seen(self, rows: pl.DataFrame) -> np.ndarray:
+    def seen(self, rows: pl.DataFrame) -> np.ndarray:
+        """What the last layer receives of some rows, ``(rows, features)``."""
         model, parts = self.source.model, []
         encoded = model.encoder.transform(rows)
         size = 512
@@ -53,34 +54,34 @@ class Alike:
         Args:
             order: the columns, those that counted most first.
         """
-        places, alike = nearest_rows(self._seen(row), self.known, _COUNT)
-        found = self.rows[places[0].tolist()]
-        target = self.source.model.head.name
-        shown = order[:_COLUMNS]
-        head = ["alike", *([f"true {target}"] if self.truth is not None else []), *shown]
-        cells = []
-        data = []
-        for number, (place, close) in enumerate(zip(places[0].tolist(), alike[0].tolist(), strict=True)):
-            true = [] if self.truth is None else [str(self.truth[place])]
-            values = found.row(number, named=True)
-            cells.append(
-                [
-                    f"{close:.2f}",
-                    *true,
-                    *(short(cell(values[name]), 14) for name in shown),
-                ]
-            )
-            data.append(
-                {
-                    "similarity": round(close, 6),
-                    **({"true": true[0]} if true else {}),
-                    "row": {k: plain_value(v) for k, v in values.items()},
-                }
-            )
+        places, alike = nearest_rows(self.seen(row), self.known, _COUNT)
+        head, cells, data = self.listed(places[0], "alike", [f"{close:.2f}" for close in alike[0]], order)
+        data = [{"similarity": round(float(close), 6), **each} for close, each in zip(alike[0], data, strict=True)]
         title = (
             f"The {self.noun} most alike, as {self.source.said or 'the network'} sees them, among {self.rows.height:,}"
         )
-        return Block(title, _table(head, cells), _html(head, cells)), data
+        return Block(title, in_lines(head, cells), in_html(head, cells)), data
+
+    def listed(
+        self, places: np.ndarray, first: str, said: list[str], order: list[str]
+    ) -> tuple[list[str], list[list[str]], list[dict[str, Any]]]:
+        """Some of the rows as a table, its head and its cells, and as plain data.
+
+        Args:
+            places: of the rows.
+            first, said: the first column: its name, and what it says of each row.
+            order: the columns, those that counted most first.
+        """
+        shown, target = order[:_COLUMNS], self.source.model.head.name
+        head = [first, *([f"true {target}"] if self.truth is not None else []), *shown]
+        cells, data = [], []
+        for place, words in zip(places.tolist(), said, strict=True):
+            true = [] if self.truth is None else [self.truth[place]]
+            values = self.rows.row(place, named=True)
+            cells.append([words, *map(cell, true), *(short(cell(values[name]), 14) for name in shown)])
+            row = {name: plain_value(value) for name, value in values.items()}
+            data.append({**({"true": str(true[0])} if true else {}), "row": row})
+        return head, cells, data
 
 
 def alike_or_none(source: Gradients, rows: pl.DataFrame, truth: pl.Series | None, noun: str) -> Alike | None:
@@ -93,7 +94,8 @@ def alike_or_none(source: Gradients, rows: pl.DataFrame, truth: pl.Series | None
         return None
 
 
-def _table(head: list[str], cells: list[list[str]]) -> tuple[str, ...]:
+def in_lines(head: list[str], cells: list[list[str]]) -> tuple[str, ...]:
+    """A table of as many columns as a terminal holds."""
     rows = [[short(name, 14) for name in head], *cells]
     widths = [max(wide(row[place]) for row in rows) for place in range(len(head))]
     while sum(widths) + 2 * len(widths) > WIDTH:
@@ -104,7 +106,9 @@ def _table(head: list[str], cells: list[list[str]]) -> tuple[str, ...]:
     )
 
 
-def _html(head: list[str], cells: list[list[str]]) -> str:
+def in_html(head: list[str], cells: list[list[str]]) -> str:
+    """The same table as HTML."""
+
     def line(row: list[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
 

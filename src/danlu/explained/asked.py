@@ -26,6 +26,7 @@ class Asked:
         keep: columns that a counterfactual may not change.
         to: what a counterfactual is to reach: a class, or of a quantity ``">=200"`` or ``"<=200"``; None is any other class.
         changes: columns that a counterfactual may change at most; 0 looks for none.
+        influence: training rows that are shown as those that moved the answer most; 0 looks for none.
         background: rows to compare with and to look for alike ones among, where there are some.
         truth: the true answers of the background rows, as they were read; None where they are not known.
         learnt: whether these are rows that were learnt from.
@@ -40,6 +41,7 @@ class Asked:
     keep: tuple[str, ...] = ()
     to: str | None = None
     changes: int = 3
+    influence: int = 0
     background: Any = None
     truth: Any = None
     learnt: bool = True
@@ -53,6 +55,9 @@ class Asked:
             raise ConfigError(
                 f"changes is {self.changes}, with keep={self.keep} and to={self.to!r}; expected 1 or more, or 0 and neither of them"
             )
+
+        if self.influence < 0:
+            raise ConfigError(f"influence is {self.influence}; expected a number of rows, or 0 for none")
 
     def check(self, method: str, *, uses: tuple[str, ...] = (), otherwise: str = "") -> None:
         """Refuse what this way of explaining does not use.
@@ -69,6 +74,7 @@ class Asked:
             "exact": self.exact is not None,
             "keep": bool(self.keep),
             "to": self.to is not None,
+            "influence": self.influence > 0,
             "background": not self.learnt,
         }
         unused = [name for name, is_given in given.items() if is_given and name not in uses]

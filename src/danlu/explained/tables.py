@@ -11,11 +11,12 @@ import polars as pl
 
 from danlu.errors import ConfigError
 from danlu.explain import shapley_values
-from danlu.explained.alike import alike_or_none
+from danlu.explained.alike import Alike, alike_or_none
 from danlu.explained.answer import Explained, Part
 from danlu.explained.asked import Asked
 from danlu.explained.changes import Changes, fitted_rows
 from danlu.explained.gradients import attributed, gradients_of, of_inputs
+from danlu.explained.moved import Moved
 from danlu.explained.score import answers_of, score_of
 from danlu.explained.view import cell
 from danlu.nn.ensemble import Ensemble
@@ -58,6 +59,10 @@ def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[E
         if trained.instead is not None
         else alike_or_none(gradients_of(trained), learnt, asked.truth, asked.compared_with)
     )
+    moved = None
+    if asked.influence:
+        near = alike or Alike(gradients_of(trained), learnt, asked.truth, asked.compared_with)
+        moved = Moved(near, asked.influence, 0 if trained.seen is None else len(trained.seen))
     found = []
     for place, name in enumerate(asked.names):
         row = _row(inputs, place)
@@ -67,8 +72,12 @@ def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[E
         if changes is not None:
             block, data["counterfactuals"] = changes.of(own[place], answers)
             blocks += [block] if block is not None else []
+        order = [part.name for part in sorted(one.parts, key=lambda part: -abs(part.added))]
+        if moved is not None:
+            score, _ = score_of(trained, answers, of=asked.of, scale=asked.scale)
+            block, data["moved"] = moved.of(own[place], score, order)
+            blocks.append(block)
         if alike is not None:
-            order = [part.name for part in sorted(one.parts, key=lambda part: -abs(part.added))]
             block, data["alike"] = alike.of(own[place], order)
             blocks.append(block)
         found.append(dataclasses.replace(one, blocks=tuple(blocks), data=data))

@@ -34,6 +34,7 @@ def explain(
     keep: Sequence[str] | str = (),
     to: str | None = None,
     changes: int = 3,
+    influence: int = 0,
     background: Any = None,
     columns: Sequence[str] | str = (),
     lenient: bool = False,
@@ -61,6 +62,7 @@ def explain(
         keep: columns that are not to be changed to get another answer.
         to: the answer to be reached by changes: a class; of a quantity ``">=200"`` or ``"<=200"``. None is any other class.
         changes: columns that are changed for that at most; 0 looks for no changes.
+        influence: training rows of a table that are shown as those that moved the answer most; 0 looks for none.
         background: rows like those of the training, where the run keeps none.
         columns: of a model as a whole, whose curves and pairs are looked at; none: the strongest.
         lenient: as of ``predict``.
@@ -89,7 +91,16 @@ def explain(
     reader: Any = trained.reader
     wanted = _names(columns)
     if source is None:
-        check_unused(rows=rows, method=method, exact=exact, keep=keep, to=to, changes=changes, lenient=lenient)
+        check_unused(
+            rows=rows,
+            method=method,
+            exact=exact,
+            keep=keep,
+            to=to,
+            changes=changes,
+            influence=influence,
+            lenient=lenient,
+        )
     elif wanted:
         raise ConfigError(
             "columns would not be used: they are of a model as a whole, without rows", hint="leave it out"
@@ -116,6 +127,7 @@ def explain(
         keep=_names(keep),
         to=to,
         changes=changes,
+        influence=influence,
         background=compared,
         truth=truth,
         learnt=learnt,

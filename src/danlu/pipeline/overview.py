@@ -49,7 +49,11 @@ def check_unused(**given: Any) -> None:
     """
     usual = {"method": "auto", "changes": 3}
     refused = [name for name, value in given.items() if name in usual and value != usual[name]]
-    refused += [name for name, value in given.items() if name not in usual and value not in (None, False, "", (), [])]
+    refused += [
+        name
+        for name, value in given.items()
+        if name not in usual and (value is not None and value != [] and bool(value))
+    ]
     if refused:
         raise ConfigError(
             f"{', '.join(refused)} would not be used: no rows are given, so that the model is explained as a whole",

@@ -157,6 +157,15 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "explain/influence.py",
+        (
+            "row-left-in-the-hessian",
+            "np.eye(units) - curve @ reach",
+            "np.eye(units) - 0 * reach",
+            "explain.last_layer_influence",
+        ),
+    ),
+    *of(
         "explain/interaction.py",
         ("one-effect-left-in", "rest = both - one - other", "rest = both - one", "explain.interactions"),
     ),

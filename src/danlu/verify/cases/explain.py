@@ -14,6 +14,7 @@ from danlu.explain import (
     grad_cam,
     integrated_gradients,
     interactions,
+    last_layer_influence,
     partial_dependence,
     shapley_values,
     smooth_gradients,
@@ -127,6 +128,36 @@ def pairs(check: Check) -> None:
     check(
         interactions(lambda x: x[:, 0] + np.exp(x[:, 1] * x[:, 2]), rows, [0, 1])[0].strength, 0.0, oracle="closed form"
     )
+
+
+@case("explain.last_layer_influence")
+def influence(check: Check) -> None:
+    """Least squares fitted again without each row; and of classes one step of Newton's method from where the fit is."""
+    known, asked, values = draw(7, 2), draw(2, 2, seed=1), draw(7, seed=2)
+    x, own = (np.concatenate([each, np.ones((len(each), 1))], axis=1) for each in (known, asked))
+    fit = np.linalg.lstsq(x, values)[0]
+    found = last_layer_influence(known, x @ fit[:, None], values, asked, np.ones((2, 1)), damping=1e-12)
+    for row in range(7):
+        left = np.delete(np.arange(7), row)
+        again = np.linalg.lstsq(x[left], values[left])[0]
+        check(found[:, row], own @ (again - fit), floor=0.01)
+    labels, weights, slopes = np.array([0, 1, 2, 1, 0, 2, 1]), draw(3, 3, seed=3), draw(2, 3, seed=4)
+    found = last_layer_influence(known, x @ weights.T, labels, asked, slopes, damping=0.1)
+    p = np.exp(x @ weights.T)
+    p /= p.sum(axis=1, keepdims=True)
+    bends = [
+        np.kron(np.diag(each) - np.outer(each, each), np.outer(row, row)) / 7 for each, row in zip(p, x, strict=True)
+    ]
+    whole = sum(bends)
+    damped = whole + 0.1 * np.trace(whole) / 9 * np.eye(9)
+    for row in range(7):
+        slope = np.kron(p[row] - np.eye(3)[labels[row]], x[row]) / 7
+        step = np.linalg.solve(damped - bends[row], slope)
+        check(
+            found[:, row],
+            [np.kron(own_slope, each) @ step for own_slope, each in zip(slopes, own, strict=True)],
+            floor=0.01,
+        )
 
 
 @case("explain.grad_cam")
