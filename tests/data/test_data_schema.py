@@ -111,6 +111,8 @@ def test_schema_survives_json_and_shows_itself() -> None:
     assert "it is constant" in text
     assert "名&lt;b&gt;" in schema._repr_html_()
     assert max(len(line) for line in text.splitlines()) <= 80
+    many = infer_schema(pl.DataFrame({"who": list("abcdef") * 5, "y": [0, 1] * 15}), target="y")
+    assert "6: a, b, c, d, …" in str(many)
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,8 @@ def test_a_network_level_with_a_constant_answer_has_learnt_nothing():
     assert compare(rows, constant, "the most common class").verdict == "better"
     nothing = compare(shuffled, constant, "the most common class")
     assert nothing.sentence.startswith("The network is not better than always answering the most common class: ROC-AUC")
+    fitted = compare(shuffled, constant, "HistGradientBoosting").sentence  # a model that learnt no more than one answer
+    assert "not better than HistGradientBoosting, which answers the same for every row:" in fitted
     assert "do not show that it has learnt anything" in nothing.sentence
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -49,6 +50,12 @@ def test_a_planted_slice_of_two_conditions_is_first_and_sure():
     again = Slices.from_dict(json.loads(json.dumps(found.as_dict())))
     assert slice_lines(again) == slice_lines(found)
     assert max(len(line) for text in slice_lines(found) for line in text.split("\n")) <= 80
+    turned = dataclasses.replace(
+        first, difference=dataclasses.replace(first.difference, value=-0.1, low=-0.3, high=0.2)
+    )
+    told = " ".join("\n".join(slice_lines(dataclasses.replace(found, slices=(turned,)))).split())
+    assert "0.1 better (−0.2 to 0.3)" in told
+    assert "the one slice that looked worst was judged" in told
 
 
 def test_numbers_and_missing_values_are_conditions():

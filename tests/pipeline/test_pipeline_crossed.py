@@ -177,9 +177,11 @@ def test_the_command_and_its_plan(frame, crossed, tmp_path):
     assert "fold 2 of 2: ROC-AUC" in result.output
     assert pl.read_csv(tmp_path / "r" / "predictions.csv").equals(crossed.predictions)
     values = {**SMALL, "data": {"source": str(path), "target": "label"}, "evaluate": {"folds": 2, "repeats": 3}}
+    values["trainer"] = {**SMALL["trainer"], "minutes": 10}
     plan = rehearse(config_from(values), display="none", say=quiet)
     assert plan.trainings == 6
     assert "for 6 folds" in str(plan)
+    assert plan.training >= 6 * 600  # each goes on for the minutes that were asked for
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_a_trial_that_diverges_has_no_score() -> None:
         ({"search": {"trainer.epochs": [4, 8]}}, "trainer.epochs is 2, and it is to be searched"),
         ({"search": {"trainer.patience": [4, 8]}}, "unknown setting to search of tables 'trainer.patience'"),
         ({"search": {"trainer.learning_rate": (0.1, 0.01)}}, "the span 0.1..0.01 is empty"),
+        ({"search": {"trainer.learning_rate": (0.1, 0.1)}}, "expected two different ends"),
         ({"search": {"model.dropout": (0.1, 1.5)}}, "dropout is 1.5; expected"),
         (
             {"search": {"trainer.batch_size": 8}},

@@ -157,7 +157,7 @@ class Schema:
             if column.extent:
                 values = column.extent
             elif column.kind == "categorical":
-                values = f"{column.distinct}: " + ", ".join(column.categories[:4])
+                values = f"{column.distinct}: " + ", ".join(column.categories[:4]) + ", …" * (column.distinct > 4)
             else:
                 values = ", ".join(column.examples[:2])
             note = f" ({column.reason})" if role == "not used" and column.reason else ""

@@ -158,7 +158,7 @@ def _sentence(
         return f"{start} compared with {label}: {figures}; {few}."
     if constant and verdict != "better":
         return (
-            f"{start} is not better than always answering {label}: {figures}{doubt}. "
+            f"{start} is not better than {_always(label)}: {figures}{doubt}. "
             "These test rows do not show that it has learnt anything."
         )
     if verdict == "better":
@@ -169,6 +169,12 @@ def _sentence(
         figures = f"{metric.label} {theirs} is {gap} {back} than {ours}"
         return f"{_upper(label)} is better than {name}: {figures} ({gain})."
     return f"These test rows show no clear difference between {name} and {label}: {figures}{doubt}."
+
+
+def _always(label: str) -> str:
+    """What gives one answer for all rows: an answer (``the mean``), or a model that has learnt no more than one."""
+    answer = label.startswith(("the ", "one "))
+    return f"always answering {label}" if answer else f"{label}, which answers the same for every row"
 
 
 def _upper(label: str) -> str:

@@ -16,13 +16,15 @@ def slice_lines(found: Slices) -> list[str]:
     lines = [wrapped(found.said[:1].upper() + found.said[1:] + ".")]
     for each in found.slices:
         right = "" if each.right is None else f", {percent(each.right.value)} right"
-        low, high = each.difference.low, each.difference.high
+        sign = -1 if each.difference.value < 0 else 1
+        way = "worse" if sign > 0 else "better"
+        low, high = sorted((sign * each.difference.low, sign * each.difference.high))
         ends = f" ({figure(low, 3)} to {figure(high, 3)})" if each.difference.known else ""
         sure = "" if each.worse else "; it may be chance"
         lines.append(
             wrapped(
                 f"  {each.name}: {each.rows:,} rows ({percent(each.share, 1)}), {found.loss} {figure(each.loss, 3)}, elsewhere "
-                f"{figure(each.others, 3)}, {figure(each.difference.value, 3)} worse{ends}{right}{sure}",
+                f"{figure(each.others, 3)}, {figure(abs(each.difference.value), 3)} {way}{ends}{right}{sure}",
                 indent="    ",
             )
         )

@@ -83,14 +83,18 @@ class Slices:
         if not self.slices:
             return f"no slice of the {self.searched:,} rows searched is worse than the others"
         worse = sum(each.worse for each in self.slices)
-        many = f"{len(self.slices)} slices" if len(self.slices) > 1 else "one slice"
+        many = (
+            f"{len(self.slices)} slices that looked worst were"
+            if len(self.slices) > 1
+            else "one slice that looked worst was"
+        )
         told = (
-            f"{worse} of them {'is' if worse == 1 else 'are'}"
+            f"{worse or 'none'} of them {'are' if worse > 1 else 'is'}"
             if len(self.slices) > 1
             else ("it is" if worse else "it is not")
         )
         return (
-            f"{self.looked:,} slices of {self.searched:,} rows were looked at; the {many} that looked worst were judged on the other "
+            f"{self.looked:,} slices of {self.searched:,} rows were looked at; the {many} judged on the other "
             f"{self.judged:,} rows: {told} surely worse there, by intervals that hold for all of them together"
         )
 

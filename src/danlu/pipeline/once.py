@@ -29,6 +29,7 @@ from danlu.pipeline.record import write_record
 from danlu.pipeline.sensitive import remembered
 from danlu.pipeline.tested import keep_test
 from danlu.pipeline.used import check_used
+from danlu.prose import wrapped
 from danlu.report import TensorBoardLogger, log_test
 from danlu.rl.registry import meant_by
 from danlu.stages import stage
@@ -75,7 +76,7 @@ class TrainResult:
 
     def said(self) -> list[str]:
         """How it ended and what the test says, line by line."""
-        ended = [self.fitted.stopped_because] if self.fitted.stopped_because else []
+        ended = [wrapped(self.fitted.stopped_because)] if self.fitted.stopped_because else []
         rest = shlex.join(("danlu", "show", str(self.run.path)))
         return ended if self.judgement is None else [*ended, f"\n{self.judgement.told(rest)}"]
 

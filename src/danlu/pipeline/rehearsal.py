@@ -148,7 +148,7 @@ def rehearse(
             ).model
     layers = summary(trained.network, trained.in_shape)
     compiling, training = clock.times(clock.training.options.epochs)
-    judging = 0.0
+    judging, asked = 0.0, config.trainer.minutes
     if config.evaluate.baselines and prepared.rows.get("test"):
         judging = baseline_seconds(config, training)
     return Rehearsal(
@@ -159,7 +159,7 @@ def rehearse(
         parameters=layers.parameters,
         recipe=dict(_settings(plan)),
         compiling=compiling,
-        training=trainings * training,
+        training=trainings * (max(training, 60.0 * asked) if asked is not None else training),
         judging=trainings * judging,
         trainings=trainings,
         memory=_memory(),

@@ -54,7 +54,10 @@ class Span:
         if any(isinstance(end, bool) or not isinstance(end, int | float) or not math.isfinite(end) for end in ends):
             raise ConfigError(f"the span is {self.low!r}..{self.high!r}; expected two numbers")
         if not self.low < self.high:
-            raise ConfigError(f"the span {self} is empty; expected its lower end first: {self.high:g}..{self.low:g}")
+            expected = (
+                "two different ends" if self.low == self.high else f"its lower end first: {self.high:g}..{self.low:g}"
+            )
+            raise ConfigError(f"the span {self} is empty; expected {expected}")
         if self.log and self.low <= 0:
             raise ConfigError(f"the span {self} is logarithmic; expected a lower end above 0")
 

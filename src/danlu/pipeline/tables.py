@@ -327,8 +327,8 @@ def _far(target: pl.Series) -> list[str]:
     if not far or high == low:
         return []
     return [
-        f"{far} values of the target {target.name!r} are far beyond the others (the middle 96 % lie in {low:.4g} to {high:.4g}); "
-        "if they are mistakes, remove them; trainer.loss=huber gives them less weight"
+        f"{far} value{'s' * (far > 1)} of the target {target.name!r} {'are' if far > 1 else 'is'} far beyond the others (the middle 96 % "
+        f"lie in {low:.4g} to {high:.4g}); remove what is a mistake; trainer.loss=huber gives the rest less weight"
     ]
 
 

@@ -90,6 +90,11 @@ class Grouped:
             for each in part.doubts(asked, names)
         )
 
+    def wavers(self, asked: Asked) -> tuple[str, ...]:
+        """As :meth:`Scores.wavers`, of each group."""
+        parts = zip(self.names, self.parts, strict=True)
+        return tuple(f"{self.column}={group}: {each}" for group, part in parts for each in part.wavers(asked))
+
     def unseen(self, rows: Any) -> tuple[str, ...]:
         """What is to be said of rows of groups that were not there."""
         given = groups_of(rows, self.column)

@@ -247,7 +247,7 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
     def doubts(self) -> tuple[str, ...]:
         if self.asked is None or self.scores is None:
             return ()
-        return self.scores.doubts(self.asked, self.target.classes)
+        return (*self.scores.doubts(self.asked, self.target.classes), *self.scores.wavers(self.asked))
 
     def remarks(self, rows: Any) -> tuple[str, ...]:
         return self.scores.unseen(rows) if self.asked is not None and isinstance(self.scores, Grouped) else ()

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import jax
 import numpy as np
+from scipy.stats import beta
 
 from danlu.errors import ArtifactError, ConfigError, unknown_name
 from danlu.evaluate.conformal import (
@@ -26,6 +27,7 @@ from danlu.evaluate.conformal import (
 __all__ = ["SETS", "Asked", "Scores"]
 
 SETS = {"lac": lac_scores, "aps": aps_scores}
+_SURE = 0.2  # the range of what an interval may hold below which nothing is said of it
 _MOST = 10_000  # rows whose scores are kept: those of more rows say hardly more
 
 
@@ -137,6 +139,26 @@ class Scores:
         shown = ", ".join(repr(names[code]) for code in lacking[:6]) + (" and others" if lacking.size > 6 else "")
         which = "this class" if lacking.size == 1 else "these classes"
         return (f"every set holds {shown}: too few of the rows not learnt from are of {which} for {sure}",)
+
+    def wavers(self, asked: Asked) -> tuple[str, ...]:
+        """What is to be said where so few rows give the width that how often it holds for new rows is a matter of chance.
+
+        Of ``n`` scores, the share of new rows that the interval holds is a draw from ``Beta(k, n + 1 − k)``, ``k = ⌈(n + 1)·level⌉``: the
+        level is that of the mean over all draws of the ``n`` rows.
+
+        Reference: Vovk, "Conditional validity of inductive conformal predictors" (2012), section 2.
+        """
+        rows = len(self)
+        rank = math.ceil((rows + 1) * asked.level - 1e-9)
+        if asked.by_class or rank > rows:
+            return ()
+        low, high = beta.ppf([0.05, 0.95], rank, rows + 1 - rank)
+        if high - low < _SURE:
+            return ()
+        return (
+            f"only {rows:,} rows not learnt from say what {100 * asked.level:g} % takes: of new rows these will hold in {100 * low:.0f} to "
+            f"{100 * high:.0f} %, by chance; more rows, or training with --folds 5, make it surer",
+        )
 
     def state(self) -> dict[str, np.ndarray]:
         """The arrays by name: ``scores`` ``(rows,)``, and where there are any ``scores_of`` ``(rows,)`` and ``spread``."""
