@@ -93,8 +93,13 @@ def test_costs_are_compared_only_where_they_are_the_same():
 
 def test_returns_are_independent_samples():
     one, two = (Sample(RNG.normal(mean, 1, size), "return") for mean, size in ((3, 40), (0, 25)))
-    found = pair(side("a", one, task="agent", target=""), side("b", two, task="agent", target=""))
+    drawn = {"sampled_return": Interval(2.0, 1.5, 2.5)}  # of other episodes, which are not kept
+    sides = [
+        side(name, of, task="agent", target="", scores=of.scores() | drawn) for name, of in (("a", one), ("b", two))
+    ]
+    found = pair(*sides)
     assert (found.how, found.verdict, found.why) == ("unpaired", "better", "")
+    assert found.of("undecided") == ["sampled_return"]
 
 
 def test_the_interval_of_two_tests_has_its_level():

@@ -144,7 +144,13 @@ def pair(ours: Side, theirs: Side, *, level: float = 0.95, seed: int = 0) -> Pai
         mine, other = (np.zeros(0) if (own := getattr(each, "costs", None)) is None else own for each in rows)
         if not np.array_equal(mine, other):
             names = [name for name in names if name != "cost"]
-        found = {name: _paired(ours.name, theirs.name, one, two, name, level, seed) for name in names}
+        known = one.measures()  # an agent's scores are of several samples, of which one is kept
+        found = {
+            name: _paired(ours.name, theirs.name, one, two, name, level, seed)
+            if name in known
+            else _unpaired(ours, theirs, name, "unpaired", level)
+            for name in names
+        }
         how = "paired" if one.paired else "unpaired"
         return Pair(ours.name, theirs.name, how, "", len(one) if one.paired else 0, level, primary, found)
     how = "unpaired" if ours.data and ours.data == theirs.data else "other data"

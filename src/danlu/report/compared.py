@@ -114,14 +114,19 @@ class Compared:
         verdicts = [pair for pair in self.pairs if pair.how in ("paired", "unpaired")]
         if not verdicts:
             return []
-        notes = ["The verdicts are of these trained models; another seed may change a small difference."]
+        notes = [
+            "The verdicts are of these trained models, not of their settings: another seed changes scores as well."
+        ]
+        if list(self.settings) == ["trainer.seed"]:
+            notes = ["The runs differ in the seed alone: any difference is the chance of training."]
         if len(verdicts) > 1:
             level = f"{100 * verdicts[0].level:.3g}"
             notes.append(
                 f"The intervals of the differences are of {level} %, so that those of one measure hold for all pairs together in 95 %."
             )
-        primary = MEASURES[verdicts[0].primary].label
-        notes.append(f"Go by {primary}; of many other measures one may differ by chance.")
+        if len(verdicts[0].measures) > 3:
+            primary = MEASURES[verdicts[0].primary].label
+            notes.append(f"Go by {primary}; of many other measures one may differ by chance.")
         return notes
 
     def as_dict(self) -> dict[str, Any]:
