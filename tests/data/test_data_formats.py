@@ -227,6 +227,8 @@ def test_days_are_read_as_they_are_written(pattern: str) -> None:
 
 
 def test_noon_and_midnight() -> None:
+    hours = column([f"2020-01-31T{hour:02d}" for hour in range(24)])[0]  # of an hour alone, as NumPy writes it
+    assert [moment.hour for moment in hours] == [*range(24)]
     found = column(["1/31/2020 12:30 PM", "1/31/2020 12:30 AM", "1/31/2020 11:59 p.m.", "1/31/2020 1 am"])[0]
     assert [moment.hour for moment in found] == [12, 0, 23, 1]
     assert {moment.day for moment in found} == {31}

@@ -106,6 +106,7 @@ def test_rows_are_sorted_and_gaps_filled_with_what_came_before():
         (hours(5).with_columns(u=pl.col("time")), {}, "the data has 2: time, u"),
         (hours(5), {"columns": ["z"]}, "unknown column 'z'"),
         (hours(5), {"time": "y"}, "holds Float64; expected date-times"),
+        (hours(5).with_columns(t=pl.lit("noon")), {"time": "t"}, "holds texts such as 'noon'; expected date-times"),
         (hours(5).with_columns(s=pl.lit("a")), {"columns": ["s"]}, "a series is made of numbers"),
         (hours(5), {"known": ["y"]}, "named for two purposes"),
         (pl.concat([hours(5), hours(5, np.ones(5))]), {}, "occurs more than once, with different values"),

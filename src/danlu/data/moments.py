@@ -72,7 +72,7 @@ DEFAULT_PATTERNS = (*(p for p in _FREE if p not in (*COMPACT, *DOTTED_MONTHS)), 
 
 _TIME = (
     r"(?:(?:T|,?\s+(?:at\s+)?|:)(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<p>[ap]\.?\s?m\.?)?"
-    r"|T(?P<H2>\d{2})(?P<M2>\d{2})(?P<S2>\d{2})?|,?\s+(?P<H3>\d{1,2})\s*(?P<p3>[ap]\.?m\.?))"
+    r"|T(?P<H2>\d{2})(?:(?P<M2>\d{2})(?P<S2>\d{2})?)?|,?\s+(?P<H3>\d{1,2})\s*(?P<p3>[ap]\.?m\.?))"
     r"(?:\s*(?P<z>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
 )
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so)[a-z]*\.?,?\s+)?"

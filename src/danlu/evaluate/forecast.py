@@ -31,6 +31,7 @@ _MOST_WINDOWS = 20_000  # that ridge regression learns from
 _CHUNK = 1024
 _BLOCKS = 400  # that are left out in turn, at most
 _FEWEST_BLOCKS = 4
+_VAGUE = 0.2  # an interval of a share from here on says little
 
 _OF_ERRORS = register(
     Measure("mse", "MSE (standardised)", False, MEAN_SQUARE),
@@ -198,6 +199,8 @@ def coverage_verdict(found: Interval, level: float, what: str = "interval") -> s
     Example:
         >>> coverage_verdict(Interval(0.97, 0.95, 0.98), 0.8)
         'The 80 % interval contained 97 % of the true values (95 to 98 %): it is wider than it needs to be.'
+        >>> coverage_verdict(Interval(0.81, 0.54, 0.96), 0.9)
+        'The 90 % interval contained 81 % of the true values (54 to 96 %): as it should, as far as this test can tell.'
     """
     values = "classes" if what == "sets" else "values"
     held = f"The {100 * level:g} % {what} contained {percent(found.value)} of the true {values}"
@@ -210,7 +213,8 @@ def coverage_verdict(found: Interval, level: float, what: str = "interval") -> s
         return f"{held}: {it} {are} {wide} than {it} {'needs' if are == 'is' else 'need'} to be."
     if found.high < level:
         return f"{held}: {it} {are} too {narrow}, and {promises} too much."
-    return f"{held}: as {it} should."
+    doubt = ", as far as this test can tell" if found.high - found.low > _VAGUE else ""
+    return f"{held}: as {it} should{doubt}."
 
 
 def by_step(forecasts: Forecasts, name: str) -> np.ndarray:

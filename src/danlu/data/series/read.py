@@ -121,7 +121,12 @@ def find_columns(
             )
         time = moments[0]
     if frame[time].dtype != pl.Datetime and not frame[time].dtype.is_integer():
-        raise DataError(f"the time column {time!r} holds {frame[time].dtype}; expected date-times or whole numbers")
+        first = frame[time].drop_nulls().head(1).to_list()
+        held = f"texts such as {first[0]!r}" if first and isinstance(first[0], str) else str(frame[time].dtype)
+        raise DataError(
+            f"the time column {time!r} holds {held}; expected date-times or whole numbers",
+            hint="all dates of a column are written in one way, such as 2024-12-31 23:00 or 31.12.2024",
+        )
     taken = {time, series, *observed, *known}
     if tuple(targets) == ("all",):
         targets = [name for name in frame.columns if name not in taken and frame[name].dtype.is_numeric()]
