@@ -73,6 +73,9 @@ def test_what_adds_up_has_its_own_terms_as_effects_and_no_interaction() -> None:
     kinds = accumulated_effects(_added, _mixed(600), "kind")
     named = [kinds.points.values[place] for place in kinds.order]
     assert named in (["small", "middle", "large"], ["large", "middle", "small"])  # as they are alike in size
+    some = frame.with_columns(new=pl.when(pl.col("kind") == "large").then(None).otherwise("new"))
+    unknown = accumulated_effects(lambda rows: _added(rows.with_columns(new=rows["new"].fill_null(False))), some, "new")
+    assert unknown.rows.tolist() == [some["new"].count()]
     pairs = interactions(_added, frame[:20], frame.columns)
     assert [each.strength for each in pairs] == [0.0] * 6
     assert not any(each.matters for each in pairs)
@@ -118,6 +121,12 @@ def test_a_tree_finds_planted_rules_says_them_truly_and_does_not_boast() -> None
         frame.select("day"), (frame["day"] > datetime.date(2024, 2, 10)).cast(pl.Float64).to_numpy(), leaves=2
     )
     assert str(days).splitlines()[0] == "day ≤ 2024-02-10: 0.0"
+    cuts = pl.DataFrame({"a": np.repeat(np.arange(60) * 0.3713, 5)})
+    cut = surrogate_tree(cuts, (cuts["a"] > 10).cast(pl.Float64).to_numpy(), leaves=2)
+    assert (
+        str(cut).splitlines()[0] == "a ≤ 10: 0.0"
+    )  # 9.65 and 10.03 are neighbours, and no digit is more than is needed
+    assert (cut.predict(cuts) == (cuts["a"] > 10).to_numpy()).all()
     whole = surrogate_tree(frame, np.full(300, "cheap"))
     assert [(rule.condition, rule.answer) for rule in whole.rules] == [("always", "cheap")]
 

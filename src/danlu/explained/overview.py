@@ -224,6 +224,8 @@ class Overview:
             if each.dependence.missing is not None:
                 share = percent(each.dependence.points.missing / max(self.rows, 1))
                 lines.append(f"    {'missing':20}  {share:>6}  {figure(each.dependence.missing, 3):>8}")
+        if any(each.thin.any() for each in self.curves):
+            lines += ["", "  (a mean with ? stands for few rows: it is a guess)"]
         return lines
 
     def _pairs(self) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = ["overview_body"]
 _LINES = 40  # curves of single rows
 _MOST = 20
 _NAME = 14
+_FEW = 8  # values of a number that are shown one by one
 _PALE = "#c9d3df"
 
 
@@ -40,7 +41,7 @@ def _importance(found: Overview) -> str:
         axes.set_yticks(places, [short(each.name, 30) for each in shown])
         axes.grid(axis="y", visible=False)
     return (
-        f"<h2>What it relies on</h2><p>{html.escape(found.relied_on)}.</p>{panel.svg}"
+        f"<h2>What it relies on</h2><p>{html.escape(_said(found.relied_on))}.</p>{panel.svg}"
         '<p class="note">Lines: standard deviation of the shufflings. Grey: not more than chance.</p>'
     )
 
@@ -59,7 +60,9 @@ def _curves(found: Overview) -> str:
 def _panel(each: Curve) -> str:
     points, curves = each.dependence.points, each.dependence.curves
     is_date = points.ordered and not isinstance(points.values[0], int | float)
-    x = points.where if points.ordered and not is_date else np.arange(len(points.values))
+    few = points.ordered and not is_date and len(points.values) <= _FEW
+    by_name = not points.ordered or is_date
+    x = np.arange(len(points.values)) if by_name else points.where
     weights = points.rows / max(points.rows.sum(), 1)
     level = float(each.dependence.mean @ weights)
     with Panel(each.column, width=5.6, height=2.6) as (panel, axes):
@@ -70,19 +73,24 @@ def _panel(each: Curve) -> str:
             axes.plot(x, each.effects.values + level, color=BLUE, ls="--")
             axes.plot(x, each.dependence.mean, color=ORANGE, lw=2)
         else:
-            axes.plot(x, each.effects.values + level, color=BLUE, ls="", marker="D", ms=5)
-            axes.plot(x, each.dependence.mean, color=ORANGE, ls="", marker="o", ms=6)
+            axes.plot(x + 0.07, each.effects.values + level, color=BLUE, ls="", marker="D", ms=5)
+            axes.plot(x - 0.07, each.dependence.mean, color=ORANGE, ls="", marker="o", ms=6)
         axes.margins(y=0.08)
         low, high = axes.get_ylim()
         foot = 0.16 * (high - low)
         edges = np.concatenate([[x[0]], (x[:-1] + x[1:]) / 2, [x[-1]]])
-        if not points.ordered or is_date:
-            edges = np.concatenate([x - 0.5, x[-1:] + 0.5])
+        widths, lefts = np.diff(edges), edges[:-1]
+        if by_name or few:
+            widths = np.full(len(x), 0.8 * np.diff(x).min())
+            lefts = x - widths / 2
         bottom = low - foot
         heights = foot * weights / max(weights.max(), 1e-12)
-        axes.bar(edges[:-1], heights, np.diff(edges), bottom, align="edge", color=_PALE, edgecolor="white", lw=0.4)
+        axes.bar(lefts, heights, widths, bottom, align="edge", color=_PALE, edgecolor="white", lw=0.4)
+        axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= high])
         axes.set_ylim(bottom, high)
-        if not points.ordered or is_date:
+        if few:
+            axes.set_xticks(x)
+        if by_name:
             slant = {"rotation": 30, "ha": "right"} if len(x) > 4 else {}
             axes.set_xticks(x, [short(name, _NAME) for name in each.names], **slant)
     missing = each.dependence.missing
@@ -118,4 +126,10 @@ def _tree(found: Overview) -> str:
         f'<div style="padding-left: {1.4 * rule.depth:.1f}em">{html.escape(found.rule(rule))}</div>'
         for rule in tree.rules
     )
-    return f"<h2>A small tree in its place</h2><p>{html.escape(found.in_its_place)}.</p>{lines}"
+    return f"<h2>A small tree in its place</h2><p>{html.escape(_said(found.in_its_place, '; '))}.</p>{lines}"
+
+
+def _said(text: str, after: str = ": ") -> str:
+    """A sentence without what the heading above it says."""
+    rest = text.partition(after)[2]
+    return rest[:1].upper() + rest[1:]

@@ -88,8 +88,6 @@ def overview_of_table(
     ]
     if left:
         notes.append(f"rows of rarer levels are not in the curves: {', '.join(left)}")
-    if any(each.thin.any() for each in curves):
-        notes.append("a mean with ? stands for few rows, so that it is a guess")
     notes.append("curves and the tree say what the model does, not what changing a value would do in the world")
     return Overview(
         title=title,
