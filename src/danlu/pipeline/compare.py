@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
+from danlu.artifact.files import json_text
 from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate.sides import Side, pair
 from danlu.memory import in_words
+from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.past import Past
 from danlu.pipeline.tested import side_of
 from danlu.report.compared import Compared, ComparedRun
@@ -81,11 +84,14 @@ def _described(run: RunDirectory, document: Mapping[str, Any], side: Side) -> Co
     past = Past.of(run)
     results = run.read_json("results.json") if run.results_path.is_file() else {}
     config = run.read_json("config.json")
+    usual = json.loads(
+        json_text(TrainConfig().as_dict())
+    )  # what a run of an older version does not say is as by default
     settings = {
         f"{section}.{setting}": value
-        for section, values in config.items()
+        for section, values in (usual | config).items()
         if isinstance(values, Mapping)
-        for setting, value in values.items()
+        for setting, value in (usual.get(section, {}) | values).items()
     }
     size = sum(path.stat().st_size for path in run.artifact_path.rglob("*") if path.is_file())
     parts = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)

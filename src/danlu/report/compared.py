@@ -181,7 +181,7 @@ class Compared:
             )
             for name in self.usual
         ]
-        lines += ["", *_columns("test", names, scores)]
+        lines += ["", *_columns("test [95 %]", names, scores)]
         told = (pair.measures.values() for pair in self.pairs)
         lines += ["", *(wrapped(sentence, indent="  ") for sentence in self.said)] if any(told) or self.said else []
         lines += [wrapped(f"note: {note}", indent="  ") for note in self.notes]
@@ -200,7 +200,7 @@ def _score(interval: Interval | None) -> str:
         return "–"
     if not interval.known:
         return figure(interval.value)
-    return f"{figure(interval.value, 3)} ({figure(interval.low, 3)} to {figure(interval.high, 3)})"
+    return f"{figure(interval.value, 3)} [{figure(interval.low, 3)}, {figure(interval.high, 3)}]"
 
 
 def _columns(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> list[str]:
