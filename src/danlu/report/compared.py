@@ -92,8 +92,9 @@ class Compared:
         found = []
         for pair in self.pairs:
             found.append(pair.sentence)
+            whose = f"{pair.first} and {pair.second}: " if len(self.pairs) > 1 else ""
             if pair.how == "paired":
-                found.append(f"Compared row by row on the {pair.rows:,} test rows that both have.")
+                found.append(f"{whose}Compared row by row on the {pair.rows:,} test rows that both have.")
             elif pair.why and pair.how != "none":
                 told = (
                     "so each score has its own interval, which says less than the same rows would"
@@ -103,9 +104,9 @@ class Compared:
                 found.append(f"{pair.first} and {pair.second} are not compared row by row: {pair.why}; {told}.")
             for verdict, words in (("better", pair.first), ("worse", pair.second)):
                 if names := pair.of(verdict):
-                    found.append(f"{words} is also better by {_labels(names)}.")
+                    found.append(f"{whose}{words} is also better by {_labels(names)}.")
             if pair.how in ("paired", "unpaired") and (names := pair.of("undecided")):
-                found.append(f"Not to be told by these rows: {_labels(names)}.")
+                found.append(f"{whose}Not to be told by these rows: {_labels(names)}.")
         return found
 
     @property
