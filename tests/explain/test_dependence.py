@@ -121,6 +121,12 @@ def test_a_tree_finds_planted_rules_says_them_truly_and_does_not_boast() -> None
         frame.select("day"), (frame["day"] > datetime.date(2024, 2, 10)).cast(pl.Float64).to_numpy(), leaves=2
     )
     assert str(days).splitlines()[0] == "day ≤ 2024-02-10: 0.0"
+    times = surrogate_tree(
+        frame.select(pl.col("day").cast(pl.Datetime)),
+        (frame["day"] > datetime.date(2024, 2, 10)).to_numpy().astype(str),
+        leaves=2,
+    )
+    assert str(times).splitlines()[0] in ("day ≤ 2024-02-10: False", "day ≤ 2024-02-11: False")
     cuts = pl.DataFrame({"a": np.repeat(np.arange(60) * 0.3713, 5)})
     cut = surrogate_tree(cuts, (cuts["a"] > 10).cast(pl.Float64).to_numpy(), leaves=2)
     assert (

@@ -15,6 +15,7 @@ from danlu.errors import ConfigError, DataError
 __all__ = ["Rule", "Surrogate", "surrogate_tree"]
 
 _HELD = 3  # one row in so many is not learnt from
+_DAYS = {unit: 86_400.0 * parts for unit, parts in (("ms", 1e3), ("us", 1e6), ("ns", 1e9))}
 _LEVELS = 20  # of a column, the most frequent ones
 
 
@@ -191,8 +192,9 @@ def _round_cuts(tree: Any, seen: np.ndarray, questions: Sequence[_Question]) -> 
         if not math.isfinite(cut):
             continue
         low, high = values[values <= cut].max(), values[values > cut].min()  # NaN is neither
-        for digits in range(1, 16):
-            short = float(f"{cut:.{digits}g}")
+        day = _DAYS.get(getattr(questions[place].dtype, "time_unit", None) or "", 0)
+        for digits in range(0 if day else 1, 16):
+            short = float(f"{cut:.{digits}g}") if digits else cut // day * day
             if low <= short < high:
                 tree.threshold[node] = short
                 break

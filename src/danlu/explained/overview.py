@@ -14,7 +14,7 @@ from danlu.evaluate.intervals import figure
 from danlu.explain import Dependence, Effects, Interaction, Surrogate
 from danlu.explained.overview_page import overview_body
 from danlu.explained.page import framed, styled
-from danlu.explained.view import padded, signed, wide
+from danlu.explained.view import cell, padded, signed, wide
 from danlu.explained.written import written
 from danlu.prose import percent, wrapped
 from danlu.report.svg import short
@@ -44,7 +44,7 @@ class Curve:
     @property
     def names(self) -> list[str]:
         """The points in words."""
-        return [figure(value, 6) if isinstance(value, float) else str(value) for value in self.dependence.points.values]
+        return [cell(value) for value in self.dependence.points.values]
 
     @property
     def thin(self) -> np.ndarray:
