@@ -247,7 +247,7 @@ def texts_among_numbers() -> Any:
 @_fault
 def negative_ages() -> Any:
     table = clean()
-    table["age"][7], table["age"][90] = -3.0, 170.0
+    table["age"][7], table["age"][90] = -3.0, 999.0
     return table, "impossible values", ("age",), [8, 91]
 
 
@@ -291,6 +291,15 @@ def another_unit() -> Any:
     table = clean()
     table["income"][42] *= 1000
     return table, "outlier", ("income",), [43]
+
+
+@_fault
+def nines_among_amounts() -> Any:
+    table = clean()
+    rng = np.random.default_rng(18)
+    table["weight kg"] = np.round(rng.gamma(3, 2, ROWS) + 10 * rng.integers(0, 2, ROWS), 1).tolist()
+    table["weight kg"][42] = 9999.0
+    return table, "outlier", ("weight kg",), [43]
 
 
 @_fault

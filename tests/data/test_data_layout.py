@@ -198,3 +198,12 @@ def test_names_hold_no_signs_that_steer_a_terminal(tmp_path: Path) -> None:
 def test_columns_that_look_alike_are_told_of_together(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"'{i}','{i + 1}','{i + 2}'\n" for i in range(30)))
     assert sum("look like numbers" in notice for notice in read_table(tmp_path / "t.csv").notices) == 1
+
+
+@pytest.mark.parametrize(("lines", "said"), [(",\n", "1 line has"), (",\n , \n", "2 lines have"), ("\n", "")])
+def test_lines_of_delimiters_alone_are_no_rows_and_are_told(lines, said):
+    found = parse_delimited(f"age,kind\n4,cat\n{lines}5,dog\n".encode(), source="pets.csv", missing=frozenset())[0]
+    assert found.frame["age"].to_list() == ["4", "5"]
+    notes = [note for note in found.notices if "delimiters and no value" in note]
+    assert len(notes) == bool(said)
+    assert all(note.startswith(said) for note in notes)

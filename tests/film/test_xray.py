@@ -108,7 +108,8 @@ def test_filming_changes_no_bit_of_the_training(film):
 def test_everything_was_checked_and_is_right(seen):
     assert seen.error < 1e-5
     assert seen.checked == 4 * (3 * 4 + 3 * 2 + 2 * 4 + 4 + 4 * 2 + 2)
-    assert "compared with finite differences" in str(seen)
+    assert "compared with finite differences" in str(seen).replace("\n", " ")
+    assert max(len(line) for line in str(seen).split("\n")) <= 80
     assert "∂L/∂w = Σ x·δ" in str(seen)
     page = seen.page()
     assert len(page.encode()) < 2e6

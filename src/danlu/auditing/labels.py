@@ -142,8 +142,8 @@ def wrong_labels(
         "label errors",
         "warning" if apart else "note",
         f"{count:,} {unit} ({percent(count / len(labels), 1)}) have a {target} that a model of the other {unit} "
-        f"{'flatly contradicts' if apart else 'doubts'}, first {what}: labelled {classes[labels[first]]}, "
-        f"{classes[found.suggested[first]]} has {likely}; then {numbers_in_words(numbers[rows[1:]], unit.rstrip('s'))}"
+        f"{'flatly contradicts' if apart else 'doubts'}, first {what}: the label is '{classes[labels[first]]}', the model says "
+        f"'{classes[found.suggested[first]]}' with {likely}; then {numbers_in_words(numbers[rows[1:]], unit.rstrip('s'))}"
         + ("" if apart else ". Where classes overlap that is no mistake in itself"),
         (target,),
         tuple(int(n) for n in numbers[rows]),

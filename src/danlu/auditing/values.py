@@ -92,6 +92,7 @@ _CHANGES |= {
     "after",
     "to",
 }
+_LOG_TIMES = 2.5  # widths of the middle 96 % of the logarithms
 _GAP = 3  # times as far from the middle as any other value
 
 
@@ -226,9 +227,12 @@ def far_off(sheet: Sheet) -> Iterator[Finding]:
         if known.sum() < 30:
             continue
         far = known & _far(x, known)
+        bad = _cannot_be(str(name), values)
+        if bad is not None:  # an impossible value has its own finding
+            far &= ~bad[0].to_numpy()
         if (x[known] >= 0).all() and far.any():
             logs = np.log1p(np.where(known, x, 0))
-            far &= _far(logs, known, 4)
+            far &= _far(logs, known, _LOG_TIMES)
         if not 0 < far.sum() <= max(1, 0.005 * known.sum()):
             continue
         rest, middle = x[known & ~far], float(np.median(x[known]))

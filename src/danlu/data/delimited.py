@@ -112,6 +112,11 @@ def parse_delimited(
     if delimiter is not None and width == 1 and len(data) > 100:
         notices.append(f"the delimiter {delimiter!r} does not occur: the table has one column")
     frame = frame.rename(dict(zip(frame.columns, found[:width], strict=True)))
+    if names is None and not lines_are_rows and (bare := _bare_lines(data, cut)):
+        one = bare == 1
+        notices.append(
+            f"{bare:,} line{' has' if one else 's have'} delimiters and no value; {'it is' if one else 'they are'} no row"
+        )
     if names is None:
         frame = _without_blank(frame, layout, notices, whole=last)
     if layout.names is not None and layout.certain and width > 1:
@@ -239,6 +244,14 @@ def _cells(
         notices.append(f"quotation marks ({quote}) are not in pairs around fields; they were read as part of the text")
     frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     return frame, lines == frame.height
+
+
+def _bare_lines(data: bytes, delimiter: str) -> int:
+    """How many lines hold delimiters and nothing else; none where white space divides the fields."""
+    if delimiter.isspace():
+        return 0
+    cut = delimiter.encode()
+    return sum(cut in line and not line.strip(cut + b" \t\r") for line in data.split(b"\n"))
 
 
 def _lines_are_rows(data: bytes, delimiter: str, fields: int) -> bool:

@@ -79,7 +79,8 @@ def fairness_lines(found: Fairness) -> list[str]:
     for names in _SHOWN[found.task]:
         lines += _table(shown, names, of, percent=found.task != "regression")
     if len(shown) < len(judged):
-        lines.append(f"  and {len(judged) - len(shown)} smaller groups")
+        rest = len(judged) - len(shown)
+        lines.append(f"  and {rest} smaller group{'' if rest == 1 else 's'}")
     lines += [
         wrapped(f"  {gap_words(gap, found.task, classes=len(found.classes))}", indent="    ") for gap in found.gaps
     ]

@@ -25,6 +25,7 @@ from danlu.film.look import LayerLook, Look, looks
 from danlu.film.slopes import Slopes
 from danlu.nn.backprop import Trace
 from danlu.nn.losses import BinaryCrossEntropy, CategoricalCrossEntropy
+from danlu.prose import wrapped
 from danlu.trained.read import Say, warn
 
 __all__ = ["XRay", "xray"]
@@ -91,10 +92,9 @@ class XRay:
 
     def __str__(self) -> str:
         last = next((look for look in reversed(self.looks) if look.batch_loss is not None), self.looks[-1])
-        lines = [
-            f"{self.title}: update {last.step} of those filmed ({', '.join(str(look.step) for look in self.looks)})"
-        ]
-        lines += [str(last.trace), *_written_out(last), self.verdict]
+        steps = ", ".join(str(look.step) for look in self.looks)
+        lines = [wrapped(f"{self.title}: update {last.step}, of the filmed updates {steps}")]
+        lines += [str(last.trace), *_written_out(last), wrapped(self.verdict)]
         return "\n".join(lines)
 
     @property
