@@ -94,7 +94,7 @@ class XRay:
         last = next((look for look in reversed(self.looks) if look.batch_loss is not None), self.looks[-1])
         steps = ", ".join(str(look.step) for look in self.looks)
         lines = [wrapped(f"{self.title}: update {last.step}, of the filmed updates {steps}")]
-        lines += [str(last.trace), *_written_out(last), wrapped(self.verdict)]
+        lines += [str(last.trace), *(wrapped(line, indent="  ") for line in (*_written_out(last), self.verdict))]
         return "\n".join(lines)
 
     @property
