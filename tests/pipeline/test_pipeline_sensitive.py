@@ -108,6 +108,8 @@ def test_evaluate_compares_the_same_groups_and_others(run, tmp_path):
     assert {group.name for group in colour[0].groups} == {"red", "green", "blue"}
     with pytest.raises(ConfigError, match=r"sensitive column 'gender'(.|\n)*sex"):
         model.evaluate(rows, sensitive="gender", say=notes.append)
+    with pytest.raises(ConfigError, match="which is the target"):
+        model.evaluate(rows, sensitive=f"sex,{model.encoder.schema.target}", say=notes.append)
     lacking = rows.with_columns(label=pl.when(pl.int_range(pl.len()) % 3 == 0).then(None).otherwise("label"))
     again = model.evaluate(lacking, say=notes.append, smallest=5)
     assert sum(group.rows for group in again.fairness[1].groups) == len(again.evidence), (

@@ -41,7 +41,7 @@ def slices(
             if told is None:
                 raise ConfigError(
                     f"{run} has no slices of its test rows",
-                    hint=f"give rows with true answers: danlu slices {run} FILE",
+                    hint=f"give a table with true answers: danlu slices {run} FILE",
                 )
             if (conditions, most) != (3, 8):
                 raise ConfigError(

@@ -394,8 +394,10 @@ class Trained:
         names = tuple(known) if sensitive is None else sensitive_names(sensitive)
         if not names:
             return ()
-        frame = self._given(source, found)
         schema = getattr(self.encoder, "schema", None)
+        if schema is not None and schema.target in names:
+            raise ConfigError(f"sensitive names {schema.target!r}, which is the target; expected another column")
+        frame = self._given(source, found)
         if sensitive is None:
             lost = [name for name in names if name not in frame.columns]
             names = tuple(name for name in names if name in frame.columns)
@@ -408,7 +410,9 @@ class Trained:
         if found.given is not None:
             return found.given
         count = len(found.rows)
-        return self._rows_of(source, count, count, "there are no columns of the rows of")
+        return self._rows_of(
+            source, count, count, "slices and groups need the columns of a table, which are not in the data of"
+        )
 
     def slices(
         self, source: Any, *, conditions: int = 3, most: int = 8, lenient: bool = False, say: Say = warn
