@@ -144,7 +144,7 @@ class Tables(Labelled):
         encoder, target = trained.encoder, trained.head.target
         table, name = read_table(source, typed=False), target.name
         checked, notices = check_frame(table.frame, encoder.schema, lenient=lenient)
-        for notice in notices:
+        for notice in (*table.notices, *notices):
             say(notice)
         for field in trained.head.needs:  # a threshold of the row's group goes by it
             if field.name not in table.frame.columns:
