@@ -20,6 +20,7 @@ from danlu.verify.run import _run
 
 KINDS = (
     "activation",
+    "audit",
     "augment",
     "backprop",
     "box",
@@ -28,11 +29,13 @@ KINDS = (
     "engine",
     "environment",
     "explain",
+    "forecast",
     "initializer",
     "layer",
     "loss",
     "metric",
     "model",
+    "objective",
     "optimizer",
     "option",
     "penalty",

@@ -113,7 +113,8 @@ def _leakage(case: Case) -> Finding | None:
     y, weight = np.asarray(case.clues.batch["y"]), np.asarray(case.clues.batch["weight"])
     if y.ndim != 1:
         return None
-    columns = [(place, column[weight > 0]) for place, column in columns_of(case.clues.batch["x"])]
+    each = columns_of(case.clues.batch["x"])  # of a picture or a sequence, all its numbers: no column of the rows
+    columns = [(place, column[weight > 0]) for place, column in each if len(column) == len(weight)]
     told = [place for place, column in columns if _tells(column, y[weight > 0])]
     if not told or len(told) == len(columns):
         return None

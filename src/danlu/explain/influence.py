@@ -88,7 +88,7 @@ def last_layer_influence(
     square += damping * max(np.trace(square) / len(square), 1e-12) * np.eye(len(square))
     n = rows or count
     inverse = np.linalg.inv(square)
-    own_rows = inverse.reshape(units, width, units, width)
+    own_rows = inverse.reshape(units, width, units, width)  # (units, width, units, width)
     reach = np.einsum("rw,uwvx,rx->ruv", phi, own_rows, phi, optimize=True) / n  # (rows, units, units)
     left = np.linalg.solve(np.eye(units) - curve @ reach, rest[:, :, None])[:, :, 0]  # (rows, units)
     asking = (slopes[:, :, None] * own[:, None, :]).reshape(len(asked), -1)  # (asked, units · width)

@@ -218,7 +218,7 @@ class _Game:
         players = 1 + max(int(whose.max(initial=-1)) for whose in leaves[2])
         differ = np.zeros((count, players), bool)
         for one, many, whose in zip(*leaves, strict=True):
-            unlike = (one != many).reshape(count, -1)
+            unlike = (one != many).reshape(count, -1)  # (rows, numbers of a row)
             for player in range(players):
                 differ[:, player] |= unlike[:, whose.ravel() == player].any(axis=1)
         return cls(score, row, background, groups, differ)
@@ -265,7 +265,7 @@ def _mixed(masks: np.ndarray, index: np.ndarray, one: np.ndarray, many: np.ndarr
 def _distinct(rows: Any) -> tuple[Any, np.ndarray]:
     """The rows, each once, and which of them each row is."""
     leaves = jax.tree.leaves(rows)
-    flat = [np.ascontiguousarray(leaf).reshape(len(leaf), -1).view(np.uint8) for leaf in leaves]
+    flat = [np.ascontiguousarray(leaf).reshape(len(leaf), -1).view(np.uint8) for leaf in leaves]  # (rows, bytes)
     bytes_ = np.ascontiguousarray(np.concatenate(flat, axis=1))
     keys = bytes_.view(np.dtype((np.void, bytes_.shape[1]))).ravel()
     _, first, back = np.unique(keys, return_index=True, return_inverse=True)

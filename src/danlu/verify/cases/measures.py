@@ -198,6 +198,7 @@ def directions(check: Check) -> None:
         "token_loss",
         "perplexity",
         "bits_per_character",
+        "loss_of_rows",
     )
     lower = {"log_loss", "brier", "cost", "rmse", "mae", "median_error", "mape", *errors}
     for name, measure in MEASURES.items():
