@@ -93,4 +93,5 @@ def last_layer_influence(
     left = np.linalg.solve(np.eye(units) - curve @ reach, rest[:, :, None])[:, :, 0]  # (rows, units)
     asking = (slopes[:, :, None] * own[:, None, :]).reshape(len(asked), -1)  # (asked, units · width)
     solved = (asking @ inverse).reshape(len(asked), units, width)
+    # (asked, units, width)·(rows, units)·(rows, width): (asked, rows)
     return np.asarray(np.einsum("auw,ru,rw->ar", solved, left, phi, optimize=True) / n)
