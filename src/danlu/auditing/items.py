@@ -60,6 +60,18 @@ class Labels:
         self.target, self.codes, self.classes, self.numbers = target, codes, classes, numbers
         self.parts, self.names, self.unit = parts, names, unit
 
+    def take(self, rows: np.ndarray) -> Labels:
+        """Those of some of the items."""
+        return Labels(
+            self.target,
+            self.codes[rows],
+            self.classes,
+            self.numbers[rows],
+            parts=None if self.parts is None else self.parts[rows],
+            names=None if self.names is None else [self.names[row] for row in rows],
+            unit=self.unit,
+        )
+
     def said(self, rows: np.ndarray) -> str:
         """Some items in words: their files, or their numbers."""
         if self.names is None:
@@ -169,15 +181,7 @@ def text_findings(labels: Labels, texts: Sequence[str]) -> Iterator[Finding]:
         for place, text in enumerate(plain):
             first.setdefault(text, place)
         kept = np.array(sorted(first.values()))  # one of each text
-        some = Labels(
-            labels.target,
-            labels.codes[kept],
-            labels.classes,
-            labels.numbers[kept],
-            parts=None if labels.parts is None else labels.parts[kept],
-            names=None if labels.names is None else [labels.names[row] for row in kept],
-            unit=labels.unit,
-        )
+        some = labels.take(kept)
         yield from copies(some, [bare[row] for row in kept], nearly="but for signs and spaces")
     names = [name.casefold() for name in labels.classes]
     if not names or any(len(name) < 3 or name.isdigit() for name in names):
@@ -265,15 +269,7 @@ def near_images(labels: Labels, cells: np.ndarray, keys: Sequence[Any]) -> Itera
             group[group == group[j]] = group[i]
     if len(np.unique(group)) == len(group):
         return
-    some = Labels(
-        labels.target,
-        labels.codes[kept],
-        labels.classes,
-        labels.numbers[kept],
-        parts=None if labels.parts is None else labels.parts[kept],
-        names=None if labels.names is None else [labels.names[row] for row in kept],
-        unit=labels.unit,
-    )
+    some = labels.take(kept)
     yield from copies(some, group.tolist(), nearly="each part of the picture is as bright")
 
 

@@ -42,6 +42,21 @@ class Gradients:
     share: float
     given: dict[str, Any]
 
+    def told(self, scored: str, value: float, found: Attribution, how: str) -> dict[str, Any]:
+        """What every answer that is explained by gradients says of its score, as fields of :class:`~danlu.explained.Explained`.
+
+        Args:
+            scored: what the score is called; ``value`` is its value.
+            found, how: as :func:`attributed` gives them, of one row.
+        """
+        return {
+            "scored": scored,
+            "value": value,
+            "base": value - float(found.gained[0]),
+            "method": f"By {how}{f'; of {self.said}' if self.said else ''}.",
+            "gap": float(found.gap[0]),
+        }
+
 
 def gradients_of(trained: Trained, *, single: bool = False) -> Gradients:
     """The network of a model.

@@ -61,14 +61,10 @@ def explain_pictures(
             Explained(
                 row=name,
                 answer=answer,
-                scored=score.name,
-                value=value,
-                base=value - float(attribution.gained[0]),
+                **source.told(score.name, value, attribution, how),
                 against=f"of a plain picture of brightness {ground:.0f}",
                 parts=_thirds(added, parts),
                 noun="region",
-                method=f"By {how}{f'; of {source.said}' if source.said else ''}.",
-                gap=float(attribution.gap[0]),
                 drawing=_drawing(model, one, added, score.code or 0),
                 lines=_map(added),
                 data={

@@ -51,9 +51,7 @@ def explain_steps(trained: Trained, rows: list[np.ndarray], asked: Asked) -> lis
             Explained(
                 row=name,
                 answer=answer,
-                scored=score.name,
-                value=value,
-                base=value - float(attribution.gained[0]),
+                **source.told(score.name, value, attribution, how),
                 against="of a sequence of means",
                 parts=tuple(
                     Part(f"step {step + 1}", _cells(shown[step], columns), float(total))
@@ -61,8 +59,6 @@ def explain_steps(trained: Trained, rows: list[np.ndarray], asked: Asked) -> lis
                 ),
                 ordered=True,
                 noun="step",
-                method=f"By {how}{f'; of {source.said}' if source.said else ''}.",
-                gap=float(attribution.gap[0]),
                 drawing=_drawing(name, x[0][real], each, columns),
                 blocks=(Block("By column", tuple(bars(by_column)), ""),) if len(columns) > 1 else (),
                 data={

@@ -185,15 +185,11 @@ def by_gradients(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Ex
             Explained(
                 row=name,
                 answer=answer,
-                scored=score.name,
-                value=value,
-                base=value - float(attribution.gained[0]),
+                **source.told(score.name, value, attribution, how),
                 against=f"on average over {rows.height} {asked.compared_with}",
                 parts=tuple(
                     Part(column, cell(own[column]), float(each)) for column, each in zip(columns, added, strict=True)
                 ),
-                method=f"By {how}{f'; of {source.said}' if source.said else ''}.",
-                gap=float(attribution.gap[0]),
                 data={
                     "background": rows.height,
                     "class": score.label,

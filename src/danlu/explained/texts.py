@@ -49,15 +49,11 @@ def explain_texts(trained: Trained, texts: list[str], asked: Asked) -> list[Expl
             Explained(
                 row=name,
                 answer=answer,
-                scored=score.name,
-                value=value,
-                base=value - float(attribution.gained[0]),
+                **source.told(score.name, value, attribution, how),
                 against="of a text without words",
                 parts=tuple(parts),
                 ordered=True,
                 noun="word",
-                method=f"By {how}{f'; of {source.said}' if source.said else ''}.",
-                gap=float(attribution.gap[0]),
                 drawing=f"<p class='words'>{coloured_words([*words] or [html.escape(text)], added, most=_WORDS)}</p>"
                 if words
                 else "",

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import html
 import json
-import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -19,11 +18,11 @@ import numpy as np
 from danlu.engine.objective import Supervised
 from danlu.errors import ConfigError
 from danlu.files import write_atomic
+from danlu.film.check import Checked, check, wanted_of
 from danlu.film.cut import Cut, cuts
 from danlu.film.film import Film
 from danlu.film.look import LayerLook, Look, looks
 from danlu.film.slopes import Slopes
-from danlu.nn.backprop import Trace
 from danlu.nn.losses import BinaryCrossEntropy, CategoricalCrossEntropy
 from danlu.prose import wrapped
 from danlu.trained.read import Say, warn
@@ -34,23 +33,6 @@ LIMIT = 1_900_000  # bytes of a page
 _SHOWN = (32, 24, 16, 12, 8, 6, 4)  # places of an axis that are tried, until the page is small enough
 _WORK = 1e10  # floating-point operations for finite differences, in all
 _GRID = 40  # points of a side of the map of answers
-
-
-@dataclasses.dataclass(frozen=True)
-class Checked:
-    """Slopes that were checked against finite differences.
-
-    Attributes:
-        places: the places in the array that were.
-        found: their finite differences.
-        error: the largest difference from the slopes, relative to the largest slope of the array, where there is no kink.
-        kinks: at how many places there is one.
-    """
-
-    places: np.ndarray
-    found: np.ndarray
-    error: float
-    kinks: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +155,7 @@ def xray(
     points = _points(film)
     parts, keep = _fitting(film, seen, title, classes, names, points)
     seen = tuple(seen[index] for index in keep)
-    checks = [_check(slopes, look, parts, _allowed(film, len(seen))) for look in seen]
+    checks = [check(slopes, look, parts, _allowed(film, len(seen))) for look in seen]
     data = _data(film, seen, parts, checks, title, classes, names, points)
     size = len(json.dumps(data))
     if size > LIMIT:
@@ -196,7 +178,7 @@ def _fitting(film: Film, seen: Sequence[Look], *words: Any) -> tuple[list[Cut], 
             parts = cuts(seen, most)
             own = [seen[index] for index in keep]
             unchecked = [
-                {key: Checked(places, places * 0.0, 0.0) for key, (places, _) in _wanted(look, parts)[0].items()}
+                {key: Checked(places, places * 0.0, 0.0) for key, (places, _) in wanted_of(look, parts)[0].items()}
                 for look in own
             ]
             if len(json.dumps(_data(film, own, parts, unchecked, *words))) < LIMIT:
@@ -220,102 +202,6 @@ def _allowed(film: Film, frames: int) -> int:
     shape = jax.tree.map(lambda a: a.shape[1:], film.x)
     flops = film.program.model.flops(shape) or 1e6
     return int(np.clip(_WORK / (4 * flops * len(film.numbers) * frames), 64, 20_000))
-
-
-Wanted = dict[tuple[int, str], tuple[np.ndarray, int]]
-
-
-def _wanted(look: Look, parts: Sequence[Cut]) -> tuple[Wanted, dict[str, np.ndarray]]:
-    """What is shown of a frame and can be moved, by the layer's number and ``"dy"`` or the parameter's name.
-
-    Each is the places in its array, and where that begins among all arrays of parameters, or among all outputs, which come second.
-    """
-    sizes = [int(np.size(leaf)) for leaf in jax.tree.leaves(look.state.params)]
-    starts = np.cumsum([0, *sizes])
-    wanted: Wanted = {}
-    outputs = {
-        layer.path: layer.arrays["dy"]
-        for layer in look.layers
-        if "dy" in layer.arrays and layer.path and layer.arrays["dy"].shape == layer.arrays["y"].shape
-    }
-    order = dict(zip(sorted(outputs), _starts(outputs), strict=True))
-    for index, (layer, part) in enumerate(zip(look.layers, parts, strict=True)):
-        if layer.path in outputs:
-            dy = layer.arrays["dy"]
-            wanted[index, "dy"] = (_flat(part.of(layer, "dy", dy), dy.shape), order[layer.path])
-        for name, param in layer.params.items():
-            if param.leaf is not None and param.value.size:
-                places = _flat(part.of(layer, name, param.value), param.value.shape)
-                wanted[index, name] = (places, int(starts[param.leaf]))
-    return wanted, outputs
-
-
-def _check(slopes: Slopes, look: Look, parts: Sequence[Cut], allowed: int) -> dict[tuple[int, str], Checked]:
-    """The finite differences of what is shown of a frame, or of an even selection of it."""
-    wanted, outputs = _wanted(look, parts)
-    total = sum(len(places) for places, _ in wanted.values())
-    every = max(1, math.ceil(total / allowed))
-    wanted = {key: (places[::every], start) for key, (places, start) in wanted.items()}
-    found = _differences(slopes, look, wanted, outputs)
-    checked = {}
-    double: Trace | None = None
-    for (index, name), (below, above) in found.items():
-        layer = look.layers[index]
-        whole = layer.arrays["dy"] if name == "dy" else layer.params[name].gradient
-        own = whole.reshape(-1)[wanted[index, name][0]]
-        # What is zero but for rounding counts as equal: the scale is that of the largest slope, and no less than float32's of the loss.
-        scale = max(float(np.max(np.abs(whole), initial=0.0)), 1e-3 * abs(look.loss), 1e-12)
-        kink = np.abs(above - below) > 1e-3 * scale
-        middle = (below + above) / 2
-        away = np.where(kink, 0.0, np.abs(own - middle)) / scale
-        doubtful = np.flatnonzero(away > 1e-4)
-        if doubtful.size:  # kinks that hide each other: a little beside the point, the same rules must agree
-            double = double or slopes.aside.trace(look.state.params, look.state.model_state)
-            places, start = wanted[index, name]
-            near = {(index, name): (places[doubtful], start)}
-            [(low, high)] = _differences(slopes.aside, look, near, outputs).values()
-            exact = _of_trace(double, layer, name).reshape(-1)[places[doubtful]]
-            kink[doubtful] |= (np.abs(exact - (low + high) / 2) < 1e-4 * scale) | (np.abs(high - low) > 1e-3 * scale)
-            away[kink] = 0.0
-        places = wanted[index, name][0]
-        checked[index, name] = Checked(places, middle, float(np.max(away, initial=0.0)), int(kink.sum()))
-    return checked
-
-
-def _of_trace(found: Trace, layer: LayerLook, name: str) -> np.ndarray:
-    """The error signal of a layer, or a gradient, of another pass over the same network."""
-    if name == "dy":
-        [record] = [each for each in found.records if each.path == layer.path]
-        return np.asarray(record.error)
-    return np.asarray(jax.tree.leaves(found.gradients)[layer.params[name].leaf or 0])
-
-
-def _starts(outputs: Mapping[str, np.ndarray]) -> list[int]:
-    """Where each output begins when all are laid out one after the other, as JAX does: by name."""
-    return [0, *np.cumsum([outputs[path].size for path in sorted(outputs)]).tolist()][:-1] if outputs else []
-
-
-def _flat(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
-    return np.ravel_multi_index(np.meshgrid(*places, indexing="ij"), tuple(shape)).reshape(-1)
-
-
-def _differences(
-    slopes: Slopes, look: Look, wanted: Wanted, outputs: Mapping[str, Any]
-) -> dict[tuple[int, str], np.ndarray]:
-    state = look.state
-    found: dict[tuple[int, str], np.ndarray] = {}
-    for kind in ("dy", "params"):
-        keys = [key for key in wanted if (key[1] == "dy") == (kind == "dy")]
-        if not keys:
-            continue
-        places = np.concatenate([wanted[key][0] + wanted[key][1] for key in keys])
-        if kind == "dy":
-            values = slopes.of_outputs(state.params, state.model_state, outputs, places)
-        else:
-            values = slopes.of_params(state.params, state.model_state, places)
-        ends = np.cumsum([len(wanted[key][0]) for key in keys])[:-1]
-        found |= dict(zip(keys, np.split(values, ends, axis=1), strict=True))
-    return found
 
 
 def _array(array: np.ndarray, places: Sequence[np.ndarray] | None = None) -> dict[str, Any]:
@@ -348,9 +234,9 @@ def _data(
             }
         )  # fmt: skip
     frames = []
-    for look, check in zip(seen, checks, strict=True):
+    for look, checked in zip(seen, checks, strict=True):
         own = [
-            _layer_data(index, layer, part, check)
+            _layer_data(index, layer, part, checked)
             for index, (layer, part) in enumerate(zip(look.layers, parts, strict=True))
         ]
         frame = {"step": look.step, "epoch": look.epoch, "loss": look.loss, "batch_loss": look.batch_loss, "rate": look.rate,
@@ -368,12 +254,12 @@ def _data(
     }  # fmt: skip
 
 
-def _layer_data(index: int, layer: LayerLook, part: Cut, check: Mapping[tuple[int, str], Checked]) -> dict[str, Any]:
+def _layer_data(index: int, layer: LayerLook, part: Cut, checked: Mapping[tuple[int, str], Checked]) -> dict[str, Any]:
     arrays = {name: _array(value, part.of(layer, name, value)) for name, value in layer.arrays.items()}
     found: dict[str, Any] = {"arrays": arrays, "rms": {name: _rms(value) for name, value in layer.arrays.items()}}
-    if (index, "dy") in check:
+    if (index, "dy") in checked:
         found["check"] = _differences_of(
-            layer.arrays["dy"], part.of(layer, "dy", layer.arrays["dy"]), check[index, "dy"]
+            layer.arrays["dy"], part.of(layer, "dy", layer.arrays["dy"]), checked[index, "dy"]
         )
     found["params"] = {}
     for name, param in layer.params.items():
@@ -381,8 +267,8 @@ def _layer_data(index: int, layer: LayerLook, part: Cut, check: Mapping[tuple[in
         own = {"w": param.value, "g": param.gradient, "G": param.of_batch, "u": param.update, **param.moments}
         told: dict[str, Any] = {key: _array(value, places) for key, value in own.items() if value is not None}
         told["rms"] = {key: _rms(value) for key, value in own.items() if value is not None}
-        if (index, name) in check:
-            told["check"] = _differences_of(param.gradient, places, check[index, name])
+        if (index, name) in checked:
+            told["check"] = _differences_of(param.gradient, places, checked[index, name])
         found["params"][name] = told
     return found
 
