@@ -98,6 +98,13 @@ def test_each_answer_to_imbalance_finds_more_of_the_rare_class(frame, plain, tmp
     assert moved.any()
 
 
+def test_what_a_file_to_predict_leaves_out_is_told(plain, tmp_path):
+    (tmp_path / "new.csv").write_text("size,colour,group\n0.5,red,g1\n,,\n0.1,blue,g2\n")
+    said = []
+    assert plain.model.predict(tmp_path / "new.csv", say=said.append).height == 2
+    assert any("1 line has delimiters and no value" in line for line in said)
+
+
 def test_focal_loss_is_used(frame, tmp_path):
     result, _ = train(frame, tmp_path, imbalance={"focal_gamma": 2.0})
     assert type(result.fitted.program.objective.loss).__name__ == "CategoricalFocal"
