@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help train bench test test-all coverage golden sabotage check format docs clean
+.PHONY: help train bench test test-all coverage golden sabotage catalogue check format docs clean
 
 help:
 	@echo "make train     install danlu and train a first model"
@@ -13,6 +13,7 @@ help:
 	@echo "make golden    where PyTorch, Keras and transformers are installed: record anew what tests compare with"
 	@echo "make sabotage  break danlu in 150 ways, one at a time, and see that danlu verify notices each"
 	@echo "make bench     speed beside PyTorch, Keras and scikit-learn, where installed"
+	@echo "make catalogue bring the catalogues of other languages up to date with the code"
 	@echo "make check     format check, lint, types"
 	@echo "make format    format and fix the code"
 	@echo "make docs      the pages and the reference of every name, in build/docs"
@@ -54,6 +55,9 @@ golden: .venv/.dev
 
 sabotage: .venv/.dev
 	$(BIN)/python tests/verify/sabotage.py
+
+catalogue: .venv/.dev
+	$(BIN)/python tests/language/forms.py
 
 check: .venv/.dev
 	$(BIN)/ruff format --check src tests docs/reference

@@ -12,6 +12,7 @@ os.environ.setdefault(
     "JAX_NUM_CPU_DEVICES", "2"
 )  # what is computed goes to the first; some tests divide it between both
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["DANLU_LANGUAGE"] = "en"  # whatever the locale of who runs the tests
 # The cores are the workers' already. Threads of polars, OpenMP and BLAS wait by spinning: with two each, tables took twice the time.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")

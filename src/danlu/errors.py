@@ -56,6 +56,12 @@ class DanluError(Exception):
         self.hint = hint
         super().__init__(message if hint is None else f"{message}\nHint: {hint}")
 
+    def __str__(self) -> str:
+        """The message in the reader's language, and the hint below it."""
+        from danlu.language import said
+
+        return said(self.message) if self.hint is None else f"{said(self.message)}\n{said(f'Hint: {self.hint}')}"
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.message, self.hint))
 

@@ -34,7 +34,7 @@ def short(text: Any, width: int = 18) -> str:
 
 
 def wrapped(text: str, *, indent: str = "") -> str:
-    """``text`` in lines of at most 80 columns, where that is possible; lines that are short enough stay as they are.
+    """``text`` in the reader's language, in lines of at most 80 columns where that is possible; short lines stay as they are.
 
     Args:
         text: sentences; each of its lines is broken by itself.
@@ -45,13 +45,39 @@ def wrapped(text: str, *, indent: str = "") -> str:
         note: a word and a word and a word and a word and a word and a word and a word
           and 95 % of them
     """
-    return "\n".join(_wrapped(line, indent) for line in text.split("\n"))
+    from danlu.language import said
+
+    return "\n".join(_wrapped(line, indent) for line in said(text).split("\n"))
 
 
 def _wrapped(line: str, indent: str) -> str:
-    if len(line) <= WIDTH:
+    from rich.cells import cell_len
+
+    if cell_len(line) <= WIDTH:
         return line
+    if cell_len(line) > len(line):
+        return _wrapped_wide(line, indent)
     held = _WHOLE.sub(lambda match: match[0].replace(" ", _HARD), line)
     return textwrap.fill(held, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False).replace(
         _HARD, " "
     )
+
+
+_CHUNK = re.compile(
+    r"\s*(?:\((?:[^():]*: )?danlu [^()]*\)|[\u2e80-\u9fff\uff00-\uffef][，。；：、！？）」』”’]*|[^\s\u2e80-\u9fff\uff00-\uffef]+"
+    r"[，。；：、！？）」』”’]*)|\s+"
+)
+
+
+def _wrapped_wide(line: str, indent: str) -> str:
+    """A line with Chinese letters, which may be broken between any two of them, and not before a full stop."""
+    from rich.cells import cell_len
+
+    lines, now = [], ""
+    for chunk in _CHUNK.findall(line):
+        if now.strip() and cell_len(now + chunk) > WIDTH:
+            lines.append(now)
+            now = indent + chunk.lstrip()
+        else:
+            now += chunk
+    return "\n".join([*lines, now])

@@ -52,12 +52,28 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _language(asked: str | None) -> None:
+    if asked is not None:
+        from danlu.language import use
+
+        use(asked)
+
+
 @app.callback(invoke_without_command=True, epilog=_EXAMPLES)
 def _root(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            "--language",
+            callback=_language,
+            is_eager=True,
+            help="en or zh, with every command: messages and pages in English or Chinese; without it, as the locale says.",
+        ),
+    ] = None,
 ) -> None:
     """Model training without the alchemy."""
     if context.invoked_subcommand is None:

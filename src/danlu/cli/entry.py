@@ -29,12 +29,17 @@ def main() -> None:
 
 
 def _run() -> int:
-    from danlu.cli.app import app
     from danlu.errors import DanluError
     from danlu.interrupt import exit_status
+    from danlu.language import Translated, current
 
     try:
         try:
+            _choose_language()
+            if current() != "en":
+                sys.stdout, sys.stderr = Translated(sys.stdout), Translated(sys.stderr)
+            from danlu.cli.app import app
+
             app()
         finally:
             sys.stdout.flush()
@@ -60,6 +65,23 @@ def _run() -> int:
             "there\nHint: fewer rows, a smaller batch (trainer.batch_size) or a smaller network need less"
         )
     return 1
+
+
+def _choose_language() -> None:
+    """Take ``--language zh`` from the arguments, wherever it stands: every command has it."""
+    from danlu.errors import ConfigError
+    from danlu.language import LANGUAGES, use
+
+    for place, word in enumerate(sys.argv[1:], 1):
+        name, equals, value = word.partition("=")
+        if word == "--":
+            return
+        if name == "--language":
+            given = value if equals else sys.argv[place + 1] if place + 1 < len(sys.argv) else ""
+            del sys.argv[place : place + (1 if equals else 2)]
+            if not given or given.startswith("-"):
+                raise ConfigError(f"--language needs a value; expected one of: {', '.join(LANGUAGES)}")
+            return use(given)
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.options import Run
+from danlu.cli.terminal import print_data
 from danlu.errors import ConfigError
 
 __all__ = ["generate"]
@@ -35,4 +36,4 @@ def generate(
         raise ConfigError(f"{run} is a model for {model.purpose}; expected a language model (danlu train TEXT.txt)")
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     texts = model.generate(prompt, length=tokens, samples=samples, **options)
-    print("\n".join(texts) if model.encoder.lines else "\n\n".join(texts))
+    print_data("\n".join(texts) + "\n" if model.encoder.lines else "\n\n".join(texts) + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from danlu.errors import ConfigError, nearest
+from danlu.language import current, said
 
 __all__ = ["OWN", "Answering", "AnsweringGroup", "AnsweringTrain"]
 
@@ -16,8 +17,31 @@ _USAGE = ("BadParameter", "MissingParameter", "BadOptionUsage", "BadArgumentUsag
 _EXPECTED = {"valid integer": "a whole number", "valid number": "a number", "valid boolean": "true or false"}
 
 
+def _spoken(command: Any) -> None:
+    """Put what the help says of a command into the reader's language."""
+    if current() == "en":
+        return
+    from typer import rich_utils
+
+    for name in ("ARGUMENTS_PANEL_TITLE", "COMMANDS_PANEL_TITLE", "OPTIONS_PANEL_TITLE"):
+        setattr(rich_utils, name, said(getattr(rich_utils, name)))
+    for each in (command, *getattr(command, "commands", {}).values()):
+        for part in ("help", "short_help", "epilog"):
+            text = getattr(each, part, None)
+            if text:
+                setattr(each, part, "\n\n".join(map(said, text.split("\n\n"))))
+    for parameter in command.params:
+        if getattr(parameter, "help", None):
+            parameter.help = said(parameter.help)
+
+
 class Answering(TyperCommand):
-    """A command that suggests the right option for a misspelt one."""
+    """A command that suggests the right option for a misspelt one, and whose help is in the reader's language."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help."""
+        _spoken(self)
+        super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments that are left; unknown ones raise a ConfigError."""
@@ -84,6 +108,11 @@ class AnsweringTrain(Answering):
 
 class AnsweringGroup(TyperGroup):
     """The group of commands; for an unknown one it suggests the most similar."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help, in the reader's language."""
+        _spoken(self)
+        super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """See ``Answering.parse_args``."""

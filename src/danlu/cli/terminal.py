@@ -51,10 +51,10 @@ def _sign(sign: str) -> str:
 
 def print_data(text: str) -> None:
     """Print rows for another program: to a file or a pipe as UTF-8, whatever the terminal's encoding."""
-    stream = sys.stdout
+    stream = getattr(sys.stdout, "plain", sys.stdout)  # data is not translated
     buffer = None if stream.isatty() else getattr(stream, "buffer", None)
     if buffer is None:
-        print(text, end="")
+        print(text, end="", file=stream)
         return
     stream.flush()
     buffer.write(text.encode())

@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from danlu import language
 from danlu.evaluate.intervals import figure
 from danlu.explained.view import adds_up, fewest, signed
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
@@ -43,8 +44,8 @@ def page(title: str, each: Sequence[Explained]) -> str:
 
 
 def framed(title: str, body: str) -> str:
-    """A page around its body."""
-    return _PAGE.format(title=html.escape(title), style=_STYLE, body=body)
+    """A page around its body, in the reader's language."""
+    return language.page(_PAGE.format(title=html.escape(title), style=_STYLE, body=body))
 
 
 def section(found: Explained) -> str:

@@ -23,6 +23,7 @@ from danlu.film.cut import Cut, cuts
 from danlu.film.film import Film
 from danlu.film.look import LayerLook, Look, looks
 from danlu.film.slopes import Slopes
+from danlu.language import current
 from danlu.nn.losses import BinaryCrossEntropy, CategoricalCrossEntropy
 from danlu.prose import wrapped
 from danlu.trained.read import Say, warn
@@ -59,7 +60,12 @@ class XRay:
 
     def page(self) -> str:
         """The page: one HTML file that needs nothing but a browser."""
-        shell = resources.files("danlu.film").joinpath("page.html").read_text("utf-8")
+        shell = (
+            resources.files("danlu.film")
+            .joinpath("page.html")
+            .read_text("utf-8")
+            .replace('<html lang="en">', f'<html lang="{current()}">')
+        )
         data = json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).replace("</", "<\\/")
         return shell.replace("{{title}}", html.escape(self.title)).replace('"{{data}}"', data)
 

@@ -13,6 +13,7 @@ from typing import Any
 from danlu.evaluate import MEASURES, PRIMARY, Comparison, Interval, Rows, conclusion, residuals
 from danlu.evaluate.intervals import figure
 from danlu.files import write_atomic
+from danlu.language import page
 from danlu.report.columns import ColumnSummary
 from danlu.report.plots import (
     calibration_plot,
@@ -156,7 +157,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A page from one of the templates; values are escaped."""
+    """A page from one of the templates, in the reader's language; values are escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -168,7 +169,7 @@ def rendered(template: str, **values: Any) -> str:
     )
     environment.filters["whole"] = whole_numbers
     environment.filters["parts"] = in_parts
-    return environment.get_template(template).render(**values)
+    return page(environment.get_template(template).render(**values))
 
 
 _NUMBER = re.compile(r"[−+-]?\d[\d.,:−-]*(?:e[+-]?\d+)?(?: ?%)?")

@@ -1,0 +1,280 @@
+"""Messages found again by the form that they were made with, and said in another language.
+
+A *form* is an f-string's text with numbers for its values: ``"{0} rows are too few for {1} folds"``. A value that is one of a few
+fixed words lists them, ``"{0} row{1:s|}"``; a translation gives its own words in the same order, or leaves them out: ``"{0} 行"``.
+
+A message may be put together from several forms. It is matched whole first; a value that is itself made of words is translated in
+the same way; and what does not match whole is cut at its punctuation, and the longest pieces that match are taken. What is in no
+catalogue, such as the names of the user's columns, stays as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.cells import cell_len
+
+from danlu.language.chosen import current
+
+__all__ = ["Catalogue", "Form", "key", "said"]
+
+_VALUE = re.compile(r"\{(\d+)(?::([^{}]*))?\}")
+_EDGE = " \t\n,;:.()"
+_WORD = re.compile(r"(?<![\w'\"`./=<>-])[a-z]{3,}(?![\w'\"`/=<>])")
+_CUT = re.compile(r"(\n+| {2,}|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\)(?: |$)|(?<=\w)\.(?=$|\n))")
+_LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
+_SIGNS = {". ": "。", "; ": "；", ", ": "，", ": ": "：", " (": "（", ") ": "）", ")": "）", ".": "。", " ": " "}
+_WIDE = re.compile(r"[\u2e80-\u9fff\uff00-\uffef\u3000-\u303f]")
+
+
+def key(text: str) -> str:
+    """The form by which a text stands in a catalogue: without blanks and punctuation at its ends.
+
+    >>> key(", and {0} more.")
+    'and {0} more'
+    """
+    found = text.strip(_EDGE)
+    if found.count("(") > found.count(")"):
+        found += ")"
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """A form of messages, and how it is said.
+
+    Args:
+        text: the form in English.
+        says: the translation; empty where there is none.
+    """
+
+    text: str
+    says: str = ""
+
+    @functools.cached_property
+    def pieces(self) -> list[str]:
+        """What is between the values."""
+        return [_plain(part) for part in _VALUE.sub("\0", self.text).split("\0")]
+
+    @property
+    def letters(self) -> int:
+        """How many letters are fixed: the more, the surer a match."""
+        return sum(sign.isalpha() for piece in self.pieces for sign in piece)
+
+    @functools.cached_property
+    def values(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The values' numbers, each with its fixed words, if it has such."""
+        return [
+            (found[1], tuple(found[2].split("|")) if found[2] is not None else ())
+            for found in _VALUE.finditer(self.text)
+        ]
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What matches a message of this form."""
+        whole = _escaped(self.pieces[0], first=True)
+        for (_, words), piece in zip(self.values, self.pieces[1:], strict=True):
+            whole += f"({'|'.join(map(re.escape, words)) if words else '.*?'}){_escaped(piece)}"
+        return re.compile(whole, re.DOTALL)
+
+    def filled(self, values: Iterable[str]) -> str:
+        """The translation with these values, in the order of the form."""
+        by_number = dict(zip((number for number, _ in self.values), values, strict=True))
+        of = dict(self.values)
+
+        def value(found: re.Match[str]) -> str:
+            if found[2] is None:
+                return by_number[found[1]]
+            return found[2].split("|")[of[found[1]].index(by_number[found[1]])]
+
+        return _plain(_VALUE.sub(value, self.says))
+
+    def faults(self) -> list[str]:
+        """What is wrong with the translation: values that it loses, makes up or has other words for."""
+        mine = dict(self.values)
+        said_values = [(found[1], found[2]) for found in _VALUE.finditer(self.says)]
+        faults = [f"has no value {number}" for number, _ in said_values if number not in mine]
+        faults += [
+            f"loses the value {number}"
+            for number, words in mine.items()
+            if not words and number not in [each for each, _ in said_values]
+        ]
+        for number, words in said_values:
+            given = len(words.split("|")) if words is not None else 0
+            if number in mine and given != len(mine[number]):
+                faults.append(f"has {given} words for the value {number}, which has {len(mine[number])}")
+        return faults
+
+
+def _plain(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+def _escaped(text: str, *, first: bool = False) -> str:
+    """A pattern for a fixed text; its first letter may be a capital, and a blank may be the end of a line."""
+    found = re.escape(text).replace(r"\ ", r"[ \u00a0\n]")
+    if first and text[:1].isalpha():
+        found = f"[{text[0].lower()}{text[0].upper()}]" + found[1:]
+    return found
+
+
+class Catalogue:
+    """The forms of a language.
+
+    Args:
+        says: translations by form.
+
+    Example:
+        >>> words = Catalogue({"{0} row{1:s|}": "{0} 行", "missing": "缺失", "{0} are missing": "缺失 {0}"})
+        >>> words.said("1 row"), words.said("missing: 3 rows")
+        ('1 行', '缺失：3 行')
+    """
+
+    def __init__(self, says: Mapping[str, str]) -> None:
+        self.exact: dict[str, str] = {}
+        self._forms: list[Form] = []
+        for text, translation in says.items():
+            if not translation:
+                continue
+            form = Form(text, translation)
+            if form.values:
+                self._forms.append(form)
+            else:
+                self.exact[_low(_plain(text))] = _plain(translation)
+        self._forms.sort(key=lambda form: -form.letters)
+        self._needed = [max((piece for piece in form.pieces), key=len)[1:] for form in self._forms]
+        self._said: dict[str, str] = {}
+
+    def said(self, text: str) -> str:
+        """The text in this language, as far as its forms are known."""
+        if text not in self._said:
+            if len(self._said) > 20_000:
+                self._said.clear()
+            self._said[text] = self._cover(text, 0)
+        return self._said[text]
+
+    def _whole(self, text: str, depth: int, *, within: bool = False) -> str | None:
+        """The translation if one form makes all of the text; of several forms, that which leaves least in English."""
+        core = text.strip(_EDGE)
+        if core.count("(") > core.count(")") and text.rstrip(_EDGE[:-1]).endswith(")"):
+            core += ")"
+        if not core or not re.search("[A-Za-z]{2}", core):
+            return None
+        start = text.index(core)
+        found = self.exact.get(_low(core))
+        if found is not None and within and " " not in core:
+            found = None  # a value of one word may be a name of the user's
+        if found is None and depth < _DEEPEST:
+            best = None
+            for form, needed in zip(self._forms, self._needed, strict=True):
+                if needed not in core:
+                    continue
+                match = form.pattern.fullmatch(core)
+                if match is None:
+                    continue
+                values = [
+                    value if words else self._cover(value, depth + 1, within=True)
+                    for value, (_, words) in zip(match.groups(), form.values, strict=True)
+                ]
+                filled = form.filled(values)
+                left = _left(filled)
+                if best is None or left < best[0]:
+                    best = left, filled
+                if not left:
+                    break
+            found = best[1] if best is not None else None
+        if found is None:
+            return None
+        return _signs(text[:start]) + found + _signs(text[start + len(core) :])
+
+    def _cover(self, text: str, depth: int, *, within: bool = False) -> str:
+        """The text as one message or as several, whichever leaves less in English."""
+        if not _WORD.search(text.lower()) or depth > _DEEPEST:
+            return text
+        whole = self._whole(text, depth, within=within) if len(text) <= _LONGEST else None
+        if whole is not None and not _left(whole):
+            return whole
+        cut = _CUT.split(text)
+        if len(cut) == 1:
+            return text if whole is None else whole
+        parts = self._in_pieces(cut[::2], [*cut[1::2], ""], depth, within)
+        return parts if whole is None or _left(parts) < _left(whole) else whole
+
+    def _in_pieces(self, pieces: list[str], signs: list[str], depth: int, within: bool) -> str:
+        """Each of the longest known pieces translated."""
+        out, behind, known, place = "", 0, False, 0
+        while place < len(pieces):
+            known_before, before = known, signs[place - 1] if place else ""
+            taken, found = self._longest(pieces, signs, place, depth, within)
+            piece = "".join(each + sign for each, sign in zip(pieces[place:taken], signs[place:taken], strict=True))
+            piece += pieces[taken]
+            known = found is not None
+            if "\n" in before:
+                out, behind = out + before, 0
+            elif before.isspace() and len(before) > 1:  # a table: the next column stays where it was
+                out, behind = out + " " * max(len(before) + behind, 1), min(len(before) + behind - 1, 0)
+            else:
+                out += _signs(before) if known_before or known else before
+            out += piece if found is None else found
+            behind += 0 if found is None else cell_len(piece) - cell_len(found)
+            place = taken + 1
+        return out
+
+    def _longest(
+        self, pieces: list[str], signs: list[str], start: int, depth: int, within: bool
+    ) -> tuple[int, str | None]:
+        """The last of the pieces from ``start`` on that are one message, and its translation."""
+        last = next(
+            (
+                end
+                for end in range(start, len(pieces))
+                if "\n" in signs[end] or (signs[end].isspace() and len(signs[end]) > 1) or end - start >= _PIECES
+            ),
+            len(pieces) - 1,
+        )
+        for end in range(last, start - 1, -1):
+            if end - start == len(pieces) - 1 and end > start:
+                continue  # all of it has been tried
+            text = "".join(each + sign for each, sign in zip(pieces[start:end], signs[start:end], strict=True))
+            found = self._whole(text + pieces[end], depth, within=within)
+            if found is not None:
+                return end, found
+        return start, None
+
+
+def _left(text: str) -> int:
+    """How many letters of a translation are English words."""
+    return sum(map(len, _WORD.findall(text)))
+
+
+def _signs(text: str) -> str:
+    return _SIGNS.get(text, text)
+
+
+def _low(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+@functools.cache
+def catalogue(language: str) -> Catalogue:
+    """The catalogue of a language."""
+    import polib
+
+    says = {}
+    for path in sorted((Path(__file__).parent / language).glob("*.po")):
+        says.update({entry.msgid: entry.msgstr for entry in polib.pofile(str(path))})
+    return Catalogue(says)
+
+
+def said(text: str) -> str:
+    """A message in the current language.
+
+    >>> said("3 rows are too few for 5 folds")  # in English it stays as it is
+    '3 rows are too few for 5 folds'
+    """
+    language = current()
+    return text if language == "en" else catalogue(language).said(text)
