@@ -30,6 +30,7 @@ LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
 SECTIONS = {
     "Pages": ["README.zh", "docs/index", "docs/classic-mistakes", "docs/design/*", "CONTRIBUTING", "CHANGELOG"],
     "How to": ["docs/how-to/*"],
+    "操作指南": ["docs/zh/index", "docs/zh/how-to/*"],
     "Figures": ["benchmarks/README", "benchmarks/results/*"],
     "Reference": ["reference/*"],
 }

@@ -21,6 +21,7 @@ _TAG = re.compile(r"<[^<>]*>|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]{2,}")
 _KEPT = re.compile(r"<(style|script|pre)\b.*?</\1>", re.DOTALL)
 _JINJA = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_CODE = re.compile(r"^[\w.-]+: [\w.]+;|\);$|\(\?|\\[dpws]|^<")  # of a style sheet, a script, a pattern
 _ALONE = {"verify"}  # the names of what is checked stay as they are
 
 
@@ -145,12 +146,8 @@ def _numbered(form: str) -> str:
 
 def _found(form: str, *, tagged: bool = False) -> Iterator[str]:
     found = key(form)
-    words = re.sub(r"\{\d+[^{}]*\}", "{}", found)
-    if (
-        len(_LETTERS.findall(words)) > 0
-        and (tagged or _PROSE.search(re.sub(r"\{\d+[^{}]*\}", "{", found)))
-        and not re.search(r"^[\w.-]+: [\w.]+;|\);$", found)
-    ):
+    fixed = re.sub(r"\{\d+[^{}]*\}", "{", found)
+    if _LETTERS.search(fixed) and (tagged or _PROSE.search(fixed)) and not _CODE.search(found):
         yield found
 
 
@@ -164,7 +161,6 @@ def update(language: str) -> tuple[int, int]:
 
     folder = CATALOGUES / language
     old = {entry.msgid: entry.msgstr for path in folder.glob("*.po") for entry in polib.pofile(str(path))}
-    old_words = folder / "words.po"
     total = missing = 0
     for name, known in forms().items():
         file = polib.POFile(wrapwidth=118)
@@ -179,7 +175,6 @@ def update(language: str) -> tuple[int, int]:
             )
             total, missing = total + 1, missing + (not old.get(form))
         file.save(str(folder / f"{name}.po"))
-    assert old_words is not None
     return total, missing
 
 

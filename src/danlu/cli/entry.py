@@ -33,16 +33,18 @@ def _run() -> int:
     from danlu.interrupt import exit_status
     from danlu.language import Translated, current
 
+    plain = sys.stdout, sys.stderr
     try:
         try:
             _choose_language()
             if current() != "en":
-                sys.stdout, sys.stderr = Translated(sys.stdout), Translated(sys.stderr)
+                sys.stdout, sys.stderr = (Translated(stream) for stream in plain)
             from danlu.cli.app import app
 
             app()
         finally:
             sys.stdout.flush()
+            sys.stdout, sys.stderr = plain
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except DanluError as error:
@@ -86,9 +88,10 @@ def _choose_language() -> None:
 
 def _say(text: str) -> None:
     """A last word, if there is anyone to hear it."""
+    from danlu.language import said
     from danlu.prose import wrapped
 
     try:
-        print(wrapped(text) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+        print(wrapped(text) if sys.stderr.isatty() else said(text), file=sys.stderr, flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -25,10 +25,10 @@ __all__ = ["Catalogue", "Form", "key", "said"]
 _VALUE = re.compile(r"\{(\d+)(?::([^{}]*))?\}")
 _EDGE = " \t\n,;:.()"
 _WORD = re.compile(r"(?<![\w'\"`./=<>-])[a-z]{3,}(?![\w'\"`/=<>])")
+_LETTERS = re.compile("[A-Za-z]{2}")
 _CUT = re.compile(r"(\n+| {2,}|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\)(?: |$)|(?<=\w)\.(?=$|\n))")
 _LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
 _SIGNS = {". ": "。", "; ": "；", ", ": "，", ": ": "：", " (": "（", ") ": "）", ")": "）", ".": "。", " ": " "}
-_WIDE = re.compile(r"[\u2e80-\u9fff\uff00-\uffef\u3000-\u303f]")
 
 
 def key(text: str) -> str:
@@ -86,12 +86,13 @@ class Form:
         by_number = dict(zip((number for number, _ in self.values), values, strict=True))
         of = dict(self.values)
 
-        def value(found: re.Match[str]) -> str:
-            if found[2] is None:
-                return by_number[found[1]]
-            return found[2].split("|")[of[found[1]].index(by_number[found[1]])]
-
-        return _plain(_VALUE.sub(value, self.says))
+        out, end = "", 0
+        for found in _VALUE.finditer(self.says):
+            value = by_number[found[1]]
+            out += _plain(self.says[end : found.start()])
+            out += value if found[2] is None else found[2].split("|")[of[found[1]].index(value)]
+            end = found.end()
+        return out + _plain(self.says[end:])
 
     def faults(self) -> list[str]:
         """What is wrong with the translation: values that it loses, makes up or has other words for."""
@@ -162,7 +163,7 @@ class Catalogue:
         core = text.strip(_EDGE)
         if core.count("(") > core.count(")") and text.rstrip(_EDGE[:-1]).endswith(")"):
             core += ")"
-        if not core or not re.search("[A-Za-z]{2}", core):
+        if not _LETTERS.search(core):
             return None
         start = text.index(core)
         found = self.exact.get(_low(core))
@@ -193,7 +194,7 @@ class Catalogue:
 
     def _cover(self, text: str, depth: int, *, within: bool = False) -> str:
         """The text as one message or as several, whichever leaves less in English."""
-        if not _WORD.search(text.lower()) or depth > _DEEPEST:
+        if not _LETTERS.search(text) or depth > _DEEPEST:
             return text
         whole = self._whole(text, depth, within=within) if len(text) <= _LONGEST else None
         if whole is not None and not _left(whole):
@@ -217,7 +218,7 @@ class Catalogue:
                 out, behind = out + before, 0
             elif before.isspace() and len(before) > 1:  # a table: the next column stays where it was
                 out, behind = out + " " * max(len(before) + behind, 1), min(len(before) + behind - 1, 0)
-            else:
+            elif not (before == " " and out[-1:] in "。；，：）"):
                 out += _signs(before) if known_before or known else before
             out += piece if found is None else found
             behind += 0 if found is None else cell_len(piece) - cell_len(found)
