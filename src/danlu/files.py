@@ -10,9 +10,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from danlu.errors import ArtifactError, DanluError
+from danlu.errors import ArtifactError, DanluError, DataError, nearest
 
-__all__ = ["alive", "replacing", "sweep", "sweep_all", "sync_folder", "temporary_for", "write_atomic"]
+__all__ = [
+    "alive",
+    "check_there",
+    "latest",
+    "near_file",
+    "replacing",
+    "sweep",
+    "sweep_all",
+    "sync_folder",
+    "temporary_for",
+    "write_atomic",
+]
 
 _LEFT_OVER = re.compile(r"\.(.+)\.(\d{1,9})-[0-9a-f]{8}\.tmp")
 _OLD = re.compile(r"\..+\.\d+\.part")  # as earlier versions called them
@@ -72,6 +83,39 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, error: type
     """Write ``data`` (text as UTF-8) to a file, whole or not at all; see :func:`replacing`."""
     with replacing(path, error=error) as temporary, open(temporary, "wb") as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def check_there(source: str | os.PathLike[str]) -> None:
+    """Refuse the name of data of which nothing is there: no file, folder or pipe, and no files that it is a pattern or beginning of.
+
+    Raises:
+        DataError: there is none; it offers the nearest name beside it.
+    """
+    path = Path(source)
+    if str(source).strip() in ("", "-") or "\0" in str(source):  # answered by whoever opens it
+        return
+    mine = [f"{path.name}.*", *([path.name] if any(mark in path.name for mark in "*?[") else [])]
+    if not os.path.lexists(path) and not any(True for pattern in mine for _ in path.parent.glob(pattern)):
+        raise DataError(f"there is no file or folder {path}", hint=near_file(path))
+
+
+def near_file(path: Path) -> str | None:
+    """A hint about a file that is not there: the nearest name in its folder."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder} either"
+    close = nearest(path.name, (entry.name for entry in folder.iterdir()))
+    return f"did you mean {folder / close}?" if close else None
+
+
+def latest(folder: Path, *holding: str, most: int = 5) -> list[str]:
+    """The names of the folders in a folder that hold a file of one of some names, the one that changed last first."""
+    found: list[tuple[float, str]] = []
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            if any((each / name).is_file() for name in holding):
+                found.append((each.stat().st_mtime, each.name))
+    return [name for _, name in sorted(found, reverse=True)[:most]]
 
 
 def sync_folder(folder: Path) -> None:

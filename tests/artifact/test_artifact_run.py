@@ -110,7 +110,7 @@ def test_roots_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_runs_that_are_not_there(tmp_path: Path) -> None:
     RunDirectory.create(tmp_path, name="kept")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ArtifactError, match=r"there is no run at .*kep\nHint: the latest runs in .*: kept"):
+    with pytest.raises(ArtifactError, match=r"there is no run .*kep; the latest in .*: kept\nHint: give"):
         RunDirectory.open(tmp_path / "kep")
     with pytest.raises(ArtifactError, match=r"is not a run: it has no config.json"):
         RunDirectory.open(tmp_path / "folder")

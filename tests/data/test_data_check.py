@@ -7,7 +7,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from danlu.data import check_frame, infer_schema
+from danlu.data import check_frame, doubts, infer_schema, read_table
 from danlu.errors import SchemaError
 
 DAY = dt.datetime(2024, 1, 1)
@@ -66,7 +66,11 @@ MISFITS = [
         "treated as unknown",
     ),
     ({"member": ["maybe", "yes"]}, "column 'member': 1 value is not true or false: 'maybe' (row 1)", "read as missing"),
-    ({"when": ["2024-05-01", "soon"]}, "column 'when': 1 value is not a date-time: 'soon' (row 2)", "read as missing"),
+    (
+        {"when": ["2024-05-01", "soon"]},
+        "column 'when': 1 value is not a date-time: 'soon' (row 2); expected such as 2024-01-02 (%Y-%m-%d)",
+        "read as missing",
+    ),
 ]
 
 
@@ -132,3 +136,26 @@ def test_numbers_written_as_text_are_numbers(schema) -> None:
     checked, notices = check_frame(rows(age=["25", " 1,000 "]), schema)
     assert checked["age"].to_list() == [25, 1000]
     assert len(notices) == 1
+
+
+def test_what_is_expected_is_written_as_the_training_wrote_it() -> None:
+    written = {"at": ["3.4.2023", "17.5.2024"] * 5, "of": ["2019Q1", "2020Q3"] * 5, "paid": ["1.234,5 €", "2,5 €"] * 5}
+    table = read_table({**written, "y": [0, 1] * 5})
+    schema = infer_schema(table.frame, target="y", formats=table.formats)
+    with pytest.raises(SchemaError) as caught:
+        check_frame(pl.DataFrame({"at": ["soon"], "of": ["late"], "paid": ["much"]}), schema)
+    said = str(caught.value)
+    assert "expected such as 17.05.2024 (%d.%m.%Y)" in said
+    assert "expected such as 2020Q3 (%YQ%q)" in said
+    assert "expected such as 1234,5 €" in said
+
+
+def test_a_row_is_doubted_for_its_own_values_alone(schema) -> None:
+    far = dt.datetime(2913, 4, 1)
+    frame, notices = check_frame(
+        rows(age=[25, 999], city=["Bern", "Paris"], when=[DAY + dt.timedelta(days=700), far]), schema, lenient=True
+    )
+    assert any("'when': 1 value far outside" in each for each in notices)
+    fine, odd = doubts(frame, schema)
+    assert fine == ()  # a date two years later is no wonder
+    assert [each.split(",")[0] for each in odd] == ["age is 999", "city is 'Paris'", "when is 2913-04-01 00:00:00"]

@@ -56,6 +56,11 @@ def test_a_planted_slice_of_two_conditions_is_first_and_sure():
     told = " ".join("\n".join(slice_lines(dataclasses.replace(found, slices=(turned,)))).split())
     assert "0.1 better (−0.2 to 0.3)" in told
     assert "the one slice that looked worst was judged" in told
+    surely = dataclasses.replace(found, slices=tuple(each for each in found.slices if each.worse))
+    assert slice_lines(found, "danlu show r")[1:] == slice_lines(surely)[1:]
+    short = slice_lines(dataclasses.replace(found, slices=(turned,)), "danlu show r")
+    assert len(short) == 1
+    assert "is surely worse than the other rows; those that looked worst: danlu show r" in " ".join(short[0].split())
 
 
 def test_numbers_and_missing_values_are_conditions():

@@ -42,6 +42,15 @@ def found(model: Any) -> Explanations:
     return danlu.explain(model, str(ROWS), rows=[2, 4], background=str(ROWS), say=quiet)  # type: ignore[operator]
 
 
+def test_a_value_far_outside_the_training_range_is_told_in_the_answer_of_its_row(model: Any) -> None:
+    odd = pl.read_csv(ROWS, try_parse_dates=True).head(2).with_columns(size=pl.Series([10.0, 1e9]))
+    fine, far = danlu.explain(model, odd, background=str(ROWS), changes=0, say=quiet)  # type: ignore[operator]
+    assert fine.doubts == ()
+    assert far.as_dict()["doubts"][0].startswith("size is 1e+09, far outside the training range")
+    assert str(far).split("\n")[1].startswith("! size is 1e+09")
+    assert "size is 1e+09" in far._repr_html_().split('<p class="doubt">')[1]
+
+
 @pytest.mark.parametrize("place", [0, 1])  # row 4 has no size
 def test_the_values_are_those_of_the_definition_for_what_predict_answers(
     model: Any, found: Explanations, place: int

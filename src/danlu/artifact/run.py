@@ -15,9 +15,9 @@ from typing import Any
 from danlu.artifact.files import json_text, read_json
 from danlu.artifact.lock import locked
 from danlu.errors import ArtifactError, ConfigError
-from danlu.files import sweep, sweep_all, sync_folder, temporary_for, write_atomic
+from danlu.files import latest, sweep, sweep_all, sync_folder, temporary_for, write_atomic
 
-__all__ = ["RunDirectory"]
+__all__ = ["RunDirectory", "no_run"]
 
 _NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|]{1,120}")
 
@@ -96,10 +96,12 @@ class RunDirectory:
         """
         run = cls(path)
         if not run.path.is_dir():
-            raise ArtifactError(f"there is no run at {run.path}", hint=_offer_runs(run.path))
+            raise no_run(run.path)
         if not run.config_path.is_file():
+            inside = ", ".join(latest(run.path, "config.json"))
             raise ArtifactError(
-                f"{run.path} is not a run: it has no config.json", hint=_offer_runs(run.path / "nothing")
+                f"{run.path} is not a run: it has no config.json",
+                hint=f"the latest runs in it: {inside}" if inside else None,
             )
         return run
 
@@ -279,14 +281,11 @@ def _candidates(name: str | None, dataset: str | None) -> Iterator[str]:
         yield f"{base}-{number}"
 
 
-def _offer_runs(path: Path) -> str | None:
-    """A hint that names the latest runs beside ``path``."""
-    found: list[tuple[float, str]] = []
-    with contextlib.suppress(OSError):
-        for config in path.parent.glob("*/config.json"):
-            found.append((config.stat().st_mtime, config.parent.name))
-    names = ", ".join(name for _, name in sorted(found, reverse=True)[:5])
-    return f"the latest runs in {path.parent}: {names}" if names else None
+def no_run(path: Path) -> ArtifactError:
+    """The error of a run that is not there, with the latest ones beside it."""
+    near = latest(path.parent, "config.json", "model.json")
+    runs = f"; the latest in {path.parent}: {', '.join(near)}" if near else ""
+    return ArtifactError(f"there is no run {path}{runs}", hint="give the folder of a run, or of a saved model")
 
 
 def _drop_torn_line(file: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.names import OWN
+from danlu.cli.options import is_there, may_be_there
 from danlu.errors import ConfigError
 from danlu.stages import showing, stage
 
@@ -16,11 +17,14 @@ __all__ = ["audit"]
 
 def audit(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A table, labelled images or texts, as of danlu train.")],
+    source: Annotated[
+        str, typer.Argument(help="A table, labelled images or texts, as of danlu train.", callback=may_be_there)
+    ],
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as data.drop=id.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     against: Annotated[
-        str | None, typer.Option(help="A second file, such as new data: its drift, and what stands in both.")
+        str | None,
+        typer.Option(help="A second file, such as new data: its drift, and what stands in both.", callback=is_there),
     ] = None,
     at: Annotated[
         str | None, typer.Option(help="The column of dates that says when the answer is given: what is later leaks.")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow, Lenient, Run
+from danlu.cli.options import Allow, Lenient, Run, is_there
 from danlu.cli.terminal import print_data
 from danlu.errors import ConfigError
 from danlu.stages import showing, stage
@@ -23,7 +23,8 @@ def explain(
         str | None,
         typer.Argument(
             help="Rows such as the model was trained on, to be explained one by one: a file, a folder, or -. "
-            "Without it a model of a table is explained as a whole."
+            "Without it a model of a table is explained as a whole.",
+            callback=is_there,
         ),
     ] = None,
     rows: Annotated[
@@ -55,7 +56,8 @@ def explain(
         typer.Option(help="How many training rows of a table are shown that moved the answer most; 0: do not look."),
     ] = 0,
     background: Annotated[
-        str | None, typer.Option(help="A file of rows to compare with, where the run keeps no training rows.")
+        str | None,
+        typer.Option(help="A file of rows to compare with, where the run keeps no training rows.", callback=is_there),
     ] = None,
     columns: Annotated[
         str, typer.Option(help="Without rows: the columns whose curves and pairs are shown (default: the strongest).")

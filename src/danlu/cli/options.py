@@ -7,7 +7,34 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Allow", "Lenient", "NewData", "Run"]
+from danlu.files import check_there
+
+__all__ = ["Allow", "Lenient", "NewData", "OwnRun", "Run", "TestData", "is_there", "may_be_there"]
+
+
+def is_there(source: str | None) -> str | None:
+    """The name of data as it was given; one of which nothing is there is refused before anything is loaded."""
+    if source is not None:
+        check_there(source)
+    return source
+
+
+def may_be_there(source: str | None) -> str | None:
+    """The same of what may also name an environment (``CartPole-v1``, ``module:Name``) or be a setting: files alone have an ending."""
+    if source is not None and Path(source).suffix and not any(mark in source for mark in ":="):
+        check_there(source)
+    return source
+
+
+def _run_there(run: Path) -> Path:
+    if not run.exists():
+        from danlu.artifact.artifact import is_saved
+        from danlu.artifact.run import no_run
+
+        if not is_saved(run):
+            raise no_run(run)
+    return run
+
 
 Allow = Annotated[
     list[str] | None,
@@ -17,6 +44,11 @@ Allow = Annotated[
 ]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Treat unseen categories and odd values as unknown.")]
 NewData = Annotated[
-    str, typer.Argument(help="New data, such as the model was trained on: a file, a folder, or - for standard input.")
+    str,
+    typer.Argument(
+        help="New data, such as the model was trained on: a file, a folder, or - for standard input.", callback=is_there
+    ),
 ]
-Run = Annotated[Path, typer.Argument(help="The folder of a run, or of a saved model.")]
+OwnRun = Annotated[Path, typer.Argument(help="The folder of a run.", callback=_run_there)]
+Run = Annotated[Path, typer.Argument(help="The folder of a run, or of a saved model.", callback=_run_there)]
+TestData = Annotated[str | None, typer.Option(help="A file of test rows.", callback=is_there)]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow, Lenient, NewData, Run
+from danlu.cli.options import Allow, Lenient, NewData, Run, is_there
 from danlu.cli.terminal import print_data
 from danlu.errors import ConfigError
 from danlu.stages import showing, stage
@@ -54,7 +54,8 @@ def predict(
     scores: Annotated[
         str | None,
         typer.Option(
-            help="A file of rows with true answers, from which --interval or --set follow instead of the training's."
+            help="A file of rows with true answers, from which --interval or --set follow instead of the training's.",
+            callback=is_there,
         ),
     ] = None,
     by: Annotated[
@@ -68,6 +69,7 @@ def predict(
     with showing("auto"), stage("predicting"):
         from danlu.data.intake import spool
         from danlu.pipeline import load_model
+        from danlu.trained.answers import as_csv
 
         model = load_model(run, allow=allow or ())
         if using is not None:
@@ -81,7 +83,7 @@ def predict(
         model = model.asking(interval=interval, sets=sets)
         with spool(source) as place:
             if output is None or str(output) == "-":
-                said = model.answers(str(place), keep=keep, lenient=lenient).write_csv()
+                said = as_csv(model.answers(str(place), keep=keep, lenient=lenient))
             else:
                 said = model.write(str(place), output, keep=keep, lenient=lenient) + "\n"
                 if not output.is_file() and not output.is_dir():  # not among the answers that went to /dev/stdout

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow
+from danlu.cli.options import Allow, OwnRun
 from danlu.stages import showing, stage
 
 __all__ = ["report"]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: OwnRun,
     opened: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Write it anew, by reading the data and testing the model again.")

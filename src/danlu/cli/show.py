@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+from danlu.cli.options import OwnRun
 
 __all__ = ["show"]
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: OwnRun,
 ) -> None:
     """Show a run: its columns, the settings that differ from the defaults, its scores and its files."""
     from danlu.artifact import RunDirectory

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow, Lenient, Run
+from danlu.cli.options import Allow, Lenient, Run, is_there
 from danlu.errors import ConfigError
 from danlu.stages import showing, stage
 
@@ -18,7 +18,8 @@ def slices(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="Rows with true answers to find them on (-: standard input); without it, those of the run's test."
+            help="Rows with true answers to find them on (-: standard input); without it, those of the run's test.",
+            callback=is_there,
         ),
     ] = None,
     conditions: Annotated[int, typer.Option(help="The most conditions of a slice.")] = 3,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danlu.cli.names import OWN
-from danlu.cli.options import Allow
+from danlu.cli.options import Allow, TestData, may_be_there
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
 from danlu.prose import wrapped
@@ -29,12 +29,13 @@ def train(
             help="A table (CSV, TSV, Parquet, Arrow, JSON lines, Excel); images, sounds or texts (one folder per class, or npz "
             "and idx files); images with boxes (a folder with annotations.json, or a CSV file,label,x0,y0,x1,y1) or masks (the "
             "folders images and masks); a text (.txt) for a language model; the common beginning of two files of translations "
-            "(with --translate); or an environment (CartPole-v1) to act in. Without a source, an example table is used."
+            "(with --translate); or an environment (CartPole-v1) to act in. Without a source, an example table is used.",
+            callback=may_be_there,
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as trainer.epochs=20.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
-    test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
+    test: TestData = None,
     folds: Annotated[
         int | None,
         typer.Option(help="Test every row once, by that many trainings that each leave a part of the rows out."),

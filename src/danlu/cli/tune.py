@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danlu.cli.names import OWN
-from danlu.cli.options import Allow
+from danlu.cli.options import Allow, TestData, may_be_there
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
 from danlu.prose import wrapped
@@ -25,7 +25,10 @@ def tune(
     context: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(help="A table, images, texts, sounds or sequences, or an environment, as of danlu train."),
+        typer.Argument(
+            help="A table, images, texts, sounds or sequences, or an environment, as of danlu train.",
+            callback=may_be_there,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -43,7 +46,7 @@ def tune(
     storage: Annotated[
         str | None, typer.Option(help="A file or data base for the study, by which several processes share it.")
     ] = None,
-    test: Annotated[str | None, typer.Option(help="A file of test rows.")] = None,
+    test: TestData = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.options import OwnRun
 from danlu.errors import ConfigError
 
 __all__ = ["xray"]
 
 
 def xray(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: OwnRun,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The page, instead of xray.html in the run.")
     ] = None,

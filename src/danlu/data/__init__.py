@@ -1,6 +1,6 @@
 """Reading tables, their schema, splits, encoding, resampling and streams."""
 
-from danlu.data.check import check_frame
+from danlu.data.check import check_frame, doubts
 from danlu.data.convert import to_parquet
 from danlu.data.describe import infer_schema
 from danlu.data.encode import TableEncoder
@@ -27,6 +27,7 @@ __all__ = [
     "TableStream",
     "TargetEncoder",
     "check_frame",
+    "doubts",
     "drop_missing_target",
     "folds",
     "has_target",

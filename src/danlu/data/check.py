@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import polars as pl
 
 from danlu.data.infer import canonical
@@ -10,9 +12,10 @@ from danlu.data.schema import Column, Schema
 from danlu.data.spelling import match_names, plain, told
 from danlu.errors import SchemaError, nearest
 
-__all__ = ["check_frame"]
+__all__ = ["check_frame", "doubts"]
 
 _FAR = 3.0
+_YEAR = 365.25 * 86_400.0  # seconds
 
 
 def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -27,12 +30,13 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
     another spelling of a level (case, white space)   notice, read as the level     notice, read as the level
     a level never seen, few levels in training        error                         treated as unknown
     a level never seen, many levels in training       treated as unknown            treated as unknown
-    a number far outside the training range           notice                        notice
+    a number or date far outside the training range   notice                        notice
     an extra column                                   notice, ignored               notice, ignored
     a column's name in another spelling               notice, taken                 notice, taken
     ================================================  ============================  ==============================
 
-    Far means further outside than three times the width of the training range. Missing values are accepted anywhere.
+    Far means further outside than three times the width of the training range (of dates at least three years). Missing values are
+    accepted anywhere.
 
     Args:
         frame: the new rows; the target may be among its columns.
@@ -128,8 +132,10 @@ def _checked(values: pl.Series, column: Column, problems: list[str], notices: li
         kind = {"numeric": "a number", "datetime": "a date-time", "boolean": "true or false"}[column.kind]
         count = int(wrong.sum())
         verb = "is not" if count == 1 else "are not"
-        problems.append(f"column {column.name!r}: {_count(count, 'value')} {verb} {kind}: {_rows(wrong, values)}")
-    if column.kind == "numeric":
+        problems.append(
+            f"column {column.name!r}: {_count(count, 'value')} {verb} {kind}: {_rows(wrong, values)}{_expected(column)}"
+        )
+    if column.kind in ("numeric", "datetime"):
         fitted = _check_numbers(fitted, column, problems, notices)
     elif column.kind == "categorical":
         _check_levels(fitted, column, problems, notices)
@@ -144,28 +150,96 @@ def _check_numbers(values: pl.Series, column: Column, problems: list[str], notic
                 f"column {column.name!r}: {_count(int(infinite.sum()), 'value')} infinite: {_rows(infinite, values)}"
             )
             values = values.set(infinite, None)
-    if column.minimum is not None and column.maximum is not None:
-        # A column that was 0 everywhere has no width; its own size stands in for it.
-        margin = _FAR * max(column.maximum - column.minimum, abs(column.maximum), 1e-12)
-        far = ((values < column.minimum - margin) | (values > column.maximum + margin)).fill_null(False)
-        if far.any():
-            notices.append(
-                f"column {column.name!r}: {_count(int(far.sum()), 'value')} far outside the training range "
-                f"{column.extent}: {_rows(far, values)}; do not trust those rows"
-            )
+    far = _far(values, column)
+    if far is not None and far.any():
+        notices.append(
+            f"column {column.name!r}: {_count(int(far.sum()), 'value')} far outside the training range "
+            f"{column.extent}: {_rows(far, values)}; do not trust those rows"
+        )
     return values
+
+
+def _far(values: pl.Series, column: Column) -> pl.Series | None:
+    """Which values lie far outside the training range; None of a column that has none."""
+    if column.minimum is None or column.maximum is None or column.kind not in ("numeric", "datetime"):
+        return None
+    if column.kind == "datetime":
+        numbers, least = values.dt.epoch("us") / 1e6, _YEAR
+    else:
+        # A column that was 0 everywhere has no width; its own size stands in for it.
+        numbers, least = values, max(abs(column.maximum), 1e-12)
+    margin = _FAR * max(column.maximum - column.minimum, least)
+    return ((numbers < column.minimum - margin) | (numbers > column.maximum + margin)).fill_null(False)
+
+
+def doubts(frame: pl.DataFrame, schema: Schema) -> list[tuple[str, ...]]:
+    """Why the answer to each row is not to be trusted: values far outside the training range, and levels that were never seen.
+
+    Args:
+        frame: rows that :func:`check_frame` has let pass.
+
+    Example:
+        >>> from danlu.data import infer_schema
+        >>> schema = infer_schema(pl.DataFrame({"age": [31, 45], "y": [0, 1]}), target="y")
+        >>> doubts(pl.DataFrame({"age": [40, 999]}), schema)
+        [(), ("age is 999, far outside the training range 31 … 45: do not trust the answer",)]
+    """
+    found: list[list[str]] = [[] for _ in range(frame.height)]
+    for column in schema.features:
+        if column.name not in frame.columns:
+            continue
+        values = frame[column.name]
+        far = _far(values, column)
+        for row in [] if far is None else far.arg_true():
+            shown = values[row].isoformat(" ") if column.kind == "datetime" else f"{values[row]:g}"
+            found[row].append(
+                f"{column.name} is {shown}, far outside the training range {column.extent}: do not trust the answer"
+            )
+        if column.kind == "categorical" and not column.is_open:
+            for row in _unseen(values, column).arg_true():
+                found[row].append(
+                    f"{column.name} is {_short(values[row])}, which was never seen in training: it is unknown to the model"
+                )
+    return [tuple(each) for each in found]
+
+
+def _expected(column: Column) -> str:
+    """An example of how a column's values are written, where more than one way comes to mind."""
+    if column.kind == "datetime" and column.maximum is not None:
+        last = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=column.maximum)
+        pattern = next(iter(column.format.patterns), "%Y-%m-%d")
+        quarter = str((last.month + 2) // 3)
+        return f"; expected such as {last.strftime(pattern.replace('%q', quarter))} ({pattern})"
+    number = column.format.number
+    if column.kind == "numeric" and (number.decimal == "," or number.unit):
+        return f"; expected such as {'1234,5' if number.decimal == ',' else '1234.5'}" + (
+            f" {number.unit}" if number.unit else ""
+        )
+    return ""
+
+
+def _unseen(values: pl.Series, column: Column) -> pl.Series:
+    """Which levels were never seen, other spellings of those seen aside."""
+    unseen = (values.is_not_null() & ~values.is_in(list(column.categories)).fill_null(False)).rename("unseen")
+    if column.merged and unseen.any():
+        unseen &= ~values.is_in(list(_respelt(values.filter(unseen), column))).fill_null(False)
+    return unseen
+
+
+def _respelt(values: pl.Series, column: Column) -> dict[str, str]:
+    """The levels among some values that are other spellings of known ones, with these."""
+    known = dict(zip(plain(pl.Series(column.categories, dtype=pl.String)), column.categories, strict=True))
+    met = values.unique(maintain_order=True)
+    return {level: known[key] for level, key in zip(met, plain(met), strict=True) if key in known}
 
 
 def _check_levels(values: pl.Series, column: Column, problems: list[str], notices: list[str]) -> None:
     if column.is_open:
         return
-    unseen = (values.is_not_null() & ~values.is_in(list(column.categories)).fill_null(False)).rename("unseen")
-    if column.merged and unseen.any():
-        known = dict(zip(plain(pl.Series(column.categories, dtype=pl.String)), column.categories, strict=True))
-        met = values.filter(unseen).unique(maintain_order=True)
-        read = {level: known[key] for level, key in zip(met, plain(met), strict=True) if key in known}
-        notices += told(values, read)
-        unseen &= ~values.is_in(list(read)).fill_null(False)
+    if column.merged:
+        new = values.filter(values.is_not_null() & ~values.is_in(list(column.categories)))
+        notices += told(values, _respelt(new, column)) if len(new) else []
+    unseen = _unseen(values, column)
     if not unseen.any():
         return
     levels = as_text(values.filter(unseen)).unique(maintain_order=True)

@@ -15,7 +15,8 @@ from danlu.data.format import Format
 from danlu.data.infer import canonical, typed_format
 from danlu.data.missing import Marks, marks_beside_usual
 from danlu.data.spelling import clean_names
-from danlu.errors import ArtifactError, DataError, nearest, unknown_name
+from danlu.errors import ArtifactError, DataError, unknown_name
+from danlu.files import near_file
 
 __all__ = ["ParquetRows", "formats_in", "write_piece"]
 
@@ -160,8 +161,7 @@ def _files(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
         elif any(mark in path.name for mark in "*?["):
             files += sorted(str(file) for file in path.parent.glob(path.name))
         else:
-            near = nearest(path.name, (entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else None
-            raise DataError(f"there is no file {path}", hint=f"did you mean {path.parent / near}?" if near else None)
+            raise DataError(f"there is no file {path}", hint=near_file(path))
     if not files:
         raise DataError(
             f"there is no Parquet file in {', '.join(map(str, given)) or 'an empty list'}",

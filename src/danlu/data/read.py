@@ -18,7 +18,8 @@ from danlu.data.missing import DEFAULT_MISSING, Marks, marks_for
 from danlu.data.parquet import formats_in
 from danlu.data.spelling import clean_names
 from danlu.data.table import Table
-from danlu.errors import DanluError, DataError, MissingExtraError, nearest, unknown_name
+from danlu.errors import DanluError, DataError, MissingExtraError, unknown_name
+from danlu.files import near_file
 
 __all__ = ["DEFAULT_MISSING", "read_table"]
 
@@ -163,7 +164,7 @@ def open_source(path: Path, encoding: str | None = None) -> IO[Any]:
     try:
         return path.open("rb") if encoding is None else path.open(encoding=encoding, newline="")
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}", hint=_near_file(path)) from error
+        raise DataError(f"there is no file {path}", hint=near_file(path)) from error
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror}") from error
     except LookupError as error:
@@ -200,14 +201,6 @@ def _read_excel(path: Path) -> pl.DataFrame:
         ) from error
     check_archive(path)
     return pl.read_excel(io.BytesIO(path.read_bytes()), infer_schema_length=None)
-
-
-def _near_file(path: Path) -> str | None:
-    folder = path.parent
-    if not folder.is_dir():
-        return f"there is no folder {folder} either"
-    close = nearest(path.name, (entry.name for entry in folder.iterdir() if entry.is_file()))
-    return f"did you mean {folder / close}?" if close else None
 
 
 def _read_object(source: Any) -> tuple[Table, bool]:

@@ -206,7 +206,7 @@ class Judgement:
         if self.trade_off is not None:
             lines += ["", *trade_lines(self.trade_off)]
         if self.slices is not None:
-            lines += ["", *slice_lines(self.slices)]
+            lines += ["", *slice_lines(self.slices, rest)]
         return "\n".join([*lines, *(wrapped(f"note: {note}", indent="  ") for note in self.said)])
 
     def _repr_html_(self) -> str:

@@ -9,12 +9,20 @@ from danlu.prose import percent, wrapped
 __all__ = ["slice_lines"]
 
 
-def slice_lines(found: Slices) -> list[str]:
-    """What was looked at, then each slice with its size, its loss beside that of other rows and the interval, in 80 columns."""
+def slice_lines(found: Slices, rest: str = "") -> list[str]:
+    """What was looked at, then each slice with its size, its loss beside that of other rows and the interval, in 80 columns.
+
+    Args:
+        rest: the command that shows all slices: then those that are surely worse are enough here, and a line where none is.
+    """
     if found.notes:
         return [wrapped(f"note: {note}", indent="  ") for note in found.notes]
+    if rest and not any(each.worse for each in found.slices):
+        looked = f"of {found.looked:,} slices looked at " if found.slices else ""
+        listed = f"; those that looked worst: {rest}" if found.slices else ""
+        return [wrapped(f"No slice {looked}is surely worse than the other rows{listed}.", indent="  ")]
     lines = [wrapped(found.said[:1].upper() + found.said[1:] + ".")]
-    for each in found.slices:
+    for each in [each for each in found.slices if each.worse or not rest]:
         right = "" if each.right is None else f", {percent(each.right.value)} right"
         sign = -1 if each.difference.value < 0 else 1
         way = "worse" if sign > 0 else "better"

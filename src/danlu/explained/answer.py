@@ -46,6 +46,7 @@ class Explained:
         noun: what a part is called.
         method: how it was found, in a sentence.
         gap: by how much the parts miss ``value − base``.
+        doubts: why the answer is not to be trusted, such as a value far outside the training range.
         notes: what else the reader must know.
         drawing: HTML beside the parts, such as a picture; it is taken as it is.
         lines: the same for a terminal.
@@ -64,6 +65,7 @@ class Explained:
     gap: float
     ordered: bool = False
     noun: str = "column"
+    doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     drawing: str = ""
     lines: tuple[str, ...] = ()
@@ -93,6 +95,7 @@ class Explained:
             "gap": self.gap,
             "method": self.method,
             **self.data,
+            "doubts": list(self.doubts),
             "notes": list(self.notes),
         }
 

@@ -26,7 +26,8 @@ _STYLE = """
   padding: 4px 16px 4px 0; border-bottom: 1px solid #dfe3e8; } .why th { color: #59636e; }
 .why td.n { text-align: right; } .why img { image-rendering: pixelated; border-radius: 6px; border: 1px solid #0002; max-width: 100%; }
 .why .pictures { display: flex; flex-wrap: wrap; gap: 12px; } .why figure { margin: 0; width: 200px; } .why figure img { width: 200px; }
-.why figcaption { font-size: 12px; color: #59636e; } .why .words { line-height: 1.9; }
+.why figcaption { font-size: 12px; color: #59636e; } .why .doubt { border-left: 3px solid #bc4c00; padding-left: 10px; }
+.why .words { line-height: 1.9; }
 """
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -62,9 +63,10 @@ def _body(found: Explained) -> str:
     text = html.escape
     blocks = "".join(f"<h3>{text(block.title)}</h3>{block.html}" for block in found.blocks)
     notes = "".join(f'<p class="note">{text(note)}</p>' for note in found.notes)
+    doubts = "".join(f'<p class="doubt">{text(doubt)}</p>' for doubt in found.doubts)
     picture = "" if found.ordered else waterfall(found)
     return (
-        f'<div class="why"><h2>{text(found.row)}: {text(found.answer)}</h2>'
+        f'<div class="why"><h2>{text(found.row)}: {text(found.answer)}</h2>{doubts}'
         f"<p>{text(found.scored)} is <b>{figure(found.value)}</b>; {text(found.against)} it is {figure(found.base)}.</p>"
         f'{found.drawing}{picture}<p class="note">{text(found.method)} {text(adds_up(found))}</p>{blocks}{notes}</div>'
     )

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import polars as pl
 
+from danlu.data import doubts
 from danlu.errors import ConfigError
 from danlu.explain import shapley_values
 from danlu.explained.alike import Alike, alike_or_none
@@ -36,7 +37,7 @@ _NOISE = 0.1  # standard deviations of a numeric column
 
 
 def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Explained]:
-    """Each row of a table by Shapley values of its columns.
+    """Each row of a table by Shapley values of its columns, or by gradients; with notes on values that the model has not learnt.
 
     Args:
         frame: checked rows, as the encoder takes them.
@@ -44,8 +45,13 @@ def explain_table(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[E
     Raises:
         ConfigError: there is no background.
     """
-    if asked.method in ("gradients", "smoothgrad"):
-        return by_gradients(trained, frame, asked)
+    each = (by_gradients if asked.method in ("gradients", "smoothgrad") else by_shapley)(trained, frame, asked)
+    about = doubts(frame, trained.encoder.schema)
+    return [dataclasses.replace(one, doubts=more) for one, more in zip(each, about, strict=True)]
+
+
+def by_shapley(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Explained]:
+    """Each row by Shapley values, with what would change its answer and the training rows that are like it."""
     rows = asked.compared(COMPARED)
     if rows is None or not rows.height:
         raise no_background()

@@ -99,7 +99,12 @@ def told(found: Explained) -> str:
     """The explanation as text."""
     head = f"{found.row}: {found.answer}"
     why = f"{found.scored} is {figure(found.value)}; {found.against} it is {figure(found.base)}. What makes the difference:"
-    lines = [wrapped(head, indent="  "), "", wrapped(why)]
+    lines = [
+        wrapped(head, indent="  "),
+        *(wrapped(f"! {each}", indent="  ") for each in found.doubts),
+        "",
+        wrapped(why),
+    ]
     lines += [*bars(found.parts, each=found.noun), *found.lines]
     lines.append(wrapped(f"{found.method} {adds_up(found)}"))
     for block in found.blocks:

@@ -38,6 +38,7 @@ from danlu.pipeline.sensitive import by_columns_of, remembered
 from danlu.pipeline.tested import keep_test
 from danlu.stages import stage
 from danlu.trained import Say, Trained
+from danlu.trained.answers import as_csv
 from danlu.trained.together import together
 
 __all__ = ["CrossValidation", "FoldResult", "cross_train", "first_fold"]
@@ -234,7 +235,7 @@ def cross_train(
         provenance["ensemble"] = config.model.ensemble
     model = dataclasses.replace(model, metrics=metrics, provenance=provenance)
     model.save(run.artifact_path)
-    write_atomic(run.predictions_path, predictions.write_csv())
+    write_atomic(run.predictions_path, as_csv(predictions))
     keep_test(run.path, judgement.evidence, _numbers(done))
     seconds = begun.seconds
     found = CrossValidation(run, model, tuple(done), judgement, predictions, rows, seconds, unit, config.data.source)

@@ -8,6 +8,7 @@ from typing import Any
 
 from danlu.artifact import Artifact, load_artifact
 from danlu.artifact.artifact import is_saved
+from danlu.artifact.run import no_run
 from danlu.engine import Fitted
 from danlu.engine.saved import KIND as FITTED
 from danlu.errors import ArtifactError, ConfigError
@@ -105,11 +106,7 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
     allow_modules(allow)
     folder, kept = Path(path), Path(path, "artifact")
     if not folder.exists() and not is_saved(folder):
-        near = sorted(
-            (each for each in folder.parent.glob("*") if each.is_dir()), key=lambda each: -each.stat().st_mtime
-        )
-        runs = f"; the latest in {folder.parent}: {', '.join(each.name for each in near[:5])}" if near else ""
-        raise ArtifactError(f"there is no run {folder}{runs}", hint="give the folder of a run, or of a saved model")
+        raise no_run(folder)
     if (folder / "config.json").is_file() and not is_saved(kept):
         raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
     artifact = load_artifact(kept if is_saved(kept) else folder)

@@ -34,6 +34,7 @@ from danlu.report import TensorBoardLogger, log_test
 from danlu.rl.registry import meant_by
 from danlu.stages import stage
 from danlu.trained import Say, Trained
+from danlu.trained.answers import as_csv
 
 __all__ = ["SEARCH", "TrainResult", "baseline_seconds", "begin", "is_searching", "judged", "prepare", "train_once"]
 
@@ -226,9 +227,9 @@ def train_once(
         model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept)
         model.save(run.artifact_path)
         if judgement.simple_predictions is not None and judgement.simple_predictions.width:
-            write_atomic(run.path / "baselines.csv", judgement.simple_predictions.write_csv())
+            write_atomic(run.path / "baselines.csv", as_csv(judgement.simple_predictions))
         if judgement.predictions is not None:
-            write_atomic(run.predictions_path, judgement.predictions.write_csv())
+            write_atomic(run.predictions_path, as_csv(judgement.predictions))
         keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
         log_test(run.path, _told(config), metrics, step=int((learned.fitted.history or [{}])[-1].get("step", 0)))
     seconds = begun.seconds

@@ -13,7 +13,17 @@ from danlu.data import Schema
 from danlu.errors import ConfigError, unknown_name
 from danlu.files import write_atomic
 
-__all__ = ["IDENTIFIERS", "SUFFIXES", "beside", "check_ending", "kept_columns", "rounded", "write_frame"]
+__all__ = [
+    "IDENTIFIERS",
+    "SUFFIXES",
+    "as_csv",
+    "beside",
+    "check_ending",
+    "kept_columns",
+    "plain_times",
+    "rounded",
+    "write_frame",
+]
 
 IDENTIFIERS = "identifiers"
 """What is kept of the input where the user does not say: the columns that tell rows apart."""
@@ -22,6 +32,8 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 """The endings of files that :func:`write_frame` writes."""
 
 _AS_CSV = ("", ".txt")
+
+_TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%.f")  # days, seconds, fractions
 
 _SHARES = ("probability", "share", "score")
 
@@ -82,6 +94,28 @@ def rounded(frame: pl.DataFrame, *, scale: float | None = None) -> pl.DataFrame:
     return frame.with_columns(changed)
 
 
+def plain_times(frame: pl.DataFrame) -> pl.DataFrame:
+    """Date-times as short texts, alike in all rows of a column: days where all are at midnight, fractions only where there are some.
+
+    Example:
+        >>> frame = pl.DataFrame({"at": ["2024-05-01 06:00", "2024-05-02 00:00"]}).with_columns(pl.col("at").str.to_datetime())
+        >>> plain_times(frame)["at"].to_list(), plain_times(frame.tail(1))["at"].to_list()
+        (['2024-05-01T06:00:00', '2024-05-02T00:00:00'], ['2024-05-02'])
+    """
+    changed = []
+    for name, kind in frame.schema.items():
+        if isinstance(kind, pl.Datetime):
+            parts = (frame[name].dt.truncate(part) == frame[name] for part in ("1d", "1s"))
+            form = next((form for same, form in zip(parts, _TIMES, strict=False) if same.all()), _TIMES[-1])
+            changed.append(frame[name].dt.to_string(form))
+    return frame.with_columns(changed)
+
+
+def as_csv(frame: pl.DataFrame, *, separator: str = ",") -> str:
+    """A frame as CSV, its times as :func:`plain_times`."""
+    return plain_times(frame).write_csv(separator=separator)
+
+
 def check_ending(path: str | Path) -> str:
     """The ending of a file that :func:`write_frame` is to write.
 
@@ -111,9 +145,9 @@ def write_frame(frame: pl.DataFrame, path: str | Path) -> None:
     if kind in (".parquet", ".pq"):
         frame.write_parquet(buffer)
     elif kind == ".json":
-        frame.write_json(buffer)
+        plain_times(frame).write_json(buffer)
     elif kind in (".jsonl", ".ndjson"):
-        frame.write_ndjson(buffer)
+        plain_times(frame).write_ndjson(buffer)
     else:
-        frame.write_csv(buffer, separator="\t" if kind == ".tsv" else ",")
+        buffer.write(as_csv(frame, separator="\t" if kind == ".tsv" else ",").encode())
     write_atomic(path, buffer.getvalue(), error=ConfigError)

@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
+from danlu.errors import DanluError
 from danlu.prose import wrapped
 
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
 
-__all__ = ["Read", "Reader", "Say", "warn"]
+__all__ = ["Read", "Reader", "Say", "reading", "warn", "without_settings"]
 
 Say = Callable[[str], None]
+
+_SETTING = r"data\.[a-z]+=\S+ ?[^();]*"
+_REMEDY = re.compile(
+    rf" \((?:if that is wrong: )?{_SETTING}\)|[;,] (?:if that is wrong, |or )say {_SETTING}(?:\(in Python [^()]*\))?"
+)
 
 
 def warn(notice: str) -> None:
     """Tell the user on standard error."""
     print(wrapped(f"note: {notice}", indent="  "), file=sys.stderr)
+
+
+def without_settings(text: str) -> str:
+    """What is said about a file, without the settings that a training reads files by: new data have none.
+
+    >>> without_settings("no header line: the columns are c1, c2 (if that is wrong: data.header=yes, in Python header=True)")
+    'no header line: the columns are c1, c2'
+    >>> without_settings("repair the header, or say data.header=no if the first line is data (in Python header=False)")
+    'repair the header'
+    """
+    return _REMEDY.sub("", text)
+
+
+@contextlib.contextmanager
+def reading(say: Say) -> Iterator[Say]:
+    """While new data is read: ``say`` for its notices; these and errors name no setting of a training."""
+    try:
+        yield lambda notice: say(without_settings(notice))
+    except DanluError as error:
+        if error.hint is None or without_settings(error.hint) == error.hint:
+            raise
+        raise type(error)(error.message, hint=without_settings(error.hint)) from error
 
 
 @dataclasses.dataclass(frozen=True)

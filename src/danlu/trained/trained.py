@@ -31,7 +31,7 @@ from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.head import pieces
-from danlu.trained.read import Read, Reader, Say, warn
+from danlu.trained.read import Read, Reader, Say, reading, warn
 from danlu.trained.save import save
 from danlu.trained.sensitive import groups_by, sensitive_names, sliced_columns
 from danlu.trained.spread import spread_of
@@ -188,7 +188,8 @@ class Trained:
                 f"a model for {self.purpose} reads {what}; received a {type(source).__name__}",
                 hint="respond answers a list of records",
             )
-        return self.reader.read(self, source, lenient=lenient, say=say, truth=truth)
+        with reading(say) as said:
+            return self.reader.read(self, source, lenient=lenient, say=said, truth=truth)
 
     def predict_values(self, source: Any, *, lenient: bool = False, say: Say = warn) -> Any:
         """The answers as arrays, such as probabilities ``(rows, classes)`` or values ``(rows,)``; arguments as of :meth:`predict`."""
