@@ -20,6 +20,7 @@ __all__ = ["Importance", "permutation_importance", "related_columns"]
 _RELATED = 0.8  # of a rank correlation, or of Cramér's V: from there on one column can stand in for the other
 _MOST_COLUMNS = 60  # whose relations are looked at
 _MOST_LEVELS = 50
+_AT_ONCE = 8192  # rows that are predicted in one go: a call costs as much as some hundred rows
 _MANY = 3  # related columns that are no longer named one by one beside a figure
 
 
@@ -82,7 +83,7 @@ def permutation_importance(
     column; and a column whose information another column holds as well can look worthless (see :func:`related_columns`).
 
     Args:
-        predict: a frame to values ``(rows,)`` or probabilities ``(rows, classes)``.
+        predict: a frame to values ``(rows,)`` or probabilities ``(rows, classes)``; it is given several shuffles one below the other.
         frame: rows as they were read, those of ``rows``, and not those that were learnt from.
         rows: their truth; the threshold is kept.
         columns: which of the frame's columns.
@@ -114,28 +115,28 @@ def permutation_importance(
     sets = [(name,) for name in columns] + [tuple(group) for group in groups]
     kept = _evenly(len(rows), most)
     begun = time.perf_counter()
-    metric, whole = _measured(predict, frame[kept], rows.take(kept))
+    metric, whole = _measured(predict(frame[kept]), rows.take(kept))
     if seconds is not None:
         begun = time.perf_counter()
-        _measured(predict, frame[kept], rows.take(kept))  # once more, when nothing is compiled any more
+        _measured(predict(frame[kept]), rows.take(kept))  # once more, when nothing is compiled any more
         affordable = seconds / max(time.perf_counter() - begun, 1e-9) / max(len(sets), 1)
         repeats = int(np.clip(affordable, 2, repeats))
         if affordable < 2:
             kept = _evenly(len(rows), int(max(len(kept) * affordable / 2, 100)))
-            metric, whole = _measured(predict, frame[kept], rows.take(kept))
+            metric, whole = _measured(predict(frame[kept]), rows.take(kept))
     part, truth, rng = frame[kept], rows.take(kept), np.random.default_rng(seed)
     sign, found = 1.0 if METRICS[metric].higher_is_better else -1.0, []
     with stage("importance of columns", total=len(sets) * repeats) as step:
-        for names in sets:
-            drops = []
-            for _ in range(repeats):
-                order = rng.permutation(len(kept))
-                shuffled = part.with_columns(part[name].gather(order).alias(name) for name in names)
-                drops.append(sign * (whole - _measured(predict, shuffled, truth, metric)[1]))
-                step.advance()
-            found.append(
-                Importance(names, metric, float(np.mean(drops)), float(np.std(drops, ddof=1)), repeats, len(kept))
-            )
+        shuffles = [(names, rng.permutation(len(kept))) for names in sets for _ in range(repeats)]
+        drops: list[float] = []
+        at_once = max(_AT_ONCE // len(kept), 1)
+        for first in range(0, len(shuffles), at_once):
+            some = shuffles[first : first + at_once]
+            answers = np.split(predict(_shuffled(part, some)), len(some))
+            drops += [sign * (whole - _measured(each, truth, metric)[1]) for each in answers]
+            step.advance(len(some))
+    for names, each in zip(sets, np.reshape(drops, (len(sets), repeats)), strict=True):
+        found.append(Importance(names, metric, float(each.mean()), float(each.std(ddof=1)), repeats, len(kept)))
     return tuple(sorted(found, key=lambda each: -each.drop))
 
 
@@ -193,9 +194,14 @@ def _evenly(rows: int, most: int) -> np.ndarray:
     return np.linspace(0, rows - 1, min(rows, most)).round().astype(np.int64)
 
 
-def _measured(
-    predict: Callable[[pl.DataFrame], np.ndarray], frame: pl.DataFrame, truth: Rows, metric: str | None = None
-) -> tuple[str, float]:
-    found = dataclasses.replace(truth, prediction=predict(frame))
+def _shuffled(frame: pl.DataFrame, shuffles: Sequence[tuple[tuple[str, ...], np.ndarray]]) -> pl.DataFrame:
+    """The frame once for each shuffle, one below the other: its columns in that order, all others as they are."""
+    rows = np.arange(frame.height)
+    places = {name: [order if name in names else rows for names, order in shuffles] for name in frame.columns}
+    return frame.select(frame[name].gather(np.concatenate(places[name])) for name in frame.columns)
+
+
+def _measured(prediction: np.ndarray, truth: Rows, metric: str | None = None) -> tuple[str, float]:
+    found = dataclasses.replace(truth, prediction=prediction)
     name = metric or found.primary
     return name, found.measures(None, (name,))[name]

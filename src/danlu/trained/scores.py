@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import jax
 import numpy as np
-from scipy.stats import beta
 
 from danlu.errors import ArtifactError, ConfigError, unknown_name
 from danlu.evaluate.conformal import (
@@ -152,7 +151,9 @@ class Scores:
         rank = math.ceil((rows + 1) * asked.level - 1e-9)
         if asked.by_class or rank > rows:
             return ()
-        low, high = beta.ppf([0.05, 0.95], rank, rows + 1 - rank)
+        from scipy.special import betaincinv
+
+        low, high = betaincinv(rank, rows + 1 - rank, [0.05, 0.95])
         if high - low < _SURE:
             return ()
         return (
