@@ -36,11 +36,20 @@ def key(text: str) -> str:
 
     >>> key(", and {0} more.")
     'and {0} more'
+    >>> key("a tuple, such as (Flip(), Erase()).")
+    'a tuple, such as (Flip(), Erase())'
     """
-    found = text.strip(_EDGE)
-    if found.count("(") > found.count(")"):
-        found += ")"
-    return found
+    start, end = _core(text)
+    return text[start:end]
+
+
+def _core(text: str) -> tuple[int, int]:
+    """Where a text starts and ends without blanks and punctuation; a parenthesis that is opened within is closed within."""
+    end = len(text.rstrip(_EDGE))
+    start = min(len(text) - len(text.lstrip(_EDGE)), end)
+    while text.count("(", start, end) > text.count(")", start, end) and ")" in text[end:]:
+        end = text.index(")", end) + 1
+    return start, end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,12 +169,10 @@ class Catalogue:
 
     def _whole(self, text: str, depth: int, *, within: bool = False) -> str | None:
         """The translation if one form makes all of the text; of several forms, that which leaves least in English."""
-        core = text.strip(_EDGE)
-        if core.count("(") > core.count(")") and text.rstrip(_EDGE[:-1]).endswith(")"):
-            core += ")"
+        start, end = _core(text)
+        core = text[start:end]
         if not _LETTERS.search(core):
             return None
-        start = text.index(core)
         found = self.exact.get(_low(core))
         if found is not None and within and " " not in core:
             found = None  # a value of one word may be a name of the user's
@@ -190,7 +197,7 @@ class Catalogue:
             found = best[1] if best is not None else None
         if found is None:
             return None
-        return _signs(text[:start]) + found + _signs(text[start + len(core) :])
+        return _signs(text[:start]) + found + _signs(text[end:])
 
     def _cover(self, text: str, depth: int, *, within: bool = False) -> str:
         """The text as one message or as several, whichever leaves less in English."""
