@@ -26,9 +26,25 @@ _VALUE = re.compile(r"\{(\d+)(?::([^{}]*))?\}")
 _EDGE = " \t\n,;:.()"
 _WORD = re.compile(r"(?<![\w'\"`./=<>-])[a-z]{3,}(?![\w'\"`/=<>])")
 _LETTERS = re.compile("[A-Za-z]{2}")
-_CUT = re.compile(r"(\n+| {2,}|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\)(?: |$)|(?<=\w)\.(?=$|\n))")
+_CUT = re.compile(r"(\n+(?: *- )?| {2,}|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\) \(|\)(?: |$)|(?<=\w)\.(?=$|\n))")
+_CLOSED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"  # a value that closes the parentheses that it opens
+_IS_CLOSED = re.compile(_CLOSED)
+_NEXT = re.compile(r"[;.] |\n")  # between two messages
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_DOUBT = 20  # how many letters left in English a doubtful match is worth
 _LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
-_SIGNS = {". ": "。", "; ": "；", ", ": "，", ": ": "：", " (": "（", ") ": "）", ")": "）", ".": "。", " ": " "}
+_SIGNS = {
+    ". ": "。",
+    "; ": "；",
+    ", ": "，",
+    ": ": "：",
+    " (": "（",
+    ") ": "）",
+    ") (": "）（",
+    ")": "）",
+    ".": "。",
+    " ": " ",
+}
 
 
 def key(text: str) -> str:
@@ -85,10 +101,33 @@ class Form:
     @functools.cached_property
     def pattern(self) -> re.Pattern[str]:
         """What matches a message of this form."""
+        return self._pattern(".*?")
+
+    @functools.cached_property
+    def closed(self) -> re.Pattern[str]:
+        """What matches a message of this form whose values close the parentheses that they open."""
+        return self._pattern(_CLOSED)
+
+    def _pattern(self, value: str) -> re.Pattern[str]:
         whole = _escaped(self.pieces[0], first=True)
         for (_, words), piece in zip(self.values, self.pieces[1:], strict=True):
-            whole += f"({'|'.join(map(re.escape, words)) if words else '.*?'}){_escaped(piece)}"
+            whole += f"({'|'.join(map(re.escape, words)) if words else value}){_escaped(piece)}"
         return re.compile(whole, re.DOTALL)
+
+    def match(self, text: str) -> tuple[tuple[str, ...], bool] | None:
+        """The values, where the form makes a whole text; and whether that is doubtful.
+
+        It is where a value opens a parenthesis that it does not close, and where the first or the last may be two messages.
+        """
+        found = self.pattern.fullmatch(text)
+        if found is None:
+            return None
+        doubtful = not all(map(_IS_CLOSED.fullmatch, found.groups()))
+        if doubtful and (closed := self.closed.fullmatch(text)) is not None:
+            found, doubtful = closed, False
+        values = found.groups()
+        ends = [values[0]] * (not self.pieces[0]) + [values[-1]] * (not self.pieces[-1])
+        return values, doubtful or any(_NEXT.search(_QUOTED.sub("", value)) for value in ends)
 
     def filled(self, values: Iterable[str]) -> str:
         """The translation with these values, in the order of the form."""
@@ -167,50 +206,50 @@ class Catalogue:
             self._said[text] = self._cover(text, 0)
         return self._said[text]
 
-    def _whole(self, text: str, depth: int, *, within: bool = False) -> str | None:
-        """The translation if one form makes all of the text; of several forms, that which leaves least in English."""
+    def _whole(self, text: str, depth: int, *, within: bool = False) -> tuple[str, int, bool] | None:
+        """The translation if one form makes all of the text, what it leaves in English, and whether the match is doubtful.
+
+        Of several forms, that which leaves least.
+        """
         start, end = _core(text)
         core = text[start:end]
         if not _LETTERS.search(core):
             return None
-        found = self.exact.get(_low(core))
-        if found is not None and within and " " not in core:
-            found = None  # a value of one word may be a name of the user's
-        if found is None and depth < _DEEPEST:
-            best = None
+        best = None
+        same = self.exact.get(_low(core))
+        if same is not None and not (within and " " not in core):  # a value of one word may be a name of the user's
+            best = same, 0, False
+        elif depth < _DEEPEST:
             for form, needed in zip(self._forms, self._needed, strict=True):
                 if needed not in core:
                     continue
-                match = form.pattern.fullmatch(core)
+                match = form.match(core)
                 if match is None:
                     continue
-                values = [
+                values, doubtful = match
+                filled = form.filled(
                     value if words else self._cover(value, depth + 1, within=True)
-                    for value, (_, words) in zip(match.groups(), form.values, strict=True)
-                ]
-                filled = form.filled(values)
-                left = _left(filled)
-                if best is None or left < best[0]:
-                    best = left, filled
+                    for value, (_, words) in zip(values, form.values, strict=True)
+                )
+                left = _left(filled) + _DOUBT * doubtful
+                if best is None or left < best[1]:
+                    best = filled, left, doubtful
                 if not left:
                     break
-            found = best[1] if best is not None else None
-        if found is None:
-            return None
-        return _signs(text[:start]) + found + _signs(text[end:])
+        return None if best is None else (_signs(text[:start]) + best[0] + _signs(text[end:]), *best[1:])
 
     def _cover(self, text: str, depth: int, *, within: bool = False) -> str:
         """The text as one message or as several, whichever leaves less in English."""
         if not _LETTERS.search(text) or depth > _DEEPEST:
             return text
         whole = self._whole(text, depth, within=within) if len(text) <= _LONGEST else None
-        if whole is not None and not _left(whole):
-            return whole
+        if whole is not None and not whole[1]:
+            return whole[0]
         cut = _CUT.split(text)
         if len(cut) == 1:
-            return text if whole is None else whole
+            return text if whole is None else whole[0]
         parts = self._in_pieces(cut[::2], [*cut[1::2], ""], depth, within)
-        return parts if whole is None or _left(parts) < _left(whole) else whole
+        return parts if whole is None or _left(parts) < whole[1] else whole[0]
 
     def _in_pieces(self, pieces: list[str], signs: list[str], depth: int, within: bool) -> str:
         """Each of the longest known pieces translated."""
@@ -249,8 +288,8 @@ class Catalogue:
                 continue  # all of it has been tried
             text = "".join(each + sign for each, sign in zip(pieces[start:end], signs[start:end], strict=True))
             found = self._whole(text + pieces[end], depth, within=within)
-            if found is not None:
-                return end, found
+            if found is not None and not found[2]:
+                return end, found[0]
         return start, None
 
 
