@@ -70,8 +70,10 @@ def module_forms(text: str, *, commands: bool = False) -> Iterator[tuple[str, in
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "unknown_name" and node.args:
             kind = node.args[0]
-            if isinstance(kind, ast.Constant):
-                yield f"unknown {kind.value} {{0}}; expected one of: {{1}}", node.lineno
+            if isinstance(kind, ast.Constant | ast.JoinedStr):
+                form = form_of(kind)
+                values = len(re.findall(r"\{\d", form))
+                yield f"unknown {form} {{{values}}}; expected one of: {{{values + 1}}}", node.lineno
         if id(node) in apart:
             continue
         if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
@@ -146,7 +148,7 @@ def _numbered(form: str) -> str:
 
 def _found(form: str, *, tagged: bool = False) -> Iterator[str]:
     found = key(form)
-    fixed = re.sub(r"\{\d+[^{}]*\}", "{", found)
+    fixed = re.sub(r"\{\d+[^{}]*\}", "{}", found)
     if _LETTERS.search(fixed) and (tagged or _PROSE.search(fixed)) and not _CODE.search(found):
         yield found
 

@@ -75,7 +75,7 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
         )
     if extra:
         notices.append(
-            f"{_count(len(extra), 'column')} not seen in training ignored: {', '.join(map(repr, extra[:8]))}"
+            f"{len(extra)} column{'s' * (len(extra) != 1)} not seen in training ignored: {', '.join(map(repr, extra[:8]))}"
         )
     kept = [c.name for c in schema.features if c.name in frame.columns]
     values_of = canonical(frame.select(kept), source="the data")
@@ -87,8 +87,9 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
             continue
         columns.append(_checked(values_of[column.name], column, problems, notices))
     if problems and not lenient:
+        listed = "\n  - ".join(problems)
         raise SchemaError(
-            "the data does not fit the data that the model was trained on:\n  - " + "\n  - ".join(problems),
+            f"the data does not fit the data that the model was trained on:\n  - {listed}",
             hint="repair the data, or accept it as it is with lenient=True (--lenient): values that do not fit are then treated as missing "
             "or unknown",
         )
@@ -109,8 +110,8 @@ def _truth(values: pl.Series, column: Column) -> pl.Series:
     return read if read.null_count() == texts.null_count() else as_text(read).fill_null(texts)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _values(count: int) -> str:
+    return f"{count} value{'s' * (count != 1)}"
 
 
 def _rows(bad: pl.Series, values: pl.Series) -> str:
@@ -129,11 +130,11 @@ def _checked(values: pl.Series, column: Column, problems: list[str], notices: li
     fitted = column.read(values)
     wrong = (values.is_not_null() & fitted.is_null()).rename("wrong")
     if column.kind in ("numeric", "datetime", "boolean") and wrong.any():
-        kind = {"numeric": "a number", "datetime": "a date-time", "boolean": "true or false"}[column.kind]
         count = int(wrong.sum())
-        verb = "is not" if count == 1 else "are not"
         problems.append(
-            f"column {column.name!r}: {_count(count, 'value')} {verb} {kind}: {_rows(wrong, values)}{_expected(column)}"
+            f"column {column.name!r}: {_values(count)} {'is not' if count == 1 else 'are not'} "
+            f"{'a number' if column.kind == 'numeric' else 'a date-time' if column.kind == 'datetime' else 'true or false'}: "
+            f"{_rows(wrong, values)}{_expected(column)}"
         )
     if column.kind in ("numeric", "datetime"):
         fitted = _check_numbers(fitted, column, problems, notices)
@@ -147,13 +148,13 @@ def _check_numbers(values: pl.Series, column: Column, problems: list[str], notic
         infinite = values.is_infinite().fill_null(False)
         if infinite.any():
             problems.append(
-                f"column {column.name!r}: {_count(int(infinite.sum()), 'value')} infinite: {_rows(infinite, values)}"
+                f"column {column.name!r}: {_values(int(infinite.sum()))} infinite: {_rows(infinite, values)}"
             )
             values = values.set(infinite, None)
     far = _far(values, column)
     if far is not None and far.any():
         notices.append(
-            f"column {column.name!r}: {_count(int(far.sum()), 'value')} far outside the training range "
+            f"column {column.name!r}: {_values(int(far.sum()))} far outside the training range "
             f"{column.extent}: {_rows(far, values)}; do not trust those rows"
         )
     return values
@@ -212,9 +213,8 @@ def _expected(column: Column) -> str:
         return f"; expected such as {last.strftime(pattern.replace('%q', quarter))} ({pattern})"
     number = column.format.number
     if column.kind == "numeric" and (number.decimal == "," or number.unit):
-        return f"; expected such as {'1234,5' if number.decimal == ',' else '1234.5'}" + (
-            f" {number.unit}" if number.unit else ""
-        )
+        example = "1234,5" if number.decimal == "," else "1234.5"
+        return f"; expected such as {' '.join(filter(None, (example, number.unit)))}"
     return ""
 
 
@@ -246,5 +246,6 @@ def _check_levels(values: pl.Series, column: Column, problems: list[str], notice
     close = nearest(levels[0], column.categories)
     hint = f" (did you mean {close!r}?)" if close else ""
     problems.append(
-        f"column {column.name!r}: {_count(len(levels), 'level')} never seen in training: {_rows(unseen, values)}{hint}"
+        f"column {column.name!r}: {len(levels)} level{'s' * (len(levels) != 1)} never seen in training: "
+        f"{_rows(unseen, values)}{hint}"
     )

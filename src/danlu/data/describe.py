@@ -126,10 +126,10 @@ def _as_given(values: pl.Series, kind: str, written: Format | None) -> tuple[pl.
     fitted = as_kind(values, kind)
     present = values.drop_nulls()
     if len(present) and fitted.null_count() == len(fitted):
-        what = {"numeric": "numbers", "datetime": "date-times", "boolean": "true or false"}[kind]
         shown = ", ".join(map(repr, as_text(present.head(3)).to_list()))
         raise DataError(
-            f"0 of {len(present):,} values of {values.name!r} are {what}: {shown}, …",
+            f"0 of {len(present):,} values of {values.name!r} are "
+            f"{'numbers' if kind == 'numeric' else 'date-times' if kind == 'datetime' else 'true or false'}: {shown}, …",
             hint="give another kind, or leave the kind out",
         )
     return fitted, written

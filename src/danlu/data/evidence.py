@@ -169,19 +169,25 @@ def _one(each: ColumnEvidence, blank: Format, shared: str, prior: str, order: st
         if numbers is not None:
             return numbers
     if each.kind == "numeric":
-        raise _none(each, "numbers", "give another kind, or leave the kind out")
+        shown = ", ".join(map(repr, each.examples))
+        raise DataError(
+            f"0 of {each.rows:,} values of {each.name!r} are numbers: {shown}, …",
+            hint="give another kind, or leave the kind out",
+        )
     dates = _dates(each, blank, order, first=False)
     if dates is not None:
         return dates
     if each.kind == "datetime" or each.must:
-        how = "" if each.dates is None else f" as {each.dates!r}"
-        raise _none(each, f"date-times{how}", "say how they are written: data.dates={COLUMN: '%d.%m.%Y'}")
+        raise _no_dates(each)
     return blank, _mixed(each)
 
 
-def _none(each: ColumnEvidence, what: str, hint: str) -> DataError:
-    shown = ", ".join(map(repr, each.examples))
-    return DataError(f"0 of {each.rows:,} values of {each.name!r} are {what}: {shown}, …", hint=hint)
+def _no_dates(each: ColumnEvidence) -> DataError:
+    shown, none = ", ".join(map(repr, each.examples)), f"0 of {each.rows:,} values of {each.name!r} are date-times"
+    return DataError(
+        f"{none}: {shown}, …" if each.dates is None else f"{none} as {each.dates!r}: {shown}, …",
+        hint="say how they are written: data.dates={COLUMN: '%d.%m.%Y'}",
+    )
 
 
 def _mixed(each: ColumnEvidence) -> list[str]:
@@ -235,8 +241,11 @@ def _unread(what: str, columns: list[ColumnEvidence]) -> str:
     }[what]
     strays = columns[0].numbers.strays
     example = next((text for text in strays if not is_missing_word(text)), columns[0].examples[0])
-    shown = ("columns " if len(names) > 1 else "column ") + ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-    return f"{shown}: values like {example!r} look like {what} and are read as texts ({do})"
+    shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    return (
+        f"column{'s' * (len(names) > 1)} {shown}: values like {example!r} look like "
+        f"{'numbers' if what == 'numbers' else 'dates' if what == 'dates' else 'times of day'} and are read as texts ({do})"
+    )
 
 
 def _numbers(each: ColumnEvidence, blank: Format, shared: str, prior: str) -> tuple[Format, list[str]] | None:

@@ -122,9 +122,10 @@ def read_columns(frame: pl.DataFrame, formats: Mapping[str, Format]) -> tuple[pl
             bad = written.read(values, "text").is_not_null() & fitted.is_null()
             if bad.any():
                 row = int(bad.arg_true()[0])
-                what = {"number": "a number", "date": "a date-time"}.get(written.written, "true or false")
                 problems[values.name] = (
-                    f"column {values.name!r}: {values[row]!r} (row {row + 1}) is not {what} as those of training"
+                    f"column {values.name!r}: {values[row]!r} (row {row + 1}) is not "
+                    f"{'a number' if written.written == 'number' else 'a date-time' if written.written == 'date' else 'true or false'} "
+                    "as those of training"
                 )
                 fitted = values
         columns.append(fitted)

@@ -20,7 +20,6 @@ from danlu.errors import DataError, unknown_name
 __all__ = ["canonical", "infer_types", "typed_format", "watched"]
 
 _MOST_STRAYS = 100
-_TRUE_TYPES = {"number": "a number", "date": "a date-time", "boolean": "true or false"}
 
 
 def infer_types(
@@ -113,12 +112,18 @@ def _read(
     strays = texts.filter(bad).str.to_lowercase().unique(maintain_order=True).head(_MOST_STRAYS).to_list()
     rows = texts.zip_with(bad, pl.Series([None], dtype=pl.String)).is_first_distinct().to_numpy() & bad.to_numpy()
     first = [int(row) for row in rows.nonzero()[0][:3]]
-    where, offset = ("line", table.line_offset) if table.line_offset is not None else ("row", 1)
-    shown = ", ".join(f"{texts[row][:40]!r} ({where} {row + offset})" for row in first)
+    offset = table.line_offset
+    shown = ", ".join(
+        f"{texts[row][:40]!r} (row {row + 1})" if offset is None else f"{texts[row][:40]!r} (line {row + offset})"
+        for row in first
+    )
     more = ", …" if wrong > len(first) else ""
-    what = _TRUE_TYPES["boolean" if kind == "boolean" else found.written]
-    verb = f"value is not {what} and was" if wrong == 1 else f"values are not {what} and were"
-    notices.append(f"column {texts.name}: {wrong} of {len(texts)} {verb} read as missing: {shown}{more}")
+    what = "boolean" if kind == "boolean" else found.written
+    notices.append(
+        f"column {texts.name}: {wrong} of {len(texts)} {'value is' if wrong == 1 else 'values are'} not "
+        f"{'a number' if what == 'number' else 'a date-time' if what == 'date' else 'true or false'} and "
+        f"{'was' if wrong == 1 else 'were'} read as missing: {shown}{more}"
+    )
     found = dataclasses.replace(found, missing=tuple(dict.fromkeys([*found.missing, *strays])))
     return (as_kind(texts, "boolean") if kind == "boolean" else found.read(texts)), found
 

@@ -123,8 +123,11 @@ def unmet(frame: pl.DataFrame, missing: Marks) -> tuple[str, ...]:
     for column, names in by_column.items():
         for mark in marks_beside_usual(missing, column)[0]:
             if mark and not any(_holds(frame[name], mark) for name in names):
-                where = f" for column {column!r}, and no cell of it holds that" if column else ", which no cell holds"
-                notices.append(f"data.missing has {mark!r}{where}")
+                notices.append(
+                    f"data.missing has {mark!r} for column {column!r}, and no cell of it holds that"
+                    if column
+                    else f"data.missing has {mark!r}, which no cell holds"
+                )
     return tuple(notices)
 
 

@@ -103,9 +103,11 @@ class TargetEncoder:
             if len(bad):
                 row = int(bad[0])
                 huge = numbers[row] is not None and np.isfinite(numbers[row])
+                said = f"the target {self.name!r} holds {target[row]!r} in row {row + 1}"
                 raise SchemaError(
-                    f"the target {self.name!r} holds {target[row]!r} in row {row + 1}; expected "
-                    + (f"a number nearer to those of training, {self.mean:.4g} on the mean" if huge else "a number")
+                    f"{said}; expected a number nearer to those of training, {self.mean:.4g} on the mean"
+                    if huge
+                    else f"{said}; expected a number"
                 )
             return scaled
         labels = self._labels(target)

@@ -166,11 +166,14 @@ def _paired(images: Path, masks: Path) -> tuple[list[tuple[Path, Path]], list[st
             hint="the mask of images/street.jpg is masks/street.png",
         )
     said = []
-    for what, there, lacking in (("images", 0, "mask"), ("masks", 1, "image")):
+    for there in range(2):
         alone = [name for name in sides[there] if name not in sides[1 - there]]
         if alone:
             more = " …" if len(alone) > _NAMED else ""
-            said.append(f"{len(alone)} {what} have no {lacking} and are left out: {', '.join(alone[:_NAMED])}{more}")
+            said.append(
+                f"{len(alone)} {'masks have no image' if there else 'images have no mask'} and are left out: "
+                f"{', '.join(alone[:_NAMED])}{more}"
+            )
     return [(sides[0][name], sides[1][name]) for name in both], said
 
 

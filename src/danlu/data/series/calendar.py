@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ from danlu.errors import ArtifactError, DataError, SchemaError
 __all__ = ["Calendar"]
 
 _DAY = 86_400_000_000
-_UNITS = (("week", 7 * _DAY), ("day", _DAY), ("hour", 3_600_000_000), ("minute", 60_000_000), ("second", 1_000_000))
+_UNITS: tuple[tuple[int, Callable[[int], str]], ...] = (
+    (7 * _DAY, lambda n: f"{n} week{'s' * (n != 1)}"),
+    (_DAY, lambda n: f"{n} day{'s' * (n != 1)}"),
+    (3_600_000_000, lambda n: f"{n} hour{'s' * (n != 1)}"),
+    (60_000_000, lambda n: f"{n} minute{'s' * (n != 1)}"),
+    (1_000_000, lambda n: f"{n} second{'s' * (n != 1)}"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +110,12 @@ class Calendar:
             return f"{self.step}"
         if self.kind == "month":
             years, months = divmod(self.step, 12)
-            return _count(years, "year") if not months else _count(self.step, "month")
+            return f"{self.step} month{'s' * (self.step != 1)}" if months else f"{years} year{'s' * (years != 1)}"
         if self.kind == "weekday":
-            return _count(self.step, "working day")
-        for unit, size in _UNITS:
+            return f"{self.step} working day{'s' * (self.step != 1)}"
+        for size, told in _UNITS:
             if self.step % size == 0:
-                return _count(self.step // size, unit)
+                return told(self.step // size)
         return f"{self.step / 1e6:g} seconds"
 
     def to_json(self) -> dict[str, Any]:
@@ -129,10 +136,6 @@ class Calendar:
         if data.get("kind") not in ("time", "month", "weekday", "number"):
             raise ArtifactError(f"the saved steps of the series are of kind {str(data.get('kind'))[:40]!r}")
         return cls(data["kind"], *numbers)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _numbers(kind: str, times: pl.Series) -> tuple[np.ndarray, int] | None:

@@ -282,7 +282,8 @@ class SeriesEncoder:
 
 def listed(names: Sequence[str]) -> str:
     """Names with commas between them, the first six of many."""
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    shown = ", ".join(names[:6])
+    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
 
 
 def _measured(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

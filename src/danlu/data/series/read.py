@@ -243,9 +243,9 @@ def _without_copies(frame: pl.DataFrame, columns: Columns, name: str) -> pl.Data
     times = kept[columns.time]
     again = (times == times.shift(1)).fill_null(value=False)
     if again.any():
-        of = f" of series {name!r}" if name else ""
+        first = times[int(again.arg_true()[0])]
         raise DataError(
-            f"{times[int(again.arg_true()[0])]}{of} occurs more than once, with different values, and so do "
+            f"{f'{first} of series {name!r}' if name else first} occurs more than once, with different values, and so do "
             f"{int(again.sum()) - 1:,} other times",
             hint="name the column that identifies the series (--series COLUMN), or keep one row for each time",
         )

@@ -102,7 +102,7 @@ class Origins:
     @property
     def noun(self) -> str:
         """The description of a test's forecasts."""
-        return f"forecasts, from each {f'{self.apart}th ' if self.apart > 1 else ''}step"
+        return f"forecasts, from each {self.apart}th step" if self.apart > 1 else "forecasts, from each step"
 
     def take(self, rows: np.ndarray) -> Self:
         """Some of them."""

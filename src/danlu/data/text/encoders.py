@@ -38,7 +38,8 @@ def unknown_in(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
         if tokenizer.unknown_id in numbers:
             pieces = zip(tokenizer.cut(text), numbers, strict=True)
             found |= {piece: None for piece, number in pieces if number == tokenizer.unknown_id}
-    return ", ".join(map(repr, list(found)[:5])) + (" and more" if len(found) > 5 else "")
+    shown = ", ".join(map(repr, list(found)[:5]))
+    return f"{shown} and more" if len(found) > 5 else shown
 
 
 def _known_texts(records: Sequence[Mapping[str, Any]], field: Field, tokenizer: Tokenizer) -> list[str]:

@@ -78,9 +78,9 @@ def read_pairs(source: Any, languages: Sequence[str], *, delimiter: str | None =
         raise DataError(f"{name} holds no pair with text on both sides")
     lost = len(cleaned[0]) - len(kept)
     if lost:
-        said = f"{lost:,} of {len(cleaned[0]):,} pairs "
         notices += (
-            said + ("has an empty side and is left out" if lost == 1 else "have an empty side and are left out"),
+            f"{lost:,} of {len(cleaned[0]):,} pairs {'has' if lost == 1 else 'have'} an empty side and "
+            f"{'is' if lost == 1 else 'are'} left out",
         )
     pairs = dataclasses.replace(Pairs(tuple(cleaned[0]), tuple(cleaned[1])).rows(kept), notices=notices)
     alike = sum(a == b for a, b in zip(pairs.sources, pairs.targets, strict=True))
@@ -174,7 +174,9 @@ def _sides(
         shown = ", ".join(repr(column) for column in list(columns)[:30])
         few = len(columns) == 2 and "if that is the first pair, write a line with the names above it; else "
         raise DataError(
-            f"{name} has no column {' and no column '.join(map(repr, absent))}; there are: {shown}",
+            f"{name} has no column {absent[0]!r}; there are: {shown}"
+            if len(absent) == 1
+            else f"{name} has no column {absent[0]!r} and no column {absent[1]!r}; there are: {shown}",
             hint=f"{few or ''}name the columns as in the file: --translate FROM:TO",
         )
     return [_checked(columns[language], f"the column {language!r} of {name}") for language in languages], name, notices
