@@ -31,7 +31,12 @@ _CLOSED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"  # a value that closes the pa
 _IS_CLOSED = re.compile(_CLOSED)
 _NEXT = re.compile(r"[;.] |\n")  # between two messages
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_CELLS = re.compile(r" {2}|\n *\n")  # between the cells of a table, or two paragraphs
+_PHRASE = re.compile(r"(?<![\w'\"`./=<>-])[A-Za-z]?[a-z]+ [a-z]{2,}(?![\w'\"`/=<>])")
+_SEVERAL = re.compile(r"[,;:.] .*[A-Za-z]{3}|[A-Za-z]{3}.*[,;:.] ", re.DOTALL)
+_WEAK, _WEAKEST = 8, 4  # letters: a form of fewer makes no message of a phrase, or of any word, that stays in English
 _DOUBT = 20  # how many letters left in English a doubtful match is worth
+_WIDE, _FULL = re.compile(r"[\u2e80-\u9fff]"), re.compile(r"[\u3001-\u303f\uff01-\uff60]")
 _LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
 _SIGNS = {
     ". ": "。",
@@ -39,6 +44,7 @@ _SIGNS = {
     ", ": "，",
     ": ": "：",
     " (": "（",
+    "(": "（",
     ") ": "）",
     ") (": "）（",
     ")": "）",
@@ -117,7 +123,8 @@ class Form:
     def match(self, text: str) -> tuple[tuple[str, ...], bool] | None:
         """The values, where the form makes a whole text; and whether that is doubtful.
 
-        It is where a value opens a parenthesis that it does not close, and where the first or the last may be two messages.
+        It is where a value opens a parenthesis that it does not close or goes from one cell of a table to the next, and where the
+        first or the last may be two messages.
         """
         found = self.pattern.fullmatch(text)
         if found is None:
@@ -127,6 +134,7 @@ class Form:
             found, doubtful = closed, False
         values = found.groups()
         ends = [values[0]] * (not self.pieces[0]) + [values[-1]] * (not self.pieces[-1])
+        doubtful = doubtful or any(map(_CELLS.search, values))
         return values, doubtful or any(_NEXT.search(_QUOTED.sub("", value)) for value in ends)
 
     def filled(self, values: Iterable[str]) -> str:
@@ -137,10 +145,17 @@ class Form:
         out, end = "", 0
         for found in _VALUE.finditer(self.says):
             value = by_number[found[1]]
-            out += _plain(self.says[end : found.start()])
-            out += value if found[2] is None else found[2].split("|")[of[found[1]].index(value)]
+            out = _joined(out, _plain(self.says[end : found.start()]))
+            out = _joined(out, value if found[2] is None else found[2].split("|")[of[found[1]].index(value)])
             end = found.end()
-        return out + _plain(self.says[end:])
+        return _joined(out, _plain(self.says[end:]))
+
+    def is_sure(self, values: Iterable[str], new: Iterable[str]) -> bool:
+        """Whether a form of so few letters can be what makes a message of these values, translated ``new``."""
+        if self.letters >= _WEAK:
+            return True
+        left = _WORD if self.letters < _WEAKEST else _PHRASE
+        return not any(map(_SEVERAL.search, values)) and not any(left.search(_QUOTED.sub("", value)) for value in new)
 
     def faults(self) -> list[str]:
         """What is wrong with the translation: values that it loses, makes up or has other words for."""
@@ -227,10 +242,11 @@ class Catalogue:
                 if match is None:
                     continue
                 values, doubtful = match
-                filled = form.filled(
+                new = [
                     value if words else self._cover(value, depth + 1, within=True)
                     for value, (_, words) in zip(values, form.values, strict=True)
-                )
+                ]
+                filled, doubtful = form.filled(new), doubtful or not form.is_sure(values, new)
                 left = _left(filled) + _DOUBT * doubtful
                 if best is None or left < best[1]:
                     best = filled, left, doubtful
@@ -296,6 +312,23 @@ class Catalogue:
 def _left(text: str) -> int:
     """How many letters of a translation are English words."""
     return sum(map(len, _WORD.findall(text)))
+
+
+def _joined(one: str, other: str) -> str:
+    """Two texts as one: no blank between Chinese letters or beside full-width signs, one between Chinese and Latin letters.
+
+    >>> _joined("准确率 ", "变差"), _joined("按", "RMSE"), _joined("行。", " 列")
+    ('准确率变差', '按 RMSE', '行。列')
+    """
+    left, right = one.rstrip(" "), other.lstrip(" ")
+    if not left or not right or len(one) - len(left) + len(other) - len(right) > 1:
+        return one + other
+    ends = left[-1], right[0]
+    if all(map(_WIDE.match, ends)) or any(map(_FULL.match, ends)):
+        return left + right
+    if any(map(_WIDE.match, ends)) and any(sign.isascii() and sign.isalnum() for sign in ends):
+        return f"{left} {right}"
+    return one + other
 
 
 def _signs(text: str) -> str:
