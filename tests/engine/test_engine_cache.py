@@ -12,6 +12,8 @@ import danlu
 from danlu import nn
 from danlu.engine import cache
 
+GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3" / "table"
+
 
 def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def homeless(path: Path) -> Path:
@@ -52,3 +54,17 @@ def test_training_counts_its_programs(monkeypatch: pytest.MonkeyPatch) -> None:
         danlu.fit(nn.Dense(1), (x, x[:, 0]), loss="mse", epochs=1, learning_rate=rate, display="none")
     assert len(seen) == 2
     assert len(set(seen)) == 1  # a learning rate is no other program
+
+
+def test_a_loaded_model_finds_the_program_that_an_earlier_process_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "xla"
+    monkeypatch.setenv("DANLU_CACHE", str(folder))
+    known = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        danlu.load(GOLDEN / "model")
+        assert jax.config.jax_compilation_cache_dir == str(folder)
+    finally:
+        jax.config.update("jax_compilation_cache_dir", known)

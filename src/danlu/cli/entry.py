@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -14,6 +15,7 @@ def main() -> None:
     An error made on purpose is one message on standard error and exit status 1. Ctrl-C, SIGTERM and SIGHUP end with 130, 143 and 129, as
     in a shell, during training with the model saved.
     """
+    gc.set_threshold(20_000, 20, 20)  # what is imported stays: to walk it again and again is a tenth of a short command
     try:
         from danlu.cli.terminal import settle_streams
 

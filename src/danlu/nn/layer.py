@@ -65,12 +65,12 @@ class Layer(Blueprint, abc.ABC):
         """The shape of one example's output, without computing or allocating anything."""
         found: list[Shape] = []
 
-        def draw(key: jax.Array) -> tuple[Params, State]:
-            params, state, out_shape = self.init(key, in_shape)
+        def draw() -> tuple[Params, State]:
+            params, state, out_shape = self.init(jax.random.key(0), in_shape)
             found.append(out_shape)
             return params, state
 
-        jax.eval_shape(draw, jax.random.key(0))
+        jax.eval_shape(draw)  # the key is drawn within it, so that nothing is compiled
         return found[0]
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from danlu.artifact import Artifact, load_artifact
 from danlu.artifact.artifact import is_saved
 from danlu.artifact.run import no_run
-from danlu.engine import Fitted
+from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.saved import KIND as FITTED
 from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline.agents import Agents
@@ -109,6 +109,7 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
         raise no_run(folder)
     if (folder / "config.json").is_file() and not is_saved(kept):
         raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
+    enable_compilation_cache()  # the next process then predicts with the program that this one compiles
     artifact = load_artifact(kept if is_saved(kept) else folder)
     kind = _kind_of(artifact)
     if kind == FITTED:

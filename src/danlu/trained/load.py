@@ -94,7 +94,7 @@ def check_variables(network: Any, in_shape: Any, params: Any, state: Any) -> Non
         ArtifactError: see above.
     """
     try:
-        expected = jax.eval_shape(lambda key: network.init(key, in_shape)[:2], jax.random.key(0))
+        expected = jax.eval_shape(lambda: network.init(jax.random.key(0), in_shape)[:2])
     except (ConfigError, DataError, TypeError, ValueError, OverflowError) as error:
         raise ArtifactError(
             f"the saved blueprint does not fit its inputs: {str(error).splitlines()[0][:200]}"
