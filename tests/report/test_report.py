@@ -1,19 +1,24 @@
 """The HTML report, its plots, and TensorBoard events."""
 
 import html
+import io
 import re
 import struct
 
+import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import danlu
-from danlu import nn
+from danlu import nn, optim
 from danlu.evaluate import Interval, Rows, compare, decomposition, intervals
 from danlu.evaluate.detection import Found
 from danlu.report import ReportData, TensorBoardLogger, log_test, write_report
 from danlu.report.detections import draw_boxes
+from danlu.report.events import log_plots
 from danlu.report.html import whole_numbers
+from danlu.report.picture import first_layers, sheet
 from danlu.report.plots import (
     calibration_plot,
     confusion_plot,
@@ -24,6 +29,7 @@ from danlu.report.plots import (
 )
 from danlu.report.probabilities import probability_words
 from danlu.report.svg import Panel
+from danlu.report.svg import drawn as pictures_of
 from danlu.report.words import in_parts
 
 HOSTILE = "<script>alert('x')</script>"
@@ -156,6 +162,55 @@ def test_events_hold_the_history(tmp_path):
     assert drawn["weights/kernel", steps[-1]].num == 2
     last = np.asarray(fitted.train_state.params["kernel"], np.float64)
     assert drawn["weights/kernel", steps[-1]].sum == pytest.approx(last.sum(), rel=1e-5)
+
+
+def test_gradients_and_images_are_drawn_where_they_are_asked_for(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (4, 5, 5, 1), np.uint8)
+    y = np.arange(4.0, dtype=np.float32)
+    model = nn.Sequential((nn.Rescale(), nn.Conv(3, 2), nn.Flatten(), nn.Dense(1)))
+    logger = TensorBoardLogger(tmp_path, draw=("gradients", "images"))
+    settings = {"loss": "mse", "optimizer": optim.sgd(0.0), "batch_size": 4, "epochs": 1, "display": "none"}
+    fitted = danlu.fit(model, (x, y), callbacks=[logger], **settings)
+    [path] = tmp_path.glob("events.out.tfevents.*")
+    found = {v.tag: v for e in _records(path) for v in e.summary.value}
+
+    def loss(params):
+        return jax.numpy.mean((model.apply(params, fitted.state, x)[0][:, 0] - y) ** 2)
+
+    slope = np.asarray(jax.grad(loss)(fitted.params)[1]["kernel"])
+    drawn = found["gradients/1/kernel"].histo
+    assert (drawn.num, drawn.sum) == (slope.size, pytest.approx(slope.sum(), rel=1e-4, abs=1e-5))
+    tiles = _pixels(found["images/batch"])[::23, ::23, 0]  # each pixel is shown as 23 by 23
+    tiles = sorted(tiles[i : i + 5, j : j + 5].tobytes() for i in (0, 6) for j in (0, 6))
+    assert tiles == sorted(sheet(each[None])[..., 0].tobytes() for each in x)
+    assert _pixels(found["images/filters/1/kernel"]).shape[:2] == (5 * 51, 5 * 51)
+
+
+def test_the_batch_is_shown_as_the_network_changes_it():
+    model = nn.Sequential((nn.Rescale(), nn.RandomErase(0.5), nn.RandomFlip(), nn.Flatten()))
+    x, key = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 1), np.uint8), jax.random.key(3)
+    expected = model.apply(*model.init(key, (4, 4, 1))[:2], x, train=True, key=key)[0]
+    found = first_layers(model, x, key)
+    assert np.array_equal(np.asarray(found).reshape(6, -1), expected)
+    assert first_layers(nn.Dense(1), x, key) is x
+
+
+def test_the_reports_plots_are_images_too(tmp_path):
+    with pictures_of() as kept:
+        confusion_plot(rows_of("binary", 2), ["no", "yes"])
+    assert [(title, pixels.shape) for title, pixels in kept] == [("Confusion matrix", (324, 402, 3))]
+    log_plots(tmp_path, [("Calibration (ECE 0.1)", kept[0][1])], step=3)
+    [path] = tmp_path.glob("events.out.tfevents.*")
+    [(step, value)] = [(e.step, v) for e in _records(path) for v in e.summary.value]
+    assert (step, value.tag) == (3, "report/Calibration")
+    assert np.array_equal(_pixels(value), kept[0][1])
+    with pictures_of() as none:
+        pass
+    assert none == []
+
+
+def _pixels(value):
+    return np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)))
 
 
 def test_the_test_is_written_with_its_settings_and_replaced_by_the_next_training(tmp_path):

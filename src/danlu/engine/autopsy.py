@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from danlu.engine.state import TrainState
-from danlu.engine.step import gradient, step
+from danlu.engine.step import gradient, mixed, step
 from danlu.engine.walk import Operation, walk
 from danlu.paths import named_leaves
 
@@ -100,9 +100,7 @@ def autopsy(program: Any, state: TrainState, batch: Mapping[str, Any]) -> Cause 
         >>> cause.name, cause.weight, cause.rows, cause.value
         ('log', 'kernel', (0, 1), 'infinity')
     """
-    if program.augment is not None:
-        key = jax.random.fold_in(state.key, state.step)
-        batch = program.augment(jax.random.fold_in(key, 2**32 - 1), batch)
+    batch = mixed(program, dict(batch), jax.random.fold_in(state.key, state.step))
     size = len(batch["weight"])
     for what, tree in (("inputs", batch["x"]), ("targets", batch["y"]), ("weights", state.params)):
         for path, leaf in named_leaves(tree):

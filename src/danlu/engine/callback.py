@@ -33,6 +33,7 @@ class Running(Protocol):
         history: the rows of the epochs so far.
         epoch: the epoch under way (from 0).
         stopped_because: why it stopped before its last epoch, or None.
+        taken: the batch of the last update; None before the first.
     """
 
     program: Steps
@@ -42,6 +43,7 @@ class Running(Protocol):
     history: list[dict[str, Any]]
     epoch: int
     stopped_because: str | None
+    taken: Batch | None
 
     @property
     def params(self) -> Any:

@@ -27,7 +27,7 @@ from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
 from danlu.optim.extra import call_update, of_other_form
 
-__all__ = ["NEVER", "Program", "add_sums", "gradient", "step", "zero_sums"]
+__all__ = ["NEVER", "Program", "add_sums", "batch_at", "gradient", "mixed", "step", "zero_sums"]
 
 NEVER = jnp.iinfo(jnp.int32).max
 _AUGMENT = 2**32 - 1  # folded into a step's key; layers and micro-batches count from 0
@@ -113,7 +113,7 @@ class Program:
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """:func:`step` on batch ``index`` of ``order``, or on this device's share of it."""
         share = index * self.devices + position(self.devices)
-        return step(self, state, _batch_at(chunk, order, share, self.batch_size // self.devices))
+        return step(self, state, batch_at(chunk, order, share, self.batch_size // self.devices))
 
     def zero_sums(self) -> Sums:
         """See :func:`zero_sums`."""
@@ -160,7 +160,7 @@ class Program:
 
         def body(turn: jax.Array, sums: Any) -> Any:
             place = turn * self.devices + first
-            batch = _batch_at(chunk, order, place, size)
+            batch = batch_at(chunk, order, place, size)
             key = jax.random.fold_in(jax.random.key(0), place)
             found = measured(self.objective, params, model_state, batch, key, weights, train=False)[1]
             return add_sums(sums, found)
@@ -223,8 +223,7 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     key = jax.random.fold_in(state.key, state.step)
     if program.devices > 1:
         key = jax.random.fold_in(key, position(program.devices))
-    if program.augment is not None:
-        batch = program.augment(jax.random.fold_in(key, _AUGMENT), batch)
+    batch = mixed(program, batch, key)
     grads, model_state, sums = gradient(program, state, batch, key)
 
     def value_at(params: Any) -> jax.Array:
@@ -247,7 +246,13 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     return after, {**sums, **seen, "bad_step": jnp.where(jnp.isfinite(sums["loss"]), NEVER, state.step)}
 
 
-def _batch_at(chunk: dict[str, Any], order: jax.Array, index: Any, batch_size: int) -> dict[str, Any]:
+def mixed(program: Program, batch: dict[str, Any], key: jax.Array) -> dict[str, Any]:
+    """The batch as the program changes it before a step whose key this is."""
+    return batch if program.augment is None else program.augment(jax.random.fold_in(key, _AUGMENT), batch)
+
+
+def batch_at(chunk: dict[str, Any], order: jax.Array, index: Any, batch_size: int) -> dict[str, Any]:
+    """Batch ``index`` of ``order``; rows that only fill it up have weight 0."""
     batch, mask = gather(chunk, order, index, batch_size)
     return {**batch, "weight": batch["weight"] * mask}
 

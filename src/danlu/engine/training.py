@@ -66,6 +66,7 @@ class Training:
         options: the :class:`FitOptions`.
         stopped_because: why training stopped before its last epoch, or None.
         stopped_by: the number of the signal that stopped it, or None.
+        taken: the batch of the last update; None before the first.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Training:
         self._portion = 8  # steps between two looks at the clock and at Ctrl-C; goes by how long they take
         self._chunk: tuple[Any, Any] = (None, None)
         self._sums: dict[str, jax.Array] | None = None
+        self.taken: Batch | None = None
         self._anchor = Anchor()
         self._failures: tuple[Finding, ...] = ()
         self._before: dict[str, np.ndarray] = {}
@@ -228,6 +230,7 @@ class Training:
                 tick = time.monotonic()
                 self._anchor.keep(self.state, (self.epoch, self._piece, self._start))
                 self._advance(piece, stop)
+                self.taken = Batch(piece.chunk, piece.order, stop - 1)
                 self._start, done = stop, done + stop - self._start
                 self._check_finite()
                 now = time.monotonic()

@@ -8,6 +8,7 @@ from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
 from danlu.pipeline.explain import explain
 from danlu.pipeline.health import diagnose
+from danlu.pipeline.mlflow import log_to_mlflow
 from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, cross_validate, resume, train, train_from
@@ -27,6 +28,7 @@ __all__ = [
     "load",
     "load_config",
     "load_model",
+    "log_to_mlflow",
     "override",
     "rehearse",
     "resume",

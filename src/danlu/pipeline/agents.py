@@ -80,12 +80,19 @@ class Agents(Domain):
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"agent": AgentSettings}
     sources = ("agent.data",)
     model_name = "the agent"
-    uses = ("agent.*", "data.source", "evaluate.baselines|report", "trainer.devices|learning_rate|seed")
+    uses = (
+        "agent.*",
+        "data.source",
+        "evaluate.baselines|report",
+        "track.experiment|mlflow",
+        "trainer.devices|learning_rate|seed",
+    )
     instead: ClassVar[Mapping[str, str]] = {
         "data.target": "an agent learns by acting: there is no target; leave --target out",
         "data.test": "an agent learns by acting: there is no test file; leave --test out",
         "trainer.epochs": "agent.steps says how long an agent is trained",
         "trainer.batch_size": "agent.settings.batch_size (or minibatches) says it",
+        "track.tensorboard": "the curves and the weights are drawn without it",
         "trainer.patience": "an agent keeps the best of its evaluations",
         "model.width": "agent.settings.hidden=[64,64] says it",
         "model.depth": "agent.settings.hidden=[64,64] says it",

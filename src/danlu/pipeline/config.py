@@ -13,9 +13,10 @@ from danlu.blueprint import Blueprint, checked, setting
 from danlu.data import Fold, Split, split_rows
 from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.engine.average import AVERAGES
-from danlu.errors import ConfigError, shorten
+from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
+from danlu.report.events import DRAWN
 from danlu.tasks import KINDS, Answers, Augment, Imbalance
 from danlu.typed import field_types
 
@@ -25,6 +26,7 @@ __all__ = [
     "EvaluateConfig",
     "ModelConfig",
     "SplitConfig",
+    "TrackConfig",
     "TrainConfig",
     "TrainerConfig",
     "config_from",
@@ -249,6 +251,28 @@ class EvaluateConfig(Blueprint):
         return (self.folds or 1) * self.repeats
 
 
+class TrackConfig(Blueprint):
+    """What is written for other tools than danlu.
+
+    Args:
+        tensorboard: what is drawn for TensorBoard beside the curves and the weights: ``"gradients"`` (histograms) and ``"images"`` (a
+            first batch of pictures as the network sees it, filters, the test's plots).
+        mlflow: where MLflow keeps runs, such as ``"sqlite:///mlflow.db"`` or ``"http://localhost:5000"``, and this one too; ``"auto"``
+            is what MLflow itself goes by (``MLFLOW_TRACKING_URI``); None leaves MLflow out.
+        experiment: of MLflow.
+    """
+
+    tensorboard: tuple[str, ...] = ()
+    mlflow: str | None = None
+    experiment: str = "danlu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for each in self.tensorboard:
+            if each not in DRAWN:
+                raise unknown_name("part of track.tensorboard", each, DRAWN)
+
+
 class TrainConfig(Blueprint):
     """Everything that decides a training run.
 
@@ -265,6 +289,7 @@ class TrainConfig(Blueprint):
     answers: Answers = Answers()
     augment: Augment = Augment()
     evaluate: EvaluateConfig = EvaluateConfig()
+    track: TrackConfig = TrackConfig()
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

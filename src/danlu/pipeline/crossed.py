@@ -32,6 +32,7 @@ from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import load_model
 from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import data_of, located
+from danlu.pipeline.mlflow import tracked
 from danlu.pipeline.once import baseline_seconds, judged, prepare, train_once
 from danlu.pipeline.record import write_crossed
 from danlu.pipeline.sensitive import by_columns_of, remembered
@@ -277,18 +278,20 @@ def _fold(
         judgement = judged(config.replace(evaluate=limit), domain, prepared, model)
     else:
         try:
-            result = train_once(
-                own,
-                config,
-                domain,
-                prepared,
-                plan,
-                display=display,
-                say=_quiet,
-                resume=is_there,
-                begun=begun,
-                whole=True,
-            )
+            with tracked(own, config.track, _quiet, within=run) as callbacks:
+                result = train_once(
+                    own,
+                    config,
+                    domain,
+                    prepared,
+                    plan,
+                    display=display,
+                    say=_quiet,
+                    resume=is_there,
+                    begun=begun,
+                    whole=True,
+                    callbacks=callbacks,
+                )
         except TrainingError as error:
             if error.stopped_by is None:
                 raise

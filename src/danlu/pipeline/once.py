@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import html
 import shlex
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
-from danlu.engine import Fitted, JSONLogger
+from danlu.engine import Callback, Fitted, JSONLogger
 from danlu.errors import DataError, TrainingError
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
@@ -31,6 +32,8 @@ from danlu.pipeline.tested import keep_test
 from danlu.pipeline.used import check_used
 from danlu.prose import wrapped
 from danlu.report import TensorBoardLogger, log_test
+from danlu.report.events import log_plots
+from danlu.report.svg import drawn
 from danlu.rl.registry import meant_by
 from danlu.stages import stage
 from danlu.trained import Say, Trained
@@ -177,6 +180,7 @@ def train_once(
     begun: Effort,
     whole: bool = False,
     sections: Sequence[tuple[str, str]] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train by a plan, test and record it in its run.
 
@@ -185,6 +189,7 @@ def train_once(
         begun: the clock that started with it.
         whole: whether a training that is stopped by a signal is not to be tested.
         sections: further parts of the report.
+        callbacks: what else watches the training.
 
     Raises:
         TrainingError: it was stopped, and ``whole`` says that this is an error.
@@ -193,7 +198,11 @@ def train_once(
         config.to_learn,
         prepared,
         plan,
-        callbacks=[JSONLogger(run.metrics_path), TensorBoardLogger(run.path)],
+        callbacks=[
+            JSONLogger(run.metrics_path),
+            TensorBoardLogger(run.path, draw=config.track.tensorboard),
+            *callbacks,
+        ],
         checkpoint=run.checkpoints_path,
         resume=resume,
         display=display,
@@ -222,6 +231,7 @@ def train_once(
     keep_background(run.path, getattr(prepared, "background", None))
     bounded = _bounded(config, learned.fitted)
     judgement = judged(bounded, domain, prepared, model)
+    steps = int((learned.fitted.history or [{}])[-1].get("step", 0))
     if judgement is not None:
         metrics = {name: interval.value for name, interval in judgement.scores.items()}
         model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept)
@@ -231,10 +241,15 @@ def train_once(
         if judgement.predictions is not None:
             write_atomic(run.predictions_path, as_csv(judgement.predictions))
         keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
-        log_test(run.path, _told(config), metrics, step=int((learned.fitted.history or [{}])[-1].get("step", 0)))
+        log_test(run.path, _told(config), metrics, step=steps)
     seconds = begun.seconds
-    with stage("writing the report"):
+    with (
+        stage("writing the report"),
+        drawn() if "images" in config.track.tensorboard else contextlib.nullcontext([]) as plots,
+    ):
         write_record(run, config, domain, prepared, model, learned, judgement, begun, sections=sections)
+    if plots:
+        log_plots(run.path, plots, step=steps)
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
 
 

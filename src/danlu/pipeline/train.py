@@ -16,6 +16,7 @@ from danlu.pipeline.crossed import CrossValidation, cross_train, crosses, first_
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import check_unchanged
+from danlu.pipeline.mlflow import check_mlflow, tracked
 from danlu.pipeline.names import answer
 from danlu.pipeline.once import TrainResult, baseline_seconds, begin, is_searching, prepare, train_once
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
@@ -74,6 +75,7 @@ def train_from(
     begun = Effort()
     display_kind(display)  # what cannot be is refused before anything is read
     need_devices(config.trainer.devices)
+    check_mlflow(config.track)
     allow_modules(allow)
     in_file = source is None
     with showing(display), contextlib.ExitStack() as held:
@@ -101,6 +103,7 @@ def train_from(
             else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
         )
         say(f"run: {run.path} (to continue after a stop: {again})")
+        callbacks = held.enter_context(tracked(run, config.track, say))
         if crosses(config):
             return cross_train(run, config, source, domain, (prepared, plan), display=display, say=say, begun=begun)
         return train_once(
@@ -114,6 +117,7 @@ def train_from(
             resume=resume is not None,
             begun=begun,
             sections=sections,
+            callbacks=callbacks,
         )
 
 

@@ -28,7 +28,7 @@ __all__ = [
     "with_notices",
 ]
 
-COMMON = ("data.source|test", "evaluate.baselines|report", "split.test|validation", "trainer.seed")
+COMMON = ("data.source|test", "evaluate.baselines|report", "split.test|validation", "track.*", "trainer.seed")
 """What every kind of data uses."""
 RECIPE = "trainer.average|average_decay|average_start|batch_size|devices|epochs|learning_rate|patience|precision|weight_decay"
 """What every recipe takes."""
@@ -83,6 +83,7 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         "with trainer.snapshots the training goes through all cycles",
     ),
     ("evaluate.baseline_seconds", lambda config: config.evaluate.baselines, "there are none: evaluate.baselines=false"),
+    ("track.experiment", lambda config: config.track.mlflow is not None, "add track.mlflow"),
     (
         "data.memory",
         lambda config: config.data.stream is None or config.data.stream,

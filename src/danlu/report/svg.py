@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import html
 import io
 import math
@@ -12,9 +14,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from danlu.prose import short
 
-__all__ = ["Panel", "short"]
+__all__ = ["Panel", "drawn", "short"]
+
+_PIXELS: contextvars.ContextVar[list[tuple[str, Any]] | None] = contextvars.ContextVar("pixels", default=None)
 
 # Okabe & Ito, "Color universal design" (2008).
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8f98"
@@ -96,8 +102,35 @@ class Panel:
                     warnings.simplefilter("ignore")
                     self._figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
                 self.svg = _embedded(_with_tips(buffer.getvalue(), self._tips), self.title)
+                self._keep_pixels()
         finally:
             self._context.__exit__(*raised)
+
+    def _keep_pixels(self) -> None:
+        kept = _PIXELS.get()
+        if kept is None:
+            return
+        self._figure.patch.set_alpha(1)
+        file = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._figure.savefig(file, format="rgba", dpi=120)
+        width, height = (int(120 * side) for side in self._figure.get_size_inches())
+        pixels = np.frombuffer(file.getvalue(), np.uint8).reshape(
+            height, width, 4
+        )  # bytes to rows of red, green, blue, alpha
+        kept.append((self.title, pixels[..., :3]))
+
+
+@contextlib.contextmanager
+def drawn() -> Iterator[list[tuple[str, Any]]]:
+    """Within, each panel that is drawn is kept as pixels too, ``uint8 (height, width, 3)``, with its title."""
+    kept: list[tuple[str, Any]] = []
+    token = _PIXELS.set(kept)
+    try:
+        yield kept
+    finally:
+        _PIXELS.reset(token)
 
 
 def _plain_ticks(axis: Any) -> None:
