@@ -68,7 +68,7 @@ def module_forms(text: str, *, commands: bool = False) -> Iterator[tuple[str, in
                 if isinstance(part, ast.FormattedValue) and choices(part) is not None:
                     apart.update(map(id, ast.walk(part.value)))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "unknown_name" and node.args:
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"unknown_name", "Names"} and node.args:
             kind = node.args[0]
             if isinstance(kind, ast.Constant | ast.JoinedStr):
                 form = form_of(kind)
