@@ -48,9 +48,8 @@ def keep_together(
     if not twins:
         return None, ()
     share = percent(twins / len(groups)) if twins * 200 >= len(groups) else f"{twins:,}"
-    told = (
-        f"{share} of the {len(groups):,} {noun} are equal to another one{f' (apart from {besides})' if besides else ''}"
-    )
+    all_of, alike = f"{len(groups):,} {noun}", f"equal {noun}"
+    told = f"{share} of the {all_of} are equal to another one{f' (apart from {besides})' if besides else ''}"
     smallest = min((part for part in shares if part > 0), default=0.0) * len(groups)
     if not smallest:
         return None, ()
@@ -58,7 +57,7 @@ def keep_together(
     if large > _MOST_SHARE * len(groups):
         told += f"; they are in several parts, because the largest group of equal ones is {percent(sizes.max() / len(groups))} of all"
         return None, (told,)
-    return groups, (f"{told}; equal {noun} stay in one part (split.equal_rows=anywhere splits them one by one)",)
+    return groups, (f"{told}; {alike} stay in one part (split.equal_rows=anywhere splits them one by one)",)
 
 
 def unit_strata(groups: np.ndarray, strata: np.ndarray) -> np.ndarray:

@@ -110,7 +110,8 @@ class Divided:
         said, notices = [f"the source's own {', '.join(given)}"] if given else [], [*found.notices]
         if any(shares):
             if labels is None and len(known) < _FEWEST:
-                raise DataError(f"{len(known)} {noun} are too few to divide; expected {_FEWEST} or more")
+                there = f"{len(known)} {noun}"
+                raise DataError(f"{there} are too few to divide; expected {_FEWEST} or more")
             together, told = together_of(config, keys(found, known), *shares, noun=noun)
             split = config.divide(
                 len(known) if labels is None else pl.DataFrame({"label": labels.gather(known)}),
@@ -126,7 +127,8 @@ class Divided:
             said.append(split.description)
             notices += told
         if not len(parts["validation"]) or not len(parts["train"]):
-            raise DataError(f"{len(found)} {noun} are too few to divide; expected some for each part")
+            there = f"{len(found)} {noun}"
+            raise DataError(f"{there} are too few to divide; expected some for each part")
         if config.data.test is None:
             return cls(found, found.rows(parts["test"]), parts, "; ".join(said), notices)
         tested = read_test(config.data.test)

@@ -111,10 +111,11 @@ def left_out(found: Any, noun: str, **lacking: np.ndarray) -> Any:
     lacking["label"] = unlabelled.to_numpy()
     counts = {what: int(each.sum()) for what, each in lacking.items()}
     kept = np.flatnonzero(~np.any(list(lacking.values()), axis=0))
+    all_of = f"{len(found):,} {noun}"
     if not len(kept):
-        raise DataError(f"none of the {len(found):,} {noun} has both {' and '.join(f'a {what}' for what in lacking)}")
+        raise DataError(f"none of the {all_of} has both {' and '.join(f'a {what}' for what in lacking)}")
     told = [
-        f"{count:,} of {len(found):,} {noun} have no {what} and were left out"
+        f"{count:,} of {all_of} have no {'label' if what == 'label' else 'text' if what == 'text' else 'value'} and were left out"
         for what, count in counts.items()
         if count
     ]

@@ -118,7 +118,8 @@ def part_bounds(known: int, *, validation: float, test: float, noun: str) -> dic
     bounds = dict(zip(("train", "validation", "test"), itertools.pairwise(ends), strict=True))
     wanted = {"train": 1.0, "validation": validation, "test": test}
     if any(share and bounds[name][1] - bounds[name][0] < 2 for name, share in wanted.items()):
-        raise DataError(f"{known:,} {noun} are too few to divide; expected at least 2 for each part")
+        there = f"{known:,} {noun}"
+        raise DataError(f"{there} are too few to divide; expected at least 2 for each part")
     return bounds
 
 
