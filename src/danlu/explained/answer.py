@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+from danlu.errors import unknown_name
+from danlu.explained.drawn import beeswarm, columns_of, dependence, force, waterfall
 from danlu.explained.page import page, section
 from danlu.explained.view import told
 from danlu.explained.written import written
+from danlu.report.svg import Panel
 
-__all__ = ["Explained", "Explanations", "Part"]
+__all__ = ["Explained", "Explanations", "Part", "together"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +27,14 @@ class Part:
         value: what the row has there, in words; empty where the name says it.
         added: what it added to the score.
         error: the standard error of that; 0 where it is exact.
+        number: the value as a number, of a date its days since 1970; NaN where it has no order, or is missing.
     """
 
     name: str
     value: str
     added: float
     error: float = 0.0
+    number: float = dataclasses.field(default=math.nan, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,19 @@ class Explained:
 
     def _repr_html_(self) -> str:
         return section(self)
+
+    def figure(self, kind: str = "waterfall") -> Panel:
+        """A picture of it, which a notebook shows, and which is written by ``.write("why.png")``; its ``.figure`` is Matplotlib's.
+
+        Args:
+            kind: ``"waterfall"``, or ``"force"``, one bar.
+
+        Raises:
+            ConfigError: another kind.
+        """
+        if kind not in ("waterfall", "force"):
+            raise unknown_name("picture of one row", kind, ("waterfall", "force"))
+        return (waterfall if kind == "waterfall" else force)(self)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -142,6 +161,19 @@ class Explanations(Sequence[Explained]):
     def _repr_html_(self) -> str:
         return "".join(map(section, self._each))
 
+    def figure(self, kind: str = "beeswarm", *, column: str = "", by: str | None = None) -> Panel:
+        """A picture of all rows of a table together; see :meth:`Explained.figure` for what can be done with it.
+
+        Args:
+            kind: ``"beeswarm"``, or ``"dependence"`` of one column.
+            column: of a dependence; empty is the one that adds most.
+            by: of a dependence, the column that colours the dots.
+
+        Raises:
+            ConfigError: another kind, a column that there is not, or rows that are not of one table.
+        """
+        return together(self._each, kind, column=column, by=by)
+
     def as_dict(self) -> list[dict[str, Any]]:
         """The explanations as plain data."""
         return [each.as_dict() for each in self._each]
@@ -153,3 +185,10 @@ class Explanations(Sequence[Explained]):
             ConfigError: another ending, or a file that cannot be written.
         """
         return written(path, html=lambda: page(self.title, self._each), data=self.as_dict, text=self.__str__)
+
+
+def together(each: Sequence[Explained], kind: str, *, column: str = "", by: str | None = None) -> Panel:
+    """A picture of several rows; see :meth:`Explanations.figure`."""
+    if kind not in ("beeswarm", "dependence"):
+        raise unknown_name("picture of several rows", kind, ("beeswarm", "dependence"))
+    return beeswarm(each) if kind == "beeswarm" else dependence(each, column or columns_of(each)[0], by=by)

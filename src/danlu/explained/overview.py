@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from danlu.errors import unknown_name
 from danlu.evaluate import MEASURES, Importance
 from danlu.evaluate.intervals import figure
 from danlu.explain import Dependence, Effects, Interaction, Surrogate
-from danlu.explained.overview_page import overview_body
-from danlu.explained.page import framed, styled
+from danlu.explained.answer import Explained, together
+from danlu.explained.drawn import columns_of
+from danlu.explained.overview_page import importance_bars, overview_sections
+from danlu.explained.page import boxes, framed, styled
 from danlu.explained.view import cell, padded, signed, wide
 from danlu.explained.written import written
 from danlu.prose import percent, wrapped
-from danlu.report.svg import short
+from danlu.report.svg import Panel, short
 
 __all__ = ["Curve", "Overview"]
 
@@ -81,6 +85,7 @@ class Overview:
         curves: of the strongest columns.
         pairs: of the strongest columns, the strongest interaction first.
         surrogate: a small tree; None where none can be made.
+        examples: rows whose answers were explained one by one, roughly, for pictures of all of them.
         rows: training rows that were at hand.
         noun: what these rows are called.
         drawn: of them, those whose curves were drawn.
@@ -97,6 +102,7 @@ class Overview:
     rows: int
     noun: str
     drawn: int
+    examples: tuple[Explained, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -108,7 +114,35 @@ class Overview:
         return f"Overview({self.title})"
 
     def _repr_html_(self) -> str:
-        return styled(overview_body(self))
+        return styled(boxes(self.sections()))
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Titles and HTML, as a page and the report of the run have them."""
+        return overview_sections(self)
+
+    def figure(self, kind: str = "beeswarm", *, column: str = "", by: str | None = None) -> Panel:
+        """A picture, which a notebook shows, and which is written by ``.write("all.png")``; its ``.figure`` is Matplotlib's.
+
+        Args:
+            kind: ``"importance"``; of the rows that were explained one by one ``"beeswarm"``, or ``"dependence"`` of one column.
+            column: of a dependence; empty is the one that adds most.
+            by: of a dependence, the column that colours the dots; None is the one that it acts most together with, if any.
+
+        Raises:
+            ConfigError: another kind, or a column that there is not.
+        """
+        if kind not in ("importance", "beeswarm", "dependence"):
+            raise unknown_name("picture of a model", kind, ("importance", "beeswarm", "dependence"))
+        if kind == "importance":
+            return importance_bars(self)
+        column = column or columns_of(self.examples)[0]
+        return together(self.examples, kind, column=column, by=by or self.partner(column))
+
+    def partner(self, column: str) -> str | None:
+        """The column with an order that it surely acts most together with; None where there is none."""
+        ordered = {part.name for one in self.examples for part in one.parts if math.isfinite(part.number)} - {column}
+        pairs = [set(map(str, each.columns)) for each in self.pairs if each.matters and column in each.columns]
+        return next((name for pair in pairs for name in pair & ordered), None)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -119,6 +153,7 @@ class Overview:
             "importance": [{**dataclasses.asdict(each), "matters": each.matters} for each in self.importance],
             "importance_on": self.measured_on,
             "dependence": [each.as_dict() for each in self.curves],
+            "attributions": self._attributions(),
             "interactions": [{**dataclasses.asdict(each), "matters": each.matters} for each in self.pairs],
             "surrogate": None
             if tree is None
@@ -142,7 +177,24 @@ class Overview:
         Raises:
             ConfigError: another ending, or a file that cannot be written.
         """
-        return written(path, html=lambda: framed(self.title, overview_body(self)), data=self.as_dict, text=self.__str__)
+        page = lambda: framed(self.title, boxes(self.sections()))  # noqa: E731
+        return written(path, html=page, data=self.as_dict, text=self.__str__)
+
+    def _attributions(self) -> dict[str, Any] | None:
+        """What each column added to the answer of each explained row, as plain data."""
+        if not self.examples:
+            return None
+        added = np.array([[part.added for part in each.parts] for each in self.examples])
+        return {
+            "base": self.examples[0].base,
+            "against": self.examples[0].against,
+            "columns": [part.name for part in self.examples[0].parts],
+            "mean_absolute": _rounded(np.abs(added).mean(axis=0)),
+            "rows": [
+                {"row": each.row, "score": float(f"{each.value:.6g}"), "added": _rounded(own)}
+                for each, own in zip(self.examples, added, strict=True)
+            ],
+        }
 
     @property
     def relied_on(self) -> str:
@@ -262,6 +314,10 @@ def _some(count: int, ordered: bool) -> Sequence[int]:
     if not ordered or count <= _POINTS:
         return range(min(count, 2 * _POINTS))
     return [int(place) for place in np.linspace(0, count - 1, _POINTS).round()]
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
 
 
 def _plain(value: Any) -> Any:

@@ -8,52 +8,102 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from danlu.evaluate.intervals import figure
+from danlu.explained.drawn import beeswarm, columns_of, dependence, drawable, force
 from danlu.report.svg import BLUE, GREY, ORANGE, Panel, short
 
 if TYPE_CHECKING:
     from danlu.explained.overview import Curve, Overview
 
-__all__ = ["overview_body"]
+__all__ = ["importance_bars", "overview_sections"]
+
+Part = tuple[str, str] | None
 
 _LINES = 40  # curves of single rows
 _MOST = 20
 _NAME = 14
 _FEW = 8  # values of a number that are shown one by one
 _PALE = "#c9d3df"
+_SCATTERED = 4  # columns whose attributions are drawn above their values
 
 
-def overview_body(found: Overview) -> str:
-    """The parts of an overview."""
-    parts = [_importance(found), _curves(found), _pairs(found), _tree(found)]
-    notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in found.notes)
-    body = "".join(f'<div class="why">{part}</div>' for part in parts if part)
-    return body + (f'<div class="why">{notes}</div>' if notes else "")
+def overview_sections(found: Overview) -> list[tuple[str, str]]:
+    """The titles and the HTML of the parts of an overview."""
+    parts = [_importance(found), _attributions(found), _curves(found), _pairs(found), _tree(found), _rows(found)]
+    notes = "".join(f'<p class="note">{html.escape(note[:1].upper() + note[1:])}.</p>' for note in found.notes)
+    return [part for part in parts if part] + ([("Before you use this", notes)] if notes else [])
 
 
-def _importance(found: Overview) -> str:
+def importance_bars(found: Overview) -> Panel:
+    """How much worse the model is when a column is shuffled, a bar each."""
     shown = list(reversed(found.importance[:_MOST]))
-    if not shown:
-        return ""
     with Panel("Shuffled, it is worse by", width=5.6, height=0.8 + 0.25 * len(shown)) as (panel, axes):
         places = np.arange(len(shown))
         colors = [ORANGE if each.matters else GREY for each in shown]
         axes.barh(places, [each.drop for each in shown], xerr=[each.spread for each in shown], color=colors, height=0.6)
         axes.set_yticks(places, [short(each.name, 30) for each in shown])
         axes.grid(axis="y", visible=False)
-    return (
-        f"<h2>What it relies on</h2><p>{html.escape(_said(found.relied_on))}.</p>{panel.svg}"
-        '<p class="note">Lines: standard deviation of the shufflings. Grey: not more than chance.</p>'
+        panel.told(
+            [each.drop for each in shown], places.tolist(), [f"{each.name}: {each.cost}" for each in shown], size=12
+        )
+    return panel
+
+
+def _importance(found: Overview) -> Part:
+    if not found.importance:
+        return None
+    note = '<p class="note">Lines: standard deviation of the shufflings. Grey: not more than chance.</p>'
+    return "What it relies on", f"<p>{html.escape(_said(found.relied_on))}.</p>{importance_bars(found).svg}{note}"
+
+
+def _attributions(found: Overview) -> Part:
+    """Many rows explained one by one, and what single columns added."""
+    each = found.examples
+    if len(each) < 2:
+        return None
+    said = (
+        f"<p>Why {len(each):,} single {html.escape(found.noun)} were answered as they were: a dot for each row and column, by Shapley "
+        f"values of {html.escape(found.scored)}. A dot to the right: the value of the column raised the answer of that row.</p>"
     )
+    errors = [part.error for one in each for part in one.parts if part.error]
+    rough = f" A dot may be off by about ± {figure(float(np.median(errors)), 2)} (standard error)." if errors else ""
+    note = (
+        f'<p class="note">Each answer is compared with that of {html.escape(each[0].against.removeprefix("on average over "))}.{rough} '
+        "The columns are in the order of the mean size of what they add.</p>"
+    )
+    shown = [name for name in columns_of(each) if drawable(each, name)][:_SCATTERED]
+    scatter = "".join(f"<div>{dependence(each, name, by=found.partner(name)).svg}</div>" for name in shown)
+    return "What each column adds", f'{said}{beeswarm(each).svg}{note}<div class="figures">{scatter}</div>'
 
 
-def _curves(found: Overview) -> str:
+def _rows(found: Overview) -> Part:
+    """A row with a low, one with a middling and one with a high answer."""
+    each = sorted(found.examples, key=lambda one: one.value)
+    if len(each) < 3:
+        return None
+    chosen = [
+        ("the lowest answer", each[0]),
+        ("a middling answer", each[len(each) // 2]),
+        ("the highest answer", each[-1]),
+    ]
+    bars = "".join(
+        f"<h3>{html.escape(f'{one.row[:1].upper()}{one.row[1:]}: {said}')}</h3>{force(one).svg}" for said, one in chosen
+    )
+    note = (
+        '<p class="note">Orange pushes the answer up, blue pushes it down; they meet at the answer. '
+        "For rows of your own, more exactly, and with what would change the answer: <code>danlu explain RUN FILE</code></p>"
+    )
+    return "Three rows", bars + note
+
+
+def _curves(found: Overview) -> Part:
     if not found.curves:
-        return ""
-    panels = "".join(_panel(each) for each in found.curves)
+        return None
+    panels = "".join(f"<div>{_panel(each)}</div>" for each in found.curves)
     return (
-        f"<h2>How its answers depend on single columns</h2><p>{html.escape(found.depends)}</p>{panels}"
+        "How its answers depend on single columns",
+        f'<p>{html.escape(found.depends[:1].upper() + found.depends[1:])}</p><div class="figures">{panels}</div>'
         '<p class="note">Orange: the mean (partial dependence). Blue, dashed: local effects, raised to the same mean. Thin lines: single '
-        "rows. Bars below: how many rows have about that value; what is said where there are few is a guess.</p>"
+        "rows. Bars below: how many rows have about that value; what is said where there are few is a guess.</p>",
     )
 
 
@@ -65,7 +115,7 @@ def _panel(each: Curve) -> str:
     x = np.arange(len(points.values)) if by_name else points.where
     weights = points.rows / max(points.rows.sum(), 1)
     level = float(each.dependence.mean @ weights)
-    with Panel(each.column, width=5.6, height=2.6) as (panel, axes):
+    with Panel(each.column, width=5.0, height=2.6) as (panel, axes):
         some = np.linspace(0, len(curves) - 1, min(len(curves), _LINES)).round().astype(int)
         for row in some:
             axes.plot(x, curves[row], color=GREY, lw=0.4, alpha=0.5)
@@ -102,31 +152,31 @@ def _panel(each: Curve) -> str:
     return panel.svg + said
 
 
-def _pairs(found: Overview) -> str:
+def _pairs(found: Overview) -> Part:
     if not found.pairs:
-        return ""
+        return None
     head = '<tr><th>columns</th><th class="n">size</th><th class="n">H</th><th></th></tr>'
     lines = "".join(
-        f"<tr><td>{html.escape(short(' × '.join(map(str, each.columns)), 60))}</td>"
+        f'<tr><td translate="no">{html.escape(short(" × ".join(map(str, each.columns)), 60))}</td>'
         f'<td class="n">{figure(each.size, 3)} ± {figure(each.error, 2)}</td><td class="n">{each.strength:.2f}</td>'
         f"<td>{'' if each.matters else 'may be chance'}</td></tr>"
         for each in found.pairs
     )
     return (
-        f"<h2>Columns that act together</h2><p>{html.escape(found.acts_together)}</p>"
-        f'<div class="scroll"><table>{head}{lines}</table></div>'
+        "Columns that act together",
+        f'<p>{html.escape(_said(found.acts_together, ", "))}</p><div class="scroll"><table>{head}{lines}</table></div>',
     )
 
 
-def _tree(found: Overview) -> str:
+def _tree(found: Overview) -> Part:
     tree = found.surrogate
     if tree is None:
-        return ""
+        return None
     lines = "".join(
         f'<div style="padding-left: {1.4 * rule.depth:.1f}em">{html.escape(found.rule(rule))}</div>'
         for rule in tree.rules
     )
-    return f"<h2>A small tree in its place</h2><p>{html.escape(_said(found.in_its_place, '; '))}.</p>{lines}"
+    return "A small tree in its place", f"<p>{html.escape(_said(found.in_its_place, '; '))}.</p>{lines}"
 
 
 def _said(text: str, after: str = ": ") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,12 @@ import polars as pl
 from danlu.errors import DataError
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.explain import accumulated_effects, interactions, partial_dependence, surrogate_tree
+from danlu.explained.answer import Explained
 from danlu.explained.asked import Asked
 from danlu.explained.changes import fitted_rows
 from danlu.explained.overview import Curve, Overview
 from danlu.explained.score import Score, answers_of, score_of
-from danlu.explained.tables import no_background
+from danlu.explained.tables import many_rows, no_background
 from danlu.stages import stage
 from danlu.trained import Trained
 
@@ -26,6 +28,10 @@ _DRAWN = 100  # rows whose curves are drawn
 _TOGETHER = 5  # columns whose pairs are looked at
 _PAIRED = 40  # rows on which that is done
 _SHUFFLED = 500  # rows by which importance is measured where the run has none
+_EXPLAINED = 150  # rows that are explained one by one, at most
+_FEWEST = 20
+_BESIDE = 20  # rows that each is compared with
+_ANSWERED = 60_000  # rows that are answered for all of them
 
 
 def overview_of_table(
@@ -100,8 +106,21 @@ def overview_of_table(
         rows=rows.height,
         noun=asked.compared_with,
         drawn=min(rows.height, _DRAWN),
+        examples=_examples(trained, rows, score, asked),
         notes=tuple(notes),
     )
+
+
+def _examples(trained: Trained, rows: pl.DataFrame, score: Score, asked: Asked) -> tuple[Explained, ...]:
+    """Rows spread over all, explained one by one; fewer of a table of many columns."""
+    each = 4 * _BESIDE * (len(trained.encoder.schema.features) + 1)  # two orders and their reverses
+    count = min(rows.height, max(_FEWEST, min(_EXPLAINED, _ANSWERED // each)))
+    places = np.linspace(0, rows.height - 1, count).round().astype(int).tolist()
+    kept = "kept row" if asked.learnt else "row"
+    names = tuple(f"{kept} {place + 1}" for place in places)
+    of = dataclasses.replace(asked, of=score.label, exact=None, names=names)
+    with stage("rows one by one"):
+        return tuple(many_rows(trained, rows[places], of, compared=_BESIDE, evaluations=each))
 
 
 def _usual(trained: Trained, answers: np.ndarray) -> str | None:

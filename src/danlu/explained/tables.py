@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import math
 from typing import Any
 
 import jax
@@ -24,7 +26,7 @@ from danlu.nn.ensemble import Ensemble
 from danlu.nn.tabular import TabularNet
 from danlu.trained import Trained
 
-__all__ = ["COMPARED", "explain_table", "no_background"]
+__all__ = ["COMPARED", "explain_table", "many_rows", "no_background"]
 
 COMPARED = 100
 """Background rows that an answer is compared with."""
@@ -90,6 +92,42 @@ def by_shapley(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Expl
     return found
 
 
+def many_rows(
+    trained: Trained, frame: pl.DataFrame, asked: Asked, *, compared: int, evaluations: int
+) -> list[Explained]:
+    """Rows of a table by roughly sampled Shapley values, without what stands beside the answer of one: for pictures of all of them.
+
+    Args:
+        frame: checked rows, as the encoder takes them.
+        asked: of it the class, the scale, the background, the seed and the names of the rows count.
+        compared: background rows that each is compared with.
+        evaluations: about how many rows are answered for each.
+
+    Raises:
+        ConfigError: there is no background.
+    """
+    rows = asked.compared(compared)
+    if rows is None or not rows.height:
+        raise no_background()
+    background, inputs = (trained.encoder.transform(each) for each in (rows, frame))
+    answers = answers_of(trained, inputs)
+    columns = [column.name for column in trained.encoder.schema.features]
+    return [
+        _one(
+            trained,
+            frame.row(place, named=True),
+            _row(inputs, place),
+            answers[place : place + 1],
+            background,
+            columns,
+            asked,
+            name,
+            evaluations,
+        )
+        for place, name in enumerate(asked.names)
+    ]
+
+
 def _row(inputs: Any, place: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[place : place + 1], inputs)
 
@@ -103,6 +141,7 @@ def _one(
     columns: list[str],
     asked: Asked,
     name: str,
+    evaluations: int = 4096,
 ) -> Explained:
     score, answer = score_of(trained, answers, of=asked.of, scale=asked.scale)
     found = shapley_values(
@@ -111,13 +150,14 @@ def _one(
         background,
         trained.encoder.sources,
         exact=asked.exact,
+        evaluations=evaluations,
         seed=asked.seed,
     )
     added = np.zeros(len(columns))
     errors = np.zeros(len(columns))
     added[: len(found.values)], errors[: len(found.values)] = found.values, found.errors
     parts = tuple(
-        Part(column, cell(values[column]), float(value), float(error))
+        Part(column, cell(values[column]), float(value), float(error), _number(values[column]))
         for column, value, error in zip(columns, added, errors, strict=True)
     )
     how = "Exact Shapley values" if found.is_exact else "Shapley values, sampled (± their standard errors)"
@@ -194,7 +234,8 @@ def by_gradients(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Ex
                 **source.told(score.name, value, attribution, how),
                 against=f"on average over {rows.height} {asked.compared_with}",
                 parts=tuple(
-                    Part(column, cell(own[column]), float(each)) for column, each in zip(columns, added, strict=True)
+                    Part(column, cell(own[column]), float(each), number=_number(own[column]))
+                    for column, each in zip(columns, added, strict=True)
                 ),
                 data={
                     "background": rows.height,
@@ -205,6 +246,17 @@ def by_gradients(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Ex
             )
         )
     return found
+
+
+def _number(value: Any) -> float:
+    """A value of a table as a number: of a date its days since 1970, NaN of a text.
+
+    >>> _number(True), _number(datetime.datetime(1970, 1, 2, 12)), _number("red")
+    (1.0, 1.5, nan)
+    """
+    if isinstance(value, datetime.datetime):
+        return (value.replace(tzinfo=None) - datetime.datetime(1970, 1, 1)) / datetime.timedelta(days=1)
+    return float(value) if isinstance(value, bool | int | float) else math.nan
 
 
 def _soft(network: TabularNet, encoded: Any) -> dict[str, np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -157,11 +159,16 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A page from one of the templates, in the reader's language; values are escaped."""
+    """A page from one of the templates, in the reader's language; values are escaped.
+
+    It has one script, and says by a digest that a browser is to run no other one, and to ask no other machine for anything.
+    """
     import jinja2
 
+    folder = Path(__file__).parent / "templates"
+    script = (folder / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -169,6 +176,8 @@ def rendered(template: str, **values: Any) -> str:
     )
     environment.filters["whole"] = whole_numbers
     environment.filters["parts"] = in_parts
+    environment.globals["script"] = script
+    environment.globals["script_digest"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return page(environment.get_template(template).render(**values))
 
 

@@ -12,10 +12,12 @@ import textwrap
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-
+from danlu.errors import ConfigError
+from danlu.files import write_atomic
 from danlu.prose import short
 
 __all__ = ["Panel", "drawn", "short"]
@@ -27,7 +29,9 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8a8f98"
 INK = "#24292f"
 _LETTER = 6.3  # points that a letter of a title takes
 _LARGE = 10_000
-_TIP, _MOST_TIPS = "danlu-tip-", 150
+_TIP, _MOST_TIPS, _SERIES = "danlu-tip-", 150, "danlu-series-"
+_LONG = re.compile(r"(\.\d\d)\d+")  # decimals of a place in points that nobody sees
+_FORMATS = (".svg", ".png", ".pdf")
 WIDTH, HEIGHT = 3.35, 2.7  # inches; three panels fill the page, one a phone
 
 _STYLE: dict[str, Any] = {
@@ -56,7 +60,8 @@ _STYLE: dict[str, Any] = {
 class Panel:
     """One pair of axes that becomes SVG text, ``svg``, at the end of the ``with`` block.
 
-    The figure belongs to the panel alone: no pyplot, no window, nothing left behind.
+    The figure belongs to the panel alone: no pyplot, no window, nothing left behind. A notebook shows the panel as it is; ``figure`` is
+    Matplotlib's, to be changed further.
 
     Args:
         title: above the axes, and what a screen reader says.
@@ -66,6 +71,7 @@ class Panel:
     def __init__(self, title: str, *, width: float = WIDTH, height: float = HEIGHT) -> None:
         self.title, self._size, self.svg = title, (width, height), ""
         self._tips: list[list[str]] = []
+        self._series: list[str] = []
 
     def __enter__(self) -> tuple[Panel, Any]:
         import matplotlib
@@ -73,24 +79,42 @@ class Panel:
 
         self._context = matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
         self._context.__enter__()
-        self._figure = Figure(figsize=self._size, layout="constrained")
-        self._figure.patch.set_alpha(0)
-        self._axes = self._figure.subplots()
+        self.figure = Figure(figsize=self._size, layout="constrained")
+        self.figure.patch.set_alpha(0)
+        self._axes = self.figure.subplots()
         letters = int(72 * self._size[0] / _LETTER)
         title = textwrap.fill(self.title, letters, break_on_hyphens=False)
-        self._figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+        self.figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         return self, self._axes
 
     def tips(self, x: Sequence[float], y: Sequence[float], label: str) -> None:
         """Values that a browser shows when the pointer is over a point of a curve, of at most 150 points."""
         places = [place for place, value in enumerate(y) if math.isfinite(value)]
         places = places[:: -(-len(places) // _MOST_TIPS) or 1]
-        if places:
-            at = [x[place] for place in places], [y[place] for place in places]
-            self._axes.plot(
-                *at, ls="", marker="o", ms=7, color="none", mec="none", label="_", gid=_TIP + str(len(self._tips))
-            )
-            self._tips.append([f"{label}, {x[place]:g}: {y[place]:.4g}" for place in places])
+        self.told(
+            [x[place] for place in places],
+            [y[place] for place in places],
+            [f"{label}, {x[place]:g}: {y[place]:.4g}" for place in places],
+        )
+
+    def told(self, x: Sequence[float], y: Sequence[float], texts: Sequence[str], size: float = 7) -> None:
+        """What a browser says when the pointer is at each of some points; ``size`` of their unseen marks, in points."""
+        if texts:
+            gid = _TIP + str(len(self._tips))
+            self._axes.plot(x, y, ls="", marker="o", ms=size, color="none", mec="none", label="_", gid=gid)
+            self._tips.append(list(texts))
+
+    def says(self, dots: Any, texts: Sequence[str]) -> None:
+        """What a browser says when the pointer is at each dot of a scatter."""
+        dots.set_gid(_TIP + str(len(self._tips)))
+        self._tips.append(list(texts))
+
+    def series(self, name: str, *artists: Any) -> None:
+        """Artists that the reader of a page can hide together and show again."""
+        if name not in self._series:
+            self._series.append(name)
+        for artist in artists:
+            artist.set_gid(f"{_SERIES}{self._series.index(name)}")
 
     def __exit__(self, *raised: Any) -> None:
         try:
@@ -100,8 +124,8 @@ class Panel:
                 buffer = io.StringIO()
                 with warnings.catch_warnings():  # letters that the layout's font lacks; the browser has them
                     warnings.simplefilter("ignore")
-                    self._figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-                self.svg = _embedded(_with_tips(buffer.getvalue(), self._tips), self.title)
+                    self.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+                self.svg = _embedded(_with_tips(buffer.getvalue(), self._tips), self.title) + self._switches()
                 self._keep_pixels()
         finally:
             self._context.__exit__(*raised)
@@ -110,16 +134,57 @@ class Panel:
         kept = _PIXELS.get()
         if kept is None:
             return
-        self._figure.patch.set_alpha(1)
+        self.figure.patch.set_alpha(1)
         file = io.BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._figure.savefig(file, format="rgba", dpi=120)
-        width, height = (int(120 * side) for side in self._figure.get_size_inches())
+            self.figure.savefig(file, format="rgba", dpi=120)
+        width, height = (int(120 * side) for side in self.figure.get_size_inches())
         pixels = np.frombuffer(file.getvalue(), np.uint8).reshape(
             height, width, 4
         )  # bytes to rows of red, green, blue, alpha
         kept.append((self.title, pixels[..., :3]))
+
+    def _switches(self) -> str:
+        """A button for each series, which the script of a page shows and listens to."""
+        if not self._series:
+            return ""
+        buttons = "".join(
+            f'<button type="button" aria-pressed="true" data-shows="{place}">{html.escape(name)}</button>'
+            for place, name in enumerate(self._series)
+        )
+        return f'<div class="switches" hidden>{buttons}</div>'
+
+    def _repr_html_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return f"Panel({self.title!r})"
+
+    def write(self, path: str | Path) -> Path:
+        """Write the picture as ``.svg``, ``.png`` or ``.pdf``, by the ending.
+
+        Raises:
+            ConfigError: another ending, or a file that cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> with Panel("A line") as (panel, axes):
+            ...     _ = axes.plot([0, 1], [0, 1])
+            >>> panel.write(Path(tempfile.mkdtemp()) / "line.png").name
+            'line.png'
+        """
+        import matplotlib
+
+        path = Path(path)
+        if path.suffix.lower() not in _FORMATS:
+            raise ConfigError(f"a picture is not written as {path.name}; expected a name in {', '.join(_FORMATS)}")
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+            warnings.simplefilter("ignore")
+            self.figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=200, facecolor="white")
+        write_atomic(path, buffer.getvalue(), error=ConfigError)
+        return path
 
 
 @contextlib.contextmanager
@@ -162,6 +227,7 @@ def _with_tips(text: str, tips: Sequence[Sequence[str]]) -> str:
 def _embedded(text: str, title: str) -> str:
     """The SVG without its header and metadata, and with identifiers that only it can have."""
     text = re.sub(r"<metadata>.*?</metadata>\s*|<!--.*?-->\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(rf' id="{_SERIES}(\d+)"', r' data-series="\1"', text)
     used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text))
     names = {name for pair in used for name in pair if name}
     mark = f"i{zlib.crc32(text.encode()):08x}"
@@ -171,5 +237,6 @@ def _embedded(text: str, title: str) -> str:
 
     text = re.sub(r' id="([^"]+)"', identifier, text)
     text = re.sub(r'url\(#([^)]+)\)|href="#([^"]+)"', lambda m: m[0].replace("#", f"#{mark}"), text)
+    text = re.sub(r' (?:d|x|y)="[^"]*"', lambda match: _LONG.sub(r"\1", match[0]), text)
     label = html.escape(title, quote=True)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
