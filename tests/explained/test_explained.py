@@ -98,7 +98,7 @@ def test_it_fits_a_terminal_and_is_plain_data_and_a_page(found: Explanations, tm
     data = json.loads(found.write(tmp_path / "why.json").read_text())
     assert sum(part["added"] for part in data[0]["parts"]) == pytest.approx(data[0]["value"] - data[0]["base"])
     page = found.write(tmp_path / "why.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4
     assert page.count("<svg") == found._repr_html_().count("<svg")
     with pytest.raises(ConfigError, match=r"why\.pdf"):
         found.write(tmp_path / "why.pdf")

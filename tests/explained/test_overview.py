@@ -75,13 +75,28 @@ def test_true_answers_of_own_rows_are_what_importance_is_measured_by(planted: An
     assert [each.column for each in found.curves] == ["city"]
 
 
+def test_rows_one_by_one_add_up_and_are_of_the_planted_column_alone(planted: Any, found: Overview) -> None:
+    assert len(found.examples) == 36
+    for each in found.examples:
+        assert sum(part.added for part in each.parts) == pytest.approx(each.value - each.base, abs=1e-9)
+        assert all(part.added == pytest.approx(0, abs=1e-12) for part in each.parts if part.name != "size")
+    told = found.as_dict()["attributions"]
+    assert [name for name, mean in zip(told["columns"], told["mean_absolute"], strict=True) if mean] == ["size"]
+    assert found.figure().title == "What each column added, in 36 rows"
+    assert found.figure("dependence").title == "What size added"
+    assert found.figure("importance").svg.count("<title>") == len(found.importance)
+    title, part = found.for_report()
+    assert (title, "What it relies on" in part) == ("How it answers", False)
+
+
 def test_it_fits_a_terminal_and_is_plain_data_and_a_page(found: Overview, tmp_path: Path) -> None:
     assert max(map(wide, str(found).splitlines())) <= 80
     data = json.loads(found.write(tmp_path / "all.json").read_text())
     assert data["dependence"][0]["column"] == "size"
     assert sum(data["dependence"][0]["rows"]) + data["dependence"][0]["missing"]["rows"] == 36
     page = found.write(tmp_path / "all.html").read_text()
-    assert page.count("<svg") == found._repr_html_().count("<svg") == 1 + len(found.curves)
+    scattered = min(len(found.curves), 4)
+    assert page.count("<svg") == found._repr_html_().count("<svg") == 1 + len(found.curves) + 1 + scattered + 3
     assert found.write(tmp_path / "all.txt").read_text() == f"{found}\n"
 
 

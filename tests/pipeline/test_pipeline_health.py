@@ -12,7 +12,7 @@ from danlu.errors import ArtifactError
 from danlu.pipeline.domains import DOMAINS
 from danlu.pipeline.health import as_record, lines
 from danlu.pipeline.tables import Tables
-from danlu.report.health import health_section
+from danlu.report.health import health_html
 
 RATE = Finding(
     "rate_too_low",
@@ -59,10 +59,9 @@ def test_a_run_is_diagnosed_from_its_record(record):
 
 
 def test_the_report_shows_findings_layers_and_that_nothing_was_found(record):
-    title, page = health_section(record.found)
-    assert title == "Health of the training"
+    page = health_html(record.found)
     assert "it moved by &lt;1 %" in page
     assert "trainer.learning_rate=0.1" in page
     assert "<td>0</td>" in page
     assert "0.5 %" in page
-    assert "Nothing is wrong" in health_section({})[1]
+    assert "Nothing is wrong" in health_html({})

@@ -1,5 +1,7 @@
 """The HTML report, its plots, and TensorBoard events."""
 
+import base64
+import hashlib
 import html
 import io
 import re
@@ -12,12 +14,15 @@ from PIL import Image
 
 import danlu
 from danlu import nn, optim
+from danlu.errors import ArtifactError
 from danlu.evaluate import Interval, Rows, compare, decomposition, intervals
 from danlu.evaluate.detection import Found
+from danlu.evaluate.stress import stressed
 from danlu.report import ReportData, TensorBoardLogger, log_test, write_report
 from danlu.report.detections import draw_boxes
 from danlu.report.events import log_plots
 from danlu.report.html import whole_numbers
+from danlu.report.parts import PLACES, add_part
 from danlu.report.picture import first_layers, sheet
 from danlu.report.plots import (
     calibration_plot,
@@ -28,6 +33,7 @@ from danlu.report.plots import (
     short_count,
 )
 from danlu.report.probabilities import probability_words
+from danlu.report.stress import stress_section
 from danlu.report.svg import Panel
 from danlu.report.svg import drawn as pictures_of
 from danlu.report.words import in_parts
@@ -86,6 +92,10 @@ def test_a_report_is_one_file_that_needs_no_network(tmp_path, task, classes, fig
     assert not re.search(r"(src|href)=\"(?!#|data:)", outside)
     assert "url(" not in re.sub(r"url\(#\w+\)", "", outside)
     assert len(text) < 1_000_000
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def test_nothing_of_the_users_is_run(tmp_path):
@@ -100,7 +110,8 @@ def test_nothing_of_the_users_is_run(tmp_path):
     }
     for task, classes in (("binary", (HOSTILE, "no")), ("regression", ("-",))):
         text = write_report(tmp_path / "report.html", data_of(task, classes, **changes)).read_text(encoding="utf-8")
-        assert "<script" not in text
+        assert HOSTILE not in text
+        assert text.count("<script") == 1, "the page's own"
 
 
 def test_what_there_is_not_is_left_out(tmp_path):
@@ -271,7 +282,7 @@ def test_names_of_columns_may_be_broken_where_their_words_end() -> None:
 
 def test_scores_without_intervals_are_all_shown() -> None:
     shown = interval_plot({"ours": Interval(0.10255070), "twin": Interval(0.10255071), "far": Interval(1.91)}, "MSE")
-    assert "1.91" not in shown, "a dot, and no arrow at the edge"
+    assert "1.91 ▸" not in shown, "a dot, and no arrow at the edge"
     assert "2.0" in shown
 
 
@@ -311,3 +322,53 @@ def test_what_the_probabilities_are_worth_is_said(tmp_path, task):
     drawn = calibration_plot(wrong)
     counts = np.bincount(np.minimum((wrong.event[1] * 10).astype(int), 9), minlength=10)
     assert all(f">{short_count(count)}<" in drawn for count in counts if count), "the rows of each bin"
+
+
+def test_parts_that_commands_add_stand_in_their_place(tmp_path) -> None:
+    page = tmp_path / "report.html"
+    assert "danlu explain RUN" not in write_report(page, data_of("binary")).read_text(encoding="utf-8")
+    write_report(page, data_of("binary", places=PLACES))
+    empty = page.read_text(encoding="utf-8")
+    assert [command in empty for _, command in PLACES.values()] == [True, True]
+    for content in ("<p>first</p>", r"<p>second \1</p>"):  # what was there before goes
+        assert add_part(page, "explained", [(HOSTILE, content)])
+    text = page.read_text(encoding="utf-8")
+    assert "<p>first</p>" not in text
+    assert r"<p>second \1</p>" in text
+    assert HOSTILE not in text
+    assert PLACES["explained"][1] not in text
+    assert PLACES["stress"][1] in text
+    again = data_of("binary", places=PLACES, parts_added={"explained": [(HOSTILE, r"<p>second \1</p>")]})
+    assert squeezed(write_report(page, again).read_text(encoding="utf-8")) == squeezed(text)
+    page.write_text("<html>an older one</html>")
+    assert not add_part(page, "explained", [("t", "")])
+    with pytest.raises(ArtifactError, match="cannot read the report"):
+        add_part(tmp_path / "none.html", "explained", [])
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def test_the_curves_of_all_members_are_drawn_and_can_be_hidden() -> None:
+    history = [
+        {"epoch": e, "loss": 1.0, "val_loss": 2.0, "loss_each": [1.0, 1.5], "val_loss_each": [2.0, 2.5]}
+        for e in range(4)
+    ]
+    [panel] = curves_plot(history, 2)
+    names = re.findall(r'data-shows="(\d)">([^<]*)<', panel)
+    assert names == [("0", "each network"), ("1", "training"), ("2", "validation")]
+    assert [panel.count(f'data-series="{place}"') for place, _ in names] == [4, 1, 1]
+    assert "hidden" in panel.partition('class="switches"')[2][:20], "without the script there is nothing to press"
+
+
+def test_what_is_worse_under_stress_is_told_beside_its_picture() -> None:
+    clean = Rows("regression", np.zeros(40), np.linspace(-1, 1, 40))
+    worse = Rows("regression", np.zeros(40), np.linspace(-3, 3, 40))
+    found = stressed(clean, [("noise", "much noise", worse), ("noise", "none", clean)])
+    title, part = stress_section(found, HOSTILE)
+    assert title == "When inputs are worse"
+    assert "2 changes; 1 of these surely make it worse" in part
+    assert HOSTILE not in part
+    assert part.count("class=unused") == 1
+    assert "much noise: 1.54, worse by 1.03" in part

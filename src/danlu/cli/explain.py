@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -71,7 +72,8 @@ def explain(
 ) -> None:
     """Explain a trained run's answers: what each part of a row added, what would change the answer, which training rows are alike.
 
-    Without FILE: what the model does in general: which columns it relies on, how its answers depend on them, and a small tree.
+    Without FILE: what the model does in general: which columns it relies on, how its answers depend on them, and a small tree. That is
+    added to the run's report too.
     """
     if output is not None and (as_json or output.suffix.lower() not in (".html", ".htm", ".json", ".txt")):
         raise ConfigError(
@@ -79,8 +81,9 @@ def explain(
         )
     with showing("auto"), stage("explaining"):
         from danlu.data.intake import spool
-        from danlu.explained import Explanations
+        from danlu.explained import Explanations, Overview
         from danlu.pipeline import explain as explain_rows
+        from danlu.pipeline.parts import keep_part
 
         with nullcontext() if source is None else spool(source) as place:
             found = explain_rows(
@@ -100,6 +103,13 @@ def explain(
                 lenient=lenient,
                 allow=allow or (),
             )
+        kept = isinstance(found, Overview) and keep_part(
+            run,
+            "explained",
+            [found.for_report()],
+            found.as_dict(),
+            say=lambda text: print(f"note: {text}", file=sys.stderr),
+        )
     if output is not None:
         count = len(found) if isinstance(found, Explanations) else 1
         print(f"{count} explanation{'s' * (count != 1)} written to {found.write(output)}")
@@ -107,3 +117,5 @@ def explain(
         print_data(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
     else:
         print(found)
+    if kept:
+        print(f"added to the report of the run: {Path(run) / 'report.html'}", file=sys.stderr)

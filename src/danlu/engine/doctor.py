@@ -65,7 +65,8 @@ def _gone(state: TrainState) -> bool:
 def _case(fitted: Any, clues: Clues, member: int | None) -> Case:
     def column(name: str) -> np.ndarray:
         rows = [row for row in fitted.history if name in row or f"{name}_each" in row]
-        own = [row.get(f"{name}_each", row.get(name)) for row in rows]
+        whole = getattr(clues.program, "together", False)  # one model, judged by all its rows
+        own = [row.get(name) if whole else row.get(f"{name}_each", row.get(name)) for row in rows]
         group = getattr(clues.program, "group", 1)
         each = [value[(member or 0) // group] if np.ndim(value) else value for value in own]
         return np.asarray(each, np.float64)

@@ -40,7 +40,8 @@ class Population:
         members: how many.
         devices: how many devices the members are divided among; a program that shares each batch's rows among devices has them already.
         together: whether they are one model in the end, as the networks of cross-fitting are: what is said of them is said of all their
-            rows together, and so is which epoch was the best. Else each has its own, in the history as ``NAME_each``.
+            rows together, and so is which epoch was the best. Else each has its own best epoch. Either way the history has the values of
+            each as ``NAME_each``.
         group: so many members after each other are one model, as the folds of one trial of a search are: ``NAME_each`` has a value for each
             model, of all its members' rows together, and its members share a best epoch.
     """
@@ -101,15 +102,15 @@ class Population:
         return {name: jnp.broadcast_to(value, (self.members,)) for name, value in self.program.zero_sums().items()}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-        """The means of the members that have not diverged, and as ``NAME_each`` those of each; or those over all rows together."""
-        if self.together:
-            together: dict[str, Any] = self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
-            return together
+        """The means of the members that have not diverged, or those over all rows together; and as ``NAME_each`` those of each."""
         # (members,) to (models, group), then (models,)
         grouped = {name: np.asarray(value).reshape(-1, self.group).sum(axis=1) for name, value in sums.items()}
         models = range(self.members // self.group)
         each = [self.program.means({name: value[i] for name, value in grouped.items()}) for i in models]
-        return self.told({name: [member[name] for member in each] for name in each[0]})
+        found = self.told({name: [member[name] for member in each] for name in each[0]})
+        if self.together:
+            found |= self.program.means({name: np.sum(value, axis=0) for name, value in sums.items()})
+        return found
 
     def told(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the members as the history has them: of each name the mean, and as ``NAME_each`` each member's."""

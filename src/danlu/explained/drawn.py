@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["beeswarm", "columns_of", "dependence", "drawable", "force", "waterfall"]
 
-_WIDE, _HALF_PAGE = 5.6, 5.0  # inches
+_WIDE = 4.4  # inches: two beside each other fill a page, one a phone
 _MOST = 12  # columns of a beeswarm
 _BINS = 80  # along a beeswarm, in which dots are stacked
 _HALF = 0.42  # of a line of a beeswarm
@@ -52,9 +52,7 @@ def waterfall(found: Explained) -> Panel:
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.margins(x=0.14)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(
-            f"dotted: {figure(found.base)}, {short(found.against, 60)}; line: {figure(found.value)}, this row"
-        )
+        axes.set_xlabel(_ends(found))
         panel.told(
             [left + size / 2 for left, size in zip(lefts, sizes, strict=True)],
             list(range(len(sizes))),
@@ -99,7 +97,7 @@ def force(found: Explained) -> Panel:
             found.value, 1.4, f"this row: {figure(found.value, 3)}", ha="center", va="bottom", fontsize=8, color=INK
         )
         axes.plot([found.base] * 2, [-0.05, 1.05], color=INK, lw=0.8, ls=":")
-        axes.set_xlabel(f"dotted: {figure(found.base)}, {short(found.against, 60)}")
+        axes.set_xlabel(_ends(found))
         axes.set_ylim(-0.45 - 0.5 * max(max(levels), 1), 2.1)
         axes.set_yticks([])
         axes.grid(visible=False)
@@ -157,9 +155,8 @@ def beeswarm(each: Sequence[Explained]) -> Panel:
         axes.set_yticks(range(len(shown)), [short(names[column], 24) for column in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(
-            "added to the score\n(blue: a low value of the column, orange: a high one, grey: no order or missing)"
-        )
+        axes.set_xlabel("added to the score")
+        _key(panel, "value")
     return panel
 
 
@@ -183,7 +180,7 @@ def dependence(each: Sequence[Explained], column: str, *, by: str | None = None)
     if by:
         others = [next(part for part in one.parts if part.name == by) for one in each]
         colours = _shades(_levels(np.array([part.number for part in others])))
-    with Panel(f"What {short(column, 30)} added", width=_HALF_PAGE, height=2.7) as (panel, axes):
+    with Panel(f"What {short(column, 30)} added", width=_WIDE, height=2.7) as (panel, axes):
         axes.axhline(0, color=GREY, lw=0.8)
         dots = axes.scatter(x, added, s=11, c=colours, linewidths=0, alpha=0.85, clip_on=False)
         told = [f"{one.row}: {_named(part, 30)}, {signed(part.added)}" for one, part in zip(each, own, strict=True)]
@@ -193,9 +190,25 @@ def dependence(each: Sequence[Explained], column: str, *, by: str | None = None)
         if ticks:
             slant = {"rotation": 30, "ha": "right"} if len(ticks) > 4 else {}
             axes.set_xticks(list(ticks), [short(name, 14) for name in ticks.values()], **slant)
-        coloured = f"\n(colour: {short(by, 24)}, blue low, orange high, grey no order or missing)" if by else ""
-        axes.set(xlabel=short(column, 40) + coloured, ylabel="added to the score")
+        axes.set(xlabel=short(column, 40), ylabel="added to the score")
+        if by:
+            _key(panel, short(by, 14))
     return panel
+
+
+def _ends(found: Explained) -> str:
+    return f"dotted: {figure(found.base)}, {short(found.against, 44)}\nline: {figure(found.value)}, this row"
+
+
+def _key(panel: Panel, of: str) -> None:
+    """What the colours of dots are, below the axes."""
+    from matplotlib.lines import Line2D
+
+    told = {f"low {of}": BLUE, f"high {of}": ORANGE, "no order, or missing": GREY}
+    dots = [Line2D([], [], ls="", marker="o", ms=4, color=colour, label=name) for name, colour in told.items()]
+    panel.figure.legend(
+        handles=dots, loc="outside lower center", ncols=3, fontsize=8, handletextpad=0.1, columnspacing=1
+    )
 
 
 def _named(part: Part, letters: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,6 +121,12 @@ class Overview:
         """Titles and HTML, as a page and the report of the run have them."""
         return overview_sections(self)
 
+    def for_report(self) -> tuple[str, str]:
+        """A title and HTML for the report of a run, which has the importance in a part of its own."""
+        parts = [(title, content) for title, content in self.sections() if title != "What it relies on"]
+        each = "".join(f"<h3>{html.escape(title)}</h3>{content}" for title, content in parts)
+        return "How it answers", f"<p>What is explained: {html.escape(self.scored)}.</p>{each}"
+
     def figure(self, kind: str = "beeswarm", *, column: str = "", by: str | None = None) -> Panel:
         """A picture, which a notebook shows, and which is written by ``.write("all.png")``; its ``.figure`` is Matplotlib's.
 
@@ -177,8 +184,9 @@ class Overview:
         Raises:
             ConfigError: another ending, or a file that cannot be written.
         """
-        page = lambda: framed(self.title, boxes(self.sections()))  # noqa: E731
-        return written(path, html=page, data=self.as_dict, text=self.__str__)
+        return written(
+            path, html=lambda: framed(self.title, boxes(self.sections())), data=self.as_dict, text=self.__str__
+        )
 
     def _attributions(self) -> dict[str, Any] | None:
         """What each column added to the answer of each explained row, as plain data."""

@@ -36,7 +36,7 @@ def overview_sections(found: Overview) -> list[tuple[str, str]]:
 def importance_bars(found: Overview) -> Panel:
     """How much worse the model is when a column is shuffled, a bar each."""
     shown = list(reversed(found.importance[:_MOST]))
-    with Panel("Shuffled, it is worse by", width=5.6, height=0.8 + 0.25 * len(shown)) as (panel, axes):
+    with Panel("Shuffled, it is worse by", width=4.4, height=0.8 + 0.25 * len(shown)) as (panel, axes):
         places = np.arange(len(shown))
         colors = [ORANGE if each.matters else GREY for each in shown]
         axes.barh(places, [each.drop for each in shown], xerr=[each.spread for each in shown], color=colors, height=0.6)
@@ -115,7 +115,7 @@ def _panel(each: Curve) -> str:
     x = np.arange(len(points.values)) if by_name else points.where
     weights = points.rows / max(points.rows.sum(), 1)
     level = float(each.dependence.mean @ weights)
-    with Panel(each.column, width=5.0, height=2.6) as (panel, axes):
+    with Panel(each.column, width=4.4, height=2.4) as (panel, axes):
         some = np.linspace(0, len(curves) - 1, min(len(curves), _LINES)).round().astype(int)
         for row in some:
             axes.plot(x, curves[row], color=GREY, lw=0.4, alpha=0.5)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from danlu.artifact import RunDirectory
 from danlu.evaluate import Rows
+from danlu.evaluate.diagrams import diagrams
 from danlu.evaluate.judgement import Judgement
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
-from danlu.pipeline.effort import Effort, environment, in_kilojoules
+from danlu.pipeline.effort import Effort, energy_in_words, environment
 from danlu.pipeline.health import as_record
+from danlu.pipeline.parts import kept_parts, places_for
 from danlu.trained import Learned, Trained
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ def write_record(
     sections: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write ``results.json`` and, unless the config says no, ``report.html``; ``sections`` are further parts of it."""
-    fitted, results = learned.fitted, {} if judgement is None else judgement.as_dict()
+    fitted, results = learned.fitted, _tested(judgement)
     record: dict[str, Any] = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
+    record |= {"split": prepared.split, "seed": config.trainer.seed, "command": _command(run)}
     told = trained.head.facts()
     if prepared.audit is not None:
         record["audit"] = prepared.audit.as_dict(rows=_ROWS)["findings"]
@@ -77,7 +80,7 @@ def report_of(
         sections: further parts.
     """
     from danlu.report import ReportData, write_report
-    from danlu.report.health import health_section
+    from danlu.report.health import health_html
     from danlu.report.judged import judged_sections
 
     layers, best = summary(trained.network, trained.in_shape), record.get("best_epoch")
@@ -96,7 +99,6 @@ def report_of(
         *sections,
         *judged_sections(judgement),
         *own.get("sections", ()),
-        *([health_section(record["health"])] if record.get("health") else []),
     ]
     data = ReportData(
         **_common(run, config, judgement, record),
@@ -109,7 +111,10 @@ def report_of(
         facts=facts,
         notices=(*_not_audited(prepared), *record.get("model", ())),
         remarks=judgement.said,
+        health_html=health_html(record["health"]) if record.get("health") else "",
         audit_html=_audited(prepared),
+        places=places_for(trained),
+        parts_added=kept_parts(run),
         **own,
     )
     write_report(run.report_path, data)
@@ -135,8 +140,10 @@ def write_crossed(
         for name, found in crossed.fold_intervals.items()
     }
     record = {
-        **judgement.as_dict(),
+        **_tested(judgement),
         "mean_of_folds": means,
+        "seed": config.trainer.seed,
+        "command": _command(run),
         "rows": crossed.rows,
         "folds": each,
         **_cost(effort.as_dict()),
@@ -164,6 +171,8 @@ def write_crossed(
         notices=_not_audited(prepared),
         remarks=judgement.said,
         audit_html=_audited(prepared),
+        places=places_for(crossed.model),
+        parts_added=kept_parts(run),
         **{
             **own,
             "rows": judgement.evidence if isinstance(judgement.evidence, Rows) else None,
@@ -175,6 +184,19 @@ def write_crossed(
         },
     )
     write_report(run.report_path, data)
+
+
+def _tested(judgement: Judgement | None) -> dict[str, Any]:
+    """What the test says, with the numbers of its diagrams, for ``results.json``."""
+    if judgement is None:
+        return {}
+    rows = judgement.evidence
+    return {**judgement.as_dict(), **({"diagrams": diagrams(rows)} if isinstance(rows, Rows) else {})}
+
+
+def _command(run: RunDirectory) -> str:
+    """The command that trains the same again."""
+    return shlex.join(("danlu", "train", "--config", str(Path(run.path) / "config.json")))
 
 
 def _not_audited(prepared: Prepared) -> tuple[str, ...]:
@@ -204,7 +226,7 @@ def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, record
         "name": judgement.name,
         "rows_are": judgement.rows_are,
         "config": config.as_dict(),
-        "command": f"danlu train --config {shlex.quote(str(Path(run.path) / 'config.json'))}",
+        "command": _command(run),
         "environment": {
             **_took(record.get("compute") or {}),
             "seed": str(config.trainer.seed),
@@ -216,6 +238,5 @@ def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, record
 def _took(compute: Mapping[str, Any]) -> dict[str, str]:
     found = {"time": "seconds", "CPU time, all cores": "cpu_seconds"}
     found = {label: f"{compute[name]:,.0f} s" for label, name in found.items() if name in compute}
-    if "package_joules" in compute:
-        found["energy of the processor"] = in_kilojoules(compute["package_joules"])
-    return found
+    energy = energy_in_words(compute)
+    return {**found, "energy": energy} if energy else found

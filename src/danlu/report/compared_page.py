@@ -85,7 +85,7 @@ def _curves(runs: Sequence[ComparedRun]) -> list[str]:
         name.removeprefix("val_")
         for rows in histories
         for name in (rows[0] if rows else ())
-        if name == "loss" or (name.startswith("val_") and name != "val_loss")
+        if name == "loss" or (name.startswith("val_") and name != "val_loss" and not name.endswith("_each"))
     )
     names = ["loss"] * ("loss" in columns) + [name for name in columns if name != "loss"][:2]
     return [_curve(runs, histories, name) for name in names]

@@ -6,11 +6,11 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["health_section"]
+__all__ = ["health_html"]
 
 
-def health_section(record: Mapping[str, Any]) -> tuple[str, str]:
-    """The title and the HTML.
+def health_html(record: Mapping[str, Any]) -> str:
+    """The findings and the layers as HTML.
 
     Args:
         record: ``{"findings": […], "layers": [[…], …]}`` as ``results.json`` has it.
@@ -25,7 +25,7 @@ def health_section(record: Mapping[str, Any]) -> tuple[str, str]:
     layers = record.get("layers") or []
     if layers and findings:
         parts.append(_layers(layers[0], len(layers)))
-    return "Health of the training", "".join(parts)
+    return "".join(parts)
 
 
 def _finding(each: Mapping[str, Any]) -> str:

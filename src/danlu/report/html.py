@@ -85,6 +85,7 @@ class ReportData:
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know about the data and the training.
         remarks: the same about the test.
+        health_html: what the doctor says of the training: HTML that is taken as it is.
         audit_html: what an audit of the data found: HTML that is taken as it is.
         heading: of the page; empty says what is predicted.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
@@ -92,6 +93,8 @@ class ReportData:
         gallery: pictures of them: dicts of ``"image"`` and ``"seen"`` (the same with what the network looked at; see
             :func:`~danlu.report.png_uri`), maybe ``"gained"`` (what each pixel added), and ``"caption"``.
         sections: further parts, each a title and its HTML, which is taken as it is (figures, samples).
+        places: parts that commands may add afterwards, by name: what each shows, and its command.
+        parts_added: of them those that were added, by name: each a list like ``sections``.
         config: the resolved config; ``command`` reproduces the run.
         environment: versions and machine.
     """
@@ -118,12 +121,15 @@ class ReportData:
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    health_html: str = ""
     audit_html: str = ""
     heading: str = ""
     mistakes: Sequence[Mapping[str, Any]] = ()
     mistakes_note: str = ""
     gallery: Sequence[Mapping[str, str]] = ()
     sections: Sequence[tuple[str, str]] = ()
+    places: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    parts_added: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     command: str = ""
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -150,6 +156,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         errors=str(residuals(data.rows)) if data.rows is not None and data.task == "regression" else "",
         probabilities=_probabilities(data),
         against=_against(data),
+        places=data.places,
         hints={**_HINTS, "figures": _FIGURES.get(data.task, "")},
         config_text=json.dumps(data.config, indent=2, ensure_ascii=False, default=str) if data.config else "",
     )

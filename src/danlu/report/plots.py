@@ -11,6 +11,7 @@ import numpy as np
 
 from danlu.evaluate import Interval, Rows, calibration
 from danlu.evaluate.decomposition import BINS
+from danlu.evaluate.diagrams import along
 from danlu.evaluate.intervals import binomial, figure
 from danlu.prose import percent
 from danlu.report.svg import BLUE, GREY, INK, ORANGE, Panel, short
@@ -27,7 +28,9 @@ __all__ = [
 
 _MOST_POINTS = 1500
 _MOST_VERTICES = 400
+_TOLD = 300  # points of a scatter that are told one by one
 _SHARE = (-0.02, 1.02)
+_MEMBERS = 20  # networks whose curves are drawn one by one
 _TALLEST = 0.25  # of the bars of counts
 
 
@@ -40,7 +43,11 @@ def curves_plot(history: Sequence[Mapping[str, Any]], best_epoch: int | None) ->
     rows = [row for row in history if isinstance(row.get("loss"), int | float)]
     if not rows:
         return []
-    measures = sorted(name[4:] for name in rows[0] if name.startswith("val_") and name not in ("val_loss", "val_"))
+    measures = sorted(
+        name[4:]
+        for name in rows[0]
+        if name.startswith("val_") and name not in ("val_loss", "val_") and not name.endswith("_each")
+    )
     names = [
         "loss",
         *[name for name in measures if name in rows[0]][:1],
@@ -61,11 +68,17 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str, best_epoch: int | None,
         return [math.nan if row.get(column) is None else float(row[column]) for row in rows]
 
     with Panel(name.replace("_", " ").capitalize()) as (panel, axes):
-        axes.plot(epochs, values(name), color=BLUE, label="training", marker=mark, ms=4)
-        panel.tips(epochs, values(name), "training, epoch")
-        if f"val_{name}" in rows[0]:
-            axes.plot(epochs, values(f"val_{name}"), color=ORANGE, ls="--", label="validation", marker=mark, ms=4)
-            panel.tips(epochs, values(f"val_{name}"), "validation, epoch")
+        for column, said, colour, style in ((name, "training", BLUE, "-"), (f"val_{name}", "validation", ORANGE, "--")):
+            if column not in rows[0]:
+                continue
+            for own in _each(rows, column):
+                panel.series(
+                    "each network", *axes.plot(epochs, own, color=colour, ls=style, lw=0.7, alpha=0.4, label="_")
+                )
+            lines = axes.plot(epochs, values(column), color=colour, ls=style, label=said, marker=mark, ms=4)
+            if f"val_{name}" in rows[0]:
+                panel.series(said, *lines)
+            panel.tips(epochs, values(column), f"{said}, epoch")
         if best_epoch is not None and best_epoch >= 0:
             axes.axvline(best_epoch + 1, color=GREY, lw=1, ls=":", label=f"best (epoch {best_epoch + 1})")
         axes.set_xlabel("epoch")
@@ -73,6 +86,14 @@ def _curve(rows: Sequence[Mapping[str, Any]], name: str, best_epoch: int | None,
         if legend:
             axes.legend(fontsize=8)
     return panel.svg
+
+
+def _each(rows: Sequence[Mapping[str, Any]], column: str) -> list[list[float]]:
+    """The column of each member of a population, where the history has it."""
+    told = [row.get(f"{column}_each") or [] for row in rows]
+    if {len(each) for each in told} != {len(told[0])} or not 1 < len(told[0]) <= _MEMBERS:
+        return []
+    return np.asarray(told, np.float64).T.tolist()
 
 
 def confusion_plot(rows: Rows, classes: Sequence[str]) -> str:
@@ -113,29 +134,39 @@ def ranking_plot(rows: Rows) -> list[str]:
     at = int(np.searchsorted(-ranking.score, -np.mean(rows.threshold), side="right")) - 1
     mark = {"marker": "o", "color": ORANGE, "ls": "", "zorder": 3}
     label = f"threshold {np.mean(rows.threshold):.2g}"
-    seen = _thinned(alarms, recall)
+    seen = along(alarms, recall, _MOST_VERTICES)
     with Panel("ROC curve") as (left, axes):
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
         axes.plot([0, *alarms[seen]], [0, *recall[seen]], color=BLUE)
         if at >= 0:
             axes.plot(alarms[at], recall[at], label=label, **mark)
             axes.legend(loc="lower right", fontsize=8)
+        some = _some(seen)
+        told = [
+            f"threshold {score:.3g}: of the class {percent(up, 1)} found, of the others {percent(across, 1)} taken for it"
+            for score, up, across in zip(ranking.score[some], recall[some], alarms[some], strict=True)
+        ]
+        left.told(alarms[some].tolist(), recall[some].tolist(), told)
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=_SHARE, ylim=_SHARE)
-    seen = _thinned(recall, precision)
+    seen = along(recall, precision, _MOST_VERTICES)
     with Panel("Precision and recall") as (right, axes):
         axes.axhline(positive.mean(), color=GREY, lw=1, ls=":")
         axes.step([0, *recall[seen]], [precision[0], *precision[seen]], color=BLUE, where="pre")
         if at >= 0:
             axes.plot(recall[at], precision[at], label=label, **mark)
         axes.set(xlabel="recall", ylabel="precision", xlim=_SHARE, ylim=_SHARE)
+        some = _some(seen)
+        told = [
+            f"threshold {score:.3g}: of the class {percent(across, 1)} found, {percent(up, 1)} of what is taken for it is right"
+            for score, up, across in zip(ranking.score[some], precision[some], recall[some], strict=True)
+        ]
+        right.told(recall[some].tolist(), precision[some].tolist(), told)
     return [left.svg, right.svg]
 
 
-def _thinned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Places on a curve in the unit square, so near to each other that no one sees what is left out."""
-    length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
-    cell = np.floor(length / max(length[-1], 1e-12) * _MOST_VERTICES)
-    return np.unique(np.concatenate([[0], np.flatnonzero(np.diff(cell)) + 1, [len(x) - 1]]))
+def _some(places: np.ndarray) -> np.ndarray:
+    """At most 80 of some places."""
+    return places[:: -(-len(places) // 80)]
 
 
 def calibration_plot(rows: Rows) -> str:
@@ -159,6 +190,14 @@ def calibration_plot(rows: Rows) -> str:
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
         axes.vlines(found.predicted, low, high, color=BLUE, lw=1, alpha=0.6)
         axes.plot(found.predicted, found.observed, color=BLUE, lw=1, marker="o", ms=4)
+        told = [
+            f"{count:,} rows with a probability of {percent(said, 1)} on average: {percent(true, 1)} came true "
+            f"({percent(start, 1)} to {percent(end, 1)})"
+            for count, said, true, start, end in zip(
+                found.count, found.predicted, found.observed, low, high, strict=True
+            )
+        ]
+        panel.told(found.predicted.tolist(), found.observed.tolist(), told)
         axes.set(xlabel=f"{across}\n(bars: how many rows)", ylabel=up, xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     return panel.svg
 
@@ -192,7 +231,11 @@ def residual_plot(rows: Rows, name: str) -> list[str]:
     with Panel("Predicted against true") as (first, axes):
         ends = [min(truth.min(), prediction.min()), max(truth.max(), prediction.max())]
         axes.plot(ends, ends, color=GREY, lw=1, ls=":")
-        axes.scatter(truth, prediction, **dots)
+        shown = axes.scatter(truth, prediction, **dots)
+        if len(chosen) <= _TOLD:
+            first.says(
+                shown, [f"true {figure(t)}, predicted {figure(p)}" for t, p in zip(truth, prediction, strict=True)]
+            )
         axes.set(xlabel=f"true {short(name, 30)}", ylabel="predicted")
     with Panel("Error against prediction") as (second, axes):
         axes.axhline(0, color=GREY, lw=1, ls=":")
@@ -224,6 +267,12 @@ def interval_plot(intervals: Mapping[str, Interval], label: str) -> str:
             if all(map(math.isfinite, (interval.low, interval.high))):
                 axes.plot([interval.low, interval.high], [place, place], color=colour, lw=2.5, solid_capstyle="round")
             axes.plot(interval.value, place, "o", color=colour, ms=6)
+        panel.told(
+            [min(max(each.value, low), high) for each in intervals.values()],
+            list(range(len(intervals))),
+            [f"{name}: {figure(each.value)} ({each.between})" for name, each in intervals.items()],
+            size=10,
+        )
         axes.set_yticks(range(len(intervals)), [textwrap.fill(short(name, 44), 24) for name in intervals])
         axes.set(xlim=(low, high), ylim=(len(intervals) - 0.5, -0.5))
         axes.grid(visible=False, axis="y")

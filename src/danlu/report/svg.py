@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from danlu.errors import ConfigError
 from danlu.files import write_atomic
 from danlu.prose import short
