@@ -93,8 +93,9 @@ class Form:
 
     @property
     def letters(self) -> int:
-        """How many letters are fixed: the more, the surer a match."""
-        return sum(sign.isalpha() for piece in self.pieces for sign in piece)
+        """How many letters are fixed, or are one of a few words at least: the more, the surer a match."""
+        least = [min(words, key=len) for _, words in self.values if words]
+        return sum(sign.isalpha() for piece in [*self.pieces, *least] for sign in piece)
 
     @functools.cached_property
     def values(self) -> list[tuple[str, tuple[str, ...]]]:
