@@ -60,11 +60,11 @@ def fairness_section(found: Fairness, rows: Any, groups: Groups) -> tuple[str, s
         )
         few = "" if each.judged else " class='unused'"
         lines.append(
-            f"<tr{few}><td class='cell'>{html.escape(each.name)}</td><td class='n'>{each.rows:,}</td>{told}</tr>"
+            f"<tr{few}><td class='cell' translate='no'>{html.escape(each.name)}</td><td class='n'>{each.rows:,}</td>{told}</tr>"
         )
     table = (
-        f"<div class='scroll'><table class='measures'><tr><th>{html.escape(found.column)}</th><th class='n'>rows</th>{head}</tr>"
-        f"{''.join(lines)}</table></div>"
+        "<div class='scroll'><table class='measures'>"
+        f"<tr><th translate='no'>{html.escape(found.column)}</th><th class='n'>rows</th>{head}</tr>{''.join(lines)}</table></div>"
     )
     what = f"Rates are of {html.escape(repr(of))}. " if of else ""
     note = f"<p class='note'>{what}In brackets: 95 % intervals.{_notes(found)}</p>"

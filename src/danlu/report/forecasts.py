@@ -184,7 +184,7 @@ def _table(forecasts: Forecasts, names: tuple[str, ...]) -> str:
     rmse, mae = np.sqrt(np.square(error).mean(axis=(0, 1))), np.abs(error).mean(axis=(0, 1))
     mse = forecasts.errors("mse").mean(axis=(0, 1))
     rows = "".join(
-        f'<tr><td>{html.escape(name)}</td><td class="n">{figure(rmse[i])}</td><td class="n">{figure(mae[i])}</td>'
+        f'<tr><td translate="no">{html.escape(name)}</td><td class="n">{figure(rmse[i])}</td><td class="n">{figure(mae[i])}</td>'
         f'<td class="n">{figure(mse[i])}</td></tr>'
         for i, name in enumerate(names)
     )

@@ -55,5 +55,5 @@ def measure_table(
     lines = []
     for row in order:
         cells = "".join(f"<td class='n'>{values[row]}</td>" for values in columns.values())
-        lines.append(f"<tr><td class='cell'>{html.escape(str(names[row]))}</td>{cells}</tr>")
+        lines.append(f"<tr><td class='cell' translate='no'>{html.escape(str(names[row]))}</td>{cells}</tr>")
     return f"<div class='scroll'><table>{head}{''.join(lines)}</table></div>"

@@ -56,7 +56,7 @@ def _table(rows: pl.DataFrame) -> str:
     names = ("source", "reference", "translation")
     head = "".join(f"<th>{name}</th>" for name in names) + "<th class='n'>chrF</th>"
     lines = [
-        "<tr>" + "".join(f"<td class='cell'>{html.escape(row[name])}</td>" for name in names)
+        "<tr>" + "".join(f"<td class='cell' translate='no'>{html.escape(row[name])}</td>" for name in names)
         + f"<td class='n'>{row['chrf']:.0f}</td></tr>"
         for row in rows.iter_rows(named=True)
     ]  # fmt: skip
