@@ -91,7 +91,7 @@ class Form:
         """What is between the values."""
         return [_plain(part) for part in _VALUE.sub("\0", self.text).split("\0")]
 
-    @property
+    @functools.cached_property
     def letters(self) -> int:
         """How many letters are fixed, or are one of a few words at least: the more, the surer a match."""
         least = [min(words, key=len) for _, words in self.values if words]
@@ -151,12 +151,16 @@ class Form:
             end = found.end()
         return _joined(out, _plain(self.says[end:]))
 
-    def is_sure(self, values: Iterable[str], new: Iterable[str]) -> bool:
-        """Whether a form of so few letters can be what makes a message of these values, translated ``new``."""
+    def may_be(self, values: Iterable[str]) -> bool:
+        """Whether a form of so few letters can be what makes a message of these values: not of several messages."""
+        return self.letters >= _WEAK or not any(map(_SEVERAL.search, values))
+
+    def is_sure(self, new: Iterable[str]) -> bool:
+        """Whether a form of so few letters can be what makes a message of these translated values: not of English phrases."""
         if self.letters >= _WEAK:
             return True
         left = _WORD if self.letters < _WEAKEST else _PHRASE
-        return not any(map(_SEVERAL.search, values)) and not any(left.search(_QUOTED.sub("", value)) for value in new)
+        return not any(left.search(_QUOTED.sub("", value)) for value in new)
 
     def faults(self) -> list[str]:
         """What is wrong with the translation: values that it loses, makes up or has other words for."""
@@ -213,20 +217,28 @@ class Catalogue:
         self._forms.sort(key=lambda form: -form.letters)
         self._needed = [max((piece for piece in form.pieces), key=len)[1:] for form in self._forms]
         self._said: dict[str, str] = {}
+        self._known: dict[
+            tuple[str, int, bool], tuple[str, int, bool] | None
+        ] = {}  # what has been asked for one message
 
     def said(self, text: str) -> str:
         """The text in this language, as far as its forms are known."""
         if text not in self._said:
             if len(self._said) > 20_000:
                 self._said.clear()
+            self._known.clear()
             self._said[text] = self._cover(text, 0)
         return self._said[text]
 
     def _whole(self, text: str, depth: int, *, within: bool = False) -> tuple[str, int, bool] | None:
-        """The translation if one form makes all of the text, what it leaves in English, and whether the match is doubtful.
+        """The translation if one form makes all of the text, what it leaves in English, and whether the match is doubtful."""
+        key = text, depth, within
+        if key not in self._known:
+            self._known[key] = self._one(text, depth, within)
+        return self._known[key]
 
-        Of several forms, that which leaves least.
-        """
+    def _one(self, text: str, depth: int, within: bool) -> tuple[str, int, bool] | None:
+        """The same, looked for: of several forms, that which leaves least."""
         start, end = _core(text)
         core = text[start:end]
         if not _LETTERS.search(core):
@@ -240,14 +252,16 @@ class Catalogue:
                 if needed not in core:
                     continue
                 match = form.match(core)
-                if match is None:
+                if match is None or not form.may_be(match[0]):
                     continue
                 values, doubtful = match
                 new = [
                     value if words else self._cover(value, depth + 1, within=True)
                     for value, (_, words) in zip(values, form.values, strict=True)
                 ]
-                filled, doubtful = form.filled(new), doubtful or not form.is_sure(values, new)
+                if not form.is_sure(new):
+                    continue
+                filled = form.filled(new)
                 left = _left(filled) + _DOUBT * doubtful
                 if best is None or left < best[1]:
                     best = filled, left, doubtful
