@@ -31,7 +31,7 @@ _CLOSED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"  # a value that closes the pa
 _IS_CLOSED = re.compile(_CLOSED)
 _NEXT = re.compile(r"[;.] |\n")  # between two messages
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_CELLS = re.compile(r" {2}|\n *\n")  # between the cells of a table, or two paragraphs
+_CELLS = re.compile(r" {2}|\n *\n| · ")  # between the cells of a table, two paragraphs or the parts of a line
 _PHRASE = re.compile(r"(?<![\w'\"`./=<>-])[A-Za-z]?[a-z]+ [a-z]{2,}(?![\w'\"`/=<>])")
 _SEVERAL = re.compile(r"[,;:.] .*[A-Za-z]{3}|[A-Za-z]{3}.*[,;:.] ", re.DOTALL)
 _WEAK, _WEAKEST = 8, 4  # letters: a form of fewer makes no message of a phrase, or of any word, that stays in English

@@ -32,7 +32,10 @@ def page(text: str) -> str:
     if language == "en":
         return text
     reader = _Reader(said)
-    reader.feed(_WHOLE.sub("\ue000\\1\ue001", text))  # numbers that are kept whole are part of their sentence
+    text = _WHOLE.sub("\ue000\\1\ue001", text).replace(
+        "<wbr>", "\ue002"
+    )  # within a sentence, numbers kept whole and soft breaks
+    reader.feed(text)
     reader.close()
     return "".join(reader.out).replace('<html lang="en"', f'<html lang="{language}"', 1)
 
@@ -112,8 +115,8 @@ class _Reader(HTMLParser):
 
 
 def _plain(text: str) -> str:
-    return text.replace("\ue000", "").replace("\ue001", "")
+    return re.sub("[\ue000-\ue002]", "", text)
 
 
 def _marked(text: str) -> str:
-    return text.replace("\ue000", '<span class="whole">').replace("\ue001", "</span>")
+    return text.replace("\ue000", '<span class="whole">').replace("\ue001", "</span>").replace("\ue002", "<wbr>")
