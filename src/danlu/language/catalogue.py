@@ -28,6 +28,7 @@ _WORD = re.compile(r"(?<![\w'\"`./=<>-])[a-z]{3,}(?![\w'\"`/=<>])")
 _LETTERS = re.compile("[A-Za-z]{2}")
 _CUT = re.compile(r"(\n+(?: *- )?| {2,}|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\) \(|\)(?: |$)|(?<=\w)\.(?=$|\n))")
 _CLOSED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"  # a value that closes the parentheses that it opens
+_BEGINS = (r"(?= ?\(|[,;:\[])", r"(?= )")  # of the second of two values side by side
 _IS_CLOSED = re.compile(_CLOSED)
 _NEXT = re.compile(r"[;.] |\n")  # between two messages
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -106,19 +107,32 @@ class Form:
         ]
 
     @functools.cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """What matches a message of this form."""
-        return self._pattern(".*?")
+    def patterns(self) -> list[re.Pattern[str]]:
+        """What matches a message of this form: the last anything, those before it what is clear.
+
+        Values close the parentheses that they open; of two that stand side by side, and not in the translation, the second begins with
+        a sign, or with a blank.
+        """
+        return [
+            *(self._pattern(_CLOSED, begins) for begins in (_BEGINS if self._parted else [""])),
+            self._pattern(".*?"),
+        ]
 
     @functools.cached_property
-    def closed(self) -> re.Pattern[str]:
-        """What matches a message of this form whose values close the parentheses that they open."""
-        return self._pattern(_CLOSED)
+    def _parted(self) -> set[str]:
+        """The values that stand right behind another one, but not in the translation."""
+        pairs = zip(self.values, self.values[1:], self.pieces[1:], strict=False)
+        return {
+            second
+            for (first, words), (second, others), piece in pairs
+            if not piece and not words and not others and f"{{{first}}}{{{second}}}" not in self.says
+        }
 
-    def _pattern(self, value: str) -> re.Pattern[str]:
+    def _pattern(self, value: str, begins: str = "") -> re.Pattern[str]:
         whole = _escaped(self.pieces[0], first=True)
-        for (_, words), piece in zip(self.values, self.pieces[1:], strict=True):
-            whole += f"({'|'.join(map(re.escape, words)) if words else value}){_escaped(piece)}"
+        for (number, words), piece in zip(self.values, self.pieces[1:], strict=True):
+            one = "|".join(map(re.escape, words)) if words else value
+            whole += f"({f'|{begins}{value}' if begins and number in self._parted else one}){_escaped(piece)}"
         return re.compile(whole, re.DOTALL)
 
     def match(self, text: str) -> tuple[tuple[str, ...], bool] | None:
@@ -127,14 +141,12 @@ class Form:
         It is where a value opens a parenthesis that it does not close or goes from one cell of a table to the next, and where the
         first or the last may be two messages.
         """
-        found = self.pattern.fullmatch(text)
-        if found is None:
+        if self.patterns[-1].fullmatch(text) is None:
             return None
-        doubtful = not all(map(_IS_CLOSED.fullmatch, found.groups()))
-        if doubtful and (closed := self.closed.fullmatch(text)) is not None:
-            found, doubtful = closed, False
+        found = next(filter(None, (pattern.fullmatch(text) for pattern in self.patterns)))
         values = found.groups()
         ends = [values[0]] * (not self.pieces[0]) + [values[-1]] * (not self.pieces[-1])
+        doubtful = found.re is self.patterns[-1] and not all(map(_IS_CLOSED.fullmatch, values))
         doubtful = doubtful or any(map(_CELLS.search, values))
         return values, doubtful or any(_NEXT.search(_QUOTED.sub("", value)) for value in ends)
 
