@@ -299,7 +299,8 @@ class Catalogue:
         out, behind, known, place = "", 0, False, 0
         while place < len(pieces):
             known_before, before = known, signs[place - 1] if place else ""
-            taken, found = self._longest(pieces, signs, place, depth, within)
+            listed = before == ", "  # a word after a comma may be one of a list of names
+            taken, found = self._longest(pieces, signs, place, depth, within or listed)
             piece = "".join(each + sign for each, sign in zip(pieces[place:taken], signs[place:taken], strict=True))
             piece += pieces[taken]
             known = found is not None
