@@ -26,7 +26,9 @@ _VALUE = re.compile(r"\{(\d+)(?::([^{}]*))?\}")
 _EDGE = " \t\n,;:.()"
 _WORD = re.compile(r"(?<![\w'\"`./=<>-])[a-z]{3,}(?![\w'\"`/=<>])")
 _LETTERS = re.compile("[A-Za-z]{2}")
-_CUT = re.compile(r"(\n+(?: *- )?| {2,}|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\) \(|\)(?: |$)|(?<=\w)\.(?=$|\n))")
+_CUT = re.compile(
+    r"(\n+(?: *- )?| {2,}(?:→ )?|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\) \(|\)(?: (?! )|$)|(?<=\w)\.(?=$|\n))"
+)
 _CLOSED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"  # a value that closes the parentheses that it opens
 _BEGINS = (r"(?= ?\(|[,;:\[])", r"(?= )")  # of the second of two values side by side
 _IS_CLOSED = re.compile(_CLOSED)
@@ -36,6 +38,7 @@ _CELLS = re.compile(r" {2}|\n *\n| · ")  # between the cells of a table, two pa
 _PHRASE = re.compile(r"(?<![\w'\"`./=<>-])[A-Za-z]?[a-z]+ [a-z]{2,}(?![\w'\"`/=<>])")
 _SEVERAL = re.compile(r"[,;:.] .*[A-Za-z]{3}|[A-Za-z]{3}.*[,;:.] ", re.DOTALL)
 _WEAK, _WEAKEST = 8, 4  # letters: a form of fewer makes no message of a phrase, or of any word, that stays in English
+_HEAD = re.compile(r"(?:column|class|label|series|group)\s|Relied on most ")  # below it stand names of the user's
 _DOUBT = 20  # how many letters left in English a doubtful match is worth
 _WIDE, _FULL = re.compile(r"[\u2e80-\u9fff]"), re.compile(r"[\u3001-\u303f\uff01-\uff60]")
 _LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
@@ -296,11 +299,17 @@ class Catalogue:
 
     def _in_pieces(self, pieces: list[str], signs: list[str], depth: int, within: bool) -> str:
         """Each of the longest known pieces translated."""
-        out, behind, known, place = "", 0, False, 0
+        out, behind, known, place, begins, below = "", 0, False, 0, True, False
         while place < len(pieces):
             known_before, before = known, signs[place - 1] if place else ""
-            listed = before == ", "  # a word after a comma may be one of a list of names
-            taken, found = self._longest(pieces, signs, place, depth, within or listed)
+            begins = not place or "\n" in before or (begins and not pieces[place - 1])
+            below = below and before.count("\n") < 2
+            if " " not in pieces[place] and pieces[place] and ((below and begins) or before == " → "):
+                taken, found = place, None  # a name of the user's
+            else:
+                listed = before == ", "  # a word after a comma may be one of a list of names
+                taken, found = self._longest(pieces, signs, place, depth, within or listed)
+            below = below or (begins and _HEAD.match(pieces[place] + signs[place]) is not None)
             piece = "".join(each + sign for each, sign in zip(pieces[place:taken], signs[place:taken], strict=True))
             piece += pieces[taken]
             known = found is not None
