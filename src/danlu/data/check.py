@@ -121,7 +121,7 @@ def _rows(bad: pl.Series, values: pl.Series) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = value.isoformat(" ") if isinstance(value, datetime.datetime) else repr(value)
     return text if len(text) <= 40 else text[:39] + "…"
 
 

@@ -33,6 +33,7 @@ _CLOSED = r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*?"  # a value that closes the pa
 _BEGINS = (r"(?= ?\(|[,;:\[])", r"(?= )")  # of the second of two values side by side
 _IS_CLOSED = re.compile(_CLOSED)
 _NEXT = re.compile(r"[;.] |\n")  # between two messages
+_LABEL = re.compile(r"[A-Za-z]+: ")  # before a message
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _CELLS = re.compile(r" {2}|\n *\n| · ")  # between the cells of a table, two paragraphs or the parts of a line
 _PHRASE = re.compile(r"(?<![\w'\"`./=<>-])[A-Za-z]?[a-z]+ [a-z]{2,}(?![\w'\"`/=<>])")
@@ -150,7 +151,7 @@ class Form:
         values = found.groups()
         ends = [values[0]] * (not self.pieces[0]) + [values[-1]] * (not self.pieces[-1])
         doubtful = found.re is self.patterns[-1] and not all(map(_IS_CLOSED.fullmatch, values))
-        doubtful = doubtful or any(map(_CELLS.search, values))
+        doubtful = doubtful or any(map(_CELLS.search, values)) or bool(not self.pieces[0] and _LABEL.match(values[0]))
         return values, doubtful or any(_NEXT.search(_QUOTED.sub("", value)) for value in ends)
 
     def filled(self, values: Iterable[str]) -> str:
@@ -166,13 +167,18 @@ class Form:
             end = found.end()
         return _joined(out, _plain(self.says[end:]))
 
+    @functools.cached_property
+    def is_strong(self) -> bool:
+        """Whether a match is no chance: by many letters, or since the form stands before a message, as ``"note: {0}"`` does."""
+        return self.letters >= _WEAK or (self.letters >= _WEAKEST and self.pieces[0].endswith(": "))
+
     def may_be(self, values: Iterable[str]) -> bool:
         """Whether a form of so few letters can be what makes a message of these values: not of several messages."""
-        return self.letters >= _WEAK or not any(map(_SEVERAL.search, values))
+        return self.is_strong or not any(map(_SEVERAL.search, values))
 
     def is_sure(self, new: Iterable[str]) -> bool:
         """Whether a form of so few letters can be what makes a message of these translated values: not of English phrases."""
-        if self.letters >= _WEAK:
+        if self.is_strong:
             return True
         left = _WORD if self.letters < _WEAKEST else _PHRASE
         return not any(left.search(_QUOTED.sub("", value)) for value in new)
