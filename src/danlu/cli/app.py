@@ -14,6 +14,7 @@ from danlu.cli.generate import generate
 from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.play import play
 from danlu.cli.predict import predict
+from danlu.cli.replay import replay
 from danlu.cli.report import report
 from danlu.cli.runs import runs
 from danlu.cli.show import show
@@ -97,5 +98,6 @@ for command in (
     play,
     verify,
     xray,
+    replay,
 ):
     app.command(cls=Answering)(command)

@@ -17,7 +17,9 @@ def show(
     """Show a run: its columns, the settings that differ from the defaults, its scores and its files."""
     from danlu.artifact import RunDirectory
     from danlu.pipeline import load_model
+    from danlu.pipeline.branched import Branch
     from danlu.pipeline.past import Past, changed_settings
+    from danlu.prose import wrapped
 
     directory = RunDirectory.open(run)
     past = Past.of(directory)
@@ -32,6 +34,8 @@ def show(
         print(f"\n{model.purpose}")
         schema = getattr(model.encoder, "schema", None)
         print("" if schema is None else f"{schema}\n", end="")
+    if (branch := Branch.of(directory)) is not None:
+        print("\n" + wrapped(f"it branched off from {branch}", indent="  "))
     if directory.results_path.is_file():
         print("\n" + "\n".join(_results(directory.read_json("results.json"))))
     print("\nfiles")

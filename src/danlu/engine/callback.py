@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from danlu.engine.loop import Steps
@@ -55,6 +56,9 @@ class Running(Protocol):
 
     def stop(self, because: str = ...) -> None:
         """Stop after the current part of the epoch."""
+
+    def save(self, path: str | Path, *, branch: bool = False) -> None:
+        """Write a checkpoint of this moment; see :meth:`Training.save <danlu.engine.training.Training.save>`."""
 
 
 class Callback:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.average import Average
+from danlu.optim import with_hyperparameters
 
 __all__ = ["Best", "TrainState", "owned", "track_best"]
 
@@ -81,6 +82,22 @@ class TrainState:
         """``(params, model_state)`` that are judged and kept: the average, where there is one."""
         own: Any = self if self.average is None else self.average
         return own.params, own.model_state
+
+    def with_settings(self, of: TrainState) -> TrainState:
+        """The same with the settings of another state of such a network: hyper-parameters, dropout rates, weights of penalties and terms.
+
+        What was learnt and counted stays, so that a training goes on from here as the other would.
+        """
+
+        def setting(path: Any, own: Any, other: Any) -> Any:
+            return other if getattr(path[-1], "key", None) == "rate" else own
+
+        return dataclasses.replace(
+            self,
+            opt_state=with_hyperparameters(self.opt_state, of.opt_state),
+            model_state=jax.tree_util.tree_map_with_path(setting, self.model_state, of.model_state),
+            weights=of.weights,
+        )
 
     def averaged(self) -> TrainState:
         """The state after a step, with the weights taken into an average that goes by steps."""

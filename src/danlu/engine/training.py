@@ -455,6 +455,16 @@ class Training:
     def _save(self) -> None:
         if self.checkpoint is None:
             return
+        self.save(self.checkpoint / CHECKPOINT)
+        self._saved_at = time.monotonic()
+
+    def save(self, path: str | Path, *, branch: bool = False) -> None:
+        """Write a checkpoint of this moment; in :meth:`Callback.on_step`, of the one before that update.
+
+        Args:
+            branch: whether a training with other settings is to go on from it. It keeps what was learnt and counted, takes its own
+                hyper-parameters, dropout rates and weights of penalties, and has callbacks of its own.
+        """
         note = {
             "epoch": self.epoch,
             "piece": self._piece,
@@ -464,16 +474,18 @@ class Training:
             "stopped_because": self.stopped_because,
             "finished": self.best is not None and not np.any(self.best.active),
             "callbacks": [callback.state() for callback in self._kept],
+            "branch": branch,
         }
-        save_checkpoint(self.checkpoint / CHECKPOINT, self._tree(), note)
-        self._saved_at = time.monotonic()
+        save_checkpoint(path, self._tree(), note)
 
     def resume(self) -> bool:
         """Restore the last checkpoint, if there is one, and return whether there was."""
         if self.checkpoint is None or not (self.checkpoint / CHECKPOINT).exists():
             return False
         tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, self._tree())
-        self.state, self.best = self._place(tree["state"]), self._place_best(tree["best"])
+        branch = note.get("branch", False)
+        state = tree["state"].with_settings(self.state) if branch else tree["state"]
+        self.state, self.best = self._place(state), self._place_best(tree["best"])
         self.snapshots = self._place(tree["snapshots"])
         self._sums = self._place(tree["sums"]) if note["mid_epoch"] else None
         self.epoch, self._piece, self._start = note["epoch"], note["piece"], note["start"]
@@ -481,6 +493,8 @@ class Training:
         if note["finished"]:
             self._stop = True
             self.stopped_because = note["stopped_because"]
+        if branch:
+            return True
         if len(note["callbacks"]) != len(self._kept):
             raise CheckpointError(
                 f"the checkpoint was written with {len(note['callbacks'])} callbacks, and there are {len(self._kept)}",

@@ -7,7 +7,13 @@ from danlu.optim.chain import chain
 from danlu.optim.clip import ClipState, NormClipState, clip_by_global_norm, clip_by_norm, clip_by_value
 from danlu.optim.decay import WeightDecayState, weight_decay
 from danlu.optim.flatten import flatten
-from danlu.optim.hyperparameters import apply_updates, hyperparameter, observe, set_hyperparameter
+from danlu.optim.hyperparameters import (
+    apply_updates,
+    hyperparameter,
+    observe,
+    set_hyperparameter,
+    with_hyperparameters,
+)
 from danlu.optim.momentum import MomentumState, momentum, nesterov
 from danlu.optim.parts import PartsState, by_part, multipliers, set_parts
 from danlu.optim.registry import OPTIMIZERS, get_optimizer
@@ -77,4 +83,5 @@ __all__ = [
     "set_parts",
     "sgd",
     "weight_decay",
+    "with_hyperparameters",
 ]

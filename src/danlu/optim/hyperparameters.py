@@ -19,7 +19,7 @@ from danlu.errors import unknown_name
 from danlu.optim.schedules import Function, Schedule
 from danlu.optim.schedules.base import as_array, is_array, real
 
-__all__ = ["apply_updates", "hyperparameter", "observe", "set_hyperparameter"]
+__all__ = ["apply_updates", "hyperparameter", "observe", "set_hyperparameter", "with_hyperparameters"]
 
 _INJECTED = "hyperparams"  # the dict that optax.inject_hyperparams keeps in its state
 
@@ -155,6 +155,33 @@ def set_hyperparameter(opt_state: Any, name: str, value: Any) -> Any:
         return node._replace(**{name: _fit(value, getattr(node, name))}) if name in _names(node) else node
 
     return _rebuild(opt_state, changed)
+
+
+def with_hyperparameters(opt_state: Any, of: Any) -> Any:
+    """``opt_state`` with every hyper-parameter of another state of the same optimizer: what was learnt and counted stays.
+
+    A schedule is asked for the count of finished updates, which stays as well: the rate goes on where the other schedule would be by
+    now. What a schedule has been told (:class:`~danlu.optim.ReduceOnPlateau`) is the other's.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from danlu.optim import adam
+        >>> old = adam(0.5)
+        >>> _, state = old.update(jnp.ones(2), old.init(jnp.zeros(2)))
+        >>> state = with_hyperparameters(state, adam(0.1).init(jnp.zeros(2)))
+        >>> round(float(state.learning_rate), 4), int(state.step), state.mean.round(4).tolist()
+        (0.1, 1, [0.1, 0.1])
+    """
+    if isinstance(opt_state, dict):
+        return {key: with_hyperparameters(child, of[key]) for key, child in opt_state.items()}
+    if not isinstance(opt_state, tuple | list):
+        return opt_state
+    children = [with_hyperparameters(*pair) for pair in zip(opt_state, of, strict=True)]
+    if not hasattr(opt_state, "_fields"):
+        return type(opt_state)(children)
+    changed: Any = type(opt_state)(*children)
+    held = {name: getattr(of, name) for name in getattr(opt_state, "hyperparameters", ())}
+    return changed._replace(**held, **({_INJECTED: _injected(of)} if _injected(of) else {}))
 
 
 def _fit(value: Any, old: Any) -> Any:

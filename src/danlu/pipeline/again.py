@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +11,18 @@ from typing import Any
 from danlu.artifact import RunDirectory
 from danlu.engine import Callback
 from danlu.errors import ConfigError
+from danlu.pipeline.branched import is_branch, with_start
 from danlu.pipeline.config import TrainConfig, saved_config
 from danlu.pipeline.crossed import crosses, first_fold
+from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.once import is_searching, prepare
 from danlu.pipeline.piped import with_kept
 from danlu.rl.allow import allow as allow_modules
-from danlu.trained import Say
+from danlu.trained import Learned, Say
 
-__all__ = ["learn_again", "settings_of"]
+__all__ = ["Again", "learn_again", "settings_of"]
 
 
 def settings_of(run: RunDirectory) -> TrainConfig:
@@ -27,50 +31,80 @@ def settings_of(run: RunDirectory) -> TrainConfig:
     return with_kept(saved, run.path)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Again:
+    """A run, ready to be trained again.
+
+    Attributes:
+        run: where it is.
+        config: its settings; of a blend those of the network alone, of cross-validation those of the first fold.
+        domain: its kind of data.
+        prepared: its data, read, divided and encoded as it was.
+        plan: its recipe.
+    """
+
+    run: RunDirectory
+    config: TrainConfig
+    domain: Domain
+    prepared: Any
+    plan: Any
+
+    @classmethod
+    def of(cls, run: str | Path, *, source: Any = None, say: Say = print, allow: Sequence[str] = ()) -> Again:
+        """Read the data of a run again.
+
+        Args:
+            run: the run's folder.
+            source: the frame or arrays that it learnt from, when it was not a file.
+            allow: modules that its environment may import.
+
+        Raises:
+            ArtifactError: there is no such run.
+            DataError: the data is not found.
+            ConfigError: data that is not what the run was trained on; a search for settings that has not ended.
+        """
+        allow_modules(allow)
+        directory = RunDirectory.open(run)
+        if is_searching(directory):
+            raise ConfigError(
+                f"the run {directory.path} is a search for settings that has not ended",
+                hint=f"danlu tune --resume {directory.path}",
+            )
+        config = settings_of(directory)
+        given = config.data.source if source is None else source
+        check_unchanged(directory, config, given, domain_of)
+        if crosses(config):
+            say("note: of the folds, the first training is done again")
+        config = first_fold(config).to_learn
+        config = config.replace(model=config.model.replace(kind="network"))
+        domain, prepared, plan = prepare(config, given, say=lambda line: None, begun=True)
+        return cls(directory, config, domain, prepared, plan)
+
+    def learn(self, callbacks: Sequence[Callback], *, display: str = "none") -> Learned:
+        """Train the network again with callbacks that watch it, or that stop it early; of a branch, from where it branched off.
+
+        The updates are the same, on the same machine and versions.
+        """
+        with tempfile.TemporaryDirectory(prefix="danlu-again-") as folder:
+            from_start = not is_branch(self.run)
+            return self.domain.learn(
+                self.config,
+                self.prepared,
+                self.plan,
+                callbacks=list(callbacks),
+                checkpoint=None if from_start else with_start(self.run, Path(folder)),
+                resume=not from_start,
+                display=display,
+            )
+
+
 def learn_again(
-    run: str | Path,
-    callbacks: Sequence[Callback],
-    *,
-    source: Any = None,
-    display: str = "none",
-    say: Say = print,
-    allow: Sequence[str] = (),
-) -> tuple[Any, Any]:
-    """Train the network of a run again, with callbacks that watch it, or that stop it early.
-
-    The data is read, divided and encoded as it was, and the updates are the same, on the same machine and versions. Of a blend only the
-    network is trained again, of cross-validation the first fold.
-
-    Args:
-        run: the run's folder.
-        source: the frame or arrays that it learnt from, when it was not a file.
-        allow: modules that its environment may import.
+    run: str | Path, callbacks: Sequence[Callback], *, say: Say = print, display: str = "none", **how: Any
+) -> tuple[Any, Learned]:
+    """Train the network of a run again; see :meth:`Again.of` and :meth:`Again.learn`.
 
     Returns:
         The prepared data, and what was learned (the trained model and its history).
-
-    Raises:
-        ArtifactError: there is no such run.
-        DataError: the data is not found.
-        ConfigError: data that is not what the run was trained on; a search for settings that has not ended.
     """
-    allow_modules(allow)
-    directory = RunDirectory.open(run)
-    if is_searching(directory):
-        raise ConfigError(
-            f"the run {directory.path} is a search for settings that has not ended",
-            hint=f"danlu tune --resume {directory.path}",
-        )
-    config = settings_of(directory)
-    check_unchanged(directory, config, config.data.source if source is None else source, domain_of)
-    if crosses(config):
-        say("note: of the folds, the first training is done again")
-    config = first_fold(config).to_learn
-    if config.model.kind == "blend":
-        config = config.replace(model=config.model.replace(kind="network"))
-    given = config.data.source if source is None else source
-    domain, prepared, plan = prepare(config, given, say=lambda line: None, begun=True)
-    learned = domain.learn(
-        config, prepared, plan, callbacks=list(callbacks), checkpoint=None, resume=False, display=display
-    )
-    return prepared, learned
+    again = Again.of(run, say=say, **how)
+    return again.prepared, again.learn(callbacks, display=display)

@@ -13,6 +13,7 @@ from danlu.artifact.files import json_text
 from danlu.errors import ArtifactError, ConfigError
 from danlu.evaluate.sides import Side, pair
 from danlu.memory import in_words
+from danlu.pipeline.branched import Branch
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.past import Past
 from danlu.pipeline.tested import side_of
@@ -128,6 +129,7 @@ def _described(run: RunDirectory, document: Mapping[str, Any], side: Side) -> Co
         numbers,
         run.read_metrics(),
         results.get("best_epoch"),
+        "" if (branch := Branch.of(run)) is None else f"{branch}.",
     )
 
 

@@ -174,6 +174,8 @@ class TrainerConfig(Blueprint):
     """How it is trained; None leaves the choice to the recipe.
 
     Args:
+        clip_norm: the global norm above which a network's gradient is scaled down.
+        beta2: AdamW's β₂, the share of the mean square of the gradients that a step keeps.
         precision: what the network computes in while it is trained: ``"float32"`` or ``"bfloat16"``, for accelerators.
         devices: how many devices share the rows of each batch (of agents: the seeds), on a CPU how many cores; it pays for recurrent
             networks on a CPU, and where there are several GPUs.
@@ -196,6 +198,8 @@ class TrainerConfig(Blueprint):
     patience: int | None = setting(default=None, minimum=1, maximum=10**9, integer=True, optional=True)
     learning_rate: float | None = setting(default=None, above=0, optional=True)
     weight_decay: float | None = setting(default=None, minimum=0, optional=True)
+    clip_norm: float | None = setting(default=None, above=0, optional=True)
+    beta2: float | None = setting(default=None, minimum=0, below=1, optional=True)
     precision: str = setting(default="float32", choices=("float32", "bfloat16"))
     devices: int = setting(default=1, minimum=1, integer=True)
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))

@@ -33,6 +33,7 @@ class PreparedParts(Prepared):
         test: the rows that the result is measured on, or None.
         shown: the test rows as they were read, where they are in memory and are needed.
         places: the numbers of the test rows among all rows of the source, where they are of it.
+        learnt: those of the training rows, where they are in memory.
     """
 
     encoder: Any
@@ -41,6 +42,7 @@ class PreparedParts(Prepared):
     test: Any = None
     shown: Any = None
     places: np.ndarray | None = None
+    learnt: np.ndarray | None = None
 
     def sample(self, most: int | None = None) -> tuple[Any, Any]:
         """That many training rows in memory; None is all, or as many of a stream's as fit."""
@@ -138,7 +140,7 @@ class Divided:
     def encoded(
         self, encoder: Any, inputs: Callable[[Any], Any], truth: Callable[[Any], Any], *, stream: Any = None
     ) -> dict[str, Any]:
-        """The fields ``encoder``, ``train``, ``validation``, ``test``, ``rows``, ``split`` and ``places`` of :class:`PreparedParts`.
+        """The fields of :class:`PreparedParts` that every kind has, ``encoder`` and the three parts among them.
 
         Args:
             encoder: fitted to the training rows.
@@ -158,6 +160,7 @@ class Divided:
             "rows": {**{name: len(rows) for name, rows in self.places.items()}, "test": len(self.tested)},
             "split": self.said,
             "places": self._in_source(self.places["test"]) if len(self.places["test"]) else None,
+            "learnt": None if stream is not None else self._in_source(self.places["train"]),
         }
 
     def _in_source(self, rows: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ _ALSO: Mapping[str, str] = {
     "trainer.learning_rate": "lr eta learningrateinit baselr stepsize",
     "trainer.batch_size": "batch bs batchrows perdevicetrainbatchsize minibatch minibatchsize",
     "trainer.weight_decay": "wd decay l2 reglambda lambda",
+    "trainer.clip_norm": "clip clipping clipnorm globalclipnorm gradclip gradientclip gradientclipval maxgradnorm",
+    "trainer.beta2": "adambeta2 beta2adam",
     "trainer.patience": "earlystopping earlystoppingrounds earlystoppingpatience niternochange",
     "trainer.seed": "randomstate randomseed rngseed",
     "trainer.devices": "gpus ngpus numdevices numgpus njobs nproc workers",

@@ -18,6 +18,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.files import write_atomic
 from danlu.interrupt import told
 from danlu.pipeline.background import keep_background
+from danlu.pipeline.branched import with_start
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
@@ -112,23 +113,25 @@ def begin(
     name: str | None,
     piped: tuple[Path, ...],
     more: Mapping[str, Any] | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> RunDirectory:
     """A new run directory with the config and the fingerprint of the data.
 
     Args:
         piped: files with what came through pipes, which the run keeps.
         more: further JSON files of the run, by name.
+        files: further files that are copied into it, by name.
     """
     with stage("hashing the data"):
         data = data_of(config, source, domain)
-    kept, files = kept_names(config, piped)
+    kept, taken = kept_names(config, piped)
     return RunDirectory.create(
         root,
         name=name,
         dataset=Path(config.data.source).stem,
         config=located(kept, domain).as_dict(),
         files={"source.json": data, **(more or {})},
-        data=files,
+        data={**taken, **(files or {})},
     )
 
 
@@ -203,7 +206,7 @@ def train_once(
             TensorBoardLogger(run.path, draw=config.track.tensorboard),
             *callbacks,
         ],
-        checkpoint=run.checkpoints_path,
+        checkpoint=with_start(run, run.checkpoints_path),
         resume=resume,
         display=display,
     )

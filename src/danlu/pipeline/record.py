@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from danlu.artifact import RunDirectory
@@ -12,6 +11,7 @@ from danlu.evaluate import Rows
 from danlu.evaluate.diagrams import diagrams
 from danlu.evaluate.judgement import Judgement
 from danlu.nn import summary
+from danlu.pipeline.branched import Branch
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.effort import Effort, energy_in_words, environment
@@ -48,6 +48,9 @@ def write_record(
         record["audit"] = prepared.audit.as_dict(rows=_ROWS)["findings"]
     if learned.notes:
         record["model"] = list(learned.notes)
+    branch = Branch.of(run)
+    if branch is not None:
+        record["branch"] = branch.as_dict()
     record["health"] = as_record(fitted.health, run, domain)
     if told:
         record["answers"] = told
@@ -94,6 +97,8 @@ def report_of(
     }
     if ended:
         facts["ended"] = ended
+    if (branch := Branch.of(run)) is not None:
+        facts["branch of"] = str(branch)
     judgement = judgement or Judgement({})
     own["sections"] = [
         *sections,
@@ -233,6 +238,15 @@ def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, record
             **(record.get("environment") or {}),
         },
     }
+
+
+def _command(run: RunDirectory) -> str:
+    """What repeats the run."""
+    branch = Branch.of(run)
+    if branch is None:
+        return shlex.join(("danlu", "train", "--config", str(run.config_path)))
+    settings = (f"{name}={new}" for name, (_, new) in branch.settings.items())
+    return shlex.join(("danlu", "replay", branch.run, "--step", str(branch.step), *settings))
 
 
 def _took(compute: Mapping[str, Any]) -> dict[str, str]:

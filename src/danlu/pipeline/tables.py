@@ -311,6 +311,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         shown=test,
         background=drawn(train.select([*seen, name]), config.trainer.seed),
         places=numbers[split.test] if data.test is None else None,
+        learnt=numbers[split.train],
         rows={"train": train.height, "validation": validation.height, "test": test.height},
         split=description,
         notices=tuple(notices),

@@ -30,7 +30,10 @@ __all__ = [
 
 COMMON = ("data.source|test", "evaluate.baselines|report", "split.test|validation", "track.*", "trainer.seed")
 """What every kind of data uses."""
-RECIPE = "trainer.average|average_decay|average_start|batch_size|devices|epochs|learning_rate|patience|precision|weight_decay"
+RECIPE = (
+    "trainer.average|average_decay|average_start|batch_size|beta2|clip_norm|devices|epochs|learning_rate|patience|precision"
+    "|weight_decay"
+)
 """What every recipe takes."""
 PICTURES = ("data.image_size", "model.width", "split.equal_rows|method")
 """What every kind of pictures uses."""

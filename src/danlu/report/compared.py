@@ -34,6 +34,7 @@ class ComparedRun:
         sizes: the same as numbers.
         history: a row an epoch; empty where there is no single training.
         best_epoch: from 0.
+        origin: where it branched off from another run, in words; empty where it did not.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ComparedRun:
     sizes: Mapping[str, float | None]
     history: Sequence[Mapping[str, Any]] = ()
     best_epoch: int | None = None
+    origin: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,8 +115,9 @@ class Compared:
     def notes(self) -> list[str]:
         """How the verdicts are to be read."""
         verdicts = [pair for pair in self.pairs if pair.how in ("paired", "unpaired")]
+        origins = [f"{run.name} branched off from {run.origin}" for run in self.runs if run.origin]
         if not verdicts:
-            return []
+            return origins
         notes = [
             "The verdicts are of these trained models, not of their settings: another seed changes scores as well."
         ]
@@ -128,7 +131,7 @@ class Compared:
         if len(verdicts[0].measures) > 3:
             primary = MEASURES[verdicts[0].primary].label
             notes.append(f"Go by {primary}; of many other measures one may differ by chance.")
-        return notes
+        return [*origins, *notes]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""

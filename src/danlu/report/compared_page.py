@@ -17,7 +17,7 @@ from danlu.report.svg import BLUE, GREEN, ORANGE, Panel, short
 if TYPE_CHECKING:
     from danlu.report.compared import Compared, ComparedRun
 
-__all__ = ["compared_page"]
+__all__ = ["compared_page", "compared_parts"]
 
 _COLOURS = (BLUE, ORANGE, GREEN)
 _VERDICTS = {"better": "{0} is better", "worse": "{1} is better", "undecided": "cannot be told"}
@@ -25,23 +25,26 @@ _VERDICTS = {"better": "{0} is better", "worse": "{1} is better", "undecided": "
 
 def compared_page(found: Compared) -> str:
     """The page as text; whatever comes from the user's data is escaped."""
+    return rendered("compared.html.jinja", **compared_parts(found), curves=_curves(found.runs))
+
+
+def compared_parts(found: Compared) -> dict[str, Any]:
+    """What the parts of the page show that say what the tests tell, which settings differ, and what the runs took."""
     names = [pair.primary for pair in found.pairs if pair.measures]
     primary = names[0] if names else ""
     shown = {run.name: run.scores[primary] for run in found.runs if primary in run.scores}
     scores = [(_label(name), [_cells(run, name) for run in found.runs]) for name in found.measures]
     effort = dict.fromkeys(what for run in found.runs for what in run.effort)
     sentences = {pair.sentence for pair in found.pairs}
-    return rendered(
-        "compared.html.jinja",
-        found=found,
-        picture=rate_plot(shown, f"{_label(primary)}, with 95 % intervals") if len(shown) > 1 else "",
-        said=[each for each in found.said if each not in sentences],
-        scores=scores,
-        tables=[_table(pair) for pair in found.pairs if pair.measures],
-        curves=_curves(found.runs),
-        settings=found.settings_in_words,
-        effort=[(what, [run.effort.get(what, "–") for run in found.runs]) for what in effort],
-    )
+    return {
+        "found": found,
+        "picture": rate_plot(shown, f"{_label(primary)}, with 95 % intervals") if len(shown) > 1 else "",
+        "said": [each for each in found.said if each not in sentences],
+        "scores": scores,
+        "tables": [_table(pair) for pair in found.pairs if pair.measures],
+        "settings": found.settings_in_words,
+        "effort": [(what, [run.effort.get(what, "–") for run in found.runs]) for what in effort],
+    }
 
 
 def _label(name: str) -> str:
