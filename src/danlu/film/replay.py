@@ -199,8 +199,8 @@ def replay(
         ...                      model={"kind": "network", "members": 2, "width": 8}, trainer={"epochs": 2},
         ...                      evaluate={"baselines": False, "report": False})
         >>> found = danlu.replay(result.run.path, 1, source=table)
-        >>> found.exact, found.moment.step, len(found.moment.shares)
-        (True, 1, 2)
+        >>> found.exact, found.moment.step, len(found.moment.shares)  # five networks, one for each fold
+        (True, 1, 5)
     """
     step, directory = check_step(step), RunDirectory.open(run)
     branching = Branching.of(directory, settings, source=source) if settings else None

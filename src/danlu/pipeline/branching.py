@@ -13,13 +13,13 @@ from danlu.artifact import RunDirectory
 from danlu.errors import ConfigError, shorten
 from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.branched import BRANCH, START, Branch
-from danlu.pipeline.config import TrainConfig, config_from
+from danlu.pipeline.config import TrainConfig, config_from, setting_names
 from danlu.pipeline.crossed import FOLDS, crosses
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.effort import Effort
 from danlu.pipeline.once import TrainResult, begin, prepare, train_once
 from danlu.pipeline.plain import plain
-from danlu.pipeline.used import uses
+from danlu.pipeline.used import matches, uses
 from danlu.stages import showing
 from danlu.trained import Say
 
@@ -34,6 +34,7 @@ CHANGEABLE = {
     "trainer.patience": "epochs that were no better already count",
     "trainer.precision": "from this update on",
     "model.dropout": "from this update on",
+    "augment.*": "from this update on, where the network has layers for it already",
 }
 """The settings that can change in the middle of a training, and what the change means."""
 
@@ -154,7 +155,9 @@ def _free_name(folder: Path, stem: str) -> str:
 
 def _value(config: TrainConfig, plan: Any, name: str) -> Any:
     """The value of a setting in a recipe."""
-    own = name.partition(".")[2]
+    section, _, own = name.partition(".")
+    if section not in ("trainer", "model"):
+        return config.setting(name)
     found = getattr(plan, own, getattr(getattr(plan, "model", None), own, None))
     return config.setting(name) if found is None else found
 
@@ -169,12 +172,13 @@ def _check(run: RunDirectory, config: TrainConfig, names: Sequence[str], domain:
     Raises:
         ConfigError: see above; the message lists what can be changed.
     """
-    can = [name for name in CHANGEABLE if uses(domain, name)]
-    listed = f"what can be: {', '.join(can)}" if can else None
-    if not can or not getattr(domain, "branches", True):
+    if not uses(domain, "trainer.epochs"):
         raise ConfigError(
-            f"a training of {domain.noun} cannot branch off", hint="danlu replay RUN --step N looks at it"
+            f"the run {run.path} has no recipe whose settings could change: {domain.noun} cannot branch off",
+            hint=f"danlu replay {run.path} --step N looks at an update",
         )
+    can = [each for each in CHANGEABLE if any(uses(domain, name) for name in setting_names() if matches(name, (each,)))]
+    listed = f"what can be: {', '.join(can)}"
     if crosses(config):
         raise ConfigError(
             f"the run {run.path} is a cross-validation; expected one training",
@@ -189,12 +193,14 @@ def _check(run: RunDirectory, config: TrainConfig, names: Sequence[str], domain:
                 f"the run {run.path} has {setting}={shorten(config.setting(setting))}: {why}, and cannot branch off"
             )
     for name in names:
-        if name not in can:
+        if not matches(name, can):
             section = name.partition(".")[0]
             why = _WHY.get(name) or (
                 "it counts after the training" if section in _AFTER else "it decides what the training began with"
             )
             raise ConfigError(f"{name} cannot be changed in the middle of a training: {why}", hint=listed)
+        if not uses(domain, name):
+            raise ConfigError(f"{name} is not used for {domain.noun}", hint=listed)
     if "trainer.epochs" in names and (config.trainer.average == "swa" or config.trainer.snapshots is not None):
         raise ConfigError(
             "trainer.epochs cannot be changed in the middle of this training: its mean or its cycles are counted in epochs",
