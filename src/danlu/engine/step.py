@@ -27,7 +27,7 @@ from danlu.nn.layer import Layer
 from danlu.nn.losses import l1, l2
 from danlu.optim.extra import call_update, of_other_form
 
-__all__ = ["NEVER", "Program", "add_sums", "batch_at", "drawn", "gradient", "mixed", "step", "zero_sums"]
+__all__ = ["NEVER", "Program", "add_sums", "batch_at", "gradient", "mixed", "step", "zero_sums"]
 
 NEVER = jnp.iinfo(jnp.int32).max
 _AUGMENT = 2**32 - 1  # folded into a step's key; layers and micro-batches count from 0
@@ -209,14 +209,6 @@ def gradient(program: Program, state: TrainState, batch: dict[str, Any], key: ja
     return grads, mean(model_state, program.devices), sums
 
 
-def drawn(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
-    """The key of the next step, and its batch as the network gets it: changed as the program changes batches."""
-    key = jax.random.fold_in(state.key, state.step)
-    if program.devices > 1:
-        key = jax.random.fold_in(key, position(program.devices))
-    return key, mixed(program, batch, key)
-
-
 def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Sums]:
     """One step of gradient descent.
 
@@ -228,7 +220,10 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     Returns:
         The state after the step, and the batch's sums (see :func:`zero_sums`).
     """
-    key, batch = drawn(program, state, batch)
+    key = jax.random.fold_in(state.key, state.step)
+    if program.devices > 1:
+        key = jax.random.fold_in(key, position(program.devices))
+    batch = mixed(program, batch, key)
     grads, model_state, sums = gradient(program, state, batch, key)
 
     def value_at(params: Any) -> jax.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import numpy as np
 
 from danlu.engine import Callback
 from danlu.engine.callback import Batch
+from danlu.engine.initial import RUN_ONCE
 from danlu.engine.loop import run_steps
+from danlu.engine.seen import seen
 from danlu.engine.state import TrainState, owned
-from danlu.engine.step import Program, batch_at, drawn, gradient
+from danlu.engine.step import Program
 from danlu.errors import ConfigError
 
 __all__ = ["Moment", "Pause", "Share", "check_step"]
@@ -51,7 +53,7 @@ class Moment:
         step, epoch: of the update, from 0.
         state: the state before it, a leading axis of networks on every array where several are trained side by side.
         after: the parameters after it.
-        batch: its rows ``{"x", "y", "weight"}``, with the same axis; None of an agent.
+        batch: its rows ``{"x", "y", "weight"}`` as the network gets them, with the same axis; None of an agent.
         learning_rate: of the update, of each network where they differ.
         shares: what each network did.
         model: the blueprint of what is trained, all networks together.
@@ -104,26 +106,20 @@ class Pause(Callback):
 
 def _moment(training: Any, step: int, batch: Batch) -> Moment:
     program, state = training.program, owned(training.state)
-    sums = program.zero_sums()
     after, sums = run_steps(
-        program, owned(state), owned(sums), batch.chunk, batch.order, batch.number, batch.number + 1
+        program, owned(state), owned(program.zero_sums()), batch.chunk, batch.order, batch.number, batch.number + 1
     )
+    rows, slopes = seen(program, state, batch) or (None, None)
     several = program.members is not None
-    inner: Any = program.program if several else program
-    rows: Any = None
-    norms = losses = None
-    if isinstance(inner, Program) and program.devices == 1:
-        rows = _each(several, functools.partial(_batch, inner, batch.chunk, batch.number), batch.order)
-        norms, losses = _each(several, functools.partial(_looked, inner), state, rows)
+    losses = None if rows is None else _losses(getattr(program, "program", program), several, state, rows)
     loss, weight = (np.atleast_1d(np.asarray(sums[name], np.float64)) for name in ("loss", "weight"))
-    size = batch.chunk["weight"].shape[0] if batch.chunk else 0
     shares = tuple(
         Share(
             loss=float(loss[number] / weight[number]) if weight[number] else float("nan"),
-            gradient=None if norms is None else float(np.atleast_1d(norms)[number]),
+            gradient=None if slopes is None else _norm(slopes, several, number),
             update=_norm(jax.tree.map(jnp.subtract, after.params, state.params), several, number),
             weights=_norm(state.params, several, number),
-            **_rows(batch, losses, several, number, program.batch_size, size),
+            **_rows(batch, losses, several, number, program.batch_size),
         )
         for number in range(program.members or 1)
     )
@@ -141,23 +137,18 @@ def _moment(training: Any, step: int, batch: Batch) -> Moment:
     )
 
 
-def _each(several: bool, function: Callable[..., Any], *trees: Any) -> Any:
-    return jax.jit(jax.vmap(function) if several else function)(*trees)
+@functools.partial(jax.jit, static_argnames=("program", "several"), compiler_options=RUN_ONCE)
+def _losses(program: Program, several: bool, state: TrainState, rows: Any) -> jax.Array | None:
+    """The loss of each row of a batch as the update sees it, ``(batch,)``; None where the loss is one of the batch."""
 
+    def one(state: TrainState, rows: Any) -> jax.Array | None:
+        key = jax.random.fold_in(state.key, state.step)
+        values, _, _ = program.objective(state.params, state.model_state, rows, key, train=True)
+        if isinstance(values, Mapping):
+            values = sum(state.weights.get(name, 1.0) * value for name, value in values.items())
+        return values if jnp.ndim(values) == 1 else None
 
-def _batch(program: Program, chunk: Any, number: int, order: jax.Array) -> dict[str, Any]:
-    return batch_at(chunk, order, number, program.batch_size)
-
-
-def _looked(program: Program, state: TrainState, batch: Any) -> tuple[jax.Array, Any]:
-    """The norm of the gradient of the mean, and the loss of each row where there is one: as the step computes them."""
-    key, batch = drawn(program, state, batch)
-    grads, _, _ = gradient(program, state, batch, key)
-    squares = sum(jnp.sum(jnp.square(leaf.astype(float))) for leaf in jax.tree.leaves(grads))
-    values, _, _ = program.objective(state.params, state.model_state, batch, key, train=True)
-    if isinstance(values, dict):
-        values = sum(state.weights.get(name, 1.0) * value for name, value in values.items())
-    return jnp.sqrt(squares), values if jnp.ndim(values) == 1 else None
+    return jax.vmap(one)(state, rows) if several else one(state, rows)
 
 
 def _norm(tree: Any, several: bool, number: int) -> float:
@@ -165,14 +156,15 @@ def _norm(tree: Any, several: bool, number: int) -> float:
     return float(np.sqrt(sum(float(np.sum(np.square(leaf))) for leaf in leaves)))
 
 
-def _rows(batch: Batch, losses: Any, several: bool, number: int, size: int, known: int) -> dict[str, Any]:
+def _rows(batch: Batch, losses: Any, several: bool, number: int, size: int) -> dict[str, Any]:
     """The numbers of a network's rows, without those that fill the batch up, and their losses."""
-    if not known:
-        return {"rows": None, "losses": None}
     order = np.asarray(batch.order[number] if several else batch.order)
     entries = order[batch.number * size : (batch.number + 1) * size]
     own = None if losses is None else np.asarray(losses[number] if several else losses, np.float64)
-    return {"rows": entries[entries >= 0], "losses": None if own is None else own[entries >= 0]}
+    return {
+        "rows": entries[entries >= 0] if entries.size else None,
+        "losses": None if own is None else own[entries >= 0],
+    }
 
 
 def check_step(step: Any) -> int:

@@ -17,10 +17,12 @@ from danlu.files import write_atomic
 from danlu.film.moment import Moment, Pause, check_step
 from danlu.film.proof import Proof, Witness, digest, kept_network
 from danlu.pipeline import TrainResult, compare_runs, load_model
-from danlu.pipeline.again import Again
+from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.branched import Branch, in_words
 from danlu.pipeline.branching import Branching, check_same_arrays
+from danlu.pipeline.domains import domain_of
 from danlu.pipeline.effort import environment
+from danlu.pipeline.used import uses
 from danlu.prose import wrapped
 from danlu.report.compared import Compared
 from danlu.trained import Trained
@@ -203,6 +205,13 @@ def replay(
         (True, 1, 5)
     """
     step, directory = check_step(step), RunDirectory.open(run)
+    config = settings_of(directory)
+    domain = domain_of(config, config.data.source if source is None else source)
+    if not uses(domain, "trainer.epochs"):
+        raise ConfigError(
+            f"the run {directory.path} is of {domain.noun}, whose updates are made within steps of an environment; expected a network "
+            "that learnt from data"
+        )
     branching = Branching.of(directory, settings, source=source) if settings else None
     if branching is None and (name is not None or runs is not None):
         raise ConfigError(
@@ -234,7 +243,7 @@ def replay(
                 say("note: the branch starts from a training that is not the run's to the last bit")
             branch = Branch(str(directory.path.resolve()), step, moment.epoch, changes, proof.exact)
             result = branching.train(
-                again, branch, start, name=name, root=runs, source=source, display=display, say=say
+                again, branch, start, name=name, root=runs, source=source, display=display, say=say, allow=allow
             )
     return Replayed(
         run=directory,

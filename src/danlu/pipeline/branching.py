@@ -16,11 +16,10 @@ from danlu.pipeline.branched import BRANCH, START, Branch
 from danlu.pipeline.config import TrainConfig, config_from, setting_names
 from danlu.pipeline.crossed import FOLDS, crosses
 from danlu.pipeline.domains import domain_of
-from danlu.pipeline.effort import Effort
-from danlu.pipeline.once import TrainResult, begin, prepare, train_once
+from danlu.pipeline.once import TrainResult, begin
 from danlu.pipeline.plain import plain
+from danlu.pipeline.train import train_from
 from danlu.pipeline.used import matches, uses
-from danlu.stages import showing
 from danlu.trained import Say
 
 __all__ = ["CHANGEABLE", "Branching", "check_same_arrays"]
@@ -113,6 +112,7 @@ class Branching:
         source: Any = None,
         display: str = "none",
         say: Say = print,
+        allow: Sequence[str] = (),
     ) -> TrainResult:
         """Go on from there, in a run of its own: trained, tested and recorded as every run.
 
@@ -136,13 +136,8 @@ class Branching:
             {BRANCH: branch.as_dict()},
             files={START: start},
         )
-        config, begun = settings_of(run), Effort()
-        with showing(display), run.locked():
-            say(f"run: {run.path} (to continue after a stop: danlu train --resume {run.path})")
-            domain, prepared, plan = prepare(
-                config, config.data.source if source is None else source, say=lambda line: None, begun=True
-            )
-            return train_once(run, config, domain, prepared, plan, display=display, say=say, resume=True, begun=begun)
+        found: Any = train_from(settings_of(run), source, display=display, say=say, resume=run, allow=allow, known=True)
+        return found
 
 
 def _free_name(folder: Path, stem: str) -> str:
@@ -172,11 +167,6 @@ def _check(run: RunDirectory, config: TrainConfig, names: Sequence[str], domain:
     Raises:
         ConfigError: see above; the message lists what can be changed.
     """
-    if not uses(domain, "trainer.epochs"):
-        raise ConfigError(
-            f"the run {run.path} has no recipe whose settings could change: {domain.noun} cannot branch off",
-            hint=f"danlu replay {run.path} --step N looks at an update",
-        )
     can = [each for each in CHANGEABLE if any(uses(domain, name) for name in setting_names() if matches(name, (each,)))]
     listed = f"what can be: {', '.join(can)}"
     if crosses(config):

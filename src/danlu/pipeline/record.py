@@ -201,7 +201,11 @@ def _tested(judgement: Judgement | None) -> dict[str, Any]:
 
 def _command(run: RunDirectory) -> str:
     """The command that trains the same again."""
-    return shlex.join(("danlu", "train", "--config", str(Path(run.path) / "config.json")))
+    branch = Branch.of(run)
+    if branch is None:
+        return shlex.join(("danlu", "train", "--config", str(run.config_path)))
+    settings = (f"{name}={new}" for name, (_, new) in branch.settings.items())
+    return shlex.join(("danlu", "replay", branch.run, "--step", str(branch.step), *settings))
 
 
 def _not_audited(prepared: Prepared) -> tuple[str, ...]:
@@ -238,15 +242,6 @@ def _common(run: RunDirectory, config: TrainConfig, judgement: Judgement, record
             **(record.get("environment") or {}),
         },
     }
-
-
-def _command(run: RunDirectory) -> str:
-    """What repeats the run."""
-    branch = Branch.of(run)
-    if branch is None:
-        return shlex.join(("danlu", "train", "--config", str(run.config_path)))
-    settings = (f"{name}={new}" for name, (_, new) in branch.settings.items())
-    return shlex.join(("danlu", "replay", branch.run, "--step", str(branch.step), *settings))
 
 
 def _took(compute: Mapping[str, Any]) -> dict[str, str]:

@@ -49,6 +49,7 @@ def train_from(
     resume: RunDirectory | None = None,
     allow: Sequence[str] = (),
     sections: Sequence[tuple[str, str]] = (),
+    known: bool = False,
 ) -> TrainResult | CrossValidation:
     """Train a model on the data in ``source`` and save it, with its record, in a new run directory.
 
@@ -65,6 +66,7 @@ def train_from(
         resume: the run to go on with, instead of a new one; its ``config`` must be the one given.
         allow: modules that an environment of the config's may import.
         sections: further parts of the report: each a title and its HTML.
+        known: whether what is found in the data need not be said.
 
     Returns:
         A :class:`TrainResult`; with ``evaluate.folds`` a :class:`CrossValidation`.
@@ -87,7 +89,8 @@ def train_from(
             held.enter_context(resume.locked())
             with stage("comparing the data"):
                 check_unchanged(resume, config, source, domain_of)
-        domain, prepared, plan = prepare(first_fold(config), source, say=say, begun=resume is not None)
+        heard = (lambda line: None) if known else say
+        domain, prepared, plan = prepare(first_fold(config), source, say=heard, begun=resume is not None)
         run = resume or begin(config, source, domain, root, name, piped)
         if resume is None:
             held.enter_context(run.locked())
