@@ -62,14 +62,12 @@ class Proof:
                 self._other_machine,
             ]
         if self.kept:
-            end = f", and the weights at the end are those of the saved model (SHA-256 {self.kept[:12]}…)"
-        else:
-            end = "; " + (
-                "there are no saved weights to compare with"
-                if self.whole
-                else "the weights at the end are not compared, since the training was stopped at this update"
-            )
-        return [f"Equal to the last bit: {rows}{end}." if self.epochs or self.kept else f"Nothing was compared{end}."]
+            end = f"the weights at the end are those of the saved model (SHA-256 {self.kept[:12]}…)"
+            return [f"Equal to the last bit: {rows}, and {end}."]
+        end = "There are no saved weights to compare with."
+        if not self.whole:
+            end = "The weights at the end are not compared, since the training was stopped at this update."
+        return [f"Equal to the last bit: {rows}." if self.epochs else "Nothing was compared.", end]
 
     @property
     def _other_record(self) -> str:

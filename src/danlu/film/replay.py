@@ -133,14 +133,13 @@ class Replayed:
 
     def _rows_in_words(self) -> str:
         numbers = (self.numbers or (np.zeros(0, int),))[0]
-        whose = " of the first network" if len(self.moment.shares) > 1 else ""
+        batch = "the batch of the first network" if len(self.moment.shares) > 1 else "the batch"
         hardest = self.hardest(_LISTED)
         if hardest:
             listed = ", ".join(f"{row} ({loss:.3g})" for row, loss in hardest)
-            return f"the batch{whose} had {len(numbers):,} rows; those with the largest loss (the first row of the data is 0): {listed}"
-        listed = ", ".join(map(str, numbers[:_LISTED].tolist()))
-        more = ", …" if len(numbers) > _LISTED else ""
-        return f"the batch{whose} had {len(numbers):,} rows (the first row of the data is 0): {listed}{more}"
+            return f"{batch} had {len(numbers):,} rows; those with the largest loss (the first row of the data is 0): {listed}"
+        listed = ", ".join(map(str, [*numbers[:_LISTED], *["…"] * (len(numbers) > _LISTED)]))
+        return f"{batch} had {len(numbers):,} rows (the first row of the data is 0): {listed}"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -153,8 +152,7 @@ def _clipped(norms: Sequence[float], limit: float) -> str:
     over = sum(norm > limit for norm in norms)
     if not over:
         return f"; below the limit {limit:g}"
-    whose = "" if len(norms) == 1 else f" in {over} of {len(norms)} networks"
-    return f"; scaled down to {limit:g}{whose}"
+    return f"; scaled down to {limit:g}" + ("" if len(norms) == 1 else f", in {over} of {len(norms)} networks")
 
 
 def replay(

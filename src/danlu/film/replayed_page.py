@@ -42,9 +42,7 @@ def replayed_page(found: Replayed) -> str:
         proof=found.proof.sentences,
         facts=found.facts(),
         rows=[] if found.numbers is None else found.numbers[0].tolist(),
-        rows_title="Rows of the batch"
-        + (" of the first network" if several else "")
-        + (", those with the largest loss" if found.hardest(1) else ""),
+        rows_title="Rows of the batch of the first network" if several else "Rows of the batch",
         hardest=[(row, f"{loss:.3g}") for row, loss in found.hardest(8)],
         curves=_curves(futures, moment.epoch, _place(found)),
         heads=heads,

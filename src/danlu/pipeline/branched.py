@@ -54,8 +54,8 @@ class Branch:
         return {**dataclasses.asdict(self), "settings": {name: list(pair) for name, pair in self.settings.items()}}
 
     def __str__(self) -> str:
-        about = "" if self.exact else ", which was not brought back to the last bit"
-        return f"{self.run} before update {self.step:,} (in epoch {self.epoch + 1}{about}): {in_words(self.settings)}"
+        told = f"{self.run} before update {self.step:,}, in epoch {self.epoch + 1}: {in_words(self.settings)}"
+        return told if self.exact else f"{told}; what was before is not that run's to the last bit"
 
 
 def in_words(settings: Mapping[str, tuple[Any, Any]]) -> str:
