@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from danlu.language import LANGUAGES, key
@@ -39,21 +39,22 @@ def forms() -> dict[str, dict[str, list[str]]]:
         if room(path) in {"language", *_ALONE} or (path.suffix == ".jinja" and ".html" not in path.name):
             continue
         text = path.read_text()
-        each = template_forms(text) if path.suffix == ".jinja" else module_forms(text, commands=room(path) == "cli")
+        command = {path.stem, "_root"} if room(path) == "cli" else set()
+        each = template_forms(text) if path.suffix == ".jinja" else module_forms(text, commands=command)
         for form, line in each:
             own = seen.setdefault(form, room(path))  # one that stands in two rooms is in the catalogue of the first
             found.setdefault(own, {}).setdefault(form, []).append(f"{path.relative_to(SOURCE).as_posix()}:{line}")
     return found
 
 
-def module_forms(text: str, *, commands: bool = False) -> Iterator[tuple[str, int]]:
-    """The forms in a module, each with its line; with ``commands`` the docstrings of its functions and classes too."""
+def module_forms(text: str, *, commands: Iterable[str] = ()) -> Iterator[tuple[str, int]]:
+    """The forms in a module, each with its line, and those in the docstrings of the functions that are commands."""
     tree = ast.parse(text)
     apart: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             said = ast.get_docstring(node)
-            if said and commands and isinstance(node, ast.FunctionDef):
+            if said and isinstance(node, ast.FunctionDef) and node.name in commands:
                 yield from (
                     (form, node.lineno) for each in said.split("\n\n") for form in _texts(each.replace("{", "{{"))
                 )

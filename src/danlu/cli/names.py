@@ -23,8 +23,24 @@ def _spoken(command: Any) -> None:
         return
     from typer import rich_utils
 
-    for name in ("ARGUMENTS_PANEL_TITLE", "COMMANDS_PANEL_TITLE", "OPTIONS_PANEL_TITLE"):
+    for name in (
+        "ARGUMENTS_PANEL_TITLE",
+        "COMMANDS_PANEL_TITLE",
+        "OPTIONS_PANEL_TITLE",
+        "DEFAULT_STRING",
+        "REQUIRED_LONG_STRING",
+    ):
         setattr(rich_utils, name, said(getattr(rich_utils, name)))
+    plain = getattr(rich_utils, "_make_rich_text", None)
+
+    def folding(**how: Any) -> Any:  # without blanks, rich would cut a Chinese sentence off instead of breaking it
+        text = plain(**how) if plain is not None else None
+        if text is not None and hasattr(text, "overflow"):
+            text.overflow = "fold"
+        return text
+
+    if plain is not None:
+        rich_utils._make_rich_text = folding
     for each in (command, *getattr(command, "commands", {}).values()):
         for part in ("help", "short_help", "epilog"):
             text = getattr(each, part, None)
