@@ -180,7 +180,8 @@ class Tables(Labelled):
         if prepared.shown is None or prepared.schema is None:
             return None
         more = () if prepared.sensitive is None else prepared.sensitive.names
-        return sliced_columns(prepared.shown, prepared.schema, prepared.target.name, more)
+        found = sliced_columns(prepared.shown, prepared.schema, prepared.target.name, more)
+        return found if found.width else None  # of texts alone there are no slices
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
         """The test rows predicted worst, with their first columns."""
