@@ -20,7 +20,7 @@ from danlu.engine.arrays import as_arrays, as_leaves, rows_of
 from danlu.engine.case import Clues
 from danlu.engine.doctor import diagnose
 from danlu.engine.health import Health
-from danlu.engine.loop import Steps, evaluate_steps, predict_steps
+from danlu.engine.loop import Steps, evaluate_steps, predict_batch
 from danlu.engine.mesh import place
 from danlu.engine.order import capacity, even_batches, num_batches, pad_order, pad_rows
 from danlu.engine.sources import Check, Piece, Source, as_source
@@ -104,10 +104,12 @@ def predict_outputs(model: Any, params: Any, state: Any, x: Any, *, batch_size: 
     x = as_leaves(x, "x")
     rows = rows_of(x, "x")
     size = batch_size or _size(max(rows, 1))
-    order = pad_order(np.arange(rows), size)
-    chunk = jax.device_put(pad_rows(x, rows, to=capacity(max(rows, size))))
-    outputs = predict_steps(model, params, state, chunk, order, num_batches(rows, size), size=size)
-    return jax.tree.map(lambda a: np.asarray(a)[:rows], outputs)
+    params, state = jax.device_put((params, state))
+    found = []
+    for first in range(0, max(rows, 1), size):  # each batch by itself: however many rows there are, it is one program
+        batch = jax.tree.map(lambda leaf, first=first: leaf[first : first + size], x)
+        found.append(predict_batch(model, params, state, pad_rows(batch, min(size, rows - first), to=size)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:rows], *found)
 
 
 @dataclasses.dataclass(frozen=True)

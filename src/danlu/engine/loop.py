@@ -13,16 +13,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 import jax
-import jax.numpy as jnp
 
 from danlu.engine.mesh import WHOLE, spread
 from danlu.engine.objective import Sums
-from danlu.engine.order import gather
 from danlu.engine.state import Best, TrainState, track_best
 from danlu.engine.step import add_sums, step
 from danlu.nn.layer import Layer
 
-__all__ = ["Steps", "end_epoch", "evaluate_steps", "loop_steps", "predict_steps", "run_steps", "unrolled"]
+__all__ = ["Steps", "end_epoch", "evaluate_steps", "loop_steps", "predict_batch", "run_steps", "unrolled"]
 
 
 class Steps(Protocol):
@@ -165,25 +163,10 @@ def evaluate_steps(
     return sums
 
 
-@functools.partial(jax.jit, static_argnames=("model", "size"))
-def predict_steps(
-    model: Layer, params: Any, model_state: Any, x: Any, order: jax.Array, stop: Any, *, size: int
-) -> Any:
-    """The model's outputs for the rows of ``order``, in that sequence, in batches of ``size``."""
-
-    def outputs_at(index: Any) -> Any:
-        batch, _ = gather(x, order, index, size)
-        return model.apply(params, model_state, batch, train=False)[0]
-
-    shapes = jax.eval_shape(outputs_at, 0)
-    buffer = jax.tree.map(lambda s: jnp.zeros((order.shape[0], *s.shape[1:]), s.dtype), shapes)
-
-    def body(index: jax.Array, buffer: Any) -> Any:
-        return jax.tree.map(
-            lambda b, y: jax.lax.dynamic_update_slice_in_dim(b, y, index * size, 0), buffer, outputs_at(index)
-        )
-
-    return jax.lax.fori_loop(0, stop, body, buffer)
+@functools.partial(jax.jit, static_argnames=("model",))
+def predict_batch(model: Layer, params: Any, model_state: Any, x: Any) -> Any:
+    """The model's outputs for the rows of ``x``, all at once."""
+    return model.apply(params, model_state, x, train=False)[0]
 
 
 @functools.partial(jax.jit, static_argnames=("population",))

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.engine import Callback, Fitted, enable_compilation_cache
+from danlu.engine import Callback, Fitted, enable_compilation_cache, predict_outputs
 from danlu.engine.fitted import EVALUATION_BATCH
-from danlu.engine.loop import predict_steps
 from danlu.engine.members import fit_members
-from danlu.engine.order import capacity, num_batches, pad_order, pad_rows
+from danlu.engine.order import capacity
 from danlu.engine.selection import joined, members_of
 from danlu.errors import ConfigError, TrainingError
 from danlu.evaluate.metrics import METRICS
@@ -166,7 +165,7 @@ class NetworkContest(Contest):
         if self.lesson["monitor"] == _WATCHED.get(self.metric) and weighed is None:
             value = float(np.ravel(best.value)[min(place * self.folds, np.size(best.value) - 1)])
             return value if self.metric == "log_loss" else float(np.sqrt(value)) * self.prepared.target.std
-        params, state = jax.tree.map(lambda leaf: leaf[own], (fitted.params, fitted.state))
+        params, state = jax.tree.map(lambda leaf: np.asarray(leaf)[own], (fitted.params, fitted.state))
         answers, truth = self._answers(params, state)
         evidence = Labels(self.prepared.target).evidence(answers, truth)
         return METRICS[self.metric].compute(evidence, np.ones(len(truth)))
@@ -176,16 +175,14 @@ class NetworkContest(Contest):
         inputs, truth = self.lesson["validation"][:2]
         rows, fold_of = len(truth), self.prepared.folds
         own = [np.arange(rows)] if fold_of is None else [np.flatnonzero(fold_of == each) for each in range(self.folds)]
-        longest = max(each.size for each in own)
-        size = min(EVALUATION_BATCH, capacity(longest))
-        orders = np.stack([pad_order(each, size, length=longest) for each in own])
-        chunk = jax.device_put(pad_rows(inputs, rows, to=capacity(max(rows, size))))
-        stop = num_batches(longest, size)
-        one = lambda p, s, order: predict_steps(self.plan.model, p, s, chunk, order, stop, size=size)  # noqa: E731
-        outputs = np.asarray(jax.vmap(one)(params, state, orders))
-        found = np.empty((rows, *outputs.shape[2:]), outputs.dtype)
+        size = min(EVALUATION_BATCH, capacity(max(each.size for each in own)))  # one program for all
+        parts = []
         for number, places in enumerate(own):
-            found[places] = outputs[number, : places.size]
+            member = jax.tree.map(lambda leaf, number=number: leaf[number], (params, state))
+            held = jax.tree.map(lambda leaf, places=places: leaf[places], inputs)
+            parts.append(predict_outputs(self.plan.model, *member, held, batch_size=size))
+        found = np.empty((rows, *parts[0].shape[1:]), parts[0].dtype)
+        found[np.concatenate(own)] = np.concatenate(parts)
         return np.asarray(Labels(self.prepared.target)(found.astype(np.float64))), np.asarray(truth)
 
 
