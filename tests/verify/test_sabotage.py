@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import sabotage
 from mutations import MUTATIONS
+from today import number_of_today
 
 from danlu.verify import select
 
@@ -29,10 +29,7 @@ def slice_of_today() -> str:
     """Which mutations this run tries: a number from 0 in ``DANLU_SABOTAGE``, else by the commit, else by the day."""
     if number := os.environ.get("DANLU_SABOTAGE"):
         return f"{number}/{SLICES}"
-    here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    number = int(commit.stdout, 16) if commit.returncode == 0 else datetime.date.today().toordinal()
-    return f"{number % SLICES}/{SLICES}"
+    return f"{number_of_today() % SLICES}/{SLICES}"
 
 
 def test_the_texts_that_are_replaced_still_stand_there_once() -> None:
