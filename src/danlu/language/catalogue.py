@@ -235,7 +235,7 @@ class Catalogue:
                 self._forms.append(form)
             else:
                 self.exact[_low(_plain(text))] = _plain(translation)
-        self._forms.sort(key=lambda form: -form.letters)
+        self._forms.sort(key=lambda form: (-form.letters, -sum(map(len, form.pieces))))
         self._needed = [max((piece for piece in form.pieces), key=len)[1:] for form in self._forms]
         self._said: dict[str, str] = {}
         self._known: dict[
