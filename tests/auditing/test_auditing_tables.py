@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import polars as pl
 import pytest
-from planted import FAULTS, clean, prices
+from planted import FAULTS, ROWS, clean, prices
 
 import danlu
 
@@ -29,8 +31,70 @@ def test_a_planted_fault_is_named(name: str) -> None:
     assert not others, "what is not planted is not named"
 
 
+def test_a_copy_of_the_target_does_not_hide_wrong_labels() -> None:
+    table, _, _, rows, _ = FAULTS["swapped_labels"]()
+    table["paid"] = [value == "yes" for value in table["bought"]]
+    told = danlu.audit(table, target="bought").of_check("label errors")[0]
+    assert told.severity == "warning"
+    assert ", without paid, flatly contradicts" in told.said
+    assert told.evidence["without"] == ["paid"]
+    assert len(set(told.rows) & set(rows)) >= 0.9 * len(rows)
+
+
+def test_labels_of_classes_that_overlap_are_not_called_wrong() -> None:
+    told = danlu.audit(clean(), target="bought").of_check("label errors")[0]
+    assert told.severity == "note"
+    assert "since classes overlap: no sign of wrong labels" in told.said
+    evidence = told.evidence
+    assert evidence["doubted"] > 60
+    assert evidence["doubted"] == pytest.approx(evidence["doubted if none were wrong"], rel=0.25)
+
+
+def test_numbers_of_rows_and_of_customers_are_no_quantities() -> None:
+    table = clean()
+    rng = np.random.default_rng(20)
+    table["编号"] = (rng.permutation(ROWS) + 1000).tolist()
+    table["Kundennummer"] = rng.integers(100, 250, ROWS).tolist()
+    table["seat row"] = rng.integers(0, 30, ROWS).tolist()
+    found = danlu.audit(table, target="bought", label_errors=False).of_check("identifier")
+    assert [each.columns for each in found] == [("编号",), ("Kundennummer",)]
+    assert "the model does not see it" in found[0].said
+    assert "is used as a quantity" in found[1].said
+
+
+def test_a_row_number_in_a_sorted_file_is_no_copy_of_the_target() -> None:
+    table = clean()
+    order = np.argsort(table["bought"], kind="stable")
+    table = {name: [values[row] for row in order] for name, values in table.items()}
+    table["Id"] = list(range(1, ROWS + 1))
+    found = danlu.audit(table, target="bought", label_errors=False)
+    assert not found.alarms
+    assert found.of_check("rows sorted by target")[0].columns == ("Id",)
+
+
 @pytest.mark.parametrize("make", [clean, prices])
 def test_a_clean_table_has_no_fault(make) -> None:  # type: ignore[no-untyped-def]
     found = danlu.audit(make(), target="bought", against=make())
     assert [each.check for each in found.alarms] == ["rows in both files"]
     assert not danlu.audit(make(), target="bought").alarms
+
+
+def test_a_table_in_pieces_is_audited_by_a_sample_which_is_said(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("danlu.pipeline.sheets._SAMPLE", 1000)
+    table = pl.DataFrame({name: values * 5 for name, values in clean().items()})
+    table = table.with_columns(pl.Series("income", np.random.default_rng(0).gamma(9, 300, table.height)))
+    table = table.with_columns(
+        paid=pl.col("bought") == "yes", age=pl.when(pl.int_range(pl.len()) % 9 == 4).then(-3.0).otherwise("age")
+    )
+    for part in (0, 1):
+        table[1000 * part : 1000 * (part + 1)].write_parquet(tmp_path / f"{part}.parquet")
+    found = danlu.audit(str(tmp_path), target="bought", label_errors=False)
+    assert (found.rows, found.sample) == (2000, 990)
+    assert "2,000 rows, of which a sample of 990 was looked at" in " ".join(str(found).split())
+    assert found.of_check("target copied")[0].columns == ("paid",)
+    bad = found.of_check("impossible values")[0].rows
+    assert 90 < len(bad) < 120
+    assert bad[-1] > 1000
+    assert all((row - 1) % 9 == 4 for row in bad), "rows are numbered as in the source"
+    whole = danlu.audit(str(tmp_path / "0.parquet"), target="bought", label_errors=False, data={"stream": True})
+    assert whole.sample is None

@@ -81,7 +81,7 @@ def mixed(sheet: Sheet) -> Iterator[Finding]:
             what = "dates" if typed.dtype.is_temporal() else "numbers"
             examples = texts.filter(bad).unique(maintain_order=True).head(3).to_list()
             words = ", ".join(repr(text[:30]) for text in examples)
-            numbers = tuple((bad.arg_true() + 1).to_list())
+            numbers = sheet.places(bad)
             yield Finding(
                 "mixed types",
                 "warning",
@@ -101,7 +101,7 @@ def mixed(sheet: Sheet) -> Iterator[Finding]:
         if 0.3 <= share < 0.97 and texts.filter(as_number).n_unique() > 10 and not _codes(texts, as_number):
             other = texts.filter(~as_number).drop_nulls().unique(maintain_order=True).head(3).to_list()
             fewer = as_number if share < 0.5 else ~as_number & texts.is_not_null()
-            numbers = tuple((fewer.arg_true() + 1).to_list())
+            numbers = sheet.places(fewer)
             yield Finding(
                 "mixed types",
                 "warning",
@@ -133,7 +133,7 @@ def spelt(sheet: Sheet) -> Iterator[Finding]:
         found = spellings(texts)
         if not found or len(found) > 100:
             continue
-        numbers = tuple((texts.is_in(list(found)).fill_null(value=False).arg_true() + 1).to_list())
+        numbers = sheet.places(texts.is_in(list(found)).fill_null(value=False))
         shown = ", ".join(f"{old!r} is {new!r}" for old, new in list(found.items())[:3])
         yield Finding(
             "spellings",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ from danlu.evaluate.intervals import figure
 from danlu.evaluate.kept import stacked
 from danlu.prose import percent
 
-__all__ = ["both_files", "drifted", "told_apart"]
+__all__ = ["Difference", "apart", "both_files", "differing", "drifted", "told_apart"]
 
 _FAR = 0.1  # of a distance between distributions, from which a column has drifted
+_FEWEST = 20  # rows of each file
 _LEVEL = 0.01  # of all columns together
+_FEW_VALUES = 10
 _MOST = 20_000  # rows of each file
 
 
@@ -60,15 +63,8 @@ def drifted(sheet: Sheet, other: pl.DataFrame) -> Iterator[Finding]:
     only where the distance is at least 0.1 more than chance gives: of many rows every difference is certain, and most do no harm.
     """
     names = [c.name for c in sheet.schema.columns if c.kind not in ("text", "identifier") and c.name in other.columns]
-    found: list[tuple[float, float, str, str]] = []
     for name in names:
         one, two = sheet.frame[name], other[name]
-        numbers = sheet.frame[name].dtype.is_numeric() or sheet.frame[name].dtype.is_temporal()
-        if numbers and sheet.schema[name].distinct > 10:
-            far, chance, said = _numbers(one, two)
-        else:
-            far, chance, said = _levels(one, two)
-        found.append((far, chance, name, said))
         gap = float(two.is_null().mean() or 0) - float(one.is_null().mean() or 0)  # type: ignore[arg-type]
         if abs(gap) >= _FAR:
             shares = [percent(float(each.is_null().mean() or 0)) for each in (one, two)]  # type: ignore[arg-type]
@@ -80,21 +76,52 @@ def drifted(sheet: Sheet, other: pl.DataFrame) -> Iterator[Finding]:
                 evidence={"difference": round(gap, 4)},
                 remedy="find out what changed; a model has not learnt what to do where it is missing",
             )
-    found.sort(key=lambda each: each[1])
-    for place, (far, chance, name, said) in enumerate(found):
-        if chance * (len(found) - place) > _LEVEL:
-            break
-        if far >= _FAR:
-            yield Finding(
-                "drift",
-                "warning",
-                f"column {name} is distributed otherwise in the other file: {said}",
-                (name,),
-                evidence={"distance": round(far, 4), "by chance": chance},
-                remedy="are its values written in the same way, and do they mean the same?"
-                if name == sheet.target
-                else f"train on rows like those it will meet, or leave it out: {left_out(name)}",
-            )
+    for each in differing((sheet.frame[name], other[name]) for name in names):
+        yield Finding(
+            "drift",
+            "warning",
+            f"column {each.name} is distributed otherwise in the other file: {each.said}",
+            (each.name,),
+            evidence={"distance": round(each.far, 4), "by chance": each.chance},
+            remedy="are its values written in the same way, and do they mean the same?"
+            if each.name == sheet.target
+            else f"train on rows like those it will meet, or leave it out: {left_out(each.name)}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How differently a column is distributed in two files.
+
+    Attributes:
+        name: the column's.
+        far: the distance of the distributions, less what chance gives.
+        chance: how likely as much is by chance.
+        said: both in words.
+    """
+
+    name: str
+    far: float
+    chance: float
+    said: str
+
+
+def differing(pairs: Iterable[tuple[pl.Series, pl.Series]]) -> list[Difference]:
+    """The columns that surely differ by 0.1 at least, after Holm's correction for all of them; the surest first.
+
+    Args:
+        pairs: a column in one file and in the other. Numbers and dates of more than 10 values are compared by their distribution
+            functions, others by the shares of their values.
+    """
+    found = []
+    for one, two in pairs:
+        numbers = one.dtype.is_numeric() or one.dtype.is_temporal()
+        compare = _numbers if numbers and one.n_unique() > _FEW_VALUES else _levels
+        found.append(Difference(one.name, *compare(one, two)))
+    found.sort(key=lambda each: each.chance)
+    sure = [each.chance * (len(found) - place) <= _LEVEL for place, each in enumerate(found)]
+    first = sure.index(False) if False in sure else len(sure)
+    return [each for each in found[:first] if each.far >= _FAR]
 
 
 def _numbers(one: pl.Series, two: pl.Series) -> tuple[float, float, str]:
@@ -173,23 +200,42 @@ def told_apart(sheet: Sheet, other: pl.DataFrame) -> Iterator[Finding]:
     both = [encoder.transform(part) for part in parts]
     x = np.concatenate([stacked(each) for each in both])
     y = np.repeat([0, 1], [len(parts[0]), len(parts[1])])
-    if min(np.bincount(y)) < 20:
-        return
     known: Any = {name: np.concatenate([each[name] for each in both]) for name in both[0]}
 
     def predict(learnt: np.ndarray, asked: np.ndarray) -> np.ndarray:
         model = boosting_model("binary", known, max_iter=30, learning_rate=0.15, early_stopping=False)
         return np.asarray(model.fit(x[learnt], y[learnt]).predict_proba(x[asked]))
 
-    told = out_of_fold(y, 2, predict)
-    auc = intervals(Rows(truth=y, prediction=told, task="binary"), ["roc_auc"])["roc_auc"]
-    apart = auc.low > 0.5 and auc.value >= 0.6
+    yield from apart(y, lambda: out_of_fold(y, 2, predict))
+
+
+def apart(
+    file: np.ndarray, probabilities: Callable[[], np.ndarray], *, unit: str = "rows", by: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """What a classifier's answers say of two files: its ROC-AUC with the interval, and what differs most.
+
+    Args:
+        file: 0 or 1 for each row.
+        probabilities: gives those of the files out of fold, ``(rows, 2)``.
+        unit: what rows are called.
+        by: what differs, in words.
+    """
+    if min(np.bincount(file, minlength=2)) < _FEWEST:
+        return
+    auc = intervals(Rows(truth=file, prediction=probabilities(), task="binary"), ["roc_auc"])["roc_auc"]
+    told = auc.low > 0.5 and auc.value >= 0.6
     yield Finding(
         "files told apart",
-        "warning" if apart and auc.value >= 0.7 else "note",
-        f"a classifier tells the rows of the two files apart with ROC-AUC {auc}"
-        + ("" if auc.low > 0.5 else ": not more than chance"),
+        "warning" if told and auc.value >= 0.7 else "note",
+        f"a classifier tells the {unit} of the two files apart with ROC-AUC {auc}"
+        + ("" if auc.low > 0.5 else ": not more than chance")
+        + (f"; what differs: {'; '.join(by)}" if by and auc.low > 0.5 else ""),
         (),
-        evidence={"roc_auc": round(auc.value, 4), "low": round(auc.low, 4), "high": round(auc.high, 4)},
-        remedy="scores on the first file say little about the other" if apart else "",
+        evidence={
+            "roc_auc": round(auc.value, 4),
+            "low": round(auc.low, 4),
+            "high": round(auc.high, 4),
+            "differs": list(by),
+        },
+        remedy="scores on the first file say little about the other" if told else "",
     )

@@ -11,10 +11,13 @@ import numpy as np
 
 from danlu.prose import WIDTH, wrapped
 
-__all__ = ["SEVERITIES", "Audit", "Finding", "numbers_in_words"]
+__all__ = ["SAMPLED", "SEVERITIES", "Audit", "Finding", "are", "numbers_in_words"]
 
 SEVERITIES = ("serious", "warning", "note")
 """How bad a finding is: ``"serious"`` makes scores untrue, ``"warning"`` probably does harm, a ``"note"`` is good to know."""
+
+SAMPLED = "what is rare may not be in a sample, nor are equal rows far from each other; shares are of the sample"
+"""What the reader of the audit of a sample must know."""
 
 _LINES = 24  # of a terminal
 _ROWS = 5  # that are named in a line
@@ -63,6 +66,7 @@ class Audit:
         first_line: the line of the file on which row 1 stands, where rows are lines.
         looked: the checks that were made.
         seconds: how long it took.
+        sample: how many of the rows were looked at, where they were not all.
     """
 
     source: str
@@ -72,6 +76,7 @@ class Audit:
     first_line: int | None = None
     looked: tuple[str, ...] = ()
     seconds: float = 0.0
+    sample: int | None = None
 
     @classmethod
     def of(cls, source: str, findings: Iterable[Finding], rows: int, **more: Any) -> Audit:
@@ -95,6 +100,12 @@ class Audit:
         return tuple(each for each in self.findings if each.check == check)
 
     @property
+    def size(self) -> str:
+        """How many rows there are, and how many of them were looked at."""
+        some = "" if self.sample is None else f", of which a sample of {self.sample:,} was looked at"
+        return f"{self.rows:,} {self.unit}{some}"
+
+    @property
     def summary(self) -> str:
         """How many findings there are of each severity."""
         counts = {name: sum(each.severity == name for each in self.findings) for name in SEVERITIES}
@@ -107,8 +118,9 @@ class Audit:
 
     def __str__(self) -> str:
         """At most a screen: the worst findings, and how many more there are."""
-        head = f"{self.source}: {self.rows:,} {self.unit}; {self.summary}"
-        lines = wrapped(head, indent="  ").split("\n")
+        lines = wrapped(f"{self.source}: {self.size}; {self.summary}", indent="  ").split("\n")
+        if self.sample is not None:
+            lines += wrapped(f"({SAMPLED})").split("\n")
         if self.first_line is not None and any(each.rows for each in self.findings):
             lines.append(f"(row 1 is line {self.first_line} of the file)")
         shown = 0
@@ -135,7 +147,7 @@ class Audit:
             f"<tr><td>{each.severity}</td><td>{html.escape(each.said)}</td><td>{html.escape(each.remedy)}</td></tr>"
             for each in self.findings
         )
-        return f"<p>{html.escape(self.source)}: {self.rows:,} {self.unit}; {self.summary}</p><table>{lines}</table>"
+        return f"<p>{html.escape(self.source)}: {self.size}; {self.summary}</p><table>{lines}</table>"
 
     def as_dict(self, *, rows: int | None = None) -> dict[str, Any]:
         """Everything as plain data, with so many rows of each finding at most."""
@@ -146,6 +158,7 @@ class Audit:
             "first_line": self.first_line,
             "looked": list(self.looked),
             "seconds": round(self.seconds, 2),
+            "sample": self.sample,
             "findings": [each.as_dict(rows=rows) for each in self.findings],
         }
 
@@ -159,6 +172,15 @@ def _block(each: Finding) -> list[str]:
     if each.remedy:
         lines += wrapped(f"   → {each.remedy}", indent="     ").split("\n")[:2]
     return [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines]
+
+
+def are(count: int, unit: str) -> str:
+    """So many of a unit, and the verb.
+
+    >>> are(1, "texts"), are(1200, "rows")
+    ('1 text is', '1,200 rows are')
+    """
+    return f"1 {unit.removesuffix('s')} is" if count == 1 else f"{count:,} {unit} are"
 
 
 def numbers_in_words(rows: Sequence[int] | np.ndarray, noun: str = "row") -> str:

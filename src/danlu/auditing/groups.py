@@ -11,41 +11,13 @@ import polars as pl
 from danlu.auditing.finding import Finding
 from danlu.auditing.leaks import left_out
 from danlu.auditing.sheet import Sheet
-from danlu.auditing.values import words_in
+from danlu.data.naming import names_rows, names_whose
 from danlu.evaluate.intervals import figure
 from danlu.prose import percent
 
 __all__ = ["belonging", "in_time", "naming"]
 
-_OWNERS = {
-    "id",
-    "ids",
-    "uid",
-    "uuid",
-    "guid",
-    "patient",
-    "subject",
-    "customer",
-    "client",
-    "user",
-    "person",
-    "household",
-    "family",
-}
-_OWNERS |= {
-    "session",
-    "device",
-    "account",
-    "member",
-    "student",
-    "employee",
-    "ticket",
-    "group",
-    "participant",
-    "respondent",
-    "case",
-}
-_CODE = r"^(?=(?:.*\d){2})[A-Za-z]{0,6}[-_#./]?[A-Za-z0-9]+(?:[-_#./][A-Za-z0-9]+)*$"
+_FEWEST = 10  # different values of a number that names something
 _DRAWS = 200
 _LEAST = 0.05  # of the intraclass correlation
 _TREND = 0.1
@@ -72,6 +44,23 @@ def naming(sheet: Sheet) -> Iterator[Finding]:
     rows = sheet.frame.height
     for column in sheet.schema.features:
         values = sheet.frame[column.name]
+        if (
+            column.kind == "numeric"
+            and column.whole
+            and column.distinct >= _FEWEST
+            and names_rows(column.name, places=False)
+        ):
+            yield Finding(
+                "identifier",
+                "note",
+                f"column {column.name} is called a number of something and is used as a quantity ({column.distinct:,} different values "
+                f"in {rows:,} rows)",
+                (column.name,),
+                evidence={"distinct": column.distinct},
+                remedy=f'if its size says nothing: data.kinds=\'{{"{column.name}": "categorical"}}\', or leave it out: '
+                f"{left_out(column.name)}",
+            )
+            continue
         if not values.dtype.is_integer() or column.distinct < rows or rows < 50:
             continue
         steps = values.diff().drop_nulls()
@@ -102,7 +91,7 @@ def belonging(sheet: Sheet) -> Iterator[Finding]:
         values = sheet.frame[column.name]
         if column.name == sheet.target or column.kind in ("datetime", "text", "boolean") or values.dtype == pl.Float64:
             continue
-        named = bool(words_in(column.name) & _OWNERS)
+        named = names_whose(column.name, owners=True)
         groups = column.distinct
         if groups < 10 or groups > 0.9 * rows or column.missing > 0.5 * rows:
             continue

@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from danlu.auditing.finding import Finding, numbers_in_words
+from danlu.auditing.finding import Finding, are, numbers_in_words
 from danlu.auditing.labels import class_counts, out_of_fold, wrong_labels
 from danlu.data.twins import equal_rows
 from danlu.prose import percent
 from danlu.stages import stage
 
 __all__ = [
+    "AS_BRIGHT",
     "Labels",
+    "bare_text",
     "copies",
     "image_probabilities",
     "labelled",
+    "near_groups",
     "near_images",
     "plain_images",
     "text_findings",
@@ -111,8 +114,8 @@ def copies(labels: Labels, keys: Sequence[Any], *, nearly: str = "") -> Iterator
             yield Finding(
                 f"{labels.unit} in two parts",
                 "serious" if share >= _MANY and not nearly else "warning",
-                f"{len(rows):,} {labels.unit} of the validation and test parts ({percent(share, 1)}) are {same} to "
-                f"one of the training part: {labels.said(rows)}",
+                f"{are(len(rows), labels.unit)} in the validation and test parts ({percent(share, 1)} of these) and {same} to one of "
+                f"the training part: {labels.said(rows)}",
                 (),
                 labels.rows(rows),
                 labels.evidence(rows, share=round(share, 4)),
@@ -122,7 +125,7 @@ def copies(labels: Labels, keys: Sequence[Any], *, nearly: str = "") -> Iterator
     yield Finding(
         check,
         "warning" if len(rows) >= _MANY * len(groups) else "note",
-        f"{len(rows):,} {labels.unit} ({percent(len(rows) / len(groups), 1)}) are {kind}: {labels.said(rows)}",
+        f"{are(len(rows), labels.unit)} {kind} ({percent(len(rows) / len(groups), 1)}): {labels.said(rows)}",
         (),
         labels.rows(rows),
         labels.evidence(rows, repeats=len(rows), largest=int(sizes.max())),
@@ -171,12 +174,17 @@ def labelled(labels: Labels, predict: Callable[[], np.ndarray] | None) -> Iterat
         )
 
 
+def bare_text(text: str) -> str:
+    """A text without its signs and spaces, in small letters; one of signs alone as it is."""
+    return re.sub(r"[\W_]+", "", text.casefold()) or text
+
+
 def text_findings(labels: Labels, texts: Sequence[str]) -> Iterator[Finding]:
     """Equal and nearly equal texts, and texts in which the name of their class stands."""
     with stage("comparing the texts"):
         plain = [" ".join(text.split()).casefold() for text in texts]
         yield from copies(labels, plain)
-        bare = [re.sub(r"[\W_]+", "", text) or text for text in plain]
+        bare = [bare_text(text) for text in plain]
         first: dict[str, int] = {}
         for place, text in enumerate(plain):
             first.setdefault(text, place)
@@ -241,7 +249,7 @@ def plain_images(labels: Labels, cells: np.ndarray) -> Iterator[Finding]:
     yield Finding(
         "constant images",
         "warning",
-        f"{len(rows):,} images are of one colour: {labels.said(rows)}",
+        f"{are(len(rows), labels.unit)} of one colour: {labels.said(rows)}",
         (),
         labels.rows(rows),
         labels.evidence(rows),
@@ -259,18 +267,28 @@ def near_images(labels: Labels, cells: np.ndarray, keys: Sequence[Any]) -> Itera
     kept, x = kept[x.std(axis=1) >= _PLAIN], x[x.std(axis=1) >= _PLAIN]
     if len(x) < 2:
         return
+    group = near_groups(x)
+    if len(np.unique(group)) == len(group):
+        return
+    some = labels.take(kept)
+    yield from copies(some, group.tolist(), nearly=AS_BRIGHT)
+
+
+AS_BRIGHT = "each part of the picture is as bright"
+"""How pictures of one of :func:`near_groups` are alike."""
+
+
+def near_groups(x: np.ndarray) -> np.ndarray:
+    """The group of each picture ``(pictures,)``: those whose cells, 0 … 255, differ by 3 at most are of one."""
     line = x @ np.random.default_rng(0).normal(size=x.shape[1]) / np.sqrt(x.shape[1])
     order = np.argsort(line)
-    group = np.arange(len(kept))
+    group = np.arange(len(x))
     for step in range(1, 4):
         one, two = order[:-step], order[step:]
         near = np.abs(x[one] - x[two]).max(axis=1) <= _SAME
         for i, j in zip(one[near], two[near], strict=True):
             group[group == group[j]] = group[i]
-    if len(np.unique(group)) == len(group):
-        return
-    some = labels.take(kept)
-    yield from copies(some, group.tolist(), nearly="each part of the picture is as bright")
+    return group
 
 
 def image_probabilities(cells: np.ndarray, codes: np.ndarray, classes: int) -> np.ndarray:

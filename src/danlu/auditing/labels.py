@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from danlu.auditing.confident import label_errors
+from danlu.auditing.confident import label_errors, overlap
 from danlu.auditing.finding import Finding, numbers_in_words
 from danlu.auditing.sheet import Sheet
 from danlu.data import TableEncoder
@@ -25,8 +26,11 @@ _UNEVEN = 20
 _ROWS, _LEAST_ROWS = 50_000, 2000  # from which each fold's model learns at most, and at least where there are as many
 _WORK = 4e6  # the same times columns times classes
 _LEARNERS: dict[str, Any] = {"learning_rate": 0.1, "max_iter": 80, "max_leaf_nodes": 31, "early_stopping": False}
+_CERTAIN, _FLATLY = (
+    0.1,
+    0.6,
+)  # probability of a label that is flatly contradicted; the share of those doubted that are to be
 _LISTED, _LISTED_SHARE = 20, 0.05  # doubtful rows that are listed: so many, or this share of all
-_CERTAIN, _UNSURE = 0.1, 0.6  # probability of a label that is hardly to be believed, and of one that may be
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -90,10 +94,16 @@ def out_of_fold(
     return found
 
 
-def table_probabilities(sheet: Sheet) -> np.ndarray:
-    """Probabilities out of fold of a table's rows by gradient boosting, ``(rows, classes)``."""
+def table_probabilities(sheet: Sheet, *, without: Collection[str] = ()) -> np.ndarray:
+    """Probabilities out of fold of a table's rows by gradient boosting, ``(rows, classes)``.
+
+    Args:
+        without: columns that are left out, such as a copy of the target, which would believe every label.
+    """
     classes, truth = len(sheet.classes), sheet.truth
-    inputs = TableEncoder.fit(sheet.frame, sheet.schema).transform(sheet.frame)
+    columns = (dataclasses.replace(each, used=each.used and each.name not in without) for each in sheet.schema.columns)
+    schema = dataclasses.replace(sheet.schema, columns=tuple(columns))
+    inputs = TableEncoder.fit(sheet.frame, schema).transform(sheet.frame)
     x, y = stacked(inputs), np.asarray(truth)
 
     def predict(learnt: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -118,39 +128,58 @@ def wrong_labels(
     *,
     unit: str = "rows",
     names: Sequence[str] | None = None,
+    without: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """The rows whose label is probably wrong, the least believed first; see :func:`~danlu.auditing.label_errors`.
 
-    It is a warning where the doubts stand apart: a model that is sure of nearly every row and contradicts a few flatly. Where the
-    classes overlap, contradicted rows are no mistakes in themselves, and it is a note.
+    It is a warning where the model is sure of nearly every row and contradicts a few flatly, more than overlap of the classes explains;
+    see :func:`~danlu.auditing.confident.overlap`. Else it is a note, which says how many would be doubted without an error.
 
     Args:
         numbers: of the rows in the source.
         names: of the rows, such as files.
+        without: what the model did not see, since it tells the target.
     """
     found = label_errors(labels, probabilities)
     belief, rows = found.belief, found.rows[: max(_LISTED, int(_LISTED_SHARE * len(labels)))]
     if not len(rows):
         return
+    chance = overlap(labels, probabilities)
     flat = int((belief[found.rows] < _CERTAIN).sum())
-    unsure = int(((belief >= _CERTAIN) & (belief < _UNSURE)).sum())
-    apart = flat >= 3 and flat > 1.5 * unsure
-    first, count = rows[0], flat if apart else len(found.rows)
-    what = names[first] if names is not None else f"{unit.rstrip('s')} {numbers[first]}"
-    likely = percent(float(probabilities[first].max()))
+    apart = chance.exceeded and flat >= 3 and flat > _FLATLY * len(found.rows)
+    one, first = unit.rstrip("s"), rows[0]
+    what = names[first] if names is not None else f"{one} {numbers[first]}"
+    left = f", without {' and '.join(without[:3])}{', …' if len(without) > 3 else ''}," if without else ""
+    begins = (
+        f"{what}: the label is '{classes[labels[first]]}', the model says '{classes[found.suggested[first]]}' with "
+        f"{percent(float(probabilities[first].max()))}; then {numbers_in_words(numbers[rows[1:]], one)}"
+    )
+    if apart:
+        said = (
+            f"{flat:,} {unit} ({percent(flat / len(labels), 1)}) have a {target} that a model of the other {unit}{left} flatly "
+            f"contradicts, more than overlap of the classes explains (an estimate: {percent(chance.wrong, 1)} of all are wrong); first "
+            f"{begins}"
+        )
+    else:
+        said = (
+            f"a model of the other {unit}{left} doubts the {target} of {len(found.rows):,} {unit} "
+            f"({percent(len(found.rows) / len(labels), 1)}), and would doubt about {chance.doubted:,.0f} if none were wrong, since classes "
+            f"overlap{'' if chance.exceeded else ': no sign of wrong labels'}; first {begins}"
+        )
     yield Finding(
         "label errors",
         "warning" if apart else "note",
-        f"{count:,} {unit} ({percent(count / len(labels), 1)}) have a {target} that a model of the other {unit} "
-        f"{'flatly contradicts' if apart else 'doubts'}, first {what}: the label is '{classes[labels[first]]}', the model says "
-        f"'{classes[found.suggested[first]]}' with {likely}; then {numbers_in_words(numbers[rows[1:]], unit.rstrip('s'))}"
-        + ("" if apart else ". Where classes overlap that is no mistake in itself"),
+        said,
         (target,),
         tuple(int(n) for n in numbers[rows]),
         {
             "doubted": len(found.rows),
+            "doubted if none were wrong": round(chance.doubted, 1),
             "flatly": flat,
+            "wrong wherever they lie": round(chance.wrong, 4),
+            "gain of log likelihood": round(chance.gain / 2, 2),
             "wrong by confident learning": round(found.share, 4),
+            **({"without": list(without)} if without else {}),
             "belief": [round(float(belief[row]), 4) for row in rows],
             "suggested": [classes[int(found.suggested[row])] for row in rows],
             **({"names": [names[row] for row in rows]} if names is not None else {}),

@@ -38,7 +38,17 @@ def copies_of_target(sheet: Sheet) -> Iterator[Finding]:
             share = max(share, _monotone(codes, sheet.truth))
         if share >= _ALL and column.missing and sheet.told_by((codes > 0).astype(np.int64)) >= 0.9:
             continue  # its gaps tell it; see missing_tells
-        if share >= _ALL:
+        if share >= _ALL and column.kind == "identifier" and not column.used:
+            yield Finding(
+                "rows sorted by target",
+                "note",
+                f"the rows are sorted by {sheet.target}: column {name}, which names them and is not seen by the model, tells "
+                f"{percent(share)} of it",
+                (name,),
+                evidence={"told": round(share, 4)},
+                remedy="rows are drawn at random for the parts, unless split.method says otherwise: no harm, if it is no accident",
+            )
+        elif share >= _ALL:
             yield _copy(sheet, name, codes, share)
         elif _follows(sheet, name, codes) and sheet.classes:
             settled.append(name)

@@ -30,6 +30,7 @@ class Sheet:
         numbers: of each row in the source, from 1.
         table: as it was read, all rows.
         written: the same with the texts that the file holds, where it is one of texts.
+        drawn: of each row of ``table`` its number in the source, from 1, where it is a sample of it.
     """
 
     frame: pl.DataFrame
@@ -40,6 +41,7 @@ class Sheet:
     numbers: np.ndarray
     table: Table
     written: pl.DataFrame | None = None
+    drawn: np.ndarray | None = None
 
     @property
     def target(self) -> str | None:
@@ -55,6 +57,11 @@ class Sheet:
         """The numbers in the source of the rows of a mask, or of row indices, ascending."""
         chosen = which.to_numpy() if isinstance(which, pl.Series) else np.asarray(which)
         return tuple(np.sort(self.numbers[chosen]).tolist())
+
+    def places(self, which: pl.Series) -> tuple[int, ...]:
+        """The numbers in the source of the rows of a mask over ``table``."""
+        at = which.arg_true().to_numpy()
+        return tuple((at + 1 if self.drawn is None else self.drawn[at]).tolist())
 
     @functools.cached_property
     def _codes(self) -> dict[str, np.ndarray]:

@@ -62,6 +62,8 @@ CHECKS: dict[str, Check] = {
 }
 """The checks of a table by name, label errors and those of a second file aside."""
 
+_LEAKS = ("target copied", "target in text", "missing tells target", "later than the answer", "identifier")
+
 QUICK = (
     *(
         "columns that tell the target",
@@ -78,6 +80,13 @@ QUICK = (
 def quick_findings(sheet: Sheet) -> list[Finding]:
     """What the quick checks find that training does not say by itself."""
     return [found for name in QUICK for found in CHECKS[name](sheet)]
+
+
+def _leaking(found: list[Finding], sheet: Sheet) -> list[str]:
+    """The columns that the model sees and that tell the target, or come after it: a model with them believes every label."""
+    named = {each.columns[0] for each in found if each.check == "order of dates"}
+    named |= {name for each in found if each.severity == "serious" and each.check in _LEAKS for name in each.columns}
+    return [name for name in sheet.inputs if name in named]
 
 
 def audit_table(
@@ -99,8 +108,15 @@ def audit_table(
             step.advance()
     if wrong_labels and sheet.classes and sheet.truth is not None and sheet.inputs and len(sheet.truth) >= 50:
         looked.append("label errors")
-        told = labels.table_probabilities(sheet)
-        found = [*labels.wrong_labels(str(sheet.target), sheet.truth, told, sheet.classes, sheet.numbers), *found]
+        leaks = _leaking(found, sheet)
+        if len(leaks) < len(sheet.inputs):
+            told = labels.table_probabilities(sheet, without=leaks)
+            found = [
+                *labels.wrong_labels(str(sheet.target), sheet.truth, told, sheet.classes, sheet.numbers, without=leaks),
+                *found,
+            ]
+        else:
+            looked.pop()
     if other is not None:
         looked += ["rows in both files", "drift", "files told apart"]
         with stage("comparing the files"):

@@ -127,7 +127,7 @@ def impossible(sheet: Sheet) -> Iterator[Finding]:
             continue
         if not bad.any():
             continue
-        numbers = tuple((bad.arg_true() + 1).to_list())
+        numbers = sheet.places(bad)
         shown = ", ".join(_value(v) for v in values.filter(bad).unique(maintain_order=True).head(3).to_list())
         told = f"a value {what[0]}" if len(numbers) == 1 else f"{len(numbers):,} values {what[1]}"
         yield Finding(
@@ -173,7 +173,7 @@ def codes_for_missing(sheet: Sheet) -> Iterator[Finding]:
             same = _equal_to(values, code[1]) if code else None
             if same is None:
                 continue
-            numbers = tuple((same.arg_true() + 1).to_list())
+            numbers = sheet.places(same)
             yield Finding(
                 "code for missing",
                 "warning",
@@ -184,7 +184,7 @@ def codes_for_missing(sheet: Sheet) -> Iterator[Finding]:
                 f"if it means missing: data.missing='{{\"{name}\": [{code[1] if code else ''}]}}'",
             )
         elif name != sheet.target and values.dtype.is_numeric():
-            yield from _zeros(name, values)
+            yield from _zeros(sheet, name, values)
 
 
 def _equal_to(values: pl.Series, code: str) -> pl.Series | None:
@@ -194,7 +194,7 @@ def _equal_to(values: pl.Series, code: str) -> pl.Series | None:
     return None if number is None else (values == number).fill_null(value=False)
 
 
-def _zeros(name: str, values: pl.Series) -> Iterator[Finding]:
+def _zeros(sheet: Sheet, name: str, values: pl.Series) -> Iterator[Finding]:
     zero = (values == 0).fill_null(value=False)
     count, rest = int(zero.sum()), values.filter(~zero).drop_nulls().cast(pl.Float64)
     if count < 2 or len(rest) < 20 or rest.n_unique() < 20 or count > 0.5 * len(values):
@@ -203,7 +203,7 @@ def _zeros(name: str, values: pl.Series) -> Iterator[Finding]:
     spread = float(rest.quantile(0.75) or 0) - float(rest.quantile(0.25) or 0)
     if low <= 0 or low < 0.25 * middle or low < spread:
         return
-    numbers = tuple((zero.arg_true() + 1).to_list())
+    numbers = sheet.places(zero)
     yield Finding(
         "code for missing",
         "warning",

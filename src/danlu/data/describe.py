@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import polars as pl
 from danlu.data.format import Format
 from danlu.data.infer import canonical, infer_types, typed_format
 from danlu.data.kinds import KINDS, as_kind, as_text
+from danlu.data.naming import names_rows, names_whose
 from danlu.data.schema import MAX_CATEGORIES, Column, Schema
 from danlu.data.spelling import KEEP, spellings, told
 from danlu.data.table import Table
@@ -19,8 +19,7 @@ from danlu.errors import DataError, unknown_name
 __all__ = ["infer_schema"]
 
 _FEWEST_IDS = 10  # of a column that names whose a row is; with fewer it is a category
-_WHOSE = re.compile(r"(?i)(^|[_\W])(patient|subject|person|customer|client|user|household)([_\W]|$)")
-_ID_NAME = re.compile(r"[a-z](Id|ID)$|(^|[_\W])(id|ID|Id|idx|index|Index|uuid|guid|rownum|row)$|^Unnamed")
+_ALMOST = 0.95  # of the rows have a value of their own
 _TOKENS = r"[一-鿿぀-ヿ가-힯]|[^\s一-鿿぀-ヿ가-힯]+"
 
 
@@ -83,7 +82,7 @@ def infer_schema(
     if not schema.features:
         # A lone column that counts the rows is all there is to learn from: x = 0, 1, 2, …
         counting = [c for c in columns if c.kind == "identifier" and c.name not in dropped and c.name != target]
-        numeric = {c.name for c in counting if frame[c.name].dtype == pl.Int64 and not _ID_NAME.search(c.name)}
+        numeric = {c.name for c in counting if frame[c.name].dtype == pl.Int64 and not names_rows(c.name)}
         if numeric:
             return infer_schema(
                 frame,
@@ -145,7 +144,7 @@ def repeated_ids(frame: pl.DataFrame, names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         values = frame[name].drop_nulls()
         different = values.n_unique()
-        whose = _ID_NAME.search(name) or _WHOSE.search(name)
+        whose = names_rows(name) or names_whose(name)
         if whose and not values.dtype.is_float() and _FEWEST_IDS <= different <= len(values) / 2:
             found.append(
                 f"column {name}: {different:,} different values in {len(values):,} rows. If rows of one value belong together and the "
@@ -165,10 +164,11 @@ def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
         return plain, False, "it has no values"
     if distinct == 1 and rows == len(values):
         return plain, False, "it is constant"
-    if dtype == pl.Int64 and rows == len(values) == distinct and rows >= 10:
-        if _ID_NAME.search(values.name):
-            return "identifier", False, "a different whole number in each row, called an id"
-        if present[0] in (0, 1) and (present.diff().drop_nulls() == 1).all():
+    if rows >= _FEWEST_IDS and _whole(values):
+        if distinct > _ALMOST * len(values) and names_rows(values.name):
+            each = "each row" if distinct == len(values) else "almost each row"
+            return "identifier", False, f"a different whole number in {each}, called an id"
+        if distinct == len(values) and present[0] in (0, 1) and (present.diff().drop_nulls() == 1).all():
             return "identifier", False, "it counts the rows"
     if dtype != pl.String or rows < 10:
         return plain, True, ""
@@ -182,6 +182,11 @@ def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
     if (share > 0.95 and distinct > 20) or (distinct == rows and rows == len(values)):
         return "identifier", False, "a different value in (almost) each row"
     return "categorical", True, ""
+
+
+def _whole(values: pl.Series) -> bool:
+    """Whether they are whole numbers; of those with gaps another library makes floats."""
+    return values.dtype == pl.Int64 or (values.dtype == pl.Float64 and bool((values.drop_nulls() % 1 == 0).all()))
 
 
 def _describe(values: pl.Series, kind: str, used: bool, reason: str, written: Format, *, merge: bool) -> Column:

@@ -21,7 +21,7 @@ from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, drop_missing_target
 from danlu.errors import ConfigError, DataError, unknown_name
 
-__all__ = ["EncodedStream", "TableStream", "open_stream"]
+__all__ = ["EncodedStream", "TableStream", "open_stream", "sample_size"]
 
 _MIX = 4  # blocks that a chunk of an unsplit table takes its rows from
 _CHUNK_BYTES, _CHUNK_ROWS = 32 * 2**20, (1024, 65_536)
@@ -195,6 +195,11 @@ class EncodedStream:
         return {"x": self.encoder.transform(frame), "y": y, "weight": known.astype(np.float32)}
 
 
+def sample_size(width: float) -> int:
+    """How many rows of so many bytes each a sample of a table has: about 64 MiB, 10,000 to 200,000 rows."""
+    return int(np.clip(_SAMPLE_BYTES / max(width, 1.0), *_SAMPLE_ROWS))
+
+
 def open_stream(
     source: str | Path | Sequence[str | Path],
     *,
@@ -259,7 +264,7 @@ def open_stream(
     if chunk_rows is None:
         chunk_rows = int(np.clip(_CHUNK_BYTES / width, *_CHUNK_ROWS))
     if sample_rows is None:
-        sample_rows = int(np.clip(_SAMPLE_BYTES / width, *_SAMPLE_ROWS))
+        sample_rows = sample_size(width)
     block_rows = max(chunk_rows // _MIX, 1)
     told: list[str] = []
     if twins and partition.method == "random":

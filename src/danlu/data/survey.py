@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +18,7 @@ from danlu.data.task import InferredTask, infer_task
 from danlu.errors import DataError
 from danlu.prose import percent
 
-__all__ = ["count_parts", "draw_sample", "keep_twins", "rows_of_part", "survey_target"]
+__all__ = ["count_parts", "draw_sample", "keep_twins", "look_into", "rows_of_part", "survey_target"]
 
 _SAMPLE_BLOCKS = 64
 _WHOLE_TARGET = 1_000_000  # rows up to which the whole target column is looked at at once
@@ -42,6 +43,25 @@ def rows_of_part(
 def _pieces(rows: ParquetRows, step: int) -> Iterator[tuple[int, int]]:
     for start in range(0, rows.rows, step):
         yield start, min(step, rows.rows - start)
+
+
+def look_into(rows: ParquetRows, wanted: int, *, seed: int = 0) -> tuple[pl.DataFrame, np.ndarray]:
+    """Rows of pieces that are spread evenly over a table, and their numbers from 0; all of them where they are few.
+
+    Rows of a piece are neighbours, so that repeats close to each other are among them.
+
+    Args:
+        wanted: how many rows at most.
+        seed: decides where the pieces begin.
+    """
+    if rows.rows <= wanted:
+        return rows.read(0, rows.rows), np.arange(rows.rows)
+    length = max(wanted // _SAMPLE_BLOCKS, 1)
+    slots = np.linspace(0, rows.rows, wanted // length + 1).astype(np.int64)
+    rng = np.random.default_rng(seed)
+    starts = [int(low + rng.integers(max(high - low - length, 0) + 1)) for low, high in itertools.pairwise(slots)]
+    frame = pl.concat([rows.read(start, length) for start in starts])
+    return frame, (np.array(starts)[:, None] + np.arange(length)).ravel()  # (pieces, length) in a line
 
 
 def count_parts(rows: ParquetRows, partition: Partition, block_rows: int) -> tuple[Partition, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,15 +37,8 @@ def audit_from(
     check_used(config, domain, source, DOMAINS)
     with stage("auditing"):
         found = domain.audit(config, source, against=against, at=at, label_errors=label_errors)
-    return Audit.of(
-        str(source) if isinstance(source, str | Path) else f"the {type(source).__name__} given",
-        found.findings,
-        found.rows,
-        unit=found.unit,
-        first_line=found.first_line,
-        looked=found.looked,
-        seconds=time.perf_counter() - begun,
-    )
+    named = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__} given"
+    return dataclasses.replace(found, source=named, seconds=time.perf_counter() - begun)
 
 
 def audit(

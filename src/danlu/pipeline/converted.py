@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from danlu.data import to_parquet
 from danlu.engine.cache import cache_folder
@@ -23,7 +24,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["TYPED", "as_parquet", "is_plain_text"]
+__all__ = ["TYPED", "as_parquet", "is_plain_text", "is_streamed"]
 
 TYPED = (
     *(".parquet", ".pq", ".arrow", ".feather", ".ipc"),
@@ -108,3 +109,15 @@ def _forget(folder: Path) -> None:
         if time.time() - notices.stat().st_mtime > _KEPT:
             notices.unlink(missing_ok=True)  # first: a copy without it is made anew, should this end half-way
             shutil.rmtree(notices.with_suffix(""), ignore_errors=True)
+
+
+def is_streamed(data: DataConfig, source: Any) -> bool:
+    """Whether to read as a stream: as the user says, or when the file would fill a good part of the memory."""
+    if data.stream is not None or not isinstance(source, str):
+        return bool(data.stream)
+    path = Path(source)
+    if path.is_dir():
+        return any(path.glob("*.parquet"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+    divided = path.suffix in (".parquet", ".pq") or is_plain_text(path)
+    return divided and path.is_file() and path.stat().st_size > memory / 16

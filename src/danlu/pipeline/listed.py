@@ -12,14 +12,16 @@ import polars as pl
 
 from danlu.auditing import Audit, Finding
 from danlu.auditing import items as checks
-from danlu.auditing.finding import numbers_in_words
+from danlu.auditing.finding import are, numbers_in_words
+from danlu.auditing.sources import image_drift, looks, text_drift
 from danlu.data import TargetEncoder
-from danlu.data.images.files import some_of
+from danlu.data.images import read_images
+from danlu.data.images.files import shapes_of, some_of
 from danlu.data.text import TextEncoder, read_texts
 from danlu.errors import ConfigError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.pictures import keys as picture_keys
-from danlu.pipeline.pixels import cells, encoder_for
+from danlu.pipeline.pixels import cells, encoder_for, memory_of
 from danlu.prose import percent
 
 __all__ = ["audit_images", "audit_texts"]
@@ -69,8 +71,14 @@ def audit_texts(
     ]
     if other is not None:
         new = domain.find(config, other, found)
-        said += _in_both(domain.keys(found, np.arange(len(found))), domain.keys(new, np.arange(len(new))), "texts")
-        looked.append("texts in both files")
+        keys = (domain.keys(each, np.arange(len(each))) for each in (found, new))
+        same, both = _in_both(*keys, "texts")
+        more = [str(text) for text in new.texts]
+        bare = ([checks.bare_text(text) for text in each] for each in (texts, more))
+        said += [*both, *_in_both(*bare, "texts", but=same, nearly="but for signs and spaces")[1]]
+        given = None if new.labels is None else domain.names(new.labels)
+        said += text_drift((texts, more), (labels, given), TextEncoder.fit([*texts, *more]).tokenizer.cut)
+        looked += ["texts in both files", "drift", "files told apart"]
     return Audit.of("", said, len(found), unit="texts", looked=tuple(looked))
 
 
@@ -114,7 +122,8 @@ def audit_images(
     )
     keys = list(picture_keys(found, np.arange(len(found))))
     encoder, _ = encoder_for(some_of(found.images, np.arange(len(found))), config.data.image_size, largest=_LARGEST)
-    small = cells(encoder.transform(found.images), _SIDE)
+    whole = encoder.transform(found.images)
+    small = cells(whole, _SIDE)
     said: list[Finding] = [*_from_reading(found.notices), *checks.plain_images(own, small)]
     said += checks.copies(own, keys)
     said += checks.near_images(own, small, keys)
@@ -125,10 +134,28 @@ def audit_images(
     looked += ["label errors"] if label_errors else []
     other = against if against is not None else config.data.test
     if other is not None:
-        new = domain.find(config, other)
-        said += _in_both(keys, picture_keys(new, np.arange(len(new))), "images")
-        looked.append("images in both sources")
+        new = _other_images(domain, config, other)
+        same, both = _in_both(keys, picture_keys(new, np.arange(len(new))), "images")
+        pixels = encoder.transform(new.images)
+        group = checks.near_groups(255 * np.concatenate([small, cells(pixels, _SIDE)]))
+        near = np.split(group, [len(small)])
+        said += [*both, *_in_both(*near, "images", but=same, nearly=checks.AS_BRIGHT)[1]]
+        given = None if new.labels is None else domain.names(new.labels)
+        said += image_drift(
+            (small, cells(pixels, _SIDE)),
+            (looks(whole, shapes_of(found.images)), looks(pixels, shapes_of(new.images))),
+            (labels, given),
+        )
+        looked += ["images in both sources", "drift", "files told apart"]
     return Audit.of("", said, len(found), unit="images", looked=tuple(looked))
+
+
+def _other_images(domain: Any, config: TrainConfig, source: Any) -> Any:
+    """The images of a second source, with their labels where they have any."""
+    data = config.data
+    if not isinstance(source, str | Path):
+        return domain.find(config, source)
+    return read_images(source, memory=memory_of(data), path_column=data.image_column, target=data.target or None)
 
 
 def _labels_of(domain: Any, found: Any, source: Any) -> pl.Series:
@@ -152,19 +179,26 @@ def _from_reading(notices: tuple[str, ...]) -> Iterator[Finding]:
         )
 
 
-def _in_both(one: Any, two: Any, noun: str) -> Iterator[Finding]:
+def _in_both(one: Any, two: Any, noun: str, *, but: Any = (), nearly: str = "") -> tuple[np.ndarray, list[Finding]]:
+    """Which items of the other source have a key of the first, and what is to be said of them.
+
+    Args:
+        but: items that were told of already.
+        nearly: how near they are, where they are not equal.
+    """
     known, other = set(one), list(two)
-    rows = np.flatnonzero([key in known for key in other])
+    rows = np.setdiff1d(np.flatnonzero([key in known for key in other]), np.asarray(but, int))
     if not len(rows):
-        return
+        return rows, []
     share = len(rows) / len(other)
-    yield Finding(
-        f"{noun} in both sources",
-        "serious" if share >= 0.01 else "warning",
-        f"{len(rows):,} {noun} of the other source ({percent(share, 1)}) are in the first as well: "
-        f"{numbers_in_words(rows + 1, noun.rstrip('s'))} of the other",
+    told = Finding(
+        f"near-duplicate {noun} in both sources" if nearly else f"{noun} in both sources",
+        "serious" if share >= 0.01 and not nearly else "warning",
+        f"{are(len(rows), noun)} in the other source ({percent(share, 1)} of it) and {f'nearly ({nearly}) ' if nearly else ''}in the first "
+        f"as well: {numbers_in_words(rows + 1, noun.rstrip('s'))} of the other",
         (),
         tuple((rows + 1).tolist()),
         {"share": round(share, 4)},
         "take them out of one: a model has learnt their answers",
     )
+    return rows, [told]

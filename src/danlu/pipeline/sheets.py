@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from danlu.auditing import Audit
+from danlu.auditing import Audit, Finding
 from danlu.auditing.sheet import Sheet
 from danlu.auditing.tables import QUICK, audit_table, quick_findings
 from danlu.data import (
@@ -21,13 +23,20 @@ from danlu.data import (
     infer_task,
     read_table,
 )
+from danlu.data.format import Format
+from danlu.data.parquet import ParquetRows
 from danlu.data.spelling import match_names, merge_spellings
+from danlu.data.stream import sample_size
+from danlu.data.survey import look_into
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.pipeline.config import DataConfig, TrainConfig
+from danlu.pipeline.converted import as_parquet, is_plain_text, is_streamed
 from danlu.pipeline.used import check_columns
 from danlu.stages import stage
 
-__all__ = ["audit_source", "quick_audit", "sheet_of"]
+__all__ = ["audit_source", "quick_audit", "quick_audit_of_sample", "sheet_of"]
+
+_SAMPLE = 50_000  # rows of a large table that are looked at, at most
 
 
 def sheet_of(
@@ -37,6 +46,7 @@ def sheet_of(
     target: TargetEncoder | None,
     numbers: np.ndarray,
     written: Any = None,
+    drawn: np.ndarray | None = None,
 ) -> Sheet:
     """The sheet of typed rows.
 
@@ -47,6 +57,7 @@ def sheet_of(
         target: encodes it; None without one.
         numbers: of the rows in the table, from 0.
         written: the texts of the file, where it holds texts.
+        drawn: of each row of the table its number in the source, from 1, where it is a sample of it.
     """
     truth: np.ndarray | None = None
     if target is not None and target.task == "regression":
@@ -54,7 +65,9 @@ def sheet_of(
     elif target is not None:
         truth = target.transform(frame[target.name]).astype(np.int64)
     task, classes = ("", ()) if target is None else (target.task, target.classes)
-    return Sheet(frame, schema, task, truth, classes, numbers + 1, table, written)
+    return Sheet(
+        frame, schema, task, truth, classes, numbers + 1 if drawn is None else drawn[numbers], table, written, drawn
+    )
 
 
 def quick_audit(sheet: Sheet) -> Audit:
@@ -63,28 +76,66 @@ def quick_audit(sheet: Sheet) -> Audit:
         return Audit.of("", quick_findings(sheet), sheet.table.rows, first_line=sheet.table.line_offset, looked=QUICK)
 
 
+def quick_audit_of_sample(config: TrainConfig, source: Any) -> Audit:
+    """The same of a sample of a table that is read as a stream."""
+    read = _opened(source, config.data)
+    with stage("looking for leaks"):
+        return read.audited(quick_findings(_sheet(config.data, read)), QUICK)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Opened:
+    """The rows that are looked at.
+
+    Attributes:
+        table: in their types.
+        written: the texts that the file holds, where it is one of texts.
+        rows: how many rows the source has.
+        drawn: of each row of ``table`` its number in the source, from 1, where it is a sample of it.
+    """
+
+    table: Table
+    written: pl.DataFrame | None
+    rows: int
+    drawn: np.ndarray | None = None
+
+    def audited(self, found: Iterable[Finding], looked: Sequence[str]) -> Audit:
+        """The findings with what they are of."""
+        sample = None if self.drawn is None else self.table.rows
+        return Audit.of("", found, self.rows, first_line=self.table.line_offset, looked=tuple(looked), sample=sample)
+
+
 def audit_source(config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
-    """The audit of a table in a file or in memory.
+    """The audit of a table in a file or in memory; of one that would be read as a stream of a sample of its rows.
 
     Raises:
         DanluError: it cannot be read, or names a column that is not there.
     """
     data = config.data
-    if isinstance(source, str | Path) and Path(source).is_dir():
+    if isinstance(source, str | Path) and Path(source).is_dir() and not is_streamed(data, str(source)):
         raise ConfigError(
             f"{source} is a folder; danlu audit looks at one table at a time", hint="give one of its files"
         )
-    table, written = _read(source, data)
-    frame, target = table.frame, None
-    numbers = np.arange(frame.height)
-    check_columns(data, table.names)
+    read = _opened(source, data)
     if at is not None:
-        if at not in table.names:
-            raise unknown_name("column", at, table.names, error=DataError)
-        if not frame[at].dtype.is_temporal():
+        if at not in read.table.names:
+            raise unknown_name("column", at, read.table.names, error=DataError)
+        if not read.table.frame[at].dtype.is_temporal():
             raise DataError(
                 f"--at names the column {at!r}, which holds no dates", hint="data.dates says how they are written"
             )
+    sheet = _sheet(data, read)
+    second = against if against is not None else data.test
+    other = None if second is None else _other(second, data, sheet)
+    found, looked = audit_table(sheet, other=other, at=at, wrong_labels=label_errors)
+    return read.audited(found, looked)
+
+
+def _sheet(data: DataConfig, read: _Opened) -> Sheet:
+    table = read.table
+    frame, target = table.frame, None
+    numbers = np.arange(frame.height)
+    check_columns(data, table.names)
     if data.target:
         if data.target not in table.names:
             raise unknown_name("target column", data.target, table.names)
@@ -98,19 +149,31 @@ def audit_source(config: TrainConfig, source: Any, *, against: Any, at: str | No
     schema = infer_schema(
         frame, target=data.target or None, kinds=data.kinds, drop=data.drop, formats=table.formats, merge=merge
     )
-    sheet = sheet_of(table, schema, frame, target, numbers, written)
-    second = against if against is not None else data.test
-    other = None if second is None else _other(second, data, sheet)
-    found, looked = audit_table(sheet, other=other, at=at, wrong_labels=label_errors)
-    return Audit.of("", found, table.rows, first_line=table.line_offset, looked=tuple(looked))
+    return sheet_of(table, schema, frame, target, numbers, read.written, read.drawn)
 
 
-def _read(source: Any, data: DataConfig) -> tuple[Table, pl.DataFrame | None]:
-    """The table in its types, and the texts that the source holds."""
+def _opened(source: Any, data: DataConfig) -> _Opened:
+    """The table in its types, and the texts that the source holds; a sample of one that would be read as a stream."""
+    if is_streamed(data, str(source) if isinstance(source, Path) else source):
+        frame, formats, drawn, rows = _sampled(source, data)
+        return _Opened(Table(frame, source=str(source), formats=formats), None, rows, drawn)
     how = {"missing": data.marks(), "kinds": data.kinds, "dates": data.dates, **data.form()}
     table = read_table(source, **how)
     texts = read_table(source, typed=False, **how).frame
-    return table, texts if texts.height == table.rows and texts.columns == table.frame.columns else None
+    same = texts.height == table.rows and texts.columns == table.frame.columns
+    return _Opened(table, texts if same else None, table.rows)
+
+
+def _sampled(source: Any, data: DataConfig) -> tuple[pl.DataFrame, Mapping[str, Format], np.ndarray | None, int]:
+    """Rows of a large table, the formats of its columns, the rows' numbers from 1 if they are not all, and how many there are."""
+    files, told = Path(source), tuple[str, ...]()
+    if files.is_file() and is_plain_text(files):
+        files, told = as_parquet(files, data)
+    whole = ParquetRows(files, missing=() if data.missing is None or told else data.marks())
+    with stage("drawing a sample"):
+        head = whole.read(0, 1024)
+        frame, numbers = look_into(whole, min(sample_size(head.estimated_size() / head.height), _SAMPLE))
+    return frame, whole.formats, None if frame.height == whole.rows else numbers + 1, whole.rows
 
 
 def _other(source: Any, data: DataConfig, sheet: Sheet) -> pl.DataFrame:
@@ -119,7 +182,10 @@ def _other(source: Any, data: DataConfig, sheet: Sheet) -> pl.DataFrame:
     Raises:
         DataError: it has none of the columns.
     """
-    frame = read_table(source, missing=data.marks(), typed=False, **data.form()).frame
+    if is_streamed(data, str(source) if isinstance(source, Path) else source):
+        frame = _sampled(source, data)[0]
+    else:
+        frame = read_table(source, missing=data.marks(), typed=False, **data.form()).frame
     frame, _ = match_names(frame, sheet.frame.columns)
     lacking = [name for name in sheet.inputs if name not in frame.columns]
     if lacking:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,12 +37,12 @@ from danlu.evaluate.intervals import figure
 from danlu.explained import Asked, Explained, explain_table
 from danlu.pipeline.background import drawn
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
-from danlu.pipeline.converted import as_parquet, is_plain_text
+from danlu.pipeline.converted import as_parquet, is_plain_text, is_streamed
 from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.domain import Beside, Option
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
-from danlu.pipeline.sheets import audit_source, quick_audit, sheet_of
+from danlu.pipeline.sheets import audit_source, quick_audit, quick_audit_of_sample, sheet_of
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Fair, Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
@@ -94,7 +93,6 @@ class Tables(Labelled):
             "more networks and trees join a blend, and model.kind=network is none",
         ),
         *GROUPED,
-        Beside("data.audit", lambda config: not config.data.stream, "a table that is streamed is not audited"),
     )
     instead: ClassVar[Mapping[str, str]] = {
         "data.time": "to test on the latest rows: split.method=time split.column=COLUMN; to forecast: --forecast COLUMN",
@@ -106,7 +104,7 @@ class Tables(Labelled):
         return True
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
-        return (_streamed if _streams(config.data, source) else _in_memory)(config, source)
+        return (_streamed if is_streamed(config.data, source) else _in_memory)(config, source)
 
     def for_trial(self, config: TrainConfig) -> TrainConfig:
         return config.with_setting("model.kind", "network").with_setting("trainer.minutes", None)
@@ -193,18 +191,6 @@ class Tables(Labelled):
             for row in rows.worst(_MISTAKES).tolist()
         ]
         return {"mistakes": [told | {name: _cell(value) for name, value in shown.items()} for told, shown in worst]}
-
-
-def _streams(data: DataConfig, source: Any) -> bool:
-    """Whether to read as a stream: as the user says, or when the file would fill a good part of the memory."""
-    if data.stream is not None or not isinstance(source, str):
-        return bool(data.stream)
-    path = Path(source)
-    if path.is_dir():
-        return any(path.glob("*.parquet"))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
-    divided = path.suffix in (".parquet", ".pq") or is_plain_text(path)
-    return divided and path.is_file() and path.stat().st_size > memory / 16
 
 
 def _read(source: Any, data: DataConfig, *, typed: bool = True) -> Table:
@@ -406,7 +392,10 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
     for part in ("validation", "test"):
         if rows[part] > HELD and (part == "validation" or data.test is None):
             notices.append(f"{HELD:,} of the {rows[part]:,} {part} rows are used")
+    found = quick_audit_of_sample(config, source) if data.audit else None
+    notices += [] if found is None else [f"in a sample: {each}" for each in found.alarms]
     return PreparedRows(
+        audit=found,
         schema=stream.schema,
         inferred=stream.inferred,
         target=stream.target,

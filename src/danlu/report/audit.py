@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from danlu.auditing import SEVERITIES, Audit, Finding
+from danlu.auditing.finding import SAMPLED
 from danlu.errors import ConfigError
 from danlu.files import write_atomic
 from danlu.report.html import ReportData, whole_numbers, write_report
@@ -31,6 +32,7 @@ def audit_section(found: Audit, *, title: str = "What the audit of the data foun
     counts = {name: sum(each.severity == name for each in found) for name in SEVERITIES}
     key = "; ".join(f"{_WORDS[name][0]}: {_WORDS[name][1]}" for name in SEVERITIES if counts[name])
     first = f" Row 1 is line {found.first_line} of the file." if found.first_line is not None else ""
+    first += f" {SAMPLED[:1].upper()}{SAMPLED[1:]}." if found.sample is not None else ""
     note = f"{key}. Rows are counted from 1, without the header.{first} A finding is a reason to look, not a verdict."
     return title, f'<table>{lines}</table><p class="note">{html.escape(note)}</p>'
 
@@ -73,6 +75,6 @@ def write_audit(path: Path, found: Audit) -> None:
         target="",
         task="",
         unit=found.unit,
-        sections=[audit_section(found, title=f"{found.rows:,} {found.unit}: {found.summary}")],
+        sections=[audit_section(found, title=f"{found.size}: {found.summary}")],
     )
     write_report(path, data)
