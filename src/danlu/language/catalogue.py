@@ -40,6 +40,7 @@ _PHRASE = re.compile(r"(?<![\w'\"`./=<>-])[A-Za-z]?[a-z]+ [a-z]{2,}(?![\w'\"`/=<
 _SEVERAL = re.compile(r"[,;:.] .*[A-Za-z]{3}|[A-Za-z]{3}.*[,;:.] ", re.DOTALL)
 _WEAK, _WEAKEST = 8, 4  # letters: a form of fewer makes no message of a phrase, or of any word, that stays in English
 _HEAD = re.compile(r"(?:column|class|label|series|group)\s|Relied on most ")  # below it stand names of the user's
+_MORE = re.compile(r"\.(\{\d+\})$")
 _DOUBT = 20  # how many letters left in English a doubtful match is worth
 _WIDE, _FULL = re.compile(r"[\u2e80-\u9fff]"), re.compile(r"[\u3001-\u303f\uff01-\uff60]")
 _LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
@@ -233,6 +234,9 @@ class Catalogue:
             form = Form(text, translation)
             if form.values:
                 self._forms.append(form)
+                more = _MORE.search(text)
+                if more and translation.endswith(more[1]):  # a sentence that may follow, and may not
+                    self._forms.append(Form(text[: more.start()], translation[: -len(more[1])].rstrip("。")))
             else:
                 self.exact[_low(_plain(text))] = _plain(translation)
         self._forms.sort(key=lambda form: (-form.letters, -sum(map(len, form.pieces))))
