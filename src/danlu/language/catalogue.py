@@ -231,20 +231,22 @@ class Catalogue:
         for text, translation in says.items():
             if not translation:
                 continue
-            form = Form(text, translation)
-            if form.values:
-                self._forms.append(form)
-                more = _MORE.search(text)
-                if more and translation.endswith(more[1]):  # a sentence that may follow, and may not
-                    self._forms.append(Form(text[: more.start()], translation[: -len(more[1])].rstrip("。")))
-            else:
-                self.exact[_low(_plain(text))] = _plain(translation)
+            self._add(Form(text, translation))
+            more = _MORE.search(text)
+            if more and translation.endswith(more[1]):  # a sentence that may follow, and may not
+                self._add(Form(text[: more.start()], translation[: -len(more[1])].rstrip("。")))
         self._forms.sort(key=lambda form: (-form.letters, -sum(map(len, form.pieces))))
         self._needed = [max((piece for piece in form.pieces), key=len)[1:] for form in self._forms]
         self._said: dict[str, str] = {}
         self._known: dict[
             tuple[str, int, bool], tuple[str, int, bool] | None
         ] = {}  # what has been asked for one message
+
+    def _add(self, form: Form) -> None:
+        if form.values:
+            self._forms.append(form)
+        else:
+            self.exact[_low(_plain(form.text))] = _plain(form.says)
 
     def said(self, text: str) -> str:
         """The text in this language, as far as its forms are known."""
