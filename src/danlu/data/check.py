@@ -131,11 +131,13 @@ def _checked(values: pl.Series, column: Column, problems: list[str], notices: li
     wrong = (values.is_not_null() & fitted.is_null()).rename("wrong")
     if column.kind in ("numeric", "datetime", "boolean") and wrong.any():
         count = int(wrong.sum())
-        problems.append(
+        problem = (
             f"column {column.name!r}: {_values(count)} {'is not' if count == 1 else 'are not'} "
             f"{'a number' if column.kind == 'numeric' else 'a date-time' if column.kind == 'datetime' else 'true or false'}: "
-            f"{_rows(wrong, values)}{_expected(column)}"
+            f"{_rows(wrong, values)}"
         )
+        example = _expected(column)
+        problems.append(f"{problem}; expected such as {example}" if example else problem)
     if column.kind in ("numeric", "datetime"):
         fitted = _check_numbers(fitted, column, problems, notices)
     elif column.kind == "categorical":
@@ -210,11 +212,11 @@ def _expected(column: Column) -> str:
         last = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=column.maximum)
         pattern = next(iter(column.format.patterns), "%Y-%m-%d")
         quarter = str((last.month + 2) // 3)
-        return f"; expected such as {last.strftime(pattern.replace('%q', quarter))} ({pattern})"
+        return f"{last.strftime(pattern.replace('%q', quarter))} ({pattern})"
     number = column.format.number
     if column.kind == "numeric" and (number.decimal == "," or number.unit):
         example = "1234,5" if number.decimal == "," else "1234.5"
-        return f"; expected such as {' '.join(filter(None, (example, number.unit)))}"
+        return " ".join(filter(None, (example, number.unit)))
     return ""
 
 

@@ -83,8 +83,9 @@ def check_plain(path: Path) -> None:
     """
     mode = _mode(path)
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
-        kind = "a socket" if stat.S_ISSOCK(mode) else "a device"
-        raise DataError(f"{path} is {kind}; expected a file, a folder or a pipe")
+        raise DataError(
+            f"{path} is {'a socket' if stat.S_ISSOCK(mode) else 'a device'}; expected a file, a folder or a pipe"
+        )
 
 
 def _mode(path: Path) -> int:

@@ -174,7 +174,7 @@ def read_labels(
     if strange:
         said = f"labels of {path.name} that the model does not know: {', '.join(strange[:5])}"
         if not lenient:
-            raise SchemaError(f"{said}; it knows {', '.join(names[:20])}", hint="--lenient leaves them out")
+            raise SchemaError(f"{said}; the model knows {', '.join(names[:20])}", hint="--lenient leaves them out")
         notices.append(f"{said} (left out)")
     places = {name: place for place, name in enumerate(names)}
     marks = np.zeros((len(rows), len(names)), np.uint8)

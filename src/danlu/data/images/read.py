@@ -331,12 +331,11 @@ def _idx(file: Path) -> np.ndarray:
 def _joined(path: Path, pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> ImageSet:
     images, labels, parts = [], [], []
     for part in sorted(pairs, key=["train", "validation", "test", ""].index):
-        pixels = check_pixels(pairs[part][0], f"the {part} images of {path.name}")
+        own = f"the {part} images of {path.name}" if part else f"the images of {path.name}"
+        pixels = check_pixels(pairs[part][0], own)
         names = pairs[part][1].reshape(len(pairs[part][1]), -1)
         if names.shape[1] != 1 or len(names) != len(pixels):
-            raise DataError(
-                f"{path} has {len(pixels)} {part} images and labels of the shape {pairs[part][1].shape}; expected one each"
-            )
+            raise DataError(f"{own}: {len(pixels)}, with labels of the shape {pairs[part][1].shape}; expected one each")
         images.append(pixels)
         labels.append(names[:, 0])
         parts += [part] * len(pixels)
