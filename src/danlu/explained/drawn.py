@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ __all__ = ["beeswarm", "columns_of", "dependence", "drawable", "force", "waterfa
 _WIDE = 4.4  # inches: two beside each other fill a page, one a phone
 _MOST = 12  # columns of a beeswarm
 _BINS = 80  # along a beeswarm, in which dots are stacked
-_HALF = 0.42  # of a line of a beeswarm
+_HALF, _STEP = 0.42, 0.1  # of a line of a beeswarm, and between dots there
 _LEVELS = 12  # values of a column that are shown by name
+_FEW = 8  # numbers that are
 _NAMED = 0.06  # share of a force bar from which a part has a name below it
 _LETTERS = 20
 
@@ -52,7 +54,7 @@ def waterfall(found: Explained) -> Panel:
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.margins(x=0.14)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(_ends(found))
+        panel.figure.supxlabel(_ends(found), fontsize=8, color=INK)
         panel.told(
             [left + size / 2 for left, size in zip(lefts, sizes, strict=True)],
             list(range(len(sizes))),
@@ -97,7 +99,7 @@ def force(found: Explained) -> Panel:
             found.value, 1.4, f"this row: {figure(found.value, 3)}", ha="center", va="bottom", fontsize=8, color=INK
         )
         axes.plot([found.base] * 2, [-0.05, 1.05], color=INK, lw=0.8, ls=":")
-        axes.set_xlabel(_ends(found))
+        panel.figure.supxlabel(_ends(found), fontsize=8, color=INK)
         axes.set_ylim(-0.45 - 0.5 * max(max(levels), 1), 2.1)
         axes.set_yticks([])
         axes.grid(visible=False)
@@ -242,10 +244,10 @@ def _levels(numbers: np.ndarray) -> np.ndarray:
 
 
 def _shades(levels: np.ndarray) -> list[str]:
-    """From blue to orange; grey where there is no level."""
+    """From blue by purple to orange; grey where there is no level."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-    scale = LinearSegmentedColormap.from_list("levels", [BLUE, "#b9a7b0", ORANGE])
+    scale = LinearSegmentedColormap.from_list("levels", [BLUE, "#9a5a9c", ORANGE])
     return [to_hex(scale(level)) if np.isfinite(level) else GREY for level in levels]
 
 
@@ -253,7 +255,7 @@ def _stacked(bins: np.ndarray) -> np.ndarray:
     """How far from its line each dot stands, so that dots of one bin do not hide each other.
 
     >>> _stacked(np.array([0, 0, 0, 4])).tolist()
-    [0.0, 0.42, -0.42, 0.0]
+    [0.0, 0.1, -0.1, 0.0]
     """
     place = np.zeros(len(bins))
     for value in np.unique(bins):
@@ -261,7 +263,7 @@ def _stacked(bins: np.ndarray) -> np.ndarray:
         order = np.arange(len(own))
         place[own] = np.where(order % 2, 1, -1) * ((order + 1) // 2)
     most = np.abs(place).max(initial=0)
-    return place * min(_HALF / most, 0.09 if most > 1 else _HALF) if most else place
+    return place * min(_HALF / most, _STEP) if most else place
 
 
 def _along(parts: Sequence[Part]) -> tuple[np.ndarray, dict[float, str]]:
@@ -269,24 +271,21 @@ def _along(parts: Sequence[Part]) -> tuple[np.ndarray, dict[float, str]]:
     numbers = np.array([part.number for part in parts])
     known = np.isfinite(numbers)
     plain = all(_is_number(part.value) for part, is_known in zip(parts, known, strict=True) if is_known)
-    if known.any() and plain:
-        gap = np.ptp(numbers[known]) or 1.0
-        x = np.where(known, numbers, numbers[known].min() - 0.08 * gap)
-        ticks = {} if known.all() else {float(x[~known][0]): "missing"}
-        if ticks:
-            ticks |= {
-                float(value): figure(float(value), 3)
-                for value in np.linspace(numbers[known].min(), numbers[known].max(), 5)
-            }
-        return x, ticks
-    if known.any():  # dates
-        names = {float(number): part.value for number, part in zip(numbers, parts, strict=True) if np.isfinite(number)}
-        some = sorted(names)
-        chosen = {
-            some[place]: names[some[place]]
-            for place in np.linspace(0, len(some) - 1, min(len(some), 5)).round().astype(int)
+    if known.any():
+        names = {
+            float(number): part.value
+            for number, part in zip(numbers[known], itertools.compress(parts, known), strict=True)
         }
-        return np.where(known, numbers, some[0]), chosen
+        low, high = min(names), max(names)
+        apart = low - 0.08 * ((high - low) or 1.0)  # where those stand that have no value
+        if len(names) <= _FEW or not plain:
+            some = np.linspace(0, len(names) - 1, min(len(names), _FEW if plain else 5)).round().astype(int)
+            ticks = {value: names[value] for place, value in enumerate(sorted(names)) if place in some}
+        else:
+            ticks = (
+                {} if known.all() else {float(value): figure(float(value), 3) for value in np.linspace(low, high, 4)}
+            )
+        return np.where(known, numbers, apart), ticks if known.all() else {apart: "missing", **ticks}
     counts: dict[str, int] = {}
     for part in parts:
         counts[part.value] = counts.get(part.value, 0) + 1

@@ -29,7 +29,7 @@ _STYLE = """
 .why td.n { text-align: right; } .why img { image-rendering: pixelated; border-radius: 6px; border: 1px solid #0002; max-width: 100%; }
 .why .pictures { display: flex; flex-wrap: wrap; gap: 12px; } .why figure { margin: 0; width: 200px; } .why figure img { width: 200px; }
 .why figcaption { font-size: 12px; color: var(--soft, #59636e); } .why .doubt { border-left: 3px solid #bc4c00; padding-left: 10px; }
-.why .words { line-height: 1.9; }
+.why .words { line-height: 1.9; } .why .figures { display: flex; flex-wrap: wrap; gap: 10px 18px; align-items: flex-start; }
 """
 _TOGETHER = 10  # rows from which a page shows them in one picture
 
@@ -78,7 +78,13 @@ def _body(found: Explained) -> str:
     blocks = "".join(f"<h3>{text(block.title)}</h3>{block.html}" for block in found.blocks)
     notes = "".join(f'<p class="note">{text(note[:1].upper() + note[1:])}</p>' for note in found.notes)
     doubts = "".join(f'<p class="doubt">{text(doubt)}</p>' for doubt in found.doubts)
-    picture = "" if found.ordered else force(found).svg + waterfall(found).svg
+    picture = ""
+    if not found.ordered:
+        picture = f'<div class="figures"><div>{waterfall(found).svg}</div><div>{force(found).svg}</div></div>'
+    if found.noun == "word" and found.drawing:
+        picture = (
+            '<p class="note">Orange words raised the score, blue ones lowered it; point at one for its number.</p>'
+        )
     return (
         f'<div class="why"><h2>{text(found.row)}: {text(found.answer)}</h2>{doubts}'
         f"<p>{text(found.scored)} is <b>{figure(found.value)}</b>; {text(found.against)} it is {figure(found.base)}.</p>"

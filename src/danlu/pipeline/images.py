@@ -33,6 +33,7 @@ __all__ = ["Images", "gallery"]
 _LARGEST = 64  # the longest side that images keep by themselves
 _BASELINE = 14  # the side to which images are averaged for the baselines
 _PICTURES = 24
+_LEAST_SURE = 8  # pictures of a test without a mistake
 
 
 class Images(LabelledItems):
@@ -132,12 +133,21 @@ class Images(LabelledItems):
 
 
 def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
-    """The test images whose true class was given the least probability, where the network looked and what each pixel added."""
+    """The test images whose true class was given the least probability, where the network looked and what each pixel added.
+
+    Of a test without a mistake they are those that the network was least sure of.
+    """
     from danlu.explain import grad_cam, pixel_attribution
     from danlu.report import heat_over, png_uri
     from danlu.report.words import adding_up
 
     pictures, worst = () if prepared.test is None else prepared.test[0], rows.worst(_PICTURES)
+    title = "The largest mistakes"
+    if not len(worst):
+        title, worst = (
+            "No mistake: those that it was least sure of",
+            np.argsort(rows.of_truth, kind="stable")[:_LEAST_SURE],
+        )
     if not len(worst):
         return {}
     picked = np.resize(worst, _PICTURES)  # of one size: one compilation
@@ -154,4 +164,4 @@ def gallery(prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, A
         f"against it in blue (integrated gradients from a plain image of brightness {ground}). "
         + adding_up(gap, "the difference of the logits")
     )
-    return {"gallery": shown, "mistakes_note": note}
+    return {"gallery": shown, "mistakes_title": title, "mistakes_note": note}

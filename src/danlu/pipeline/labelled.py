@@ -237,6 +237,13 @@ class Labelled(Domain):
             "facts": facts,
             "ideals": dict.fromkeys(("set_coverage", "interval_coverage"), trained.head.level),
         }
+        if target.task != "regression":
+            labels = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
+            fields["class_counts"] = {
+                part: np.bincount(rows_of[1], minlength=target.units).tolist()
+                for part, rows_of in labels.items()
+                if isinstance(rows_of, tuple)  # a stream is not counted
+            }
         if prepared.schema is not None:
             from danlu.report import describe_columns
 

@@ -16,6 +16,7 @@ from danlu.evaluate import MEASURES, PRIMARY, Comparison, Interval, Rows, conclu
 from danlu.evaluate.intervals import figure
 from danlu.files import write_atomic
 from danlu.language import page
+from danlu.prose import percent
 from danlu.report.columns import ColumnSummary
 from danlu.report.plots import (
     calibration_plot,
@@ -82,6 +83,7 @@ class ReportData:
         schema_html, model_html: the table of the columns (shown when there is no ``columns``), and that of the layers: HTML
             that is taken as it is.
         parts: number of rows by part (train, validation, test), or of what ``unit`` says; ``split`` says how they were divided.
+        class_counts: of each part, in the order of ``parts``, how many rows of each class it has.
         facts: further lines ``name: value`` about the training.
         notices: sentences the user should know about the data and the training.
         remarks: the same about the test.
@@ -89,6 +91,7 @@ class ReportData:
         audit_html: what an audit of the data found: HTML that is taken as it is.
         heading: of the page; empty says what is predicted.
         mistakes: the test rows predicted worst: a list of dicts with the same keys.
+        mistakes_title: what they are called.
         mistakes_note: what is to be said about them or the gallery.
         gallery: pictures of them: dicts of ``"image"`` and ``"seen"`` (the same with what the network looked at; see
             :func:`~danlu.report.png_uri`), maybe ``"gained"`` (what each pixel added), and ``"caption"``.
@@ -118,6 +121,7 @@ class ReportData:
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unit: str = "rows"
     split: str = ""
+    class_counts: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notices: Sequence[str] = ()
     remarks: Sequence[str] = ()
@@ -125,6 +129,7 @@ class ReportData:
     audit_html: str = ""
     heading: str = ""
     mistakes: Sequence[Mapping[str, Any]] = ()
+    mistakes_title: str = "The largest mistakes"
     mistakes_note: str = ""
     gallery: Sequence[Mapping[str, str]] = ()
     sections: Sequence[tuple[str, str]] = ()
@@ -183,6 +188,7 @@ def rendered(template: str, **values: Any) -> str:
     )
     environment.filters["whole"] = whole_numbers
     environment.filters["parts"] = in_parts
+    environment.filters["percent"] = percent
     environment.globals["script"] = script
     environment.globals["script_digest"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return page(environment.get_template(template).render(**values))

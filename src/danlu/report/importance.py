@@ -20,7 +20,7 @@ def importance_section(found: Sequence[Importance]) -> tuple[str, str]:
     shown = list(found)[:_MOST]
     largest = max((each.drop + each.spread for each in shown), default=0.0)
     lines = "".join(
-        f'<tr{"" if each.matters else " class=unused"}><td class="name">{in_parts(each.name)}</td>'
+        f'<tr{"" if each.matters else " class=unused"}><td class="name" translate="no">{in_parts(each.name)}</td>'
         f'<td class="n">{figure(each.drop, 3)}</td><td class="n">± {figure(each.spread, 2)}</td><td>{_bar(each, largest)}</td></tr>'
         for each in shown
     )
