@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from danlu.evaluate.intervals import figure
@@ -16,21 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["boxes", "framed", "page", "section", "styled"]
 
-_STYLE = """
-.why { color: var(--ink, #1f2328); font: 15px/1.5 system-ui, "Segoe UI", "Noto Sans", "PingFang SC", "Noto Sans CJK SC", sans-serif;
-  background: var(--card, #fff); border: 1px solid var(--line, #dfe3e8); border-radius: 12px; padding: 20px 22px; margin: 0 0 16px;
-  overflow-wrap: anywhere; }
-.why h2 { font-size: 18px; margin: 0 0 8px; } .why h3 { font-size: 14px; margin: 18px 0 6px; color: var(--soft, #59636e); }
-.why p { margin: 0 0 10px; } .why .note { color: var(--soft, #59636e); font-size: 13px; }
-.why svg { max-width: 100%; height: auto; display: block; }
-.why table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; } .why .scroll { overflow-x: auto; }
-.why th, .why td { text-align: left; white-space: nowrap; overflow-wrap: normal;
-  padding: 4px 16px 4px 0; border-bottom: 1px solid var(--line, #dfe3e8); } .why th { color: var(--soft, #59636e); }
-.why td.n { text-align: right; } .why img { image-rendering: pixelated; border-radius: 6px; border: 1px solid #0002; max-width: 100%; }
-.why .pictures { display: flex; flex-wrap: wrap; gap: 12px; } .why figure { margin: 0; width: 200px; } .why figure img { width: 200px; }
-.why figcaption { font-size: 12px; color: var(--soft, #59636e); } .why .doubt { border-left: 3px solid #bc4c00; padding-left: 10px; }
-.why .words { line-height: 1.9; } .why .figures { display: flex; flex-wrap: wrap; gap: 10px 18px; align-items: flex-start; }
-"""
+_STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _TOGETHER = 10  # rows from which a page shows them in one picture
 
 
