@@ -1,5 +1,6 @@
 """Cross-validation from Python and from the command line: nothing leaks, and it goes on after a kill."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,22 @@ def test_the_scores_are_of_all_rows_beside_those_of_each_fold_and_of_the_baselin
     shown = CliRunner().invoke(app, ["show", str(crossed.run.path)]).output
     assert "120 tested; 2 folds" in shown
     assert "mean of 2 folds" in shown
+
+
+def test_rare_classes_and_folds_without_a_measure_are_said(crossed):
+    assert crossed.fold_notes == ()
+    evidence = crossed.judgement.evidence
+    few = np.zeros(len(evidence.truth), int)
+    few[:7] = 1
+    judgement = dataclasses.replace(crossed.judgement, evidence=dataclasses.replace(evidence, truth=few))
+    first = crossed.folds[0]
+    scores = {name: each for name, each in first.judgement.scores.items() if name != "roc_auc"}
+    first = dataclasses.replace(first, judgement=dataclasses.replace(first.judgement, scores=scores))
+    found = dataclasses.replace(crossed, judgement=judgement, folds=(first, *crossed.folds[1:]))
+    lacking, rare = found.fold_notes
+    assert lacking == "the means of ROC-AUC leave out fold 1, whose rows do not tell (a class is missing)"
+    assert "fewer than 5 rows in a fold in the mean: rare (3.5)" in rare
+    assert "depends on how they were dealt" in " ".join("\n".join(found.said()).split())
 
 
 def test_the_folds_are_one_model(frame, crossed):

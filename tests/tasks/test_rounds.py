@@ -113,6 +113,7 @@ def test_rounds_go_on_while_another_one_would_end_in_time(rounds):
     assert isinstance(whole.model.network, Blend)
     assert any("with network 3 (settings 2)" in note for note in whole.notes)
     assert not any("trees" in note for note in whole.notes)  # which made nothing better
+    assert sum("lower than with the default's parts (95 % interval" in note for note in whole.notes) == 1
 
 
 def test_a_signal_while_trees_grow_ends_the_training_and_keeps_the_rounds_before(rounds):
@@ -200,3 +201,23 @@ def test_a_table_gets_more_networks_and_a_resumed_run_the_same_answers(tmp_path)
     assert any("rows not learnt from: log loss" in line for line in said)
     loaded = danlu.load(result.run.path)
     assert_array_equal(loaded.predict_values(TABLE), result.model.predict_values(TABLE))
+
+
+def test_a_gain_is_told_from_nothing_by_the_rows_one_by_one():
+    from danlu.evaluate.selection import gain_of
+    from danlu.tasks.rounds import _gained
+
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):  # the same model with noise of its own: a gain by chance
+        truth = rng.normal(size=150)
+        one, two = (truth + rng.normal(0, 1, 150) for _ in range(2))
+        value, low, high = gain_of(one, two, truth)
+        held += low <= 0 <= high
+        assert low < value < high
+    assert 180 <= held <= 198
+    better = gain_of(truth + rng.normal(0, 1, 150), truth + rng.normal(0, 0.5, 150), truth)
+    assert better[1] > 0
+    assert better[0] == pytest.approx(0.5, abs=0.15)
+    assert "rows cannot tell that from nothing" in _gained((0.01, -0.02, 0.04), 150)
+    assert "cannot tell" not in _gained(better, 150)

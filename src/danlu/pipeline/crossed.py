@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from danlu.pipeline.once import baseline_seconds, judged, prepare, train_once
 from danlu.pipeline.record import write_crossed
 from danlu.pipeline.sensitive import by_columns_of, remembered
 from danlu.pipeline.tested import keep_test
+from danlu.prose import wrapped
 from danlu.stages import stage
 from danlu.trained import Say, Trained
 from danlu.trained.answers import as_csv
@@ -46,6 +47,8 @@ __all__ = ["CrossValidation", "FoldResult", "cross_train", "first_fold"]
 
 FOLDS = "folds"
 """The folder of a run that holds the runs of its folds."""
+
+_RARE = 5  # rows of a class in a fold, in the mean
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,6 +133,38 @@ class CrossValidation:
         return found
 
     @property
+    def fold_notes(self) -> tuple[str, ...]:
+        """Where the mean over folds says less than all rows together: folds without a measure, and classes of few rows in a fold."""
+        notes = []
+        lacking: dict[tuple[int, ...], list[str]] = {}
+        for name, each in self.fold_scores.items():
+            gone = tuple(int(place) + 1 for place in np.flatnonzero(~np.isfinite(each)))
+            if 0 < len(gone) < len(self.folds):
+                lacking.setdefault(gone, []).append(MEASURES[name].label)
+        for gone, names in lacking.items():
+            which = f"fold{'s' * (len(gone) > 1)} {', '.join(map(str, gone))}"
+            notes.append(
+                f"the means of {', '.join(names[:4])}{', …' if len(names) > 4 else ''} leave out {which}, whose rows do not tell "
+                "(a class is missing)"
+            )
+        target = getattr(self.model.head, "target", None)
+        truth = getattr(self.judgement.evidence, "truth", None)
+        if truth is not None and getattr(target, "classes", ()) and np.ndim(truth) == 1:
+            counts = np.bincount(np.asarray(truth, int), minlength=len(target.classes)) / len(self.folds)
+            rare = [f"{name} ({counts[code]:.1f})" for code, name in enumerate(target.classes) if counts[code] < _RARE]
+            if rare:
+                notes.append(
+                    f"classes with fewer than {_RARE} rows in a fold in the mean: {', '.join(rare[:4])}{', …' if len(rare) > 4 else ''}; "
+                    "the mean over folds of what is counted by class (F1, recall, …) then depends on how they were dealt: go by all rows "
+                    "together, above"
+                )
+        return tuple(notes)
+
+    def _means(self, scores: Mapping[str, Interval]) -> list[str]:
+        notes = (wrapped(f"note: {note}", indent="  ") for note in self.fold_notes)
+        return ["", *fold_lines(scores, len(self.folds)), *notes]
+
+    @property
     def stopped_by(self) -> int | None:
         """None: a cross-validation that is stopped has no result."""
         return None
@@ -139,10 +174,10 @@ class CrossValidation:
         rest = shlex.join(("danlu", "show", str(self.run.path)))
         names = usual(self.judgement.primary, self.fold_intervals)
         means = {name: self.fold_intervals[name] for name in names}
-        return ["", self.judgement.told(rest), "", *fold_lines(means, len(self.folds))]
+        return ["", self.judgement.told(rest), *self._means(means)]
 
     def __str__(self) -> str:
-        return "\n".join([str(self.judgement), "", *fold_lines(self.fold_intervals, len(self.folds))])
+        return "\n".join([str(self.judgement), *self._means(self.fold_intervals)])
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={figure(value)}" for name, value in self.scores.items())

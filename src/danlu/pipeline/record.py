@@ -147,6 +147,7 @@ def write_crossed(
     record = {
         **_tested(judgement),
         "mean_of_folds": means,
+        "fold_notes": list(crossed.fold_notes),
         "seed": config.trainer.seed,
         "command": _command(run),
         "rows": crossed.rows,
@@ -182,7 +183,7 @@ def write_crossed(
             **own,
             "rows": judgement.evidence if isinstance(judgement.evidence, Rows) else None,
             "sections": [
-                folds_section(crossed.fold_scores, crossed.fold_intervals),
+                folds_section(crossed.fold_scores, crossed.fold_intervals, crossed.fold_notes),
                 *judged_sections(judgement),
                 *own.get("sections", []),
             ],

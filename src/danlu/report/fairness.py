@@ -152,7 +152,7 @@ def trade_section(found: TradeOff) -> tuple[str, str]:
         axes.plot(
             [each.gap.value for each in curve],
             [each.accuracy.value for each in curve],
-            color=BLUE, marker="o", ms=4, label="thresholds of the groups",
+            color=BLUE, marker="o", ms=4, label="this model, other thresholds",
         )  # fmt: skip
         for each in known:
             if each.allowed is None:
@@ -173,7 +173,8 @@ def trade_section(found: TradeOff) -> tuple[str, str]:
     note = (
         "<p class='note'>Thresholds are chosen on rows that were not learnt from, and measured on the test rows. They need to know the "
         "group of each new row, and treat rows of different groups differently: whether that is allowed is a question of law. "
-        "fairness.mitigate=thresholds builds them in; reweigh and penalty change the training instead.</p>"
+        "fairness.mitigate=thresholds builds them in. The curve is of one trained model: fairness.mitigate=reweigh and =penalty train "
+        "another, whose point is not on it; danlu compare puts such runs beside each other.</p>"
     )
     figures = f"<div class='figures'><div>{panel.svg}</div><div class='scroll'><table>{head}{''.join(lines)}</table></div></div>"
     return f"What closer groups cost: {found.column}", figures + note

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,12 +14,15 @@ from danlu.evaluate.intervals import Interval, figure
 __all__ = ["folds_section"]
 
 
-def folds_section(scores: Mapping[str, np.ndarray], means: Mapping[str, Interval]) -> tuple[str, str]:
+def folds_section(
+    scores: Mapping[str, np.ndarray], means: Mapping[str, Interval], notes: Sequence[str] = ()
+) -> tuple[str, str]:
     """The title and the HTML of a table with a measure a line: its mean over the folds with its interval, and its value in each.
 
     Args:
         scores: each measure in each fold, ``(folds,)``; NaN where it is not defined.
         means: the mean of each, with its interval.
+        notes: where the means say less than all rows together.
     """
     count = max(map(len, scores.values()))
     heads = ["mean", "95 % interval", *(f"fold {number}" for number in range(1, count + 1))]
@@ -38,10 +41,11 @@ def folds_section(scores: Mapping[str, np.ndarray], means: Mapping[str, Interval
         f"different models are not to be compared. The intervals here are the {FOLD_METHOD}: they allow for other training rows as well "
         "as for other test rows; those above speak of other test rows."
     )
+    more = "".join(f"<p>{html.escape(each[:1].upper() + each[1:])}.</p>" for each in notes)
     return (
         "In each fold",
         f'<div class="scroll"><table class="measures"><tr><th></th>{head}</tr>{lines}</table></div>'
-        f'<p class="note">{html.escape(note)}</p>',
+        f'{more}<p class="note">{html.escape(note)}</p>',
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from danlu.artifact import load_artifact
 from danlu.evaluate.intervals import figure
-from danlu.evaluate.selection import loss_of
+from danlu.evaluate.selection import gain_of, loss_of
 from danlu.tasks.blend import Candidate, mixed, weights_of
 from danlu.tasks.journal import Journal
 from danlu.tasks.parts import Part
@@ -129,7 +129,8 @@ def prolonged(
     """
     library, journal = list(known), Journal(budget.folder, begun)
     start = journal.read(0) or journal.write(0, seconds=journal.seconds)
-    rounds = [Round("", "", start["seconds"], _loss(library, truth, weight))]
+    alone = _mean(library, truth, weight)
+    rounds = [Round("", "", start["seconds"], loss_of(alone, truth, weight))]
     first = sum(row.get("seconds", 0.0) for row in learned.fitted.history)  # the rest of the default is the trees'
     lasted = {"network": first, "boosting": max(start["seconds"] - first, 0.0)}
     stopped: Learned | None = None
@@ -158,23 +159,36 @@ def prolonged(
         lasted[kind] = known_of["seconds"] - known_of.get("begun", rounds[-1].seconds)
         if joined is not None:
             library.append(joined)
-            rounds.append(Round(name, known_of["told"], known_of["seconds"], _loss(library, truth, weight)))
+            rounds.append(
+                Round(
+                    name, known_of["told"], known_of["seconds"], loss_of(_mean(library, truth, weight), truth, weight)
+                )
+            )
     whole = mixed(learned, library, truth, weight)
     if stopped is not None:
         ended = dataclasses.replace(
             whole.fitted, stopped_because=stopped.fitted.stopped_because, stopped_by=stopped.fitted.stopped_by
         )
         whole = dataclasses.replace(whole, fitted=ended)
-    return dataclasses.replace(
-        whole, notes=(*whole.notes, *_told(rounds, budget, classes=library[0].answers.ndim == 2))
-    )
+    told = _told(rounds, budget, classes=library[0].answers.ndim == 2)
+    if min(each.loss for each in rounds) < rounds[0].loss:
+        told.append(_gained(gain_of(alone, _mean(library, truth, weight), truth, weight), len(truth)))
+    return dataclasses.replace(whole, notes=(*whole.notes, *told))
 
 
-def _loss(library: Sequence[Candidate], truth: np.ndarray, weight: np.ndarray | None) -> float:
+def _gained(gain: tuple[float, float, float], rows: int) -> str:
+    """What all rounds together brought, and whether the rows can tell."""
+    value, low, high = (figure(each, 3) for each in gain)
+    tell = "" if gain[1] > 0 else f": {rows:,} rows cannot tell that from nothing"
+    return f"together {value} lower than with the default's parts (95 % interval {low} to {high}){tell}"
+
+
+def _mean(library: Sequence[Candidate], truth: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """The blend's answers."""
     answers = [each.answers for each in library]
     shares = weights_of(answers, truth, weight)
     mean: Any = sum(share * each for share, each in zip(shares, answers, strict=True))
-    return loss_of(mean, truth, weight)
+    return np.asarray(mean)
 
 
 def _told(rounds: Sequence[Round], budget: Budget, *, classes: bool) -> list[str]:
