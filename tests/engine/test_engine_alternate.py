@@ -113,11 +113,7 @@ def test_unrolled_steps_are_steps_and_have_a_gradient() -> None:
     optimizer = optim.adam(0.05)
     program = Program.of(model, loss, optimizer.update)
     params, state, _ = model.init(jax.random.key(1), (2,))
-    batches = {
-        "x": jnp.asarray(X[:12]).reshape(3, 4, 2),
-        "y": jnp.asarray(Y[:12]).reshape(3, 4),
-        "weight": jnp.ones((3, 4)),
-    }
+    batches = {"x": X[:12].reshape(3, 4, 2), "y": Y[:12].reshape(3, 4), "weight": np.ones((3, 4), np.float32)}
 
     def start(params: Any, rate: Any) -> TrainState:
         return TrainState(jnp.int32(0), jax.random.key(0), params, state, optim.adam(rate).init(params), {})
@@ -127,18 +123,19 @@ def test_unrolled_steps_are_steps_and_have_a_gradient() -> None:
         learnt, _ = unrolled(program, start(params, rate), batches)
         return jnp.mean(loss(model.apply(learnt.params, state, jnp.asarray(X[12:]))[0], jnp.asarray(Y[12:])))
 
-    looped = start(params, 0.05)
+    looped, one = start(params, 0.05), jax.jit(step, static_argnums=0)
     for index in range(3):
-        looped, _ = step(program, looped, jax.tree.map(lambda a, index=index: a[index], batches))
-    learnt, sums = unrolled(program, start(params, 0.05), batches)
+        looped, _ = one(program, looped, jax.tree.map(lambda a, index=index: a[index], batches))
+    learnt, sums = jax.jit(unrolled, static_argnums=0)(program, start(params, 0.05), batches)
     assert sums["loss"].shape == (3,)
     for ours, theirs in zip(jax.tree.leaves(learnt.params), jax.tree.leaves(looped.params), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     slopes, by_rate = jax.grad(after, argnums=(0, 1))(params, jnp.float32(0.05))
-    way = jax.tree.map(lambda leaf: jnp.sign(leaf) + 0.3, params)
-    moved = [jax.tree.map(lambda a, b, s=s: a + s * 1e-2 * b, params, way) for s in (1, -1)]
+    params = jax.tree.map(np.asarray, params)
+    way = jax.tree.map(lambda leaf: np.sign(leaf) + np.float32(0.3), params)
+    moved = [jax.tree.map(lambda a, b, s=s: a + np.float32(s * 1e-2) * b, params, way) for s in (1, -1)]
     difference = (after(moved[0], jnp.float32(0.05)) - after(moved[1], jnp.float32(0.05))) / 2e-2
-    along = sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(way), strict=True))
+    along = sum(np.sum(a * b) for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(way), strict=True))
     assert float(along) == pytest.approx(float(difference), rel=2e-2)
     of_rate = (after(params, jnp.float32(0.06)) - after(params, jnp.float32(0.04))) / 0.02
     assert float(by_rate) == pytest.approx(float(of_rate), rel=5e-2)

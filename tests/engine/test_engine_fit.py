@@ -25,8 +25,8 @@ from danlu.engine import (
     Program,
     fit,
     run_steps,
-    step,
 )
+from danlu.engine import step as plain_step
 from danlu.engine.order import capacity, pad_order
 from danlu.engine.prefetch import prefetch
 from danlu.engine.sources import ArraySource
@@ -40,6 +40,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(101, 3)).astype(np.float32)
 Y = (X[:, 0] - X[:, 1] > 0).astype(np.int32)
 MODEL = nn.MLP((8,), 1)
+step = jax.jit(plain_step, static_argnums=0)
 COMMON = {"loss": "binary_cross_entropy", "display": "none", "batch_size": 16}
 
 

@@ -1,5 +1,6 @@
 """Objectives with terms, several inputs and outputs, random draws in evaluation; gradients row by row, and their norms."""
 
+import functools
 from typing import Any
 
 import jax
@@ -173,24 +174,30 @@ def begun(model: nn.Layer, shape: Any = (3,)) -> TrainState:
 BATCH = {"x": jnp.asarray(X[:6]), "y": jnp.asarray(Y[:6]), "weight": jnp.float32([1, 1, 2, 0, 1, 0.5])}
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def found(gradient: Any, objective: Any, *given: Any) -> Any:
+    """What a gradient makes of an objective, a state, a batch and a key."""
+    return gradient(objective, *given)
+
+
 @pytest.mark.parametrize("model", [MODEL, nn.MLP((8,), 1, dropout=0.5)], ids=["dense", "dropout"])
 def test_gradients_of_rows_are_those_of_a_loop_each_clipped(model: nn.Layer) -> None:
     objective, state, key = Supervised(model, MSE()), begun(model), jax.random.key(3)
-    grads, _, sums = jax.jit(PerExample(0.5), static_argnums=0)(objective, state, BATCH, key)
+    grads, _, sums = found(PerExample(0.5), objective, state, BATCH, key)
     expected: Any = jax.tree.map(np.zeros_like, state.params)
     norms = []
     for row in range(6):
         one = jax.tree.map(lambda a, row=row: a[row : row + 1], BATCH)
-        own = Whole()(objective, state, one, jax.random.fold_in(key, row))[0]
+        own = found(Whole(), objective, state, one, jax.random.fold_in(key, row))[0]
         norms.append(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in leaves(own))))
         scale = min(1.0, 0.5 / max(norms[-1], 1e-30))
         expected = jax.tree.map(lambda a, b, scale=scale: a + scale * b, expected, own)
     assert min(norms) < 0.5 < max(norms), "some rows are clipped and others are not"
     for ours, theirs in zip(leaves(grads), leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-    whole, _, of_rows = Accumulated(6)(objective, state, BATCH, key)
+    whole, _, of_rows = found(Accumulated(6), objective, state, BATCH, key)
     assert float(of_rows["loss"]) == pytest.approx(float(sums["loss"]), rel=1e-5)
-    far = PerExample(1e9)(objective, state, BATCH, key)[0]
+    far = found(PerExample(1e9), objective, state, BATCH, key)[0]
     for ours, theirs in zip(leaves(far), leaves(whole), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -200,7 +207,7 @@ def test_noise_has_the_size_that_was_asked_for() -> None:
     objective, state = Supervised(model, MSE()), begun(model)
     batch = {**BATCH, "y": jnp.zeros((6, 4000))}
     plain, noisy, again = (
-        PerExample(0.5, noise)(objective, state, batch, jax.random.key(k))[0]
+        found(PerExample(0.5, noise), objective, state, batch, jax.random.key(k))[0]
         for noise, k in ((0.0, 3), (3.0, 3), (3.0, 4))
     )
     drawn = np.concatenate([(a - b).ravel() for a, b in zip(leaves(noisy), leaves(plain), strict=True)])

@@ -48,7 +48,8 @@ def program_of(model, precision):
 def pair(request):
     """The state, and what one step makes of it, in float32 and in bfloat16."""
     model, x = MODELS[request.param]
-    params, state, out_shape = model.init(KEY, x.shape[1:])
+    params, state = jax.jit(lambda key: model.init(key, x.shape[1:])[:2])(KEY)
+    out_shape = model.out_shape(x.shape[1:])
     y = jnp.asarray(RNG.integers(0, 4, (64, *out_shape[:-1])))
     batch = {"x": jnp.asarray(x), "y": y, "weight": jnp.ones(64)}
     found = {}
@@ -56,7 +57,7 @@ def pair(request):
         program, optimizer = program_of(model, precision)
         start = TrainState(jnp.int32(0), KEY, params, state, optimizer.init(params), {})
         after, sums = jax.jit(step, static_argnums=0)(program, start, batch)
-        found[precision] = (start, after, sums, jax.tree.map(jnp.subtract, start.params, after.params))
+        found[precision] = (start, after, sums, jax.tree.map(np.subtract, start.params, after.params))
     return model, batch, found
 
 
@@ -83,16 +84,15 @@ def test_the_state_stays_float32(pair):
 def test_products_are_in_bfloat16_and_the_loss_in_float32(pair):
     model, batch, found = pair
     start = found["bfloat16"][0]
-    run = lambda x: apply_in("bfloat16", model, start.params, start.model_state, x, key=KEY)[0]  # noqa: E731
-    assert run(batch["x"]).dtype == jnp.float32
-    text = jax.jit(run).lower(batch["x"]).as_text()
+    run = jax.jit(lambda x: apply_in("bfloat16", model, start.params, start.model_state, x, key=KEY)[0])
+    assert jax.eval_shape(run, batch["x"]).dtype == jnp.float32
+    text = run.lower(batch["x"]).as_text()
     products = [line for line in text.splitlines() if "dot_general" in line or "stablehlo.convolution" in line]
     assert products
     assert all("bf16>, tensor" in line for line in products), "a float32 operand makes the whole product float32"
-    whole = apply_in("float32", model, start.params, start.model_state, batch["x"], key=KEY)[0]
-    np.testing.assert_array_equal(
-        whole, model.apply(start.params, start.model_state, batch["x"], train=True, key=KEY)[0]
-    )
+    given = (start.params, start.model_state, batch["x"])
+    whole = jax.jit(lambda *of: apply_in("float32", model, *of, key=KEY)[0])(*given)
+    np.testing.assert_array_equal(whole, jax.jit(lambda *of: model.apply(*of, train=True, key=KEY)[0])(*given))
 
 
 @pytest.mark.parametrize("layer", [nn.BatchNorm(), nn.LayerNorm(), nn.GroupNorm(1), nn.RMSNorm()], ids=repr)
