@@ -188,8 +188,8 @@ def test_new_data_that_does_not_fit_is_one_message(trained):
         model.evaluate(new[:25])
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(source, tmp_path):
-    whole = danlu.train(str(source), runs=tmp_path, name="whole", say=lambda line: None, **QUIET, **SETTINGS)
+def test_a_killed_run_goes_on_to_the_same_weights(trained, tmp_path):
+    whole, _ = trained
     assert (whole.run.path / "checkpoints" / "refit").is_dir()
     begun = tmp_path / "begun"
     shutil.copytree(whole.run.path, begun)

@@ -116,6 +116,8 @@ def test_what_was_never_seen_is_refused_or_told(trained: Any, tmp_path: Path) ->
         model.predict(tmp_path / "none.txt")
 
 
+# A run of tables in a process that is killed is in test_pipeline_cli.py, each place where a training can be killed in test_engine_crash.py.
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
     config = {**TINY, "trainer": {**TINY["trainer"], "epochs": 2}, "evaluate": {"report": False}}
     said: list[str] = []
