@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from kinds import GOLDEN, KINDS, asked, records
@@ -87,24 +86,40 @@ def test_a_missing_field_is_named(kind: str) -> None:
         model.respond([])
 
 
-@every_kind
-def test_the_network_is_pure_jax(kind: str) -> None:
+def applied(kind: str) -> tuple[Any, Any]:
+    """The network of a model as a function of its variables, for one row; and these."""
     model = model_of(kind)
     shapes = model.in_shape
     rng = np.random.default_rng(0)
-    whole = jax.eval_shape(lambda key: model.network.init(key, shapes)[:2], jax.random.key(0))
-    assert jax.tree.structure(whole[0]) == jax.tree.structure(model.params)
     inputs = encoded(model, asked_records(kind)[:1])
     if kind in _OTHER_INPUTS:
         inputs = jax.tree.map(lambda s: rng.integers(0, 4, (1, *s)), shapes, is_leaf=lambda s: isinstance(s, tuple))
         if isinstance(inputs, dict) and "source_mask" in inputs:
             inputs["source_mask"] = np.ones_like(inputs["source_mask"], bool)
     apply = lambda params, state: model.network.apply(params, state, inputs, train=False)[0]  # noqa: E731
-    plain, compiled = apply(model.params, model.state), jax.jit(apply)(model.params, model.state)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), plain, compiled)
-    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), (model.params, model.state))
-    both = jax.vmap(apply)(*twice)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[1], rtol=2e-4, atol=2e-5), plain, both)
+    return apply, (model.params, model.state)
+
+
+def close(one: Any, other: Any) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), one, other)
+
+
+@every_kind
+def test_the_network_is_pure_jax(kind: str) -> None:
+    model = model_of(kind)
+    whole = jax.eval_shape(lambda: model.network.init(jax.random.key(0), model.in_shape)[:2])
+    assert jax.tree.structure(whole[0]) == jax.tree.structure(model.params)
+    apply, variables = applied(kind)
+    twice = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), variables)
+    both = jax.jit(jax.vmap(apply))(*twice)
+    close(jax.jit(apply)(*variables), jax.tree.map(lambda leaf: leaf[1], both))
+
+
+@pytest.mark.slow  # of each layer by itself it is seen in tests/nn
+@every_kind
+def test_the_network_says_the_same_uncompiled(kind: str) -> None:
+    apply, variables = applied(kind)
+    close(apply(*variables), jax.jit(apply)(*variables))
 
 
 _OTHER_INPUTS = ("language", "translation")  # whose rows are walked in windows, or written token by token
@@ -114,7 +129,7 @@ _OTHER_INPUTS = ("language", "translation")  # whose rows are walked in windows,
 def test_a_head_is_pure_jax_and_says_the_same_in_numpy(kind: str) -> None:
     model = model_of(kind)
     inputs = encoded(model, asked_records(kind)[:2])
-    outputs = jax.tree.map(np.asarray, model.forward(inputs))
+    outputs = jax.tree.map(np.asarray, jax.jit(model.forward)(inputs))
     exact = model.head(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), outputs))
-    compiled = jax.jit(lambda head, outputs: head(outputs))(model.head, jax.tree.map(jnp.asarray, outputs))
+    compiled = jax.jit(lambda head, outputs: head(outputs))(model.head, outputs)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3), exact, compiled)
