@@ -41,6 +41,7 @@ _SEVERAL = re.compile(r"[,;:.] .*[A-Za-z]{3}|[A-Za-z]{3}.*[,;:.] ", re.DOTALL)
 _WEAK, _WEAKEST = 8, 4  # letters: a form of fewer makes no message of a phrase, or of any word, that stays in English
 _HEAD = re.compile(r"(?:column|class|label|series|group)\s|Relied on most ")  # below it stand names of the user's
 _MORE = re.compile(r"\.(\{\d+\})$")
+_CONSTANTS = {"None", "True", "False"}  # of a value as Python writes it
 _DOUBT = 20  # how many letters left in English a doubtful match is worth
 _WIDE, _FULL = re.compile(r"[\u2e80-\u9fff]"), re.compile(r"[\u3001-\u303f\uff01-\uff60]")
 _LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
@@ -76,6 +77,8 @@ def _core(text: str) -> tuple[int, int]:
     """Where a text starts and ends without blanks and punctuation; a parenthesis that is opened within is closed within."""
     end = len(text.rstrip(_EDGE))
     start = min(len(text) - len(text.lstrip(_EDGE)), end)
+    if text[start:end].startswith("/") and start:  # of a path: ./runs
+        start -= len(text[:start]) - len(text[:start].rstrip("."))
     while text.count("(", start, end) > text.count(")", start, end) and ")" in text[end:]:
         end = text.index(")", end) + 1
     return start, end
@@ -151,7 +154,7 @@ class Form:
             return None
         found = next(filter(None, (pattern.fullmatch(text) for pattern in self.patterns)))
         values = found.groups()
-        ends = [values[0]] * (not self.pieces[0]) + [values[-1]] * (not self.pieces[-1])
+        ends = [values[0]] * (not self.pieces[0]) + [values[-1]] * (not self.pieces[-1] and not self.is_label)
         doubtful = found.re is self.patterns[-1] and not all(map(_IS_CLOSED.fullmatch, values))
         doubtful = doubtful or any(map(_CELLS.search, values)) or bool(not self.pieces[0] and _LABEL.match(values[0]))
         return values, doubtful or any(_NEXT.search(_QUOTED.sub("", value)) for value in ends)
@@ -170,9 +173,15 @@ class Form:
         return _joined(out, _plain(self.says[end:]))
 
     @functools.cached_property
+    def is_label(self) -> bool:
+        """Whether it is what stands before a message, as ``"note: {0}"`` and ``"record {0}: {1}"`` are."""
+        before = self.pieces[0] and not self.pieces[-1] and len(self.pieces) > 1 and self.pieces[-2].endswith(": ")
+        return bool(before) and _WEAKEST <= self.letters < _WEAK
+
+    @functools.cached_property
     def is_strong(self) -> bool:
-        """Whether a match is no chance: by many letters, or since the form stands before a message, as ``"note: {0}"`` does."""
-        return self.letters >= _WEAK or (self.letters >= _WEAKEST and self.pieces[0].endswith(": "))
+        """Whether a match is no chance: by many letters, or because it is of a label."""
+        return self.letters >= _WEAK or self.is_label
 
     def may_be(self, values: Iterable[str]) -> bool:
         """Whether a form of so few letters can be what makes a message of these values: not of several messages."""
@@ -320,7 +329,8 @@ class Catalogue:
             if " " not in pieces[place] and pieces[place] and ((below and begins) or before == " → "):
                 taken, found = place, None  # a name of the user's
             else:
-                listed = before == ", "  # a word after a comma may be one of a list of names
+                # A word after a comma may be one of a list of names.
+                listed = before == ", " or (before != "" and pieces[place] in _CONSTANTS)
                 taken, found = self._longest(pieces, signs, place, depth, within or listed)
             below = below or (begins and _HEAD.match(pieces[place] + signs[place]) is not None)
             piece = "".join(each + sign for each, sign in zip(pieces[place:taken], signs[place:taken], strict=True))
