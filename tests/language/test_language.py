@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import polib
 import pytest
 from rich.cells import cell_len
@@ -224,3 +225,16 @@ def test_key_and_form_are_of_one_kind():
     assert key(", and {0} more (of them).") == "and {0} more (of them)"
     node = ast.parse('f\'{a} of {{b}} {"x" if c else "y"}\'', mode="eval").body
     assert form_of(node) == "{0} of {{b}} {1:x|y}"
+
+
+@pytest.mark.parametrize("joint", [" ", ", ", "\n"])
+def test_no_text_takes_long(joint):
+    fixed = [word for form in FORMS for word in form.split() if "{" not in word]
+    catalogue = Catalogue({form: form for form in FORMS})
+    text = joint.join(np.random.default_rng(0).choice(fixed, 700))
+    matches, match = [], Form.match
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Form, "match", lambda form, text: matches.append(len(text)) or match(form, text))
+        catalogue.said(text)
+    assert len(matches) <= 5001 + 500 * text.count("\n")
+    assert max(matches, default=0) <= 700

@@ -44,7 +44,8 @@ _MORE = re.compile(r"\.(\{\d+\})$")
 _CONSTANTS = {"None", "True", "False"}  # of a value as Python writes it
 _DOUBT = 20  # how many letters left in English a doubtful match is worth
 _WIDE, _FULL = re.compile(r"[\u2e80-\u9fff]"), re.compile(r"[\u3001-\u303f\uff01-\uff60]")
-_LONGEST, _PIECES, _DEEPEST = 4000, 10, 5
+_LONGEST, _PIECES, _DEEPEST = 700, 10, 5  # what bounds the time that a text can take
+_TRIES, _TRIES_OF_A_LINE = 5000, 500
 _SIGNS = {
     ". ": "。",
     "; ": "；",
@@ -248,6 +249,7 @@ class Catalogue:
         self._forms.sort(key=lambda form: (-form.letters, -sum(map(len, form.pieces))))
         self._needed = [max((piece for piece in form.pieces), key=len)[1:] for form in self._forms]
         self._said: dict[str, str] = {}
+        self._tries = 0
         self._known: dict[
             tuple[str, int, bool], tuple[str, int, bool] | None
         ] = {}  # what has been asked for one message
@@ -264,6 +266,7 @@ class Catalogue:
             if len(self._said) > 20_000:
                 self._said.clear()
             self._known.clear()
+            self._tries = -_TRIES_OF_A_LINE * text.count("\n")
             self._said[text] = self._cover(text, 0)
         return self._said[text]
 
@@ -284,10 +287,11 @@ class Catalogue:
         same = self.exact.get(_low(core))
         if same is not None and not (within and " " not in core):  # a value of one word may be a name of the user's
             best = same, 0, False
-        elif depth < _DEEPEST:
+        elif depth < _DEEPEST and len(core) <= _LONGEST:
             for form, needed in zip(self._forms, self._needed, strict=True):
-                if needed not in core:
+                if needed not in core or self._tries > _TRIES:
                     continue
+                self._tries += 1
                 match = form.match(core)
                 if match is None or not form.may_be(match[0]):
                     continue
@@ -310,7 +314,7 @@ class Catalogue:
         """The text as one message or as several, whichever leaves less in English."""
         if not _LETTERS.search(text) or depth > _DEEPEST:
             return text
-        whole = self._whole(text, depth, within=within) if len(text) <= _LONGEST else None
+        whole = self._whole(text, depth, within=within)
         if whole is not None and not whole[1]:
             return whole[0]
         cut = _CUT.split(text)
