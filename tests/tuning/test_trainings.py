@@ -44,7 +44,12 @@ def contest(prepared: Any, folder: Path) -> TrainingContest:
     return TrainingContest(configs, domain, found, metric=LOSS, factor=2, folder=folder)
 
 
-def test_a_trial_goes_on_from_rung_to_rung_and_after_a_kill(prepared: Any, tmp_path: Path) -> None:
+def test_a_trial_goes_on_from_rung_to_rung_and_after_a_kill(
+    prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "danlu.engine.anchor.autopsy", lambda *step: None
+    )  # hundreds of programs; test_engine_doctor.py has it
     done: list[float] = []
     whole = contest(prepared, tmp_path / "whole")
     assert whole.rungs == (1, 2, 4)

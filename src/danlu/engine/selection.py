@@ -69,7 +69,7 @@ def joined(parts: Sequence[Fitted]) -> Fitted:
 def _mapped(first: Fitted, program: Any, change: Callable[..., Any], *others: Fitted) -> Fitted:
     """The record of ``program`` with every array of members made by ``change``."""
     each = [(part.params, part.state, part.train_state, part.best) for part in (first, *others)]
-    params, state, train_state, best = jax.tree.map(change, *each)
+    params, state, train_state, best = jax.jit(lambda *each: jax.tree.map(change, *each))(*each)  # in one program
     return dataclasses.replace(
         first,
         program=program,
