@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["number_of_today"]
+__all__ = ["number_of_today", "others"]
 
 
 def number_of_today() -> int:
@@ -14,3 +15,9 @@ def number_of_today() -> int:
     here = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
     return int(commit.stdout, 16) if commit.returncode == 0 else datetime.date.today().toordinal()
+
+
+def others(names: Sequence[str], count: int = 2) -> set[str]:
+    """The names whose turn it is not: all but ``count`` of them, which change with the commit."""
+    step = len(names) // count
+    return {*names} - {names[(number_of_today() + each * step) % len(names)] for each in range(count)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from today import number_of_today
+from today import others
 
 from danlu import blueprint
 from danlu.verify import case, select
@@ -53,8 +53,7 @@ IN_TURNS = (  # each takes seconds; two of them in a run, by the commit
     "tune.md",
     "xray.md",
 )
-TODAY = [IN_TURNS[(number_of_today() + each) % len(IN_TURNS)] for each in (0, len(IN_TURNS) // 2)]
-SLOW = tuple({*DEAR, *IN_TURNS} - {*TODAY})
+SLOW = (*DEAR, *others(IN_TURNS))
 MARKED = [pytest.param(page, marks=pytest.mark.slow) if page.endswith(SLOW) else page for page in RUN]
 
 

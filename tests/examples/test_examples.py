@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from today import others
 
 from danlu.engine import run_steps
 
@@ -26,6 +27,14 @@ ARTICLE = ["dqn_loop", "line_fit", "logistic_gradient", "minibatches", "mlp_clas
 OPEN = ["contrastive", "gan_on_a_ring", "learn_to_learn", "two_inputs_two_outputs", "variational_autoencoder"]
 
 
+NOT_TODAY = others(OPEN)  # each learns for seconds; two of them in a run, by the commit
+
+
+def in_turns(name: str) -> Any:
+    """The mark of a test that is slow unless it is its example's turn."""
+    return pytest.mark.slow if name in NOT_TODAY else lambda test: test
+
+
 def test_all_are_there() -> None:
     assert sorted([*ARTICLE, *OPEN]) == EXAMPLES
 
@@ -39,6 +48,7 @@ def test_what_the_engine_carries_is_short(name: str) -> None:
     assert "danlu.engine." not in code, "the public names are enough"
 
 
+@in_turns("variational_autoencoder")
 def test_an_autoencoder_draws_digits_and_another_beta_compiles_nothing() -> None:
     example = load("variational_autoencoder")
     free, held = example["learn"](0.5, epochs=8), example["learn"](2.0, epochs=8)
@@ -51,6 +61,7 @@ def test_an_autoencoder_draws_digits_and_another_beta_compiles_nothing() -> None
     assert held.history[-1]["val_kl"] < 0.8 * last["val_kl"]
 
 
+@in_turns("gan_on_a_ring")
 def test_the_adversaries_draw_all_eight_gaussians() -> None:
     example = load("gan_on_a_ring")
     fitted = example["learn"](epochs=50)
@@ -61,12 +72,14 @@ def test_the_adversaries_draw_all_eight_gaussians() -> None:
     assert {"critic_loss", "critic_slope", "generator_loss"} <= set(fitted.history[0])
 
 
+@in_turns("contrastive")
 def test_views_of_a_picture_find_each_other_without_labels() -> None:
     history = load("contrastive")["learn"](epochs=10).history
     assert history[-1]["val_found"] > 0.15 > 10 / 128
     assert history[-1]["val_loss"] < 0.9 * np.log(128)
 
 
+@in_turns("two_inputs_two_outputs")
 def test_each_output_learns_as_much_as_it_weighs() -> None:
     learn = load("two_inputs_two_outputs")["learn"]
     both, kinds = (learn({"price": c, "kind": 1.0}, epochs=12).history[-1] for c in (1.0, 0.0))
@@ -74,6 +87,7 @@ def test_each_output_learns_as_much_as_it_weighs() -> None:
     assert min(both["val_kind_accuracy"], kinds["val_kind_accuracy"]) > 0.75
 
 
+@in_turns("learn_to_learn")
 def test_a_step_from_learned_weights_draws_a_wave() -> None:
     learn = load("learn_to_learn")["learn"]
     mean, adapted = (learn(epochs=6, steps=steps).history[-1]["val_loss"] for steps in (0, 1))

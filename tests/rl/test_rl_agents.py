@@ -209,9 +209,8 @@ EVERY = [
         id="reinforce-number",
         marks=slow,
     ),
-    pytest.param(
-        HARD, ToyWorld(view="dict"), (population, hard_target, priorities), id="dqn-prioritised-nstep-quantiles-dict"
-    ),
+    pytest.param(HARD, ToyWorld(view="dict"), (hard_target, priorities), id="dqn-prioritised-nstep-quantiles-dict"),
+    pytest.param(HARD, ToyWorld(view="dict"), (population,), id="dqn-population", marks=slow),  # as PPO's above
     pytest.param(
         DQN(**MEMORY, dueling=True, head=Histogram(-9.0, 0.0, atoms=5)),
         ToyWorld(view="picture"),
