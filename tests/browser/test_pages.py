@@ -327,6 +327,19 @@ def test_a_picture_is_enlarged_zoomed_and_closed(browser: Browser, pages: Pages)
     assert problems(browser) == []
 
 
+def test_a_page_in_chinese_is_alive_too(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DANLU_LANGUAGE", "zh")
+    data = ReportData(
+        LONG, LONG, "binary", history=history(), best_epoch=5, parts={"train": 90}, places=PLACES, command="danlu train"
+    )
+    browser.open(write_report(tmp_path / "report.html", data), width=360)
+    assert browser.run("return document.documentElement.lang") == "zh"
+    assert "训练" in browser.run("return document.querySelector('.switches').textContent")
+    assert browser.run("return document.documentElement.scrollWidth") <= 360
+    assert LONG in browser.run("return document.body.textContent"), "what is the user's stays as it is"
+    assert problems(browser) == []
+
+
 @pytest.mark.parametrize("name", PAGES[:3])
 def test_the_parts_of_a_page_can_be_gone_to(browser: Browser, pages: Pages, name: str) -> None:
     browser.open(pages[name], width=1000)
