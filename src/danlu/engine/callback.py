@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from danlu.engine.health import Finding
 from danlu.engine.loop import Steps
 from danlu.engine.options import FitOptions
 from danlu.engine.state import TrainState
@@ -84,6 +85,9 @@ class Callback:
 
     def on_progress(self, done: int, total: int | None, logs: Logs) -> None:
         """Within an epoch, a few times a second: ``done`` of ``total`` steps (None: not known) are through."""
+
+    def on_finding(self, finding: Finding) -> None:
+        """What the doctor is sure of while the training goes on, once; see :mod:`danlu.engine.watch`."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """After epoch ``epoch``; ``logs`` is its row of the history."""

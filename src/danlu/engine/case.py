@@ -30,7 +30,7 @@ class Clues:
     Attributes:
         program: the step, of all members.
         state: after the last step.
-        batch: some rows ``{"x", "y", "weight"}``, on the host.
+        batch: some rows ``{"x", "y", "weight"}``, on the host; empty of an agent.
         constant: the loss of the best constant answer; None where it is not known.
         stops: whether it stops early by itself.
         before, now: what :func:`samples` gave before the first step and after the last.
@@ -55,7 +55,14 @@ class Clues:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A training of one member, to be judged."""
+    """A training of one member, to be judged.
+
+    Attributes:
+        losses, judged, rates: of the epochs: the loss, that of the validation rows, the learning rate.
+        steps: that it has taken.
+        planned: that it is to take in all, while it trains; else 0.
+        record: further columns of the history.
+    """
 
     clues: Clues
     losses: np.ndarray
@@ -64,6 +71,17 @@ class Case:
     steps: int
     member: int = 0
     exam: Exam | None = None
+    planned: int = 0
+    record: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the record, of this member; empty where there is none."""
+        return self.record.get(name, np.ones(0))
+
+    @property
+    def returns(self) -> np.ndarray:
+        """An agent's mean return in each evaluation."""
+        return self.column("val_return")
 
     @property
     def reference(self) -> float:
@@ -108,6 +126,12 @@ class Case:
     def _size(self, of: Mapping[str, np.ndarray]) -> float:
         kernels = [each[self.member].astype(np.float64) for path, each in of.items() if not path.endswith("bias")]
         return math.sqrt(sum(float(np.square(each).sum()) for each in kernels))
+
+    @property
+    def way(self) -> tuple[float, int]:
+        """How far the kernels will be in the end at this pace, as :attr:`moved`, and after how many steps."""
+        steps = max(self.planned, self.steps)
+        return self.moved * steps / max(self.steps, 1), steps
 
     @property
     def peak(self) -> float:

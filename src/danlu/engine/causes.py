@@ -14,7 +14,16 @@ import numpy as np
 from danlu.engine.case import Case, columns_of, loss_name
 from danlu.engine.health import Finding
 
-__all__ = ["CAUSES", "changed_rate", "exploding", "no_gradient", "rate_too_high"]
+__all__ = [
+    "CAUSES",
+    "changed_rate",
+    "exploding",
+    "hardly_moved",
+    "no_gradient",
+    "rate_of",
+    "rate_too_high",
+    "told_rate",
+]
 
 FEW_STEPS = 20  # below that nothing can be said
 _FAR = 30.0  # root mean square of inputs from which on they are not scaled
@@ -123,13 +132,13 @@ def rate_too_high(case: Case, *, always: bool = False) -> Finding | None:
         shown = f"the loss was {case.seen.loss:.3g} before"
     if grown > 3:
         shown = f"they have grown {grown:.3g} times as large in {case.steps:,} steps, and {shown}"
-    rate = _rate(case)
+    rate = rate_of(case)
     lower = rate / max(share / 0.003, 3)
     return Finding(
         "rate_too_high",
         "the learning rate is too high" if math.isfinite(rate) else "the steps are too large",
         f"a step changes the weights by {100 * share:.2g} % of their size (about 0.1 to 1 % is usual), and {shown}",
-        _told_rate(lower, "a lower learning rate, such as {rate}, or clipping the gradient"),
+        told_rate(lower, "a lower learning rate, such as {rate}, or clipping the gradient"),
         *changed_rate(lower),
     )
 
@@ -145,7 +154,7 @@ def _dead_units(case: Case) -> Finding | None:
         f"after {worst.after} {100 * worst.idle:.0f} % of {worst.units} units are 0 for every row of {_rows(case)}, "
         "so they get no gradient",
         "a lower learning rate, biases that start at 0, or 'leaky_relu', 'gelu' instead of 'relu'",
-        *changed_rate(_rate(case) / 10),
+        *changed_rate(rate_of(case) / 10),
     )
 
 
@@ -213,18 +222,23 @@ def no_gradient(case: Case) -> Finding | None:
     )
 
 
+def hardly_moved(case: Case) -> bool:
+    """Whether all steps together hardly change the weights."""
+    way, steps = case.way
+    return way < _LOW[0] and way < _LOW[1] * steps
+
+
 def _rate_too_low(case: Case) -> Finding | None:
     way, fallen = case.moved, case.losses[0] - case.losses[-1]
-    small = way < _LOW[0] and way < _LOW[1] * case.steps
-    if case.learnt or not small or case.scale < 1e-3 or fallen > 0.05 * abs(case.losses[0]):
+    if case.learnt or not hardly_moved(case) or case.scale < 1e-3 or fallen > 0.05 * abs(case.losses[0]):
         return None
-    higher = _rate(case) * min(1.0 / max(way, 1e-6), 1e4)
+    higher = rate_of(case) * min(1.0 / max(way, 1e-6), 1e4)
     return Finding(
         "rate_too_low",
         "the learning rate is too low",
         f"all {case.steps:,} steps together moved the weights by {100 * way:.2g} % of their size; the loss went from "
         f"{case.losses[0]:.4g} to {case.losses[-1]:.4g}",
-        _told_rate(higher, "a higher learning rate, such as {rate}, or more epochs"),
+        told_rate(higher, "a higher learning rate, such as {rate}, or more epochs"),
         *changed_rate(higher),
     )
 
@@ -286,7 +300,8 @@ CAUSES: tuple[Callable[[Case], Finding | None], ...] = (
 """The rules, causes before what follows from them."""
 
 
-def _rate(case: Case) -> float:
+def rate_of(case: Case) -> float:
+    """The largest learning rate so far; NaN where it is not known."""
     known = case.rates[np.isfinite(case.rates)]
     return float(known.max()) if known.size else math.nan
 
@@ -295,7 +310,8 @@ def _rounded(rate: float) -> str:
     return f"{float(f'{rate:.0e}'):g}"
 
 
-def _told_rate(rate: float, words: str) -> str:
+def told_rate(rate: float, words: str) -> str:
+    """``words`` with the rate in them; without, where it is not known."""
     if not math.isfinite(rate):
         return words.replace(", such as {rate}", "")
     return words.replace("{rate}", _rounded(rate))

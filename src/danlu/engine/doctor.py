@@ -8,24 +8,23 @@ or that has weights which never moved, is examined (:mod:`danlu.engine.examine`)
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from danlu.engine.acting import ACTING
 from danlu.engine.anchor import Before
 from danlu.engine.autopsy import Cause
-from danlu.engine.case import Case, Clues, columns_of, constant_loss, loss_name, samples
+from danlu.engine.case import Case, Clues, columns_of, samples
 from danlu.engine.causes import CAUSES, FEW_STEPS, changed_rate, exploding, no_gradient, rate_too_high
 from danlu.engine.examine import Exam, examine
 from danlu.engine.health import Finding, Health
 from danlu.engine.state import TrainState
 
-__all__ = ["clues_of", "diagnose", "failures"]
-
-_ROWS = 256  # that are kept to look at
-
+__all__ = ["case_of", "clues_of", "diagnose", "failures", "findings_of"]
 
 def diagnose(fitted: Any, *, full: bool = True) -> Health:
     """What is wrong with a training, if anything can be seen.
@@ -47,44 +46,55 @@ def diagnose(fitted: Any, *, full: bool = True) -> Health:
     if clues is None or not fitted.history:
         return Health()
     members = clues.program.members
-    cases = [_case(fitted, clues, member) for member in ([None] if members is None else range(members))]
+    cases = [case_of(fitted.history, clues, member) for member in ([None] if members is None else range(members))]
     steps = min(case.steps for case in cases)
     if steps < FEW_STEPS:
         return Health()
     exams: list[Exam] = []
-    if (full or any(case.odd for case in cases)) and not _gone(clues.state):
+    if clues.batch and (full or any(case.odd for case in cases)) and not _gone(clues.state):
         exams = examine(clues.program, clues.state, clues.batch)
         cases = [dataclasses.replace(case, exam=exam) for case, exam in zip(cases, exams, strict=True)]
-    return Health.of_members([_findings(case) for case in cases], exams)
+    return Health.of_members([findings_of(case) for case in cases], exams)
 
 
 def _gone(state: TrainState) -> bool:
     return any(getattr(leaf, "is_deleted", bool)() for leaf in jax.tree.leaves((state.params, state.opt_state)))
 
 
-def _case(fitted: Any, clues: Clues, member: int | None) -> Case:
+def case_of(history: Sequence[Mapping[str, Any]], clues: Clues, member: int | None) -> Case:
+    """The case of one member of a training, from the rows of its history; a training that is no population has member None."""
+
     def column(name: str) -> np.ndarray:
-        rows = [row for row in fitted.history if name in row or f"{name}_each" in row]
+        rows = [row for row in history if name in row or f"{name}_each" in row]
         whole = getattr(clues.program, "together", False)  # one model, judged by all its rows
         own = [row.get(name) if whole else row.get(f"{name}_each", row.get(name)) for row in rows]
         group = getattr(clues.program, "group", 1)
         each = [value[(member or 0) // group] if np.ndim(value) else value for value in own]
         return np.asarray(each, np.float64)
 
-    steps = int(np.min(np.asarray(clues.state.step))) if not _gone(clues.state) else len(fitted.history)
-    return Case(clues, column("loss"), column("val_loss"), column("learning_rate"), steps, member or 0)
+    steps = int(np.min(np.asarray(clues.state.step))) if not _gone(clues.state) else len(history)
+    record = {} if clues.batch else {name: column(name) for name in ("return", "val_return", "entropy")}
+    losses = column("loss")
+    return Case(clues, losses, column("val_loss"), column("learning_rate"), steps, member or 0, record=record)
 
 
-def _findings(case: Case) -> list[Finding]:
+def findings_of(case: Case) -> list[Finding]:
+    """What is wrong with one training, as far as it was looked at."""
     if not case.losses.size or not np.isfinite(case.losses[-1]):
         return []
+    if not case.clues.batch:  # an agent
+        return _first_of(ACTING, case) if case.returns.size > 1 else []
     found = [rule(case) for rule in _ALWAYS]
     if case.exam is not None:
-        causes = (rule(case) for rule in CAUSES) if not case.learnt or case.jumped else ()
-        found += [next((cause for cause in causes if cause is not None), None)]
+        found += _first_of(CAUSES, case) if not case.learnt or case.jumped else []
         if not any(each is not None and each.kind in ("no_gradient", "dead_units", "zero_weights") for each in found):
             found += [no_gradient(case)]
     return [each for each in found if each is not None]
+
+
+def _first_of(rules: Iterable[Callable[[Case], Finding | None]], case: Case) -> list[Finding]:
+    """What the first rule finds that finds anything."""
+    return list(itertools.islice((found for rule in rules if (found := rule(case)) is not None), 1))
 
 
 # What is wrong with a training that learns.
@@ -211,27 +221,18 @@ def failures(
 
 
 def clues_of(training: Any, before: Mapping[str, np.ndarray], failures: tuple[Finding, ...]) -> Clues | None:
-    """What a training leaves to look at; None of one that is no network learning from arrays.
+    """What a training leaves to look at; None of one that is neither a network that learns from rows nor an agent.
 
     Args:
         before: what :func:`samples` gave before the first step.
         failures: why the loss stopped being finite.
     """
-    program, source = training.program, training.source
+    program = training.program
     one = program if program.members is None else getattr(program, "program", None)
-    chunk = getattr(source, "chunk", None)
-    if chunk is None or not hasattr(one, "objective") or program.devices > 1:
+    rows = training.sample.rows
+    if program.devices > 1 or not (hasattr(one, "objective") if rows else before):
         return None
-    rows, y = source.rows, chunk["y"]
-    batch = jax.tree.map(lambda a: np.array(_on_host(a, min(rows, _ROWS))), chunk)
-    constant = None
-    if hasattr(y, "shape"):  # of one output
-        constant = constant_loss(loss_name(program), _on_host(y, rows), _on_host(chunk["weight"], rows))
+    constant = training.sample.constant(program) if rows else None
     stops = training.options.patience is not None
     now = samples(training.state.params, program.members) if before else {}
-    return Clues(program, training.state, batch, constant, stops, before, now, failures)
-
-
-def _on_host(array: jax.Array, rows: int) -> np.ndarray:
-    """The first rows of an array; those of an accelerator are cut there, those in the host's memory need no program."""
-    return np.asarray(array)[:rows] if jax.default_backend() == "cpu" else np.asarray(array[:rows])
+    return Clues(program, training.state, rows, constant, stops, before, now, failures)

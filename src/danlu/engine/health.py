@@ -25,6 +25,8 @@ KINDS = (
     "no_gradient",
     "rate_too_low",
     "class_collapse",
+    "no_reward",
+    "policy_collapse",
     "stuck",
     "shuffled_labels",
     "leakage",

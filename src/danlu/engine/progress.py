@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from danlu.engine.callback import Callback, Logs
+from danlu.engine.health import Finding
+from danlu.prose import wrapped
 from danlu.stages import Display, LiveDisplay, display_kind, duration, showing, shown, stage
 
 __all__ = ["Progress", "make_progress"]
@@ -103,6 +105,11 @@ class Progress(Callback):
         self._display.line(
             f"{self.line(epoch, logs)}  {_rate(logs['rows_per_second'], self.training.program.unit)}{tail}"
         )
+
+    def on_finding(self, finding: Finding) -> None:
+        if self._display is not None:
+            where = f"in epoch {self.training.epoch + 1}"
+            self._display.line(wrapped(f"health, {where}: {finding}", indent="  "))
 
     def on_train_end(self, logs: Logs) -> None:
         display = self._display

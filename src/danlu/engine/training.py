@@ -28,11 +28,13 @@ from danlu.engine.mesh import place
 from danlu.engine.monitor import sign_of, stopped_early
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
+from danlu.engine.sample import Sample
 from danlu.engine.snapshots import first_snapshots, no_snapshots, with_snapshot
 from danlu.engine.sources import Piece, Source
 from danlu.engine.state import Best, TrainState
 from danlu.engine.statistics import LEAST_STEPS, measured_statistics, moves
 from danlu.engine.step import NEVER
+from danlu.engine.watch import Watch
 from danlu.errors import CheckpointError, ConfigError, TrainingError, shorten, unknown_name
 from danlu.interrupt import Asked, graceful, why
 from danlu.optim import hyperparameter, observe, set_hyperparameter
@@ -67,6 +69,8 @@ class Training:
         stopped_because: why training stopped before its last epoch, or None.
         stopped_by: the number of the signal that stopped it, or None.
         taken: the batch of the last update; None before the first.
+        sample: some of the rows that it came by.
+        done: steps of the epoch under way.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class Training:
         self.state = self._place(state)
         self.measure, self.checkpoint = measure, None if checkpoint is None else Path(checkpoint)
         self.history: list[dict[str, Any]] = []
-        self.epoch = self._piece = self._start = 0
+        self.epoch = self.done = self._piece = self._start = 0
         self.stopped_because: str | None = None
         self.stopped_by: int | None = None
         self._stop = False
@@ -95,6 +99,8 @@ class Training:
         self._sums: dict[str, jax.Array] | None = None
         self.taken: Batch | None = None
         self._anchor = Anchor()
+        self.sample, self._known = Sample(), 0
+        self._watch = Watch()
         self._failures: tuple[Finding, ...] = ()
         self._before: dict[str, np.ndarray] = {}
         self.monitor = options.monitor or ("val_loss" if measure is not None else None)
@@ -145,6 +151,11 @@ class Training:
         if done == 0:
             kept, done = with_snapshot(kept, self.state.learnt, jnp.int32(0), axis=self._snapshot_axis), 1
         return first_snapshots(kept, done, axis=self._snapshot_axis), done
+
+    @property
+    def sums(self) -> Mapping[str, Any]:
+        """The running sums of the epoch under way."""
+        return self._sums or {}
 
     @property
     def learning_rate(self) -> Any:
@@ -201,7 +212,9 @@ class Training:
         """Train to the end, to a stop, or to a failure; what was learned stays in ``state`` and ``best``."""
         try:
             self._call("on_train_begin")
-            self._before = samples(self.state.params, self.program.members) if hasattr(self.source, "chunk") else {}
+            self._before = samples(self.state.params, self.program.members)
+            self._watch.begin()
+            self._known = len(self.history)
             with graceful() as asked:
                 while self.epoch < self.options.epochs and not self._stop:
                     if not self._run_epoch(asked):
@@ -222,9 +235,11 @@ class Training:
         begun, first = time.perf_counter(), self._start
         if self._piece == 0 and self._start == 0:
             self._call("on_epoch_begin", self.epoch)
-        done = self._start
+        self.done = done = self._start
         last_shown = last_saved = time.monotonic()
         for piece in map(self._placed, self.source.pieces(self.epoch, self._piece)):
+            if len(self.history) == self._known:  # the first epoch of this process
+                self.sample.add(piece)
             while self._start < piece.steps:
                 stop = min(self._start + self._portion, piece.steps, self._shown(piece))
                 tick = time.monotonic()
@@ -233,6 +248,9 @@ class Training:
                 self.taken = Batch(piece.chunk, piece.order, stop - 1)
                 self._start, done = stop, done + stop - self._start
                 self._check_finite()
+                self.done = done
+                for finding in self._watch.look(self):
+                    self._call("on_finding", finding)
                 now = time.monotonic()
                 if now - tick < 0.1:
                     self._portion = min(self._portion * 4, 2**20)
