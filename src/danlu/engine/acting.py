@@ -12,17 +12,16 @@ from danlu.engine.health import Finding
 
 __all__ = ["ACTING"]
 
-_BETTER = 0.1  # of the spread of the returns, or of their size, by which they must have risen
 _GREW = 3.0
 _EPISODES = 4  # epochs with a return below which nothing can be said
 
 
-def _rose(case: Case) -> bool:
-    """Whether the return of later epochs is better than that of the first ones."""
+def _rose(case: Case, by: float = 0.1) -> bool:
+    """Whether the return of later epochs is better than that of the first ones, by a share of its size and of its spread."""
     returns = case.returns
     part = max(1, returns.size // 4)
     first, best = float(np.mean(returns[:part])), float(np.max(returns[part:], initial=-np.inf))
-    return best > first + _BETTER * max(abs(first), float(np.ptp(returns)))
+    return best > first + by * max(abs(first), float(np.ptp(returns)))
 
 
 def _no_reward(case: Case) -> Finding | None:
@@ -40,7 +39,7 @@ def _no_reward(case: Case) -> Finding | None:
 
 def _rate_too_low(case: Case) -> Finding | None:
     way = case.moved
-    if _rose(case) or not hardly_moved(case):
+    if _rose(case, by=0.5) or not hardly_moved(case):
         return None
     higher = rate_of(case) * min(1.0 / max(way, 1e-6), 1e4)
     return Finding(

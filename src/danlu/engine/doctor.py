@@ -26,6 +26,7 @@ from danlu.engine.state import TrainState
 
 __all__ = ["case_of", "clues_of", "diagnose", "failures", "findings_of"]
 
+
 def diagnose(fitted: Any, *, full: bool = True) -> Health:
     """What is wrong with a training, if anything can be seen.
 

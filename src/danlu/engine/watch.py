@@ -1,8 +1,9 @@
 """The doctor beside a training: a look now and then, which takes no more than a small share of the time.
 
 Each second the loss since the last look is compared with what a constant answer has. Where it does not fall, the state is examined, and
-what is found there twice in a row, while the loss still does not fall, is said. A look is taken only where what it costs, which is measured,
-is within the share; the first one compiles a program, which the doctor needs after such a training anyway.
+what is found there twice in a row, while the loss still does not fall, is said. How far apart looks are follows from what they cost, which
+is measured. The first exam compiles a program, which the doctor needs after such a training anyway; in a training so short that this would
+be more than the same share of it, there is none.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import numpy as np
 
 from danlu.engine.case import Case, Clues
 from danlu.engine.doctor import case_of, findings_of
-from danlu.engine.examine import examine
+from danlu.engine.examine import Exam, examine
 from danlu.engine.health import Finding, Health
 
 __all__ = ["Watch"]
 
 _EVERY = 1.0  # seconds between two looks, at least
-_SHARE = 0.02  # of the time that looks may take
+_SHARE = 0.015  # of the time that looks may take, and once more what is compiled for them
+_COMPILING = 1.0  # seconds, at least
 _LEAST = 100, 0.02  # steps, and share of all steps, before which nothing is said
 _FALLS = 0.02  # of a constant answer's loss, by which a loss falls between two looks that are worth waiting for
 _SURE = (
@@ -48,12 +50,13 @@ class Watch:
     """Looks at one training.
 
     Attributes:
-        spent: seconds that it took so far.
+        spent: seconds that it took so far, without :attr:`compiled`.
+        compiled: seconds that compiling took.
         told: the findings so far, and after which step each was made.
     """
 
     def __init__(self) -> None:
-        self.spent = 0.0
+        self.spent = self.compiled = 0.0
         self.told: list[tuple[int, Finding]] = []
         self._begun = time.monotonic()
         self._first: float | None = None  # seconds that the first steps took, compiling included
@@ -75,13 +78,14 @@ class Watch:
             self._loss(training)
         if now < self._due:
             return []
+        compiled = self.compiled
         try:
             found = self._found(training)
         except Exception as error:  # the training goes on without
             warnings.warn(f"the training is not watched any more: {type(error).__name__}: {error}", stacklevel=2)
             self._due = math.inf
             return []
-        took = time.monotonic() - now
+        took = time.monotonic() - now - (self.compiled - compiled)
         self.spent += took
         self._due = time.monotonic() + max(_EVERY, took / _SHARE)
         return found
@@ -98,12 +102,18 @@ class Watch:
             return []
         cases = self._cases(training, clues, planned)
         if any(case.odd for case in cases) and self._affords(part):
-            began = time.monotonic()
-            exams = examine(clues.program, clues.state, clues.batch)
-            self._exam = time.monotonic() - began
-            cases = [dataclasses.replace(case, exam=exam) for case, exam in zip(cases, exams, strict=True)]
+            cases = [dataclasses.replace(case, exam=exam) for case, exam in zip(cases, self._exams(clues), strict=True)]
         health = Health.of_members([findings_of(case) for case in cases], ())
         return self._sure(health, cases[0], done)
+
+    def _exams(self, clues: Clues) -> list[Exam]:
+        began = time.monotonic()
+        exams = examine(clues.program, clues.state, clues.batch)
+        if self._exam is None:
+            self.compiled, began = time.monotonic() - began, time.monotonic()
+            exams = examine(clues.program, clues.state, clues.batch)  # what the next ones will cost
+        self._exam = time.monotonic() - began
+        return exams
 
     def _cases(self, training: Any, clues: Clues, planned: int) -> list[Case]:
         members = clues.program.members
@@ -134,9 +144,10 @@ class Watch:
     def _affords(self, part: float) -> bool:
         """Whether another exam is within the share of the time that the training takes in all, as it looks now."""
         elapsed = time.monotonic() - self._begun
-        whole = elapsed / part if part else elapsed
-        cost = (self._first or 0.0) if self._exam is None else self._exam
-        return self.spent + cost <= _SHARE * whole
+        most = _SHARE * (elapsed / part if part else elapsed)
+        if self._exam is None:
+            return max(self._first or 0.0, _COMPILING) <= most
+        return self.spent + self._exam <= most
 
     def _loss(self, training: Any) -> dict[str, Any] | None:
         """The means since the last look, as a row of the history; None where there is nothing to tell."""

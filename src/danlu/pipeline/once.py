@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import html
 import shlex
@@ -246,10 +245,7 @@ def train_once(
         keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
         log_test(run.path, _told(config), metrics, step=steps)
     seconds = begun.seconds
-    with (
-        stage("writing the report"),
-        drawn() if "images" in config.track.tensorboard else contextlib.nullcontext([]) as plots,
-    ):
+    with stage("writing the report"), drawn("images" in config.track.tensorboard) as plots:
         write_record(run, config, domain, prepared, model, learned, judgement, begun, sections=sections)
     if plots:
         log_plots(run.path, plots, step=steps)

@@ -189,10 +189,10 @@ class Panel:
 
 
 @contextlib.contextmanager
-def drawn() -> Iterator[list[tuple[str, Any]]]:
-    """Within, each panel that is drawn is kept as pixels too, ``uint8 (height, width, 3)``, with its title."""
+def drawn(asked: bool = True) -> Iterator[list[tuple[str, Any]]]:
+    """Within, each panel that is drawn is kept as pixels too, ``uint8 (height, width, 3)``, with its title, if it is asked for."""
     kept: list[tuple[str, Any]] = []
-    token = _PIXELS.set(kept)
+    token = _PIXELS.set(kept if asked else None)
     try:
         yield kept
     finally:

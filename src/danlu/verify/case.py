@@ -49,6 +49,7 @@ _MODULES = (
     "schedules",
     "clipping",
     "engine",
+    "doctor",
     "averages",
     "objectives",
     "forecast",

@@ -16,6 +16,49 @@ MUTATIONS = [
         ("mean-of-all-epochs", "jnp.where(epoch > self.start,", "jnp.where(epoch >= 0,", "engine.swa"),
     ),
     *of(
+        "engine/examine.py",
+        (
+            "examined-in-one-row",
+            "still = jnp.all(y == 0, axis=0)",
+            "still = jnp.any(y == 0, axis=0)",
+            "engine.examination",
+        ),
+        (
+            "update-is-the-gradient",
+            "for tree in (grads, updates, state.params)]",
+            "for tree in (grads, grads, state.params)]",
+            "engine.examination",
+        ),
+    ),
+    *of(
+        "engine/causes.py",
+        ("always-too-high", "if not share > (_HIGH if not rising else 0.02)", "if not share > 0", "engine.diagnosis"),
+        (
+            "dead-below-the-limit",
+            "units.idle >= _IDLE]\n    if not dead:",
+            "units.idle <= _IDLE]\n    if not dead:",
+            "engine.diagnosis",
+        ),
+    ),
+    *of(
+        "engine/case.py",
+        (
+            "mean-without-weights",
+            "mean = float((share * values).sum())",
+            "mean = float(values.mean())",
+            "engine.examination",
+        ),
+    ),
+    *of(
+        "engine/seen.py",
+        (
+            "seen-first-batch",
+            "batch_at(chunk, order, number,",
+            "batch_at(chunk, order, 0 * number,",
+            "engine.examination",
+        ),
+    ),
+    *of(
         "engine/snapshots.py",
         (
             "one-snapshot-for-all",
