@@ -22,6 +22,7 @@ _LETTERS = re.compile(r"[A-Za-z]{2,}")
 _KEPT = re.compile(r"<(style|script|pre)\b.*?</\1>", re.DOTALL)
 _JINJA = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _CODE = re.compile(r"^[\w.-]+: [\w.]+;|\);$|\(\?|\\[dpws]|^<")  # of a style sheet, a script, a pattern
+_FIELD = re.compile(r"(?<!\{)\{(?:[a-z_][a-z_0-9]*)?\}(?!\})")
 _ALONE = {"verify"}  # the names of what is checked stay as they are
 
 
@@ -84,7 +85,11 @@ def module_forms(text: str, *, commands: Iterable[str] = ()) -> Iterator[tuple[s
 def form_of(node: ast.JoinedStr | ast.Constant) -> str:
     """The form of a string in the source."""
     if isinstance(node, ast.Constant):
-        return str(node.value).replace("{", "{{").replace("}", "}}")
+        fixed = _FIELD.split(str(node.value))  # one that is filled by str.format has fields
+        return "".join(
+            part.replace("{", "{{").replace("}", "}}") + f"{{{number}}}" * (number < len(fixed) - 1)
+            for number, part in enumerate(fixed)
+        )
     parts, number = [], 0
     for part in node.values:
         if isinstance(part, ast.Constant):

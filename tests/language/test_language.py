@@ -109,11 +109,14 @@ def f(n, name):
     """A docstring is no message."""
     say(f"column {name!r} has {n:,} value{'s' * (n != 1)}" + (", all of them" if n else ""))
     raise unknown_name("colour", name, [])
+    return "the name is {}".format(name), "a set {1, 2} of two"
     return f"<td title='the name'>{name}</td><p>the {'good' if n else 'bad'} one</p>", f"{n} {'a{' if n else name}", "name"
 '''
     assert sorted(form for form, _ in module_forms(source)) == [
+        "a set {{1, 2}} of two",
         "all of them",
         "column {0} has {1} value{2:s|}",
+        "the name is {0}",
         "the {0:good|bad} one",
         "unknown colour {0}; expected one of: {1}",
     ]

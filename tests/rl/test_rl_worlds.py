@@ -109,7 +109,7 @@ def test_grid_world_by_hand() -> None:
     [
         (lambda: worlds.GridWorld(rows=("SG", "S")), "one length"),
         (lambda: worlds.GridWorld(rows=("SY",)), "one length"),
-        (lambda: worlds.GridWorld(rows=("..",)), "no S and no G"),
+        (lambda: worlds.GridWorld(rows=("..",)), "lacks S, G"),
         (lambda: worlds.GridWorld(slip=1.5), "slip is 1.5"),
         (lambda: worlds.Bandit(arms=3, means=(1.0,)), "1 numbers for 3 arms"),
         (lambda: worlds.Bandit(arms=1, kind="bernoulli", means=(2.0,)), "probabilities"),

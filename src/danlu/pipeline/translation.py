@@ -215,7 +215,8 @@ class Translations(Domain):
         return found
 
     def purpose(self, trained: Trained) -> str:
-        return "translation from {} to {}".format(*trained.encoder.languages)
+        source, target = trained.encoder.languages
+        return f"translation from {source} to {target}"
 
     def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
         asked = source if Path(source).is_file() else f"{source}.{trained.encoder.languages[0]}"

@@ -74,7 +74,7 @@ class GridWorld(Environment):
             )
         missing = [letter for letter in "SG" if letter not in "".join(rows)]
         if missing:
-            raise ConfigError(f"GridWorld.rows has no {' and no '.join(missing)}", hint=f"the letters are {MEANING}")
+            raise ConfigError(f"GridWorld.rows lacks {', '.join(missing)}", hint=f"the letters are {MEANING}")
 
     @property
     def observation_space(self) -> Box:
