@@ -18,6 +18,7 @@ import numpy as np
 from danlu.engine.objective import Supervised
 from danlu.errors import ConfigError
 from danlu.files import write_atomic
+from danlu.film.branches import branches
 from danlu.film.check import Checked, check, wanted_of
 from danlu.film.cut import Cut, cuts
 from danlu.film.film import Film
@@ -257,6 +258,7 @@ def _data(
         "rows": list(film.numbers), "members": film.members,
         "y": [classes[v] if np.issubdtype(y.dtype, np.integer) and v < len(classes) else v for v in y.tolist()] if y.ndim == 1 else [],
         "classes": list(classes), "names": list(names), "layers": layers, "frames": frames, "points": points,
+        "branches": branches(film.program.model),
     }  # fmt: skip
 
 
