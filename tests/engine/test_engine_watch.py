@@ -76,7 +76,7 @@ def test_a_sound_training_is_never_accused(name, eager):
 def test_it_is_said_on_the_terminal_at_once(eager, capsys):
     go(MLP, X, Y, initial=begun(dead), display="plain")
     lines = "".join(capsys.readouterr()).splitlines()
-    (place,) = [i for i, line in enumerate(lines) if line.startswith("health, in epoch")]
+    (place,) = [i for i, line in enumerate(lines) if line.startswith("health in epoch")]
     assert any(line.startswith("epoch 12/12") for line in lines[place:])
 
 

@@ -108,8 +108,7 @@ class Progress(Callback):
 
     def on_finding(self, finding: Finding) -> None:
         if self._display is not None:
-            where = f"in epoch {self.training.epoch + 1}"
-            self._display.line(wrapped(f"health, {where}: {finding}", indent="  "))
+            self._display.line(wrapped(f"health in epoch {self.training.epoch + 1}: {finding}", indent="  "))
 
     def on_train_end(self, logs: Logs) -> None:
         display = self._display
