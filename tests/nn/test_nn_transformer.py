@@ -148,6 +148,7 @@ def test_the_initial_loss_is_that_of_a_guess() -> None:
     assert float(CategoricalCrossEntropy()(logits, _tokens(4, TIME)).mean()) == pytest.approx(np.log(WORDS), abs=0.02)
 
 
+@pytest.mark.slow  # that a language is learnt is seen in tests/tasks/test_language.py and test_pipeline_language.py
 def test_gpt_learns_to_count() -> None:
     rows = (np.arange(64)[:, None] + np.arange(TIME + 1)) % WORDS
     net = GPT(WORDS, TIME, dim=16, num_layers=1, num_heads=2)
@@ -270,7 +271,16 @@ TRACED: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(TRACED))
+OF_OTHERS = (
+    "bert",
+    "mean of tokens",
+    "vit",
+)  # the rules of their layers are those of gpt and translation, and in test_nn_backprop.py
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in OF_OTHERS)) for name in sorted(TRACED)]
+)
 def test_trace_is_the_training_gradient(name: str) -> None:
     net, x = TRACED[name]
     in_shape = jax.tree.map(lambda a: tuple(a.shape[1:]), x)
