@@ -165,6 +165,26 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle(imports(), CIRCLES_LEFT) is None
 
 
+DEAR = {"jinja2", "matplotlib", "optuna", "pandas", "scipy", "sklearn", "tensorboardX", "tokenizers"}
+WHOSE = (
+    "danlu.estimators",
+    "danlu.verify",
+)  # estimators are scikit-learn's; a command that checks everything imports everything
+
+
+def dear(module: str, text: str) -> list[str]:
+    """What a module imports outside of its functions though it takes a tenth of a second or more: each command would wait for it."""
+    found = [node for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [alias.name for node in found if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in found if isinstance(node, ast.ImportFrom)]
+    return [f"{module}: {name}" for name in names if name.split(".")[0] in DEAR and not module.startswith(WHOSE)]
+
+
+def test_dear_libraries_are_imported_where_they_are_used() -> None:
+    assert [each for name, path in modules().items() for each in dear(name, path.read_text(encoding="utf-8"))] == []
+    assert dear("danlu.a", "import jax\nfrom scipy import stats\n\ndef f():\n    import sklearn") == ["danlu.a: scipy"]
+
+
 TABLE = """
 | `errors.py`, `names.py` | a | – |
 | `nn/` | b | – |

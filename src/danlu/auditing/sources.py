@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from danlu.auditing.drift import apart, differing
 from danlu.auditing.finding import Finding
@@ -88,6 +87,8 @@ def words_apart(one: Sequence[set[str]], two: Sequence[set[str]]) -> list[str]:
         >>> words_apart([{"good"}] * 60 + [{"bad"}] * 40, [{"good"}] * 20 + [{"bad"}] * 80)
         ['words in more of the texts now: bad (40 % → 80 %)', 'words in fewer of the texts now: good (60 % → 20 %)']
     """
+    from scipy.special import ndtr
+
     counts: dict[str, list[int]] = {}
     for place, texts in enumerate((one, two)):
         for words in texts:
@@ -101,7 +102,7 @@ def words_apart(one: Sequence[set[str]], two: Sequence[set[str]]) -> list[str]:
     pooled = (shares @ sizes) / sizes.sum()
     gap = shares[:, 1] - shares[:, 0]
     spread = np.sqrt(np.maximum(pooled * (1 - pooled) * (1 / sizes).sum(), 1e-12))
-    chance = 2 * stats.norm.sf(np.abs(gap) / spread)
+    chance = 2 * ndtr(-np.abs(gap) / spread)  # of a gap as large as this, by the normal distribution
     order = np.argsort(chance, kind="stable")
     sure = np.cumprod(chance[order] * (len(order) - np.arange(len(order))) <= _LEVEL).astype(bool)
     kept = [row for row in order[sure] if abs(gap[row]) >= _HEAVY and shares[row].max() >= _TIMES * shares[row].min()]
