@@ -23,7 +23,8 @@ def test_numbers_and_pictures_are_kept(run):
     assert keep_part(run.path, "stress", [("Stress", "<p>one</p>")], {"tested": 7}, say=said.append)
     assert keep_part(run.path, "stress", [("Stress", "<p>two</p>")], {"tested": 8}, say=said.append)
     assert run.read_json("results.json") == {"seconds": 3, "stress": {"tested": 8}}
-    assert kept_parts(run) == {"stress": [("Stress", "<p>two</p>")]}
+    assert keep_part(run.path, "explained", [("How", "<p>why</p>")], {"rows": 3}, say=said.append)
+    assert kept_parts(run) == {"stress": [("Stress", "<p>two</p>")], "explained": [("How", "<p>why</p>")]}
     page = run.report_path.read_text()
     assert ("<p>two</p>" in page, "<p>one</p>" in page) == (True, False)
     assert said == []
