@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -16,6 +17,7 @@ def main() -> None:
     in a shell, during training with the model saved.
     """
     gc.set_threshold(20_000, 20, 20)  # what is imported stays: to walk it again and again is a tenth of a short command
+    atexit.register(gc.freeze)  # nor is it walked when the process ends
     try:
         from danlu.cli.terminal import settle_streams
 
