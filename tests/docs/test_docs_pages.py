@@ -79,13 +79,15 @@ def test_the_code_of_a_page_runs(page: str) -> None:
     exec(compile(code_of(page), page, "exec", dont_inherit=True), {"__name__": "page"})
 
 
-@pytest.mark.parametrize("page", [*PAGES, "README.md"])
+@pytest.mark.parametrize("page", [*PAGES, "README.md", "README.zh.md"])
 def test_links_lead_somewhere(page: str) -> None:
     links = [link for link in LINK.findall((ROOT / page).read_text(encoding="utf-8")) if "://" not in link]
     lost = [link for link in links if not ((ROOT / page).parent / link).exists()]
     assert not lost
 
 
-def test_the_index_names_every_page() -> None:
-    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    assert [page for page in PAGES if page != "docs/index.md" and page.removeprefix("docs/") not in index] == []
+@pytest.mark.parametrize("folder", ["docs/", "docs/zh/"])
+def test_the_index_names_every_page(folder: str) -> None:
+    index = (ROOT / folder / "index.md").read_text(encoding="utf-8")
+    pages = [page for page in PAGES if page.startswith("docs/zh/") == (folder == "docs/zh/")]
+    assert [page for page in pages if f"({page.removeprefix(folder)})" not in index] == [f"{folder}index.md"]

@@ -194,7 +194,7 @@ def replay(
 
     Example:
         >>> import tempfile, danlu
-        >>> table = {"x": [float(i) for i in range(80)], "y": ["low", "high"] * 40}
+        >>> table = {"x": [float(i % 20) for i in range(80)], "y": ["low", "high"] * 40}
         >>> result = danlu.train(table, target="y", runs=tempfile.mkdtemp(), name="a", display="none", say=lambda line: None,
         ...                      model={"kind": "network", "members": 2, "width": 8}, trainer={"epochs": 2},
         ...                      evaluate={"baselines": False, "report": False})
@@ -247,7 +247,7 @@ def replay(
         run=directory,
         moment=moment,
         proof=proof,
-        model=_model_at(learned.model, moment),
+        model=dataclasses.replace(_model_at(learned.model, moment), reader=domain),
         numbers=_numbers(again.prepared, moment),
         history=history,
         settings=changes,
