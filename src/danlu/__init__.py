@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import danlu.language  # noqa: F401  (errors are said in the reader's language)
+
 __version__ = "0.1.0"
 
 _HOMES = {

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 __all__ = [
     "ArtifactError",
@@ -37,6 +37,9 @@ __all__ = [
     "unknown_name",
 ]
 
+
+translate: Callable[[str], str] = str
+"""Puts a message into the reader's language; :mod:`danlu.language` sets it."""
 
 _shown = reprlib.Repr()
 _shown.maxlevel, _shown.maxlong, _shown.maxstring, _shown.maxother = 8, 60, 200, 200
@@ -58,9 +61,7 @@ class DanluError(Exception):
 
     def __str__(self) -> str:
         """The message in the reader's language, and the hint below it."""
-        from danlu.language import said
-
-        return said(self.message) if self.hint is None else f"{said(self.message)}\n{said(f'Hint: {self.hint}')}"
+        return "\n".join(map(translate, [self.message, *([] if self.hint is None else [f"Hint: {self.hint}"])]))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.message, self.hint))

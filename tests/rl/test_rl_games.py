@@ -352,6 +352,7 @@ def test_alphazero_learns_is_measured_and_resumes_as_the_same_run(tmp_path: Any)
     )
     assert row["frames"] == 128
     assert row["step"] == 8
+    assert whole.play(episodes=2).returns.shape == (2,)  # as train_game's own example, which is too dear to run
     learnt, kept = jax.tree.leaves(whole.params), jax.tree.leaves(whole.state["kept"])
     assert all((np.asarray(one) == np.asarray(other)).all() for one, other in zip(learnt, kept, strict=True))
 

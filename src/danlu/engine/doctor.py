@@ -68,7 +68,7 @@ def case_of(history: Sequence[Mapping[str, Any]], clues: Clues, member: int | No
     def column(name: str) -> np.ndarray:
         rows = [row for row in history if name in row or f"{name}_each" in row]
         whole = getattr(clues.program, "together", False)  # one model, judged by all its rows
-        own = [row.get(name) if whole else row.get(f"{name}_each", row.get(name)) for row in rows]
+        own: list[Any] = [row.get(name) if whole else row.get(f"{name}_each", row.get(name)) for row in rows]
         group = getattr(clues.program, "group", 1)
         each = [value[(member or 0) // group] if np.ndim(value) else value for value in own]
         return np.asarray(each, np.float64)

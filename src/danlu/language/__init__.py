@@ -8,9 +8,12 @@ The language is what :func:`use` or the environment variable ``DANLU_LANGUAGE`` 
 catalogue for it, English. What other programs read (JSON, CSV, the files of a run) is the same in every language.
 """
 
+from danlu import errors
 from danlu.language.catalogue import Catalogue, Form, key, said
 from danlu.language.chosen import LANGUAGES, current, use
 from danlu.language.pages import page
 from danlu.language.streams import Translated
 
 __all__ = ["LANGUAGES", "Catalogue", "Form", "Translated", "current", "key", "page", "said", "use"]
+
+errors.translate = said  # they are said wherever they are printed, in a notebook too

@@ -16,8 +16,6 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rich.cells import cell_len
-
 from danlu.language.chosen import current
 
 __all__ = ["Catalogue", "Form", "key", "said"]
@@ -325,6 +323,8 @@ class Catalogue:
 
     def _in_pieces(self, pieces: list[str], signs: list[str], depth: int, within: bool) -> str:
         """Each of the longest known pieces translated."""
+        from rich.cells import cell_len
+
         out, behind, known, place, begins, below = "", 0, False, 0, True, False
         while place < len(pieces):
             known_before, before = known, signs[place - 1] if place else ""

@@ -147,9 +147,9 @@ class CrossValidation:
                 f"the means of {', '.join(names[:4])}{', …' if len(names) > 4 else ''} leave out {which}, whose rows do not tell "
                 "(a class is missing)"
             )
-        target = getattr(self.model.head, "target", None)
+        target: Any = getattr(self.model.head, "target", None)
         truth = getattr(self.judgement.evidence, "truth", None)
-        if truth is not None and getattr(target, "classes", ()) and np.ndim(truth) == 1:
+        if truth is not None and getattr(target, "classes", None) and np.ndim(truth) == 1:
             counts = np.bincount(np.asarray(truth, int), minlength=len(target.classes)) / len(self.folds)
             rare = [f"{name} ({counts[code]:.1f})" for code, name in enumerate(target.classes) if counts[code] < _RARE]
             if rare:

@@ -71,11 +71,11 @@ def audit_texts(
     ]
     if other is not None:
         new = domain.find(config, other, found)
-        keys = (domain.keys(each, np.arange(len(each))) for each in (found, new))
-        same, both = _in_both(*keys, "texts")
+        first, second = (domain.keys(each, np.arange(len(each))) for each in (found, new))
+        same, both = _in_both(first, second, "texts")
         more = [str(text) for text in new.texts]
-        bare = ([checks.bare_text(text) for text in each] for each in (texts, more))
-        said += [*both, *_in_both(*bare, "texts", but=same, nearly="but for signs and spaces")[1]]
+        first, second = ([checks.bare_text(text) for text in each] for each in (texts, more))
+        said += [*both, *_in_both(first, second, "texts", but=same, nearly="but for signs and spaces")[1]]
         given = None if new.labels is None else domain.names(new.labels)
         said += text_drift((texts, more), (labels, given), TextEncoder.fit([*texts, *more]).tokenizer.cut)
         looked += ["texts in both files", "drift", "files told apart"]
@@ -138,8 +138,8 @@ def audit_images(
         same, both = _in_both(keys, picture_keys(new, np.arange(len(new))), "images")
         pixels = encoder.transform(new.images)
         group = checks.near_groups(255 * np.concatenate([small, cells(pixels, _SIDE)]))
-        near = np.split(group, [len(small)])
-        said += [*both, *_in_both(*near, "images", but=same, nearly=checks.AS_BRIGHT)[1]]
+        first, second = np.split(group, [len(small)])
+        said += [*both, *_in_both(first, second, "images", but=same, nearly=checks.AS_BRIGHT)[1]]
         given = None if new.labels is None else domain.names(new.labels)
         said += image_drift(
             (small, cells(pixels, _SIDE)),

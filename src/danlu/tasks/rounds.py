@@ -170,10 +170,10 @@ def prolonged(
             whole.fitted, stopped_because=stopped.fitted.stopped_because, stopped_by=stopped.fitted.stopped_by
         )
         whole = dataclasses.replace(whole, fitted=ended)
-    told = _told(rounds, budget, classes=library[0].answers.ndim == 2)
+    said = _told(rounds, budget, classes=library[0].answers.ndim == 2)
     if min(each.loss for each in rounds) < rounds[0].loss:
-        told.append(_gained(gain_of(alone, _mean(library, truth, weight), truth, weight), len(truth)))
-    return dataclasses.replace(whole, notes=(*whole.notes, *told))
+        said.append(_gained(gain_of(alone, _mean(library, truth, weight), truth, weight), len(truth)))
+    return dataclasses.replace(whole, notes=(*whole.notes, *said))
 
 
 def _gained(gain: tuple[float, float, float], rows: int) -> str:

@@ -178,9 +178,9 @@ class NetworkContest(Contest):
         size = min(EVALUATION_BATCH, capacity(max(each.size for each in own)))  # one program for all
         parts = []
         for number, places in enumerate(own):
-            member = jax.tree.map(lambda leaf, number=number: leaf[number], (params, state))
+            own_params, own_state = jax.tree.map(lambda leaf, number=number: leaf[number], (params, state))
             held = jax.tree.map(lambda leaf, places=places: leaf[places], inputs)
-            parts.append(predict_outputs(self.plan.model, *member, held, batch_size=size))
+            parts.append(predict_outputs(self.plan.model, own_params, own_state, held, batch_size=size))
         found = np.empty((rows, *parts[0].shape[1:]), parts[0].dtype)
         found[np.concatenate(own)] = np.concatenate(parts)
         return np.asarray(Labels(self.prepared.target)(found.astype(np.float64))), np.asarray(truth)
