@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import danlu
-from danlu import optim
+from danlu import nn, optim
 from danlu.cli import main
 from danlu.errors import ConfigError
 from danlu.film.proof import Proof, digest
@@ -56,7 +56,7 @@ def _equal(one, other):
 
 def test_the_run_is_brought_back_to_the_last_bit(run, found):
     assert found.exact
-    assert "Equal to the last bit: 3 epochs of its record, and the weights at the end" in str(found).replace(
+    assert "Equal to the last bit: its record of 3 epochs, and the weights at the end" in str(found).replace(
         "\n  ", " "
     )
     assert found.proof.kept == found.proof.found == digest(*_saved(run))
@@ -114,7 +114,9 @@ def test_the_rows_are_those_of_the_data(found):
 
 
 def test_a_branch_without_a_change_is_the_run_to_the_last_bit(run):
-    same = danlu.replay(run.path, STEP, source=TABLE, say=HOW["say"], name="same", trainer={"learning_rate": 6e-3})
+    told = []
+    same = danlu.replay(run.path, STEP, source=TABLE, say=told.append, name="same", trainer={"learning_rate": 6e-3})
+    assert "the change changed nothing" in told[-1]
     assert same.settings == {"trainer.learning_rate": (0.006, 0.006)}
     _equal(_weights(run), _weights(same.branch.run))
     times = ("seconds", "rows_per_second")
@@ -266,3 +268,35 @@ def test_the_command_line(run, capsys, monkeypatch):
     told = said("--step", "3", "trainer.learning_rate=0.1")
     assert "was trained on data in memory" in told
     assert "did you mean trainer.learning_rate" in said("--step", "3", "lr=0.1")
+
+
+def test_what_was_learnt_is_kept_and_settings_are_taken():
+    def state(rate, dropout, l2):
+        x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+        network = nn.Sequential((nn.Dense(2), nn.Dropout(dropout), nn.BatchNorm(), nn.Dense(1)))
+        fitted = danlu.fit(
+            network, x, x[:, 0], loss="mse", optimizer=optim.chain(optim.clip_by_global_norm(rate), optim.adam(rate)),
+            batch_size=4, epochs=1, l2=l2, seed=int(100 * rate), display="none",
+        )  # fmt: skip
+        return fitted.train_state
+
+    one, other = state(0.1, 0.2, 0.5), state(0.3, 0.4, 0.7)
+    both = one.with_settings(other)
+    _equal(both.params, one.params)
+    assert float(both.model_state[1]["rate"]) == pytest.approx(0.4)
+    _equal(both.model_state[2], one.model_state[2])
+    for name in ("learning_rate", "max_norm"):
+        assert float(optim.hyperparameter(both.opt_state, name)) == pytest.approx(0.3)
+    _equal(both.opt_state[1].mean, one.opt_state[1].mean)
+    assert int(both.opt_state[1].step) == 2
+    assert float(both.weights["l2"]) == pytest.approx(0.7)
+
+
+@pytest.mark.slow
+def test_a_fold_is_brought_back_with_its_own_rows_and_seed(tmp_path):
+    how = {"model": SMALL["model"], "evaluate": SMALL["evaluate"], "runs": tmp_path, "name": "cv"}
+    run = danlu.cross_validate(TABLE, target="y", folds=2, trainer={"epochs": 1}, **how, **HOW).run.path
+    assert danlu.replay(run / "folds" / "2", 1, source=TABLE).exact
+    assert danlu.replay(run, 1, source=TABLE, say=HOW["say"]).run.path == run / "folds" / "1"
+    with pytest.raises(ConfigError, match="is a cross-validation"):
+        danlu.replay(run, 1, source=TABLE, trainer={"learning_rate": 0.1})

@@ -53,21 +53,23 @@ class Proof:
         """What was compared, and what came of it."""
         if self.difference is not None:
             return [self._other_record, self._other_machine]
-        rows = f"{self.epochs:,} epoch{'s' * (self.epochs != 1)} of its record"
+        epochs = f"{self.epochs:,} epoch{'s' if self.epochs != 1 else ''}"
         if self.found != self.kept:
             return [
-                f"This is not the run to the last bit: {rows} are equal, and the weights at the end are not (SHA-256 "
+                f"This is not the run to the last bit: its record of {epochs} is equal, and the weights at the end are not (SHA-256 "
                 f"{self.found[:12]}… now, {self.kept[:12]}… saved). A run that was stopped within an epoch ends where nothing is "
                 "recorded.",
                 self._other_machine,
             ]
         if self.kept:
-            end = f"the weights at the end are those of the saved model (SHA-256 {self.kept[:12]}…)"
-            return [f"Equal to the last bit: {rows}, and {end}."]
+            return [
+                f"Equal to the last bit: its record of {epochs}, and the weights at the end, which are those of the saved model (SHA-256 "
+                f"{self.kept[:12]}…)."
+            ]
         end = "There are no saved weights to compare with."
         if not self.whole:
             end = "The weights at the end are not compared, since the training was stopped at this update."
-        return [f"Equal to the last bit: {rows}." if self.epochs else "Nothing was compared.", end]
+        return [f"Equal to the last bit: its record of {epochs}." if self.epochs else "Nothing was compared.", end]
 
     @property
     def _other_record(self) -> str:

@@ -20,6 +20,7 @@ from danlu.pipeline import TrainResult, compare_runs, load_model
 from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.branched import Branch, in_words
 from danlu.pipeline.branching import Branching, check_same_arrays
+from danlu.pipeline.crossed import FOLDS, crosses
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.effort import environment
 from danlu.pipeline.used import uses
@@ -85,7 +86,7 @@ class Replayed:
         if decay is not None:
             found.append(("weight decay", f"{decay:.4g}"))
         if len(shares) > 1:
-            found.append(("networks", f"{len(shares)} side by side; a span is over them"))
+            found.append(("side by side", f"{len(shares)} networks; a span is over them"))
         return found
 
     def hardest(self, most: int = _LISTED) -> list[tuple[int, float]]:
@@ -122,8 +123,8 @@ class Replayed:
     def __str__(self) -> str:
         facts = self.facts()
         width = max(len(name) for name, _ in facts)
-        lines = [wrapped(f"{self.run.path}: {sentence}", indent="  ") for sentence in self.proof.sentences[:1]]
-        lines += [wrapped(sentence, indent="  ") for sentence in self.proof.sentences[1:]]
+        lines = [f"{self.run.path}, update {self.moment.step:,}"]
+        lines += [wrapped(sentence, indent="  ") for sentence in self.proof.sentences]
         lines += ["", *(wrapped(f"{name:{width}}  {told}", indent=" " * (width + 2)) for name, told in facts)]
         if self.numbers is not None:
             lines += ["", wrapped(self._rows_in_words(), indent="  ")]
@@ -205,6 +206,11 @@ def replay(
     step, directory = check_step(step), RunDirectory.open(run)
     config = settings_of(directory)
     domain = domain_of(config, config.data.source if source is None else source)
+    if crosses(config) and not settings:
+        say("note: of the folds, the first training is done again")
+        return replay(
+            directory.path / FOLDS / "1", step, stop=stop, source=source, display=display, say=say, allow=allow
+        )
     if not uses(domain, "trainer.epochs"):
         raise ConfigError(
             f"the run {directory.path} is of {domain.noun}, whose updates are made within steps of an environment; expected a network "
@@ -243,6 +249,8 @@ def replay(
             result = branching.train(
                 again, branch, start, name=name, root=runs, source=source, display=display, say=say, allow=allow
             )
+            if (told := _unmoved(result, proof, moment)) is not None:
+                say(told)
     return Replayed(
         run=directory,
         moment=moment,
@@ -292,6 +300,19 @@ def _proof(run: RunDirectory, witness: Witness, model: Trained, *, whole: bool, 
         (what, str(then.get(what, "unknown")), told) for what, told in now.items() if then and then.get(what) != told
     )
     return Proof(witness.compared, witness.difference, found, kept, machine, whole)
+
+
+def _unmoved(result: TrainResult, proof: Proof, moment: Moment) -> str | None:
+    """What is to be said of a branch that ended with the weights of the run; None of another."""
+    if not proof.kept or digest(*(kept_network(result.model) or ())) != proof.kept:
+        return None
+    best = result.fitted.best_epoch
+    if best is not None and best < moment.epoch:
+        return (
+            f"note: the branch kept the run's own weights, those of epoch {best + 1}, which was before the update: no epoch after it was "
+            "better by the rows that were held out"
+        )
+    return "note: the branch ended with the run's own weights, to the last bit: the change changed nothing"
 
 
 def _model_at(model: Trained, moment: Moment) -> Trained:

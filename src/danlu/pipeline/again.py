@@ -75,7 +75,7 @@ class Again:
         check_unchanged(directory, config, given, domain_of)
         if crosses(config):
             say("note: of the folds, the first training is done again")
-        config = first_fold(config).to_learn
+        config = first_fold(config)
         config = config.replace(model=config.model.replace(kind="network"))
         domain, prepared, plan = prepare(config, given, say=lambda line: None, begun=True)
         return cls(directory, config, domain, prepared, plan)
@@ -88,7 +88,7 @@ class Again:
         with tempfile.TemporaryDirectory(prefix="danlu-again-") as folder:
             from_start = not is_branch(self.run)
             return self.domain.learn(
-                self.config,
+                self.config.to_learn,
                 self.prepared,
                 self.plan,
                 callbacks=list(callbacks),

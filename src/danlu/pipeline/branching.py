@@ -92,7 +92,7 @@ class Branching:
         Raises:
             ConfigError: a value that does not fit the data; a training that would have ended before.
         """
-        config = self.config.to_learn.replace(model=self.config.model.replace(kind="network"))
+        config = self.config.replace(model=self.config.model.replace(kind="network"))
         plan = again.domain.plan(config, again.prepared)
         if plan.epochs <= epoch:
             raise ConfigError(

@@ -43,7 +43,7 @@ from danlu.trained import Say, Trained
 from danlu.trained.answers import as_csv
 from danlu.trained.together import together
 
-__all__ = ["CrossValidation", "FoldResult", "cross_train", "first_fold"]
+__all__ = ["FOLDS", "CrossValidation", "FoldResult", "cross_train", "crosses", "first_fold"]
 
 FOLDS = "folds"
 """The folder of a run that holds the runs of its folds."""
