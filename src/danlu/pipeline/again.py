@@ -10,6 +10,7 @@ from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.engine import Callback
+from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError
 from danlu.pipeline.branched import is_branch, with_start
 from danlu.pipeline.config import TrainConfig, saved_config
@@ -71,6 +72,7 @@ class Again:
                 hint=f"danlu tune --resume {directory.path}",
             )
         config = settings_of(directory)
+        need_devices(config.trainer.devices)
         given = config.data.source if source is None else source
         check_unchanged(directory, config, given, domain_of)
         if crosses(config):
