@@ -1,4 +1,4 @@
-"""The Chinese pages say what the English ones say: the same commands, settings and links, page by page."""
+"""The Chinese pages say what the English ones say: the same commands, settings, links and parts, page by page."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def _spans(_: str, text: str) -> set[str]:
     return {" ".join(span.split()) for paragraph in paragraphs for span in re.findall(r"`([^`]+)`", paragraph)}
 
 
+def _parts(text: str) -> list[int]:
+    """How many paragraphs, headings, rows of tables and points there are."""
+    prose = re.sub(r"```.*?```", "```", text, flags=re.DOTALL)
+    return [len(re.findall(part, prose, re.MULTILINE)) for part in (r"\n\n+", r"^#", r"^\|", r"^ *(?:-|\d\.) ")]
+
+
 @pytest.mark.parametrize("english", PAGES)
 def test_both_have_the_same(english: str) -> None:
     chinese = PAGES[english]
@@ -46,6 +52,7 @@ def test_both_have_the_same(english: str) -> None:
         first, second = (of(page, text) for page, text in texts.items())
         assert first - second == set(), f"{chinese} lacks {of.__name__}"
         assert second - first == set(), f"{chinese} has {of.__name__} that {english} lacks"
+    assert _parts(texts[chinese]) == _parts(texts[english]), "not as many paragraphs, headings, rows and points"
     missing = [
         link
         for link in re.findall(r"\]\(([^)#\s]+)", texts[chinese])
