@@ -1,11 +1,16 @@
 """The doctor's findings in a run's record, on the terminal and in the report."""
 
+import shlex
+import sys
 import types
 
+import numpy as np
+import polars as pl
 import pytest
 
 import danlu
 from danlu.artifact import RunDirectory
+from danlu.cli import main
 from danlu.engine import Finding, Health
 from danlu.engine.examine import Exam, LayerExam
 from danlu.errors import ArtifactError
@@ -65,3 +70,47 @@ def test_the_report_shows_findings_layers_and_that_nothing_was_found(record):
     assert "<td>0</td>" in page
     assert "0.5 %" in page
     assert "Nothing is wrong" in health_html({})
+
+
+TABLE = (
+    "t.csv",
+    "--target",
+    "y",
+    "model.kind=network",
+    "split.folds=1",
+    "model.members=2",
+    "model.width=16",
+    "trainer.epochs=15",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("rate_too_low", (*TABLE, "evaluate.slices=no", "evaluate.importance=no", "trainer.learning_rate=1e-8")),
+        ("rate_too_low", ("CartPole-v1", "trainer.learning_rate=1e-9", "agent.steps=8000")),
+        ("rate_too_high", ("CartPole-v1", "trainer.learning_rate=1.0", "agent.steps=8000")),
+    ],
+)
+def test_the_command_that_is_told_makes_the_complaint_go_away(kind, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    label = np.where(x[:, 0] + x[:, 1] * x[:, 2] > 0, "yes", "no")
+    pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "y": label}).write_csv("t.csv")
+
+    def found(name, *command):
+        monkeypatch.setattr(sys, "argv", ["danlu", *command, "--name", name, "--display", "none"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return {
+            each["kind"]: each["command"]
+            for each in RunDirectory.open(f"runs/{name}").read_json("results.json")["health"]["findings"]
+        }
+
+    told = found("sick", "train", *arguments, "evaluate.baselines=no", "evaluate.report=no")
+    assert list(told) == [kind]
+    program, *command = shlex.split(told[kind])
+    assert program == "danlu"
+    assert found("again", *command) == {}

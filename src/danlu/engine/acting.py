@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from danlu.engine.case import Case
-from danlu.engine.causes import changed_rate, hardly_moved, rate_of, told_rate
+from danlu.engine.causes import changed_rate, hardly_moved, higher_rate, rate_of, told_rate
 from danlu.engine.health import Finding
 
 __all__ = ["ACTING"]
@@ -41,7 +41,7 @@ def _rate_too_low(case: Case) -> Finding | None:
     way = case.moved
     if _rose(case, by=0.5) or not hardly_moved(case):
         return None
-    higher = rate_of(case) * min(1.0 / max(way, 1e-6), 1e4)
+    higher = higher_rate(case)
     return Finding(
         "rate_too_low",
         "the learning rate is too low",

@@ -19,6 +19,7 @@ __all__ = [
     "changed_rate",
     "exploding",
     "hardly_moved",
+    "higher_rate",
     "no_gradient",
     "rate_of",
     "rate_too_high",
@@ -232,7 +233,7 @@ def _rate_too_low(case: Case) -> Finding | None:
     way, fallen = case.moved, case.losses[0] - case.losses[-1]
     if case.learnt or not hardly_moved(case) or case.scale < 1e-3 or fallen > 0.05 * abs(case.losses[0]):
         return None
-    higher = rate_of(case) * min(1.0 / max(way, 1e-6), 1e4)
+    higher = higher_rate(case)
     return Finding(
         "rate_too_low",
         "the learning rate is too low",
@@ -308,6 +309,12 @@ def rate_of(case: Case) -> float:
 
 def _rounded(rate: float) -> str:
     return f"{float(f'{rate:.0e}'):g}"
+
+
+def higher_rate(case: Case) -> float:
+    """The rate with which all steps would move the weights by half their size; 0.01 at most, or ten times the one that there is."""
+    rate = rate_of(case)
+    return min(rate * 0.5 / max(case.way[0], 1e-9), max(10 * rate, 0.01))
 
 
 def told_rate(rate: float, words: str) -> str:
