@@ -13,7 +13,7 @@ from danlu.pipeline.domains import domain_of
 from danlu.pipeline.train import baseline_seconds
 
 SMALL = {
-    "evaluate": {"baselines": False},
+    "evaluate": {"baselines": False, "report": False},
     "model": {"members": 2, "width": 8, "kind": "network"},
     "trainer": {"epochs": 3, "batch_size": 32},
 }
