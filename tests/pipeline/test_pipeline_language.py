@@ -136,6 +136,7 @@ def test_lines_are_texts_of_their_own(tmp_path: Path) -> None:
     names = sorted({a + b + c for a in "bdgkmn" for b in "aeiou" for c in ("n", "r", "la", "ssa", "tte")})
     (tmp_path / "names.txt").write_text("\n".join(rng.permutation(names)) + "\n")
     settings = {**TINY, "language": {}, "trainer": {"epochs": 3, "learning_rate": 0.02, "batch_size": 32}}
+    settings["evaluate"] = {"report": False}
     result = danlu.train(tmp_path / "names.txt", runs=tmp_path, display="none", say=lambda line: None, **settings)
     assert sum(result.rows.values()) == len(names)
     assert result.model.encoder.lines

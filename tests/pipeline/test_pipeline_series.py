@@ -222,7 +222,7 @@ def test_several_series_and_columns(tmp_path):
         table(150, seed).with_columns(shop=pl.lit(name), twice=2 * pl.col("load")) for seed, name in enumerate("ab")
     ]
     result = danlu.train(
-        pl.concat(frames), runs=tmp_path, say=lambda line: None, **QUIET,
+        pl.concat(frames), runs=tmp_path, say=lambda line: None, evaluate={"report": False}, **QUIET,
         **SETTINGS | {"forecast": {"columns": "all", "horizon": 3, "context": 12, "series": "shop", "observed": ["warm"]}},
     )  # fmt: skip
     found = result.model.predict(pl.concat(frames)[:, ::-1])

@@ -173,7 +173,7 @@ def test_a_storage_is_of_one_table_and_its_settings(tmp_path: Path) -> None:
         "say": lambda line: None,
         "trials": 1,
     }
-    how |= {"storage": tmp_path / "study.log", **SMALL}
+    how |= {"storage": tmp_path / "study.log", **SMALL, "evaluate": {**SMALL["evaluate"], "report": False}}
     first = tune(ROWS, **how)
     again = tune(ROWS, **how)  # all trials are there
     assert again.trials == first.trials
