@@ -176,8 +176,8 @@ MUTATIONS = [
         ),
         (
             "resume-forgets-best",
-            'self.state, self.best = self._place(tree["state"]), self._place_best(tree["best"])',
-            'self.state = self._place(tree["state"])',
+            'self.state, self.best = self._place(state), self._place_best(tree["best"])',
+            "self.state = self._place(state)",
             "engine.resume_best",
         ),
     ),
