@@ -99,7 +99,7 @@ def _empty(config: TrainConfig, source: Any) -> Iterator[Finding]:
 
 def _of_texts(own: checks.Labels, texts: list[str]) -> np.ndarray:
     cut = TextEncoder.fit(texts).tokenizer.cut
-    return checks.text_probabilities(texts, own.codes, len(own.classes), cut)
+    return checks.text_probabilities(texts, own.codes, len(own.classes), cut, letters=True)
 
 
 def audit_images(
