@@ -69,7 +69,7 @@ class Replayed:
         """What the update did, in words."""
         moment, shares = self.moment, self.moment.shares
         found = [
-            ("update", f"{moment.step:,} (the first is 0), in epoch {moment.epoch + 1}"),
+            ("number of the update", f"{moment.step:,} (the first is 0), in epoch {moment.epoch + 1}"),
             ("loss of its batch", _spread([share.loss for share in shares])),
         ]
         if shares[0].gradient is not None:
