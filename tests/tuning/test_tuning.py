@@ -288,10 +288,11 @@ def test_probes() -> None:
     ("option", "message"), [("--minutes", "minutes is -1.0; expected"), ("--trials", "trials is -1; ")]
 )
 def test_an_option_of_the_search_is_not_one_of_the_training(
-    option: str, message: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    option: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Tables own an option ``--minutes`` of ``danlu train``, which means more training: to a search it is when to end."""
-    monkeypatch.setattr(sys, "argv", ["danlu", "tune", "t.csv", "--target", "y", option, "-1"])
+    (tmp_path / "t.csv").write_text("x,y\n1,a\n2,b\n")
+    monkeypatch.setattr(sys, "argv", ["danlu", "tune", str(tmp_path / "t.csv"), "--target", "y", option, "-1"])
     with pytest.raises(SystemExit):
         main()
     assert capfd.readouterr().err.startswith(f"danlu: {message}")
