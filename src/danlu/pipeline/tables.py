@@ -393,7 +393,8 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
         if rows[part] > HELD and (part == "validation" or data.test is None):
             notices.append(f"{HELD:,} of the {rows[part]:,} {part} rows are used")
     found = quick_audit_of_sample(config, source) if data.audit else None
-    notices += [] if found is None else [f"in a sample: {each}" for each in found.alarms]
+    if found is not None:
+        notices += [str(each) if found.sample is None else f"in a sample: {each}" for each in found.alarms]
     return PreparedRows(
         audit=found,
         schema=stream.schema,
