@@ -75,7 +75,8 @@ def test_the_pages_with_code_are_found() -> None:
 
 @pytest.mark.parametrize("page", MARKED)
 @pytest.mark.usefixtures("registries_as_before")
-def test_the_code_of_a_page_runs(page: str) -> None:
+def test_the_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # some write a file where they are
     exec(compile(code_of(page), page, "exec", dont_inherit=True), {"__name__": "page"})
 
 
