@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow, Lenient, NewData, Run
+from danlu.cli.options import Allow, Lenient, Run, Truth
 from danlu.stages import showing, stage
 
 __all__ = ["evaluate"]
@@ -14,7 +14,7 @@ __all__ = ["evaluate"]
 
 def evaluate(
     run: Run,
-    source: NewData,
+    source: Truth,
     sensitive: Annotated[
         str | None,
         typer.Option(help="Columns, such as sex,race, by which groups of rows are compared."),

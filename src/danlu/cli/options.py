@@ -9,7 +9,7 @@ import typer
 
 from danlu.files import check_there
 
-__all__ = ["Allow", "Lenient", "NewData", "OwnRun", "Run", "TestData", "is_there", "may_be_there"]
+__all__ = ["Allow", "Lenient", "NewData", "OwnRun", "Run", "TestData", "Truth", "is_there", "may_be_there"]
 
 
 def is_there(source: str | None) -> str | None:
@@ -47,6 +47,13 @@ NewData = Annotated[
     str,
     typer.Argument(
         help="New data, such as the model was trained on: a file, a folder, or - for standard input.", callback=is_there
+    ),
+]
+Truth = Annotated[
+    str,
+    typer.Argument(
+        help="New data with the answers: a file, a folder, or - for standard input; for an agent, an environment.",
+        callback=may_be_there,
     ),
 ]
 OwnRun = Annotated[Path, typer.Argument(help="The folder of a run.", callback=_run_there)]

@@ -185,7 +185,7 @@ def doubts(frame: pl.DataFrame, schema: Schema) -> list[tuple[str, ...]]:
         >>> from danlu.data import infer_schema
         >>> schema = infer_schema(pl.DataFrame({"age": [31, 45], "y": [0, 1]}), target="y")
         >>> doubts(pl.DataFrame({"age": [40, 999]}), schema)
-        [(), ("age is 999, far outside the training range 31 … 45: do not trust the answer",)]
+        [(), ('age is 999, far outside the training range 31 … 45: do not trust the answer',)]
     """
     found: list[list[str]] = [[] for _ in range(frame.height)]
     for column in schema.features:
