@@ -97,7 +97,13 @@ def test_loading_an_agent_imports_nothing(module: Any, tmp_path: Path) -> None:
         shutil.copytree(OLD, tmp_path / f"old{number}")
         with pytest.raises(UntrustedError):
             danlu.load(named_in(tmp_path / f"old{number}", environment, "task", "environment"))
-    for command in (["play", str(folder)], ["evaluate", str(folder), "CartPole-v1"], ["predict", str(folder), "x.csv"]):
+    table = tmp_path / "x.csv"
+    table.write_text("a,b\n1,2\n")
+    for command in (
+        ["play", str(folder)],
+        ["evaluate", str(folder), "CartPole-v1"],
+        ["predict", str(folder), str(table)],
+    ):
         assert isinstance(CliRunner().invoke(app, command).exception, UntrustedError)
     assert not marker.exists()
     assert name not in sys.modules
