@@ -1,6 +1,6 @@
 """danlu: model training without the alchemy.
 
-The names below are loaded when first used, so that ``import danlu`` costs little more than ``import jax``.
+The names below are loaded when first used: ``import danlu`` itself loads only the errors and the language that they are said in.
 """
 
 from __future__ import annotations
