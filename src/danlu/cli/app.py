@@ -10,6 +10,7 @@ from danlu.cli.audit import audit
 from danlu.cli.compare import compare
 from danlu.cli.evaluate import evaluate
 from danlu.cli.explain import explain
+from danlu.cli.export import export
 from danlu.cli.generate import generate
 from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.play import play
@@ -87,6 +88,7 @@ app.command(cls=AnsweringTrain)(audit)
 for command in (
     predict,
     evaluate,
+    export,
     compare,
     explain,
     slices,

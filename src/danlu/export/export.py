@@ -1,0 +1,180 @@
+"""``danlu export``: a trained model for programs without danlu."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from danlu.artifact import RunDirectory
+from danlu.errors import ConfigError, DanluError, unknown_name
+from danlu.evaluate.intervals import figure
+from danlu.export.kinds import kind_of
+from danlu.export.plain import safetensors_of, stablehlo_of
+from danlu.export.written import Checked, checked, needed, onnx_of
+from danlu.files import write_atomic
+from danlu.pipeline import load_model
+from danlu.pipeline.again import settings_of
+from danlu.prose import wrapped
+from danlu.trained import Trained
+
+__all__ = ["FORMATS", "Exported", "export"]
+
+_ROWS = 1000  # of the run's own data that a file is tried on
+_MOST = 256 * 2**20  # bytes of the data that is read again for that
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Attributes:
+        path: where it is.
+        format: of :data:`FORMATS`.
+        outputs: the names of what it answers; empty where it answers arrays.
+        trial: how it compared with danlu; None of a format that is not tried.
+        said: what is to be known of it.
+    """
+
+    path: Path
+    format: str
+    outputs: tuple[str, ...] = ()
+    trial: Checked | None = None
+    said: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        size = self.path.stat().st_size / 2**20
+        return "\n".join([f"{self.path}: {size:.2g} MiB", *(wrapped(line) for line in self.said)])
+
+
+def export(
+    model: Trained | str | Path,
+    path: str | Path | None = None,
+    *,
+    format: str = "onnx",
+    license: str = "",
+) -> Exported:
+    """Write a trained model to one file that other programs run.
+
+    - ``"onnx"``: the whole pipeline (columns as they stand in a file, network, probabilities and label) for onnxruntime. It is run
+      on rows before it is kept, and its answers are compared with danlu's.
+    - ``"stablehlo"``: network and head on encoded rows, for JAX: ``jax.export.deserialize``.
+    - ``"safetensors"``: weights, with the blueprint as JSON among its metadata.
+
+    Args:
+        model: a trained model, or the folder of a run or of a saved model.
+        path: the file; None is ``NAME.onnx`` (the run's name) in the working directory.
+        format: see above.
+        license: what the file says of its licence, such as ``"CC-BY-4.0"``.
+
+    Raises:
+        ConfigError: a part of the model that the format cannot hold, by name; answers that differ (no file is left).
+
+    Example:
+        >>> import tempfile, danlu
+        >>> rows = {"x": [float(i) for i in range(60)], "y": ["low", "high"] * 30}
+        >>> model = danlu.train(rows, target="y", runs=tempfile.mkdtemp(), display="none", say=lambda line: None,
+        ...                     model={"members": 2, "width": 8}, trainer={"epochs": 1}).model
+        >>> found = export(model, Path(tempfile.mkdtemp(), "model.safetensors"), format="safetensors")
+        >>> found.path.name
+        'model.safetensors'
+    """
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    if format == "onnx":
+        needed()
+    run = None if isinstance(model, Trained) else Path(model)
+    trained: Trained = model if isinstance(model, Trained) else load_model(model)
+    name = "model" if run is None else run.resolve().name
+    target = Path(f"{name}.{format}") if path is None else Path(path)
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder; expected the name of a file", hint=f"{target / name}.{format}")
+    return FORMATS[format](trained, run, target, license)
+
+
+def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exported:
+    data, answer = onnx_of(trained, license)
+    trials, sources = zip(*_trials(trained, run), strict=True)
+    trial = checked(data, trained, answer, trials)
+    write_atomic(target, data, error=ConfigError)
+    what = "value, over the greater of its size and the target's spread," if answer.value else "probability"
+    labels = "" if answer.value else "the label is the same for all, and "
+    said = (
+        f"takes {_inputs(trained)}; answers {', '.join(answer.names)}",
+        f"tried in onnxruntime on {' and '.join(sources)}: {labels}the greatest difference of a {what} is {figure(trial.difference, 2)}",
+    )
+    return Exported(target, "onnx", answer.names, trial, said)
+
+
+def _inputs(trained: Trained) -> str:
+    """The inputs, in words."""
+    about = kind_of(trained.encoder).about(trained.encoder)
+    texts, numbers = (sum(each["type"] == kind for each in about) for kind in ("text", "number"))
+    if texts + numbers < len(about):
+        return ", ".join(f"{each['name']} ({each['type']})" for each in about)
+    named = [
+        f"{count} column{'s' * (count != 1)} of {what}"
+        for count, what in ((texts, "texts"), (numbers, "numbers"))
+        if count
+    ]
+    return " and ".join(named)
+
+
+def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
+    """Rows that a file is tried on, each with what they are, in words."""
+    kind = kind_of(trained.encoder)
+    source = None if run is None else _source(run)
+    if source is not None:
+        try:
+            found = trained.read(str(source), lenient=True, say=lambda line: None)
+        except DanluError:
+            found = None
+        if found is not None:
+            count = len(found.rows)
+            chosen = np.unique(np.linspace(0, count - 1, min(count, _ROWS)).astype(int)).tolist()
+            rows, given = (None if each is None else _taken(each, chosen) for each in (found.rows, found.given))
+            yield (rows, rows if given is None else given), f"{len(chosen):,} rows of {source.name}"
+    made = kind.made(trained.encoder, np.random.default_rng(0))
+    yield (made, made), f"{len(made):,} rows made up, with gaps, unknown and huge values"
+
+
+def _taken(rows: Any, chosen: list[int]) -> Any:
+    return [rows[place] for place in chosen] if isinstance(rows, list | tuple) else rows[chosen]
+
+
+def _source(run: Path) -> Path | None:
+    """The data of a run, its test file before its own, where it is a file that can be read in a moment."""
+    if not (run / "config.json").is_file():
+        return None
+    config = settings_of(RunDirectory.open(run))
+    for name in (config.data.test, config.data.source):
+        if name and Path(name).is_file() and Path(name).stat().st_size <= _MOST:
+            return Path(name)
+    return None
+
+
+def _safetensors(trained: Trained, run: Path | None, target: Path, license: str) -> Exported:
+    write_atomic(target, safetensors_of(trained, license), error=ConfigError)
+    count = sum(np.size(leaf) for leaf in jax.tree.leaves(trained.params))
+    return Exported(
+        target, "safetensors", said=(f"{count:,} parameters; the blueprint is JSON among the file's metadata",)
+    )
+
+
+def _stablehlo(trained: Trained, run: Path | None, target: Path, license: str) -> Exported:
+    write_atomic(target, stablehlo_of(trained), error=ConfigError)
+    said = (
+        "takes encoded rows, as model.encoder.transform gives them, any number of them: jax.export.deserialize(data).call(inputs)",
+    )
+    return Exported(target, "stablehlo", said=said)
+
+
+FORMATS: dict[str, Callable[[Trained, Path | None, Path, str], Exported]] = {
+    "onnx": _onnx,
+    "safetensors": _safetensors,
+    "stablehlo": _stablehlo,
+}

@@ -1,0 +1,153 @@
+"""A trained model as one file of ONNX, which is tried before it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+import danlu
+from danlu.errors import ConfigError
+from danlu.export.forest import walked
+from danlu.export.graph import Graph
+from danlu.export.heads import Answer, answered
+from danlu.export.kinds import kind_of
+from danlu.export.primitives import written
+from danlu.trained import Trained
+
+__all__ = ["TOLERANCE", "Checked", "checked", "needed", "onnx_of"]
+
+TOLERANCE = 1e-5
+"""The greatest difference of a probability; of a quantity, over the greater of its size and the target's spread."""
+
+
+def needed() -> None:
+    """Refuse where the packages are not installed.
+
+    Raises:
+        ConfigError: see above.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"to write ONNX the package {error.name} is needed", hint="pip install 'danlu[export]'"
+        ) from error
+
+
+def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
+    """The file's bytes, and what its outputs are: schema, forward and head in one graph.
+
+    Args:
+        license: what the file says of its licence.
+
+    Raises:
+        ConfigError: a part of the model that cannot be written as ONNX, by name.
+    """
+    import onnx
+
+    needed()
+    if trained.instead is not None:
+        raise ConfigError("a simple model has no network to write", hint="leave --with out, or write the model itself")
+    graph = Graph()
+    inputs = kind_of(trained.encoder).encode(graph, trained.encoder)
+    network = walked(trained.network)
+    params, state = jax.tree.map(np.asarray, (trained.params, trained.state))
+    outputs = written(graph, lambda x: network.apply(params, state, x, train=False)[0], inputs)
+    answer = answered(graph, trained.head, outputs)
+    model = graph.model("danlu", _metadata(trained, answer, license), danlu.__version__)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ConfigError(f"the model cannot be written as ONNX: {str(error).splitlines()[0][:160]}") from error
+    return model.SerializeToString(), answer
+
+
+def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, str]:
+    """What the file says of itself, each a text or JSON."""
+    head = getattr(trained.head, "lead", trained.head)
+    schema = getattr(trained.encoder, "schema", None)
+    asked = getattr(head, "asked", None)
+    told = {
+        "danlu_version": danlu.__version__,
+        "license": license,
+        "task": trained.task,
+        "target": head.name,
+        "classes": list(head.target.classes),
+        "inputs": kind_of(trained.encoder).about(trained.encoder),
+        "outputs": list(answer.names),
+        "level": asked.level if asked is not None else head.level if answer.low or answer.members else None,
+        "scores": {name: value for name, value in trained.metrics.items() if isinstance(value, int | float | str)},
+        "schema": None if schema is None else schema.to_json(),
+    }
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in told.items()
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What the trial of a file found.
+
+    Attributes:
+        rows: how many there were.
+        difference: the greatest, of probabilities, or of values over the greater of their size and the target's spread.
+    """
+
+    rows: int
+    difference: float
+
+
+def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tuple[Any, Any]]) -> Checked:
+    """The file's answers beside those of danlu, for rows as they were read.
+
+    Args:
+        data: the file's bytes.
+        trials: rows as the encoder takes them, each with the same rows as they stand in a file.
+
+    Raises:
+        ConfigError: another label for any row, or a difference above :data:`TOLERANCE`.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no class in common
+        raise ConfigError(f"onnxruntime cannot load the file: {str(error).splitlines()[0][:200]}") from error
+    kind, head, worst, count = kind_of(trained.encoder), getattr(trained.head, "lead", trained.head), 0.0, 0
+    for rows, raw in trials:
+        own = np.asarray(trained.answer_rows(rows))
+        try:
+            given = dict(
+                zip(answer.names, session.run(list(answer.names), kind.feed(trained.encoder, raw)), strict=True)
+            )
+        except Exception as error:
+            raise ConfigError(f"onnxruntime cannot run the file: {str(error).splitlines()[0][:200]}") from error
+        count += len(own)
+        if answer.value:
+            scale = np.maximum(np.abs(own), head.target.std)
+            worst = max(worst, float((np.abs(given[answer.value] - own) / scale).max(initial=0)))
+        else:
+            labels = np.asarray(head.target.classes)[head.decide(own, rows)]
+            wrong = np.flatnonzero(labels != given[answer.label])
+            if len(wrong):
+                raise ConfigError(
+                    f"the file answers {given[answer.label][wrong[0]]!r} where danlu answers {labels[wrong[0]]!r}, for {len(wrong)} of "
+                    f"{len(own)} rows; nothing was written",
+                    hint="this is a fault of danlu; please report it with the run's config.json",
+                )
+            worst = max(worst, float(np.abs(given[answer.probabilities] - own).max(initial=0)))
+        if not worst <= TOLERANCE:
+            raise ConfigError(
+                f"the file's answers differ from danlu's by up to {worst:.2g}; at most {TOLERANCE:g} is allowed; nothing was written",
+                hint="this is a fault of danlu; please report it with the run's config.json",
+            )
+    return Checked(count, worst)

@@ -1,0 +1,126 @@
+"""Saved models of every version as files that other programs run: the same answers, or a refusal that leaves no file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import danlu
+from danlu.errors import ConfigError
+from danlu.export.export import FORMATS, export
+from danlu.export.kinds import kind_of
+from danlu.export.written import checked, onnx_of
+from danlu.trained import Trained
+
+ort = pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
+
+GOLDEN = Path(__file__).parents[1] / "trained" / "golden"
+TABLES = ["version-2/quantity", "version-3/table", "version-3/table-blend"]
+
+ALONE = """
+import csv, json, sys
+
+class Refused:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in ("danlu", "jax", "jaxlib", "polars"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Refused())
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+rows = list(csv.DictReader(open(sys.argv[2])))
+feed = {}
+for each in session.get_inputs():
+    texts = [row[each.name] for row in rows]
+    is_text = each.type == "tensor(string)"
+    feed[each.name] = np.array(texts, object) if is_text else np.array([float(text or "nan") for text in texts])
+found = dict(zip([each.name for each in session.get_outputs()], session.run(None, feed)))
+print(json.dumps({name: each.tolist() for name, each in found.items()}))
+"""
+
+
+def golden(name: str) -> Trained:
+    return danlu.load(GOLDEN / name / "model")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_file_answers_as_danlu_does_in_a_process_without_it(name: str, tmp_path: Path) -> None:
+    model, asked = golden(name), GOLDEN / name / "asked.csv"
+    found = export(model, tmp_path / "model.onnx", license="CC0-1.0")
+    assert found.trial is not None
+    assert found.trial.rows > 50
+    command = [sys.executable, "-I", "-c", ALONE, str(found.path), str(asked)]
+    answers = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    own = np.asarray(model.predict_values(asked))
+    if model.task == "regression":
+        np.testing.assert_allclose(answers["value"], own, rtol=1e-5)
+        return
+    np.testing.assert_allclose(answers["probabilities"], own, atol=1e-5)
+    assert answers["label"] == model.predict(asked)[model.head.name].cast(pl.String).to_list()
+
+
+def test_a_file_says_what_it_is(tmp_path: Path) -> None:
+    model = golden("version-3/table-blend")
+    export(model, tmp_path / "model.onnx", license="CC0-1.0")
+    told = ort.InferenceSession(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
+    assert told["license"] == "CC0-1.0"
+    assert json.loads(told["classes"]) == list(model.head.target.classes)
+    assert {each["name"] for each in json.loads(told["inputs"])} == {field.name for field in model.fields}
+    assert json.loads(told["schema"]) == json.loads(json.dumps(model.encoder.schema.to_json()))
+
+
+def test_trees_of_a_blend_are_one_node() -> None:
+    data, _ = onnx_of(golden("version-3/table-blend"))
+    kinds = [node.op_type for node in onnx.load_from_string(data).graph.node]
+    assert kinds.count("TreeEnsembleRegressor") == 1
+
+
+def test_a_file_that_answers_otherwise_is_refused() -> None:
+    model = golden("version-3/table")
+    data, answer = onnx_of(model)
+    rows = kind_of(model.encoder).made(model.encoder, np.random.default_rng(0))
+    assert checked(data, model, answer, [(rows, rows)]).difference < 1e-5
+    other = onnx.load_from_string(data)
+    weights = max(
+        (each for each in other.graph.initializer if each.data_type == 1), key=lambda each: len(each.raw_data)
+    )
+    changed = onnx.numpy_helper.to_array(weights) * 1.01
+    weights.CopyFrom(onnx.numpy_helper.from_array(changed.astype(np.float32), weights.name))
+    with pytest.raises(ConfigError, match="nothing was written"):
+        checked(other.SerializeToString(), model, answer, [(rows, rows)])
+
+
+def test_what_cannot_be_written_is_refused_by_name_and_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="onnxx"):
+        export(golden("version-3/table"), format="onnxx")
+    with pytest.raises(ConfigError, match="cannot be written as ONNX yet"):
+        export(golden("version-3/detection"), tmp_path / "model.onnx")
+    with pytest.raises(ConfigError, match="is a folder"):
+        export(golden("version-3/table"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_plain_formats_hold_the_model(tmp_path: Path) -> None:
+    import jax
+    from safetensors import safe_open
+
+    model = golden("version-3/table")
+    assert set(FORMATS) == {"onnx", "safetensors", "stablehlo"}
+    export(model, tmp_path / "m.safetensors", format="safetensors")
+    with safe_open(tmp_path / "m.safetensors", "np") as file:
+        assert json.loads(file.metadata()["blueprint"])
+        sizes = sum(file.get_tensor(name).size for name in file.keys() if name.startswith("params"))
+    assert sizes == sum(np.size(leaf) for leaf in jax.tree.leaves(model.params))
+    export(model, tmp_path / "m.stablehlo", format="stablehlo")
+    inputs = model.encoder.transform(kind_of(model.encoder).made(model.encoder, np.random.default_rng(0)))
+    called = jax.export.deserialize(bytearray((tmp_path / "m.stablehlo").read_bytes())).call(inputs)
+    np.testing.assert_allclose(called, model.answer(inputs), atol=1e-5)
