@@ -118,7 +118,7 @@ def test_plain_formats_hold_the_model(tmp_path: Path) -> None:
     export(model, tmp_path / "m.safetensors", format="safetensors")
     with safe_open(tmp_path / "m.safetensors", "np") as file:
         assert json.loads(file.metadata()["blueprint"])
-        sizes = sum(file.get_tensor(name).size for name in file.keys() if name.startswith("params"))
+        sizes = sum(file.get_tensor(name).size for name in file.keys() if name.startswith("params"))  # noqa: SIM118
     assert sizes == sum(np.size(leaf) for leaf in jax.tree.leaves(model.params))
     export(model, tmp_path / "m.stablehlo", format="stablehlo")
     inputs = model.encoder.transform(kind_of(model.encoder).made(model.encoder, np.random.default_rng(0)))
