@@ -107,8 +107,8 @@ def _attributes(forest: Forest, state: dict[str, np.ndarray]) -> dict[str, Any]:
                 for name, each in zip(nodes, row, strict=True):
                     nodes[name].append(each)
                 if leaf:
-                    row = (number, place, member * forest.units + forest.grown[unit], float(value[limit]))
-                    for name, each in zip(target, row, strict=True):
+                    own = (number, place, member * forest.units + forest.grown[unit], float(value[limit]))
+                    for name, each in zip(target, own, strict=True):
                         target[name].append(each)
             number += 1
     found = {f"nodes_{name}": each for name, each in nodes.items()} | {

@@ -63,7 +63,7 @@ def kind_of(encoder: Any) -> Kind:
 def _encode_table(graph: Graph, encoder: Any) -> Any:
     columns = Columns(graph)
 
-    def one(each: TableEncoder) -> dict[str, Input]:
+    def one(each: Any) -> dict[str, Input]:
         found = columns.encoded(each)
         return {name: Input(value, _TYPES[name], each.in_shape[name]) for name, value in found.items()}
 

@@ -103,7 +103,8 @@ class Writer:
 
         def value(atom: Any) -> str:
             if isinstance(atom, core.Literal):
-                return self.graph.constant(_plain(atom.val).astype(atom.aval.dtype))
+                aval: Any = atom.aval
+                return self.graph.constant(_plain(atom.val).astype(aval.dtype))
             return known[atom]
 
         for equation in jaxpr.eqns:
