@@ -68,6 +68,36 @@ def test_a_file_answers_as_danlu_does_in_a_process_without_it(name: str, tmp_pat
     assert answers["label"] == model.predict(asked)[model.head.name].cast(pl.String).to_list()
 
 
+@pytest.mark.parametrize("name", ["image", "sequence", "text"])
+def test_pixels_sequences_and_texts_are_answered_as_danlu_does(name: str, tmp_path: Path) -> None:
+    model = golden(f"version-3/{name}")
+    found = export(model, tmp_path / "model.onnx")
+    assert found.trial is not None
+    assert found.trial.rows >= 32
+    assert (tmp_path / "model.tokenizer.json").exists() == (name == "text")
+    session = ort.InferenceSession(found.path)
+    asked = next((GOLDEN / f"version-3/{name}").glob("asked.*"))
+    rows = model.read(np.load(asked) if asked.suffix == ".npy" else asked, lenient=True, say=lambda line: None).rows
+    label, probabilities = session.run(["label", "probabilities"], kind_of(model.encoder).feed(model.encoder, rows))
+    np.testing.assert_allclose(probabilities, model.answer_rows(rows), atol=1e-5)
+    assert (
+        label.tolist()
+        == np.asarray(model.head.target.classes)[model.head.decide(model.answer_rows(rows), rows)].tolist()
+    )
+
+
+def test_long_sequences_are_fed_as_the_encoder_cuts_them() -> None:
+    model = golden("version-3/sequence")
+    encoder, kind = model.encoder, kind_of(model.encoder)
+    random = np.random.default_rng(3)
+    long = [encoder.inverse(random.normal(size=(3 * encoder.steps + 2, len(encoder.columns)))) for _ in range(4)]
+    for each in long:
+        each[random.random(each.shape) < 0.4] = np.nan
+    data, answer = onnx_of(model)
+    assert checked(data, model, answer, [(long, long)]).rows == 4
+    assert kind.feed(encoder, long)["length"].tolist() == [encoder.steps * encoder.every] * 4
+
+
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     model = golden("version-3/table-blend")
     export(model, tmp_path / "model.onnx", license="CC0-1.0")

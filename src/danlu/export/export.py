@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import jax
 import numpy as np
 
 from danlu.artifact import RunDirectory
+from danlu.data.encode import TableEncoder
 from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
 from danlu.export.kinds import kind_of
@@ -21,10 +23,12 @@ from danlu.pipeline import load_model
 from danlu.pipeline.again import settings_of
 from danlu.prose import wrapped
 from danlu.trained import Trained
+from danlu.trained.together import Encoders
 
 __all__ = ["FORMATS", "Exported", "export"]
 
-_ROWS = 1000  # of the run's own data that a file is tried on
+_ROWS = 1000  # of the run's own table that a file is tried on
+_FEW = 100  # pictures, sequences and texts
 _MOST = 256 * 2**20  # bytes of the data that is read again for that
 
 
@@ -101,13 +105,24 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
     trials, sources = zip(*_trials(trained, run), strict=True)
     trial = checked(data, trained, answer, trials)
     write_atomic(target, data, error=ConfigError)
+    beside = _beside(trained, target)
     what = "value, over the greater of its size and the target's spread," if answer.value else "probability"
     labels = "" if answer.value else "the label is the same for all, and "
     said = (
         f"takes {_inputs(trained)}; answers {', '.join(answer.names)}",
         f"tried in onnxruntime on {' and '.join(sources)}: {labels}the greatest difference of a {what} is {figure(trial.difference, 2)}",
     )
-    return Exported(target, "onnx", answer.names, trial, said)
+    return Exported(target, "onnx", answer.names, trial, (*said, *beside))
+
+
+def _beside(trained: Trained, target: Path) -> tuple[str, ...]:
+    """What a program needs beside the file, written next to it, in words."""
+    name = kind_of(trained.encoder).beside
+    if not name:
+        return ()
+    place = target.with_suffix(f".{name}.json")
+    write_atomic(place, json.dumps(trained.encoder.state()[0], ensure_ascii=False, indent=1), error=ConfigError)
+    return (f"{place}: the tokenizer; a text is cut by it outside of the file",)
 
 
 def _inputs(trained: Trained) -> str:
@@ -134,26 +149,23 @@ def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
         except DanluError:
             found = None
         if found is not None:
-            count = len(found.rows)
-            chosen = np.unique(np.linspace(0, count - 1, min(count, _ROWS)).astype(int)).tolist()
-            rows, given = (None if each is None else _taken(each, chosen) for each in (found.rows, found.given))
-            yield (rows, rows if given is None else given), f"{len(chosen):,} rows of {source.name}"
+            most = _ROWS if isinstance(trained.encoder, TableEncoder | Encoders) else _FEW
+            step = -(-len(found.rows) // most) or 1
+            rows, given = (None if each is None else each[::step] for each in (found.rows, found.given))
+            yield (rows, rows if given is None else given), f"{len(rows):,} rows of {source.name}"
     made = kind.made(trained.encoder, np.random.default_rng(0))
     yield (made, made), f"{len(made):,} rows made up, with gaps, unknown and huge values"
 
 
-def _taken(rows: Any, chosen: list[int]) -> Any:
-    return [rows[place] for place in chosen] if isinstance(rows, list | tuple) else rows[chosen]
-
-
 def _source(run: Path) -> Path | None:
-    """The data of a run, its test file before its own, where it is a file that can be read in a moment."""
+    """The data of a run, its test file before its own, where it is a folder, or a file that can be read in a moment."""
     if not (run / "config.json").is_file():
         return None
     config = settings_of(RunDirectory.open(run))
     for name in (config.data.test, config.data.source):
-        if name and Path(name).is_file() and Path(name).stat().st_size <= _MOST:
-            return Path(name)
+        place = Path(name) if name else None
+        if place is not None and (place.is_dir() or (place.is_file() and place.stat().st_size <= _MOST)):
+            return place
     return None
 
 

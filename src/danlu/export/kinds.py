@@ -6,21 +6,29 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
 from danlu.data.encode import TableEncoder
+from danlu.data.images import ImageEncoder
 from danlu.data.schema import Column
+from danlu.data.sequences import SequenceEncoder
+from danlu.data.text import TextEncoder
+from danlu.data.text.tokenizer import PAD
 from danlu.errors import ConfigError
 from danlu.export.columns import Columns, reads_as_text
 from danlu.export.graph import Graph
-from danlu.export.primitives import Input
+from danlu.export.primitives import BATCH, Input, written
 from danlu.trained.together import Encoders
 
 __all__ = ["Kind", "kind_of"]
 
 _TYPES = {"numeric": np.float32, "categorical": np.int32, "text": np.float32}
-_MADE = 96  # rows that are made from the schema
+_MADE = 96  # rows of a table that are made from its schema
+_FEW = 32  # pictures, sequences and texts
+FARTHEST = 1e6  # as a sequence's encoder has it
 _HUGE = (1e300, -1e300, 1e15, 0.0, 5e-324)
 
 
@@ -33,12 +41,14 @@ class Kind:
         feed: rows as they were read to the file's inputs, by name.
         made: rows for a trial, made from the schema: gaps, unknown values and huge ones are among them.
         about: what each input is, as plain data.
+        beside: what a program needs beside the file, which is written next to it as JSON; empty where that is nothing.
     """
 
     encode: Callable[[Graph, Any], Any]
     feed: Callable[[Any, Any], dict[str, np.ndarray]]
     made: Callable[[Any, np.random.Generator], Any]
     about: Callable[[Any], list[dict[str, Any]]]
+    beside: str = ""
 
 
 def kind_of(encoder: Any) -> Kind:
@@ -52,7 +62,7 @@ def kind_of(encoder: Any) -> Kind:
         if isinstance(first, of):
             return kind
     raise ConfigError(
-        f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; those of tables can",
+        f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; those of tables, images, sequences and texts can",
         hint="danlu export RUN --format safetensors writes its weights",
     )
 
@@ -133,4 +143,134 @@ def _about_table(encoder: Any) -> list[dict[str, Any]]:
     return found
 
 
-_KINDS: Mapping[type, Kind] = {TableEncoder: Kind(_encode_table, _feed_table, _made_table, _about_table)}
+# Images.
+
+
+def _encode_image(graph: Graph, encoder: ImageEncoder) -> Input:
+    return Input(graph.input("image", np.uint8, (BATCH, *encoder.in_shape)), np.uint8, encoder.in_shape)
+
+
+def _feed_image(encoder: ImageEncoder, rows: Any) -> dict[str, np.ndarray]:
+    return {"image": encoder.transform(rows)}
+
+
+def _made_image(encoder: ImageEncoder, random: np.random.Generator) -> np.ndarray:
+    """Noise, and pictures of one brightness."""
+    made = random.integers(0, 256, (_FEW, *encoder.in_shape), np.uint8)
+    made[0], made[1] = 0, 255
+    return made
+
+
+def _about_image(encoder: ImageEncoder) -> list[dict[str, Any]]:
+    return [{"name": "image", "kind": "image", "type": "uint8", "shape": list(encoder.in_shape)}]
+
+
+# Sequences.
+
+
+def _encode_sequence(graph: Graph, encoder: SequenceEncoder) -> dict[str, Input]:
+    """As :meth:`SequenceEncoder.transform`: scaled, gaps filled with the value before, neighbouring steps averaged, and a mask."""
+    most, width = encoder.steps * encoder.every, len(encoder.columns)
+    values = graph.input("values", np.float64, (BATCH, most, width))
+    length = graph.input("length", np.int64, (BATCH,))
+    z = graph.op("Sub", values, graph.constant(encoder.mean.astype(np.float64)))
+    z = graph.op("Div", z, graph.constant(encoder.scale.astype(np.float64)))
+    gap = graph.op("IsNaN", z)
+    z = graph.op("Where", gap, graph.constant(np.float64(0)), z)
+    z = graph.op("Clip", z, graph.constant(np.float64(-FARTHEST)), graph.constant(np.float64(FARTHEST)))
+    given = {
+        "z": Input(graph.cast(z, np.float32), np.float32, (most, width)),
+        "gap": Input(gap, np.bool_, (most, width)),
+        "length": Input(graph.cast(length, np.int32), np.int32, ()),
+    }
+
+    def filled(x: Any) -> dict[str, Any]:
+        def step(before: Any, now: tuple[Any, Any]) -> tuple[Any, Any]:
+            kept = jnp.where(now[1], before, now[0])
+            return kept, kept
+
+        along = (jnp.moveaxis(x["z"], 1, 0), jnp.moveaxis(x["gap"], 1, 0))
+        _, known = jax.lax.scan(step, jnp.zeros_like(x["z"][:, 0]), along)
+        real = jnp.arange(most)[None] < x["length"][:, None]
+        known = jnp.where(real[..., None], jnp.moveaxis(known, 0, 1), 0)
+        shape = (x["z"].shape[0], encoder.steps, encoder.every)
+        count = real.reshape(shape).sum(axis=2)  # (rows, steps)
+        mean = known.reshape(*shape, width).sum(axis=2) / jnp.maximum(count, 1)[..., None]  # (rows, steps, columns)
+        return {"x": mean, "mask": count > 0}
+
+    found = written(graph, filled, given)
+    types = {"x": np.float32, "mask": np.bool_}
+    return {name: Input(found[name].name, types[name], encoder.in_shape[name]) for name in types}
+
+
+def _feed_sequence(encoder: SequenceEncoder, rows: Any) -> dict[str, np.ndarray]:
+    """Sequences side by side, NaN after their ends; of longer ones the last steps."""
+    most = encoder.steps * encoder.every
+    values = np.full((len(rows), most, len(encoder.columns)), np.nan)
+    lengths = np.zeros(len(rows), np.int64)
+    for row, each in enumerate(rows):
+        whole = np.array(each, np.float64)
+        cut = max(-(-len(whole) // encoder.every) - encoder.steps, 0) * encoder.every
+        own = whole[cut:]
+        for column in np.flatnonzero(np.isnan(own[0])) if cut else ():
+            before = whole[:cut, column][~np.isnan(whole[:cut, column])]
+            own[0, column] = before[-1] if len(before) else np.nan
+        values[row, : len(own)], lengths[row] = own, len(own)
+    return {"values": values, "length": lengths}
+
+
+def _made_sequence(encoder: SequenceEncoder, random: np.random.Generator) -> list[np.ndarray]:
+    """Sequences of all lengths, with gaps and values far outside."""
+    made = []
+    for row in range(_FEW):
+        steps = int(random.integers(1, encoder.steps * encoder.every + 1))
+        each = encoder.inverse(random.normal(size=(steps, len(encoder.columns))))
+        each[random.random(each.shape) < 0.2] = np.nan
+        if row % 8 == 0:
+            each[random.random(each.shape) < 0.1] = random.choice((1e12, -1e12))
+        made.append(each)
+    return made
+
+
+def _about_sequence(encoder: SequenceEncoder) -> list[dict[str, Any]]:
+    shape = [encoder.steps * encoder.every, len(encoder.columns)]
+    values = {"name": "values", "kind": "sequence", "type": "float64", "shape": shape, "columns": list(encoder.columns)}
+    return [values | {"missing": ["NaN"]}, {"name": "length", "kind": "sequence", "type": "int64", "shape": []}]
+
+
+# Texts.
+
+
+def _encode_text(graph: Graph, encoder: TextEncoder) -> dict[str, dict[str, Input]]:
+    """The numbers of words and n-grams, as a tokenizer beside the file gives them; 0 fills up."""
+    found = {}
+    for name, size in (("words", encoder.words), ("grams", encoder.grams)):
+        numbers = graph.input(name, np.int32, (BATCH, size))
+        nothing = PAD if name == "words" else 0
+        mask = graph.op("Not", graph.op("Equal", numbers, graph.constant(np.int32(nothing))))
+        found[name] = {"x": Input(numbers, np.int32, (size,)), "mask": Input(mask, np.bool_, (size,))}
+    return found
+
+
+def _feed_text(encoder: TextEncoder, rows: Any) -> dict[str, np.ndarray]:
+    return {name: part["x"] for name, part in encoder.transform(rows).items()}
+
+
+def _made_text(encoder: TextEncoder, random: np.random.Generator) -> list[str]:
+    """Words of the vocabulary and others in any order, and a text without any."""
+    words = [*encoder.tokenizer.vocabulary, "unheard-of", "味", "1", "!"]
+    made = [" ".join(random.choice(words, int(random.integers(1, 2 * encoder.words)))) for _ in range(_FEW)]
+    return ["", *made]
+
+
+def _about_text(encoder: TextEncoder) -> list[dict[str, Any]]:
+    shapes = {"words": encoder.words, "grams": encoder.grams}
+    return [{"name": name, "kind": "text", "type": "int32", "shape": [size]} for name, size in shapes.items()]
+
+
+_KINDS: Mapping[type, Kind] = {
+    TableEncoder: Kind(_encode_table, _feed_table, _made_table, _about_table),
+    ImageEncoder: Kind(_encode_image, _feed_image, _made_image, _about_image),
+    SequenceEncoder: Kind(_encode_sequence, _feed_sequence, _made_sequence, _about_sequence),
+    TextEncoder: Kind(_encode_text, _feed_text, _made_text, _about_text, "tokenizer"),
+}

@@ -279,7 +279,7 @@ def _erfc(writer: Writer, equation: Any, x: str) -> str:
 
 @fragment("round")
 def _round(writer: Writer, equation: Any, x: str) -> str:
-    if "EVEN" in str(equation.params["rounding_method"]):
+    if equation.params["rounding_method"] == jax.lax.RoundingMethod.TO_NEAREST_EVEN:
         return writer.graph.op("Round", x)
     half = writer.graph.op("Mul", writer.graph.op("Sign", x), writer.graph.constant(0.5, _out(equation).dtype))
     away = writer.graph.op("Add", x, half)
@@ -385,6 +385,27 @@ def _dynamic_slice(writer: Writer, equation: Any, x: str, *starts: str) -> str:
     return graph.op("Slice", x, graph.op("Concat", *begun, axis=0), graph.op("Concat", *ended, axis=0))
 
 
+@fragment("dynamic_update_slice")
+def _dynamic_update_slice(writer: Writer, equation: Any, x: str, new: str, *starts: str) -> str:
+    """Steps of the one axis along which only some are replaced."""
+    graph, whole, part = writer.graph, _aval(equation).shape, _aval(equation, 1).shape
+    axes = [axis for axis, (a, b) in enumerate(zip(whole, part, strict=True)) if str(a) != str(b)]
+    if not axes:
+        return new
+    if len(axes) > 1:
+        raise ConfigError("the network replaces a block within an array, which cannot be written as ONNX yet")
+    (axis,) = axes
+    size, most = writer.size(part[axis]), writer.size(whole[axis])
+    start = graph.op("Reshape", graph.cast(starts[axis], np.int64), graph.ints(1))
+    start = graph.op("Min", graph.op("Max", start, graph.ints(0)), graph.op("Sub", most, size))
+    end = graph.op("Add", start, size)
+    if axis == 0 and part[0] == 1:
+        return graph.op("ScatterND", x, graph.op("Unsqueeze", start, graph.ints(1)), new)
+    before = graph.op("Slice", x, graph.ints(0), start, graph.ints(axis))
+    after = graph.op("Slice", x, end, most, graph.ints(axis))
+    return graph.op("Concat", before, new, after, axis=axis)
+
+
 @fragment("rev")
 def _rev(writer: Writer, equation: Any, x: str) -> str:
     axes, graph = equation.params["dimensions"], writer.graph
@@ -486,6 +507,8 @@ def _gather(writer: Writer, equation: Any, x: str, places: str) -> str:
     operand, indices, out = _aval(equation), _aval(equation, 1), _out(equation)
     batching = tuple(numbers.operand_batching_dims)
     indexed = tuple(numbers.start_index_map)
+    if len(indices.shape) == 1:
+        return writer.reshape(_window(writer, x, places, operand.shape, indexed, sizes), out.shape)
     if any(sizes[axis] != 1 for axis in indexed) or any(
         str(sizes[axis]) != str(size)
         for axis, size in enumerate(operand.shape)
@@ -525,6 +548,28 @@ def _gather(writer: Writer, equation: Any, x: str, places: str) -> str:
     return found if len(kept) == len(out.shape) else writer.reshape(found, out.shape)
 
 
+def _window(writer: Writer, x: str, places: str, shape: Any, indexed: Sequence[int], sizes: Any) -> str:
+    """One window of an array, which begins at the vector of places; it is moved to lie inside."""
+    graph = writer.graph
+    most = [graph.op("Sub", writer.size(shape[axis]), writer.size(sizes[axis])) for axis in indexed]
+    where = graph.op("Max", graph.cast(places, np.int64), graph.ints(0))
+    begun = graph.op("Min", where, graph.op("Concat", *most, axis=0))
+    ended = graph.op("Add", begun, writer.sizes([sizes[axis] for axis in indexed]))
+    rest = [axis for axis in range(len(shape)) if axis not in indexed]
+    found = graph.op("Slice", x, begun, ended, graph.ints(*indexed))
+    return (
+        graph.op(
+            "Slice",
+            found,
+            graph.ints(*[0] * len(rest)),
+            writer.sizes([sizes[axis] for axis in rest]),
+            graph.ints(*rest),
+        )
+        if rest
+        else found
+    )
+
+
 @fragment("conv_general_dilated")
 def _conv(writer: Writer, equation: Any, x: str, kernel: str) -> str:
     params = equation.params
@@ -540,6 +585,32 @@ def _conv(writer: Writer, equation: Any, x: str, kernel: str) -> str:
         group=params["feature_group_count"],
     )  # fmt: skip
     return graph.op("Transpose", found, perm=[numbers.out_spec.index(axis) for axis in range(len(numbers.out_spec))])
+
+
+@fragment("reduce_window_max", "reduce_window_sum")
+def _pool(writer: Writer, equation: Any, x: str) -> str:
+    graph, params = writer.graph, equation.params
+    windows, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
+    inside = [axis for axis, size in enumerate(windows) if size > 1 or strides[axis] > 1 or any(padding[axis])]
+    outside = [axis for axis in range(len(windows)) if axis not in inside]
+    dilated = any(each != 1 for name in ("base_dilation", "window_dilation") for each in params[name])
+    if not inside:
+        return x
+    if dilated or len(outside) != 2:
+        raise ConfigError("the network takes sums or maxima of unusual windows, which cannot be written as ONNX yet")
+    order = [*outside, *inside]
+    moved = graph.op("Transpose", x, perm=order)
+    how = {
+        "kernel_shape": [windows[axis] for axis in inside],
+        "strides": [strides[axis] for axis in inside],
+        "pads": [padding[axis][side] for side in (0, 1) for axis in inside],
+    }
+    if equation.primitive.name == "reduce_window_max":
+        found = graph.op("MaxPool", moved, **how)
+    else:
+        mean = graph.op("AveragePool", moved, count_include_pad=1, **how)
+        found = graph.op("Mul", mean, graph.constant(np.prod(how["kernel_shape"]), _out(equation).dtype))
+    return graph.op("Transpose", found, perm=[order.index(axis) for axis in range(len(order))])
 
 
 # Functions within functions, loops and branches.
@@ -571,14 +642,21 @@ def _scan(writer: Writer, equation: Any, *inputs: str) -> list[str]:
     inner, graph = params["jaxpr"], writer.graph
     fixed, begun, along = inputs[:consts], inputs[consts : consts + carries], inputs[consts + carries :]
     body = Graph(graph)
+    if not along:  # a loop of a known length
+        body.input(body.fresh(), np.int64, ())
+        again = body.input(body.fresh(), bool, ())
     own = [body.input(body.fresh(), v.aval.dtype, _named(v.aval.shape)) for v in inner.jaxpr.invars[consts:]]
     found = Writer(body, writer.count).closed(inner, [*fixed, *own])
+    if not along:
+        body.output(body.fresh(), again, bool, ())
     for name, variable in zip(found, inner.jaxpr.outvars, strict=True):
         body.output(body.fresh(), name, variable.aval.dtype, None)
-    back = int(params["reverse"])
-    results = len(found) - carries
-    if not along:  # a loop of a known length without anything to read
-        raise ConfigError("the network repeats a step without input, which cannot be written as ONNX yet")
+    back, results = int(params["reverse"]), len(found) - carries
+    if not along:
+        if back and results:
+            raise ConfigError("the network repeats a step from the end, which cannot be written as ONNX yet")
+        count = graph.constant(np.int64(params["length"]))
+        return graph.ops("Loop", count, "", *begun, outputs=len(found), body=body.body("step"))
     return graph.ops(
         "Scan", *begun, *along, outputs=len(found), body=body.body("step"), num_scan_inputs=len(along),
         scan_input_directions=[back] * len(along), scan_output_directions=[back] * results,
@@ -605,9 +683,17 @@ def _while(writer: Writer, equation: Any, *inputs: str) -> list[str]:
     return graph.ops("Loop", "", first, *begun, outputs=len(found), body=body.body("step"))
 
 
+@fragment("platform_index")
+def _platform(writer: Writer, equation: Any) -> str:
+    """Of what is written for some machines in another way, that for all others: one convolution, no sums of shifted products."""
+    return writer.graph.constant(np.int32(equation.params["platforms"].index(None)))
+
+
 @fragment("cond")
 def _cond(writer: Writer, equation: Any, which: str, *inputs: str) -> list[str]:
     branches, graph = equation.params["branches"], writer.graph
+    if which in graph.known:
+        return writer.closed(branches[int(graph.known[which])], inputs)
     if len(branches) != 2:
         raise ConfigError("the network chooses between more than two functions, which cannot be written as ONNX yet")
     bodies = []
