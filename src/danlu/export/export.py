@@ -151,8 +151,8 @@ def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
         if found is not None:
             most = _ROWS if isinstance(trained.encoder, TableEncoder | Encoders) else _FEW
             step = -(-len(found.rows) // most) or 1
-            rows, given = (None if each is None else each[::step] for each in (found.rows, found.given))
-            yield (rows, rows if given is None else given), f"{len(rows):,} rows of {source.name}"
+            rows = found.rows[::step]
+            yield (rows, rows if found.given is None else found.given[::step]), f"{len(rows):,} rows of {source.name}"
     made = kind.made(trained.encoder, np.random.default_rng(0))
     yield (made, made), f"{len(made):,} rows made up, with gaps, unknown and huge values"
 

@@ -600,7 +600,7 @@ def _pool(writer: Writer, equation: Any, x: str) -> str:
         raise ConfigError("the network takes sums or maxima of unusual windows, which cannot be written as ONNX yet")
     order = [*outside, *inside]
     moved = graph.op("Transpose", x, perm=order)
-    how = {
+    how: dict[str, Any] = {
         "kernel_shape": [windows[axis] for axis in inside],
         "strides": [strides[axis] for axis in inside],
         "pads": [padding[axis][side] for side in (0, 1) for axis in inside],
