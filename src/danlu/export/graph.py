@@ -105,13 +105,28 @@ class Graph:
         """The whole as a model."""
         from onnx import helper
 
-        graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, self._initializers)
+        nodes, used = _needed(self.nodes, {each.name for each in self.outputs})
+        kept = [each for each in self._initializers if each.name in used]
+        graph = helper.make_graph(nodes, name, self.inputs, self.outputs, kept)
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=IR, producer_name="danlu", producer_version=producer
         )
         helper.set_model_props(model, dict(metadata))
         return model
+
+
+def _needed(nodes: Sequence[Any], wanted: set[_Name]) -> tuple[list[Any], set[_Name]]:
+    """The nodes that these values need, in order, and the names of all values that are used."""
+    kept, used = [], set(wanted)
+    for node in reversed(nodes):
+        if used.intersection(node.output):
+            kept.append(node)
+            used.update(node.input)
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    used |= _needed(attribute.g.node, {each.name for each in attribute.g.output})[1]
+    return kept[::-1], used
 
 
 def element(dtype: Any) -> int:

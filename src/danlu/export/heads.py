@@ -17,7 +17,7 @@ from danlu.trained.labels import Labels
 from danlu.trained.scores import Asked, Scores
 from danlu.trained.together import Mean
 
-__all__ = ["Answer", "answered"]
+__all__ = ["Answer", "answered", "check_head"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +53,31 @@ def answered(graph: Graph, head: Any, outputs: Any) -> Answer:
     Raises:
         ConfigError: a head that has no fragment.
     """
-    if isinstance(head, Mean) and all(isinstance(each, Labels) for each in head.heads):
-        each = [_mean(graph, own, outputs[str(place)]) for place, own in enumerate(head.heads, 1)]
-        found = functools.reduce(lambda a, b: graph.op("Add", a, b), each)
-        return _said(graph, head.lead, graph.op("Div", found, graph.constant(np.float64(len(each)))))
+    check_head(head)
     if isinstance(head, Labels):
         return _said(graph, head, _mean(graph, head, outputs))
-    raise ConfigError(
-        f"a model for {head.task} cannot be written as ONNX yet; tables, images, sequences and texts with one label a row can",
-        hint="danlu export RUN --format safetensors writes its weights",
-    )
+    each = [_mean(graph, own, outputs[str(place)]) for place, own in enumerate(head.heads, 1)]
+    found = functools.reduce(lambda a, b: graph.op("Add", a, b), each)
+    return _said(graph, head.lead, graph.op("Div", found, graph.constant(np.float64(len(each)))))
+
+
+def check_head(head: Any) -> None:
+    """Refuse a head that has no fragment.
+
+    Raises:
+        ConfigError: see above.
+    """
+    heads = head.heads if isinstance(head, Mean) else (head,)
+    if not all(isinstance(each, Labels) for each in heads):
+        raise ConfigError(
+            f"a model for {head.task} cannot be written as ONNX yet; tables, images, sequences and texts with one label a row can",
+            hint="danlu export RUN --format safetensors writes its weights",
+        )
+    if getattr(head, "lead", head).cuts is not None:
+        raise ConfigError(
+            "the model decides by thresholds of groups, which cannot be written as ONNX yet",
+            hint="train without thresholds of groups, or write --format safetensors",
+        )
 
 
 def _mean(graph: Graph, head: Labels, outputs: Value) -> str:
@@ -86,11 +101,6 @@ def _mean(graph: Graph, head: Labels, outputs: Value) -> str:
 
 
 def _said(graph: Graph, head: Labels, answers: str) -> Answer:
-    if head.cuts is not None:
-        raise ConfigError(
-            "the model decides by thresholds of groups, which cannot be written as ONNX yet",
-            hint="train without thresholds of groups, or write --format safetensors",
-        )
     asked = head.asked or Asked(head.level)
     scores = head.scores if isinstance(head.scores, Scores) else None
     classes = list(head.target.classes)

@@ -14,7 +14,7 @@ import danlu
 from danlu.errors import ConfigError
 from danlu.export.forest import walked
 from danlu.export.graph import Graph
-from danlu.export.heads import Answer, answered
+from danlu.export.heads import Answer, answered, check_head
 from danlu.export.kinds import kind_of
 from danlu.export.primitives import written
 from danlu.trained import Trained
@@ -54,6 +54,7 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
     needed()
     if trained.instead is not None:
         raise ConfigError("a simple model has no network to write", hint="leave --with out, or write the model itself")
+    check_head(trained.head)
     graph = Graph()
     inputs = kind_of(trained.encoder).encode(graph, trained.encoder)
     network = walked(trained.network)
