@@ -29,6 +29,7 @@ __all__ = ["FORMATS", "Exported", "export"]
 
 _ROWS = 1000  # of the run's own table that a file is tried on
 _FEW = 100  # pictures, sequences and texts
+_SHOWN = 12  # names of inputs that are said
 _MOST = 256 * 2**20  # bytes of the data that is read again for that
 
 
@@ -106,11 +107,18 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
     trial = checked(data, trained, answer, trials)
     write_atomic(target, data, error=ConfigError)
     beside = _beside(trained, target)
-    what = "value, over the greater of its size and the target's spread," if answer.value else "probability"
-    labels = "" if answer.value else "the label is the same for all, and "
+    asked = [each["name"] for each in kind_of(trained.encoder).about(trained.encoder)]
+    greatest = figure(trial.difference, 2)
+    if answer.value:
+        told = f"in onnxruntime no value differs by more than {greatest} of its size, or of the target's spread"
+    else:
+        told = f"in onnxruntime each label is that of danlu; the greatest difference of a probability is {greatest}"
+    shown = ", ".join([*map(repr, asked[:_SHOWN]), *["…"] * (len(asked) > _SHOWN)])
     said = (
-        f"takes {_inputs(trained)}; answers {', '.join(answer.names)}",
-        f"tried in onnxruntime on {' and '.join(sources)}: {labels}the greatest difference of a {what} is {figure(trial.difference, 2)}",
+        f"it takes {len(asked)} input{'s' * (len(asked) != 1)}: {shown}",
+        f"it answers with {', '.join(map(repr, answer.names))}",
+        *sources,
+        told,
     )
     return Exported(target, "onnx", answer.names, trial, (*said, *beside))
 
@@ -123,20 +131,6 @@ def _beside(trained: Trained, target: Path) -> tuple[str, ...]:
     place = target.with_suffix(f".{name}.json")
     write_atomic(place, json.dumps(trained.encoder.state()[0], ensure_ascii=False, indent=1), error=ConfigError)
     return (f"{place}: the tokenizer; a text is cut by it outside of the file",)
-
-
-def _inputs(trained: Trained) -> str:
-    """The inputs, in words."""
-    about = kind_of(trained.encoder).about(trained.encoder)
-    texts, numbers = (sum(each["type"] == kind for each in about) for kind in ("text", "number"))
-    if texts + numbers < len(about):
-        return ", ".join(f"{each['name']} ({each['type']})" for each in about)
-    named = [
-        f"{count} column{'s' * (count != 1)} of {what}"
-        for count, what in ((texts, "texts"), (numbers, "numbers"))
-        if count
-    ]
-    return " and ".join(named)
 
 
 def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
@@ -152,9 +146,12 @@ def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
             most = _ROWS if isinstance(trained.encoder, TableEncoder | Encoders) else _FEW
             step = -(-len(found.rows) // most) or 1
             rows = found.rows[::step]
-            yield (rows, rows if found.given is None else found.given[::step]), f"{len(rows):,} rows of {source.name}"
+            yield (
+                (rows, rows if found.given is None else found.given[::step]),
+                f"tried on {len(rows):,} rows of {source.name}",
+            )
     made = kind.made(trained.encoder, np.random.default_rng(0))
-    yield (made, made), f"{len(made):,} rows made up, with gaps, unknown and huge values"
+    yield (made, made), f"tried on {len(made):,} rows that are made up, with odd values"
 
 
 def _source(run: Path) -> Path | None:
