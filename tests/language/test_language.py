@@ -3,12 +3,13 @@
 import sys
 
 import numpy as np
+import polars as pl
 import polib
 import pytest
 from rich.cells import cell_len
 
 from danlu.cli import main
-from danlu.data import read_table
+from danlu.data import infer_schema, read_table
 from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.language import LANGUAGES, Catalogue, Form, Translated, current, key, page, said, use
 from danlu.prose import WIDTH, wrapped
@@ -18,6 +19,12 @@ from forms import CATALOGUES, form_of, forms, module_forms, template_forms  # is
 OTHERS = [language for language in LANGUAGES if language != "en"]
 FORMS = {form: places for room in forms().values() for form, places in room.items()}
 VALUES = ["Q7", "X9", "Z4", "W3", "K8", "J5", "V2", "Y6", "U1", "T0", "S3", "R4"]
+
+
+@pytest.fixture(autouse=True)
+def no_names(monkeypatch):
+    """No names of the user's from other tests."""
+    monkeypatch.setattr("danlu.language.kept._KEPT", set())
 
 
 @pytest.fixture
@@ -241,3 +248,15 @@ def test_no_text_takes_long(joint):
         catalogue.said(text)
     assert len(matches) <= 5001 + 500 * text.count("\n")
     assert max(matches, default=0) <= 700
+
+
+def test_names_of_the_users_are_never_translated(chinese):
+    assert said("accuracy") == "准确率"
+    infer_schema(pl.DataFrame({"accuracy": ["missing", "test"] * 5, "rows": range(10), "y": [0, 1] * 5}), target="y")
+    for name in ("accuracy", "missing", "rows"):
+        assert said(name) == name
+    assert said("rows 12") == "rows 12"
+    assert "accuracy" in said("accuracy     0.97")
+    assert said("3 rows are too few for 5 folds") != "3 rows are too few for 5 folds"  # a sentence is danlu's
+    assert page("<td>accuracy</td><p>rows = 366</p>") == "<td>accuracy</td><p>rows = 366</p>"
+    assert said("precision") == "精确率"

@@ -16,6 +16,7 @@ from danlu.artifact.files import json_text, read_json
 from danlu.artifact.lock import locked
 from danlu.errors import ArtifactError, ConfigError
 from danlu.files import latest, sweep, sweep_all, sync_folder, temporary_for, write_atomic
+from danlu.language import keep
 
 __all__ = ["RunDirectory", "no_run"]
 
@@ -38,6 +39,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        keep((self._path.name,))
 
     @classmethod
     def create(

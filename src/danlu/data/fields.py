@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from danlu.errors import ArtifactError, SchemaError, nearest
+from danlu.language import keep
 
 __all__ = ["FIELD_KINDS", "Field", "check_records", "fields_from", "fields_json", "pixels_of", "texts_of", "values_of"]
 
@@ -46,6 +47,9 @@ class Field:
     unit: str = ""
     example: Any = None
     needed: bool = True
+
+    def __post_init__(self) -> None:
+        keep((self.name, *self.categories))
 
 
 def fields_json(fields: Sequence[Field]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import polars as pl
 from danlu.data.format import Format
 from danlu.data.kinds import KINDS, as_kind, as_levels
 from danlu.errors import ArtifactError, DataError, unknown_name
+from danlu.language import keep
 from danlu.prose import percent
 from danlu.typed import check_fields, of_type
 
@@ -56,6 +57,9 @@ class Column:
     reason: str = ""
     merged: bool = False
     format: Format = dataclasses.field(default_factory=Format)
+
+    def __post_init__(self) -> None:
+        keep((self.name, *self.categories))
 
     def read(self, values: pl.Series) -> pl.Series:
         """New values of the column, texts or not, in the type of its kind; null where one is missing or does not fit.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from danlu.data.format import Format
+from danlu.language import keep
 
 __all__ = ["Table"]
 
@@ -31,6 +32,9 @@ class Table:
     line_offset: int | None = None
     formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
     met: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keep(self.frame.columns)
 
     @property
     def rows(self) -> int:

@@ -15,6 +15,7 @@ from danlu.data.kinds import as_kind, as_levels, as_text
 from danlu.data.spelling import plain
 from danlu.data.task import TASKS, infer_task
 from danlu.errors import ArtifactError, DataError, SchemaError, nearest
+from danlu.language import keep
 
 __all__ = ["TargetEncoder"]
 
@@ -47,6 +48,9 @@ class TargetEncoder:
     kind: str = "text"
     mean: float = 0.0
     std: float = 1.0
+
+    def __post_init__(self) -> None:
+        keep((self.name, *self.classes))
 
     @classmethod
     def fit(cls, target: pl.Series, *, task: str | None = None) -> TargetEncoder:

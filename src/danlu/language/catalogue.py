@@ -17,13 +17,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from danlu.language.chosen import current
+from danlu.language.kept import kept
 
 __all__ = ["Catalogue", "Form", "key", "said"]
 
 _VALUE = re.compile(r"\{(\d+)(?::([^{}]*))?\}")
 _EDGE = " \t\n,;:.()"
 _WORD = re.compile(r"(?<![\w'\"`./=<>-])[a-z]{3,}(?![\w'\"`/=<>])")
-_LETTERS = re.compile("[A-Za-z]{2}")
+_LETTERS = re.compile("[A-Za-z]{2,}")
 _CUT = re.compile(
     r"(\n+(?: *- )?| {2,}(?:→ )?|(?<=[.!?]) +|[;:,] +| · | → | › |  ?\(|\) \(|\)(?: (?! )|$)|(?<=\w)\.(?=$|\n))"
 )
@@ -105,6 +106,11 @@ class Form:
         """How many letters are fixed, or are one of a few words at least: the more, the surer a match."""
         least = [min(words, key=len) for _, words in self.values if words]
         return sum(sign.isalpha() for piece in [*self.pieces, *least] for sign in piece)
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """The fixed words, in lower-case letters."""
+        return frozenset(word.casefold() for piece in self.pieces for word in _LETTERS.findall(piece))
 
     @functools.cached_property
     def values(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -247,6 +253,7 @@ class Catalogue:
         self._forms.sort(key=lambda form: (-form.letters, -sum(map(len, form.pieces))))
         self._needed = [max((piece for piece in form.pieces), key=len)[1:] for form in self._forms]
         self._said: dict[str, str] = {}
+        self._names = 0
         self._tries = 0
         self._known: dict[
             tuple[str, int, bool], tuple[str, int, bool] | None
@@ -260,9 +267,10 @@ class Catalogue:
 
     def said(self, text: str) -> str:
         """The text in this language, as far as its forms are known."""
+        if len(self._said) > 20_000 or self._names != len(kept()):
+            self._said.clear()
+            self._names = len(kept())
         if text not in self._said:
-            if len(self._said) > 20_000:
-                self._said.clear()
             self._known.clear()
             self._tries = -_TRIES_OF_A_LINE * text.count("\n")
             self._said[text] = self._cover(text, 0)
@@ -282,12 +290,15 @@ class Catalogue:
         if not _LETTERS.search(core):
             return None
         best = None
+        users = kept()
+        if core.casefold() in users:
+            return None
         same = self.exact.get(_low(core))
         if same is not None and not (within and " " not in core):  # a value of one word may be a name of the user's
             best = same, 0, False
         elif depth < _DEEPEST and len(core) <= _LONGEST:
             for form, needed in zip(self._forms, self._needed, strict=True):
-                if needed not in core or self._tries > _TRIES:
+                if needed not in core or self._tries > _TRIES or (form.words and form.words <= users):
                     continue
                 self._tries += 1
                 match = form.match(core)

@@ -120,7 +120,7 @@ def confusion_plot(rows: Rows, classes: Sequence[str]) -> str:
             turned = size > 6 or (size > 3 and longest > 6)
             axes.set_xticks(range(size), names, rotation=90 if turned else 0, fontsize=small)
             axes.set_yticks(range(size), names, fontsize=small)
-        axes.set(xlabel="predicted", ylabel="true")
+        axes.set(xlabel="predicted class", ylabel="true class")
     return panel.svg
 
 
