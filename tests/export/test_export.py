@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from danlu.export.export import FORMATS, export
 from danlu.export.kinds import kind_of
 from danlu.export.written import checked, onnx_of
 from danlu.trained import Trained
+from danlu.trained.scores import Scores
+from danlu.trained.together import together
 
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
@@ -106,6 +109,41 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     assert json.loads(told["classes"]) == list(model.head.target.classes)
     assert {each["name"] for each in json.loads(told["inputs"])} == {field.name for field in model.fields}
     assert json.loads(told["schema"]) == json.loads(json.dumps(model.encoder.schema.to_json()))
+
+
+def with_scores(name: str) -> Trained:
+    """A saved model with scores for its intervals or sets, of rows made up."""
+    model, random = golden(name), np.random.default_rng(5)
+    rows = kind_of(model.encoder).made(model.encoder, random)
+    answers = np.asarray(model.answer_rows(rows))
+    if model.task == "regression":
+        truth, classes = answers + model.head.target.std * random.normal(size=len(answers)), False
+    else:
+        truth, classes = random.integers(answers.shape[1], size=len(answers)), True
+    scores = Scores.of(answers, truth, classes=classes)
+    return dataclasses.replace(model, head=dataclasses.replace(model.head, scores=scores, level=0.8))
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs"), [("quantity", ("value", "low", "high")), ("table", ("label", "probabilities", "set"))]
+)
+def test_intervals_and_sets_are_inside(name: str, outputs: tuple[str, ...]) -> None:
+    model = with_scores(f"version-3/{name}")
+    data, answer = onnx_of(model)
+    assert answer.names == outputs
+    rows = kind_of(model.encoder).made(model.encoder, np.random.default_rng(1))
+    assert checked(data, model, answer, [(rows, rows)]).difference < 1e-6
+    asked = dataclasses.replace(model, head=dataclasses.replace(model.head, level=0.5))
+    with pytest.raises(ConfigError, match="nothing was written"):
+        checked(data, asked, answer, [(rows, rows)])
+
+
+def test_several_models_that_are_one_are_one_file() -> None:
+    model = golden("version-3/table-blend")
+    both = together([model, model])
+    data, answer = onnx_of(both)
+    rows = kind_of(model.encoder).made(model.encoder, np.random.default_rng(1))
+    assert checked(data, both, answer, [(rows, rows)]).difference < 1e-6
 
 
 def test_trees_of_a_blend_are_one_node() -> None:

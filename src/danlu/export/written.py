@@ -18,6 +18,7 @@ from danlu.export.heads import Answer, answered, check_head
 from danlu.export.kinds import kind_of
 from danlu.export.primitives import written
 from danlu.trained import Trained
+from danlu.trained.scores import Asked
 
 __all__ = ["TOLERANCE", "Checked", "checked", "needed", "onnx_of"]
 
@@ -73,7 +74,6 @@ def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, str]:
     """What the file says of itself, each a text or JSON."""
     head = getattr(trained.head, "lead", trained.head)
     schema = getattr(trained.encoder, "schema", None)
-    asked = getattr(head, "asked", None)
     told = {
         "danlu_version": danlu.__version__,
         "license": license,
@@ -82,13 +82,18 @@ def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, str]:
         "classes": list(head.target.classes),
         "inputs": kind_of(trained.encoder).about(trained.encoder),
         "outputs": list(answer.names),
-        "level": asked.level if asked is not None else head.level if answer.low or answer.members else None,
+        "level": _asked(head).level if answer.low or answer.members else None,
         "scores": {name: value for name, value in trained.metrics.items() if isinstance(value, int | float | str)},
         "schema": None if schema is None else schema.to_json(),
     }
     return {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in told.items()
     }
+
+
+def _asked(head: Any) -> Asked:
+    """The level of the intervals or sets that a file gives."""
+    return head.asked or Asked(head.level)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +140,11 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
         count += len(own)
         if answer.value:
             scale = np.maximum(np.abs(own), head.target.std)
-            worst = max(worst, float((np.abs(given[answer.value] - own) / scale).max(initial=0)))
+            pairs = [(given[answer.value], own)]
+            if answer.low:
+                reach = head.scores.reach(_asked(head), own)
+                pairs += [(given[answer.low], own - reach), (given[answer.high], own + reach)]
+            worst = max(worst, *(float((np.abs(a - b) / scale).max(initial=0)) for a, b in pairs))
         else:
             labels = np.asarray(head.target.classes)[head.decide(own, rows)]
             wrong = np.flatnonzero(labels != given[answer.label])
@@ -146,6 +155,10 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
                     hint="this is a fault of danlu; please report it with the run's config.json",
                 )
             worst = max(worst, float(np.abs(given[answer.probabilities] - own).max(initial=0)))
+            if answer.members:  # a class may be at the limit to the last digits
+                other = given[answer.members] != head.scores.sets(own, _asked(head))
+                apart = np.abs(1 - own - head.scores.limits(_asked(head), own.shape[1]))
+                worst = max(worst, float(np.where(other, apart, 0).max(initial=0)))
         if not worst <= TOLERANCE:
             raise ConfigError(
                 f"the file's answers differ from danlu's by up to {worst:.2g}; at most {TOLERANCE:g} is allowed; nothing was written",
