@@ -36,7 +36,8 @@ _LABEL = re.compile(r"[A-Za-z]+: ")  # before a message
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _CELLS = re.compile(r" {2}|\n *\n| · ")  # between the cells of a table, two paragraphs or the parts of a line
 _PHRASE = re.compile(r"(?<![\w'\"`./=<>-])[A-Za-z]?[a-z]+ [a-z]{2,}(?![\w'\"`/=<>])")
-_SEVERAL = re.compile(r"[,;:.] .*[A-Za-z]{3}|[A-Za-z]{3}.*[,;:.] ", re.DOTALL)
+_NAME = r"(?:[A-Za-z]{3}|[\u2e80-\u9fff])"
+_SEVERAL = re.compile(rf"[,;:.] .*{_NAME}|{_NAME}.*[,;:.] ", re.DOTALL)
 _WEAK, _WEAKEST = 8, 4  # letters: a form of fewer makes no message of a phrase, or of any word, that stays in English
 _HEAD = re.compile(r"(?:column|class|label|series|group)\s|Relied on most ")  # below it stand names of the user's
 _MORE = re.compile(r"\.(\{\d+\})$")
