@@ -13,10 +13,13 @@ import polars as pl
 import pytest
 
 import danlu
+from danlu import nn
+from danlu.data.series import SeriesEncoder, read_series
 from danlu.errors import ConfigError
 from danlu.export.export import FORMATS, export
 from danlu.export.kinds import kind_of
 from danlu.export.written import checked, onnx_of
+from danlu.tasks.quantiles import Quantiles
 from danlu.trained import Trained
 from danlu.trained.scores import Scores
 from danlu.trained.together import together
@@ -99,6 +102,33 @@ def test_long_sequences_are_fed_as_the_encoder_cuts_them() -> None:
     data, answer = onnx_of(model)
     assert checked(data, model, answer, [(long, long)]).rows == 4
     assert kind.feed(encoder, long)["length"].tolist() == [encoder.steps * encoder.every] * 4
+
+
+def test_forecasts_of_several_series_with_columns_known_ahead() -> None:
+    import jax
+
+    table = {
+        "t": [*range(40)] * 2,
+        "which": ["a"] * 40 + ["b"] * 40,
+        "y": np.arange(80.0) % 7,
+        "price": np.arange(80.0) % 5,
+    }
+    found = read_series(table, ["y"], time="t", series="which", known=["price"])
+    encoder = SeriesEncoder.fit(found, 40, context=6, horizon=3)
+    network = nn.Forecaster(3, 1, known=1)
+    params, state, _ = network.init(jax.random.key(0), encoder.in_shape)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * np.random.default_rng(0).normal(size=leaf.shape), params)
+    head = Quantiles((0.1, 0.5, 0.9), 1, np.ones((2, 1)), np.asarray([1.0, 1.5, 2.0]))
+    model = Trained(network, params, state, encoder, head)
+    data, answer = onnx_of(model)
+    rows = encoder.windows(found)
+    assert checked(data, model, answer, [(rows, rows)]).rows == len(rows) > 50
+    feed = kind_of(encoder).feed(encoder, rows)
+    assert set(feed) == {"past", "known", "series"}
+    feed["series"][0] = "never seen"
+    (forecast,) = ort.InferenceSession(data).run(["forecast"], feed)
+    assert np.isnan(forecast[0]).all()
+    assert np.isfinite(forecast[1:]).all()
 
 
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from danlu.artifact import RunDirectory
 from danlu.data.encode import TableEncoder
+from danlu.data.series import Origins
 from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
 from danlu.export.kinds import kind_of
@@ -109,7 +110,7 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
     beside = _beside(trained, target)
     asked = [each["name"] for each in kind_of(trained.encoder).about(trained.encoder)]
     greatest = figure(trial.difference, 2)
-    if answer.value:
+    if answer.value or answer.forecast:
         told = f"in onnxruntime no value differs by more than {greatest} of its size, or of the target's spread"
     else:
         told = f"in onnxruntime each label is that of danlu; the greatest difference of a probability is {greatest}"
@@ -143,13 +144,15 @@ def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
         except DanluError:
             found = None
         if found is not None:
-            most = _ROWS if isinstance(trained.encoder, TableEncoder | Encoders) else _FEW
-            step = -(-len(found.rows) // most) or 1
-            rows = found.rows[::step]
-            yield (
-                (rows, rows if found.given is None else found.given[::step]),
-                f"tried on {len(rows):,} rows of {source.name}",
-            )
+            rows, raw = found.rows, found.rows if found.given is None else found.given
+            if isinstance(rows, Origins):  # not only the steps after the last row
+                every = Origins.find(rows.table, context=trained.encoder.context, horizon=trained.encoder.horizon)
+                rows = raw = every.take(np.arange(0, len(every), -(-len(every) // _FEW) or 1))
+            else:
+                step = -(-len(rows) // (_ROWS if isinstance(trained.encoder, TableEncoder | Encoders) else _FEW)) or 1
+                rows, raw = rows[::step], raw[::step]
+            if len(rows):
+                yield (rows, raw), f"tried on {len(rows):,} rows of {source.name}"
     made = kind.made(trained.encoder, np.random.default_rng(0))
     yield (made, made), f"tried on {len(made):,} rows that are made up, with odd values"
 

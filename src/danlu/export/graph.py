@@ -35,6 +35,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
+        self.beside: dict[str, _Name] = {} if outer is None else outer.beside  # what a head needs of the inputs
         self.known: dict[_Name, np.ndarray] = {} if outer is None else outer.known
         self._constants: dict[Any, _Name] = {} if outer is None else outer._constants
         self._initializers: list[Any] = [] if outer is None else outer._initializers

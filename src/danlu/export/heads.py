@@ -13,6 +13,7 @@ from danlu.evaluate.conformal import conformal_quantile
 from danlu.export.columns import interpolated
 from danlu.export.graph import Graph
 from danlu.export.primitives import BATCH, Value
+from danlu.tasks.quantiles import Quantiles
 from danlu.trained.labels import Labels
 from danlu.trained.scores import Asked, Scores
 from danlu.trained.together import Mean
@@ -28,6 +29,7 @@ class Answer:
         label, probabilities: of classes, ``(rows,)`` texts and ``(rows, classes)`` float32.
         value: of a quantity, ``(rows,)`` float64.
         low, high: of its interval; empty where the head has none.
+        forecast: of series, ``(rows, horizon, targets, 1 + quantiles)`` float64, the mean first.
         members: whether each class is in the set of a row, ``(rows, classes)`` bool; empty where the head has none.
     """
 
@@ -37,6 +39,7 @@ class Answer:
     low: str = ""
     high: str = ""
     members: str = ""
+    forecast: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,6 +57,8 @@ def answered(graph: Graph, head: Any, outputs: Any) -> Answer:
         ConfigError: a head that has no fragment.
     """
     check_head(head)
+    if isinstance(head, Quantiles):
+        return _forecast(graph, head, outputs)
     if isinstance(head, Labels):
         return _said(graph, head, _mean(graph, head, outputs))
     each = [_mean(graph, own, outputs[str(place)]) for place, own in enumerate(head.heads, 1)]
@@ -67,10 +72,12 @@ def check_head(head: Any) -> None:
     Raises:
         ConfigError: see above.
     """
+    if isinstance(head, Quantiles):
+        return
     heads = head.heads if isinstance(head, Mean) else (head,)
     if not all(isinstance(each, Labels) for each in heads):
         raise ConfigError(
-            f"a model for {head.task} cannot be written as ONNX yet; tables, images, sequences and texts with one label a row can",
+            f"a model for {head.task} cannot be written as ONNX yet; tables, images, sequences and texts with one label a row can, and forecasts",
             hint="danlu export RUN --format safetensors writes its weights",
         )
     if getattr(head, "lead", head).cuts is not None:
@@ -78,6 +85,30 @@ def check_head(head: Any) -> None:
             "the model decides by thresholds of groups, which cannot be written as ONNX yet",
             hint="train without thresholds of groups, or write --format safetensors",
         )
+
+
+def _forecast(graph: Graph, head: Quantiles, outputs: Value) -> Answer:
+    """The mean and the quantiles of each step, in the targets' units; see :meth:`Quantiles.__call__ <danlu.tasks.quantiles.Quantiles>`."""
+    y, last = graph.cast(outputs.name, np.float64), graph.ints(3)
+    if head.levels:
+        count, half = len(head.levels), len(head.levels) // 2
+        mean = graph.op("Slice", y, graph.ints(0), graph.ints(1), last)
+        each = graph.op("Slice", y, graph.ints(1), graph.ints(1 + count), last)
+        bands, _ = graph.ops("TopK", each, graph.ints(count), outputs=2, axis=-1, largest=0)
+        middle = graph.op("Slice", bands, graph.ints(half), graph.ints(half + 1), last)
+        if head.asked is not None:
+            bands = graph.op("Gather", bands, graph.ints(0, half, count - 1), axis=3)
+        factor = graph.constant(np.asarray(head.factor, np.float64)[None, :, None, None])
+        bands = graph.op("Add", middle, graph.op("Mul", graph.op("Sub", bands, middle), factor))
+        y = graph.op("Concat", mean, bands, axis=3)
+    shift, spread = (graph.op("Unsqueeze", graph.beside[name], graph.ints(1, 3)) for name in ("mean", "scale"))
+    graph.output(
+        "forecast",
+        graph.op("Add", graph.op("Mul", y, spread), shift),
+        np.float64,
+        (BATCH, "horizon", "targets", "quantiles"),
+    )
+    return Answer(forecast="forecast")
 
 
 def _mean(graph: Graph, head: Labels, outputs: Value) -> str:

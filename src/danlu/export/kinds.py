@@ -15,6 +15,7 @@ from danlu.data.encode import TableEncoder
 from danlu.data.images import ImageEncoder
 from danlu.data.schema import Column
 from danlu.data.sequences import SequenceEncoder
+from danlu.data.series import OneSeries, SeriesEncoder, SeriesTable
 from danlu.data.text import TextEncoder
 from danlu.data.text.tokenizer import PAD
 from danlu.errors import ConfigError
@@ -62,7 +63,7 @@ def kind_of(encoder: Any) -> Kind:
         if isinstance(first, of):
             return kind
     raise ConfigError(
-        f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; those of tables, images, sequences and texts can",
+        f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; those of tables, images, sequences, texts and series can",
         hint="danlu export RUN --format safetensors writes its weights",
     )
 
@@ -268,9 +269,92 @@ def _about_text(encoder: TextEncoder) -> list[dict[str, Any]]:
     return [{"name": name, "kind": "text", "type": "int32", "shape": [size]} for name, size in shapes.items()]
 
 
+# Series.
+
+
+def _encode_series(graph: Graph, encoder: SeriesEncoder) -> Any:
+    """Windows in their series' scale, gaps as its mean; the scale of the targets is kept for the answer. Of an unknown series it is NaN."""
+    targets, known = len(encoder.columns.targets), len(encoder.columns.known)
+    width = encoder.mean.shape[1] - known
+    scales = {"mean": encoder.mean, "scale": encoder.scale}
+    if len(encoder.names) == 1:
+        own = {name: graph.constant(each.astype(np.float64)) for name, each in scales.items()}  # (1, columns)
+    else:
+        series = graph.input("series", object, (BATCH,))
+        place = graph.op(
+            "LabelEncoder", series, domain="ai.onnx.ml", keys_strings=list(encoder.names),
+            values_int64s=list(range(len(encoder.names))), default_int64=len(encoder.names),
+        )  # fmt: skip
+        strange = np.full((1, encoder.mean.shape[1]), np.nan)
+        own = {
+            name: graph.op("Gather", graph.constant(np.concatenate([each, strange]).astype(np.float64)), place)
+            for name, each in scales.items()
+        }
+    one = graph.ints(1)
+    graph.beside = {
+        name: graph.op("Slice", each, graph.ints(0), graph.ints(targets), one) for name, each in own.items()
+    }
+    own = {name: graph.op("Unsqueeze", each, one) for name, each in own.items()}  # (rows, 1, columns)
+
+    def part(name: str, low: int, high: int) -> Input:
+        shape = encoder.in_shape[name] if known else encoder.in_shape
+        x = graph.input(name, np.float64, (BATCH, *shape))
+        mean, scale = (
+            graph.op("Slice", own[each], graph.ints(low), graph.ints(high), graph.ints(2)) for each in ("mean", "scale")
+        )
+        z = graph.op("Div", graph.op("Sub", x, mean), scale)
+        z = graph.op("Where", graph.op("IsNaN", z), graph.constant(np.float64(0)), z)
+        return Input(graph.cast(z, np.float32), np.float32, shape)
+
+    past = part("past", 0, width)
+    return {"past": past, "known": part("known", width, width + known)} if known else past
+
+
+def _feed_series(encoder: SeriesEncoder, rows: Any) -> dict[str, np.ndarray]:
+    """The context before each origin and, of what is known ahead, the horizon after it too, in the columns' own units."""
+    known = len(encoder.columns.known)
+    width = encoder.mean.shape[1] - known
+    past, ahead, names = [], [], []
+    for number, step in rows.index:
+        each = rows.table.series[number]
+        past.append(each.values[step - encoder.context : step, :width])
+        ahead.append(each.values[step - encoder.context : step + encoder.horizon, width:])
+        names.append(each.name)
+    found: dict[str, np.ndarray] = {"past": np.stack(past)}
+    found |= {"known": np.stack(ahead)} if known else {}
+    return found | ({"series": np.asarray(names, object)} if len(encoder.names) > 1 else {})
+
+
+def _made_series(encoder: SeriesEncoder, random: np.random.Generator) -> Any:
+    """Noise in the scale of each series, and steps far outside of it."""
+    made = []
+    for place, name in enumerate(encoder.names[:_FEW]):
+        steps = encoder.context + encoder.horizon
+        values = encoder.mean[place] + encoder.scale[place] * random.normal(size=(steps, encoder.mean.shape[1]))
+        values[: encoder.context // 4] *= random.choice((1.0, 1e4))
+        made.append(OneSeries(name, 0, values, np.zeros(steps, bool), encoder.context))
+    return encoder.following(SeriesTable(encoder.columns, encoder.calendar, tuple(made)))
+
+
+def _about_series(encoder: SeriesEncoder) -> list[dict[str, Any]]:
+    values, known = list(encoder.columns.values), len(encoder.columns.known)
+    plain = len(values) - known
+    found = [{"name": "past", "columns": values[:plain], "shape": [encoder.context, plain]}]
+    found += (
+        [{"name": "known", "columns": values[plain:], "shape": [encoder.context + encoder.horizon, known]}]
+        if known
+        else []
+    )
+    about: list[dict[str, Any]] = [{**each, "kind": "series", "type": "float64", "missing": ["NaN"]} for each in found]
+    return about + (
+        [{"name": "series", "kind": "series", "type": "text", "shape": []}] if len(encoder.names) > 1 else []
+    )
+
+
 _KINDS: Mapping[type, Kind] = {
     TableEncoder: Kind(_encode_table, _feed_table, _made_table, _about_table),
     ImageEncoder: Kind(_encode_image, _feed_image, _made_image, _about_image),
     SequenceEncoder: Kind(_encode_sequence, _feed_sequence, _made_sequence, _about_sequence),
+    SeriesEncoder: Kind(_encode_series, _feed_series, _made_series, _about_series),
     TextEncoder: Kind(_encode_text, _feed_text, _made_text, _about_text, "tokenizer"),
 }

@@ -79,7 +79,8 @@ def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, str]:
         "license": license,
         "task": trained.task,
         "target": head.name,
-        "classes": list(head.target.classes),
+        "classes": [] if answer.forecast else list(head.target.classes),
+        "quantiles": list(head.shown) if answer.forecast else [],
         "inputs": kind_of(trained.encoder).about(trained.encoder),
         "outputs": list(answer.names),
         "level": _asked(head).level if answer.low or answer.members else None,
@@ -129,8 +130,10 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
     except Exception as error:  # its errors have no class in common
         raise ConfigError(f"onnxruntime cannot load the file: {str(error).splitlines()[0][:200]}") from error
     kind, head, worst, count = kind_of(trained.encoder), getattr(trained.head, "lead", trained.head), 0.0, 0
+    # A file does not know how often earlier intervals held: those of a forecast are as validation had them.
+    plain = dataclasses.replace(trained, head=dataclasses.replace(head, since=None)) if answer.forecast else trained
     for rows, raw in trials:
-        own = np.asarray(trained.answer_rows(rows))
+        own = np.asarray(plain.answer_rows(rows))
         try:
             given = dict(
                 zip(answer.names, session.run(list(answer.names), kind.feed(trained.encoder, raw)), strict=True)
@@ -138,7 +141,10 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
         except Exception as error:
             raise ConfigError(f"onnxruntime cannot run the file: {str(error).splitlines()[0][:200]}") from error
         count += len(own)
-        if answer.value:
+        if answer.forecast:
+            scale = np.maximum(np.abs(own), trained.encoder.transform(rows).spread[:, None, :, None])
+            worst = max(worst, float((np.abs(given[answer.forecast] - own) / scale).max(initial=0)))
+        elif answer.value:
             scale = np.maximum(np.abs(own), head.target.std)
             pairs = [(given[answer.value], own)]
             if answer.low:
