@@ -77,7 +77,8 @@ def check_head(head: Any) -> None:
     heads = head.heads if isinstance(head, Mean) else (head,)
     if not all(isinstance(each, Labels) for each in heads):
         raise ConfigError(
-            f"a model for {head.task} cannot be written as ONNX yet; tables, images, sequences and texts with one label a row can, and forecasts",
+            f"a model for {head.task} cannot be written as ONNX yet; "
+            "tables, images, sequences and texts with one label a row can, and forecasts",
             hint="danlu export RUN --format safetensors writes its weights",
         )
     if getattr(head, "lead", head).cuts is not None:

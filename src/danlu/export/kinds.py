@@ -63,7 +63,8 @@ def kind_of(encoder: Any) -> Kind:
         if isinstance(first, of):
             return kind
     raise ConfigError(
-        f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; those of tables, images, sequences, texts and series can",
+        f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; "
+        "those of tables, images, sequences, texts and series can",
         hint="danlu export RUN --format safetensors writes its weights",
     )
 
