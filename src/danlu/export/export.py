@@ -82,7 +82,7 @@ def export(
 
     Example:
         >>> import tempfile, danlu
-        >>> rows = {"x": [float(i) for i in range(60)], "y": ["low", "high"] * 30}
+        >>> rows = {"x": [float(i * i % 50) for i in range(60)], "y": ["low", "high"] * 30}
         >>> model = danlu.train(rows, target="y", runs=tempfile.mkdtemp(), display="none", say=lambda line: None,
         ...                     model={"members": 2, "width": 8}, trainer={"epochs": 1}).model
         >>> found = export(model, Path(tempfile.mkdtemp(), "model.safetensors"), format="safetensors")
