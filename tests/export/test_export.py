@@ -151,6 +151,8 @@ def with_scores(name: str) -> Trained:
     else:
         truth, classes = random.integers(answers.shape[1], size=len(answers)), True
     scores = Scores.of(answers, truth, classes=classes)
+    if not classes:  # intervals that are wider where the answer is greater
+        scores = dataclasses.replace(scores, spread=np.stack([np.quantile(answers, [0.2, 0.8]), [0.5, 2.0]]))
     return dataclasses.replace(model, head=dataclasses.replace(model.head, scores=scores, level=0.8))
 
 
