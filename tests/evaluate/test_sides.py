@@ -112,3 +112,16 @@ def test_the_interval_of_two_tests_has_its_level():
 
     found = apart(wilson(56, 70), wilson(48, 80))
     assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+
+
+def test_one_model_twice_has_no_difference():
+    same_rows, other = rows(0, FIRST), rows(1, FIRST)
+    one = side("one", same_rows, FIRST, weights="w")
+    same = pair(one, side("two", same_rows, FIRST, weights="w"))
+    assert (same.how, dict(same.measures), same.rows) == ("same", {}, len(FIRST))
+    assert "one and two are the same model" in same.sentence
+    for different in (side("two", other, FIRST, weights="w"), side("two", same_rows, FIRST, weights="v")):
+        assert pair(one, different).how == "paired"  # other answers of the same weights; the same answers of others
+    assert (
+        pair(side("one", same_rows, FIRST), side("two", same_rows, FIRST)).how == "paired"
+    )  # nothing is known of the weights

@@ -8,13 +8,14 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
 import danlu
 from danlu import nn, optim
 from danlu.cli import main
-from danlu.errors import ConfigError
+from danlu.errors import CheckpointError, ConfigError
 from danlu.film.proof import Proof, digest
 from danlu.pipeline.branching import CHANGEABLE
 
@@ -106,7 +107,7 @@ def test_the_rows_are_those_of_the_data(found):
         found.numbers, found.moment.shares, found.moment.batch["y"], found.moment.batch["weight"], strict=True
     ):
         names = np.array(sorted(set(TABLE["y"])))[np.asarray(y)[np.asarray(weight) > 0]]
-        assert names.tolist() == [TABLE["y"][row] for row in numbers]
+        assert names.tolist() == [TABLE["y"][row - 1] for row in numbers]  # the first row is 1
         assert len(share.losses) == len(numbers)
     row, worst = found.hardest(1)[0]
     assert worst == found.moment.shares[0].losses.max()
@@ -117,6 +118,10 @@ def test_a_branch_without_a_change_is_the_run_to_the_last_bit(run):
     told = []
     same = danlu.replay(run.path, STEP, source=TABLE, say=told.append, name="same", trainer={"learning_rate": 6e-3})
     assert "the change changed nothing" in told[-1]
+    (pair,) = same.compared.pairs
+    assert (pair.how, dict(pair.measures)) == ("same", {})
+    assert "a and same are the same model" in str(same.compared)
+    assert "are the same model" in same.page()
     assert same.settings == {"trainer.learning_rate": (0.006, 0.006)}
     _equal(_weights(run), _weights(same.branch.run))
     times = ("seconds", "rows_per_second")
@@ -225,9 +230,78 @@ def test_what_is_not_the_run_is_said(run, branched, tmp_path):
     assert 'class="conclusion worse"' in other.page()
 
 
+def test_a_branch_whose_schedule_has_another_form_goes_on(run):
+    """The longer training warms up, the shorter one had no room for it: another tree of hyper-parameters."""
+    branch = danlu.replay(run.path, 1, source=TABLE, name="longer", say=HOW["say"], trainer={"epochs": 8}).branch.run
+    forms = [
+        {name for name in load_file(each.checkpoints_path / "last.safetensors") if "learning_rate" in name}
+        for each in (run, branch)
+    ]
+    assert forms[0] != forms[1]
+    rows = branch.read_metrics()
+    assert len(rows) == 8
+    steps = rows[-1]["step"]
+    rising = int(0.05 * steps)
+    assert rising > 0
+    level = int(0.5 * steps)  # a table's rate stays at its peak so long
+    share = np.maximum(np.array([row["step"] for row in rows]) - rising - level, 0) / (steps - rising - level)
+    np.testing.assert_allclose(
+        [row["learning_rate"] for row in rows], 6e-3 * (1 + np.cos(np.pi * share)) / 2, rtol=1e-4, atol=1e-8
+    )
+
+
+def test_a_branch_that_is_refused_leaves_nothing_behind(run, monkeypatch):
+    def refused(*args, **how):
+        raise CheckpointError("does not fit")
+
+    before = sorted(path.name for path in run.path.parent.iterdir())
+    monkeypatch.setattr("danlu.pipeline.branching.train_from", refused)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        danlu.replay(run.path, STEP, source=TABLE, trainer={"learning_rate": 0.1})
+    assert sorted(path.name for path in run.path.parent.iterdir()) == before
+
+
+def test_the_rate_of_the_update_is_on_the_line_of_the_page():
+    from danlu.film.replayed_page import _with_point
+
+    assert _with_point([1, 2, 3], [0.3, 0.2, 0.0], 1.5, 0.29) == ([1, 1.5, 2, 3], [0.3, 0.29, 0.2, 0.0])
+    assert _with_point([1, 2], [0.3, 0.2], 1, 0.3) == ([1, 2], [0.3, 0.2])
+
+
+def test_data_that_was_moved_is_found_where_it_is_said_to_be(tmp_path, capsys, monkeypatch):
+    def status(*words):
+        monkeypatch.setattr("sys.argv", ["danlu", "replay", str(run), "--step", "1", "--display", "none", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, f"{said.out} {said.err}".replace("\n", " ")
+
+    file, moved = tmp_path / "t.csv", tmp_path / "moved.csv"
+    pl.DataFrame(TABLE).write_csv(file)
+    run = danlu.train(file, target="y", runs=tmp_path, name="r", trainer={"epochs": 1}, **SMALL, **HOW).run.path
+    file.rename(moved)
+    code, said = status()
+    assert code
+    assert f"danlu.replay('{run}', 1, source=…)" in said
+    assert "--data FILE" in said
+    code, said = status("--data", str(moved))
+    assert (code, "Equal to the last bit" in said) == (0, True)
+    branch = danlu.replay(run, 1, source=moved, say=HOW["say"], trainer={"learning_rate": 0.1}).branch.run
+    assert branch.read_json("config.json")["data"]["source"] == str(moved)
+    metrics = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(metrics.replace('"loss": ', '"loss": 1', 1))
+    code, said = status("--data", str(moved))
+    assert (code, "This is not the run to the last bit" in said) == (1, True)
+    moved.write_text(moved.read_text() + "1,2,up\n")
+    code, said = status("--data", str(moved))
+    assert code
+    assert "is not what the run" in said
+
+
 def test_nothing_compared_is_not_exact():
     nothing = Proof(0, None, "", "", (), whole=False)
     assert not nothing.exact
+    assert not nothing.differs
     assert "Nothing was compared" in nothing.sentences[0]
 
 
@@ -239,6 +313,7 @@ def test_nothing_compared_is_not_exact():
         ({"answers": {"level": 0.8}}, "counts after the training"),
         ({"model": {"width": 9}}, "what the training began with"),
         ({"trainer": {"epochs": 1}}, "would have ended before"),
+        ({"trainer": {"clip_norm": None}}, "which takes 1.0, as the run did: nothing would change"),
         ({"trainer": {"learning_rate": -1}}, "learning_rate is -1"),
         ({"trainer": {"momentum": 1}}, "unknown setting"),
     ],

@@ -29,6 +29,9 @@ def replay(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The page, instead of replay.html in the run or the branch.")
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the run's data is now, if it was moved; other data is refused.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The name of the branch's run.")] = None,
     runs: Annotated[Path | None, typer.Option(help="The folder for the branch's run; default: beside the run.")] = None,
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
@@ -37,6 +40,8 @@ def replay(
     """Bring a training back to one of its updates, to the last bit; with settings, go on from there with them.
 
     Shows the update (loss, gradient, rows of the batch); of a branch both futures: the curves, and what the test rows can tell.
+
+    Ends with status 1 where the training is not the run's to the last bit.
     """
     if step is None:
         raise ConfigError(
@@ -53,6 +58,7 @@ def replay(
             stop=stop,
             name=name,
             runs=runs,
+            source=data,
             display=display,
             say=lambda line: print(wrapped(line, indent="  ")),
             allow=allow or (),
@@ -64,4 +70,5 @@ def replay(
     print(f"\n{path}: open it in a browser")
     if found.branch is not None:
         print(f"the branch is a run of its own: danlu show {found.branch.run.path}")
-        raise typer.Exit(exit_status(found.branch.stopped_by))
+    stopped = 0 if found.branch is None else exit_status(found.branch.stopped_by)
+    raise typer.Exit(stopped or int(found.proof.differs))

@@ -43,11 +43,13 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any, note: dict[str, Any
     write_atomic(path, data, error=CheckpointError)
 
 
-def load_checkpoint(path: str | os.PathLike[str], like: Any) -> tuple[Any, dict[str, Any]]:
+def load_checkpoint(path: str | os.PathLike[str], like: Any, *, to_branch: Any = None) -> tuple[Any, dict[str, Any]]:
     """The tree and the note of a checkpoint.
 
     Args:
         like: a tree of the expected structure, shapes and dtypes; its leaves are replaced.
+        to_branch: the same of a checkpoint that another training goes on from (its note has ``"branch"``). Such a one may hold more: what
+            the training that wrote it had of its own.
 
     Raises:
         CheckpointError: no such file, a damaged one, or one of another model.
@@ -68,6 +70,10 @@ def load_checkpoint(path: str | os.PathLike[str], like: Any) -> tuple[Any, dict[
     if not known:
         raise CheckpointError(f"{path} has the format {metadata.get('format')!r}; expected {FORMAT!r}")
 
+    if note.get("branch") and to_branch is not None:
+        like = to_branch
+        expected = {name for name, _ in named_leaves(like)}
+        arrays = {name: array for name, array in arrays.items() if name in expected}
     named = named_leaves(like)
     wrong = _differences(named, arrays)
     if wrong:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.average import Average
-from danlu.optim import with_hyperparameters
+from danlu.optim import with_hyperparameters, without_hyperparameters
 
 __all__ = ["Best", "TrainState", "owned", "track_best"]
 
@@ -98,6 +98,10 @@ class TrainState:
             model_state=jax.tree_util.tree_map_with_path(setting, self.model_state, of.model_state),
             weights=of.weights,
         )
+
+    def without_settings(self) -> TrainState:
+        """The same without hyper-parameters: what of them a training has decides its settings, and no other training must have the same."""
+        return dataclasses.replace(self, opt_state=without_hyperparameters(self.opt_state))
 
     def averaged(self) -> TrainState:
         """The state after a step, with the weights taken into an average that goes by steps."""

@@ -500,7 +500,9 @@ class Training:
         """Restore the last checkpoint, if there is one, and return whether there was."""
         if self.checkpoint is None or not (self.checkpoint / CHECKPOINT).exists():
             return False
-        tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, self._tree())
+        own = self._tree()
+        to_branch = {**own, "state": self.state.without_settings()}
+        tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, own, to_branch=to_branch)
         branch = note.get("branch", False)
         state = tree["state"].with_settings(self.state) if branch else tree["state"]
         self.state, self.best = self._place(state), self._place_best(tree["best"])

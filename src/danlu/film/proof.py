@@ -46,7 +46,12 @@ class Proof:
     @property
     def exact(self) -> bool:
         """Whether nothing differs, and something was compared."""
-        return self.difference is None and self.found == self.kept and bool(self.epochs or self.kept)
+        return not self.differs and bool(self.epochs or self.kept)
+
+    @property
+    def differs(self) -> bool:
+        """Whether something is not as it was."""
+        return self.difference is not None or self.found != self.kept
 
     @property
     def sentences(self) -> list[str]:

@@ -31,7 +31,7 @@ from danlu.trained.read import Say, warn
 
 __all__ = ["Replayed", "replay"]
 
-_LISTED = 12  # rows of a batch that are listed in a terminal
+_LISTED = 12  # rows of a batch that are listed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Replayed:
         moment: the update: the state before it, its rows, its loss, its norms.
         proof: whether all of it is the run's to the last bit.
         model: the model with the weights before the update; its head (thresholds, calibration) is the one fitted at the end.
-        numbers: of the rows of the batch in the data (from 0), for each network; None where they are not known.
+        numbers: of the rows of the batch in the data (the first is 1), for each network; None where they are not known.
         history: the run's rows, one an epoch.
         settings: what was changed there, by dotted names, the value before and after; empty where nothing was.
         branch: the training that went on from there with the change; None without one.
@@ -90,7 +90,7 @@ class Replayed:
         return found
 
     def hardest(self, most: int = _LISTED) -> list[tuple[int, float]]:
-        """The rows of the first network's batch with the largest losses: their numbers in the data (from 0), and the losses."""
+        """The rows of the first network's batch with the largest losses: their numbers in the data (from 1), and the losses."""
         share = self.moment.shares[0]
         if self.numbers is None or share.losses is None:
             return []
@@ -138,9 +138,9 @@ class Replayed:
         hardest = self.hardest(_LISTED)
         if hardest:
             listed = ", ".join(f"{row} ({loss:.3g})" for row, loss in hardest)
-            return f"{batch} had {len(numbers):,} rows; those with the largest loss (the first row of the data is 0): {listed}"
+            return f"{batch} had {len(numbers):,} rows; those with the largest loss (the first row of the data is 1): {listed}"
         listed = ", ".join(map(str, [*numbers[:_LISTED], *["…"] * (len(numbers) > _LISTED)]))
-        return f"{batch} had {len(numbers):,} rows (the first row of the data is 0): {listed}"
+        return f"{batch} had {len(numbers):,} rows (the first row of the data is 1): {listed}"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -182,7 +182,7 @@ def replay(
         stop: train no further than to this update: the weights at the end are then not compared.
         name: of the branch's run; None is ``RUN-branch-STEP``.
         runs: the folder that the branch's run is put in; None is the one that the run is in.
-        source: the frame or arrays that the run learnt from, where it was not a file.
+        source: the frame or arrays that the run learnt from, where it was not a file; or the path where the file is now.
         display, say: how the training is shown, and what is called with each notice.
         allow: modules that its environment may import.
         **settings: sections of the config with the change: ``trainer={"learning_rate": 1e-3}``; see
@@ -222,8 +222,9 @@ def replay(
             "a name and a folder are for the run of a branch; expected a setting that is changed with them"
         )
     history = directory.read_metrics()
+    how = f"danlu.replay({str(directory.path)!r}, {step}, source=…); on the command line --data FILE"
     epoch = _epoch_of(directory, history, step)
-    again = Again.of(run, source=source, say=say, allow=allow)
+    again = Again.of(run, source=source, say=say, allow=allow, how=how)
     plan: Any = None
     changes: dict[str, tuple[Any, Any]] = {}
     if branching is not None:
@@ -321,8 +322,8 @@ def _model_at(model: Trained, moment: Moment) -> Trained:
 
 
 def _numbers(prepared: Any, moment: Moment) -> tuple[np.ndarray, ...] | None:
-    """The numbers of the rows of each network's batch in the data."""
+    """The numbers of the rows of each network's batch in the data, from 1."""
     learnt, rows = getattr(prepared, "learnt", None), [share.rows for share in moment.shares]
     if learnt is None or any(each is None or (each.size and each.max() >= len(learnt)) for each in rows):
         return None
-    return tuple(np.asarray(learnt)[each] for each in rows)
+    return tuple(np.asarray(learnt)[each] + 1 for each in rows)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from danlu.pipeline.branched import in_words
 from danlu.report.compared_page import compared_parts
 from danlu.report.html import rendered
@@ -43,8 +45,8 @@ def replayed_page(found: Replayed) -> str:
         facts=found.facts(),
         rows=[] if found.numbers is None else found.numbers[0].tolist(),
         rows_title="Rows of the batch of the first network" if several else "Rows of the batch",
-        hardest=[(row, f"{loss:.3g}") for row, loss in found.hardest(8)],
-        curves=_curves(futures, moment.epoch, _place(found)),
+        hardest=[(row, f"{loss:.3g}") for row, loss in found.hardest()],
+        curves=_curves(futures, moment.epoch, _place(found), float(np.mean(moment.learning_rate))),
         heads=heads,
         epochs=epochs,
         **parts,
@@ -66,13 +68,19 @@ def _measures(rows: Rows) -> list[str]:
     return ["loss"] * bool(rows and ("loss" in rows[0] or "val_loss" in rows[0])) + shown
 
 
-def _curves(futures: Sequence[tuple[str, Rows, int | None]], epoch: int, place: float) -> list[str]:
+def _curves(futures: Sequence[tuple[str, Rows, int | None]], epoch: int, place: float, at: float) -> list[str]:
     rows = futures[0][1]
     rate = ["learning_rate"] * bool(rows and "learning_rate" in rows[0])
-    return [_curve(futures, epoch, place, name) for name in (*_measures(rows), *rate)]
+    return [
+        *(_curve(futures, epoch, place, name) for name in _measures(rows)),
+        *(_curve(futures, epoch, place, name, at) for name in rate),
+    ]
 
 
-def _curve(futures: Sequence[tuple[str, Rows, int | None]], epoch: int, place: float, name: str) -> str:
+def _curve(
+    futures: Sequence[tuple[str, Rows, int | None]], epoch: int, place: float, name: str, at: float | None = None
+) -> str:
+    """The course of a measure; ``at``: what it was at the update, which lies between the ends of two epochs."""
     with Panel(name.replace("_", " ").capitalize(), width=4.9, height=3.1) as (panel, axes):
         for number, (whose, history, _) in enumerate(futures):
             first = epoch - 1 if number else 0  # the past is one
@@ -85,6 +93,8 @@ def _curve(futures: Sequence[tuple[str, Rows, int | None]], epoch: int, place: f
                 values = [float(v) if isinstance(v := row.get(column), int | float) else math.nan for row in rows]
                 if not any(map(math.isfinite, values)):
                     continue
+                if at is not None and not number and style == "-":
+                    ends, values = _with_point(ends, values, place, at)
                 axes.plot(
                     ends,
                     values,
@@ -103,6 +113,12 @@ def _curve(futures: Sequence[tuple[str, Rows, int | None]], epoch: int, place: f
         if len(futures) > 1:
             axes.legend(fontsize=8)
     return panel.svg
+
+
+def _with_point(xs: Sequence[float], ys: Sequence[float], x: float, y: float) -> tuple[list[float], list[float]]:
+    """A line with one more point, which takes the place of one that is there already."""
+    points = dict(sorted({**dict(zip(xs, ys, strict=True)), x: y}.items()))
+    return list(points), list(points.values())
 
 
 def _epochs(

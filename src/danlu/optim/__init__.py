@@ -13,6 +13,7 @@ from danlu.optim.hyperparameters import (
     observe,
     set_hyperparameter,
     with_hyperparameters,
+    without_hyperparameters,
 )
 from danlu.optim.momentum import MomentumState, momentum, nesterov
 from danlu.optim.parts import PartsState, by_part, multipliers, set_parts
@@ -84,4 +85,5 @@ __all__ = [
     "sgd",
     "weight_decay",
     "with_hyperparameters",
+    "without_hyperparameters",
 ]

@@ -19,7 +19,14 @@ from danlu.errors import unknown_name
 from danlu.optim.schedules import Function, Schedule
 from danlu.optim.schedules.base import as_array, is_array, real
 
-__all__ = ["apply_updates", "hyperparameter", "observe", "set_hyperparameter", "with_hyperparameters"]
+__all__ = [
+    "apply_updates",
+    "hyperparameter",
+    "observe",
+    "set_hyperparameter",
+    "with_hyperparameters",
+    "without_hyperparameters",
+]
 
 _INJECTED = "hyperparams"  # the dict that optax.inject_hyperparams keeps in its state
 
@@ -182,6 +189,27 @@ def with_hyperparameters(opt_state: Any, of: Any) -> Any:
     changed: Any = type(opt_state)(*children)
     held = {name: getattr(of, name) for name in getattr(opt_state, "hyperparameters", ())}
     return changed._replace(**held, **({_INJECTED: _injected(of)} if _injected(of) else {}))
+
+
+def without_hyperparameters(opt_state: Any) -> Any:
+    """``opt_state`` with None for every hyper-parameter: the form of what is learnt and counted, which no schedule changes.
+
+    :func:`with_hyperparameters` puts those of another state in.
+
+    Example:
+        >>> import jax
+        >>> from danlu.optim import Cosine, WarmUp, adam
+        >>> one, other = (without_hyperparameters(adam(rate).init({})) for rate in (Cosine(0.5, 9), WarmUp(Cosine(0.5, 9), 2)))
+        >>> jax.tree.structure(one) == jax.tree.structure(other)
+        True
+    """
+
+    def changed(node: Any) -> Any:
+        held = dict.fromkeys(getattr(node, "hyperparameters", ()))
+        injected = {_INJECTED: dict.fromkeys(_injected(node))} if _injected(node) else {}
+        return node._replace(**held, **injected)
+
+    return _rebuild(opt_state, changed)
 
 
 def _fit(value: Any, old: Any) -> Any:

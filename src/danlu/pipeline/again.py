@@ -51,13 +51,16 @@ class Again:
     plan: Any
 
     @classmethod
-    def of(cls, run: str | Path, *, source: Any = None, say: Say = print, allow: Sequence[str] = ()) -> Again:
+    def of(
+        cls, run: str | Path, *, source: Any = None, say: Say = print, allow: Sequence[str] = (), how: str = ""
+    ) -> Again:
         """Read the data of a run again.
 
         Args:
             run: the run's folder.
-            source: the frame or arrays that it learnt from, when it was not a file.
+            source: the frame or arrays that it learnt from, when it was not a file; or the path where the file is now.
             allow: modules that its environment may import.
+            how: how it is said where the data is, for the message that it is not found.
 
         Raises:
             ArtifactError: there is no such run.
@@ -74,7 +77,7 @@ class Again:
         config = settings_of(directory)
         need_devices(config.trainer.devices)
         given = config.data.source if source is None else source
-        check_unchanged(directory, config, given, domain_of)
+        check_unchanged(directory, config, given, domain_of, again=how)
         if crosses(config):
             say("note: of the folds, the first training is done again")
         config = first_fold(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import jax
 
 from danlu.artifact import RunDirectory
-from danlu.errors import ConfigError, shorten
+from danlu.engine.training import CHECKPOINT
+from danlu.errors import CheckpointError, ConfigError, DataError, shorten
 from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.branched import BRANCH, START, Branch
 from danlu.pipeline.config import TrainConfig, config_from, setting_names
@@ -67,7 +70,7 @@ class Branching:
 
         Args:
             settings: sections of the config: ``{"trainer": {"learning_rate": 1e-3}}``.
-            source: of a run that learnt from data in memory.
+            source: of a run that learnt from data in memory; or the path where its data is now.
 
         Raises:
             ConfigError: a setting that there is not, or that cannot change in the middle of a training; the message lists what can.
@@ -75,6 +78,8 @@ class Branching:
         given: Any = plain(settings)
         config_from(given)  # says what is no setting, or no value of one
         config = settings_of(run)
+        if isinstance(source, str | Path):
+            config = config.with_setting("data.source", str(source))
         whole = config.as_dict()
         wanted = config_from({**whole, **{name: {**whole[name], **part} for name, part in given.items()}})
         names = [f"{section}.{name}" for section, part in given.items() for name in part]
@@ -99,7 +104,19 @@ class Branching:
                 f"trainer.epochs is {plan.epochs}, and the update is of epoch {epoch + 1}: the training would have ended before",
                 hint=f"expected {epoch + 1} epochs or more",
             )
-        return plan, {name: (_value(again.config, again.plan, name), _value(config, plan, name)) for name in self.names}
+        changes = {name: (_value(again.config, again.plan, name), _value(config, plan, name)) for name in self.names}
+        for name, (old, new) in changes.items():
+            if config.setting(name) is None and old == new:
+                off = (
+                    "a large number, such as 1e9, never scales it down"
+                    if name == "trainer.clip_norm"
+                    else "give a value"
+                )
+                raise ConfigError(
+                    f"{name}=none leaves it to the recipe, which takes {shorten(new)}, as the run did: nothing would change",
+                    hint=off,
+                )
+        return plan, changes
 
     def train(
         self,
@@ -119,9 +136,14 @@ class Branching:
         Args:
             branch: what the new run keeps about where it comes from.
             start: the checkpoint to go on from.
+            source: as for :meth:`of`.
             name: of the new run.
             root: the folder that it is put in; None is the one of the old run.
+
+        Raises:
+            DanluError: it cannot go on from there; the new run is then taken away again.
         """
+        source = None if isinstance(source, str | Path) else source  # the settings have it
         folder = self.run.path.parent if root is None else Path(root)
         given = self.config.data.source if source is None else source
         kept = (self.config.data.source, self.config.data.test)
@@ -136,8 +158,21 @@ class Branching:
             {BRANCH: branch.as_dict()},
             files={START: start},
         )
-        found: Any = train_from(settings_of(run), source, display=display, say=say, resume=run, allow=allow, known=True)
+        try:
+            found: Any = train_from(
+                settings_of(run), source, display=display, say=say, resume=run, allow=allow, known=True
+            )
+        except (ConfigError, CheckpointError, DataError):
+            if not _has_gone_on(run):
+                shutil.rmtree(run.path)
+            raise
         return found
+
+
+def _has_gone_on(run: RunDirectory) -> bool:
+    """Whether a branch has more than the state that it starts from."""
+    last = run.checkpoints_path / CHECKPOINT
+    return run.artifact_path.exists() or (last.is_file() and not filecmp.cmp(last, run.path / START, shallow=False))
 
 
 def _free_name(folder: Path, stem: str) -> str:

@@ -174,7 +174,8 @@ class TrainerConfig(Blueprint):
     """How it is trained; None leaves the choice to the recipe.
 
     Args:
-        clip_norm: the global norm above which a network's gradient is scaled down.
+        clip_norm: the global norm above which a network's gradient is scaled down; of a network of rows, images or texts 1 by default. A
+            large number, such as 1e9, never scales it down.
         beta2: AdamW's β₂, the share of the mean square of the gradients that a step keeps.
         precision: what the network computes in while it is trained: ``"float32"`` or ``"bfloat16"``, for accelerators.
         devices: how many devices share the rows of each batch (of agents: the seeds), on a CPU how many cores; it pays for recurrent

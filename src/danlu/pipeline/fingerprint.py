@@ -118,16 +118,18 @@ def located(config: TrainConfig, domain: Domain) -> TrainConfig:
     return config
 
 
-def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_of: Any) -> None:
+def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_of: Any, *, again: str = "") -> None:
     """Refuse to resume with other data: the weights would belong to neither run.
 
     Args:
         domain_of: ``(config, source) ->`` the domain; asked only when the data is there.
+        again: how it is said where the data is; empty is how a run is resumed.
 
     Raises:
         DataError: data that is not found.
         ConfigError: data that is not what the run was started with.
     """
+    again = again or f"danlu.pipeline.resume({str(run.path)!r}, source=...)"
     recorded = run.read_json("source.json")
     known = recorded.get("data")
     if not isinstance(known, Mapping):  # of a version that knew the source alone, and of folders no contents
@@ -141,12 +143,12 @@ def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_
         if own.get("path") is None and isinstance(there, str | Path):
             raise ConfigError(
                 f"the run {run.path} was trained on data in memory",
-                hint=f"give it again: danlu.pipeline.resume({str(run.path)!r}, source=...)",
+                hint=f"give it again: {again}",
             )
         if isinstance(there, str | Path) and not _files_of(Path(there)):
             hint = "put it back, or start a new run"
             if name == "source":
-                hint = f"put it back, or say where it is now: danlu.pipeline.resume({str(run.path)!r}, source=...)"
+                hint = f"put it back, or say where it is now: {again}"
             raise DataError(f"the data {there}, which the run {run.path} was started with, is not found", hint=hint)
     now = data_of(config, source, domain_of(config, source))["data"] if known else {}
     for name, own in known.items():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from danlu.artifact import RunDirectory
+from danlu.artifact.artifact import WEIGHTS_FILE
 from danlu.artifact.files import read_bytes
 from danlu.errors import ArtifactError, DanluError
 from danlu.evaluate import Evidence, Interval
@@ -86,6 +87,7 @@ def side_of(run: RunDirectory, name: str, document: Mapping[str, Any]) -> Side:
         numbers=numbers,
         division=_division(config),
         why=why,
+        weights=str(((document.get("files") or {}).get(WEIGHTS_FILE) or {}).get("sha256") or ""),
     )
 
 
