@@ -50,7 +50,7 @@ class Watch:
     """Looks at one training.
 
     Attributes:
-        spent: seconds that it took so far, without :attr:`compiled`.
+        spent: seconds that it took so far, without `compiled`.
         compiled: seconds that compiling took.
         told: the findings so far, and after which step each was made.
     """
