@@ -170,6 +170,7 @@ def test_both_futures_are_compared_by_the_same_rows(run, branched):
     page = branched.page()
     assert all(title in page for title in ("Two futures", "What the tests tell", "Epoch by epoch"))
     assert page.count("<svg") >= 4
+    assert "the first one is 1" in page  # the row of the data
     assert "from there on trainer.learning_rate 0.006 → 0.0006" in page
 
 

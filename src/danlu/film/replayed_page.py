@@ -83,7 +83,9 @@ def _curve(
     """The course of a measure; ``at``: what it was at the update, which lies between the ends of two epochs."""
     with Panel(name.replace("_", " ").capitalize(), width=4.9, height=3.1) as (panel, axes):
         for number, (whose, history, _) in enumerate(futures):
-            first = epoch - 1 if number else 0  # the past is one
+            first = (
+                epoch - (at is None) if number else 0
+            )  # the past is one; a rate may leap at the update, and no line leads there
             if len(futures) > 1:  # and as much of it is shown as leaves most of the room to the futures
                 first = max(first, int(place - _PAST * (history[-1]["epoch"] + 1 - place)))
             rows = [row for row in history if row["epoch"] >= first]
