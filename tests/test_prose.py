@@ -1,5 +1,6 @@
 """Sentences for a terminal."""
 
+import polars as pl
 import pytest
 
 from danlu.cli.runs import _that_fit
@@ -51,3 +52,20 @@ def test_runs_in_a_narrow_terminal_lose_columns_and_no_part_of_a_word():
     assert sum(sizes.values()) + 2 * 4 <= 80
     assert all(size == len(row[name]) for name, size in sizes.items() if name != "data")
     assert list(_that_fit([row], 50)) == ["name", "data", "score"]
+
+
+def test_names_of_wide_letters_keep_a_table_straight():
+    from rich.cells import cell_len
+
+    from danlu.data import infer_schema
+    from danlu.evaluate import Interval
+    from danlu.evaluate.judgement import score_lines
+
+    scores = {"f1": Interval(0.5, 0.4, 0.6), "accuracy": Interval(0.75, 0.5, 1.0)}
+    lines = score_lines("测试的数据", scores, "欺诈")
+    assert "F1 of 欺诈" in lines[1]
+    assert "欺诈" not in lines[2]
+    assert len({cell_len(line) for line in lines}) == 1
+    table = str(infer_schema(pl.DataFrame({"城市的面积": [1.5, 2.0], "b": [1, 2], "价格": [3, 4]}), target="价格"))
+    starts = {cell_len(line[: line.index("numeric")]) for line in table.splitlines() if "numeric" in line}
+    assert len(starts) == 1, table

@@ -6,7 +6,7 @@ import re
 import textwrap
 from typing import Any
 
-__all__ = ["WIDTH", "percent", "short", "wrapped"]
+__all__ = ["WIDTH", "padded", "percent", "short", "wide", "wrapped"]
 
 WIDTH = 80
 _WHOLE = re.compile(r"\((?:[^():]*: )?danlu [^()]*\)|(?<=\d) %|± (?=\d)")
@@ -27,10 +27,27 @@ def short(text: Any, width: int = 18) -> str:
     """``text`` on one line, cut to ``width`` characters; one of a Chinese text counts two."""
     words, taken = " ".join(str(text).split()), 0
     for place, letter in enumerate(words):
-        taken += 1 if ord(letter) < 0x2E80 else 2
+        taken += wide(letter)
         if taken > width:
             return words[: max(place - 1, 1)] + "…"
     return words
+
+
+def wide(text: str) -> int:
+    """The columns that a text takes in a terminal; a Chinese letter takes two."""
+    from rich.cells import cell_len
+
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """A text filled up with spaces to ``width`` columns of a terminal, which a format or ``ljust`` would count in letters.
+
+    >>> padded("ab", 5) + "|", padded("面积", 5) + "|", padded("面积", 5, right=True) + "|"
+    ('ab   |', '面积 |', ' 面积|')
+    """
+    space = " " * (width - wide(text))
+    return space + text if right else text + space
 
 
 def wrapped(text: str, *, indent: str = "") -> str:
@@ -51,11 +68,9 @@ def wrapped(text: str, *, indent: str = "") -> str:
 
 
 def _wrapped(line: str, indent: str) -> str:
-    from rich.cells import cell_len
-
-    if cell_len(line) <= WIDTH:
+    if wide(line) <= WIDTH:
         return line
-    if cell_len(line) > len(line):
+    if wide(line) > len(line):
         return _wrapped_wide(line, indent)
     held = _WHOLE.sub(lambda match: match[0].replace(" ", _HARD), line)
     return textwrap.fill(held, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False).replace(
@@ -71,11 +86,9 @@ _CHUNK = re.compile(
 
 def _wrapped_wide(line: str, indent: str) -> str:
     """A line with Chinese letters, which may be broken between any two of them, and not before a full stop."""
-    from rich.cells import cell_len
-
     lines, now = [], ""
     for chunk in _CHUNK.findall(line):
-        if now.strip() and cell_len(now + chunk) > WIDTH:
+        if now.strip() and wide(now + chunk) > WIDTH:
             lines.append(now)
             now = indent + chunk.lstrip()
         else:

@@ -98,3 +98,21 @@ def test_a_table_in_pieces_is_audited_by_a_sample_which_is_said(tmp_path, monkey
     assert all((row - 1) % 9 == 4 for row in bad), "rows are numbered as in the source"
     whole = danlu.audit(str(tmp_path / "0.parquet"), target="bought", label_errors=False, data={"stream": True})
     assert whole.sample is None
+
+
+def test_a_good_column_of_distinct_values_is_no_copy() -> None:
+    random = np.random.default_rng(0)
+    a = random.normal(size=300)
+    good, exact = 3 * a + 0.45 * random.normal(size=300), np.exp(a)
+    found = danlu.audit(pl.DataFrame({"a": a, "y": good}), target="y", label_errors=False).of_check("target copied")
+    assert [each.severity for each in found] == ["warning"]
+    assert "R² of its ranks" in str(found[0])
+    found = danlu.audit(pl.DataFrame({"a": a, "y": exact}), target="y", label_errors=False).of_check("target copied")
+    assert [each.severity for each in found] == ["serious"]
+    assert found[0].evidence["exact"]
+    classes = np.where(a + 0.01 * random.normal(size=300) > 0, "up", "down")
+    (found,) = danlu.audit(pl.DataFrame({"a": a, "y": classes}), target="y", label_errors=False).of_check(
+        "target copied"
+    )
+    assert not found.evidence["exact"], "each value stands with one class, since it is there once"
+    assert "one class only" not in str(found)

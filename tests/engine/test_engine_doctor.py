@@ -216,3 +216,12 @@ def test_the_loss_of_a_constant_answer(loss, y, expected):
 def test_diagnose_refuses_what_is_no_training():
     with pytest.raises(ConfigError, match=r"expected what danlu\.fit"):
         danlu.diagnose(3)
+
+
+def test_a_rate_far_too_high_is_told_by_the_growth_and_one_that_mends_is_named():
+    health = go(MLP, X, Y, learning_rate=30.0).health
+    finding = health.findings[health.kinds.index("rate_too_high")]
+    assert "the weights have grown" in finding.evidence
+    assert "usual" not in finding.evidence
+    rate = float(finding.settings["trainer.learning_rate"])
+    assert "rate_too_high" not in go(MLP, X, Y, learning_rate=rate).health.kinds

@@ -18,6 +18,7 @@ from danlu.prose import percent
 __all__ = ["combinations", "copies_of_target", "left_out", "texts_with_target"]
 
 _ALL = 0.95  # of the target that a column tells which comes from it
+_NEARLY = 0.995  # of it, above which no honest column is expected where values do not repeat
 _EXACT, _FOLDS = 0.97, 5  # of a combination of columns; parts in which it is tried
 _LEVELS = 20
 _TREE = 10_000  # rows from which it is seen what columns tell together
@@ -72,24 +73,29 @@ def copies_of_target(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _copy(sheet: Sheet, name: str, codes: np.ndarray, share: float) -> Finding:
-    truth, told = sheet.truth, percent(share, 1)
-    wrong = np.zeros(len(codes), bool)
-    exact = False
-    if sheet.classes and truth is not None:
+    """What such a column is said to be. That values stand with one answer only is no evidence where they hardly ever repeat."""
+    truth, wrong, how = sheet.truth, np.zeros(len(codes), bool), ""
+    repeats = 2 * len(np.unique(codes)) <= len(codes)
+    if sheet.classes and repeats:
         table = np.zeros((int(codes.max()) + 1, len(sheet.classes)), np.int64)
         np.add.at(table, (codes, truth), 1)
         wrong = table.argmax(1)[codes] != truth
-        exact = not wrong.any()
-        how = "each of its values stands with one class only" if exact else f"it errs in {wrong.sum():,} rows"
-    else:
+        how = f"it errs in {wrong.sum():,} rows" if wrong.any() else "each of its values stands with one class only"
+    elif not sheet.classes:
         ranks = pl.Series(truth).rank("dense").to_numpy()
-        exact = len(np.unique(codes * (int(ranks.max()) + 1) + ranks)) == len(np.unique(ranks)) == len(np.unique(codes))
-        how = "each of its values stands with one value of it only" if exact else "R² of its ranks"
-    said = f"column {name} alone tells {sheet.target}: " + (how if exact else f"{told} ({how})")
+        pairs = len(np.unique(codes * (int(ranks.max()) + 1) + ranks))
+        if repeats and pairs == len(np.unique(ranks)) == len(np.unique(codes)):
+            how = "each of its values stands with one value of it only"
+        elif _monotone(codes, truth) > 1 - 1e-9:
+            how = "both have the same order"
+    exact = bool(how) and not wrong.any()
+    measure = how or ("on rows that were not looked at" if sheet.classes else "R² of its ranks")
+    clear = exact or share >= _NEARLY or (sheet.classes and repeats)
+    told = how if exact else f"{percent(share, 1)} ({measure})"
     return Finding(
         "target copied",
-        "serious",
-        said,
+        "serious" if clear else "warning",
+        f"column {name} alone tells {sheet.target}: {told}" + ("" if clear else "; a good column may do so as well"),
         (name,),
         sheet.rows(wrong) if 0 < wrong.sum() <= 0.05 * len(codes) else (),
         {"told": round(share, 4), "exact": exact},

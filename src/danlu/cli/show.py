@@ -16,10 +16,11 @@ def show(
 ) -> None:
     """Show a run: its columns, the settings that differ from the defaults, its scores and its files."""
     from danlu.artifact import RunDirectory
+    from danlu.evaluate.compare import counted
     from danlu.pipeline import load_model
     from danlu.pipeline.branched import Branch
     from danlu.pipeline.past import Past, changed_settings
-    from danlu.prose import wrapped
+    from danlu.prose import padded, wrapped
 
     directory = RunDirectory.open(run)
     past = Past.of(directory)
@@ -37,15 +38,19 @@ def show(
     if (branch := Branch.of(directory)) is not None:
         print("\n" + wrapped(f"it branched off from {branch}", indent="  "))
     if directory.results_path.is_file():
-        print("\n" + "\n".join(_results(directory.read_json("results.json"))))
+        print(
+            "\n" + "\n".join(_results(directory.read_json("results.json"), "" if model is None else model.head.counted))
+        )
     print("\nfiles")
-    for path in sorted(path for path in directory.path.rglob("*") if path.is_file()):
-        print(f"  {path.relative_to(directory.path)!s:40} {path.stat().st_size:>12,} bytes")
+    for path in sorted(directory.path.iterdir()):
+        held = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+        name = path.name if path.is_file() else f"{path.name}/ ({counted(len(held), 'files')})"
+        print(f"  {padded(name, 40)} {sum(each.stat().st_size for each in held):>12,} bytes")
     if model is None:
         print(f"\nit has no model yet; continue it: danlu train --resume {run}")
 
 
-def _results(results: dict[str, Any]) -> list[str]:
+def _results(results: dict[str, Any], counted: str) -> list[str]:
     """What ``results.json`` says, as the command line said it after the training."""
     from danlu.evaluate import Importance, Interval
     from danlu.evaluate.group_lines import fairness_lines, fairness_of, trade_lines
@@ -69,14 +74,14 @@ def _results(results: dict[str, Any]) -> list[str]:
             name: Interval(*map(_number, (value, *ends.get(name, ()))), why=whys.get(name, ""))
             for name, value in scores.items()
         }
-        lines += ["", *score_lines("test", found)]
+        lines += ["", *score_lines("test", found, counted)]
     if results.get("folds"):
         of = results.get("mean_of_folds") or {}
         means = {
             name: Interval(*map(_number, (each["mean"], *each["interval"])), why=each.get("why", ""))
             for name, each in of.items()
         }
-        lines += ["", *fold_lines(means, len(results["folds"]))]
+        lines += ["", *fold_lines(means, len(results["folds"]), counted)]
     lines += [wrapped(each.get("sentence", "")) for each in results.get("comparisons") or []]
     importance = [Importance(**{**each, "columns": tuple(each["columns"])}) for each in results.get("importance") or []]
     lines += relied_on(importance, most=20)

@@ -14,7 +14,7 @@ from danlu.data.format import Format
 from danlu.data.kinds import KINDS, as_kind, as_levels
 from danlu.errors import ArtifactError, DataError, unknown_name
 from danlu.language import keep
-from danlu.prose import percent
+from danlu.prose import padded, percent, short, wide
 from danlu.typed import check_fields, of_type
 
 __all__ = ["Column", "Schema"]
@@ -171,7 +171,7 @@ class Schema:
     def __str__(self) -> str:
         head = ("column", "kind", "missing", "", "values")
         rows = [head, *self._cells()]
-        widths = [min(23, max(len(row[i]) for row in rows)) for i in range(4)]
+        widths = [min(23, max(wide(row[i]) for row in rows)) for i in range(4)]
         room = max(10, 80 - sum(widths) - 8)
         lines = []
         for row in rows:
@@ -205,5 +205,4 @@ def _moment(seconds: float) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    text = " ".join(text.split())
-    return text.ljust(width) if len(text) <= width else text[: width - 1] + "…"
+    return padded(short(text, width), width)

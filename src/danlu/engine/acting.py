@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from danlu.engine.case import Case
-from danlu.engine.causes import changed_rate, hardly_moved, higher_rate, rate_of, told_rate
+from danlu.engine.causes import changed_rate, hardly_moved, higher_rate, lower_rate, told_rate
 from danlu.engine.health import Finding
 
 __all__ = ["ACTING"]
@@ -55,7 +55,7 @@ def _rate_too_low(case: Case) -> Finding | None:
 def _rate_too_high(case: Case) -> Finding | None:
     if _rose(case) or not case.grown > _GREW:
         return None
-    lower = rate_of(case) / max(case.grown, 10)
+    lower = lower_rate(case, max(case.grown, 10))
     return Finding(
         "rate_too_high",
         "the learning rate is too high",
@@ -76,7 +76,7 @@ def _policy_collapse(case: Case) -> Finding | None:
         f"its entropy fell from {entropy[0]:.3g} to {entropy[-1]:.2g} nats, and the mean return from {case.returns[0]:.4g} is never better "
         f"than {case.returns.max():.4g}",
         "a lower learning rate, or a larger weight of the entropy",
-        *changed_rate(rate_of(case) / 10),
+        *changed_rate(lower_rate(case, 10)),
     )
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "exploding",
     "hardly_moved",
     "higher_rate",
+    "lower_rate",
     "no_gradient",
     "rate_of",
     "rate_too_high",
@@ -30,6 +31,7 @@ FEW_STEPS = 20  # below that nothing can be said
 _FAR = 30.0  # root mean square of inputs from which on they are not scaled
 _IDLE = 0.5  # share of a layer's units
 _HIGH = 0.1  # a step's share of the weights' size above which a rate is too high
+_SOUND = 0.01  # a learning rate that most trainings bear
 _LOW = 0.05, 2e-4  # what all steps together moved, and a step in the mean, below both of which a rate is too low
 
 
@@ -132,13 +134,17 @@ def rate_too_high(case: Case, *, always: bool = False) -> Finding | None:
     if always:
         shown = f"the loss was {case.seen.loss:.3g} before"
     if grown > 3:
-        shown = f"they have grown {grown:.3g} times as large in {case.steps:,} steps, and {shown}"
+        evidence = f"the weights have grown {grown:.3g} times as large in {case.steps:,} steps, and {shown}"
+    else:
+        evidence = (
+            f"a step changes the weights by {100 * share:.2g} % of their size (about 0.1 to 1 % is usual), and {shown}"
+        )
     rate = rate_of(case)
-    lower = rate / max(share / 0.003, 3)
+    lower = lower_rate(case, max(share / 0.003, 3))
     return Finding(
         "rate_too_high",
         "the learning rate is too high" if math.isfinite(rate) else "the steps are too large",
-        f"a step changes the weights by {100 * share:.2g} % of their size (about 0.1 to 1 % is usual), and {shown}",
+        evidence,
         told_rate(lower, "a lower learning rate, such as {rate}, or clipping the gradient"),
         *changed_rate(lower),
     )
@@ -155,7 +161,7 @@ def _dead_units(case: Case) -> Finding | None:
         f"after {worst.after} {100 * worst.idle:.0f} % of {worst.units} units are 0 for every row of {_rows(case)}, "
         "so they get no gradient",
         "a lower learning rate, biases that start at 0, or 'leaky_relu', 'gelu' instead of 'relu'",
-        *changed_rate(rate_of(case) / 10),
+        *changed_rate(lower_rate(case, 10)),
     )
 
 
@@ -314,7 +320,13 @@ def _rounded(rate: float) -> str:
 def higher_rate(case: Case) -> float:
     """The rate with which all steps would move the weights by half their size; 0.01 at most, or ten times the one that there is."""
     rate = rate_of(case)
-    return min(rate * 0.5 / max(case.way[0], 1e-9), max(10 * rate, 0.01))
+    return min(rate * 0.5 / max(case.way[0], 1e-9), max(10 * rate, _SOUND))
+
+
+def lower_rate(case: Case, by: float) -> float:
+    """The rate divided by ``by``; :data:`_SOUND` at most, since what a wild training did to its weights tells little of a sound one."""
+    rate = rate_of(case) / by
+    return min(rate, _SOUND) if math.isfinite(rate) else rate
 
 
 def told_rate(rate: float, words: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from danlu.evaluate.fairness import CRITERIA, Fairness, Gap, Group
 from danlu.evaluate.group_thresholds import TradeOff
 from danlu.evaluate.intervals import Interval, figure
-from danlu.prose import WIDTH, short, wrapped
+from danlu.prose import WIDTH, padded, short, wide, wrapped
 
 __all__ = ["RATES", "fairness_lines", "fairness_of", "gap_words", "rate_figure", "trade_lines"]
 
@@ -96,9 +96,9 @@ def trade_lines(found: TradeOff) -> list[str]:
     for each in found.points:
         allowed = "the model as it is" if each.allowed is None else f"at most {figure(each.allowed, 3)}"
         rows.append((allowed, _short(each.accuracy), _short(each.gap)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(wide, column)) for column in zip(*rows, strict=True)]
     return lines + [
-        "  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  " + "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
 
 
@@ -110,14 +110,14 @@ def _table(groups: Sequence[Group], names: Sequence[str], of: str, *, percent: b
         rates = [each.rates.get(of if name in each.rates.get(of, {}) else "", {}).get(name) for name in names]
         cells = ["–" if rate is None else rate_figure(rate, percent=percent) for rate in rates]
         rows.append([f"{each.rows:,}", *cells])
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    widths = [max(map(wide, column)) for column in zip(heads, *rows, strict=True)]
     room = max(WIDTH - 2 - sum(widths) - 2 * len(widths), 8)
     named = [short(each.name, room) for each in groups]
-    first = max(map(len, named))
+    first = max(map(wide, named))
     lines = []
     for name, cells in zip(["", *named], [heads, *rows], strict=True):
-        shown = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        lines.append(f"  {name:{first}}{shown}")
+        shown = "".join(f"  {padded(cell, width, right=True)}" for cell, width in zip(cells, widths, strict=True))
+        lines.append(f"  {padded(name, first)}{shown}")
     return lines
 
 

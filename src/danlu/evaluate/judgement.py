@@ -25,10 +25,11 @@ from danlu.evaluate.rows import Rows
 from danlu.evaluate.slice_lines import slice_lines
 from danlu.evaluate.slices import Slices, worst_slices
 from danlu.evaluate.usual import usual
-from danlu.prose import wrapped
+from danlu.prose import padded, short, wide, wrapped
 
 __all__ = ["Judgement", "Simple", "fold_lines", "relied_on", "score_lines"]
 
+_OF_A_CLASS = ("precision", "recall", "f1", "average_precision")
 _WIDEST = 58  # columns that a name takes beside its figures
 
 
@@ -64,6 +65,7 @@ class Judgement:
         tested: how much was tested, such as ``"179 test rows"``.
         evidence: the test rows with the model's answers: what the scores were computed from.
         predictions: what is written to ``predictions.csv``.
+        counted: the class, of two, that precision, recall and F1 are of.
         name, rows_are: what the model and the test rows are called.
         notes: what else is to be said, such as that a baseline learnt from fewer rows.
         importance: of a table's columns, the dearest first.
@@ -83,6 +85,7 @@ class Judgement:
     tested: str = "test"
     evidence: Evidence | None = None
     predictions: pl.DataFrame | None = None
+    counted: str = ""
     name: str = "the network"
     rows_are: str = "test rows"
     notes: tuple[str, ...] = ()
@@ -194,7 +197,7 @@ class Judgement:
             rest: the command that shows all measures: then those that are looked at first are enough here.
         """
         names = usual(self.primary, self.scores) if rest else list(self.scores)
-        lines = score_lines(self.tested, {name: self.scores[name] for name in names})
+        lines = score_lines(self.tested, {name: self.scores[name] for name in names}, self.counted)
         if len(names) < len(self.scores):
             lines.append(f"  all {len(self.scores)} measures: {rest}")
         said = [each.sentence for each in self.comparisons]
@@ -225,29 +228,36 @@ class Judgement:
         return f"<table>{head}{''.join(lines)}</table>" + (f"<ul>{said}</ul>" if said else "")
 
 
-def score_lines(tested: str, scores: Mapping[str, Interval]) -> list[str]:
-    """The measures with their intervals, one per line below a header that says what was tested."""
+def score_lines(tested: str, scores: Mapping[str, Interval], counted: str = "") -> list[str]:
+    """The measures with their intervals, one per line below a header that says what was tested.
+
+    Args:
+        counted: the class, of two, that some of them are of: they say so.
+    """
     rows = [(tested, "value", "95 % interval")]
-    for name, score in scores.items():
-        rows.append((f"  {MEASURES[name].label if name in MEASURES else name}", figure(score.value), score.between))
+    rows += [(_label(name, counted), figure(score.value), score.between) for name, score in scores.items()]
     return _in_columns(rows)
 
 
-def fold_lines(scores: Mapping[str, Interval], count: int) -> list[str]:
+def _label(name: str, counted: str) -> str:
+    label = f"  {MEASURES[name].label}" if name in MEASURES else f"  {name}"
+    return f"{label} of {short(counted, 16)}" if counted and name in _OF_A_CLASS else label
+
+
+def fold_lines(scores: Mapping[str, Interval], count: int, counted: str = "") -> list[str]:
     """The mean of each measure over the folds with its interval, one per line below a header, and how the intervals are made."""
     rows = [(f"mean of {count} folds", "value", "95 % interval")]
-    rows += [
-        (f"  {MEASURES[name].label if name in MEASURES else name}", figure(each.value), each.between)
-        for name, each in scores.items()
-    ]
+    rows += [(_label(name, counted), figure(each.value), each.between) for name, each in scores.items()]
     return [*_in_columns(rows), wrapped(f"{FOLD_METHOD}: it allows for other training rows as well.")]
 
 
 def _in_columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
     label, value, between = (
-        max(least, *(len(row[i]) + bool(i) for row in rows)) for i, least in enumerate((26, 10, 24))
+        max(least, *(wide(row[i]) + bool(i) for row in rows)) for i, least in enumerate((26, 10, 24))
     )
-    return [f"{row[0]:{label}}{row[1]:>{value}}{row[2]:>{between}}" for row in rows]
+    return [
+        padded(row[0], label) + padded(row[1], value, right=True) + padded(row[2], between, right=True) for row in rows
+    ]
 
 
 def relied_on(importance: Sequence[Importance], most: int = 5) -> list[str]:
@@ -255,6 +265,6 @@ def relied_on(importance: Sequence[Importance], most: int = 5) -> list[str]:
     chosen = [each for each in importance if each.matters][:most]
     if not chosen:
         return []
-    width = min(max(len(each.name) for each in chosen), _WIDEST)
+    width = min(max(wide(each.name) for each in chosen), _WIDEST)
     head = f"Relied on most (when shuffled, {MEASURES[chosen[0].metric].label} gets worse by):"
-    return [head, *(f"  {each.name:{width}}  {each.cost}" for each in chosen)]
+    return [head, *(f"  {padded(each.name, width)}  {each.cost}" for each in chosen)]

@@ -9,7 +9,7 @@ from typing import Any
 from danlu.evaluate.intervals import Interval, difference, figure, intervals
 from danlu.evaluate.measures import MEASURES
 from danlu.evaluate.rows import Rows
-from danlu.prose import short
+from danlu.prose import padded, short, wide
 
 __all__ = ["Stress", "StressRow", "stressed"]
 
@@ -69,9 +69,9 @@ class Stress:
         cells = [(f"{self.tested:,} rows", label, "worse by")]
         cells.append(("as they are", figure(self.clean.value, 3), ""))
         cells += [(short(each.change, 44), figure(each.score.value, 3), _short(each.worse)) for each in self.rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        widths = [max(map(wide, column)) for column in zip(*cells, strict=True)]
         return "\n".join(
-            "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+            "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         )
 
 

@@ -12,8 +12,8 @@ from danlu.errors import ConfigError
 from danlu.explain import nearest_rows, representation
 from danlu.explained.answer import Block
 from danlu.explained.gradients import Gradients
-from danlu.explained.view import cell, padded, plain_value, wide
-from danlu.prose import WIDTH
+from danlu.explained.view import cell, plain_value
+from danlu.prose import WIDTH, padded, wide
 from danlu.report.svg import short
 
 __all__ = ["Alike", "alike_or_none", "in_html", "in_lines"]

@@ -70,9 +70,11 @@ def force(found: Explained) -> Panel:
     downs = sorted((part for part in found.parts if part.added < 0), key=lambda part: part.added)
     whole = sum(abs(part.added) for part in found.parts) or 1.0
     with Panel(f"{found.scored}: {figure(found.value)}", width=_WIDE, height=1.75) as (panel, axes):
-        levels = [0, 0]  # lines below the bar that names of either side take
-        for side, (sign, parts) in enumerate(((1, ups), (-1, downs))):
+        most = 0  # lines below the bar that names of either side take, the outer ones above: no line crosses a name
+        for sign, parts in ((1, ups), (-1, downs)):
             end = found.value
+            named = [part for part in parts if abs(part.added) > _NAMED * whole][:3]
+            most = max(most, len(named))
             for place, part in enumerate(parts):
                 start, size = end - part.added, abs(part.added)
                 tip = min(0.012 * whole, size)  # each points to where it pushes
@@ -84,14 +86,13 @@ def force(found: Explained) -> Panel:
                 axes.fill(
                     *zip(*outline, strict=True), color=_colour(part.added), alpha=0.95 if place % 2 == 0 else 0.7, lw=0
                 )
-                if size > _NAMED * whole and levels[side] < 3:
-                    middle, low = (start + end) / 2, -0.35 - 0.5 * levels[side]
+                if place < len(named):
+                    middle, low = (start + end) / 2, -0.35 - 0.5 * (len(named) - 1 - place)
                     axes.plot([middle, middle], [0, low + 0.12], color=GREY, lw=0.6)
                     axes.text(
                         middle, low, f"{_named(part, 14)} ({signed(part.added, 2)})", fontsize=7.5, color=INK,
                         ha="right" if sign > 0 else "left", va="center",
                     )  # fmt: skip
-                    levels[side] += 1
                 panel.told([(start + end) / 2], [0.5], [f"{_named(part, 30)}: {signed(part.added)}"], size=14)
                 end = start
         axes.plot([found.value] * 2, [-0.05, 1.3], color=INK, lw=1.2)
@@ -100,7 +101,7 @@ def force(found: Explained) -> Panel:
         )
         axes.plot([found.base] * 2, [-0.05, 1.05], color=INK, lw=0.8, ls=":")
         panel.figure.supxlabel(_ends(found), fontsize=8, color=INK)
-        axes.set_ylim(-0.45 - 0.5 * max(max(levels), 1), 2.1)
+        axes.set_ylim(-0.45 - 0.5 * max(most, 1), 2.1)
         axes.set_yticks([])
         axes.grid(visible=False)
         axes.spines["left"].set_visible(False)

@@ -19,10 +19,10 @@ from danlu.explained.answer import Explained, together
 from danlu.explained.drawn import columns_of
 from danlu.explained.overview_page import importance_bars, overview_sections
 from danlu.explained.page import boxes, framed, styled
-from danlu.explained.view import cell, padded, signed, wide
+from danlu.explained.view import cell, signed
 from danlu.explained.written import written
-from danlu.prose import percent, wrapped
-from danlu.report.svg import Panel, short
+from danlu.prose import padded, percent, short, wide, wrapped
+from danlu.report.svg import Panel
 
 __all__ = ["Curve", "Overview"]
 
@@ -283,7 +283,7 @@ class Overview:
                 )
             if each.dependence.missing is not None:
                 share = percent(each.dependence.points.missing / max(self.rows, 1))
-                lines.append(f"    {'missing':20}  {share:>6}  {figure(each.dependence.missing, 3):>8}")
+                lines.append(f"    {padded('missing', 20)}  {share:>6}  {figure(each.dependence.missing, 3):>8}")
         if any(each.thin.any() for each in self.curves):
             lines += ["", "  (a mean with ? stands for few rows: it is a guess)"]
         return lines

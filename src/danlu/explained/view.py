@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from danlu.evaluate.intervals import figure
-from danlu.prose import WIDTH, wrapped
-from danlu.report.svg import short
+from danlu.prose import WIDTH, padded, short, wide, wrapped
 
 if TYPE_CHECKING:
     from danlu.explained.answer import Explained, Part
 
-__all__ = ["adds_up", "bars", "cell", "fewest", "padded", "plain_value", "signed", "told", "wide"]
+__all__ = ["adds_up", "bars", "cell", "fewest", "plain_value", "signed", "told"]
 
 MOST = 12
 """Parts that are shown one by one."""
@@ -46,17 +45,6 @@ def cell(value: Any) -> str:
 def plain_value(value: Any) -> Any:
     """A value of a table as JSON has it."""
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)
-
-
-def wide(text: str) -> int:
-    """The columns that a text takes in a terminal; a Chinese letter takes two."""
-    return sum(1 if ord(letter) < 0x2E80 else 2 for letter in text)
-
-
-def padded(text: str, width: int, *, right: bool = False) -> str:
-    """A text filled up with spaces."""
-    space = " " * (width - wide(text))
-    return space + text if right else text + space
 
 
 def fewest(parts: Sequence[Part], most: int = MOST) -> tuple[list[Part], list[Part]]:

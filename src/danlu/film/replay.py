@@ -24,7 +24,7 @@ from danlu.pipeline.crossed import FOLDS, crosses
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.effort import environment
 from danlu.pipeline.used import uses
-from danlu.prose import wrapped
+from danlu.prose import padded, wide, wrapped
 from danlu.report.compared import Compared
 from danlu.trained import Trained
 from danlu.trained.read import Say, warn
@@ -122,10 +122,10 @@ class Replayed:
 
     def __str__(self) -> str:
         facts = self.facts()
-        width = max(len(name) for name, _ in facts)
+        width = max(wide(name) for name, _ in facts)
         lines = [f"{self.run.path}, update {self.moment.step:,}"]
         lines += [wrapped(sentence, indent="  ") for sentence in self.proof.sentences]
-        lines += ["", *(wrapped(f"{name:{width}}  {told}", indent=" " * (width + 2)) for name, told in facts)]
+        lines += ["", *(wrapped(f"{padded(name, width)}  {told}", indent=" " * (width + 2)) for name, told in facts)]
         if self.numbers is not None:
             lines += ["", wrapped(self._rows_in_words(), indent="  ")]
         if self.branch is not None and self.compared is not None:

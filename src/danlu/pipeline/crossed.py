@@ -162,7 +162,7 @@ class CrossValidation:
 
     def _means(self, scores: Mapping[str, Interval]) -> list[str]:
         notes = (wrapped(f"note: {note}", indent="  ") for note in self.fold_notes)
-        return ["", *fold_lines(scores, len(self.folds)), *notes]
+        return ["", *fold_lines(scores, len(self.folds), self.judgement.counted), *notes]
 
     @property
     def stopped_by(self) -> int | None:
@@ -371,6 +371,7 @@ def pooled(folds: Sequence[FoldResult], *, seed: int) -> tuple[Judgement, pl.Dat
         evidence.scores(seed=seed),
         evidence=evidence,
         tested=what,
+        counted=own[0].counted,
         name=own[0].name,
         rows_are=f"{noun}, each predicted by a model that did not see it,",
         notes=tuple(notes),

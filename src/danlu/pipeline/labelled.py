@@ -181,7 +181,7 @@ class Labelled(Domain):
     def test(self, config: TrainConfig, prepared: PreparedRows, trained: Trained) -> Judgement | None:
         if prepared.test is None:
             return None
-        rows = prepared.shown if trained.head.needs else None
+        rows = prepared.shown if isinstance(prepared.shown, pl.DataFrame) else None
         own = trained.judge(*prepared.test, rows=rows, groups=_groups(config, prepared), seed=config.trainer.seed)
         if prepared.sensitive is not None:
             first = config.evaluate.fold in (None, 1)  # what folds have in common is said once

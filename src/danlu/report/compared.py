@@ -15,7 +15,7 @@ from danlu.evaluate.intervals import figure
 from danlu.evaluate.sides import Pair, finite
 from danlu.evaluate.usual import usual
 from danlu.files import write_atomic
-from danlu.prose import short, wrapped
+from danlu.prose import padded, short, wide, wrapped
 
 __all__ = ["Compared", "ComparedRun"]
 
@@ -209,13 +209,15 @@ def _score(interval: Interval | None) -> str:
 
 def _columns(title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> list[str]:
     """A label and a cell for each run on a line, within 80 columns where that is possible."""
-    label = min(max(len(title), *(len(name) + 2 for name, _ in rows)), 30)
+    label = min(max(wide(title), *(wide(name) + 2 for name, _ in rows)), 30)
     width = (80 - label) // len(names) - 2
-    head = f"{title:{label}}" + "".join(f"  {short(name, width):>{width}}" for name in names)
+    head = padded(title, label) + "".join(f"  {padded(short(name, width), width, right=True)}" for name in names)
     return [
         head,
         *(
-            f"  {short(name, label - 2):{label - 2}}" + "".join(f"  {short(cell, width):>{width}}" for cell in cells)
+            "  "
+            + padded(short(name, label - 2), label - 2)
+            + "".join(f"  {padded(short(cell, width), width, right=True)}" for cell in cells)
             for name, cells in rows
         ),
     ]

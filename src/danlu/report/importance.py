@@ -29,7 +29,7 @@ def importance_section(found: Sequence[Importance]) -> tuple[str, str]:
     more = f" The {len(found) - len(shown):,} other columns cost less." if len(found) > len(shown) else ""
     note = (
         f"How much worse {label} gets on {first.rows:,} test rows when a column's values are shuffled: the mean of {first.repeats} "
-        f"shufflings, ± their standard deviation. Grey: not more than chance.{more} It shows what this network relies "
+        f"shufflings, ± their standard deviation. Grey: not more than chance.{more} It shows what this model relies "
         "on, not what could be "
         "learnt without the column, nor the effect of changing it."
     )

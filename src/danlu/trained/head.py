@@ -201,6 +201,11 @@ class Head(abc.ABC):
         return ""
 
     @property
+    def counted(self) -> str:
+        """The class, of two, that precision, recall and F1 are of; empty if there is none such."""
+        return ""
+
+    @property
     def scale(self) -> float | None:
         """The spread of a quantity, which decides how many digits are meaningful."""
         return None

@@ -380,10 +380,21 @@ class Labels(Head, fitted=("threshold", "temperature", "knots", "scores"), eq=Fa
         return (f"no row is {', '.join(map(repr, lacking[:8]))}{more}: the scores say nothing about {which}",)
 
     def beside(self, answers: np.ndarray, truth: np.ndarray, rows: Any = None) -> pl.DataFrame:
-        true = pl.Series(f"true {self.target.name}", self.target.inverse(truth).tolist())
+        true = self._true(truth, rows).alias(f"true {self.target.name}")
         known = rows is not None or not isinstance(self.scores, Grouped)  # without the rows their groups are not known
         head = self if known else dataclasses.replace(self, asked=None)
         return head.frame(answers, rows).insert_column(0, true)
+
+    def _true(self, truth: np.ndarray, rows: Any) -> pl.Series:
+        """The true answers; quantities as the rows have them, since standardised values are rounded to float32."""
+        if self.task == "regression" and isinstance(rows, pl.DataFrame) and self.target.name in rows.columns:
+            given = rows[self.target.name]
+            return given if given.dtype.is_numeric() else given.cast(pl.Float64)
+        return pl.Series(self.target.inverse(truth).tolist())
+
+    @property
+    def counted(self) -> str:
+        return self.target.classes[1] if self.task == "binary" else ""
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         told: dict[str, Any] = {

@@ -221,6 +221,10 @@ class Mean(Head, fitted=("heads", "lead"), eq=False):
         return str(self.heads[0].name)
 
     @property
+    def counted(self) -> str:
+        return str(self.lead.counted)
+
+    @property
     def scale(self) -> float | None:
         found: float | None = self.heads[0].scale
         return found

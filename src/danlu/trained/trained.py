@@ -339,6 +339,7 @@ class Trained:
             tested=self.head.tested(evidence) or counted(len(evidence), noun or evidence.noun),
             notes=self.head.notes(evidence),
             predictions=_named(self.head.beside(answers, truth, rows), names, self.head.lines(answers)),
+            counted=self.head.counted,
         )
         return dataclasses.replace(found, name="the blend") if isinstance(self.network, Blend) else found
 
