@@ -275,6 +275,7 @@ def interval_plot(intervals: Mapping[str, Interval], label: str) -> str:
         )
         axes.set_yticks(range(len(intervals)), [textwrap.fill(short(name, 44), 24) for name in intervals])
         axes.set(xlim=(low, high), ylim=(len(intervals) - 0.5, -0.5))
+        axes.locator_params(axis="x", nbins=4)  # beside long names there is room for few
         axes.grid(visible=False, axis="y")
     return panel.svg
 
