@@ -280,7 +280,12 @@ def test_options_that_do_not_exist_are_answered_with_what_to_type(arguments: lis
         (["--verson"], "there is no option --verson", "did you mean --version?"),
     ],
 )
-def test_what_cannot_be_understood_is_one_message(arguments: list[str], message: str, hint: str) -> None:
+def test_what_cannot_be_understood_is_one_message(
+    arguments: list[str], message: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there are a run and a table of these names
+    (tmp_path / "r").mkdir()
+    (tmp_path / "x.csv").write_text("x,y\n1,2\n")
     error = CliRunner().invoke(app, arguments, prog_name="danlu").exception
     assert isinstance(error, ConfigError)
     assert (error.message, hint in str(error.hint)) == (message, True)

@@ -225,8 +225,8 @@ def test_a_damaged_model_is_refused(trained: Any, tmp_path: Path, damage: Any) -
         danlu.load(folder)
 
 
-def test_only_language_models_write(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_language_models_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("danlu.pipeline.load_model", lambda run, **_: SimpleNamespace(purpose="regression of 'y'"))
-    ran = CliRunner().invoke(app, ["generate", "run"])
+    ran = CliRunner().invoke(app, ["generate", str(tmp_path)])
     assert isinstance(ran.exception, ConfigError)
     assert "expected a language model" in str(ran.exception)

@@ -168,7 +168,8 @@ def _kind_of(values: pl.Series) -> tuple[str, bool, str]:
         if distinct > _ALMOST * len(values) and names_rows(values.name):
             each = "each row" if distinct == len(values) else "almost each row"
             return "identifier", False, f"a different whole number in {each}, called an id"
-        if distinct == len(values) and present[0] in (0, 1) and (present.diff().drop_nulls() == 1).all():
+        counted = dtype.is_integer() and distinct == len(values) and present[0] in (0, 1)
+        if counted and (present.diff().drop_nulls() == 1).all():
             return "identifier", False, "it counts the rows"
     if dtype != pl.String or rows < 10:
         return plain, True, ""
