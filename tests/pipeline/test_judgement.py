@@ -54,4 +54,4 @@ def test_why_a_score_has_no_interval_is_kept_and_shown():
     few = Rows("regression", np.arange(4.0), np.arange(4.0) + 0.5)
     told = json.loads(json.dumps(Judgement(few.scores()).as_dict()))
     assert told["no_interval"]["rmse"] == "too few rows"
-    assert any("RMSE" in line and line.endswith("no interval: too few rows") for line in _results(told))
+    assert any("RMSE" in line and line.endswith("no interval: too few rows") for line in _results(told, ""))

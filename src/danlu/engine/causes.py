@@ -324,7 +324,7 @@ def higher_rate(case: Case) -> float:
 
 
 def lower_rate(case: Case, by: float) -> float:
-    """The rate divided by ``by``; :data:`_SOUND` at most, since what a wild training did to its weights tells little of a sound one."""
+    """The rate divided by ``by``; 0.01 at most, since what a wild training did to its weights tells little of a sound one."""
     rate = rate_of(case) / by
     return min(rate, _SOUND) if math.isfinite(rate) else rate
 
