@@ -6,6 +6,7 @@ import itertools
 import json
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -74,7 +75,8 @@ def copies_of_target(sheet: Sheet) -> Iterator[Finding]:
 
 def _copy(sheet: Sheet, name: str, codes: np.ndarray, share: float) -> Finding:
     """What such a column is said to be. That values stand with one answer only is no evidence where they hardly ever repeat."""
-    truth, wrong, how = sheet.truth, np.zeros(len(codes), bool), ""
+    truth: Any = sheet.truth
+    wrong, how = np.zeros(len(codes), bool), ""
     repeats = 2 * len(np.unique(codes)) <= len(codes)
     if sheet.classes and repeats:
         table = np.zeros((int(codes.max()) + 1, len(sheet.classes)), np.int64)
