@@ -5,7 +5,6 @@ These tests need Chromium and its driver (Debian: ``apt-get install chromium chr
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from planted import GOLDEN, of_size_alone
 
 sys.path.insert(0, str(Path(__file__).parent))
 from webdriver import Browser, missing
@@ -34,7 +34,6 @@ from danlu.report.importance import importance_section
 from danlu.report.parts import PLACES, add_part
 from danlu.report.stress import stress_section
 
-GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
 LONG = "a_name_of_a_column_that_is_much_longer_than_any_screen_of_a_telephone_is_wide_and_has_no_blank"
 PAGES = ("report", "compare", *(pytest.param(name, marks=pytest.mark.slow) for name in ("explain", "rows", "xray")))
 WIDTHS = (360, 1440)
@@ -155,17 +154,8 @@ def compared(path: Path) -> Path:
 
 def explained(compared_with: pl.DataFrame, *given: Any, **how: Any) -> Any:
     """Explanations of a model whose answer is of the column "size" alone."""
-    model = danlu.load(GOLDEN / "table-blend" / "model")
-    place = [column.name for column in model.encoder.schema.features].index("size")
-    [own] = np.flatnonzero(np.asarray(model.encoder.sources["numeric"]) == place)[:1]
-
-    def answers(inputs: Any) -> np.ndarray:
-        x = np.asarray(inputs["numeric"], np.float64)[:, own]
-        return np.stack([np.zeros_like(x), x] + [np.full_like(x, -9)] * (model.head.target.units - 2), axis=1)
-
-    planted = dataclasses.replace(model, instead=answers, head=model.head.plain())
     explain: Any = danlu.explain
-    return explain(planted, *given, background=compared_with, say=lambda notice: None, **how)
+    return explain(of_size_alone(), *given, background=compared_with, say=lambda notice: None, **how)
 
 
 def asked() -> pl.DataFrame:

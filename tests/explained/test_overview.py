@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from planted import GOLDEN, of_size_alone
 
 import danlu
 from danlu.cli import main
 from danlu.errors import ConfigError
 from danlu.explained import Overview
 from danlu.explained.view import wide
-
-GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
 
 
 def quiet(notice: str) -> None:
@@ -32,17 +30,8 @@ def rows() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def planted(rows: pl.DataFrame) -> Any:
-    """A model whose answer is of the column "size" alone."""
-    model = danlu.load(GOLDEN / "table-blend" / "model")
-    place = [column.name for column in model.encoder.schema.features].index("size")
-    [own] = np.flatnonzero(np.asarray(model.encoder.sources["numeric"]) == place)[:1]
-
-    def answers(inputs: Any) -> np.ndarray:
-        x = np.asarray(inputs["numeric"], np.float64)[:, own]
-        return np.stack([np.zeros_like(x), x] + [np.full_like(x, -9)] * (model.head.target.units - 2), axis=1)
-
-    return dataclasses.replace(model, instead=answers, head=model.head.plain())
+def planted() -> Any:
+    return of_size_alone()
 
 
 @pytest.fixture(scope="module")

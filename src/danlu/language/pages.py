@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 
 from danlu.language.catalogue import said
@@ -31,11 +30,9 @@ def page(text: str) -> str:
     language = current()
     if language == "en":
         return text
-    reader = _Reader(said)
-    text = _WHOLE.sub("\ue000\\1\ue001", text).replace(
-        "<wbr>", "\ue002"
-    )  # within a sentence, numbers kept whole and soft breaks
-    reader.feed(text)
+    reader = _Reader()
+    # Numbers that are kept whole, and soft breaks, are part of their sentence.
+    reader.feed(_WHOLE.sub("\ue000\\1\ue001", text).replace("<wbr>", "\ue002"))
     reader.close()
     return "".join(reader.out).replace('<html lang="en"', f'<html lang="{language}"', 1)
 
@@ -43,10 +40,10 @@ def page(text: str) -> str:
 class _Reader(HTMLParser):
     """Writes what it reads, with its texts translated."""
 
-    def __init__(self, said: Callable[[str], str]) -> None:
+    def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
         self.out: list[str] = []
-        self._said, self._text = said, ""
+        self._text = ""
         self._kept: list[str] = []  # the elements that are open within one that is kept
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -61,7 +58,7 @@ class _Reader(HTMLParser):
 
     def _spoken(self, found: re.Match[str]) -> str:
         """An attribute that is read out, translated."""
-        return f'{found[1]}"{html.escape(self._said(html.unescape(found[2][1:-1])))}"'
+        return f'{found[1]}"{html.escape(said(html.unescape(found[2][1:-1])))}"'
 
     handle_startendtag = handle_starttag
 
@@ -104,7 +101,7 @@ class _Reader(HTMLParser):
         plain = _plain(html.unescape(text))
         blank = plain[: len(plain) - len(plain.lstrip())], plain[len(plain.rstrip()) :]
         core = plain.strip()
-        new = self._said(core) if core else core
+        new = said(core) if core else core
         if new == core:
             self.out.append(_marked(text))
             return
