@@ -32,6 +32,7 @@ __all__ = [
     "SchemaError",
     "TrainingError",
     "UntrustedError",
+    "first_line",
     "nearest",
     "shorten",
     "unknown_name",
@@ -131,6 +132,15 @@ def shorten(value: object, longest: int = 80) -> str:
     """
     text = _shown.repr(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """The first line of what another library's error says, or the error's kind where it says nothing.
+
+    >>> first_line(ValueError("no file\\n  at line 3")), first_line(NotImplementedError())
+    ('no file', 'NotImplementedError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:longest]
 
 
 def unknown_name(

@@ -14,7 +14,7 @@ from danlu.auditing.sheet import Sheet
 from danlu.data.missing import CODES, standing_out
 from danlu.evaluate.intervals import figure
 
-__all__ = ["codes_for_missing", "far_off", "impossible", "words_in"]
+__all__ = ["codes_for_missing", "far_off", "impossible"]
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _AGES = {"age", "ages", "alter", "年龄"}
@@ -96,10 +96,10 @@ _LOG_TIMES = 2.5  # widths of the middle 96 % of the logarithms
 _GAP = 3  # times as far from the middle as any other value
 
 
-def words_in(name: str) -> set[str]:
+def _words_in(name: str) -> set[str]:
     """The words of a column's name, in small letters.
 
-    >>> sorted(words_in("pctOfAge_2")), sorted(words_in("hours-per-week"))
+    >>> sorted(_words_in("pctOfAge_2")), sorted(_words_in("hours-per-week"))
     (['2', 'age', 'of', 'pct'], ['hours', 'per', 'week'])
     """
     return {word.lower() for word in _WORDS.findall(name)}
@@ -149,7 +149,7 @@ def _value(value: object) -> str:
 
 def _cannot_be(name: str, values: pl.Series) -> tuple[pl.Series, tuple[str, str]] | None:
     """Which values cannot be, and why; None where the column's name says nothing."""
-    words = words_in(name)
+    words = _words_in(name)
     negative = (values < 0).fill_null(value=False)
     few = float(negative.sum()) <= 0.05 * len(values)
     middle = float(values.median() or 0)  # type: ignore[arg-type]

@@ -108,7 +108,6 @@ def explain(
             "explained",
             [found.for_report()],
             found.as_dict(),
-            say=lambda text: print(f"note: {text}", file=sys.stderr),
         )
     if output is not None:
         count = len(found) if isinstance(found, Explanations) else 1

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow
+from danlu.cli.options import Allow, OwnRun
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
 from danlu.prose import wrapped
@@ -17,7 +17,7 @@ __all__ = ["replay"]
 
 
 def replay(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: OwnRun,
     settings: Annotated[
         list[str] | None,
         typer.Argument(help="What is changed there, such as trainer.learning_rate=0.001: a branch goes on with it."),

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from danlu.prose import wide
+
 __all__ = ["runs"]
 
 _WIDE = 200  # columns of what is no terminal
@@ -64,9 +66,7 @@ def runs(
 
 def _that_fit(rows: list[dict[str, str]], width: int) -> dict[str, int]:
     """The columns that are shown, with their widths: a narrow terminal has no room for the kind, the state, the date, all of the data."""
-    from rich.cells import cell_len
-
-    sizes = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in rows[0]}
+    sizes = {name: max(wide(name), *(wide(row[name]) for row in rows)) for name in rows[0]}
     whole, sizes["data"] = sizes["data"], min(sizes["data"], _DATA)
 
     def room() -> int:

@@ -39,9 +39,7 @@ def stress(
         with spool(source) as place:
             found = stress_of(run, str(place), most=most, seed=seed, lenient=lenient)
         section = stress_section(found, Path(source).name if source != "-" else "the rows given")
-        kept = keep_part(
-            run, "stress", [section], found.as_dict(), say=lambda text: print(f"note: {text}", file=sys.stderr)
-        )
+        kept = keep_part(run, "stress", [section], found.as_dict())
         if output is not None:
             write_atomic(output, json.dumps(found.as_dict(), indent=1))
     print(found)

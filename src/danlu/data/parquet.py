@@ -15,7 +15,7 @@ from danlu.data.format import Format
 from danlu.data.infer import canonical, typed_format
 from danlu.data.missing import Marks, marks_beside_usual
 from danlu.data.spelling import clean_names
-from danlu.errors import ArtifactError, DataError, unknown_name
+from danlu.errors import ArtifactError, DataError, first_line, unknown_name
 from danlu.files import near_file
 
 __all__ = ["ParquetRows", "formats_in", "write_piece"]
@@ -206,7 +206,7 @@ def _merge(types: dict[str, pl.DataType], found: dict[str, pl.DataType], path: s
 
 def _damaged(path: str, error: Exception) -> DataError:
     return DataError(
-        f"{path} cannot be read as Parquet: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+        f"{path} cannot be read as Parquet: {first_line(error)}",
         hint="the file is damaged, or of another format; write delimited text to Parquet first with "
         "danlu.data.to_parquet(source, target)",
     )

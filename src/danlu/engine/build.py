@@ -18,7 +18,7 @@ from danlu.engine.options import FitOptions
 from danlu.engine.sources import ArraySource, Source
 from danlu.engine.step import Program
 from danlu.engine.targets import TargetCheck, check_broadcast
-from danlu.errors import ConfigError, DataError, shorten
+from danlu.errors import ConfigError, DataError, first_line, shorten
 from danlu.nn.combine import Activation, Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.layer import Layer
@@ -222,7 +222,7 @@ def _checked(program: Program, source: Source, optimizer: Any, params: Any, mode
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"the model or the loss does not accept the data: inputs {_shapes(batch['x'])}, "
-            f"targets {_shapes(batch['y'])}: {str(error).splitlines()[0]}",
+            f"targets {_shapes(batch['y'])}: {first_line(error)}",
             hint="check the input shape of the first layer, and that the last layer has one output for each class or target",
         ) from error
     _check_names(said)

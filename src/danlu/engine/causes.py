@@ -22,7 +22,6 @@ __all__ = [
     "higher_rate",
     "lower_rate",
     "no_gradient",
-    "rate_of",
     "rate_too_high",
     "told_rate",
 ]
@@ -139,7 +138,7 @@ def rate_too_high(case: Case, *, always: bool = False) -> Finding | None:
         evidence = (
             f"a step changes the weights by {100 * share:.2g} % of their size (about 0.1 to 1 % is usual), and {shown}"
         )
-    rate = rate_of(case)
+    rate = _rate(case)
     lower = lower_rate(case, max(share / 0.003, 3))
     return Finding(
         "rate_too_high",
@@ -307,7 +306,7 @@ CAUSES: tuple[Callable[[Case], Finding | None], ...] = (
 """The rules, causes before what follows from them."""
 
 
-def rate_of(case: Case) -> float:
+def _rate(case: Case) -> float:
     """The largest learning rate so far; NaN where it is not known."""
     known = case.rates[np.isfinite(case.rates)]
     return float(known.max()) if known.size else math.nan
@@ -319,13 +318,13 @@ def _rounded(rate: float) -> str:
 
 def higher_rate(case: Case) -> float:
     """The rate with which all steps would move the weights by half their size; 0.01 at most, or ten times the one that there is."""
-    rate = rate_of(case)
+    rate = _rate(case)
     return min(rate * 0.5 / max(case.way[0], 1e-9), max(10 * rate, _SOUND))
 
 
 def lower_rate(case: Case, by: float) -> float:
     """The rate divided by ``by``; 0.01 at most, since what a wild training did to its weights tells little of a sound one."""
-    rate = rate_of(case) / by
+    rate = _rate(case) / by
     return min(rate, _SOUND) if math.isfinite(rate) else rate
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program, step
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, first_line
 
 __all__ = ["check_optimizer"]
 
@@ -57,7 +57,7 @@ def check_optimizer(program: Program, optimizer: Any, params: Any, model_state: 
         if isinstance(error, jax.errors.JAXTypeError):
             return  # an init that looks at values, which a shape does not have
         raise ConfigError(
-            f"the optimizer's init does not accept the model's parameters: {_first_line(error)}"
+            f"the optimizer's init does not accept the model's parameters: {first_line(error)}"
         ) from error
     kinds = {type(node) for node in _nodes(opt_state) if hasattr(node, "_fields")}
     for kind in kinds:
@@ -73,7 +73,7 @@ def check_optimizer(program: Program, optimizer: Any, params: Any, model_state: 
         after, _ = jax.eval_shape(lambda state, batch: step(program, state, batch), state, batch)
     except (AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"the optimizer's update does not work in a training step: {_first_line(error)}",
+            f"the optimizer's update does not work in a training step: {first_line(error)}",
             hint="a step gives grads, state and params, and by name value, grad, value_fn and obj_fn to an update that takes them",
         ) from error
     forms = [
@@ -89,7 +89,3 @@ def check_optimizer(program: Program, optimizer: Any, params: Any, model_state: 
             f"the optimizer's update changes the structure of its state ({names}), and a compiled loop needs the same at each step",
             hint="the tree, the shapes and the types of what update returns must be those of what init returns",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

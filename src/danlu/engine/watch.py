@@ -52,12 +52,11 @@ class Watch:
     Attributes:
         spent: seconds that it took so far, without `compiled`.
         compiled: seconds that compiling took.
-        told: the findings so far, and after which step each was made.
     """
 
     def __init__(self) -> None:
         self.spent = self.compiled = 0.0
-        self.told: list[tuple[int, Finding]] = []
+        self._known: set[str] = set()
         self._begun = time.monotonic()
         self._first: float | None = None  # seconds that the first steps took, compiling included
         self._exam: float | None = None
@@ -104,7 +103,7 @@ class Watch:
         if any(case.odd for case in cases) and self._affords(part):
             cases = [dataclasses.replace(case, exam=exam) for case, exam in zip(cases, self._exams(clues), strict=True)]
         health = Health.of_members([findings_of(case) for case in cases], ())
-        return self._sure(health, cases[0], done)
+        return self._sure(health, cases[0])
 
     def _exams(self, clues: Clues) -> list[Exam]:
         began = time.monotonic()
@@ -121,14 +120,14 @@ class Watch:
         epochs = [case_of(training.history, clues, case.member) for case in cases]
         return [dataclasses.replace(a, judged=b.judged, planned=planned) for a, b in zip(cases, epochs, strict=True)]
 
-    def _sure(self, health: Health, case: Case, done: int) -> list[Finding]:
+    def _sure(self, health: Health, case: Case) -> list[Finding]:
         """Of the findings those that the last look had too, and that the loss does not go against."""
-        loss, known = float(case.losses[-1]), {finding.kind for _, finding in self.told}
+        loss = float(case.losses[-1])
         warming = case.rates.size > 1 and case.rates[-1] > 1.01 * case.rates[0]  # it grows by itself
         found = [
             each
             for each in health.findings
-            if each.kind in _SURE and each.kind not in known and not (each.kind == "rate_too_low" and warming)
+            if each.kind in _SURE and each.kind not in self._known and not (each.kind == "rate_too_low" and warming)
         ]
         falls = _FALLS * abs(case.reference)
         sure = [
@@ -138,7 +137,7 @@ class Watch:
             and (each.kind in ("leakage", "overfitting") or self._suspect[each.kind] - loss < falls)
         ]
         self._suspect = {each.kind: loss for each in found}
-        self.told += [(done, each) for each in sure]
+        self._known |= {each.kind for each in sure}
         return sure
 
     def _affords(self, part: float) -> bool:

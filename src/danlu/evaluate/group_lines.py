@@ -52,21 +52,15 @@ def gap_words(gap: Gap, task: str, *, classes: int = 2) -> str:
     """A gap in a sentence: the difference, the ratio, and which groups are the furthest apart."""
     label = next(each.label for each in CRITERIA[task] if each.name == gap.criterion)
     share = task != "regression"
-    parts = [f"difference {_short(gap.difference)}"]
+    parts = [f"difference {gap.difference.brief}"]
     if gap.ratio is not None and np.isfinite(gap.ratio.value):
-        parts.append(f"ratio {_short(gap.ratio)}")
+        parts.append(f"ratio {gap.ratio.brief}")
     of = f" of {gap.of!r}" if gap.of and classes > 1 else ""
     high, low = (f"{100 * value:.1f} %" if share else figure(value, 3) for value in gap.values)
     if share:
         high, low = high.replace("-", "−"), low.replace("-", "−")
     chance = "" if gap.told else "; it may be chance"
     return f"{label}: {', '.join(parts)}; {RATES[gap.rate]}{of}: {gap.high} {high}, {gap.low} {low}{chance}"
-
-
-def _short(value: Interval) -> str:
-    if not value.known:
-        return figure(value.value, 3)
-    return f"{figure(value.value, 3)} ({figure(value.low, 3)} to {figure(value.high, 3)})"
 
 
 def fairness_lines(found: Fairness) -> list[str]:
@@ -95,7 +89,7 @@ def trade_lines(found: TradeOff) -> list[str]:
     rows = [("allowed", "accuracy", f"difference by {found.label}")]
     for each in found.points:
         allowed = "the model as it is" if each.allowed is None else f"at most {figure(each.allowed, 3)}"
-        rows.append((allowed, _short(each.accuracy), _short(each.gap)))
+        rows.append((allowed, each.accuracy.brief, each.gap.brief))
     widths = [max(map(wide, column)) for column in zip(*rows, strict=True)]
     return lines + [
         "  " + "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

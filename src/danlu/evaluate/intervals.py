@@ -77,6 +77,12 @@ class Interval:
                 break
         return f"{low} to {high}"
 
+    @property
+    def brief(self) -> str:
+        """The value and the ends, if they are known, with three digits."""
+        ends = f" ({figure(self.low, 3)} to {figure(self.high, 3)})" if self.known else ""
+        return f"{figure(self.value, 3)}{ends}"
+
     def __str__(self) -> str:
         return f"{figure(self.value)} ({self.between})"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from danlu.errors import DataError
 
-__all__ = ["certainty", "greedy_weights", "loss_of"]
+__all__ = ["certainty", "gain_of", "greedy_weights", "loss_of"]
 
 _LEAST = 1e-7  # a probability of 0 for what came would end every comparison
 

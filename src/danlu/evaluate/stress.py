@@ -68,19 +68,11 @@ class Stress:
         label = MEASURES[self.measure].label
         cells = [(f"{self.tested:,} rows", label, "worse by")]
         cells.append(("as they are", figure(self.clean.value, 3), ""))
-        cells += [(short(each.change, 44), figure(each.score.value, 3), _short(each.worse)) for each in self.rows]
+        cells += [(short(each.change, 44), figure(each.score.value, 3), each.worse.brief) for each in self.rows]
         widths = [max(map(wide, column)) for column in zip(*cells, strict=True)]
         return "\n".join(
             "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         )
-
-
-def _short(found: Interval) -> str:
-    return (
-        f"{figure(found.value, 3)} ({figure(found.low, 3)} to {figure(found.high, 3)})"
-        if found.known
-        else figure(found.value, 3)
-    )
 
 
 def stressed(clean: Rows, changed: Iterable[tuple[str, str, Rows]], *, measure: str | None = None) -> Stress:

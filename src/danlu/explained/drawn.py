@@ -26,7 +26,6 @@ _HALF, _STEP = 0.42, 0.1  # of a line of a beeswarm, and between dots there
 _LEVELS = 12  # values of a column that are shown by name
 _FEW = 8  # numbers that are
 _NAMED = 0.06  # share of a force bar from which a part has a name below it
-_LETTERS = 20
 
 
 def waterfall(found: Explained) -> Panel:

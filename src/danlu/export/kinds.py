@@ -15,6 +15,7 @@ from danlu.data.encode import TableEncoder
 from danlu.data.images import ImageEncoder
 from danlu.data.schema import Column
 from danlu.data.sequences import SequenceEncoder
+from danlu.data.sequences.encode import FARTHEST
 from danlu.data.series import OneSeries, SeriesEncoder, SeriesTable
 from danlu.data.text import TextEncoder
 from danlu.data.text.tokenizer import PAD
@@ -29,7 +30,6 @@ __all__ = ["Kind", "kind_of"]
 _TYPES = {"numeric": np.float32, "categorical": np.int32, "text": np.float32}
 _MADE = 96  # rows of a table that are made from its schema
 _FEW = 32  # pictures, sequences and texts
-FARTHEST = 1e6  # as a sequence's encoder has it
 _HUGE = (1e300, -1e300, 1e15, 0.0, 5e-324)
 
 

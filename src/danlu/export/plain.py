@@ -13,7 +13,7 @@ import numpy as np
 import danlu
 from danlu.artifact.tree import flatten_tree
 from danlu.blueprint import to_json
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, first_line
 from danlu.export.kinds import kind_of
 from danlu.export.primitives import BATCH
 from danlu.trained import Trained
@@ -61,7 +61,7 @@ def stablehlo_of(trained: Trained) -> bytes:
         return bytes(jax.export.export(jax.jit(answer))(given).serialize())
     except (jax.errors.JAXTypeError, AttributeError, ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(
-            f"a model for {trained.purpose} cannot be written as StableHLO: {str(error).splitlines()[0][:120]}",
+            f"a model for {trained.purpose} cannot be written as StableHLO: {first_line(error, 120)}",
             hint="danlu export RUN --format safetensors writes its weights",
         ) from error
 

@@ -16,7 +16,7 @@ import jax.export
 import numpy as np
 from jax.extend import core
 
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, first_line
 from danlu.export.graph import Graph
 
 __all__ = ["BATCH", "Input", "Value", "Writer", "fragment", "written"]
@@ -63,7 +63,7 @@ def written(graph: Graph, function: Callable[[Any], Any], inputs: Any) -> Any:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(given)
     except (jax.errors.JAXTypeError, ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(
-            f"the network cannot be traced with any number of rows: {str(error).splitlines()[0][:120]}",
+            f"the network cannot be traced with any number of rows: {first_line(error, 120)}",
             hint="danlu export RUN --format safetensors writes its weights",
         ) from error
     count = graph.op("Shape", leaves[0].name, start=0, end=1)
@@ -179,7 +179,8 @@ _SAME = {
     "acos": "Acos", "atan": "Atan", "sinh": "Sinh", "cosh": "Cosh", "sqrt": "Sqrt", "neg": "Neg", "abs": "Abs", "sign": "Sign",
     "floor": "Floor", "ceil": "Ceil", "erf": "Erf", "stop_gradient": "Identity", "copy": "Identity", "copy_p": "Identity",
     "optimization_barrier": "Identity",
-    "reduce_precision": "Identity", "mul": "Mul", "sub": "Sub", "pow": "Pow", "eq": "Equal", "lt": "Less",
+    "reduce_precision": "Identity", "add": "Add", "add_any": "Add", "mul": "Mul", "sub": "Sub", "div": "Div",
+    "pow": "Pow", "eq": "Equal", "lt": "Less",
     "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual",
 }  # fmt: skip
 for _name, _kind in _SAME.items():
@@ -189,16 +190,6 @@ for _name, _kind in _SAME.items():
         if kind == "Identity":
             return list(inputs)
         return writer.graph.op(kind, *inputs)
-
-
-@fragment("add", "add_any")
-def _add(writer: Writer, equation: Any, x: str, y: str) -> str:
-    return writer.graph.op("Add", x, y)
-
-
-@fragment("div")
-def _div(writer: Writer, equation: Any, x: str, y: str) -> str:
-    return writer.graph.op("Div", x, y)
 
 
 @fragment("rem")
@@ -320,13 +311,8 @@ def _convert(writer: Writer, equation: Any, x: str) -> str:
 # Shapes.
 
 
-@fragment("reshape")
+@fragment("reshape", "squeeze", "expand_dims")
 def _reshape(writer: Writer, equation: Any, x: str, *_: str) -> str:
-    return writer.reshape(x, _out(equation).shape)
-
-
-@fragment("squeeze", "expand_dims")
-def _reshaped(writer: Writer, equation: Any, x: str) -> str:
     return writer.reshape(x, _out(equation).shape)
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import danlu
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, MissingExtraError, first_line
 from danlu.export.forest import walked
 from danlu.export.graph import Graph
 from danlu.export.heads import Answer, answered, check_head
@@ -30,13 +30,13 @@ def needed() -> None:
     """Refuse where the packages are not installed.
 
     Raises:
-        ConfigError: see above.
+        MissingExtraError: see above.
     """
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
+        raise MissingExtraError(
             f"to write ONNX the package {error.name} is needed", hint="pip install 'danlu[export]'"
         ) from error
 
@@ -52,7 +52,6 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
     """
     import onnx
 
-    needed()
     if trained.instead is not None:
         raise ConfigError("a simple model has no network to write", hint="leave --with out, or write the model itself")
     check_head(trained.head)
@@ -66,7 +65,7 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ConfigError(f"the model cannot be written as ONNX: {str(error).splitlines()[0][:160]}") from error
+        raise ConfigError(f"the model cannot be written as ONNX: {first_line(error, 160)}") from error
     return model.SerializeToString(), answer
 
 
@@ -128,7 +127,7 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no class in common
-        raise ConfigError(f"onnxruntime cannot load the file: {str(error).splitlines()[0][:200]}") from error
+        raise ConfigError(f"onnxruntime cannot load the file: {first_line(error)}") from error
     kind, head, worst, count = kind_of(trained.encoder), getattr(trained.head, "lead", trained.head), 0.0, 0
     # A file does not know how often earlier intervals held: those of a forecast are as validation had them.
     plain = dataclasses.replace(trained, head=dataclasses.replace(head, since=None)) if answer.forecast else trained
@@ -139,7 +138,7 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
                 zip(answer.names, session.run(list(answer.names), kind.feed(trained.encoder, raw)), strict=True)
             )
         except Exception as error:
-            raise ConfigError(f"onnxruntime cannot run the file: {str(error).splitlines()[0][:200]}") from error
+            raise ConfigError(f"onnxruntime cannot run the file: {first_line(error)}") from error
         count += len(own)
         if answer.forecast:
             scale = np.maximum(np.abs(own), trained.encoder.transform(rows).spread[:, None, :, None])

@@ -206,6 +206,10 @@ def replay(
     step, directory = check_step(step), RunDirectory.open(run)
     config = settings_of(directory)
     domain = domain_of(config, config.data.source if source is None else source)
+    if not settings and (name is not None or runs is not None):
+        raise ConfigError(
+            "a name and a folder are for the run of a branch; expected a setting that is changed with them"
+        )
     if crosses(config) and not settings:
         say("note: of the folds, the first training is done again")
         return replay(
@@ -217,10 +221,6 @@ def replay(
             "that learnt from data"
         )
     branching = Branching.of(directory, settings, source=source) if settings else None
-    if branching is None and (name is not None or runs is not None):
-        raise ConfigError(
-            "a name and a folder are for the run of a branch; expected a setting that is changed with them"
-        )
     history = directory.read_metrics()
     how = f"danlu.replay({str(directory.path)!r}, {step}, source=…); on the command line --data FILE"
     epoch = _epoch_of(directory, history, step)

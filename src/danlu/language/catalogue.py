@@ -39,7 +39,6 @@ _PHRASE = re.compile(r"(?<![\w'\"`./=<>-])[A-Za-z]?[a-z]+ [a-z]{2,}(?![\w'\"`/=<
 _NAME = r"(?:[A-Za-z]{3}|[\u2e80-\u9fff])"
 _SEVERAL = re.compile(rf"[,;:.] .*{_NAME}|{_NAME}.*[,;:.] ", re.DOTALL)
 _WEAK, _WEAKEST = 8, 4  # letters: a form of fewer makes no message of a phrase, or of any word, that stays in English
-_HEAD = re.compile(r"(?:column|class|label|series|group)\s|Relied on most ")  # below it stand names of the user's
 _MORE = re.compile(r"\.(\{\d+\})$")
 _CONSTANTS = {"None", "True", "False"}  # of a value as Python writes it
 _DOUBT = 20  # how many letters left in English a doubtful match is worth
@@ -337,18 +336,12 @@ class Catalogue:
         """Each of the longest known pieces translated."""
         from rich.cells import cell_len
 
-        out, behind, known, place, begins, below = "", 0, False, 0, True, False
+        out, behind, known, place = "", 0, False, 0
         while place < len(pieces):
             known_before, before = known, signs[place - 1] if place else ""
-            begins = not place or "\n" in before or (begins and not pieces[place - 1])
-            below = below and before.count("\n") < 2
-            if " " not in pieces[place] and pieces[place] and ((below and begins) or before == " → "):
-                taken, found = place, None  # a name of the user's
-            else:
-                # A word after a comma may be one of a list of names.
-                listed = before == ", " or (before != "" and pieces[place] in _CONSTANTS)
-                taken, found = self._longest(pieces, signs, place, depth, within or listed)
-            below = below or (begins and _HEAD.match(pieces[place] + signs[place]) is not None)
+            # A word after a comma may be one of a list of names, and one after an arrow the name of what is predicted.
+            listed = before in (", ", " → ") or (before != "" and pieces[place] in _CONSTANTS)
+            taken, found = self._longest(pieces, signs, place, depth, within or listed)
             piece = "".join(each + sign for each, sign in zip(pieces[place:taken], signs[place:taken], strict=True))
             piece += pieces[taken]
             known = found is not None

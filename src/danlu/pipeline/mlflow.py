@@ -14,7 +14,7 @@ from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.engine import Callback
-from danlu.errors import ConfigError, MissingExtraError
+from danlu.errors import ConfigError, MissingExtraError, first_line
 from danlu.pipeline import flavour
 from danlu.pipeline.config import TrackConfig
 from danlu.report.events import tag_of, told_numbers
@@ -241,7 +241,7 @@ class MLflowLogger(Callback):
         except Exception as error:  # a server that does not answer
             self._works = False
             self.say(
-                f"note: MLflow at {self.book.place} does not take the numbers ({_first_line(error)}); it is tried again at the end"
+                f"note: MLflow at {self.book.place} does not take the numbers ({first_line(error)}); it is tried again at the end"
             )
 
 
@@ -267,7 +267,7 @@ def tracked(
         say(f"in MLflow: {book.place}, experiment {track.experiment}, run {book.id}")
     except Exception as error:
         say(
-            f"note: MLflow at {book.place} does not have all of the run ({_first_line(error)}); once it answers: "
+            f"note: MLflow at {book.place} does not have all of the run ({first_line(error)}); once it answers: "
             f'danlu.log_to_mlflow("{run.path}")'
         )
 
@@ -308,7 +308,7 @@ def _store(to: str, experiment: str) -> tuple[Any, str]:
             return client, client.create_experiment(experiment) if found is None else found.experiment_id
     except Exception as error:
         raise ConfigError(
-            f"MLflow cannot keep runs at {to!r}: {_first_line(error)}",
+            f"MLflow cannot keep runs at {to!r}: {first_line(error)}",
             hint="track.mlflow is an address such as sqlite:///mlflow.db or http://localhost:5000",
         ) from error
 
@@ -340,7 +340,3 @@ def _name(name: str) -> str:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

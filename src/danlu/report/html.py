@@ -161,7 +161,6 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         errors=str(residuals(data.rows)) if data.rows is not None and data.task == "regression" else "",
         probabilities=_probabilities(data),
         against=_against(data),
-        places=data.places,
         hints={**_HINTS, "figures": _FIGURES.get(data.task, "")},
         config_text=json.dumps(data.config, indent=2, ensure_ascii=False, default=str) if data.config else "",
     )

@@ -55,7 +55,7 @@ def _picture(found: Stress, label: str) -> str:
         panel.told(
             [each.worse.value for each in found.rows],
             list(range(len(found.rows))),
-            [f"{each.change}: {figure(each.score.value, 3)}, worse by {_said(each.worse)}" for each in found.rows],
+            [f"{each.change}: {figure(each.score.value, 3)}, worse by {each.worse.brief}" for each in found.rows],
             size=10,
         )
         axes.set_yticks(np.arange(len(found.rows)), [short(each.change, 32) for each in found.rows])
@@ -64,10 +64,5 @@ def _picture(found: Stress, label: str) -> str:
     return panel.svg
 
 
-def _said(found: Interval) -> str:
-    ends = f" ({figure(found.low, 3)} to {figure(found.high, 3)})" if found.known else ""
-    return f"{figure(found.value, 3)}{ends}"
-
-
 def _ends(found: Interval) -> str:
-    return html.escape(_said(found))
+    return html.escape(found.brief)

@@ -13,7 +13,7 @@ import polars as pl
 
 from danlu.blueprint import from_json, to_json
 from danlu.engine import predict_outputs
-from danlu.errors import ArtifactError, DanluError, UntrustedError
+from danlu.errors import ArtifactError, DanluError, UntrustedError, first_line
 from danlu.evaluate import Sample
 from danlu.nn.layer import Layer
 from danlu.rl.agent import Agent
@@ -111,7 +111,7 @@ class Acting(Head):
         except UntrustedError:
             raise
         except DanluError as error:
-            raise ArtifactError(f"the saved agent is damaged: {str(error).splitlines()[0][:200]}") from error
+            raise ArtifactError(f"the saved agent is damaged: {first_line(error)}") from error
         if not isinstance(env, Environment) or not isinstance(agent, Agent):
             raise ArtifactError(
                 f"the saved agent is a {type(agent).__name__} in a {type(env).__name__}; expected an agent in an environment"

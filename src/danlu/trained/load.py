@@ -14,7 +14,7 @@ import numpy as np
 
 from danlu.artifact import Artifact
 from danlu.data.seen import seen_from
-from danlu.errors import ArtifactError, ConfigError, DanluError, DataError
+from danlu.errors import ArtifactError, ConfigError, DanluError, DataError, first_line
 from danlu.evaluate.kept import kept_from
 from danlu.trained.head import Head
 from danlu.trained.save import KEPT, SEEN
@@ -96,9 +96,7 @@ def check_variables(network: Any, in_shape: Any, params: Any, state: Any) -> Non
     try:
         expected = jax.eval_shape(lambda: network.init(jax.random.key(0), in_shape)[:2])
     except (ConfigError, DataError, TypeError, ValueError, OverflowError) as error:
-        raise ArtifactError(
-            f"the saved blueprint does not fit its inputs: {str(error).splitlines()[0][:200]}"
-        ) from error
+        raise ArtifactError(f"the saved blueprint does not fit its inputs: {first_line(error)}") from error
     for name, want, have in zip(("params", "state"), expected, (params, state), strict=True):
         expected_tree, found_tree = jax.tree.structure(want), jax.tree.structure(have)
         if expected_tree != found_tree:  # type: ignore[operator]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from danlu.errors import ArtifactError, ConfigError
+from danlu.errors import ArtifactError, ConfigError, first_line
 from danlu.files import alive
 from danlu.pipeline.space import Place
 from danlu.tuning.sampler import distribution_of, optuna, sampler_of, value_of
@@ -107,7 +107,7 @@ class Study:
         except (ArtifactError, ConfigError):
             raise
         except Exception as error:  # of a data base, of a journal that is none
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            said = first_line(error)
             raise ArtifactError(f"cannot open the study in {storage}: {said}", hint="name another --storage") from error
         self._join(storage, {**facts, "seed": seed, "higher": higher, "space": {k: str(v) for k, v in space.items()}})
         self.owner = uuid.uuid4().hex[:12]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.errors import DataError
+from danlu.errors import DataError, first_line
 
 __all__ = ["Objects", "read_coco"]
 
@@ -30,7 +30,7 @@ def read_coco(file: Path) -> dict[str, Objects]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{file} cannot be read as JSON: {str(error).splitlines()[0][:80]}") from error
+        raise DataError(f"{file} cannot be read as JSON: {first_line(error, 80)}") from error
     lists = {key: document.get(key) if isinstance(document, Mapping) else None for key in _COCO}
     wrong = [key for key, value in lists.items() if not isinstance(value, list)]
     if wrong:

@@ -17,7 +17,7 @@ __all__ = ["SequenceEncoder"]
 
 _MOST_STEPS = 256
 _LIMIT = 100_000
-_FARTHEST = 1e6  # standard deviations from the mean: beyond them a network's numbers could become infinite
+FARTHEST = 1e6  # standard deviations from the mean: beyond them a network's numbers could become infinite
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class SequenceEncoder:
 
     def _one(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            scaled = np.clip((values - self.mean) / self.scale, -_FARTHEST, _FARTHEST)
+            scaled = np.clip((values - self.mean) / self.scale, -FARTHEST, FARTHEST)
         known = np.isfinite(scaled)
         places = np.maximum.accumulate(np.where(known, np.arange(len(scaled))[:, None], 0), axis=0)
         filled = np.nan_to_num(np.take_along_axis(scaled, places, axis=0))

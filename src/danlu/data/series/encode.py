@@ -16,6 +16,7 @@ from danlu.data.series.calendar import Calendar
 from danlu.data.series.read import Columns, OneSeries, SeriesTable, read_series
 from danlu.data.series.windows import Origins, Windows
 from danlu.errors import ArtifactError, DataError, SchemaError, nearest, unknown_name
+from danlu.language import keep
 
 __all__ = ["SeriesEncoder", "listed"]
 
@@ -43,6 +44,9 @@ class SeriesEncoder:
     context: int
     horizon: int
     formats: Mapping[str, Format] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keep(self.names)
 
     @classmethod
     def fit(cls, table: SeriesTable, stop: int, *, context: int, horizon: int) -> SeriesEncoder:
