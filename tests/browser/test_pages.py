@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from planted import GOLDEN, of_size_alone
+from golden_rows import GOLDEN, of_size_alone
 
 sys.path.insert(0, str(Path(__file__).parent))
 from webdriver import Browser, missing

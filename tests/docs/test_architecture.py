@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import graphlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,3 +223,10 @@ def test_the_check_sees_a_circle() -> None:
     assert circle((there, back)) is not None
     assert circle((there, dataclasses.replace(back, for_types=True))) is None
     assert circle((there, back), {"nn"}) is None
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Test folders are no packages: pytest imports each module by its bare name, and a second one of that name ends the run."""
+    tests = Path(__file__).resolve().parents[1]
+    counts = Counter(path.name for path in tests.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in counts.items() if count > 1] == []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from planted import GOLDEN, of_size_alone
+from golden_rows import GOLDEN, of_size_alone
 
 import danlu
 from danlu.cli import main
