@@ -53,6 +53,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "reduced": lambda x: (x.sum(1), x.max((1, 2)), x.min(2), x.prod(2), (x > 0).any(2), (x > -1).all(1), x.mean(0)),
     "places": lambda x: (x.argmax(2), x.argmin(1), lax.top_k(x, 2), jnp.cumsum(x, 2), lax.cumsum(x, 1, reverse=True)),
     "shapes": lambda x: (x.reshape(-1, 4).T, x[:, None], x.transpose(2, 0, 1), jnp.concatenate([x, x], 0), jnp.stack([x, x], 1)),
+    "tiled": lambda x: jnp.tile(x, (x.shape[0], 1, 2)),
     "parts": lambda x: (x[:, 1:], x[:, :, ::2], x[:, 2], x[:, ::-1], jnp.split(x, [1, 3], 2)),
     "padded": lambda x: (jnp.pad(x, ((0, 0), (1, 2), (0, 1)), constant_values=7.0)),
     "counted": lambda x: x + jnp.arange(x.shape[0])[:, None, None] / x.shape[0] + lax.broadcasted_iota(jnp.float32, (1, 3, 4), 1),
@@ -94,6 +95,27 @@ def test_layers_compute_what_jax_does(name: str) -> None:
     params, state, _ = layer.init(jax.random.key(0), shape)
     rows = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
     compare(lambda x: layer.apply(params, state, x)[0], shape, rows, within=2e-5)
+
+
+def test_several_sizes_are_free() -> None:
+    """Rows, steps that fit into a room, and a place that is one for all rows."""
+
+    def put(x: Any) -> Any:
+        room = lax.dynamic_update_slice_in_dim(jnp.zeros((x["steps"].shape[0], 6)), x["steps"], x["at"], axis=1)
+        return room, x["steps"].sum(1) / x["steps"].shape[1], x["at"] + x["steps"].shape[1]
+
+    graph = Graph()
+    given = {"at": Input("at", np.int32, (), rows=False), "steps": Input("steps", np.float32, ("time",))}
+    for each in given.values():
+        graph.input(each.name, each.dtype, each.whole)
+    found = written(graph, put, given, ["time <= 6"])
+    for place, each in enumerate(found):
+        graph.output(f"y{place}", each.name, np.int32 if place == 2 else np.float32, None)
+    session = ort.InferenceSession(graph.model("test", {}, "0").SerializeToString(), providers=["CPUExecutionProvider"])
+    for rows, time, at in ((1, 1, 0), (3, 2, 4), (2, 6, 5)):
+        x = {"at": np.asarray(at, np.int32), "steps": np.arange(rows * time, dtype=np.float32).reshape(rows, time)}
+        for own, right in zip(session.run(None, x), put(jax.tree.map(jnp.asarray, x)), strict=True):
+            np.testing.assert_allclose(own, right)
 
 
 def test_what_has_no_fragment_is_named() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from jax.extend import core
 from danlu.errors import ConfigError, first_line
 from danlu.export.graph import Graph
 
-__all__ = ["BATCH", "Input", "Value", "Writer", "fragment", "written"]
+__all__ = ["BATCH", "Input", "Value", "Writer", "fragment", "shaped", "written"]
 
 BATCH = "rows"
 
@@ -40,25 +40,52 @@ def fragment(*names: str) -> Callable[[_Fragment], _Fragment]:
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a traced function takes: the value's name in the graph, its type, and the shape of one row."""
+    """What a traced function takes: the value's name in the graph, its type, and the shape of one row.
+
+    Attributes:
+        shape: a name, such as ``"time"``, stands for any size ≥ 1.
+        rows: whether the axis of rows stands before this shape.
+    """
 
     name: str
     dtype: Any
-    shape: tuple[int, ...]
+    shape: tuple[int | str, ...]
+    rows: bool = True
+
+    @property
+    def whole(self) -> tuple[int | str, ...]:
+        """The shape with the axis of rows."""
+        return (BATCH, *self.shape) if self.rows else self.shape
 
 
-def written(graph: Graph, function: Callable[[Any], Any], inputs: Any) -> Any:
+def shaped(inputs: Any, constraints: Sequence[str] = ()) -> Any:
+    """A tree of :class:`Input` as the types and shapes that JAX traces with, a symbol for each named size.
+
+    Args:
+        constraints: what is known of the named sizes, such as ``"time <= 16"``.
+    """
+    leaves = jax.tree.leaves(inputs)
+    names = dict.fromkeys(size for each in leaves for size in each.whole if isinstance(size, str))
+    found = jax.export.symbolic_shape(", ".join(names), constraints=constraints) if names else ()
+    symbols = dict(zip(names, found, strict=True))
+
+    def one(each: Input) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(tuple(symbols.get(size, size) for size in each.whole), each.dtype)
+
+    return jax.tree.map(one, inputs)
+
+
+def written(graph: Graph, function: Callable[[Any], Any], inputs: Any, constraints: Sequence[str] = ()) -> Any:
     """The nodes of ``function(inputs)``, and its results, each a :class:`Value`, in a tree as it returns.
 
     Args:
         inputs: a tree of :class:`Input`.
+        constraints: see :func:`shaped`.
 
     Raises:
         ConfigError: an operation that has no fragment, by name; a network that must know its number of rows.
     """
-    (rows,) = jax.export.symbolic_shape(BATCH)
-    leaves = jax.tree.leaves(inputs)
-    given = jax.tree.map(lambda each: jax.ShapeDtypeStruct((rows, *each.shape), each.dtype), inputs)
+    leaves, given = jax.tree.leaves(inputs), shaped(inputs, constraints)
     try:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(given)
     except (jax.errors.JAXTypeError, ValueError, TypeError, NotImplementedError) as error:
@@ -66,8 +93,12 @@ def written(graph: Graph, function: Callable[[Any], Any], inputs: Any) -> Any:
             f"the network cannot be traced with any number of rows: {first_line(error, 120)}",
             hint="danlu export RUN --format safetensors writes its weights",
         ) from error
-    count = graph.op("Shape", leaves[0].name, start=0, end=1)
-    results = Writer(graph, count).closed(closed, [each.name for each in leaves])
+    sizes: dict[str, str] = {}
+    for each in leaves:
+        for axis, size in enumerate(each.whole):
+            if isinstance(size, str) and size not in sizes:
+                sizes[size] = graph.op("Shape", each.name, start=axis, end=axis + 1)
+    results = Writer(graph, sizes).closed(closed, [each.name for each in leaves])
     found = [Value(name, len(each.shape)) for name, each in zip(results, jax.tree.leaves(shapes), strict=True)]
     return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
@@ -85,12 +116,12 @@ class Writer:
 
     Args:
         graph: what is written to.
-        count: the name of the number of rows, ``(1,)`` int64.
+        counts: the values of the free sizes, ``(1,)`` int64, by their names: ``"rows"`` and others.
     """
 
-    def __init__(self, graph: Graph, count: str) -> None:
+    def __init__(self, graph: Graph, counts: Mapping[str, str]) -> None:
         self.graph = graph
-        self.count = count
+        self.counts = counts
 
     def closed(self, closed: Any, names: Sequence[str]) -> list[str]:
         """The results of a trace whose inputs are these values."""
@@ -120,7 +151,7 @@ class Writer:
         return [value(atom) for atom in jaxpr.outvars]
 
     def size(self, dimension: Any) -> str:
-        """A dimension as a value ``(1,)`` int64: a number, or an expression of the number of rows."""
+        """A dimension as a value ``(1,)`` int64: a number, or an expression of the free sizes."""
         if isinstance(dimension, int | np.integer):
             return self.graph.ints(int(dimension))
         return self._expression(ast.parse(str(dimension), mode="eval").body)
@@ -128,7 +159,7 @@ class Writer:
     def _expression(self, tree: ast.AST) -> str:
         kinds = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul"}
         if isinstance(tree, ast.Name):
-            return self.count
+            return self.counts[tree.id]
         if isinstance(tree, ast.Constant):
             return self.graph.ints(tree.value)  # type: ignore[arg-type]
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
@@ -330,6 +361,11 @@ def _broadcast(writer: Writer, equation: Any, x: str, *_: str) -> str:
     found = x if tuple(placed) == tuple(own) else writer.reshape(x, placed)
     same = all(str(a) == str(b) for a, b in zip(placed, shape, strict=True))
     return found if same else writer.expand(found, shape)
+
+
+@fragment("tile")
+def _tile(writer: Writer, equation: Any, x: str, *_: str) -> str:
+    return writer.graph.op("Tile", x, writer.sizes(equation.params["reps"]))
 
 
 @fragment("concatenate")
@@ -632,7 +668,7 @@ def _scan(writer: Writer, equation: Any, *inputs: str) -> list[str]:
         body.input(body.fresh(), np.int64, ())
         again = body.input(body.fresh(), bool, ())
     own = [body.input(body.fresh(), v.aval.dtype, _named(v.aval.shape)) for v in inner.jaxpr.invars[consts:]]
-    found = Writer(body, writer.count).closed(inner, [*fixed, *own])
+    found = Writer(body, writer.counts).closed(inner, [*fixed, *own])
     if not along:
         body.output(body.fresh(), again, bool, ())
     for name, variable in zip(found, inner.jaxpr.outvars, strict=True):
@@ -660,7 +696,7 @@ def _while(writer: Writer, equation: Any, *inputs: str) -> list[str]:
     body.input(body.fresh(), bool, ())
     variables = params["body_jaxpr"].jaxpr.outvars
     own = [body.input(body.fresh(), v.aval.dtype, _named(v.aval.shape)) for v in variables]
-    inside = Writer(body, writer.count)
+    inside = Writer(body, writer.counts)
     found = inside.closed(params["body_jaxpr"], [*of_body, *own])
     (again,) = inside.closed(params["cond_jaxpr"], [*of_condition, *found])
     body.output(body.fresh(), again, bool, ())
@@ -685,7 +721,7 @@ def _cond(writer: Writer, equation: Any, which: str, *inputs: str) -> list[str]:
     bodies = []
     for branch in branches:
         body = Graph(graph)
-        found = Writer(body, writer.count).closed(branch, inputs)
+        found = Writer(body, writer.counts).closed(branch, inputs)
         for name, variable in zip(found, branch.jaxpr.outvars, strict=True):
             body.output(body.fresh(), name, variable.aval.dtype, None)
         bodies.append(body.body("branch"))

@@ -243,7 +243,7 @@ MUTATIONS = [
         "nn/transformer/beam.py",
         (
             "forbidden-is-allowed",
-            "logits = logits.at[:, jnp.asarray(forbidden)].set(-jnp.inf)",
+            "logits = permitted(logits, forbidden)",
             "pass",
             "sampling.beam_search",
         ),

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from danlu.errors import ConfigError
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.transformer.cache import cached_step
-from danlu.nn.transformer.decoding import beginning, opened
+from danlu.nn.transformer.decoding import beginning, opened, permitted
 
 __all__ = ["beam_search"]
 
@@ -48,8 +48,7 @@ def _search(
 
     def extend(carry: Any) -> Any:
         step, written, score, count, done, logits, cache = carry
-        if forbidden:
-            logits = logits.at[:, jnp.asarray(forbidden)].set(-jnp.inf)
+        logits = permitted(logits, forbidden)
         vocabulary = logits.shape[-1]
         further = score[..., None] + jax.nn.log_softmax(logits).reshape(batch, beams, vocabulary)
         # A finished hypothesis goes on as itself, by one more "end" that costs nothing.

@@ -1,4 +1,4 @@
-"""The start of generation: checks the prompt, encodes the source once, and creates the caches."""
+"""The shared part of generation: checks the prompt, encodes the source once, creates the caches, and leaves tokens out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from danlu.errors import DataError
 from danlu.nn.attention.sequence import padding_mask, tokens
@@ -13,7 +14,7 @@ from danlu.nn.layer import Layer, Params, State
 from danlu.nn.transformer.cache import Cache, init_cache
 from danlu.nn.transformer.encoder_decoder import EncoderDecoder
 
-__all__ = ["beginning", "opened"]
+__all__ = ["beginning", "opened", "permitted"]
 
 
 def beginning(owner: str, model: Layer, prompt: Any) -> tuple[Layer, jax.Array, jax.Array, Any]:
@@ -48,3 +49,14 @@ def opened(
     context, seen = (None if a is None else jnp.repeat(a, copies, axis=0) for a in (context, source.get("mask")))
     cache = init_cache(network.decoder, params[1], batch * copies, length, context=context, context_mask=seen)
     return network.decoder, params[1], state[1], cache
+
+
+def permitted(logits: jax.Array, forbidden: tuple[int, ...]) -> jax.Array:
+    """``logits`` ``(..., vocabulary)`` with those of forbidden tokens at −∞.
+
+    >>> permitted(jnp.array([1.0, 3.0, 2.0]), (1,)).tolist()
+    [1.0, -inf, 2.0]
+    """
+    refused = np.isin(np.arange(logits.shape[-1]), forbidden)
+    # (1, …, vocabulary), as many axes as the logits
+    return jnp.where(refused.reshape((1,) * (logits.ndim - 1) + (-1,)), -jnp.inf, logits)

@@ -13,7 +13,7 @@ from danlu.errors import ConfigError
 from danlu.nn._precision import widened
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.transformer.cache import cached_step
-from danlu.nn.transformer.decoding import beginning, opened
+from danlu.nn.transformer.decoding import beginning, opened, permitted
 
 __all__ = ["generate", "sample", "top_k_logits", "top_p_logits"]
 
@@ -96,9 +96,7 @@ def _generate(
     last = time - 1 - jnp.argmax(mask[:, ::-1], axis=1)
 
     def pick(logits: jax.Array, key: jax.Array) -> jax.Array:
-        if forbidden:
-            logits = logits.at[:, jnp.asarray(forbidden)].set(-jnp.inf)
-        return sample(logits, key, temperature=temperature, top_k=top_k, top_p=top_p)
+        return sample(permitted(logits, forbidden), key, temperature=temperature, top_k=top_k, top_p=top_p)
 
     first = pick(jnp.take_along_axis(logits, last[:, None, None], axis=1)[:, 0], jax.random.fold_in(key, 0))
 
