@@ -169,15 +169,26 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     return path
 
 
-def rendered(template: str, **values: Any) -> str:
+def rendered(template: str, *, script: str = "", allowed: Mapping[str, str] | None = None, **values: Any) -> str:
     """A page from one of the templates, in the reader's language; values are escaped.
 
     It has one script, and says by a digest that a browser is to run no other one, and to ask no other machine for anything.
+
+    Args:
+        template: its file.
+        script: JavaScript; the default is what makes a report alive.
+        allowed: what the page's policy allows beyond that, by directive, such as ``{"connect-src": "'self'"}``.
+        values: what the template names.
     """
     import jinja2
 
     folder = Path(__file__).parent / "templates"
-    script = (folder / "page.js").read_text(encoding="utf-8")
+    script = script or (folder / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = {"default-src": "'none'", "img-src": "data:", "style-src": "'unsafe-inline'"}
+    policy |= {"script-src": f"'sha256-{digest}'"}
+    for directive, sources in (allowed or {}).items():
+        policy[directive] = f"{policy.get(directive, '')} {sources}".strip()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
@@ -189,7 +200,7 @@ def rendered(template: str, **values: Any) -> str:
     environment.filters["parts"] = in_parts
     environment.filters["percent"] = percent
     environment.globals["script"] = script
-    environment.globals["script_digest"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals["policy"] = "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
     return page(environment.get_template(template).render(**values))
 
 
