@@ -16,7 +16,7 @@ from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.tabular import TabularNet
 
-__all__ = ["nearest_rows", "representation"]
+__all__ = ["body_of", "nearest_rows", "representation"]
 
 
 def representation(network: Layer, params: Params, state: State, inputs: Any) -> np.ndarray:
@@ -38,7 +38,7 @@ def representation(network: Layer, params: Params, state: State, inputs: Any) ->
         >>> representation(net, params, state, jnp.ones((4, 3))).shape
         (4, 5)
     """
-    body, params, state = _body(network, params, state)
+    body, params, state = body_of(network, params, state)
     found = np.asarray(_applied(body, params, state, inputs))
     return found.reshape(len(found), -1)
 
@@ -49,9 +49,14 @@ def _applied(body: Layer, params: Params, state: State, inputs: Any) -> jax.Arra
     return found
 
 
-def _body(network: Layer, params: Any, state: Any) -> tuple[Layer, Any, Any]:
+def body_of(network: Layer, params: Any, state: Any) -> tuple[Layer, Any, Any]:
+    """A network without its last layer, with its variables: what it computes is what that layer receives.
+
+    Raises:
+        ConfigError: a network that ends otherwise than in a dense layer or the heads of a :class:`~danlu.nn.TabularNet`.
+    """
     if isinstance(network, Ensemble):
-        body, params, state = _body(network.network, params, state)
+        body, params, state = body_of(network.network, params, state)
         return Ensemble(body, network.count), params, state
     if isinstance(network, TabularNet):  # the same network with heads that hand on what they receive
         head, width = params["head"], network.width

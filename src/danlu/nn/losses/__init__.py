@@ -9,6 +9,7 @@ from danlu.nn.losses.classification import (
 )
 from danlu.nn.losses.detection import DetectionLoss, assign_cells
 from danlu.nn.losses.dice import Dice
+from danlu.nn.losses.distillation import SoftTargets
 from danlu.nn.losses.metrics import (
     METRICS,
     absolute_error,
@@ -45,6 +46,7 @@ __all__ = [
     "Loss",
     "Pinball",
     "SegmentationLoss",
+    "SoftTargets",
     "TokenCrossEntropy",
     "absolute_error",
     "accuracy",
