@@ -8,6 +8,7 @@ import typer
 
 from danlu.cli.audit import audit
 from danlu.cli.compare import compare
+from danlu.cli.compress import compress
 from danlu.cli.evaluate import evaluate
 from danlu.cli.explain import explain
 from danlu.cli.export import export
@@ -89,6 +90,7 @@ for command in (
     predict,
     evaluate,
     export,
+    compress,
     compare,
     explain,
     slices,

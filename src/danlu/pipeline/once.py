@@ -36,10 +36,20 @@ from danlu.report.events import log_plots
 from danlu.report.svg import drawn
 from danlu.rl.registry import meant_by
 from danlu.stages import stage
-from danlu.trained import Say, Trained
+from danlu.trained import Learned, Say, Trained
 from danlu.trained.answers import as_csv
 
-__all__ = ["SEARCH", "TrainResult", "baseline_seconds", "begin", "is_searching", "judged", "prepare", "train_once"]
+__all__ = [
+    "SEARCH",
+    "TrainResult",
+    "baseline_seconds",
+    "begin",
+    "is_searching",
+    "judged",
+    "prepare",
+    "record",
+    "train_once",
+]
 
 _LEAST_SECONDS = 30.0  # seconds that baselines have at least
 
@@ -213,6 +223,21 @@ def train_once(
         error = TrainingError(f"{told(learned.fitted.stopped_by)}; what was learned is kept")
         error.stopped_by = learned.fitted.stopped_by
         raise error
+    return record(run, config, domain, prepared, learned, say=say, begun=begun, sections=sections)
+
+
+def record(
+    run: RunDirectory,
+    config: TrainConfig,
+    domain: Domain,
+    prepared: Any,
+    learned: Learned,
+    *,
+    say: Say,
+    begun: Effort,
+    sections: Sequence[tuple[str, str]] = (),
+) -> TrainResult:
+    """Save what was learned in a run, test it and write the report; arguments as of :func:`train_once`."""
     for note in learned.notes:
         say(note)
     for line in lines(as_record(learned.fitted.health, run, domain)):

@@ -196,11 +196,13 @@ def learn_forecast(
         display=display,
         **common,
     )
-    begun = dataclasses.replace(fitted, params=params, state=state).evaluate(judged)
-    best = min((row[monitor] for row in fitted.history), default=math.inf)
-    epochs = 0 if begun[monitor.removeprefix("val_")] <= best else (fitted.best_epoch or 0) + 1
+    epochs = (fitted.best_epoch or 0) + 1
+    if plan.anew:
+        begun = dataclasses.replace(fitted, params=params, state=state).evaluate(judged)
+        best = min((row[monitor] for row in fitted.history), default=math.inf)
+        epochs = 0 if begun[monitor.removeprefix("val_")] <= best else epochs
     head = Quantiles(network.quantiles, season, naive, np.ones(encoder.horizon))
-    model = Trained(network, fitted.params, fitted.state, encoder, head)
+    model = Trained(fitted.model, fitted.params, fitted.state, encoder, head)
     if not epochs:  # nothing that was learnt from there on is better than the closed form
         model = dataclasses.replace(model, params=params, state=state)
     answers = head(model.outputs(validation.inputs()))

@@ -149,14 +149,20 @@ class Recipe(Blueprint):
         return FitOptions(**{name: getattr(self, name) for name in names})
 
     @property
+    def anew(self) -> bool:
+        """Whether the training begins with fresh weights, so that one which is no better than its beginning is of no use."""
+        return True
+
+    @property
     def networks(self) -> int:
         """How many networks are trained side by side."""
         return self.folds * self.copies
 
     def decays(self, params: Any) -> Any:
         """True for the parameters that weight decay applies to: as the network declares, else those with two axes or more."""
-        if isinstance(self.model, TabularNet):
-            return self.model.decays(params)
+        own = getattr(self.model, "decays", None)
+        if own is not None:
+            return own(params)
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     def optimizer(self, rows: int) -> Optimizer:

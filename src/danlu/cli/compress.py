@@ -1,0 +1,41 @@
+"""The ``compress`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.options import Allow, OwnRun
+from danlu.prose import wrapped
+from danlu.stages import showing, stage
+
+__all__ = ["compress"]
+
+
+def compress(
+    run: OwnRun,
+    prune: Annotated[
+        float | None, typer.Option(help="The share of the weights that become zero, the smallest, such as 0.8.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training after it; 0 is none.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data is now.")] = None,
+    name: Annotated[str | None, typer.Option(help="The new run's name (RUN-small).")] = None,
+    runs: Annotated[Path | None, typer.Option(help="The folder for the new run (that of the run).")] = None,
+    display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
+    allow: Allow = None,
+) -> None:
+    """Make a trained model smaller: it is trained on with the run's data, tested, and saved in a run of its own."""
+    with showing(display):
+        with stage("starting"):
+            from danlu.compression.chosen import chosen
+            from danlu.compression.compress import compress as made
+        techniques = chosen(prune=prune, epochs=epochs)
+        found = made(run, techniques, name=name, runs=runs, source=data, display=display, say=_say, allow=allow or ())
+    print("\n".join(found.result.said()))
+    print(f"\nsaved in {found.result.run.path}")
+
+
+def _say(text: str) -> None:
+    print(wrapped(text, indent="  "))

@@ -1,0 +1,135 @@
+"""``danlu compress``: a trained model made smaller, with its test before and after."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.artifact import RunDirectory
+from danlu.artifact.save import default_provenance
+from danlu.blueprint import to_json
+from danlu.compression.bench import Bench
+from danlu.compression.mixed import mixed_again, network_of
+from danlu.compression.technique import Technique
+from danlu.engine import JSONLogger
+from danlu.errors import ConfigError, shorten
+from danlu.pipeline import load_model
+from danlu.pipeline.again import Again, settings_of
+from danlu.pipeline.compressed import COMPRESSION
+from danlu.pipeline.effort import Effort
+from danlu.pipeline.once import TrainResult, begin, record
+from danlu.stages import showing, stage
+from danlu.trained import Say, Trained
+
+__all__ = ["Compressed", "compress"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Compressed:
+    """A compressed model and what it cost.
+
+    Attributes:
+        model: the compressed model.
+        result: its run: the test, the report.
+        before: the model that it was made of.
+        techniques: what was done, in sequence.
+    """
+
+    model: Trained
+    result: TrainResult
+    before: Trained
+    techniques: tuple[Technique, ...]
+
+
+def compress(
+    run: str | Path,
+    techniques: Sequence[Technique] | Technique,
+    *,
+    name: str | None = None,
+    runs: str | Path | None = None,
+    source: Any = None,
+    display: str = "none",
+    say: Say = print,
+    allow: Sequence[str] = (),
+) -> Compressed:
+    """Make the model of a run smaller. It is trained on with the run's own data and settings, tested, and saved in a run of its own.
+
+    Args:
+        run: the run's folder.
+        techniques: what is done, one after the other.
+        name: of the new run; None is ``RUN-small``.
+        runs: the folder that it is put in; None is the one that the run is in.
+        source: the frame or arrays that the run learnt from, where it was not a file; or the path where the file is now.
+        display, say: how the training is shown, and what is called with each notice.
+        allow: modules that its environment may import.
+
+    Raises:
+        ConfigError: a technique that makes no sense for this model, by name.
+        ArtifactError: there is no such run.
+        DataError: its data is not found.
+
+    Example:
+        >>> import tempfile, danlu
+        >>> from danlu.compression import Magnitude
+        >>> table = {"x": [float(i % 20) for i in range(80)], "y": ["low", "high"] * 40}
+        >>> result = danlu.train(table, target="y", runs=tempfile.mkdtemp(), name="a", display="none", say=lambda line: None,
+        ...                      model={"kind": "network", "members": 2, "width": 8}, trainer={"epochs": 1},
+        ...                      evaluate={"baselines": False, "report": False})
+        >>> found = danlu.compress(result.run.path, [Magnitude(0.5, epochs=0)], source=table, say=lambda line: None)
+        >>> found.result.run.path.name
+        'a-small'
+    """
+    begun = Effort()
+    steps = _checked(techniques)
+    with showing(display):
+        with stage("reading and encoding"):
+            again = Again.of(run, source=source, say=say, allow=allow, how="danlu compress RUN --data FILE")
+            before = load_model(run, allow=allow)
+        if not hasattr(again.plan, "fit"):
+            raise ConfigError(f"a model of {again.domain.noun} cannot be compressed yet")
+        folder = _folder(again.run, name, runs)
+        config = settings_of(again.run)
+        told = {"run": str(again.run.path.resolve()), "techniques": [to_json(each) for each in steps]}
+        given = config.data.source if source is None else source
+        new = begin(config, given, again.domain, folder.parent, folder.name, (), more={COMPRESSION: told})
+        with new.locked():
+            bench = Bench.of(again.plan, network_of(before), steps)
+            learned = again.domain.learn(
+                again.domain.for_trial(again.config).to_learn,
+                again.prepared,
+                bench,
+                callbacks=[JSONLogger(new.metrics_path)],
+                display=display,
+            )
+            learned = mixed_again(learned, before, again, bench)
+            done = [*before.provenance.get("compression", ()), *told["techniques"]]
+            kept = {name: told for name, told in before.provenance.items() if name not in default_provenance()}
+            provenance = {**kept, "compression": done}
+            learned = dataclasses.replace(learned, model=dataclasses.replace(learned.model, provenance=provenance))
+            result = record(new, config, again.domain, again.prepared, learned, say=say, begun=begun)
+    return Compressed(result.model, result, before, steps)
+
+
+def _checked(techniques: Any) -> tuple[Technique, ...]:
+    steps = tuple(techniques) if isinstance(techniques, Sequence) else (techniques,)
+    wrong = [each for each in steps if not isinstance(each, Technique)]
+    if wrong or not steps:
+        raise ConfigError(
+            f"compress received {shorten(wrong[0]) if wrong else 'no technique'}; expected techniques",
+            hint="such as [danlu.compression.Magnitude(0.8)]",
+        )
+    return steps
+
+
+def _folder(run: RunDirectory, name: str | None, runs: str | Path | None) -> Path:
+    """The folder of the new run: a free one where it is not named."""
+    root = Path(runs) if runs is not None else run.path.resolve().parent
+    if name is not None:
+        return root / name
+    wanted, number = f"{run.name}-small", 1
+    while (root / wanted).exists():
+        number += 1
+        wanted = f"{run.name}-small-{number}"
+    return root / wanted
