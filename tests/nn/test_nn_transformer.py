@@ -17,6 +17,7 @@ from danlu.errors import ConfigError, DataError
 from danlu.nn import (
     BERT,
     GPT,
+    CharRNN,
     Dense,
     Embedding,
     Patches,
@@ -162,7 +163,13 @@ def test_gpt_learns_to_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "net", [SMALL, MODERN, GPT(WORDS, 12, dim=8, num_layers=1, num_heads=2, positions="sinusoidal")]
+    "net",
+    [
+        SMALL,
+        MODERN,
+        GPT(WORDS, 12, dim=8, num_layers=1, num_heads=2, positions="sinusoidal"),
+        CharRNN(WORDS, dim=8, units=8, num_layers=2),
+    ],
 )
 def test_a_cache_gives_the_whole_pass(net: Any) -> None:
     params, state = _started(net)

@@ -18,7 +18,8 @@ from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
 from danlu.export.kinds import kind_of
 from danlu.export.plain import safetensors_of, stablehlo_of
-from danlu.export.written import Checked, checked, needed, onnx_of
+from danlu.export.runtime import needed
+from danlu.export.written import Checked, checked, onnx_of
 from danlu.files import write_atomic
 from danlu.pipeline import load_model
 from danlu.pipeline.again import settings_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ from danlu.blueprint import to_json
 from danlu.errors import ConfigError, first_line
 from danlu.export.kinds import kind_of
 from danlu.export.primitives import BATCH
+from danlu.export.runtime import as_texts
 from danlu.trained import Trained
 
 __all__ = ["safetensors_of", "stablehlo_of"]
@@ -38,10 +38,7 @@ def safetensors_of(trained: Trained, license: str = "") -> bytes:
         "encoder": trained.encoder.state()[0],
         "head": trained.head.state()[0],
     }
-    told = {
-        name: each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for name, each in plain.items()
-    }
-    return save(arrays, metadata=told)
+    return save(arrays, metadata=as_texts(plain))
 
 
 def stablehlo_of(trained: Trained) -> bytes:

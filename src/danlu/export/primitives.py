@@ -67,7 +67,7 @@ def shaped(inputs: Any, constraints: Sequence[str] = ()) -> Any:
     leaves = jax.tree.leaves(inputs)
     names = dict.fromkeys(size for each in leaves for size in each.whole if isinstance(size, str))
     found = jax.export.symbolic_shape(", ".join(names), constraints=constraints) if names else ()
-    symbols = dict(zip(names, found, strict=True))
+    symbols: dict[Any, Any] = dict(zip(names, found, strict=True))
 
     def one(each: Input) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(tuple(symbols.get(size, size) for size in each.whole), each.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,34 +10,17 @@ import jax
 import numpy as np
 
 import danlu
-from danlu.errors import ConfigError, MissingExtraError, first_line
+from danlu.errors import ConfigError, first_line
 from danlu.export.forest import walked
 from danlu.export.graph import Graph
 from danlu.export.heads import Answer, answered, check_head
 from danlu.export.kinds import kind_of
 from danlu.export.primitives import written
+from danlu.export.runtime import TOLERANCE, finished, session_of
 from danlu.trained import Trained
 from danlu.trained.scores import Asked
 
-__all__ = ["TOLERANCE", "Checked", "checked", "needed", "onnx_of"]
-
-TOLERANCE = 1e-5
-"""The greatest difference of a probability; of a quantity, over the greater of its size and the target's spread."""
-
-
-def needed() -> None:
-    """Refuse where the packages are not installed.
-
-    Raises:
-        MissingExtraError: see above.
-    """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f"to write ONNX the package {error.name} is needed", hint="pip install 'danlu[export]'"
-        ) from error
+__all__ = ["Checked", "checked", "onnx_of"]
 
 
 def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
@@ -50,8 +32,6 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
     Raises:
         ConfigError: a part of the model that cannot be written as ONNX, by name.
     """
-    import onnx
-
     if trained.instead is not None:
         raise ConfigError("a simple model has no network to write", hint="leave --with out, or write the model itself")
     check_head(trained.head)
@@ -61,19 +41,14 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
     params, state = jax.tree.map(np.asarray, (trained.params, trained.state))
     outputs = written(graph, lambda x: network.apply(params, state, x, train=False)[0], inputs)
     answer = answered(graph, trained.head, outputs)
-    model = graph.model("danlu", _metadata(trained, answer, license), danlu.__version__)
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise ConfigError(f"the model cannot be written as ONNX: {first_line(error, 160)}") from error
-    return model.SerializeToString(), answer
+    return finished(graph, _metadata(trained, answer, license)), answer
 
 
-def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, str]:
-    """What the file says of itself, each a text or JSON."""
+def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, Any]:
+    """What the file says of itself."""
     head = getattr(trained.head, "lead", trained.head)
     schema = getattr(trained.encoder, "schema", None)
-    told = {
+    return {
         "danlu_version": danlu.__version__,
         "license": license,
         "task": trained.task,
@@ -85,9 +60,6 @@ def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, str]:
         "level": _asked(head).level if answer.low or answer.members else None,
         "scores": {name: value for name, value in trained.metrics.items() if isinstance(value, int | float | str)},
         "schema": None if schema is None else schema.to_json(),
-    }
-    return {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in told.items()
     }
 
 
@@ -119,15 +91,7 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
     Raises:
         ConfigError: another label for any row, or a difference above :data:`TOLERANCE`.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no class in common
-        raise ConfigError(f"onnxruntime cannot load the file: {first_line(error)}") from error
+    session = session_of(data)
     kind, head, worst, count = kind_of(trained.encoder), getattr(trained.head, "lead", trained.head), 0.0, 0
     # A file does not know how often earlier intervals held: those of a forecast are as validation had them.
     plain = dataclasses.replace(trained, head=dataclasses.replace(head, since=None)) if answer.forecast else trained

@@ -271,6 +271,7 @@ def learn_language(
     plan: Recipe,
     validation: Tokens,
     lines: bool,
+    context: int | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -279,18 +280,23 @@ def learn_language(
     Args:
         train, validation: the tokens of the two parts. The whole validation part is measured after each epoch, and the
             weights of the best epoch are kept.
-        plan: its ``model`` has a ``context``.
+        plan: its ``model`` works one token at a time, such as a :class:`~danlu.nn.GPT` or a :class:`~danlu.nn.CharRNN`.
         lines: whether the texts are lines.
+        context: tokens that the network sees; None is its own ``context``.
         seed: decides the initial weights, the windows and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
     """
-    network: Any = plan.model
-    windows = Windows(train, network.context, rows=epoch_windows(train, plan), seed=seed, multiple=plan.batch_size)
-    together = _together(network.context, tokenizer.size)
-    judged = Windows(validation, network.context, seed=None, multiple=together)
+    context = context or getattr(plan.model, "context", None)
+    if context is None:
+        raise ConfigError(
+            f"{type(plan.model).__name__} has no context of its own; expected context=, such as 64 tokens"
+        )
+    windows = Windows(train, context, rows=epoch_windows(train, plan), seed=seed, multiple=plan.batch_size)
+    together = _together(context, tokenizer.size)
+    judged = Windows(validation, context, seed=None, multiple=together)
     return plan.learn(
         ChunkSource(windows, batch_size=plan.batch_size, seed=seed, shuffle=False),
-        encoder=CorpusEncoder(tokenizer, network.context, lines),
+        encoder=CorpusEncoder(tokenizer, context, lines),
         head=NextToken(),
         rows=windows.rows,
         loss=TokenCrossEntropy(),

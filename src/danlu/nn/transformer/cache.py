@@ -1,8 +1,8 @@
-"""A model one token at a time: the key-value caches of all its attention layers, as one pure function.
+"""A model one token at a time: what its attention and recurrent layers keep of earlier tokens, as one pure function.
 
 ``cached_step`` gives for new tokens what ``apply`` gives for them at the end of the whole sequence, at the cost of the new
-tokens alone. It walks the model: attention looks into its cache, positions continue, and every other layer, which
-treats each token alone, is applied as it is.
+tokens alone. It walks the model: attention looks into its cache, recurrent layers go on from their carry, positions continue, and every
+other layer, which treats each token alone, is applied as it is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from danlu.errors import ConfigError, DataError
 from danlu.nn.attention.attention import MultiHeadAttention
 from danlu.nn.attention.cache import cached_attention, context_cache, empty_cache
 from danlu.nn.attention.positions import LearnedPositions, SinusoidalPositions
-from danlu.nn.attention.sequence import PerToken
+from danlu.nn.attention.sequence import PerToken, tokens
 from danlu.nn.combine import Activation, Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.norm import LayerNorm
+from danlu.nn.recurrent.rnn import Recurrent
 from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.swiglu import SwiGLU
 from danlu.nn.transformer.block import Sublayer
@@ -50,7 +51,7 @@ def init_cache(
     """An empty cache for a decoder.
 
     Args:
-        model, params: a causal model such as :class:`~danlu.nn.GPT`, or the decoder of an
+        model, params: a causal model such as :class:`~danlu.nn.GPT` or :class:`~danlu.nn.CharRNN`, or the decoder of an
             :class:`~danlu.nn.EncoderDecoder`.
         batch: how many sequences.
         length: the most tokens that each will ever have, > 0.
@@ -74,6 +75,9 @@ def init_cache(
                 return context_cache(layer, params, context)
             if layer.causal:
                 return empty_cache(layer, params, batch, length)
+        elif isinstance(layer, Recurrent):
+            if layer.return_sequences and not layer.reverse:
+                return (jnp.zeros((batch, layer.units), params["kernel"].dtype),) * layer.cell.carries
         elif isinstance(layer, _COMPOSITE):
             return tuple(room(child, params[i]) for i, (_, child) in enumerate(layer.children()))
         elif isinstance(layer, _TOKENWISE):
@@ -85,7 +89,7 @@ def init_cache(
             return ()
         raise ConfigError(
             f"{layer} cannot work one token at a time",
-            hint="generation needs layers that do not look ahead: MultiHeadAttention(causal=True), GPT",
+            hint="generation needs layers that do not look ahead: MultiHeadAttention(causal=True), GPT, LSTM",
         )
 
     cache: Cache = {
@@ -135,6 +139,9 @@ def cached_step(
         if isinstance(layer, MultiHeadAttention):
             visible = cache["context_mask"] if layer.cross else seen
             return cached_attention(layer, params, x, part, index=cache["index"], positions=positions, mask=visible)
+        if isinstance(layer, Recurrent):
+            found, carry = layer.run(params, {"x": x, "mask": real}, part)
+            return tokens(found), carry
         if isinstance(layer, LearnedPositions | SinusoidalPositions):
             return layer.at(params, x, positions), part
         if not isinstance(layer, _COMPOSITE):
