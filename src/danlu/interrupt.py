@@ -12,10 +12,10 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["Asked", "exit_status", "graceful", "heed", "why"]
+__all__ = ["Asked", "exit_status", "graceful", "hearing", "heed", "why"]
 
 _NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP"}
 
@@ -31,6 +31,7 @@ class Asked:
 
 _heeded: frozenset[int] = frozenset()
 _grace: Asked | None = None
+_heard: dict[int, Callable[[], None]] = {}
 
 
 def told(number: int) -> str:
@@ -88,6 +89,22 @@ def graceful() -> Iterator[Asked]:
 
 
 @contextlib.contextmanager
+def hearing(number: int, call: Callable[[], None]) -> Iterator[None]:
+    """Within, this signal calls ``call``, in any thread, and stops nothing; 0 is the signal that this system does not have."""
+    if not number or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _heard[number] = call
+    before = None if number in _heeded else signal.signal(number, lambda number, frame: call())
+    try:
+        yield
+    finally:
+        del _heard[number]
+        if number not in _heeded:
+            signal.signal(number, before)
+
+
+@contextlib.contextmanager
 def heed() -> Iterator[None]:
     """Within, the three signals are for :func:`graceful`, and end the process at once where there is nothing to keep.
 
@@ -127,6 +144,8 @@ def _listen(pipe: int) -> None:
 
 
 def _take(number: int) -> None:
+    if number in _heard:
+        return _heard[number]()
     if number == getattr(signal, "SIGHUP", None):
         _let_go_of_the_terminal()
     if _grace is not None and not _grace:

@@ -19,6 +19,7 @@ from danlu.cli.predict import predict
 from danlu.cli.replay import replay
 from danlu.cli.report import report
 from danlu.cli.runs import runs
+from danlu.cli.serve import serve
 from danlu.cli.show import show
 from danlu.cli.slices import slices
 from danlu.cli.stress import stress
@@ -98,6 +99,7 @@ for command in (
     runs,
     show,
     report,
+    serve,
     generate,
     play,
     verify,
