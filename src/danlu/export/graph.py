@@ -15,6 +15,10 @@ OPSETS = {"": 20, "ai.onnx.ml": 3}
 IR = 9
 
 _Name = str
+_FOLDED = frozenset(
+    "Add Cast Concat Div Expand Gather Max Min Mul Neg Reciprocal Reshape Slice Sqrt Sub Transpose Unsqueeze".split()
+)
+_SMALL = 4096  # values; what is computed of constants is kept where it is no larger than they are, or than this
 
 
 class Graph:
@@ -46,8 +50,15 @@ class Graph:
         return f"_{next(self._count)}"
 
     def op(self, kind: str, *inputs: _Name, domain: str = "", **attributes: Any) -> _Name:
-        """A node with one output, whose name is returned; an attribute of None is left out."""
-        return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
+        """A node with one output, whose name is returned; an attribute of None is left out. What follows from constants is one."""
+        name = self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
+        if kind not in _FOLDED or not all(each in self.known for each in inputs):
+            return name
+        found = _computed(self.nodes[-1], [self.known[each] for each in inputs])
+        if found.dtype.kind == "O" or found.size > max(_SMALL, *(self.known[each].size for each in inputs)):
+            return name
+        self.nodes.pop()
+        return self.constant(found)
 
     def ops(self, kind: str, *inputs: _Name, outputs: int, domain: str = "", **attributes: Any) -> list[_Name]:
         """A node with several outputs."""
@@ -100,7 +111,8 @@ class Graph:
         """The graph as the body of a loop or a branch."""
         from onnx import helper
 
-        return helper.make_graph(self.nodes, name, self.inputs, self.outputs)
+        nodes, _ = _needed(self.nodes, {each.name for each in self.outputs})
+        return helper.make_graph(nodes, name, self.inputs, self.outputs)
 
     def model(self, name: str, metadata: Mapping[str, str], producer: str) -> Any:
         """The whole as a model."""
@@ -115,6 +127,14 @@ class Graph:
         )
         helper.set_model_props(model, dict(metadata))
         return model
+
+
+def _computed(node: Any, values: Sequence[np.ndarray]) -> np.ndarray:
+    """The one output of a node for values."""
+    from onnx.reference import ReferenceEvaluator
+
+    (found,) = ReferenceEvaluator(node).run(None, dict(zip(node.input, values, strict=False)))
+    return np.asarray(found)
 
 
 def _needed(nodes: Sequence[Any], wanted: set[_Name]) -> tuple[list[Any], set[_Name]]:

@@ -435,17 +435,6 @@ def _rev(writer: Writer, equation: Any, x: str) -> str:
     return graph.op("Slice", x, back, least, graph.ints(*axes), back)
 
 
-@fragment("pad")
-def _pad(writer: Writer, equation: Any, x: str, value: str) -> str:
-    edges = equation.params["padding_config"]
-    if any(inner for _, _, inner in edges):
-        raise ConfigError(
-            "the network puts values between others (a padding inside), which cannot be written as ONNX yet"
-        )
-    pads = [low for low, _, _ in edges] + [high for _, high, _ in edges]
-    return writer.graph.op("Pad", x, writer.graph.ints(*pads), value)
-
-
 @fragment("iota")
 def _iota(writer: Writer, equation: Any) -> str:
     graph, params = writer.graph, equation.params
@@ -590,49 +579,6 @@ def _window(writer: Writer, x: str, places: str, shape: Any, indexed: Sequence[i
         if rest
         else found
     )
-
-
-@fragment("conv_general_dilated")
-def _conv(writer: Writer, equation: Any, x: str, kernel: str) -> str:
-    params = equation.params
-    numbers = params["dimension_numbers"]
-    if params["batch_group_count"] != 1 or any(each != 1 for each in params["lhs_dilation"]):
-        raise ConfigError("the network has a transposed convolution, which cannot be written as ONNX yet")
-    graph = writer.graph
-    x = graph.op("Transpose", x, perm=list(numbers.lhs_spec))
-    kernel = graph.op("Transpose", kernel, perm=list(numbers.rhs_spec))
-    pads = [low for low, _ in params["padding"]] + [high for _, high in params["padding"]]
-    found = graph.op(
-        "Conv", x, kernel, strides=list(params["window_strides"]), pads=pads, dilations=list(params["rhs_dilation"]),
-        group=params["feature_group_count"],
-    )  # fmt: skip
-    return graph.op("Transpose", found, perm=[numbers.out_spec.index(axis) for axis in range(len(numbers.out_spec))])
-
-
-@fragment("reduce_window_max", "reduce_window_sum")
-def _pool(writer: Writer, equation: Any, x: str) -> str:
-    graph, params = writer.graph, equation.params
-    windows, strides, padding = params["window_dimensions"], params["window_strides"], params["padding"]
-    inside = [axis for axis, size in enumerate(windows) if size > 1 or strides[axis] > 1 or any(padding[axis])]
-    outside = [axis for axis in range(len(windows)) if axis not in inside]
-    dilated = any(each != 1 for name in ("base_dilation", "window_dilation") for each in params[name])
-    if not inside:
-        return x
-    if dilated or len(outside) != 2:
-        raise ConfigError("the network takes sums or maxima of unusual windows, which cannot be written as ONNX yet")
-    order = [*outside, *inside]
-    moved = graph.op("Transpose", x, perm=order)
-    how: dict[str, Any] = {
-        "kernel_shape": [windows[axis] for axis in inside],
-        "strides": [strides[axis] for axis in inside],
-        "pads": [padding[axis][side] for side in (0, 1) for axis in inside],
-    }
-    if equation.primitive.name == "reduce_window_max":
-        found = graph.op("MaxPool", moved, **how)
-    else:
-        mean = graph.op("AveragePool", moved, count_include_pad=1, **how)
-        found = graph.op("Mul", mean, graph.constant(np.prod(how["kernel_shape"]), _out(equation).dtype))
-    return graph.op("Transpose", found, perm=[order.index(axis) for axis in range(len(order))])
 
 
 # Functions within functions, loops and branches.

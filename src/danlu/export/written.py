@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import danlu
+import danlu.export.convolutions
+import danlu.export.places  # both register how operations are written
 from danlu.errors import ConfigError, first_line
 from danlu.export.forest import walked
 from danlu.export.graph import Graph
@@ -38,7 +41,7 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
     graph = Graph()
     inputs = kind_of(trained.encoder).encode(graph, trained.encoder)
     network = walked(trained.network)
-    params, state = jax.tree.map(np.asarray, (trained.params, trained.state))
+    params, state = jax.tree.map(jnp.asarray, (trained.params, trained.state))
     outputs = written(graph, lambda x: network.apply(params, state, x, train=False)[0], inputs)
     answer = answered(graph, trained.head, outputs)
     return finished(graph, _metadata(trained, answer, license)), answer
