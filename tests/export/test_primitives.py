@@ -70,9 +70,9 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "either": lambda x: lax.cond(x.sum() > 100, lambda a: a + 1, lambda a: a - 1, x),
     "of a kind": lambda x: lax.platform_dependent(x, cpu=lambda a: a + 0, default=lambda a: a),
     "sorted": lambda x: (jnp.sort(x, 1), jnp.argsort(-x, axis=2, stable=True), lax.sort((x.round(), x, -x), dimension=2, num_keys=2)),
-    "written at": lambda x: (x.at[:, 1].set(7.0), x.at[:, :, jnp.asarray([3, 0])].add(1.0), jnp.zeros(5).at[x.astype(int)[0, 0]].add(2.0)),
+    "written at": lambda x: (x.at[:, 1].set(7.0), x.at[:, :, jnp.asarray([3, 0])].add(1.0), jnp.zeros(5).at[x.astype(int)[0, 0]].add(2)),
     "written in each row": lambda x: jax.vmap(lambda a: jnp.zeros((4, 3)).at[jnp.argsort(a[0])].set(a.T))(x),
-    "written beyond": lambda x: (jnp.zeros((5, 4)).at[x.astype(int)[:, 0, 0] + 3].set(x[:, 0], mode="drop"), x.at[:, 9].set(1.0, mode="drop")),
+    "written beyond": lambda x: (jnp.zeros((5, 4)).at[x.astype(int)[:, 0, 0] + 3].set(x[:, 0], mode="drop"), x.at[:, 9].set(1)),
     "spread apart": lambda x: lax.pad(x, jnp.float32(3), ((0, 0, 0), (1, 0, 2), (0, 1, 1))),
     "softmax": lambda x: (jax.nn.softmax(x, 2), jax.nn.logsumexp(x, 1), jax.nn.log_softmax(x)),
 }  # fmt: skip

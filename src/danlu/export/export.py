@@ -16,6 +16,7 @@ from danlu.data.encode import TableEncoder
 from danlu.data.series import Origins
 from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
+from danlu.export.heads import spoken_of
 from danlu.export.kinds import kind_of
 from danlu.export.plain import safetensors_of, stablehlo_of
 from danlu.export.runtime import needed
@@ -111,10 +112,7 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
     beside = _beside(trained, target)
     asked = [each["name"] for each in kind_of(trained.encoder).about(trained.encoder)]
     greatest = figure(trial.difference, 2)
-    if answer.value or answer.forecast:
-        told = f"in onnxruntime no value differs by more than {greatest} of its size, or of the target's spread"
-    else:
-        told = f"in onnxruntime each label is that of danlu; the greatest difference of a probability is {greatest}"
+    told = spoken_of(trained.head).told(answer, greatest)
     shown = ", ".join([*map(repr, asked[:_SHOWN]), *["…"] * (len(asked) > _SHOWN)])
     said = (
         f"it takes {len(asked)} input{'s' * (len(asked) != 1)}: {shown}",

@@ -16,8 +16,24 @@ IR = 9
 
 _Name = str
 _FOLDED = frozenset(
-    "Add Cast Concat Div Expand Gather Max Min Mul Neg Reciprocal Reshape Slice Sqrt Sub Transpose Unsqueeze".split()
-)
+    (
+        "Add",
+        "Cast",
+        "Concat",
+        "Div",
+        "Expand",
+        "Gather",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Reciprocal",
+        "Reshape",
+        "Slice",
+        "Sqrt",
+        "Sub",
+    )
+) | {"Transpose", "Unsqueeze"}
 _SMALL = 4096  # values; what is computed of constants is kept where it is no larger than they are, or than this
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from danlu.export.columns import interpolated
 from danlu.export.graph import Graph
 from danlu.export.primitives import BATCH, Value
 from danlu.tasks.quantiles import Quantiles
+from danlu.trained import Trained
 from danlu.trained.labels import Labels
 from danlu.trained.scores import Asked, Scores
 from danlu.trained.together import Mean
 
-__all__ = ["Answer", "answered", "check_head"]
+__all__ = ["HEADS", "Answer", "Spoken", "answered", "check_head", "refuse_label", "spoken_of"]
+
+_FAULT = "this is a fault of danlu; please report it with the run's config.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Answer:
         low, high: of its interval; empty where the head has none.
         forecast: of series, ``(rows, horizon, targets, 1 + quantiles)`` float64, the mean first.
         members: whether each class is in the set of a row, ``(rows, classes)`` bool; empty where the head has none.
+        labels: of several labels, which a row has, ``(rows, labels)`` bool.
+        mask: of pictures, the class of each pixel by its value in masks, ``(rows, height, width)`` uint8.
+        boxes, scores: of objects, the surest first, ``(rows, objects, 4)`` and ``(rows, objects)`` float32; their label is empty where they
+            are not sure enough to be shown.
     """
 
     label: str = ""
@@ -40,6 +48,10 @@ class Answer:
     high: str = ""
     members: str = ""
     forecast: str = ""
+    labels: str = ""
+    mask: str = ""
+    boxes: str = ""
+    scores: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,45 +59,133 @@ class Answer:
         return tuple(name for name in dataclasses.astuple(self) if name)
 
 
+@dataclasses.dataclass(frozen=True)
+class Spoken:
+    """How one kind of head is written, and how a file's answers are compared with its own.
+
+    Attributes:
+        write: gives the answer's nodes and outputs for a network's outputs, computed in float64 as danlu's own are:
+            ``write(graph, head, outputs) -> Answer``.
+        differ: the greatest difference of the answers for rows as they were read, ``differ(trained, rows, answer, given) -> float``,
+            with ``given`` what the file answers, by name.
+        told: the greatest difference in words, ``told(answer, figure)``.
+        check: refuses a head that cannot be written.
+    """
+
+    write: Callable[[Graph, Any, Any], Answer]
+    differ: Callable[[Trained, Any, Answer, Mapping[str, np.ndarray]], float]
+    told: Callable[[Answer, str], str]
+    check: Callable[[Any], None] = lambda head: None
+
+
+def spoken_of(head: Any) -> Spoken:
+    """How a head is written.
+
+    Raises:
+        ConfigError: a head that has no fragment.
+    """
+    for kind, spoken in HEADS.items():
+        if isinstance(head, kind):
+            return spoken
+    raise ConfigError(
+        f"a model for {head.task} cannot be written as ONNX yet",
+        hint="danlu export RUN --format safetensors writes its weights",
+    )
+
+
 def answered(graph: Graph, head: Any, outputs: Any) -> Answer:
-    """The answer's nodes and outputs for a network's outputs, computed in float64 as danlu's own are.
+    """The answer's nodes and outputs for a network's outputs.
 
     Args:
-        outputs: ``(rows[, members], units)``; of several models, one for each by its name.
+        outputs: as the network gives them; of several models, one for each by its name.
 
     Raises:
         ConfigError: a head that has no fragment.
     """
     check_head(head)
-    if isinstance(head, Quantiles):
-        return _forecast(graph, head, outputs)
-    if isinstance(head, Labels):
-        return _said(graph, head, _mean(graph, head, outputs))
+    return spoken_of(head).write(graph, head, outputs)
+
+
+def check_head(head: Any) -> None:
+    """Refuse a head that cannot be written.
+
+    Raises:
+        ConfigError: see above.
+    """
+    spoken_of(head).check(head)
+
+
+def refuse_label(own: Any, given: Any, wrong: int, of: int) -> None:
+    """Refuse a file that answers otherwise.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"the file answers {given!r} where danlu answers {own!r}, for {wrong} of {of} rows; nothing was written",
+        hint=_FAULT,
+    )
+
+
+def _means(graph: Graph, head: Mean, outputs: Any) -> Answer:
+    """The mean of the answers of several models."""
     each = [_mean(graph, own, outputs[str(place)]) for place, own in enumerate(head.heads, 1)]
     found = functools.reduce(lambda a, b: graph.op("Add", a, b), each)
     return _said(graph, head.lead, graph.op("Div", found, graph.constant(np.float64(len(each)))))
 
 
-def check_head(head: Any) -> None:
-    """Refuse a head that has no fragment.
+def _labels(graph: Graph, head: Labels, outputs: Value) -> Answer:
+    return _said(graph, head, _mean(graph, head, outputs))
 
-    Raises:
-        ConfigError: see above.
-    """
-    if isinstance(head, Quantiles):
-        return
+
+def _check_labels(head: Any) -> None:
     heads = head.heads if isinstance(head, Mean) else (head,)
     if not all(isinstance(each, Labels) for each in heads):
         raise ConfigError(
-            f"a model for {head.task} cannot be written as ONNX yet; "
-            "tables, images, sequences and texts with one label a row can, and forecasts",
-            hint="danlu export RUN --format safetensors writes its weights",
+            f"several models for {head.task} as one cannot be written as ONNX yet",
+            hint="write each of them: danlu export RUN/folds/1",
         )
     if getattr(head, "lead", head).cuts is not None:
         raise ConfigError(
             "the model decides by thresholds of groups, which cannot be written as ONNX yet",
             hint="train without thresholds of groups, or write --format safetensors",
         )
+
+
+def _labels_differ(trained: Trained, rows: Any, answer: Answer, given: Mapping[str, np.ndarray]) -> float:
+    head, own = getattr(trained.head, "lead", trained.head), np.asarray(trained.answer_rows(rows))
+    asked = head.asked or Asked(head.level)
+    if answer.value:
+        scale = np.maximum(np.abs(own), head.target.std)
+        pairs = [(given[answer.value], own)]
+        if answer.low:
+            reach = head.scores.reach(asked, own)
+            pairs += [(given[answer.low], own - reach), (given[answer.high], own + reach)]
+        return max(float((np.abs(a - b) / scale).max(initial=0)) for a, b in pairs)
+    labels = np.asarray(head.target.classes)[head.decide(own, rows)]
+    wrong = np.flatnonzero(labels != given[answer.label])
+    if len(wrong):
+        refuse_label(str(labels[wrong[0]]), given[answer.label][wrong[0]], len(wrong), len(own))
+    worst = float(np.abs(given[answer.probabilities] - own).max(initial=0))
+    if answer.members:  # a class may be at the limit to the last digits
+        other = given[answer.members] != head.scores.sets(own, asked)
+        apart = np.abs(1 - own - head.scores.limits(asked, own.shape[1]))
+        worst = max(worst, float(np.where(other, apart, 0).max(initial=0)))
+    return worst
+
+
+def _told(answer: Answer, greatest: str) -> str:
+    if answer.value or answer.forecast:
+        return f"in onnxruntime no value differs by more than {greatest} of its size, or of the target's spread"
+    return f"in onnxruntime each label is that of danlu; the greatest difference of a probability is {greatest}"
+
+
+def _forecasts_differ(trained: Trained, rows: Any, answer: Answer, given: Mapping[str, np.ndarray]) -> float:
+    # A file does not know how often earlier intervals held: those of a forecast are as validation had them.
+    plain = dataclasses.replace(trained, head=dataclasses.replace(trained.head, since=None))
+    own = np.asarray(plain.answer_rows(rows))
+    scale = np.maximum(np.abs(own), trained.encoder.transform(rows).spread[:, None, :, None])
+    return float((np.abs(given[answer.forecast] - own) / scale).max(initial=0))
 
 
 def _forecast(graph: Graph, head: Quantiles, outputs: Value) -> Answer:
@@ -176,3 +276,11 @@ def _reach(graph: Graph, scores: Scores, asked: Asked, answers: str) -> str | No
     if scores.spread is None:
         return graph.constant(np.asarray([limit], np.float64))
     return graph.op("Mul", interpolated(graph, answers, *scores.spread), graph.constant(np.float64(limit)))
+
+
+HEADS: dict[type, Spoken] = {
+    Labels: Spoken(_labels, _labels_differ, _told, _check_labels),
+    Mean: Spoken(_means, _labels_differ, _told, _check_labels),
+    Quantiles: Spoken(_forecast, _forecasts_differ, _told),
+}
+"""How each kind of head is written; others are added where they are written."""

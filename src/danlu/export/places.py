@@ -37,7 +37,7 @@ _SCATTERED = {"scatter": "none", "scatter-add": "add", "scatter-mul": "mul", "sc
 
 @fragment(*_SCATTERED)
 def _scatter(writer: Writer, equation: Any, x: str, places: str, updates: str) -> str:
-    """``ScatterND``: the axes that are written at first, those written whole after them; what lies outside is written to a row that is cut off."""
+    """``ScatterND``: the axes that are written at first, those written whole after them; a row is added for what lies outside."""
     graph, params = writer.graph, equation.params
     numbers = params["dimension_numbers"]
     whole, indices, new = (each.aval.shape for each in equation.invars)

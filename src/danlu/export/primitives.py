@@ -99,16 +99,22 @@ def written(graph: Graph, function: Callable[[Any], Any], inputs: Any, constrain
             if isinstance(size, str) and size not in sizes:
                 sizes[size] = graph.op("Shape", each.name, start=axis, end=axis + 1)
     results = Writer(graph, sizes).closed(closed, [each.name for each in leaves])
-    found = [Value(name, len(each.shape)) for name, each in zip(results, jax.tree.leaves(shapes), strict=True)]
+    found = [Value(name, each.dtype, each.shape) for name, each in zip(results, jax.tree.leaves(shapes), strict=True)]
     return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """A result of a trace: its name in the graph, and how many axes it has."""
+    """A result of a trace: its name in the graph, its type and its shape, whose free sizes are expressions."""
 
     name: str
-    rank: int
+    dtype: Any
+    shape: tuple[Any, ...]
+
+    @property
+    def rank(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
 
 
 class Writer:

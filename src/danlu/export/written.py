@@ -8,15 +8,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import danlu
 import danlu.export.convolutions
-import danlu.export.places  # both register how operations are written
+import danlu.export.pictures
+import danlu.export.places  # these register how what they are named for is written
 from danlu.errors import ConfigError, first_line
 from danlu.export.forest import walked
 from danlu.export.graph import Graph
-from danlu.export.heads import Answer, answered, check_head
+from danlu.export.heads import Answer, answered, check_head, spoken_of
 from danlu.export.kinds import kind_of
 from danlu.export.primitives import written
 from danlu.export.runtime import TOLERANCE, finished, session_of
@@ -56,7 +56,7 @@ def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, Any]:
         "license": license,
         "task": trained.task,
         "target": head.name,
-        "classes": [] if answer.forecast else list(head.target.classes),
+        "classes": [] if answer.forecast else list(_classes(head)),
         "quantiles": list(head.shown) if answer.forecast else [],
         "inputs": kind_of(trained.encoder).about(trained.encoder),
         "outputs": list(answer.names),
@@ -64,6 +64,14 @@ def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, Any]:
         "scores": {name: value for name, value in trained.metrics.items() if isinstance(value, int | float | str)},
         "schema": None if schema is None else schema.to_json(),
     }
+
+
+def _classes(head: Any) -> tuple[str, ...]:
+    """The names of classes or labels, in the order of what the file answers for each."""
+    target = getattr(head, "target", None)
+    if target is not None:
+        return tuple(target.classes)
+    return tuple(getattr(head, "classes", None) or head.labels)
 
 
 def _asked(head: Any) -> Asked:
@@ -95,42 +103,14 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
         ConfigError: another label for any row, or a difference above :data:`TOLERANCE`.
     """
     session = session_of(data)
-    kind, head, worst, count = kind_of(trained.encoder), getattr(trained.head, "lead", trained.head), 0.0, 0
-    # A file does not know how often earlier intervals held: those of a forecast are as validation had them.
-    plain = dataclasses.replace(trained, head=dataclasses.replace(head, since=None)) if answer.forecast else trained
+    kind, spoken, worst, count = kind_of(trained.encoder), spoken_of(trained.head), 0.0, 0
     for rows, raw in trials:
-        own = np.asarray(plain.answer_rows(rows))
         try:
-            given = dict(
-                zip(answer.names, session.run(list(answer.names), kind.feed(trained.encoder, raw)), strict=True)
-            )
+            found = session.run(list(answer.names), kind.feed(trained.encoder, raw))
         except Exception as error:
             raise ConfigError(f"onnxruntime cannot run the file: {first_line(error)}") from error
-        count += len(own)
-        if answer.forecast:
-            scale = np.maximum(np.abs(own), trained.encoder.transform(rows).spread[:, None, :, None])
-            worst = max(worst, float((np.abs(given[answer.forecast] - own) / scale).max(initial=0)))
-        elif answer.value:
-            scale = np.maximum(np.abs(own), head.target.std)
-            pairs = [(given[answer.value], own)]
-            if answer.low:
-                reach = head.scores.reach(_asked(head), own)
-                pairs += [(given[answer.low], own - reach), (given[answer.high], own + reach)]
-            worst = max(worst, *(float((np.abs(a - b) / scale).max(initial=0)) for a, b in pairs))
-        else:
-            labels = np.asarray(head.target.classes)[head.decide(own, rows)]
-            wrong = np.flatnonzero(labels != given[answer.label])
-            if len(wrong):
-                raise ConfigError(
-                    f"the file answers {given[answer.label][wrong[0]]!r} where danlu answers {labels[wrong[0]]!r}, for {len(wrong)} of "
-                    f"{len(own)} rows; nothing was written",
-                    hint="this is a fault of danlu; please report it with the run's config.json",
-                )
-            worst = max(worst, float(np.abs(given[answer.probabilities] - own).max(initial=0)))
-            if answer.members:  # a class may be at the limit to the last digits
-                other = given[answer.members] != head.scores.sets(own, _asked(head))
-                apart = np.abs(1 - own - head.scores.limits(_asked(head), own.shape[1]))
-                worst = max(worst, float(np.where(other, apart, 0).max(initial=0)))
+        count += len(rows)
+        worst = max(worst, spoken.differ(trained, rows, answer, dict(zip(answer.names, found, strict=True))))
         if not worst <= TOLERANCE:
             raise ConfigError(
                 f"the file's answers differ from danlu's by up to {worst:.2g}; at most {TOLERANCE:g} is allowed; nothing was written",
