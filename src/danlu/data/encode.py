@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
 from danlu.data.fields import Field
 from danlu.data.infer import canonical
 from danlu.data.levels import LevelCoder, prefixes
+from danlu.data.remembered import Memory, Parts
 from danlu.data.scaling import SCALINGS, NumericScaler
-from danlu.data.schema import Schema
+from danlu.data.schema import Column, Schema
 from danlu.data.words import WordPresence
 from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError, unknown_name
 
@@ -177,21 +179,36 @@ class TableEncoder:
         Raises:
             SchemaError: a column is missing (see :func:`danlu.data.check_frame` for a full check).
         """
-        frame = _prepared(frame, self.schema)
+        found = self._memory.parts(frame)
+        if found is None:
+            found = self._parts(_prepared(frame, self.schema))
+            self._memory.learn_parts(frame, found)
+        matrix, codes, words = found
         encoded: dict[str, np.ndarray] = {}
         if self.scaler is not None:
-            encoded["numeric"] = self.scaler.transform(_numeric_matrix(frame, self.schema, self.dates))
+            encoded["numeric"] = self.scaler.transform(matrix)
         if self.levels:
-            codes = [
-                coder.transform(frame[name] if form == "whole" else prefixes(frame[name]))
-                for name, form, coder in self.levels
-            ]
             encoded["categorical"] = np.stack(codes, axis=1)
         if self.words:
-            encoded["text"] = np.concatenate([v.transform(frame[name]) for name, v in self.words], axis=1)
+            encoded["text"] = np.concatenate(words, axis=1)
         return encoded
 
-    @property
+    def _parts(self, frame: pl.DataFrame) -> Parts:
+        """What the encoded rows are put together from, as whole columns; ``frame`` is :func:`_prepared`."""
+        codes = [
+            coder.transform(frame[name] if form == "whole" else prefixes(frame[name]))
+            for name, form, coder in self.levels
+        ]
+        words = [vocabulary.transform(frame[name]) for name, vocabulary in self.words]
+        return _numeric_matrix(frame, self.schema, self.dates), codes, words
+
+    @functools.cached_property
+    def _memory(self) -> Memory:
+        return Memory(
+            self.schema, dict(self.dates), [name for name, _, _ in self.levels], [name for name, _ in self.words]
+        )
+
+    @functools.cached_property
     def fields(self) -> tuple[Field, ...]:
         """The columns that the model sees."""
         kinds = {
@@ -220,9 +237,22 @@ class TableEncoder:
         Raises:
             SchemaError: a value that does not fit its column.
         """
-        names = [column.name for column in self.schema.features]
-        frame = pl.DataFrame([_plain_column(name, [record[name] for record in records]) for name in names])
-        for column in self.schema.of_kind("datetime"):
+        given = {column.name: [record[column.name] for record in records] for column in self.schema.features}
+        known = {column.name: self._memory.values(column, given[column.name]) for column in self.schema.features}
+        left = tuple(column for column in self.schema.features if known[column.name] is None)
+        if left:
+            checked = self._checked(left, {column.name: given[column.name] for column in left}, say)
+            known |= {column.name: checked[column.name] for column in left}
+        return pl.DataFrame([values for values in known.values() if values is not None])
+
+    def _checked(
+        self, columns: tuple[Column, ...], given: Mapping[str, list[Any]], say: Callable[[str], None]
+    ) -> pl.DataFrame:
+        """Fields of records, checked as those of a file are; those about which nothing is said are remembered."""
+        frame = pl.DataFrame([_plain_column(name, values) for name, values in given.items()])
+        for column in columns:
+            if column.kind != "datetime":
+                continue
             whole = frame[column.name].dtype.is_integer() and "%Y%m%d" in column.format.patterns
             if column.format.patterns and frame[column.name].dtype.is_numeric() and not whole:
                 raise SchemaError(
@@ -230,11 +260,13 @@ class TableEncoder:
                     hint=f"such as {column.examples[0]!r}" if column.examples else None,
                 )
         try:
-            checked, notices = check_frame(frame, self.schema)
+            checked, notices = check_frame(frame, dataclasses.replace(self.schema, columns=columns))
         except SchemaError as error:
             raise SchemaError(error.message, hint="correct the value, or give null for an unknown one") from error
         for notice in notices:
             say(notice)
+        if not notices:
+            self._memory.learn_values(frame, checked)
         return checked
 
     def bins(self, count: int) -> np.ndarray:

@@ -104,7 +104,8 @@ def predict_outputs(model: Any, params: Any, state: Any, x: Any, *, batch_size: 
     x = as_leaves(x, "x")
     rows = rows_of(x, "x")
     size = batch_size or _size(max(rows, 1))
-    params, state = jax.device_put((params, state))
+    if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves((params, state))):
+        params, state = jax.device_put((params, state))
     found = []
     for first in range(0, max(rows, 1), size):  # each batch by itself: however many rows there are, it is one program
         batch = jax.tree.map(lambda leaf, first=first: leaf[first : first + size], x)

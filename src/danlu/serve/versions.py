@@ -10,7 +10,9 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import jax
 
 from danlu.artifact.artifact import MODEL_FILE, is_saved
 from danlu.errors import DanluError
@@ -20,6 +22,8 @@ from danlu.serve.examples import example_record
 from danlu.trained import Trained
 
 __all__ = ["Line", "Served", "Version"]
+
+_BATCH = 16  # rows that a network sees at once, always: a row's answer does not depend on the rows beside it, and nothing recompiles
 
 Make = Callable[[Trained], Batcher]
 
@@ -110,13 +114,15 @@ class Line:
     def _loaded(self) -> tuple[Trained, str]:
         file = self._model_file()
         if file is None or self.place is None:
-            trained, name = self._source, "memory"
+            trained, name = cast(Trained, self._source), "memory"
         else:
             trained = load_model(self.place, allow=self._allow)
             name = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        params, state = jax.device_put((trained.params, trained.state))
+        ready = dataclasses.replace(trained, params=params, state=state, batch=min(_BATCH, trained.head.batch))
         with contextlib.suppress(DanluError):  # an example that does not fit only leaves it cold
-            trained.respond([example_record(trained.fields)], say=lambda note: None)  # type: ignore[union-attr]
-        return trained, name  # type: ignore[return-value]
+            ready.respond([example_record(ready.fields)], say=lambda note: None)
+        return ready, name
 
 
 class Served:

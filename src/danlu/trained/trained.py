@@ -53,6 +53,7 @@ class Trained:
         seen: sorted hashes of the rows that it learnt from (see :func:`danlu.data.seen.row_hashes`), or None.
         kept: the simple models that it was compared with, by what they are called.
         instead: what gives the outputs for encoded rows in the network's place, or None.
+        batch: rows that the network sees at once; None leaves it to the head. A service, which is asked a row at a time, takes fewer.
 
     Example:
         >>> import tempfile, danlu
@@ -76,6 +77,7 @@ class Trained:
     seen: np.ndarray | None = None
     kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
     instead: Callable[[Any], np.ndarray] | None = None
+    batch: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         """What only models of this kind can do, a verb of the head: to translate, to write, to play."""
@@ -125,7 +127,7 @@ class Trained:
         """The outputs for encoded rows as NumPy arrays of float64, computed in batches of the head's size."""
         if self.instead is not None:
             return self.instead(inputs)
-        found = predict_outputs(self.network, self.params, self.state, inputs, batch_size=self.head.batch)
+        found = predict_outputs(self.network, self.params, self.state, inputs, batch_size=self.batch or self.head.batch)
         return jax.tree.map(lambda leaf: leaf.astype(np.float64) if leaf.dtype == np.float32 else leaf, found)
 
     def answer(self, inputs: Any) -> Any:
