@@ -33,7 +33,7 @@ def compress(
             from danlu.compression.compress import compress as made
         techniques = chosen(prune=prune, epochs=epochs)
         found = made(run, techniques, name=name, runs=runs, source=data, display=display, say=_say, allow=allow or ())
-    print("\n".join(found.result.said()))
+    print(found.receipts)
     print(f"\nsaved in {found.result.run.path}")
 
 

@@ -25,18 +25,20 @@ class Bench(Recipe):
         start: the trained network with its variables.
         techniques: what is done with it, one after the other.
         used: the workshops that they used: a list, which is filled.
+        made: the network after each technique, with its variables: another.
     """
 
     start: Any = None
     techniques: tuple[Technique, ...] = ()
     used: Any = None
+    made: Any = None
 
     @classmethod
     def of(cls, plan: Recipe, start: Made, techniques: tuple[Technique, ...]) -> Bench:
         """That of a run's recipe."""
         fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(Recipe)}
         single = {"snapshots": 1, "average": "none", "average_decay": None, "average_start": None}
-        return cls(**{**fields, **single}, start=start, techniques=techniques, used=[])
+        return cls(**{**fields, **single}, start=start, techniques=techniques, used=[], made=[])
 
     @property
     def anew(self) -> bool:
@@ -56,4 +58,5 @@ class Bench(Recipe):
         made: Made = self.start
         for technique in self.techniques:
             made = technique(*made, workshop)
+            self.made.append(made)
         return workshop.record(*made)

@@ -12,6 +12,8 @@ from danlu.artifact.save import default_provenance
 from danlu.blueprint import to_json
 from danlu.compression.bench import Bench
 from danlu.compression.mixed import mixed_again, network_of
+from danlu.compression.receipt import Receipts
+from danlu.compression.shown import kept_receipts
 from danlu.compression.technique import Technique
 from danlu.engine import JSONLogger
 from danlu.errors import ConfigError, shorten
@@ -35,12 +37,14 @@ class Compressed:
         result: its run: the test, the report.
         before: the model that it was made of.
         techniques: what was done, in sequence.
+        receipts: what it costs and what it is worth beside ``before``; None where they were not asked for.
     """
 
     model: Trained
     result: TrainResult
     before: Trained
     techniques: tuple[Technique, ...]
+    receipts: Receipts | None = None
 
 
 def compress(
@@ -50,6 +54,7 @@ def compress(
     name: str | None = None,
     runs: str | Path | None = None,
     source: Any = None,
+    receipts: bool = True,
     display: str = "none",
     say: Say = print,
     allow: Sequence[str] = (),
@@ -62,6 +67,7 @@ def compress(
         name: of the new run; None is ``RUN-small``.
         runs: the folder that it is put in; None is the one that the run is in.
         source: the frame or arrays that the run learnt from, where it was not a file; or the path where the file is now.
+        receipts: whether size, times, memory and scores are measured beside those of the model before.
         display, say: how the training is shown, and what is called with each notice.
         allow: modules that its environment may import.
 
@@ -77,7 +83,8 @@ def compress(
         >>> result = danlu.train(table, target="y", runs=tempfile.mkdtemp(), name="a", display="none", say=lambda line: None,
         ...                      model={"kind": "network", "members": 2, "width": 8}, trainer={"epochs": 1},
         ...                      evaluate={"baselines": False, "report": False})
-        >>> found = danlu.compress(result.run.path, [Magnitude(0.5, epochs=0)], source=table, say=lambda line: None)
+        >>> found = danlu.compress(result.run.path, [Magnitude(0.5, epochs=0)], source=table, receipts=False,
+        ...                        say=lambda line: None)
         >>> found.result.run.path.name
         'a-small'
     """
@@ -109,7 +116,8 @@ def compress(
             provenance = {**kept, "compression": done}
             learned = dataclasses.replace(learned, model=dataclasses.replace(learned.model, provenance=provenance))
             result = record(new, config, again.domain, again.prepared, learned, say=say, begun=begun)
-    return Compressed(result.model, result, before, steps)
+        found = kept_receipts(before, result, again, bench, say=say) if receipts else None
+    return Compressed(result.model, result, before, steps, found)
 
 
 def _checked(techniques: Any) -> tuple[Technique, ...]:

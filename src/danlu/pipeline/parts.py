@@ -65,5 +65,9 @@ def kept_parts(run: RunDirectory) -> dict[str, list[tuple[str, str]]]:
 def places_for(trained: Trained) -> dict[str, tuple[str, str]]:
     """The parts that can be added to the report of such a model: what each shows, and its command."""
     labelled = isinstance(trained.head, Labels)
-    there = {"explained": trained.kind == "table", "stress": labelled and trained.kind in ("table", "image")}
+    there = {
+        "receipts": "compression" in trained.provenance,
+        "explained": trained.kind == "table",
+        "stress": labelled and trained.kind in ("table", "image"),
+    }
     return {name: told for name, told in PLACES.items() if there[name]}

@@ -13,6 +13,7 @@ from danlu.report.html import rendered
 __all__ = ["PLACES", "add_part"]
 
 PLACES: Mapping[str, tuple[str, str]] = {
+    "receipts": ("what it costs and what it is worth beside the model that it was made of", "danlu compress RUN"),
     "explained": (
         "how its answers depend on the columns, and what each added in many single rows",
         "danlu explain RUN",
