@@ -17,33 +17,6 @@ from danlu.errors import DanluError
 __all__ = ["peak_of_danlu", "peak_of_onnx"]
 
 _SECONDS = 300
-# VmHWM counts this process alone; the resource module's maximum would begin with that of the process that started it.
-_SAID = """
-def peak():
-    try:
-        lines = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
-        return int(lines["VmHWM"].split()[0]) * 1024
-    except (OSError, KeyError):
-        import resource, sys
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-"""
-_DANLU = """
-import sys, numpy as np
-import danlu
-from danlu.compression.fresh import unpacked
-model = danlu.load(sys.argv[1])
-model.outputs(unpacked(np.load(sys.argv[2])))
-print(peak())
-"""
-_ONNX = """
-import sys, numpy as np, onnxruntime
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 1
-session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-kept = np.load(sys.argv[2])
-session.run(None, {name: kept[name].astype(object) if kept[name].dtype.kind == "U" else kept[name] for name in kept.files})
-print(peak())
-"""
 
 
 def packed(inputs: Any) -> dict[str, np.ndarray]:
@@ -72,22 +45,24 @@ def unpacked(arrays: Any) -> Any:
 
 def peak_of_danlu(model: Path, inputs: Any) -> int:
     """Bytes at the most of a process that loads a saved model with danlu and answers encoded rows, Python and JAX included."""
-    return _peak(_DANLU, model, packed(inputs))
+    return _peak("danlu", model, packed(inputs))
 
 
 def peak_of_onnx(file: Path, feed: Mapping[str, np.ndarray]) -> int:
     """The same of onnxruntime with an exported file, and the file's inputs by name."""
-    return _peak(_ONNX, file, {name: each.astype(str) if each.dtype == object else each for name, each in feed.items()})
+    return _peak(
+        "onnxruntime", file, {name: each.astype(str) if each.dtype == object else each for name, each in feed.items()}
+    )
 
 
-def _peak(code: str, place: Path, arrays: Mapping[str, np.ndarray]) -> int:
+def _peak(engine: str, place: Path, arrays: Mapping[str, np.ndarray]) -> int:
     with tempfile.TemporaryDirectory(prefix="danlu-fresh-") as folder:
         kept = Path(folder) / "rows.npz"
         np.savez(kept, **{name: np.asarray(each) for name, each in arrays.items()})  # type: ignore[arg-type]
         path = os.pathsep.join(each for each in sys.path if each)
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _SAID + code, str(place), str(kept)],
+                [sys.executable, str(Path(__file__).with_name("alone.py")), engine, str(place), str(kept)],
                 capture_output=True,
                 text=True,
                 timeout=_SECONDS,
