@@ -27,10 +27,10 @@ def answer(engine: str, model: str, rows: str) -> None:
 
     kept = np.load(rows)
     if engine == "danlu":
-        import danlu
         from danlu.compression.fresh import unpacked
+        from danlu.pipeline import load_model
 
-        danlu.load(model).outputs(unpacked(kept))
+        load_model(model).outputs(unpacked(kept))
         return
     import onnxruntime
 
