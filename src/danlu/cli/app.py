@@ -13,6 +13,7 @@ from danlu.cli.evaluate import evaluate
 from danlu.cli.explain import explain
 from danlu.cli.export import export
 from danlu.cli.generate import generate
+from danlu.cli.monitor import monitor
 from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.play import play
 from danlu.cli.predict import predict
@@ -102,6 +103,7 @@ for command in (
     serve,
     generate,
     play,
+    monitor,
     verify,
     xray,
     replay,

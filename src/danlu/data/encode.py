@@ -249,7 +249,7 @@ class TableEncoder:
         self, columns: tuple[Column, ...], given: Mapping[str, list[Any]], say: Callable[[str], None]
     ) -> pl.DataFrame:
         """Fields of records, checked as those of a file are; those about which nothing is said are remembered."""
-        frame = pl.DataFrame([_plain_column(name, values) for name, values in given.items()])
+        frame = pl.DataFrame([plain_column(name, values) for name, values in given.items()])
         for column in columns:
             if column.kind != "datetime":
                 continue
@@ -329,7 +329,7 @@ class TableEncoder:
             raise ArtifactError("the saved encoder is not valid: its parts do not fit its schema")
 
 
-def _plain_column(name: str, values: list[Any]) -> pl.Series:
+def plain_column(name: str, values: list[Any]) -> pl.Series:
     """Plain values of one kind; a number is never read as the text of one."""
     kinds = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
     met = {type(value) for value in values if value is not None}

@@ -78,7 +78,8 @@ def with_options(values: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
     Raises:
         ConfigError: a value that is not of the option's type, or that stands for nothing.
     """
-    result, known = {section: dict(part) for section, part in values.items()}, options()
+    result = {section: dict(part) if isinstance(part, Mapping) else part for section, part in values.items()}
+    known = options()
     for name in sorted(given, key=lambda name: len(known[name])):
         chosen = known[name]
         if len(chosen) > 1:

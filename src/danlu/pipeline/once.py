@@ -30,6 +30,7 @@ from danlu.pipeline.record import write_record
 from danlu.pipeline.sensitive import remembered
 from danlu.pipeline.tested import keep_test
 from danlu.pipeline.used import check_used
+from danlu.pipeline.watched import profiled
 from danlu.prose import wrapped
 from danlu.report import TensorBoardLogger, log_test
 from danlu.report.events import log_plots
@@ -262,13 +263,14 @@ def record(
     if judgement is not None:
         metrics = {name: interval.value for name, interval in judgement.scores.items()}
         model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept)
-        model.save(run.artifact_path)
         if judgement.simple_predictions is not None and judgement.simple_predictions.width:
             write_atomic(run.path / "baselines.csv", as_csv(judgement.simple_predictions))
         if judgement.predictions is not None:
             write_atomic(run.predictions_path, as_csv(judgement.predictions))
         keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
         log_test(run.path, _told(config), metrics, step=steps)
+    model = profiled(prepared, model)
+    model.save(run.artifact_path)
     seconds = begun.seconds
     with stage("writing the report"), drawn("images" in config.track.tensorboard) as plots:
         write_record(run, config, domain, prepared, model, learned, judgement, begun, sections=sections)

@@ -15,9 +15,10 @@ import numpy as np
 from danlu.artifact import Artifact
 from danlu.data.seen import seen_from
 from danlu.errors import ArtifactError, ConfigError, DanluError, DataError, first_line
+from danlu.evaluate.histograms import profile_from
 from danlu.evaluate.kept import kept_from
 from danlu.trained.head import Head
-from danlu.trained.save import KEPT, SEEN
+from danlu.trained.save import KEPT, PROFILE, SEEN
 from danlu.trained.together import Encoders, Mean
 from danlu.trained.trained import Trained
 
@@ -78,6 +79,7 @@ def load(artifact: Artifact, parts: Parts, reader: Any = None) -> Trained:
             artifact.provenance,
             seen_from(artifact.files[SEEN]) if SEEN in artifact.files else None,
             kept_from(artifact.files[KEPT]) if KEPT in artifact.files else {},
+            profile_from(artifact.files[PROFILE]) if PROFILE in artifact.files else (),
         )
     except DanluError:
         raise

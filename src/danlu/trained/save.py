@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from danlu.artifact import save_artifact
 from danlu.data.fields import fields_json
 from danlu.data.seen import seen_bytes
+from danlu.evaluate.histograms import profile_bytes
 from danlu.evaluate.kept import kept_bytes
 
 if TYPE_CHECKING:
     from danlu.trained.trained import Trained
 
-__all__ = ["KEPT", "SEEN", "save"]
+__all__ = ["KEPT", "PROFILE", "SEEN", "save"]
 
-SEEN, KEPT = "seen.safetensors", "baselines.safetensors"  # files of the artifact
+SEEN, KEPT, PROFILE = "seen.safetensors", "baselines.safetensors", "profile.json"  # files of the artifact
 
 
 def save(
@@ -51,5 +52,6 @@ def save(
         files={
             **({} if trained.seen is None else {SEEN: seen_bytes(trained.seen)}),
             **({KEPT: kept_bytes(trained.kept)} if trained.kept else {}),
+            **({PROFILE: profile_bytes(trained.profile)} if trained.profile else {}),
         },
     )

@@ -21,6 +21,7 @@ from danlu.engine import predict_outputs
 from danlu.errors import ConfigError, SchemaError, unknown_name
 from danlu.evaluate.compare import counted
 from danlu.evaluate.groups import Groups
+from danlu.evaluate.histograms import Histogram
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.kept import Kept
@@ -52,6 +53,7 @@ class Trained:
         provenance: versions, time, and what it was trained on.
         seen: sorted hashes of the rows that it learnt from (see :func:`danlu.data.seen.row_hashes`), or None.
         kept: the simple models that it was compared with, by what they are called.
+        profile: how its training rows and its answers were distributed, for what watches it in use; see :mod:`danlu.watch`.
         instead: what gives the outputs for encoded rows in the network's place, or None.
         batch: rows that the network sees at once; None leaves it to the head. A service, which is asked a row at a time, takes fewer.
 
@@ -76,6 +78,7 @@ class Trained:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seen: np.ndarray | None = None
     kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
+    profile: tuple[Histogram, ...] = ()
     instead: Callable[[Any], np.ndarray] | None = None
     batch: int | None = None
 

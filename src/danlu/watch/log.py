@@ -1,0 +1,216 @@
+"""What a model was asked, from a log of ``danlu serve --log-inputs`` or from any file of rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from danlu.data import read_table
+from danlu.data.check import check_frame
+from danlu.data.encode import plain_column
+from danlu.errors import ConfigError, DanluError, DataError, SchemaError
+from danlu.trained import Say, Trained
+from danlu.trained.sensitive import column_of
+
+__all__ = ["Asked", "read_asked"]
+
+INPUTS, MOMENT, IDENTIFIER = "inputs", "time", "id"  # of a line of the log
+_MOST_BAD = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asked:
+    """Rows that a model was asked, in the order of time where it is known.
+
+    Attributes:
+        rows: as the encoder takes them.
+        truth: what is true of each, as the head takes it, where it is known (``known``); None where nothing is known.
+        known: which rows the truth is known of, ``(rows,)``.
+        moments: the time of each, or None.
+        refused: of each row that could not be read why not, in words.
+        notices: what is to be said of the others.
+    """
+
+    rows: Any
+    truth: np.ndarray | None
+    known: np.ndarray
+    moments: tuple[str, ...] | None = None
+    refused: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+
+def read_asked(
+    trained: Trained, source: str, *, truth: str | None = None, key: str = IDENTIFIER, say: Say = print
+) -> Asked:
+    """The rows of a log or of a file.
+
+    Args:
+        source: JSON lines, each an object with ``inputs`` (a record, as ``respond`` takes it), and perhaps ``time`` (ISO 8601) and
+            ``id``; or any data
+            that the model predicts, which may have the true answers.
+        truth: a table of true answers that came later: the column ``key``, and the target.
+
+    Raises:
+        DataError: a file that is neither.
+    """
+    lines = _lines(source)
+    if lines is None:
+        if truth is not None:
+            raise ConfigError(
+                f"{source} is no log of danlu serve, whose lines have an {key!r} that true answers could be joined by",
+                hint="put the true answers into the file, as a column of the target's name",
+            )
+        found = _with_truth(trained, source, say)
+        known = np.zeros(len(found.rows), bool) if found.truth is None else _there(found.truth)
+        return Asked(found.rows, found.truth, known)
+    answers = {} if truth is None else _answers(trained, truth, key)
+    moments = [line.get(MOMENT) for line in lines]
+    if all(isinstance(moment, str) for moment in moments):
+        try:
+            order = np.argsort([_seconds(str(moment)) for moment in moments], kind="stable")
+        except ValueError as error:
+            raise DataError(
+                f"{source} has a time that cannot be read: {error}", hint="such as 2026-11-30T12:00:00Z"
+            ) from error
+        lines = [lines[place] for place in order]
+        stamps: tuple[str, ...] | None = tuple(str(line[MOMENT]) for line in lines)
+    else:
+        stamps = None
+    name = trained.head.name
+    true = [answers.get(str(line.get(key)), line[INPUTS].get(name) if name else None) for line in lines]
+    if answers and not any(str(line.get(key)) in answers for line in lines):
+        raise DataError(
+            f"no {key!r} of {truth} is one of {source}",
+            hint=f"such as {str(lines[0].get(key))!r}; --id names the column",
+        )
+    return _asked(trained, [line[INPUTS] for line in lines], true, stamps)
+
+
+def _asked(
+    trained: Trained, records: Sequence[Mapping[str, Any]], true: Sequence[Any], moments: tuple[str, ...] | None
+) -> Asked:
+    rows, kept, refused, notices = _rows_of(trained, records)
+    true = [true[place] for place in kept]
+    known = np.asarray([value is not None for value in true], bool)
+    target = getattr(trained.head, "target", None)
+    truth = None
+    if known.any() and target is not None:
+        values = pl.Series(trained.head.name, [value for value in true if value is not None], strict=False)
+        codes = target.transform(_target_read(trained, values))
+        truth = np.zeros(len(true), codes.dtype)
+        truth[known] = codes
+    return Asked(
+        rows,
+        truth,
+        known if truth is not None else np.zeros(len(true), bool),
+        None if moments is None else tuple(moments[place] for place in kept),
+        refused,
+        notices,
+    )
+
+
+def _target_read(trained: Trained, values: pl.Series) -> pl.Series:
+    """True answers as those of the training data were read."""
+    schema = getattr(trained.encoder, "schema", None)
+    if schema is None or schema.target is None or values.dtype != pl.String:
+        return values
+    return pl.Series(schema[schema.target].read(values))
+
+
+def _rows_of(
+    trained: Trained, records: Sequence[Mapping[str, Any]]
+) -> tuple[Any, list[int], tuple[str, ...], tuple[str, ...]]:
+    """The rows of records, the places of those that fit, what was wrong with the others, and what is to be said."""
+    schema = getattr(trained.encoder, "schema", None)
+    if schema is not None:  # a value that was never seen is what is looked for
+        names = [*dict.fromkeys(name for record in records for name in record)]
+        frame = pl.DataFrame([plain_column(name, [record.get(name) for record in records]) for name in names])
+        checked, notices = check_frame(frame, schema, lenient=True)
+        needed = [field.name for field in trained.head.needs if field.name in frame.columns]
+        checked = checked.with_columns(column_of(frame, name, schema) for name in needed)
+        return checked, list(range(len(records))), (), notices
+
+    def read(some: Sequence[Mapping[str, Any]]) -> Any:
+        return trained.encoder.rows(some, lambda notice: None)
+
+    every = list(range(len(records)))
+    try:
+        return read(records), every, (), ()
+    except SchemaError:
+        pass
+    fits, wrong = [], []
+    for place in every:
+        try:
+            read([records[place]])
+            fits.append(place)
+        except (DanluError, KeyError) as error:
+            wrong.append(getattr(error, "message", f"{error} is missing"))
+            if len(wrong) > _MOST_BAD and not fits:
+                break
+    if not fits:
+        raise DataError(f"none of {len(records):,} rows fits the model; the first: {wrong[0]}")
+    return read([records[place] for place in fits]), fits, tuple(wrong), ()
+
+
+def _with_truth(trained: Trained, source: str, say: Say) -> Any:
+    try:
+        return trained.read(source, lenient=True, say=say, truth=True)
+    except DanluError:
+        return trained.read(source, lenient=True, say=say)
+
+
+def _there(truth: Any) -> np.ndarray:
+    return np.ones(len(truth), bool)
+
+
+def _lines(source: str) -> list[dict[str, Any]] | None:
+    """The lines of a log; None of another file."""
+    path = Path(source)
+    if path.suffix not in (".jsonl", ".ndjson", ".json", ".log") or not path.is_file():
+        return None
+    found: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                each = json.loads(line)
+            except ValueError:
+                if not found:
+                    return None
+                if file.read(1):
+                    raise DataError(f"line {number} of {source} is no JSON: {line.strip()[:60]!r}") from None
+                break  # a last line that was cut off while it was written
+            if not isinstance(each, dict) or not isinstance(each.get(INPUTS), dict):
+                if not found:
+                    return None
+                raise DataError(f"line {number} of {source} has no {INPUTS!r}, which the lines before have")
+            found.append(each)
+    return found or None
+
+
+def _answers(trained: Trained, truth: str, key: str) -> dict[str, Any]:
+    """True answers by the identifier of the row."""
+    frame, name = read_table(truth, typed=False).frame, trained.head.name
+    lost = [column for column in (key, name) if column not in frame.columns]
+    if lost:
+        raise DataError(
+            f"{truth} has the columns {', '.join(map(repr, frame.columns[:8]))}; expected {key!r} (of the log) "
+            f"and {name!r} (the true answer)",
+            hint="--id NAME where the identifier is called otherwise",
+        )
+    return dict(zip(frame[key].cast(pl.String).to_list(), frame[name].to_list(), strict=True))
+
+
+def _seconds(moment: str) -> float:
+    return datetime.datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
