@@ -65,7 +65,11 @@ def _course(found: Monitored) -> str:
         axes.plot(places, [part.psi for part in found.parts], color=BLUE, marker="o", ms=3)
         axes.axhline(0.1, color=GREY, ls=":")
         axes.set_ylim(bottom=0)
-        panel.told(places.tolist(), [part.psi for part in found.parts], [f"{p.label}: {p.of}, {p.psi:.2f}" for p in found.parts])
+        panel.told(
+            places.tolist(),
+            [part.psi for part in found.parts],
+            [f"{p.label}: {p.of}, {p.psi:.2f}" for p in found.parts],
+        )
         _ticks(axes, labels)
     figures.append(panel.svg)
     scored = [(place, part.score) for place, part in enumerate(found.parts) if part.score is not None]
