@@ -16,6 +16,12 @@ __all__ = ["compress"]
 
 def compress(
     run: OwnRun,
+    distill: Annotated[
+        str | None,
+        typer.Option(
+            help="One new network learns what the whole model answers: same, small or tiny, or its settings, such as model.width=32."
+        ),
+    ] = None,
     prune: Annotated[
         float | None, typer.Option(help="The share of the weights that become zero, the smallest, such as 0.8.")
     ] = None,
@@ -31,7 +37,7 @@ def compress(
         with stage("starting"):
             from danlu.compression.chosen import chosen
             from danlu.compression.compress import compress as made
-        techniques = chosen(prune=prune, epochs=epochs)
+        techniques = chosen(distil=distill, prune=prune, epochs=epochs)
         found = made(run, techniques, name=name, runs=runs, source=data, display=display, say=_say, allow=allow or ())
     print(found.receipts)
     print(f"\nsaved in {found.result.run.path}")

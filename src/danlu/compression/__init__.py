@@ -2,7 +2,7 @@
 
 from danlu.compression.compress import Compressed, compress
 from danlu.compression.technique import Technique
-from danlu.compression.techniques import Magnitude
+from danlu.compression.techniques import Distil, Magnitude
 from danlu.compression.workshop import Workshop
 
-__all__ = ["Compressed", "Magnitude", "Technique", "Workshop", "compress"]
+__all__ = ["Compressed", "Distil", "Magnitude", "Technique", "Workshop", "compress"]

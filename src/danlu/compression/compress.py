@@ -14,6 +14,7 @@ from danlu.compression.bench import Bench
 from danlu.compression.mixed import mixed_again, network_of
 from danlu.compression.receipt import Receipts
 from danlu.compression.shown import kept_receipts
+from danlu.compression.student import alone
 from danlu.compression.technique import Technique
 from danlu.engine import JSONLogger
 from danlu.errors import ConfigError, shorten
@@ -26,6 +27,8 @@ from danlu.stages import showing, stage
 from danlu.trained import Say, Trained
 
 __all__ = ["Compressed", "compress"]
+
+_OF_SEVERAL = ("ensemble", "snapshots")  # what a model's provenance says of its networks, where there are several
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,13 +99,16 @@ def compress(
             before = load_model(run, allow=allow)
         if not hasattr(again.plan, "fit"):
             raise ConfigError(f"a model of {again.domain.noun} cannot be compressed yet")
+        again = alone(again) if steps[0].whole else again
+        steps = tuple(each.settled(again, before) for each in steps)
         folder = _folder(again.run, name, runs)
         config = settings_of(again.run)
         told = {"run": str(again.run.path.resolve()), "techniques": [to_json(each) for each in steps]}
         given = config.data.source if source is None else source
         new = begin(config, given, again.domain, folder.parent, folder.name, (), more={COMPRESSION: told})
         with new.locked():
-            bench = Bench.of(again.plan, network_of(before), steps)
+            start = (before.network, before.params, before.state) if steps[0].whole else network_of(before)
+            bench = Bench.of(again.plan, start, steps)
             learned = again.domain.learn(
                 again.domain.for_trial(again.config).to_learn,
                 again.prepared,
@@ -110,9 +116,10 @@ def compress(
                 callbacks=[JSONLogger(new.metrics_path)],
                 display=display,
             )
-            learned = mixed_again(learned, before, again, bench)
+            learned = learned if steps[0].whole else mixed_again(learned, before, again, bench)
             done = [*before.provenance.get("compression", ()), *told["techniques"]]
-            kept = {name: told for name, told in before.provenance.items() if name not in default_provenance()}
+            gone = {*default_provenance(), *(_OF_SEVERAL if steps[0].whole else ())}
+            kept = {name: told for name, told in before.provenance.items() if name not in gone}
             provenance = {**kept, "compression": done}
             learned = dataclasses.replace(learned, model=dataclasses.replace(learned.model, provenance=provenance))
             result = record(new, config, again.domain, again.prepared, learned, say=say, begun=begun)
@@ -127,6 +134,11 @@ def _checked(techniques: Any) -> tuple[Technique, ...]:
         raise ConfigError(
             f"compress received {shorten(wrong[0]) if wrong else 'no technique'}; expected techniques",
             hint="such as [danlu.compression.Magnitude(0.8)]",
+        )
+    late = [each for each in steps[1:] if each.whole]
+    if late:
+        raise ConfigError(
+            f"{type(late[0]).__name__} makes one network of the whole model, and stands after {type(steps[0]).__name__}; expected it first"
         )
     return steps
 

@@ -35,7 +35,7 @@ def kept_receipts(before: Trained, result: TrainResult, again: Again, bench: Ben
         [] if isinstance(before.network, Blend) else bench.made[:-1]
     )  # of a blend the shares are chosen at the end alone
     for technique, made in zip(bench.techniques, between, strict=False):
-        model = dataclasses.replace(before, **dict(zip(("network", "params", "state"), made, strict=True)))
+        model = dataclasses.replace(result.model, **dict(zip(("network", "params", "state"), made, strict=True)))
         stages.append(Stage(str(technique), model, _tested(again, model)))
     judged = result.judgement
     stages.append(Stage(str(bench.techniques[-1]), result.model, None if judged is None else judged.evidence))

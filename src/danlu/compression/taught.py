@@ -142,6 +142,14 @@ class Taught(Layer):
             found["hint"] = jax.lax.stop_gradient(_flat(body.apply(p, s, shown, train=False)[0]))
         return found, state
 
+    def adapt(self, params: Params, state: State) -> tuple[Params, State]:
+        """Its own variables, as training begins with them."""
+        return params, state
+
+    def merge(self, params: Params, state: State) -> tuple[Params, State]:
+        """Its own variables, as training ends with them."""
+        return params, state
+
     def children(self) -> tuple[tuple[str, Layer], ...]:
         return (("student", self.student),)
 
