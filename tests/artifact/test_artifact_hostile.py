@@ -203,7 +203,7 @@ def test_wrong_values_anywhere(folder: Path, key: str) -> None:
 
 
 MISFITS: list[tuple[Any, str]] = [
-    (changed("format_version", 4), "was written in format version 4; this danlu reads up to 3"),
+    (changed("format_version", 5), "was written in format version 5; this danlu reads up to 4"),
     (changed("format_version", True), "has the format version 'True'"),
     (changed("threshold", 1.5), "has the threshold '1.5'; expected 0 to 1 or null"),
     (changed("threshold", True), "has the threshold 'True'"),

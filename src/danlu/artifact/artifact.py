@@ -24,6 +24,8 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "Artifact"]
 
 FORMAT = "danlu-artifact"
 FORMAT_VERSION = 3
+SPARSE_VERSION = 4
+"""Of a model some of whose arrays are written without their zeros; all others are of :data:`FORMAT_VERSION`."""
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 TREES = ("params", "state", "encoder", "head")

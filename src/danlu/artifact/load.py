@@ -16,8 +16,8 @@ import numpy as np
 
 from danlu.artifact.artifact import (
     FORMAT,
-    FORMAT_VERSION,
     MODEL_FILE,
+    SPARSE_VERSION,
     TREES,
     WEIGHTS_FILE,
     Artifact,
@@ -28,6 +28,7 @@ from danlu.artifact.artifact import (
     previous_of,
 )
 from danlu.artifact.files import parse_json, read_bytes
+from danlu.artifact.sparse import FORMS, dense, file_names
 from danlu.artifact.tree import DTYPES, check_arrays, expected_arrays, tree_structure, unflatten_tree
 from danlu.blueprint import Blueprint, from_json
 from danlu.errors import ArtifactError
@@ -101,7 +102,8 @@ def _load(path: Path) -> Artifact:
     expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     for name in TREES:
         expected |= expected_arrays(trees[name], prefix=name)
-    arrays = _read_weights(path / WEIGHTS_FILE, listed[WEIGHTS_FILE], expected)
+    forms = _sparse_forms(document, version, expected, path)
+    arrays = _read_weights(path / WEIGHTS_FILE, listed[WEIGHTS_FILE], expected, forms)
     blueprint = _get(document, "blueprint", dict, path)
     threshold = document.get("threshold")
     if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
@@ -147,9 +149,9 @@ def _check_version(document: dict[str, Any], path: Path) -> int:
     version = document.get("format_version")
     if type(version) is not int or version < 1:
         raise ArtifactError(f"{path / MODEL_FILE} has the format version {str(version)[:40]!r}; expected 1 or more")
-    if version > FORMAT_VERSION:
+    if version > SPARSE_VERSION:
         raise ArtifactError(
-            f"{path} was written in format version {version}; this danlu reads up to {FORMAT_VERSION}",
+            f"{path} was written in format version {version}; this danlu reads up to {SPARSE_VERSION}",
             hint="upgrade danlu",
         )
     return version
@@ -187,10 +189,23 @@ def _read_listed(path: Path, info: dict[str, Any]) -> bytes:
     return data
 
 
+def _sparse_forms(document: dict[str, Any], version: int, expected: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """The arrays that are written without their zeros, each with the form that it has."""
+    forms = document["weights"].get("sparse", {})
+    fine = isinstance(forms, dict) and (version == SPARSE_VERSION or not forms)
+    if not fine or any(name not in expected or form not in FORMS for name, form in forms.items()):
+        raise ArtifactError(f"{path / MODEL_FILE} has the sparse arrays {str(forms)[:60]}; expected its own, by form")
+    return forms
+
+
 def _read_weights(
-    path: Path, info: dict[str, Any], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    path: Path,
+    info: dict[str, Any],
+    expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
+    forms: Mapping[str, str],
 ) -> dict[str, np.ndarray]:
-    declared = sum(int(np.prod(shape, dtype=object)) * dtype.itemsize for shape, dtype in expected.values())
+    sizes = {name: int(np.prod(shape, dtype=object)) * dtype.itemsize for name, (shape, dtype) in expected.items()}
+    declared = sum(size for name, size in sizes.items() if name not in forms)
     size = info.get("bytes")
     if type(size) is not int or declared > size:
         raise ArtifactError(f"{path} has {str(size)[:40]} bytes; the model's arrays need {declared:,}")
@@ -201,14 +216,17 @@ def _read_weights(
         entries = deserialize(data)
     except SafetensorError as error:
         raise ArtifactError(f"{path} is not a safetensors file: {str(error)[:200]}") from error
+    parts = {part for name, form in forms.items() for part in file_names(name, form)}
+    known = {name for name in expected if name not in forms} | parts
     flat: dict[str, np.ndarray] = {}
     for name, entry in entries:
         dtype = _SAFETENSORS_NAMES.get(entry["dtype"])
-        if name not in expected or dtype is None:
+        if name not in known or dtype is None:
             raise ArtifactError(f"{path} holds the array {name[:80]!r} ({entry['dtype']}), which was not expected")
         array = np.frombuffer(entry["data"], dtype=DTYPES[dtype]).reshape(entry["shape"])
         array.flags.writeable = False
         flat[name] = array
+    flat = dense(flat, forms, {name: shape for name, (shape, _) in expected.items()})
     check_arrays(flat, expected)
     check_finite(flat)
     return flat

@@ -19,6 +19,7 @@ from danlu.artifact.artifact import (
     FORMAT,
     FORMAT_VERSION,
     MODEL_FILE,
+    SPARSE_VERSION,
     TREES,
     WEIGHTS_FILE,
     check_file_name,
@@ -28,6 +29,7 @@ from danlu.artifact.artifact import (
     sealed,
 )
 from danlu.artifact.files import json_text, plain, write_synced
+from danlu.artifact.sparse import sparse
 from danlu.artifact.tree import expected_arrays, flatten_tree, tree_structure
 from danlu.blueprint import Blueprint, to_json
 from danlu.errors import ArtifactError, DanluError
@@ -103,13 +105,14 @@ def save_artifact(
         expected_arrays(structures[name], prefix=name)
     from safetensors.numpy import save
 
-    weights = save(arrays)
+    written, forms = sparse(arrays)
+    weights = save(written)
     contents = {WEIGHTS_FILE: weights} | {check_file_name(name): bytes(data) for name, data in (files or {}).items()}
     if contents[WEIGHTS_FILE] is not weights:
         raise ArtifactError(f"{WEIGHTS_FILE} is the artifact's own file; give yours another name")
     document = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": SPARSE_VERSION if forms else FORMAT_VERSION,
         "task": task,
         "blueprint": blueprint,
         "schema": schema,
@@ -120,7 +123,7 @@ def save_artifact(
         "metrics": dict(metrics or {}),
         "provenance": default_provenance() | dict(provenance or {}),
         "extra": dict(extra or {}),
-        "weights": {"trees": structures},
+        "weights": {"trees": structures, **({"sparse": forms} if forms else {})},
         "files": {name: listing(data) for name, data in contents.items()},
     }
     _write_folder(target, {**contents, MODEL_FILE: json_text(sealed(plain(document))).encode()})
