@@ -2,7 +2,29 @@
 
 from danlu.compression.compress import Compressed, compress
 from danlu.compression.technique import Technique
-from danlu.compression.techniques import Distil, Magnitude
+from danlu.compression.techniques import (
+    Distil,
+    Gradual,
+    LotteryTicket,
+    LowRank,
+    Magnitude,
+    Merge,
+    Movement,
+    Structured,
+)
 from danlu.compression.workshop import Workshop
 
-__all__ = ["Compressed", "Distil", "Magnitude", "Technique", "Workshop", "compress"]
+__all__ = [
+    "Compressed",
+    "Distil",
+    "Gradual",
+    "LotteryTicket",
+    "LowRank",
+    "Magnitude",
+    "Merge",
+    "Movement",
+    "Structured",
+    "Technique",
+    "Workshop",
+    "compress",
+]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from danlu.blueprint import Blueprint
-from danlu.engine import Fitted
+from danlu.engine import Callback, Fitted
 from danlu.engine.sources import as_source
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer, Params, State
@@ -75,6 +75,7 @@ class Workshop:
         through: Callable[[Layer], Any] | None = None,
         loss: Any = None,
         choose: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> tuple[Params, State]:
         """Train the network on, by the run's own training. Kernels that have zeros keep them (see :class:`~danlu.nn.Masked`).
 
@@ -85,6 +86,7 @@ class Workshop:
                 variables from the network's, and ``merge(params, state)``, the way back. Of several networks each has its own.
             loss: another loss or objective than the run's.
             choose: whether the best epoch is kept (by the rows that judge in the run), or the last.
+            callbacks: what else watches or steers it.
 
         Returns:
             ``(params, state)`` of the network.
@@ -99,7 +101,7 @@ class Workshop:
         around = self._around(single, each, through)
         started = [each_ if around is None else around.adapt(*each_) for each_ in each]
         layer = single if around is None else around
-        self.fitted = self._fit(layer, started, count, epochs, learning_rate, loss, choose)
+        self.fitted = self._fit(layer, started, count, epochs, learning_rate, loss, choose, callbacks)
         found = [(self.fitted.params, self.fitted.state)]
         if count:
             found = [jax.tree.map(lambda leaf, k=k: leaf[k], found[0]) for k in range(count)]
@@ -123,6 +125,7 @@ class Workshop:
         learning_rate: float | None,
         loss: Any,
         choose: bool,
+        callbacks: Sequence[Callback] = (),
     ) -> Fitted:
         plan = self.plan.replace(
             model=network,
@@ -135,6 +138,7 @@ class Workshop:
             **({} if self.folds is not None else {"copies": max(count, 1)}),
         )
         how: dict[str, Any] = {name: value for name, value in self.settings.items() if name not in _OF_ONE_TRAINING}
+        how["callbacks"] = [*how.get("callbacks", ()), *callbacks]
         how["loss"] = with_network(how["loss"] if loss is None else loss, self.plan.model, network)
         if loss is not None:
             how |= {"metrics": (), "monitor": None}

@@ -32,7 +32,7 @@ from danlu.nn.layer import Layer
 from danlu.nn.lift import lift
 from danlu.nn.lora import LoRA
 from danlu.nn.losses import LOSSES, Loss, get_loss, get_metric
-from danlu.nn.masked import Masked
+from danlu.nn.masked import Masked, Moving
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import BatchNorm, LayerNorm
 from danlu.nn.pool import AdaptiveAveragePool, AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
@@ -128,6 +128,7 @@ __all__ = [
     "MixUp",
     "MoveBoxes",
     "MoveMasks",
+    "Moving",
     "MultiHeadAttention",
     "NumericEmbedding",
     "OneOf",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from danlu.nn.layer import Layer, Params, Shape, State
 
-__all__ = ["Masked"]
+__all__ = ["Masked", "Moving"]
 
 
 class Masked(Layer):
@@ -45,8 +45,7 @@ class Masked(Layer):
 
     def decays(self, params: Params) -> Params:
         """True for the parameters that weight decay is meant for: as of the network."""
-        own = getattr(self.layer, "decays", None)
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params) if own is None else own(params)
+        return _decays(self.layer, params)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         params, state, out_shape = self.layer.init(key, in_shape)
@@ -61,3 +60,66 @@ class Masked(Layer):
 
     def flops(self, in_shape: Shape) -> int | None:
         return self.layer.flops(in_shape)
+
+
+class Moving(Layer):
+    """A network with weights ``W ⊙ M`` and a score for each weight that learns straight through the mask: ``∂L/∂S = ∂L/∂(W ⊙ M) ⊙ W``.
+
+    The score of a weight falls while training makes the weight smaller; who chooses ``M`` by the scores prunes by movement.
+
+    Args:
+        layer: the network.
+
+    Params: ``{"weights": the network's params, "scores": a number for each weight of a kernel, one for every other array}``. State: as of
+    :class:`Masked`.
+
+    Reference: Sanh, Wolf & Rush (2020), arXiv:2005.07683, section 4.
+
+    Example:
+        >>> from danlu.nn.dense import Dense
+        >>> net = Moving(Dense(1, use_bias=False))
+        >>> params, state = net.adapt({"kernel": jnp.array([[2.0], [3.0]])}, {})
+        >>> loss = lambda params: net.apply(params, state, jnp.array([[1.0, 10.0]]))[0][0, 0]
+        >>> jax.grad(loss)(params)["scores"]["kernel"].tolist()
+        [[2.0], [30.0]]
+    """
+
+    layer: Layer
+
+    def adapt(self, params: Params, state: State) -> tuple[Params, State]:
+        """As of :class:`Masked`, with scores of 0."""
+        weights, masked = Masked(self.layer).adapt(params, state)
+        scores = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape if leaf.ndim > 1 else (), leaf.dtype), weights)
+        return {"weights": weights, "scores": scores}, masked
+
+    def merge(self, params: Params, state: State) -> tuple[Params, State]:
+        """``(params, state)`` of the network alone."""
+
+        def weight(leaf: jax.Array, score: jax.Array, mask: jax.Array) -> jax.Array:
+            return leaf * (mask + score - jax.lax.stop_gradient(score))
+
+        return jax.tree.map(weight, params["weights"], params["scores"], state["mask"]), state["state"]
+
+    def decays(self, params: Params) -> Params:
+        """As of the network; scores do not decay."""
+        scores = jax.tree.map(lambda leaf: False, params["scores"])
+        return {"weights": _decays(self.layer, params["weights"]), "scores": scores}
+
+    def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
+        params, state, out_shape = self.layer.init(key, in_shape)
+        return *self.adapt(params, state), out_shape
+
+    def apply(
+        self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
+    ) -> tuple[Any, State]:
+        own, inner = self.merge(params, state)
+        y, inner = self.layer.apply(own, inner, x, train=train, key=key)
+        return y, {"mask": state["mask"], "state": inner}
+
+    def flops(self, in_shape: Shape) -> int | None:
+        return self.layer.flops(in_shape)
+
+
+def _decays(layer: Any, params: Params) -> Params:
+    own = getattr(layer, "decays", None)
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params) if own is None else own(params)
