@@ -22,10 +22,20 @@ def compress(
             help="One new network learns what the whole model answers: same, small or tiny, or its settings, such as model.width=32."
         ),
     ] = None,
-    prune: Annotated[
-        float | None, typer.Option(help="The share of the weights that become zero, the smallest, such as 0.8.")
+    prune: Annotated[float | None, typer.Option(help="The share of the weights that become zero, such as 0.8.")] = None,
+    how: Annotated[
+        str | None,
+        typer.Option(help="How --prune chooses: gradual (more and more), magnitude (at once), movement or lottery."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of training after it; 0 is none.")] = None,
+    structured: Annotated[
+        float | None, typer.Option(help="The share of units, channels and heads that are taken out, such as 0.5.")
+    ] = None,
+    low_rank: Annotated[
+        float | None, typer.Option(help="Kernels as two of low rank, with this share of their energy, such as 0.95.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of training of each of these; 0 is none, and of --prune magnitude.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data is now.")] = None,
     name: Annotated[str | None, typer.Option(help="The new run's name (RUN-small).")] = None,
     runs: Annotated[Path | None, typer.Option(help="The folder for the new run (that of the run).")] = None,
@@ -37,7 +47,9 @@ def compress(
         with stage("starting"):
             from danlu.compression.chosen import chosen
             from danlu.compression.compress import compress as made
-        techniques = chosen(distil=distill, prune=prune, epochs=epochs)
+        techniques = chosen(
+            distil=distill, structured=structured, low_rank=low_rank, prune=prune, how=how, epochs=epochs
+        )
         found = made(run, techniques, name=name, runs=runs, source=data, display=display, say=_say, allow=allow or ())
     print(found.receipts)
     print(f"\nsaved in {found.result.run.path}")

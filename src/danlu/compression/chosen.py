@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from danlu.compression.technique import Technique
-from danlu.compression.techniques import Distil, Magnitude
-from danlu.errors import ConfigError
+from danlu.compression.techniques import Distil, Gradual, LotteryTicket, LowRank, Magnitude, Movement, Structured
+from danlu.errors import ConfigError, unknown_name
 
-__all__ = ["chosen"]
+__all__ = ["HOW", "chosen"]
 
 
-def chosen(*, distil: str | None = None, prune: float | None = None, epochs: int | None = None) -> list[Technique]:
+HOW: Mapping[str, Callable[..., Technique]] = {
+    "gradual": Gradual,
+    "magnitude": Magnitude,
+    "movement": Movement,
+    "lottery": LotteryTicket,
+}
+"""The ways of ``--how``."""
+
+
+def chosen(
+    *,
+    distil: str | None = None,
+    structured: float | None = None,
+    low_rank: float | None = None,
+    prune: float | None = None,
+    how: str | None = None,
+    epochs: int | None = None,
+) -> list[Technique]:
     """The techniques of the options; see ``danlu compress --help``.
 
     Raises:
@@ -18,8 +37,17 @@ def chosen(*, distil: str | None = None, prune: float | None = None, epochs: int
     found: list[Technique] = []
     if distil is not None:
         found.append(Distil(distil, epochs=epochs))
+    if structured is not None:
+        found.append(Structured(structured, epochs=epochs))
+    if low_rank is not None:
+        found.append(LowRank(low_rank, epochs=epochs))
+    if how is not None and how not in HOW:
+        raise unknown_name("way of --prune", how, HOW)
+    if how is not None and prune is None:
+        raise ConfigError(f"--how {how} says how --prune does it; expected --prune with it", hint="--prune 0.8")
     if prune is not None:
-        found.append(Magnitude(prune, epochs=epochs))
+        way = how or ("magnitude" if epochs == 0 else "gradual")
+        found.append(HOW[way](prune, epochs=epochs))
     if not found:
         raise ConfigError("danlu compress needs to be told what to do", hint="danlu compress RUN --prune 0.8")
     return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.artifact.save import default_provenance
 from danlu.blueprint import to_json
+from danlu.compression.acting import acted
 from danlu.compression.bench import Bench
 from danlu.compression.mixed import mixed_again, network_of
 from danlu.compression.receipt import Receipts
@@ -17,14 +20,15 @@ from danlu.compression.shown import kept_receipts
 from danlu.compression.student import alone
 from danlu.compression.technique import Technique
 from danlu.engine import JSONLogger
-from danlu.errors import ConfigError, shorten
+from danlu.errors import ArtifactError, ConfigError, DanluError, shorten
 from danlu.pipeline import load_model
 from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.compressed import COMPRESSION
 from danlu.pipeline.effort import Effort
 from danlu.pipeline.once import TrainResult, begin, record
 from danlu.stages import showing, stage
-from danlu.trained import Say, Trained
+from danlu.tasks.recipe import Recipe
+from danlu.trained import Learned, Say, Trained
 
 __all__ = ["Compressed", "compress"]
 
@@ -97,8 +101,6 @@ def compress(
         with stage("reading and encoding"):
             again = Again.of(run, source=source, say=say, allow=allow, how="danlu compress RUN --data FILE")
             before = load_model(run, allow=allow)
-        if not hasattr(again.plan, "fit"):
-            raise ConfigError(f"a model of {again.domain.noun} cannot be compressed yet")
         again = alone(again) if steps[0].whole else again
         steps = tuple(each.settled(again, before) for each in steps)
         folder = _folder(again.run, name, runs)
@@ -106,17 +108,9 @@ def compress(
         told = {"run": str(again.run.path.resolve()), "techniques": [to_json(each) for each in steps]}
         given = config.data.source if source is None else source
         new = begin(config, given, again.domain, folder.parent, folder.name, (), more={COMPRESSION: told})
-        with new.locked():
-            start = (before.network, before.params, before.state) if steps[0].whole else network_of(before)
-            bench = Bench.of(again.plan, start, steps)
-            learned = again.domain.learn(
-                again.domain.for_trial(again.config).to_learn,
-                again.prepared,
-                bench,
-                callbacks=[JSONLogger(new.metrics_path)],
-                display=display,
-            )
-            learned = learned if steps[0].whole else mixed_again(learned, before, again, bench)
+        with new.locked(), _gone_if_refused(new):
+            how: dict[str, Any] = {"callbacks": [JSONLogger(new.metrics_path)], "display": display}
+            learned, bench = _learned(again, before, steps, how)
             done = [*before.provenance.get("compression", ()), *told["techniques"]]
             gone = {*default_provenance(), *(_OF_SEVERAL if steps[0].whole else ())}
             kept = {name: told for name, told in before.provenance.items() if name not in gone}
@@ -125,6 +119,42 @@ def compress(
             result = record(new, config, again.domain, again.prepared, learned, say=say, begun=begun)
         found = kept_receipts(before, result, again, bench, say=say) if receipts else None
     return Compressed(result.model, result, before, steps, found)
+
+
+def _learned(again: Again, before: Trained, steps: tuple[Technique, ...], how: dict[str, Any]) -> tuple[Learned, Bench]:
+    """The compressed model, with its head fitted anew, and the recipe by which it was made.
+
+    Raises:
+        ConfigError: its kind needs the network that it had.
+    """
+    if not isinstance(again.plan, Recipe):
+        learned, bench = acted(before, steps, seed=again.config.trainer.seed, **how)
+        again.prepared.learned.append(learned)
+    else:
+        whole = steps[0].whole
+        start = (before.network, before.params, before.state) if whole else network_of(before)
+        bench = Bench.of(again.plan, start, steps)
+        learned = again.domain.learn(again.domain.for_trial(again.config).to_learn, again.prepared, bench, **how)
+        learned = learned if whole else mixed_again(learned, before, again, bench)
+    try:
+        learned.model.head.check(learned.model.network, learned.model.encoder)
+    except ArtifactError as error:
+        raise ConfigError(
+            f"a model for {before.purpose} cannot have another network than it was made with: {error.message}",
+            hint="pruning of single weights (--prune) keeps the network as it is",
+        ) from None
+    return learned, bench
+
+
+@contextlib.contextmanager
+def _gone_if_refused(run: RunDirectory) -> Iterator[None]:
+    """A run that comes to nothing leaves no folder."""
+    try:
+        yield
+    except DanluError:
+        if not run.artifact_path.is_dir():
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def _checked(techniques: Any) -> tuple[Technique, ...]:

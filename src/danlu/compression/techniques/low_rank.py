@@ -24,8 +24,8 @@ _ENERGY = 0.95
 class LowRank(Technique):
     """The kernel of a dense layer or a convolution becomes two, of rank ``r``: ``W ≈ (U·√Σ)·(√Σ·Vᵀ)``, the best of that rank.
 
-    A dense layer of ``n×m`` numbers becomes two of ``n×r`` and ``r×m``, a convolution one of ``r`` channels and one of 1×1, and a feed-forward
-    layer the two dense layers that it is. Where that is no smaller, the layer stays as it is.
+    A dense layer of ``n×m`` numbers becomes two of ``n×r`` and ``r×m``, a convolution one of ``r`` channels and one of 1×1, and a
+    feed-forward layer the two dense layers that it is. Where that is no smaller, the layer stays as it is.
 
     Args:
         energy: ``r`` is the smallest rank whose singular values hold this share of all ``Σσ²``, in (0, 1]; None is 0.95.

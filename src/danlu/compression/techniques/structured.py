@@ -55,6 +55,9 @@ class Structured(Technique):
     epochs: int | None = setting(default=None, minimum=0, integer=True, optional=True)
     keep: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{self.share:.0%} of the units taken out" + ("" if self.by == "layer" else ", the least of all layers")
+
     def __call__(self, network: Layer, params: Params, state: State, workshop: Workshop) -> Made:
         epochs = max(1, workshop.plan.epochs // (3 * self.rounds)) if self.epochs is None else self.epochs
         each = 1 - (1 - self.share) ** (1 / self.rounds)
@@ -153,11 +156,3 @@ def _without(
         return layer, trees["params"], trees["state"]
 
     return rebuild(network, params, state, change)
-
-
-def units_in_words(network: Layer, params: Params, state: State) -> str:
-    """The units of each kind that a network has, for a message."""
-    found: dict[str, int] = {}
-    for units in units_of(network, params, state)[0]:
-        found[units.noun] = found.get(units.noun, 0) + units.count
-    return ", ".join(f"{count:,} {noun}" for noun, count in found.items())
