@@ -51,7 +51,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "chosen": lambda x: jnp.where(x > 0, x, -2 * x) + jnp.clip(x, -1, 1) + jnp.maximum(x, 0.1) + jnp.minimum(x, 3),
     "types": lambda x: (x.astype(jnp.int32) % 3 + 1, (x > 0).astype(jnp.float32), x.astype(jnp.int32) // 2),
     "reduced": lambda x: (x.sum(1), x.max((1, 2)), x.min(2), x.prod(2), (x > 0).any(2), (x > -1).all(1), x.mean(0)),
-    "places": lambda x: (x.argmax(2), x.argmin(1), lax.top_k(x, 2), jnp.cumsum(x, 2), lax.cumsum(x, 1, reverse=True)),
+    "places": lambda x: (x.argmax(2), (x > 0).argmax(2), x.argmin(1), lax.top_k(x, 2), jnp.cumsum(x, 2), lax.cumsum(x, 1, reverse=True)),
     "shapes": lambda x: (x.reshape(-1, 4).T, x[:, None], x.transpose(2, 0, 1), jnp.concatenate([x, x], 0), jnp.stack([x, x], 1)),
     "tiled": lambda x: jnp.tile(x, (x.shape[0], 1, 2)),
     "parts": lambda x: (x[:, 1:], x[:, :, ::2], x[:, 2], x[:, ::-1], jnp.split(x, [1, 3], 2)),

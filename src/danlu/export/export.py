@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from danlu.data.encode import TableEncoder
 from danlu.data.series import Origins
 from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
+from danlu.export.called import function_of, tried
 from danlu.export.heads import spoken_of
 from danlu.export.kinds import kind_of
 from danlu.export.plain import safetensors_of, stablehlo_of
@@ -104,7 +105,32 @@ def export(
     return FORMATS[format](trained, run, target, license)
 
 
+def _called(trained: Trained, run: Path | None, target: Path, license: str, format: str) -> Exported | None:
+    """The file of a model that writes or acts; None of others, which answer rows."""
+    function = function_of(trained)
+    if function is None:
+        return None
+    sources = [] if run is None else list(map(str, _sources(run)))
+    data, trial, sources_said = tried(function, trained, sources, license, format)
+    write_atomic(target, data, error=ConfigError)
+    placed = []
+    for name, text in function.beside.items():
+        place = target.with_suffix(f".{name}.json")
+        write_atomic(place, text, error=ConfigError)
+        placed.append(f"{place}: the tokenizer, for the library tokenizers; a text is cut by it outside of the file")
+    names = tuple(function.outputs)
+    takes = f"it takes {_few([each.name for each in function.inputs])}", f"it answers with {_few(names)}"
+    return Exported(target, format, names, trial, (*takes, *function.said, *sources_said, *placed))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join([*map(repr, names[:_SHOWN]), *["…"] * (len(names) > _SHOWN)])
+
+
 def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exported:
+    called = _called(trained, run, target, license, "onnx")
+    if called is not None:
+        return called
     data, answer = onnx_of(trained, license)
     trials, sources = zip(*_trials(trained, run), strict=True)
     trial = checked(data, trained, answer, trials)
@@ -113,9 +139,8 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
     asked = [each["name"] for each in kind_of(trained.encoder).about(trained.encoder)]
     greatest = figure(trial.difference, 2)
     told = spoken_of(trained.head).told(answer, greatest)
-    shown = ", ".join([*map(repr, asked[:_SHOWN]), *["…"] * (len(asked) > _SHOWN)])
     said = (
-        f"it takes {len(asked)} input{'s' * (len(asked) != 1)}: {shown}",
+        f"it takes {len(asked)} input{'s' * (len(asked) != 1)}: {_few(asked)}",
         f"it answers with {', '.join(map(repr, answer.names))}",
         *sources,
         told,
@@ -136,7 +161,7 @@ def _beside(trained: Trained, target: Path) -> tuple[str, ...]:
 def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
     """Rows that a file is tried on, each with what they are, in words."""
     kind = kind_of(trained.encoder)
-    source = None if run is None else _source(run)
+    source = None if run is None else next((each for each in _sources(run) if each.exists()), None)
     if source is not None:
         try:
             found = trained.read(str(source), lenient=True, say=lambda line: None)
@@ -156,16 +181,20 @@ def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
     yield (made, made), f"tried on {len(made):,} rows that are made up, with odd values"
 
 
-def _source(run: Path) -> Path | None:
-    """The data of a run, its test file before its own, where it is a folder, or a file that can be read in a moment."""
+def _sources(run: Path) -> Iterator[Path]:
+    """The data of a run that can be read in a moment, its test's before its own: a folder, a file, or two files by their beginning."""
     if not (run / "config.json").is_file():
-        return None
+        return
     config = settings_of(RunDirectory.open(run))
     for name in (config.data.test, config.data.source):
-        place = Path(name) if name else None
-        if place is not None and (place.is_dir() or (place.is_file() and place.stat().st_size <= _MOST)):
-            return place
-    return None
+        if not name:
+            continue
+        place = Path(name)
+        files = (
+            [place] if place.is_file() else [each for each in place.parent.glob(f"{place.name}.*") if each.is_file()]
+        )
+        if place.is_dir() or (files and max(each.stat().st_size for each in files) <= _MOST):
+            yield place
 
 
 def _safetensors(trained: Trained, run: Path | None, target: Path, license: str) -> Exported:
@@ -177,6 +206,9 @@ def _safetensors(trained: Trained, run: Path | None, target: Path, license: str)
 
 
 def _stablehlo(trained: Trained, run: Path | None, target: Path, license: str) -> Exported:
+    called = _called(trained, run, target, license, "stablehlo")
+    if called is not None:
+        return called
     write_atomic(target, stablehlo_of(trained), error=ConfigError)
     said = (
         "takes encoded rows, as model.encoder.transform gives them, any number of them: jax.export.deserialize(data).call(inputs)",

@@ -19,7 +19,7 @@ from jax.extend import core
 from danlu.errors import ConfigError, first_line
 from danlu.export.graph import Graph
 
-__all__ = ["BATCH", "Input", "Value", "Writer", "fragment", "shaped", "written"]
+__all__ = ["BATCH", "Input", "Value", "Writer", "fragment", "named", "shaped", "written"]
 
 BATCH = "rows"
 
@@ -479,6 +479,7 @@ def _reduce_truth(writer: Writer, equation: Any, x: str) -> str:
 @fragment("argmax", "argmin")
 def _arg(writer: Writer, equation: Any, x: str) -> str:
     kind = "ArgMax" if equation.primitive.name == "argmax" else "ArgMin"
+    x = writer.graph.cast(x, np.int32) if _aval(equation).dtype == bool else x
     found = writer.graph.op(kind, x, axis=equation.params["axes"][0], keepdims=0)
     return writer.graph.cast(found, _out(equation).dtype)
 
@@ -552,7 +553,10 @@ def _gather(writer: Writer, equation: Any, x: str, places: str) -> str:
         )
         fill = params["fill_value"]
         fill = (np.nan if _is_float(out) else 0) if fill is None else fill
-        found = graph.op("Where", shaped, graph.constant(fill, out.dtype), found)
+        if out.dtype == bool:  # onnxruntime chooses between no truths
+            found = graph.op("And", found, graph.op("Not", shaped))
+        else:
+            found = graph.op("Where", shaped, graph.constant(fill, out.dtype), found)
     # The result so far has the axes of the indices, as ordered, and then those taken whole.
     inserted = [axis for axis in range(len(operand.shape)) if axis not in (*numbers.collapsed_slice_dims, *batching)]
     offsets = dict(zip(inserted, numbers.offset_dims, strict=True))
@@ -619,7 +623,7 @@ def _scan(writer: Writer, equation: Any, *inputs: str) -> list[str]:
     if not along:  # a loop of a known length
         body.input(body.fresh(), np.int64, ())
         again = body.input(body.fresh(), bool, ())
-    own = [body.input(body.fresh(), v.aval.dtype, _named(v.aval.shape)) for v in inner.jaxpr.invars[consts:]]
+    own = [body.input(body.fresh(), v.aval.dtype, named(v.aval.shape)) for v in inner.jaxpr.invars[consts:]]
     found = Writer(body, writer.counts).closed(inner, [*fixed, *own])
     if not along:
         body.output(body.fresh(), again, bool, ())
@@ -647,7 +651,7 @@ def _while(writer: Writer, equation: Any, *inputs: str) -> list[str]:
     body.input(body.fresh(), np.int64, ())
     body.input(body.fresh(), bool, ())
     variables = params["body_jaxpr"].jaxpr.outvars
-    own = [body.input(body.fresh(), v.aval.dtype, _named(v.aval.shape)) for v in variables]
+    own = [body.input(body.fresh(), v.aval.dtype, named(v.aval.shape)) for v in variables]
     inside = Writer(body, writer.counts)
     found = inside.closed(params["body_jaxpr"], [*of_body, *own])
     (again,) = inside.closed(params["cond_jaxpr"], [*of_condition, *found])
@@ -681,5 +685,6 @@ def _cond(writer: Writer, equation: Any, which: str, *inputs: str) -> list[str]:
     return graph.ops("If", chosen, outputs=len(equation.outvars), then_branch=bodies[1], else_branch=bodies[0])
 
 
-def _named(shape: Sequence[Any]) -> list[Any]:
+def named(shape: Sequence[Any]) -> list[Any]:
+    """A shape for a graph's inputs and outputs: free sizes by their names."""
     return [int(each) if isinstance(each, int | np.integer) else str(each) for each in shape]

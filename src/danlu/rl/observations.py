@@ -13,7 +13,7 @@ from danlu.data.fields import Field, values_of
 from danlu.errors import ArtifactError, SchemaError
 from danlu.rl.spaces import Box, DictSpace, Space
 
-__all__ = ["KIND", "Observations"]
+__all__ = ["KIND", "Observations", "assembled", "parts"]
 
 KIND = "agent"  # of a saved model
 
@@ -37,7 +37,7 @@ class Observations:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        return tuple(Field(name, "array", space.shape) for name, space in _parts(self.space))
+        return tuple(Field(name, "array", space.shape) for name, space in parts(self.space))
 
     def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> Any:
         """The observations of records.
@@ -46,9 +46,9 @@ class Observations:
             SchemaError: values that are not an observation of the space.
         """
         found = (
-            _values(records, field, space) for field, (_, space) in zip(self.fields, _parts(self.space), strict=True)
+            _values(records, field, space) for field, (_, space) in zip(self.fields, parts(self.space), strict=True)
         )
-        return _tree(self.space, found)
+        return assembled(self.space, found)
 
     def transform(self, rows: Any) -> Any:
         """Observations as the agent takes them: they are arrays already."""
@@ -66,19 +66,19 @@ class Observations:
         return cls(space, from_json(data.get("in_shape")))
 
 
-def _parts(space: Space, name: str = "") -> Iterator[tuple[str, Space]]:
+def parts(space: Space, name: str = "") -> Iterator[tuple[str, Space]]:
     """The spaces of arrays in a space, by names such as ``"observation"`` or ``"arm/angle"``."""
     if isinstance(space, DictSpace):
         for part, inner in space.entries:
-            yield from _parts(inner, f"{name}/{part}" if name else part)
+            yield from parts(inner, f"{name}/{part}" if name else part)
     else:
         yield name or "observation", space
 
 
-def _tree(space: Space, leaves: Iterator[np.ndarray]) -> Any:
-    """An observation of a space from its arrays, in the sequence of :func:`_parts`."""
+def assembled(space: Space, leaves: Iterator[np.ndarray]) -> Any:
+    """An observation of a space from its arrays, in the sequence of :func:`parts`."""
     if isinstance(space, DictSpace):
-        return {name: _tree(inner, leaves) for name, inner in space.entries}
+        return {name: assembled(inner, leaves) for name, inner in space.entries}
     return next(leaves)
 
 

@@ -24,7 +24,17 @@ from danlu.tasks.recipe import Recipe
 from danlu.tasks.tokens import attention_heads, check_scores, log_softmax, text_until_end
 from danlu.trained import Head, Learned, Trained
 
-__all__ = ["Language", "NextToken", "ScoredTokens", "epoch_windows", "language_recipe", "learn_language"]
+__all__ = [
+    "Language",
+    "NextToken",
+    "ScoredTokens",
+    "beginning",
+    "epoch_windows",
+    "forbidden",
+    "kept_of",
+    "language_recipe",
+    "learn_language",
+]
 
 _STEPS = 250  # of an epoch of a long text: as often the validation part is measured
 _LOGITS = 2**22  # numbers that a batch of an evaluation may have
@@ -218,11 +228,10 @@ class NextToken(Head):
             raise ConfigError(f"generate received length={length} and samples={samples}; expected 1 or more of each")
         encoder = trained.encoder
         tokenizer, lines, context = encoder.tokenizer, encoder.lines, encoder.context
-        written = np.repeat(np.array([_beginning(encoder, prompt)], np.int32), samples, axis=0)
-        begun, keep = written.shape[1], context - max(context // 4, 1)
-        special = (tokenizer.pad_id, tokenizer.unknown_id, tokenizer.begin_id)
+        written = np.repeat(np.array([beginning(encoder, prompt)], np.int32), samples, axis=0)
+        begun, keep = written.shape[1], kept_of(context)
         options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        options["forbidden"] = special if lines else (*special, tokenizer.end_id)
+        options["forbidden"] = forbidden(encoder)
         options["end"] = tokenizer.end_id if lines else None
         key, part = jax.random.key(seed), 0
         while written.shape[1] - begun < length:
@@ -238,8 +247,12 @@ class NextToken(Head):
         return [prompt + text_until_end(tokenizer, row[begun : begun + length]) for row in written]
 
 
-def _beginning(encoder: CorpusEncoder, prompt: str) -> list[int]:
-    """The prompt's tokens, at least one."""
+def beginning(encoder: CorpusEncoder, prompt: str) -> list[int]:
+    """The tokens of a prompt, at least one.
+
+    Raises:
+        DataError: a prompt with characters or words that the model does not know.
+    """
     tokenizer = encoder.tokenizer
     strange = unknown_in(tokenizer, [prompt])
     if strange:
@@ -251,6 +264,22 @@ def _beginning(encoder: CorpusEncoder, prompt: str) -> list[int]:
     if encoder.lines:
         return [tokenizer.begin_id, *found]
     return found or tokenizer.encode_one("\n") or [tokenizer.end_id + 1]
+
+
+def forbidden(encoder: CorpusEncoder) -> tuple[int, ...]:
+    """Tokens that are never written: marks of no text; where texts are no lines, their end too."""
+    tokenizer = encoder.tokenizer
+    special = (tokenizer.pad_id, tokenizer.unknown_id, tokenizer.begin_id)
+    return special if encoder.lines else (*special, tokenizer.end_id)
+
+
+def kept_of(context: int) -> int:
+    """The most tokens that are read at a time to go on writing; the rest of the context is for what is written.
+
+    >>> kept_of(64)
+    48
+    """
+    return context - max(context // 4, 1)
 
 
 def _together(context: int, vocabulary: int) -> int:

@@ -1,0 +1,58 @@
+"""Models that write or act: their function as the bytes of a file that has been tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from danlu.errors import ConfigError
+from danlu.evaluate.intervals import figure
+from danlu.export.functions import Function, in_jax, in_onnxruntime, onnx_of, stablehlo_of
+from danlu.export.generators import generator
+from danlu.export.policies import policy
+from danlu.export.runtime import TOLERANCE
+from danlu.export.translators import translator
+from danlu.export.written import Checked
+from danlu.rl.acting import Acting
+from danlu.tasks import BeamSearch, NextToken
+from danlu.trained import Trained
+
+__all__ = ["function_of", "tried"]
+
+_FUNCTIONS: dict[type, Callable[[Trained], Function]] = {Acting: policy, BeamSearch: translator, NextToken: generator}
+
+
+def function_of(trained: Trained) -> Function | None:
+    """What a model that writes or acts computes; None of others, which answer rows."""
+    return next((made(trained) for head, made in _FUNCTIONS.items() if isinstance(trained.head, head)), None)
+
+
+def tried(
+    function: Function, trained: Trained, sources: Sequence[str], license: str, format: str
+) -> tuple[bytes, Checked, tuple[str, ...]]:
+    """A file's bytes, how it compared with danlu, and what it was tried on, in words.
+
+    Args:
+        sources: the data that the model learnt from, the test's first, where there is some.
+        license: what the file says of its licence.
+        format: ``"onnx"`` or ``"stablehlo"``.
+
+    Raises:
+        ConfigError: what cannot be written, or answers otherwise than danlu.
+    """
+    if format == "onnx":
+        data = onnx_of(function, trained, license)
+        run, where = in_onnxruntime(data), "onnxruntime"
+    else:
+        data = stablehlo_of(function)
+        run, where = in_jax(data), "JAX"
+    trials = list(function.tried(run, sources))
+    numbers = [each.difference for each in trials if each.difference is not None]
+    worst = max(numbers, default=0.0)
+    if not worst <= TOLERANCE:
+        raise ConfigError(
+            f"the file's answers differ from danlu's by up to {worst:.2g}; at most {TOLERANCE:g} is allowed; nothing was written",
+            hint="this is a fault of danlu; please report it with the run's config.json",
+        )
+    said = [each.said for each in trials]
+    said += [f"in {where} no number differs by more than {figure(worst, 2)}"] if numbers else []
+    return data, Checked(sum(each.rows for each in trials), worst), tuple(said)
