@@ -9,7 +9,7 @@ The tree::
     ├── TrainingError      training cannot go on (diverged, nothing to train on)
     ├── CheckpointError    a checkpoint that cannot be written or read
     ├── ArtifactError      a saved model that cannot be written or read
-    ├── UntrustedError     a saved model or run that would import code which the user has not named
+    ├── UntrustedError     a saved model or run that would import code which the user has not named, or that no trusted key has signed
     └── MissingExtraError  an optional dependency is not installed              (also an ImportError)
 
 A message answers three questions: what was received, what was expected, what to do. The last goes into
@@ -103,7 +103,7 @@ class ArtifactError(DanluError):
 
 
 class UntrustedError(DanluError):
-    """A saved model or run that would import code which the user has not named."""
+    """A saved model or run that would import code which the user has not named, or that no trusted key has signed."""
 
 
 class MissingExtraError(DanluError, ImportError):

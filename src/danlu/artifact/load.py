@@ -28,6 +28,7 @@ from danlu.artifact.artifact import (
     previous_of,
 )
 from danlu.artifact.files import parse_json, read_bytes
+from danlu.artifact.signing import check_signature
 from danlu.artifact.sparse import FORMS, dense, file_names
 from danlu.artifact.tree import DTYPES, check_arrays, expected_arrays, tree_structure, unflatten_tree
 from danlu.blueprint import Blueprint, from_json
@@ -48,27 +49,29 @@ _SAFETENSORS_NAMES = {
 }
 
 
-def load_artifact(folder: str | os.PathLike[str]) -> Artifact:
+def load_artifact(folder: str | os.PathLike[str], *, trusted: str | os.PathLike[str] | None = None) -> Artifact:
     """Read a saved model. Nothing in the folder is run, and everything is checked before it is used.
 
     Args:
         folder: what :func:`save_artifact` wrote.
+        trusted: public keys, one of which is to have signed it; see :func:`~danlu.artifact.signing.check_signature`.
 
     Returns:
         The artifact, its variables as NumPy arrays: the old one or the new one while a writer replaces it.
 
     Raises:
         ArtifactError: the folder is missing, damaged, of a newer format, or not what it says.
+        UntrustedError: no trusted key has signed it.
     """
     path = Path(folder)
     for _ in range(_ATTEMPTS):
         found = _identity(path)
         try:
-            return _load(path)
+            return _load(path, trusted)
         except ArtifactError:
             if found == _identity(path):
                 raise
-    return _load(path)
+    return _load(path, trusted)
 
 
 def _identity(path: Path) -> list[tuple[int, int] | None]:
@@ -83,7 +86,7 @@ def _identity(path: Path) -> list[tuple[int, int] | None]:
     return identity
 
 
-def _load(path: Path) -> Artifact:
+def _load(path: Path, trusted: str | os.PathLike[str] | None) -> Artifact:
     if not path.exists() and previous_of(path).is_dir():
         path = previous_of(path)
     if not os.path.lexists(path / MODEL_FILE):
@@ -91,7 +94,10 @@ def _load(path: Path) -> Artifact:
             f"{path} is not a saved model: expected a folder with {MODEL_FILE} and {WEIGHTS_FILE}",
             hint="a run has its model in its folder 'artifact'",
         )
-    document = parse_json(read_bytes(path / MODEL_FILE, limit=MAX_MODEL_BYTES), str(path / MODEL_FILE))
+    described = read_bytes(path / MODEL_FILE, limit=MAX_MODEL_BYTES)
+    if trusted is not None:
+        check_signature(path, trusted, described)
+    document = parse_json(described, str(path / MODEL_FILE))
     version = _check_version(document, path)
     listed = _listed(document, version, path)
     trees = _get(_get(document, "weights", dict, path), "trees", dict, path)
@@ -178,13 +184,17 @@ def _listed(document: dict[str, Any], version: int, path: Path) -> dict[str, dic
 def _read_listed(path: Path, info: dict[str, Any]) -> bytes:
     """The bytes of a file that ``model.json`` lists, as they were written."""
     size = info.get("bytes")
-    data = read_bytes(path, limit=size if type(size) is int else 0)
+    changed = "it was truncated or changed; copy the whole folder again, or train or save the model again"
+    try:
+        data = read_bytes(path, limit=size if type(size) is int else 0)
+    except ArtifactError as error:
+        raise ArtifactError(f"the saved model is not whole: {error.message}", hint=changed) from error
     found = listing(data)
     if found != {name: info.get(name) for name in found}:
         raise ArtifactError(
             f"{path} is not the file that was saved: its SHA-256 is {found['sha256'][:12]}…, "
             f"expected {str(info.get('sha256'))[:12]}…",
-            hint="it was truncated or changed; copy the whole folder again",
+            hint=changed,
         )
     return data
 

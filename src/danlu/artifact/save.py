@@ -66,6 +66,7 @@ def save_artifact(
     provenance: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
+    beside: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a model so that :func:`load_artifact` gives it back, anywhere, without running any of its code.
 
@@ -80,6 +81,7 @@ def save_artifact(
         encoder_arrays, head_arrays: the arrays of the encoder and of the head by name.
         threshold: in [0, 1], or None.
         files: further files to keep with the model, by name; what loads the model finds them in ``Artifact.files``.
+        beside: texts for people, by name: they may be edited, so that no digest is kept of them, and are not read again.
         provenance: what to record beside the versions and the time (such as the data's fingerprint).
 
     Returns:
@@ -110,6 +112,9 @@ def save_artifact(
     contents = {WEIGHTS_FILE: weights} | {check_file_name(name): bytes(data) for name, data in (files or {}).items()}
     if contents[WEIGHTS_FILE] is not weights:
         raise ArtifactError(f"{WEIGHTS_FILE} is the artifact's own file; give yours another name")
+    told = {check_file_name(name): text.encode() for name, text in (beside or {}).items()}
+    if both := told.keys() & contents.keys():
+        raise ArtifactError(f"{min(both)} is a file of the artifact; expected another name for a text beside it")
     document = {
         "format": FORMAT,
         "format_version": SPARSE_VERSION if forms else FORMAT_VERSION,
@@ -126,7 +131,7 @@ def save_artifact(
         "weights": {"trees": structures, **({"sparse": forms} if forms else {})},
         "files": {name: listing(data) for name, data in contents.items()},
     }
-    _write_folder(target, {**contents, MODEL_FILE: json_text(sealed(plain(document))).encode()})
+    _write_folder(target, {**told, **contents, MODEL_FILE: json_text(sealed(plain(document))).encode()})
     return target
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.audit import audit
+from danlu.cli.card import card
 from danlu.cli.compare import compare
 from danlu.cli.compress import compress
 from danlu.cli.evaluate import evaluate
@@ -22,6 +23,7 @@ from danlu.cli.report import report
 from danlu.cli.runs import runs
 from danlu.cli.serve import serve
 from danlu.cli.show import show
+from danlu.cli.sign import sign
 from danlu.cli.slices import slices
 from danlu.cli.stress import stress
 from danlu.cli.train import train
@@ -93,6 +95,8 @@ for command in (
     evaluate,
     export,
     compress,
+    card,
+    sign,
     compare,
     explain,
     slices,

@@ -1,6 +1,7 @@
 """The whole way from a file to a trained model in a run directory, and back to predictions."""
 
 from danlu.pipeline.audit import audit
+from danlu.pipeline.card import card
 from danlu.pipeline.compare import compare_runs
 from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.crossed import CrossValidation
@@ -19,6 +20,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "audit",
+    "card",
     "compare_runs",
     "config_from",
     "cross_validate",

@@ -31,7 +31,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import load_model
 from danlu.pipeline.effort import Effort
-from danlu.pipeline.fingerprint import data_of, located
+from danlu.pipeline.fingerprint import data_of, digests_of, located
 from danlu.pipeline.mlflow import tracked
 from danlu.pipeline.once import baseline_seconds, judged, prepare, train_once
 from danlu.pipeline.record import write_crossed
@@ -41,6 +41,7 @@ from danlu.prose import wrapped
 from danlu.stages import stage
 from danlu.trained import Say, Trained
 from danlu.trained.answers import as_csv
+from danlu.trained.card import facts_of
 from danlu.trained.together import together
 
 __all__ = ["FOLDS", "CrossValidation", "FoldResult", "cross_train", "crosses", "first_fold"]
@@ -263,6 +264,9 @@ def cross_train(
         "source": Path(config.data.source).name,
         "split": split,
         "folds": len(done),
+        "seed": config.trainer.seed,
+        "data": digests_of(run),
+        "tested": facts_of(judgement),
         **remembered(first[0]),
     }
     if not last:

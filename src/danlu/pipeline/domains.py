@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from danlu.artifact import Artifact, load_artifact
 from danlu.artifact.artifact import is_saved
 from danlu.artifact.run import no_run
+from danlu.artifact.signing import TRUSTED
 from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.saved import KIND as FITTED
 from danlu.errors import ArtifactError, ConfigError
@@ -31,7 +33,7 @@ from danlu.trained import Trained
 from danlu.trained.load import check_variables
 from danlu.trained.load import load as load_trained
 
-__all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "with_options"]
+__all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "saved_in", "with_options"]
 
 DOMAINS: tuple[Domain, ...] = (
     Agents(),
@@ -92,26 +94,37 @@ def with_options(values: Mapping[str, Any], given: Mapping[str, str]) -> dict[st
     return result
 
 
-def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
+def saved_in(path: str | Path) -> Path:
+    """The folder of the saved model in a run directory, or this folder itself.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    folder, kept = Path(path), Path(path, "artifact")
+    if not folder.exists() and not is_saved(folder):
+        raise no_run(folder)
+    if (folder / "config.json").is_file() and not is_saved(kept):
+        raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
+    return kept if is_saved(kept) else folder
+
+
+def load(path: str | Path, *, allow: Sequence[str] = (), trusted: str | Path | None = None) -> Any:
     """The trained model of a run directory or of an artifact folder (a :class:`~danlu.trained.Trained`), or what ``fitted.save`` wrote.
 
     Args:
         path: the folder.
         allow: modules that an agent's environment may import, such as ``("my_package",)`` for ``"my_package:Walk-v0"``; what is
             saved imports nothing by itself.
+        trusted: public keys (a file such as ``id_ed25519.pub``, or their text), one of which is to have signed the model; None asks the
+            environment variable ``DANLU_TRUSTED``, and without that no signature.
 
     Raises:
         ArtifactError: there is none, or it is damaged.
-        UntrustedError: it needs a module that is not allowed.
+        UntrustedError: it needs a module that is not allowed, or no trusted key has signed it.
     """
     allow_modules(allow)
-    folder, kept = Path(path), Path(path, "artifact")
-    if not folder.exists() and not is_saved(folder):
-        raise no_run(folder)
-    if (folder / "config.json").is_file() and not is_saved(kept):
-        raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
+    artifact = load_artifact(saved_in(path), trusted=os.environ.get(TRUSTED) or None if trusted is None else trusted)
     enable_compilation_cache()  # the next process then predicts with the program that this one compiles
-    artifact = load_artifact(kept if is_saved(kept) else folder)
     kind = _kind_of(artifact)
     if kind == FITTED:
         fitted = Fitted.of(artifact)
@@ -120,7 +133,7 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Any:
     for domain in DOMAINS:
         if domain.kind == kind:
             return load_trained(artifact, domain, domain)
-    raise ArtifactError(f"{folder} holds a model of kind {str(kind)[:40]!r}; this version knows {_kinds()}")
+    raise ArtifactError(f"{path} holds a model of kind {str(kind)[:40]!r}; this version knows {_kinds()}")
 
 
 def _kind_of(artifact: Artifact) -> Any:

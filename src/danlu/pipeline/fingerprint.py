@@ -18,7 +18,7 @@ from danlu.errors import ConfigError, DanluError, DataError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
 
-__all__ = ["check_unchanged", "data_of", "fingerprint", "located"]
+__all__ = ["check_unchanged", "data_of", "digests_of", "fingerprint", "located"]
 
 _SETTINGS = {"source": "data.source", "test": "data.test", "recording": "agent.data"}
 """What pieces of data are called; others by the setting that names them."""
@@ -95,6 +95,13 @@ def data_of(config: TrainConfig, source: Any, domain: Domain) -> dict[str, Any]:
         own = fingerprint(given, more)
         found[name] = {"path": None if own is None else place, "sha256": own}
     return {"data": found}
+
+
+def digests_of(run: RunDirectory) -> dict[str, str]:
+    """The fingerprint of each piece of data that a run was begun with, by what it is called, without where it is."""
+    known = run.read_json("source.json").get("data")
+    found = known if isinstance(known, Mapping) else {}
+    return {name: own["sha256"] for name, own in found.items() if isinstance(own, Mapping) and own.get("sha256")}
 
 
 def _pieces(domain: Domain) -> list[str]:

@@ -22,7 +22,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
 from danlu.pipeline.effort import Effort
-from danlu.pipeline.fingerprint import data_of, located
+from danlu.pipeline.fingerprint import data_of, digests_of, located
 from danlu.pipeline.health import as_record, lines
 from danlu.pipeline.judge import judge
 from danlu.pipeline.piped import kept_names
@@ -39,6 +39,7 @@ from danlu.rl.registry import meant_by
 from danlu.stages import stage
 from danlu.trained import Learned, Say, Trained
 from danlu.trained.answers import as_csv
+from danlu.trained.card import facts_of
 
 __all__ = [
     "SEARCH",
@@ -249,11 +250,13 @@ def record(
             "sets",
         ):  # the test says how often they hold, the report and `show` how large they are
             say(f"{subject}: {text}")
-    own = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+    own: dict[str, Any] = {"rows": prepared.rows, "source": Path(config.data.source).name, "split": prepared.split}
+    own |= {"seed": config.trainer.seed, "data": digests_of(run)}
     if config.model.ensemble is not None:
         own["ensemble"] = config.model.ensemble
     own |= remembered(prepared)
-    provenance = {**learned.model.provenance, **own}
+    before = {name: value for name, value in learned.model.provenance.items() if name != "tested"}  # of another model
+    provenance = {**before, **own}
     model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
     model.save(run.artifact_path)  # kept whatever the test brings
     keep_background(run.path, getattr(prepared, "background", None))
@@ -262,7 +265,8 @@ def record(
     steps = int((learned.fitted.history or [{}])[-1].get("step", 0))
     if judgement is not None:
         metrics = {name: interval.value for name, interval in judgement.scores.items()}
-        model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept)
+        provenance = {**provenance, "tested": facts_of(judgement)}
+        model = dataclasses.replace(model, metrics=metrics, kept=judgement.kept, provenance=provenance)
         if judgement.simple_predictions is not None and judgement.simple_predictions.width:
             write_atomic(run.path / "baselines.csv", as_csv(judgement.simple_predictions))
         if judgement.predictions is not None:
