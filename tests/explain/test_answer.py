@@ -101,7 +101,7 @@ def test_changes_stay_within_their_limits_or_there_are_none() -> None:
     assert all(each.values.get("x") != 4.0 and len(each.values) == 2 for each in found)
     assert counterfactuals(sums, OPTIONS, plausible=rare, most=1) == []
     assert counterfactuals(sums, {"y": [(2.0, 2.0)]}) == []
-    finer = lambda name, value: [(each, each) for each in np.arange(0.5, value + 0.1, 0.5)]  # noqa: E731
+    finer = lambda name, near, far: [(each, each) for each in np.arange((near or 0) + 0.5, far + 0.1, 0.5)]  # noqa: E731
     [smaller, *_] = counterfactuals(sums, {"x": [(4.0, 4.0)]}, finer=finer)
     assert (dict(smaller.values), smaller.cost) == ({"x": 3.0}, 3.0)
     with pytest.raises(ConfigError, match="most=0"):

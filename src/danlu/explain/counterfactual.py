@@ -12,6 +12,8 @@ from danlu.errors import ConfigError
 
 __all__ = ["Change", "counterfactuals"]
 
+_ROUNDS = 6  # of making one column's change smaller
+
 Row = Mapping[str, Any]
 Options = Mapping[str, Sequence[tuple[Any, float]]]
 
@@ -39,7 +41,7 @@ def counterfactuals(
     options: Options,
     *,
     plausible: Callable[[Sequence[Row]], np.ndarray] | None = None,
-    finer: Callable[[str, Any], Sequence[tuple[Any, float]]] | None = None,
+    finer: Callable[[str, Any, Any], Sequence[tuple[Any, float]]] | None = None,
     most: int = 3,
     count: int = 3,
     beam: int = 12,
@@ -47,15 +49,16 @@ def counterfactuals(
     """Changes of as few columns as possible, and of these the smallest, with which a row has the wanted answer.
 
     All changes of one column are tried; if none suffices, those of two, beginning with the most promising ones, and so on (a beam search).
-    A change that is found is made smaller where there is a value nearer to the old one that suffices as well, and a part of it that is not
-    needed is taken back.
+    A change that is found is made smaller where there is a value nearer to the old one that suffices as well, finer and finer, and a
+    part of it that is not needed is taken back.
 
     Args:
         margin: for some changes (the new values by column), how far each is beyond what is wanted, ``(changes,)``: 0 or more is the wanted
             answer, and of those below 0 the larger is the more promising one.
         options: for each column that may be changed, values with the costs of changing to them.
         plausible: for some changes, whether each leaves a row such as there are, ``(changes,)``; None: all do.
-        finer: for a column and a value, values between the old one and it, with their costs; None: there are none.
+        finer: for a column, a value that does not suffice (None: the row's own) and one that does, values on the way between the two, the
+            one that suffices included, with their costs, the cheapest first; None: there are none.
         most: columns that are changed together at most, >= 1.
         count: changes of different columns that are wanted.
         beam: changes that are gone on with.
@@ -92,7 +95,7 @@ def counterfactuals(
         )
         found = [each for each, good in zip(reached, fine, strict=True) if good]
         if found:
-            return _smallest(found, margin, plausible, finer, count)
+            return _smallest(found, options, margin, plausible, finer, count)
         order = np.argsort(-np.where(values >= 0, -np.inf, values), kind="stable")
         held = [tried[place] for place in order[:beam] if values[place] < 0]
     return []
@@ -113,14 +116,16 @@ def _extended(held: Sequence[Change], options: Options) -> list[Change]:
     return list(found.values())
 
 
-def _smallest(found: list[Change], margin: Any, plausible: Any, finer: Any, count: int) -> list[Change]:
+def _smallest(
+    found: list[Change], options: Options, margin: Any, plausible: Any, finer: Any, count: int
+) -> list[Change]:
     """The cheapest change of each set of columns, made smaller; the cheapest ones first."""
     best: dict[frozenset[str], Change] = {}
     for each in sorted(found, key=lambda change: change.cost):
         best.setdefault(each.columns, each)
     chosen = list(best.values())[: 2 * count]
     if finer is not None:
-        chosen = [_shrunk(each, margin, plausible, finer) for each in chosen]
+        chosen = [_shrunk(each, options, margin, plausible, finer) for each in chosen]
     chosen.sort(key=lambda change: (len(change.values), change.cost))
     kept: list[Change] = []
     for each in chosen:  # what holds a smaller one is no news
@@ -129,18 +134,36 @@ def _smallest(found: list[Change], margin: Any, plausible: Any, finer: Any, coun
     return kept[:count]
 
 
-def _shrunk(change: Change, margin: Any, plausible: Any, finer: Any) -> Change:
-    for column in change.values:
-        nearer = [({**change.values, column: value}, cost) for value, cost in finer(column, change.values[column])]
-        nearer = [({k: v for k, v in change.values.items() if k != column}, 0.0)] * (len(change.values) > 1) + nearer
-        if not nearer:
+def _shrunk(change: Change, options: Options, margin: Any, plausible: Any, finer: Any) -> Change:
+    """The change made smaller column by column: the dearest first, or the cheapest, whichever leaves less."""
+
+    def good(tried: Sequence[Row]) -> np.ndarray:
+        found = np.asarray(margin(tried)) >= 0
+        return found if plausible is None else found & np.asarray(plausible(tried), bool)
+
+    costs = {
+        column: next(cost for choice, cost in options[column] if choice is value or choice == value)
+        for column, value in change.values.items()
+    }
+    order = sorted(change.values, key=lambda name: -costs[name])
+    found = [_in_order(change, each, dict(costs), good, finer) for each in (order, order[::-1])[: len(order)]]
+    return min(found, key=lambda each: (len(each.values), each.cost))
+
+
+def _in_order(change: Change, order: Sequence[str], costs: dict[str, float], good: Any, finer: Any) -> Change:
+    for column in order:
+        rest = {name: value for name, value in change.values.items() if name != column}
+        if rest and good([rest])[0]:
+            change = Change(rest, change.cost - costs[column])
             continue
-        rows = [values for values, _ in nearer]
-        good = np.asarray(margin(rows)) >= 0
-        if plausible is not None:
-            good &= np.asarray(plausible(rows), bool)
-        if good.any():
-            values, cost = nearer[int(np.argmax(good))]  # the nearest of them
-            whole = nearer[-1][1] if len(nearer) > 1 else 0.0
-            change = Change(values, max(change.cost - (whole - cost), 0.0))
+        near = None
+        for _ in range(_ROUNDS):
+            way = finer(column, near, change.values[column])
+            if len(way) < 2:
+                break
+            enough = good([{**rest, column: value} for value, _ in way])
+            place = int(np.argmax(enough)) if enough.any() else len(way) - 1
+            value, cost = way[place]
+            change = Change({**rest, column: value}, max(change.cost - costs[column] + cost, 0.0))
+            costs[column], near = cost, way[place - 1][0] if place else near
     return change

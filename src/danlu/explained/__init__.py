@@ -2,6 +2,7 @@
 
 from danlu.explained.answer import Block, Explained, Explanations, Part
 from danlu.explained.asked import METHODS, Asked
+from danlu.explained.changes import changes_of
 from danlu.explained.overview import Curve, Overview
 from danlu.explained.overview_table import overview_of_table
 from danlu.explained.pictures import PARTS_OF_A_SOUND, explain_pictures
@@ -21,6 +22,7 @@ __all__ = [
     "Explanations",
     "Overview",
     "Part",
+    "changes_of",
     "explain_pictures",
     "explain_steps",
     "explain_table",

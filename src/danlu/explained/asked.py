@@ -27,6 +27,7 @@ class Asked:
         to: what a counterfactual is to reach: a class, or of a quantity ``">=200"`` or ``"<=200"``; None is any other class.
         changes: columns that a counterfactual may change at most; 0 looks for none.
         influence: training rows that are shown as those that moved the answer most; 0 looks for none.
+        alike: whether the training rows that are most alike are shown.
         background: rows to compare with and to look for alike ones among, where there are some.
         truth: the true answers of the background rows, as they were read; None where they are not known.
         learnt: whether these are rows that were learnt from.
@@ -42,6 +43,7 @@ class Asked:
     to: str | None = None
     changes: int = 3
     influence: int = 0
+    alike: bool = True
     background: Any = None
     truth: Any = None
     learnt: bool = True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -20,7 +22,7 @@ from danlu.explained.view import cell, plain_value
 from danlu.prose import wrapped
 from danlu.trained import Trained
 
-__all__ = ["Changes", "fitted_rows"]
+__all__ = ["Changes", "changes_of", "fitted_rows"]
 
 _QUANTILES = 12  # values of a numeric column that are tried
 _LEVELS = 20  # of a categorical column, the most frequent ones
@@ -31,6 +33,31 @@ def fitted_rows(trained: Trained, frame: pl.DataFrame) -> pl.DataFrame:
     """Rows with the used columns alone, each in the type of its kind."""
     return frame.select(
         column.read(frame[column.name]).alias(column.name) for column in trained.encoder.schema.features
+    )
+
+
+def changes_of(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[list[dict[str, Any]]]:
+    """What would change the answer of each row of a table, as plain data, without anything else of its explanation.
+
+    Args:
+        frame: checked rows, as the encoder takes them.
+
+    Raises:
+        ConfigError: there is no background, or a column or an answer that there is not.
+    """
+    if asked.background is None or not asked.background.height:
+        raise no_background()
+    changes, own = Changes(trained, fitted_rows(trained, asked.background), asked), fitted_rows(trained, frame)
+    inputs = trained.encoder.transform(frame)
+    rows = (jax.tree.map(lambda leaf: leaf[place : place + 1], inputs) for place in range(frame.height))  # noqa: B023
+    return [changes.of(own[place], answers_of(trained, row))[1] for place, row in enumerate(rows)]
+
+
+def no_background() -> ConfigError:
+    """The error where there are no rows to compare with."""
+    return ConfigError(
+        "there are no rows to compare an answer with: what a column adds is said beside other rows",
+        hint="give some that are like those of the training, such as its file: --background FILE (in Python background=…)",
     )
 
 
@@ -84,7 +111,11 @@ class Changes:
             whole = row[[0] * len(changes)]
             changed = {name for each in changes for name in each}
             return whole.with_columns(
-                pl.Series(name, [each.get(name, own[name]) for each in changes], dtype=row.schema[name])
+                pl.Series(
+                    name,
+                    [each.get(name, own[name]) for each in changes],
+                    dtype=pl.Float64 if name in self.near.widths else row.schema[name],
+                )
                 for name in changed
             )
 
@@ -95,7 +126,7 @@ class Changes:
             margin,
             {name: each for name, each in options.items() if each},
             plausible=lambda changes: self.near.distance(frame(changes)) <= limit + 1e-9,
-            finer=lambda name, value: self._finer(name, own[name], value),
+            finer=lambda name, near, far: self._finer(name, own[name], near, far),
             most=self.asked.changes,
         )
         lines, data = [], []
@@ -116,7 +147,7 @@ class Changes:
             )
         kept = [column.name for column in self.trained.encoder.schema.features if column not in self.columns]
         within = (
-            f"up to {self.asked.changes} changes, to values that training rows have, and no rarer a row than 19 of 20 training rows"
+            f"up to {self.asked.changes} changes, to values within those of the training rows, and no rarer a row than 19 of 20 of them"
             + (f"; not changed: {', '.join(kept[:6])}{', …' if len(kept) > 6 else ''}" if kept else "")
         )
         title = f"What would change the answer to {wanted.said(head)}"
@@ -142,18 +173,28 @@ class Changes:
         chosen = np.unique(np.quantile(known, np.linspace(0, 1, _QUANTILES), method="nearest")).tolist()
         return [(self._as(column, value), self._cost(column.name, own, value)) for value in chosen if value != own]
 
-    def _finer(self, name: str, own: Any, value: Any) -> list[tuple[Any, float]]:
-        """Values on the way from the old one, the nearest first, and the value itself."""
+    def _finer(self, name: str, own: Any, near: Any, far: Any) -> list[tuple[Any, float]]:
+        """Values from beyond one to another one, the nearest first: of training rows where there are some, else written as theirs are."""
         column = self.trained.encoder.schema[name]
         if column.kind != "numeric" or own is None:
             return []
+        start = float(own if near is None else near)
+        low, high = sorted((start, float(far)))
         known = self.rows[name].drop_nulls().cast(pl.Float64).unique().sort().to_numpy()
-        low, high = sorted((float(own), float(value)))
-        inside = known[(known >= low) & (known <= high) & (known != own)]
+        inside = known[(known > low) & (known < high)]
+        if not len(inside):
+            inside = np.unique(np.round(np.linspace(low, high, _FINER + 2)[1:-1], self._digits(name)))
+            inside = inside[(inside > low) & (inside < high)]
         if len(inside) > _FINER:
             inside = inside[np.linspace(0, len(inside) - 1, _FINER).round().astype(int)]
-        way = sorted({*inside.tolist(), float(value)}, key=lambda each: abs(each - float(own)))
+        way = sorted({*inside.tolist(), float(far)}, key=lambda each: abs(each - start))
         return [(self._as(column, each), self._cost(name, own, each)) for each in way]
+
+    def _digits(self, name: str) -> int:
+        """Digits after the point that nearly all values of a column do with, at most those of a thousandth of its width."""
+        known = self.rows[name].drop_nulls().cast(pl.Float64).to_numpy()
+        most = max(0, math.ceil(-math.log10(self.near.widths[name] / 1000)))
+        return next((digits for digits in range(most) if (np.round(known, digits) == known).mean() > 0.95), most)
 
     def _as(self, column: Any, value: float) -> Any:
         return int(value) if self.rows.schema[column.name].is_integer() else float(value)

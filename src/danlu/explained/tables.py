@@ -17,7 +17,7 @@ from danlu.explain import shapley_values
 from danlu.explained.alike import Alike, alike_or_none
 from danlu.explained.answer import Explained, Part
 from danlu.explained.asked import Asked
-from danlu.explained.changes import Changes, fitted_rows
+from danlu.explained.changes import Changes, fitted_rows, no_background
 from danlu.explained.gradients import attributed, gradients_of, of_inputs
 from danlu.explained.moved import Moved
 from danlu.explained.score import answers_of, score_of
@@ -64,7 +64,7 @@ def by_shapley(trained: Trained, frame: pl.DataFrame, asked: Asked) -> list[Expl
     changes = Changes(trained, learnt, asked) if asked.changes else None
     alike = (
         None
-        if trained.instead is not None
+        if trained.instead is not None or not asked.alike
         else alike_or_none(gradients_of(trained), learnt, asked.truth, asked.compared_with)
     )
     moved = None
@@ -179,14 +179,6 @@ def _one(
             "class": score.label,
             "scale": score.scale or None,
         },
-    )
-
-
-def no_background() -> ConfigError:
-    """The error where there are no rows to compare with."""
-    return ConfigError(
-        "there are no rows to compare an answer with: what a column adds is said beside other rows",
-        hint="give some that are like those of the training, such as its file: --background FILE (in Python background=…)",
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 
-from danlu.language.catalogue import said
+from danlu.language.catalogue import catalogue
 from danlu.language.chosen import current
 
 __all__ = ["page"]
@@ -18,8 +19,8 @@ _WHOLE = re.compile(r'<span class="whole">(.*?)</span>', re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])[−+-]?\d[\d.,:−-]*(?:e[+-]?\d+)?(?: ?%)?")
 
 
-def page(text: str) -> str:
-    """An HTML page (or a part of one) in the current language.
+def page(text: str, language: str | None = None) -> str:
+    """An HTML page (or a part of one) in a language; None is the current one.
 
     Texts and the attributes that are read out are translated; scripts, styles, code and elements with ``translate="no"``, which hold
     what is the user's, stay as they are.
@@ -27,10 +28,10 @@ def page(text: str) -> str:
     >>> page("<p>3 rows are missing</p>")  # in English it stays as it is
     '<p>3 rows are missing</p>'
     """
-    language = current()
+    language = language or current()
     if language == "en":
         return text
-    reader = _Reader()
+    reader = _Reader(catalogue(language).said)
     # Numbers that are kept whole, and soft breaks, are part of their sentence.
     reader.feed(_WHOLE.sub("\ue000\\1\ue001", text).replace("<wbr>", "\ue002"))
     reader.close()
@@ -40,8 +41,9 @@ def page(text: str) -> str:
 class _Reader(HTMLParser):
     """Writes what it reads, with its texts translated."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: Callable[[str], str]) -> None:
         super().__init__(convert_charrefs=False)
+        self._said = said
         self.out: list[str] = []
         self._text = ""
         self._kept: list[str] = []  # the elements that are open within one that is kept
@@ -58,7 +60,7 @@ class _Reader(HTMLParser):
 
     def _spoken(self, found: re.Match[str]) -> str:
         """An attribute that is read out, translated."""
-        return f'{found[1]}"{html.escape(said(html.unescape(found[2][1:-1])))}"'
+        return f'{found[1]}"{html.escape(self._said(html.unescape(found[2][1:-1])))}"'
 
     handle_startendtag = handle_starttag
 
@@ -101,7 +103,7 @@ class _Reader(HTMLParser):
         plain = _plain(html.unescape(text))
         blank = plain[: len(plain) - len(plain.lstrip())], plain[len(plain.rstrip()) :]
         core = plain.strip()
-        new = said(core) if core else core
+        new = self._said(core) if core else core
         if new == core:
             self.out.append(_marked(text))
             return

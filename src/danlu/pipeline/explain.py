@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from danlu.data.fields import check_records
 from danlu.errors import ConfigError
-from danlu.explained import Asked, Explanations, Overview
+from danlu.explained import Asked, Explanations, Overview, changes_of
 from danlu.pipeline.background import kept_background, read_background
 from danlu.pipeline.domains import DOMAINS, load_model
 from danlu.pipeline.overview import check_unused, overview
 from danlu.trained import Read, Say, Trained
 from danlu.trained.read import warn
 
-__all__ = ["explain", "rows_asked"]
+__all__ = ["explain", "explain_records", "rows_asked"]
 
 _FIRST = 5  # rows of a file that are explained where nothing is said of them
 
@@ -136,6 +137,64 @@ def explain(
     )
     each = reader.explain(trained, dataclasses.replace(given, rows=_taken(given, chosen)), asked)
     return Explanations(each, _title(trained, folder, source))
+
+
+def explain_records(
+    trained: Trained,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    background: Any = None,
+    of: str | None = None,
+    keep: Sequence[str] = (),
+    to: str | None = None,
+    changes: int = 3,
+    attributions: bool = True,
+    say: Say = warn,
+) -> list[dict[str, Any]]:
+    """Why the model answers each record as it does, both as plain data: what a service answers.
+
+    Of training rows only what is made of many of them is told: none of them is shown.
+
+    Args:
+        background: training rows as the encoder takes them, which a table needs; see :func:`~danlu.pipeline.background.kept_background`.
+        of, keep, to, changes: as of :func:`explain`.
+        attributions: whether it is said what each part added; without them a table's changes alone are looked for.
+        say: called with each notice.
+
+    Returns:
+        For each record what :meth:`Explained.as_dict <danlu.explained.Explained.as_dict>` gives; without attributions its
+        ``"counterfactuals"`` alone.
+
+    Raises:
+        ConfigError: a kind of model that is not explained, or what it does not take.
+        SchemaError: records that do not fit.
+    """
+    reader: Any = trained.reader
+    if not reader.explains:
+        raise reader.no_explanation(trained)
+    schema = getattr(trained.encoder, "schema", None)
+    if schema is None and not attributions:
+        raise ConfigError(
+            "without attributions there is nothing to say here: changes are looked for in the columns of tables"
+        )
+    for notice in check_records(records, trained.fields, () if schema is None else schema.names):
+        say(notice)
+    rows = trained.encoder.rows(records, say)
+    asked = Asked(
+        of=of,
+        keep=_names(keep),
+        to=to,
+        changes=changes if schema is not None else 0,
+        background=background,
+        alike=False,
+        names=tuple(f"record {number}" for number in range(1, len(records) + 1)),
+    )
+    if not attributions:
+        return [
+            {"row": name, "counterfactuals": each}
+            for name, each in zip(asked.names, changes_of(trained, rows, asked), strict=True)
+        ]
+    return [each.as_dict() for each in reader.explain(trained, Read(rows), asked)]
 
 
 def _model(model: Any, allow: Sequence[str]) -> tuple[Trained, Path | None]:

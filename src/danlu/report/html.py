@@ -169,8 +169,15 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     return path
 
 
-def rendered(template: str, *, script: str = "", allowed: Mapping[str, str] | None = None, **values: Any) -> str:
-    """A page from one of the templates, in the reader's language; values are escaped.
+def rendered(
+    template: str,
+    *,
+    script: str = "",
+    allowed: Mapping[str, str] | None = None,
+    language: str | None = None,
+    **values: Any,
+) -> str:
+    """A page from one of the templates, in a language; values are escaped.
 
     It has one script, and says by a digest that a browser is to run no other one, and to ask no other machine for anything.
 
@@ -178,6 +185,7 @@ def rendered(template: str, *, script: str = "", allowed: Mapping[str, str] | No
         template: its file.
         script: JavaScript; the default is what makes a report alive.
         allowed: what the page's policy allows beyond that, by directive, such as ``{"connect-src": "'self'"}``.
+        language: None is the reader's.
         values: what the template names.
     """
     import jinja2
@@ -201,7 +209,7 @@ def rendered(template: str, *, script: str = "", allowed: Mapping[str, str] | No
     environment.filters["percent"] = percent
     environment.globals["script"] = script
     environment.globals["policy"] = "; ".join(f"{directive} {sources}" for directive, sources in policy.items())
-    return page(environment.get_template(template).render(**values))
+    return page(environment.get_template(template).render(language=language, **values), language)
 
 
 _NUMBER = re.compile(r"[−+-]?\d[\d.,:−-]*(?:e[+-]?\d+)?(?: ?%)?")

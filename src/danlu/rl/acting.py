@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import numpy as np
@@ -23,6 +23,9 @@ from danlu.rl.evaluation import Episodes, collect_transitions, play_episodes
 from danlu.rl.observations import KIND, Observations
 from danlu.rl.recording import RecordedEpisode, record_episode
 from danlu.trained import Head, Trained
+
+if TYPE_CHECKING:
+    from danlu.rl.games.against import Turn
 
 __all__ = ["Acting", "Beginnings", "parts_of", "trained_agent"]
 
@@ -69,7 +72,7 @@ class Acting(Head):
     """
 
     kind = task = KIND
-    verbs = ("account", "play", "record", "write_buffer")
+    verbs = ("account", "play", "record", "turn", "write_buffer")
 
     agent: Agent
     env: Environment
@@ -150,6 +153,13 @@ class Acting(Head):
         """One episode with its pictures, see :func:`~danlu.rl.recording.record_episode`."""
         variables = trained.params, trained.state
         return record_episode(self.agent, self.env, *variables, seed=seed, greedy=greedy, pictures=pictures)
+
+    def turn(self, trained: Trained, moves: Sequence[int], *, agent_begins: bool = False) -> Turn:
+        """A board game against a person, one move of the agent further; see :func:`~danlu.rl.games.against.answered`."""
+        from danlu.rl.games.against import answered
+
+        env: Any = self.env
+        return answered(self.agent, env, trained.params, trained.state, moves, agent_begins=agent_begins)
 
     def write_buffer(
         self, trained: Trained, path: str | Path, *, steps: int = 1000, seed: int = 0, greedy: bool = False

@@ -16,7 +16,7 @@ from danlu.files import write_atomic
 from danlu.rl.agent import Agent
 from danlu.rl.environment import Environment, Envs
 
-__all__ = ["RecordedEpisode", "record_episode"]
+__all__ = ["RecordedEpisode", "decide", "record_episode"]
 
 _COLOURS = 64  # of a GIF
 
@@ -78,7 +78,8 @@ class RecordedEpisode:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), static_argnames=("greedy",))
-def _decide(agent: Agent, env: Environment, params: Any, state: Any, envs: Envs, key: Any, *, greedy: bool) -> Any:
+def decide(agent: Agent, env: Environment, params: Any, state: Any, envs: Envs, key: Any, *, greedy: bool) -> Any:
+    """An action in each of some environments, and what the agent says of what is seen there: ``(action, outputs by name)``."""
     action = agent.choose(env, params, state, envs, None if greedy else key)
     return action, agent.describe(env, params, state, envs.observation)
 
@@ -125,7 +126,7 @@ def record_episode(
             if number % every == 0:
                 draw(envs.state)
         act_key, env_key = jax.random.split(jax.random.fold_in(key, number + 1))
-        action, told = _decide(agent, env, params, state, envs, act_key, greedy=greedy)
+        action, told = decide(agent, env, params, state, envs, act_key, greedy=greedy)
         before = envs.state
         envs, transition = _advance(env, envs, action, env_key)
         seen.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], transition.observation))

@@ -12,7 +12,7 @@ from typing import Any
 
 from danlu.serve.service import Asked, Service
 
-__all__ = ["OPEN", "Guard", "TooLargeError"]
+__all__ = ["OPEN", "Guard", "TooLargeError", "brings"]
 
 Message = MutableMapping[str, Any]
 
@@ -30,6 +30,16 @@ _HEADERS = (
         b"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     ),
 )
+
+
+def brings(authorization: bytes, token: str) -> bool:
+    """Whether a header ``Authorization: Bearer TOKEN`` has the token.
+
+    >>> brings(b"Bearer abc", "abc"), brings(b"Bearer abd", "abc"), brings(b"", "abc")
+    (True, False, False)
+    """
+    scheme, _, given = authorization.partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token.encode())
 
 
 class TooLargeError(Exception):
@@ -56,7 +66,9 @@ class Guard:
                 told["status"] = message["status"]
                 route = scope.get("route")
                 told["route"] = getattr(route, "path", "") if route is not None else ""
-                own = [*_HEADERS, (b"x-request-id", asked.id.encode())]
+                set_already = {name.lower() for name, _ in message["headers"]}
+                own = [each for each in _HEADERS if each[0] not in set_already]
+                own += [(b"x-request-id", asked.id.encode())]
                 if asked.version:
                     own += [(b"x-model", asked.model.encode()), (b"x-model-version", asked.version.encode())]
                 message = {**message, "headers": [*message["headers"], *own]}
@@ -95,9 +107,9 @@ class Guard:
         if origin and scope["method"] not in ("GET", "HEAD") and origin.partition("://")[2].lower() != host.lower():
             return 403, f"a page of {origin[:80]!r} may not ask this service"
         if options.token is not None and scope["path"] not in OPEN:
-            scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), options.token.encode()):
-                what = "a wrong token" if token else "no token"
+            given = headers.get(b"authorization", b"")
+            if not brings(given, options.token):
+                what = "a wrong token" if given else "no token"
                 return (
                     401,
                     f"the request has {what}; expected the header Authorization: Bearer TOKEN",

@@ -206,6 +206,20 @@ class Service:
         self._note(asked, records, found.answers)
         return found.answers, found.notes
 
+    def answer_at(self, level: float) -> Any:
+        """:meth:`answer` with an interval, or a set of classes, of this level beside each answer; such requests are answered one by one."""
+
+        async def answer(version: Version, records: Sequence[Any], asked: Asked) -> Any:
+            self._check_rows(len(records))
+            asked.rows = len(records)
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._files, _answered_at, version.trained, level, records
+            )
+            self._note(asked, records, found[0])
+            return found
+
+        return answer
+
     async def answer_file(self, version: Version, file: File, asked: Asked) -> tuple[pl.DataFrame, tuple[str, ...]]:
         """The answers to a file, as ``danlu predict`` gives them, and what is to be said about them.
 
@@ -280,6 +294,14 @@ class Service:
                         "ms": round(took * 1000, 3),
                     }
                 )
+
+
+def _answered_at(
+    trained: Trained, level: float, records: Sequence[Any]
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    notes: list[str] = []
+    how: dict[str, float] = {"interval" if trained.task in ("regression", "forecast") else "sets": level}
+    return trained.asking(**how, say=notes.append).respond(records, say=notes.append), tuple(notes)
 
 
 def _say(text: str) -> None:

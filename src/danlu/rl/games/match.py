@@ -74,13 +74,13 @@ class Match(Environment):
         replied = self._reply(position, reply_key)
         position = jax.tree.map(lambda old, new: jnp.where(me == 1, new, old), position, replied)
         state = MatchState(position, me)
-        return state, self._seen(state)
+        return state, self.seen(state)
 
     def step(self, state: MatchState, action: jax.Array, key: jax.Array) -> tuple[MatchState, Outcome]:
         moved = self.game.step(state.position, jnp.clip(action, 0, self.game.actions - 1))
         after = MatchState(self._reply(moved, key), state.me)
         reward, over = self.game.result(after.position, state.me), self.game.ended(after.position)
-        return after, Outcome(self._seen(after), reward, over)
+        return after, Outcome(self.seen(after), reward, over)
 
     def draw(self, envs: Envs, key: jax.Array) -> jax.Array:
         """Legal moves."""
@@ -94,7 +94,8 @@ class Match(Environment):
         batch = jax.tree.map(lambda leaf: leaf[None], position)
         return self.game.step(position, self.opponent.choose(self.game, batch, key)[0])
 
-    def _seen(self, state: MatchState) -> dict[str, jax.Array]:
+    def seen(self, state: MatchState) -> dict[str, jax.Array]:
+        """What the player to move sees."""
         board, legal = self.game.observation(state.position), self.game.legal(state.position)
         return {"board": board.astype(jnp.float32), "legal": legal.astype(jnp.float32)}
 

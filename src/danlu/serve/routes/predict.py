@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from danlu.artifact.files import json_text
+from danlu.errors import SchemaError
 from danlu.serve.bodies import File, content_type, records_of
 from danlu.serve.failures import spoken
 from danlu.serve.forms import form_of
@@ -36,7 +37,9 @@ def routes(service: Service) -> APIRouter:
                 return Response(frame.write_csv(), media_type="text/csv; charset=utf-8")
             told["predictions"] = frame.to_dicts()
         else:
-            told["predictions"], notes = await service.answer(version, given, asked)
+            level = request.query_params.get("level")
+            answer = service.answer if level is None else service.answer_at(asked_level(level))
+            told["predictions"], notes = await answer(version, given, asked)
         if notes:
             told["notes"] = [spoken(note, request) for note in notes]
         return Response(json_text(told, indent=None), media_type="application/json")
@@ -64,6 +67,24 @@ def routes(service: Service) -> APIRouter:
         return JSONResponse({**_described(served), "reloaded": renewed})
 
     return router
+
+
+def asked_level(text: str) -> float:
+    """The level of the intervals or sets that are asked for beside the answers.
+
+    Raises:
+        SchemaError: it is none.
+
+    >>> asked_level("0.9")
+    0.9
+    """
+    try:
+        level = float(text)
+    except ValueError:
+        level = 0.0
+    if not 0 < level < 1:
+        raise SchemaError(f"the level is {text[:40]!r}; expected a share above 0 and below 1, such as 0.9")
+    return level
 
 
 def _described(served: Any) -> dict[str, Any]:
