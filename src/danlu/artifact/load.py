@@ -30,7 +30,15 @@ from danlu.artifact.artifact import (
 from danlu.artifact.files import parse_json, read_bytes
 from danlu.artifact.signing import check_signature
 from danlu.artifact.sparse import FORMS, dense, file_names
-from danlu.artifact.tree import DTYPES, check_arrays, expected_arrays, tree_structure, unflatten_tree
+from danlu.artifact.tree import (
+    DTYPES,
+    check_arrays,
+    expected_arrays,
+    size_in_file,
+    tree_structure,
+    unflatten_tree,
+    unpacked,
+)
 from danlu.blueprint import Blueprint, from_json
 from danlu.errors import ArtifactError
 
@@ -214,7 +222,7 @@ def _read_weights(
     expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
     forms: Mapping[str, str],
 ) -> dict[str, np.ndarray]:
-    sizes = {name: int(np.prod(shape, dtype=object)) * dtype.itemsize for name, (shape, dtype) in expected.items()}
+    sizes = {name: size_in_file(shape, dtype) for name, (shape, dtype) in expected.items()}
     declared = sum(size for name, size in sizes.items() if name not in forms)
     size = info.get("bytes")
     if type(size) is not int or declared > size:
@@ -233,7 +241,8 @@ def _read_weights(
         dtype = _SAFETENSORS_NAMES.get(entry["dtype"])
         if name not in known or dtype is None:
             raise ArtifactError(f"{path} holds the array {name[:80]!r} ({entry['dtype']}), which was not expected")
-        array = np.frombuffer(entry["data"], dtype=DTYPES[dtype]).reshape(entry["shape"])
+        stored = np.frombuffer(entry["data"], dtype=DTYPES[dtype]).reshape(entry["shape"])
+        array = unpacked(stored, *expected[name]) if name in expected else stored
         array.flags.writeable = False
         flat[name] = array
     flat = dense(flat, forms, {name: shape for name, (shape, _) in expected.items()})

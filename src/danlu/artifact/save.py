@@ -30,7 +30,7 @@ from danlu.artifact.artifact import (
 )
 from danlu.artifact.files import json_text, plain, write_synced
 from danlu.artifact.sparse import sparse
-from danlu.artifact.tree import expected_arrays, flatten_tree, tree_structure
+from danlu.artifact.tree import expected_arrays, flatten_tree, packed, tree_structure
 from danlu.blueprint import Blueprint, to_json
 from danlu.errors import ArtifactError, DanluError
 from danlu.files import sweep, sync_folder, temporary_for
@@ -108,7 +108,7 @@ def save_artifact(
     from safetensors.numpy import save
 
     written, forms = sparse(arrays)
-    weights = save(written)
+    weights = save({name: packed(array) for name, array in written.items()})
     contents = {WEIGHTS_FILE: weights} | {check_file_name(name): bytes(data) for name, data in (files or {}).items()}
     if contents[WEIGHTS_FILE] is not weights:
         raise ArtifactError(f"{WEIGHTS_FILE} is the artifact's own file; give yours another name")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.artifact.tree import DTYPES
 from danlu.errors import ArtifactError
 
 __all__ = ["FORMS", "dense", "file_names", "restored", "sparse"]
@@ -39,7 +40,7 @@ def sparse(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dic
     forms: dict[str, str] = {}
     for name, array in arrays.items():
         flat[name] = array
-        if array.size < _LEAST:
+        if array.size < _LEAST or array.dtype == DTYPES["int4"]:  # two of these are one byte as they are
             continue
         places = np.flatnonzero(array)
         ways = {"bits": _bits(array, places), "gaps": _gaps(array, places)}

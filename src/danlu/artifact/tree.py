@@ -19,7 +19,17 @@ import numpy as np
 from danlu.errors import ArtifactError
 from danlu.paths import escape, is_key, named_leaves
 
-__all__ = ["DTYPES", "check_arrays", "expected_arrays", "flatten_tree", "tree_structure", "unflatten_tree"]
+__all__ = [
+    "DTYPES",
+    "check_arrays",
+    "expected_arrays",
+    "flatten_tree",
+    "packed",
+    "size_in_file",
+    "tree_structure",
+    "unflatten_tree",
+    "unpacked",
+]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     **{
@@ -30,8 +40,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
         )
     },
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "int4": np.dtype(ml_dtypes.int4),
 }
 """The element types that a saved tree may hold, by name."""
+
+_HALVES = DTYPES["int4"]
 
 MAX_DEPTH = 100
 MAX_RANK = 32
@@ -82,6 +95,45 @@ def flatten_tree(tree: Any, *, prefix: str = "") -> dict[str, np.ndarray]:
             raise ArtifactError(f"two arrays of the tree have the same path {name!r}")
         flat[name] = _as_numpy(name, leaf)
     return flat
+
+
+def packed(array: np.ndarray) -> np.ndarray:
+    """The array as a file holds it: numbers of 4 bits two a byte in one row, the first in the low half, all others as they are.
+
+    >>> packed(np.array([1, -1, 2], DTYPES["int4"])).tolist()
+    [241, 2]
+    """
+    if array.dtype != _HALVES:
+        return array
+    whole = array.astype(np.int8).ravel() & 15
+    pairs = (
+        np.append(whole, np.zeros(whole.size % 2, np.int8)).astype(np.uint8).reshape(-1, 2)
+    )  # (bytes, low and high half)
+    return pairs[:, 0] | pairs[:, 1] << 4
+
+
+def unpacked(stored: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """The array that :func:`packed` stored.
+
+    Raises:
+        ArtifactError: the bytes of an array of another size.
+    """
+    if dtype != _HALVES:
+        return stored
+    count = math.prod(shape)
+    if stored.dtype != np.uint8 or stored.shape != ((count + 1) // 2,):
+        raise ArtifactError(
+            f"an array of {count:,} numbers of 4 bits is stored as {stored.dtype.name}{list(stored.shape)}; "
+            f"expected uint8[{(count + 1) // 2}]"
+        )
+    halves = np.stack([stored & 15, stored >> 4], axis=1).ravel()[:count].astype(np.int8)
+    return ((halves ^ 8) - 8).astype(_HALVES).reshape(shape)
+
+
+def size_in_file(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """The bytes that an array takes in a file."""
+    count = math.prod(shape)
+    return (count + 1) // 2 if dtype == _HALVES else count * dtype.itemsize
 
 
 def tree_structure(tree: Any) -> Any:

@@ -36,6 +36,13 @@ def compress(
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of training of each of these; 0 is none, and of --prune magnitude.")
     ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of fewer bits: int8 or int4; int8-dynamic and int8-static compute with whole numbers."
+        ),
+    ] = None,
+    aware: Annotated[int, typer.Option(help="Epochs of training that feels the rounding of --quantize.", min=0)] = 0,
     data: Annotated[str | None, typer.Option(help="Where the run's data is now.")] = None,
     name: Annotated[str | None, typer.Option(help="The new run's name (RUN-small).")] = None,
     runs: Annotated[Path | None, typer.Option(help="The folder for the new run (that of the run).")] = None,
@@ -48,7 +55,14 @@ def compress(
             from danlu.compression.chosen import chosen
             from danlu.compression.compress import compress as made
         techniques = chosen(
-            distil=distill, structured=structured, low_rank=low_rank, prune=prune, how=how, epochs=epochs
+            distil=distill,
+            structured=structured,
+            low_rank=low_rank,
+            prune=prune,
+            how=how,
+            quantize=quantize,
+            aware=aware,
+            epochs=epochs,
         )
         found = made(run, techniques, name=name, runs=runs, source=data, display=display, say=_say, allow=allow or ())
     print(found.receipts)

@@ -10,6 +10,7 @@ from danlu.compression.techniques import (
     Magnitude,
     Merge,
     Movement,
+    Quantize,
     Structured,
 )
 from danlu.compression.workshop import Workshop
@@ -23,6 +24,7 @@ __all__ = [
     "Magnitude",
     "Merge",
     "Movement",
+    "Quantize",
     "Structured",
     "Technique",
     "Workshop",

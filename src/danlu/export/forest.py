@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
 
+from danlu.export.integers import OneByOne
 from danlu.export.primitives import Writer, fragment
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.forest import CODES, Forest
 from danlu.nn.layer import Layer, Params, Shape, State
+from danlu.nn.quantized import Quantized
 from danlu.nn.table_linear import matrix
 
 __all__ = ["walked"]
@@ -45,9 +47,12 @@ class _Walked(Layer):
 
 
 def walked(network: Any) -> Any:
-    """The blueprint with each :class:`~danlu.nn.Forest` as one operation; those within an ensemble stay as they are."""
+    """The blueprint with each :class:`~danlu.nn.Forest` as one operation (those within an ensemble stay as they are), and an ensemble of
+    quantised networks one after the other."""
     if isinstance(network, Forest):
         return _Walked(network)
+    if isinstance(network, Ensemble) and isinstance(network.network, Quantized):
+        return OneByOne(network)
     if isinstance(network, tuple):
         return tuple(map(walked, network))
     if not isinstance(network, Layer) or isinstance(network, Ensemble):

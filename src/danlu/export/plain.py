@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import danlu
-from danlu.artifact.tree import flatten_tree
+from danlu.artifact.tree import flatten_tree, packed
 from danlu.blueprint import to_json
 from danlu.errors import ConfigError, first_line
 from danlu.export.kinds import kind_of
@@ -27,7 +27,7 @@ def safetensors_of(trained: Trained, license: str = "") -> bytes:
 
     trees = {"params": trained.params, "state": trained.state}
     arrays = {
-        name: np.ascontiguousarray(leaf)
+        name: np.ascontiguousarray(packed(leaf))
         for part, tree in trees.items()
         for name, leaf in flatten_tree(tree, prefix=part).items()
     }

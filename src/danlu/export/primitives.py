@@ -146,6 +146,10 @@ class Writer:
 
         for equation in jaxpr.eqns:
             name = equation.primitive.name
+            if (
+                name in ("jit", "pjit") and equation.params["name"] in _FRAGMENTS
+            ):  # a function that has a fragment of its own
+                name = equation.params["name"]
             if name not in _FRAGMENTS:
                 raise ConfigError(
                     f"the network computes {name!r}, which cannot be written as ONNX yet",

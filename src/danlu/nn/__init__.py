@@ -36,6 +36,7 @@ from danlu.nn.masked import Masked, Moving
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import BatchNorm, LayerNorm
 from danlu.nn.pool import AdaptiveAveragePool, AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
+from danlu.nn.quantized import Quantized
 from danlu.nn.recurrent import (
     GRU,
     LSTM,
@@ -136,6 +137,7 @@ __all__ = [
     "Patches",
     "PerToken",
     "Pool",
+    "Quantized",
     "RMSNorm",
     "RandomAffine",
     "RandomChange",
