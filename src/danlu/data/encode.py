@@ -14,6 +14,7 @@ from danlu.data.check import check_frame
 from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
 from danlu.data.fields import Field
 from danlu.data.infer import canonical
+from danlu.data.kinds import as_levels
 from danlu.data.levels import LevelCoder, prefixes
 from danlu.data.remembered import Memory, Parts
 from danlu.data.scaling import SCALINGS, NumericScaler
@@ -227,6 +228,7 @@ class TableEncoder:
                 categories=column.categories,
                 unit=column.format.number.unit or "",
                 example=column.examples[0] if column.examples else None,
+                is_open=column.is_open,
             )
             for column in self.schema.features
         )
@@ -249,7 +251,7 @@ class TableEncoder:
         self, columns: tuple[Column, ...], given: Mapping[str, list[Any]], say: Callable[[str], None]
     ) -> pl.DataFrame:
         """Fields of records, checked as those of a file are; those about which nothing is said are remembered."""
-        frame = pl.DataFrame([plain_column(name, values) for name, values in given.items()])
+        frame = pl.DataFrame([plain_column(column.name, given[column.name], column) for column in columns])
         for column in columns:
             if column.kind != "datetime":
                 continue
@@ -329,18 +331,23 @@ class TableEncoder:
             raise ArtifactError("the saved encoder is not valid: its parts do not fit its schema")
 
 
-def plain_column(name: str, values: list[Any]) -> pl.Series:
-    """Plain values of one kind; a number is never read as the text of one."""
+def plain_column(name: str, values: list[Any], column: Column | None = None) -> pl.Series:
+    """Plain values of one kind; a number is never read as the text of one, but the name of a category may be a number."""
     kinds = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
     met = {type(value) for value in values if value is not None}
-    if met == {int, float}:
-        met, values = {float}, [None if value is None else float(value) for value in values]
-    if len(met) > 1 or not met <= set(kinds):
-        said = ", ".join(sorted(kind.__name__ for kind in met))
-        raise SchemaError(
-            f"the records hold values of the types {said} as {name!r}; expected numbers, or texts, or truth values"
-        )
+    named = column is not None and column.kind in ("categorical", "boolean")
+    if named and str in met and len(met) > 1 and met <= set(kinds):
+        levels = column.categories if column is not None else ()
+        values = [v if v is None or type(v) is str else as_levels(pl.Series([v]), levels)[0] for v in values]
+        met = {str}
     try:
+        if met == {int, float} or (met == {int} and max(abs(v) for v in values if v is not None) >= 2**63):
+            met, values = {float}, [None if value is None else float(value) for value in values]
+        if len(met) > 1 or not met <= set(kinds):
+            said = ", ".join(sorted(kind.__name__ for kind in met))
+            raise SchemaError(
+                f"the records hold values of the types {said} as {name!r}; expected numbers, or texts, or truth values"
+            )
         return pl.Series(name, values, dtype=kinds[met.pop()] if met else pl.String)
     except (OverflowError, TypeError) as error:
         raise SchemaError(f"the records hold a number as {name!r} that is too large: {str(error)[:80]}") from error

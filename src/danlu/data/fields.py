@@ -36,6 +36,7 @@ class Field:
         unit: of a number, such as ``"km"``.
         example: a value, as plain data.
         needed: whether a record without it is refused; else it is missing there.
+        is_open: whether other categories than these are expected.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Field:
     unit: str = ""
     example: Any = None
     needed: bool = True
+    is_open: bool = False
 
     def __post_init__(self) -> None:
         keep((self.name, *self.categories))
@@ -164,7 +166,8 @@ def values_of(records: Sequence[Mapping[str, Any]], field: Field) -> np.ndarray:
     found = []
     for number, record in enumerate(records, 1):
         try:
-            value = np.asarray(record[field.name], np.float64)
+            given = np.asarray(record[field.name])
+            value = given.astype(np.float64) if given.dtype.kind in "iuf" else np.empty((0, 0, 0, 0, 0))
         except (TypeError, ValueError, OverflowError):
             value = np.empty((0, 0, 0, 0, 0))
         if value.shape != field.shape or not (np.abs(value) <= _MOST).all():

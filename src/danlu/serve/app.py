@@ -36,7 +36,8 @@ def create_app(
     Raises:
         DanluError: a model that cannot be loaded, or a log that cannot be written.
     """
-    service = Service(models, options or ServeOptions(), canaries=canaries, allow=allow)
+    given = options or ServeOptions()  # type: ignore[call-arg]
+    service = Service(models, given, canaries=canaries, allow=allow)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from fastapi import HTTPException
 
 from danlu.data.fields import Field
+from danlu.errors import SchemaError, shorten
 
 __all__ = ["FILES", "File", "content_type", "parse_json", "records_of"]
 
@@ -53,7 +54,7 @@ def records_of(body: bytes, kind: str, fields: Sequence[Field]) -> list[Any] | F
         HTTPException: 400, a body that is not what its type says; 415, a type that this model does not take.
     """
     if kind == "application/json" or kind.endswith("+json"):
-        return _listed(parse_json(body), fields)
+        return _typed(_listed(parse_json(body), fields), fields)
     if kind in FILES and not any(field.kind in _READ_FROM_DISK for field in fields):
         return File(FILES[kind], body)
     single = fields[0] if len(fields) == 1 else None
@@ -110,6 +111,30 @@ def _listed(value: Any, fields: Sequence[Field]) -> list[Any]:
             f"the body is a {type(value).__name__}; expected a record, a list of records, or an object with 'records'",
         )
     return value
+
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "number": ((int, float), "a number"),
+    "date": ((str,), "a date as a text"),
+    "text": ((str,), "a text"),
+    "category": ((str, int, float, bool), "a text"),
+    "boolean": ((bool, str, int, float), "true or false"),
+}
+
+
+def _typed(records: list[Any], fields: Sequence[Field]) -> list[Any]:
+    """Refuse values of another JSON type than their field's: a file has texts for everything, JSON has no need of that."""
+    known = [(field.name, *_TYPES[field.kind]) for field in fields if field.kind in _TYPES]
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, dict):
+            continue
+        for name, types, expected in known:
+            value = record.get(name)
+            if value is not None and (
+                not isinstance(value, types) or ((value is True or value is False) and bool not in types)
+            ):
+                raise SchemaError(f"{name!r} of record {number} is {shorten(value)}; expected {expected}, or null")
+    return records
 
 
 def _text(body: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
@@ -17,7 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        of = {"registry": self._registry}
+        of: dict[str, Any] = {"registry": self._registry}
         self.requests = Counter("danlu_requests", "Requests answered", ["route", "model", "version", "status"], **of)
         self.seconds = Histogram("danlu_request_seconds", "Seconds of a request", ["route"], buckets=_SECONDS, **of)
         self.rows = Counter("danlu_rows", "Rows answered", ["model", "version"], **of)

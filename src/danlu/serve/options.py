@@ -29,11 +29,11 @@ class ServeOptions(Blueprint):
     batch_wait: float = setting(2.0, minimum=0, maximum=1000)
     queue_rows: int = setting(4096, minimum=1, integer=True)
     max_rows: int = setting(10_000, minimum=1, integer=True)
-    max_bytes: int = setting(16 * 2**20, minimum=1024, integer=True)
+    max_bytes: int = setting(16_777_216, minimum=1024, integer=True)
     timeout: float = setting(30.0, above=0)
+    watch: float = setting(2.0, minimum=0)
     token: str | None = None
     hosts: tuple[str, ...] = ()
-    watch: float = setting(2.0, minimum=0)
     lenient: bool = False
     audit: str | None = None
     log_inputs: str | None = None

@@ -22,6 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from danlu.errors import ConfigError
 from danlu.interrupt import graceful, hearing
+from danlu.pipeline import load_model
 from danlu.prose import wrapped
 from danlu.serve.app import create_app
 from danlu.serve.options import ServeOptions
@@ -112,20 +113,23 @@ def run(
             "server_header": False,
             "proxy_headers": False,
             "lifespan": "on",
+            "timeout_worker_healthcheck": 120,
         }
         if tls is not None:
             settings |= {"ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
             if tls.client_ca is not None:
                 settings |= {"ssl_ca_certs": tls.client_ca, "ssl_cert_reqs": int(ssl.CERT_REQUIRED)}
         if workers > 1:
+            for place_of in (*models.values(), *(each for each, _ in (canaries or {}).values())):
+                load_model(place_of, allow=allow)  # what cannot be loaded is said here, once
             with tempfile.TemporaryDirectory(prefix="danlu-metrics-") as counts:
                 os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
                 _announce(models, place, options)
-                config = uvicorn.Config(make, factory=True, workers=workers, **settings)
+                supervisor = Multiprocess(uvicorn.Config(make, factory=True, workers=workers, **settings), [listening])
                 with hearing(
-                    signal.SIGHUP, lambda: None
-                ):  # the supervisor hears it by itself: it renews its workers in turn
-                    Multiprocess(config, sockets=[listening], target=uvicorn.Server(config).run).run()
+                    getattr(signal, "SIGHUP", 0), lambda: None
+                ):  # the supervisor hears it: it renews its workers in turn
+                    supervisor.run()
         else:
             app = make()
             server = _Server(

@@ -76,8 +76,9 @@ class Service:
         self.models: dict[str, Served] = {}
         for name, source in models.items():
             canary, share = (canaries or {}).get(name, (None, 0.0))
-            lines = [Line(each, self._queue_of(name), allow) for each in (source, canary) if each is not None]
-            self.models[name] = Served(name, *lines, share=share)
+            make = self._queue_of(name)
+            other = None if canary is None else Line(canary, make, allow)
+            self.models[name] = Served(name, Line(source, make, allow), other, share)
         for name in canaries or {}:
             if name not in self.models:
                 raise unknown_name("model of a canary", name, self.models)
@@ -182,9 +183,19 @@ class Service:
             raise HTTPException(404, str(unknown_name("model", name, self.models)))
         return self.models[name]
 
-    def choose(self, served: Served, asked: Asked) -> Version:
-        """The version that answers this request, noted in what is known of it."""
-        version = served.chosen()
+    def choose(self, served: Served, asked: Asked, wanted: str | None = None) -> Version:
+        """The version that answers this request, noted in what is known of it.
+
+        Args:
+            wanted: its name, where the request says it.
+
+        Raises:
+            HTTPException: 404, there is none of this name.
+        """
+        named = {each.name: each for each in served.versions}
+        if wanted is not None and wanted not in named:
+            raise HTTPException(404, str(unknown_name(f"version of {served.name!r}", wanted, named)))
+        version = served.chosen() if wanted is None else named[wanted]
         asked.model, asked.version = served.name, version.name
         return version
 
@@ -236,7 +247,7 @@ class Service:
 
     def _answer_file(self, version: Version, file: File) -> tuple[pl.DataFrame, Any, tuple[str, ...]]:
         notes: list[str] = []
-        options = {"lenient": self.options.lenient, "say": notes.append}
+        options: dict[str, Any] = {"lenient": self.options.lenient, "say": notes.append}
         with tempfile.NamedTemporaryFile(prefix="danlu-", suffix=file.ending) as place:
             place.write(file.data)
             place.flush()

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -34,11 +34,13 @@ class Version:
 
     Attributes:
         name: the beginning of the SHA-256 of its ``model.json``, which names every other file's; ``"memory"`` of one without files.
+        example: its answer to an example; empty where it has none.
     """
 
     trained: Trained
     name: str
     batcher: Batcher
+    example: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Line:
@@ -64,8 +66,7 @@ class Line:
             DanluError: it cannot be loaded.
         """
         self._stamp = self._signs()
-        trained, name = self._loaded()
-        self.version = Version(trained, name, self._make(trained))
+        self.version = self._made(*self._loaded())
 
     async def renew(self, thread: ThreadPoolExecutor) -> bool:
         """Take the version that is in the folder now; whether it is another one than before.
@@ -79,11 +80,11 @@ class Line:
             stamp, before = self._signs(), self.version
             if stamp == self._stamp or before is None:
                 return False
-            trained, name = await asyncio.get_running_loop().run_in_executor(thread, self._loaded)
+            found = await asyncio.get_running_loop().run_in_executor(thread, self._loaded)
             self._stamp = stamp
-            if name == before.name:
+            if found[1] == before.name:
                 return False
-            self.version = Version(trained, name, self._make(trained))
+            self.version = self._made(*found)
         await before.batcher.close()
         return True
 
@@ -111,7 +112,10 @@ class Line:
             return status.st_ino, status.st_mtime_ns, status.st_size
         return None if self.version is None else self._stamp  # while a writer replaces it
 
-    def _loaded(self) -> tuple[Trained, str]:
+    def _made(self, trained: Trained, name: str, example: Mapping[str, Any]) -> Version:
+        return Version(trained, name, self._make(trained), example)
+
+    def _loaded(self) -> tuple[Trained, str, Mapping[str, Any]]:
         file = self._model_file()
         if file is None or self.place is None:
             trained, name = cast(Trained, self._source), "memory"
@@ -120,9 +124,11 @@ class Line:
             name = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
         params, state = jax.device_put((trained.params, trained.state))
         ready = dataclasses.replace(trained, params=params, state=state, batch=min(_BATCH, trained.head.batch))
-        with contextlib.suppress(DanluError):  # an example that does not fit only leaves it cold
-            ready.respond([example_record(ready.fields)], say=lambda note: None)
-        return ready, name
+        try:
+            [answer] = ready.respond([example_record(ready.fields)], say=lambda note: None)
+        except DanluError:  # an example that does not fit only leaves it cold
+            answer = {}
+        return ready, name, answer
 
 
 class Served:
