@@ -50,6 +50,18 @@ def train(
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Continue this run, which was killed or stopped.")] = None,
+    begin_with: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Go on from this run's model with the new rows of the source; the run stays as it is."
+        ),
+    ] = None,
+    replay: Annotated[
+        float | None,
+        typer.Option(
+            help="With --from: the share of that run's training rows to learn along, against forgetting (default 1)."
+        ),
+    ] = None,
     allow: Allow = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, its time and its memory, without training.")
@@ -60,8 +72,29 @@ def train(
         with stage("starting"):
             from danlu import pipeline
             from danlu.rl.registry import modules_in
-        if resume is not None:
+        if replay is not None and begin_with is None:
+            raise ConfigError("--replay is for --from; expected a run to go on from with it")
+        if begin_with is not None and resume is None:
+            given = (target, test, folds, repeats, ensemble, config, dry_run, allow, context.meta.get(OWN))
+            if source is None or any(given):
+                raise ConfigError(
+                    "--from goes on from a run with its own columns, network and settings; expected new rows, "
+                    "and settings such as trainer.epochs=5",
+                    hint="danlu train --from RUN new.csv",
+                )
+            result = pipeline.train_on(
+                begin_with,
+                source,
+                settings=pipeline.override({}, settings or []),
+                replay=1.0 if replay is None else replay,
+                root=runs,
+                name=name,
+                display=display,
+                say=_say,
+            )
+        elif resume is not None:
             given = (
+                begin_with,
                 source,
                 settings,
                 target,

@@ -4,6 +4,7 @@ from danlu.pipeline.audit import audit
 from danlu.pipeline.card import card
 from danlu.pipeline.compare import compare_runs
 from danlu.pipeline.config import TrainConfig, config_from, override
+from danlu.pipeline.continual import train_on
 from danlu.pipeline.crossed import CrossValidation
 from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
@@ -36,5 +37,6 @@ __all__ = [
     "resume",
     "train",
     "train_from",
+    "train_on",
     "with_options",
 ]

@@ -12,7 +12,7 @@ from danlu.artifact import RunDirectory
 from danlu.engine import Callback
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError
-from danlu.pipeline.branched import is_branch, with_start
+from danlu.pipeline.branched import check_fresh, is_branch, with_start
 from danlu.pipeline.config import TrainConfig, saved_config
 from danlu.pipeline.crossed import crosses, first_fold
 from danlu.pipeline.domain import Domain
@@ -74,6 +74,7 @@ class Again:
                 f"the run {directory.path} is a search for settings that has not ended",
                 hint=f"danlu tune --resume {directory.path}",
             )
+        check_fresh(directory, "trained again")
         config = settings_of(directory)
         need_devices(config.trainer.devices)
         given = config.data.source if source is None else source

@@ -10,12 +10,24 @@ from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.engine.training import CHECKPOINT
-from danlu.errors import ArtifactError
+from danlu.errors import ArtifactError, ConfigError
 
-__all__ = ["BRANCH", "START", "Branch", "in_words", "is_branch", "with_start"]
+__all__ = [
+    "BRANCH",
+    "CONTINUED",
+    "START",
+    "Branch",
+    "check_fresh",
+    "in_words",
+    "is_branch",
+    "is_continued",
+    "with_start",
+]
 
 BRANCH = "branch.json"
 """The file of a run that says where it branched off."""
+CONTINUED = "continued.json"
+"""The file of a run that began with the weights of another one: which, and with how many of its rows."""
 START = "branch.safetensors"
 """The file of such a run that holds the state of the training there."""
 
@@ -70,6 +82,25 @@ def _shown(value: Any) -> str:
 def is_branch(run: RunDirectory) -> bool:
     """Whether the run branched off from another one."""
     return (run.path / START).is_file()
+
+
+def is_continued(run: RunDirectory) -> bool:
+    """Whether the run began with the weights of another one, and went on with new rows."""
+    return (run.path / CONTINUED).is_file()
+
+
+def check_fresh(run: RunDirectory, what: str) -> None:
+    """Refuse a run that went on from another one, where its training would be done from its settings alone.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if is_continued(run):
+        before = run.read_json(CONTINUED).get("run")
+        raise ConfigError(
+            f"{run.path} goes on from {before}, and cannot be {what} by itself",
+            hint=f"danlu train --from {before} FILE does it anew",
+        )
 
 
 def with_start(run: RunDirectory, folder: Path) -> Path:

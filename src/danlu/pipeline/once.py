@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,8 @@ def train_once(
     whole: bool = False,
     sections: Sequence[tuple[str, str]] = (),
     callbacks: Sequence[Callback] = (),
+    initial: Sequence[tuple[Any, Any]] | None = None,
+    beside: Callable[[Trained], tuple[list[tuple[str, str]], dict[str, Any]]] | None = None,
 ) -> TrainResult:
     """Train by a plan, test and record it in its run.
 
@@ -204,6 +206,8 @@ def train_once(
         whole: whether a training that is stopped by a signal is not to be tested.
         sections: further parts of the report.
         callbacks: what else watches the training.
+        initial: the parameters and the state that each network begins with, instead of drawn ones.
+        beside: further parts of the report and of the record, for the model that was trained.
 
     Raises:
         TrainingError: it was stopped, and ``whole`` says that this is an error.
@@ -220,12 +224,13 @@ def train_once(
         checkpoint=with_start(run, run.checkpoints_path),
         resume=resume,
         display=display,
+        **({} if initial is None else {"initial": initial}),
     )
     if whole and learned.fitted.stopped_by is not None:
         error = TrainingError(f"{told(learned.fitted.stopped_by)}; what was learned is kept")
         error.stopped_by = learned.fitted.stopped_by
         raise error
-    return record(run, config, domain, prepared, learned, say=say, begun=begun, sections=sections)
+    return record(run, config, domain, prepared, learned, say=say, begun=begun, sections=sections, beside=beside)
 
 
 def record(
@@ -238,6 +243,7 @@ def record(
     say: Say,
     begun: Effort,
     sections: Sequence[tuple[str, str]] = (),
+    beside: Callable[[Trained], tuple[list[tuple[str, str]], dict[str, Any]]] | None = None,
 ) -> TrainResult:
     """Save what was learned in a run, test it and write the report; arguments as of :func:`train_once`."""
     for note in learned.notes:
@@ -276,8 +282,11 @@ def record(
     model = profiled(prepared, model)
     model.save(run.artifact_path)
     seconds = begun.seconds
+    added, more = ([], {}) if beside is None else beside(model)
     with stage("writing the report"), drawn("images" in config.track.tensorboard) as plots:
-        write_record(run, config, domain, prepared, model, learned, judgement, begun, sections=sections)
+        write_record(
+            run, config, domain, prepared, model, learned, judgement, begun, sections=[*added, *sections], more=more
+        )
     if plots:
         log_plots(run.path, plots, step=steps)
     return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)

@@ -38,8 +38,14 @@ def write_record(
     effort: Effort,
     *,
     sections: Sequence[tuple[str, str]] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write ``results.json`` and, unless the config says no, ``report.html``; ``sections`` are further parts of it."""
+    """Write ``results.json`` and, unless the config says no, ``report.html``.
+
+    Args:
+        sections: further parts of the report.
+        more: further parts of the record.
+    """
     fitted, results = learned.fitted, _tested(judgement)
     record: dict[str, Any] = {"rows": prepared.rows, "best_epoch": fitted.best_epoch, "epochs": len(fitted.history)}
     record |= {"split": prepared.split, "seed": config.trainer.seed, "command": _command(run)}
@@ -55,7 +61,7 @@ def write_record(
     if told:
         record["answers"] = told
     compute = effort.as_dict()
-    record |= _cost(compute)
+    record |= {**_cost(compute), **(more or {})}
     run.write_json("results.json", {**results, **record})
     if config.evaluate.report:
         ended = fitted.stopped_because or ""

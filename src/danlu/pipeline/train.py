@@ -11,6 +11,7 @@ from danlu.artifact import RunDirectory
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, shorten
 from danlu.memory import in_words
+from danlu.pipeline.branched import check_fresh
 from danlu.pipeline.config import SECTIONS, TrainConfig, config_from, saved_config, setting_names
 from danlu.pipeline.crossed import CrossValidation, cross_train, crosses, first_fold
 from danlu.pipeline.domains import domain_of
@@ -282,6 +283,7 @@ def resume(
             f"the run {directory.path} is a search for settings that has not ended",
             hint=f"danlu tune --resume {directory.path}",
         )
+    check_fresh(directory, "resumed")
     saved, lost = saved_config(directory.read_json("config.json"))
     for name in lost:
         say(f"note: the run was started with the setting {name}, which this version does not know")

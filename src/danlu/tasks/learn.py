@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,7 @@ def learn(
     counts: np.ndarray | None = None,
     penalty: Penalty | None = None,
     adversarial: float | None = None,
+    initial: Sequence[tuple[Any, Any]] | None = None,
     seed: int = 0,
     **how: Any,
 ) -> Learned:
@@ -146,6 +147,7 @@ def learn(
         penalty: on the distance of groups of rows, which only a network is trained with; None has none.
         adversarial: trains on the worst change of each input of this size, of pictures as a share of their range; None on the inputs
             as they are.
+        initial: the parameters and the state that each network begins with; None draws them.
         seed: decides the initial weights and every random draw.
         **how: ``callbacks``, ``checkpoint``, ``resume`` and ``display``, for :func:`danlu.fit`.
 
@@ -189,10 +191,10 @@ def learn(
         settings |= _adversarial(settings, plan, adversarial, pictures=isinstance(encoder, ImageEncoder))
     settings |= {**how, "seed": seed}
     key = jax.random.key(seed)
+    starts = initial or [plan.initial(own, sample) for own in plan.keys(key)]
     if plan.networks == 1:
-        fitted = plan.fit(data, initial=plan.initial(key, sample), **settings)
+        fitted = plan.fit(data, initial=starts[0], **settings)
     else:
-        starts = [plan.initial(own, sample) for own in jax.random.split(key, plan.networks)]
         fitted = plan.cross_fit(data, folds, initial=starts, **settings)
     model = Trained(fitted.model, fitted.params, fitted.state, encoder, answers.head(target))
     known = _held_out(model, held, folds, counts)

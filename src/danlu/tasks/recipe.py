@@ -158,6 +158,10 @@ class Recipe(Blueprint):
         """How many networks are trained side by side."""
         return self.folds * self.copies
 
+    def keys(self, key: jax.Array) -> Sequence[jax.Array]:
+        """The random key of each network's initial weights."""
+        return [key] if self.networks == 1 else list(jax.random.split(key, self.networks))
+
     def decays(self, params: Any) -> Any:
         """True for the parameters that weight decay applies to: as the network declares, else those with two axes or more."""
         own = getattr(self.model, "decays", None)
