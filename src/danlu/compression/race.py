@@ -12,9 +12,11 @@ import numpy as np
 
 __all__ = ["Race", "Ratio", "Speed", "raced"]
 
-_LEAST = 0.004  # seconds that a model is timed for in one round
+_LEAST = 0.01  # seconds that a model is called for in one round
 _MOST_CALLS = 256
-_WARM = 3  # calls before anything is timed: compilation and first touches of memory are apart
+_MOST = 20.0  # seconds
+_FEWEST = 7  # rounds, of which the interval is that of all ratios
+_WARM = 2  # calls before anything is timed: compilation and first touches of memory are apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Ratio:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Race:
-    """Times of several models, ``(models, rounds)``, in seconds a call."""
+    """Times of one call of several models, ``(models, rounds)``, in seconds."""
 
     times: np.ndarray
 
@@ -91,29 +93,35 @@ def _rank(count: int) -> int:
     return k
 
 
-def raced(calls: Sequence[Callable[[], Any]], *, rounds: int = 21, least: float = _LEAST, seed: int = 0) -> Race:
+def raced(
+    calls: Sequence[Callable[[], Any]], *, rounds: int = 21, least: float = _LEAST, most: float = _MOST, seed: int = 0
+) -> Race:
     """Time several functions, one after another in each round, in an order that is drawn anew.
 
     Args:
         calls: each answers the same rows with one model, and returns when it has the answer.
-        rounds: how many.
-        least: seconds that each is called for in a round.
+        rounds: how many; fewer, at least 7, of models that are slow.
+        least: seconds that each is called for in a round, whose time is the median of the calls.
+        most: seconds that all rounds are to take together, about.
         seed: draws the orders.
     """
-    repeats = []
+    repeats, each = [], 0.0
     for call in calls:
         for _ in range(_WARM):
             call()
-        begun = time.perf_counter()
-        call()
-        repeats.append(int(min(max(least / max(time.perf_counter() - begun, 1e-9), 1), _MOST_CALLS)))
+        took = max(_timed(call), 1e-9)
+        repeats.append(int(min(max(least / took, 1), _MOST_CALLS)))
+        each += repeats[-1] * took
+    rounds = min(rounds, max(_FEWEST, int(most / each)))
     random = np.random.default_rng(seed)
     times = np.zeros((len(calls), rounds))
     for turn in range(rounds):
         for place in random.permutation(len(calls)):
-            call = calls[place]
-            begun = time.perf_counter()
-            for _ in range(repeats[place]):
-                call()
-            times[place, turn] = (time.perf_counter() - begun) / repeats[place]
+            times[place, turn] = np.median([_timed(calls[place]) for _ in range(repeats[place])])
     return Race(times)
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun

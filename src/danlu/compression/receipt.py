@@ -124,7 +124,7 @@ class Receipts:
     Attributes:
         stages: the receipts, in their order.
         rows: test rows, and what they are called.
-        rounds: of the timing.
+        rounds: of the timing; of the slowest, where there were fewer.
         threads: of onnxruntime.
         cores: that danlu's compiled programs may use.
         notes: what could not be measured, and why.
@@ -213,7 +213,7 @@ def receipts(stages: Sequence[Stage], inputs: Any, *, rounds: int = 21, memory: 
         tuple(found),
         0 if tested is None else len(tested),
         "" if tested is None else tested.noun,
-        rounds,
+        min(race.times.shape[1] for _, race in races.values()),
         1,
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         tuple(dict.fromkeys(notes)),
