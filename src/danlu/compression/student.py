@@ -14,6 +14,7 @@ from danlu.nn.layer import Layer
 from danlu.pipeline.again import Again
 from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.used import uses
+from danlu.tasks.recipe import Recipe
 
 __all__ = ["SIZES", "alone", "student_of"]
 
@@ -27,8 +28,13 @@ def alone(again: Again) -> Again:
     """The run with one network that learns from all rows, and rows that judge it: in place of folds one part of the rows is held out.
 
     Raises:
-        ConfigError: folds of rows whose groups have a say.
+        ConfigError: folds of rows whose groups have a say; an agent.
     """
+    if not isinstance(again.plan, Recipe):
+        raise ConfigError(
+            f"{again.domain.noun} cannot be distilled: their networks are a part of how they act",
+            hint="pruning and quantisation can make them smaller: danlu compress RUN --prune 0.8",
+        )
     config = again.config.with_setting("model.ensemble", None).with_setting("trainer.snapshots", None)
     prepared, folds = again.prepared, getattr(again.prepared, "folds", None)
     if folds is not None:
