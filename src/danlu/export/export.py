@@ -17,6 +17,7 @@ from danlu.data.series import Origins
 from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
 from danlu.export.called import function_of, tried
+from danlu.export.functions import metadata_of
 from danlu.export.heads import spoken_of
 from danlu.export.kinds import kind_of
 from danlu.export.plain import safetensors_of, stablehlo_of
@@ -114,6 +115,12 @@ def _called(trained: Trained, run: Path | None, target: Path, license: str, form
     data, trial, sources_said = tried(function, trained, sources, license, format)
     write_atomic(target, data, error=ConfigError)
     placed = []
+    if format == "stablehlo":  # which has no metadata of its own
+        place = target.with_suffix(".about.json")
+        write_atomic(
+            place, json.dumps(metadata_of(function, trained, license), ensure_ascii=False, indent=1), error=ConfigError
+        )
+        placed.append(f"{place}: what the file takes, answers and is")
     for name, text in function.beside.items():
         place = target.with_suffix(f".{name}.json")
         write_atomic(place, text, error=ConfigError)

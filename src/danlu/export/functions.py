@@ -30,6 +30,7 @@ __all__ = [
     "carried",
     "in_jax",
     "in_onnxruntime",
+    "metadata_of",
     "onnx_of",
     "stablehlo_of",
     "zeros",
@@ -117,12 +118,29 @@ def _wide(dtype: Any) -> Any:
     return _WIDE.get(np.dtype(dtype), dtype)
 
 
+def metadata_of(function: Function, trained: Trained, license: str = "") -> dict[str, Any]:
+    """What a file says of itself, as plain data.
+
+    Args:
+        trained: whose function it is.
+        license: what the file says of its licence.
+    """
+    told = {
+        "danlu_version": danlu.__version__,
+        "license": license,
+        "task": trained.task,
+        "inputs": [_told(each.name, each.dtype, each.whole) for each in function.inputs],
+        "outputs": [_told(name, each.dtype, named(each.shape)) for name, each in function.outputs.items()],
+        "scores": {name: value for name, value in trained.metrics.items() if isinstance(value, int | float | str)},
+    }
+    return {**told, **function.about}
+
+
 def onnx_of(function: Function, trained: Trained, license: str = "") -> bytes:
     """The function as a file of ONNX.
 
     Args:
-        trained: whose it is.
-        license: what the file says of its licence.
+        trained, license: see :func:`metadata_of`.
 
     Raises:
         ConfigError: an operation that cannot be written, by name.
@@ -138,15 +156,7 @@ def onnx_of(function: Function, trained: Trained, license: str = "") -> bytes:
     found = written(graph, function.call, {each.name: entered(each) for each in function.inputs}, function.limits)
     for name, shape in shapes.items():
         graph.output(name, graph.cast(found[name].name, _wide(shape.dtype)), _wide(shape.dtype), named(shape.shape))
-    told = {
-        "danlu_version": danlu.__version__,
-        "license": license,
-        "task": trained.task,
-        "inputs": [_told(each.name, each.dtype, each.whole) for each in function.inputs],
-        "outputs": [_told(name, each.dtype, named(each.shape)) for name, each in shapes.items()],
-        "scores": {name: value for name, value in trained.metrics.items() if isinstance(value, int | float | str)},
-    }
-    return finished(graph, {**told, **function.about})
+    return finished(graph, metadata_of(function, trained, license))
 
 
 def _told(name: str, dtype: Any, shape: Sequence[Any]) -> dict[str, Any]:
