@@ -43,7 +43,7 @@ def model() -> Any:
 
 def log(path: Path, frame: pl.DataFrame, answers: list[Any] | None = None) -> str:
     lines = [
-        {"time": f"2026-01-{1 + i * 20 // frame.height:02}T{i % 24:02}:00:00Z", "id": str(i), "inputs": row}
+        {"time": f"2026-01-{1 + i * 20 // frame.height:02}T{i % 24:02}:00:00Z", "request": str(i), "inputs": row}
         for i, row in enumerate(frame.to_dicts())
     ]
     for line, answer in zip(lines, answers or [], strict=False):
@@ -86,8 +86,8 @@ def test_true_answers_that_come_later_give_a_score(model: Any, tmp_path: Path) -
     better = dataclasses.replace(model, metrics={"roc_auc": 0.9})
     source = log(tmp_path / "log.jsonl", frame)
     pl.DataFrame({"number": range(100, 200), name: given[100:]}).write_csv(tmp_path / "right.csv")
-    pl.DataFrame({"id": range(100, 200), name: wrong[100:]}).write_csv(tmp_path / "wrong.csv")
-    with pytest.raises(DataError, match="expected 'id'"):
+    pl.DataFrame({"request": range(100, 200), name: wrong[100:]}).write_csv(tmp_path / "wrong.csv")
+    with pytest.raises(DataError, match="expected 'request'"):
         monitor(better, source, truth=str(tmp_path / "right.csv"))
     found = monitor(better, source, truth=str(tmp_path / "wrong.csv"))
     assert found.known == 100

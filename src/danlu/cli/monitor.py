@@ -25,10 +25,10 @@ def monitor(
     truth: Annotated[
         str | None,
         typer.Option(
-            help="A table of true answers that came later, with the log's id and the target.", callback=is_there
+            help="A table of true answers that came later, with the log's request and the target.", callback=is_there
         ),
     ] = None,
-    key: Annotated[str, typer.Option("--id", help="The name of the identifier in the log and in --truth.")] = "id",
+    key: Annotated[str, typer.Option("--id", help="The name of the identifier in the log and in --truth.")] = "request",
     reference: Annotated[
         str | None,
         typer.Option(help="Data that it is compared with instead of the training's.", callback=is_there),

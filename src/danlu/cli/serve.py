@@ -58,6 +58,12 @@ def serve(
     log_inputs: Annotated[
         Path | None, typer.Option(help="A file for each request's rows and answers, for danlu monitor.")
     ] = None,
+    alert: Annotated[
+        str | None,
+        typer.Option(
+            help="An address (https://…) or a command that is told, in JSON, when the rows have drifted from the training's."
+        ),
+    ] = None,
     lenient: Lenient = False,
     allow: Allow = None,
 ) -> None:
@@ -82,6 +88,7 @@ def serve(
         hosts=tuple(name.lower() for name in allow_host or ()),
         watch=watch,
         lenient=lenient,
+        alert=alert,
         audit=None if audit is None else str(audit),
         log_inputs=None if log_inputs is None else str(log_inputs),
     )

@@ -25,6 +25,9 @@ class Metrics:
         self.batch = Histogram("danlu_batch_rows", "Rows computed together", ["model"], buckets=_ROWS, **of)
         self.queue = Gauge("danlu_queue_rows", "Rows that wait", ["model"], multiprocess_mode="livesum", **of)
         self.errors = Counter("danlu_errors", "Requests refused or failed", ["route", "status"], **of)
+        self.drift = Gauge(
+            "danlu_drift_psi", "Population stability index", ["model", "of"], multiprocess_mode="max", **of
+        )
         self.reloads = Counter("danlu_reloads", "New versions, taken or refused", ["model", "result"], **of)
 
     def text(self) -> bytes:

@@ -21,6 +21,8 @@ class ServeOptions(Blueprint):
         hosts: the names that a request may call this service by (its ``Host``); empty takes any.
         watch: seconds between two looks at whether a model's files have changed; 0 looks only when asked.
         lenient: whether files with what was never seen in training are answered, with a note, instead of refused.
+        alert: an address or a command that is told in JSON what has drifted, each thing once; None tells nobody.
+        alert_every: seconds between two looks at that.
         audit: the file that a line about each request is added to, without its data; None writes none.
         log_inputs: the file that each request's rows and answers are added to; None writes none.
     """
@@ -35,5 +37,7 @@ class ServeOptions(Blueprint):
     token: str | None = None
     hosts: tuple[str, ...] = ()
     lenient: bool = False
+    alert: str | None = None
+    alert_every: float = setting(60.0, above=0)
     audit: str | None = None
     log_inputs: str | None = None

@@ -28,6 +28,7 @@ from danlu.serve.together import respond_together
 from danlu.serve.versions import Line, Served, Version
 from danlu.trained import Trained
 from danlu.trained.answers import plain_times
+from danlu.watch.alert import alert
 
 __all__ = ["Asked", "Service"]
 
@@ -88,6 +89,7 @@ class Service:
         self._aside = ThreadPoolExecutor(1, "danlu loading")  # of versions; files are answered by threads of their own
         self._files = ThreadPoolExecutor(2, "danlu files")
         self._watcher: asyncio.Task[None] | None = None
+        self._alarm: asyncio.Task[None] | None = None
         self.ready = False
 
     # Its life.
@@ -96,13 +98,16 @@ class Service:
         """Begin to look after the models' files."""
         if self.options.watch > 0:
             self._watcher = asyncio.create_task(self._watch())
+        if self.options.alert is not None:
+            self._alarm = asyncio.create_task(self._look())
         self.ready = True
 
     async def stop(self) -> None:
         """Answer what was accepted, then let go of everything."""
         self.ready = False
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for task in (self._watcher, self._alarm):
+            if task is not None:
+                task.cancel()
         for served in self.models.values():
             for version in served.versions:
                 await version.batcher.close()
@@ -117,6 +122,27 @@ class Service:
             for served in self.models.values():
                 with contextlib.suppress(DanluError):  # it was said; the version before goes on
                     await self.reload(served)
+
+    async def _look(self) -> None:
+        """Tell who is to be told what has drifted, each thing once a version."""
+        loop, said = asyncio.get_running_loop(), set[tuple[str, str]]()
+        while True:
+            await asyncio.sleep(self.options.alert_every)
+            for served in self.models.values():
+                for version in served.versions:
+                    found = await loop.run_in_executor(self._files, version.recent.drift)
+                    for each in found:
+                        self.metrics.drift.labels(served.name, each.name).set(each.psi)
+                    new = [each for each in found if each.sure and (version.name, each.name) not in said]
+                    if not new:
+                        continue
+                    said |= {(version.name, each.name) for each in new}
+                    told = {"model": served.name, "version": version.name, "rows": len(version.recent)}
+                    whole = {**told, "drift": [each.as_dict() for each in new]}
+                    try:
+                        _say(await loop.run_in_executor(self._files, alert, str(self.options.alert), whole))
+                    except DanluError as error:
+                        _say(first_line(error))
 
     async def reload(self, served: Served) -> bool:
         """Take the versions that are in the model's folders now; whether there were any.
@@ -214,6 +240,7 @@ class Service:
         if not records:
             version.trained.respond(records)
         found = await version.batcher.ask(records)
+        version.recent.add(records, found.answers)
         self._note(asked, records, found.answers)
         return found.answers, found.notes
 

@@ -19,6 +19,7 @@ from danlu.errors import DanluError
 from danlu.pipeline import load_model
 from danlu.serve.batcher import Batcher
 from danlu.serve.examples import example_record
+from danlu.serve.recent import Recent
 from danlu.trained import Trained
 
 __all__ = ["Line", "Served", "Version"]
@@ -34,12 +35,14 @@ class Version:
 
     Attributes:
         name: the beginning of the SHA-256 of its ``model.json``, which names every other file's; ``"memory"`` of one without files.
+        recent: the newest rows that it answered.
         example: its answer to an example; empty where it has none.
     """
 
     trained: Trained
     name: str
     batcher: Batcher
+    recent: Recent
     example: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -113,7 +116,7 @@ class Line:
         return None if self.version is None else self._stamp  # while a writer replaces it
 
     def _made(self, trained: Trained, name: str, example: Mapping[str, Any]) -> Version:
-        return Version(trained, name, self._make(trained), example)
+        return Version(trained, name, self._make(trained), Recent(trained), example)
 
     def _loaded(self) -> tuple[Trained, str, Mapping[str, Any]]:
         file = self._model_file()

@@ -21,7 +21,7 @@ from danlu.trained.sensitive import column_of
 
 __all__ = ["Asked", "read_asked"]
 
-INPUTS, MOMENT, IDENTIFIER = "inputs", "time", "id"  # of a line of the log
+INPUTS, MOMENT, IDENTIFIER = "inputs", "time", "request"  # of a line of the log
 _MOST_BAD = 1000
 
 
@@ -55,9 +55,11 @@ def read_asked(
     """The rows of a log or of a file.
 
     Args:
-        source: JSON lines, each an object with ``inputs`` (a record, as ``respond`` takes it), and perhaps ``time`` (ISO 8601) and
-            ``id``; or any data
-            that the model predicts, which may have the true answers.
+        source: JSON lines, each an object with ``inputs`` (a record as ``respond`` takes it, or a list of them), and perhaps ``time``
+            (ISO 8601) and
+            ``request``, an identifier (of several records ``ID/1``, ``ID/2``, …); or any data that the model predicts, which may have
+            the true
+            answers.
         truth: a table of true answers that came later: the column ``key``, and the target.
 
     Raises:
@@ -191,12 +193,27 @@ def _lines(source: str) -> list[dict[str, Any]] | None:
                 if file.read(1):
                     raise DataError(f"line {number} of {source} is no JSON: {line.strip()[:60]!r}") from None
                 break  # a last line that was cut off while it was written
-            if not isinstance(each, dict) or not isinstance(each.get(INPUTS), dict):
+            if not isinstance(each, dict) or not _are_records(each.get(INPUTS)):
                 if not found:
                     return None
                 raise DataError(f"line {number} of {source} has no {INPUTS!r}, which the lines before have")
-            found.append(each)
+            found += _apart(each)
     return found or None
+
+
+def _are_records(inputs: Any) -> bool:
+    return isinstance(inputs, dict) or (isinstance(inputs, list) and all(isinstance(each, dict) for each in inputs))
+
+
+def _apart(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """A line for each record of a request."""
+    inputs = line[INPUTS]
+    if isinstance(inputs, dict):
+        return [line]
+    if len(inputs) == 1:
+        return [{**line, INPUTS: inputs[0]}]
+    name = line.get(IDENTIFIER)
+    return [{**line, INPUTS: each, IDENTIFIER: f"{name}/{number}"} for number, each in enumerate(inputs, 1)]
 
 
 def _answers(trained: Trained, truth: str, key: str) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def monitor(
     *,
     reference: str | None = None,
     truth: str | None = None,
-    key: str = "id",
+    key: str = "request",
     parts: int = 10,
     say: Say = warn,
 ) -> Monitored:

@@ -17,7 +17,7 @@ from danlu.data.text.tokenizer import UNKNOWN
 from danlu.trained import Trained
 from danlu.trained.together import Encoders
 
-__all__ = ["ANSWER", "of_answers", "of_inputs", "of_rows"]
+__all__ = ["ANSWER", "of_answers", "of_frame", "of_inputs", "of_rows"]
 
 ANSWER = "answer: "
 """What the names of the traits of answers begin with."""
@@ -61,10 +61,14 @@ def of_inputs(trained: Trained, inputs: Any) -> list[pl.Series]:
 
 def of_answers(trained: Trained, answers: Any, rows: Any = None) -> list[pl.Series]:
     """The traits of answers: the label, and how sure it is; a value."""
-    frame = trained.head.frame(answers, rows)
     lines = trained.head.lines(answers)
     if lines is not None:  # several lines an answer: how many
         return [pl.Series(ANSWER + "lines", np.asarray(lines, np.float64))]
+    return of_frame(trained.head.frame(answers, rows))
+
+
+def of_frame(frame: pl.DataFrame) -> list[pl.Series]:
+    """The traits of answers that are a table, a line each."""
     chances = [name for name in frame.columns if name.startswith("probability ")]
     found = []
     if chances:
