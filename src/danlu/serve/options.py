@@ -34,10 +34,10 @@ class ServeOptions(Blueprint):
     max_bytes: int = setting(16_777_216, minimum=1024, integer=True)
     timeout: float = setting(30.0, above=0)
     watch: float = setting(2.0, minimum=0)
+    alert_every: float = setting(60.0, above=0)
     token: str | None = None
     hosts: tuple[str, ...] = ()
     lenient: bool = False
     alert: str | None = None
-    alert_every: float = setting(60.0, above=0)
     audit: str | None = None
     log_inputs: str | None = None
