@@ -11,6 +11,7 @@ import base64
 import json
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -68,14 +69,16 @@ class Browser:
             if self._driver.stdout:
                 self._driver.stdout.close()
 
-    def open(self, page: Path, *, width: int, height: int = 800, dark: bool = False, media: str = "screen") -> None:
-        """Show a file at a width in CSS pixels, as on a screen of that width or as it is printed."""
+    def open(
+        self, page: Path | str, *, width: int, height: int = 800, dark: bool = False, media: str = "screen"
+    ) -> None:
+        """Show a file, or what is at an address, at a width in CSS pixels, as on a screen of that width or as it is printed."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.devtools("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
         self.log("browser"), self.log("performance")  # what was there before
-        self._asked("POST", "/url", {"url": page.resolve().as_uri()})
+        self._asked("POST", "/url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
 
     def run(self, script: str, *given: Any) -> Any:
         """What a piece of JavaScript returns, its ``arguments`` being those given."""
@@ -96,6 +99,23 @@ class Browser:
         if click:
             for kind in ("mousePressed", "mouseReleased"):
                 self.devtools("Input.dispatchMouseEvent", {"type": kind, "button": "left", "clickCount": 1, **at})
+
+    def type(self, text: str) -> None:
+        """Write a text where the focus is."""
+        self.devtools("Input.insertText", {"text": text})
+
+    def wait(self, script: str, *given: Any, seconds: float = 30.0) -> Any:
+        """What a piece of JavaScript returns as soon as that is something.
+
+        Raises:
+            TimeoutError: it was nothing for so long.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := self.run(script, *given):
+                return found
+            time.sleep(0.05)
+        raise TimeoutError(f"{script[:200]} gave nothing for {seconds:g} seconds")
 
     def picture(self, path: Path, *, whole: bool = True) -> Path:
         """A PNG of the page, or of what the window shows."""

@@ -20,6 +20,7 @@ from danlu.data.fields import fields_json
 from danlu.evaluate import MEASURES, PRIMARY
 from danlu.evaluate.intervals import figure
 from danlu.report.html import rendered
+from danlu.rl.games.match import Match
 from danlu.trained import Trained
 
 __all__ = ["FORM_SCRIPTS", "about", "as_script_data", "asking_page", "door_page", "heading", "scripts"]
@@ -74,7 +75,8 @@ def about(trained: Trained) -> dict[str, Any]:
 def heading(trained: Trained) -> str:
     """What the page is called."""
     if trained.task == "agent":
-        return f"Deciding what to do in {trained.head.env.id}"
+        env = trained.head.env
+        return f"Playing {env.id}" if isinstance(env, Match) else f"Deciding what to do in {env.id}"
     target = _target(trained)
     return f"Predicting {target}" if target else f"A model for {trained.purpose}"
 

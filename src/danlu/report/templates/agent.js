@@ -44,12 +44,13 @@ if (about.game) {
   async function turn() {
     if (waiting) return;
     waiting = true;
+    board.setAttribute("aria-busy", "true");
     status.textContent = say("waiting");
     try {
       const told = await patiently({ moves, agent_begins: agentBegins });
       moves = told.moves;
       draw(told);
-    } catch (error) { moves = shown?.moves ?? []; status.replaceChildren(...danlu.failure(error, turn)); } finally { waiting = false; }
+    } catch (error) { moves = shown?.moves ?? []; status.replaceChildren(...danlu.failure(error, turn)); } finally { waiting = false; board.removeAttribute("aria-busy"); }
   }
   const play = (move) => { if (!waiting && shown && !shown.ended) { moves = [...moves, move]; turn(); } };
   const begin = (second) => { moves = []; shown = null; agentBegins = second; turn(); };

@@ -13,13 +13,14 @@ const bar = (share, kind = "") => {
 const percent = (p) => p > 0.9995 && p < 1 ? "> 99.9 %" : p > 0 && p < 0.0005 ? "< 0.1 %" : `${danlu.figure(100 * p)} %`;
 const part = (name, reply) => reply[`probability ${name}`];
 
-function shares(entries, chosen, most = 6) {  // [name, probability] as bars, the likeliest first
+function shares(entries, chosen, most = 6) {  // [name, probability, maybe whether it is chosen] as bars, the likeliest first
   const list = danlu.make("ul", { class: "shares" });
   const sorted = [...entries].sort((a, b) => b[1] - a[1]);
-  const line = ([name, p]) => danlu.make("li", { class: chosen.includes(name) ? "chosen" : "" },
-    danlu.make("span", { class: "name", user: true, title: name }, name), bar(p), danlu.make("b", {}, percent(p)));
-  const rest = sorted.slice(most).filter(([name]) => !chosen.includes(name));
-  list.append(...sorted.filter(([name], place) => place < most || chosen.includes(name)).map(line));
+  const isChosen = ([name, , own]) => own ?? chosen.includes(name);
+  const line = (each) => danlu.make("li", { class: isChosen(each) ? "chosen" : "" },
+    danlu.make("span", { class: "name", user: true, title: each[0] }, each[0]), bar(each[1]), danlu.make("b", {}, percent(each[1])));
+  const rest = sorted.slice(most).filter((each) => !isChosen(each));
+  list.append(...sorted.filter((each, place) => place < most || isChosen(each)).map(line));
   if (!rest.length) return list;
   return danlu.make("div", {}, list, danlu.make("details", {}, danlu.make("summary", {}, danlu.say("more", rest.length)), danlu.make("ul", { class: "shares" }, ...rest.map(line))));
 }
@@ -77,7 +78,7 @@ const answers = {
       for (const each of sure.length ? sure : shown.slice(0, 1)) { pen.strokeStyle = colours[names.indexOf(each.label) % colours.length]; pen.strokeRect(each.x0 * scale, each.y0 * scale, (each.x1 - each.x0) * scale, (each.y1 - each.y0) * scale); }
     }) : null;
     seen?.setAttribute("aria-label", danlu.say("found", sure.length));
-    return [danlu.make("p", { class: "headline" }, danlu.make("b", {}, danlu.say("found", sure.length))), seen && danlu.make("div", { class: "seen" }, seen), shares(shown.map((each) => [each.label, each.score]), sure.map((each) => each.label), 8)];
+    return [danlu.make("p", { class: "headline" }, danlu.make("b", {}, danlu.say("found", sure.length))), seen && danlu.make("div", { class: "seen" }, seen), shares(shown.map((each) => [each.label, each.score, each.score >= 0.3]), [], 8)];
   },
   async mask(about, reply, record, uri) {
     const mask = `data:image/png;base64,${reply.mask}`;

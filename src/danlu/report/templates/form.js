@@ -27,7 +27,7 @@ danlu.figure = (value, digits = 3) => {  // a number in a few digits, as the res
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
   if (size && (size < 1e-4 || size >= 1e9)) return value.toExponential(digits - 1).replace("-", "−");
-  const shown = size >= 10 ** digits ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(digits)));
+  const shown = size >= 10 ** digits || (size >= 1e4 && Number.isInteger(value)) ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(digits)));
   return shown.replace("-", "−");
 };
 
