@@ -20,6 +20,7 @@ from danlu.pipeline import TrainResult, compare_runs, load_model
 from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.branched import Branch, in_words
 from danlu.pipeline.branching import Branching, check_same_arrays
+from danlu.pipeline.compressed import check_trained_there
 from danlu.pipeline.crossed import FOLDS, crosses
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.effort import environment
@@ -204,6 +205,7 @@ def replay(
         (True, 1, 5)
     """
     step, directory = check_step(step), RunDirectory.open(run)
+    check_trained_there(directory, f"danlu replay {{}} --step {step}")
     config = settings_of(directory)
     domain = domain_of(config, config.data.source if source is None else source)
     if not settings and (name is not None or runs is not None):

@@ -13,6 +13,7 @@ from danlu.engine import Callback
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError
 from danlu.pipeline.branched import check_fresh, is_branch, with_start
+from danlu.pipeline.compressed import check_trained_there
 from danlu.pipeline.config import TrainConfig, saved_config
 from danlu.pipeline.crossed import crosses, first_fold
 from danlu.pipeline.domain import Domain
@@ -112,5 +113,6 @@ def learn_again(
     Returns:
         The prepared data, and what was learned (the trained model and its history).
     """
+    check_trained_there(RunDirectory.open(run), "danlu xray {}")
     again = Again.of(run, say=say, **how)
     return again.prepared, again.learn(callbacks, display=display)

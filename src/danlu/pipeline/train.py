@@ -12,6 +12,7 @@ from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, shorten
 from danlu.memory import in_words
 from danlu.pipeline.branched import check_fresh
+from danlu.pipeline.compressed import check_trained_there
 from danlu.pipeline.config import SECTIONS, TrainConfig, config_from, saved_config, setting_names
 from danlu.pipeline.crossed import CrossValidation, cross_train, crosses, first_fold
 from danlu.pipeline.domains import domain_of
@@ -284,6 +285,7 @@ def resume(
             hint=f"danlu tune --resume {directory.path}",
         )
     check_fresh(directory, "resumed")
+    check_trained_there(directory, "danlu compress {} --prune 0.8 makes another one")
     saved, lost = saved_config(directory.read_json("config.json"))
     for name in lost:
         say(f"note: the run was started with the setting {name}, which this version does not know")
