@@ -53,7 +53,7 @@ def compress(
     with showing(display):
         with stage("starting"):
             from danlu.compression.chosen import chosen
-            from danlu.compression.compress import compress as made
+            from danlu.compression.compress import compress_run as made
         techniques = chosen(
             distil=distill,
             structured=structured,

@@ -7,19 +7,20 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from danlu.artifact import RunDirectory
 from danlu.artifact.save import default_provenance
 from danlu.blueprint import to_json
 from danlu.compression.acting import acted
+from danlu.compression.arrays import compress_fitted
 from danlu.compression.bench import Bench
 from danlu.compression.mixed import mixed_again, network_of
 from danlu.compression.receipt import Receipts
 from danlu.compression.shown import kept_receipts
 from danlu.compression.student import alone
 from danlu.compression.technique import Technique
-from danlu.engine import JSONLogger
+from danlu.engine import Fitted, JSONLogger
 from danlu.errors import ArtifactError, ConfigError, DanluError, shorten
 from danlu.pipeline import load_model
 from danlu.pipeline.again import Again, settings_of
@@ -30,7 +31,7 @@ from danlu.stages import showing, stage
 from danlu.tasks.recipe import Recipe
 from danlu.trained import Learned, Say, Trained
 
-__all__ = ["Compressed", "compress"]
+__all__ = ["Compressed", "compress", "compress_run"]
 
 _OF_SEVERAL = ("ensemble", "snapshots")  # what a model's provenance says of its networks, where there are several
 
@@ -54,7 +55,32 @@ class Compressed:
     receipts: Receipts | None = None
 
 
-def compress(
+@overload
+def compress(run: str | Path, techniques: Sequence[Technique] | Technique, **how: Any) -> Compressed: ...
+@overload
+def compress(run: Fitted, techniques: Sequence[Technique] | Technique, *, data: Any, **how: Any) -> Fitted: ...
+def compress(run: Any, techniques: Sequence[Technique] | Technique, **how: Any) -> Compressed | Fitted:
+    """Make a trained model smaller: of a run by its folder (see :func:`compress_run`), or a network that :func:`danlu.fit` trained.
+
+    Args:
+        run: the folder of a run, or what :func:`danlu.fit` gave.
+        techniques: what is done, one after the other.
+        **how: see :func:`compress_run`; of a network :func:`~danlu.compression.arrays.compress_fitted`.
+
+    Raises:
+        ConfigError: a technique that makes no sense for this model, by name; a model without its run.
+    """
+    if isinstance(run, Fitted):
+        return compress_fitted(run, _checked(techniques), how.pop("data", None), **how)
+    if not isinstance(run, str | Path):
+        raise ConfigError(
+            f"compress received {shorten(run)}; expected the folder of a run, or what danlu.fit gave: a model is trained on with its data",
+            hint="danlu.compress(result.run.path, …)",
+        )
+    return compress_run(run, techniques, **how)
+
+
+def compress_run(
     run: str | Path,
     techniques: Sequence[Technique] | Technique,
     *,
