@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from golden_rows import GOLDEN
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import OrdinalEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
+import danlu
 from danlu.data import TableEncoder, infer_schema
 from danlu.data.dates import DATE_PARTS, date_parts
 from danlu.data.levels import LevelCoder, prefixes
@@ -316,3 +319,30 @@ def test_parts_of_a_date(moments: list[dt.datetime]) -> None:
         assert found["month_cos"][i] == pytest.approx(np.cos(2 * np.pi * (moment.month - 1) / 12))
         assert found["weekday_sin"][i] == pytest.approx(np.sin(2 * np.pi * moment.weekday() / 7))
         assert found["hour_sin"][i] == pytest.approx(np.sin(2 * np.pi * hour / 24))
+
+
+_CITIES = st.sampled_from(["Bern", "Oslo", "Roma", None, ""])
+_SIZES = st.one_of(st.none(), st.integers(23, 74), st.floats(23, 74))
+_DAYS = st.one_of(st.none(), st.dates(dt.date(2024, 1, 1), dt.date(2024, 10, 1)).map(str))
+
+
+@given(st.lists(st.fixed_dictionaries({"city": _CITIES, "size": _SIZES, "day": _DAYS}), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=25)
+def test_what_is_remembered_of_values_is_what_they_are(records: list[dict[str, Any]]) -> None:
+    """A row at a time, twice, and all at once, by an encoder that remembers nothing."""
+    known, fresh = (danlu.load(GOLDEN / "table" / "model").encoder for _ in range(2))
+    whole = fresh.transform(fresh.rows(records, lambda note: None))
+    for _ in range(2):
+        each = [known.transform(known.rows([record], lambda note: None)) for record in records]
+        for name, values in whole.items():
+            np.testing.assert_array_equal(np.concatenate([one[name] for one in each]), values)
+
+
+def test_what_is_doubtful_is_said_each_time() -> None:
+    encoder, said = danlu.load(GOLDEN / "table" / "model").encoder, []
+    for _ in range(3):
+        encoder.rows([{"city": "oslo", "size": 1e9, "day": "1724-05-01"}], said.append)
+    assert len(said) == 9
+    for _ in range(2):
+        with pytest.raises(SchemaError, match="never seen in training: 'Berlin'"):
+            encoder.rows([{"city": "Berlin", "size": 40, "day": None}], said.append)

@@ -176,7 +176,7 @@ def _record(fields: Sequence[Field], table: bool) -> dict[str, Any]:
 def _body(name: str, served: Served, most: int) -> dict[str, Any]:
     fields, record = served.trained.fields, {"$ref": f"#/components/schemas/{name}.Record"}
     example = example_record(fields)
-    several = {"type": "array", "items": record, "minItems": 1, "maxItems": most}
+    several = {"type": "array", "items": record, "minItems": 1, "description": f"{most:,} records at most"}
     wrapped = {
         "type": "object",
         "properties": {"records": several},

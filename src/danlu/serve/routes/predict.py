@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from danlu.artifact.files import json_text
-from danlu.errors import SchemaError
+from danlu.errors import DanluError, SchemaError
 from danlu.serve.bodies import File, content_type, records_of
 from danlu.serve.failures import spoken
 from danlu.serve.forms import form_of
@@ -63,7 +63,10 @@ def routes(service: Service) -> APIRouter:
     @router.post("/models/{name}/reload")
     async def reload(name: str) -> JSONResponse:
         served = service.model(name)
-        renewed = await service.reload(served)
+        try:
+            renewed = await service.reload(served)
+        except DanluError as error:
+            raise HTTPException(409, f"the version before goes on: {error}") from error
         return JSONResponse({**_described(served), "reloaded": renewed})
 
     return router
