@@ -14,17 +14,19 @@ import numpy as np
 from danlu.artifact import RunDirectory
 from danlu.data.encode import TableEncoder
 from danlu.data.series import Origins
+from danlu.engine import Fitted
 from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
 from danlu.export.called import function_of, tried
 from danlu.export.functions import metadata_of
 from danlu.export.heads import spoken_of
 from danlu.export.kinds import kind_of
+from danlu.export.network import network_onnx
 from danlu.export.plain import safetensors_of, stablehlo_of
 from danlu.export.runtime import needed
 from danlu.export.written import Checked, checked, onnx_of
 from danlu.files import write_atomic
-from danlu.pipeline import load_model
+from danlu.pipeline import load
 from danlu.pipeline.again import settings_of
 from danlu.prose import wrapped
 from danlu.trained import Trained
@@ -62,7 +64,7 @@ class Exported:
 
 
 def export(
-    model: Trained | str | Path,
+    model: Any,
     path: str | Path | None = None,
     *,
     format: str = "onnx",
@@ -76,7 +78,8 @@ def export(
     - ``"safetensors"``: weights, with the blueprint as JSON among its metadata.
 
     Args:
-        model: a trained model, or the folder of a run or of a saved model.
+        model: a trained model, the folder of a run or of a saved model, a :class:`danlu.Classifier` or :class:`danlu.Regressor` after its
+            ``fit``, or what :func:`danlu.fit` gives: a network, of which the arrays are inputs and the outputs answers.
         path: the file; None is ``NAME.onnx`` (the run's name) in the working directory.
         format: see above.
         license: what the file says of its licence, such as ``"CC-BY-4.0"``.
@@ -97,12 +100,14 @@ def export(
         raise unknown_name("format", format, FORMATS)
     if format == "onnx":
         needed()
-    run = None if isinstance(model, Trained) else Path(model)
-    trained: Trained = model if isinstance(model, Trained) else load_model(model)
+    run = Path(model) if isinstance(model, str | Path) else None
+    trained = _trained(model)
     name = "model" if run is None else run.resolve().name
     target = Path(f"{name}.{format}") if path is None else Path(path)
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; expected the name of a file", hint=f"{target / name}.{format}")
+    if isinstance(trained, Fitted):
+        return _network(trained, target, format, license)
     return FORMATS[format](trained, run, target, license)
 
 
@@ -132,6 +137,33 @@ def _called(trained: Trained, run: Path | None, target: Path, license: str, form
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join([*map(repr, names[:_SHOWN]), *["…"] * (len(names) > _SHOWN)])
+
+
+def _trained(model: Any) -> Trained | Fitted:
+    """The model of a folder, of an estimator, or as it is given."""
+    found = load(model) if isinstance(model, str | Path) else getattr(model, "model_", model)
+    if isinstance(found, Trained | Fitted):
+        return found
+    told = "that was not fitted yet" if hasattr(model, "fit") else ""
+    raise ConfigError(
+        f"export() received a {type(model).__name__} {told}".rstrip() + "; expected a trained model, an estimator after its fit, or a folder"
+    )
+
+
+def _network(fitted: Fitted, target: Path, format: str, license: str) -> Exported:
+    if format != "onnx":
+        raise ConfigError(
+            f"a network that danlu.fit trained on arrays can be written as onnx, not as {format}",
+            hint="fitted.save(folder) writes its blueprint and its weights",
+        )
+    data, inputs, outputs, worst = network_onnx(fitted, license)
+    write_atomic(target, data, error=ConfigError)
+    said = (
+        f"it takes {len(inputs)} input{'s' * (len(inputs) != 1)}: {', '.join(map(repr, inputs))}",
+        f"it answers with {', '.join(map(repr, outputs))}",
+        f"in onnxruntime no output differs by more than {figure(worst, 2)} of its size",
+    )
+    return Exported(target, "onnx", outputs, said=said)
 
 
 def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exported:

@@ -17,12 +17,14 @@ from danlu.data.schema import Column
 from danlu.data.sequences import SequenceEncoder
 from danlu.data.sequences.encode import FARTHEST
 from danlu.data.series import OneSeries, SeriesEncoder, SeriesTable
+from danlu.data.sounds import SoundEncoder
 from danlu.data.text import TextEncoder
 from danlu.data.text.tokenizer import PAD
 from danlu.errors import ConfigError
 from danlu.export.columns import Columns, reads_as_text
 from danlu.export.graph import Graph
 from danlu.export.primitives import BATCH, Input, written
+from danlu.export.sounds import about_sound, encode_sound, feed_sound, made_sound
 from danlu.trained.together import Encoders
 
 __all__ = ["Kind", "kind_of"]
@@ -64,7 +66,7 @@ def kind_of(encoder: Any) -> Kind:
             return kind
     raise ConfigError(
         f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; "
-        "those of tables, images, sequences, texts and series can",
+        "those of tables, images, recordings, sequences, texts and series can",
         hint="danlu export RUN --format safetensors writes its weights",
     )
 
@@ -357,5 +359,6 @@ _KINDS: Mapping[type, Kind] = {
     ImageEncoder: Kind(_encode_image, _feed_image, _made_image, _about_image),
     SequenceEncoder: Kind(_encode_sequence, _feed_sequence, _made_sequence, _about_sequence),
     SeriesEncoder: Kind(_encode_series, _feed_series, _made_series, _about_series),
+    SoundEncoder: Kind(encode_sound, feed_sound, made_sound, about_sound),
     TextEncoder: Kind(_encode_text, _feed_text, _made_text, _about_text, "tokenizer"),
 }

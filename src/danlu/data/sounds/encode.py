@@ -15,12 +15,13 @@ from danlu.data.fields import Field
 from danlu.data.sounds.read import Sound, decoded
 from danlu.errors import ArtifactError, DataError, SchemaError
 
-__all__ = ["SoundEncoder", "mel_filters"]
+__all__ = ["FAINT", "SoundEncoder", "mel_filters"]
 
 _WINDOW, _STEP = 0.025, 0.010  # seconds that a column is of, and from one to the next
 _LONGEST = 10.0  # seconds that are kept by themselves
 _FRAMES = 256  # columns at most: longer recordings have wider steps
-_FAINT = 1e-10
+FAINT = 1e-10
+"""The energy below which all is silence."""
 _LIMITS = {"rate": (1000, 400_000), "bands": (8, 256), "frames": (4, 4096)}
 
 
@@ -122,24 +123,41 @@ class SoundEncoder:
                 ) from None
         return found
 
-    def decibels(self, sound: Sound) -> np.ndarray:
-        """``10·log₁₀`` of the energy in each band, float32 ``(bands, frames)``."""
-        samples = sound.samples
-        if sound.rate != self.rate:
-            from scipy.signal import resample_poly
+    @property
+    def window(self) -> int:
+        """Samples that a column is of."""
+        return round(_WINDOW * self.rate)
 
-            shared = math.gcd(sound.rate, self.rate)
-            samples = resample_poly(samples, self.rate // shared, sound.rate // shared).astype(np.float32)
-        window = round(_WINDOW * self.rate)
-        room = window + (self.frames - 1) * self.step
-        spare = len(samples) - room
-        samples = samples[spare // 2 : spare // 2 + room] if spare > 0 else np.pad(samples, (0, -spare))
-        cut = np.lib.stride_tricks.sliding_window_view(samples, window)[:: self.step][: self.frames]
-        points = 1 << (window - 1).bit_length()
-        power = np.abs(np.fft.rfft(cut * np.hanning(window).astype(np.float32), points)) ** 2 / window
-        energy = power.astype(np.float32) @ mel_filters(self.rate, points, self.bands)
-        decibels: np.ndarray = 10 * np.log10(np.maximum(energy.T, _FAINT))
+    @property
+    def room(self) -> int:
+        """Samples that a picture is of."""
+        return self.window + (self.frames - 1) * self.step
+
+    def samples(self, sound: Sound) -> np.ndarray:
+        """The recording at the encoder's rate, float32 ``(samples,)``."""
+        if sound.rate == self.rate:
+            return sound.samples
+        from scipy.signal import resample_poly
+
+        shared = math.gcd(sound.rate, self.rate)
+        found: np.ndarray = resample_poly(sound.samples, self.rate // shared, sound.rate // shared)
+        return found.astype(np.float32)
+
+    def decibels(self, sound: Sound) -> np.ndarray:
+        """``10·log₁₀`` of the energy in each band, float64 ``(bands, frames)``: so fine that another machine has the same picture."""
+        samples = self.samples(sound).astype(np.float64)
+        spare = len(samples) - self.room
+        samples = samples[spare // 2 : spare // 2 + self.room] if spare > 0 else np.pad(samples, (0, -spare))
+        cut = np.lib.stride_tricks.sliding_window_view(samples, self.window)[:: self.step][: self.frames]
+        power = np.abs(np.fft.rfft(cut * np.hanning(self.window), self.points)) ** 2 / self.window
+        energy = power @ mel_filters(self.rate, self.points, self.bands).astype(np.float64)
+        decibels: np.ndarray = 10 * np.log10(np.maximum(energy.T, FAINT))
         return decibels
+
+    @property
+    def points(self) -> int:
+        """Of the Fourier transform: the power of 2 from the window on."""
+        return 1 << (self.window - 1).bit_length()
 
     def transform(self, sounds: Sequence[Sound]) -> np.ndarray:
         """``uint8 (rows, bands, frames, 1)``, low pitches at the bottom."""
