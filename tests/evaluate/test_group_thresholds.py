@@ -93,6 +93,8 @@ def test_a_head_decides_by_the_group_of_a_row():
         "a group that was not there has the common threshold"
     )
     assert head.decided(Rows("binary", [1, 1, 1], p), rows).chosen.tolist() == [1, 0, 1]
+    mixed = pl.DataFrame({"sex": ["f ", "f", None], "age": ["20", "20.5", "unknown"]})
+    assert cuts.of(mixed, 0.5).tolist() == [0.2, 0.2, 0.5], "whatever the rows beside it"
     assert [field.name for field in head.needs] == ["sex", "age"]
     told, arrays = head.state()
     assert Labels.from_state(json.loads(json.dumps(told)), arrays).cuts == cuts

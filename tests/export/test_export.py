@@ -6,7 +6,9 @@ import dataclasses
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,13 +18,15 @@ import pytest
 import danlu
 from danlu import nn
 from danlu.data.series import SeriesEncoder, read_series
+from danlu.engine import Fitted
 from danlu.errors import ConfigError
 from danlu.export import heads
 from danlu.export.export import FORMATS, export
 from danlu.export.kinds import kind_of
-from danlu.export.written import checked, onnx_of
+from danlu.export.written import checked, kind_of_model, onnx_of
 from danlu.tasks.quantiles import Quantiles
 from danlu.trained import Trained
+from danlu.trained.cuts import Cuts
 from danlu.trained.scores import Scores
 from danlu.trained.together import together
 
@@ -76,12 +80,12 @@ def test_a_file_answers_as_danlu_does_in_a_process_without_it(name: str, tmp_pat
     assert answers["label"] == model.predict(asked)[model.head.name].cast(pl.String).to_list()
 
 
-@pytest.mark.parametrize("name", ["image", "sequence", "text"])
-def test_pixels_sequences_and_texts_are_answered_as_danlu_does(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["image", "sequence", "text", "sound"])
+def test_pixels_sequences_recordings_and_texts_are_answered_as_danlu_does(name: str, tmp_path: Path) -> None:
     model = golden(f"version-3/{name}")
     found = export(model, tmp_path / "model.onnx")
     assert found.trial is not None
-    assert found.trial.rows >= 32
+    assert found.trial.rows >= 14
     assert (tmp_path / "model.tokenizer.json").exists() == (name == "text")
     session = ort.InferenceSession(found.path)
     asked = next((GOLDEN / f"version-3/{name}").glob("asked.*"))
@@ -197,6 +201,66 @@ def test_several_models_that_are_one_are_one_file() -> None:
     data, answer = onnx_of(both)
     rows = kind_of(model.encoder).made(model.encoder, np.random.default_rng(1))
     assert checked(data, both, answer, [(rows, rows)]).difference < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("columns", "limits", "names"),
+    [
+        (("sex", "years"), ((), (30.0, 45.5)), ("f & below 30", "m & 45.5 and more", "missing & 30 to 45.5")),
+        (("size",), ((10.0, 20.0),), ("below 10", "10 to 19")),
+        (("city",), ((),), ("Bern", "Oslo")),
+    ],
+)
+def test_thresholds_of_groups_are_inside(columns: Any, limits: Any, names: tuple[str, ...]) -> None:
+    cuts = Cuts(columns, limits, names, tuple(np.linspace(0.1, 0.9, len(names)).tolist()))
+    plain = golden("version-3/table")
+    model = dataclasses.replace(plain, head=dataclasses.replace(plain.head, cuts=cuts))
+    data, answer = onnx_of(model)
+    kind = kind_of_model(model)
+    rows = kind.made(model.encoder, np.random.default_rng(4))
+    own = cuts.of(rows, model.head.threshold)
+    assert len(set(own)) > 1
+    assert checked(data, model, answer, [(rows, rows)]).difference < 1e-6
+    assert {each["name"] for each in kind.about(model.encoder)} == set(kind.feed(model.encoder, rows))
+    other = dataclasses.replace(cuts, thresholds=cuts.thresholds[::-1])
+    with pytest.raises(ConfigError, match="nothing was written"):
+        checked(
+            data, dataclasses.replace(model, head=dataclasses.replace(model.head, cuts=other)), answer, [(rows, rows)]
+        )
+
+
+def test_groups_that_cannot_be_written_are_refused() -> None:
+    plain = golden("version-3/table")
+    for columns, limits, names, said in (
+        (("sex", "size"), ((), ()), ("a & b & 1",), "within the name"),
+        (("city",), ((1.0,),), ("below 1",), "between numbers"),
+    ):
+        head = dataclasses.replace(plain.head, cuts=Cuts(columns, limits, names, (0.5,)))
+        with pytest.raises(ConfigError, match=said):
+            onnx_of(dataclasses.replace(plain, head=head))
+
+
+def test_estimators_and_networks_of_arrays(tmp_path: Path) -> None:
+    model = golden("version-3/table")
+    fitted = types.SimpleNamespace(model_=model)
+    assert export(fitted, tmp_path / "estimator", format="safetensors").path.is_file()
+    for wrong, said in ((danlu.Classifier(), "not fitted yet"), (3, "received a int")):
+        with pytest.raises(ConfigError, match=said):
+            export(wrong, tmp_path / "model.onnx")
+    network = nn.Parallel((nn.Dense(2), nn.Flatten()), "dict", inputs=("a", "b"), outputs=("u", "v"))
+    program = types.SimpleNamespace(model=network)
+    shape = {"a": (3,), "b": (2, 2)}
+    params, state, _ = network.init(jax.random.key(0), shape)
+    record = Fitted(program, params, state, [], None, in_shape=shape)
+    rows = {"a": np.ones((2, 3), np.float32), "b": np.ones((2, 2, 2), np.float32)}
+    found = export(record, tmp_path / "network.onnx")
+    assert found.outputs == ("u", "v")
+    given = ort.InferenceSession(found.path).run(["u", "v"], rows)
+    own, _ = network.apply(params, state, rows)
+    np.testing.assert_allclose(given[0], own["u"], atol=1e-6)
+    np.testing.assert_array_equal(given[1], own["v"])
+    with pytest.raises(ConfigError, match="not as safetensors"):
+        export(record, tmp_path / "network", format="safetensors")
 
 
 def test_trees_of_a_blend_are_one_node() -> None:

@@ -14,8 +14,11 @@ __all__ = [
     "COMPACT",
     "DEFAULT_PATTERNS",
     "DOTTED_MONTHS",
+    "MONTHS",
     "ORDERS",
+    "TIME",
     "DateEvidence",
+    "moment_regex",
     "order_of",
     "patterns_of",
     "read_moments",
@@ -70,11 +73,12 @@ DOTTED_MONTHS = ("%m.%Y", "%Y.%m")
 DEFAULT_PATTERNS = (*(p for p in _FREE if p not in (*COMPACT, *DOTTED_MONTHS)), *_ORDERED["dmy"])
 """Of a column whose texts were never seen: a date such as 3/4/2024 is read day first."""
 
-_TIME = (
+TIME = (
     r"(?:(?:T|,?\s+(?:at\s+)?|:)(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?\s*(?P<p>[ap]\.?\s?m\.?)?"
     r"|T(?P<H2>\d{2})(?:(?P<M2>\d{2})(?P<S2>\d{2})?)?|,?\s+(?P<H3>\d{1,2})\s*(?P<p3>[ap]\.?m\.?))"
     r"(?:\s*(?P<z>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?"
 )
+"""The times of day that may follow a date, as a regular expression."""
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so)[a-z]*\.?,?\s+)?"
 _PIECES = {
     "%Y": r"(?P<y>\d{4})",
@@ -90,7 +94,7 @@ _PIECES = {
     "%M": r"(?P<Mc>\d{2})",
     "%S": r"(?P<Sc>\d{2})",
 }
-_MONTHS = {
+MONTHS = {
     name: number + 1
     for language in (
         "january february march april may june july august september october november december",
@@ -102,6 +106,7 @@ _MONTHS = {
     for number, full in enumerate(language.split())
     for name in ({full, full[:3], full[:4]} if not full.startswith("jui") else {full, full[:4]})
 } | {"jän": 1, "jänner": 1, "mrz": 3, "sept": 9, "fév": 2, "avr": 4, "aoû": 8, "déc": 12}
+"""The number of each month by its names, in lower case."""
 _TAILS = (" %H:%M:%S", "T%H:%M:%S", " %H:%M", "")
 _LOOK = r"^.{0,30}\d.{0,40}$"
 _MOST_ROWS = 20_000
@@ -122,7 +127,7 @@ def patterns_of(text: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def _regex(pattern: str) -> str | None:
+def moment_regex(pattern: str) -> str | None:
     """The regular expression of a pattern of ours, None of one that strptime has to read."""
     if pattern not in COMPACT and _TIME_DIRECTIVES.search(pattern):
         return None
@@ -135,7 +140,7 @@ def _regex(pattern: str) -> str | None:
         found = found.replace(r"(?P<y>\d{4})", r"(?P<y>1[89]\d\d|2[01]\d\d)")
     if "%d" not in pattern and "%Y" in pattern:  # a month: the year is no number of four digits at will
         found = found.replace(r"(?P<y>\d{4})", r"(?P<y>1[5-9]\d\d|2[01]\d\d)")
-    return rf"(?i)^{_WEEKDAY}{found}(?:{_TIME})?$"
+    return rf"(?i)^{_WEEKDAY}{found}(?:{TIME})?$"
 
 
 def _literal(text: str) -> str:
@@ -185,7 +190,7 @@ def _read_all(texts: pl.Series, pattern: str, pivot: int) -> pl.Series:
 
 
 def _read_one(texts: pl.Series, pattern: str, pivot: int) -> pl.Series:
-    regex = _regex(pattern)
+    regex = moment_regex(pattern)
     if regex is None:
         zoned = "%z" in pattern or "%#z" in pattern or "%:z" in pattern
         found = texts.str.to_datetime(
@@ -207,7 +212,7 @@ def _read_one(texts: pl.Series, pattern: str, pivot: int) -> pl.Series:
         year = number("s") + pl.when(number("s") >= pivot).then(1900).otherwise(2000)
     month = number("m")
     if "b" in names:
-        month = pl.col("b").str.to_lowercase().replace_strict(_MONTHS, default=None, return_dtype=pl.Int64)
+        month = pl.col("b").str.to_lowercase().replace_strict(MONTHS, default=None, return_dtype=pl.Int64)
     if "q" in names:
         month = number("q") * 3 - 2
     if "m" not in names and "b" not in names and "q" not in names:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime
 import itertools
+import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -13,7 +16,7 @@ import polars as pl
 from danlu.errors import ConfigError
 from danlu.evaluate.intervals import figure
 
-__all__ = ["MISSING", "Groups", "bin_limits"]
+__all__ = ["MISSING", "Groups", "bin_limits", "bin_names", "names_of"]
 
 MISSING = "missing"
 """The group of the rows without a value."""
@@ -104,7 +107,7 @@ class Groups:
             raise ConfigError(f"the limits of groups of {values.name!r} are {list(ends)}; expected rising numbers")
         if ends:
             numbers = values.cast(pl.Float64)
-            names = _bins(ends, whole=bool((numbers.drop_nulls() % 1 == 0).all()))
+            names = bin_names(ends, whole=bool((numbers.drop_nulls() % 1 == 0).all()))
             lost = numbers.is_null().to_numpy()
             codes = np.searchsorted(np.asarray(ends), numbers.fill_null(ends[0]).to_numpy(), side="right")
         else:
@@ -150,7 +153,34 @@ class Groups:
         return cls(" × ".join(each.column for each in groups), names, place.reshape(-1).astype(np.int64))
 
 
-def _bins(limits: Sequence[float], *, whole: bool) -> tuple[str, ...]:
+def names_of(value: Any, limits: Sequence[float] = ()) -> tuple[str, ...]:
+    """The names that the group of one value may have, whatever the values beside it; none where limits are of no use for it.
+
+    Args:
+        value: as it was read: a text, a number, a date, or None.
+        limits: see :meth:`Groups.of`.
+
+    >>> names_of("38", (25.0, 45.0)), names_of(38.5, (25.0, 45.0)), names_of(" f "), names_of("1.0"), names_of(None)
+    (('25 to 44', '25 to 45'), ('25 to 44', '25 to 45'), ('f',), ('1.0', '1'), ('(missing)', 'missing'))
+    """
+    if isinstance(value, datetime.date):
+        value = value.year
+    text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value).strip()
+    number = math.nan
+    if not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            number = float(text)
+    if not text or (isinstance(value, float) and math.isnan(value)):
+        return f"({MISSING})", MISSING  # the first only where a level is called as the second
+    if limits:
+        place = int(np.searchsorted(np.asarray(limits), number, side="right"))
+        return () if math.isnan(number) else tuple(bin_names(limits, whole=whole)[place] for whole in (True, False))
+    plain = () if math.isnan(number) else (figure(number, 6),)
+    return tuple(dict.fromkeys((text, *plain)))
+
+
+def bin_names(limits: Sequence[float], *, whole: bool) -> tuple[str, ...]:
+    """The names of the groups between limits, of whole numbers or of any."""
     shown = [figure(limit, 6) for limit in limits]
     whole = whole and all(limit % 1 == 0 for limit in limits)
     ends = [figure(limit - 1, 6) for limit in limits] if whole else shown

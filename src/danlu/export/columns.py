@@ -13,7 +13,7 @@ from danlu.data.encode import TableEncoder
 from danlu.data.levels import LevelCoder
 from danlu.data.schema import Column
 from danlu.data.spelling import plain
-from danlu.errors import ConfigError
+from danlu.export.dates import DAY, ORIGIN, Dates
 from danlu.export.graph import Graph
 from danlu.export.primitives import BATCH
 
@@ -28,7 +28,6 @@ _TURNS = {  # the place in the year, the week and the day: of each month, weekda
     "weekday": np.arange(7) / 7,
     "hour": (np.arange(1440) // 60 + np.arange(1440) % 60 / 60) / 24,
 }
-_DATE = re.compile(r"%([Ydm])([-/.])%([md])\2%([Yd])")
 
 
 def reads_as_text(column: Column) -> bool:
@@ -212,127 +211,52 @@ class Columns:
     # Dates.
 
     def _date(self, column: Column, parts: tuple[str, ...]) -> list[str]:
-        """The parts of date-times, each ``(rows,)`` float64, NaN where one is missing or is none."""
+        """The parts of date-times as :func:`danlu.data.dates.date_parts` has them, each ``(rows,)`` float64, NaN where one is missing."""
         graph, text = self.graph, self._inputs[column.name]
-        patterns = column.format.patterns or ("%Y-%m-%d",)
-        usable = [
-            found for found in map(_DATE.fullmatch, patterns) if found and {*found.group(1, 3, 4)} == {"Y", "m", "d"}
-        ]
-        if len(usable) < len(patterns):
-            raise ConfigError(
-                f"the dates of column {column.name!r} are written as {', '.join(patterns)}, which cannot be read within ONNX yet",
-                hint="train with dates such as 2024-12-31, or --format stablehlo",
-            )
-        zero = graph.constant(np.int64(0))
-        fields = dict.fromkeys(("Y", "m", "d", "hour", "minute"), zero) | {"seconds": graph.constant(np.float64(0))}
-        known = graph.op("And", self._missing(column), graph.constant(np.bool_(False)))
-        for pattern in usable:
-            fits, own = self._moment(text, pattern)
-            new = graph.op("And", fits, graph.op("Not", known))
-            fields = {name: graph.op("Where", new, own[name], fields[name]) for name in fields}
-            known = graph.op("Or", known, fits)
-        return self._parts(fields, graph.op("And", known, graph.op("Not", self._missing(column))), parts)
+        known, moment = Dates(graph, text, column.format, column.name).moments(self._missing(column))
 
-    def _moment(self, text: str, pattern: re.Match[str]) -> tuple[str, dict[str, str]]:
-        """Which texts are of a pattern, and their numbers."""
-        graph = self.graph
-        order, mark = pattern.group(1, 3, 4), pattern.group(2)
-        pieces = {"Y": r"[1-9]\d{3}", "m": r"(?:0?[1-9]|1[0-2])", "d": r"(?:0?[1-9]|[12]\d|3[01])"}
-        date = re.escape(mark).join(pieces[part] for part in order)
-        time = r"(?:(?:T|\s+)(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?Z?)?"
-        fits = self._fits(text, rf"{_SPACE}*{date}{time}{_SPACE}*")
-        usual = {"Y": "1970", "m": "1", "d": "1"}
-        example = f"{mark.join(usual[part] for part in order)} 0:0:0"
-        safe = graph.op("Where", fits, text, graph.texts([example]))
-        days, times = self._cut(self._first(safe, "T"), "", 2, example)
-        again = self._cut(safe, "T", 2, f"{example}T0:0:0")[1]
-        times = graph.op("Where", graph.op("Equal", again, graph.texts([""])), times, again)
-        numbers = self._cut(days, mark, 3, mark.join("111"))
-        clock = self._cut(self._first(times, "Z"), ":", 3, "0:0:0")
-        clock = [
-            graph.op("Where", graph.op("Equal", each, graph.texts([""])), graph.texts(["0"]), each) for each in clock
-        ]
-        found = {part: graph.cast(each, np.int64) for part, each in zip(order, numbers, strict=True)}
-        found |= {name: graph.cast(each, np.int64) for name, each in zip(("hour", "minute"), clock, strict=False)}
-        found["seconds"] = graph.cast(clock[2], np.float64)
-        return graph.op("And", fits, self._is_day(found)), found
+        def calc(kind: str, a: str, b: str | int) -> str:
+            return graph.op(kind, a, graph.constant(np.int64(b)) if isinstance(b, int) else b)
 
-    def _first(self, text: str, mark: str) -> str:
-        return self._cut(text, mark, 2, f"a{mark}b")[0]
+        def waves(name: str, wave: str, place: str) -> str:  # to the last bit as they were learnt from
+            values = (np.sin if wave == "sin" else np.cos)(2 * np.pi * _TURNS[name])
+            return graph.op("Gather", graph.constant(values), place)
 
-    def _cut(self, text: str, mark: str, count: int, example: str) -> list[str]:
-        """The pieces of each text between marks, or between white space, an empty text where there are fewer than ``count``."""
-        graph = self.graph
-        longer = graph.op(
-            "Concat", text, graph.texts([example if mark else "a b"]), axis=0
-        )  # so that there are that many
-        pieces, _ = graph.ops("StringSplit", longer, outputs=2, delimiter=mark)
-        own = graph.op("Slice", pieces, graph.ints(0), graph.ints(-1), graph.ints(0))
-        return [graph.op("Gather", own, graph.constant(np.int64(place)), axis=1) for place in range(count)]
-
-    def _is_day(self, found: dict[str, str]) -> str:
-        """Whether the month has that day."""
-        graph = self.graph
-
-        def divides(by: int) -> str:
-            return graph.op(
-                "Equal", graph.op("Mod", found["Y"], graph.constant(np.int64(by))), graph.constant(np.int64(0))
-            )
-
-        leap = graph.op("Or", graph.op("And", divides(4), graph.op("Not", divides(100))), divides(400))
-        days = graph.op("Gather", graph.ints(31, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31), found["m"])
-        february = graph.op("Equal", found["m"], graph.constant(np.int64(2)))
-        more = graph.cast(graph.op("And", leap, february), np.int64)
-        return graph.op("LessOrEqual", found["d"], graph.op("Add", days, more))
-
-    def _parts(self, fields: dict[str, str], known: str, parts: tuple[str, ...]) -> list[str]:
-        """As :func:`danlu.data.dates.date_parts` has them. Days since 1970 by Hinnant's "days from civil"."""
-        graph = self.graph
-
-        def whole(value: int) -> str:
-            return graph.constant(np.int64(value))
-
-        def calc(kind: str, a: str, b: int) -> str:
-            return graph.op(kind, a, whole(b))
-
-        early = graph.cast(graph.op("LessOrEqual", fields["m"], whole(2)), np.int64)
-        year = graph.op("Sub", fields["Y"], early)
-        era = calc("Div", year, 400)
-        of_era = graph.op("Sub", year, calc("Mul", era, 400))
-        month = graph.op("Add", calc("Sub", fields["m"], 3), calc("Mul", early, 12))
-        day = graph.op("Add", calc("Div", calc("Add", calc("Mul", month, 153), 2), 5), calc("Sub", fields["d"], 1))
-        leaps = graph.op("Sub", calc("Div", of_era, 4), calc("Div", of_era, 100))
-        inside = graph.op("Add", graph.op("Add", calc("Mul", of_era, 365), leaps), day)
-        days = calc("Sub", graph.op("Add", calc("Mul", era, 146097), inside), 719468)
-
-        def number(name: str) -> str:
-            return graph.cast(fields[name], np.float64)
-
-        def real(kind: str, a: str, b: float) -> str:
-            return graph.op(kind, a, graph.constant(np.float64(b)))
-
-        clock = graph.op("Add", real("Mul", number("hour"), 3600), real("Mul", number("minute"), 60))
-        milli = graph.op("Floor", real("Mul", graph.op("Add", clock, fields["seconds"]), 1000))
-        minutes = graph.op("Add", calc("Mul", fields["hour"], 60), fields["minute"])
+        days = calc("Div", moment, DAY)
+        year, month = self._civil(days)
         places = {
-            "month": calc("Sub", fields["m"], 1),
-            "weekday": calc("Mod", calc("Add", days, 3), 7),
-            "hour": minutes,
+            "month": calc("Sub", month, 1),
+            "weekday": calc("Mod", calc("Add", calc("Sub", days, ORIGIN - 3), 7 * 200_000), 7),
+            "hour": calc("Div", calc("Mod", moment, DAY), 60_000),
         }
         found = []
         for part in parts:
             name, _, wave = part.partition("_")
             if part == "time":
-                value = graph.op("Add", graph.cast(days, np.float64), real("Div", milli, 86_400_000))
-            elif part == "year":
-                value = number("Y")
+                since = graph.cast(calc("Sub", moment, ORIGIN * DAY), np.float64)
+                value = graph.op("Div", since, graph.constant(np.float64(DAY)))
             else:
-                waves = (np.sin if wave == "sin" else np.cos)(
-                    2 * np.pi * _TURNS[name]
-                )  # to the last bit as it was learnt from
-                value = graph.op("Gather", graph.constant(waves), places[name])
+                value = graph.cast(year, np.float64) if part == "year" else waves(name, wave, places[name])
             found.append(graph.op("Where", known, value, graph.constant(np.float64(np.nan))))
         return found
+
+    def _civil(self, days: str) -> tuple[str, str]:
+        """The year and the month of days since :data:`~danlu.export.dates.ORIGIN`, by Hinnant's "civil from days"."""
+        graph = self.graph
+
+        def calc(kind: str, a: str, b: str | int) -> str:
+            return graph.op(kind, a, graph.constant(np.int64(b)) if isinstance(b, int) else b)
+
+        era = calc("Div", days, 146_097)
+        day = calc("Sub", days, calc("Mul", era, 146_097))
+        leaps = calc("Sub", calc("Sub", calc("Div", day, 36_524), calc("Div", day, 1_460)), calc("Div", day, 146_096))
+        of_era = calc("Div", calc("Add", day, leaps), 365)
+        before = calc("Sub", calc("Add", calc("Mul", of_era, 365), calc("Div", of_era, 4)), calc("Div", of_era, 100))
+        shifted = calc("Div", calc("Add", calc("Mul", calc("Sub", day, before), 5), 2), 153)  # from March
+        late = graph.cast(calc("GreaterOrEqual", shifted, 10), np.int64)
+        month = calc("Sub", calc("Add", shifted, 3), calc("Mul", late, 12))
+        year = calc("Add", calc("Add", of_era, calc("Mul", era, 400)), late)
+        return calc("Sub", year, 400), month
 
 
 def interpolated(graph: Graph, x: str, knots: Any, values: Any) -> str:

@@ -20,11 +20,10 @@ from danlu.evaluate.intervals import figure
 from danlu.export.called import function_of, tried
 from danlu.export.functions import metadata_of
 from danlu.export.heads import spoken_of
-from danlu.export.kinds import kind_of
 from danlu.export.network import network_onnx
 from danlu.export.plain import safetensors_of, stablehlo_of
 from danlu.export.runtime import needed
-from danlu.export.written import Checked, checked, onnx_of
+from danlu.export.written import Checked, checked, kind_of_model, onnx_of
 from danlu.files import write_atomic
 from danlu.pipeline import load
 from danlu.pipeline.again import settings_of
@@ -146,7 +145,8 @@ def _trained(model: Any) -> Trained | Fitted:
         return found
     told = "that was not fitted yet" if hasattr(model, "fit") else ""
     raise ConfigError(
-        f"export() received a {type(model).__name__} {told}".rstrip() + "; expected a trained model, an estimator after its fit, or a folder"
+        f"export() received a {type(model).__name__} {told}".rstrip()
+        + "; expected a trained model, an estimator after its fit, or a folder"
     )
 
 
@@ -175,7 +175,7 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
     trial = checked(data, trained, answer, trials)
     write_atomic(target, data, error=ConfigError)
     beside = _beside(trained, target)
-    asked = [each["name"] for each in kind_of(trained.encoder).about(trained.encoder)]
+    asked = [each["name"] for each in kind_of_model(trained).about(trained.encoder)]
     greatest = figure(trial.difference, 2)
     told = spoken_of(trained.head).told(answer, greatest)
     said = (
@@ -189,7 +189,7 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
 
 def _beside(trained: Trained, target: Path) -> tuple[str, ...]:
     """What a program needs beside the file, written next to it, in words."""
-    name = kind_of(trained.encoder).beside
+    name = kind_of_model(trained).beside
     if not name:
         return ()
     place = target.with_suffix(f".{name}.json")
@@ -199,7 +199,7 @@ def _beside(trained: Trained, target: Path) -> tuple[str, ...]:
 
 def _trials(trained: Trained, run: Path | None) -> Iterator[tuple[Any, str]]:
     """Rows that a file is tried on, each with what they are, in words."""
-    kind = kind_of(trained.encoder)
+    kind = kind_of_model(trained)
     source = None if run is None else next((each for each in _sources(run) if each.exists()), None)
     if source is not None:
         try:

@@ -13,6 +13,7 @@ from danlu.errors import ConfigError
 from danlu.evaluate.conformal import conformal_quantile
 from danlu.export.columns import interpolated
 from danlu.export.graph import Graph
+from danlu.export.groups import check_groups, thresholds
 from danlu.export.primitives import BATCH, Value
 from danlu.tasks.quantiles import Quantiles
 from danlu.trained import Trained
@@ -145,11 +146,8 @@ def _check_labels(head: Any) -> None:
             f"several models for {head.task} as one cannot be written as ONNX yet",
             hint="write each of them: danlu export RUN/folds/1",
         )
-    if getattr(head, "lead", head).cuts is not None:
-        raise ConfigError(
-            "the model decides by thresholds of groups, which cannot be written as ONNX yet",
-            hint="train without thresholds of groups, or write --format safetensors",
-        )
+    if (cuts := getattr(head, "lead", head).cuts) is not None:
+        check_groups(cuts)
 
 
 def _labels_differ(trained: Trained, rows: Any, answer: Answer, given: Mapping[str, np.ndarray]) -> float:
@@ -261,7 +259,10 @@ def _decided(graph: Graph, head: Labels, answers: str) -> str:
     """The codes of the classes ``(rows,)``; see :meth:`Labels.decide <danlu.trained.Labels.decide>`."""
     if len(head.target.classes) == 2:
         second = graph.op("Gather", answers, graph.constant(np.int64(1)), axis=1)
-        return graph.cast(graph.op("GreaterOrEqual", second, graph.constant(np.float64(head.threshold))), np.int64)
+        limit = graph.constant(np.float64(head.threshold))
+        if head.cuts is not None:
+            limit = thresholds(graph, head.cuts, head.threshold)
+        return graph.cast(graph.op("GreaterOrEqual", second, limit), np.int64)
     if head.costs is None:
         return graph.op("ArgMax", answers, axis=1, keepdims=0)
     costs = graph.op("MatMul", answers, graph.constant(np.asarray(head.costs, np.float64)))

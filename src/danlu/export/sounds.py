@@ -26,17 +26,24 @@ def encode_sound(graph: Graph, encoder: SoundEncoder) -> Input:
     low = graph.op("Div", graph.op("Max", spare, zero), graph.constant(np.int64(2)))
     places = graph.op("Add", graph.op("Unsqueeze", low, graph.ints(1)), graph.constant(np.arange(encoder.room)[None]))
     real = graph.op("Less", places, graph.op("Unsqueeze", length, graph.ints(1)))  # (rows, room)
-    longer = graph.op("Pad", samples, graph.ints(0, 0, 0, 1), graph.constant(np.float32(0)))  # one sample where there is none
+    longer = graph.op(
+        "Pad", samples, graph.ints(0, 0, 0, 1), graph.constant(np.float32(0))
+    )  # one sample where there is none
     last = graph.op("Shape", samples, start=1, end=2)
     heard = graph.op("GatherElements", longer, graph.op("Min", places, last), axis=1)
     heard = graph.cast(graph.op("Where", real, heard, graph.constant(np.float32(0))), np.float64)
     steps = graph.constant(encoder.step * np.arange(encoder.frames)[:, None])
     inside = np.arange(encoder.window)
-    cut = graph.op("Gather", heard, graph.op("Add", steps, graph.constant(inside[None])), axis=1)  # (rows, frames, window)
+    cut = graph.op(
+        "Gather", heard, graph.op("Add", steps, graph.constant(inside[None])), axis=1
+    )  # (rows, frames, window)
     # |Σ x·w·e^{-2πi·kn/N}|², by tables of N turns, so that the file is small: a runtime makes the matrices as it loads it.
     turns = graph.op("Mul", graph.constant(inside[:, None]), graph.constant(np.arange(encoder.points // 2 + 1)[None]))
     turns = graph.op("Mod", turns, graph.constant(np.int64(encoder.points)))
-    shaped, angles = graph.constant(np.hanning(encoder.window)[:, None]), 2 * np.pi * np.arange(encoder.points) / encoder.points
+    shaped, angles = (
+        graph.constant(np.hanning(encoder.window)[:, None]),
+        2 * np.pi * np.arange(encoder.points) / encoder.points,
+    )
     waves = [graph.op("Gather", graph.constant(wave(angles)), turns) for wave in (np.cos, np.sin)]
     parts = [graph.op("MatMul", cut, graph.op("Mul", wave, shaped)) for wave in waves]
     power = graph.op("Add", *(graph.op("Mul", each, each) for each in parts))

@@ -16,14 +16,15 @@ import danlu.export.places  # these register how what they are named for is writ
 from danlu.errors import ConfigError, first_line
 from danlu.export.forest import walked
 from danlu.export.graph import Graph
+from danlu.export.groups import about_groups, feed_groups, made_groups
 from danlu.export.heads import Answer, answered, check_head, spoken_of
-from danlu.export.kinds import kind_of
+from danlu.export.kinds import Kind, kind_of
 from danlu.export.primitives import written
 from danlu.export.runtime import TOLERANCE, finished, session_of
 from danlu.trained import Trained
 from danlu.trained.scores import Asked
 
-__all__ = ["Checked", "checked", "onnx_of"]
+__all__ = ["Checked", "checked", "kind_of_model", "onnx_of"]
 
 
 def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
@@ -39,7 +40,7 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
         raise ConfigError("a simple model has no network to write", hint="leave --with out, or write the model itself")
     check_head(trained.head)
     graph = Graph()
-    inputs = kind_of(trained.encoder).encode(graph, trained.encoder)
+    inputs = kind_of_model(trained).encode(graph, trained.encoder)
     network = walked(trained.network)
     params, state = jax.tree.map(jnp.asarray, (trained.params, trained.state))
     outputs = written(graph, lambda x: network.apply(params, state, x, train=False)[0], inputs)
@@ -58,12 +59,30 @@ def _metadata(trained: Trained, answer: Answer, license: str) -> dict[str, Any]:
         "target": head.name,
         "classes": [] if answer.forecast else list(_classes(head)),
         "quantiles": list(head.shown) if answer.forecast else [],
-        "inputs": kind_of(trained.encoder).about(trained.encoder),
+        "inputs": kind_of_model(trained).about(trained.encoder),
         "outputs": list(answer.names),
         "level": _asked(head).level if answer.low or answer.members else None,
         "scores": {name: value for name, value in trained.metrics.items() if isinstance(value, int | float | str)},
         "schema": None if schema is None else schema.to_json(),
     }
+
+
+def kind_of_model(trained: Trained) -> Kind:
+    """How a model's rows enter a file: as its encoder takes them, with what only its decision needs.
+
+    Raises:
+        ConfigError: rows that cannot enter one.
+    """
+    kind, cuts = kind_of(trained.encoder), getattr(getattr(trained.head, "lead", trained.head), "cuts", None)
+    if cuts is None:
+        return kind
+    have = {column.name for column in trained.encoder.schema.features}
+    return dataclasses.replace(
+        kind,
+        feed=lambda encoder, rows: {**kind.feed(encoder, rows), **feed_groups(cuts, rows, have)},
+        made=lambda encoder, random: made_groups(cuts, kind.made(encoder, random), random),
+        about=lambda encoder: [*kind.about(encoder), *about_groups(cuts, have)],
+    )
 
 
 def _classes(head: Any) -> tuple[str, ...]:
@@ -103,7 +122,7 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
         ConfigError: another label for any row, or a difference above :data:`TOLERANCE`.
     """
     session = session_of(data)
-    kind, spoken, worst, count = kind_of(trained.encoder), spoken_of(trained.head), 0.0, 0
+    kind, spoken, worst, count = kind_of_model(trained), spoken_of(trained.head), 0.0, 0
     for rows, raw in trials:
         try:
             found = session.run(list(answer.names), kind.feed(trained.encoder, raw))

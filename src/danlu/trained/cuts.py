@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from danlu.errors import ArtifactError, SchemaError
-from danlu.trained.sensitive import groups_by
+from danlu.evaluate.groups import names_of
 
 __all__ = ["Cuts"]
 
@@ -32,7 +33,7 @@ class Cuts:
     thresholds: tuple[float, ...]
 
     def of(self, rows: Any, otherwise: float) -> np.ndarray:
-        """The threshold of each row, ``(rows,)``; a row of a group that was not there has ``otherwise``.
+        """The threshold of each row, ``(rows,)``, whatever the rows beside it; a row of a group that was not there has ``otherwise``.
 
         Raises:
             SchemaError: rows without the columns.
@@ -43,9 +44,17 @@ class Cuts:
                 f"the model decides by the groups of {', '.join(map(repr, self.columns))}; the rows lack {', '.join(map(repr, lost))}",
                 hint="give these columns as well; the model does not see them, only its threshold goes by them",
             )
-        found = groups_by(rows, self.columns, limits=dict(zip(self.columns, self.limits, strict=True)))[-1]
         own = dict(zip(self.names, self.thresholds, strict=True))
-        return np.array([own.get(name, otherwise) for name in found.names])[found.codes]
+        known: dict[tuple[Any, ...], float] = {}
+
+        def threshold(values: tuple[Any, ...]) -> float:
+            if values not in known:
+                each = [names_of(value, ends) for value, ends in zip(values, self.limits, strict=True)]
+                names = map(" & ".join, itertools.product(*each))
+                known[values] = next((own[name] for name in names if name in own), otherwise)
+            return known[values]
+
+        return np.array([threshold(values) for values in rows.select(self.columns).iter_rows()], np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
