@@ -244,7 +244,7 @@ def test_estimators_and_networks_of_arrays(tmp_path: Path) -> None:
     model = golden("version-3/table")
     fitted = types.SimpleNamespace(model_=model)
     assert export(fitted, tmp_path / "estimator", format="safetensors").path.is_file()
-    for wrong, said in ((danlu.Classifier(), "not fitted yet"), (3, "received a int")):
+    for wrong, said in ((danlu.Classifier(), "has not learnt yet"), (3, "received a int")):
         with pytest.raises(ConfigError, match=said):
             export(wrong, tmp_path / "model.onnx")
     network = nn.Parallel((nn.Dense(2), nn.Flatten()), "dict", inputs=("a", "b"), outputs=("u", "v"))

@@ -114,7 +114,7 @@ class Dates:
             left = graph.op("Not", graph.op("Or", found[0], missing))
             some = graph.op("ReduceMax", graph.cast(left, np.int32), graph.ints(0), keepdims=0)
             bodies = []
-            for name in ("written otherwise", "plain"):
+            for name in ("otherwise", "plain"):
                 body = Graph(graph)
                 inner = Dates(body, self.text, self.format, self.name)
                 own = inner._all(map(inner._by_bits, patterns), found) if name != "plain" else found
@@ -211,7 +211,7 @@ class Dates:
         for name, (own, _, bits) in present.items():
             if name in _OPTIONAL:
                 tests.append(_filled(regex, usual | dict.fromkeys(own, _NEVER)))
-                columns.append({f"no {name}": 1})
+                columns.append({f"-{name}": 1})
             for worth, texts in bits:
                 tests.append(_filled(regex if name in _OPTIONAL else day, usual | _bodies(own, texts)))
                 columns.append({name: worth})
@@ -228,7 +228,7 @@ class Dates:
         found = {name: graph.op("Gather", numbers, self._whole(place), axis=1) for place, name in enumerate(names)}
         for name in _OPTIONAL:
             if name in found:
-                found[name] = graph.op("Mul", found[name], self._calc("Sub", self._whole(1), found[f"no {name}"]))
+                found[name] = graph.op("Mul", found[name], self._calc("Sub", self._whole(1), found[f"-{name}"]))
         return self._moment(found)
 
     def _strptime(self, pattern: str) -> str:
@@ -263,7 +263,7 @@ class Dates:
         zero = self._whole(0)
         hour, minute, second, part = (found.get(name, zero) for name in ("hour", "minute", "second", "thousandth"))
         if "afternoon" in found:
-            half = calc("Equal", found["no afternoon"], 0)
+            half = calc("Equal", found["-afternoon"], 0)
             inside = graph.op("And", calc("GreaterOrEqual", hour, 1), calc("LessOrEqual", hour, 12))
             real = graph.op("And", real, graph.op("Or", graph.op("Not", half), inside))
             twelfth = graph.op("Add", calc("Mod", hour, 12), calc("Mul", found["afternoon"], 12))

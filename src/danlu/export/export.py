@@ -143,10 +143,10 @@ def _trained(model: Any) -> Trained | Fitted:
     found = load(model) if isinstance(model, str | Path) else getattr(model, "model_", model)
     if isinstance(found, Trained | Fitted):
         return found
-    told = "that was not fitted yet" if hasattr(model, "fit") else ""
+    if hasattr(model, "fit"):
+        raise ConfigError(f"export() received a {type(model).__name__} that has not learnt yet; call its fit first")
     raise ConfigError(
-        f"export() received a {type(model).__name__} {told}".rstrip()
-        + "; expected a trained model, an estimator after its fit, or a folder"
+        f"export() received a {type(model).__name__}; expected a trained model, an estimator after its fit, or a folder"
     )
 
 
