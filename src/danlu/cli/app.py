@@ -16,6 +16,7 @@ from danlu.cli.export import export
 from danlu.cli.generate import generate
 from danlu.cli.monitor import monitor
 from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
+from danlu.cli.package import package
 from danlu.cli.play import play
 from danlu.cli.predict import predict
 from danlu.cli.replay import replay
@@ -108,6 +109,7 @@ for command in (
     generate,
     play,
     monitor,
+    package,
     verify,
     xray,
     replay,
