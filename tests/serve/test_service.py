@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "a field too few": ({"json": {"city": "Bern"}}, 422, "lacks 'size', 'day'"),
     "a text as number": ({"json": {**ROW, "size": "40"}}, 422, "'size' of record 1 is '40'; expected a number"),
     "true as number": ({"json": {**ROW, "size": True}}, 422, "expected a number"),
+    "too large": ({"json": [{**ROW, "city": 10**400}, ROW]}, 422, "too large"),
     "a new level": ({"json": {**ROW, "city": "Berlin"}}, 422, "never seen in training: 'Berlin'"),
     "too many rows": ({"json": [ROW] * 21}, 413, "has 21 rows; expected at most 20"),
     "too many bytes": ({"json": {**ROW, "more": "x" * 6000}}, 413, "expected at most 5,000"),

@@ -335,12 +335,12 @@ def plain_column(name: str, values: list[Any], column: Column | None = None) -> 
     """Plain values of one kind; a number is never read as the text of one, but the name of a category may be a number."""
     kinds = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64, str: pl.String}
     met = {type(value) for value in values if value is not None}
-    named = column is not None and column.kind in ("categorical", "boolean")
-    if named and str in met and len(met) > 1 and met <= set(kinds):
-        levels = column.categories if column is not None else ()
-        values = [v if v is None or type(v) is str else as_levels(pl.Series([v]), levels)[0] for v in values]
-        met = {str}
     try:
+        named = column is not None and column.kind in ("categorical", "boolean")
+        if named and str in met and len(met) > 1 and met <= set(kinds):
+            levels = column.categories if column is not None else ()
+            values = [v if v is None or type(v) is str else as_levels(pl.Series([v]), levels)[0] for v in values]
+            met = {str}
         if met == {int, float} or (met == {int} and max(abs(v) for v in values if v is not None) >= 2**63):
             met, values = {float}, [None if value is None else float(value) for value in values]
         if len(met) > 1 or not met <= set(kinds):

@@ -52,7 +52,7 @@ class Batcher:
         self._waiting = 0
         self._came = asyncio.Event()
         self._closed = False
-        self._thread = ThreadPoolExecutor(1, "danlu batches")
+        self._thread = ThreadPoolExecutor(1, "danlu-batches")
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -86,8 +86,8 @@ class Service:
         for served in self.models.values():
             for line in served.lines:
                 line.load()
-        self._aside = ThreadPoolExecutor(1, "danlu loading")  # of versions; files are answered by threads of their own
-        self._files = ThreadPoolExecutor(2, "danlu files")
+        self._aside = ThreadPoolExecutor(1, "danlu-loading")  # of versions; files are answered by threads of their own
+        self._files = ThreadPoolExecutor(2, "danlu-files")
         self._watcher: asyncio.Task[None] | None = None
         self._alarm: asyncio.Task[None] | None = None
         self.ready = False

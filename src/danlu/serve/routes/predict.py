@@ -34,7 +34,7 @@ def routes(service: Service) -> APIRouter:
         if isinstance(given, File):
             frame, notes = await service.answer_file(version, given, asked)
             if "text/csv" in request.headers.get("accept", ""):
-                return Response(frame.write_csv(), media_type="text/csv; charset=utf-8")
+                return Response(frame.write_csv(), media_type="text/csv")
             told["predictions"] = frame.to_dicts()
         else:
             level = request.query_params.get("level")
