@@ -101,12 +101,14 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--temperature", type=float, default=2.0)
     parser.add_argument("--labels", type=float, default=0.1)
+    parser.add_argument("--made", type=int, default=0)
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("settings", nargs="*")
     asked = parser.parse_args()
     from danlu.pipeline.config import override
 
-    how = {"temperature": asked.temperature, "labels": asked.labels}
+    how = {"temperature": asked.temperature, "labels": asked.labels, "made": asked.made, "epochs": asked.epochs}
     runs: list[dict[str, Any]] = []
     for seed in map(int, asked.seeds.split(",")):
         runs.append(_run(asked.data, asked.target, seed, override({}, asked.settings), how))

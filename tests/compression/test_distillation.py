@@ -11,9 +11,10 @@ import pytest
 
 from danlu import nn
 from danlu.compression import Distil, Workshop
-from danlu.compression.taught import FromTeacher, Hint, Taught, mean_answer
+from danlu.compression.munge import made_up
+from danlu.compression.taught import FromTeacher, Hint, OfStudent, Taught, mean_answer
 from danlu.errors import ConfigError
-from danlu.nn.losses import IGNORED, SoftTargets
+from danlu.nn.losses import IGNORED, CategoricalCrossEntropy, SoftTargets
 from danlu.tasks import recipe
 
 RNG = np.random.default_rng(3)
@@ -83,6 +84,32 @@ def test_a_hint_is_1_for_knowing_nothing_and_0_for_all() -> None:
     hint = jnp.asarray(RNG.normal(0, 9, (500, 6)))
     assert np.isclose(float(Hint()({"own": jnp.zeros_like(hint), "hint": hint}, None).mean()), 1)
     assert float(Hint()({"own": hint, "hint": hint}, None).max()) == 0
+
+
+def test_made_up_rows_stay_near_the_rows_that_they_are_made_of() -> None:
+    group = np.repeat([0, 1], 40)
+    numeric = (RNG.normal(size=(80, 3)) + 100 * group[:, None]).astype(np.float32)
+    numeric[:, 2] = group  # a column of two values
+    rows = {"numeric": numeric, "categorical": group[:, None].astype(np.int32)}
+    made = made_up(rows, 2, seed=1)
+    own = np.concatenate([group, group])
+    assert {name: (each.shape, each.dtype) for name, each in made.items()} == {
+        "numeric": ((160, 3), np.float32), "categorical": ((160, 1), np.int32),
+    }  # fmt: skip
+    np.testing.assert_array_equal(made["categorical"][:, 0], own)  # a neighbour is of the same group
+    np.testing.assert_array_equal(made["numeric"][:, 2], own)  # and names are not changed a little
+    assert np.abs(made["numeric"][:, :2] - 100 * own[:, None]).max() < 10
+    changed = made["numeric"][:, 0] != np.concatenate([numeric, numeric])[:, 0]
+    assert 0.3 < changed.mean() < 0.7  # each with one half
+    assert not np.array_equal(made["numeric"][:80], made["numeric"][80:])
+    jax.tree.map(np.testing.assert_array_equal, made, made_up(rows, 2, seed=1))
+
+
+def test_a_row_that_is_made_up_has_no_label() -> None:
+    outputs = {"student": jnp.zeros((2, 3)), "teacher": jnp.zeros((2, 3)), "true": jnp.array([1.0, 0.0])}
+    np.testing.assert_allclose(
+        OfStudent(CategoricalCrossEntropy())(outputs, jnp.array([0, 0])), [np.log(3), 0], rtol=1e-6
+    )
 
 
 def _workshop(rows: int = 400) -> tuple[Workshop, Any, Any]:

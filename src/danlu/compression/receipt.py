@@ -196,7 +196,7 @@ def receipts(stages: Sequence[Stage], inputs: Any, *, rounds: int = 21, memory: 
                 each.name,
                 measured[number].size,
                 len(measured[number].data) or None,
-                *numbers(each.model.params),
+                *numbers(each.model.params, each.model.state),
                 multiply_adds(each.model.network, each.model.params, each.model.state, many[1]),
                 {key: race.speed(place) for key, (place, race) in there.items()},
                 measured[number].memory,

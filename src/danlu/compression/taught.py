@@ -58,7 +58,8 @@ class Taught(Layer):
         features: of the teacher, before its last layer, that the student's are compared with; 0 compares none. They meet through a linear
             map that is learnt too, since the student's are fewer.
 
-    Input: the student's; without a teacher ``{"rows": the student's, "teacher": the answers}``.
+    Input: the student's; without a teacher ``{"rows": the student's, "teacher": the answers, "true": 1 for rows with a label of their own,
+    else 0}``.
     Output: ``{"student", "teacher"}``, with features also ``{"own", "hint"}``, the student's as the map gives them and the teacher's.
 
     Params: ``{"student"}`` and ``{"map"}``. State: ``{"student"}`` and ``{"teacher": {"params", "state"}}``.
@@ -89,8 +90,8 @@ class Taught(Layer):
         rows = in_shape if self.teacher is not None else in_shape["rows"]  # type: ignore[call-overload]
         own, kept, shape = self.student.init(key, rows)
         if self.teacher is None:
-            answers: Shape = in_shape["teacher"]  # type: ignore[call-overload]
-            return {"student": own}, {"student": kept}, {"student": shape, "teacher": answers}
+            given: Any = in_shape
+            return {"student": own}, {"student": kept}, {**given, "student": shape}
         taught, known, answers = self.teacher.init(jax.random.fold_in(key, 1), rows)
         params, state = self.begun((own, kept), (taught, known), rows, key)
         return params, state, {"student": shape, "teacher": answers}
@@ -124,7 +125,7 @@ class Taught(Layer):
         outputs, kept = self.student.apply(*own, rows, train=train, key=key)
         found, state = {"student": outputs}, {**state, "student": kept}
         if self.teacher is None:
-            return {**found, "teacher": x["teacher"]}, state
+            return {**found, **{name: x[name] for name in x if name != "rows"}}, state
         teacher, shown = (self.teacher, *(state["teacher"][part] for part in ("params", "state"))), rows
         if train and (pair := _one_view(self.student, teacher)) is not None:
             changes, teacher = pair
@@ -195,12 +196,13 @@ def _changes(network: Sequential) -> tuple[Layer, ...]:
 
 
 class OfStudent(Blueprint):
-    """A measure of the student's outputs: that of the true labels."""
+    """A measure of the student's outputs: that of the true labels, 0 of a row that has none."""
 
     measure: Any
 
     def __call__(self, outputs: Any, targets: Any, *weights: Any) -> Any:
-        return self.measure(outputs["student"], targets, *weights)
+        found = self.measure(outputs["student"], targets, *weights)
+        return found * outputs["true"] if "true" in outputs and jnp.ndim(found) else found
 
     @property
     def direction(self) -> str | None:

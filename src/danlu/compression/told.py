@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from danlu.evaluate.compare import counted
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.measures import MEASURES
+from danlu.language import said
 from danlu.prose import WIDTH, padded, short, wide, wrapped
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def lines_of(found: Receipts) -> list[tuple[str, list[str]]]:
             "–" if each.score is None else f"{figure(each.score.low, 3)} to {figure(each.score.high, 3)}"
             for each in stages
         ]
-        rows.append(("  95 % interval", ends))
+        rows.append(("95 % interval", ends))
     return [(label, values) for label, values in rows if any(value != "–" for value in values)]
 
 
@@ -159,7 +160,7 @@ def told(found: Receipts) -> str:
     rest = list(range(1, len(stages))) or [0]
     for begin in range(0, len(rest), _MOST - 1):
         shown = ([0] if len(stages) > 1 else []) + rest[begin : begin + _MOST - 1]
-        names = [short(stages[place].name, 16) for place in shown]
+        names = [short(said(stages[place].name), 16) for place in shown]
         widths = [
             max(wide(name), *(wide(values[place]) for _, values in rows)) + 2
             for name, place in zip(names, shown, strict=True)
@@ -170,9 +171,9 @@ def told(found: Receipts) -> str:
         lines.append("─" * min(WIDTH, wide(lines[0])))
         for label, values in rows:
             cells = (padded(values[place], width, right=True) for place, width in zip(shown, widths, strict=True))
-            lines.append(padded(short(label, _LABEL), _LABEL) + "".join(cells))
+            lines.append(padded(short(said(label), _LABEL), _LABEL) + "".join(cells))
         parts.append("\n".join(lines))
     if len(stages) > 1:
-        parts.append("\n".join(wrapped(f"- {each}", indent="  ") for each in changes(found)))
+        parts.append("\n".join(wrapped(f"- {said(each)}", indent="  ") for each in changes(found)))
     parts.append("\n".join([wrapped(how_measured(found)), *(wrapped(note) for note in found.notes)]))
     return "\n\n".join(parts)

@@ -7,7 +7,7 @@ import html
 from collections.abc import Sequence
 
 from danlu.evaluate.intervals import Interval, figure
-from danlu.report.svg import BLUE, GREY, ORANGE, Panel, short
+from danlu.report.svg import BLUE, GREY, ORANGE, Panel
 
 __all__ = ["Point", "receipts_section"]
 
@@ -57,7 +57,9 @@ def receipts_section(
         timed: what answered in ``time``, such as ``"onnxruntime"``.
     """
     said = "".join(f"<li>{html.escape(each)}</li>" for each in changes)
-    head = "".join(f"<th class='n' translate='no'>{html.escape(name)}</th>" for name in names)
+    head = "".join(
+        f"<th class='n' translate='no'>{place}: {html.escape(name)}</th>" for place, name in enumerate(names, 1)
+    )
     body = "".join(
         f"<tr><td>{html.escape(what)}</td>"
         + "".join(f"<td class='n'>{html.escape(value)}</td>" for value in values)
@@ -74,7 +76,7 @@ def receipts_section(
         figures += (
             f"<p class='note'>Further left is smaller or quicker, {better} is better. Upright lines: 95 % intervals of the score on "
             "the test rows; where two overlap, the paired comparison above can tell more. Lines across: the middle half of the times. "
-            "A model that is worse on both sides than another one is not worth keeping.</p>"
+            "A model that is worse on both sides than another one is not worth keeping. Grey: other compressions of the same model.</p>"
         )
     told = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes)
     return (
@@ -98,17 +100,12 @@ def _panel(title: str, points: Sequence[Point], label: str, *, timed: str) -> st
                 axes.plot([point.time.low, point.time.high], [point.score.value] * 2, color=colour, lw=2, alpha=0.5)
             axes.plot(x, point.score.value, "o", color=colour, ms=6)
             if point.here:
-                axes.annotate(
-                    short(point.name, 22),
-                    (x, point.score.value),
-                    xytext=(5, 6),
-                    textcoords="offset points",
-                    fontsize=8,
-                    color=colour,
-                )
+                name = str(number + 1) if number else f"1, {point.name}"
+                where = {"xytext": (5, 6), "textcoords": "offset points"}
+                axes.annotate(name, (x, point.score.value), **where, fontsize=9, color=colour)
         axes.set_xscale("log")
         low, high = min(places), max(places)
-        axes.set_xlim(low / 1.6, high * 3)  # names stand to the right of their points
+        axes.set_xlim(low / 1.6, high * 2)
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=8))

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from danlu.blueprint import setting
+from danlu.compression.munge import made_up
 from danlu.compression.student import student_of
 from danlu.compression.taught import ANSWERS, FromTeacher, Hint, OfStudent, Taught, mean_answer
 from danlu.compression.technique import Made, Technique
@@ -44,6 +45,8 @@ class Distil(Technique):
         temperature: T.
         labels: ``a``, in [0, 1].
         features: the weight of the hints, by which the student's features before the last layer come to tell the teacher's; 0 without.
+        made: of a table, so many rows that are made up for each training row, which only the teacher answers
+            (:func:`~danlu.compression.munge.made_up`).
         epochs: of training; None is as many as the run's own.
         learning_rate: its peak; None is that of the run.
         student: the network itself, in place of ``size``.
@@ -58,6 +61,7 @@ class Distil(Technique):
     temperature: float = setting(default=2.0, above=0)
     labels: float = setting(default=0.1, minimum=0, maximum=1)
     features: float = setting(default=0.0, minimum=0)
+    made: int = setting(default=0, minimum=0, integer=True)
     epochs: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     learning_rate: float | None = setting(default=None, above=0, optional=True)
     student: Layer | None = None
@@ -93,9 +97,15 @@ class Distil(Technique):
         own = plan.replace(model=student).initial(key, rows)
         begun = taught.begun(own, None if once else (params, state), shape, key)
         school = self._school(workshop, taught, answer)
+        if self.made and not (once and isinstance(workshop.data[0], dict) and "sampler" not in workshop.settings):
+            raise ConfigError(
+                "rows are made up of a table in memory, without features and imbalance.resample; this is something else",
+                hint="Distil(made=0)",
+            )
         if once:
             ask = _Asked(network, params, state, answer)
-            school.data = ask.beside(workshop.data)
+            school.data = ask.beside(workshop.data, made=self.made, seed=workshop.seed)
+            school.rows = len(school.data[1])
             if workshop.settings.get("validation") is not None:
                 school.settings = {**school.settings, "validation": ask.beside(workshop.settings["validation"])}
         found, kept = school.tune(
@@ -152,11 +162,18 @@ class _Asked:
     state: State
     answer: str
 
-    def beside(self, data: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The rows with its answers among the inputs."""
-        found = predict_outputs(self.network, self.params, self.state, data[0], batch_size=256)
+    def beside(self, data: tuple[Any, ...], *, made: int = 0, seed: int = 0) -> tuple[Any, ...]:
+        """The rows with its answers among the inputs, and ``made`` times as many made-up ones, whose labels are not theirs."""
+        rows, truth, weight = (*data, None)[:3]
+        true = np.ones(len(truth), np.float32)
+        if made:
+            more = made_up(rows, made, seed=seed)
+            rows = {name: np.concatenate([each, more[name]]) for name, each in rows.items()}
+            true = np.concatenate([true, np.zeros(made * len(truth), np.float32)])
+            truth, weight = (None if each is None else np.concatenate([each] * (1 + made)) for each in (truth, weight))
+        found = predict_outputs(self.network, self.params, self.state, rows, batch_size=256)
         answers = np.asarray(mean_answer(jax.numpy.asarray(found, jax.numpy.float32), self.answer))
-        return ({"rows": data[0], "teacher": answers}, *data[1:])
+        return {"rows": rows, "teacher": answers, "true": true}, truth, weight
 
 
 def _changes(network: Layer) -> bool:
