@@ -19,10 +19,11 @@ from danlu.errors import ConfigError, DanluError, unknown_name
 from danlu.evaluate.intervals import figure
 from danlu.export.called import function_of, tried
 from danlu.export.functions import metadata_of
-from danlu.export.heads import spoken_of
+from danlu.export.heads import Answer, spoken_of
 from danlu.export.network import network_onnx
 from danlu.export.plain import safetensors_of, stablehlo_of
 from danlu.export.runtime import needed
+from danlu.export.web import check_web, runtime_of, web_page
 from danlu.export.written import Checked, checked, kind_of_model, onnx_of
 from danlu.files import write_atomic
 from danlu.pipeline import load
@@ -68,11 +69,13 @@ def export(
     *,
     format: str = "onnx",
     license: str = "",
+    runtime: str | Path | None = None,
 ) -> Exported:
     """Write a trained model to one file that other programs run.
 
     - ``"onnx"``: the whole pipeline (columns as they stand in a file, network, probabilities and label) for onnxruntime. It is run
       on rows before it is kept, and its answers are compared with danlu's.
+    - ``"web"``: that file within a page of HTML, which has a form and predicts in a browser; it asks no server for anything.
     - ``"stablehlo"``: network and head on encoded rows, for JAX: ``jax.export.deserialize``.
     - ``"safetensors"``: weights, with the blueprint as JSON among its metadata.
 
@@ -82,9 +85,11 @@ def export(
         path: the file; None is ``NAME.onnx`` (the run's name) in the working directory.
         format: see above.
         license: what the file says of its licence, such as ``"CC-BY-4.0"``.
+        runtime: of ``"web"``: the folder of the npm package onnxruntime-web, or one with ``node_modules`` in it; None is the
+            working directory.
 
     Raises:
-        ConfigError: a part of the model that the format cannot hold, by name; answers that differ (no file is left).
+        ConfigError: a part of the model that the format cannot hold, by name; answers that differ (no file is left); no runtime.
 
     Example:
         >>> import tempfile, danlu
@@ -97,17 +102,24 @@ def export(
     """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
-    if format == "onnx":
+    if runtime is not None and format != "web":
+        raise ConfigError(
+            f"runtime is {str(runtime)!r}, which only a page needs; the format is {format!r}",
+            hint="format 'web' writes a page",
+        )
+    given = {"runtime": runtime_of(runtime)} if format == "web" else {}
+    if format in ("onnx", "web"):
         needed()
     run = Path(model) if isinstance(model, str | Path) else None
     trained = _trained(model)
     name = "model" if run is None else run.resolve().name
-    target = Path(f"{name}.{format}") if path is None else Path(path)
+    ending = _ENDINGS.get(format, format)
+    target = Path(f"{name}.{ending}") if path is None else Path(path)
     if target.is_dir():
-        raise ConfigError(f"{target} is a folder; expected the name of a file", hint=f"{target / name}.{format}")
+        raise ConfigError(f"{target} is a folder; expected the name of a file", hint=f"{target / name}.{ending}")
     if isinstance(trained, Fitted):
         return _network(trained, target, format, license)
-    return FORMATS[format](trained, run, target, license)
+    return FORMATS[format](trained, run, target, license, **given)
 
 
 def _called(trained: Trained, run: Path | None, target: Path, license: str, format: str) -> Exported | None:
@@ -170,21 +182,32 @@ def _onnx(trained: Trained, run: Path | None, target: Path, license: str) -> Exp
     called = _called(trained, run, target, license, "onnx")
     if called is not None:
         return called
-    data, answer = onnx_of(trained, license)
-    trials, sources = zip(*_trials(trained, run), strict=True)
-    trial = checked(data, trained, answer, trials)
+    data, answer, trial, tried_on, _ = _tried(trained, run, license)
     write_atomic(target, data, error=ConfigError)
     beside = _beside(trained, target)
     asked = [each["name"] for each in kind_of_model(trained).about(trained.encoder)]
-    greatest = figure(trial.difference, 2)
-    told = spoken_of(trained.head).told(answer, greatest)
     said = (
         f"it takes {len(asked)} input{'s' * (len(asked) != 1)}: {_few(asked)}",
         f"it answers with {', '.join(map(repr, answer.names))}",
-        *sources,
-        told,
     )
-    return Exported(target, "onnx", answer.names, trial, (*said, *beside))
+    return Exported(target, "onnx", answer.names, trial, (*said, *tried_on, *beside))
+
+
+def _web(trained: Trained, run: Path | None, target: Path, license: str, *, runtime: dict[str, bytes]) -> Exported:
+    check_web(trained)
+    data, answer, trial, tried_on, rows = _tried(trained, run, license)
+    write_atomic(target, web_page(trained, data, answer, runtime, rows=rows), error=ConfigError)
+    about = "a browser opens it, from the disk or from any server: the model runs within the page, which asks for nothing else"
+    return Exported(target, "web", answer.names, trial, (about, *tried_on))
+
+
+def _tried(trained: Trained, run: Path | None, license: str) -> tuple[bytes, Answer, Checked, tuple[str, ...], Any]:
+    """A file of ONNX, what its outputs are, its trial, that in words, and rows of the run's data, where they are still there."""
+    data, answer = onnx_of(trained, license)
+    trials, sources = zip(*_trials(trained, run), strict=True)
+    trial = checked(data, trained, answer, trials)
+    told = spoken_of(trained.head).told(answer, figure(trial.difference, 2))
+    return data, answer, trial, (*sources, told), trials[0][0] if len(trials) > 1 else None
 
 
 def _beside(trained: Trained, target: Path) -> tuple[str, ...]:
@@ -255,8 +278,10 @@ def _stablehlo(trained: Trained, run: Path | None, target: Path, license: str) -
     return Exported(target, "stablehlo", said=said)
 
 
-FORMATS: dict[str, Callable[[Trained, Path | None, Path, str], Exported]] = {
+FORMATS: dict[str, Callable[..., Exported]] = {
     "onnx": _onnx,
     "safetensors": _safetensors,
     "stablehlo": _stablehlo,
+    "web": _web,
 }
+_ENDINGS = {"web": "html"}

@@ -23,7 +23,7 @@ from danlu.report.html import rendered
 from danlu.rl.games.match import Match
 from danlu.trained import Trained
 
-__all__ = ["FORM_SCRIPTS", "about", "as_script_data", "asking_page", "door_page", "heading", "scripts"]
+__all__ = ["FORM_SCRIPTS", "about", "as_script_data", "asking_page", "door_page", "heading", "scripts", "style"]
 
 FORM_SCRIPTS = ("form.js", "pictures.js", "answer.js")
 """The scripts that every such page needs, in this order."""
@@ -142,7 +142,7 @@ def asking_page(
         about=known,
         data=as_script_data({**known, "paths": dict(paths)}),
         code=code,
-        style=_style(),
+        style=style(),
         english=f"{with_query}en",
         chinese=f"{with_query}zh",
         models=models,
@@ -157,7 +157,7 @@ def door_page(*, language: str = "en") -> tuple[str, str]:
     With the token it takes in the page of :func:`asking_page`, whose scripts its policy allows therefore.
     """
     code = scripts(("door.js",))
-    text = rendered("door.html.jinja", language=language, code=code, style=_style())
+    text = rendered("door.html.jinja", language=language, code=code, style=style())
     return text, _policy(code, scripts(_PAGE), scripts((*_PAGE, *_AGENT)))
 
 
@@ -172,7 +172,7 @@ def _policy(*codes: str) -> str:
     policy = {
         "default-src": "'none'",
         "script-src": digests(codes),
-        "style-src": digests([_style()]),
+        "style-src": digests([style()]),
         "connect-src": "'self'",
         "img-src": "data:",
         "media-src": "blob:",
@@ -182,6 +182,7 @@ def _policy(*codes: str) -> str:
 
 
 @functools.cache
-def _style() -> str:
+def style() -> str:
+    """The style sheet of every such page."""
     folder = Path(__file__).parent / "templates"
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("style.css.jinja", "form.css.jinja"))
