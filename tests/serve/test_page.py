@@ -37,7 +37,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(run: Path) -> Iterator[TestClient]:
-    models = {"flats": run, "acts": GOLDEN / "agent" / "model", "words": GOLDEN / "text" / "model"}
+    models = {
+        "flats": run,
+        "acts": GOLDEN / "agent" / "model",
+        "words": GOLDEN / "text" / "model",
+        "writes": GOLDEN / "language" / "model",
+    }
     with TestClient(create_app(models, ServeOptions(watch=0))) as found:
         yield found
 
@@ -71,6 +76,17 @@ def test_its_language_is_the_readers(client: TestClient, asked: str, header: str
     page = client.get(f"/?model=flats{asked}", headers={"accept-language": header}).text
     assert f'<html lang="{expected}"' in page
     assert ("回答" in page) == (expected == "zh")
+
+
+def test_what_can_be_asked_beyond_predictions_is_documented(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    kinds = {"flats": {"explain"}, "words": {"explain"}, "acts": {"watch"}, "writes": {"generate"}}
+    for name, expected in kinds.items():
+        own = {path.rpartition("/")[2] for path in paths if path.startswith(f"/models/{name}/")}
+        assert own - {"predict", "reload"} == expected
+    body = paths["/models/flats/explain"]["post"]["requestBody"]["content"]["application/json"]
+    example = body["examples"]["request"]["value"]
+    assert client.post("/models/flats/explain", json={**example, "attributions": False}).status_code == 200
 
 
 def test_a_record_is_explained_and_its_answer_changed(client: TestClient) -> None:
@@ -131,6 +147,24 @@ def test_a_film_of_an_agent(client: TestClient) -> None:
     assert client.post("/models/acts/watch", json={"seed": -1}).status_code == 422
     assert "does not act" in client.post("/models/flats/watch", json={}).json()["error"]
     assert "no board game" in client.post("/models/acts/play", json={}).json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "said"),
+    [
+        ("writes", {"prompt": "the cat", "length": 5, "samples": 2}, 200, "the cat"),
+        ("writes", {"prompt": 3}, 422, "another type"),
+        ("writes", {"length": 10**9}, 422, "at most 2,000"),
+        ("writes", {"text": ""}, 422, "'text' is unknown"),
+        ("writes", [], 400, "expected an object"),
+        ("flats", {}, 422, "writes no texts"),
+    ],
+)
+def test_a_language_model_goes_on_writing(client: TestClient, name: str, body: Any, status: int, said: str) -> None:
+    reply = client.post(f"/models/{name}/generate", json=body)
+    assert (reply.status_code, said in reply.text) == (status, True), reply.text
+    if status == 200:
+        assert [text[:7] for text in reply.json()["texts"]] == [said] * 2
 
 
 def test_with_a_token_nothing_of_a_model_is_shown_before_it_is_given(run: Path) -> None:

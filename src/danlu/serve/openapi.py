@@ -9,6 +9,7 @@ from typing import Any
 
 from danlu import __version__
 from danlu.data.fields import Field
+from danlu.serve.beyond import LEVEL, beyond
 from danlu.serve.bodies import taken
 from danlu.serve.examples import example_of, example_record
 from danlu.serve.service import Service
@@ -135,7 +136,7 @@ def openapi(service: Service) -> dict[str, Any]:
         paths[f"/models/{name}/reload"] = {
             "post": _operation(f"Take a new version of {name}, if there is one", {"type": "object"}, 404, 409)
         }
-        paths |= _protocol(name)
+        paths |= {**beyond(name, served, _operation), **_protocol(name)}
     paths |= {
         "/models": _get("The models", {"type": "object"}),
         "/health": _get("Whether the service lives", {"type": "object"}),
@@ -211,7 +212,7 @@ def _answers(served: Served) -> dict[str, Any]:
 
 def _predict(name: str, summary: str, body: Any) -> dict[str, Any]:
     found = _operation(summary, {"$ref": f"#/components/schemas/{name}.Answers"}, 400, 404, 413, 415, 422, 503, 504)
-    return {**found, "requestBody": body}
+    return {**found, "parameters": [LEVEL], "requestBody": body}
 
 
 def _protocol(name: str) -> dict[str, Any]:

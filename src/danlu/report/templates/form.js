@@ -88,10 +88,10 @@ const makers = {
 
   category(field, changed) {
     const categories = field.categories ?? [];
-    if (categories.length && categories.length <= 4 && categories.join("").length <= 28)
+    if (categories.length && !field.is_open && categories.length <= 4 && categories.join("").length <= 28)
       return pills(field, [...categories.map((each) => [each, each, true]), unknown()], changed);
     const id = fresh();
-    if (!categories.length || categories.length >= 100) {  // new ones are expected
+    if (!categories.length || field.is_open) {  // new ones are expected
       const list = danlu.make("datalist", { id: `${id}-list` }, ...categories.map((each) => danlu.make("option", { value: each })));
       const input = danlu.make("input", { id, list: list.id, autocomplete: "off", placeholder: danlu.say("unknown"), oninput: changed });
       return { node: danlu.make("div", {}, input, list), id, get: () => input.value.trim() || null, set: (value) => { input.value = value ?? ""; } };
@@ -244,7 +244,7 @@ danlu.Form = class {
     const name = danlu.make("span", { user: true, class: "name" }, field.name);
     const error = danlu.make("p", { class: "error", role: "alert" });
     made.error = error;
-    const open = field.kind === "category" && !(field.categories ?? []).length || (field.categories ?? []).length >= 100;
+    const open = field.kind === "category" && (field.is_open || !field.categories?.length);
     const lock = fixed && !open && ["number", "category", "boolean"].includes(field.kind) && danlu.make("button", { type: "button", class: "lock", "aria-pressed": "false", title: danlu.say("hold"), "aria-label": `${danlu.say("hold")}: ${field.name}`, onclick: () => {
       const held = lock.getAttribute("aria-pressed") !== "true";
       lock.setAttribute("aria-pressed", String(held));

@@ -61,7 +61,7 @@ if (at("form")) {
       last = record;
       const reply = (told.answers ?? told.predictions ?? told)[0], notes = told.notes ?? [];
       const nodes = await danlu.answer(about, reply, record, uri);
-      if (about.task === "language") nodes.splice(0, nodes.length, ...written(reply));
+      if (about.task === "language") nodes.splice(0, nodes.length, ...await written(record, reply));
       if (notes.length) nodes.push(make("ul", { class: "notes" }, ...notes.map((note) => make("li", {}, note))));
       if (!whole && about.explains) nodes.push(make("p", { class: "row" }, make("button", { type: "button", class: "quiet", onclick: () => answer(true) }, say("update"))));
       return nodes;
@@ -71,7 +71,12 @@ if (at("form")) {
     if (about.changes && about.task !== "regression") await change(record);
   }
 
-  const written = (reply) => [make("p", { class: "headline" }, make("b", {}, danlu.figure(Math.exp(-reply.loss)))), make("p", { class: "sure" }, say("perplexity", danlu.figure(Math.exp(-reply.loss))))];
+  let seed = 0;
+  const written = async (record, reply) => {  // a language model goes on with a text
+    const prompt = Object.values(record)[0], told = await danlu.ask(about.paths.generate, { prompt, length: 200, temperature: 0.8, seed: seed++ });
+    const own = told.texts[0].startsWith(prompt) ? prompt : "";
+    return [make("p", { class: "headline text", user: true }, own, make("b", {}, told.texts[0].slice(own.length))), make("p", { class: "note" }, say("perplexity", percent(Math.exp(-reply.loss))))];
+  };
 
   async function change(record) {
     const to = about.task === "regression" ? { to: `${at("side").value}${at("bound").value.trim().replace("−", "-")}` } : {};

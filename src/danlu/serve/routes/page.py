@@ -36,7 +36,7 @@ def routes(service: Service) -> APIRouter:
         own = f"models/{quote(served.name, safe='')}/"
         several = [(each, f"?model={quote(each, safe='')}&lang={language}") for each in service.models]
         told = told_of(served)
-        paths = {what: own + what for what in ("predict", "explain", "play", "watch")}
+        paths = {what: own + what for what in ("predict", "explain", "generate", "play", "watch")}
         if "level" in told:
             paths["predict"] += f"?level={told['level']}"
         html, policy = asking_page(
