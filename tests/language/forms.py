@@ -37,6 +37,8 @@ def forms() -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     seen: dict[str, str] = {}
     for path in sorted([*SOURCE.rglob("*.py"), *SOURCE.rglob("*.jinja")]):
+        if path.parent == SOURCE / "packaging" / "template":  # of packages, which have no danlu and no catalogue
+            continue
         if room(path) in {"language", *_ALONE} or (path.suffix == ".jinja" and ".html" not in path.name):
             continue
         text = path.read_text()
