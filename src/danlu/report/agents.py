@@ -33,7 +33,7 @@ def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: A
     """
     recording, env = trained.record(seed=_FILMED, pictures=_PICTURES), trained.head.env
     found = [("One episode", film_html(recording) + _figures(_output_plots(recording)))]
-    if history:
+    if history and "val_return" in history[0]:  # not of an agent that learnt from another one's answers
         found.append(("How it learnt", _figures(_curves(history, env.solved))))
     if played is not None:
         found.append(("Where it fails", _failures(env, played)))
