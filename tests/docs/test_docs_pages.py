@@ -39,6 +39,7 @@ DEAR = (
     "classify-sequences.md",
     "see-where-it-looks.md",
     "board-games.md",
+    "export-writing-and-acting.md",
 )
 IN_TURNS = (  # each takes seconds; two of them in a run, by the commit
     "add-a-task.md",

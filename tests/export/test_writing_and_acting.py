@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,16 @@ ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
+REFUSED = """
+import sys
+
+class Refused:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in ("danlu", "jax", "jaxlib", "polars"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Refused())
+"""
 GREEDY = "ran sat sat sat sat sat sat sat sat sat sat sat sa"  # 50 tokens of the golden language model
 
 
@@ -275,6 +287,20 @@ def test_every_format_holds_every_kind(name: str, format: str, tmp_path: Path) -
     if format == "stablehlo":
         told = json.loads((tmp_path / "m.about.json").read_text())
         assert [each["name"] for each in told["outputs"]] == list(found.outputs)
+
+
+@pytest.mark.slow
+def test_the_reader_of_the_page_writes_the_same_in_a_process_without_danlu(language: Any, tmp_path: Path) -> None:
+    model, found, _ = language
+    (tmp_path / "m.onnx").write_bytes(onnx_of(found, model))
+    (tmp_path / "m.tokenizer.json").write_text(found.beside["tokenizer"])
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "export-writing-and-acting.md").read_text()
+    reader = page[page.index("class Writer:") : page.index("text = Writer(")]
+    imports = "import json, sys\nfrom pathlib import Path\nimport numpy as np, onnxruntime, tokenizers\n"
+    said = f"print(json.dumps(Writer({str(tmp_path / 'm.onnx')!r}).write('', 50)))"
+    code = "\n".join([REFUSED, imports, reader, said])
+    written = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(written) == GREEDY
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Run
+from danlu.cli.options import Allow, Run
 from danlu.stages import showing, stage
 
 __all__ = ["export"]
@@ -32,6 +32,7 @@ def export(
             help="Of a page: the folder of the npm package onnxruntime-web, or one with node_modules in it; default: the working directory."
         ),
     ] = None,
+    allow: Allow = None,
 ) -> None:
     """Write a model to one file for programs without danlu, and try that file on rows.
 
@@ -41,5 +42,5 @@ def export(
     with showing("auto"), stage("exporting"):
         from danlu.export import export as written
 
-        found = written(run, output, format=format, license=license, runtime=runtime)
+        found = written(run, output, format=format, license=license, runtime=runtime, allow=allow or ())
     print(found)

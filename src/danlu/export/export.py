@@ -70,6 +70,7 @@ def export(
     format: str = "onnx",
     license: str = "",
     runtime: str | Path | None = None,
+    allow: Sequence[str] = (),
 ) -> Exported:
     """Write a trained model to one file that other programs run.
 
@@ -79,6 +80,8 @@ def export(
     - ``"stablehlo"``: network and head on encoded rows, for JAX: ``jax.export.deserialize``.
     - ``"safetensors"``: weights, with the blueprint as JSON among its metadata.
 
+    A language model, a translation or an agent is one function in both of the first: a step with its memory, a search, a choice of action.
+
     Args:
         model: a trained model, the folder of a run or of a saved model, a :class:`danlu.Classifier` or :class:`danlu.Regressor` after its
             ``fit``, or what :func:`danlu.fit` gives: a network, of which the arrays are inputs and the outputs answers.
@@ -87,6 +90,7 @@ def export(
         license: what the file says of its licence, such as ``"CC-BY-4.0"``.
         runtime: of ``"web"``: the folder of the npm package onnxruntime-web, or one with ``node_modules`` in it; None is the
             working directory.
+        allow: modules that the model may import, such as that of an agent's environment.
 
     Raises:
         ConfigError: a part of the model that the format cannot hold, by name; answers that differ (no file is left); no runtime.
@@ -111,7 +115,7 @@ def export(
     if format in ("onnx", "web"):
         needed()
     run = Path(model) if isinstance(model, str | Path) else None
-    trained = _trained(model)
+    trained = _trained(model, allow)
     name = "model" if run is None else run.resolve().name
     ending = _ENDINGS.get(format, format)
     target = Path(f"{name}.{ending}") if path is None else Path(path)
@@ -150,9 +154,9 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join([*map(repr, names[:_SHOWN]), *["…"] * (len(names) > _SHOWN)])
 
 
-def _trained(model: Any) -> Trained | Fitted:
+def _trained(model: Any, allow: Sequence[str]) -> Trained | Fitted:
     """The model of a folder, of an estimator, or as it is given."""
-    found = load(model) if isinstance(model, str | Path) else getattr(model, "model_", model)
+    found = load(model, allow=allow) if isinstance(model, str | Path) else getattr(model, "model_", model)
     if isinstance(found, Trained | Fitted):
         return found
     if hasattr(model, "fit"):

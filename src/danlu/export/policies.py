@@ -20,6 +20,7 @@ from danlu.export.primitives import Input
 from danlu.export.runtime import TOLERANCE
 from danlu.rl.agent import Agent
 from danlu.rl.environment import Environment, Envs
+from danlu.rl.external import raise_if_broken
 from danlu.rl.games.alphazero import AlphaZero
 from danlu.rl.games.match import Match
 from danlu.rl.games.players import RandomPlayer
@@ -115,8 +116,9 @@ def _seen(agent: Agent, env: Environment, params: Any, state: Any) -> Any:
             1
         ]
 
-    # (steps, side by side, …) to (_SEEN, …)
-    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(_SEEN, *leaf.shape[2:]), play(jax.random.key(0)))
+    found = play(jax.random.key(0))
+    raise_if_broken(env)
+    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(_SEEN, *leaf.shape[2:]), found)  # (steps·side by side, …)
 
 
 def _made(spaces: Mapping[str, Any]) -> list[np.ndarray]:
