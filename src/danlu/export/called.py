@@ -9,7 +9,7 @@ from danlu.evaluate.intervals import figure
 from danlu.export.functions import Function, in_jax, in_onnxruntime, onnx_of, stablehlo_of
 from danlu.export.generators import generator
 from danlu.export.policies import policy
-from danlu.export.runtime import TOLERANCE
+from danlu.export.runtime import tolerance_of
 from danlu.export.translators import translator
 from danlu.export.written import Checked
 from danlu.rl.acting import Acting
@@ -48,9 +48,10 @@ def tried(
     trials = list(function.tried(run, sources))
     numbers = [each.difference for each in trials if each.difference is not None]
     worst = max(numbers, default=0.0)
-    if not worst <= TOLERANCE:
+    allowed = tolerance_of(trained.network)
+    if not worst <= allowed:
         raise ConfigError(
-            f"the file's answers differ from danlu's by up to {worst:.2g}; at most {TOLERANCE:g} is allowed; nothing was written",
+            f"the file's answers differ from danlu's by up to {worst:.2g}; at most {allowed:g} is allowed; nothing was written",
             hint="this is a fault of danlu; please report it with the run's config.json",
         )
     said = [each.said for each in trials]

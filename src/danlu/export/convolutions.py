@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from danlu.errors import ConfigError
+from danlu.export.graph import Graph
 from danlu.export.primitives import Writer, fragment
 
 __all__: list[str] = []
@@ -35,6 +36,34 @@ def _spread(writer: Writer, x: str, shape: Sequence[Any], inner: Sequence[tuple[
         sizes[axis] = full - between
         x = graph.op("Slice", flat, graph.ints(0), writer.size(sizes[axis]), graph.ints(axis))
     return x
+
+
+@fragment("add")
+def _add(writer: Writer, equation: Any, x: str, y: str) -> str:
+    """A sum; what is added to each channel of a convolution is its bias."""
+    graph = writer.graph
+    for value, other in ((x, y), (y, x)):
+        turn: Any = graph.makers.get(value)
+        conv: Any = graph.makers.get(turn.input[0]) if turn is not None and turn.op_type == "Transpose" else None
+        bias = graph.known.get(other)
+        if conv is None or bias is None or conv.op_type != "Conv" or len(conv.input) != 2:
+            continue
+        channel = list(turn.attribute[0].ints).index(1)
+        if bias.ndim == len(turn.attribute[0].ints) and bias.shape[channel] == bias.size:
+            return graph.again(turn, [graph.again(conv, [*conv.input, _bias(graph, conv, bias.ravel())])])
+    return graph.op("Add", x, y)
+
+
+def _bias(graph: Graph, conv: Any, bias: np.ndarray) -> str:
+    """The bias of a convolution: of one of whole numbers, in steps of both its scales."""
+    makers: list[Any] = [graph.makers.get(name) for name in conv.input]
+    if any(node is None or node.op_type != "DequantizeLinear" for node in makers):
+        return graph.constant(bias)
+    steps = graph.known[makers[0].input[1]] * graph.known[makers[1].input[1]]
+    if (np.abs(bias) > steps * 2.0**30).any():
+        return graph.constant(bias)
+    whole = graph.constant(np.round(bias / steps).astype(np.int32))
+    return graph.op("DequantizeLinear", whole, graph.constant(steps.astype(np.float32)), axis=0)
 
 
 @fragment("conv_general_dilated")

@@ -17,9 +17,11 @@ from danlu.data.text import Windows
 from danlu.errors import ConfigError, DanluError
 from danlu.export.functions import NEXT, PAST, Function, Run, Trial, carried, zeros
 from danlu.export.primitives import Input
+from danlu.export.runtime import tolerance_of
 from danlu.nn.attention.attention import MultiHeadAttention
 from danlu.nn.attention.positions import LearnedPositions, SinusoidalPositions
 from danlu.nn.layer import Layer
+from danlu.nn.quantized import Quantized
 from danlu.nn.transformer import cached_step, init_cache
 from danlu.tasks.language import beginning, forbidden, kept_of
 from danlu.tasks.tokens import text_until_end
@@ -91,7 +93,7 @@ def generator(trained: Trained) -> Function:
 
 def _counts(layer: Layer) -> bool:
     """Whether a network needs to know how many tokens there were; otherwise it may go on for ever."""
-    layer = layer.expanded
+    layer = layer.layer.expanded if isinstance(layer, Quantized) else layer.expanded
     if isinstance(layer, MultiHeadAttention | LearnedPositions | SinusoidalPositions):
         return True
     return any(_counts(child) for _, child in layer.children())
@@ -173,7 +175,7 @@ def _continued(trained: Trained, memory: Sequence[Input], run: Run) -> Trial:
             tokens = np.asarray([written[-1:]], np.int32)
     own = trained.generate(length=_GREEDY, temperature=0)[0]
     text = text_until_end(encoder.tokenizer, np.asarray(written[len(prompt) : len(prompt) + _GREEDY]))
-    if own != text and not nearest < _TIE:
+    if own != text and not nearest < max(_TIE, tolerance_of(trained.network)):
         raise ConfigError(
             f"the file writes {text[:60]!r} where danlu writes {own[:60]!r}; nothing was written",
             hint="this is a fault of danlu; please report it with the run's config.json",

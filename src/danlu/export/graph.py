@@ -57,6 +57,7 @@ class Graph:
         self.outputs: list[Any] = []
         self.beside: dict[str, _Name] = {} if outer is None else outer.beside  # what a head needs of the inputs
         self.known: dict[_Name, np.ndarray] = {} if outer is None else outer.known
+        self.makers: dict[_Name, Any] = {}  # the node of this graph that a value comes from
         self._constants: dict[Any, _Name] = {} if outer is None else outer._constants
         self._initializers: list[Any] = [] if outer is None else outer._initializers
         self._count: Any = itertools.count() if outer is None else outer._count
@@ -83,7 +84,21 @@ class Graph:
         names = [self.fresh() for _ in range(outputs)]
         given = {name: value for name, value in attributes.items() if value is not None}
         self.nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **given))
+        self.makers.update(dict.fromkeys(names, self.nodes[-1]))
         return names
+
+    def again(self, node: Any, inputs: Sequence[_Name]) -> _Name:
+        """A node of one output once more, with other inputs; the first one is left out where nothing needs it any more."""
+        from onnx import NodeProto
+
+        other = NodeProto()
+        other.CopyFrom(node)
+        del other.input[:]
+        other.input.extend(inputs)
+        other.output[0] = self.fresh()
+        self.nodes.append(other)
+        self.makers[other.output[0]] = other
+        return str(other.output[0])
 
     def constant(self, value: Any, dtype: Any = None) -> _Name:
         """An array, or a number, as a value; equal ones are kept once."""

@@ -15,6 +15,7 @@ from danlu.export.columns import interpolated
 from danlu.export.graph import Graph
 from danlu.export.groups import check_groups, thresholds
 from danlu.export.primitives import BATCH, Value
+from danlu.nn.quantized.layer import is_whole
 from danlu.tasks.quantiles import Quantiles
 from danlu.trained import Trained
 from danlu.trained.labels import Labels
@@ -161,6 +162,10 @@ def _labels_differ(trained: Trained, rows: Any, answer: Answer, given: Mapping[s
             pairs += [(given[answer.low], own - reach), (given[answer.high], own + reach)]
         return max(float((np.abs(a - b) / scale).max(initial=0)) for a, b in pairs)
     labels = np.asarray(head.target.classes)[head.decide(own, rows)]
+    if is_whole(
+        trained.network
+    ):  # two answers that are as likely may change places: the file's own probabilities say which it is
+        labels = np.asarray(head.target.classes)[head.decide(np.asarray(given[answer.probabilities], own.dtype), rows)]
     wrong = np.flatnonzero(labels != given[answer.label])
     if len(wrong):
         refuse_label(str(labels[wrong[0]]), given[answer.label][wrong[0]], len(wrong), len(own))

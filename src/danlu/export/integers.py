@@ -36,7 +36,8 @@ class OneByOne(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        network, found = self.ensemble.network, []
+        network: Any = self.ensemble.network
+        found = []
         for place in range(self.ensemble.count):
             own = jax.tree.map(lambda leaf, place=place: leaf[place], (params, state))
             found.append(network.apply(*own, x)[0])
@@ -51,6 +52,12 @@ def _values(writer: Writer, equation: Any, codes: str, scale: str) -> str:
         whole = _unpacked(writer, graph.known[codes])
     else:
         (whole,) = graph.ops("Cast", codes, outputs=1, to=1)
+    shape, steps = (each.aval.shape for each in equation.invars)
+    for axis, (size, own) in enumerate(zip(shape, steps, strict=True)):
+        if own not in (1, size):  # one for each group
+            group = _inner(equation, "broadcast_in_dim").outvars[0].aval.shape[axis + 1]  # (…, groups, group, …)
+            places = graph.ints(*(np.arange(size) // group).tolist())
+            (scale,) = graph.ops("Gather", scale, places, outputs=1, axis=axis)
     return graph.ops("Mul", whole, scale, outputs=1)[0]  # not computed here: the file would hold real numbers
 
 
@@ -58,8 +65,9 @@ def _unpacked(writer: Writer, codes: np.ndarray) -> str:
     """Codes of 4 bits as real numbers, out of bytes that hold two each."""
     graph = writer.graph
     flat = codes.ravel().astype(np.int8) + 8
-    flat = np.append(flat, np.zeros(flat.size % 2, np.int8)).astype(np.uint8).reshape(-1, 2)  # (bytes, two codes)
-    pairs = graph.constant(flat[:, :1] | flat[:, 1:] << 4)
+    # (bytes, two codes)
+    halves = np.append(flat, np.zeros(flat.size % 2, np.int8)).astype(np.uint8).reshape(-1, 2)
+    pairs = graph.constant(halves[:, :1] | halves[:, 1:] << 4)
     (low,) = graph.ops("BitwiseAnd", pairs, graph.constant(np.uint8(15)), outputs=1)
     (high,) = graph.ops("BitShift", pairs, graph.constant(np.uint8(4)), outputs=1, direction="RIGHT")
     (both,) = graph.ops("Concat", low, high, outputs=1, axis=1)

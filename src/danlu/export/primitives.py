@@ -155,7 +155,7 @@ class Writer:
                     f"the network computes {name!r}, which cannot be written as ONNX yet",
                     hint="danlu export RUN --format stablehlo writes any network, for use with JAX; --format safetensors its weights",
                 )
-            found = _FRAGMENTS[name](self, equation, *map(value, equation.invars))
+            found = _FRAGMENTS[name](self, equation, *_unexpanded(self.graph, equation, [*map(value, equation.invars)]))
             found = [found] if isinstance(found, str) else found
             known.update(zip(equation.outvars, found, strict=True))
         return [value(atom) for atom in jaxpr.outvars]
@@ -197,6 +197,28 @@ class Writer:
         return self.graph.op("Expand", value, self.sizes(shape))
 
 
+_ELEMENTWISE = frozenset(
+    ["add", "sub", "mul", "div", "pow", "max", "min", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor"]
+)
+
+
+def _unexpanded(graph: Graph, equation: Any, names: list[str]) -> list[str]:
+    """The inputs of an operation; one of two that was only repeated to the other's shape is taken as it was: ONNX repeats it by itself."""
+    if equation.primitive.name not in _ELEMENTWISE:
+        return names
+    made: list[Any] = [graph.makers.get(name) for name in names]
+    short = [node is not None and node.op_type == "Expand" for node in made]
+    whole = [
+        not hidden and each.aval.shape == _out(equation).shape
+        for hidden, each in zip(short, equation.invars, strict=True)
+    ]
+    return (
+        [node.input[0] if each else name for name, node, each in zip(names, made, short, strict=True)]
+        if any(whole)
+        else names
+    )
+
+
 def _plain(array: Any) -> np.ndarray:
     return np.asarray(array)
 
@@ -220,7 +242,7 @@ _SAME = {
     "acos": "Acos", "atan": "Atan", "sinh": "Sinh", "cosh": "Cosh", "sqrt": "Sqrt", "neg": "Neg", "abs": "Abs", "sign": "Sign",
     "floor": "Floor", "ceil": "Ceil", "erf": "Erf", "stop_gradient": "Identity", "copy": "Identity", "copy_p": "Identity",
     "optimization_barrier": "Identity",
-    "reduce_precision": "Identity", "add": "Add", "add_any": "Add", "mul": "Mul", "sub": "Sub", "div": "Div",
+    "reduce_precision": "Identity", "add_any": "Add", "mul": "Mul", "sub": "Sub", "div": "Div",
     "pow": "Pow", "eq": "Equal", "lt": "Less",
     "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual",
 }  # fmt: skip
@@ -338,10 +360,23 @@ def _select(writer: Writer, equation: Any, which: str, *cases: str) -> str:
             chosen = graph.op("Equal", which, graph.constant(place, _aval(equation).dtype))
             found = graph.op("Where", chosen, cases[place], found)
         return found
+    if _is_relu(graph, which, cases):
+        return graph.op("Relu", cases[0])
     if _out(equation).dtype == bool:
         yes = graph.op("And", which, cases[1])
         return graph.op("Or", yes, graph.op("And", graph.op("Not", which), cases[0]))
     return graph.op("Where", which, cases[1], cases[0])
+
+
+def _is_relu(graph: Graph, which: str, cases: Sequence[str]) -> bool:
+    """Whether ``0 where x ≤ 0, else x`` is chosen, for which there is an operator that others are merged with."""
+    asked: Any = graph.makers.get(which)
+    zero: Any = graph.makers.get(cases[1])
+    limits: list[Any] = (
+        [graph.known.get(asked.input[1])] if asked is not None and asked.op_type == "LessOrEqual" else [None]
+    )
+    limits.append(graph.known.get(cases[1] if zero is None or zero.op_type != "Expand" else zero.input[0]))
+    return all(each is not None and not each.any() for each in limits) and bool(asked.input[0] == cases[0])
 
 
 @fragment("convert_element_type")

@@ -8,11 +8,20 @@ from typing import Any
 
 from danlu.errors import ConfigError, MissingExtraError, first_line
 from danlu.export.graph import Graph
+from danlu.nn.quantized.layer import is_whole
 
-__all__ = ["TOLERANCE", "as_texts", "finished", "needed", "session_of"]
+__all__ = ["TOLERANCE", "as_texts", "finished", "needed", "session_of", "tolerance_of"]
 
 TOLERANCE = 1e-5
 """The greatest difference of a probability; of a quantity, over the greater of its size and the target's spread."""
+WHOLE_TOLERANCE = 2e-2
+"""That of a network that computes with whole numbers: where a number lies between two codes, the last digit of a real one decides, and the
+answers of two correct programs are a step apart."""
+
+
+def tolerance_of(network: Any) -> float:
+    """The difference that is allowed for the network of a file."""
+    return WHOLE_TOLERANCE if is_whole(network) else TOLERANCE
 
 
 def needed() -> None:

@@ -20,7 +20,8 @@ from danlu.export.groups import about_groups, feed_groups, made_groups
 from danlu.export.heads import Answer, answered, check_head, spoken_of
 from danlu.export.kinds import Kind, kind_of
 from danlu.export.primitives import written
-from danlu.export.runtime import TOLERANCE, finished, session_of
+from danlu.export.runtime import finished, session_of, tolerance_of
+from danlu.nn.folded import folded
 from danlu.trained import Trained
 from danlu.trained.scores import Asked
 
@@ -41,8 +42,9 @@ def onnx_of(trained: Trained, license: str = "") -> tuple[bytes, Answer]:
     check_head(trained.head)
     graph = Graph()
     inputs = kind_of_model(trained).encode(graph, trained.encoder)
-    network = walked(trained.network)
-    params, state = jax.tree.map(jnp.asarray, (trained.params, trained.state))
+    network, params, state = folded(trained.network, trained.params, trained.state)
+    network = walked(network)
+    params, state = jax.tree.map(jnp.asarray, (params, state))
     outputs = written(graph, lambda x: network.apply(params, state, x, train=False)[0], inputs)
     answer = answered(graph, trained.head, outputs)
     return finished(graph, _metadata(trained, answer, license)), answer
@@ -119,9 +121,10 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
         trials: rows as the encoder takes them, each with the same rows as they stand in a file.
 
     Raises:
-        ConfigError: another label for any row, or a difference above :data:`TOLERANCE`.
+        ConfigError: another label for any row, or a difference above :func:`~danlu.export.runtime.tolerance_of`.
     """
     session = session_of(data)
+    allowed = tolerance_of(trained.network)
     kind, spoken, worst, count = kind_of_model(trained), spoken_of(trained.head), 0.0, 0
     for rows, raw in trials:
         try:
@@ -130,9 +133,9 @@ def checked(data: bytes, trained: Trained, answer: Answer, trials: Iterable[tupl
             raise ConfigError(f"onnxruntime cannot run the file: {first_line(error)}") from error
         count += len(rows)
         worst = max(worst, spoken.differ(trained, rows, answer, dict(zip(answer.names, found, strict=True))))
-        if not worst <= TOLERANCE:
+        if not worst <= allowed:
             raise ConfigError(
-                f"the file's answers differ from danlu's by up to {worst:.2g}; at most {TOLERANCE:g} is allowed; nothing was written",
+                f"the file's answers differ from danlu's by up to {worst:.2g}; at most {allowed:g} is allowed; nothing was written",
                 hint="this is a fault of danlu; please report it with the run's config.json",
             )
     return Checked(count, worst)

@@ -13,11 +13,12 @@ from danlu.compression.technique import Made, Technique
 from danlu.compression.workshop import Workshop
 from danlu.errors import ConfigError
 from danlu.nn.ensemble import Ensemble
+from danlu.nn.folded import folded
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.masked import Masked
 from danlu.nn.quantized import Quantized, Simulated, weights_of
 from danlu.nn.quantized.affine import affine, limits
-from danlu.nn.quantized.layer import Kept
+from danlu.nn.quantized.layer import Kept, convolved
 from danlu.nn.quantized.ranges import RANGES, calibrated
 from danlu.paths import check_patterns, leaf_paths, matches
 
@@ -72,6 +73,8 @@ class Quantize(Technique):
         return 32 if self.group is None and self.bits == 4 else self.group
 
     def __call__(self, network: Layer, params: Params, state: State, workshop: Workshop) -> Made:
+        if self.activations != "none":
+            network, params, state = folded(network, params, state)
         single, count = (network.network, network.count) if isinstance(network, Ensemble) else (network, 0)
         if isinstance(single, Quantized):
             raise ConfigError(
@@ -86,6 +89,7 @@ class Quantize(Technique):
             ]
             ranges = _widest(each)
         how: dict[str, Any] = {"bits": self.bits, "group": self._group, "activations": self.activations}
+        on_channels = convolved(single, *_members(params, state, count)[0], x, weights) if ranges else ()
         if self.epochs:
             learning = Simulated(single, weights, **how, ranges=ranges)
             params, state = workshop.tune(
@@ -96,7 +100,10 @@ class Quantize(Technique):
             "scale": np.array([scale for scale, _ in ranges], np.float32),
             "zero": np.array([zero for _, zero in ranges], np.int8),
         }
-        made = [jax.tree.map(np.asarray, coded.adapt(*member, found)) for member in _members(params, state, count)]
+        made = []
+        for member in _members(params, state, count):
+            own, inner = coded.adapt(*member, found)
+            made.append(jax.tree.map(np.asarray, (_on_grid(own, ranges, on_channels), inner)))
         if not count:
             return coded, *made[0]
         return Ensemble(coded, count), *jax.tree.map(lambda *leaves: np.stack(leaves), *made)
@@ -111,6 +118,18 @@ class Quantize(Technique):
                 + (", but those that are kept" if every else ""),
             )
         return chosen
+
+
+def _on_grid(params: Params, ranges: Any, on_channels: Any) -> Params:
+    """The biases of convolutions as multiples of both their scales: what a runtime can add to a sum of whole numbers."""
+    leaves, form = jax.tree.flatten(params)
+    known = dict(zip(leaf_paths(params), leaves, strict=True))
+    for (scale, _), path in zip(ranges, on_channels, strict=True):
+        bias = "" if path is None else f"{path.removesuffix('kernel')}bias"
+        if path is not None and bias in known and path.endswith("kernel"):
+            steps = scale * np.asarray(known[path]).ravel()
+            known[bias] = np.asarray(np.round(np.asarray(known[bias]) / steps) * steps, np.float32)
+    return jax.tree.unflatten(form, list(known.values()))
 
 
 def _members(params: Params, state: State, count: int) -> list[tuple[Params, State]]:

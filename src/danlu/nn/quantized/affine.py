@@ -11,6 +11,7 @@ arXiv:1712.05877, section 2.1.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -58,9 +59,10 @@ def affine(low: Any, high: Any, bits: int = 8) -> tuple[jax.Array, jax.Array]:
     least, most = limits(bits)
     low, high = jnp.minimum(jnp.asarray(low, jnp.float32), 0), jnp.maximum(jnp.asarray(high, jnp.float32), 0)
     scale = (high - low) / (most - least)
-    scale = jnp.where(scale > 0, scale, 1.0)
-    zero = jnp.clip(jnp.round(least - low / scale), least, most)
-    return scale, zero.astype(DTYPES[bits])
+    zero = jnp.clip(jnp.round(least - low / jnp.where(scale > 0, scale, 1.0)), least, most)
+    # 0 is exact, so the ends are not where they were: a little wider, they are inside.
+    scale = jnp.maximum(low / jnp.minimum(least - zero, -1), high / jnp.maximum(most - zero, 1))
+    return jnp.where(scale > 0, scale, 1.0), zero.astype(DTYPES[bits])
 
 
 def codes(x: Any, scale: Any, zero: Any = 0, *, bits: int = 8, symmetric: bool = False) -> jax.Array:
@@ -71,20 +73,25 @@ def codes(x: Any, scale: Any, zero: Any = 0, *, bits: int = 8, symmetric: bool =
     """
     least, most = limits(bits, symmetric=symmetric)
     whole = jnp.round(x / scale) + jnp.asarray(zero).astype(jnp.float32)
-    return jnp.clip(whole, least, most).astype(DTYPES[bits])
+    found: jax.Array = jnp.clip(whole, least, most).astype(DTYPES[bits])
+    return found
 
 
-def values(codes: Any, scale: Any, zero: Any = None) -> jax.Array:
-    """``x̂`` of each code, float32."""
-    return (
-        danlu_values(codes, scale) if zero is None else (codes.astype(jnp.float32) - zero.astype(jnp.float32)) * scale
-    )
+def values(codes: Any, scale: Any, zero: Any = None, *, group: int | None = None) -> jax.Array:
+    """``x̂`` of each code, float32; ``group`` as of :func:`repeated_scale`."""
+    found: jax.Array
+    if zero is None:
+        found = danlu_values(codes, scale, group)
+    else:
+        found = (codes.astype(jnp.float32) - zero.astype(jnp.float32)) * scale
+    return found
 
 
-@jax.jit
-def danlu_values(codes: jax.Array, scale: jax.Array) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=2)
+def danlu_values(codes: jax.Array, scale: jax.Array, group: int | None) -> jax.Array:
     """``s·q``, compiled under its name, by which an export knows it."""
-    return codes.astype(jnp.float32) * scale
+    found: jax.Array = codes.astype(jnp.float32) * repeated_scale(scale, codes.shape, group)
+    return found
 
 
 def fake(x: jax.Array, scale: Any, zero: Any = 0, *, bits: int = 8, symmetric: bool = False) -> jax.Array:
@@ -106,7 +113,8 @@ def fake(x: jax.Array, scale: Any, zero: Any = 0, *, bits: int = 8, symmetric: b
     whole = exact + jax.lax.stop_gradient(jnp.round(exact) - exact) + zero
     inside = (whole >= least) & (whole <= most)  # the ends are inside: a clip would halve their gradient
     whole = jnp.where(inside, whole, jax.lax.stop_gradient(jnp.clip(whole, least, most)))
-    return ((whole - zero) * scale).astype(x.dtype)
+    found: jax.Array = ((whole - zero) * scale).astype(x.dtype)
+    return found
 
 
 def weight_scale(weight: Any, kept: tuple[int, ...], *, bits: int = 8, group: int | None = None) -> jax.Array:

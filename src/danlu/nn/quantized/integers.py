@@ -134,4 +134,5 @@ def integer_product(product: Product, scale: jax.Array, zero: jax.Array) -> jax.
         return *back(dy), None, None, None
 
     whole.defvjp(forward, backward)
-    return whole(*map(jnp.asarray, (product.x, weight.scale, scale, zero, weight.array)))
+    found: jax.Array = whole(*map(jnp.asarray, (product.x, weight.scale, scale, zero, weight.array)))
+    return found

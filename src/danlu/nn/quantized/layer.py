@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -115,7 +116,7 @@ class Quantized(Layer):
         ]
 
     def _plain(self, coded: Any, scale: Any) -> jax.Array:
-        return values(coded, repeated_scale(jnp.asarray(scale), coded.shape, self.group))
+        return values(jnp.asarray(coded), jnp.asarray(scale), group=self.group)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         params, state, out_shape = self.layer.init(key, in_shape)
@@ -124,18 +125,19 @@ class Quantized(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[Any, State]:
-        if self.activations == "none":
-            plain, inner = self.merge(params, state)
-            y, inner = self.layer.apply(plain, inner, x, train=train, key=key)
-            return y, {**state, "state": inner}
-        kept, coded = dict(self.weights), state["codes"]
-        marked = _mapped(
-            lambda path, leaf: _marked(path, jnp.asarray(coded[path]), leaf) if path in kept else leaf, params
-        )
-        sites = _Sites(lambda number, product: self._integers(number, product, state["ranges"]))
-        y, inner = evaluated(_applied(self.layer, train), marked, state["state"], x, key, site=sites)
-        sites.check(self.sites, self.activations)
+        y, inner = self.computed(_applied(self.layer, train), params, state, x, key)
         return y, {**state, "state": inner}
+
+    def computed(self, function: Callable[..., Any], params: Params, state: State, *args: Any) -> Any:
+        """``function(params, state, *args)`` of the network, with its weights as they are here, and its products of whole numbers."""
+        if self.activations == "none":
+            return function(*self.merge(params, state), *args)
+        coded = {path: jnp.asarray(array) for path, array in state["codes"].items()}
+        marked = _mapped(lambda path, leaf: _marked(path, coded[path], leaf) if path in coded else leaf, params)
+        sites = _Sites(lambda number, product: self._integers(number, product, state["ranges"]))
+        found = evaluated(function, marked, state["state"], *args, site=sites)
+        sites.check(self.sites, self.activations)
+        return found
 
     def _integers(self, number: int, product: Product, ranges: Any) -> Any:
         if self.activations == "static":
@@ -211,8 +213,8 @@ class Simulated(Layer):
             return product.plain(fake(product.x, scale, zero))
         if product.kind != "dot_general":
             return product.plain()
-        scale = jax.lax.stop_gradient(row_scale(product.x, product.summed[0]))
-        return product.plain(fake(product.x, scale, symmetric=True))
+        of_row = jax.lax.stop_gradient(row_scale(product.x, product.summed[0]))
+        return product.plain(fake(product.x, of_row, symmetric=True))
 
 
 class _Sites:
@@ -232,6 +234,17 @@ class _Sites:
             raise ConfigError(
                 f"the network has {self.count} products with weights here, and ranges for {sites}; calibrate it again"
             )
+
+
+def is_whole(network: Any) -> bool:
+    """Whether a blueprint computes with whole numbers, or a part of it does."""
+    if isinstance(network, tuple):
+        return any(map(is_whole, network))
+    if isinstance(network, Quantized):
+        return network.activations != "none"
+    return isinstance(network, Layer) and any(
+        is_whole(getattr(network, each.name)) for each in dataclasses.fields(network)
+    )
 
 
 def weights_of(layer: Layer, params: Params, state: State, x: Any, *, bits: int = 8, group: int | None = None) -> Kept:
@@ -292,6 +305,19 @@ def observed(
     jax.block_until_ready(jax.jit(run)(params, state, x))
     jax.effects_barrier()
     return sites.count
+
+
+def convolved(layer: Layer, params: Params, state: State, x: Any, weights: Kept) -> tuple[str | None, ...]:
+    """For each product of whole numbers the path of its weight where it is a convolution, and None where it is not."""
+    kept, found = dict(weights), []
+
+    def site(number: int, product: Product) -> Any:
+        found.append(None if product.kind == "dot_general" else product.weight.path)
+        return product.plain()
+
+    asked = _Sites(site)
+    _traced(layer, params, state, x, lambda product: asked(product) if product.weight.path in kept else product.plain())
+    return tuple(found)
 
 
 def _traced(layer: Layer, params: Params, state: State, x: Any, site: Callable[[Product], Any]) -> None:

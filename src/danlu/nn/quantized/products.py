@@ -221,7 +221,7 @@ class _Evaluation:
             ):
                 return given
             if name == "split":
-                return given[0].split(params["sizes"], params["axis"])
+                return list(given[0].split(params["sizes"], params["axis"]))
             found = self._weight(equation, given)
             if found is not None:
                 return [found]

@@ -23,6 +23,7 @@ from danlu.nn.dropout import Dropout
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer, Params, State
 from danlu.nn.norm import LayerNorm
+from danlu.nn.quantized.layer import Quantized
 from danlu.nn.recurrent.rnn import Recurrent
 from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.swiglu import SwiGLU
@@ -67,7 +68,7 @@ def init_cache(
     """
 
     def room(layer: Layer, params: Params) -> Any:
-        layer = layer.expanded
+        layer = layer.layer.expanded if isinstance(layer, Quantized) else layer.expanded
         if isinstance(layer, MultiHeadAttention):
             if layer.cross:
                 if context is None:
@@ -128,6 +129,15 @@ def cached_step(
         >>> bool(jnp.allclose(last, net.apply(params, state, x)[0][:, 3:], atol=1e-6))
         True
     """
+    if isinstance(model, Quantized):
+
+        def step(
+            params: Params, state: State, x: jax.Array, cache: Cache, mask: jax.Array | None
+        ) -> tuple[jax.Array, Cache]:
+            return cached_step(model.layer, params, state, x, cache, mask=mask)
+
+        found: tuple[jax.Array, Cache] = model.computed(step, params, state, x, cache, mask)
+        return found
     batch, new = x.shape[:2]
     real = jnp.ones((batch, new), jnp.bool_) if mask is None else mask
     before = jnp.sum(cache["mask"], axis=1, dtype=jnp.int32)

@@ -11,6 +11,7 @@ import numpy as np
 from danlu.errors import DataError
 from danlu.nn.attention.sequence import padding_mask, tokens
 from danlu.nn.layer import Layer, Params, State
+from danlu.nn.quantized.layer import Quantized
 from danlu.nn.transformer.cache import Cache, init_cache
 from danlu.nn.transformer.encoder_decoder import EncoderDecoder
 
@@ -24,8 +25,9 @@ def beginning(owner: str, model: Layer, prompt: Any) -> tuple[Layer, jax.Array, 
         DataError: an empty prompt, or one of another shape.
     """
     network, source = model.expanded, None
-    if isinstance(network, EncoderDecoder):
-        source = network.source(prompt)
+    inner = network.layer.expanded if isinstance(network, Quantized) else network
+    if isinstance(inner, EncoderDecoder):
+        source = inner.source(prompt)
         prompt = {"x": prompt["target"], **({"mask": prompt["target_mask"]} if "target_mask" in prompt else {})}
     given, mask = jnp.asarray(tokens(prompt)), padding_mask(prompt)
     if given.ndim != 2 or given.shape[1] < 1:
@@ -43,6 +45,9 @@ def opened(
         length: the most tokens that each sequence will have.
         copies: sequences of each row, side by side.
     """
+    if isinstance(network, Quantized) and isinstance(network.layer.expanded, EncoderDecoder):
+        params, state = network.merge(params, state)  # it is read in two parts, with real numbers
+        network = network.layer.expanded
     if not isinstance(network, EncoderDecoder):
         return network, params, state, init_cache(network, params, batch * copies, length)
     context = tokens(network.encoder.apply(params[0], state[0], source)[0])
