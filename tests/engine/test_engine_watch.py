@@ -176,3 +176,12 @@ def test_no_more_is_kept_of_a_stream_than_is_looked_at():
         small.add(Piece({"x": np.ones((2, 1)), "y": np.ones(2), "weight": np.ones(2)}, np.arange(2), 1, 2))
     assert small.full
     assert len(small.rows["y"]) == 128
+
+
+def test_of_sentences_of_several_widths_those_of_the_first_are_kept():
+    sample = Sample()
+    for width in (3, 5, 3):
+        chunk = {"x": np.ones((2, width)), "y": np.full((2, width), width), "weight": np.ones(2)}
+        sample.add(Piece(chunk, np.arange(2), 1, 2))
+    assert sample.rows["y"].shape == (4, 3)
+    assert [y.shape for y, _ in sample._targets] == [(2, 3), (2, 3)]

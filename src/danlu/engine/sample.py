@@ -18,7 +18,7 @@ _PIECES = 64
 
 
 class Sample:
-    """Rows in the order in which the training came by them.
+    """Rows in the order in which the training came by them, all of the width of the first (sentences come in several).
 
     Example:
         >>> sample = Sample()
@@ -33,6 +33,7 @@ class Sample:
         self._kept = self._seen = self._pieces = 0
         self._targets: list[tuple[np.ndarray, np.ndarray]] = []
         self._last: Any = None
+        self._shapes: list[tuple[int, ...]] | None = None
 
     @property
     def full(self) -> bool:
@@ -45,6 +46,10 @@ class Sample:
         if self.full or chunk is self._last or not chunk:
             return
         self._last, self._pieces = chunk, self._pieces + 1
+        shapes = [leaf.shape[1:] for leaf in jax.tree.leaves(chunk)]
+        if self._shapes not in (None, shapes):
+            return
+        self._shapes = shapes
         order = np.asarray(piece.order)
         places = order[0] if order.ndim > 1 else order
         places = places[places >= 0]
