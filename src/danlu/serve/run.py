@@ -30,6 +30,7 @@ from danlu.serve.service import Service
 
 __all__ = ["Tls", "run"]
 
+_SWITCH = 0.0005  # seconds that the thread that computes may keep the one that listens waiting
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -101,6 +102,7 @@ def run(
         tls.check()
     if not public and not options.hosts:  # a page that names this address in its own domain is not asked from here
         options = dataclasses.replace(options, hosts=LOOPBACK)
+    sys.setswitchinterval(_SWITCH)
     make = functools.partial(create_app, models, options, canaries=canaries, allow=allow)
     with _bound(host, port) as listening, graceful() as asked:
         place = f"{'https' if tls else 'http'}://{_shown(host)}:{listening.getsockname()[1]}"
@@ -201,5 +203,8 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
             f"cannot serve at {host}:{port}: {why}", hint="choose another: --port 8001, or --port 0 for a free one"
         ) from error
     with listening:
+        listening.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # asyncio leaves it to whoever made the socket: else 40 ms
         listening.set_inheritable(True)
         yield listening

@@ -24,7 +24,7 @@ from danlu.trained import Trained
 
 __all__ = ["Line", "Served", "Version"]
 
-_BATCH = 16  # rows that a network sees at once, always: a row's answer does not depend on the rows beside it, and nothing recompiles
+_BATCH = 4  # rows that a network sees at once, always: a row's answer does not depend on the rows beside it, and nothing recompiles
 
 Make = Callable[[Trained], Batcher]
 
