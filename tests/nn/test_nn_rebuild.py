@@ -83,6 +83,16 @@ def test_what_has_no_place_for_another_part_says_so():
         with_children(both, [both.layer, nn.LSTM(4, reverse=True)])
 
 
+def test_a_forecaster_has_fewer_hidden_units_but_no_other_parts():
+    net = nn.Forecaster(2, hidden=4, dropout=0.1)
+    parts = [layer for _, layer in net.children()]
+    *first, hidden = parts
+    fewer = hidden.replace(layers=(hidden.layers[0].replace(units=3), *hidden.layers[1:]))
+    assert with_children(net, [*first, fewer]) == net.replace(hidden=3)
+    with pytest.raises(ConfigError, match="its parts follow from its settings"):
+        with_children(net, [nn.Dense(1), *parts[1:]])
+
+
 def test_equal_parts_are_told_apart_by_their_order():
     net = nn.Sequential((nn.Dense(3), nn.Dense(3), nn.Dense(3)))
     assert with_children(net, [nn.Dense(3), nn.Dense(5), nn.Dense(3)]).layers[1] == nn.Dense(5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -127,6 +127,23 @@ class Forecaster(Layer):
 
     def children(self) -> tuple[tuple[str, Layer], ...]:
         return _children(self)
+
+    def made_of(self, parts: Sequence[Layer]) -> Forecaster:
+        """The one that has these parts: fewer hidden units, say.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        way = dict(zip([name for name, _ in self.children()], parts, strict=True)).get("hidden")
+        units = [layer.units for layer in getattr(way, "layers", ())[:1] if isinstance(layer, Dense)]
+        found = self.replace(hidden=units[0]) if units else self
+        other = next((new for (_, old), new in zip(found.children(), parts, strict=True) if old != new), None)
+        if other is not None:
+            raise ConfigError(
+                f"a part of Forecaster cannot become {type(other).__name__}: its parts follow from its settings",
+                hint="the option keep= of a technique leaves layers as they are",
+            )
+        return found
 
     def child_shapes(self, in_shape: Shape) -> tuple[Shape, ...]:
         context = self._context(in_shape)

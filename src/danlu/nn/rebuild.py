@@ -11,6 +11,7 @@ import numpy as np
 
 from danlu.errors import ConfigError
 from danlu.nn.ensemble import Ensemble
+from danlu.nn.forecast import Forecaster
 from danlu.nn.layer import Layer, Params, State
 
 __all__ = ["Change", "rebuild", "with_children"]
@@ -91,8 +92,10 @@ def with_children(layer: Layer, parts: Sequence[Layer]) -> Layer:
     """
     if layer.expanded != layer:
         return with_children(layer.expanded, parts)
-    places = list(_places(layer))
     before = [part for _, part in layer.children()]
+    if isinstance(layer, Forecaster):  # its parts follow from its fields
+        return layer.made_of(parts)
+    places = list(_places(layer))
     changes: dict[str, Any] = {}
     for old, new in zip(before, parts, strict=True):
         place = next((each for each in places if each[2] == old), None)
@@ -103,7 +106,8 @@ def with_children(layer: Layer, parts: Sequence[Layer]) -> Layer:
             changes[name] = new if index is None else (*held[:index], new, *held[index + 1 :])
         elif new != old:
             raise ConfigError(
-                f"a part of {type(layer).__name__} cannot become {type(new).__name__}: it has no place of its own"
+                f"a part of {type(layer).__name__} cannot become {type(new).__name__}: it has no place of its own",
+                hint="the option keep= of a technique leaves layers as they are",
             )
     return layer.replace(**changes)
 
