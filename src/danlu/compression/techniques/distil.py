@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import jax
@@ -27,6 +28,8 @@ from danlu.trained import Trained
 
 __all__ = ["Distil"]
 
+_MADE = 5  # rows that are made up for each row of a table
+_MOST_MADE = 100_000  # in all, where that is not said
 _BINS = 2**16  # rows from which the bins of a table's numbers are set
 
 
@@ -46,7 +49,7 @@ class Distil(Technique):
         labels: ``a``, in [0, 1].
         features: the weight of the hints, by which the student's features before the last layer come to tell the teacher's; 0 without.
         made: of a table, so many rows that are made up for each training row, which only the teacher answers
-            (:func:`~danlu.compression.munge.made_up`).
+            (:func:`~danlu.compression.munge.made_up`); None is 5, fewer of a large table.
         epochs: of training; None is as many as the run's own.
         learning_rate: its peak; None is that of the run.
         student: the network itself, in place of ``size``.
@@ -61,7 +64,7 @@ class Distil(Technique):
     temperature: float = setting(default=2.0, above=0)
     labels: float = setting(default=0.1, minimum=0, maximum=1)
     features: float = setting(default=0.0, minimum=0)
-    made: int = setting(default=0, minimum=0, integer=True)
+    made: int | None = setting(default=None, minimum=0, integer=True, optional=True)
     epochs: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     learning_rate: float | None = setting(default=None, above=0, optional=True)
     student: Layer | None = None
@@ -95,16 +98,13 @@ class Distil(Technique):
         key = jax.random.key(workshop.seed)
         rows = workshop.data[0] if isinstance(workshop.data, tuple) else workshop.inputs(_BINS)
         own = plan.replace(model=student).initial(key, rows)
+        if not once and self.made:
+            raise self._cannot_make()
         begun = taught.begun(own, None if once else (params, state), shape, key)
         school = self._school(workshop, taught, answer)
-        if self.made and not (once and isinstance(workshop.data[0], dict) and "sampler" not in workshop.settings):
-            raise ConfigError(
-                "rows are made up of a table in memory, without features and imbalance.resample; this is something else",
-                hint="Distil(made=0)",
-            )
         if once:
             ask = _Asked(network, params, state, answer)
-            school.data = ask.beside(workshop.data, made=self.made, seed=workshop.seed)
+            school.data = ask.beside(workshop.data, made=self._made(workshop), seed=workshop.seed)
             school.rows = len(school.data[1])
             if workshop.settings.get("validation") is not None:
                 school.settings = {**school.settings, "validation": ask.beside(workshop.settings["validation"])}
@@ -146,6 +146,22 @@ class Distil(Technique):
             "loss_weights": {name: weights[name] for name, _ in terms},
         }
         return dataclasses.replace(workshop, settings=settings)
+
+    def _made(self, workshop: Workshop) -> int:
+        """How many rows are made up for each row."""
+        rows = workshop.data[0]
+        table = isinstance(rows, Mapping) and set(rows) <= {"numeric", "categorical", "text"}
+        if not table or "sampler" in workshop.settings:
+            if self.made:
+                raise self._cannot_make()
+            return 0
+        return min(_MADE, _MOST_MADE // len(workshop.data[1])) if self.made is None else self.made
+
+    def _cannot_make(self) -> ConfigError:
+        return ConfigError(
+            f"Distil.made is {self.made}, and rows are made up of a table in memory alone, without features and imbalance.resample",
+            hint="leave it out",
+        )
 
     def _features(self, network: Layer, params: Params, state: State, workshop: Workshop) -> int:
         body, p, s = body_of(network, params, state)

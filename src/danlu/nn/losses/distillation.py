@@ -32,7 +32,7 @@ class SoftTargets(Loss):
     Reference: Hinton, Vinyals & Dean, "Distilling the knowledge in a neural network" (2015), arXiv:1503.02531, section 2.
 
     >>> SoftTargets(1.0)(jnp.zeros((1, 2)), jnp.log(jnp.array([[0.25, 0.75]]))).round(4).tolist()  # ln 2 − 0.5623
-    [0.1308...]
+    [0.1307...]
     """
 
     temperature: float = setting(default=2.0, above=0)
