@@ -14,7 +14,7 @@ import numpy as np
 
 from danlu.errors import DanluError
 
-__all__ = ["peak_of_danlu", "peak_of_onnx"]
+__all__ = ["packed", "peak_of_danlu", "peak_of_onnx", "unpacked"]
 
 _SECONDS = 300
 
