@@ -302,7 +302,7 @@ def test_plain_formats_hold_the_model(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     model = golden("version-3/table")
-    assert set(FORMATS) == {"onnx", "safetensors", "stablehlo"}
+    assert set(FORMATS) == {"onnx", "safetensors", "stablehlo", "web"}
     export(model, tmp_path / "m.safetensors", format="safetensors")
     with safe_open(tmp_path / "m.safetensors", "np") as file:
         assert json.loads(file.metadata()["blueprint"])

@@ -220,10 +220,14 @@ def _known(trained: Trained) -> dict[str, Interval]:
     ends = trained.provenance.get("tested", {}).get("intervals", {})
     found = {}
     for name, value in trained.metrics.items():
-        if isinstance(value, int | float) and math.isfinite(value):
+        if _is_finite(value):
             low, high = (math.nan if end is None else end for end in ends.get(name, (None, None)))
             found[name] = Interval(value, low, high)
     return found
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _data(trained: Trained) -> list[Block]:
@@ -279,7 +283,7 @@ def _scores(trained: Trained) -> list[Block]:
     for name, interval in known.items():
         measure = MEASURES.get(name)
         label = name if measure is None else f"{measure.label} {'↑' if measure.higher_is_better else '↓'}"
-        each = [figure(own[name]) if own.get(name) is not None else "–" for own in others.values()]
+        each = [figure(own[name]) if _is_finite(own.get(name)) else "–" for own in others.values()]
         lines.append([label, figure(interval.value), interval.between if interval.known else "–", *each])
     count = f"{tested['what']}, " if tested.get("what") else ""
     blocks = [
