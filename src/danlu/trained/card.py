@@ -25,6 +25,7 @@ from danlu.evaluate.intervals import Interval, figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.measures import MEASURES
 from danlu.evaluate.slice_lines import slice_lines
+from danlu.evaluate.usual import DIRECTIONLESS
 from danlu.files import write_atomic
 from danlu.language import said
 from danlu.trained.markdown import Block, code, front_matter, heading, items, paragraph, table
@@ -160,7 +161,7 @@ def card(
         heading(2, "Intended use"),
         paragraph(
             intended_use
-            or "Who trained it has not said what it is for. It answers rows of the kind that is described under Data."
+            or "Who trained it has not said what it is for. It answers what is described under Data, and nothing else."
         ),
         heading(2, "Limits"),
         items(_limits(trained)),
@@ -282,7 +283,8 @@ def _scores(trained: Trained) -> list[Block]:
     lines = []
     for name, interval in known.items():
         measure = MEASURES.get(name)
-        label = name if measure is None else f"{measure.label} {'↑' if measure.higher_is_better else '↓'}"
+        arrow = "" if measure is None or name in DIRECTIONLESS else " ↑" if measure.higher_is_better else " ↓"
+        label = f"{name if measure is None else measure.label}{arrow}"
         each = [figure(own[name]) if _is_finite(own.get(name)) else "–" for own in others.values()]
         lines.append([label, figure(interval.value), interval.between if interval.known else "–", *each])
     count = f"{tested['what']}, " if tested.get("what") else ""
@@ -297,7 +299,9 @@ def _scores(trained: Trained) -> list[Block]:
 def _groups(trained: Trained) -> list[Block]:
     tested = trained.provenance.get("tested", {})
     found = [code("\n".join(lines)) for lines in tested.get("groups", ())]
-    if not found:
+    if not found and trained.kind == "agent":
+        found.append(paragraph("An agent acts in one environment, whose episodes were not divided into groups."))
+    elif not found:
         found.append(paragraph("Groups of rows were not compared: whether it treats people differently is not known."))
     if tested.get("slices"):
         found += [paragraph("Where it is worst:"), code("\n".join(tested["slices"]))]
@@ -308,7 +312,9 @@ def _limits(trained: Trained) -> list[str]:
     """What it does not know, from what it is."""
     tested, kinds = trained.provenance.get("tested", {}), {field.kind for field in trained.fields}
     found = [
-        "The scores hold for rows drawn as the test rows were; for rows of another time, place or group they are not known."
+        "Its returns hold in the environment as it was trained in; in another one, or in the world, they are not known."
+        if trained.kind == "agent"
+        else "The scores hold for rows drawn as the test rows were; for rows of another time, place or group they are not known."
     ]
     if "number" in kinds:
         found.append("Numbers outside the ranges under Data are guesses: it has not learnt from any there.")
