@@ -15,9 +15,10 @@ from danlu import nn
 from danlu.errors import ConfigError
 from danlu.export.graph import Graph
 from danlu.export.primitives import Input, written
+from danlu.export.runtime import finished, session_of
 
 ort = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
 NUMBERS = np.asarray([-2.5, -1.0, -0.5, -1e-6, 0.0, 1e-7, 0.3, 0.5, 1.5, 2.5, 7.0, 3.25], np.float32)
 ROWS = np.stack([NUMBERS.reshape(3, 4), 1 + NUMBERS.reshape(3, 4), -NUMBERS.reshape(3, 4)])
@@ -73,6 +74,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "written at": lambda x: (x.at[:, 1].set(7.0), x.at[:, :, jnp.asarray([3, 0])].add(1.0), jnp.zeros(5).at[x.astype(int)[0, 0]].add(2)),
     "written in each row": lambda x: jax.vmap(lambda a: jnp.zeros((4, 3)).at[jnp.argsort(a[0])].set(a.T))(x),
     "written beyond": lambda x: (jnp.zeros((5, 4)).at[x.astype(int)[:, 0, 0] + 3].set(x[:, 0], mode="drop"), x.at[:, 9].set(1)),
+    "of fewer rows": lambda x: (x.sum(0)[None] + x[:, :1], jnp.zeros((x.shape[0], 1)) + jnp.ones((1, 4)), jnp.where(x[0, 0, 0] > 9, x, 1)),
     "spread apart": lambda x: lax.pad(x, jnp.float32(3), ((0, 0, 0), (1, 0, 2), (0, 1, 1))),
     "softmax": lambda x: (jax.nn.softmax(x, 2), jax.nn.logsumexp(x, 1), jax.nn.log_softmax(x)),
 }  # fmt: skip
@@ -127,6 +129,51 @@ def test_several_sizes_are_free() -> None:
         x = {"at": np.asarray(at, np.int32), "steps": np.arange(rows * time, dtype=np.float32).reshape(rows, time)}
         for own, right in zip(session.run(None, x), put(jax.tree.map(jnp.asarray, x)), strict=True):
             np.testing.assert_allclose(own, right)
+
+
+def test_a_normalised_convolution_is_one_node_and_a_maximum() -> None:
+    """Factors and sums of a normalisation are within the weights; what is repeated for a sum alone is not repeated."""
+    layer = nn.Sequential(
+        (
+            nn.Conv(3, 3),
+            nn.BatchNorm(),
+            nn.Activation("relu"),
+            nn.Flatten(),
+            nn.Dense(4, use_bias=False),
+            nn.BatchNorm(),
+        )
+    )
+    params, state, _ = layer.init(jax.random.key(0), (5, 5, 2))
+    params, state = jax.tree.map(
+        lambda leaf: leaf + 0.1 * np.random.default_rng(0).random(leaf.shape, np.float32), (params, state)
+    )
+    graph = Graph()
+    given = Input(graph.input("x", np.float32, ("rows", 5, 5, 2)), np.float32, (5, 5, 2))
+    found = written(graph, lambda x: layer.apply(params, state, x)[0], given)
+    graph.output("y", found.name, np.float32, ("rows", 4))
+    data = finished(graph, {})
+    session, nodes = session_of(data), onnx.load_from_string(data).graph.node
+    kinds = [node.op_type for node in nodes if node.op_type not in ("Transpose", "Reshape", "Identity")]
+    assert kinds == ["Conv", "Relu", "MatMul", "Add"]
+    rows = np.random.default_rng(1).normal(size=(3, 5, 5, 2)).astype(np.float32)
+    np.testing.assert_allclose(
+        session.run(None, {"x": rows})[0], layer.apply(params, state, rows)[0], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_only_what_is_above_nothing_else_becomes_a_maximum() -> None:
+    for function in (
+        lambda x: jnp.where(x <= 0, 0, 2 * x),
+        lambda x: jnp.where(x <= 0, x, 0),
+        lambda x: jnp.maximum(x, 1),
+        jax.nn.relu,
+    ):
+        graph = Graph()
+        given = Input(graph.input("x", np.float32, ("rows", 3, 4)), np.float32, (3, 4))
+        graph.output("y", written(graph, function, given).name, np.float32, ("rows", 3, 4))
+        (found,) = session_of(finished(graph, {})).run(None, {"x": ROWS})
+        np.testing.assert_array_equal(found, function(ROWS))
+        assert ("Relu" in {node.op_type for node in graph.nodes}) == (function is jax.nn.relu)
 
 
 def test_what_has_no_fragment_is_named() -> None:

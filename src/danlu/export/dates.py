@@ -63,15 +63,15 @@ _OFFSET = r"\d{2}(?::?\d{2})?"
 _FIELDS: dict[str, tuple[tuple[str, ...], str, _Bits]] = {  # groups, the texts that are allowed (where empty as the pattern has them), bits
     "year": (("y", "g"), "", _digits(4)),
     "short": (("s",), r"\d{2}", _digits(2)),
-    "month": (("m",), "|".join(_numbers(1, 12)), _values(_numbers(1, 12))),
+    "month": (("m",), "0?[1-9]|1[0-2]", _values(_numbers(1, 12))),
     "named": (("b",), "|".join(MONTHS), _values(MONTHS)),
     "quarter": (("q",), "[1-4]", _values(_numbers(1, 4))),
-    "day": (("d",), "|".join(_numbers(1, 31)), _values(_numbers(1, 31))),
-    "week": (("w",), "|".join(_numbers(1, 53)), _values(_numbers(1, 53))),
+    "day": (("d",), r"0?[1-9]|[12]\d|3[01]", _values(_numbers(1, 31))),
+    "week": (("w",), r"0?[1-9]|[1-4]\d|5[0-3]", _values(_numbers(1, 53))),
     "weekday": (("u",), "[1-7]", _values(_numbers(1, 7))),
-    "hour": (("H", "H2", "H3", "Hc"), "|".join(_numbers(0, 24)), _values(_numbers(0, 24))),
-    "minute": (("M", "M2", "Mc"), "|".join(_numbers(0, 59, "0")), _values(_numbers(0, 59, "0"))),
-    "second": (("S", "S2", "Sc"), "|".join(_numbers(0, 60, "0")), _values(_numbers(0, 60, "0"))),
+    "hour": (("H", "H2", "H3", "Hc"), r"0?\d|1\d|2[0-4]", _values(_numbers(0, 24))),
+    "minute": (("M", "M2", "Mc"), r"[0-5]\d", _values(_numbers(0, 59, "0"))),
+    "second": (("S", "S2", "Sc"), r"[0-5]\d|60", _values(_numbers(0, 60, "0"))),
     "thousandth": (
         ("f",), r"\d{1,9}",
         [(worth * 10 ** (2 - place), rf"{text}\d*") for place in range(3) for worth, text in _digits(1, before=rf"\d{{{place}}}")],
@@ -210,10 +210,10 @@ class Dates:
         columns: list[dict[str, int]] = [{"fits": 1}]
         for name, (own, _, bits) in present.items():
             if name in _OPTIONAL:
-                tests.append(_filled(regex, usual | dict.fromkeys(own, _NEVER)))
+                tests.append(_filled(regex, dict.fromkeys(own, _NEVER)))
                 columns.append({f"-{name}": 1})
             for worth, texts in bits:
-                tests.append(_filled(regex if name in _OPTIONAL else day, usual | _bodies(own, texts)))
+                tests.append(_filled(regex if name in _OPTIONAL else day, _bodies(own, texts)))
                 columns.append({name: worth})
         graph = self.graph
         text = graph.op("Unsqueeze", self.text, graph.ints(1))

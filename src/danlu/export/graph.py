@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["IR", "OPSETS", "Graph", "element"]
+__all__ = ["IR", "OPSETS", "Graph", "element", "needed"]
 
 OPSETS = {"": 20, "ai.onnx.ml": 3}
 """The operator sets that a file needs; 20 is the first with regular expressions for texts."""
@@ -33,7 +33,7 @@ _FOLDED = frozenset(
         "Sqrt",
         "Sub",
     )
-) | {"Transpose", "Unsqueeze"}
+) | {"Range", "Transpose", "Unsqueeze"}
 _SMALL = 4096  # values; what is computed of constants is kept where it is no larger than they are, or than this
 
 
@@ -142,14 +142,14 @@ class Graph:
         """The graph as the body of a loop or a branch."""
         from onnx import helper
 
-        nodes, _ = _needed(self.nodes, {each.name for each in self.outputs})
+        nodes, _ = needed(self.nodes, {each.name for each in self.outputs})
         return helper.make_graph(nodes, name, self.inputs, self.outputs)
 
     def model(self, name: str, metadata: Mapping[str, str], producer: str) -> Any:
         """The whole as a model."""
         from onnx import helper
 
-        nodes, used = _needed(self.nodes, {each.name for each in self.outputs})
+        nodes, used = needed(self.nodes, {each.name for each in self.outputs})
         kept = [each for each in self._initializers if each.name in used]
         graph = helper.make_graph(nodes, name, self.inputs, self.outputs, kept)
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
@@ -168,7 +168,7 @@ def _computed(node: Any, values: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(found)
 
 
-def _needed(nodes: Sequence[Any], wanted: set[_Name]) -> tuple[list[Any], set[_Name]]:
+def needed(nodes: Sequence[Any], wanted: set[_Name]) -> tuple[list[Any], set[_Name]]:
     """The nodes that these values need, in order, and the names of all values that are used."""
     kept, used = [], set(wanted)
     for node in reversed(nodes):
@@ -177,7 +177,7 @@ def _needed(nodes: Sequence[Any], wanted: set[_Name]) -> tuple[list[Any], set[_N
             used.update(node.input)
             for attribute in node.attribute:
                 if attribute.HasField("g"):
-                    used |= _needed(attribute.g.node, {each.name for each in attribute.g.output})[1]
+                    used |= needed(attribute.g.node, {each.name for each in attribute.g.output})[1]
     return kept[::-1], used
 
 

@@ -89,4 +89,4 @@ def _counted(writer: Writer, shape: list[Any], axis: int) -> str:
     count = graph.op("Range", graph.constant(np.int64(0)), scalar, graph.constant(np.int64(1)))
     placed: list[Any] = [1] * (len(shape) + 1)
     placed[axis] = shape[axis]
-    return writer.expand(writer.reshape(count, placed), [*shape, 1])
+    return writer.expand(writer.reshape(count, placed), placed, [*shape, 1])

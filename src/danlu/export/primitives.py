@@ -128,6 +128,9 @@ class Writer:
     def __init__(self, graph: Graph, counts: Mapping[str, str]) -> None:
         self.graph = graph
         self.counts = counts
+        self._wide: dict[
+            str, tuple[str, Sequence[Any]]
+        ] = {}  # what was repeated, and its shape, by the name of the result
 
     def closed(self, closed: Any, names: Sequence[str]) -> list[str]:
         """The results of a trace whose inputs are these values."""
@@ -155,10 +158,22 @@ class Writer:
                     f"the network computes {name!r}, which cannot be written as ONNX yet",
                     hint="danlu export RUN --format stablehlo writes any network, for use with JAX; --format safetensors its weights",
                 )
-            found = _FRAGMENTS[name](self, equation, *_unexpanded(self.graph, equation, [*map(value, equation.invars)]))
+            inputs = list(map(value, equation.invars))
+            inputs = self._narrow(equation, inputs) if name in _ALIGNED else inputs
+            found = _FRAGMENTS[name](self, equation, *inputs)
             found = [found] if isinstance(found, str) else found
             known.update(zip(equation.outvars, found, strict=True))
         return [value(atom) for atom in jaxpr.outvars]
+
+    def _narrow(self, equation: Any, inputs: list[str]) -> list[str]:
+        """Operands of one shape, without their repetition along axes that another has: ONNX repeats by itself."""
+        shape = [str(size) for size in equation.outvars[0].aval.shape]
+        narrow = [
+            self._wide.get(each, (each, atom.aval.shape)) for each, atom in zip(inputs, equation.invars, strict=True)
+        ]
+        own = [[str(size) for size in sizes] for _, sizes in narrow if len(sizes) == len(shape)]
+        whole = all(any(sizes[axis] == shape[axis] for sizes in own) for axis in range(len(shape)))
+        return [each for each, _ in narrow] if whole else inputs
 
     def size(self, dimension: Any) -> str:
         """A dimension as a value ``(1,)`` int64: a number, or an expression of the free sizes."""
@@ -192,31 +207,11 @@ class Writer:
             return self.graph.op("Reshape", value, known)
         return self.graph.op("Reshape", value, self.sizes(shape), allowzero=int(0 in shape))
 
-    def expand(self, value: str, shape: Sequence[Any]) -> str:
-        """The value repeated along the axes where it is of size 1."""
-        return self.graph.op("Expand", value, self.sizes(shape))
-
-
-_ELEMENTWISE = frozenset(
-    ["add", "sub", "mul", "div", "pow", "max", "min", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor"]
-)
-
-
-def _unexpanded(graph: Graph, equation: Any, names: list[str]) -> list[str]:
-    """The inputs of an operation; one of two that was only repeated to the other's shape is taken as it was: ONNX repeats it by itself."""
-    if equation.primitive.name not in _ELEMENTWISE:
-        return names
-    made: list[Any] = [graph.makers.get(name) for name in names]
-    short = [node is not None and node.op_type == "Expand" for node in made]
-    whole = [
-        not hidden and each.aval.shape == _out(equation).shape
-        for hidden, each in zip(short, equation.invars, strict=True)
-    ]
-    return (
-        [node.input[0] if each else name for name, node, each in zip(names, made, short, strict=True)]
-        if any(whole)
-        else names
-    )
+    def expand(self, value: str, own: Sequence[Any], shape: Sequence[Any]) -> str:
+        """The value repeated along the axes where its ``own`` shape has size 1."""
+        found = self.graph.op("Expand", value, self.sizes(shape))
+        self._wide[found] = value, tuple(own)
+        return found
 
 
 def _plain(array: Any) -> np.ndarray:
@@ -246,6 +241,27 @@ _SAME = {
     "pow": "Pow", "eq": "Equal", "lt": "Less",
     "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual",
 }  # fmt: skip
+_ALIGNED = {
+    "add",
+    "add_any",
+    "mul",
+    "sub",
+    "div",
+    "pow",
+    "rem",
+    "max",
+    "min",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "and",
+    "or",
+    "xor",
+}
+_ALIGNED |= {"clamp", "select_n"}  # whose operands have one shape
 for _name, _kind in _SAME.items():
 
     @fragment(_name)
@@ -360,23 +376,10 @@ def _select(writer: Writer, equation: Any, which: str, *cases: str) -> str:
             chosen = graph.op("Equal", which, graph.constant(place, _aval(equation).dtype))
             found = graph.op("Where", chosen, cases[place], found)
         return found
-    if _is_relu(graph, which, cases):
-        return graph.op("Relu", cases[0])
     if _out(equation).dtype == bool:
         yes = graph.op("And", which, cases[1])
         return graph.op("Or", yes, graph.op("And", graph.op("Not", which), cases[0]))
     return graph.op("Where", which, cases[1], cases[0])
-
-
-def _is_relu(graph: Graph, which: str, cases: Sequence[str]) -> bool:
-    """Whether ``0 where x ≤ 0, else x`` is chosen, for which there is an operator that others are merged with."""
-    asked: Any = graph.makers.get(which)
-    zero: Any = graph.makers.get(cases[1])
-    limits: list[Any] = (
-        [graph.known.get(asked.input[1])] if asked is not None and asked.op_type == "LessOrEqual" else [None]
-    )
-    limits.append(graph.known.get(cases[1] if zero is None or zero.op_type != "Expand" else zero.input[0]))
-    return all(each is not None and not each.any() for each in limits) and bool(asked.input[0] == cases[0])
 
 
 @fragment("convert_element_type")
@@ -405,7 +408,7 @@ def _broadcast(writer: Writer, equation: Any, x: str, *_: str) -> str:
         placed[axis] = size
     found = x if tuple(placed) == tuple(own) else writer.reshape(x, placed)
     same = all(str(a) == str(b) for a, b in zip(placed, shape, strict=True))
-    return found if same else writer.expand(found, shape)
+    return found if same else writer.expand(found, placed, shape)
 
 
 @fragment("tile")
@@ -488,7 +491,7 @@ def _iota(writer: Writer, equation: Any) -> str:
     count = graph.op("Range", graph.constant(np.int64(0)), scalar, graph.constant(np.int64(1)))
     placed: list[Any] = [1] * len(shape)
     placed[axis] = shape[axis]
-    return writer.expand(writer.reshape(graph.cast(count, params["dtype"]), placed), shape)
+    return writer.expand(writer.reshape(graph.cast(count, params["dtype"]), placed), placed, shape)
 
 
 @fragment("dim_as_value")
@@ -615,7 +618,7 @@ def _window(writer: Writer, x: str, places: str, shape: Any, indexed: Sequence[i
     where = graph.op("Max", graph.cast(places, np.int64), graph.ints(0))
     begun = graph.op("Min", where, graph.op("Concat", *most, axis=0))
     ended = graph.op("Add", begun, writer.sizes([sizes[axis] for axis in indexed]))
-    rest = [axis for axis in range(len(shape)) if axis not in indexed]
+    rest = [axis for axis in range(len(shape)) if axis not in indexed and str(sizes[axis]) != str(shape[axis])]
     found = graph.op("Slice", x, begun, ended, graph.ints(*indexed))
     return (
         graph.op(

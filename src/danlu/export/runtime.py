@@ -8,6 +8,7 @@ from typing import Any
 
 from danlu.errors import ConfigError, MissingExtraError, first_line
 from danlu.export.graph import Graph
+from danlu.export.simplified import simplified
 from danlu.nn.quantized.layer import is_whole
 
 __all__ = ["TOLERANCE", "as_texts", "finished", "needed", "session_of", "tolerance_of"]
@@ -56,6 +57,7 @@ def finished(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
 
     import danlu
 
+    simplified(graph)
     model = graph.model("danlu", as_texts(metadata), danlu.__version__)
     try:
         onnx.checker.check_model(model)
