@@ -76,7 +76,8 @@ def _affine(graph: Graph) -> None:
             continue
         conv = node.op_type == "Conv"
         channels = len(weight) if conv else weight.shape[1]
-        last, rank, chain = node, weight.ndim, []
+        last, rank = node, weight.ndim
+        chain: list[Any] = []
         after = _only(last, taken, used)
         if conv and after is not None and after.op_type == "Transpose" and list(after.attribute[0].ints)[-1] == 1:
             last = after
