@@ -76,7 +76,8 @@ def of_frame(frame: pl.DataFrame) -> list[pl.Series]:
         found.append(sure.cast(pl.Float64).alias(ANSWER + "highest probability"))
     for name in frame.columns:
         if name not in chances and (frame[name].dtype.is_numeric() or frame[name].dtype in (pl.String, pl.Boolean)):
-            found.append(frame[name].alias(ANSWER + name))
+            label = frame[name].cast(pl.String) if chances else frame[name]  # classes may be called by numbers
+            found.append(label.alias(ANSWER + name))
     return found[:_MOST]
 
 
