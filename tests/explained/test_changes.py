@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from golden_rows import GOLDEN, of_size_alone
 
+import danlu
 from danlu.explain import counterfactuals
 from danlu.pipeline.explain import explain_records
 
@@ -60,13 +61,22 @@ def test_of_a_table_the_boundary_is_found_in_the_digits_of_its_column() -> None:
     assert said(round(value - 0.1, 1)) == "cheap"  # a step less is not enough
 
 
-def test_what_is_kept_is_not_changed_and_no_training_row_is_shown() -> None:
+def test_what_is_kept_is_not_changed() -> None:
     model = of_size_alone()
     rows = pl.read_csv(GOLDEN / "table-blend" / "asked.csv", try_parse_dates=True)
     record = {**rows.row(0, named=True), "day": "2024-03-05"}
     how: dict[str, Any] = {"background": rows, "say": quiet}
     [found] = explain_records(model, [record], keep=["size"], **how)
     assert found["counterfactuals"] == []
-    assert "alike" not in found
     assert found["row"] == "record 1"
     assert sum(part["added"] for part in found["parts"]) == pytest.approx(found["value"] - found["base"])
+
+
+def test_no_training_row_is_shown_to_who_asks_a_service() -> None:
+    model = danlu.load(GOLDEN / "table" / "model")
+    rows = pl.read_csv(GOLDEN / "table" / "asked.csv", try_parse_dates=True)
+    record = {**rows.row(0, named=True), "day": "2024-03-05"}
+    how: dict[str, Any] = {"background": rows, "changes": 0, "say": quiet}
+    explain: Any = danlu.explain
+    assert "alike" in explain(model, rows, rows=[1], **how)[0].data, "which its owner sees"
+    assert "alike" not in explain_records(model, [record], **how)[0]

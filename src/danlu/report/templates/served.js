@@ -26,6 +26,10 @@ danlu.failure = (error, again) => {  // a message with what to do, and where a t
   return [told, make("form", { class: "row ask", onsubmit: (event) => { event.preventDefault(); token = input.value.trim(); again(); } }, input, make("button", { class: "quiet" }, say("enter")))];
 };
 
+new ResizeObserver(() => {  // what is answered stays in sight beside a long form, its end too where it is long itself
+  at("replies").style.top = `${Math.min(16, innerHeight - at("replies").offsetHeight - 16)}px`;
+}).observe(at("replies"));
+
 if (at("form")) {
   let last = null, current = 0, timer = null;
   const form = new danlu.Form(about, { changed: () => { form.mark([]); later(); }, fixed: about.changes });
@@ -67,6 +71,7 @@ if (at("form")) {
       return nodes;
     });
     if (!good || !whole) return;
+    if (innerWidth <= 900) at("replies").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     if (about.explains) await part("why", async () => danlu.why(about, (await danlu.ask(about.paths.explain, { records: [record], changes: 0 })).explanations[0], uri));
     if (about.changes && about.task !== "regression") await change(record);
   }
@@ -97,7 +102,6 @@ if (at("form")) {
     const button = at("form").querySelector(".go");
     if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", "true");
-    if (innerWidth <= 900) at("replies").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     try { await answer(true); } finally { button.setAttribute("aria-disabled", "false"); }
   });
   if (at("look")) {
