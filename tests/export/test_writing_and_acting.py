@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -144,6 +145,19 @@ def test_recurrent_language_models_take_and_give_their_state(cell: str) -> None:
     assert written == drawn[0].tolist()
 
 
+@pytest.mark.slow
+def test_lines_end_where_danlu_ends_them() -> None:
+    model = recurrent("gru")
+    network: Any = model.params[-1][0]
+    network["bias"] = network["bias"].at[model.encoder.tokenizer.end_id].set(0.5)
+    lines = dataclasses.replace(model, encoder=dataclasses.replace(model.encoder, lines=True))
+    found = function(lines)
+    assert found.about["prefix"] == found.about["empty"] == [model.encoder.tokenizer.begin_id]
+    assert found.about["end"] not in found.about["forbidden"]
+    *_, last = found.tried(of_file(lines), [])
+    assert last.said.endswith("as danlu does")
+
+
 def test_translations_are_those_of_danlu() -> None:
     model = golden("translation")
     asked = (GOLDEN / "translation" / "asked.txt").read_text().splitlines()
@@ -165,6 +179,9 @@ def test_actions_and_values_are_those_of_danlu() -> None:
     assert found["action"].tolist() == [each["action"] for each in known]
     np.testing.assert_allclose(found["value"], [each["value"] for each in known], atol=1e-6)
     np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, atol=1e-6)
+    anywhere = run({"observation": np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)})
+    assert set(anywhere["action"].tolist()) == {0, 1}
+    assert anywhere["action"].tolist() == anywhere["probabilities"].argmax(axis=1).tolist()
     assert run({"observation": seen[:1]})["action"].shape == (1,)
     assert model.head.env.action_space.contains(found["action"][0])
 
