@@ -356,6 +356,40 @@ def test_several_models_are_asked_by_their_names() -> None:
         assert "expected one of: a, b" in client.get("/models/c").json()["error"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(each.name for each in GOLDEN.iterdir()))
+def test_every_kind_of_model_is_served(kind: str) -> None:
+    """Its own example is answered, as by the model; and by the protocol, where the tensors are of one type."""
+    model = danlu.load(GOLDEN / kind / "model")
+    with TestClient(create_app({"one": GOLDEN / kind / "model"}, ServeOptions(watch=0))) as client:
+        content = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+        example = content["application/json"]["examples"]["record"]["value"]
+        told = client.post("/predict", json=example).json()
+        expected = json.loads(json.dumps(model.respond([example], say=lambda note: None)))
+        assert _close(told["predictions"], expected)
+        about = client.get("/v2/models/one").json()
+        assert {each["name"] for each in about["outputs"]} == set(expected[0])
+        inputs = [
+            {**each, "shape": _shape([example[each["name"]]]), "data": [example[each["name"]]]}
+            for each in about["inputs"]
+        ]
+        reply = client.post("/v2/models/one/infer", json={"inputs": inputs}).json()
+        assert {each["name"] for each in reply["outputs"]} == set(expected[0])
+
+
+def _shape(value: Any) -> list[int]:
+    return [len(value), *_shape(value[0])] if isinstance(value, list) else []
+
+
+def _close(one: Any, other: Any) -> bool:
+    """Whether two answers are the same, numbers within what another size of batch may change."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_close(one[name], other[name]) for name in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_close, one, other))
+    return one == other or (isinstance(one, float) and one == pytest.approx(other, rel=1e-4, abs=1e-5))
+
+
 def test_names_and_shares_are_checked(tmp_path: Path) -> None:
     assert models_of([f"rooms={ROOMS}", str(ROOMS)]) == {"rooms": ROOMS, "table": ROOMS}
     for given, said in (

@@ -186,11 +186,16 @@ class SeriesEncoder:
     def fields(self) -> tuple[Field, ...]:
         """One list per column, one value per step: null for future values. The name of the series, if there were several."""
         low, high = (self.mean - 3 * self.scale).min(axis=0), (self.mean + 3 * self.scale).max(axis=0)
-        found = [Field(self.columns.time, "column", (None,))]
+        after = [None] * self.horizon
+        times = self.calendar.times(np.arange(self.context + self.horizon))
+        shown = times.dt.to_string("iso:strict").to_list() if times.dtype.is_temporal() else times.to_list()
+        found = [Field(self.columns.time, "column", (None,), example=shown)]
         if self.columns.series:
             found.append(Field(self.columns.series, "category", categories=self.names))
         for name, least, most in zip(self.columns.values, low, high, strict=True):
-            found.append(Field(name, "column", (None,), float(least), float(most)))
+            usual = [round((float(least) + float(most)) / 2, 6)]
+            given = usual * self.context + (usual * self.horizon if name in self.columns.known else after)
+            found.append(Field(name, "column", (None,), float(least), float(most), example=given))
         return tuple(found)
 
     def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> Origins:

@@ -74,7 +74,7 @@ class CorpusEncoder:
     @property
     def fields(self) -> tuple[Field, ...]:
         """One text."""
-        return (Field("text", "text"),)
+        return (Field("text", "text", example=_example(self.tokenizer)),)
 
     def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[str]:
         """The texts of records. That of a stream is taken as a line of a file is: with its end, where the model knows of lines' ends.
@@ -153,7 +153,7 @@ class SentenceEncoder:
     @property
     def fields(self) -> tuple[Field, ...]:
         """One sentence."""
-        return (Field("source", "text"),)
+        return (Field("source", "text", example=_example(self.source)),)
 
     def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> list[str]:
         """The sentences of records.
@@ -213,3 +213,11 @@ class SentenceEncoder:
         source = Tokenizer.from_json(data.get("source"))
         target = source if data.get("target") is None else Tokenizer.from_json(data["target"])
         return cls(source, target, (languages[0], languages[1]), longest)  # type: ignore[index]
+
+
+def _example(tokenizer: Tokenizer) -> str | None:
+    """A text of the first words or characters that a vocabulary has; None of pieces of words, which may be no text."""
+    join = {"word": " ", "char": ""}.get(tokenizer.kind)
+    if join is None:
+        return None
+    return " ".join(join.join(token for token in tokenizer.vocabulary[4:7] if token.isprintable()).split()) or None
