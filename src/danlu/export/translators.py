@@ -21,7 +21,8 @@ from danlu.trained import Trained
 
 __all__ = ["translator"]
 
-_FEW = 32  # sentences that a file is tried on
+_FEW = 8  # sentences that a file is tried on; of one width each time, since danlu compiles a program for each
+_READ = 1000  # sentences of the data among which they are
 _TIE = 1e-4  # scores that are nearer are equally good
 
 
@@ -85,13 +86,16 @@ def _sentences(trained: Trained, sources: Sequence[str]) -> Iterator[tuple[str, 
             found = list(trained.read(source, lenient=True, truth=truth, say=lambda line: None).rows)
         except DanluError:
             continue
-        rows = found[:: -(-len(found) // _FEW)]
+        places = np.searchsorted(np.asarray(WIDTHS), np.minimum(trained.encoder.lengths(found[:_READ]), WIDTHS[-1]))
+        alike = np.flatnonzero(places == np.bincount(places).argmax())
+        rows = [found[place] for place in alike[:: -(-len(alike) // _FEW)]]
         yield f"tried on {len(rows)} sentences of {source}", rows
         break
     random, tokenizer = np.random.default_rng(0), trained.encoder.source
-    longest = max(trained.encoder.longest - 1, 1)
-    made = ["", *(" ".join(_drawn(tokenizer, random, longest)) for _ in range(_FEW - 1))]
-    yield f"tried on {_FEW} sentences that are made up", made
+    drawn = (" ".join(_drawn(tokenizer, random, WIDTHS[0] // 2)) for _ in range(10 * _FEW))
+    short = [text for text in drawn if trained.encoder.lengths([text])[0] <= WIDTHS[0]]
+    made = ["", *short[: _FEW - 1]]
+    yield f"tried on {len(made)} sentences that are made up", made
 
 
 def _drawn(tokenizer: Any, random: np.random.Generator, longest: int) -> list[str]:
