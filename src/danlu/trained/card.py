@@ -9,7 +9,6 @@ Reference: Mitchell et al. 2019, "Model Cards for Model Reporting"; Hugging Face
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,13 +20,14 @@ import numpy as np
 from danlu.errors import ConfigError
 from danlu.evaluate.compare import conclusion
 from danlu.evaluate.group_lines import fairness_lines
-from danlu.evaluate.intervals import Interval, figure
+from danlu.evaluate.intervals import figure
 from danlu.evaluate.judgement import Judgement
 from danlu.evaluate.measures import MEASURES
 from danlu.evaluate.slice_lines import slice_lines
 from danlu.evaluate.usual import DIRECTIONLESS
 from danlu.files import write_atomic
 from danlu.language import said
+from danlu.trained.card_front import front_of, is_finite, known_scores
 from danlu.trained.markdown import Block, code, front_matter, heading, items, paragraph, table
 
 if TYPE_CHECKING:
@@ -40,25 +40,6 @@ CARD = "README.md"
 
 _FIELDS = 60  # columns that are shown
 _CATEGORIES = 8
-_TAGS = {  # of Hugging Face's tasks, by the kind of data and whether the answer is a class
-    ("table", True): "tabular-classification",
-    ("table", False): "tabular-regression",
-    ("text", True): "text-classification",
-    ("image", True): "image-classification",
-    ("multilabel", True): "image-classification",
-    ("sound", True): "audio-classification",
-    ("detection", True): "object-detection",
-    ("segmentation", True): "image-segmentation",
-    ("series", True): "time-series-forecasting",
-    ("language", True): "text-generation",
-    ("translation", True): "translation",
-    ("agent", True): "reinforcement-learning",
-}
-_METRICS = {  # names on Hugging Face where they are others than danlu's
-    "r2": "r_squared",
-    "mcc": "matthews_correlation",
-    "brier": "brier_score",
-}
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,39}")
 
 
@@ -172,63 +153,7 @@ def card(
         heading(2, "How to use it"),
         *_use(trained),
     )
-    return Card(_front(trained, title, short, languages, datasets), blocks)
-
-
-def _front(
-    trained: Trained, title: str, license: str, languages: Sequence[str], datasets: Sequence[str]
-) -> dict[str, Any]:
-    known = _known(trained)
-    tag = _TAGS.get((trained.kind, trained.task != "regression"))
-    found: dict[str, Any] = {
-        "license": license,
-        "language": list(languages),
-        "library_name": "danlu",
-        "tags": ["danlu", "jax", trained.kind, *([] if trained.task == trained.kind else [trained.task])],
-        "pipeline_tag": tag,
-        "datasets": list(datasets),
-        "metrics": [_METRICS.get(each, each) for each in known],
-    }
-    if known:
-        source = str(trained.provenance.get("source") or "its own test rows")
-        found["model-index"] = [
-            {
-                "name": title,
-                "results": [
-                    {
-                        "task": {"type": tag or "other", "name": trained.purpose},
-                        "dataset": {"type": datasets[0] if datasets else "local", "name": source, "split": "test"},
-                        "metrics": [_result(each, interval) for each, interval in known.items()],
-                    }
-                ],
-            }
-        ]
-    return {name: value for name, value in found.items() if value not in ("", [], None)}
-
-
-def _result(name: str, interval: Interval) -> dict[str, Any]:
-    """A measure in the form of a model index; its interval stands among its arguments."""
-    label = MEASURES[name].label if name in MEASURES else name
-    found: dict[str, Any] = {"type": _METRICS.get(name, name), "name": label, "value": interval.value}
-    if interval.known:
-        found["name"] = f"{label} (95 % interval {interval.between})"
-        found["args"] = {"level": 0.95, "low": interval.low, "high": interval.high}
-    return found
-
-
-def _known(trained: Trained) -> dict[str, Interval]:
-    """The scores of the test that are numbers, each with its interval where one was kept."""
-    ends = trained.provenance.get("tested", {}).get("intervals", {})
-    found = {}
-    for name, value in trained.metrics.items():
-        if _is_finite(value):
-            low, high = (math.nan if end is None else end for end in ends.get(name, (None, None)))
-            found[name] = Interval(value, low, high)
-    return found
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return Card(front_of(trained, title, short, languages, datasets), blocks)
 
 
 def _data(trained: Trained) -> list[Block]:
@@ -276,7 +201,7 @@ def _missing(share: float | None) -> str:
 
 
 def _scores(trained: Trained) -> list[Block]:
-    known, tested = _known(trained), trained.provenance.get("tested", {})
+    known, tested = known_scores(trained), trained.provenance.get("tested", {})
     if not known:
         return [paragraph("It was not tested.")]
     others: Mapping[str, Mapping[str, float]] = tested.get("baselines", {})
@@ -285,7 +210,7 @@ def _scores(trained: Trained) -> list[Block]:
         measure = MEASURES.get(name)
         arrow = "" if measure is None or name in DIRECTIONLESS else " ↑" if measure.higher_is_better else " ↓"
         label = f"{name if measure is None else measure.label}{arrow}"
-        each = [figure(own[name]) if _is_finite(own.get(name)) else "–" for own in others.values()]
+        each = [figure(own[name]) if is_finite(own.get(name)) else "–" for own in others.values()]
         lines.append([label, figure(interval.value), interval.between if interval.known else "–", *each])
     count = f"{tested['what']}, " if tested.get("what") else ""
     blocks = [
