@@ -55,6 +55,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "places": lambda x: (x.argmax(2), (x > 0).argmax(2), x.argmin(1), lax.top_k(x, 2), jnp.cumsum(x, 2), lax.cumsum(x, 1, reverse=True)),
     "shapes": lambda x: (x.reshape(-1, 4).T, x[:, None], x.transpose(2, 0, 1), jnp.concatenate([x, x], 0), jnp.stack([x, x], 1)),
     "tiled": lambda x: jnp.tile(x, (x.shape[0], 1, 2)),
+    "turned and shaped": lambda x: lax.reshape(x, (4, x.shape[0], 3), (2, 0, 1)),
     "parts": lambda x: (x[:, 1:], x[:, :, ::2], x[:, 2], x[:, ::-1], jnp.split(x, [1, 3], 2)),
     "padded": lambda x: (jnp.pad(x, ((0, 0), (1, 2), (0, 1)), constant_values=7.0)),
     "counted": lambda x: x + jnp.arange(x.shape[0])[:, None, None] / x.shape[0] + lax.broadcasted_iota(jnp.float32, (1, 3, 4), 1),

@@ -115,10 +115,14 @@ def _pool(writer: Writer, equation: Any, x: str) -> str:
     dilated = any(each != 1 for name in ("base_dilation", "window_dilation") for each in params[name])
     if not inside:
         return x
-    if dilated or len(outside) != 2:
+    if dilated:
         raise ConfigError("the network takes sums or maxima of unusual windows, which cannot be written as ONNX yet")
     order = [*outside, *inside]
     moved = graph.op("Transpose", x, perm=order)
+    shape, out = (each.aval.shape for each in (equation.invars[0], equation.outvars[0]))
+    flat = len(outside) != 2  # ONNX has two axes beside the windows', and copies of a network bring one more
+    if flat:
+        moved = graph.op("Reshape", moved, graph.ints(-1, 1, *(shape[axis] for axis in inside)))
     how: dict[str, Any] = {
         "kernel_shape": [windows[axis] for axis in inside],
         "strides": [strides[axis] for axis in inside],
@@ -129,4 +133,6 @@ def _pool(writer: Writer, equation: Any, x: str) -> str:
     else:
         mean = graph.op("AveragePool", moved, count_include_pad=1, **how)
         found = graph.op("Mul", mean, graph.constant(np.prod(how["kernel_shape"]), equation.outvars[0].aval.dtype))
+    if flat:
+        found = writer.reshape(found, [out[axis] for axis in order])
     return graph.op("Transpose", found, perm=[order.index(axis) for axis in range(len(order))])

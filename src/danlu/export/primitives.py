@@ -392,6 +392,9 @@ def _convert(writer: Writer, equation: Any, x: str) -> str:
 
 @fragment("reshape", "squeeze", "expand_dims")
 def _reshape(writer: Writer, equation: Any, x: str, *_: str) -> str:
+    order = equation.params.get("dimensions") if equation.primitive.name == "reshape" else None
+    if order is not None:  # the axes change their places before
+        x = writer.graph.op("Transpose", x, perm=list(order))
     return writer.reshape(x, _out(equation).shape)
 
 
