@@ -59,6 +59,9 @@ def test_multiplications_are_those_of_the_formulas() -> None:
     # 3×3 over 4 channels to 8, at 6×6 places ("same"); then 8 features to 2
     conv = nn.Sequential((nn.Conv(8, 3), nn.GlobalAveragePool(), nn.Dense(2)))
     assert counted(conv, (6, 6, 4)) == 9 * 4 * 8 * 36 + 16
+    copies = nn.Ensemble(conv, 2)
+    made = jax.tree.map(np.asarray, copies.init(jax.random.key(0), (6, 6, 4))[:2])  # as a saved model has them
+    assert multiply_adds(copies, *made, np.zeros((1, 6, 6, 4), np.float32)) == 2 * (9 * 4 * 8 * 36 + 16)
     # four gates of 5 units, from 2 inputs and 5 units, at each of 7 steps
     params, state, _ = nn.LSTM(5).init(jax.random.key(0), (7, 2))
     assert multiply_adds(nn.LSTM(5), params, state, np.zeros((1, 7, 2), np.float32)) == 7 * 4 * 5 * (2 + 5)

@@ -53,7 +53,8 @@ def multiply_adds(network: Any, params: Any, state: Any, inputs: Any) -> int:
         25
     """
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *np.shape(leaf)[1:]), jnp.result_type(leaf)), inputs)
-    traced = jax.make_jaxpr(lambda x: network.apply(params, state, x, train=False)[0])(one)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf)), (params, state))
+    traced = jax.make_jaxpr(lambda own, x: network.apply(own[0], own[1], x, train=False)[0])(shapes, one)
     return _counted(traced.jaxpr)
 
 
