@@ -62,7 +62,8 @@ def acted(before: Trained, techniques: tuple[Technique, ...], *, seed: int, **ho
     count = len(jax.tree.leaves(answers)[0])
     held = np.arange(count) % _HELD == 0
     parts = [jax.tree.map(lambda leaf, own=own: leaf[own], (seen, answers)) for own in (~held, held)]
-    plan = Recipe(before.network, "mse", batch_size=256, epochs=15, learning_rate=3e-3)
+    choices: dict[str, Any] = {"batch_size": 256, "epochs": 15, "learning_rate": 3e-3}
+    plan = Recipe(model=before.network, loss="mse", **choices)
     bench = Bench.of(plan, start, techniques)
     fitted = bench.fit(
         parts[0], rows=int((~held).sum()), validation=parts[1], loss=AsBefore(before.network), seed=seed, **how

@@ -67,14 +67,8 @@ def compress_fitted(
             )
     epochs = len(fitted.history) or _EPOCHS
     options = FitOptions(seed=seed, display=display)
-    plan = Recipe(
-        program.model,
-        "mse",
-        batch_size=program.batch_size,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        augment=program.augment,
-    )
+    choices: dict[str, Any] = {"batch_size": program.batch_size, "epochs": epochs, "learning_rate": learning_rate}
+    plan = Recipe(model=program.model, loss="mse", **choices)
     bench = Bench.of(plan, (program.model, fitted.params, fitted.state), techniques)
     return bench.fit(
         data,
@@ -83,6 +77,7 @@ def compress_fitted(
         initial=initial,
         loss=program.objective,
         metrics=(),
+        augment=program.augment,
         validation=validation,
         display=options.display,
     )

@@ -154,6 +154,7 @@ def _learned(again: Again, before: Trained, steps: tuple[Technique, ...], how: d
         ConfigError: its kind needs the network that it had.
     """
     if not isinstance(again.plan, Recipe):
+        learned: Learned
         learned, bench = acted(before, steps, seed=again.config.trainer.seed, **how)
         again.prepared.learned.append(learned)
     else:

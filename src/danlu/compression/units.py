@@ -214,7 +214,7 @@ class _Search:
             return []
         for name in params:
             made.cut(path, "params", name, -1, "gain" if name == "kernel" else "none")
-        made.units.fields.append((path, lambda each, count: each.replace(features=count, groups=count)))  # type: ignore[attr-defined]
+        made.units.fields.append((path, lambda each, count: each.replace(features=count, groups=count)))
         return open
 
     def _recurrent(self, path: str, layer: Any, params: Any, open: list[_Open]) -> list[_Open]:

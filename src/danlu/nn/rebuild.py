@@ -68,8 +68,8 @@ def rebuild(
 
 def _copies(network: Ensemble, params: Params, state: State, change: Change, path: str) -> tuple[Layer, Params, State]:
     each = [
-        rebuild(network.network, *jax.tree.map(lambda leaf, k=k: leaf[k], (params, state)), change, path)
-        for k in range(network.count)
+        rebuild(network.network, own, kept, change, path)
+        for own, kept in (jax.tree.map(lambda leaf, k=k: leaf[k], (params, state)) for k in range(network.count))
     ]
     first = each[0][0]
     other = next((layer for layer, _, _ in each if layer != first), None)
@@ -114,7 +114,7 @@ def with_children(layer: Layer, parts: Sequence[Layer]) -> Layer:
 
 def _places(layer: Layer) -> Any:
     """The fields that hold layers: name, place in a tuple (or None), layer."""
-    for field in dataclasses.fields(layer):  # type: ignore[arg-type]
+    for field in dataclasses.fields(layer):
         value = getattr(layer, field.name)
         if isinstance(value, Layer):
             yield field.name, None, value

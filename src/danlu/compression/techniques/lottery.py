@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 
@@ -58,7 +60,7 @@ class LotteryTicket(Technique):
         plan = workshop.plan
         for number in range(1, self.rounds + 1):
             share = 1 - (1 - self.sparsity) ** (number / self.rounds)
-            small = each_copy(network, params, lambda own, share=share: pruned(own, share, by=self.by, keep=self.keep))
+            small = each_copy(network, params, functools.partial(pruned, sparsity=share, by=self.by, keep=self.keep))
             ticket = jax.tree.map(
                 lambda leaf, own: np.where(own != 0, leaf, 0) if np.ndim(own) > 1 else leaf, first, small
             )

@@ -77,12 +77,12 @@ def taken_out(
     """
     if isinstance(network, Ensemble):
         copies = [jax.tree.map(lambda leaf, k=k: np.asarray(leaf)[k], (params, state)) for k in range(network.count)]
-        found = [_units(network.network, *copy, keep) for copy in copies]
+        found = [_units(network.network, own, kept, keep) for own, kept in copies]
         scores = [[units.scores(variables) for units in each] for each, variables in found]
         mean = [np.mean([np.sort(own[i]) for own in scores], axis=0) for i in range(len(scores[0]))]
         counts = _counts(found[0][0], mean, share, by)
         done = [
-            _without(network.network, *copy, each, own, counts)
+            _without(network.network, *copy, groups=each, scores=own, counts=counts)
             for copy, (each, _), own in zip(copies, found, scores, strict=True)
         ]
         variables = jax.tree.map(lambda *leaves: np.stack(leaves), *[(p, s) for _, p, s in done])
@@ -137,8 +137,8 @@ def _without(
             unit = cut.unit_of(array.shape[axis])
             mask = masks.setdefault((cut.path, cut.tree, cut.name), {}).setdefault(axis, np.ones(len(unit), bool))
             mask &= (unit < 0) | stays[unit]
-        for path, change in units.fields:
-            changes.setdefault(path, []).append((change, count))
+        for path, resized in units.fields:
+            changes.setdefault(path, []).append((resized, count))
     cut_paths = {path for path, _, _ in masks} | set(changes)
 
     def change(path: str, layer: Layer, own_params: Params, own_state: State) -> Made | None:
