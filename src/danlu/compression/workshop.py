@@ -161,7 +161,8 @@ class Workshop:
             each = [(params, state)]
             if count:
                 each = [jax.tree.map(lambda leaf, k=k: leaf[k], each[0]) for k in range(count)]
-            fitted = self._fit(inner, each, count, 0, None, None, choose=True)
+            # no epoch was the best one: these weights are the answer, not those that a training began with
+            fitted = dataclasses.replace(self._fit(inner, each, count, 0, None, None, choose=True), best_epoch=None)
         return dataclasses.replace(fitted, program=_with_model(fitted.program, network), params=params, state=state)
 
 

@@ -26,7 +26,8 @@ __all__ = ["Quantize"]
 
 
 class Quantize(Technique):
-    """Weights become codes of 8 or 4 bits with scales, 4 or 8 times smaller; see :class:`~danlu.nn.Quantized`.
+    """Weights become codes of 8 or 4 bits with scales, 4 or 8 times smaller; see :class:`~danlu.nn.Quantized`. Batch normalisation
+    is folded into the layer before it first.
 
     Args:
         bits: 8 or 4, of a weight.
@@ -73,8 +74,7 @@ class Quantize(Technique):
         return 32 if self.group is None and self.bits == 4 else self.group
 
     def __call__(self, network: Layer, params: Params, state: State, workshop: Workshop) -> Made:
-        if self.activations != "none":
-            network, params, state = folded(network, params, state)
+        network, params, state = folded(network, params, state)
         single, count = (network.network, network.count) if isinstance(network, Ensemble) else (network, 0)
         if isinstance(single, Quantized):
             raise ConfigError(
