@@ -16,6 +16,7 @@ from danlu.evaluate.following import band_factor, band_scores, enough_for, follo
 from danlu.evaluate.forecast import Forecasts, coverage_verdict, mase_scale, naive_forecast
 from danlu.evaluate.intervals import figure, intervals
 from danlu.evaluate.judgement import Simple
+from danlu.nn.quantized.layer import real
 from danlu.trained import Head
 from danlu.trained.head import namespace, out_shape_of
 from danlu.trained.read import warn
@@ -263,7 +264,7 @@ class Quantiles(Head, fitted=("naive", "widen", "scores", "counts"), eq=False):
             raise ArtifactError("the saved scores of the intervals are not valid")
         shape = out_shape_of(network, encoder)
         expected = (encoder.horizon, targets, 1 + len(self.levels))
-        if shape != expected or tuple(getattr(network, "quantiles", ())) != self.levels:
+        if shape != expected or tuple(getattr(real(network), "quantiles", ())) != self.levels:
             raise ArtifactError("the saved network does not forecast the saved columns and steps")
 
 

@@ -236,6 +236,11 @@ class _Sites:
             )
 
 
+def real(network: Layer) -> Layer:
+    """The network within a quantised one; another one itself."""
+    return network.layer if isinstance(network, Quantized) else network
+
+
 def is_whole(network: Any) -> bool:
     """Whether a blueprint computes with whole numbers, or a part of it does."""
     if isinstance(network, tuple):
