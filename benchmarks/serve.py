@@ -76,7 +76,7 @@ def service(command: Sequence[str], port: int) -> Iterator[psutil.Process]:
 
 
 def request_of(body: Any) -> bytes:
-    data = json.dumps(body).encode()
+    data = json.dumps(body, default=str).encode()
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
     return head.encode() + data
 
