@@ -1,6 +1,7 @@
 """A service over HTTP: what it answers, what it refuses and how, its versions, and what it writes down."""
 
 import asyncio
+import dataclasses
 import json
 import random
 import re
@@ -33,7 +34,8 @@ def client() -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return danlu.load(ROOMS)
+    """As it is served: its network sees four rows at once, which may change the last digit."""
+    return dataclasses.replace(danlu.load(ROOMS), batch=4)
 
 
 def test_records_are_answered_as_the_model_answers(client: TestClient, model: Any) -> None:

@@ -77,7 +77,7 @@ def serve(
             "the certificate is given in part; expected --tls-cert and --tls-key, and with them perhaps --client-ca"
         )
     models = models_of(runs)
-    options = ServeOptions(
+    options = ServeOptions(  # type: ignore[call-arg]
         batch_rows=batch_rows,
         batch_wait=batch_wait,
         queue_rows=queue_rows,
