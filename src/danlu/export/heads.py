@@ -61,6 +61,10 @@ class Answer:
         return tuple(name for name in dataclasses.astuple(self) if name)
 
 
+def _nothing_to_refuse(head: Any) -> None:
+    """Every head of a kind can be written."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Spoken:
     """How one kind of head is written, and how a file's answers are compared with its own.
@@ -77,7 +81,7 @@ class Spoken:
     write: Callable[[Graph, Any, Any], Answer]
     differ: Callable[[Trained, Any, Answer, Mapping[str, np.ndarray]], float]
     told: Callable[[Answer, str], str]
-    check: Callable[[Any], None] = lambda head: None
+    check: Callable[[Any], None] = _nothing_to_refuse
 
 
 def spoken_of(head: Any) -> Spoken:

@@ -1,6 +1,6 @@
 """Weights of a few bits, and products of whole numbers, as the runtime's own operators.
 
-- Codes stay codes in the file. Where they are only weights (:func:`~danlu.nn.quantized.affine.danlu_values`) a runtime makes real
+- Codes stay codes in the file. Where they are only weights (``danlu_values`` of ``danlu.nn.quantized.affine``) a runtime makes real
   numbers of them once, when it loads the file.
 - A matrix product is ``QuantizeLinear`` and ``MatMulInteger``: uint8 (the code plus 128) times int8, for which processors have
   instructions; int8 times int8 is tens of times slower in onnxruntime on x86.

@@ -75,7 +75,7 @@ def danlu_integer_conv(params: Any) -> Any:
 
 def _ranked(array: jax.Array, rank: int) -> jax.Array:
     """A scalar as an array of this rank."""
-    return array if array.ndim else array.reshape((1,) * rank)
+    return array if array.ndim else array.reshape((1,) * rank)  # (1, …, 1)
 
 
 def _placed(array: jax.Array, summed: Sequence[int], batch: Sequence[int], rank: int, *, first: bool) -> jax.Array:
