@@ -25,7 +25,7 @@ Kept = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Quantized(Layer):
-    """A network whose weights are codes of 8 or 4 bits with scales: ``Ŵ = s·q``, rounded to the nearest (see ``danlu.nn.quantized.affine``).
+    """A network whose weights are codes of 8 or 4 bits with scales: ``Ŵ = s·q``, rounded to the nearest (``danlu.nn.quantized.affine``).
 
     One wrapper does it for every layer. With ``activations="none"`` the weights are made real numbers again on the way in, and the network
     is what it was, only smaller. Otherwise what enters a product with them is rounded to 8 bits as well, and the product is one of whole
