@@ -74,6 +74,8 @@ def train(
             from danlu.rl.registry import modules_in
         if replay is not None and begin_with is None:
             raise ConfigError("--replay is for --from; expected a run to go on from with it")
+        result: TrainResult | CrossValidation
+        given: tuple[object, ...]
         if begin_with is not None and resume is None:
             given = (target, test, folds, repeats, ensemble, config, dry_run, allow, context.meta.get(OWN))
             if source is None or any(given):

@@ -82,8 +82,8 @@ def taken_out(
         mean = [np.mean([np.sort(own[i]) for own in scores], axis=0) for i in range(len(scores[0]))]
         counts = _counts(found[0][0], mean, share, by)
         done = [
-            _without(network.network, *copy, groups=each, scores=own, counts=counts)
-            for copy, (each, _), own in zip(copies, found, scores, strict=True)
+            _without(network.network, params, state, each, own, counts)
+            for (params, state), (each, _), own in zip(copies, found, scores, strict=True)
         ]
         variables = jax.tree.map(lambda *leaves: np.stack(leaves), *[(p, s) for _, p, s in done])
         return network.replace(network=done[0][0]), *variables

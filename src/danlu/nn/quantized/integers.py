@@ -123,7 +123,8 @@ def integer_product(product: Product, scale: jax.Array, zero: jax.Array) -> jax.
 
     @jax.custom_vjp
     def whole(x: jax.Array, weight_scale: jax.Array, scale: jax.Array, zero: jax.Array, coded: jax.Array) -> jax.Array:
-        return run(x, scale, zero, coded, weight_scale)
+        found: jax.Array = run(x, scale, zero, coded, weight_scale)
+        return found
 
     def forward(*given: jax.Array) -> tuple[jax.Array, Any]:
         return whole(*given), given

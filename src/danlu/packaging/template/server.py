@@ -105,13 +105,15 @@ class Model:
         return records
 
 
-NUMPY = {
+NUMPY: dict[str, Any] = {
     "tensor(double)": np.float64,
     "tensor(float)": np.float32,
     "tensor(int64)": np.int64,
     "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": object,
 }
-NUMPY |= {"tensor(uint8)": np.uint8, "tensor(bool)": np.bool_, "tensor(string)": object}
 
 
 def _plain(text: str) -> Any:
@@ -169,10 +171,8 @@ def _pixels(value: Any, shape: Sequence[int], row: int) -> np.ndarray:
         from PIL import Image
 
         try:
-            picture = Image.open(io.BytesIO(base64.b64decode(value, validate=True)))
-            picture = picture.convert("L" if channels == 1 else "RGB").resize(
-                (width, height), Image.Resampling.BILINEAR
-            )
+            opened = Image.open(io.BytesIO(base64.b64decode(value, validate=True)))
+            picture = opened.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
         except Exception:
             raise ValueError(f"'image' of record {row} is no picture; expected a PNG or JPEG file in base64") from None
         return np.asarray(picture, np.uint8).reshape(shape)
