@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import danlu
 from danlu import pipeline
+from danlu.artifact import RunDirectory
 from danlu.cli.app import app
 from danlu.compression import LowRank, Magnitude, Structured
 from danlu.compression.masks import sparsity_of
@@ -87,3 +88,13 @@ def test_mistakes_are_said(tmp_path, options, message):
     code, text = said(tmp_path, *options)
     assert code
     assert message in str(text)
+
+
+def test_a_cross_validation_is_refused(tmp_path):
+    """Its model is the mean of those of all folds; a network that learns on would be that of one."""
+    RunDirectory.create(tmp_path, name="cv", config={"data": {"source": "gone.csv"}, "evaluate": {"folds": 3}})
+    code, text = said(tmp_path / "cv", "--prune", "0.5")
+    assert code
+    assert "is a cross-validation, which is several models; expected one training" in str(text)
+    assert f"danlu compress {tmp_path / 'cv' / 'folds'}/1" in str(getattr(text, "hint", text))
+    assert [each.name for each in tmp_path.iterdir()] == ["cv"]

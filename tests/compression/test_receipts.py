@@ -43,10 +43,23 @@ def test_models_take_turns_and_are_warm() -> None:
     calls: list[int] = []
     race = raced([lambda: calls.append(0), lambda: calls.append(1)], rounds=4, least=0.0)
     assert race.times.shape == (2, 4)
-    assert calls[:6] == [0] * 3 + [1] * 3  # warmed up, and once to see how long it takes
-    turns = np.array(calls[6:]).reshape(4, 2)
+    assert calls[:8] == [0] * 4 + [1] * 4  # warmed up, and twice to see how long it takes
+    turns = np.array(calls[8:]).reshape(4, 2)
     np.testing.assert_array_equal(turns.sum(axis=1), 1)
     assert np.isclose(race.speed(0).median, np.median(race.times[0]))
+
+
+def test_a_call_that_waited_for_the_machine_does_not_say_how_often_a_model_is_called(monkeypatch: Any) -> None:
+    """A model that is called once a round is timed cold, beside another that is called many times and is not."""
+    now, calls = [0.0], [0, 0]
+
+    def call(which: int) -> None:
+        calls[which] += 1
+        now[0] += 1.0 if (which, calls[which]) == (0, 3) else 0.001
+
+    monkeypatch.setattr("danlu.compression.race.time.perf_counter", lambda: now[0])
+    raced([lambda: call(0), lambda: call(1)], rounds=7, least=0.01)
+    assert calls[0] == calls[1] > 70
 
 
 def test_multiplications_are_those_of_the_formulas() -> None:

@@ -12,12 +12,13 @@ import pytest
 from kinds import GOLDEN, KINDS, asked, records
 
 import danlu
+from danlu.artifact import FORMAT_VERSION
 from danlu.data.fields import FIELD_KINDS, fields_from, fields_json
 from danlu.data.series import Windows
 from danlu.errors import SchemaError
 from danlu.trained import Trained
 
-LAST = GOLDEN / max(each.name for each in GOLDEN.iterdir())
+LAST = GOLDEN / f"version-{FORMAT_VERSION}"
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kinds import GOLDEN, KINDS, answer
+from kinds import GOLDEN, KINDS, THINNED, answer
 
 import danlu
+from danlu.artifact import FORMAT_VERSION
+from danlu.artifact.artifact import SPARSE_VERSION
 
 SAVED = sorted((int(each.parent.name.removeprefix("version-")), each.name) for each in GOLDEN.glob("version-*/*"))
-LAST = max(version for version, _ in SAVED)
+LAST = FORMAT_VERSION
 
 
 def close(found: Any, expected: Any) -> bool:
@@ -29,6 +31,19 @@ def test_models_of_every_version_answer_as_they_did(version: int, kind: str) -> 
     folder = GOLDEN / f"version-{version}" / kind
     model = danlu.load(folder / "model")
     assert close(answer(model, kind, folder), json.loads((folder / "answers.json").read_text()))
+
+
+@pytest.mark.parametrize("kind", THINNED)
+def test_a_model_without_zeros_is_of_a_version_of_its_own_and_stays_so(kind: str, tmp_path: Path) -> None:
+    folder = GOLDEN / f"version-{SPARSE_VERSION}" / kind
+    document = json.loads((folder / "model" / "model.json").read_text())
+    assert document["format_version"] == SPARSE_VERSION
+    assert set(document["weights"]["sparse"].values()) == ({"gaps"} if kind == "text" else {"bits", "gaps"})
+    model = danlu.load(folder / "model")
+    again = json.loads((model.save(tmp_path / "again") / "model.json").read_text())
+    assert again["format_version"] == SPARSE_VERSION
+    assert again["weights"] == document["weights"]
+    assert answer(danlu.load(tmp_path / "again"), kind, folder) == answer(model, kind, folder)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,11 +14,12 @@ from kinds import GOLDEN
 from PIL import Image
 
 import danlu
+from danlu.artifact import FORMAT_VERSION
 from danlu.data.images import ImageFiles
 from danlu.errors import ArtifactError, SchemaError
 from danlu.tasks import Boxes, Masks, Tags
 
-LAST = GOLDEN / max(each.name for each in GOLDEN.iterdir())
+LAST = GOLDEN / f"version-{FORMAT_VERSION}"
 QUIET: dict[str, Any] = {"say": lambda line: None}
 
 

@@ -25,6 +25,7 @@ from danlu.errors import ArtifactError, ConfigError, DanluError, shorten
 from danlu.pipeline import load_model
 from danlu.pipeline.again import Again, settings_of
 from danlu.pipeline.compressed import COMPRESSION
+from danlu.pipeline.crossed import FOLDS, crosses
 from danlu.pipeline.effort import Effort
 from danlu.pipeline.once import TrainResult, begin, record
 from danlu.stages import showing, stage
@@ -105,7 +106,7 @@ def compress_run(
         allow: modules that its environment may import.
 
     Raises:
-        ConfigError: a technique that makes no sense for this model, by name.
+        ConfigError: a technique that makes no sense for this model, by name; a cross-validation.
         ArtifactError: there is no such run.
         DataError: its data is not found.
 
@@ -125,6 +126,7 @@ def compress_run(
     steps = _checked(techniques)
     with showing(display):
         with stage("reading and encoding"):
+            _check_one_model(RunDirectory.open(run))
             again = Again.of(run, source=source, say=say, allow=allow, how="danlu compress RUN --data FILE")
             before = load_model(run, allow=allow)
         again = alone(again) if steps[0].whole else again
@@ -171,6 +173,19 @@ def _learned(again: Again, before: Trained, steps: tuple[Technique, ...], how: d
             hint="pruning of single weights (--prune) keeps the network as it is",
         ) from None
     return learned, bench
+
+
+def _check_one_model(run: RunDirectory) -> None:
+    """Refuse a cross-validation: its model is the mean of those of all folds, and a training is of one of them.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if crosses(settings_of(run)):
+        raise ConfigError(
+            f"the run {run.path} is a cross-validation, which is several models; expected one training",
+            hint=f"compress the model of one fold: danlu compress {run.path / FOLDS}/1; or train one model, without evaluate.folds",
+        )
 
 
 @contextlib.contextmanager
