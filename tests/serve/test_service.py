@@ -2,14 +2,19 @@
 
 import asyncio
 import dataclasses
+import io
 import json
 import random
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+import polars as pl
 import pytest
 from golden_rows import GOLDEN
 
@@ -20,7 +25,9 @@ import danlu
 from danlu.errors import ConfigError, DanluError
 from danlu.serve import ServeOptions, create_app
 from danlu.serve.named import canaries_of, models_of
-from danlu.serve.run import run
+from danlu.serve.run import Tls, run
+from danlu.trained import Trained
+from danlu.watch.log import read_asked
 
 ROW = {"city": "Bern", "size": 40.5, "day": "2024-05-01"}
 ROOMS = GOLDEN / "table" / "model"
@@ -58,6 +65,48 @@ def test_a_file_is_answered_as_danlu_predict_answers(client: TestClient, model: 
     assert client.post("/predict", **sent).text == said.write_csv()
     form = client.post("/predict", files={"file": ("rooms.csv", file.read_bytes())})
     assert form.json()["predictions"] == said.to_dicts()
+
+
+def test_json_of_curl_without_a_header_is_json(client: TestClient, model: Any) -> None:
+    sent = {"content": json.dumps(ROW), "headers": {"content-type": "application/x-www-form-urlencoded"}}
+    assert client.post("/predict", **sent).json()["predictions"] == model.respond([ROW])
+
+
+def test_a_level_holds_for_a_file_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = GOLDEN / "table" / "asked.csv"
+    sent: dict[str, Any] = {"content": file.read_bytes(), "headers": {"content-type": "text/csv"}}
+    asked: list[Any] = []
+    monkeypatch.setattr(Trained, "asking", lambda self, say, **how: asked.append(how) or self)
+    assert client.post("/predict?level=0.9", **sent).status_code == 200
+    assert asked == [{"sets": 0.9}]
+    assert client.post("/predict?level=2", **sent).status_code == 422
+
+
+def test_a_small_file_of_many_rows_is_too_large(client: TestClient) -> None:
+    frame = pl.DataFrame({name: [value] * 10_001 for name, value in ROW.items()})
+    file = io.BytesIO()
+    frame.write_parquet(file)
+    sent = {"content": file.getvalue(), "headers": {"content-type": "application/vnd.apache.parquet"}}
+    assert len(file.getvalue()) < 10_000
+    assert client.post("/predict", **sent).status_code == 413
+    sent["content"] = sent["content"][:-20]
+    assert client.post("/predict", **sent).status_code == 422
+
+
+@pytest.mark.parametrize("kind", ["table", "series", "sequence", "text", "quantity"])
+def test_a_file_is_logged_as_the_records_that_it_holds(kind: str, tmp_path: Path) -> None:
+    [asked], log = (GOLDEN / kind).glob("asked*"), tmp_path / "log.jsonl"
+    model = dataclasses.replace(danlu.load(GOLDEN / kind / "model"), batch=4)
+    with TestClient(create_app({"m": model}, ServeOptions(log_inputs=str(log), watch=0))) as client:
+        sent: dict[str, Any] = {"content": asked.read_bytes(), "headers": {"content-type": "text/csv"}}
+        assert client.post("/predict", **sent).status_code == 200
+    [line] = [json.loads(each) for each in log.read_text().splitlines()]
+    told = read_asked(model, str(log))
+    given = model.read(str(asked), say=lambda note: None).rows
+    assert len(told) == len(given) == len(line["inputs"])
+    assert not told.refused
+    ours, theirs = model.answer_rows(told.rows), model.answer_rows(given)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6), ours, theirs)
 
 
 def test_a_note_is_said_in_the_callers_language(client: TestClient) -> None:
@@ -411,6 +460,17 @@ def test_names_and_shares_are_checked(tmp_path: Path) -> None:
     ):
         with pytest.raises(DanluError, match=said):
             canaries_of([given], models)
+
+
+def test_a_locked_key_is_refused_in_words(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "a.key", tmp_path / "a.pem"
+    made = "openssl req -x509 -newkey rsa:2048 -passout pass:secret -subj /CN=a -days 1".split()
+    if shutil.which("openssl") is None:
+        pytest.skip("without openssl")
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    with pytest.raises(ConfigError, match="locked with a passphrase") as caught:
+        Tls(str(certificate), str(key)).check()
+    assert f"openssl pkey -in {key}" in str(caught.value.hint)
 
 
 def test_others_may_not_ask_a_service_that_nobody_guards() -> None:

@@ -14,6 +14,7 @@ import danlu
 from danlu.cli.app import app
 from danlu.errors import ConfigError, DataError
 from danlu.watch import Watch, profile_of
+from danlu.watch.log import read_asked
 from danlu.watch.monitor import monitor
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
@@ -96,6 +97,41 @@ def test_true_answers_that_come_later_give_a_score(model: Any, tmp_path: Path) -
     assert any("in the test after the training it was 0.9" in alarm for alarm in found.alarms)
     assert found.parts[0].score is None
     assert found.parts[-1].score is not None
+
+
+def test_a_row_of_several_is_known_by_its_number_under_any_name(model: Any, tmp_path: Path) -> None:
+    inputs, name = rows(2).to_dicts(), model.head.name
+    (tmp_path / "log.jsonl").write_text(json.dumps({"order": 7, "inputs": inputs}))
+    for identifiers, known in ((("7/1", "7/2"), [True, True]), (("7/2", "9"), [False, True])):
+        pl.DataFrame({"order": identifiers, name: model.head.target.classes[:2]}).write_csv(tmp_path / "truth.csv")
+        found = read_asked(model, str(tmp_path / "log.jsonl"), truth=str(tmp_path / "truth.csv"), key="order")
+        assert found.known.tolist() == known
+
+
+def test_a_log_of_several_models_needs_a_name(model: Any, tmp_path: Path) -> None:
+    place = Path(log(tmp_path / "log.jsonl", rows(60)))
+    own = [{**json.loads(line), "model": "rooms"} for line in place.read_text().splitlines()]
+    place.write_text("\n".join(map(json.dumps, [*own, {"model": "other", "inputs": {"x": 1}}])))
+    with pytest.raises(ConfigError, match="rows of 2 models: 'other', 'rooms'") as caught:
+        monitor(model, str(place))
+    assert "--model" in str(caught.value.hint)
+    assert monitor(model, str(place), model="rooms").rows == 60
+    with pytest.raises(ConfigError, match="did you mean 'rooms'"):
+        monitor(model, str(place), model="room")
+
+
+def test_broken_lines_and_lost_times_are_said(model: Any, tmp_path: Path) -> None:
+    place = Path(log(tmp_path / "log.jsonl", rows(60)))
+    lines = place.read_text().splitlines()
+    untimed = json.loads(lines[0])
+    del untimed["time"]
+    place.write_text(
+        "\n".join([lines[1][30:], *lines[2:30], lines[30][:40], json.dumps(untimed), *lines[31:], lines[1][:9]])
+    )
+    found = monitor(model, str(place))
+    assert found.rows == 58
+    assert any("3 lines are no lines of a log and are left out; the first is line 1" in note for note in found.notes)
+    assert any("1 of 58 rows have no 'time'" in note for note in found.notes)
 
 
 def test_a_model_without_a_profile_says_what_to_do(tmp_path: Path) -> None:

@@ -50,6 +50,34 @@ def test_rows_of_another_kind_are_named_and_told(model: Any, tmp_path: Path) -> 
     assert "size" in [each["name"] for each in json.loads(told.read_text())["drift"]]
 
 
+def test_rows_of_files_and_with_a_level_are_watched_too(model: Any) -> None:
+    city = model.encoder.schema["city"].categories[0]
+    with TestClient(create_app({"m": model}, ServeOptions(watch=0))) as client:
+        sent: dict[str, Any] = {
+            "content": f"city,size,day\n{city},5,\n{city},6,\n",
+            "headers": {"content-type": "text/csv"},
+        }
+        assert client.post("/predict", **sent).status_code == 200
+        assert client.get("/drift").json()["rows"] == 2
+        assert [each["rows"] for each in client.get("/drift").json()["each"] if each["name"] == "size"] == [2]
+
+
+def test_what_was_not_told_is_told_later(model: Any, tmp_path: Path) -> None:
+    place = tmp_path / "there"
+    told = place / "told.json"
+    options = ServeOptions(alert=f"tee {told}", alert_every=0.1)
+    city = model.encoder.schema["city"].categories[0]
+    with TestClient(create_app({"m": model}, options)) as client:
+        client.post("/predict", json=[{"city": city, "size": 1e6 + i, "day": None} for i in range(60)])
+        time.sleep(0.5)
+        place.mkdir()
+        for _ in range(100):
+            if told.is_file() and told.read_text():
+                break
+            time.sleep(0.05)
+    assert told.is_file()
+
+
 def test_a_model_without_a_profile_says_so() -> None:
     with TestClient(create_app({"m": GOLDEN / "table" / "model"})) as client:
         found = client.get("/drift")

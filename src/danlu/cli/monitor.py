@@ -29,6 +29,9 @@ def monitor(
         ),
     ] = None,
     key: Annotated[str, typer.Option("--id", help="The name of the identifier in the log and in --truth.")] = "request",
+    model: Annotated[
+        str | None, typer.Option(help="The name that the model was asked by, where the log has several models.")
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(help="Data that it is compared with instead of the training's.", callback=is_there),
@@ -62,9 +65,8 @@ def monitor(
         if output is not None and output.suffix not in (".html", ".json"):
             raise ConfigError(f"{output} ends in {output.suffix!r}; expected .html or .json")
         with spool(source) as place:
-            found = watched(
-                load_model(run, allow=allow or ()), str(place), reference=reference, truth=truth, key=key, parts=parts
-            )
+            trained = load_model(run, allow=allow or ())
+            found = watched(trained, str(place), reference=reference, truth=truth, key=key, model=model, parts=parts)
         if output is not None:
             name = run.resolve().name
             text = found.page(f"{name}, watched") if output.suffix == ".html" else json.dumps(found.as_dict(), indent=1)

@@ -53,9 +53,16 @@ class Tls:
         Raises:
             ConfigError: see above.
         """
+
+        def locked() -> str:
+            raise ConfigError(
+                f"the key {self.key} is locked with a passphrase, which a service cannot type",
+                hint=f"write it without one into a file that only you can read: openssl pkey -in {self.key} -out service.key",
+            )
+
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.certificate, self.key)
+            context.load_cert_chain(self.certificate, self.key, locked)
             if self.client_ca is not None:
                 context.load_verify_locations(self.client_ca)
         except OSError as error:  # an SSLError is one

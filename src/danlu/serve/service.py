@@ -20,10 +20,11 @@ from fastapi import HTTPException
 from danlu.errors import ConfigError, DanluError, first_line, unknown_name
 from danlu.prose import wrapped
 from danlu.serve.batcher import Batcher
-from danlu.serve.bodies import File
+from danlu.serve.bodies import File, lines_of
 from danlu.serve.journal import Journal
 from danlu.serve.metrics import Metrics
 from danlu.serve.options import ServeOptions
+from danlu.serve.records import as_records
 from danlu.serve.together import respond_together
 from danlu.serve.versions import Line, Served, Version
 from danlu.trained import Trained
@@ -136,11 +137,11 @@ class Service:
                     new = [each for each in found if each.sure and (version.name, each.name) not in said]
                     if not new:
                         continue
-                    said |= {(version.name, each.name) for each in new}
                     told = {"model": served.name, "version": version.name, "rows": len(version.recent)}
                     whole = {**told, "drift": [each.as_dict() for each in new]}
                     try:
                         _say(await loop.run_in_executor(self._files, alert, str(self.options.alert), whole))
+                        said |= {(version.name, each.name) for each in new}  # else it is told at the next look
                     except DanluError as error:
                         _say(first_line(error))
 
@@ -253,37 +254,56 @@ class Service:
             found = await asyncio.get_running_loop().run_in_executor(
                 self._files, _answered_at, version.trained, level, records
             )
+            version.recent.add(records, found[0])
             self._note(asked, records, found[0])
             return found
 
         return answer
 
-    async def answer_file(self, version: Version, file: File, asked: Asked) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    async def answer_file(
+        self, version: Version, file: File, asked: Asked, level: float | None = None
+    ) -> tuple[pl.DataFrame, tuple[str, ...]]:
         """The answers to a file, as ``danlu predict`` gives them, and what is to be said about them.
+
+        Args:
+            level: of an interval or a set of classes beside each answer; None gives the answers alone.
 
         Raises:
             DanluError: data that does not fit.
             HTTPException: 413, too many rows for one request.
         """
         frame, given, notes = await asyncio.get_running_loop().run_in_executor(
-            self._files, self._answer_file, version, file
+            self._files, self._answer_file, version, file, level
         )
         asked.rows = frame.height
-        self._note(asked, given, frame)
+        told = frame.to_dicts()
+        if len(told) == len(given):  # a forecast has several lines
+            version.recent.add(given, told)
+        self._note(asked, given, told)
         return frame, notes
 
-    def _answer_file(self, version: Version, file: File) -> tuple[pl.DataFrame, Any, tuple[str, ...]]:
+    def _answer_file(
+        self, version: Version, file: File, level: float | None
+    ) -> tuple[pl.DataFrame, list[Any], tuple[str, ...]]:
         notes: list[str] = []
         options: dict[str, Any] = {"lenient": self.options.lenient, "say": notes.append}
         with tempfile.NamedTemporaryFile(prefix="danlu-", suffix=file.ending) as place:
             place.write(file.data)
             place.flush()
             try:
-                if self.options.max_rows < file.data.count(b"\n"):
-                    self._check_rows(len(version.trained.read(place.name, **options).rows))
+                lines = lines_of(file)
+                if version.trained.kind == "table" and file.ending == ".parquet":  # it may hold more than memory
+                    self._check_rows(lines)
+                given: list[Any] = []
+                if self.inputs or version.recent.watched or self.options.max_rows < lines:
+                    rows = version.trained.read(place.name, **options).rows
+                    self._check_rows(len(rows))
+                    given = as_records(version.trained, rows)
                     notes.clear()
-                frame = version.trained.answers(place.name, **options)
-                given = version.trained.read(place.name, **options).rows if self.inputs else None
+                trained = version.trained
+                if level is not None:
+                    trained = trained.asking(**_how(trained, level), say=notes.append)
+                frame = trained.answers(place.name, **options)
             except DanluError as error:
                 message = error.message.replace(place.name, "the body")
                 raise type(error)(message, hint=error.hint) from error
@@ -299,10 +319,9 @@ class Service:
         self.metrics.rows.labels(asked.model, asked.version).inc(asked.rows)
         if not self.inputs:
             return
-        told = [each.to_dicts() if isinstance(each, pl.DataFrame) else each for each in (rows, answers)]
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         line = {"time": now, "request": asked.id, "model": asked.model, "version": asked.version}
-        self.inputs.add({**line, "inputs": told[0], "answers": told[1]})
+        self.inputs.add({**line, "inputs": rows, "answers": answers})
 
     @contextlib.contextmanager
     def noting(self, asked: Asked, told: dict[str, Any]) -> Iterator[None]:
@@ -338,8 +357,11 @@ def _answered_at(
     trained: Trained, level: float, records: Sequence[Any]
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     notes: list[str] = []
-    how: dict[str, float] = {"interval" if trained.task in ("regression", "forecast") else "sets": level}
-    return trained.asking(**how, say=notes.append).respond(records, say=notes.append), tuple(notes)
+    return trained.asking(**_how(trained, level), say=notes.append).respond(records, say=notes.append), tuple(notes)
+
+
+def _how(trained: Trained, level: float) -> dict[str, float]:
+    return {"interval" if trained.task in ("regression", "forecast") else "sets": level}
 
 
 def _say(text: str) -> None:

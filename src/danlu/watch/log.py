@@ -15,13 +15,13 @@ import polars as pl
 from danlu.data import read_table
 from danlu.data.check import check_frame
 from danlu.data.encode import plain_column
-from danlu.errors import ConfigError, DanluError, DataError, SchemaError
+from danlu.errors import ConfigError, DanluError, DataError, SchemaError, unknown_name
 from danlu.trained import Say, Trained
 from danlu.trained.sensitive import column_of
 
 __all__ = ["Asked", "read_asked"]
 
-INPUTS, MOMENT, IDENTIFIER = "inputs", "time", "request"  # of a line of the log
+INPUTS, MOMENT, IDENTIFIER, MODEL = "inputs", "time", "request", "model"  # of a line of the log
 _MOST_BAD = 1000
 
 
@@ -50,7 +50,13 @@ class Asked:
 
 
 def read_asked(
-    trained: Trained, source: str, *, truth: str | None = None, key: str = IDENTIFIER, say: Say = print
+    trained: Trained,
+    source: str,
+    *,
+    truth: str | None = None,
+    key: str = IDENTIFIER,
+    model: str | None = None,
+    say: Say = print,
 ) -> Asked:
     """The rows of a log or of a file.
 
@@ -61,12 +67,15 @@ def read_asked(
             the true
             answers.
         truth: a table of true answers that came later: the column ``key``, and the target.
+        model: the name that the model is asked by, where the log has several.
 
     Raises:
-        DataError: a file that is neither.
+        DataError: a file that is neither, or a log of several models without a name.
     """
-    lines = _lines(source)
+    lines, broken = _lines(source, key)
     if lines is None:
+        if model is not None:
+            raise ConfigError(f"{source} is no log of danlu serve, whose lines name a model; leave --model out")
         if truth is not None:
             raise ConfigError(
                 f"{source} is no log of danlu serve, whose lines have an {key!r} that true answers could be joined by",
@@ -75,6 +84,7 @@ def read_asked(
         found = _with_truth(trained, source, say)
         known = np.zeros(len(found.rows), bool) if found.truth is None else _there(found.truth)
         return Asked(found.rows, found.truth, known)
+    lines = _of_model(source, lines, model)
     answers = {} if truth is None else _answers(trained, truth, key)
     moments = [line.get(MOMENT) for line in lines]
     if all(isinstance(moment, str) for moment in moments):
@@ -95,7 +105,29 @@ def read_asked(
             f"no {key!r} of {truth} is one of {source}",
             hint=f"such as {str(lines[0].get(key))!r}; --id names the column",
         )
-    return _asked(trained, [line[INPUTS] for line in lines], true, stamps)
+    found = _asked(trained, [line[INPUTS] for line in lines], true, stamps)
+    notices = (
+        [f"{source}: {len(broken):,} lines are no lines of a log and are left out; the first is line {broken[0]:,}"]
+        if broken
+        else []
+    )
+    if stamps is None and any(moment is not None for moment in moments):
+        lost = sum(not isinstance(moment, str) for moment in moments)
+        notices.append(f"{lost:,} of {len(lines):,} rows have no {MOMENT!r}, so all stand in the order of the file")
+    return dataclasses.replace(found, notices=(*notices, *found.notices))
+
+
+def _of_model(source: str, lines: list[dict[str, Any]], model: str | None) -> list[dict[str, Any]]:
+    """The lines of one model; what another was asked would be counted as this one's."""
+    names = sorted({str(line[MODEL]) for line in lines if line.get(MODEL) is not None})
+    if model is None and len(names) > 1:
+        raise ConfigError(
+            f"{source} has rows of {len(names)} models: {', '.join(map(repr, names[:8]))}",
+            hint=f"say which one is meant: --model {names[0]}",
+        )
+    if model is not None and model not in names:
+        raise unknown_name("model of the log", model, names)
+    return lines if model is None else [line for line in lines if line.get(MODEL) == model]
 
 
 def _asked(
@@ -175,12 +207,13 @@ def _there(truth: Any) -> np.ndarray:
     return np.ones(len(truth), bool)
 
 
-def _lines(source: str) -> list[dict[str, Any]] | None:
-    """The lines of a log; None of another file."""
+def _lines(source: str, key: str) -> tuple[list[dict[str, Any]] | None, list[int]]:
+    """The lines of a log, and the numbers of those that are none, as one that was cut off is; no lines of another file."""
     path = Path(source)
     if path.suffix not in (".jsonl", ".ndjson", ".json", ".log") or not path.is_file():
-        return None
+        return None, []
     found: list[dict[str, Any]] = []
+    broken: list[int] = []
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -188,32 +221,30 @@ def _lines(source: str) -> list[dict[str, Any]] | None:
             try:
                 each = json.loads(line)
             except ValueError:
-                if not found:
-                    return None
-                if file.read(1):
-                    raise DataError(f"line {number} of {source} is no JSON: {line.strip()[:60]!r}") from None
-                break  # a last line that was cut off while it was written
-            if not isinstance(each, dict) or not _are_records(each.get(INPUTS)):
-                if not found:
-                    return None
-                raise DataError(f"line {number} of {source} has no {INPUTS!r}, which the lines before have")
-            found += _apart(each)
-    return found or None
+                broken.append(number)
+                continue
+            if isinstance(each, dict) and _are_records(each.get(INPUTS)):
+                found += _apart(each, key)
+            elif not found:
+                return None, []
+            else:
+                broken.append(number)
+    return (found, broken) if found else (None, [])
 
 
 def _are_records(inputs: Any) -> bool:
     return isinstance(inputs, dict) or (isinstance(inputs, list) and all(isinstance(each, dict) for each in inputs))
 
 
-def _apart(line: dict[str, Any]) -> list[dict[str, Any]]:
+def _apart(line: dict[str, Any], key: str) -> list[dict[str, Any]]:
     """A line for each record of a request."""
     inputs = line[INPUTS]
     if isinstance(inputs, dict):
         return [line]
     if len(inputs) == 1:
         return [{**line, INPUTS: inputs[0]}]
-    name = line.get(IDENTIFIER)
-    return [{**line, INPUTS: each, IDENTIFIER: f"{name}/{number}"} for number, each in enumerate(inputs, 1)]
+    name = line.get(key)
+    return [{**line, INPUTS: each, key: f"{name}/{number}"} for number, each in enumerate(inputs, 1)]
 
 
 def _answers(trained: Trained, truth: str, key: str) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def monitor(
     reference: str | None = None,
     truth: str | None = None,
     key: str = "request",
+    model: str | None = None,
     parts: int = 10,
     say: Say = warn,
 ) -> Monitored:
@@ -127,6 +128,8 @@ def monitor(
         source: a log of ``danlu serve --log-inputs``, or any data that the model predicts, in the order of time.
         reference: data that it is compared with instead of the training's.
         truth: a table of true answers that came later: the column ``key`` (the log's) and the target.
+        key: the column of the log and of ``truth`` that names a row.
+        model: the name that the model is asked by, where the log has several models.
         parts: how many parts of equal size, in order of time, are looked at by themselves at most.
 
     Raises:
@@ -151,7 +154,7 @@ def monitor(
         rows = trained.read(reference, lenient=True, say=say).rows
         usual = profile_of(trained, rows=rows, judged=trained.encoder.transform(rows), shown=_frame(rows))
     watch = Watch(trained, usual)
-    asked = read_asked(trained, source, truth=truth, key=key, say=say)
+    asked = read_asked(trained, source, truth=truth, key=key, model=model, say=say)
     answers = trained.answer_rows(asked.rows)
     traits = [*of_rows(trained, asked.rows), *of_answers(trained, answers, asked.rows)]
     watch.count(traits)

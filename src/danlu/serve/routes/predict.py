@@ -26,18 +26,22 @@ def routes(service: Service) -> APIRouter:
         version = service.choose(served, asked)
         kind = content_type(request.headers.get("content-type"))
         fields = version.trained.fields
+        if kind == "application/x-www-form-urlencoded" and (await request.body()).lstrip()[:1] in (b"{", b"["):
+            kind = "application/json"  # curl -d without a header
+        level = request.query_params.get("level")
         if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
             given = await form_of(request, fields)
         else:
             given = records_of(await request.body(), kind, fields)
         told: dict[str, Any] = {"model": served.name, "version": version.name}
         if isinstance(given, File):
-            frame, notes = await service.answer_file(version, given, asked)
+            frame, notes = await service.answer_file(
+                version, given, asked, None if level is None else asked_level(level)
+            )
             if "text/csv" in request.headers.get("accept", ""):
                 return Response(frame.write_csv(), media_type="text/csv")
             told["predictions"] = frame.to_dicts()
         else:
-            level = request.query_params.get("level")
             answer = service.answer if level is None else service.answer_at(asked_level(level))
             told["predictions"], notes = await answer(version, given, asked)
         if notes:
