@@ -464,7 +464,7 @@ def test_names_and_shares_are_checked(tmp_path: Path) -> None:
 
 def test_a_locked_key_is_refused_in_words(tmp_path: Path) -> None:
     key, certificate = tmp_path / "a.key", tmp_path / "a.pem"
-    made = "openssl req -x509 -newkey rsa:2048 -passout pass:secret -subj /CN=a -days 1".split()
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:secret", "-subj", "/CN=a", "-days", "1"]
     if shutil.which("openssl") is None:
         pytest.skip("without openssl")
     subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
