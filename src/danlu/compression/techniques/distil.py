@@ -28,6 +28,7 @@ from danlu.trained import Trained
 
 __all__ = ["Distil"]
 
+_PATIENT = 3  # times the epochs of the run
 _MADE = 5  # rows that are made up for each row of a table
 _MOST_MADE = 100_000  # in all, where that is not said
 _BINS = 2**16  # rows from which the bins of a table's numbers are set
@@ -50,12 +51,13 @@ class Distil(Technique):
         features: the weight of the hints, by which the student's features before the last layer come to tell the teacher's; 0 without.
         made: of a table, so many rows that are made up for each training row, which only the teacher answers
             (:func:`~danlu.compression.munge.made_up`); None is 5, fewer of a large table.
-        epochs: of training; None is as many as the run's own.
+        epochs: of training; None is three times the run's own, since a good teacher is patient.
         learning_rate: its peak; None is that of the run.
         student: the network itself, in place of ``size``.
 
     Reference: Hinton, Vinyals & Dean (2015), arXiv:1503.02531; of ensembles Bucila, Caruana & Niculescu-Mizil, "Model compression"
-    (KDD 2006); of features Romero et al. (2015), arXiv:1412.6550.
+    (KDD 2006); of features Romero et al. (2015), arXiv:1412.6550; of long trainings Beyer et al., "Knowledge distillation: a good teacher is
+    patient and consistent" (CVPR 2022).
     """
 
     whole: ClassVar[bool] = True
@@ -111,7 +113,7 @@ class Distil(Technique):
         found, kept = school.tune(
             taught,
             *begun,
-            epochs=self.epochs or plan.epochs,
+            epochs=self.epochs or _PATIENT * plan.epochs,
             learning_rate=self.learning_rate or plan.learning_rate,
             through=lambda layer: layer,
             choose=workshop.settings.get("validation") is not None,
