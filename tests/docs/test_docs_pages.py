@@ -44,14 +44,17 @@ DEAR = (
 IN_TURNS = (  # each takes seconds; two of them in a run, by the commit
     "add-a-task.md",
     "blend.md",
+    "compress.md",
     "compare-runs.md",
     "cross-validate.md",
     "explain-a-model.md",
     "forecast.md",
     "probabilities.md",
+    "replay.md",
     "segment-images.md",
     "train-an-agent.md",
     "tune.md",
+    "watch.md",
     "xray.md",
 )
 SLOW = (*DEAR, *others(IN_TURNS))
