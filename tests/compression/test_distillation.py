@@ -14,7 +14,7 @@ from danlu.compression import Distil, Workshop
 from danlu.compression.munge import made_up
 from danlu.compression.taught import FromTeacher, Hint, OfStudent, Taught, mean_answer
 from danlu.errors import ConfigError
-from danlu.nn.losses import IGNORED, CategoricalCrossEntropy, SoftTargets
+from danlu.nn.losses import IGNORED, CategoricalCrossEntropy, SoftTargets, get_metric
 from danlu.tasks import recipe
 
 RNG = np.random.default_rng(3)
@@ -153,3 +153,12 @@ def test_mistakes() -> None:
     workshop.plan = workshop.plan.replace(loss="detection")
     with pytest.raises(ConfigError, match="trained by the loss detection cannot be distilled"):
         Distil(student=nn.Dense(2))(*made, workshop)
+
+
+def test_a_metric_that_is_shown_is_the_mean_over_rows_with_a_label_of_their_own() -> None:
+    outputs = {"student": jnp.array([[5.0, 0.0], [0.0, 5.0], [5.0, 0.0]]), "true": jnp.array([3.0, 0.0, 0.0])}
+    truth = jnp.array([0, 0, 1])
+    accuracy = OfStudent(get_metric("accuracy"), mean=True)
+    assert float(accuracy(outputs, truth).mean()) == 1.0
+    loss = OfStudent(CategoricalCrossEntropy())
+    np.testing.assert_allclose(loss(outputs, truth)[1:], 0)

@@ -58,7 +58,8 @@ class Taught(Layer):
         features: of the teacher, before its last layer, that the student's are compared with; 0 compares none. They meet through a linear
             map that is learnt too, since the student's are fewer.
 
-    Input: the student's; without a teacher ``{"rows": the student's, "teacher": the answers, "true": 1 for rows with a label of their own,
+    Input: the student's; without a teacher ``{"rows": the student's, "teacher": the answers, "true": for rows with a label of their
+        own the number of all rows over theirs,
     else 0}``.
     Output: ``{"student", "teacher"}``, with features also ``{"own", "hint"}``, the student's as the map gives them and the teacher's.
 
@@ -196,13 +197,21 @@ def _changes(network: Sequential) -> tuple[Layer, ...]:
 
 
 class OfStudent(Blueprint):
-    """A measure of the student's outputs: that of the true labels, 0 of a row that has none."""
+    """A measure of the student's outputs: that of the true labels, 0 of a row that has none.
+
+    Args:
+        measure: a loss or a metric.
+        mean: whether the mean over all rows is to be that over the rows with a true label, as of a metric that is shown.
+    """
 
     measure: Any
+    mean: bool = False
 
     def __call__(self, outputs: Any, targets: Any, *weights: Any) -> Any:
         found = self.measure(outputs["student"], targets, *weights)
-        return found * outputs["true"] if "true" in outputs and jnp.ndim(found) else found
+        if "true" not in outputs or not jnp.ndim(found):
+            return found
+        return found * (outputs["true"] if self.mean else outputs["true"] > 0)
 
     @property
     def direction(self) -> str | None:

@@ -56,8 +56,8 @@ class Distil(Technique):
         student: the network itself, in place of ``size``.
 
     Reference: Hinton, Vinyals & Dean (2015), arXiv:1503.02531; of ensembles Bucila, Caruana & Niculescu-Mizil, "Model compression"
-    (KDD 2006); of features Romero et al. (2015), arXiv:1412.6550; of long trainings Beyer et al., "Knowledge distillation: a good teacher is
-    patient and consistent" (CVPR 2022).
+    (KDD 2006); of features Romero et al. (2015), arXiv:1412.6550; of long trainings Beyer et al.,
+    "Knowledge distillation: a good teacher is patient and consistent" (CVPR 2022).
     """
 
     whole: ClassVar[bool] = True
@@ -141,7 +141,7 @@ class Distil(Technique):
             raise ConfigError("Distil.labels is 1, which leaves nothing to be learnt from the teacher; expected less")
         given = settings.pop("metrics", ())
         metrics = [(each, get_metric(each)) for each in ((given,) if isinstance(given, str) else given)]
-        watched = tuple((name, OfStudent(metric)) for name, metric in metrics)
+        watched = tuple((name, OfStudent(metric, mean=True)) for name, metric in metrics)
         settings |= {
             "loss": Supervised(taught, tuple(terms), watched, workshop.plan.precision),
             "metrics": (),
@@ -183,7 +183,7 @@ class _Asked:
     def beside(self, data: tuple[Any, ...], *, made: int = 0, seed: int = 0) -> tuple[Any, ...]:
         """The rows with its answers among the inputs, and ``made`` times as many made-up ones, whose labels are not theirs."""
         rows, truth, weight = (*data, None)[:3]
-        true = np.ones(len(truth), np.float32)
+        true = np.full(len(truth), 1 + made, np.float32)  # what a mean over all rows is to be multiplied by
         if made:
             more = made_up(rows, made, seed=seed)
             rows = {name: np.concatenate([each, more[name]]) for name, each in rows.items()}
