@@ -21,6 +21,7 @@ from danlu.errors import ConfigError
 from danlu.explained import Explained, Explanations, Part
 from danlu.explained.near import Nearness
 from danlu.explained.view import wide
+from danlu.nn.quantized.plain import unquantized
 from danlu.pipeline.explain import rows_asked
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
@@ -277,3 +278,20 @@ def test_the_command_line(monkeypatch: Any, capsys: Any, tmp_path: Path) -> None
     code, _, err = run(str(ROWS), "-o", "why.pdf")
     assert code == 1
     assert "expected a name in .html" in err
+
+
+def test_weights_of_whole_numbers_are_looked_into() -> None:
+    """A quantised network is explained as the one of real numbers that it stands for, to the last word."""
+    folder = GOLDEN.with_name("version-4") / "text"
+    model = danlu.load(folder / "model")
+    [found] = danlu.explain(model, str(folder / "asked.csv"), rows=[1], say=quiet)  # type: ignore[operator]
+    plain = dataclasses.replace(
+        model,
+        **dict(zip(("network", "params", "state"), unquantized(model.network, model.params, model.state), strict=True)),
+    )
+    [same] = danlu.explain(plain, str(folder / "asked.csv"), rows=[1], say=quiet)  # type: ignore[operator]
+    assert found.as_dict() == same.as_dict()
+    assert any(abs(part.added) > 1e-6 for part in found.parts)
+    whole = dataclasses.replace(model, network=model.network.replace(activations="dynamic"))
+    [told] = danlu.explain(whole, str(folder / "asked.csv"), rows=[1], say=quiet)  # type: ignore[operator]
+    assert "real numbers in place of whole ones" in told.as_dict()["method"]

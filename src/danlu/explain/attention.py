@@ -15,6 +15,7 @@ from danlu.nn.attention import MultiHeadAttention
 from danlu.nn.attention.dot_product import attend_forward
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.lora import LoRA
+from danlu.nn.quantized.plain import unquantized
 from danlu.nn.transformer.encoder_decoder import EncoderDecoder
 
 __all__ = ["attention_maps", "cross_attention"]
@@ -73,6 +74,7 @@ def attention_maps(network: Layer, params: Params, state: State, inputs: Any) ->
     """
     if isinstance(network, LoRA):
         return attention_maps(network.layer, *network.merge(params, state), inputs)
+    network, params, state = unquantized(network, params, state)
     watched = rewrite(network, _watch)
     found = {} if watched == network else dict(_found(watched, _states(watched, params, state, inputs)))
     if not found:
@@ -122,6 +124,7 @@ def cross_attention(model: Layer, params: Params, state: State, x: Any) -> jax.A
         >>> cross_attention(net, params, state, x).shape
         (3, 1, 2, 7, 9)
     """
+    model, params, state = unquantized(model, params, state)
     if not isinstance(model.expanded, EncoderDecoder):
         raise ConfigError(f"cross_attention received a {type(model).__name__}; expected an encoder-decoder")
     watched = rewrite(model, _watch_cross)

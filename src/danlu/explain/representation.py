@@ -14,6 +14,7 @@ from danlu.nn.combine import Sequential
 from danlu.nn.dense import Dense
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer, Params, State
+from danlu.nn.quantized.plain import unquantized
 from danlu.nn.tabular import TabularNet
 
 __all__ = ["body_of", "nearest_rows", "representation"]
@@ -55,6 +56,7 @@ def body_of(network: Layer, params: Any, state: Any) -> tuple[Layer, Any, Any]:
     Raises:
         ConfigError: a network that ends otherwise than in a dense layer or the heads of a :class:`~danlu.nn.TabularNet`.
     """
+    network, params, state = unquantized(network, params, state)
     if isinstance(network, Ensemble):
         body, params, state = body_of(network.network, params, state)
         return Ensemble(body, network.count), params, state

@@ -18,6 +18,7 @@ from danlu.nn.attention.sequence import PerToken, replaced, tokens
 from danlu.nn.combine import Parallel, Sequential
 from danlu.nn.embedding import Embedding
 from danlu.nn.layer import Layer, Params, State
+from danlu.nn.quantized.plain import unquantized
 
 __all__ = ["split_to_words", "token_attribution", "token_vectors", "word_attribution"]
 
@@ -76,6 +77,7 @@ def token_vectors(
     Returns:
         The function ``f(vectors, known)``, the vectors ``(batch, time, dim)`` (for a Parallel a dict of these), and what else it takes.
     """
+    network, params, state = unquantized(network, params, state)
     whole = _embedded(network, params, inputs)
     known = {"whole": whole, "params": params, "state": state, "given": given}
     return _beyond(network, score), _map(tokens, whole), known

@@ -16,6 +16,8 @@ from danlu.explain import Attribution, integrated_gradients, smooth_gradients
 from danlu.explained.asked import Asked
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
+from danlu.nn.quantized.layer import is_whole
+from danlu.nn.quantized.plain import unquantized
 from danlu.trained import Trained
 from danlu.trained.together import members_of
 
@@ -78,6 +80,10 @@ def gradients_of(trained: Trained, *, single: bool = False) -> Gradients:
         said = f"the first of {part.network.count} networks" + (f", of {said}" if said else "")
         network, params, state = part.one
         part = dataclasses.replace(part, network=network, params=params, state=state)
+    if is_whole(part.network):
+        said = "the network with real numbers in place of whole ones" + (f", of {said}" if said else "")
+    network, params, state = unquantized(part.network, part.params, part.state)
+    part = dataclasses.replace(part, network=network, params=params, state=state)
     head = dataclasses.replace(part.head, scores=None, said=(), asked=None)
     return Gradients(part, said, own.shares["network"], {"params": part.params, "state": part.state, "head": head})
 
