@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from danlu.errors import ArtifactError, DanluError, DataError, nearest
 
 __all__ = [
     "alive",
+    "check_place",
     "check_there",
     "latest",
     "near_file",
@@ -22,6 +24,7 @@ __all__ = [
     "sweep_all",
     "sync_folder",
     "temporary_for",
+    "whole_folder",
     "write_atomic",
 ]
 
@@ -72,11 +75,77 @@ def replacing(path: str | os.PathLike[str], *, error: type[DanluError] = Artifac
     except OSError as problem:
         raise error(
             f"cannot write {path}: {problem.strerror or problem}; what was there before is unchanged",
-            hint="check the free space and the permissions of the folder",
+            hint=_what_to_do(target),
         ) from problem
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _what_to_do(target: Path) -> str:
+    """What to do about a file that cannot be written."""
+    if not os.path.lexists(target.parent):
+        return f"there is no folder {target.parent}: make it first, or name another place"
+    if target.is_dir():
+        return f"{target} is a folder: name a file in it"
+    if not target.parent.is_dir():
+        return f"{target.parent} is no folder: name another place"
+    return "check the free space and the permissions of the folder"
+
+
+def check_place(path: str | os.PathLike[str], *, error: type[DanluError] = ArtifactError) -> None:
+    """Refuse a place where no file can be written, before the work of which it is the result.
+
+    Raises:
+        DanluError: of the class ``error``; no folder, no permission, or not a file.
+
+    Example:
+        >>> try:
+        ...     check_place("nowhere/model.onnx")
+        ... except ArtifactError as problem:
+        ...     print(problem.message)
+        cannot write nowhere/model.onnx: No such file or directory
+    """
+    if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():  # a pipe or a device
+        return
+    target = Path(os.path.realpath(path))
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = temporary_for(target)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as problem:
+        raise error(f"cannot write {path}: {problem.strerror or problem}", hint=_what_to_do(target)) from problem
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, *, error: type[DanluError] = ArtifactError) -> Iterator[Path]:
+    """Write a new folder so that it is there whole or not at all: the block writes into the folder that it is given.
+
+    Raises:
+        DanluError: of the class ``error``; it is there already, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp(), "new")
+        >>> with whole_folder(place) as new:
+        ...     written = (new / "answer.txt").write_text("42")
+        >>> [each.name for each in place.iterdir()]
+        ['answer.txt']
+    """
+    temporary = temporary_for(folder)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.rename(temporary, folder)
+        sync_folder(folder.parent)
+    except OSError as problem:
+        raise error(
+            f"cannot write {folder}: {problem.strerror or problem}; nothing is left of it", hint=_what_to_do(folder)
+        ) from problem
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, error: type[DanluError] = ArtifactError) -> None:

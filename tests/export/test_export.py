@@ -17,12 +17,14 @@ import pytest
 
 import danlu
 from danlu import nn
-from danlu.data.series import SeriesEncoder, read_series
+from danlu.data.series import OneSeries, SeriesEncoder, SeriesTable, read_series
 from danlu.engine import Fitted
 from danlu.errors import ConfigError
 from danlu.export import heads
 from danlu.export.export import FORMATS, export
+from danlu.export.heads import spoken_of
 from danlu.export.kinds import kind_of
+from danlu.export.runtime import session_of
 from danlu.export.written import checked, kind_of_model, onnx_of
 from danlu.tasks.quantiles import Quantiles
 from danlu.trained import Trained
@@ -154,6 +156,35 @@ def test_forecasts_of_several_series_with_columns_known_ahead() -> None:
     (forecast,) = ort.InferenceSession(data).run(["forecast"], feed)
     assert np.isnan(forecast[0]).all()
     assert np.isfinite(forecast[1:]).all()
+
+
+def test_forecasts_of_numbers_that_cancel_are_compared_by_what_comes_in() -> None:
+    found = read_series({"t": [*range(40)], "y": np.arange(40.0) % 7}, ["y"], time="t")
+    encoder = SeriesEncoder.fit(found, 40, context=6, horizon=3)
+    network = nn.Forecaster(3, 1)
+    params, state, _ = network.init(jax.random.key(0), encoder.in_shape)
+    model = Trained(network, params, state, encoder, Quantiles((0.1, 0.5, 0.9), 1, np.ones((1, 1)), np.ones(3)))
+    values = np.asarray([1e5, -1e5, 1e5, -1e5, 1e5, -1e5 + 1.0, 0.0, 0.0, 0.0])[:, None]
+    rows = encoder.following(
+        SeriesTable(encoder.columns, encoder.calendar, (OneSeries("", 0, values, np.zeros(9, bool), 6),))
+    )
+    data, answer = onnx_of(model)
+    (own,) = session_of(data).run(["forecast"], kind_of(encoder).feed(encoder, rows))
+    differ = spoken_of(model.head).differ
+    assert differ(model, rows, answer, {"forecast": own + 1e-2}) < 1e-5  # a ten-millionth of what comes in
+    assert differ(model, rows, answer, {"forecast": own + 10.0}) > 1e-5
+
+
+@pytest.mark.parametrize(("place", "hint"), [("none/m.onnx", "make it first"), ("file/m.onnx", "no folder")])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    place: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys.modules["danlu.export.export"], "onnx_of", lambda *given: pytest.fail("written first"))
+    with pytest.raises(ConfigError, match="cannot write") as refused:
+        export(golden("version-3/table-blend"), tmp_path / place)
+    assert hint in str(refused.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_file_says_what_it_is(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 import danlu
 from danlu.errors import ConfigError
+from danlu.export import export
 from danlu.packaging import package
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
@@ -142,6 +143,29 @@ def test_what_cannot_be_packaged_is_refused(table: Path, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="is there already"):
         package(GOLDEN / "table" / "model", table)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_whole_or_not_there_and_a_run_is_tried_on_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, write = [], Path.write_bytes
+
+    def exported(model: Any, path: Path, **how: Any) -> Any:
+        asked.append(model)
+        return export(model, path, **how)
+
+    def full(self: Path, data: bytes) -> int:
+        if self.name == "kserve.yaml":
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    monkeypatch.setattr(sys.modules["danlu.packaging.package"], "export", exported)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ConfigError, match="No space left on device; nothing is left of it"):
+        package(GOLDEN / "table" / "model", tmp_path / "a" / "out")
+    assert not [each for each in tmp_path.rglob("*") if each.is_file()]
+    assert not (tmp_path / "a" / "out").exists()
+    assert asked == [GOLDEN / "table" / "model"]  # the folder, beside which its settings say where its data is
 
 
 @pytest.mark.slow

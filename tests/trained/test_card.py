@@ -161,6 +161,10 @@ def test_the_command_writes_what_only_people_can_say(
     assert "To learn." in place.read_text()
     assert run(monkeypatch, "card", model, "--license", "free for all!") == 1
     assert "expected an identifier, such as cc-by-4.0" in capsys.readouterr().err
+    assert run(monkeypatch, "card", model, "--languages", "en,english") == 1
+    assert "'english' is no language; expected its code, such as en, zh" in capsys.readouterr().err
+    assert run(monkeypatch, "card", model, "--datasets", "a b") == 1
+    assert "'a b' is no name of Hugging Face's" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="received a int; expected a trained model"):
         danlu.card(3)  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,8 @@ def sign(
     folder = saved_in(run)
     if (key is None) == (trusted is None):
         raise ConfigError(
-            "expected either --key, to sign, or --trusted, to check", hint=f"danlu sign {run} --key ~/.ssh/id_ed25519"
+            "expected either --key, to sign, or --trusted, to check",
+            hint=f"danlu sign {shlex.quote(str(run))} --key ~/.ssh/id_ed25519",
         )
     load_artifact(folder, trusted=trusted)  # what is damaged is not signed, and what was changed is not right
     if key is not None:

@@ -25,7 +25,7 @@ from danlu.export.plain import safetensors_of, stablehlo_of
 from danlu.export.runtime import needed
 from danlu.export.web import check_web, runtime_of, web_page
 from danlu.export.written import Checked, checked, kind_of_model, onnx_of
-from danlu.files import write_atomic
+from danlu.files import check_place, write_atomic
 from danlu.pipeline import load
 from danlu.pipeline.again import settings_of
 from danlu.prose import wrapped
@@ -115,12 +115,13 @@ def export(
     if format in ("onnx", "web"):
         needed()
     run = Path(model) if isinstance(model, str | Path) else None
-    trained = _trained(model, allow)
     name = "model" if run is None else run.resolve().name
     ending = _ENDINGS.get(format, format)
     target = Path(f"{name}.{ending}") if path is None else Path(path)
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; expected the name of a file", hint=f"{target / name}.{ending}")
+    trained = _trained(model, allow)
+    check_place(target, error=ConfigError)
     if isinstance(trained, Fitted):
         return _network(trained, target, format, license)
     return FORMATS[format](trained, run, target, license, **given)

@@ -191,7 +191,11 @@ def _forecasts_differ(trained: Trained, rows: Any, answer: Answer, given: Mappin
     # A file does not know how often earlier intervals held: those of a forecast are as validation had them.
     plain = dataclasses.replace(trained, head=dataclasses.replace(trained.head, since=None))
     own = np.asarray(plain.answer_rows(rows))
-    scale = np.maximum(np.abs(own), trained.encoder.transform(rows).spread[:, None, :, None])
+    windows = trained.encoder.transform(rows)
+    past = [windows.values[place][step - windows.context : step] for place, step in windows.index]
+    # Numbers far outside of the series' scale can cancel to a small forecast: what is rounded are they.
+    wide = np.array([max(1.0, float(np.sqrt(np.mean(np.square(each, dtype=np.float64))))) for each in past])
+    scale = np.maximum(np.abs(own), (wide[:, None] * windows.spread)[:, None, :, None])
     return float((np.abs(given[answer.forecast] - own) / scale).max(initial=0))
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from danlu.errors import ConfigError
 from danlu.export import export
 from danlu.export.kinds import kind_of
 from danlu.export.runtime import needed
-from danlu.files import write_atomic
+from danlu.files import whole_folder
 from danlu.pipeline import load_model
 from danlu.trained import Trained
 
@@ -78,18 +79,18 @@ def package(model: Trained | str | Path, path: str | Path | None = None, *, lice
         'answer.json')
     """
     needed()
-    trained: Trained = model if isinstance(model, Trained) else load_model(model)
     name = "model" if isinstance(model, Trained) else Path(model).resolve().name
     folder = Path(f"{name}-package") if path is None else Path(path)
-    if folder.exists():
+    if os.path.lexists(folder):
         raise ConfigError(f"{folder} is there already", hint="remove it, or name another folder with -o")
+    trained: Trained = model if isinstance(model, Trained) else load_model(model)
     if trained.kind in _BESIDE:
         raise ConfigError(
             f"a model for {trained.purpose} needs {_BESIDE[trained.kind]} beside its file, which the server of a package does not have",
             hint="danlu serve RUN answers for it",
         )
     with tempfile.TemporaryDirectory() as place:
-        written = export(trained, Path(place) / "model.onnx", license=license)
+        written = export(model, Path(place) / "model.onnx", license=license)  # a run is tried on its own rows
         data = written.path.read_bytes()
     server = (_TEMPLATES / "server.py").read_text(encoding="utf-8")
     request, answer = _tried(server, data, trained)
@@ -111,9 +112,9 @@ def package(model: Trained | str | Path, path: str | Path | None = None, *, lice
         "request.json": _json(request),
         "answer.json": _json(answer),
     }
-    folder.mkdir(parents=True)
-    for each, content in files.items():
-        write_atomic(folder / each, content, error=ConfigError)
+    with whole_folder(folder, error=ConfigError) as new:
+        for each, content in files.items():
+            (new / each).write_bytes(content)
     said = (*written.said, "the server answers the example as the file does: request.json, answer.json")
     return Packaged(folder, tuple(files), said)
 

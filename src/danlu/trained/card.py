@@ -41,6 +41,8 @@ CARD = "README.md"
 _FIELDS = 60  # columns that are shown
 _CATEGORIES = 8
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,39}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+_DATASET = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,7 @@ def card(
         datasets: what it learnt from, as Hugging Face calls it, such as ``("ylecun/mnist",)``.
 
     Raises:
-        ConfigError: a licence that is no identifier.
+        ConfigError: a licence that is no identifier, a language that is no code, a data set's name that cannot be one.
 
     Example:
         >>> import tempfile, danlu
@@ -128,6 +130,12 @@ def card(
     if license and not _LICENSE.fullmatch(short):
         raise ConfigError(
             f"the licence is {license[:60]!r}; expected an identifier, such as cc-by-4.0, apache-2.0 or other"
+        )
+    if strange := [each for each in languages if not _LANGUAGE.fullmatch(each)]:
+        raise ConfigError(f"{strange[0][:60]!r} is no language; expected its code, such as en, zh or pt-BR")
+    if strange := [each for each in datasets if not _DATASET.fullmatch(each)]:
+        raise ConfigError(
+            f"{strange[0][:60]!r} is no name of Hugging Face's; expected NAME or ORG/NAME, such as ylecun/mnist"
         )
     title = name or trained.purpose
     blocks = (
