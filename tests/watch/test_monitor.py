@@ -108,6 +108,15 @@ def test_a_row_of_several_is_known_by_its_number_under_any_name(model: Any, tmp_
         assert found.known.tolist() == known
 
 
+def test_two_answers_to_one_row_are_refused(model: Any, tmp_path: Path) -> None:
+    name, truth = model.head.name, tmp_path / "truth.csv"
+    pl.DataFrame(
+        {"request": ["1", "0", "1"], name: [*model.head.target.classes[:2], model.head.target.classes[1]]}
+    ).write_csv(truth)
+    with pytest.raises(DataError, match="several answers for 'request' '1'"):
+        read_asked(model, log(tmp_path / "log.jsonl", rows(2)), truth=str(truth))
+
+
 def test_a_log_of_several_models_needs_a_name(model: Any, tmp_path: Path) -> None:
     place = Path(log(tmp_path / "log.jsonl", rows(60)))
     own = [{**json.loads(line), "model": "rooms"} for line in place.read_text().splitlines()]

@@ -257,7 +257,14 @@ def _answers(trained: Trained, truth: str, key: str) -> dict[str, Any]:
             f"and {name!r} (the true answer)",
             hint="--id NAME where the identifier is called otherwise",
         )
-    return dict(zip(frame[key].cast(pl.String).to_list(), frame[name].to_list(), strict=True))
+    said = frame.select(pl.col(key).cast(pl.String), pl.col(name)).drop_nulls(key).unique(maintain_order=True)
+    twice = said.filter(said[key].is_duplicated()).sort(key, maintain_order=True)
+    if twice.height:
+        raise DataError(
+            f"{truth} has several answers for {key!r} {twice[key][0]!r}: {twice[name][0]!r} and {twice[name][1]!r}",
+            hint="leave one of them in",
+        )
+    return dict(said.iter_rows())
 
 
 def _seconds(moment: str) -> float:
