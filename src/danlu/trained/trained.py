@@ -30,6 +30,8 @@ from danlu.evaluate.slices import Slices, worst_slices
 from danlu.nn.blend import Blend
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.layer import Layer
+from danlu.nn.masked import Masked
+from danlu.nn.quantized import Quantized
 from danlu.trained.answers import IDENTIFIERS, beside, kept_columns, rounded
 from danlu.trained.head import pieces
 from danlu.trained.read import Read, Reader, Say, reading, warn
@@ -170,12 +172,19 @@ class Trained:
 
     @property
     def one(self) -> tuple[Layer, Any, Any]:
-        """A network with its variables, for what looks inside one: the whole, the network of a blend, or the first copy of an ensemble."""
+        """A network with its variables, for what looks inside one: the whole, the network of a blend, or the first copy of an ensemble.
+
+        Of one whose weights are codes, masked or adapted it is the network itself with the weights that these stand for.
+        """
         own = self.part("network")
         network, variables = own.network, (own.params, own.state)
-        while isinstance(network, Ensemble):  # of networks, of snapshots, or of both
-            network, variables = network.network, jax.tree.map(lambda leaf: leaf[0], variables)
-        return network, *variables
+        while True:
+            if isinstance(network, Ensemble):  # of networks, of snapshots, or of both
+                network, variables = network.network, jax.tree.map(lambda leaf: leaf[0], variables)
+            elif isinstance(network, Masked | Quantized):
+                network, variables = network.layer, network.merge(*variables)
+            else:
+                return network, *variables
 
     # From the user's data to the user's words.
 
