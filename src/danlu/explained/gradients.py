@@ -76,11 +76,12 @@ def gradients_of(trained: Trained, *, single: bool = False) -> Gradients:
     part = own.part("network")
     if part is not own and own.shares != {"network": 1.0}:
         said = f"the network alone, {own.shares['network']:.2f} of the blend" + (f", of {said}" if said else "")
+    whole = is_whole(part.network)
     if single and isinstance(part.network, Ensemble):
         said = f"the first of {part.network.count} networks" + (f", of {said}" if said else "")
         network, params, state = part.one
         part = dataclasses.replace(part, network=network, params=params, state=state)
-    if is_whole(part.network):
+    if whole:
         said = "the network with real numbers in place of whole ones" + (f", of {said}" if said else "")
     network, params, state = unquantized(part.network, part.params, part.state)
     part = dataclasses.replace(part, network=network, params=params, state=state)
