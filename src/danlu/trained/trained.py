@@ -181,10 +181,9 @@ class Trained:
         while True:
             if isinstance(network, Ensemble):  # of networks, of snapshots, or of both
                 network, variables = network.network, jax.tree.map(lambda leaf: leaf[0], variables)
-            elif isinstance(network, Masked):
-                network, variables = network.layer, network.merge(*variables)
-            elif isinstance(network, Quantized):
-                network, variables = network.layer, network.merge(*variables)
+            elif isinstance(network, Masked | Quantized):
+                variables = network.merge(*variables)
+                network = network.layer
             else:
                 return network, *variables
 
