@@ -117,6 +117,14 @@ def test_two_answers_to_one_row_are_refused(model: Any, tmp_path: Path) -> None:
         read_asked(model, log(tmp_path / "log.jsonl", rows(2)), truth=str(truth))
 
 
+def test_a_true_answer_that_is_no_number_is_named(tmp_path: Path) -> None:
+    quantity = danlu.load(GOLDEN / "quantity" / "model")
+    record = pl.read_csv(GOLDEN / "quantity" / "asked.csv").row(0, named=True)
+    (tmp_path / "log.jsonl").write_text(json.dumps({"inputs": {**record, quantity.head.name: "x1"}}))
+    with pytest.raises(DataError, match="the first is 'x1'"):
+        read_asked(quantity, str(tmp_path / "log.jsonl"))
+
+
 def test_a_log_of_several_models_needs_a_name(model: Any, tmp_path: Path) -> None:
     place = Path(log(tmp_path / "log.jsonl", rows(60)))
     own = [{**json.loads(line), "model": "rooms"} for line in place.read_text().splitlines()]

@@ -140,7 +140,14 @@ def _asked(
     truth = None
     if known.any() and target is not None:
         values = pl.Series(trained.head.name, [value for value in true if value is not None], strict=False)
-        codes = target.transform(_target_read(trained, values))
+        read = _target_read(trained, values)
+        if read.null_count():
+            bad = values.filter(read.is_null())
+            raise DataError(
+                f"{len(bad):,} true answers cannot be read as {trained.head.name!r}, the first is {bad[0]!r}",
+                hint="leave the field empty where the truth is not known",
+            )
+        codes = target.transform(read)
         truth = np.zeros(len(true), codes.dtype)
         truth[known] = codes
     return Asked(
