@@ -185,3 +185,13 @@ def test_every_kind_of_data_is_watched(kind: str) -> None:
     watch.add(made)
     assert watch.rows() == len(made)
     assert {each.name for each in watch.drift()} == {each.name for each in usual}
+
+
+@pytest.mark.parametrize("where", ["", "  ", "tee 'a"])
+def test_an_alert_that_names_nobody_is_refused_at_once(where: str, model: Any, tmp_path: Path) -> None:
+    rows(60).write_csv(tmp_path / "now.csv")
+    done = CliRunner().invoke(
+        app, ["monitor", str(GOLDEN / "table" / "model"), str(tmp_path / "now.csv"), "--alert", where]
+    )
+    assert isinstance(done.exception, ConfigError)
+    assert "--alert is" in str(done.exception)

@@ -59,9 +59,10 @@ def monitor(
         from danlu.errors import ConfigError
         from danlu.files import write_atomic
         from danlu.pipeline import load_model
-        from danlu.watch.alert import alert
+        from danlu.watch.alert import alert, check_alert
         from danlu.watch.monitor import monitor as watched
 
+        check_alert(tell)
         if output is not None and output.suffix not in (".html", ".json"):
             raise ConfigError(f"{output} ends in {output.suffix!r}; expected .html or .json")
         with spool(source) as place:

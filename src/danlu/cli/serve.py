@@ -71,11 +71,13 @@ def serve(
     from danlu.serve import ServeOptions
     from danlu.serve.named import canaries_of, models_of
     from danlu.serve.run import Tls, run
+    from danlu.watch.alert import check_alert
 
     if (tls_cert is None) != (tls_key is None) or (client_ca is not None and tls_cert is None):
         raise ConfigError(
             "the certificate is given in part; expected --tls-cert and --tls-key, and with them perhaps --client-ca"
         )
+    check_alert(alert)
     models = models_of(runs)
     options = ServeOptions(  # type: ignore[call-arg]
         batch_rows=batch_rows,

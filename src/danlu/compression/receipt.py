@@ -15,13 +15,15 @@ import numpy as np
 
 from danlu.compression.fresh import peak_of_danlu, peak_of_onnx
 from danlu.compression.race import Race, Ratio, Speed, raced
-from danlu.compression.work import multiply_adds, numbers
+from danlu.compression.work import multiply_adds
 from danlu.errors import ConfigError, DanluError, MissingExtraError
 from danlu.evaluate import Comparison, Evidence, Interval, compare
 from danlu.evaluate.intervals import intervals
+from danlu.export.called import function_of
 from danlu.export.kinds import kind_of
 from danlu.export.runtime import needed, session_of
 from danlu.export.written import onnx_of
+from danlu.nn.counted import numbers
 from danlu.stages import stage
 from danlu.trained import Trained
 
@@ -239,6 +241,11 @@ class _Measured:
         file, data, feeds = folder / "model.onnx", b"", {}
         try:
             needed()
+            if function_of(plain) is not None:
+                raise ConfigError(
+                    f"the file of a model for {plain.purpose}, which danlu export writes, is called step by step, "
+                    "and no one time is a row's"
+                )
             data, _ = onnx_of(plain)
             file.write_bytes(data)
             kind = kind_of(model.encoder)

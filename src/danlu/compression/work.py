@@ -1,39 +1,15 @@
-"""What a network costs apart from time: its numbers, and its multiplications."""
+"""What a network costs apart from time: its multiplications."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["multiply_adds", "numbers"]
-
-
-def numbers(params: Any, state: Any = ()) -> tuple[int, int]:
-    """How many parameters there are, and how many of them are not 0.
-
-    Args:
-        state: of a quantised network, whose weights are the codes in it.
-
-    >>> numbers({"kernel": np.array([[0.0, 1.0], [2.0, 0.0]]), "bias": np.zeros(2)})
-    (6, 2)
-    """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
-    leaves += [np.asarray(leaf).astype(np.int8) for leaf in _codes(state)]
-    return sum(leaf.size for leaf in leaves), sum(int(np.count_nonzero(leaf)) for leaf in leaves)
-
-
-def _codes(state: Any) -> Iterator[Any]:
-    if isinstance(state, Mapping):
-        for name, each in state.items():
-            yield from jax.tree.leaves(each) if name == "codes" else _codes(each)
-    elif isinstance(state, tuple | list):
-        for each in state:
-            yield from _codes(each)
+__all__ = ["multiply_adds"]
 
 
 def multiply_adds(network: Any, params: Any, state: Any, inputs: Any) -> int:

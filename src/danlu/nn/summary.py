@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from danlu.blueprint import Blueprint
+from danlu.nn.counted import codes_of
 from danlu.nn.layer import Layer, Shape
 
 __all__ = ["Summary", "SummaryRow", "summary", "text_table"]
@@ -147,6 +148,7 @@ def _walk(layer: Layer, in_shape: Shape, path: str) -> list[SummaryRow]:
 
     params, state = jax.eval_shape(draw, jax.random.key(0))
     parameters, size = _count(params)
+    parameters += _count(list(codes_of(state)))[0]
     children = layer.children()
     rows = [
         SummaryRow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +134,20 @@ def _described(run: RunDirectory, document: Mapping[str, Any], side: Side) -> Co
 
 
 def _parameters(document: Mapping[str, Any]) -> int | None:
-    """The numbers in the arrays of the network's parameters, by the shapes that the model's description lists."""
-    tree = (document.get("weights") or {}).get("trees", {}).get("params")
-    return None if tree is None else _count(tree)
+    """The numbers in the arrays of the network's parameters and codes, by the shapes that the model's description lists."""
+    trees = (document.get("weights") or {}).get("trees", {})
+    tree = trees.get("params")
+    return None if tree is None else _count(tree) + sum(map(_count, _codes(trees.get("state"))))
+
+
+def _codes(tree: Any) -> Iterator[Any]:
+    """The parts of a network's state that are the codes of weights."""
+    parts = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, each in parts:
+        if name == "codes":
+            yield each
+        else:
+            yield from _codes(each)
 
 
 def _count(tree: Any) -> int:

@@ -14,9 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-import numpy as np
-
 from danlu.errors import ConfigError
 from danlu.evaluate.compare import conclusion
 from danlu.evaluate.group_lines import fairness_lines
@@ -27,6 +24,7 @@ from danlu.evaluate.slice_lines import slice_lines
 from danlu.evaluate.usual import DIRECTIONLESS
 from danlu.files import write_atomic
 from danlu.language import said
+from danlu.nn.counted import numbers
 from danlu.trained.card_front import front_of, is_finite, known_scores
 from danlu.trained.markdown import Block, code, front_matter, heading, items, paragraph, table
 
@@ -275,7 +273,7 @@ def _limits(trained: Trained) -> list[str]:
 
 def _provenance(trained: Trained) -> list[Block]:
     known = trained.provenance
-    count = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(trained.params))
+    count, _ = numbers(trained.params, trained.state)
     lines = [["network", trained.mixture or type(trained.network).__name__], ["parameters", f"{count:,}"]]
     lines += [[name, text] for name, text in trained.head.facts().items()]
     lines += [[name, str(known[name])] for name in ("danlu", "jax", "numpy", "python") if known.get(name)]

@@ -11,9 +11,25 @@ from typing import Any
 
 from danlu.errors import ConfigError, first_line
 
-__all__ = ["alert"]
+__all__ = ["alert", "check_alert"]
 
 _SECONDS = 30.0
+
+
+def check_alert(where: str | None) -> None:
+    """Refuse what names nobody, before anything is done.
+
+    Raises:
+        ConfigError: an empty text, or one that is no command.
+    """
+    if where is None or where.startswith(("http://", "https://")):
+        return
+    try:
+        named = shlex.split(where)
+    except ValueError as error:
+        raise ConfigError(f"--alert is {where!r}, which is no command: {first_line(error)}") from error
+    if not named:
+        raise ConfigError("--alert is empty; expected an address (https://…) or a command")
 
 
 def alert(where: str, found: dict[str, Any]) -> str:
