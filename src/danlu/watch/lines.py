@@ -33,12 +33,12 @@ def lines(found: Monitored) -> Iterator[str]:
         yield ""
         labels = max(wide(part.label) for part in found.parts)
         for part in found.parts:
-            score = "" if part.score is None else f"  {found.measure} {part.score.brief}"
+            score = "" if part.score is None else f"  {found.label} {part.score.brief}"
             yield f"from {padded(part.label, labels)}  {part.rows:7,} rows  PSI {part.psi:5.2f} ({short(part.of, 24)}){score}"
     if found.score is not None:
         yield ""
         yield wrapped(
-            f"{found.measure} is {found.score.brief} on {found.known:,} rows with true answers; "
+            f"{found.label} is {found.score.brief} on {found.known:,} rows with true answers; "
             f"in the test it was {figure(found.expected, 3)}"
         )
     for note in found.notes:

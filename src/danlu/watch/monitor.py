@@ -71,6 +71,11 @@ class Monitored:
     notes: tuple[str, ...]
 
     @property
+    def label(self) -> str:
+        """What the measure is called."""
+        return _label(self.measure)
+
+    @property
     def summary(self) -> str:
         """The drift in a sentence."""
         return told(self.drift, self.rows)
@@ -195,7 +200,7 @@ def _told(
         higher = MEASURES[measure].higher_is_better if measure in MEASURES else True
         if score.high < expected if higher else score.low > expected:
             alarms.append(
-                f"{measure} is {score.brief} on {known:,} rows; in the test after the training it was {figure(expected, 3)}"
+                f"{_label(measure)} is {score.brief} on {known:,} rows; in the test after the training it was {figure(expected, 3)}"
             )
     notes = []
     if asked.refused:
@@ -208,6 +213,10 @@ def _told(
     return Monitored(
         len(asked), watch.drift(), parts, measure, expected, score, known, tuple(alarms), (*asked.notices, *notes)
     )
+
+
+def _label(measure: str) -> str:
+    return MEASURES[measure].label if measure in MEASURES else measure
 
 
 def _primary(trained: Trained) -> str:

@@ -74,7 +74,7 @@ def _course(found: Monitored) -> str:
     figures.append(panel.svg)
     scored = [(place, part.score) for place, part in enumerate(found.parts) if part.score is not None]
     if scored:
-        with Panel(f"{found.measure} of each part") as (panel, axes):
+        with Panel(f"{found.label} of each part") as (panel, axes):
             x = [place for place, _ in scored]
             values = [score.value for _, score in scored]
             ends = [
