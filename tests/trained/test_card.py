@@ -107,10 +107,10 @@ def test_names_of_the_users_break_nothing(tmp_path: Path) -> None:
     encoder = dataclasses.replace(model.encoder, schema=dataclasses.replace(schema, columns=columns))
     told = {"source": ODD, "split": ODD, "tested": {"baselines": {ODD: {"accuracy": 0.5}}, "notes": [ODD], "what": ODD}}
     odd = dataclasses.replace(model, encoder=encoder, provenance={**model.provenance, **told})
-    text = card(odd, name=ODD, intended_use=ODD, datasets=[ODD]).write(tmp_path / "card.md").read_text()
+    text = card(odd, name=ODD, intended_use=ODD, datasets=["org/data-1.0"]).write(tmp_path / "card.md").read_text()
     found, plain = front(text), card(model, name="plain")
     assert found["model-index"][0]["name"] == ODD
-    assert found["datasets"] == [ODD]
+    assert found["datasets"] == ["org/data-1.0"]
     assert len(shown(text, "heading")) == len(shown(str(plain), "heading"))
     assert len(shown(text, "tr")) == len(shown(str(plain), "tr"))
 
