@@ -18,8 +18,9 @@ from danlu.compression.fresh import packed, unpacked
 from danlu.compression.race import Race, Ratio, Speed, raced
 from danlu.compression.receipt import Receipt, Receipts, Stage, receipts
 from danlu.compression.told import changes, told
-from danlu.compression.work import multiply_adds, numbers
+from danlu.compression.work import multiply_adds
 from danlu.evaluate import Interval, Rows, compare
+from danlu.nn.counted import numbers
 from danlu.prose import wide
 
 GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3"
