@@ -189,10 +189,8 @@ def drifts(before: Iterable[Histogram], now: Mapping[str, Histogram]) -> list[Dr
     """How far each thing is from what it was, the largest PSI first.
 
     Each has two tests: of its values (Kolmogorov and Smirnov's, on the edges of the bins, which can only miss a difference; χ² of
-        levels) and of
-    the share of missing ones. Holm's correction is for all of them. Values that depend on each other, such as many requests of one
-    user, make
-    chance look smaller than it is, so that a difference is told only where its PSI is 0.1 or more as well.
+    levels) and of the share of missing ones. Holm's correction is for all of them. Values that depend on each other, such as many
+    requests of one user, make chance look smaller than it is, so that a difference is told only where its PSI is 0.1 or more as well.
 
     Reference:
         Siddiqi, "Credit risk scorecards" (2006) for the PSI, whose mean without any drift is (bins − 1)(1/n + 1/m)

@@ -29,8 +29,7 @@ def of_rows(trained: Trained, rows: Any) -> list[pl.Series]:
     """The traits of rows as they were read, each ``(rows,)``.
 
     Of tables each column but dates, which always go on: a number, a level, the number of words of a text. Of forecasts the mean of
-        each column over the
-    past that is looked at. All others: :func:`of_inputs`.
+    each column over the past that is looked at. All others: :func:`of_inputs`.
     """
     encoder = _first(trained)
     if isinstance(rows, pl.DataFrame):

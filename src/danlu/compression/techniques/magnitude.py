@@ -15,7 +15,7 @@ __all__ = ["Magnitude", "pruned"]
 
 
 class Magnitude(Technique):
-    """The share ``sparsity`` of the weights with the smallest |w| becomes 0, and the others are trained on.
+    """The share ``sparsity`` of the weights with the smallest ``|w|`` becomes 0, and the others are trained on.
 
     Only kernels are pruned, arrays of two axes or more; biases, norms and scales are kept.
 
