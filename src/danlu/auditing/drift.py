@@ -17,6 +17,7 @@ from danlu.data import TableEncoder
 from danlu.data.kinds import as_text
 from danlu.evaluate import Rows, intervals
 from danlu.evaluate.baselines import boosting_model
+from danlu.evaluate.histograms import holm
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.kept import stacked
 from danlu.prose import percent
@@ -119,9 +120,8 @@ def differing(pairs: Iterable[tuple[pl.Series, pl.Series]]) -> list[Difference]:
         compare = _numbers if numbers and one.n_unique() > _FEW_VALUES else _levels
         found.append(Difference(one.name, *compare(one, two)))
     found.sort(key=lambda each: each.chance)
-    sure = [each.chance * (len(found) - place) <= _LEVEL for place, each in enumerate(found)]
-    first = sure.index(False) if False in sure else len(sure)
-    return [each for each in found[:first] if each.far >= _FAR]
+    corrected = holm([each.chance for each in found])
+    return [each for each, chance in zip(found, corrected, strict=True) if chance <= _LEVEL and each.far >= _FAR]
 
 
 def _numbers(one: pl.Series, two: pl.Series) -> tuple[float, float, str]:

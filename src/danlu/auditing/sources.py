@@ -11,6 +11,7 @@ import polars as pl
 from danlu.auditing.drift import apart, differing
 from danlu.auditing.finding import Finding
 from danlu.auditing.items import image_probabilities, text_probabilities
+from danlu.evaluate.histograms import holm
 from danlu.prose import percent
 
 __all__ = ["image_drift", "looks", "text_drift", "words_apart"]
@@ -104,8 +105,12 @@ def words_apart(one: Sequence[set[str]], two: Sequence[set[str]]) -> list[str]:
     spread = np.sqrt(np.maximum(pooled * (1 - pooled) * (1 / sizes).sum(), 1e-12))
     chance = 2 * ndtr(-np.abs(gap) / spread)  # of a gap as large as this, by the normal distribution
     order = np.argsort(chance, kind="stable")
-    sure = np.cumprod(chance[order] * (len(order) - np.arange(len(order))) <= _LEVEL).astype(bool)
-    kept = [row for row in order[sure] if abs(gap[row]) >= _HEAVY and shares[row].max() >= _TIMES * shares[row].min()]
+    sure = np.asarray(holm(chance.tolist())) <= _LEVEL
+    kept = [
+        row
+        for row in order
+        if sure[row] and abs(gap[row]) >= _HEAVY and shares[row].max() >= _TIMES * shares[row].min()
+    ]
     said = []
     for sign, how in ((1, "more"), (-1, "fewer")):
         own = sorted((row for row in kept if sign * gap[row] > 0), key=lambda row: -abs(gap[row]))[:_SHOWN]

@@ -15,7 +15,7 @@ from danlu.errors import ArtifactError
 from danlu.evaluate.intervals import figure
 from danlu.prose import percent
 
-__all__ = ["Drift", "Histogram", "drifts", "profile_bytes", "profile_from"]
+__all__ = ["Drift", "Histogram", "drifts", "holm", "profile_bytes", "profile_from"]
 
 _BINS, _FEW_VALUES, _GROUPS = 64, 64, 10
 _LEVELS = 100  # of texts that are counted each
@@ -203,7 +203,7 @@ def drifts(before: Iterable[Histogram], now: Mapping[str, Histogram]) -> list[Dr
     """
     pairs = [(one, now[one.name]) for one in before if one.name in now]
     tests = [(*_of_values(one, two), _of_missing(one, two)) for one, two in pairs]
-    corrected = _holm([chance for _, *chances in tests for chance in chances])
+    corrected = holm([chance for _, *chances in tests for chance in chances])
     found = []
     for number, ((one, two), test) in enumerate(zip(pairs, tests, strict=True)):
         enough = min(len(one), len(two)) >= _FEWEST
@@ -293,7 +293,12 @@ def _of_missing(one: Histogram, two: Histogram) -> float:
     return float(stats.fisher_exact(table)[1])
 
 
-def _holm(chances: Sequence[float]) -> list[float]:
+def holm(chances: Sequence[float]) -> list[float]:
+    """P-values of several tests, corrected so that the level is that of all of them together.
+
+    >>> holm([0.01, 0.04])
+    [0.02, 0.04]
+    """
     order = np.argsort(chances)
     corrected = np.maximum.accumulate(np.asarray(chances)[order] * np.arange(len(chances), 0, -1))
     found = np.empty(len(chances))
