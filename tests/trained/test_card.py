@@ -83,12 +83,18 @@ def test_a_text_is_shown_sign_by_sign(text: str) -> None:
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["null", "off", "-"]) | st.text(), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.text(min_size=1), values, min_size=1, max_size=4))
+WORDS = st.sampled_from(["null", "true", "no", "on", "y", "-", "---", "-a", "~", "_", "="]) | st.text(min_size=1)
+
+
+@given(st.dictionaries(WORDS, values, min_size=1, max_size=4))
 def test_front_matter_is_read_as_it_was_given(data: dict[str, Any]) -> None:
     whole = json.loads(json.dumps(data).encode("utf-8", "replace"))
     assert yaml.safe_load(front_matter(whole).strip("-")) == whole

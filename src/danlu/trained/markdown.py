@@ -13,6 +13,8 @@ Block = Callable[[Callable[[str], str]], str]
 """A part of a page: given how a message is said in the reader's language, its Markdown."""
 
 _SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
+_WORD = re.compile(r"[a-z_-]+")
+_OTHER = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # words that YAML reads as something else
 _START = re.compile(r"^(?:[-+=]|\d+(?=[.)](?:\s|$)))")
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
@@ -80,7 +82,7 @@ def _yaml(value: Any) -> list[str]:
         lines = []
         for key, each in value.items():
             inner = _yaml(each)
-            name = key if re.fullmatch(r"[a-z_-]+", key) else _scalar(key)
+            name = key if _WORD.fullmatch(key) and key not in _OTHER and key[0] != "-" else _scalar(key)
             nested = isinstance(each, Mapping | list | tuple) and each
             indent = "" if isinstance(each, list | tuple) else "  "
             lines += [f"{name}:", *(indent + line for line in inner)] if nested else [f"{name}: {inner[0]}"]
