@@ -71,6 +71,7 @@ _MODULES = (
     "collected",
     "encoding",
     "auditing",
+    "secure",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
