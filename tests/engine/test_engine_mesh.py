@@ -13,7 +13,7 @@ from danlu import nn, optim
 from danlu.engine import BatchSource, LambdaCallback, fit, fit_population
 from danlu.engine.loop import evaluate_steps
 from danlu.engine.members import fit_members
-from danlu.engine.mesh import gathered, mean, need_devices, place, position, spread, total
+from danlu.engine.mesh import gathered, joined, mean, need_devices, on_host, place, position, spread, total
 from danlu.engine.order import pad_order
 from danlu.errors import ConfigError
 
@@ -132,6 +132,9 @@ def test_collectives_over_positions():
     lying = place({"a": np.ones(3)}, 2)
     assert len(lying["a"].devices()) == 2
     assert len(gathered(lying, 2)["a"].devices()) == 1
+    rows = joined(np.arange(4), 2)
+    assert [shard.data.tolist() for shard in rows.addressable_shards] == [[0, 1], [2, 3]]
+    assert on_host(rows).tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

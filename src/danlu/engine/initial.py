@@ -69,7 +69,7 @@ _COPIES = 5  # the weights, their gradients, two averages of the optimizer's, th
 
 def _free() -> int:
     """Bytes that the default device has left; a CPU's are those of the machine."""
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
     return available_memory()

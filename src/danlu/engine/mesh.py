@@ -12,6 +12,14 @@ With the rows of a batch divided into shares B₁ … Bₙ, the gradient of the 
 sums over devices of sums over rows, divided once: the gradient of the whole batch exactly (up to rounding), whatever the weights. A layer
 that looks across rows (batch norm) sees its device's, and running statistics are averaged; random draws (dropout) are each device's own.
 
+**Several processes.** Once ``jax.distributed`` is initialised, the devices are those of all processes, the same number of each, and every
+process runs the same program on the same values. An array then lies partly in other processes, and is made and read by three functions:
+
+- :func:`place` makes it: every process has the whole value on its own side, and gives its devices what they hold
+  (``jax.make_array_from_callback``; nothing is sent). Where a process has only some of the rows, :func:`joined` makes the array of all.
+- :func:`gathered` brings whole values back to every process: what is divided is first copied to all by a program that does nothing else.
+- :func:`on_host` is the same for one array that Python looks at, such as a sum.
+
 Reference: Li et al. (2020), PyTorch Distributed, arXiv:2006.15704, section 3.2 (the same for gradients by buckets).
 """
 
@@ -37,8 +45,10 @@ __all__ = [
     "WHOLE",
     "check_shares",
     "gathered",
+    "joined",
     "mean",
     "need_devices",
+    "on_host",
     "place",
     "position",
     "spread",
@@ -51,26 +61,33 @@ WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(_AXIS)
 
 
 def need_devices(count: int) -> None:
-    """Make sure that this process has ``count`` devices, before anything is computed.
+    """Make sure that there are ``count`` devices, in all processes together, before anything is computed.
 
-    A CPU is one device unless JAX is told otherwise before its first computation, which this does.
+    A CPU is one device unless JAX is told otherwise before its first computation, which this does in a process that is alone.
 
     Raises:
-        ConfigError: there are fewer.
+        ConfigError: there are fewer, or each process has another number of them.
     """
     if count == 1:
         return
     config: Any = jax.config
-    cores = os.cpu_count() or 1
+    cores, alone = os.cpu_count() or 1, not jax.distributed.is_initialized()
     with contextlib.suppress(RuntimeError):  # JAX has begun to compute; what it has is what there is
-        if config.jax_num_cpu_devices < min(count, cores):
+        if alone and config.jax_num_cpu_devices < min(count, cores):
             config.update("jax_num_cpu_devices", min(count, cores))
-    found = jax.devices()
+    found, processes = jax.devices(), jax.process_count()
     if len(found) < count:
         hint = "ask for at most that many"
-        if found[0].platform == "cpu" and count <= cores:
+        if processes > 1:
+            hint = f"the {processes} processes have so many together; ask for at most that many"
+        elif found[0].platform == "cpu" and count <= cores:
             hint = f"this process has already computed with {len(found)}; start it with JAX_NUM_CPU_DEVICES={count}"
         raise ConfigError(f"devices is {count}, but JAX has {len(found)} here ({found[0].device_kind})", hint=hint)
+    if count % processes:
+        raise ConfigError(
+            f"devices is {count}, and there are {processes} processes; expected a multiple, so that each has as many",
+            hint=f"devices={len(found)} takes all that they have",
+        )
 
 
 def check_shares(what: str, count: int, devices: int, *, hint: str | None = None) -> None:
@@ -87,7 +104,11 @@ def check_shares(what: str, count: int, devices: int, *, hint: str | None = None
 
 @functools.cache
 def _mesh(devices: int) -> Mesh:
-    return Mesh(np.array(jax.devices()[:devices]), (_AXIS,))
+    """The first devices, of each process as many."""
+    each = devices // jax.process_count()
+    found = jax.devices()
+    own = [[device for device in found if device.process_index == number] for number in range(jax.process_count())]
+    return Mesh(np.array([device for those in own for device in those[:each]]), (_AXIS,))
 
 
 def spread(
@@ -122,9 +143,54 @@ def mean(tree: Any, devices: int) -> Any:
 
 
 def place(tree: Tree, devices: int, layout: PartitionSpec = WHOLE) -> Tree:
-    """``tree`` laid out on ``devices`` devices; arrays that already lie so are not copied."""
-    placed: Tree = tree if devices == 1 else jax.device_put(tree, NamedSharding(_mesh(devices), layout))
+    """``tree`` laid out on ``devices`` devices; arrays that already lie so are not copied.
+
+    Of several processes each passes the same values, whole, or arrays that are on all of the devices already.
+    """
+    if devices == 1:
+        return tree
+    sharding = NamedSharding(_mesh(devices), layout)
+    placed: Tree
+    if sharding.is_fully_addressable:
+        placed = jax.device_put(tree, sharding)
+    else:
+        placed = jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
     return placed
+
+
+def _placed(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """An array or a key on the devices of several processes."""
+    if is_key(leaf):
+        data = _placed(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return leaf if leaf.sharding.is_equivalent_to(sharding, leaf.ndim) else _moved(leaf, sharding)
+    host = np.asarray(leaf)
+    return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
+
+
+def _moved(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
+    """The array laid out otherwise, by a program that does nothing else; every process must call it."""
+    moved: jax.Array = jax.jit(lambda a: a, out_shardings=sharding)(leaf)
+    return moved
+
+
+def joined(tree: Any, devices: int) -> Any:
+    """Rows of which each process has some, in order of the processes, as arrays whose leading axis is divided among the devices.
+
+    Each process passes as many rows. In a process that is alone it is :func:`place` with ``DIVIDED``.
+    """
+    if jax.process_count() == 1:
+        return place(tree, devices, DIVIDED)
+    sharding = NamedSharding(_mesh(devices), DIVIDED)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
+
+
+def on_host(leaf: Any) -> np.ndarray:
+    """An array's values as NumPy's, wherever it lies; of an array that is divided among processes every process must ask."""
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
+        leaf = _moved(leaf, NamedSharding(leaf.sharding.mesh, WHOLE))  # type: ignore[attr-defined]
+    return np.asarray(leaf)
 
 
 def gathered(tree: Any, devices: int) -> Any:
@@ -134,6 +200,6 @@ def gathered(tree: Any, devices: int) -> Any:
         if is_key(leaf):
             key: jax.Array = jax.random.wrap_key_data(free(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
             return key
-        return jnp.asarray(np.asarray(leaf))
+        return jnp.asarray(on_host(leaf))
 
     return tree if devices == 1 else jax.tree.map(free, tree)

@@ -101,7 +101,7 @@ def _energy(root: Path | None = None) -> dict[str, tuple[int, int]]:
 
 def environment() -> dict[str, str]:
     """Versions and the machine, in words."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     versions = {}
     for name in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -186,6 +186,6 @@ def _memory() -> dict[str, int]:
         found["memory so far"] = peak if sys.platform == "darwin" else peak * 1024
     except ImportError:  # there is no such module on Windows
         pass
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     used = (device.memory_stats() or {}).get("peak_bytes_in_use")
     return found | ({} if used is None else {f"memory of the {device.device_kind}": used})
