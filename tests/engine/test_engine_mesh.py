@@ -45,6 +45,21 @@ def test_two_devices_learn_what_one_does(shared):
     assert shared.evaluate((X, Y))["loss"] == pytest.approx(alone.evaluate((X, Y))["loss"], rel=1e-4)
 
 
+def test_a_stream_is_divided_among_devices_and_goes_on_where_it_was_stopped(tmp_path):
+    class Stream:
+        def chunks(self, epoch, start):
+            for number in range(start, 2):
+                rows = slice(25 * number, 25 * number + 25)
+                yield {"x": X[rows], "y": Y[rows], "weight": WEIGHTS[rows]}
+
+    alone, both = (fit(MODEL, Stream(), **{**COMMON, "devices": devices}) for devices in (1, 2))
+    close(both.params, alone.params)
+    stop = LambdaCallback(on_epoch_end=lambda epoch, logs: stop.training.stop() if epoch == 1 else None)
+    fit(MODEL, Stream(), checkpoint=tmp_path, callbacks=[stop], **COMMON)
+    rest = fit(MODEL, Stream(), checkpoint=tmp_path, callbacks=[LambdaCallback()], resume=True, **COMMON)
+    close(rest.params, both.params, rtol=0, atol=0)
+
+
 def test_batches_of_an_evaluation_are_shared(shared):
     chunk = {"x": X, "y": Y, "weight": WEIGHTS}
     order = jnp.asarray(pad_order(np.arange(50), 8))

@@ -16,6 +16,7 @@ from danlu.data.missing import Marks
 from danlu.data.parquet import ParquetRows
 from danlu.data.partition import PARTS, Partition
 from danlu.data.schema import Schema
+from danlu.data.share import Chunked, Portion, whole
 from danlu.data.survey import count_parts, draw_sample, keep_twins, rows_of_part, survey_target
 from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, drop_missing_target
@@ -86,34 +87,41 @@ class TableStream:
         return EncodedStream(self, "test", encoder, target or self.target)
 
     def frames(self, part: str, epoch: int = 0, start: int = 0, *, shuffle: bool = False) -> Iterator[pl.DataFrame]:
-        """The chunks of one part from chunk number ``start`` on, as frames of the used columns and the target.
+        """The chunks of one part from chunk number ``start`` on, as frames of the used columns and the target; see :meth:`portions`."""
+        return (frame for _, frame in self.portions(part, epoch, start, whole, shuffle=shuffle))
+
+    def portions(
+        self, part: str, epoch: int, start: int, portion: Portion, *, shuffle: bool = False
+    ) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Of each chunk of one part, how many rows it has, and those that ``portion`` names; blocks without any of them are not read.
 
         Args:
             part: ``"train"``, ``"validation"`` or ``"test"``.
             epoch: decides the order of the blocks.
             start: the first chunk.
+            portion: see :data:`~danlu.data.share.Portion`.
             shuffle: whether blocks come in random order; otherwise rows come in the order of the files.
         """
         if part not in PARTS:
             raise unknown_name("part", part, PARTS)
         code = PARTS.index(part)
-        skip, held = start * self.chunk_rows, 0
-        pieces: list[pl.DataFrame] = []
-        for block in self._order(epoch, shuffle):
-            there = int(self.counts[block, code])
-            if skip >= there:
-                skip -= there
-                continue
-            pieces.append(self._rows_of(block, code).slice(skip))
-            held, skip = held + pieces[-1].height, 0
-            if held >= self.chunk_rows:
-                chunk = pl.concat(pieces)
-                for first in range(0, held - self.chunk_rows + 1, self.chunk_rows):
-                    yield chunk.slice(first, self.chunk_rows)
-                held %= self.chunk_rows
-                pieces = [chunk.tail(held)]
-        if held:
-            yield pl.concat(pieces)
+        order = self._order(epoch, shuffle)
+        ends = np.cumsum(self.counts[order, code])  # of the blocks, in the sequence of the epoch's rows
+        last: tuple[int, pl.DataFrame] | None = None  # a block is read once, though two chunks have rows of it
+        for first in range(start * self.chunk_rows, int(ends[-1]), self.chunk_rows):
+            rows = min(self.chunk_rows, int(ends[-1]) - first)
+            wanted = portion(rows)
+            low, high = first + wanted.start, first + wanted.stop
+            begun, ended = np.searchsorted(ends, [low, high - 1], side="right").tolist()
+            pieces = []
+            for place in range(begun, ended + 1):
+                if not self.counts[order[place], code]:
+                    continue
+                if last is None or last[0] != place:
+                    last = place, self._rows_of(int(order[place]), code)
+                begin = int(ends[place]) - last[1].height
+                pieces.append(last[1].slice(max(low - begin, 0), high - max(low, begin)))
+            yield rows, pl.concat(pieces)
 
     def _order(self, epoch: int, shuffle: bool) -> np.ndarray:
         blocks = len(self.counts)
@@ -132,7 +140,7 @@ class TableStream:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class EncodedStream:
+class EncodedStream(Chunked):
     """The chunks of one part of a :class:`TableStream` as the trainer takes them: ``{"x", "y", "weight"}`` of NumPy arrays.
 
     A row without a target keeps its place, with weight 0.
@@ -161,10 +169,10 @@ class EncodedStream:
         """How many chunks an epoch has."""
         return -(-self.rows // self.stream.chunk_rows)
 
-    def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
-        """The encoded chunks of ``epoch`` from number ``start`` on; the same arguments give the same chunks."""
-        for frame in self.stream.frames(self.part, epoch, start, shuffle=self.shuffle):
-            yield self._encoded(frame)
+    def portions(self, epoch: int, start: int, portion: Portion) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The encoded rows of each chunk that ``portion`` names; see :class:`~danlu.data.share.Chunked`."""
+        for rows, frame in self.stream.portions(self.part, epoch, start, portion, shuffle=self.shuffle):
+            yield rows, self._encoded(frame)
 
     def arrays(self, *, limit: int | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """``(x, y)`` of the rows that have a target, in memory: all of them, or ``limit`` from random blocks.

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 import jax
 
-from danlu.engine.mesh import WHOLE, spread
+from danlu.engine.mesh import DIVIDED, WHOLE, spread
 from danlu.engine.objective import Sums
 from danlu.engine.state import Best, TrainState, track_best
 from danlu.engine.step import add_sums, step
@@ -100,7 +100,7 @@ def loop_steps(
     return after
 
 
-@functools.partial(jax.jit, static_argnames=("program",), donate_argnames=("state", "sums"))
+@functools.partial(jax.jit, static_argnames=("program", "divided"), donate_argnames=("state", "sums"))
 def run_steps(
     program: Steps,
     state: TrainState,
@@ -109,6 +109,7 @@ def run_steps(
     order: jax.Array,
     start: Any,
     stop: Any,
+    divided: bool = False,
 ) -> tuple[TrainState, Sums]:
     """Steps ``start`` to ``stop`` (exclusive) over the batches of ``order``.
 
@@ -116,11 +117,12 @@ def run_steps(
         sums: running sums that the steps' sums are added to.
         chunk: ``{"x", "y", "weight"}``, arrays with a leading row axis, on the device.
         order: row numbers (see :mod:`danlu.engine.order`); batch ``i`` is entries ``i·batch_size`` onwards.
+        divided: whether the rows of the chunk are divided among the program's devices; see :class:`~danlu.engine.sources.Piece`.
 
     Of a population ``state``, ``sums`` and ``order`` have a leading member axis; the chunk is shared.
     """
-    own = program.layout
-    loop = spread(functools.partial(loop_steps, program), program.devices, (own, own, WHOLE, own, WHOLE, WHOLE), own)
+    own, rows = program.layout, DIVIDED if divided else WHOLE
+    loop = spread(functools.partial(loop_steps, program), program.devices, (own, own, rows, own, WHOLE, WHOLE), own)
     after: tuple[TrainState, Sums] = loop(state, sums, chunk, order, start, stop)
     return after
 

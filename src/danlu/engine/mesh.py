@@ -49,6 +49,7 @@ __all__ = [
     "mean",
     "need_devices",
     "on_host",
+    "own_parts",
     "place",
     "position",
     "spread",
@@ -191,6 +192,14 @@ def on_host(leaf: Any) -> np.ndarray:
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
         leaf = _moved(leaf, NamedSharding(leaf.sharding.mesh, WHOLE))  # type: ignore[attr-defined]
     return np.asarray(leaf)
+
+
+def own_parts(devices: int) -> range:
+    """The numbers of those devices, of ``devices`` in all, that are this process's; a process has neighbours."""
+    if devices == 1:
+        return range(1)
+    own = [i for i, each in enumerate(_mesh(devices).devices.flat) if each.process_index == jax.process_index()]
+    return range(own[0], own[-1] + 1)
 
 
 def gathered(tree: Any, devices: int) -> Any:

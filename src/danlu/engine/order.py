@@ -22,6 +22,7 @@ import numpy as np
 __all__ = [
     "Sampler",
     "capacity",
+    "columns",
     "even_batches",
     "gather",
     "num_batches",
@@ -80,6 +81,35 @@ def pad_order(order: np.ndarray, batch_size: int, *, length: int | None = None) 
     return np.concatenate([order, np.where(filler >= 0, ~filler, filler)])
 
 
+def columns(rows: int, batch_size: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """``rows`` rows laid out in ``batch_size`` columns of neighbours; a batch is one row of each column.
+
+    Column ``c`` has rows ``c·rows/batch_size`` to ``(c+1)·rows/batch_size``, in random sequence where there is an ``rng``. So whoever
+    learns from neighbouring columns (one of several devices, or of processes) needs a run of neighbouring rows and no others, and the
+    batches are the same however many there are. Columns differ in length by one row at most; a row of the column at weight zero fills
+    it up.
+
+    Returns:
+        int64 ``(batches, batch_size)``, entries as in every order.
+
+    Example:
+        >>> columns(5, 2).tolist()
+        [[0, 2], [1, 3], [-1, 4]]
+    """
+    bounds = np.arange(batch_size + 1) * rows // batch_size
+    first, length = bounds[:-1], np.diff(bounds)
+    place = np.arange(num_batches(rows, batch_size))[:, None]
+    sequence = np.where(place < length, place, place - length)
+    if rng is not None:
+        keys = np.where(place < length, rng.random(sequence.shape), 1.0)
+        sequence = np.argsort(keys, axis=0, kind="stable")
+        sequence = np.where(place < length, sequence, sequence[0])
+    entries = np.minimum(
+        first + sequence, rows - 1
+    )  # where there are more columns than rows, some have none of their own
+    return np.where(place < length, entries, ~entries)
+
+
 def even_batches(rows: int, largest: int) -> list[tuple[int, np.ndarray]]:
     """``rows`` rows in a fixed random sequence, divided into the fewest batches of at most ``largest``, which differ by at most one row.
 
@@ -112,9 +142,13 @@ def pad_rows(tree: Any, rows: int, *, to: int | None = None) -> Any:
 
 
 def gather(chunk: Any, order: jax.Array, batch: jax.Array | int, batch_size: int) -> tuple[Any, jax.Array]:
-    """Batch number ``batch`` of ``order``: the rows, and a float32 mask that is 0 for entries of weight zero."""
+    """Batch number ``batch`` of ``order``: the rows, and a float32 mask that is 0 for entries of weight zero.
+
+    Of a chunk that is divided among devices, row ``r`` is row ``r mod k`` of the ``k`` that lie here.
+    """
     entries = jax.lax.dynamic_slice_in_dim(order, batch * batch_size, batch_size)
     rows = jnp.where(entries >= 0, entries, ~entries)
+    rows = jax.lax.rem(rows, jnp.full_like(rows, jax.tree.leaves(chunk)[0].shape[0]))
     taken = jax.tree.map(lambda array: array.at[rows].get(mode="promise_in_bounds"), chunk)
     return taken, (entries >= 0).astype(jnp.float32)
 

@@ -7,6 +7,7 @@ chunk. Every piece of a source has the same shapes, so one compiled program serv
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -14,7 +15,18 @@ import jax
 import numpy as np
 
 from danlu.engine.arrays import as_arrays, rows_of, shapes_of
-from danlu.engine.order import Sampler, capacity, check_order, num_batches, pad_order, pad_rows, rng_for, shuffled
+from danlu.engine.mesh import joined, own_parts
+from danlu.engine.order import (
+    Sampler,
+    capacity,
+    check_order,
+    columns,
+    num_batches,
+    pad_order,
+    pad_rows,
+    rng_for,
+    shuffled,
+)
 from danlu.engine.prefetch import prefetch
 from danlu.errors import DataError, TrainingError
 
@@ -24,13 +36,15 @@ __all__ = ["ArraySource", "BatchSource", "ChunkSource", "Piece", "SharedSource",
 class Piece(NamedTuple):
     """A chunk, the order of its rows, how many batches that order has, and the rows of a batch.
 
-    In a population ``order`` has a leading member axis.
+    In a population ``order`` has a leading member axis. The rows of a ``divided`` chunk lie on several devices, an equal number on each;
+    every device has those that its parts of the batches are made of.
     """
 
     chunk: dict[str, Any]
     order: Any
     steps: int
     batch_size: int
+    divided: bool = False
 
 
 Check = Callable[[dict[str, Any]], None]
@@ -176,39 +190,105 @@ class BatchSource:
 class ChunkSource:
     """A table in chunks, for data larger than memory: one piece per chunk, the next one read while this one trains.
 
+    A chunk's rows are visited in columns of neighbours (see :func:`~danlu.engine.order.columns`), so the batches are the same whether one
+    process reads the chunk or each of several its own part of it; see :meth:`divided`.
+
     Args:
-        stream: an object with ``chunks(epoch, start)``.
+        stream: an object with ``chunks(epoch, start)``; where it also has ``portions(epoch, start, portion)``, rows that are not wanted
+            here are not read (see ``danlu.data.share``).
         batch_size: rows a step.
         seed: decides the sequence of rows within a chunk (the stream decides that of the chunks).
         shuffle: whether rows are shuffled within their chunk.
+
+    Attributes:
+        parts: among how many devices the rows of each batch are divided.
+        own: the parts that this process reads.
     """
 
     def __init__(self, stream: Chunks, *, batch_size: int, seed: int = 0, shuffle: bool = True) -> None:
         self.stream, self.batch_size, self.seed, self.shuffle = stream, batch_size, seed, shuffle
         self._check: Check = _no_check
-        first = next(iter(stream.chunks(0, 0)), None)
+        first = next(self._portions(0, 0, lambda rows: slice(0, 1)), None)
         if first is None:
             raise DataError("the stream gave no rows")
-        self.in_shape = shapes_of(first["x"])
-        self.room = capacity(rows_of(first["x"], "x"))
+        self.in_shape = shapes_of(first[1]["x"])
+        self.rows = first[0]
         self.members = None
         self.steps_per_epoch: int | None = None
+        self.parts, self.own = 1, range(1)
+
+    def divided(self, parts: int, own: range | None = None) -> ChunkSource:
+        """The same batches, of which this process reads and keeps only what its own parts are made of.
+
+        Args:
+            parts: among how many devices the rows of a batch are divided, evenly.
+            own: those of this process, neighbours; None asks JAX which devices are its own.
+        """
+        new = copy.copy(self)
+        new.parts, new.own = parts, own_parts(parts) if own is None else own
+        return new
 
     def check_with(self, check: Check) -> None:
         """Run ``check`` on each chunk before it is used."""
         self._check = check
 
+    def _portions(
+        self, epoch: int, start: int, portion: Callable[[int], slice]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        if hasattr(self.stream, "portions"):
+            yield from self.stream.portions(epoch, start, portion)
+            return
+        for chunk in self.stream.chunks(epoch, start):
+            rows = rows_of(chunk["x"], "x")
+            wanted = portion(rows)
+            yield rows, jax.tree.map(lambda array, wanted=wanted: array[wanted], chunk)
+
+    def _part(self, number: int, rows: int) -> tuple[int, int]:
+        """Where the rows of a part begin and end; it has one at least, which may be another's."""
+        first = min(number * rows // self.parts, rows - 1)
+        return first, max((number + 1) * rows // self.parts, first + 1)
+
+    def _order(self, rows: int, rng: np.random.Generator | None, room: int) -> np.ndarray:
+        """The order of a chunk whose parts lie ``room`` rows apart."""
+        entries = columns(rows, self.batch_size, rng)
+        part = np.arange(self.batch_size) * self.parts // self.batch_size
+        first, stop = np.array([self._part(number, rows) for number in range(self.parts)]).T[:, part]
+        found = np.clip(np.where(entries < 0, ~entries, entries), first, stop - 1) - first + part * room
+        order: np.ndarray = np.where(entries < 0, ~found, found)
+        return order.ravel()  # (batches, batch_size) in a line
+
+    def lots(self, epoch: int, start: int) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, int]]:
+        """What :meth:`pieces` lays out, while it is still on the host: of each chunk this process's parts, its order, and its batches.
+
+        Row ``r`` of a part is row ``part·room + r`` of the order, where a part has ``room`` rows, of which the last ones may be empty.
+        """
+        room = capacity(-(-capacity(self.rows) // self.parts))
+        longest = num_batches(capacity(self.rows), self.batch_size) * self.batch_size
+
+        def portion(rows: int) -> slice:
+            return slice(self._part(self.own[0], rows)[0], self._part(self.own[-1], rows)[1])
+
+        def lot(chunk: dict[str, Any], rows: int, number: int) -> Any:
+            here, (first, stop) = portion(rows).start, self._part(number, rows)
+            return pad_rows(jax.tree.map(lambda array: array[first - here : stop - here], chunk), stop - first, to=room)
+
+        for number, (rows, chunk) in enumerate(self._portions(epoch, start, portion), start):
+            if rows > capacity(self.rows):
+                raise DataError(f"chunk {number} has {rows} rows, more than the first one's {capacity(self.rows)}")
+            self._check(chunk)
+            order = self._order(rows, rng_for(self.seed, epoch, number) if self.shuffle else None, room)
+            padded = np.full(longest, -1, np.int32)
+            padded[: order.size] = order
+            yield [lot(chunk, rows, each) for each in self.own], padded, num_batches(rows, self.batch_size)
+
     def pieces(self, epoch: int, start: int) -> Iterator[Piece]:
         """A piece for each chunk of the stream, read ahead while the one before is trained on."""
-        for number, chunk in enumerate(prefetch(self.stream.chunks(epoch, start)), start):
-            rows = rows_of(chunk["x"], "x")
-            if rows > self.room:
-                raise DataError(f"chunk {number} has {rows} rows, more than the first one's {self.room}")
-            self._check(chunk)
-            order = rng_for(self.seed, epoch, number).permutation(rows) if self.shuffle else np.arange(rows)
-            padded = pad_order(order, self.batch_size, length=self.room)
-            on_device = jax.device_put(pad_rows(chunk, rows, to=self.room))
-            yield Piece(on_device, jax.device_put(padded), num_batches(rows, self.batch_size), self.batch_size)
+        for lots, order, steps in prefetch(self.lots(epoch, start)):
+            if self.parts == 1:
+                chunk = jax.device_put(lots[0])
+            else:
+                chunk = joined(jax.tree.map(lambda *arrays: np.concatenate(arrays), *lots), self.parts)
+            yield Piece(chunk, jax.device_put(order), steps, self.batch_size, self.parts > 1)
 
 
 class SharedSource:

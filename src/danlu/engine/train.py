@@ -94,6 +94,8 @@ def train(
         seeds = options.seed if members is None else [options.seed + number for number in range(members)]
         source = as_source(source, batch_size=program.batch_size, seed=seeds)
     _check_members(members, source, state)
+    if members is None and program.devices > 1 and isinstance(source, ChunkSource):
+        source = source.divided(program.devices)
     if members is not None and options.patience is not None:
         program = program.resting()
     if options.snapshots > 1:

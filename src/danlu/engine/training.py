@@ -289,7 +289,9 @@ class Training:
         program, state, sums, order = self.program, self.state, self._sums or {}, piece.order
         crew = self._crew(order)
         if crew is None:
-            self.state, self._sums = run_steps(program, state, sums, piece.chunk, order, self._start, stop)
+            self.state, self._sums = run_steps(
+                program, state, sums, piece.chunk, order, self._start, stop, divided=piece.divided
+            )
             return
         fewer: Any = dataclasses.replace(program, members=len(crew))  # type: ignore[type-var]
         own, part = taken((state, sums), crew)
@@ -334,6 +336,8 @@ class Training:
             piece = piece._replace(order=np.where(resting, ~np.asarray(piece.order), piece.order))
         if self.program.devices == 1:
             return piece
+        if piece.divided:
+            return piece._replace(order=self._place(piece.order))
         if self._chunk[0] is not piece.chunk:
             self._chunk = piece.chunk, place(piece.chunk, self.program.devices)
         return piece._replace(chunk=self._chunk[1], order=self._place(piece.order))

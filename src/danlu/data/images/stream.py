@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from danlu.data.images.files import ordered
+from danlu.data.share import Chunked, Portion
 
 __all__ = ["PixelStream", "chunk_rows_for"]
 
@@ -27,7 +28,7 @@ def chunk_rows_for(row_bytes: int, memory: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PixelStream:
+class PixelStream(Chunked):
     """Training rows that are read while training goes on: what :class:`danlu.engine.ChunkSource` takes.
 
     Each epoch visits the rows in an order drawn from ``(seed, epoch)``, cut into chunks; so the batches do not depend on the
@@ -62,15 +63,18 @@ class PixelStream:
         """How many chunks an epoch has."""
         return -(-self.rows // self.chunk_rows)
 
-    def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
-        """``{"x", "y", "weight"}`` of each chunk of ``epoch`` from number ``start`` on; the same arguments, the same chunks."""
+    def portions(self, epoch: int, start: int, portion: Portion) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows of each chunk that ``portion`` names, of which alone the files are opened; see :class:`~danlu.data.share.Chunked`."""
         words = np.random.SeedSequence([self.seed & 0xFFFFFFFF, epoch & 0xFFFFFFFF])
         order = np.random.Generator(np.random.Philox(words)).permutation(self.places)
-        first = start * self.chunk_rows
-        loaded = ordered(self.load, order[first:].tolist(), workers=self.workers)
-        for low in range(first, len(order), self.chunk_rows):
-            x, y = _filled(loaded, min(self.chunk_rows, len(order) - low))
-            yield {"x": x, "y": y, "weight": np.ones(len(x), np.float32)}
+        chunks = [
+            order[low : low + self.chunk_rows] for low in range(start * self.chunk_rows, len(order), self.chunk_rows)
+        ]
+        wanted = [chunk[portion(len(chunk))] for chunk in chunks]
+        loaded = ordered(self.load, (row for rows in wanted for row in rows.tolist()), workers=self.workers)
+        for chunk, rows in zip(chunks, wanted, strict=True):
+            x, y = _filled(loaded, len(rows))
+            yield len(chunk), {"x": x, "y": y, "weight": np.ones(len(x), np.float32)}
 
     def arrays(self, *, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """``(x, y)`` of rows drawn at random, in memory: ``limit``, at most two chunks."""

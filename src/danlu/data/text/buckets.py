@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.share import Chunked, Portion
 from danlu.data.text.tokenizer import BEGIN, END, PAD
 from danlu.errors import DataError
 
@@ -77,7 +78,7 @@ def bucket_widths(lengths: np.ndarray, most: int = 4) -> tuple[int, ...]:
     return tuple(reversed(widths))
 
 
-class Buckets:
+class Buckets(Chunked):
     """Batches of pairs for the trainer: a stream of chunks, each of pairs padded to one of a few widths.
 
     Every width is a program that is compiled once. An epoch visits every pair once; the pairs of a bucket are shuffled, cut
@@ -143,10 +144,10 @@ class Buckets:
         largest = max(range(len(blocks)), key=lambda i: len(blocks[i][1]))
         return [blocks[largest], *blocks[:largest], *blocks[largest + 1 :]]
 
-    def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
-        """The chunks of an epoch from number ``start`` on."""
+    def portions(self, epoch: int, start: int, portion: Portion) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The pairs of each chunk that ``portion`` names; see :class:`~danlu.data.share.Chunked`."""
         for width, rows in self._blocks(epoch)[start:]:
-            yield self._gather(width, rows)
+            yield len(rows), self._gather(width, rows[portion(len(rows))])
 
     def _gather(self, width: int, rows: np.ndarray) -> dict[str, Any]:
         source, target = (np.full((len(rows), width), PAD, np.int32) for _ in range(2))

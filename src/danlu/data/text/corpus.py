@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.share import Chunked, Portion
 from danlu.data.sniff import decode
 from danlu.data.text.tokenizer import Tokenizer
 from danlu.errors import ConfigError, DataError
@@ -194,7 +195,7 @@ def _pieces(text: str) -> Iterator[str]:
         start = stop
 
 
-class Windows:
+class Windows(Chunked):
     """Windows of tokens with the token that follows each as its target: a stream of chunks for the trainer.
 
     A pass lays windows end to end over all sequences and visits them in random order; in a single stream it starts at
@@ -270,11 +271,12 @@ class Windows:
             first, count = first + len(parts[-1]), count - len(parts[-1])
         return np.concatenate(parts)
 
-    def chunks(self, epoch: int, start: int) -> Iterator[dict[str, Any]]:
-        """``{"x", "y", "weight"}`` of the epoch's windows from chunk ``start`` on; a window weighs as many tokens as it predicts."""
+    def portions(self, epoch: int, start: int, portion: Portion) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The windows of each chunk that ``portion`` names; a window weighs as many tokens as it predicts."""
         windows = self._windows(epoch * self.rows, self.rows)
         for low in range(start * self._chunk, self.rows, self._chunk):
-            yield self._gather(*windows[low : low + self._chunk].T)
+            chunk = windows[low : low + self._chunk]
+            yield len(chunk), self._gather(*chunk[portion(len(chunk))].T)
 
     def _gather(self, starts: np.ndarray, first: np.ndarray, count: np.ndarray) -> dict[str, Any]:
         places = starts[:, None] + np.arange(self.context + 1)
