@@ -32,6 +32,7 @@ ROWS = {
     "rmsprop": Row(optim.rmsprop),
     "adam": Row(optim.adam),
     "adamw": Row(optim.adamw),
+    "yogi": Row(optim.yogi),
     "adamw_weights": Row(lambda rate: optim.adamw(rate, mask="weights")),
     "weight_decay": Row(optim.weight_decay, "weight_decay"),
     "clip_by_value": Row(optim.clip_by_value, "limit"),

@@ -1,7 +1,7 @@
 """Optimizers, schedules and gradient clipping; every hyper-parameter is an array in the optimizer's state."""
 
 from danlu.optim.adagrad import AdagradState, adagrad
-from danlu.optim.adam import AdamState, AdamWState, adam, adamw
+from danlu.optim.adam import AdamState, AdamWState, adam, adamw, yogi
 from danlu.optim.base import Optimizer, UpdateFn
 from danlu.optim.chain import chain
 from danlu.optim.clip import ClipState, NormClipState, clip_by_global_norm, clip_by_norm, clip_by_value
@@ -86,4 +86,5 @@ __all__ = [
     "weight_decay",
     "with_hyperparameters",
     "without_hyperparameters",
+    "yogi",
 ]

@@ -1,4 +1,4 @@
-"""Adam, with its bias corrections, and AdamW, its form with decoupled weight decay."""
+"""Adam, with its bias corrections; AdamW, its form with decoupled weight decay; Yogi, whose mean square changes slowly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.optim.decay import Mask, checked_mask, stored_mask
 from danlu.optim.hyperparameters import checked, current, like, next_step, stored, zero_step
 from danlu.optim.schedules.base import real
 
-__all__ = ["AdamState", "AdamWState", "adam", "adamw"]
+__all__ = ["AdamState", "AdamWState", "adam", "adamw", "yogi"]
 
 
 class AdamState(NamedTuple):
@@ -75,7 +75,22 @@ def _scalars(state: AdamState, new: AdamState) -> tuple[jax.Array, jax.Array, ja
 
 
 def _adam_update(grads: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
-    new = _moments(grads, state)
+    return _moved(state, _moments(grads, state))
+
+
+def _yogi_update(grads: Any, state: AdamState, params: Any = None) -> tuple[Any, AdamState]:
+    beta2 = current(state.beta2, state.step)
+
+    def variance(g: jax.Array, v: jax.Array) -> jax.Array:
+        square = jnp.square(g)
+        return like(v - (1 - beta2) * jnp.sign(v - square) * square, v)
+
+    moments = _moments(grads, state)
+    return _moved(state, moments._replace(variance=jax.tree.map(variance, grads, state.variance)))
+
+
+def _moved(state: AdamState, new: AdamState) -> tuple[Any, AdamState]:
+    """The updates by the moments of ``new``."""
     rate, scale, epsilon = _scalars(state, new)
     updates = jax.tree.map(lambda m, v: like(-rate * m / (jnp.sqrt(v) * scale + epsilon), m), new.mean, new.variance)
     return updates, new
@@ -121,6 +136,37 @@ def adam(learning_rate: Any = 1e-3, *, beta1: Any = 0.9, beta2: Any = 0.999, eps
         [-0.5, 0.5]
     """
     return Optimizer(partial(_init, **_checked("adam", learning_rate, beta1, beta2, epsilon)), _adam_update)
+
+
+def yogi(learning_rate: Any = 1e-2, *, beta1: Any = 0.9, beta2: Any = 0.999, epsilon: Any = 1e-3) -> Optimizer:
+    """Yogi: Adam whose running mean square changes by no more than the squared gradient's size, so that it forgets slowly.
+
+    ``v ← v - (1-β₂)·sign(v - g²)·g²``; all else as :func:`adam`, bias corrections included. Where gradients become small, Adam's v falls by
+    its own size and its steps grow fast; Yogi's falls by that of g².
+
+    Args:
+        learning_rate: α per update, >= 0: a number, an array, a schedule or a function of the step count.
+        beta1: β₁, the share of the mean kept, in [0, 1).
+        beta2: β₂, in [0, 1).
+        epsilon: ε > 0, outside the root.
+
+    Returns:
+        An optimizer; its updates have the gradients' tree, shapes and dtypes.
+
+    Raises:
+        ConfigError: a value out of range.
+
+    Reference:
+        Zaheer et al., "Adaptive methods for nonconvex optimization" (2018), algorithm 2; the bias corrections are optax's.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> optimizer = yogi(0.5)
+        >>> updates, state = optimizer.update(jnp.array([4.0, -0.25]), optimizer.init(jnp.zeros(2)))
+        >>> updates.round(2).tolist()
+        [-0.5, 0.5]
+    """
+    return Optimizer(partial(_init, **_checked("yogi", learning_rate, beta1, beta2, epsilon)), _yogi_update)
 
 
 def adamw(

@@ -8,7 +8,7 @@ from typing import Any
 
 from danlu.names import Names
 from danlu.optim.adagrad import adagrad
-from danlu.optim.adam import adam, adamw
+from danlu.optim.adam import adam, adamw, yogi
 from danlu.optim.base import Optimizer
 from danlu.optim.momentum import momentum, nesterov
 from danlu.optim.rmsprop import rmsprop
@@ -27,6 +27,7 @@ OPTIMIZERS: Names[Callable[..., Optimizer]] = Names(
         "nesterov": nesterov,
         "rmsprop": rmsprop,
         "sgd": sgd,
+        "yogi": yogi,
     },
     same={"gd": "gradient_descent", "nag": "nesterov", "sgd_momentum": "momentum"},
     hint="any optimizer of optax works too: optimizer=optax.nadam(1e-3)",

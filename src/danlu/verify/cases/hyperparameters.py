@@ -134,6 +134,7 @@ def defaults(check: Check) -> None:
         (optim.adam().init(params), ADAM),
         (optim.adamw().init(params).adam, ADAM),
         (optim.adamw().init(params), {"weight_decay": 0.01}),
+        (optim.yogi().init(params), {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-3}),
         (optim.clip_by_global_norm().init(params), {"max_norm": 1.0}),
         (optim.OneCycle(1.0, 10), {"warmup": 0.3, "initial_divisor": 25.0, "final_divisor": 1e4}),
         (nn.BatchNorm(), {"momentum": 0.9, "epsilon": 1e-5}),

@@ -52,7 +52,7 @@ def trained(optimizer: Any, dtype: Any = jnp.float32) -> dict[str, Any]:
 
 
 def compare(check: Check, optimizer: Any, rule: Rule, *, optax: Any, torch: Any) -> None:
-    """Against the formula, and against what ``optax(module)`` and ``torch(module.optim, parameters)`` make."""
+    """Against the formula, and against what ``optax(module)`` and ``torch(module.optim, parameters)`` make (None: it has none)."""
     ours, expected = trained(optimizer), by_hand(rule)
     for name in START:
         check(ours[name], expected[name], floor=0.1)
@@ -61,7 +61,7 @@ def compare(check: Check, optimizer: Any, rule: Rule, *, optax: Any, torch: Any)
             theirs = jax.tree.map(np.asarray, trained(optax(module), jnp.float64))
         for name in START:
             check(ours[name], theirs[name], oracle="optax", floor=0.1)
-    if module := check.module("torch"):
+    if torch is not None and (module := check.module("torch")):
         theta = {name: to_torch(module, value, grad=True) for name, value in START.items()}
         stepper = torch(module.optim, list(theta.values()))
         for _ in range(STEPS):
@@ -166,6 +166,20 @@ def adamw(check: Check) -> None:
         optax=lambda optax: optax.adamw(RATE, weight_decay=0.1),
         torch=lambda torch, params: torch.AdamW(params, RATE, weight_decay=0.1),
     )
+
+
+@case("optimizer.yogi")
+def yogi(check: Check) -> None:
+    def rule(g: Any, theta: Any, t: int, memory: dict[str, Any]) -> Any:
+        memory["m"] = 0.9 * memory.get("m", 0.0) + 0.1 * g
+        v = memory.get("v", np.zeros_like(g))
+        memory["v"] = v - 0.001 * np.sign(v - g**2) * g**2
+        return -RATE * (memory["m"] / (1 - 0.9**t)) / (np.sqrt(memory["v"] / (1 - 0.999**t)) + 1e-3)
+
+    def theirs(optax: Any) -> Any:
+        return optax.chain(optax.scale_by_yogi(0.9, 0.999, 1e-3, initial_accumulator_value=0.0), optax.scale(-RATE))
+
+    compare(check, optim.yogi(RATE), rule, optax=theirs, torch=None)
 
 
 @case("optimizer.flatten")

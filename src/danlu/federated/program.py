@@ -1,0 +1,335 @@
+"""One round of federated learning as a step: clients train on their own rows, side by side, and the server takes the mean.
+
+A round is, for the clients S that take part in it, each with its share pᵢ of all rows,
+
+    θᵢ  =  the client's own steps, begun at θ, over its own rows
+    d   =  Σ_S pᵢ·(θᵢ − θ) / Σ_S pᵢ
+    θ  ←  θ + d,    or what the server's optimizer makes of −d as if it were a gradient
+
+The clients are one axis: ``together`` of them are trained at once under ``vmap``, one group after the other in a ``scan``, so that memory
+is bounded by a group. Unequal numbers of rows are a bound of the loop over a client's batches, which is a number and no shape: nothing
+is compiled again.
+
+References:
+    McMahan et al. (2017), Communication-efficient learning of deep networks from decentralized data, algorithm 1 (FedAvg).
+    Reddi et al. (2021), Adaptive federated optimization, algorithm 1 (a server's optimizer).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.engine import Program
+from danlu.engine.loop import loop_steps
+from danlu.engine.mesh import WHOLE, position, total
+from danlu.engine.objective import Sums
+from danlu.engine.state import TrainState
+from danlu.engine.step import NEVER
+from danlu.errors import ConfigError
+from danlu.federated.drift import Drift
+from danlu.nn.layer import Layer
+from danlu.optim import hyperparameter
+from danlu.paths import leaf_paths, matches
+
+__all__ = ["Federated"]
+
+_OWN = ("change", "client_change", "clients", "rounds")  # the sums that a round adds to those of its clients' steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Federated:
+    """A program whose step is a round of federated learning.
+
+    The state is the server's: ``params`` and ``model_state`` of the shared model, ``opt_state`` with which a client begins its steps, and
+    in ``world`` what else there is: the optimizer of the server, and on a leading axis of clients what each keeps (its random key, the
+    number of its steps, its control variate, its own part of the network, its optimizer). :meth:`begin` makes it.
+
+    Attributes:
+        program: the training of a client, on one device.
+        clients: how many take part in a round at most; the order of a round has a row for each.
+        population: how many there are.
+        batches: the most batches that a client takes in a round.
+        even: whether every client takes as many.
+        together: how many are trained at once.
+        devices: how many devices the clients of a round are divided among.
+        server: the ``update`` of the server's optimizer; None adds the mean change as it is.
+        scaffold: whether clients correct their gradients by control variates (see :class:`~danlu.federated.drift.Drift`).
+        own: patterns of the paths of parameters and state that stay with each client: neither sent nor averaged.
+        remember: whether a client's optimizer goes on in its next round where it was; else each round begins it anew.
+        rows: of a round, for the display of rows a second.
+    """
+
+    program: Program
+    clients: int
+    population: int
+    batches: int
+    even: bool = False
+    together: int = 1
+    devices: int = 1
+    server: Callable[..., Any] | None = None
+    scaffold: bool = False
+    own: tuple[str, ...] = ()
+    remember: bool = False
+    rows: int = 1
+
+    def __post_init__(self) -> None:
+        if self.clients % (self.together * self.devices):
+            raise ConfigError(
+                f"a round of {self.clients} clients cannot be divided into groups of {self.together} on {self.devices} devices",
+                hint="the source of a round fills it up: RoundSource(…, multiple=together * devices)",
+            )
+        if self.program.devices > 1:
+            raise ConfigError(
+                f"the training of a client is on {self.program.devices} devices; expected 1: its clients are divided among them"
+            )
+
+    @property
+    def model(self) -> Layer:
+        """The network."""
+        return self.program.model
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a round."""
+        return self.rows
+
+    @property
+    def unit(self) -> str:
+        """``"rows"``."""
+        return "rows"
+
+    @property
+    def members(self) -> None:
+        """One training."""
+
+    @property
+    def layout(self) -> Any:
+        """The state is on every device."""
+        return WHOLE
+
+    def begin(self, state: TrainState, server: Any = None, *, seed: int = 0) -> TrainState:
+        """The state of the server before the first round.
+
+        Args:
+            state: of a client's training before its first step.
+            server: the server's optimizer, where there is one.
+            seed: client i draws as a training of the seed ``seed + i`` does.
+        """
+        many = lambda tree: jax.tree.map(lambda a: jnp.repeat(a[None], self.population, axis=0), tree)  # noqa: E731
+        keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(seed + number), 1))(
+            np.arange(self.population, dtype=np.uint32)
+        )
+        kept: dict[str, Any] = {"key": keys, "step": jnp.zeros(self.population, jnp.int32)}
+        if self.own:
+            kept["own"] = many(self._mine((state.params, state.model_state)))
+        if self.remember:
+            kept["optimizer"] = many(state.opt_state)
+        world: dict[str, Any] = {}
+        if self.scaffold:
+            zeros = jax.tree.map(jnp.zeros_like, state.params)
+            kept["control"], world["control"] = many(zeros), zeros
+        if server is not None:
+            world["server"] = server.init(state.params)
+        return dataclasses.replace(state, world={**world, "clients": kept})
+
+    def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
+        """Round ``index`` of an order of several: its part ``(clients, batches·batch_size)`` names each client's rows."""
+        length = self.batches * self.program.batch_size
+        rows = jax.lax.dynamic_slice_in_dim(order, index * length, length, axis=1)
+        whose = {name: chunk["client"][name][_row(rows[:, 0])] for name in ("number", "share")}
+        share = jnp.where(rows[:, 0] >= 0, whose["share"], 0)
+        # A client that is absent fills the round up: its number is that of none, where nothing is written.
+        number = jnp.where(rows[:, 0] >= 0, whose["number"], self.population)
+        weight = share / jnp.maximum(share.sum(), jnp.finfo(share.dtype).tiny)
+        mine = self.clients // self.devices
+        first = position(self.devices) * mine
+        take = lambda a: jax.lax.dynamic_slice_in_dim(a, first, mine)  # noqa: E731
+        # (clients of this device, …) to (groups, together, …)
+        grouped = jax.tree.map(
+            lambda a: take(a).reshape(-1, self.together, *a.shape[1:]), (rows, whose["number"], weight, share)
+        )
+        own = {name: leaf for name, leaf in chunk.items() if name != "client"}
+        alone = self.clients == 1 and self.server is None  # then what it learnt is the mean, to the last bit
+        base = jax.tree.map(lambda a: jnp.zeros_like(a) if alone else a, (state.params, state.model_state))
+
+        def group(carry: Any, given: Any) -> tuple[Any, Any]:
+            changes, sums = carry
+            rows, number, weight, share = given
+            found = self._group(state, own, rows, number)
+            moved = jax.tree.map(lambda new, old: new - old[None], found["learnt"], base)
+            changes = {
+                "mean": jax.tree.map(lambda total, new: total + _weighed(weight, new), changes["mean"], moved),
+                "control": jax.tree.map(
+                    lambda total, new: total + _weighed(share, new), changes["control"], found["control"]
+                ),
+            }
+            norms = jax.vmap(lambda new: _norm(jax.tree.map(jnp.subtract, new, state.params)))(found["learnt"][0])
+            told = {name: jnp.sum(jnp.where(share > 0, value, 0)) for name, value in found["sums"].items()}
+            told["client_change"] = jnp.sum(weight * norms)
+            return (changes, jax.tree.map(jnp.add, sums, told)), found["kept"]
+
+        zero = {name: jnp.zeros((), jnp.result_type(float)) for name in self._told if name not in _OWN}
+        zero |= {"bad": jnp.zeros((), jnp.int32), "client_change": jnp.zeros(())}
+        nothing = {
+            "mean": jax.tree.map(jnp.zeros_like, base),
+            "control": jax.tree.map(jnp.zeros_like, state.params) if self.scaffold else None,
+        }
+        (changes, sums), kept = jax.lax.scan(group, (nothing, zero), grouped)
+        changes, sums = total((changes, sums), self.devices)
+        # (groups, together, …) to (clients of this device, …), then those of all devices
+        kept = jax.tree.map(lambda a: self._of_all(a.reshape(-1, *a.shape[2:]), first), kept)
+        world = dict(state.world)
+        before = {name: world["clients"][name] for name in kept}
+        after = jax.tree.map(lambda old, new: old.at[number].set(new, mode="drop"), before, kept)
+        world["clients"] = {**world["clients"], **after}
+        if self.scaffold:
+            world["control"] = jax.tree.map(jnp.add, state.world["control"], changes["control"])
+        params, model_state = jax.tree.map(jnp.add, base, changes["mean"])
+        model_state = jax.tree.map(lambda new, old: new.astype(old.dtype), model_state, state.model_state)
+        if self.server is not None:
+            slope = jax.tree.map(jnp.negative, changes["mean"][0])
+            updates, world["server"] = self.server(slope, world["server"], state.params)
+            params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)
+        params, model_state = self._with((params, model_state), self._mine((state.params, state.model_state)))
+        bad = sums.pop("bad") > 0
+        sums |= {
+            "bad_step": jnp.where(bad, state.step, NEVER),
+            "change": _norm(jax.tree.map(jnp.subtract, params, state.params)),
+            "clients": jnp.sum(share > 0).astype(float),
+            "rounds": jnp.ones(()),
+        }
+        ended = dataclasses.replace(state, step=state.step + 1, params=params, model_state=model_state, world=world)
+        return ended.averaged(), sums
+
+    def _group(self, state: TrainState, chunk: Any, rows: jax.Array, number: jax.Array) -> dict[str, Any]:
+        """What the clients of a group have learnt; of one alone without ``vmap``, so that it is the program of a plain training."""
+        kept = jax.tree.map(lambda a: a[number], state.world["clients"])
+        if self.together == 1:
+            one = self._local(state, chunk, rows[0], jax.tree.map(lambda a: a[0], kept))
+            return jax.tree.map(lambda a: a[None], one)
+        found: dict[str, Any] = jax.vmap(self._local, in_axes=(None, None, 0, 0))(state, chunk, rows, kept)
+        return found
+
+    def _local(self, state: TrainState, chunk: Any, rows: jax.Array, kept: Any) -> dict[str, Any]:
+        """A client's steps of a round."""
+        params, model_state = self._with((state.params, state.model_state), kept.get("own", []))
+        shift = jax.tree.map(jnp.subtract, state.world["control"], kept["control"]) if self.scaffold else None
+        begun = dataclasses.replace(
+            state,
+            step=kept["step"],
+            key=kept["key"],
+            params=params,
+            model_state=model_state,
+            opt_state=kept.get("optimizer", state.opt_state),
+            world=Drift.given(self.program.gradient, params, shift),
+            average=None,
+        )
+        batches: Any = self.batches
+        if not self.even:
+            # (batches·batch_size,) to (batches, batch_size)
+            batches = jnp.any(rows.reshape(self.batches, -1) >= 0, axis=1).sum()
+        after, sums = loop_steps(self.program, begun, self.program.zero_sums(), chunk, rows, 0, batches)
+        bad = sums.pop("bad_step") != NEVER
+        told = {**sums, "bad": bad.astype(jnp.int32)}
+        left: dict[str, Any] = {"step": after.step}
+        learnt = after.params, after.model_state
+        if self.own:
+            left["own"] = self._mine(learnt)
+            learnt = self._with(learnt, self._mine((state.params, state.model_state)))  # they are not sent
+        if self.remember:
+            left["optimizer"] = after.opt_state
+        control = None
+        if self.scaffold:
+            rate = hyperparameter(state.opt_state, "learning_rate")
+            steps = jnp.maximum(after.step - begun.step, 1)
+            new = jax.tree.map(lambda x, y, s: (x - y) / (steps * rate) - s, params, after.params, shift)
+            control = jax.tree.map(jnp.subtract, new, kept["control"])
+            left["control"] = new
+        return {"learnt": learnt, "sums": told, "kept": left, "control": control}
+
+    def _mine(self, tree: Any) -> list[jax.Array]:
+        """The leaves that stay with a client."""
+        return [leaf for leaf, mine in zip(jax.tree.leaves(tree), self._flags(tree), strict=True) if mine]
+
+    def _with(self, tree: Any, mine: list[jax.Array]) -> Any:
+        """``tree`` with other leaves where they stay with a client."""
+        if not self.own:
+            return tree
+        leaves, form = jax.tree.flatten(tree)
+        given = iter(mine)
+        chosen = [next(given) if flag else leaf for leaf, flag in zip(leaves, self._flags(tree), strict=True)]
+        return jax.tree.unflatten(form, chosen)
+
+    def _flags(self, tree: Any) -> list[bool]:
+        paths = [path.split("/", 1)[1] for path in leaf_paths(tree)]  # of (params, state), without which it is
+        return [any(matches(path, pattern) for pattern in self.own) for path in paths]
+
+    def _of_all(self, mine: jax.Array, first: Any) -> jax.Array:
+        """This device's clients' values among those of all devices."""
+        if self.devices == 1:
+            return mine
+        whole = jnp.zeros((self.clients, *mine.shape[1:]), mine.dtype)
+        found: jax.Array = total(jax.lax.dynamic_update_slice_in_dim(whole, mine, first, 0), self.devices)
+        return found
+
+    @property
+    def _told(self) -> tuple[str, ...]:
+        names = [name for name in self.program.zero_sums() if name != "bad_step"]
+        return (*names, *_OWN)
+
+    def zero_sums(self) -> Sums:
+        """The sums of the clients' steps, and of each round the norms of its changes and the number of its clients."""
+        zeros = {name: jnp.zeros((), jnp.result_type(float)) for name in self._told}
+        return {**zeros, "bad_step": jnp.full((), NEVER, jnp.int32)}
+
+    def means(self, sums: Mapping[str, Any]) -> dict[str, Any]:
+        """The means over the clients' rows as they learnt from them, and over the rounds.
+
+        ``change`` is the norm of what a round changed, ``client_change`` the mean of the clients' norms: where clients go different ways,
+        it is the larger one by far.
+        """
+        own = {name: value for name, value in sums.items() if name not in _OWN}
+        rounds = float(sums["rounds"]) or np.nan
+        return {**self.program.means(own), **{name: float(sums[name]) / rounds for name in _OWN if name != "rounds"}}
+
+    def counters(self, state: TrainState) -> dict[str, Any]:
+        """The number of rounds."""
+        return {"step": np.asarray(state.step)}
+
+    def resting(self) -> Self:
+        """The same: a round of absent clients changes nothing."""
+        return self
+
+    def best_by(self, row: Mapping[str, Any], column: str) -> Any:
+        """The value of ``column`` in the row."""
+        return row[column]
+
+    def direction(self, column: str) -> str | None:
+        """As of the client's program; of what a round tells none."""
+        if column in _OWN:
+            return None
+        return self.program.direction(column)
+
+
+def _row(entry: jax.Array) -> jax.Array:
+    """The row that an entry of an order names."""
+    return jnp.where(entry >= 0, entry, ~entry)
+
+
+def _weighed(weight: jax.Array, values: jax.Array) -> jax.Array:
+    """``Σ wᵢ·vᵢ`` over the leading axis, where what a client of weight 0 has does not count, whatever it is."""
+    shape = (-1, *[1] * (values.ndim - 1))
+    w = weight.reshape(shape)  # (clients,) to (clients, 1, …)
+    kept = jnp.where(w > 0, w * values, jnp.zeros((), values.dtype))
+    return kept.sum(axis=0).astype(values.dtype)
+
+
+def _norm(tree: Any) -> jax.Array:
+    """The norm of all arrays together."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
