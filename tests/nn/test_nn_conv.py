@@ -25,10 +25,12 @@ from danlu.nn import (
     Sequential,
     SqueezeExcite,
     conv_ops,
+    pool_ops,
 )
 from danlu.nn.backprop import gradient_check
-from danlu.nn.conv_ops import Window, convolve, max_pool
+from danlu.nn.conv_ops import Window, convolve
 from danlu.nn.losses import CategoricalCrossEntropy
+from danlu.nn.pool_ops import max_pool
 
 pytestmark = pytest.mark.usefixtures("no_silent_broadcasting")
 KEY = jax.random.key(5)
@@ -135,6 +137,8 @@ def test_causal_padding_never_looks_ahead() -> None:
 WINDOWS = {
     "crop": ((4, 8, 7, 3), (3, 3, 3, 5), Window((1, 1), ((0, 0), (0, 0)), (1, 1))),
     "patches": ((6, 6, 7, 32), (3, 2, 32, 4), Window((2, 1), ((1, 0), (0, 1)), (1, 1))),
+    "blocks": ((3, 9, 8, 2), (4, 2, 2, 3), Window((2, 2), ((1, 0), (0, 1)), (1, 1))),
+    "blocks of a sequence": ((3, 11, 2), (6, 2, 3), Window((3,), ((2, 1),), (1,))),
     "depthwise": ((3, 6, 7, 4), (3, 2, 1, 4), Window((2, 1), ((1, 0), (0, 1)), (1, 2), 4)),
     "depthwise rows": ((3, 9, 8, 4), (4, 4, 1, 4), Window((1, 2), ((1, 2), (2, 1)), (2, 1), 4)),
 }
@@ -155,6 +159,23 @@ def test_quick_paths_equal_xlas_own(name: str) -> None:
     ours, xlas = both(x, kernel, dy)
     for a, b in zip(ours, xlas, strict=True):
         close(a, b, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["blocks", "crop", "depthwise"])
+def test_gradients_of_each_image_equal_those_of_images_alone(name: str) -> None:
+    """``vmap`` over rows, as for privacy, and over members of a population around it."""
+    x_shape, kernel_shape, how = WINDOWS[name]
+    x, kernels = jnp.asarray(draw(*x_shape)), jnp.asarray(draw(2, *kernel_shape))
+
+    def each(conv: Any) -> Any:
+        def loss(kernel: Any, row: Any) -> Any:
+            return jnp.sum(jnp.tanh(conv(row[None], kernel, how)))
+
+        rows = jax.vmap(jax.grad(loss, (0, 1)), (None, 0))
+        return jax.jit(rows)(kernels[0], x), jax.jit(jax.vmap(rows, (0, None)))(kernels, x)
+
+    for ours, plain in zip(jax.tree.leaves(each(convolve)), jax.tree.leaves(each(conv_ops._plain)), strict=True):
+        close(ours, plain, rtol=2e-5, atol=2e-5)
 
 
 def test_the_chain_rule_closes() -> None:
@@ -186,7 +207,7 @@ def test_max_pool_agrees_with_xla_and_pytorch_at_ties(
     x = RNG.integers(-2, 2, (3, *spatial, 2)).astype(np.float32)  # few values: many ties
     how = Window(stride, ((pad, pad),) * len(window), (1,) * len(window))
     y, back = jax.vjp(lambda x: max_pool(x, window, how), jnp.asarray(x))
-    z, plain = jax.vjp(lambda x: conv_ops._plain_max(x, window, how), jnp.asarray(x))
+    z, plain = jax.vjp(lambda x: pool_ops._plain_max(x, window, how), jnp.asarray(x))
     dy = draw(*y.shape)
     np.testing.assert_array_equal(y, z)
     close(back(dy)[0], plain(dy)[0], atol=1e-6)

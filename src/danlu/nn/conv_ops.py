@@ -1,4 +1,4 @@
-"""Convolution and max-pooling with the backward pass written out, quick where XLA's CPU code is slow.
+"""Convolution with the backward pass written out, quick where XLA's CPU code is slow.
 
 A convolution is linear in the input and in the kernel, so its chain rule is two more convolutions (:func:`convolve`).
 How these are computed depends on the platform:
@@ -18,9 +18,13 @@ How these are computed depends on the platform:
   weight gradient          patches of a few images at a time, in       3 times (32 channels, 26×26), none at 256;
                            cache, and one matrix product each          in a loop over steps 5 times and more
   input gradient           the kernel turned round and spelled out     none alone; in a loop over steps 4 times
-  under ``vmap``           one member after another: a batched kernel  2.5 times
-                           would become a grouped convolution
-  max-pooling              a maximum of strided slices                 2×2: 1.5 times; backward 50 times
+  a stride that divides    blocks of the stride's size as channels     4 times, the input gradient more than 10
+  the window               (a step of 1, no zeros between elements)
+  under ``vmap``           a kernel for all: one larger batch; else    2.5 times
+                           one member after another (a batched kernel
+                           would become a grouped convolution)
+  gradients of single      patches of all, one product an image        2.5 times
+  images by ``vmap``
   =======================  ==========================================  ========================================
 
 All are ``jax.custom_vjp``: reverse mode to any order and ``vmap`` work, forward mode (``jax.jvp``) does not.
@@ -30,10 +34,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -41,10 +44,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from danlu.nn._precision import wide_type, widened
+from danlu.nn._strided import Pads, Window, by_blocks, in_blocks, kernel_in_blocks, shifted
 
-__all__ = ["Pads", "Window", "convolve", "input_gradient", "kernel_gradient", "max_pool", "to_first_winner"]
+__all__ = ["Pads", "Window", "convolve", "input_gradient", "kernel_gradient"]
 
-Pads = tuple[tuple[int, int], ...]
 Forward = Callable[[jax.Array, jax.Array, "Window"], jax.Array]
 
 # The cores that XLA's CPU code may use.
@@ -58,39 +61,22 @@ _FEW_CHANNELS = 8
 _UNROLLED = 9
 
 
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """How a window moves over the spatial axes: one entry an axis, ``pads`` as (before, after)."""
-
-    stride: tuple[int, ...]
-    pads: Pads
-    dilation: tuple[int, ...]
-    groups: int = 1
-
-    def out(self, spatial: tuple[int, ...], window: tuple[int, ...]) -> tuple[int, ...]:
-        """The sizes of the output: ``⌊(n + before + after − dilation·(k − 1) − 1)/stride⌋ + 1``."""
-        axes = zip(spatial, window, self.stride, self.pads, self.dilation, strict=True)
-        return tuple((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in axes)
-
-
 def dimension_numbers(rank: int) -> tuple[str, str, str]:
     """Channels last: ``N…C`` for arrays, ``…IO`` for kernels."""
     axes = "DHW"[3 - rank :]
     return f"N{axes}C", f"{axes}IO", f"N{axes}C"
 
 
-def _shifted(x: jax.Array, window: tuple[int, ...], how: Window) -> list[jax.Array]:
-    """What each position of the window sees, in order: strided slices of the padded ``x``, ``(batch, *out, channels)``."""
-    out = how.out(x.shape[1:-1], tuple(window))
-    padded = jnp.pad(x, ((0, 0), *how.pads, (0, 0))) if any(map(any, how.pads)) else x
-    return [_slice(padded, place, out, how) for place in itertools.product(*map(range, window))]
-
-
-def _slice(padded: jax.Array, place: tuple[int, ...], out: tuple[int, ...], how: Window) -> jax.Array:
-    start = [p * d for p, d in zip(place, how.dilation, strict=True)]
-    stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, out, how.stride, strict=True)]
-    ends = (padded.shape[0], *stop, padded.shape[-1])
-    return lax.slice(padded, (0, *start, 0), ends, (1, *how.stride, 1))
+def _patches(x: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
+    """All that the window sees at each of its places, ``(batch, *out, taps·channels)``: an axis at a time, for long copies."""
+    seen = jnp.pad(x, ((0, 0), *how.pads, (0, 0))) if any(map(any, how.pads)) else x
+    out = how.out(x.shape[1:-1], window)
+    for axis in reversed(range(len(window))):
+        n, k, s, d = out[axis], window[axis], how.stride[axis], how.dilation[axis]
+        starts = [place * d for place in range(k)]
+        parts = [lax.slice_in_dim(seen, at, at + (n - 1) * s + 1, s, axis=axis + 1) for at in starts]
+        seen = jnp.concatenate(parts, axis=-1)
+    return seen
 
 
 def _plain(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
@@ -133,7 +119,7 @@ def _depthwise(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
     window = kernel.shape[:-2]
     if _taken_at_once(window):
         taps = kernel.reshape(-1, *(1,) * (x.ndim - 1), kernel.shape[-1])  # (taps, 1, …, channels)
-        seen = _shifted(x, window, how)
+        seen = shifted(x, window, how)
         total = functools.reduce(jnp.add, (widened(part * taps[k]) for k, part in enumerate(seen)))
         return total.astype(x.dtype)
     part = _by_rows(how, window[0], x)
@@ -150,7 +136,7 @@ def _depthwise_kernel_gradient(x: jax.Array, dy: jax.Array, window: tuple[int, .
     """``Σ_{n, q} x[n, stride·q + k, c]·dy[n, q, c]``, ``(*window, 1, channels)``."""
     if _taken_at_once(window):
         axes = tuple(range(x.ndim - 1))
-        return jnp.stack([jnp.sum(part * dy, axes) for part in _shifted(x, window, how)]).reshape(
+        return jnp.stack([jnp.sum(part * dy, axes) for part in shifted(x, window, how)]).reshape(
             *window, 1, x.shape[-1]
         )
     part = _by_rows(how, window[0], x)
@@ -165,6 +151,9 @@ def _depthwise_kernel_gradient(x: jax.Array, dy: jax.Array, window: tuple[int, .
 def _forward_on_cpu(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
     if _is_depthwise(kernel.shape, how):
         return _depthwise(x, kernel, how)
+    if by_blocks(kernel.shape, how):
+        blocks = in_blocks(x, kernel.shape[:-2], how)
+        return _forward_on_cpu(blocks, kernel_in_blocks(kernel, how), Window.dense(x.ndim - 2))
     if x.ndim != 4 or how.groups > 1 or math.prod(kernel.shape[:-2]) == 1:
         return _plain(x, kernel, how)
     # Which of XLA's codes computes a convolution goes by its padding: ask for a few rows too many and leave them out.
@@ -190,10 +179,17 @@ def _input_gradient(
 
 def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
     """The convolution of ``dy``, zeros between its elements for a stride, with the kernel turned round."""
+    shape = (dy.shape[0], *shape[1:])  # members of a vmap are rows of one batch
     if _is_depthwise(kernel.shape, how):
         return _input_gradient(_depthwise, dy, kernel, shape, how)
     if how.groups > 1:
         return _input_gradient(_plain, dy, kernel, shape, how)
+    if by_blocks(kernel.shape, how):
+        x = jax.ShapeDtypeStruct(shape, dy.dtype)
+        blocks = jax.eval_shape(lambda x: in_blocks(x, kernel.shape[:-2], how), x).shape
+        inner = _input_gradient_on_cpu(dy, kernel_in_blocks(kernel, how), blocks, Window.dense(dy.ndim - 2))
+        dx: jax.Array = jax.linear_transpose(lambda x: in_blocks(x, kernel.shape[:-2], how), x)(inner)[0]
+        return dx
     around = []
     axes = zip(shape[1:-1], dy.shape[1:-1], kernel.shape[:-2], how.stride, how.pads, how.dilation, strict=True)
     for n, m, k, s, (before, _), d in axes:
@@ -220,28 +216,100 @@ def _kernel_gradient_on_cpu(x: jax.Array, dy: jax.Array, shape: tuple[int, ...],
     window, channels, taps = shape[:-2], shape[-2], math.prod(shape[:-2])
     if _is_depthwise(shape, how):
         return _depthwise_kernel_gradient(x, dy, window, how)
+    if by_blocks(shape, how):
+        blocks, back = _to_and_from_blocks(shape, how, x.dtype)
+        return back(_kernel_gradient_on_cpu(in_blocks(x, window, how), dy, blocks, Window.dense(x.ndim - 2)))
     if how.groups > 1 or x.shape[0] == 0:
         return _kernel_gradient(x, dy, shape, how)
-    size = taps * channels * math.prod(dy.shape[1:-1]) * x.dtype.itemsize
-    most = max(1, _PATCH_BYTES // size)
-    images = max(n for n in range(1, min(most, x.shape[0]) + 1) if x.shape[0] % n == 0)
+    parts = _a_few(x, dy, taps * channels)
 
     def add(total: jax.Array, part: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         # (positions, taps·channels)
-        seen = jnp.concatenate(_shifted(part[0], window, how), axis=-1).reshape(-1, taps * channels)
+        seen = _patches(part[0], window, how).reshape(-1, taps * channels)
         of_outputs = part[1].reshape(-1, dy.shape[-1]).T  # (outputs, positions)
         product = jnp.matmul(of_outputs, seen, preferred_element_type=total.dtype)
         return total + product, None
 
-    parts = tuple(a.reshape(-1, images, *a.shape[1:]) for a in (x, dy))  # (parts, images, *spatial, channels)
     total, _ = lax.scan(add, jnp.zeros((dy.shape[-1], taps * channels), wide_type(dy.dtype)), parts)
     return total.astype(dy.dtype).T.reshape(shape)
 
 
+def _a_few(x: jax.Array, dy: jax.Array, seen: int) -> tuple[jax.Array, ...]:
+    """Both in parts of a few images, whose patches of ``seen`` numbers a place stay in the caches: ``(parts, images, …)``."""
+    most = max(1, _PATCH_BYTES // (seen * math.prod(dy.shape[1:-1]) * x.dtype.itemsize))
+    images = max(n for n in range(1, min(most, x.shape[0]) + 1) if x.shape[0] % n == 0)
+    return tuple(a.reshape(-1, images, *a.shape[1:]) for a in (x, dy))  # (parts, images, *spatial, channels)
+
+
+def _to_and_from_blocks(
+    shape: tuple[int, ...], how: Window, dtype: Any
+) -> tuple[Any, Callable[[jax.Array], jax.Array]]:
+    """The shape of a kernel in blocks, and the way back of what has it."""
+    kernel = jax.ShapeDtypeStruct(shape, dtype)
+    back = jax.linear_transpose(lambda kernel: kernel_in_blocks(kernel, how), kernel)
+    return jax.eval_shape(lambda kernel: kernel_in_blocks(kernel, how), kernel).shape, lambda blocks: back(blocks)[0]
+
+
+def _kernel_gradient_of_each(x: jax.Array, dy: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
+    """The weight gradient of each image alone, ``(images, *shape)``: a matrix product an image."""
+    if by_blocks(shape, how):
+        blocks, back = _to_and_from_blocks(shape, how, x.dtype)
+        own = _kernel_gradient_of_each(in_blocks(x, shape[:-2], how), dy, blocks, Window.dense(x.ndim - 2))
+        return jax.vmap(back)(own)
+    taps = math.prod(shape[:-1])
+
+    def some(part: tuple[jax.Array, ...]) -> jax.Array:
+        seen = _patches(part[0], shape[:-2], how).reshape(
+            part[0].shape[0], -1, taps
+        )  # (images, positions, taps·channels)
+        of_outputs = part[1].reshape(part[1].shape[0], -1, shape[-1])  # (images, positions, outputs)
+        return jnp.einsum("npk,npo->nko", seen, of_outputs)
+
+    own = lax.map(some, _a_few(x, dy, taps))  # (parts, images, taps·channels, outputs)
+    return own.reshape(-1, *shape)
+
+
 def _on_platform(cpu: Callable[..., jax.Array], other: Callable[..., jax.Array], *arrays: Any) -> jax.Array:
-    """``cpu`` there (members of a ``vmap`` one after another), ``other`` elsewhere."""
-    y: jax.Array = lax.platform_dependent(*arrays, cpu=jax.custom_batching.sequential_vmap(cpu), default=other)
+    """``cpu`` there, ``other`` elsewhere."""
+    y: jax.Array = lax.platform_dependent(*arrays, cpu=cpu, default=other)
     return y
+
+
+def _members(
+    cpu: Callable[..., jax.Array], quick: Callable[[Sequence[bool], jax.Array, jax.Array], jax.Array | None]
+) -> Callable[..., jax.Array]:
+    """``cpu`` of two arrays, whose members under ``vmap`` go by ``quick`` where that gives something, else one after another."""
+    one = jax.custom_batching.custom_vmap(cpu)
+
+    @one.def_vmap
+    def _(count: int, batched: Sequence[bool], *arrays: jax.Array) -> tuple[jax.Array, bool]:
+        found = quick(batched, *arrays)
+        return (_one_by_one(one, count, batched, arrays) if found is None else found), True
+
+    return one
+
+
+def _one_by_one(
+    one: Callable[..., jax.Array], count: int, batched: Sequence[bool], arrays: Sequence[jax.Array]
+) -> jax.Array:
+    def member(number: jax.Array) -> jax.Array:
+        return one(*(a[number] if own else a for a, own in zip(arrays, batched, strict=True)))
+
+    y: jax.Array = lax.map(member, jnp.arange(count))
+    return y
+
+
+def _as_one_batch(cpu: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """``cpu`` of a batch and a kernel; members that share the kernel are one larger batch."""
+
+    def quick(batched: Sequence[bool], x: jax.Array, kernel: jax.Array) -> jax.Array | None:
+        if batched[1]:
+            return None
+        y = one(x.reshape(-1, *x.shape[2:]), kernel)  # (members·batch, …)
+        return y.reshape(*x.shape[:2], *y.shape[1:])  # (members, batch, …)
+
+    one = _members(cpu, quick)
+    return one
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -258,9 +326,8 @@ def convolve(x: jax.Array, kernel: jax.Array, how: Window) -> jax.Array:
 
     Reference: Dumoulin & Visin (2016), arXiv:1603.07285; "convolution" is cross-correlation, as everywhere in the field.
     """
-    return _on_platform(
-        lambda x, kernel: _forward_on_cpu(x, kernel, how), lambda x, kernel: _plain(x, kernel, how), x, kernel
-    )
+    cpu = _as_one_batch(lambda x, kernel: _forward_on_cpu(x, kernel, how))
+    return _on_platform(cpu, lambda x, kernel: _plain(x, kernel, how), x, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -275,23 +342,20 @@ def input_gradient(dy: jax.Array, kernel: jax.Array, shape: tuple[int, ...], how
         shape: of ``x``.
         how: as in :func:`convolve`.
     """
-    return _on_platform(
-        lambda dy, kernel: _input_gradient_on_cpu(dy, kernel, shape, how),
-        lambda dy, kernel: _input_gradient(_plain, dy, kernel, shape, how),
-        dy,
-        kernel,
-    )
+    cpu = _as_one_batch(lambda dy, kernel: _input_gradient_on_cpu(dy, kernel, shape, how))
+    return _on_platform(cpu, lambda dy, kernel: _input_gradient(_plain, dy, kernel, shape, how), dy, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def kernel_gradient(x: jax.Array, dy: jax.Array, shape: tuple[int, ...], how: Window) -> jax.Array:
     """``∂L/∂W[k, c, o] = Σ_{n, q} x[n, stride·q + dilation·k − before, c]·dy[n, q, o]``; ``shape`` is the kernel's."""
-    return _on_platform(
-        lambda x, dy: _kernel_gradient_on_cpu(x, dy, shape, how),
-        lambda x, dy: _kernel_gradient(x, dy, shape, how),
-        x,
-        dy,
-    )
+
+    def quick(batched: Sequence[bool], x: jax.Array, dy: jax.Array) -> jax.Array | None:
+        single = all(batched) and x.shape[1] == 1 and how.groups == 1
+        return _kernel_gradient_of_each(x[:, 0], dy[:, 0], shape, how) if single else None
+
+    cpu = _members(lambda x, dy: _kernel_gradient_on_cpu(x, dy, shape, how), quick)
+    return _on_platform(cpu, lambda x, dy: _kernel_gradient(x, dy, shape, how), x, dy)
 
 
 # Each of the three is linear in both arrays, and the gradients of each are the other two: the chain rule closes.
@@ -317,90 +381,3 @@ input_gradient.defvjp(lambda dy, w, shape, how: (input_gradient(dy, w, shape, ho
 kernel_gradient.defvjp(
     lambda x, dy, shape, how: (kernel_gradient(x, dy, shape, how), (x, dy)), _kernel_gradient_backward
 )
-
-
-def _lowest(x: jax.Array) -> Any:
-    return jnp.asarray(-jnp.inf, x.dtype)
-
-
-def _plain_max(x: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
-    padding = ((0, 0), *how.pads, (0, 0))
-    y: jax.Array = lax.reduce_window(x, -jnp.inf, lax.max, (1, *window, 1), (1, *how.stride, 1), padding)
-    return y
-
-
-def _views(x: jax.Array, window: tuple[int, ...], how: Window) -> list[jax.Array]:
-    """As :func:`_shifted`, with padding that never wins."""
-    if any(map(any, how.pads)):
-        x = lax.pad(x, _lowest(x), [(0, 0, 0), *((*pad, 0) for pad in how.pads), (0, 0, 0)])
-    return _shifted(x, window, dataclasses.replace(how, pads=((0, 0),) * len(window)))
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def max_pool(x: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
-    """``y[n, q, c] = max_k x[n, stride·q + k − before, c]``; padding never wins.
-
-    The error goes to the first position of the window, in row order, that holds the maximum (as in PyTorch and XLA).
-    On a CPU both directions are elementwise code over strided slices instead of ``reduce_window`` and
-    ``select_and_scatter``.
-
-    Args:
-        x: ``(batch, *spatial, channels)``.
-        window: its size along each spatial axis.
-        how: stride and padding.
-    """
-    y: jax.Array = lax.platform_dependent(
-        x,
-        cpu=lambda x: functools.reduce(jnp.maximum, _views(x, window, how)),
-        default=lambda x: _plain_max(x, window, how),
-    )
-    return y
-
-
-def _max_pool_forward(x: jax.Array, window: tuple[int, ...], how: Window) -> tuple[jax.Array, Any]:
-    # The winner is found again by its value: without the barrier XLA may compute ``x`` twice, rounded otherwise, and find none.
-    x = lax.optimization_barrier(x)
-    y = max_pool(x, window, how)
-    return y, (x, y)
-
-
-def _max_pool_backward(window: tuple[int, ...], how: Window, kept: Any, dy: jax.Array) -> tuple[jax.Array]:
-    return (
-        lax.platform_dependent(
-            *kept,
-            dy,
-            cpu=lambda x, y, dy: to_first_winner(x, y, dy, window, how),
-            default=lambda x, y, dy: jax.vjp(lambda x: _plain_max(x, window, how), x)[1](dy)[0],
-        ),
-    )
-
-
-def to_first_winner(x: jax.Array, y: jax.Array, dy: jax.Array, window: tuple[int, ...], how: Window) -> jax.Array:
-    """The gradient of :func:`max_pool`: all of ``dy`` to the first position of each window, in row order, that holds ``y``."""
-    open_ = jnp.ones(y.shape, bool)  # where no earlier position of the window has won
-    shares = []
-    for seen in _views(x, window, how):
-        wins = open_ & (seen == y)
-        shares.append(jnp.where(wins, dy, jnp.zeros_like(dy)))
-        open_ = open_ & ~wins
-    if window == how.stride and not any(map(any, how.pads)):
-        return _tiles(shares, x.shape, window)
-    # Windows overlap: transposing the slices adds their shares up.
-    back = jax.linear_transpose(lambda x: _shifted(x, window, dataclasses.replace(how, dilation=(1,) * len(window))), x)
-    dx: jax.Array = back(shares)[0]
-    return dx
-
-
-def _tiles(shares: list[jax.Array], shape: tuple[int, ...], window: tuple[int, ...]) -> jax.Array:
-    """The shares laid side by side, as windows that do not overlap tile the input."""
-    rank, one = len(window), shares[0].shape
-    stacked = jnp.stack(shares).reshape(*window, *one)
-    # (window axes, batch, out axes, channels) to (batch, out, window, out, window, ..., channels)
-    order = [rank, *itertools.chain.from_iterable((rank + 1 + i, i) for i in range(rank)), 2 * rank + 1]
-    tiled = [n * k for n, k in zip(one[1:-1], window, strict=True)]
-    whole = stacked.transpose(order).reshape(one[0], *tiled, one[-1])  # (batch, *(out · window), channels)
-    rest = [(0, n - t) for n, t in zip(shape[1:-1], tiled, strict=True)]
-    return jnp.pad(whole, ((0, 0), *rest, (0, 0)))
-
-
-max_pool.defvjp(_max_pool_forward, _max_pool_backward)

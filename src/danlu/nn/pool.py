@@ -15,9 +15,10 @@ from danlu.errors import ConfigError
 from danlu.nn._largest import largest
 from danlu.nn._precision import widened
 from danlu.nn._shapes import size
+from danlu.nn._strided import Window
 from danlu.nn._windows import Padding, Sizes, check_padding, check_sizes, image_shape, pads, per_axis
-from danlu.nn.conv_ops import Window, max_pool
 from danlu.nn.layer import Layer, Params, Shape, State
+from danlu.nn.pool_ops import max_pool
 
 __all__ = ["AdaptiveAveragePool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"]
 

@@ -6,6 +6,10 @@ from mutations.mutation import of
 
 MUTATIONS = [
     *of(
+        "nn/pool_ops.py",
+        ("pool-to-all-winners", "open_ = open_ & ~wins", "open_ = open_ | wins", "option.ties"),
+    ),
+    *of(
         "nn/conv_ops.py",
         (
             "grouped-weight-gradient",
@@ -20,8 +24,12 @@ MUTATIONS = [
             "layer.Conv",
         ),
         ("input-gradient-not-turned", "jnp.flip(kernel, tuple(range(kernel.ndim - 2)))", "kernel", "layer.Conv"),
-        ("dilation-ignored-in-patches", "start = [p * d for p, d in", "start = [p for p, d in", "layer.Conv"),
-        ("pool-to-all-winners", "open_ = open_ & ~wins", "open_ = open_ | wins", "option.ties"),
+        (
+            "dilation-ignored-in-patches",
+            "starts = [place * d for place in",
+            "starts = [place for place in",
+            "layer.Conv",
+        ),
         (
             "depthwise-gradient-summed-wrong",
             "[jnp.sum(part * dy, axes) for part",

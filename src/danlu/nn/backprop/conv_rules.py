@@ -18,7 +18,7 @@ from danlu.nn._shapes import on_last_axis
 from danlu.nn.backprop.activation_rules import activation_backward
 from danlu.nn.backprop.visit import LayerRule, Visit
 from danlu.nn.conv import Conv, ConvTranspose
-from danlu.nn.conv_ops import convolve, input_gradient, kernel_gradient, to_first_winner
+from danlu.nn.conv_ops import convolve, input_gradient, kernel_gradient
 from danlu.nn.group_norm import GroupNorm
 from danlu.nn.layer import Layer
 from danlu.nn.pool import (
@@ -30,6 +30,7 @@ from danlu.nn.pool import (
     cell_shares,
     counts,
 )
+from danlu.nn.pool_ops import to_first_winner
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.vision.convnext import LayerScale
 
