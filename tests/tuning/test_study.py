@@ -17,8 +17,10 @@ import pytest
 
 from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline.space import Choice, Place, Span
-from danlu.tuning import study as module
+from danlu.tuning import presence, storage
+from danlu.tuning import search as searching
 from danlu.tuning.contest import rungs_of
+from danlu.tuning.presence import Presence
 from danlu.tuning.search import Limits, search
 from danlu.tuning.study import Study, Told
 
@@ -192,7 +194,7 @@ def test_a_half_written_line_of_a_journal_is_cut_off(tmp_path: Path) -> None:
 
 def test_processes_share_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "study.log"
-    monkeypatch.setattr(Study, "_dead", lambda self, owner, known: False)  # these two are of one process
+    monkeypatch.setattr(Presence, "dead", lambda self, owner, known: False)  # these two are of one process
     one, other = study_at(path), study_at(path)
     mine, others = one.batch(10), other.batch(10)
     rest = one.batch(10)
@@ -205,7 +207,7 @@ def test_a_new_trial_is_not_taken_for_left(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "study.log"
     one, other = study_at(path), study_at(path)
     one._asked(None, 4)  # and before it says anything more, another process, as this one is from now on, looks:
-    monkeypatch.setattr(module.os, "getpid", lambda: 2**22 + 1)
+    monkeypatch.setattr(presence.os, "getpid", lambda: 2**22 + 1)
     assert [each.number for each in other.batch(8)] == [1, 2, 3, 4]
 
 
@@ -213,11 +215,77 @@ def test_what_a_dead_process_left_is_taken_over(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "study.log"
     left = study_at(path).batch(8)
     monkeypatch.setattr(
-        module.os, "getpid", lambda: 2**22 + 1
+        presence.os, "getpid", lambda: 2**22 + 1
     )  # another process; that of the first study is this one, alive
     assert [each.number for each in study_at(path).batch(8)] == [4, 5, 6, 7]
-    monkeypatch.setattr(module, "alive", lambda process: False)
+    monkeypatch.setattr(presence, "alive", lambda process: False)
     assert study_at(path).batch(8) == left
+
+
+def test_one_of_all_that_want_to_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "study.log"
+    killed, *others = [study_at(path) for _ in range(4)]
+    gone = {killed.presence.owner}
+    left = killed.batch(4)
+    monkeypatch.setattr(Presence, "dead", lambda self, owner, known: owner in gone)
+    monkeypatch.setattr(Study, "_whole", lambda self, batch, begun, *rest: [each.number for each in begun])
+    assert [each.batch(4) for each in others] == [[each.number for each in left], [], []]
+    assert [each.batch(4) for each in others] == [[each.number for each in left], [], []]  # it has not begun yet
+    gone.add(others[0].presence.owner)  # it dies in between: the next one in the order of the claims has it
+    assert [each.batch(4) for each in others[1:]] == [[each.number for each in left], []]
+
+
+def test_silence_is_watched_by_the_clock_of_who_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = study_at(tmp_path / "study.log"), study_at(tmp_path / "study.log")
+    now, host = 0.0, "another"
+    monkeypatch.setattr(presence.time, "monotonic", lambda: now)
+    monkeypatch.setattr(presence.socket, "gethostname", lambda: host)
+
+    def dead() -> bool:
+        nonlocal host
+        one.presence.sign_of_life() if signs else None
+        host = "this"
+        try:
+            return other.presence.dead(one.presence.owner, other._study.user_attrs)
+        finally:
+            host = "another"
+
+    signs = True
+    assert not dead()
+    now = 100.0
+    assert not dead()
+    signs = False
+    now = 219.0
+    assert not dead()
+    now = 221.0
+    assert dead()
+    signs = True  # the network was away
+    assert not dead()
+    signs = False
+    one.presence.sign_of_life(leaving=True)
+    assert dead()
+
+
+def test_who_is_done_waits_and_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = study_at(tmp_path / "study.log"), study_at(tmp_path / "study.log")
+    one.batch(6)
+    gone: list[str] = []
+    monkeypatch.setattr(Presence, "dead", lambda self, owner, known: owner in gone)
+    monkeypatch.setattr(searching.time, "sleep", lambda seconds: gone.append(one.presence.owner))
+    assert [each.state for each in run(other, 6)].count("running") == 0
+    assert len(other.told()) == 6
+    assert gone == [one.presence.owner]
+
+
+def test_a_drive_without_locks_keeps_a_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: list[Told]
+) -> None:
+    def none(*how: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(storage.fcntl, "flock", none)
+    assert without_time(run(study_at(tmp_path / "study.log"), 4)) == without_time(whole[:4])
+    assert not (tmp_path / "study.log.lock").exists()
 
 
 def test_a_storage_of_another_search_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ __all__ = ["FACTOR", "Limits", "search"]
 
 FACTOR = 3
 """Of the trials at a rung, one in so many goes on (rounded up)."""
+_PAUSE = 1.0  # seconds between two looks at what other processes do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,18 +64,32 @@ def search(
         after_batch: called when a batch has been told.
     """
     clock = limits.clock()
-    while not clock.too_late():
-        batch = study.batch(limits.trials)
-        if not batch:
-            return
-        begun = time.monotonic()
-        contest = contest_of([config_of(trial.values) for trial in batch])
-        scores, complete = run_batch(batch, contest, clock, higher=study.higher, alive=study.sign_of_life)
-        seconds = time.monotonic() - begun
-        for trial in batch:
-            study.tell(trial, scores[trial.number], complete=trial.number in complete, seconds=seconds / len(batch))
-        clock.longest = max(clock.longest, seconds)
-        after_batch()
+    with study.presence.taking_part():
+        while not clock.too_late():
+            batch = study.batch(limits.trials) or _left_by_others(study, limits, clock)
+            if not batch:
+                return
+            begun = time.monotonic()
+            contest = contest_of([config_of(trial.values) for trial in batch])
+            scores, complete = run_batch(batch, contest, clock, higher=study.higher)
+            seconds = time.monotonic() - begun
+            for trial in batch:
+                study.tell(trial, scores[trial.number], complete=trial.number in complete, seconds=seconds / len(batch))
+            clock.longest = max(clock.longest, seconds)
+            after_batch()
+
+
+def _left_by_others(study: Study, limits: Limits, clock: Clock) -> list[Trial]:
+    """A batch that another process dies over, before all have ended; empty when they have: then all processes know the same best."""
+    if not (left := study.under_way()):
+        return []
+    with stage("waiting for other processes", total=left, unit="trials") as step:
+        while (now := study.under_way()) and not clock.over():
+            step.done = max(left - now, 0)
+            time.sleep(_PAUSE)
+            if batch := study.batch(limits.trials):
+                return batch
+    return []
 
 
 def run_batch(
@@ -83,7 +98,6 @@ def run_batch(
     clock: Clock,
     *,
     higher: bool,
-    alive: Callable[[], None] = lambda: None,
 ) -> tuple[dict[int, dict[int, float]], set[int]]:
     """Train a batch by successive halving: the scores of each trial by rung, and the trials that reached the last one."""
     scores: dict[int, dict[int, float]] = {trial.number: {} for trial in batch}
@@ -97,7 +111,6 @@ def run_batch(
     with stage(named, total=total, unit=f"trial-{contest.unit}") as step:
         for rung, epochs in enumerate(contest.rungs):
             found = contest.go(epochs, step.advance)
-            alive()
             for number, score in zip(left, found, strict=True):
                 if math.isfinite(score):
                     scores[number][epochs] = score

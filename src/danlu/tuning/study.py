@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import socket
-import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu.errors import ArtifactError, ConfigError, first_line
-from danlu.files import alive
 from danlu.pipeline.space import Place
+from danlu.tuning.presence import Presence
 from danlu.tuning.sampler import distribution_of, optuna, sampler_of, value_of
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from danlu.tuning.storage import storage_of
 
 __all__ = ["Study", "Told", "Trial"]
 
 _STUDY = "danlu tune"
-_SILENT = 600.0  # seconds without a sign of life after which a process of another machine is taken for dead
-_SQLITE = (".db", ".sqlite", ".sqlite3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +88,7 @@ class Study:
         try:
             self._study = library.create_study(
                 study_name=_STUDY,
-                storage=_storage(storage),
+                storage=storage_of(storage),
                 direction="maximize" if higher else "minimize",
                 sampler=sampler,
                 pruner=library.pruners.NopPruner(),
@@ -110,8 +100,7 @@ class Study:
             said = first_line(error)
             raise ArtifactError(f"cannot open the study in {storage}: {said}", hint="name another --storage") from error
         self._join(storage, {**facts, "seed": seed, "higher": higher, "space": {k: str(v) for k, v in space.items()}})
-        self.owner = uuid.uuid4().hex[:12]
-        self.sign_of_life()
+        self.presence = Presence(self._study)
 
     def _join(self, storage: Any, facts: Mapping[str, Any]) -> None:
         begun = bool(
@@ -131,28 +120,11 @@ class Study:
                     hint="name another --storage, or give the same data and settings to go on with that search",
                 )
 
-    # Processes.
-
-    def sign_of_life(self) -> None:
-        """Let other processes know that this one lives."""
-        own = {"host": socket.gethostname(), "process": os.getpid(), "seen": time.time()}
-        self._study.set_user_attr(f"process {self.owner}", own)
-
-    def _dead(self, owner: str | None, known: Mapping[str, Any]) -> bool:
-        if owner == self.owner:
-            return False
-        found = known.get(f"process {owner}")
-        if found is None:
-            return True
-        if found["host"] == socket.gethostname():
-            return found["process"] == os.getpid() or not alive(found["process"])
-        return time.time() - found["seen"] > _SILENT
-
     # Batches.
 
     def batch(self, most: int | None) -> list[Trial]:
         """The next batch of trials to run: one that a dead process left, or a new one; empty when there are ``most`` trials."""
-        self.sign_of_life()
+        self.presence.sign_of_life()
         every = self._study.get_trials(deepcopy=False)
         trials, left = [each for each in every if each.state.name != "FAIL"], self._left(every)
         if left is not None:
@@ -165,11 +137,18 @@ class Study:
 
     def _left(self, trials: Sequence[Any]) -> int | None:
         """The batch that a dead process left, if there is one."""
-        known = self._study.user_attrs
+        known, refused = self._study.user_attrs, set()
         for each in trials:
-            if each.state.name == "RUNNING" and self._dead(each.user_attrs.get("process"), known):
-                return self._batch_of(each, trials)
+            if each.state.name == "RUNNING" and self.presence.dead(each.user_attrs.get("process"), known):
+                batch = self._batch_of(each, trials)
+                if batch not in refused and self.presence.takes_over(batch):
+                    return batch
+                refused.add(batch)
         return None
+
+    def under_way(self) -> int:
+        """How many trials have been begun, by any process, and not ended."""
+        return sum(each.state.name == "RUNNING" for each in self._study.get_trials(deepcopy=False))
 
     def _batch_of(self, trial: Any, trials: Sequence[Any] = ()) -> int:
         """The batch of a trial; one that a process died over before it said so belongs to the batch before it, if that is not full."""
@@ -201,7 +180,9 @@ class Study:
                 self._study.tell(trial, state=library.trial.TrialState.FAIL)  # another process was faster
                 break
             batch = trial.number if batch is None else batch
-            attributes = {"batch": batch, "process": self.owner} | ({"size": size} if trial.number == batch else {})
+            attributes = {"batch": batch, "process": self.presence.owner} | (
+                {"size": size} if trial.number == batch else {}
+            )
             ended = begun[len(found)].state.is_finished() if len(found) < len(begun) else False
             for name, value in attributes.items():
                 if not ended and trial.user_attrs.get(name) != value:
@@ -216,7 +197,7 @@ class Study:
     def _asked(self, batch: int | None, size: int) -> Any:
         """A new trial that belongs to this process and its batch from the first moment: else another process would take it for left."""
         library, storage = optuna(), self._study._storage
-        own = {"process": self.owner} | ({"size": size} if batch is None else {"batch": batch})
+        own = {"process": self.presence.owner} | ({"size": size} if batch is None else {"batch": batch})
         state = library.trial.TrialState.RUNNING
         template = library.trial.create_trial(state=state, user_attrs=own)
         number = storage.create_new_trial(self._study._study_id, template_trial=template)
@@ -300,57 +281,3 @@ class Study:
 
 
 _FEWEST = 8  # trials from which it is said what mattered
-
-
-class _FileLock:
-    """A journal's lock, which the system releases when its process ends, however it ends."""
-
-    def __init__(self, path: str) -> None:
-        self._path, self._handle = f"{path}.lock", -1
-
-    def acquire(self) -> bool:
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        os.close(self._handle)
-
-
-def _storage(given: str | Path) -> Any:
-    library, text = optuna(), str(given)
-    if "://" in text:
-        return library.storages.RDBStorage(text)
-    path = Path(text)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ArtifactError(f"cannot keep the study in {path}", hint="name a file in a folder that exists")
-    if path.suffix.lower() in _SQLITE:
-        return library.storages.RDBStorage(
-            f"sqlite:///{path.absolute()}", engine_kwargs={"connect_args": {"timeout": 60}}
-        )
-    lock = None if fcntl is None else _FileLock(text)
-    with _held(lock):
-        _mend(path)
-    backend = library.storages.journal.JournalFileBackend(text, lock_obj=lock)
-    return library.storages.JournalStorage(backend)
-
-
-@contextlib.contextmanager
-def _held(lock: _FileLock | None) -> Iterator[None]:
-    if lock is None:
-        yield
-        return
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _mend(path: Path) -> None:
-    """Cut off a line that a killed process left half-written."""
-    if not path.is_file():
-        return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        os.truncate(path, data.rfind(b"\n") + 1)
