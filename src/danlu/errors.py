@@ -7,6 +7,7 @@ The tree::
     ├── DataError          a file, frame or array that cannot be used           (also a ValueError)
     │   └── SchemaError    new data that does not fit the data trained on
     ├── TrainingError      training cannot go on (diverged, nothing to train on)
+    │   └── LostError      another process of the same training has gone
     ├── CheckpointError    a checkpoint that cannot be written or read
     ├── ArtifactError      a saved model that cannot be written or read
     ├── UntrustedError     a saved model or run that would import code which the user has not named, or that no trusted key has signed
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigError",
     "DanluError",
     "DataError",
+    "LostError",
     "MissingExtraError",
     "SchemaError",
     "TrainingError",
@@ -92,6 +94,10 @@ class TrainingError(DanluError):
     """
 
     stopped_by: int | None = None
+
+
+class LostError(TrainingError):
+    """Another process of the same training has gone, and this one cannot go on without it."""
 
 
 class CheckpointError(DanluError):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from danlu import processes
 from danlu.artifact.files import json_text, read_json
 from danlu.artifact.lock import locked
 from danlu.errors import ArtifactError, ConfigError
@@ -54,6 +55,8 @@ class RunDirectory:
     ) -> RunDirectory:
         """Make a new run directory that no other run has; it appears with its first files in it, or not at all.
 
+        Of several processes that train together the first makes it, and all have the same.
+
         Args:
             root: the folder that holds the runs; made when missing.
             name: the run's name; a run of this name that exists is an error. None: the data set's name and the
@@ -69,6 +72,8 @@ class RunDirectory:
         """
         if name is not None:
             check_name(name)
+        if not processes.is_first():
+            return cls(processes.agree(""))
         first = {"config.json": {} if config is None else config, **(files or {})}
         texts = {check_name(file): json_text(value) + "\n" for file, value in first.items()}
         sweep(Path(root))
@@ -77,7 +82,7 @@ class RunDirectory:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if _appear(path, texts, data or {}):
-                    return cls(path)
+                    return cls(processes.agree(str(path)))
             except FileExistsError:
                 raise ArtifactError(f"cannot make runs in {root}: it is not a folder") from None
             except OSError as error:
@@ -109,11 +114,14 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run for this process, and remove unfinished files of a killed one.
+        """Lock the run for this process, and remove unfinished files of a killed one; of several processes the first does both.
 
         Raises:
             ConfigError: another process holds it.
         """
+        if not processes.is_first():
+            yield
+            return
         with locked(self._path):
             sweep_all(self._path)
             yield
@@ -166,7 +174,8 @@ class RunDirectory:
     def write_json(self, name: str, value: Any) -> Path:
         """Write plain data to the file ``name`` of the run, whole or not at all (NaN becomes null)."""
         path = self._path / check_name(name)
-        write_atomic(path, json_text(value) + "\n")
+        if processes.is_first():
+            write_atomic(path, json_text(value) + "\n")
         return path
 
     def read_json(self, name: str) -> dict[str, Any]:

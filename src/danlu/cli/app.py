@@ -14,6 +14,7 @@ from danlu.cli.evaluate import evaluate
 from danlu.cli.explain import explain
 from danlu.cli.export import export
 from danlu.cli.generate import generate
+from danlu.cli.launch import launch
 from danlu.cli.monitor import monitor
 from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.package import package
@@ -108,6 +109,7 @@ for command in (
     serve,
     generate,
     play,
+    launch,
     monitor,
     package,
     verify,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 import sys
@@ -29,11 +30,29 @@ def main() -> None:
     except KeyboardInterrupt:  # before signals were heeded
         status = 130
         _say("danlu: stopped by Ctrl-C")
+    except Exception:
+        if not _is_one_of_several():
+            raise
+        import traceback
+
+        traceback.print_exc()
+        status = 1
+    if _is_one_of_several():  # it has failed: to end in order, it would wait for the others
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(status)
     sys.exit(status)
 
 
+def _is_one_of_several() -> bool:
+    """Whether this process still trains together with others."""
+    known = sys.modules.get("danlu.processes")
+    return known is not None and known.is_joined()
+
+
 def _run() -> int:
-    from danlu.errors import DanluError
+    from danlu.errors import DanluError, LostError
     from danlu.interrupt import exit_status
     from danlu.language import Translated, current
 
@@ -51,8 +70,18 @@ def _run() -> int:
             sys.stdout, sys.stderr = plain
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except LostError as error:
+        from danlu import processes
+
+        if not processes.tell("lost", True):  # the launcher says it
+            _say(f"danlu: {error}")
+        return 1
     except DanluError as error:
-        _say(f"danlu: {error}")
+        from danlu import processes
+
+        processes.tell("refused", True)
+        if processes.says(str(error)):
+            _say(f"danlu: {error}")
         return exit_status(getattr(error, "stopped_by", None)) or 1
     except BrokenPipeError:  # the reader of the output, such as ``head``, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

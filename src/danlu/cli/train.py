@@ -10,6 +10,7 @@ import typer
 
 from danlu.cli.names import OWN
 from danlu.cli.options import Allow, TestData, may_be_there
+from danlu.cli.part import check_by_itself, taking_part
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
 from danlu.prose import wrapped
@@ -68,7 +69,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a model on a table, images, sounds, texts, time series or translations, or an agent in an environment."""
-    with showing(display):
+    with taking_part(display) as display, showing(display):
         with stage("starting"):
             from danlu import pipeline
             from danlu.rl.registry import modules_in
@@ -84,6 +85,7 @@ def train(
                     "and settings such as trainer.epochs=5",
                     hint="danlu train --from RUN new.csv",
                 )
+            check_by_itself("--from")
             result = pipeline.train_on(
                 begin_with,
                 source,
@@ -131,6 +133,7 @@ def train(
             values = pipeline.with_options(values, context.meta.get(OWN, {}))
             settled = pipeline.config_from(values)
             if dry_run:
+                check_by_itself("--dry-run")
                 rehearsed = pipeline.rehearse(settled, display=display, allow=allow, say=_say)
                 print()
                 _say(str(rehearsed))

@@ -71,6 +71,8 @@ class Callback:
     """
 
     training: Running
+    writes: bool = False
+    """Whether it only writes or shows what it sees: of several processes that train together, the first alone calls it."""
     steps: Collection[int] = ()
     """The updates (from 0) before which :meth:`on_step` is called; few, since the program stops at each."""
 

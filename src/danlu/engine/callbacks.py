@@ -185,6 +185,8 @@ class ModelCheckpoint(Callback):
         save_best_only: whether only an epoch that improves the monitored value is saved.
     """
 
+    writes = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -220,6 +222,8 @@ class ModelCheckpoint(Callback):
 
 class _RowLogger(Callback):
     """Writes the history to a file, a row an epoch; after a resume the file holds each row once."""
+
+    writes = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

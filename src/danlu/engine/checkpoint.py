@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu import processes
 from danlu.errors import CheckpointError
 from danlu.files import write_atomic
 from danlu.paths import is_key, named_leaves
@@ -28,6 +29,8 @@ FORMAT = "danlu-checkpoint-1"
 def save_checkpoint(path: str | os.PathLike[str], tree: Any, note: dict[str, Any]) -> None:
     """Write ``tree`` and ``note`` to ``path``; an older checkpoint there stays until the new one is complete.
 
+    Of several processes the first writes it.
+
     Raises:
         CheckpointError: the file cannot be written (full disk, no permission).
     """
@@ -37,6 +40,8 @@ def save_checkpoint(path: str | os.PathLike[str], tree: Any, note: dict[str, Any
         name: np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf, order="C")
         for name, leaf in named_leaves(tree)
     }
+    if not processes.is_first():
+        return
     data = save(arrays, metadata={"format": FORMAT, "note": json.dumps(note, allow_nan=True)})
     with contextlib.suppress(OSError):  # writing says what is wrong with the folder
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu import processes
 from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callback import Callback
 from danlu.engine.fitted import Fitted
@@ -114,6 +115,8 @@ def train(
         raise
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not is_shortage(error):
+            if processes.count() > 1:
+                raise processes.lost(error) from error
             raise
         raise TrainingError(
             f"there was not enough memory in epoch {training.epoch + 1}; the last checkpoint, if there is one, is still there",

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu import processes
 from danlu.engine.anchor import Anchor
 from danlu.engine.average import taken_in
 from danlu.engine.cache import note_program
@@ -127,11 +128,12 @@ class Training:
         self.snapshots = None
         if options.snapshots > 1:
             self.snapshots = self._place(no_snapshots(self.state.learnt, options.snapshots, axis=self._snapshot_axis))
-        progress = make_progress(options.display)
+        progress = make_progress(options.display) if processes.is_first() else None
         self._kept = list(callbacks)  # what a checkpoint is about; how progress is shown may change on resuming
-        self.callbacks = [*callbacks, *([progress] if progress else [])]
+        heard = [each for each in callbacks if processes.is_first() or not each.writes]
+        self.callbacks = [*heard, *([progress] if progress else [])]
         self._watched = {step for callback in self.callbacks for step in callback.steps}
-        for callback in self.callbacks:
+        for callback in (*self._kept, *self.callbacks):
             callback.training = self
 
     @property
@@ -259,12 +261,11 @@ class Training:
                 if now - last_shown > 0.25:
                     last_shown = now
                     self._call("on_progress", done, self.source.steps_per_epoch, self._means(begun, done - first))
-                if asked or self._stop:
-                    if not self._stop:
-                        self.stopped_because, self.stopped_by = why(asked), asked.number
-                    self._stop = True
+                due = self.checkpoint is not None and now - last_saved > self.options.checkpoint_every
+                due = self._settled(asked, due)
+                if self._stop:
                     return False
-                if self.checkpoint is not None and now - last_saved > self.options.checkpoint_every:
+                if due:
                     self._save()
                     last_saved = time.monotonic()
             self._piece, self._start = self._piece + 1, 0
@@ -272,6 +273,19 @@ class Training:
             raise TrainingError("the data source gave no batch")
         self._end_epoch(begun, done - first)
         return True
+
+    def _settled(self, asked: Asked, due: bool) -> bool:
+        """What the host decides between two portions, by the clock and by signals: how long the next one is, whether to stop, and whether it
+        is time (``due``) to save. Of several processes the first decides for all."""
+        if asked:
+            processes.ask(asked.number or 0)
+        elif not self._stop:
+            asked.number = processes.asked_elsewhere()
+        if asked and not self._stop:
+            self._stop, self.stopped_because, self.stopped_by = True, why(asked), asked.number
+        told = (self._portion, self._stop, self.stopped_because, self.stopped_by, due)
+        self._portion, self._stop, self.stopped_because, self.stopped_by, due = processes.agree(told)
+        return due
 
     def _shown(self, piece: Piece) -> int:
         """Show the update to come to the callbacks that named it; the place in the piece of the next one that is named."""
@@ -388,6 +402,7 @@ class Training:
         row["learning_rate"] = float(np.mean(rate))
         if self._apart and np.ndim(rate):
             row["learning_rate_each"] = rate.tolist()
+        row = processes.agree(row)
         if self.monitor is not None:
             if self.monitor not in row:
                 raise unknown_name(
@@ -402,10 +417,9 @@ class Training:
         self.history.append(row)
         self._call("on_epoch_end", self.epoch, row)
         self.epoch, self._piece, self._start, self._sums = self.epoch + 1, 0, 0, None
-        if self.checkpoint is not None:
-            due = time.monotonic() - self._saved_at > self.options.checkpoint_every
-            if due or self._stop or self.epoch == self.options.epochs:
-                self._save()
+        due = self._settled(Asked(), time.monotonic() - self._saved_at > self.options.checkpoint_every)
+        if due or self._stop or self.epoch == self.options.epochs:
+            self._save()
 
     def _track(self, row: dict[str, Any], value: Any) -> None:
         """Compare the epoch with the best one so far; those before the mean of ``"swa"`` begins are not compared."""

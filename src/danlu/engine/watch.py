@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu import processes
 from danlu.engine.case import Case, Clues
 from danlu.engine.doctor import case_of, findings_of
 from danlu.engine.examine import Exam, examine
@@ -71,6 +72,8 @@ class Watch:
 
     def look(self, training: Any) -> list[Finding]:
         """What is sure now and was not said yet; empty most of the time, as where it is no time to look."""
+        if processes.count() > 1:  # what it looks with is a program, which one process cannot run by itself
+            return []
         now = time.monotonic()
         if self._first is None:
             self._first, self._due = now - self._begun, now + _EVERY

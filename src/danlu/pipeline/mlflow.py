@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from danlu import processes
 from danlu.artifact import RunDirectory
 from danlu.engine import Callback
 from danlu.errors import ConfigError, MissingExtraError, first_line
@@ -208,6 +209,8 @@ class MLflowLogger(Callback):
         say: called with what went wrong.
     """
 
+    writes = True
+
     def __init__(self, book: Book, say: Say) -> None:
         self.book, self.say = book, say
         self._waiting: list[Mapping[str, Any]] = []
@@ -250,8 +253,8 @@ def tracked(
     run: RunDirectory, track: TrackConfig, say: Say, *, within: RunDirectory | None = None
 ) -> Iterator[list[Callback]]:
     """Within, what tells MLflow of the run's training, where the settings say so; at the end it is told the rest, however it ends."""
-    if track.mlflow is None:
-        yield []
+    if track.mlflow is None or not processes.is_first():
+        yield [] if track.mlflow is None else [Callback()]  # a checkpoint knows how many there are
         return
     book = Book.of(run, track.mlflow, track.experiment, within)
     try:

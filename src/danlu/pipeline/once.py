@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from danlu import processes
 from danlu.artifact import RunDirectory
 from danlu.engine import Callback, Fitted, JSONLogger
 from danlu.errors import DataError, TrainingError
@@ -28,6 +29,7 @@ from danlu.pipeline.judge import judge
 from danlu.pipeline.piped import kept_names
 from danlu.pipeline.record import write_record
 from danlu.pipeline.sensitive import remembered
+from danlu.pipeline.spanning import check_spanned
 from danlu.pipeline.tested import keep_test
 from danlu.pipeline.used import check_used
 from danlu.pipeline.watched import profiled
@@ -64,7 +66,7 @@ class TrainResult:
         run: where it is.
         model: the trained model.
         fitted: the history of the training.
-        judgement: the test, with intervals and baselines; None without test rows.
+        judgement: the test, with intervals and baselines; None without test rows, and of several processes in all but the first.
         rows: the number of rows of each part.
         seconds: from the start to the saved model.
         unit: what ``rows`` counts.
@@ -135,6 +137,7 @@ def begin(
     """
     with stage("hashing the data"):
         data = data_of(config, source, domain)
+    processes.same("the data", {name: own["sha256"] for name, own in data["data"].items()})
     kept, taken = kept_names(config, piped)
     return RunDirectory.create(
         root,
@@ -156,6 +159,7 @@ def prepare(config: TrainConfig, source: Any, *, say: Say, begun: bool = False) 
         DanluError: input that cannot be used; one clear message.
     """
     domain = domain_of(config, source)
+    check_spanned(domain, source)
     if not begun:
         check_used(config, domain, source, DOMAINS)
     with stage("reading and encoding"):
@@ -230,7 +234,12 @@ def train_once(
         error = TrainingError(f"{told(learned.fitted.stopped_by)}; what was learned is kept")
         error.stopped_by = learned.fitted.stopped_by
         raise error
-    return record(run, config, domain, prepared, learned, say=say, begun=begun, sections=sections, beside=beside)
+    if not processes.is_first():
+        return TrainResult(
+            run, learned.model, learned.fitted, None, prepared.rows, begun.seconds, prepared.unit, config.data.source
+        )
+    with processes.alone():
+        return record(run, config, domain, prepared, learned, say=say, begun=begun, sections=sections, beside=beside)
 
 
 def record(

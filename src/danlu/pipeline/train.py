@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from danlu import processes
 from danlu.artifact import RunDirectory
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, shorten
@@ -23,6 +24,7 @@ from danlu.pipeline.names import answer
 from danlu.pipeline.once import TrainResult, baseline_seconds, begin, is_searching, prepare, train_once
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
+from danlu.pipeline.spanning import quiet, spanning
 from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import modules_in
 from danlu.stages import display_kind, showing, stage
@@ -78,6 +80,9 @@ def train_from(
     """
     begun = Effort()
     display_kind(display)  # what cannot be is refused before anything is read
+    if not processes.is_first():
+        display, say = "none", quiet
+    config = spanning(config, say, resumed=resume is not None)
     need_devices(config.trainer.devices)
     check_mlflow(config.track)
     allow_modules(allow)
@@ -94,6 +99,7 @@ def train_from(
         heard = (lambda line: None) if known else say
         domain, prepared, plan = prepare(first_fold(config), source, say=heard, begun=resume is not None)
         run = resume or begin(config, source, domain, root, name, piped)
+        processes.tell("run", str(run.path))
         if resume is None:
             held.enter_context(run.locked())
             config = with_kept(kept_names(config, piped)[0], run.path)

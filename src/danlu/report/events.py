@@ -45,6 +45,8 @@ class TensorBoardLogger(Callback):
             convolution. Each look is a program of its own, which is compiled once.
     """
 
+    writes = True
+
     def __init__(self, folder: str | os.PathLike[str], *, draw: Collection[str] = ()) -> None:
         self.folder, self.draw = Path(folder), frozenset(draw)
         self._writer: Any = None
