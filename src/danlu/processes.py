@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ __all__ = [
     "beat",
     "count",
     "enter",
+    "heard_by",
     "is_first",
     "is_joined",
     "leave",
@@ -40,6 +40,7 @@ __all__ = [
     "rank",
     "same",
     "says",
+    "spoken",
     "tell",
     "wait_for_first",
 ]
@@ -56,8 +57,13 @@ class _Group:
     rank: int
     count: int
     store: Any  # of JAX's coordinator: ``key_value_set``, ``blocking_key_value_get``, …
-    words: Iterator[int] = dataclasses.field(default_factory=itertools.count)
+    spoken: int = 0
     alone: bool = False
+
+    def next_word(self) -> int:
+        """The number of a value to agree on: the same in every process."""
+        self.spoken += 1
+        return self.spoken - 1
 
 
 class Heart(Protocol):
@@ -74,21 +80,26 @@ _group: _Group | None = None
 _heart: Heart | None = None
 
 
-def enter(rank: int, count: int, store: Any, *, heart: Heart | None = None) -> None:
+def enter(rank: int, count: int, store: Any) -> None:
     """This process is number ``rank`` of ``count``; :func:`danlu.launch.join` says so.
 
     Args:
         store: the client of JAX's coordinator; None of one process.
-        heart: what a launcher hears of this process by.
     """
-    global _group, _heart
-    _group, _heart = _Group(rank, count, store), heart
+    global _group
+    _group = _Group(rank, count, store)
 
 
 def leave() -> None:
     """This process is by itself again."""
-    global _group, _heart
-    _group = _heart = None
+    global _group
+    _group = None
+
+
+def heard_by(heart: Heart) -> None:
+    """A launcher hears of this process by ``heart``."""
+    global _heart
+    _heart = heart
 
 
 def is_joined() -> bool:
@@ -115,6 +126,11 @@ def beat() -> None:
     """This process has come further: what watches over it may go on waiting."""
     if _heart is not None:
         _heart.beat()
+
+
+def spoken() -> int:
+    """How many values this process has agreed on; one that has agreed on fewer than others is behind them."""
+    return 0 if _group is None else _group.spoken
 
 
 def tell(name: str, value: Any) -> bool:
@@ -151,7 +167,7 @@ def agree(value: T) -> T:
     if count() == 1:
         return value
     group = _this()
-    number = next(group.words)
+    number = group.next_word()
     turn, place = divmod(number, _TURN)
     if place == 0:
         _forget(group, turn)
@@ -191,7 +207,7 @@ def same(what: str, value: Any) -> None:
         return
     group = _this()
     digest = hashlib.sha256(what.encode()).hexdigest()[:16]
-    number = next(group.words)
+    number = group.next_word()
     key = f"{_FOLDER}/same/{number}-{digest}"
     group.store.key_value_set(f"{key}/{group.rank}", json.dumps(value, sort_keys=True, default=str))
     texts = [

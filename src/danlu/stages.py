@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from danlu.errors import unknown_name
+from danlu.processes import beat
 from danlu.prose import percent
 
 __all__ = [
@@ -76,10 +77,12 @@ class Stage:
         self.done, self.detail, self.at_most = 0.0, "", False
         self.begun = time.monotonic()
         self._from = (self.begun, 0.0)
+        beat()
 
     def advance(self, count: float = 1) -> None:
         """``count`` more are done."""
         self.done += count
+        beat()
 
     def pace(self) -> None:
         """Estimate the time left only from progress after this call: earlier work, such as a compilation, is not repeated."""

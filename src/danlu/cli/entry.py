@@ -25,6 +25,10 @@ def main() -> None:
         settle_streams()  # first: whatever is opened takes the number of a stream that is closed, the signals' pipe too
         from danlu.interrupt import heed
 
+        if "DANLU_LAUNCH_PIPE" in os.environ:
+            from danlu.launch.heart import begin
+
+            begin()
         with heed():
             status = _run()
     except KeyboardInterrupt:  # before signals were heeded
@@ -79,9 +83,12 @@ def _run() -> int:
     except DanluError as error:
         from danlu import processes
 
-        processes.tell("refused", True)
-        if processes.says(str(error)):
-            _say(f"danlu: {error}")
+        told = f"danlu: {error}"
+        if processes.tell("refused", told):  # the launcher says what the others have to say
+            if os.environ.get("DANLU_RANK") == "0":
+                _say(told)
+        elif processes.says(told):
+            _say(told)
         return exit_status(getattr(error, "stopped_by", None)) or 1
     except BrokenPipeError:  # the reader of the output, such as ``head``, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,9 @@ def launch(
         list[str],
         typer.Argument(help="After --, the training: train data.csv and what belongs to it.", show_default=False),
     ],
-    processes: Annotated[int, typer.Option("--processes", "-n", help="How many processes, on all machines together.")] = 2,
+    processes: Annotated[
+        int, typer.Option("--processes", "-n", help="How many processes, on all machines together.")
+    ] = 2,
     devices: Annotated[
         int | None,
         typer.Option(

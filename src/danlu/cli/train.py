@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danlu import processes
 from danlu.cli.names import OWN
 from danlu.cli.options import Allow, TestData, may_be_there
 from danlu.cli.part import check_by_itself, taking_part
@@ -139,7 +140,10 @@ def train(
                 _say(str(rehearsed))
                 return
             result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow, say=_say)
-    _finished(result)
+        first = processes.is_first()
+    if first:
+        _finished(result)
+    raise typer.Exit(exit_status(result.stopped_by))  # a script can tell a stopped run from a finished one
 
 
 def _say(text: str) -> None:
@@ -155,4 +159,3 @@ def _finished(result: TrainResult | CrossValidation) -> None:
     steps += [shlex.join(("danlu", *step)) for step in (*result.model.next_steps(run, result.source), ("show", run))]
     print(f"\nsaved in {run} after {result.seconds:.0f} s; try next:")
     print("\n".join(f"  {step}" for step in steps))
-    raise typer.Exit(exit_status(result.stopped_by))  # a script can tell a stopped run from a finished one

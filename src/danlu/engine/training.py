@@ -275,8 +275,8 @@ class Training:
         return True
 
     def _settled(self, asked: Asked, due: bool) -> bool:
-        """What the host decides between two portions, by the clock and by signals: how long the next one is, whether to stop, and whether it
-        is time (``due``) to save. Of several processes the first decides for all."""
+        """What the host decides between two portions, by the clock and by signals: how long the next one is, whether to stop, and
+        whether it is time (``due``) to save. Of several processes the first decides for all."""
         if asked:
             processes.ask(asked.number or 0)
         elif not self._stop:

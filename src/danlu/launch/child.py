@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,28 +19,39 @@ from danlu.launch.variables import PIPE
 __all__ = ["Child"]
 
 
+_LOG = re.compile(r"[IWEF]\d{4} \d\d:|\[Gloo\]")  # how such a line begins; those after it belong to it
+_OWN = ("Traceback", "danlu:")
+
+
 class Child:
     """A running ``danlu`` of one rank.
 
-    Process 0 has the launcher's own streams, so its display is as that of a training by itself. What others say, errors mostly, is read here
-    and shown with their number before it.
+    Process 0 has the launcher's own streams, so its display is as that of a training by itself. What others say, errors mostly, is read
+    here and shown with their number before it.
 
     Attributes:
         rank: its number.
         beats: how often it has come further.
+        spoken: how many values it has agreed on with the others.
         moved, heard: when it last did, and when it last said anything, on the clock ``time.monotonic``.
         at: where in the program it is, when it has not come further for a moment.
+        log: the last lines that libraries in C wrote, which seldom help: each process writes that it has lost the others.
         facts: what it told, such as ``{"run": "runs/titanic"}``.
     """
 
-    def __init__(self, rank: int, command: Sequence[str], variables: Mapping[str, str], *, cores: Sequence[int]) -> None:
-        self.rank, self.beats, self.at = rank, -1, None
+    def __init__(
+        self, rank: int, command: Sequence[str], variables: Mapping[str, str], *, cores: Sequence[int]
+    ) -> None:
+        self.rank, self.beats, self.spoken, self.at = rank, -1, 0, None
         self.facts: dict[str, Any] = {}
         self.moved = self.heard = time.monotonic()
         self._told = self._said = b""
+        self._aside, self.log = False, deque[str](maxlen=12)
         self._pipe, theirs = os.pipe()
         os.set_blocking(self._pipe, False)
-        streams = {} if rank == 0 else {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        streams = (
+            {} if rank == 0 else {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        )
         try:
             with _on_cores(cores):
                 self._process = subprocess.Popen(
@@ -76,8 +89,12 @@ class Child:
             if self.status is not None and self._said:
                 lines, self._said = [*lines, self._said], b""
             for line in lines:
-                if line.strip() and not line.startswith(b"[Gloo]"):
-                    show(f"[{self.rank}] {line.decode(errors='replace')}")
+                text = line.decode(errors="replace").rstrip()
+                self._aside = not text.startswith(_OWN) and (self._aside or bool(_LOG.match(text)))
+                if self._aside:
+                    self.log.append(text)
+                elif text:
+                    show(f"[{self.rank}] {text}")
 
     def _hear(self, told: dict[str, Any]) -> None:
         self.heard = time.monotonic()
@@ -86,7 +103,7 @@ class Child:
             return
         if told["beats"] != self.beats:
             self.beats, self.moved = told["beats"], self.heard
-        self.at = told["at"]
+        self.at, self.spoken = told["at"], told["spoken"]
 
     def ask(self, number: int) -> None:
         """Pass a signal on."""

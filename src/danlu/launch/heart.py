@@ -1,7 +1,7 @@
 """How a process that was launched is: what it tells its launcher every second, by a pipe of its own.
 
-A process that is stopped (SIGSTOP, a machine that swaps) says nothing more. One that waits for ever (a deadlock, a file system that has gone)
-goes on saying that it lives, but comes no further: with each message goes how far it has come, and where in the program it is.
+A process that is stopped (SIGSTOP, a machine that swaps) says nothing more. One that waits for ever (a deadlock, a file system that has
+gone) goes on saying that it lives, but comes no further: with each message goes how far it has come, and where in the program it is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from danlu.launch.variables import PIPE
+from danlu.processes import heard_by, spoken
 
-__all__ = ["EVERY", "PipeHeart"]
+__all__ = ["EVERY", "PipeHeart", "begin"]
 
 EVERY = 1.0
 """Seconds between two messages."""
 _STILL = 3.0  # seconds without coming further, after which a message says where the program is
 _ROOT = Path(__file__).parents[1]
+
+
+def begin() -> None:
+    """Tell the launcher of this process, if it has one, how it is from now on."""
+    pipe = os.environ.pop(PIPE, "")
+    if pipe:
+        heard_by(PipeHeart(int(pipe)))
 
 
 class PipeHeart:
@@ -35,13 +43,8 @@ class PipeHeart:
         self._pipe, self._beats, self._moved = pipe, 0, time.monotonic()
         self._lock = threading.Lock()
         os.set_inheritable(pipe, False)
+        self.tell("begun", os.getpid())
         threading.Thread(target=self._beat, name="danlu heart", daemon=True).start()
-
-    @classmethod
-    def of_environment(cls) -> PipeHeart | None:
-        """The heart of a process that has a launcher; None of one that has none."""
-        pipe = os.environ.pop(PIPE, "")
-        return cls(int(pipe)) if pipe else None
 
     def beat(self) -> None:
         """This process has come further."""
@@ -54,7 +57,7 @@ class PipeHeart:
     def _beat(self) -> None:
         while True:
             at = _place() if time.monotonic() - self._moved > _STILL else None
-            self._write({"beats": self._beats, "at": at})
+            self._write({"beats": self._beats, "spoken": spoken(), "at": at})
             time.sleep(EVERY)
 
     def _write(self, told: dict[str, Any]) -> None:

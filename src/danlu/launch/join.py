@@ -12,7 +12,6 @@ from typing import Any
 
 from danlu import processes
 from danlu.errors import ConfigError, first_line
-from danlu.launch.heart import PipeHeart
 from danlu.launch.place import Place, find
 from danlu.launch.variables import TIMEOUT
 from danlu.stages import stage
@@ -53,9 +52,8 @@ def join() -> Place | None:
     place = find()
     if place is None or processes.is_joined():
         return place
-    heart = PipeHeart.of_environment()
     if place.count == 1:
-        processes.enter(0, 1, None, heart=heart)
+        processes.enter(0, 1, None)
         return place
     import jax
 
@@ -66,7 +64,7 @@ def join() -> Place | None:
         _initialize(jax, place, seconds)
     from jax._src.distributed import global_state
 
-    processes.enter(place.rank, place.count, global_state.client, heart=heart)
+    processes.enter(place.rank, place.count, global_state.client)
     with _silent():  # gloo prints a line for each process
         versions = _versions(jax)
         processes.same("the version", versions)
@@ -84,6 +82,7 @@ def _initialize(jax: Any, place: Place, seconds: int) -> None:
     """
     host, _, port = place.coordinator.rpartition(":")
     here = host in ("localhost", "127.0.0.1")
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, by which danlu saves and ends
     try:
         jax.distributed.initialize(
             place.coordinator,
@@ -98,8 +97,8 @@ def _initialize(jax: Any, place: Place, seconds: int) -> None:
         others = f"all {place.count} processes" if place.rank == 0 else f"process 0 at {place.coordinator}"
         raise ConfigError(
             f"process {place.rank} waited {seconds} s for {others}: {first_line(error)}",
-            hint="each machine starts its process within that time (--timeout), with the same --coordinator and --processes and a --rank of "
-            "its own, and must reach the coordinator's port",
+            hint="each machine starts its process within that time (--timeout), with the same --coordinator and --processes and a --rank "
+            "of its own, and must reach the coordinator's port",
         ) from error
 
 

@@ -1,9 +1,9 @@
 """The launcher: starts the processes of one training, watches over them, and starts them again when one fails.
 
-A training of several processes is one program: where one process ends, the others wait for it for ever. So a failure of one ends all, and all
-start again from the last checkpoint. A process fails when it ends with an error that it did not mean, is killed, says nothing for
-``silence`` seconds (it is stopped), or when no process has come further for ``timeout`` seconds (they wait for each other). An error that is
-meant, such as a file that is not there, would come again, and is the end.
+A training of several processes is one program: where one process ends, the others wait for it for ever. So a failure of one ends all, and
+all start again from the last checkpoint. A process fails when it is killed, ends with an error that it did not mean, says nothing for
+``silence`` seconds (it is stopped), or when no process has come further for ``timeout`` seconds (they wait for each other). An error that
+is meant, such as a file that is not there, would come again, and is the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ __all__ = ["Job", "launch"]
 
 _LOOK = 0.1  # seconds between two looks
 _PAUSED = 5.0  # seconds between two looks after which it was the launcher that stood still
-_GRACE = 30.0  # seconds that a process has to end by itself once another has ended well, or after a signal
+_GRACE = 60.0  # seconds that processes have to end once one has ended well
+_SOON = 6.0  # and once one has ended with an error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,11 @@ class Job:
     elastic: bool = False
 
     def __post_init__(self) -> None:
-        whole = {"processes": (self.processes, 1), "devices-per-process": (self.devices, 1), "restarts": (self.restarts, 0)}
+        whole = {
+            "processes": (self.processes, 1),
+            "devices-per-process": (self.devices, 1),
+            "restarts": (self.restarts, 0),
+        }
         for name, (value, least) in whole.items():
             if value is not None and value < least:
                 raise ConfigError(f"--{name} is {value}; expected a whole number >= {least}")
@@ -93,7 +98,7 @@ def _check(command: Sequence[str]) -> None:
         given = " ".join(command[:2]) or "nothing"
         raise ConfigError(
             f"danlu launch received {given!r} to launch; expected a training: danlu launch --processes 2 -- train data.csv",
-            hint=_INSTEAD.get(command[0] if command else "", None),
+            hint=_INSTEAD.get(command[0] if command else ""),
         )
 
 
@@ -130,9 +135,13 @@ def launch(job: Job, *, say: Callable[[str], None]) -> int:
                 job = dataclasses.replace(job, processes=job.processes - 1)
             start = "from the last checkpoint" if run and _has_checkpoint(run) else "from the beginning"
             with_fewer = f" with {job.processes} process{'es' * (job.processes > 1)}" if job.elastic else ""
-            say(f"launch: {ended}; all processes start again {start}{with_fewer} (restart {attempt + 1} of {job.restarts})")
+            say(
+                f"launch: {ended}; all processes start again {start}{with_fewer} (restart {attempt + 1} of {job.restarts})"
+            )
     kept = f"danlu train --resume {run}" if run else None
-    raise TrainingError(f"{ended}; restarts that were left: 0 of {job.restarts}", hint=kept and f"what was learned is kept: {kept}")
+    raise TrainingError(
+        f"{ended}; restarts that were left: 0 of {job.restarts}", hint=kept and f"what was learned is kept: {kept}"
+    )
 
 
 def _has_checkpoint(run: str) -> bool:
@@ -184,31 +193,41 @@ class _Crew:
             if asked and not passed:
                 passed = True
                 self._children[0].ask(asked.number or signal.SIGINT)  # the first tells the others when to stop
-            ended = [child for child in self._children if child.status is not None]
-            if ended:
-                return self._ended(ended, passed)
+            if any(child.status is not None for child in self._children):
+                return self._ended(passed)
             failed = self._stuck(now)
             if failed:
                 return failed
 
-    def _ended(self, ended: Sequence[Child], asked: bool) -> int | str:
-        """What it means that these processes have ended."""
-        deadline = time.monotonic() + _GRACE
-        meant = all(child.status == 0 or "refused" in child.facts or asked for child in ended)
-        while meant and time.monotonic() < deadline and any(child.status is None for child in self._children):
+    def _ended(self, asked: bool) -> int | str:
+        """What it means that a process has ended; the others have a moment to do so too, in which it shows who was the first."""
+        begun, children = time.monotonic(), self._children
+        first = [child for child in children if child.status is not None]
+        while any(child.status is None for child in children) and not any(_failed(child, asked) for child in children):
             time.sleep(_LOOK)
-            for child in self._children:
-                child.look(self._say)
-            meant = all(c.status in (None, 0) or "refused" in c.facts or asked for c in self._children)
-            if any("refused" in c.facts for c in self._children):
-                deadline = min(deadline, time.monotonic() + 6)
-        for child in self._children:
-            child.look(self._say)
-        done = [child.status for child in self._children if child.status is not None]
-        if meant:
-            return max(128 - status if status < 0 else status for status in done)
-        first = next((c for c in self._children if c.status not in (None, 0) and "refused" not in c.facts), ended[0])
-        return f"process {first.rank} {_how(first.status or 0)}"
+            for child in children:  # what the others say from now on is that they have lost the first
+                child.look(self._say if child in first or child.status == 0 else lambda line: None)
+            failing = any("refused" in child.facts or "lost" in child.facts for child in children)
+            if time.monotonic() - begun > (_SOON if failing else _GRACE):
+                break
+        for child in children:
+            child.look(self._say if child in first else lambda line: None)
+        refused = {child.rank: child.facts["refused"] for child in children if "refused" in child.facts}
+        if refused:
+            for rank, message in refused.items():
+                if rank and message != refused.get(0):
+                    self._say(f"[{rank}] {message}")
+            return next((child.status for child in children if child.rank in refused and child.status), 1)
+        for child in children:
+            if _failed(child, asked):
+                for line in child.log if (child.status or 0) < 0 and child.status != -signal.SIGKILL else ():
+                    self._say(f"[{child.rank}] {line}")
+                return f"process {child.rank} {_how(child.status or 0)}"
+        for child in children:
+            if "lost" in child.facts:
+                return f"process {child.rank} has lost a process on another machine"
+        done = [child.status for child in children if child.status is not None]
+        return max(128 - status if status < 0 else status for status in done)
 
     def _stuck(self, now: float) -> str | None:
         """The processes that say nothing or come no further, in words."""
@@ -219,8 +238,13 @@ class _Crew:
             return f"process {names} has said nothing for {job.silence:g} s: it is stopped or the machine stands still"
         if min(now - child.moved for child in self._children) <= job.timeout:
             return None
-        where = "; ".join(f"process {child.rank} is at {child.at or 'a place that is not known'}" for child in self._children)
-        return f"no process has come further for {job.timeout:g} s (--timeout): {where}"
+        where = "; ".join(
+            f"process {child.rank} is at {child.at or 'a place that is not known'}" for child in self._children
+        )
+        least = min(child.spoken for child in self._children)
+        behind = [str(child.rank) for child in self._children if child.spoken == least]
+        who = f"process {', '.join(behind)} is behind; " if len(behind) < len(self._children) else ""
+        return f"no process has come further for {job.timeout:g} s (--timeout): {who}{where}"
 
     def end(self) -> None:
         """End all that still run."""
@@ -228,8 +252,12 @@ class _Crew:
             if child.status is None:
                 child.end()
         for child in self._children:
-            child.look(self._say)
             child.close()
+
+
+def _failed(child: Child, asked: bool) -> bool:
+    """Whether a process ended otherwise than it meant to, and not because another one did."""
+    return child.status not in (None, 0) and not asked and not {"refused", "lost"} & set(child.facts)
 
 
 def _resumed(command: Sequence[str], run: str) -> tuple[str, ...]:

@@ -62,7 +62,12 @@ def find(variables: Mapping[str, str] | None = None) -> Place | None:
         for name, value in values.items():
             if value is None or not value.isdecimal():
                 raise ConfigError(f"{COORDINATOR} is set, and {name} is {value!r}; expected a whole number")
-        return Place(given[COORDINATOR], int(values[COUNT] or 0), int(rank or 0), "danlu launch" if given.get(LAUNCHED) else COUNT)
+        return Place(
+            given[COORDINATOR],
+            int(values[COUNT] or 0),
+            int(rank or 0),
+            "danlu launch" if given.get(LAUNCHED) else COUNT,
+        )
     for name, count in (("Slurm", "SLURM_STEP_NUM_TASKS"), ("Open MPI", "OMPI_COMM_WORLD_SIZE")):
         if int(given.get(count) or 1) > 1:
             return _of_cluster(name)

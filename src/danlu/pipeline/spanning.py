@@ -39,15 +39,18 @@ def spanning(config: TrainConfig, say: Say, *, resumed: bool = False) -> TrainCo
     if given not in (1, total):
         if not resumed:
             raise ConfigError(
-                f"trainer.devices is {given}, and the {number} processes have {total} devices together, which all share the rows of a batch",
+                f"trainer.devices is {given}, and the {number} processes have {total} together, which share the rows of a batch",
                 hint="leave trainer.devices out; danlu launch --devices-per-process says how many each has",
             )
-        say(f"note: the run was trained on {given} devices, and goes on on {total}: its results are the same up to rounding")
+        say(
+            f"note: the run was trained on {given} devices, and goes on on {total}: its results are the same up to rounding"
+        )
     if number > 1:
         for name, instead in _ALONE.items():
             if config.setting(name) is not None:
                 raise ConfigError(
-                    f"{name} is for one process, and this is one of {number}; {instead}", hint="train it without danlu launch"
+                    f"{name} is for one process, and this is one of {number}; {instead}",
+                    hint="train it without danlu launch",
                 )
         if config.track.tensorboard:
             raise ConfigError(
@@ -63,7 +66,11 @@ def spanning(config: TrainConfig, say: Say, *, resumed: bool = False) -> TrainCo
             )
     config = config.with_setting("trainer.devices", total)
     settings = config.as_dict()
-    settings["data"] = {**settings["data"], "source": None, "test": None}  # which each machine may have in another folder
+    settings["data"] = {
+        **settings["data"],
+        "source": None,
+        "test": None,
+    }  # which each machine may have in another folder
     processes.same("the setting", settings)
     return config
 
