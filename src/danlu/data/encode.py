@@ -203,6 +203,10 @@ class TableEncoder:
         words = [vocabulary.transform(frame[name]) for name, vocabulary in self.words]
         return _numeric_matrix(frame, self.schema, self.dates), codes, words
 
+    def numbers(self, frame: pl.DataFrame) -> np.ndarray:
+        """``(rows, columns)`` float64 of the numeric columns and the parts of date-times, as they are; NaN for gaps and infinities."""
+        return _numeric_matrix(_prepared(frame, self.schema), self.schema, self.dates)
+
     @functools.cached_property
     def _memory(self) -> Memory:
         return Memory(

@@ -13,7 +13,7 @@ from danlu.engine.order import check_order, num_batches, pad_rows, rng_for
 from danlu.engine.sources import Check, Piece
 from danlu.errors import ConfigError, DataError
 
-__all__ = ["RoundSource"]
+__all__ = ["RoundSource", "drawn"]
 
 _DRAW = 2**31  # beside seed and round, for which clients take part; a client's rows are drawn by (seed, epoch)
 
@@ -96,10 +96,7 @@ class RoundSource:
 
     def drawn(self, number: int) -> np.ndarray:
         """The clients of a round, in rising order."""
-        count = len(self.clients)
-        if self.per_round == count:
-            return np.arange(count)
-        return np.sort(rng_for(self.seed, number, _DRAW).choice(count, self.per_round, replace=False))
+        return drawn(self.seed, number, len(self.clients), self.per_round)
 
     def order(self, number: int, client: int) -> np.ndarray:
         """The rows that a client visits in a round, with those of weight 0 that fill batches up."""
@@ -123,6 +120,13 @@ class RoundSource:
             own = self.order(epoch, int(client))
             order[place, : own.size] = own
         yield Piece(self.chunk, jax.device_put(order), 1, self.batch_size)
+
+
+def drawn(seed: int, number: int, count: int, per_round: int) -> np.ndarray:
+    """Which of ``count`` clients take part in a round, in rising order."""
+    if per_round == count:
+        return np.arange(count)
+    return np.sort(rng_for(seed, number, _DRAW).choice(count, per_round, replace=False))
 
 
 def _checked(clients: Sequence[np.ndarray], rows: int, names: Sequence[str] | None) -> list[np.ndarray]:

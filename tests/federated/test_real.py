@@ -1,0 +1,252 @@
+"""A server and its owners in one process: equal to the simulation, masked or not, and whoever is lost for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+from danlu import nn
+from danlu.engine import FitOptions
+from danlu.errors import ConfigError, DataError, SchemaError, TrainingError
+from danlu.federated import Method, fit_clients
+from danlu.federated.real import Lesson, Owner, Server
+from danlu.federated.real.messages import pack, unpack
+from danlu.federated.real.server import Model
+from danlu.federated.real.tables import TableRows
+
+ROUNDS = 3
+
+
+def frame(seed: int, rows: int = 40) -> pl.DataFrame:
+    draw = np.random.default_rng(seed)
+    x, gap = draw.normal(50, 10, rows), draw.random(rows) < 0.1
+    colour = draw.choice(["red", "green", "blue"], rows)
+    y = np.where(x / 10 - 5 + (colour == "red") + draw.normal(size=rows) > 0, "yes", "no")
+    return pl.DataFrame({"x": pl.Series(x).set(pl.Series(gap), None), "colour": colour, "y": y})
+
+
+class Network(nn.Layer):
+    """The smallest network of a table's arrays: one product for the numbers."""
+
+    def init(self, key: Any, in_shape: Any) -> Any:
+        return {"kernel": jax.random.normal(key, (in_shape["numeric"][0], 2)) / 3}, {}, (2,)
+
+    def apply(self, params: Any, state: Any, x: Any, *, train: bool = False, key: Any = None) -> Any:
+        return x["numeric"] @ params["kernel"], state
+
+
+class Room:
+    """Owners in this process. ``lost`` says before each message whether an owner is there to hear it."""
+
+    def __init__(
+        self,
+        frames: dict[str, pl.DataFrame],
+        lost: Callable[[str, dict], bool] = lambda name, fields: False,
+        **how: Any,
+    ):
+        self.frames, self.lost, self.how = frames, lost, how
+        self.owners = {name: self.opened(name) for name in frames}
+        self.heard: list[tuple[str, bytes, bytes]] = []
+
+    def opened(self, name: str) -> Owner:
+        return Owner(
+            name, lambda asked: TableRows(self.frames[name], asked["target"]), say=lambda line: None, **self.how
+        )
+
+    def present(self) -> Sequence[str]:
+        return list(self.owners)
+
+    def ask(self, messages: dict[str, bytes]) -> dict[str, bytes]:
+        answers = {}
+        for name, message in messages.items():
+            if self.lost(name, unpack(message)[0]):
+                self.owners.pop(name, None)
+            if name in self.owners:
+                answers[name] = self.owners[name].answer(message)
+                self.heard.append((name, message, answers[name]))
+        return answers
+
+
+def served(room: Room, method: str = "fedavg", **how: Any) -> tuple[Server, Model, Model]:
+    """A server, the model that it began with, and what became of it."""
+    server = Server(room, len(room.frames), say=lambda line: None, **{"wait": 0.5, **how})
+    server.gather()
+    encoder, target, sample = server.encoder(server.agree("y"))
+    options = FitOptions(epochs=ROUNDS, batch_size=8, display="none")
+    lesson = Lesson(Network(), "categorical_cross_entropy", learning_rate=0.1, method=Method(method), options=options)
+    begun = Model.begun(lesson, encoder, target, sample)
+    return server, begun, server.train(begun)
+
+
+def simulated(room: Room, begun: Model, method: str) -> Any:
+    """The same by ``fit_clients``, from the rows that the owners learnt from."""
+    data = [owner._data["train"] for owner in room.owners.values()]
+    x, y = np.concatenate([x["numeric"] for x, _ in data]), np.concatenate([y for _, y in data])
+    ends = np.cumsum([len(y) for _, y in data])
+    return fit_clients(
+        begun.lesson.model,
+        ({"numeric": x}, y),
+        np.split(np.arange(ends[-1]), ends[:-1]),
+        loss=begun.lesson.loss,
+        rounds=ROUNDS,
+        method=method,
+        learning_rate=0.1,
+        batch_size=8,
+        display="none",
+    )
+
+
+FRAMES = {"a": frame(0), "b": frame(1), "c": frame(2)}
+
+
+@pytest.mark.parametrize(
+    "method", ["fedavg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fedprox", "fedadam", "scaffold"))]
+)
+def test_it_equals_the_simulation(method: str) -> None:
+    room = Room(FRAMES)
+    _, begun, ended = served(room, method)
+    expected = simulated(room, begun, method)
+    np.testing.assert_allclose(ended.params["kernel"], expected.params["kernel"], rtol=1e-5, atol=1e-6)
+    assert np.abs(ended.params["kernel"] - begun.params["kernel"]).max() > 0.05
+    for ours, theirs in zip(ended.history, expected.history, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+    assert ended.rows == {"train": 84, "validation": 18, "test": 18}
+    assert set(ended.test) == {"loss"}
+
+
+def test_masked_it_is_the_same_and_no_answer_holds_an_open_vector() -> None:
+    pytest.importorskip("cryptography")
+    (_, _, plain), (_, _, masked) = served(Room(FRAMES)), served(room := Room(FRAMES, secure=True), secure=True)
+    np.testing.assert_allclose(masked.params["kernel"], plain.params["kernel"], atol=1e-6)
+    assert masked.history[-1]["val_loss"] == pytest.approx(plain.history[-1]["val_loss"], abs=1e-6)
+    vectors = [arrays["vector"] for _, _, answer in room.heard if "vector" in (arrays := unpack(answer)[1])]
+    assert len(vectors) == 3 * (3 + 2 * ROUNDS + 1)
+    assert {vector.dtype.name for vector in vectors} == {"uint64"}
+    assert all("weight" not in unpack(answer)[0] for _, _, answer in room.heard)
+
+
+@pytest.mark.parametrize("stage", ["train", "keys", "parts", "reveal"])
+def test_a_round_goes_on_without_an_owner_that_is_lost_and_with_it_when_it_is_back(stage: str) -> None:
+    """Lost in the second round, back before the third: it is told anew what is learnt, and draws what it would have drawn."""
+    pytest.importorskip("cryptography")
+    times = iter(range(100))
+
+    def lost(name: str, fields: dict) -> bool:
+        at = 4 if stage in ("keys", "parts", "reveal") else 1  # three means of statistics, and the first round's two
+        return name == "b" and fields["ask"] == stage and next(times) == (at + 1 if stage != "train" else at)
+
+    said: list[str] = []
+    room = Room(FRAMES, lost)
+
+    class Returning(Server):
+        def _here(self) -> list[str]:
+            here = super()._here()
+            if len(here) < 3 and "b" in self._lost:
+                room.owners["b"] = room.opened("b")  # started again by its user, with nothing of before
+            return here
+
+    server = Returning(room, 3, secure=stage != "train", wait=5, say=said.append)
+    server.gather()
+    encoder, target, sample = server.encoder(server.agree("y"))
+    options = FitOptions(epochs=ROUNDS, batch_size=8, display="none")
+    lesson = Lesson(Network(), "categorical_cross_entropy", learning_rate=0.1, options=options)
+    ended = server.train(Model.begun(lesson, encoder, target, sample))
+    assert any("the owner b is lost" in line for line in said)
+    assert any("the owner b is back" in line for line in said)
+    counts = [row["clients"] for row in ended.history]
+    assert counts[-1] == 3
+    assert np.isfinite(ended.params["kernel"]).all()
+
+
+def test_too_few_owners_are_said() -> None:
+    with pytest.raises(TrainingError, match=r"2 of 3 owners came within 0\.1 s: a, b"):
+        Server(Room({name: FRAMES[name] for name in "ab"}), 3, wait=0.1, say=lambda line: None).gather()
+    room = Room(FRAMES, lambda name, fields: name in "ab" and fields["ask"] == "train")
+    with pytest.raises(TrainingError, match="round 1: 1 of 1 owners answered; expected at least 2"):
+        served(room)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (FRAMES["b"].rename({"x": "z"}), "the owner a has the column 'x', and b has none of that name"),
+        (FRAMES["b"].with_columns(more=pl.Series(range(40))), "the owner b has the column 'more', and a has none"),
+        (
+            FRAMES["b"].with_columns(x=FRAMES["b"]["colour"]),
+            "the column 'x' is numeric with the owner a and categorical with b",
+        ),
+        (
+            FRAMES["b"].with_columns(y=FRAMES["b"]["x"].fill_null(1.5)),
+            "'y' holds classes with the owner a and a quantity with b",
+        ),
+        (FRAMES["b"].drop("y"), "the owner b says: unknown target column 'y'"),
+        (FRAMES["b"].head(0), "the owner b says: "),
+    ],
+)
+def test_tables_that_do_not_go_together_name_the_owner_and_the_column(changed: pl.DataFrame, message: str) -> None:
+    server = Server(Room({**FRAMES, "b": changed}), 3, say=lambda line: None)
+    server.gather()
+    with pytest.raises((SchemaError, DataError), match=message.replace("(", r"\(")):
+        server.agree("y")
+
+
+def test_the_encoder_of_sums_is_that_of_the_rows_together() -> None:
+    from danlu.data import TableEncoder, infer_schema
+
+    room = Room(FRAMES)
+    server = Server(room, 3, say=lambda line: None)
+    server.gather()
+    encoder, target, sample = server.encoder(server.agree("y", validation=0, test=0))
+    together = pl.concat(FRAMES.values())
+    expected = TableEncoder.fit(together, infer_schema(together, target="y"))
+    assert encoder.numeric_names == expected.numeric_names
+    assert encoder.cardinalities == expected.cardinalities
+    assert target.classes == ("no", "yes")
+    rows = together.filter(pl.col("x").is_not_null())  # in a gap stands the mean, not the median
+    ours, theirs = encoder.transform(rows), expected.transform(rows)
+    np.testing.assert_allclose(ours["numeric"], theirs["numeric"], atol=1e-4)
+    np.testing.assert_array_equal(ours["categorical"], theirs["categorical"])
+    quantiles = np.quantile(theirs["numeric"][:, 0], np.linspace(0, 1, 257))
+    assert np.abs(sample["numeric"][:, 0] - quantiles)[16:-16].max() < 0.15  # by bins of a sixteenth
+
+
+def test_an_owner_that_gives_only_masked_vectors_gives_no_other() -> None:
+    pytest.importorskip("cryptography")
+    with pytest.raises(DataError, match="asks the owner a for an open vector, and it gives only masked ones"):
+        served(Room(FRAMES, secure=True))
+
+
+def test_what_an_owner_does_not_know_is_an_answer() -> None:
+    owner = Owner("a", lambda asked: TableRows(FRAMES["a"], "y"), say=lambda line: None)
+    assert "asks for 'weights', which this version" in unpack(owner.answer(pack({"ask": "weights"})))[0]["error"]
+    assert "no message of danlu's" in unpack(owner.answer(b"GET / HTTP/1.1"))[0]["error"]
+    assert "before it was told what" in unpack(owner.answer(pack({"ask": "judge", "part": "test"})))[0]["error"]
+    with pytest.raises(ConfigError, match="for simulations"):
+        Lesson(Network(), "mse", method=Method(own=("0",)))
+
+
+def test_nothing_of_a_row_is_in_what_owners_answer() -> None:
+    """Neither a value's text, nor its bytes as float32 or float64, nor a free text; what does leave is what the page lists."""
+    draw = np.random.default_rng(9)
+    frames = {
+        name: each.with_columns(
+            note=pl.Series([f"secret {name} {draw.integers(10**9)} said so" for _ in range(each.height)])
+        )
+        for name, each in FRAMES.items()
+    }
+    room = Room(frames)
+    served(room)
+    sent = b"".join(answer for _, _, answer in room.heard)
+    for each in frames.values():
+        for value in each["x"].drop_nulls().to_list():
+            assert str(value).encode() not in sent
+            assert np.float64(value).tobytes() not in sent
+            assert np.float32(value).tobytes() not in sent
+        assert not any(note.encode() in sent for note in each["note"])
+    assert b"secret" not in sent
+    assert b"green" in sent  # the names of frequent levels do leave
