@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.attack import attack
 from danlu.cli.audit import audit
 from danlu.cli.card import card
 from danlu.cli.compare import compare
@@ -103,6 +104,7 @@ for command in (
     explain,
     slices,
     stress,
+    attack,
     runs,
     show,
     report,

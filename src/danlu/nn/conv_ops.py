@@ -188,8 +188,7 @@ def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, shape: tuple[int, .
         x = jax.ShapeDtypeStruct(shape, dy.dtype)
         blocks = jax.eval_shape(lambda x: in_blocks(x, kernel.shape[:-2], how), x).shape
         inner = _input_gradient_on_cpu(dy, kernel_in_blocks(kernel, how), blocks, Window.dense(dy.ndim - 2))
-        dx: jax.Array = jax.linear_transpose(lambda x: in_blocks(x, kernel.shape[:-2], how), x)(inner)[0]
-        return dx
+        return jnp.asarray(jax.linear_transpose(lambda x: in_blocks(x, kernel.shape[:-2], how), x)(inner)[0])
     around = []
     axes = zip(shape[1:-1], dy.shape[1:-1], kernel.shape[:-2], how.stride, how.pads, how.dilation, strict=True)
     for n, m, k, s, (before, _), d in axes:
@@ -255,7 +254,7 @@ def _kernel_gradient_of_each(x: jax.Array, dy: jax.Array, shape: tuple[int, ...]
     if by_blocks(shape, how):
         blocks, back = _to_and_from_blocks(shape, how, x.dtype)
         own = _kernel_gradient_of_each(in_blocks(x, shape[:-2], how), dy, blocks, Window.dense(x.ndim - 2))
-        return jax.vmap(back)(own)
+        return jnp.asarray(jax.vmap(back)(own))
     taps = math.prod(shape[:-1])
 
     def some(part: tuple[jax.Array, ...]) -> jax.Array:

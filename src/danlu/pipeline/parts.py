@@ -69,5 +69,6 @@ def places_for(trained: Trained) -> dict[str, tuple[str, str]]:
         "receipts": "compression" in trained.provenance,
         "explained": trained.kind == "table",
         "stress": labelled and trained.kind in ("table", "image"),
+        "attack": labelled,
     }
     return {name: told for name, told in PLACES.items() if there[name]}

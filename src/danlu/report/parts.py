@@ -19,6 +19,7 @@ PLACES: Mapping[str, tuple[str, str]] = {
         "danlu explain RUN",
     ),
     "stress": ("how much worse it gets with noise, missing values and shifts", "danlu stress RUN FILE"),
+    "attack": ("which rows of the training its answers give away", "danlu attack RUN"),
 }
 """The parts, in their order: what each shows, and the command that adds it."""
 

@@ -13,8 +13,8 @@ MUTATIONS = [
         "nn/conv_ops.py",
         (
             "grouped-weight-gradient",
-            "        return _kernel_gradient(x, dy, shape, how)\n    size =",
-            "        return 1.01 * _kernel_gradient(x, dy, shape, how)\n    size =",
+            "        return _kernel_gradient(x, dy, shape, how)\n    parts =",
+            "        return 1.01 * _kernel_gradient(x, dy, shape, how)\n    parts =",
             "option.convolutions",
         ),
         (
