@@ -14,6 +14,7 @@ from danlu.cli.compress import compress
 from danlu.cli.evaluate import evaluate
 from danlu.cli.explain import explain
 from danlu.cli.export import export
+from danlu.cli.federate import federate
 from danlu.cli.generate import generate
 from danlu.cli.launch import launch
 from danlu.cli.monitor import monitor
@@ -94,6 +95,7 @@ app.command(cls=AnsweringTrain)(train)
 app.command(cls=AnsweringTrain)(tune)
 app.command(cls=AnsweringTrain)(audit)
 for command in (
+    federate,
     predict,
     evaluate,
     export,

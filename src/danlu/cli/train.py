@@ -20,7 +20,7 @@ from danlu.stages import showing, stage
 if TYPE_CHECKING:
     from danlu.pipeline import CrossValidation, TrainResult
 
-__all__ = ["train"]
+__all__ = ["finished", "spoken", "train"]
 
 
 def train(
@@ -95,7 +95,7 @@ def train(
                 root=runs,
                 name=name,
                 display=display,
-                say=_say,
+                say=spoken,
             )
         elif resume is not None:
             given = (
@@ -114,7 +114,7 @@ def train(
             )
             if any(given):
                 raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
-            result = pipeline.resume(resume, display=display, allow=allow or (), say=_say)
+            result = pipeline.resume(resume, display=display, allow=allow or (), say=spoken)
         else:
             if source is not None and "=" in source and not Path(source).exists():
                 settings, source = [source, *(settings or [])], None
@@ -135,22 +135,24 @@ def train(
             settled = pipeline.config_from(values)
             if dry_run:
                 check_by_itself("--dry-run")
-                rehearsed = pipeline.rehearse(settled, display=display, allow=allow, say=_say)
+                rehearsed = pipeline.rehearse(settled, display=display, allow=allow, say=spoken)
                 print()
-                _say(str(rehearsed))
+                spoken(str(rehearsed))
                 return
-            result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow, say=_say)
+            result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow, say=spoken)
         first = processes.is_first()
     if first:
-        _finished(result)
+        finished(result)
     raise typer.Exit(exit_status(result.stopped_by))  # a script can tell a stopped run from a finished one
 
 
-def _say(text: str) -> None:
+def spoken(text: str) -> None:
+    """Print a line for the user."""
     print(wrapped(text, indent="  "))
 
 
-def _finished(result: TrainResult | CrossValidation) -> None:
+def finished(result: TrainResult | CrossValidation) -> None:
+    """Print what a training brought, and what to try next."""
     parts = ", ".join(f"{count:,} {name}" for name, count in result.rows.items() if count)
     print(f"\n{parts} {result.unit}")
     print("\n".join(result.said()))

@@ -7,9 +7,11 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from danlu.errors import ConfigError
+from danlu.evaluate.clients import ClientScores, client_lines, client_scores
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.fairness import Fairness, fairness
@@ -77,6 +79,7 @@ class Judgement:
         trade_off: what it would cost to bring the groups closer by thresholds of their own.
         shown: the columns of the test rows by which slices are found, where they have any.
         slices: the worst slices of the test rows.
+        clients: what the test tells of each client of federated learning.
     """
 
     scores: Mapping[str, Interval]
@@ -98,6 +101,22 @@ class Judgement:
     trade_off: TradeOff | None = None
     shown: pl.DataFrame | None = None
     slices: Slices | None = None
+    clients: ClientScores | None = None
+
+    def by_clients(
+        self,
+        names: Sequence[str],
+        codes: np.ndarray,
+        learnt: np.ndarray,
+        *,
+        theirs: Evidence | None = None,
+        models: Mapping[str, Any] | None = None,
+    ) -> Judgement:
+        """The same test with what it tells of each client; arguments as of :func:`~danlu.evaluate.clients.client_scores`."""
+        if self.evidence is None:
+            return self
+        found = client_scores(self.evidence, names, codes, learnt, theirs=theirs, models=models)
+        return dataclasses.replace(self, clients=found)
 
     def sliced(self, frame: pl.DataFrame, *, seed: int = 0) -> Judgement:
         """The same test with the worst slices of its rows; see :func:`~danlu.evaluate.worst_slices`.
@@ -178,6 +197,7 @@ class Judgement:
             **({"fairness": [each.as_dict() for each in self.fairness]} if self.fairness else {}),
             **({} if self.trade_off is None else {"trade_off": self.trade_off.as_dict()}),
             **({} if self.slices is None else {"slices": self.slices.as_dict()}),
+            **({} if self.clients is None else {"clients": self.clients.as_dict()}),
         }
 
     @property
@@ -204,6 +224,8 @@ class Judgement:
         if len(self.comparisons) > 1:
             said.append(conclusion(self.comparisons, name=self.name, tested=self.rows_are)[1])
         lines += [wrapped(sentence) for sentence in said] + relied_on(self.importance)
+        if self.clients is not None:
+            lines += ["", *client_lines(self.clients)]
         for each in self.fairness:
             lines += ["", *fairness_lines(each)]
         if self.trade_off is not None:

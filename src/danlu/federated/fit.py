@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ def program_of(
     options: FitOptions,
     together: int = 1,
     server: Optimizer | None = None,
+    loss_weights: Mapping[str, float] | None = None,
     initial: tuple[Any, Any] | None = None,
     **how: Any,
 ) -> tuple[Federated, TrainState]:
@@ -53,7 +54,9 @@ def program_of(
     if method.mu or method.scaffold:
         drift = Drift(program.gradient, proximal=method.mu > 0, scaffold=method.scaffold)
         program = dataclasses.replace(program, gradient=drift)
-    state = initial_state(program, plain, optimizer, seed=options.seed, options=one, initial=initial)
+    state = initial_state(
+        program, plain, optimizer, seed=options.seed, options=one, initial=initial, loss_weights=loss_weights
+    )
     if method.mu:
         state = dataclasses.replace(state, weights={**state.weights, PROXIMAL: jnp.asarray(method.mu, float)})
     if method.scaffold and not (isinstance(state.opt_state, SGDState) and np.ndim(state.opt_state.learning_rate) == 0):
@@ -96,6 +99,9 @@ def fit_clients(
     metrics: Any = (),
     validation: Any = None,
     together: int = 1,
+    augment: Any = None,
+    loss_weights: Mapping[str, float] | None = None,
+    initial: tuple[Any, Any] | None = None,
     callbacks: Sequence[Callback] = (),
     options: FitOptions | None = None,
     checkpoint: str | Path | None = None,
@@ -119,6 +125,7 @@ def fit_clients(
         server: the server's optimizer instead of the method's own.
         validation: rows on which the shared network is judged after each round.
         together: how many clients are trained at once; the others wait, so that memory is bounded.
+        augment, loss_weights, initial: as of :func:`danlu.fit`.
         callbacks, options, checkpoint, resume, **changes: as of :func:`danlu.fit`; ``devices`` divides the clients of a round.
         names: of the clients, for messages.
 
@@ -164,6 +171,9 @@ def fit_clients(
         metrics=metrics,
         options=options,
         together=together,
+        augment=augment,
+        loss_weights=loss_weights,
+        initial=initial,
     )
     fitted = train(
         program,

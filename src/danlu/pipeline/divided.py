@@ -14,6 +14,7 @@ from danlu.data.twins import equal_rows, keep_together
 from danlu.errors import ConfigError, DataError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Prepared
+from danlu.pipeline.owners import Owners
 
 __all__ = ["HELD", "Divided", "PreparedParts", "together_of"]
 
@@ -34,6 +35,7 @@ class PreparedParts(Prepared):
         shown: the test rows as they were read, where they are in memory and are needed.
         places: the numbers of the test rows among all rows of the source, where they are of it.
         learnt: those of the training rows, where they are in memory.
+        owners: whose the rows are, where they have different owners.
     """
 
     encoder: Any
@@ -43,6 +45,7 @@ class PreparedParts(Prepared):
     shown: Any = None
     places: np.ndarray | None = None
     learnt: np.ndarray | None = None
+    owners: Owners | None = None
 
     def sample(self, most: int | None = None) -> tuple[Any, Any]:
         """That many training rows in memory; None is all, or as many of a stream's as fit."""
@@ -62,6 +65,7 @@ class Divided:
         places: the row numbers of each part.
         said: how they were divided, in a sentence.
         notices: what the user should know.
+        owners: whose the rows are, where they have different owners.
     """
 
     found: Any
@@ -69,6 +73,7 @@ class Divided:
     places: dict[str, np.ndarray]
     said: str
     notices: list[str]
+    owners: Owners | None = None
 
     @classmethod
     def of(
@@ -110,20 +115,34 @@ class Divided:
         known, draws_test = parts["train"], not len(parts["test"])
         shares = 0.0 if len(parts["validation"]) else config.split.validation, config.tested_share * draws_test
         said, notices = [f"the source's own {', '.join(given)}"] if given else [], [*found.notices]
+        own_labels = labels.gather(known) if labels is not None else None
+        classes = None if task == "regression" else own_labels
+        owners = Owners.of(config, len(known), classes)
+        if owners is not None and len(parts["validation"]):
+            raise ConfigError(
+                "the source has a validation part of its own, and clients have each their own",
+                hint="leave the validation part out of the source",
+            )
         if any(shares):
             if labels is None and len(known) < _FEWEST:
                 there = f"{len(known)} {noun}"
                 raise DataError(f"{there} are too few to divide; expected {_FEWEST} or more")
             together, told = together_of(config, keys(found, known), *shares, noun=noun)
-            split = config.divide(
-                len(known) if labels is None else pl.DataFrame({"label": labels.gather(known)}),
-                method="random" if labels is None or task == "regression" else config.split.method,
-                target="label",
-                task=task or "multiclass",
-                validation=shares[0],
-                test=shares[1],
-                together=together,
-            )
+            how: dict[str, Any] = {
+                "method": "random" if labels is None or task == "regression" else config.split.method,
+                "target": "label",
+                "task": task or "multiclass",
+                "validation": shares[0],
+                "test": shares[1],
+                "together": together,
+            }
+            rows = len(known) if own_labels is None else pl.DataFrame({"label": own_labels})
+            if owners is None:
+                split = config.divide(rows, **how)
+            else:
+                split, few = owners.divide(config, rows, **how)
+                owners = owners.parted(split.train, split.validation, split.test)
+                notices += [str(owners), *few]
             drawn = {"train": split.train, "validation": split.validation, "test": split.test}
             parts |= {name: known[rows] for name, rows in drawn.items() if name == "train" or len(rows)}
             said.append(split.description)
@@ -131,11 +150,21 @@ class Divided:
         if not len(parts["validation"]) or not len(parts["train"]):
             there = f"{len(found)} {noun}"
             raise DataError(f"{there} are too few to divide; expected some for each part")
-        if config.data.test is None:
-            return cls(found, found.rows(parts["test"]), parts, "; ".join(said), notices)
-        tested = read_test(config.data.test)
-        notices += [f"test: {notice}" for notice in tested.notices]
-        return cls(found, tested, parts, "; ".join(said), notices)
+        tested = found.rows(parts["test"]) if config.data.test is None else read_test(config.data.test)
+        if config.data.test is not None:
+            notices += [f"test: {notice}" for notice in tested.notices]
+        if owners is not None and len(tested) != owners.test.size:  # a test part that no client had
+            known_of = (
+                None
+                if classes is None
+                else np.asarray(classes.cast(pl.String).to_list())[_places(known, parts["train"])]
+            )
+            asked = None if classes is None else np.asarray(tested.labels.cast(pl.String).to_list())
+            owners = owners.tested(owners.like(known_of, asked, len(tested), config.trainer.seed))
+            notices.append(
+                "the test rows have no clients of their own; they are shared out as the clients' own rows are"
+            )
+        return cls(found, tested, parts, "; ".join(said), notices, owners)
 
     def encoded(
         self, encoder: Any, inputs: Callable[[Any], Any], truth: Callable[[Any], Any], *, stream: Any = None
@@ -160,6 +189,7 @@ class Divided:
             "rows": {**{name: len(rows) for name, rows in self.places.items()}, "test": len(self.tested)},
             "split": self.said,
             "places": self._in_source(self.places["test"]) if len(self.places["test"]) else None,
+            "owners": self.owners,
             "learnt": None if stream is not None else self._in_source(self.places["train"]),
         }
 
@@ -167,6 +197,11 @@ class Divided:
         """The numbers that rows have in the source, from which rows may have been left out."""
         numbers = getattr(self.found, "numbers", None)
         return rows if numbers is None else np.asarray(numbers)[rows]
+
+
+def _places(rows: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Where each of ``some`` numbers stands among ``rows``, which rise."""
+    return np.searchsorted(rows, some)
 
 
 def together_of(

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import Artifact
+from danlu.blueprint import Blueprint
 from danlu.data import InferredTask, Schema, TargetEncoder, drop_missing_target, has_target
 from danlu.data.seen import known_rows, row_hashes
 from danlu.data.task import TASK_WORDS
@@ -23,10 +24,13 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
+from danlu.pipeline.owners import Federation
+from danlu.pipeline.rounds import alone, in_one_place, personal, rounds_of
 from danlu.pipeline.sensitive import Sensitive
 from danlu.pipeline.space import Choice, Place, Span
 from danlu.pipeline.used import uses
 from danlu.prose import percent
+from danlu.stages import stage
 from danlu.tasks import Recipe, learn
 from danlu.tasks.answers import costs_from
 from danlu.tasks.rounds import Budget
@@ -90,6 +94,7 @@ class Labelled(Domain):
 
     head = Labels
     options: ClassVar[tuple[Option, ...]] = (COST,)
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"federated": Federation}
     summarised: ClassVar[str] = ""
 
     @abc.abstractmethod
@@ -121,7 +126,7 @@ class Labelled(Domain):
     simple_names: ClassVar[tuple[str, ...]] = tuple(BASELINES)
     """The baselines that learn from such rows."""
 
-    def plan(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+    def plan(self, config: TrainConfig, prepared: PreparedRows) -> Any:
         task = prepared.target.task
         config.imbalance.check(task)
         config.answers.check(task, prepared.target.classes, config.imbalance)
@@ -132,7 +137,7 @@ class Labelled(Domain):
             plan = plan.in_cycles(config.trainer.snapshots, epochs=config.trainer.epochs)
         if plan.loss in ("mse", "mae", "huber") and task != "regression":
             raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
-        return plan
+        return rounds_of(config, plan, prepared.owners)
 
     def space(self, config: TrainConfig, plan: Recipe) -> Mapping[str, Place]:
         """The rate and the decay around the recipe's, and of a network that has them dropout, width and depth.
@@ -165,7 +170,7 @@ class Labelled(Domain):
             sample=None if isinstance(prepared.train, tuple) else sample[0],
             imbalance=config.imbalance,
             answers=config.answers,
-            kind=config.model.kind,
+            kind=config.model.kind if prepared.owners is None else "network",
             budget=_budget(config.trainer.minutes, config.trainer.seed, prepared, how.get("checkpoint")),
             adversarial=config.trainer.adversarial,
             seed=config.trainer.seed,
@@ -183,6 +188,8 @@ class Labelled(Domain):
             return None
         rows = prepared.shown if isinstance(prepared.shown, pl.DataFrame) else None
         own = trained.judge(*prepared.test, rows=rows, groups=_groups(config, prepared), seed=config.trainer.seed)
+        if prepared.owners is not None:
+            own = self.by_clients(config, prepared, trained, own)
         if prepared.sensitive is not None:
             first = config.evaluate.fold in (None, 1)  # what folds have in common is said once
             own = prepared.sensitive.judged(own, config.fairness, prepared, trained, proxies=first)
@@ -194,7 +201,35 @@ class Labelled(Domain):
         evidence: Any = own.evidence
         return dataclasses.replace(own, importance=self.importance(config, prepared, trained, evidence))
 
+    def by_clients(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, own: Judgement) -> Judgement:
+        """A test with what it tells of each client, and of its own version of the model where it has one."""
+        owners: Any = prepared.owners
+        if not config.federated.personal_epochs:
+            return own.by_clients(owners.names, owners.test, owners.sizes)
+        with stage("training each client's own version"):
+            answers, variables = personal(config, prepared, self.plan(config, prepared), trained)
+        theirs = _answered(own.evidence, prepared.target, answers)
+        models = dict(zip(owners.names, variables, strict=True))
+        return own.by_clients(owners.names, owners.test, owners.sizes, theirs=theirs, models=models)
+
+    def beside_clients(
+        self, config: TrainConfig, prepared: PreparedRows, trained: Trained, ours: Any
+    ) -> Iterable[Simple]:
+        """What rounds of clients are compared with: all rows in one place, and each client alone."""
+        if prepared.owners is None or not config.federated.compare:
+            return
+        target, plan = prepared.target, self.plan(config, prepared)
+        with stage("training in one place, to compare"):
+            central = in_one_place(config, prepared, plan)
+        answers: Any = central.answer(prepared.test[0] if prepared.test is not None else None)
+        yield Simple("the same network trained in one place", _answered(ours, target, answers))
+        if len(prepared.owners.names) > 1:
+            with stage("training each client alone, to compare"):
+                answers = alone(config, prepared, plan, trained)
+            yield Simple("a network of each client alone", _answered(ours, target, answers))
+
     def simple(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, ours: Any) -> Iterable[Simple]:
+        yield from self.beside_clients(config, prepared, trained, ours)
         target, (inputs, labels) = trained.head.target, prepared.known()
         found = baselines(
             target.task,
@@ -253,6 +288,12 @@ class Labelled(Domain):
 
             fields["sections"] = [importance_section(judgement.importance)]
         return fields | self.mistakes(prepared, trained, rows) if isinstance(rows, Rows) else fields
+
+
+def _answered(evidence: Any, target: TargetEncoder, answers: Any) -> Any:
+    """The test with other answers."""
+    told = target.inverse(answers) if target.task == "regression" else answers
+    return evidence.with_prediction(told)
 
 
 def _even(width: float) -> int:

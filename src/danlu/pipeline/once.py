@@ -26,6 +26,7 @@ from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import data_of, digests_of, located
 from danlu.pipeline.health import as_record, lines
 from danlu.pipeline.judge import judge
+from danlu.pipeline.owners import keep_clients
 from danlu.pipeline.piped import kept_names
 from danlu.pipeline.record import write_record
 from danlu.pipeline.sensitive import remembered
@@ -286,6 +287,8 @@ def record(
             write_atomic(run.path / "baselines.csv", as_csv(judgement.simple_predictions))
         if judgement.predictions is not None:
             write_atomic(run.predictions_path, as_csv(judgement.predictions))
+        if judgement.clients is not None:
+            keep_clients(run, model, judgement.clients)
         keep_test(run.path, judgement.evidence, getattr(prepared, "places", None))
         log_test(run.path, _told(config), metrics, step=steps)
     model = profiled(prepared, model)

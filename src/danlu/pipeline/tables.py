@@ -41,12 +41,14 @@ from danlu.pipeline.converted import as_parquet, is_plain_text, is_streamed
 from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.domain import Beside, Option
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
+from danlu.pipeline.owners import FILE, Owners, column_of, files_of_clients, joined_files
 from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
 from danlu.pipeline.sheets import audit_source, quick_audit, quick_audit_of_sample, sheet_of
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
 from danlu.tasks import Fair, Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
-from danlu.trained.sensitive import column_of, sliced_columns
+from danlu.trained.sensitive import column_of as sensitive_column
+from danlu.trained.sensitive import sliced_columns
 
 __all__ = ["Tables"]
 
@@ -70,12 +72,13 @@ class Tables(Labelled):
         "evaluate.baseline_seconds|importance|slices",
         CROSSED,
         "fairness.*",
+        "federated.*",
         "imbalance.*",
         "model.*",
         "split.*",
         "trainer.adversarial|loss|minutes|snapshots",
     )
-    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"fairness": Fair}
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {**Labelled.sections, "fairness": Fair}
     options = (
         *Labelled.options,
         SENSITIVE,
@@ -104,7 +107,12 @@ class Tables(Labelled):
         return True
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
-        return (_streamed if is_streamed(config.data, source) else _in_memory)(config, source)
+        streamed = is_streamed(config.data, source) and not config.federated.active
+        return (_streamed if streamed else _in_memory)(config, source)
+
+    def next_steps(self, trained: Trained, run: str, source: str) -> tuple[tuple[str, ...], ...]:
+        files = files_of_clients(source)
+        return super().next_steps(trained, run, str(files[0]) if files else source)
 
     def for_trial(self, config: TrainConfig) -> TrainConfig:
         return config.with_setting("model.kind", "network").with_setting("trainer.minutes", None)
@@ -150,7 +158,7 @@ class Tables(Labelled):
                     f"the data lacks the column {field.name!r}, by whose groups the model decides",
                     hint="give it as well; the model does not see it",
                 )
-            checked = checked.with_columns(column_of(table.frame, field.name, encoder.schema))
+            checked = checked.with_columns(sensitive_column(table.frame, field.name, encoder.schema))
         return Read(checked, checked[name] if name in checked.columns else None, given=table.frame)
 
     def explain(self, trained: Trained, found: Read, asked: Asked) -> list[Explained]:
@@ -210,7 +218,8 @@ def _named_target(data: DataConfig, what: str, names: Any) -> str:
 
 def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     data = config.data
-    table = _read(source, data)
+    files = files_of_clients(source) if config.federated.by == FILE else []
+    table = joined_files(files, lambda file: _read(file, data)) if files else _read(source, data)
     name = _named_target(data, table.source or "the table", table.names)
     check_columns(data, table.names)
     numbers = np.flatnonzero(has_target(table.frame[name]).to_numpy())  # of the rows in the source
@@ -230,6 +239,12 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if config.split.method in ("group", "column") and config.split.column not in (None, *drop):
         drop = (*drop, str(config.split.column))
         notices.append(f"column {config.split.column!r} defines the split and is not used as an input")
+    whose = column_of(frame, config.federated, name)
+    classes = frame[name] if inferred.task != "regression" else None
+    owners = Owners.of(config, frame.height, classes, whose)
+    if whose is not None and whose.name not in drop:
+        drop = (*drop, whose.name)
+        notices.append(f"column {whose.name!r} says whose a row is and is not used as an input")
     sensitive = Sensitive.of(config.fairness, frame, name)
     if sensitive is not None and not config.fairness.as_input:
         drop = (*drop, *(column for column in sensitive.names if column not in drop))
@@ -243,22 +258,27 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     tested = config.tested_share
     together, said = together_of(config, frame.select(seen), config.split.validation, tested, besides="the target")
     notices += said
-    split = config.divide(
-        frame,
-        method=config.split.method,
-        column=config.split.column,
-        target=name,
-        task=inferred.task,
-        test=tested,
-        together=together,
-    )
+    how: dict[str, Any] = {
+        "method": config.split.method,
+        "column": config.split.column,
+        "target": name,
+        "task": inferred.task,
+        "test": tested,
+        "together": together,
+    }
+    if owners is None:
+        split = config.divide(frame, **how)
+    else:
+        split, few = owners.divide(config, frame, **how)
+        owners = owners.parted(split.train, split.validation, split.test)
+        notices += [str(owners), *few]
     if not len(split.validation):
         raise DataError(
             f"the split left no validation rows ({split})", hint="give more rows, or a larger split.validation"
         )
     if together is None and not said:
         notices += leakage(frame.select([*seen, name]), split)
-    count = _folds(config, len(split.train) + len(split.validation))
+    count = 1 if owners is not None else _folds(config, len(split.train) + len(split.validation))
     folds, refold, description = None, None, split.description
     if count > 1:
         split = dataclasses.replace(split, train=np.union1d(split.train, split.validation), validation=split.train[:0])
@@ -272,6 +292,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         sensitive = sensitive.divided(frame, split)
     if data.test is not None:
         test, more = _separate(data, frame.columns, schema, target, sensitive)
+        owners = _tested_owners(owners, frame[name][split.train], test, name, config, classes is not None)
         notices += [*more, *copies_of(train.select([*seen, name]), test.select([*seen, name]), "test")]
     found = quick_audit(sheet_of(table, schema, frame, target, numbers)) if data.audit else None
     notices += [str(each) for each in found.alarms] if found is not None else []
@@ -302,9 +323,25 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         rows={"train": train.height, "validation": validation.height, "test": test.height},
         split=description,
         notices=tuple(notices),
+        owners=owners,
         sensitive=sensitive if data.test is None or sensitive is None else sensitive.tested(test),
         audit=found,
     )
+
+
+def _tested_owners(
+    owners: Owners | None, learnt: pl.Series, test: pl.DataFrame, name: str, config: TrainConfig, classes: bool
+) -> Owners | None:
+    """The clients of the rows of a test file: as its column says, or shared out as the clients' own rows are."""
+    if owners is None:
+        return None
+    by = config.federated.by
+    if by in test.columns:
+        known = {value: number for number, value in enumerate(owners.names)}
+        return owners.tested(np.array([known.get(str(value), -1) for value in test[by]], np.int32))
+    own, asked = (np.asarray([str(v) for v in each]) for each in (learnt, test[name]))
+    shared = owners.like(own if classes else None, asked if classes else None, test.height, config.trainer.seed)
+    return owners.tested(shared)
 
 
 def _far(target: pl.Series) -> list[str]:
@@ -427,7 +464,7 @@ def _separate(
         )
     checked, found = check_frame(other.frame.select(columns), schema, lenient=True)
     if sensitive is not None:
-        checked = checked.with_columns(column_of(other.frame, column, schema) for column in sensitive.names)
+        checked = checked.with_columns(sensitive_column(other.frame, column, schema) for column in sensitive.names)
     test, dropped = drop_missing_target(checked, target.name)
     labels, notices = target.normalise(test[target.name])
     test = test.with_columns(labels.alias(target.name))

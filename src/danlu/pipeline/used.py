@@ -41,7 +41,15 @@ STREAMED = "data.memory|stream"
 """What the kinds of pictures use that need not fit in memory."""
 CROSSED = "evaluate.fold|folds|repeats"
 """What the kinds of data use whose models can be tested by folds."""
-LABELLED = ("answers.*", "evaluate.baseline_seconds", "imbalance.*", "model.ensemble", "trainer.snapshots", CROSSED)
+LABELLED = (
+    "answers.*",
+    "federated.*",
+    "evaluate.baseline_seconds",
+    "imbalance.*",
+    "model.ensemble",
+    "trainer.snapshots",
+    CROSSED,
+)
 """What the kinds of data use whose rows each have one label."""
 WRITTEN = "data.dates|delimiter|drop|encoding|header|kinds|missing"
 """How columns are written, of the kinds of data that are read column by column."""
@@ -77,6 +85,11 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         "split.validation",
         lambda config: (config.split.folds or 1) == 1,
         "with split.folds every training row is used for validation in turn",
+    ),
+    (
+        "trainer.epochs",
+        lambda config: not config.federated.active,
+        "clients train in rounds: federated.rounds (--rounds), and federated.local_epochs in each",
     ),
     ("trainer.average_decay", lambda config: config.trainer.average == "ema", "it is for trainer.average=ema"),
     ("trainer.average_start", lambda config: config.trainer.average == "swa", "it is for trainer.average=swa"),

@@ -1,0 +1,103 @@
+"""The ``federate`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from danlu.cli.options import TestData, is_there
+from danlu.cli.train import finished, spoken
+from danlu.errors import ConfigError
+from danlu.interrupt import exit_status
+from danlu.stages import showing, stage
+
+__all__ = ["federate"]
+
+
+def federate(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A table whose column --by says whose a row is, a folder with a table of each client, or data of any kind with labels "
+            "and --clients.",
+            callback=is_there,
+        ),
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as model.width=64.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    by: Annotated[str | None, typer.Option(help="The column that says whose a row is: hospital, phone, shop.")] = None,
+    clients: Annotated[
+        int | None, typer.Option(help="Divide the rows among so many simulated clients instead.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="How: even, dirichlet, classes or quantity.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Of a Dirichlet split: the smaller, the less even.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Of a split by classes: pieces of one class a client.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How many rounds.")] = None,
+    clients_per_round: Annotated[int | None, typer.Option(help="How many clients take part in a round.")] = None,
+    local_epochs: Annotated[
+        int | None, typer.Option(help="How often a client goes through its rows in a round.")
+    ] = None,
+    local_steps: Annotated[int | None, typer.Option(help="How many steps a client takes in a round instead.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="fedavg, fedprox, fedadam, fedyogi, fedadagrad or scaffold.")
+    ] = None,
+    mu: Annotated[float | None, typer.Option(help="Of fedprox: how strongly clients are pulled back.")] = None,
+    server_rate: Annotated[float | None, typer.Option(help="The learning rate of the server.")] = None,
+    personal_epochs: Annotated[
+        int | None, typer.Option(help="Epochs for which each client trains the shared model further for itself.")
+    ] = None,
+    test: TestData = None,
+    config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
+    runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
+    display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
+    resume: Annotated[Path | None, typer.Option(help="Continue this run, which was killed or stopped.")] = None,
+) -> None:
+    """Train one model by many clients, none of which gives its rows away, in simulation."""
+    named = {
+        "by": by,
+        "clients": clients,
+        "split": split,
+        "alpha": alpha,
+        "classes": classes,
+        "rounds": rounds,
+        "per_round": clients_per_round,
+        "local_epochs": local_epochs,
+        "local_steps": local_steps,
+        "method": method,
+        "proximal": mu,
+        "server_rate": server_rate,
+        "personal_epochs": personal_epochs,
+    }
+    chosen = {key: value for key, value in named.items() if value is not None}
+    with showing(display):
+        with stage("starting"):
+            from danlu import pipeline
+            from danlu.pipeline.owners import FILE, files_of_clients
+        if resume is not None:
+            if any((source, settings, target, test, config, name, chosen)):
+                raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
+            _ended(pipeline.resume(resume, display=display, say=spoken))
+        values: dict[str, Any] = pipeline.override(pipeline.load_config(config) if config else {}, settings or [])
+        data, own = values.setdefault("data", {}), values.setdefault("federated", {})
+        data.update({key: each for key, each in (("source", source), ("target", target), ("test", test)) if each})
+        own.update(chosen)
+        if not data.get("source"):
+            raise ConfigError("danlu federate needs data", hint="danlu federate hospitals.csv --target y --by hospital")
+        if not {"by", "clients"} & set(own):
+            if not files_of_clients(data["source"]):
+                raise ConfigError(
+                    "it is not said whose rows are whose",
+                    hint="--by COLUMN names the column that says it; --clients 10 simulates clients",
+                )
+            own["by"] = FILE
+        settled = pipeline.config_from(values)
+        _ended(pipeline.train_from(settled, root=runs, name=name, display=display, say=spoken))
+
+
+def _ended(result: Any) -> NoReturn:
+    """Print what a training brought, and end with its status."""
+    finished(result)
+    raise typer.Exit(exit_status(result.stopped_by))

@@ -1,0 +1,383 @@
+"""Whose rows are whose: the settings of federated learning, the clients of the rows, and parts drawn within each client."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from danlu.artifact import RunDirectory
+from danlu.blueprint import Blueprint, setting
+from danlu.data import Split, Table
+from danlu.data.folders import files_in
+from danlu.errors import ConfigError, DataError, unknown_name
+from danlu.evaluate.clients import ClientScores
+from danlu.federated.method import METHODS, Method
+from danlu.federated.split import SPLITS, Clients, by_classes, by_dirichlet, by_quantity, by_value, evenly
+from danlu.pipeline.config import TrainConfig
+from danlu.trained import Trained
+
+__all__ = ["FILE", "Federation", "Owners", "column_of", "files_of_clients", "joined_files", "keep_clients"]
+
+FILE = "file"
+"""``federated.by`` of a folder with a file of each client; the column that the file's name goes to."""
+
+_FEWEST = 5  # rows of a client that are divided; of fewer all are learnt from
+_TOLD = 4
+
+
+class Federation(Blueprint):
+    """Federated learning: whose rows are whose, and how the rounds go.
+
+    Args:
+        by: the column that says whose a row is; ``"file"`` of a folder with a file of each client.
+        clients: instead, among how many simulated clients the rows are divided.
+        split: how: ``"even"``, ``"dirichlet"`` (classes unevenly), ``"classes"`` (a few classes a client) or ``"quantity"``.
+        alpha: of the Dirichlet distribution: the smaller, the less even.
+        classes: of ``"classes"``: pieces of rows sorted by class that each client gets.
+        rounds: how many.
+        per_round: how many clients take part in each, drawn anew; None is all.
+        local_epochs: how often a client goes through its rows in a round.
+        local_steps: how many steps it takes instead.
+        method: ``"fedavg"``, ``"fedprox"``, ``"fedadam"``, ``"fedyogi"``, ``"fedadagrad"`` or ``"scaffold"``.
+        proximal: μ of ``"fedprox"``.
+        server_rate: the learning rate of the server.
+        tau: ε of an adaptive server.
+        equal: whether all clients count alike, and not by their rows.
+        optimizer: of the clients: ``"adamw"`` or ``"sgd"``; None is ``"sgd"`` with ``"scaffold"``, else ``"adamw"``.
+        schedule: of the clients' rate over the rounds: ``"cosine"`` takes it down to 0, ``"constant"`` leaves it.
+        together: how many clients are trained at once.
+        personal_epochs: for how many epochs each client trains the shared model further on its own rows afterwards; 0 is none.
+        compare: whether the model is compared with one that is trained on all rows in one place, and with each client alone.
+    """
+
+    by: str | None = None
+    clients: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    split: str = setting(default="even", choices=SPLITS)
+    alpha: float = setting(default=0.5, above=0)
+    classes: int = setting(default=2, minimum=1, integer=True)
+    rounds: int = setting(default=50, minimum=1, integer=True)
+    per_round: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    local_epochs: int = setting(default=1, minimum=1, integer=True)
+    local_steps: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    method: str = setting(default="fedavg", choices=METHODS)
+    proximal: float | None = setting(default=None, above=0, optional=True)
+    server_rate: float | None = setting(default=None, above=0, optional=True)
+    tau: float = setting(default=1e-3, above=0)
+    equal: bool = False
+    optimizer: str | None = setting(default=None, choices=("adamw", "sgd"), optional=True)
+    schedule: str = setting(default="cosine", choices=("cosine", "constant"))
+    together: int = setting(default=1, minimum=1, integer=True)
+    personal_epochs: int = setting(default=0, minimum=0, integer=True)
+    compare: bool = True
+
+    _SIMULATED: ClassVar[dict[str, tuple[str, ...]]] = {
+        "alpha": ("dirichlet", "quantity"),
+        "classes": ("classes",),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.by is not None and self.clients is not None:
+            raise ConfigError(
+                f"federated.by is {self.by!r} and federated.clients is {self.clients}; expected one of them: clients that there are, or "
+                "simulated ones"
+            )
+        if self.clients is None and self.split != "even":
+            raise ConfigError(
+                f"federated.split is {self.split!r}, and there are no simulated clients to divide rows among",
+                hint="add federated.clients (--clients 10)",
+            )
+        for name, splits in self._SIMULATED.items():
+            if getattr(self, name) != self.__dataclass_fields__[name].default and self.split not in splits:
+                raise ConfigError(
+                    f"federated.{name} is {getattr(self, name)} and federated.split is {self.split!r}; it is for {' and '.join(splits)}"
+                )
+        if self.local_steps is not None and self.local_epochs != 1:
+            raise ConfigError(
+                f"federated.local_epochs is {self.local_epochs} and federated.local_steps is {self.local_steps}; expected one of them"
+            )
+        adaptive = ("fedadam", "fedyogi", "fedadagrad")
+        for name, methods in {"proximal": ("fedprox",), "tau": adaptive}.items():
+            if getattr(self, name) != self.__dataclass_fields__[name].default and self.method not in methods:
+                raise ConfigError(
+                    f"federated.{name} is {getattr(self, name)} and federated.method is {self.method!r}; it is for {', '.join(methods)}",
+                    hint=f"federated.method={methods[0]} (--method {methods[0]})",
+                )
+        if self.method == "scaffold" and self.optimizer == "adamw":
+            raise ConfigError(
+                "federated.optimizer is 'adamw' and federated.method is 'scaffold', which goes by steps of plain gradient descent",
+                hint="leave federated.optimizer out",
+            )
+
+    @property
+    def active(self) -> bool:
+        """Whether there are clients."""
+        return self.by is not None or self.clients is not None
+
+    @property
+    def chosen(self) -> Method:
+        """The method with its settings."""
+        return Method(self.method, proximal=self.proximal, server_rate=self.server_rate, equal=self.equal, tau=self.tau)
+
+    def check_active(self) -> None:
+        """Refuse settings of rounds where there are no clients.
+
+        Raises:
+            ConfigError: see above.
+        """
+        given = [each.name for each in dataclasses.fields(self) if getattr(self, each.name) != each.default]
+        if given and not self.active:
+            raise ConfigError(
+                f"federated.{given[0]} is set, and it is not said whose rows are whose",
+                hint="--by COLUMN names the column that says it; --clients 10 simulates clients",
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Owners:
+    """The clients of some rows.
+
+    Attributes:
+        names: of the clients.
+        codes: the client of each row, ``(rows,)``; −1 of a row of a client that was not learnt from.
+        said: how they were found.
+        train, validation, test: the codes of the rows of each part.
+    """
+
+    names: tuple[str, ...]
+    codes: np.ndarray
+    said: str
+    train: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    validation: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    test: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+
+    @classmethod
+    def of(
+        cls, config: TrainConfig, rows: int, labels: pl.Series | None, column: pl.Series | None = None
+    ) -> Owners | None:
+        """The clients that the settings name; None without any.
+
+        Args:
+            rows: how many there are.
+            labels: of the rows, where they are classes.
+            column: that says whose a row is.
+
+        Raises:
+            ConfigError: a way of dividing that is for classes; more clients than rows.
+            DataError: rows without a client.
+        """
+        asked = config.federated
+        if not asked.active:
+            return None
+        if column is not None:
+            empty = column.null_count() + int((column.cast(pl.String).str.strip_chars() == "").sum())
+            if empty:
+                raise DataError(
+                    f"{empty:,} of {rows:,} rows have no value in {column.name!r}, which says whose a row is; expected one for each row",
+                    hint="leave these rows out, or give them a client of their own",
+                )
+            return cls._from(by_value(column.to_list()), rows, f"a client for each value of {column.name!r}")
+        if asked.by is not None:
+            raise ConfigError(
+                f"federated.by is {asked.by!r}, a column; this data has no columns beside its labels",
+                hint="--clients 10 simulates clients",
+            )
+        seed, count = config.trainer.seed, asked.clients
+        if asked.split in ("dirichlet", "classes"):
+            if labels is None:
+                raise ConfigError(
+                    f"federated.split is {asked.split!r}, which divides classes, and the target is a quantity",
+                    hint="federated.split=quantity, or even",
+                )
+            codes = labels.cast(pl.String).rank("dense").fill_null(0).to_numpy()
+            if asked.split == "dirichlet":
+                return cls._from(by_dirichlet(codes, count, alpha=asked.alpha, seed=seed), rows)
+            return cls._from(by_classes(codes, count, each=asked.classes, seed=seed), rows)
+        if asked.split == "quantity":
+            return cls._from(by_quantity(rows, count, alpha=asked.alpha, seed=seed), rows)
+        return cls._from(evenly(rows, count, seed=seed), rows)
+
+    @classmethod
+    def _from(cls, clients: Clients, rows: int, said: str = "") -> Owners:
+        codes = np.full(rows, -1, np.int32)
+        for number, own in enumerate(clients.rows):
+            codes[own] = number
+        return cls(clients.names, codes, said or clients.said)
+
+    def divide(
+        self, config: TrainConfig, source: pl.DataFrame | int, *, together: Any = None, **how: Any
+    ) -> tuple[Split, tuple[str, ...]]:
+        """The rows of each client in parts, as :meth:`TrainConfig.divide` makes them; those of a client with few rows are all learnt from.
+
+        Args:
+            together: groups of equal rows to keep in one part.
+
+        Returns:
+            The parts, and what the user should know.
+        """
+        parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
+        few, said = [], ""
+        for number, name in enumerate(self.names):
+            own = np.flatnonzero(self.codes == number)
+            split = None
+            if own.size >= _FEWEST:
+                rows = source[own] if isinstance(source, pl.DataFrame) else own.size
+                try:
+                    split = config.divide(rows, together=None if together is None else together[own], **how)
+                except DataError:
+                    split = None
+            if split is None or not len(split.train):
+                few.append(name)
+                parts["train"].append(own)
+                continue
+            said = split.description
+            for part, found in parts.items():
+                found.append(own[getattr(split, part)])
+        train, validation, test = (
+            np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64) for found in parts.values()
+        )
+        told: tuple[str, ...] = ()
+        if few:
+            shown = ", ".join(few[:_TOLD]) + (f" and {len(few) - _TOLD} more" if len(few) > _TOLD else "")
+            told = (f"too few rows to divide, so all are learnt from: client{'s' * (len(few) > 1)} {shown}",)
+        return Split(train, validation, test, f"{said}, within each of {len(self.names)} clients" if said else ""), told
+
+    def parted(self, train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Owners:
+        """The same with the codes of the rows of each part, which are given by their numbers.
+
+        Raises:
+            DataError: a client without rows to learn from.
+        """
+        found = dataclasses.replace(
+            self, train=self.codes[train], validation=self.codes[validation], test=self.codes[test]
+        )
+        counts = np.bincount(found.train, minlength=len(self.names))
+        if not counts.all():
+            empty = [name for name, count in zip(self.names, counts, strict=True) if not count]
+            raise DataError(f"client {empty[0]} has no rows to learn from; expected one or more", hint="leave it out")
+        return found
+
+    def tested(self, codes: np.ndarray) -> Owners:
+        """The same with the clients of test rows from elsewhere."""
+        return dataclasses.replace(self, test=codes)
+
+    def like(self, own: np.ndarray | None, labels: np.ndarray | None, rows: int, seed: int) -> np.ndarray:
+        """A client for each of ``rows`` rows that have none, as the clients' own rows are shared out.
+
+        Args:
+            own: the class of each training row, ``labels`` those of the rows; None deals them out by the clients' sizes.
+        """
+        rng, found = np.random.default_rng(seed), np.zeros(rows, np.int32)
+        known = np.zeros(self.train.size, int) if own is None else np.asarray(own)
+        asked = np.zeros(rows, int) if labels is None else np.asarray(labels)
+        for value in np.unique(asked):
+            counts = np.bincount(self.train[known == value], minlength=len(self.names))
+            counts = counts if counts.sum() else np.bincount(self.train, minlength=len(self.names))
+            mine = rng.permutation(np.flatnonzero(asked == value))
+            cuts = np.round(np.cumsum(counts)[:-1] / counts.sum() * mine.size).astype(int)
+            for number, part in enumerate(np.split(mine, cuts)):
+                found[part] = number
+        return found
+
+    def rows(self, part: str) -> list[np.ndarray]:
+        """The numbers of each client's rows within a part."""
+        codes = getattr(self, part)
+        return [np.flatnonzero(codes == number) for number in range(len(self.names))]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """How many rows each client learns from."""
+        return np.bincount(self.train, minlength=len(self.names))
+
+    def __str__(self) -> str:
+        sizes = self.sizes if self.train.size else np.bincount(self.codes, minlength=len(self.names))
+        between = f"{sizes.min():,} to {sizes.max():,}" if sizes.min() < sizes.max() else f"{sizes.min():,}"
+        return f"{len(self.names):,} client{'s' * (len(self.names) > 1)} of {between} training rows ({self.said})"
+
+
+def files_of_clients(source: Any) -> list[Path]:
+    """The tables in a folder, one of each client; empty where it is no folder of tables."""
+    if not isinstance(source, str | Path) or not Path(source).is_dir():
+        return []
+    return [file for file in sorted(files_in(Path(source))) if file.suffix.lower() in _TABLES]
+
+
+_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".jsonl", ".ndjson", ".xlsx", ".txt")
+
+
+def joined_files(files: list[Path], read: Callable[[Path], Table]) -> Table:
+    """The clients' files as one table, with a column of the file's name.
+
+    Args:
+        files: of each client.
+        read: reads one.
+
+    Raises:
+        DataError: a file that has other columns than the first, or another kind of values in one; the message names both.
+    """
+    tables = [read(file) for file in files]
+    first, name = tables[0], files[0].stem
+    for file, table in zip(files, tables, strict=True):
+        lacking = [column for column in first.names if column not in table.names]
+        extra = [column for column in table.names if column not in first.names]
+        if lacking or extra:
+            what = f"lacks the column {lacking[0]!r}" if lacking else f"has a column {extra[0]!r}"
+            there = f"client {name} has" if lacking else f"client {name} has not"
+            raise DataError(
+                f"client {file.stem} {what}, which {there}; expected the same columns in all {len(files)} files",
+                hint="rename it, or leave it out of all: data.drop=COLUMN",
+            )
+        for column in first.names:
+            one, other = first.frame[column].dtype, table.frame[column].dtype
+            if one.is_numeric() != other.is_numeric() and pl.Null not in (one, other):
+                kinds = ["numbers" if dtype.is_numeric() else "texts" for dtype in (other, one)]
+                raise DataError(
+                    f"column {column!r} holds {kinds[0]} at client {file.stem} and {kinds[1]} at client {name}; expected the same kind "
+                    "at all",
+                    hint="correct the file, or say which texts mean a missing value: data.missing=…",
+                )
+    if FILE in first.names:
+        raise DataError(
+            f"the files have a column {FILE!r}, and the name of the file goes to a column of this name",
+            hint=f"rename it, or --by {FILE} of one table",
+        )
+    frames = [
+        table.frame.select(first.names).with_columns(pl.lit(file.stem).alias(FILE))
+        for file, table in zip(files, tables, strict=True)
+    ]
+    notices = dict.fromkeys(notice for table in tables for notice in table.notices)
+    return dataclasses.replace(
+        first, frame=pl.concat(frames, how="vertical_relaxed"), notices=tuple(notices), source=str(files[0].parent)
+    )
+
+
+def column_of(frame: pl.DataFrame, asked: Federation, target: str) -> pl.Series | None:
+    """The column that says whose a row is; None where clients are simulated.
+
+    Raises:
+        ConfigError: there is no such column, or it is the target.
+    """
+    if asked.by is None:
+        return None
+    if asked.by not in frame.columns:
+        raise unknown_name("column of clients", asked.by, frame.columns)
+    if asked.by == target:
+        raise ConfigError(f"federated.by names {target!r}, which is the target; expected another column")
+    return frame[asked.by]
+
+
+def keep_clients(run: RunDirectory, model: Trained, found: ClientScores) -> None:
+    """Save each client's own version of the model, where it has one, in ``clients/NAME`` of the run."""
+    taken: set[str] = set()
+    for name, (params, state) in found.models.items():
+        folder = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "client"
+        while folder in taken:
+            folder += "-"
+        taken.add(folder)
+        dataclasses.replace(model, params=params, state=state).save(run.path / "clients" / folder)

@@ -1,0 +1,217 @@
+"""A recipe carried out by clients: the same network and rows as of any training, by rounds; and what it is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from danlu.engine import Callback, Fitted, LearningRateScheduler
+from danlu.engine.arrays import as_arrays
+from danlu.errors import ConfigError
+from danlu.federated import Method, fit_clients
+from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm, sgd
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.owners import Federation, Owners
+from danlu.tasks import Recipe, learn
+from danlu.tasks.learn import lesson_of
+from danlu.trained import Trained
+
+__all__ = ["Rounds", "alone", "check_fits", "in_one_place", "personal", "rounds_of"]
+
+_BATCH = 32  # rows of a client's step, where nothing else is said and the recipe's are more
+_RATE = 0.05  # of plain gradient descent
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rounds:
+    """A recipe whose training is rounds of clients; of everything else it is the recipe.
+
+    Attributes:
+        recipe: the network, and how steps are made.
+        asked: how the rounds go.
+        owners: whose the training rows are.
+        patience: rounds without a better validation loss after which to stop; None is never.
+        own_rate: whether the rate is the user's.
+    """
+
+    recipe: Recipe
+    asked: Federation
+    owners: Owners
+    patience: int | None = None
+    own_rate: bool = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "recipe":
+            raise AttributeError(name)
+        return getattr(self.recipe, name)
+
+    @property
+    def epochs(self) -> int:
+        """The rounds."""
+        return self.asked.rounds
+
+    @property
+    def named(self) -> str:
+        """The name of the clients' optimizer."""
+        return self.asked.optimizer or ("sgd" if self.asked.chosen.scaffold else "adamw")
+
+    @property
+    def rate(self) -> float:
+        """The clients' rate in the first round."""
+        return float(self.recipe.learning_rate) if self.own_rate or self.named == "adamw" else _RATE
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Of the clients, begun anew in each round."""
+        plan = self.recipe
+        if self.named == "sgd":
+            return sgd(self.rate)
+        decayed = adamw(self.rate, beta2=plan.beta2, weight_decay=plan.weight_decay, mask=plan.decays)
+        return chain(clip_by_global_norm(plan.clip_norm), decayed)
+
+    def callbacks(self, rounds: int) -> list[Callback]:
+        """What sets the clients' rate in each round."""
+        if self.asked.schedule == "constant" or rounds < 2:
+            return []
+        return [LearningRateScheduler(lambda number, _: self.rate * (1 + math.cos(math.pi * number / rounds)) / 2)]
+
+    def fit(self, data: Any, *, rows: int, seed: int = 0, callbacks: Sequence[Callback] = (), **how: Any) -> Fitted:
+        """Train the network by rounds; arguments as of :meth:`Recipe.fit <danlu.tasks.Recipe.fit>`."""
+        asked = self.asked
+        settings = {
+            "rounds": asked.rounds,
+            "clients_per_round": asked.per_round,
+            "local_epochs": asked.local_epochs,
+            "local_steps": asked.local_steps,
+            "method": asked.chosen,
+            "patience": None if how.get("validation") is None else self.patience,
+            "average": self.recipe.average,
+            "average_decay": self.recipe.average_decay,
+            "average_start": self.recipe.average_start,
+        }
+        return self._fit(data, seed=seed, callbacks=[*callbacks, *self.callbacks(asked.rounds)], **{**settings, **how})
+
+    def _fit(self, data: Any, **how: Any) -> Fitted:
+        plan = self.recipe
+        settings = {
+            "loss": plan.loss,
+            "optimizer": self.optimizer,
+            "augment": plan.augment,
+            "batch_size": plan.batch_size,
+            "precision": plan.precision,
+            "devices": plan.devices,
+            "together": self.asked.together,
+            "names": self.owners.names,
+        }
+        return fit_clients(plan.model, as_arrays(data), self.owners.rows("train"), **{**settings, **how})
+
+    def apart(self, config: TrainConfig, prepared: Any, *, epochs: int, initial: Any) -> Iterator[tuple[Any, Any]]:
+        """What each client learns by itself, beginning with ``initial``: everything stays with it, and nothing is averaged."""
+        data, _, lesson = lesson_of(
+            prepared.train, target=prepared.target, plan=self.recipe, imbalance=config.imbalance
+        )
+        fitted = self._fit(
+            data,
+            rounds=1,
+            local_epochs=epochs,
+            method=Method(own=("*",), remember=True),
+            initial=initial,
+            loss=lesson["loss"],
+            seed=config.trainer.seed,
+            display="none",
+        )
+        form = jax.tree.structure((fitted.params, fitted.state))
+        leaves = [np.asarray(leaf) for leaf in fitted.train_state.world["clients"]["own"]]
+        for number in range(len(self.owners.names)):
+            yield jax.tree.unflatten(form, [leaf[number] for leaf in leaves])
+
+
+def rounds_of(config: TrainConfig, plan: Recipe, owners: Owners | None) -> Any:
+    """The plan as one of rounds, where there are clients."""
+    asked = config.federated
+    asked.check_active()
+    if owners is None:
+        return plan
+    check_fits(config)
+    if config.trainer.batch_size is None and plan.batch_size > _BATCH:
+        plan = plan.replace(batch_size=_BATCH - _BATCH % plan.devices)
+    if asked.per_round is not None and asked.per_round > len(owners.names):
+        raise ConfigError(
+            f"federated.per_round is {asked.per_round}; expected at most the number of clients, {len(owners.names)}"
+        )
+    rate = config.trainer.learning_rate is not None
+    return Rounds(plan, asked, owners, config.trainer.patience, own_rate=rate)
+
+
+def check_fits(config: TrainConfig) -> None:
+    """Refuse what cannot be together with clients.
+
+    Raises:
+        ConfigError: see above.
+    """
+    wrong = {
+        "model.kind": config.model.kind == "blend",
+        "model.ensemble": config.model.ensemble is not None,
+        "trainer.snapshots": config.trainer.snapshots is not None,
+        "trainer.minutes": config.trainer.minutes is not None,
+        "imbalance.resample": config.imbalance.resample != "none",
+        "split.folds": (config.split.folds or 1) > 1,
+        "evaluate.folds": config.evaluate.folds is not None,
+        "fairness.mitigate": config.fairness.mitigate in ("penalty", "reweigh"),
+    }
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise ConfigError(
+                f"{name} is {config.setting(name)}, which is not for clients: they train one network together, on rows that stay apart",
+                hint="leave it out",
+            )
+
+
+def in_one_place(config: TrainConfig, prepared: Any, plan: Rounds) -> Trained:
+    """The same network trained on all rows in one place, as if nobody minded."""
+    learned = learn(
+        prepared.train,
+        encoder=prepared.encoder,
+        target=prepared.target,
+        plan=plan.recipe,
+        validation=prepared.validation,
+        imbalance=config.imbalance,
+        answers=config.answers,
+        kind="network",
+        seed=config.trainer.seed,
+        display="none",
+    )
+    return learned.model
+
+
+def alone(config: TrainConfig, prepared: Any, plan: Rounds, trained: Trained) -> Any:
+    """The answers for the test rows by a network that the client of each trained alone, for as long as in the rounds."""
+    asked, own = plan.asked, plan.owners
+    taken = asked.rounds * (asked.per_round or len(own.names)) / len(own.names)
+    epochs = max(1, round(taken * asked.local_epochs))
+    key = jax.random.key(config.trainer.seed)
+    initial = plan.recipe.initial(key, prepared.train[0])
+    return _answers(prepared, trained, plan.apart(config, prepared, epochs=epochs, initial=initial), own)
+
+
+def personal(config: TrainConfig, prepared: Any, plan: Rounds, trained: Trained) -> tuple[Any, list[tuple[Any, Any]]]:
+    """The answers for the test rows by the shared model that the client of each trained further, and each client's variables."""
+    begun = (trained.params, trained.state)
+    found = list(plan.apart(config, prepared, epochs=plan.asked.personal_epochs, initial=begun))
+    return _answers(prepared, trained, found, plan.owners), found
+
+
+def _answers(prepared: Any, trained: Trained, models: Any, owners: Owners) -> np.ndarray:
+    """The answers for the test rows, each by its client's variables; a row of no client that learnt has the shared model's."""
+    inputs = prepared.test[0]
+    answers = np.array(trained.answer(inputs))
+    for rows, (params, state) in zip(owners.rows("test"), models, strict=True):
+        if rows.size:
+            part = jax.tree.map(lambda leaf, rows=rows: leaf[rows], inputs)
+            answers[rows] = dataclasses.replace(trained, params=params, state=state).answer(part)
+    return answers

@@ -1,0 +1,151 @@
+"""``danlu federate``: whose rows are whose, parts within each client, what is refused, and a whole run."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import danlu
+from danlu.cli.app import app
+from danlu.data import read_table
+from danlu.errors import ConfigError, DataError
+from danlu.evaluate import Rows
+from danlu.evaluate.clients import client_lines, client_scores
+from danlu.pipeline.config import config_from
+from danlu.pipeline.owners import Federation, Owners, files_of_clients, joined_files
+
+RNG = np.random.default_rng(0)
+SHIFT = {"Bern": 0.0, "Oslo": 0.5, "Rom": -1.0}
+HOSPITAL = np.repeat(list(SHIFT), [120, 80, 40])
+X = RNG.normal(size=(240, 3))
+Z = X[:, 0] + np.array([SHIFT[name] for name in HOSPITAL]) * X[:, 1]
+FRAME = pl.DataFrame(
+    {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "hospital": HOSPITAL, "y": np.where(Z > 0, "ill", "well")}
+)
+
+
+def config(**federated):
+    return config_from({"data": {"target": "y"}, "federated": federated})
+
+
+def test_each_client_has_rows_of_each_part() -> None:
+    asked = config(by="hospital")
+    owners = Owners.of(asked, FRAME.height, FRAME["y"], FRAME["hospital"])
+    split, few = owners.divide(asked, FRAME, target="y", test=0.2)
+    found = owners.parted(split.train, split.validation, split.test)
+    assert few == ()
+    assert [rows.size for rows in found.rows("train")] == [78, 52, 26]
+    assert [rows.size for rows in found.rows("test")] == [24, 16, 8]
+    assert np.array_equal(np.sort(np.concatenate([split.train, split.validation, split.test])), np.arange(240))
+
+
+def test_a_client_of_few_rows_learns_from_all_of_them() -> None:
+    asked, frame = config(by="hospital"), FRAME.head(123)
+    owners = Owners.of(asked, 123, frame["y"], frame["hospital"])
+    split, few = owners.divide(asked, frame, target="y", test=0.2)
+    assert few == ("too few rows to divide, so all are learnt from: client Oslo",)
+    assert set(split.train.tolist()) >= {120, 121, 122}
+
+
+def test_rows_without_a_client_are_shared_out_as_the_clients_own_are() -> None:
+    owners = Owners.of(config(clients=4, split="classes", classes=1), 240, FRAME["y"])
+    owners = owners.parted(np.arange(240), np.arange(0), np.arange(0))
+    known = FRAME["y"].to_numpy()
+    shared = owners.like(known, known, 240, 0)
+    for number in range(4):
+        own, theirs = (np.mean(known[codes == number] == "ill") for codes in (owners.train, shared))
+        assert own == pytest.approx(theirs, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"by": "hospital", "clients": 3}, "expected one of them"),
+        ({"split": "dirichlet"}, "no simulated clients"),
+        ({"clients": 3, "alpha": 0.1}, "it is for dirichlet and quantity"),
+        ({"clients": 3, "proximal": 0.1}, "it is for fedprox"),
+        ({"clients": 3, "method": "scaffold", "optimizer": "adamw"}, "plain gradient descent"),
+        ({"clients": 3, "local_steps": 3, "local_epochs": 2}, "expected one of them"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_go_together_are_refused(settings, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Federation(**settings)
+
+
+def test_rows_of_nobody_and_settings_of_nobody_are_refused() -> None:
+    whose = pl.Series("hospital", ["Bern", None, "Oslo"])
+    with pytest.raises(DataError, match="1 of 3 rows have no value in 'hospital'"):
+        Owners.of(config(by="hospital"), 3, None, whose)
+    with pytest.raises(ConfigError, match=r"federated\.rounds is set, and it is not said whose"):
+        Federation(rounds=3).check_active()
+    with pytest.raises(ConfigError, match="divides classes, and the target is a quantity"):
+        Owners.of(config(clients=3, split="dirichlet"), 30, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"c": "e"}, "client Rom lacks the column 'c', which client Bern has"),
+        ({}, "column 'c' holds texts at client Rom and numbers at client Bern"),
+    ],
+    ids=["another column", "another kind"],
+)
+def test_files_of_clients_that_differ_are_named(tmp_path, change, said) -> None:
+    for (name,), rows in FRAME.group_by("hospital"):
+        rows = rows.drop("hospital")
+        if name == "Rom":
+            rows = rows.rename(change) if change else rows.with_columns(pl.lit("low").alias("c"))
+        rows.write_csv(tmp_path / f"{name}.csv")
+    with pytest.raises(DataError, match=said):
+        joined_files(files_of_clients(tmp_path), read_table)
+
+
+def test_clients_are_told_with_the_worst_first() -> None:
+    truth, prediction = np.arange(40.0), np.arange(40.0)
+    prediction[30:] += 3
+    rows = Rows("regression", truth, prediction)
+    codes = np.repeat([0, 1, 2, -1], [10, 20, 9, 1])
+    found = client_scores(rows, ("a", "b", "c"), codes, np.array([5, 6, 7]))
+    assert [each.name for each in found.clients] == ["c", "a", "b"]
+    assert found.worst_tenth == found.clients[0].score.value == pytest.approx(3.0)
+    assert found.mean == pytest.approx(1.0)
+    assert found.as_dict()["clients"][0]["rows"] == 9
+    assert any("over 3 clients: mean 1" in line for line in client_lines(found))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("federated")
+    FRAME.write_csv(folder / "hospitals.csv")
+    asked = ["federate", str(folder / "hospitals.csv"), "--target", "y", "--by", "hospital", "--rounds", "3"]
+    asked += ["--personal-epochs", "1", "model.width=8", "model.members=2", "--name", "one", "--runs", str(folder)]
+    result = CliRunner().invoke(app, [*asked, "--display", "none"])
+    assert result.exit_code == 0, result.output
+    return folder / "one", result.output
+
+
+@pytest.mark.slow
+def test_a_run_of_clients_is_a_run_as_any_other(run) -> None:
+    folder, said = run
+    results = json.loads((folder / "results.json").read_text())
+    assert {each["client"] for each in results["clients"]["clients"]} == set(SHIFT)
+    assert {"the same network trained in one place", "a network of each client alone"} <= set(results["baselines"])
+    assert "over 3 clients" in said
+    assert "The clients" in (folder / "report.html").read_text()
+    model = danlu.load(folder)
+    assert model.predict(FRAME.drop("hospital", "y").head(2)).height == 2
+    own = danlu.load(folder / "clients" / "Rom")
+    assert own.predict(FRAME.head(2)).height == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on(run) -> None:
+    folder, _ = run
+    before = (folder / "artifact" / "weights.safetensors").read_bytes()
+    result = CliRunner().invoke(app, ["federate", "--resume", str(folder), "--display", "none"])
+    assert result.exit_code == 0, result.output
+    assert (folder / "artifact" / "weights.safetensors").read_bytes() == before
