@@ -16,16 +16,13 @@ from danlu.engine import (
     Objective,
     PerExample,
     Probed,
-    Supervised,
     TrainState,
-    Whole,
     fit,
     fit_population,
     run_steps,
 )
 from danlu.engine.measures import Part, TakesWeights
 from danlu.errors import ConfigError, DataError
-from danlu.nn.losses import MSE
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 3)).astype(np.float32)
@@ -155,8 +152,6 @@ class Loud(Noisy):
             {"loss": lambda o, t: jnp.mean(jnp.square(o[:, 0] - t)), "gradient": PerExample(1.0)},
             "PerExample would split",
         ),
-        ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "accumulate": 2}, "which 2 parts would each do"),
-        ({"loss": "mse", "gradient": PerExample(1.0, 1.0), "devices": 2}, "each of the 2 devices would add it again"),
         ({"loss": "mse", "gradient": Accumulated(5)}, "among 5 micro-batches"),
         ({"loss": {"price": "mse"}}, "is for 'price', and the outputs are no dict"),
     ],
@@ -178,42 +173,6 @@ BATCH = {"x": jnp.asarray(X[:6]), "y": jnp.asarray(Y[:6]), "weight": jnp.float32
 def found(gradient: Any, objective: Any, *given: Any) -> Any:
     """What a gradient makes of an objective, a state, a batch and a key."""
     return gradient(objective, *given)
-
-
-@pytest.mark.parametrize("model", [MODEL, nn.MLP((8,), 1, dropout=0.5)], ids=["dense", "dropout"])
-def test_gradients_of_rows_are_those_of_a_loop_each_clipped(model: nn.Layer) -> None:
-    objective, state, key = Supervised(model, MSE()), begun(model), jax.random.key(3)
-    grads, _, sums = found(PerExample(0.5), objective, state, BATCH, key)
-    expected: Any = jax.tree.map(np.zeros_like, state.params)
-    norms = []
-    for row in range(6):
-        one = jax.tree.map(lambda a, row=row: a[row : row + 1], BATCH)
-        own = found(Whole(), objective, state, one, jax.random.fold_in(key, row))[0]
-        norms.append(np.sqrt(sum(np.sum(np.square(leaf)) for leaf in leaves(own))))
-        scale = min(1.0, 0.5 / max(norms[-1], 1e-30))
-        expected = jax.tree.map(lambda a, b, scale=scale: a + scale * b, expected, own)
-    assert min(norms) < 0.5 < max(norms), "some rows are clipped and others are not"
-    for ours, theirs in zip(leaves(grads), leaves(expected), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-    whole, _, of_rows = found(Accumulated(6), objective, state, BATCH, key)
-    assert float(of_rows["loss"]) == pytest.approx(float(sums["loss"]), rel=1e-5)
-    far = found(PerExample(1e9), objective, state, BATCH, key)[0]
-    for ours, theirs in zip(leaves(far), leaves(whole), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-def test_noise_has_the_size_that_was_asked_for() -> None:
-    model = nn.Dense(4000)
-    objective, state = Supervised(model, MSE()), begun(model)
-    batch = {**BATCH, "y": jnp.zeros((6, 4000))}
-    plain, noisy, again = (
-        found(PerExample(0.5, noise), objective, state, batch, jax.random.key(k))[0]
-        for noise, k in ((0.0, 3), (3.0, 3), (3.0, 4))
-    )
-    drawn = np.concatenate([(a - b).ravel() for a, b in zip(leaves(noisy), leaves(plain), strict=True)])
-    assert drawn.std() == pytest.approx(1.5, rel=0.02)
-    assert abs(np.mean(drawn)) < 0.05
-    assert (leaves(noisy)[0] != leaves(again)[0]).all()
 
 
 def test_a_layer_that_mixes_rows_has_no_gradient_of_one() -> None:

@@ -18,12 +18,13 @@ from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.doctor import diagnose
 from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
-from danlu.engine.gradient import Accumulated, Gradient, PerExample, Probed, Whole
+from danlu.engine.gradient import Accumulated, Gradient, Probed, Whole
 from danlu.engine.health import Finding, Health
 from danlu.engine.loop import run_steps, unrolled
 from danlu.engine.members import fit_folds, fit_population
 from danlu.engine.objective import Objective, Supervised
 from danlu.engine.options import FitOptions
+from danlu.engine.per_example import PerExample
 from danlu.engine.population import Population
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource
 from danlu.engine.state import Best, TrainState

@@ -324,11 +324,6 @@ def build_program(
         augment=augment,
         devices=options.devices,
     )
-    if program.devices > 1 and not program.gradient.shared:
-        raise ConfigError(
-            f"the gradient is {program.gradient}, which adds noise; each of the {program.devices} devices would add it again",
-            hint="devices=1",
-        )
     share = program.gradient.cuts * program.devices
     if program.batch_size % share:
         cuts = program.gradient.cuts

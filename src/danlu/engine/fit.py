@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from danlu.engine.arrays import as_arrays
+from danlu.engine.arrays import as_arrays, rows_of
 from danlu.engine.build import build_program, optimizer_of
 from danlu.engine.callback import Callback
 from danlu.engine.fitted import Fitted, evaluate_source, evaluation_pieces
@@ -18,6 +18,7 @@ from danlu.engine.initial import initial_state
 from danlu.engine.mesh import need_devices
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler
+from danlu.engine.poisson import Forgetting, Secret, drawn
 from danlu.engine.settled import settled
 from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
@@ -65,7 +66,8 @@ def fit(
         sampler: which rows an epoch visits; see :mod:`danlu.engine.order`.
         augment: a change of each training batch, ``augment(key, batch) -> batch``, such as ``danlu.nn.MixUp(0.2, classes=10)``;
             evaluation sees the data as it is.
-        gradient: how the gradient is taken, such as ``danlu.engine.PerExample(clip=1.0)``; see :mod:`danlu.engine.gradient`.
+        gradient: how the gradient is taken, such as ``danlu.engine.PerExample(clip=1.0)``; see :mod:`danlu.engine.gradient`. One that is
+            private draws its rows by itself (:mod:`danlu.engine.poisson`), and ``batch_size`` is its own.
         initial: ``(params, state)`` to start from instead of fresh ones.
         checkpoint: a folder for checkpoints.
         resume: whether to go on from the checkpoint there, if there is one; the weights will be, bit for bit, those of a
@@ -95,6 +97,12 @@ def fit(
     optimizer = optimizer_of(optimizer, rate)
     if isinstance(validation, numbers.Real):
         data, validation = _hold_out(data, validation)
+    secret = None
+    if gradient is not None and gradient.private:
+        folder = None if checkpoint is None else Path(checkpoint)
+        secret, data = Secret.at(folder), _in_memory(data)
+        sampler, room = drawn(gradient, sampler, options, secret, rows_of(data["x"], "x"))
+        options, callbacks = options.replace(batch_size=room), [Forgetting(folder), *callbacks]
     source = as_source(data, batch_size=options.batch_size, seed=options.seed, sampler=sampler)
     program = build_program(
         model,
@@ -107,7 +115,14 @@ def fit(
         gradient=gradient,
     )
     state = initial_state(
-        program, source, optimizer, seed=options.seed, options=options, initial=initial, loss_weights=loss_weights
+        program,
+        source,
+        optimizer,
+        seed=options.seed,
+        options=options,
+        initial=initial,
+        loss_weights=loss_weights,
+        secret=None if secret is None else secret.key,
     )
     judged = None
     if validation is not None:
@@ -144,6 +159,22 @@ def with_targets(data: Any, targets: Any) -> Any:
             hint="fit(model, x, y) or fit(model, (x, y))",
         )
     return data, targets
+
+
+def _in_memory(data: Any) -> dict[str, Any]:
+    """The rows of a private training, each of which is drawn by itself.
+
+    Raises:
+        ConfigError: batches or a stream.
+    """
+    if isinstance(data, dict) and set(data) == {"x", "y", "weight"}:
+        return data
+    if not (isinstance(data, tuple) and len(data) in (2, 3)):
+        raise ConfigError(
+            "the gradient is private, and the data is batches or a stream, of which rows cannot be drawn one by one",
+            hint="pass arrays: (x, y)",
+        )
+    return as_arrays(data)
 
 
 def _hold_out(data: Any, fraction: Any) -> tuple[Any, Any]:

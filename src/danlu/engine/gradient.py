@@ -1,8 +1,8 @@
-"""How the gradient of an objective is taken: of the whole batch, in micro-batches, row by row, and with its norms recorded.
+"""How the gradient of an objective is taken: of the whole batch, in micro-batches, and with its norms recorded.
 
 A gradient is a pure function ``gradient(objective, state, batch, key) -> (grads, model_state, sums)``. What it gives is the gradient of
 the *sum* ``Σ_k c_k·Σ_i w_i·v_ki`` (see :func:`danlu.engine.objective.measured`), not of the mean: sums of micro-batches, rows and
-devices add up exactly, and the step divides once by ``Σ w``.
+devices add up exactly, and :meth:`Gradient.finish` divides once by ``Σ w``. Row by row it is taken in :mod:`danlu.engine.per_example`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,25 @@ import jax.numpy as jnp
 from danlu.blueprint import Blueprint, setting
 from danlu.engine.objective import Objective, Sums, measured
 from danlu.engine.state import TrainState
-from danlu.errors import ConfigError
 from danlu.paths import named_leaves
 
-__all__ = ["Accumulated", "Gradient", "PerExample", "Probed", "Whole"]
+__all__ = ["Accumulated", "Finished", "Gradient", "Probed", "Whole"]
 
 Found = tuple[Any, Any, Sums]
-_NOISE = 2**32 - 2  # folded into a step's key; layers, micro-batches and rows count from 0
+
+
+class Finished(NamedTuple):
+    """What is made of the sums over all micro-batches and devices.
+
+    Attributes:
+        grads: the gradient of the mean.
+        sums: of the values, as they may be told.
+        carried: what the gradient carries to the next step, in ``TrainState.world``.
+    """
+
+    grads: Any
+    sums: Sums
+    carried: Any
 
 
 class Gradient(Blueprint, abc.ABC):
@@ -33,7 +45,7 @@ class Gradient(Blueprint, abc.ABC):
     Attributes:
         cuts: into how many parts a batch is cut; its size must be a multiple.
         whole: whether the objective sees a batch as one; else what it says must be one value a row.
-        shared: whether micro-batches and devices may each do it to their share of the rows.
+        private: whether what it gives may be told though the rows may not.
     """
 
     @property
@@ -45,12 +57,24 @@ class Gradient(Blueprint, abc.ABC):
         return True
 
     @property
-    def shared(self) -> bool:
-        return True
+    def private(self) -> bool:
+        return False
 
     @abc.abstractmethod
     def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Found:
-        """``(grads, model_state, sums)``: the gradient of the sum at ``state.params``, the state after, and the batch's sums."""
+        """``(grads, model_state, sums)``: the gradient of the sum at ``state.params``, the state after, and the batch's sums.
+
+        ``grads`` may be any tree of sums, of which :meth:`finish` makes the gradient.
+        """
+
+    def carried(self, key: jax.Array) -> Any:
+        """What it carries from step to step, before the first; ``key`` decides its random draws."""
+        return None
+
+    def finish(self, state: TrainState, grads: Any, sums: Sums, key: jax.Array) -> Finished:
+        """The gradient of the mean, of the sums over all micro-batches and devices; ``key`` is the same on every device."""
+        scale = 1.0 / jnp.maximum(sums["weight"], jnp.finfo(jnp.float32).tiny)
+        return Finished(jax.tree.map(lambda g: g * scale.astype(g.dtype), grads), sums, state.world)
 
     def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
         """The same sums without a gradient, for a line search at other parameters."""
@@ -102,14 +126,6 @@ class Accumulated(Gradient):
     parts: int = setting(minimum=1, integer=True)
     inner: Gradient = Whole()
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.parts > 1 and not self.inner.shared:
-            raise ConfigError(
-                f"Accumulated.inner adds noise, which {self.parts} parts would each do; expected a gradient without noise",
-                hint="leave accumulate at 1: PerExample already treats each row separately",
-            )
-
     @property
     def cuts(self) -> int:
         return self.parts * self.inner.cuts
@@ -119,11 +135,19 @@ class Accumulated(Gradient):
         return self.parts == 1 and self.inner.whole
 
     @property
-    def shared(self) -> bool:
-        return self.inner.shared
+    def private(self) -> bool:
+        return self.inner.private
+
+    def carried(self, key: jax.Array) -> Any:
+        return self.inner.carried(key)
+
+    def finish(self, state: TrainState, grads: Any, sums: Sums, key: jax.Array) -> Finished:
+        return self.inner.finish(state, grads, sums, key)
 
     def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Found:
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        part = jax.tree.map(lambda a: a[: a.shape[0] // self.parts], batch)
+        like = jax.eval_shape(lambda *given: self.inner(objective, *given)[0], state, part, key)
+        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
         return self._added(lambda *part: self.inner(objective, *part), zeros, state, batch, key)
 
     def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
@@ -152,56 +176,6 @@ class Accumulated(Gradient):
         return added, model_state, jax.tree.map(lambda a: a.sum(0), parts)
 
 
-class PerExample(Gradient):
-    """``Σ_i clip(w_i·∇l_i) + noise·clip·N(0, I)``: no row moves the sum by more than ``clip``; noise hides which rows there were.
-
-    Rows draw their random numbers as micro-batches of one row do. It takes as much memory as the parameters have times the rows of a
-    batch. How private the result is, is not counted here; the step divides by ``Σ w``.
-
-    Args:
-        clip: the largest global norm of a row's gradient.
-        noise: standard deviation of the noise, as a multiple of ``clip``.
-
-    Raises:
-        ConfigError: a network whose state changes in training (batch norm), which mixes rows.
-
-    Reference:
-        Abadi et al., "Deep learning with differential privacy" (2016), algorithm 1.
-    """
-
-    clip: float = setting(above=0)
-    noise: float = setting(default=0.0, minimum=0)
-
-    @property
-    def whole(self) -> bool:
-        return False
-
-    @property
-    def shared(self) -> bool:
-        return self.noise == 0  # each device would add its own
-
-    def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Found:
-        rows = batch["weight"].shape[0]
-
-        def one(row: Any, number: jax.Array) -> tuple[Any, Sums]:
-            part = jax.tree.map(lambda a: a[None], row)
-            grads, _, sums = Whole()(objective, state, part, jax.random.fold_in(key, number))
-            norm = jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)))
-            scale = jnp.minimum(1.0, self.clip / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny))
-            return jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), grads), sums
-
-        _refuse_moving_state(objective, state, batch, key)
-        each, sums = jax.vmap(one)(batch, jnp.arange(rows))
-        grads, sums = jax.tree.map(lambda a: a.sum(0), (each, sums))
-        if self.noise:
-            leaves, form = jax.tree.flatten(grads)
-            keys = jax.random.split(jax.random.fold_in(key, _NOISE), len(leaves))
-            drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
-            noisy = [leaf + self.noise * self.clip * n for leaf, n in zip(leaves, drawn, strict=True)]
-            grads = jax.tree.unflatten(form, noisy)
-        return grads, state.model_state, sums
-
-
 class Probed(Gradient):
     """Another gradient, with the norms of each layer's gradients and updates in the history.
 
@@ -222,8 +196,14 @@ class Probed(Gradient):
         return self.inner.whole
 
     @property
-    def shared(self) -> bool:
-        return self.inner.shared
+    def private(self) -> bool:
+        return self.inner.private
+
+    def carried(self, key: jax.Array) -> Any:
+        return self.inner.carried(key)
+
+    def finish(self, state: TrainState, grads: Any, sums: Sums, key: jax.Array) -> Finished:
+        return self.inner.finish(state, grads, sums, key)
 
     def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Found:
         return self.inner(objective, state, batch, key)
@@ -244,21 +224,3 @@ def _norms(tree: Any) -> Sums:
         layer = name.split("/")[0] or "params"  # parameters that are a single array have no name
         squares[layer] = squares.get(layer, jnp.zeros(())) + jnp.sum(jnp.square(leaf))
     return {layer: jnp.sqrt(square) for layer, square in squares.items()}
-
-
-def _refuse_moving_state(objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> None:
-    """Refuse an objective that changes the network's state, which one row at a time cannot."""
-    moved: list[str] = []
-
-    def look(model_state: Any, batch: Any) -> Any:
-        _, after, _ = objective(state.params, model_state, batch, key, train=True)
-        pairs = zip(named_leaves(after), jax.tree.leaves(model_state), strict=True)
-        moved.extend(name for (name, new), old in pairs if new is not old)
-        return jnp.zeros(())
-
-    jax.eval_shape(look, state.model_state, jax.tree.map(lambda a: a[:1], batch))
-    if moved:
-        raise ConfigError(
-            f"PerExample takes the gradient of each row separately, but the network's state ({moved[0]}) changes with the batch",
-            hint="such a layer mixes rows (batch norm); nn.GroupNorm and nn.LayerNorm do not",
-        )

@@ -89,8 +89,9 @@ def initial_state(
     options: FitOptions,
     initial: tuple[Any, Any] | None = None,
     loss_weights: Mapping[str, float] | None = None,
+    secret: jax.Array | None = None,
 ) -> TrainState:
-    """The state before the first step, in its own buffers (the steps donate them).
+    """The state before the first step, in its own buffers (the steps donate them); ``secret`` is the key of private noise.
 
     Raises:
         ConfigError: a weight for a name that is not a term of the objective.
@@ -109,6 +110,7 @@ def initial_state(
         opt_state=optimizer.init(params),
         weights=weights,
         average=_average(source, options, params, model_state),
+        world=program.gradient.carried(_fold(key, 2) if secret is None else secret),
     )
     start: TrainState = owned(state)
     return start

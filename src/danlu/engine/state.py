@@ -41,7 +41,7 @@ class TrainState:
         opt_state: the optimizer's state, hyper-parameters included.
         weights: of what is added up to be made small, by name: the penalties ``"l1"`` and ``"l2"`` (absent: 0), the terms of an objective
             that has several (absent: 1).
-        world: what else training carries that is not part of the model: an agent's environments and memory.
+        world: what else training carries that is not part of the model: an agent's environments and memory, a private gradient's bound.
         average: the mean of the weights so far, or None; see :mod:`danlu.engine.average`.
     """
 

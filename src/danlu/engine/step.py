@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from danlu.engine.gradient import Gradient, Whole
+from danlu.engine.gradient import Finished, Gradient, Whole
 from danlu.engine.measures import Measure
 from danlu.engine.mesh import WHOLE, mean, position, total
 from danlu.engine.objective import Objective, Sums, Supervised, measured, weight_of
@@ -200,13 +200,21 @@ def gradient(program: Program, state: TrainState, batch: dict[str, Any], key: ja
     Returns:
         ``(gradients, model_state, sums)``.
     """
+    found, model_state = _finished(program, state, batch, key, key)
+    return found.grads, model_state, found.sums
+
+
+def _finished(
+    program: Program, state: TrainState, batch: dict[str, Any], key: jax.Array, shared: jax.Array
+) -> tuple[Finished, Any]:
+    """The gradient with its sums, and the network's state; ``shared`` is the key that all devices have."""
     grads, model_state, sums = program.gradient(program.objective, state, batch, key)
     grads, sums = total((grads, sums), program.devices)
-    scale = _per_weight(sums)
-    grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
+    found = program.gradient.finish(state, grads, sums, shared)
     if not state.weights.keys().isdisjoint(_PENALTIES):
-        grads = jax.tree.map(jnp.add, grads, jax.grad(lambda p: _penalty(state, p))(state.params))
-    return grads, mean(model_state, program.devices), sums
+        penalties = jax.grad(lambda p: _penalty(state, p))(state.params)
+        found = found._replace(grads=jax.tree.map(jnp.add, found.grads, penalties))
+    return found, mean(model_state, program.devices)
 
 
 def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Sums]:
@@ -220,11 +228,11 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     Returns:
         The state after the step, and the batch's sums (see :func:`zero_sums`).
     """
-    key = jax.random.fold_in(state.key, state.step)
+    key = shared = jax.random.fold_in(state.key, state.step)
     if program.devices > 1:
         key = jax.random.fold_in(key, position(program.devices))
     batch = mixed(program, batch, key)
-    grads, model_state, sums = gradient(program, state, batch, key)
+    (grads, sums, carried), model_state = _finished(program, state, batch, key, shared)
 
     def value_at(params: Any) -> jax.Array:
         """The same value at other parameters, for a line search."""
@@ -238,8 +246,9 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     extra = {"value": value, "grad": grads, "value_fn": function, "obj_fn": function}
     updates, opt_state = call_update(program.update, grads, state.opt_state, state.params, extra)
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)
-    after = dataclasses.replace(state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state)
-    after = after.averaged()
+    after = dataclasses.replace(
+        state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, world=carried
+    ).averaged()
     if program.skip_empty:
         after = jax.tree.map(lambda new, old: jnp.where(sums["weight"] > 0, new, old), after, state)
     seen = {name: number * sums["weight"] for name, number in program.gradient.observe(grads, updates).items()}

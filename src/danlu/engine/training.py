@@ -195,7 +195,9 @@ class Training:
 
     @property
     def clues(self) -> Clues | None:
-        """What is left to see how the training went; see :mod:`danlu.engine.doctor`."""
+        """What is left to see how the training went, see :mod:`danlu.engine.doctor`; of private rows nothing is looked at."""
+        if getattr(getattr(self.program, "gradient", None), "private", False):
+            return None
         return clues_of(self, self._before, self._failures)
 
     def go_on(self, after: Fitted) -> None:

@@ -6,7 +6,7 @@
 >>> plan = lambda noise: Ledger().with_steps("training", noise=noise, sampling=0.01, steps=1000)
 >>> noise = Budget(epsilon=2.0, delta=1e-5, by="rdp").noise(plan)
 >>> round(noise, 2), plan(noise).epsilon(1e-5, by="rdp") <= 2.0
-(1.01, True)
+(1.02, True)
 """
 
 from danlu.privacy.budget import Budget, default_delta
