@@ -71,6 +71,7 @@ _MODULES = (
     "collected",
     "encoding",
     "auditing",
+    "privacy",
     "secure",
 )
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
