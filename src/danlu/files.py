@@ -13,10 +13,18 @@ from pathlib import Path
 
 from danlu.errors import ArtifactError, DanluError, DataError, nearest
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = [
     "alive",
+    "alone",
+    "cache_folder",
     "check_place",
     "check_there",
+    "is_url",
     "latest",
     "near_file",
     "replacing",
@@ -154,6 +162,43 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, error: type
         file.write(data.encode() if isinstance(data, str) else data)
 
 
+def cache_folder() -> Path | None:
+    """Where compiled programs are kept, beside other things that can be made again; None when the cache is off."""
+    setting = os.environ.get("DANLU_CACHE", "")
+    if setting.lower() in ("off", "0", "no", "none", "false"):
+        return None
+    try:
+        if setting:
+            return Path(setting).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(base).expanduser() / "danlu" / "xla"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Waits until no other process is in a block of the same lock; the system frees that of a process that was killed."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w") as handle:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+
+
+def is_url(source: object) -> bool:
+    """Whether a name of data is a URL, such as ``s3://bucket/folder``.
+
+    >>> is_url("s3://bucket/part-*.parquet"), is_url("C:/table.csv"), is_url("module:Walk-v0")
+    (True, False, False)
+    """
+    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.:-]*://", source) is not None
+
+
 def check_there(source: str | os.PathLike[str]) -> None:
     """Refuse the name of data of which nothing is there: no file, folder or pipe, and no files that it is a pattern or beginning of.
 
@@ -161,7 +206,7 @@ def check_there(source: str | os.PathLike[str]) -> None:
         DataError: there is none; it offers the nearest name beside it.
     """
     path = Path(source)
-    if str(source).strip() in ("", "-") or "\0" in str(source):  # answered by whoever opens it
+    if str(source).strip() in ("", "-") or "\0" in str(source) or is_url(source):  # answered by whoever opens it
         return
     mine = [f"{path.name}.*", *([path.name] if any(mark in path.name for mark in "*?[") else [])]
     if not os.path.lexists(path) and not any(True for pattern in mine for _ in path.parent.glob(pattern)):

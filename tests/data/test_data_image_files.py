@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from danlu.data.images import ImageEncoder, ImageFiles, PixelStream, is_label_source, read_images, read_labels
-from danlu.data.images.files import decoded_bytes, ordered
+from danlu.data.images.files import decoded_bytes
+from danlu.data.threads import ordered
 from danlu.errors import DataError, SchemaError
 
 RNG = np.random.default_rng(0)

@@ -27,8 +27,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from danlu.data.remote import brought
 from danlu.errors import DanluError, DataError
-from danlu.files import temporary_for
+from danlu.files import is_url, temporary_for
 from danlu.memory import available_memory, in_words
 from danlu.stages import stage
 
@@ -155,7 +156,8 @@ def _fifo(path: Path) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def spool(source: Any, folder: str | Path | None = None) -> Iterator[Any]:
-    """The path of a temporary file with the data from the pipe ``source``; any other source is returned unchanged.
+    """The path of a temporary file with the data from the pipe ``source``, or of the copy of what a URL names (see
+    :func:`~danlu.data.remote.brought`); any other source is returned unchanged.
 
     Args:
         folder: where the file is put; None is the folder for temporary files.
@@ -164,6 +166,9 @@ def spool(source: Any, folder: str | Path | None = None) -> Iterator[Any]:
         DataError: see :func:`read_pipe`, and where the file cannot be written; ``source`` is empty, a device or a socket.
     """
     check_named(source)
+    if is_url(source):
+        yield brought(source)
+        return
     if not is_pipe(source):
         if isinstance(source, str | Path):
             check_plain(Path(source))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import glob
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -14,13 +18,15 @@ from danlu.data.folders import files_in
 from danlu.data.format import Format
 from danlu.data.infer import canonical, typed_format
 from danlu.data.missing import Marks, marks_beside_usual
+from danlu.data.remote import brought
 from danlu.data.spelling import clean_names
 from danlu.errors import ArtifactError, DataError, first_line, unknown_name
 from danlu.files import near_file
 
-__all__ = ["ParquetRows", "formats_in", "write_piece"]
+__all__ = ["ParquetRows", "formats_in", "holds_parquet", "write_piece"]
 
 _KEY = "danlu.formats"
+_ENDINGS = (".parquet", ".pq")
 
 
 def write_piece(frame: pl.DataFrame, path: Path, formats: Mapping[str, Format]) -> None:
@@ -47,7 +53,8 @@ class ParquetRows:
 
     Args:
         source: a Parquet file, a folder (every ``*.parquet`` and ``*.pq`` file in it and below, by name), a pattern such
-            as ``"part-*.parquet"``, or several of these.
+            as ``"part-*.parquet"`` or ``"2024/**/*.parquet"``, a URL of one of these (see :mod:`danlu.data.remote`), or several. A folder
+            such as ``year=2024`` gives the rows below it a column ``year``.
         columns: the columns to keep, in that order; None keeps all.
         missing: texts and numbers that stand for a missing value, for all columns or by column; a blank text always does.
 
@@ -67,11 +74,16 @@ class ParquetRows:
         columns: Sequence[str] | None = None,
         missing: Marks = (),
     ) -> None:
-        self.paths, self._marks = _files(source), dict[str, Format]()
+        files, self._marks = _files(source), dict[str, Format]()
+        self.paths, hives = tuple(path for path, _ in files), [_hive_of(path, root) for path, root in files]
         starts, types, notices = [0], dict[str, pl.DataType](), dict[str, None]()
         self._own = dict[str, dict[str, str]]()  # by path: the name in the file of each column
-        for path in self.paths:
+        self._hive = dict[str, dict[str, str | None]]()  # by path: the values that its folders say
+        numbers = _numbers(hives)
+        for path, hive in zip(self.paths, hives, strict=True):
             length, in_file = _length_and_types(path)
+            self._hive[path] = {name: value for name, value in hive.items() if name not in in_file}
+            in_file |= {name: numbers.get(name, pl.String()) for name in self._hive[path]}
             said: list[str] = []
             names = clean_names(list(in_file), said)
             notices |= dict.fromkeys(said)
@@ -136,8 +148,9 @@ class ParquetRows:
 
     def _read_file(self, path: str, offset: int, count: int, names: list[str]) -> pl.DataFrame:
         try:
-            wanted = (pl.col(self._own[path][name]).alias(name) for name in names)
-            frame = pl.scan_parquet(path, glob=False).slice(offset, count).select(wanted).collect()
+            scan = pl.scan_parquet(path, glob=False, hive_partitioning=False).slice(offset, count)
+            scan = scan.with_columns(pl.lit(value).alias(name) for name, value in self._hive[path].items())
+            frame = scan.select(pl.col(self._own[path][name]).alias(name) for name in names).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise _damaged(path, error) from error
         if frame.height != count:
@@ -149,17 +162,44 @@ class ParquetRows:
         return f"ParquetRows({self.name!r}: {self.rows:,} rows, {len(self.types)} columns)"
 
 
-def _files(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    given = [source] if isinstance(source, str | Path) else list(source)
-    files: list[str] = []
+def _hive_of(path: str, root: Path) -> dict[str, str | None]:
+    """The columns that the names of a file's folders say, such as ``year=2024``."""
+    folders = (part.partition("=") for part in Path(path).relative_to(root).parts[:-1])
+    found = {name: unquote(value) for name, mark, value in folders if name and mark}
+    return {name: None if value == "__HIVE_DEFAULT_PARTITION__" else value for name, value in found.items()}
+
+
+def _numbers(hives: Iterable[Mapping[str, str | None]]) -> dict[str, pl.DataType]:
+    """The columns of folders all of whose values are whole numbers."""
+    values: dict[str, list[str]] = {}
+    for hive in hives:
+        for name, value in hive.items():
+            values.setdefault(name, []).extend([] if value is None else [value])
+    return {name: pl.Int64() for name, each in values.items() if all(re.fullmatch("-?[0-9]{1,18}", v) for v in each)}
+
+
+def holds_parquet(source: str | Path) -> bool:
+    """Whether a name is that of Parquet in several files: a folder that has some, or a pattern of such files."""
+    path = Path(source)
+    if path.is_dir():
+        return any(file.suffix in _ENDINGS for file in files_in(path))
+    return path.suffix in _ENDINGS and any(mark in str(path) for mark in "*?[") and not path.is_file()
+
+
+def _files(source: str | Path | Sequence[str | Path]) -> tuple[tuple[str, Path], ...]:
+    """The files, each with the folder below which those that it is in may say more columns."""
+    given = [brought(each) for each in ([source] if isinstance(source, str | Path) else source)]
+    files: list[tuple[str, Path]] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = (file for file in files_in(path) if file.suffix in (".parquet", ".pq"))
-            files += sorted(str(file) for file in inside if not file.name.startswith("_"))
+            inside = (file for file in files_in(path) if file.suffix in _ENDINGS)
+            files += [(file, path) for file in sorted(str(file) for file in inside if not file.name.startswith("_"))]
         elif path.is_file():
-            files.append(str(path))
-        elif any(mark in path.name for mark in "*?["):
-            files += sorted(str(file) for file in path.parent.glob(path.name))
+            files.append((str(path), path.parent))
+        elif any(mark in str(path) for mark in "*?["):
+            root = next(above for above in path.parents if not any(mark in str(above) for mark in "*?["))
+            found = sorted(file for file in glob.glob(str(path), recursive=True) if os.path.isfile(file))
+            files += [(file, root) for file in found]
         else:
             raise DataError(f"there is no file {path}", hint=near_file(path))
     if not files:
@@ -172,7 +212,7 @@ def _files(source: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
 
 def _length_and_types(path: str) -> tuple[int, dict[str, pl.DataType]]:
     try:
-        scan = pl.scan_parquet(path, glob=False)
+        scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         schema, length = scan.collect_schema(), int(scan.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(path, error) from error

@@ -15,7 +15,7 @@ from danlu.data.delimited import parse_delimited
 from danlu.data.infer import canonical, infer_types
 from danlu.data.intake import check_archive, spool, unpacked
 from danlu.data.missing import DEFAULT_MISSING, Marks, marks_for
-from danlu.data.parquet import formats_in
+from danlu.data.parquet import ParquetRows, formats_in, holds_parquet
 from danlu.data.spelling import clean_names
 from danlu.data.table import Table
 from danlu.errors import DanluError, DataError, MissingExtraError, unknown_name
@@ -128,11 +128,15 @@ def read_table(
 
 def _read_file(path: Path, *, missing: frozenset[str], **options: Any) -> tuple[Table, bool, str]:
     """The table as the file has it, whether its strings may be of any type, and the delimiter."""
+    if holds_parquet(path):
+        rows = ParquetRows(path)
+        frame = rows.read(0, rows.rows)
+        return Table(frame, rows.notices, str(path), formats=formats_in(rows.paths[0])), False, ","
     if path.is_dir():
         raise DataError(
             f"{path} is a folder; expected a file",
-            hint="a folder of Parquet files is read as a stream; images, recordings and texts are in a folder for each class, "
-            "of which there are at least two",
+            hint="a folder is a table if it has Parquet files; images, recordings and texts are in a folder for each class, of which "
+            "there are at least two",
         )
     with open_source(path) as file:
         start = file.read(8)

@@ -21,24 +21,12 @@ from pathlib import Path
 
 import jax
 
+from danlu.files import cache_folder
+
 __all__ = ["cache_folder", "enable_compilation_cache", "note_program"]
 
 _PROGRAMS = 24
 _seen: set[int] = set()
-
-
-def cache_folder() -> Path | None:
-    """Where compiled programs are kept, or None when the cache is off."""
-    setting = os.environ.get("DANLU_CACHE", "")
-    if setting.lower() in ("off", "0", "no", "none", "false"):
-        return None
-    try:
-        if setting:
-            return Path(setting).expanduser()
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        return Path(base).expanduser() / "danlu" / "xla"
-    except RuntimeError:  # a user without a home
-        return None
 
 
 def enable_compilation_cache() -> Path | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.auditing import Audit
+from danlu.data.remote import brought, masked
 from danlu.errors import ConfigError
 from danlu.pipeline.config import TrainConfig, setting_names
 from danlu.pipeline.domains import DOMAINS, domain_of
@@ -33,11 +34,12 @@ def audit_from(
             )
     if not config.data.audit:
         raise ConfigError("data.audit=false leaves the audit out of a training; danlu audit is one")
-    domain = domain_of(config, source)
-    check_used(config, domain, source, DOMAINS)
+    local = brought(source)
+    domain = domain_of(config, local)
+    check_used(config, domain, local, DOMAINS)
     with stage("auditing"):
-        found = domain.audit(config, source, against=against, at=at, label_errors=label_errors)
-    named = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__} given"
+        found = domain.audit(config, local, against=brought(against), at=at, label_errors=label_errors)
+    named = masked(str(source)) if isinstance(source, str | Path) else f"the {type(source).__name__} given"
     return dataclasses.replace(found, source=named, seconds=time.perf_counter() - begun)
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from danlu.data import to_parquet
-from danlu.engine.cache import cache_folder
+from danlu.data.parquet import holds_parquet
+from danlu.files import alone, cache_folder
 from danlu.memory import in_words
 from danlu.pipeline.config import DataConfig
 from danlu.stages import stage
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["TYPED", "as_parquet", "is_plain_text", "is_streamed"]
 
@@ -67,7 +61,7 @@ def as_parquet(path: Path, data: DataConfig) -> tuple[Path, tuple[str, ...]]:
     _forget(folder)
     if not _there(copy):
         folder.mkdir(parents=True, exist_ok=True)
-        with stage(f"writing {path.name} to Parquet"), _alone(folder / f"{name}.lock"):
+        with stage(f"writing {path.name} to Parquet"), alone(folder / f"{name}.lock"):
             if not _there(copy):  # by a process that began before
                 shutil.rmtree(copy, ignore_errors=True)
                 notices.write_text(json.dumps(to_parquet(path, copy, **reading)))
@@ -82,19 +76,6 @@ def as_parquet(path: Path, data: DataConfig) -> tuple[Path, tuple[str, ...]]:
 
 def _there(copy: Path) -> bool:
     return copy.is_dir() and copy.with_suffix(".json").is_file()
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Waits until no other process is in this block; the system frees the lock of a process that was killed."""
-    with open(lock, "w") as handle:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                lock.unlink()
 
 
 def _folder() -> Path:
@@ -116,8 +97,8 @@ def is_streamed(data: DataConfig, source: Any) -> bool:
     if data.stream is not None or not isinstance(source, str):
         return bool(data.stream)
     path = Path(source)
-    if path.is_dir():
-        return any(path.glob("*.parquet"))
+    if holds_parquet(path):
+        return True
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
     divided = path.suffix in (".parquet", ".pq") or is_plain_text(path)
     return divided and path.is_file() and path.stat().st_size > memory / 16

@@ -13,7 +13,8 @@ import polars as pl
 
 from danlu.artifact import RunDirectory
 from danlu.data.folders import files_in
-from danlu.data.images.files import ordered
+from danlu.data.remote import identity_of, url_of
+from danlu.data.threads import ordered
 from danlu.errors import ConfigError, DanluError, DataError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain
@@ -26,7 +27,8 @@ _SETTINGS = {"source": "data.source", "test": "data.test", "recording": "agent.d
 
 def fingerprint(source: Any, more: Iterable[Path] = ()) -> str | None:
     """The SHA-256 of data: of a file's bytes; of the names and bytes of the files in a folder (hidden ones aside), or of those with a
-    common beginning; of the values of a table or of arrays in memory. None where there is nothing to read.
+    common beginning; of the values of a table or of arrays in memory; of the names, sizes and tags of what a URL names. None where there
+    is nothing to read.
 
     Args:
         source: a path, a frame, arrays, ….
@@ -34,6 +36,8 @@ def fingerprint(source: Any, more: Iterable[Path] = ()) -> str | None:
     """
     if not isinstance(source, str | Path):
         return _of_object(source)
+    if (own := identity_of(source)) is not None:
+        return own
     path = Path(source)
     names = path if path.is_dir() else path.parent
     files = _files_of(path)
@@ -90,7 +94,7 @@ def data_of(config: TrainConfig, source: Any, domain: Domain) -> dict[str, Any]:
     for name, given in _given(config, source, _pieces(domain)).items():
         if name == "source" and not domain.reads_files:
             continue
-        place = os.path.abspath(given) if isinstance(given, str | Path) else None
+        place = (url_of(given) or os.path.abspath(given)) if isinstance(given, str | Path) else None
         more = domain.files(config, given) if isinstance(given, str | Path) and Path(given).is_file() else ()
         own = fingerprint(given, more)
         found[name] = {"path": None if own is None else place, "sha256": own}
@@ -116,11 +120,13 @@ def _given(config: TrainConfig, source: Any, pieces: Iterable[str]) -> dict[str,
 
 
 def located(config: TrainConfig, domain: Domain) -> TrainConfig:
-    """The config with absolute paths for the data that is there, so that a run can be resumed from any folder."""
+    """The config with absolute paths for the data that is there, so that a run can be resumed from any folder, and URLs for copies."""
     for setting in (_SETTINGS.get(piece, piece) for piece in _pieces(domain)):
         place = config.setting(setting)
         is_path = setting != "data.source" or domain.reads_files
-        if place and is_path and _files_of(Path(place)):
+        if (url := url_of(place)) is not None:
+            config = config.with_setting(setting, url)
+        elif place and is_path and _files_of(Path(place)):
             config = config.with_setting(setting, os.path.abspath(place))
     return config
 
@@ -167,4 +173,4 @@ def check_unchanged(run: RunDirectory, config: TrainConfig, source: Any, domain_
 
 
 def _shown(given: Any) -> str:
-    return str(given) if isinstance(given, str | Path) else f"given (a {type(given).__name__})"
+    return url_of(given) or str(given) if isinstance(given, str | Path) else f"given (a {type(given).__name__})"

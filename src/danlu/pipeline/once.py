@@ -11,6 +11,7 @@ from typing import Any
 
 from danlu import processes
 from danlu.artifact import RunDirectory
+from danlu.data.remote import url_of
 from danlu.engine import Callback, Fitted, JSONLogger
 from danlu.errors import DataError, TrainingError
 from danlu.evaluate.intervals import figure
@@ -301,7 +302,8 @@ def record(
         )
     if plots:
         log_plots(run.path, plots, step=steps)
-    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, config.data.source)
+    named = url_of(config.data.source) or config.data.source
+    return TrainResult(run, model, learned.fitted, judgement, prepared.rows, seconds, prepared.unit, named)
 
 
 def _told(config: TrainConfig) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import numpy as np
 from danlu.artifact import Artifact
 from danlu.blueprint import Blueprint
 from danlu.data.images import ImageEncoder, ImageFiles, MaskSet, is_mask_source, read_masks
-from danlu.data.images.files import ordered
 from danlu.data.images.masks import as_codes, code_table
+from danlu.data.threads import ordered
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate import MaskCounts
 from danlu.evaluate.judgement import Judgement

@@ -102,7 +102,7 @@ def train_from(
         processes.tell("run", str(run.path))
         if resume is None:
             held.enter_context(run.locked())
-            config = with_kept(kept_names(config, piped)[0], run.path)
+            config = with_kept(kept_names(config, piped)[0], run.path) if piped else config
         for file in piped:
             say(
                 f"note: the data from the pipe is saved in the run ({in_words(file.stat().st_size)}), so the run can be resumed"

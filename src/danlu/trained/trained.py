@@ -16,6 +16,7 @@ import polars as pl
 from danlu.data import read_table
 from danlu.data.fields import Field, check_records
 from danlu.data.intake import check_named
+from danlu.data.remote import brought
 from danlu.data.seen import row_hashes
 from danlu.engine import predict_outputs
 from danlu.errors import ConfigError, SchemaError, unknown_name
@@ -196,6 +197,7 @@ class Trained:
                 "this model was trained on arrays and reads no files", hint="answer_rows takes what its encoder takes"
             )
         check_named(source)
+        source = brought(source)
         takes = self.reader.takes
         if takes and not isinstance(source, takes):
             what = "a path or an array" if np.ndarray in takes else "a path"
@@ -300,6 +302,7 @@ class Trained:
         self, source: Any, height: int, rows: int, cannot: str = "no columns can be kept next to the answers of"
     ) -> pl.DataFrame:
         """The table of which one column was read; ``cannot`` begins the message where there is none."""
+        source = brought(source)
         plain = height != rows or not isinstance(source, str | Path) or Path(source).suffix.lower() == ".txt"
         if plain or not Path(source).is_file():
             raise ConfigError(f"{cannot} a model for {self.purpose}")

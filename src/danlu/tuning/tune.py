@@ -252,7 +252,7 @@ def tune_from(
         run = begun or begin(config, given, domain, root, name, piped, more={SEARCH: facts})
         if begun is None:
             held.enter_context(run.locked())
-            config = with_kept(kept_names(config, piped)[0], run.path)
+            config = with_kept(kept_names(config, piped)[0], run.path) if piped else config
             given = config.data.source if in_file else source
         study = Study(
             storage or run.path / "study.log",

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from danlu.data.fields import Field, pixels_of
-from danlu.data.images.files import ImageFiles, ordered, shapes_of
+from danlu.data.images.files import ImageFiles, shapes_of
 from danlu.data.images.pixels import LONGEST, eight_bits
+from danlu.data.threads import ordered
 from danlu.errors import ArtifactError, DataError
 
 __all__ = ["ImageEncoder"]

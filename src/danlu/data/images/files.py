@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
-import itertools
 import math
-import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from danlu.data.images.pixels import open_image, opened, size_of
+from danlu.data.threads import ordered
 from danlu.errors import DataError
 
-__all__ = ["ImageFiles", "decoded_bytes", "digests", "npz_shapes", "ordered", "shapes_of", "some_of"]
-
-_MOST_WORKERS = 8
-
-
-def ordered(function: Callable[[Any], Any], items: Iterable[Any], *, workers: int | None = None) -> Iterator[Any]:
-    """``function(item)`` for each item, in their order whatever the number of threads, at most two a thread ahead of their use.
-
-    Args:
-        function: what a thread does; it helps where Python's lock is let go, as in decoding and resizing images.
-        workers: threads; None takes one more than there are processors, at most 8.
-
-    Example:
-        >>> list(ordered(str, [3, 1, 2], workers=2))
-        ['3', '1', '2']
-    """
-    count = workers or min(_MOST_WORKERS, (os.cpu_count() or 1) + 1)
-    waiting: collections.deque[Future[Any]] = collections.deque()
-    rest = iter(items)
-    with ThreadPoolExecutor(count, thread_name_prefix="danlu-decode") as pool:
-        try:
-            waiting.extend(pool.submit(function, item) for item in itertools.islice(rest, 2 * count))
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in itertools.islice(rest, 1))
-                yield result
-        finally:
-            for future in waiting:
-                future.cancel()
+__all__ = ["ImageFiles", "decoded_bytes", "digests", "npz_shapes", "shapes_of", "some_of"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,7 +27,7 @@ class ImageFiles(Sequence[np.ndarray]):
         paths: the files, all of which could be read when :meth:`survey` looked.
         shapes: of each image.
         read: ``file -> pixels``, or a text that says why not.
-        workers: threads; see :func:`ordered`.
+        workers: threads; see :func:`~danlu.data.threads.ordered`.
     """
 
     paths: tuple[str, ...]

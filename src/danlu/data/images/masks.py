@@ -12,9 +12,10 @@ import numpy as np
 
 from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import ImageFiles, decoded_bytes, npz_shapes, ordered, some_of
+from danlu.data.images.files import ImageFiles, decoded_bytes, npz_shapes, some_of
 from danlu.data.images.pixels import is_picture, open_whole, opened, why_not
 from danlu.data.intake import read_npz
+from danlu.data.threads import ordered
 from danlu.errors import DataError
 
 __all__ = ["MaskSet", "is_mask_source", "read_masks"]

@@ -15,10 +15,11 @@ import polars as pl
 
 from danlu.data.folders import files_in, folders_in
 from danlu.data.images.encode import check_pixels
-from danlu.data.images.files import ImageFiles, decoded_bytes, ordered, some_of
+from danlu.data.images.files import ImageFiles, decoded_bytes, some_of
 from danlu.data.images.pixels import SUFFIXES, is_animated, is_picture, open_image, open_whole
 from danlu.data.intake import read_npz
 from danlu.data.table import Table
+from danlu.data.threads import ordered
 from danlu.errors import DataError
 
 __all__ = ["ImageSet", "is_image_source", "listed_files", "read_images"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from danlu.data.images.files import ordered
 from danlu.data.share import Chunked, Portion
+from danlu.data.threads import ordered
 
 __all__ = ["PixelStream", "chunk_rows_for"]
 
@@ -39,7 +39,7 @@ class PixelStream(Chunked):
         places: the rows of this part, by the numbers that ``load`` takes.
         chunk_rows: rows of a chunk; the last of an epoch may be smaller.
         seed: with the epoch, decides the order.
-        workers: threads; see :func:`~danlu.data.images.files.ordered`.
+        workers: threads; see :func:`~danlu.data.threads.ordered`.
 
     Example:
         >>> stream = PixelStream(lambda row: (np.full(2, row), np.int32(row)), np.arange(5), chunk_rows=2, seed=0)
