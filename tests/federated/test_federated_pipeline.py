@@ -14,7 +14,10 @@ from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.evaluate.clients import client_lines, client_scores
 from danlu.pipeline.config import config_from
+from danlu.pipeline.domains import DOMAINS
 from danlu.pipeline.owners import Federation, Owners, files_of_clients, joined_files
+from danlu.pipeline.tables import Tables
+from danlu.pipeline.used import check_used
 
 RNG = np.random.default_rng(0)
 SHIFT = {"Bern": 0.0, "Oslo": 0.5, "Rom": -1.0}
@@ -63,9 +66,6 @@ def test_rows_without_a_client_are_shared_out_as_the_clients_own_are() -> None:
     ("settings", "said"),
     [
         ({"by": "hospital", "clients": 3}, "expected one of them"),
-        ({"split": "dirichlet"}, "no simulated clients"),
-        ({"clients": 3, "alpha": 0.1}, "it is for dirichlet and quantity"),
-        ({"clients": 3, "proximal": 0.1}, "it is for fedprox"),
         ({"clients": 3, "method": "scaffold", "optimizer": "adamw"}, "plain gradient descent"),
         ({"clients": 3, "local_steps": 3, "local_epochs": 2}, "expected one of them"),
     ],
@@ -76,12 +76,26 @@ def test_settings_that_do_not_go_together_are_refused(settings, said) -> None:
         Federation(**settings)
 
 
-def test_rows_of_nobody_and_settings_of_nobody_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rounds": 3}, "federated.rounds is 3, but would not be used: it is not said whose rows are whose"),
+        ({"split": "dirichlet"}, "simulated clients: --clients 10"),
+        ({"clients": 3, "alpha": 0.1}, "it is of federated.split=dirichlet and quantity"),
+        ({"clients": 3, "proximal": 0.1}, "it is of federated.method=fedprox"),
+        ({"clients": 3, "split": "quantity", "classes": 3}, "it is of federated.split=classes"),
+    ],
+    ids=str,
+)
+def test_settings_that_are_not_used_are_refused(settings, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_used(config(**settings), Tables(), "t.csv", DOMAINS)
+
+
+def test_rows_of_nobody_are_refused() -> None:
     whose = pl.Series("hospital", ["Bern", None, "Oslo"])
     with pytest.raises(DataError, match="1 of 3 rows have no value in 'hospital'"):
         Owners.of(config(by="hospital"), 3, None, whose)
-    with pytest.raises(ConfigError, match=r"federated\.rounds is set, and it is not said whose"):
-        Federation(rounds=3).check_active()
     with pytest.raises(ConfigError, match="divides classes, and the target is a quantity"):
         Owners.of(config(clients=3, split="dirichlet"), 30, None)
 

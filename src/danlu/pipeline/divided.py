@@ -86,6 +86,7 @@ class Divided:
         noun: str,
         labels: pl.Series | None = None,
         task: str = "",
+        owned: bool = False,
     ) -> Divided:
         """The source's own parts, or drawn ones; what the source lacks is drawn from its training part.
 
@@ -96,6 +97,7 @@ class Divided:
             noun: what the rows are called.
             labels: of all rows, whose shares are kept if the settings say so; None where they have none.
             task: what the labels are for.
+            owned: whether the rows may be of clients.
 
         Raises:
             ConfigError: a way of dividing that is for tables.
@@ -117,7 +119,7 @@ class Divided:
         said, notices = [f"the source's own {', '.join(given)}"] if given else [], [*found.notices]
         own_labels = labels.gather(known) if labels is not None else None
         classes = None if task == "regression" else own_labels
-        owners = Owners.of(config, len(known), classes)
+        owners = Owners.of(config, len(known), classes) if owned else None
         if owners is not None and len(parts["validation"]):
             raise ConfigError(
                 "the source has a validation part of its own, and clients have each their own",

@@ -69,6 +69,7 @@ class LabelledItems(Labelled):
             noun=self.items,
             labels=labels,
             task=inferred.task,
+            owned=True,
         )
         regression = inferred.task == "regression"
         fitted_on = found.labels.gather(parts.places["train"]) if regression else found.labels

@@ -24,7 +24,7 @@ from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
-from danlu.pipeline.owners import Federation
+from danlu.pipeline.owners import ROUNDS, Federation
 from danlu.pipeline.rounds import alone, in_one_place, personal, rounds_of
 from danlu.pipeline.sensitive import Sensitive
 from danlu.pipeline.space import Choice, Place, Span
@@ -95,6 +95,7 @@ class Labelled(Domain):
     head = Labels
     options: ClassVar[tuple[Option, ...]] = (COST,)
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"federated": Federation}
+    beside = ROUNDS
     summarised: ClassVar[str] = ""
 
     @abc.abstractmethod
@@ -189,7 +190,7 @@ class Labelled(Domain):
         rows = prepared.shown if isinstance(prepared.shown, pl.DataFrame) else None
         own = trained.judge(*prepared.test, rows=rows, groups=_groups(config, prepared), seed=config.trainer.seed)
         if prepared.owners is not None:
-            own = self.by_clients(config, prepared, trained, own)
+            own = self.by_clients(config, prepared, trained, own, config.federated)
         if prepared.sensitive is not None:
             first = config.evaluate.fold in (None, 1)  # what folds have in common is said once
             own = prepared.sensitive.judged(own, config.fairness, prepared, trained, proxies=first)
@@ -201,10 +202,12 @@ class Labelled(Domain):
         evidence: Any = own.evidence
         return dataclasses.replace(own, importance=self.importance(config, prepared, trained, evidence))
 
-    def by_clients(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, own: Judgement) -> Judgement:
+    def by_clients(
+        self, config: TrainConfig, prepared: PreparedRows, trained: Trained, own: Judgement, asked: Federation
+    ) -> Judgement:
         """A test with what it tells of each client, and of its own version of the model where it has one."""
         owners: Any = prepared.owners
-        if not config.federated.personal_epochs:
+        if not asked.personal_epochs:
             return own.by_clients(owners.names, owners.test, owners.sizes)
         with stage("training each client's own version"):
             answers, variables = personal(config, prepared, self.plan(config, prepared), trained)

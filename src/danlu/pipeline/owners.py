@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,9 +20,10 @@ from danlu.evaluate.clients import ClientScores
 from danlu.federated.method import METHODS, Method
 from danlu.federated.split import SPLITS, Clients, by_classes, by_dirichlet, by_quantity, by_value, evenly
 from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Beside
 from danlu.trained import Trained
 
-__all__ = ["FILE", "Federation", "Owners", "column_of", "files_of_clients", "joined_files", "keep_clients"]
+__all__ = ["FILE", "ROUNDS", "Federation", "Owners", "column_of", "files_of_clients", "joined_files", "keep_clients"]
 
 FILE = "file"
 """``federated.by`` of a folder with a file of each client; the column that the file's name goes to."""
@@ -76,11 +77,6 @@ class Federation(Blueprint):
     personal_epochs: int = setting(default=0, minimum=0, integer=True)
     compare: bool = True
 
-    _SIMULATED: ClassVar[dict[str, tuple[str, ...]]] = {
-        "alpha": ("dirichlet", "quantity"),
-        "classes": ("classes",),
-    }
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.by is not None and self.clients is not None:
@@ -88,27 +84,10 @@ class Federation(Blueprint):
                 f"federated.by is {self.by!r} and federated.clients is {self.clients}; expected one of them: clients that there are, or "
                 "simulated ones"
             )
-        if self.clients is None and self.split != "even":
-            raise ConfigError(
-                f"federated.split is {self.split!r}, and there are no simulated clients to divide rows among",
-                hint="add federated.clients (--clients 10)",
-            )
-        for name, splits in self._SIMULATED.items():
-            if getattr(self, name) != self.__dataclass_fields__[name].default and self.split not in splits:
-                raise ConfigError(
-                    f"federated.{name} is {getattr(self, name)} and federated.split is {self.split!r}; it is for {' and '.join(splits)}"
-                )
         if self.local_steps is not None and self.local_epochs != 1:
             raise ConfigError(
                 f"federated.local_epochs is {self.local_epochs} and federated.local_steps is {self.local_steps}; expected one of them"
             )
-        adaptive = ("fedadam", "fedyogi", "fedadagrad")
-        for name, methods in {"proximal": ("fedprox",), "tau": adaptive}.items():
-            if getattr(self, name) != self.__dataclass_fields__[name].default and self.method not in methods:
-                raise ConfigError(
-                    f"federated.{name} is {getattr(self, name)} and federated.method is {self.method!r}; it is for {', '.join(methods)}",
-                    hint=f"federated.method={methods[0]} (--method {methods[0]})",
-                )
         if self.method == "scaffold" and self.optimizer == "adamw":
             raise ConfigError(
                 "federated.optimizer is 'adamw' and federated.method is 'scaffold', which goes by steps of plain gradient descent",
@@ -125,18 +104,33 @@ class Federation(Blueprint):
         """The method with its settings."""
         return Method(self.method, proximal=self.proximal, server_rate=self.server_rate, equal=self.equal, tau=self.tau)
 
-    def check_active(self) -> None:
-        """Refuse settings of rounds where there are no clients.
 
-        Raises:
-            ConfigError: see above.
-        """
-        given = [each.name for each in dataclasses.fields(self) if getattr(self, each.name) != each.default]
-        if given and not self.active:
-            raise ConfigError(
-                f"federated.{given[0]} is set, and it is not said whose rows are whose",
-                hint="--by COLUMN names the column that says it; --clients 10 simulates clients",
-            )
+def _beside() -> tuple[Beside, ...]:
+    """Which settings of rounds count only beside others."""
+    whose = (
+        "it is not said whose rows are whose: --by COLUMN names the column that says it, --clients 10 simulates clients"
+    )
+    adaptive = ("fedadam", "fedyogi", "fedadagrad")
+    where = {
+        "split": (lambda asked: asked.clients is not None, "rows are divided among simulated clients: --clients 10"),
+        "alpha": (
+            lambda asked: asked.split in ("dirichlet", "quantity"),
+            "it is of federated.split=dirichlet and quantity",
+        ),
+        "classes": (lambda asked: asked.split == "classes", "it is of federated.split=classes"),
+        "proximal": (lambda asked: asked.method == "fedprox", "it is of federated.method=fedprox"),
+        "tau": (lambda asked: asked.method in adaptive, f"it is of federated.method={', '.join(adaptive)}"),
+    }
+    others = [each.name for each in dataclasses.fields(Federation) if each.name not in ("by", "clients", *where)]
+    rules = {**where, **dict.fromkeys(others, (lambda asked: asked.active, whose))}
+    return tuple(
+        Beside(f"federated.{name}", lambda config, counts=counts: counts(config.federated), why)
+        for name, (counts, why) in rules.items()
+    )
+
+
+ROUNDS = _beside()
+"""Which settings of rounds count only beside others."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -95,6 +95,7 @@ class Tables(Labelled):
             lambda config: config.model.kind != "network",
             "more networks and trees join a blend, and model.kind=network is none",
         ),
+        *Labelled.beside,
         *GROUPED,
     )
     instead: ClassVar[Mapping[str, str]] = {
