@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from danlu import nn
-from danlu.engine import FitOptions
 from danlu.errors import ConfigError, DataError, SchemaError, TrainingError
 from danlu.federated import Method, fit_clients
 from danlu.federated.real import Lesson, Owner, Server
 from danlu.federated.real.messages import pack, unpack
 from danlu.federated.real.server import Model
 from danlu.federated.real.tables import TableRows
+from danlu.tasks import Recipe
 
 ROUNDS = 3
 
@@ -38,6 +38,15 @@ class Network(nn.Layer):
 
     def apply(self, params: Any, state: Any, x: Any, *, train: bool = False, key: Any = None) -> Any:
         return x["numeric"] @ params["kernel"], state
+
+
+LESSON = Lesson(
+    Recipe(Network(), "categorical_cross_entropy", batch_size=8),
+    rounds=ROUNDS,
+    optimizer="sgd",
+    learning_rate=0.1,
+    schedule="constant",
+)
 
 
 class Room:
@@ -77,8 +86,7 @@ def served(room: Room, method: str = "fedavg", **how: Any) -> tuple[Server, Mode
     server = Server(room, len(room.frames), say=lambda line: None, **{"wait": 0.5, **how})
     server.gather()
     encoder, target, sample = server.encoder(server.agree("y"))
-    options = FitOptions(epochs=ROUNDS, batch_size=8, display="none")
-    lesson = Lesson(Network(), "categorical_cross_entropy", learning_rate=0.1, method=Method(method), options=options)
+    lesson = LESSON.replace(method=Method(method))
     begun = Model.begun(lesson, encoder, target, sample)
     return server, begun, server.train(begun)
 
@@ -89,10 +97,10 @@ def simulated(room: Room, begun: Model, method: str) -> Any:
     x, y = np.concatenate([x["numeric"] for x, _ in data]), np.concatenate([y for _, y in data])
     ends = np.cumsum([len(y) for _, y in data])
     return fit_clients(
-        begun.lesson.model,
+        begun.lesson.recipe.model,
         ({"numeric": x}, y),
         np.split(np.arange(ends[-1]), ends[:-1]),
-        loss=begun.lesson.loss,
+        loss=begun.lesson.recipe.loss,
         rounds=ROUNDS,
         method=method,
         learning_rate=0.1,
@@ -153,9 +161,7 @@ def test_a_round_goes_on_without_an_owner_that_is_lost_and_with_it_when_it_is_ba
     server = Returning(room, 3, secure=stage != "train", wait=5, say=said.append)
     server.gather()
     encoder, target, sample = server.encoder(server.agree("y"))
-    options = FitOptions(epochs=ROUNDS, batch_size=8, display="none")
-    lesson = Lesson(Network(), "categorical_cross_entropy", learning_rate=0.1, options=options)
-    ended = server.train(Model.begun(lesson, encoder, target, sample))
+    ended = server.train(Model.begun(LESSON, encoder, target, sample))
     assert any("the owner b is lost" in line for line in said)
     assert any("the owner b is back" in line for line in said)
     counts = [row["clients"] for row in ended.history]
@@ -227,7 +233,7 @@ def test_what_an_owner_does_not_know_is_an_answer() -> None:
     assert "no message of danlu's" in unpack(owner.answer(b"GET / HTTP/1.1"))[0]["error"]
     assert "before it was told what" in unpack(owner.answer(pack({"ask": "judge", "part": "test"})))[0]["error"]
     with pytest.raises(ConfigError, match="for simulations"):
-        Lesson(Network(), "mse", method=Method(own=("0",)))
+        LESSON.replace(method=Method(own=("0",)))
 
 
 def test_nothing_of_a_row_is_in_what_owners_answer() -> None:

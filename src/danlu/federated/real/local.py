@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine import FitOptions
 from danlu.engine.arrays import as_arrays
-from danlu.engine.build import optimizer_of
 from danlu.engine.fitted import evaluate_source, evaluation_pieces
 from danlu.engine.state import TrainState
 from danlu.engine.targets import TargetCheck
@@ -20,6 +20,7 @@ from danlu.federated.fit import program_of
 from danlu.federated.program import Federated
 from danlu.federated.real.lesson import Lesson
 from danlu.federated.rounds import RoundSource
+from danlu.optim import set_hyperparameter
 
 __all__ = ["Local", "flat", "unflat"]
 
@@ -63,23 +64,26 @@ class Local:
 
     def __init__(self, lesson: Lesson, train: tuple[Any, Any], number: int) -> None:
         self.rows = len(train[1])
-        self.lesson, seed = lesson, lesson.options.seed + number
+        self.lesson, seed = lesson, lesson.seed + number
         self.source = RoundSource(
             as_arrays(train),
             [np.arange(self.rows)],
-            batch_size=lesson.options.batch_size,
+            batch_size=lesson.recipe.batch_size,
             local_epochs=lesson.local_epochs,
             local_steps=lesson.local_steps,
             seed=seed,
         )
         self.program, self.state = program_of(
-            lesson.model,
+            lesson.recipe.model,
             self.source,
-            loss=lesson.loss,
-            optimizer=optimizer_of(lesson.optimizer, lesson.learning_rate),
+            loss=lesson.recipe.loss,
+            optimizer=lesson.made(),
             method=lesson.method,
             metrics=lesson.metrics,
-            options=lesson.options.replace(seed=seed),
+            augment=lesson.recipe.augment,
+            options=FitOptions(
+                epochs=lesson.rounds, batch_size=lesson.recipe.batch_size, precision=lesson.recipe.precision, seed=seed
+            ),
         )
 
     def learn(self, given: np.ndarray, number: int, taken: int) -> tuple[np.ndarray, dict[str, float]]:
@@ -97,7 +101,8 @@ class Local:
         clients = dict(self.state.world["clients"])
         clients["step"] = jnp.full(1, taken * self.source.batches, jnp.int32)
         world = {**self.state.world, "clients": clients, **({} if control is None else {"control": control})}
-        begun = dataclasses.replace(self.state, params=params, model_state=model_state, world=world)
+        rate = set_hyperparameter(self.state.opt_state, "learning_rate", self.lesson.rate(number))
+        begun = dataclasses.replace(self.state, params=params, model_state=model_state, opt_state=rate, world=world)
         piece = next(self.source.pieces(number, 0))
         ended, sums = _round(self.program, begun, piece.chunk, piece.order)
         change = [jax.tree.map(jnp.subtract, (ended.params, ended.model_state), (params, model_state))]

@@ -51,6 +51,7 @@ class Owner:
         self.name, self._open, self.secure, self.say = name, open_rows, secure, say
         self.finished: str | None = None
         self.error: DanluError | None = None
+        self.refused = False
         self._rows: TableRows | None = None
         self._local: Local | None = None
         self._member: Member | None = None
@@ -79,6 +80,7 @@ class Owner:
         return pack({"name": self.name, "version": __version__, "protocol": PROTOCOL})
 
     def _on_refused(self, fields: Mapping[str, Any], arrays: Any) -> bytes:
+        self.refused = True
         raise TrainingError(str(fields["why"]), hint=fields.get("hint"))
 
     def _on_finish(self, fields: Mapping[str, Any], arrays: Any) -> bytes:

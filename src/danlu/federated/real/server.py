@@ -17,8 +17,7 @@ import numpy as np
 
 from danlu.blueprint import to_json
 from danlu.data import TableEncoder, TargetEncoder
-from danlu.engine.initial import initial_weights
-from danlu.errors import DataError, TrainingError
+from danlu.errors import DanluError, DataError, TrainingError
 from danlu.federated.fixed import FixedPoint
 from danlu.federated.real.lesson import Lesson
 from danlu.federated.real.local import flat, unflat
@@ -26,7 +25,6 @@ from danlu.federated.real.messages import Message, pack, unpack
 from danlu.federated.real.tables import Agreed, agree, encoder_of, scales
 from danlu.federated.rounds import drawn
 from danlu.federated.secure import Terms, unmask
-from danlu.nn.tabular import TabularNet
 
 __all__ = ["Link", "Mean", "Model", "Server"]
 
@@ -88,10 +86,8 @@ class Model:
             sample: encoded rows that are distributed as those of all, by which the bins of a table's network are set.
         """
         # The key of fit_clients' first weights, so that a simulation begins with the same.
-        key = jax.random.fold_in(jax.random.key(lesson.options.seed), 0)
-        params, state = initial_weights(lesson.model, encoder.in_shape, key)
-        if isinstance(lesson.model, TabularNet):
-            state = lesson.model.with_bins(state, sample.get("numeric"))
+        key = jax.random.fold_in(jax.random.key(lesson.seed), 0)
+        params, state = lesson.recipe.initial(key, sample)
         return cls(lesson, encoder, target, *jax.device_get((params, state)))
 
 
@@ -204,7 +200,7 @@ class Server:
         )
         size, taken = flat((shared.params, shared.state)).size, dict.fromkeys(self.names, 0)
         history: list[dict[str, Any]] = []
-        for number in range(lesson.options.epochs):
+        for number in range(lesson.rounds):
             begun = time.monotonic()
             chosen = [self.names[place] for place in drawn(self.seed, number, self.count, per_round or self.count)]
             told = {name: {"round": number, "taken": taken[name]} for name in chosen}
@@ -239,6 +235,10 @@ class Server:
     def finish(self, said: str) -> None:
         """Tell the owners that it is over."""
         self.link.ask({name: pack({"ask": "finish", "said": said}) for name in self.link.present()})
+
+    def dismiss(self, error: DanluError) -> None:
+        """Tell the owners why it cannot go on."""
+        self.link.ask({name: pack({"ask": "refused", "why": error.message, "hint": error.hint}) for name in self.link.present()})
 
     def _round(
         self, number: int, chosen: Sequence[str], told: Mapping[str, Mapping[str, Any]], given: Mapping[str, np.ndarray]
