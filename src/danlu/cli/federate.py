@@ -7,7 +7,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from danlu.cli.options import TestData, is_there
+from danlu.cli.options import TestData, may_be_there
+from danlu.cli.owners import Elsewhere
 from danlu.cli.train import finished, spoken
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
@@ -22,7 +23,7 @@ def federate(
         typer.Argument(
             help="A table whose column --by says whose a row is, a folder with a table of each client, or data of any kind with labels "
             "and --clients.",
-            callback=is_there,
+            callback=may_be_there,
         ),
     ] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="Settings, such as model.width=64.")] = None,
@@ -54,8 +55,27 @@ def federate(
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Continue this run, which was killed or stopped.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="No simulation: wait at this HOST:PORT for owners of data; with --client, go to it."),
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(help="Take part with this table in the rounds of --server; no row of it is sent."),
+    ] = None,
+    owners: Annotated[int | None, typer.Option(help="How many owners the server waits for.")] = None,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="The server sees sums of what owners send, and of no owner what it sent.")
+    ] = False,
+    threshold: Annotated[int | None, typer.Option(help="How many owners must answer in a round.")] = None,
+    wait: Annotated[float | None, typer.Option(help="Seconds to wait for owners, or for the server.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="The server's certificate (PEM), to encrypt with.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The server's private key (PEM).")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="The certificate of who signed the server's, by which owners know it.")
+    ] = None,
 ) -> None:
-    """Train one model by many clients, none of which gives its rows away, in simulation."""
+    """Train one model by many clients, none of which gives its rows away: in simulation, or between processes (--server, --client)."""
     named = {
         "by": by,
         "clients": clients,
@@ -72,6 +92,14 @@ def federate(
         "personal_epochs": personal_epochs,
     }
     chosen = {key: value for key, value in named.items() if value is not None}
+    if source is not None and "=" in source and not Path(source).exists():
+        settings, source = [source, *(settings or [])], None
+    elsewhere = Elsewhere(server, client, owners, secure, threshold, wait, tls_cert, tls_key, tls_ca)
+    if server is None:
+        elsewhere.check_simulated()
+    elif client is not None:
+        elsewhere.join(name, others=any((source, settings, target, test, config, resume, chosen)))
+        return
     with showing(display):
         with stage("starting"):
             from danlu import pipeline
@@ -84,6 +112,9 @@ def federate(
         data, own = values.setdefault("data", {}), values.setdefault("federated", {})
         data.update({key: each for key, each in (("source", source), ("target", target), ("test", test)) if each})
         own.update(chosen)
+        if server is not None:
+            elsewhere.serve(values, runs=runs, name=name)
+            return
         if not data.get("source"):
             raise ConfigError("danlu federate needs data", hint="danlu federate hospitals.csv --target y --by hospital")
         if not {"by", "clients"} & set(own):

@@ -255,4 +255,5 @@ def _pem(path: Path) -> bytes:
 def _reason(error: BaseException) -> str:
     details = getattr(error, "details", None)
     said = details() if callable(details) else None
-    return (str(said).splitlines() or [""])[0][:120] if said else first_line(error, 120)
+    told = (str(said).splitlines() or [""])[0] if said else first_line(error, 300)
+    return told.rpartition(": ")[2][:120] or told[:120]  # what stands before it is gRPC's way to the fault

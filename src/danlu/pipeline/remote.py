@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.data import InferredTask
-from danlu.errors import ConfigError, DanluError, TrainingError
+from danlu.errors import ConfigError, DanluError
 from danlu.evaluate import Interval
 from danlu.evaluate.judgement import Judgement, score_lines
 from danlu.federated.flower import Certificates, serving, take_part
@@ -28,9 +28,12 @@ from danlu.trained import Say, Trained
 
 __all__ = ["Served", "join_rounds", "serve_rounds"]
 
-_MEASURED = {"regression": ("squared_error",), "binary": ("log_loss", "accuracy"), "multiclass": ("log_loss", "accuracy")}
+_MEASURED = {
+    "regression": ("squared_error",),
+    "binary": ("log_loss", "accuracy"),
+    "multiclass": ("log_loss", "accuracy"),
+}
 _WHY = "each owner measures it on its own rows"
-_READ = ("data.target", "data.drop", "data.kinds")  # of the data; each owner names its own file
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,8 +93,12 @@ def serve_rounds(
     _check(config, owners)
     with serving(address, say, seconds=seconds, certificates=certificates) as link:
         kind = "encrypted" if certificates else "not encrypted (--tls-cert encrypts)"
-        say(f"listening at {address}, {kind}; waiting for {owners} owners: danlu federate --client DATA --server {address}")
-        return serve_link(config, link, owners, secure=secure, threshold=threshold, wait=wait, root=root, name=name, say=say)
+        say(
+            f"listening at {address}, {kind}; waiting for {owners} owners: danlu federate --client DATA --server {address}"
+        )
+        return serve_link(
+            config, link, owners, secure=secure, threshold=threshold, wait=wait, root=root, name=name, say=say
+        )
 
 
 def serve_link(
@@ -102,16 +109,24 @@ def serve_link(
     server = Server(link, owners, seed=config.trainer.seed, say=say, **how)
     try:
         server.gather()
-        asked = {"drop": list(config.data.drop), "kinds": dict(config.data.kinds)}
-        shares = {"validation": config.split.validation, "test": config.tested_share}
-        agreed = server.agree(str(config.data.target), **shares, **asked)
+        agreed = server.agree(
+            str(config.data.target),
+            validation=config.split.validation,
+            test=config.tested_share,
+            drop=list(config.data.drop),
+            kinds=dict(config.data.kinds),
+        )
         say(str(agreed.schema))
         encoder, target, sample = server.encoder(agreed)
         rows = sum(parts["train"] for parts in server.parts.values())
         plan = plan_for(encoder, target, rows, **config.decided("members", "width", "depth", "dropout", "loss"))
         lesson = _lesson(config, recipe_of_clients(config, plan), target.task)
         run = RunDirectory.create(
-            root, name=name, dataset=f"{config.data.target}-federated", config=config.as_dict(), files={"source.json": {}}
+            root,
+            name=name,
+            dataset=f"{config.data.target}-federated",
+            config=config.as_dict(),
+            files={"source.json": {}},
         )
         say(f"run: {run.path}")
         with run.locked():
@@ -172,10 +187,17 @@ def _check(config: TrainConfig, owners: int) -> None:
         )
     per_round = config.federated.per_round
     if owners < 1 or (per_round is not None and per_round > owners):
-        raise ConfigError(f"there are {owners} owners, and {per_round or 1} take part in a round; expected at least as many owners")
-    for wrong, said in {"federated.personal_epochs": config.federated.personal_epochs, "data.test": config.data.test}.items():
+        raise ConfigError(
+            f"there are {owners} owners, and {per_round or 1} take part in a round; expected at least as many owners"
+        )
+    for wrong, said in {
+        "federated.personal_epochs": config.federated.personal_epochs,
+        "data.test": config.data.test,
+    }.items():
         if said:
-            raise ConfigError(f"{wrong} is {said}, which is for simulations; owners hold their own rows out", hint="leave it out")
+            raise ConfigError(
+                f"{wrong} is {said}, which is for simulations; owners hold their own rows out", hint="leave it out"
+            )
     check_fits(config)
 
 
@@ -201,7 +223,9 @@ def _lesson(config: TrainConfig, plan: Recipe, task: str) -> Lesson:
 
 def _told(run: RunDirectory, row: dict[str, Any], rounds: int, say: Say) -> None:
     run.append_metrics(row)
-    measured = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float) and name != "seconds")
+    measured = ", ".join(
+        f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float) and name != "seconds"
+    )
     say(f"round {row['epoch'] + 1} of {rounds}: {row['clients']} owners, {measured}, {row['seconds']:.1f} s")
 
 
@@ -215,7 +239,14 @@ def _recorded(
     head = config.answers.head(found.target)
     test = {name: value for name, value in found.test.items() if name != "loss"}
     model = Trained(
-        found.lesson.recipe.model, found.params, found.state, found.encoder, head, domain, metrics=test, provenance=provenance
+        found.lesson.recipe.model,
+        found.params,
+        found.state,
+        found.encoder,
+        head,
+        domain,
+        metrics=test,
+        provenance=provenance,
     )
     model.save(run.artifact_path)
     compute = begun.as_dict()

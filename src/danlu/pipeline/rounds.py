@@ -21,7 +21,7 @@ from danlu.tasks import Recipe, learn
 from danlu.tasks.learn import lesson_of
 from danlu.trained import Trained
 
-__all__ = ["Rounds", "alone", "check_fits", "in_one_place", "personal", "rounds_of"]
+__all__ = ["Rounds", "alone", "check_fits", "in_one_place", "personal", "recipe_of_clients", "rounds_of"]
 
 _BATCH = 32  # rows of a client's step, where nothing else is said and the recipe's are more
 _RATE = 0.05  # of plain gradient descent
@@ -137,14 +137,20 @@ def rounds_of(config: TrainConfig, plan: Recipe, owners: Owners | None) -> Any:
     if owners is None:
         return plan
     check_fits(config)
-    if config.trainer.batch_size is None and plan.batch_size > _BATCH:
-        plan = plan.replace(batch_size=_BATCH - _BATCH % plan.devices)
+    plan = recipe_of_clients(config, plan)
     if asked.per_round is not None and asked.per_round > len(owners.names):
         raise ConfigError(
             f"federated.per_round is {asked.per_round}; expected at most the number of clients, {len(owners.names)}"
         )
     rate = config.trainer.learning_rate is not None
     return Rounds(plan, asked, owners, config.trainer.patience, own_rate=rate)
+
+
+def recipe_of_clients(config: TrainConfig, plan: Recipe) -> Recipe:
+    """The recipe with batches of the size of a client's rows, where no other is asked for."""
+    if config.trainer.batch_size is None and plan.batch_size > _BATCH:
+        return plan.replace(batch_size=_BATCH - _BATCH % plan.devices)
+    return plan
 
 
 def check_fits(config: TrainConfig) -> None:

@@ -238,7 +238,9 @@ class Server:
 
     def dismiss(self, error: DanluError) -> None:
         """Tell the owners why it cannot go on."""
-        self.link.ask({name: pack({"ask": "refused", "why": error.message, "hint": error.hint}) for name in self.link.present()})
+        self.link.ask(
+            {name: pack({"ask": "refused", "why": error.message, "hint": error.hint}) for name in self.link.present()}
+        )
 
     def _round(
         self, number: int, chosen: Sequence[str], told: Mapping[str, Mapping[str, Any]], given: Mapping[str, np.ndarray]

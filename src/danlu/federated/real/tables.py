@@ -261,9 +261,10 @@ def agree(said: Mapping[str, Mapping[str, Any]], target: str) -> tuple[Agreed, l
     exponents += [_PARTS.get(part, 1) for _, parts in dates for part in parts]
     if task == "regression":
         exponents.append(max(each["exponents"].get(target, 0) for each in said.values()))
-    schema = Schema(
-        (*columns, Column(target, "numeric" if task == "regression" else "categorical", 0, len(classes))), target, rows
+    of_target = Column(
+        target, "numeric" if task == "regression" else "categorical", 0, len(classes), categories=classes
     )
+    schema = Schema((*columns, of_target), target, rows)
     return Agreed(schema, tuple(dates), tuple(levels), tuple(exponents), task, classes, kind), notes
 
 
