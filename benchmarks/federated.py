@@ -2,7 +2,7 @@
 
 ``python benchmarks/federated.py speed --data mnist.npz --flower PYTHON`` trains the same MLP on 100 clients a round, an epoch each, in danlu
 and in Flower's simulation, in turns. PYTHON is of an environment with ``flwr[simulation]`` and torch, and runs ``federated_peers.py``.
-``python benchmarks/federated.py accuracy --data mnist.npz`` trains 50 rounds of 10 of 100 clients: even rows, and two classes a client.
+``python benchmarks/federated.py accuracy --data mnist.npz`` trains 50 rounds of 10 of 100 clients.
 """
 
 from __future__ import annotations
