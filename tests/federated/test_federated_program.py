@@ -8,7 +8,7 @@ import pytest
 import danlu
 from danlu import nn, optim
 from danlu.errors import ConfigError, DataError
-from danlu.federated import Method, RoundSource, fit_clients
+from danlu.federated import Method, Private, RoundSource, fit_clients
 from danlu.federated.split import by_classes, by_dirichlet, by_quantity, by_value, evenly
 
 RNG = np.random.default_rng(0)
@@ -232,3 +232,60 @@ def test_more_clients_than_rows_are_refused() -> None:
         evenly(5, 9)
     with pytest.raises(DataError, match="of 2 clients 1 have no rows"):
         by_value(["a"]).__class__(("a", "b"), (np.arange(2), np.arange(0)), "given")
+
+
+def private(**how):
+    return {**COMMON, "rounds": 1, "local_epochs": 2, "optimizer": "sgd", **how}
+
+
+@pytest.mark.slow
+def test_a_private_round_bounds_each_client_and_counts_all_alike() -> None:
+    """Without noise it is the mean of the clipped changes, each counted alike, whatever its rows."""
+    start = [np.asarray(leaf) for leaf in begun(0)]
+    alone = fit_clients(LINE, (X, Y), CLIENTS, method=Method(own=("*",)), **private())
+    own = [np.asarray(leaf) for leaf in alone.train_state.world["clients"]["own"]]
+    changes = [[leaf[client] - old for leaf, old in zip(own, start, strict=True)] for client in range(3)]
+    clip = 0.2
+    found = fit_clients(LINE, (X, Y), CLIENTS, private=Private(noise=0.0, clip=clip), **private())
+    norms = [np.sqrt(sum(np.square(leaf).sum() for leaf in change)) for change in changes]
+    assert max(norms) > clip
+    expected = [
+        old + sum(change[place] * min(1, clip / norm) for change, norm in zip(changes, norms, strict=True)) / 3
+        for place, old in enumerate(start)
+    ]
+    close([found.params["bias"], found.params["kernel"]], expected, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("local", "size"), [(False, 1 / 3), (True, 1 / np.sqrt(3))])
+def test_the_noise_of_a_private_round_is_as_large_as_it_says(local, size) -> None:
+    wide = nn.Dense(400)
+    x, y = np.zeros((37, 400), np.float32), np.zeros((37, 400), np.float32)
+    mse = lambda outputs, targets: jnp.mean(jnp.square(outputs - targets), axis=-1)  # noqa: E731
+    how = private(loss=mse, learning_rate=1e-9)
+    quiet, loud = (
+        fit_clients(wide, (x, y), CLIENTS, private=Private(noise=z, clip=0.5, local=local), **how).params["kernel"]
+        for z in (0.0, 2.0)
+    )
+    assert float(np.std(loud - quiet)) == pytest.approx(2.0 * 0.5 * size, rel=0.02)
+
+
+def test_each_client_of_a_private_round_is_drawn_by_itself() -> None:
+    source = RoundSource(
+        (X, Y), [np.array([row]) for row in range(37)], batch_size=8, per_round=6, poisson=True, multiple=4
+    )
+    counts = [source.drawn(number).size for number in range(400)]
+    assert np.mean(counts) == pytest.approx(6, abs=0.4)
+    assert np.var(counts) == pytest.approx(37 * 6 / 37 * (1 - 6 / 37), rel=0.3)
+    assert source.width >= 20
+    assert source.width % 4 == 0
+
+
+@pytest.mark.parametrize(
+    ("network", "how", "said"),
+    [(LINE, {"method": "scaffold"}, "control variate"), (nn.Sequential((LINE, nn.BatchNorm())), {}, "batch norm")],
+    ids=["scaffold", "batch norm"],
+)
+def test_what_would_send_more_than_a_bounded_change_is_refused(network, how, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        fit_clients(network, (X, Y), CLIENTS, private=Private(noise=1.0), **private(**how))

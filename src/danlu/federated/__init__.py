@@ -4,6 +4,7 @@ from danlu.federated.drift import Drift
 from danlu.federated.fit import fit_clients, program_of
 from danlu.federated.fixed import FixedPoint
 from danlu.federated.method import METHODS, Method
+from danlu.federated.private import Private
 from danlu.federated.program import Federated
 from danlu.federated.rounds import RoundSource
 from danlu.federated.secure import Member, Terms, secure_mean, secure_sum, unmask
@@ -15,6 +16,7 @@ __all__ = [
     "FixedPoint",
     "Member",
     "Method",
+    "Private",
     "RoundSource",
     "Terms",
     "fit_clients",

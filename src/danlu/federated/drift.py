@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
 
-from danlu.engine.gradient import Gradient
+from danlu.engine.gradient import Finished, Gradient
 from danlu.engine.objective import Objective, Sums
 from danlu.engine.state import TrainState
 
@@ -49,30 +50,36 @@ class Drift(Gradient):
         return self.inner.whole
 
     @property
-    def shared(self) -> bool:
-        return self.inner.shared
-
-    @staticmethod
-    def given(gradient: Gradient, start: Any, shift: Any) -> dict[str, Any] | None:
-        """What a client's steps carry in ``state.world``: θ₀ of the round and c − cᵢ, where they are needed."""
-        if not isinstance(gradient, Drift):
-            return None
-        return {"start": start if gradient.proximal else None, "shift": shift}
+    def private(self) -> bool:
+        return self.inner.private
 
     def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Any:
-        grads, model_state, sums = self.inner(objective, state, batch, key)
-        weight = sums["weight"]  # the gradient is that of a sum over so many rows
+        return self.inner(objective, self._within(state), batch, key)
+
+    def carried(self, key: jax.Array) -> dict[str, Any]:
+        return {"inner": self.inner.carried(key)}
+
+    def with_start(self, carried: dict[str, Any], start: Any, shift: Any) -> dict[str, Any]:
+        """What a client's steps carry: θ₀ of the round and c − cᵢ, where they are needed, beside what the gradient itself does."""
+        return {**carried, "start": start if self.proximal else None, "shift": shift}
+
+    def finish(self, state: TrainState, grads: Any, sums: Sums, key: jax.Array) -> Finished:
+        found = self.inner.finish(self._within(state), grads, sums, key)
+        grads, held = found.grads, state.world
         if self.proximal:
             mu = state.weights[PROXIMAL]
-            grads = jax.tree.map(
-                lambda g, p, s: g + (weight * mu * (p - s)).astype(g.dtype), grads, state.params, state.world["start"]
-            )
+            grads = jax.tree.map(lambda g, p, s: g + (mu * (p - s)).astype(g.dtype), grads, state.params, held["start"])
         if self.scaffold:
-            grads = jax.tree.map(lambda g, c: g + (weight * c).astype(g.dtype), grads, state.world["shift"])
-        return grads, model_state, sums
+            grads = jax.tree.map(lambda g, c: g + c.astype(g.dtype), grads, held["shift"])
+        return found._replace(grads=grads, carried={**held, "inner": found.carried})
 
     def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
-        return self.inner.values(objective, state, batch, key)
+        return self.inner.values(objective, self._within(state), batch, key)
 
     def observe(self, grads: Any, updates: Any) -> Sums:
         return self.inner.observe(grads, updates)
+
+    @staticmethod
+    def _within(state: TrainState) -> TrainState:
+        """The state as the gradient itself knows it."""
+        return dataclasses.replace(state, world=state.world["inner"])

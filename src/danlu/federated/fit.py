@@ -23,6 +23,7 @@ from danlu.engine.targets import TargetCheck
 from danlu.errors import ConfigError
 from danlu.federated.drift import PROXIMAL, Drift
 from danlu.federated.method import Method
+from danlu.federated.private import Private
 from danlu.federated.program import Federated
 from danlu.federated.rounds import RoundSource
 from danlu.optim import Optimizer
@@ -42,6 +43,7 @@ def program_of(
     metrics: Any = (),
     options: FitOptions,
     together: int = 1,
+    private: Private | None = None,
     server: Optimizer | None = None,
     loss_weights: Mapping[str, float] | None = None,
     initial: tuple[Any, Any] | None = None,
@@ -64,6 +66,8 @@ def program_of(
             "SCAFFOLD computes a client's control variate from its steps, which must be those of plain gradient descent at one rate",
             hint="optimizer=danlu.optim.sgd(0.05) on the clients",
         )
+    if private is not None:
+        _check_private(method, state)
     check_patterns("Method.own", method.own, [*leaf_paths(state.params), *leaf_paths(state.model_state)])
     federated = Federated(
         program,
@@ -77,9 +81,11 @@ def program_of(
         scaffold=method.scaffold,
         own=method.own,
         remember=method.remember,
+        private="" if private is None else "client" if private.local else "server",
+        expected=float(source.per_round),
         rows=source.rows_per_round,
     )
-    begun: TrainState = owned(federated.begin(state, server, seed=options.seed))
+    begun: TrainState = owned(federated.begin(state, server, private, seed=options.seed))
     return federated, begun
 
 
@@ -99,6 +105,7 @@ def fit_clients(
     metrics: Any = (),
     validation: Any = None,
     together: int = 1,
+    private: Private | None = None,
     augment: Any = None,
     loss_weights: Mapping[str, float] | None = None,
     initial: tuple[Any, Any] | None = None,
@@ -125,6 +132,8 @@ def fit_clients(
         server: the server's optimizer instead of the method's own.
         validation: rows on which the shared network is judged after each round.
         together: how many clients are trained at once; the others wait, so that memory is bounded.
+        private: hides each client, with all its rows (see :mod:`danlu.federated.private`); ``private.ledger`` says what it spends. No
+            rows of clients may then choose the best round: ``validation`` is of public rows.
         augment, loss_weights, initial: as of :func:`danlu.fit`.
         callbacks, options, checkpoint, resume, **changes: as of :func:`danlu.fit`; ``devices`` divides the clients of a round.
         names: of the clients, for messages.
@@ -159,6 +168,7 @@ def fit_clients(
         equal=chosen.equal,
         seed=options.seed,
         multiple=together * options.devices,
+        poisson=private is not None and not private.local,
         names=names,
     )
     program, state = program_of(
@@ -171,6 +181,7 @@ def fit_clients(
         metrics=metrics,
         options=options,
         together=together,
+        private=private,
         augment=augment,
         loss_weights=loss_weights,
         initial=initial,
@@ -186,6 +197,25 @@ def fit_clients(
         resume=resume,
     )
     return dataclasses.replace(fitted, program=program.program)
+
+
+def _check_private(method: Method, state: TrainState) -> None:
+    """Refuse what would send more of a client than its bounded change.
+
+    Raises:
+        ConfigError: control variates, or a layer whose statistics follow a client's rows.
+    """
+    if method.scaffold:
+        raise ConfigError(
+            "SCAFFOLD sends a control variate of each client, which is not bounded; expected another method with private clients",
+            hint="method='fedprox' holds clients together too",
+        )
+    moving = [path for path in leaf_paths(state.model_state) if path.split("/")[-1] in ("mean", "variance")]
+    if moving:
+        raise ConfigError(
+            f"the network's state {moving[0]} follows the rows of a client (batch norm), and would not be private",
+            hint="nn.GroupNorm and nn.LayerNorm have no such state",
+        )
 
 
 def _judged(program: Federated, state: TrainState, validation: Any) -> Callable[[TrainState], dict[str, Any]]:

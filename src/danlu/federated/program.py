@@ -33,6 +33,7 @@ from danlu.engine.state import TrainState
 from danlu.engine.step import NEVER
 from danlu.errors import ConfigError
 from danlu.federated.drift import Drift
+from danlu.federated.private import Private, clipped, noisy
 from danlu.nn.layer import Layer
 from danlu.optim import hyperparameter
 from danlu.paths import leaf_paths, matches
@@ -62,6 +63,9 @@ class Federated:
         scaffold: whether clients correct their gradients by control variates (see :class:`~danlu.federated.drift.Drift`).
         own: patterns of the paths of parameters and state that stay with each client: neither sent nor averaged.
         remember: whether a client's optimizer goes on in its next round where it was; else each round begins it anew.
+        private: whose noise hides a client: the ``"server"``'s or each ``"client"``'s own; empty is none (see
+            :mod:`danlu.federated.private`).
+        expected: how many clients take part in a private round in the mean.
         rows: of a round, for the display of rows a second.
     """
 
@@ -76,6 +80,8 @@ class Federated:
     scaffold: bool = False
     own: tuple[str, ...] = ()
     remember: bool = False
+    private: str = ""
+    expected: float = 1.0
     rows: int = 1
 
     def __post_init__(self) -> None:
@@ -113,12 +119,15 @@ class Federated:
         """The state is on every device."""
         return WHOLE
 
-    def begin(self, state: TrainState, server: Any = None, *, seed: int = 0) -> TrainState:
+    def begin(
+        self, state: TrainState, server: Any = None, private: Private | None = None, *, seed: int = 0
+    ) -> TrainState:
         """The state of the server before the first round.
 
         Args:
             state: of a client's training before its first step.
             server: the server's optimizer, where there is one.
+            private: the bound and the noise of private rounds.
             seed: client i draws as a training of the seed ``seed + i`` does.
         """
         many = lambda tree: jax.tree.map(lambda a: jnp.repeat(a[None], self.population, axis=0), tree)  # noqa: E731
@@ -136,6 +145,8 @@ class Federated:
             kept["control"], world["control"] = many(zeros), zeros
         if server is not None:
             world["server"] = server.init(state.params)
+        if private is not None:
+            world["privacy"] = {"clip": jnp.asarray(private.clip, float), "noise": jnp.asarray(private.noise, float)}
         return dataclasses.replace(state, world={**world, "clients": kept})
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
@@ -147,6 +158,8 @@ class Federated:
         # A client that is absent fills the round up: its number is that of none, where nothing is written.
         number = jnp.where(rows[:, 0] >= 0, whose["number"], self.population)
         weight = share / jnp.maximum(share.sum(), jnp.finfo(share.dtype).tiny)
+        if self.private:  # all count alike, by a number that no draw decides
+            weight = (rows[:, 0] >= 0).astype(share.dtype) / self.expected
         mine = self.clients // self.devices
         first = position(self.devices) * mine
         take = lambda a: jax.lax.dynamic_slice_in_dim(a, first, mine)  # noqa: E731
@@ -155,7 +168,9 @@ class Federated:
             lambda a: take(a).reshape(-1, self.together, *a.shape[1:]), (rows, whose["number"], weight, share)
         )
         own = {name: leaf for name, leaf in chunk.items() if name != "client"}
-        alone = self.clients == 1 and self.server is None  # then what it learnt is the mean, to the last bit
+        alone = (
+            self.clients == 1 and self.server is None and not self.private
+        )  # then what it learnt is the mean, to the last bit
         base = jax.tree.map(lambda a: jnp.zeros_like(a) if alone else a, (state.params, state.model_state))
 
         def group(carry: Any, given: Any) -> tuple[Any, Any]:
@@ -163,6 +178,11 @@ class Federated:
             rows, number, weight, share = given
             found = self._group(state, own, rows, number)
             moved = jax.tree.map(lambda new, old: new - old[None], found["learnt"], base)
+            if self.private:
+                keys = jax.vmap(jax.random.fold_in)(
+                    state.world["clients"]["key"][number], state.world["clients"]["step"][number]
+                )
+                moved = self._hidden(state, moved, keys)
             changes = {
                 "mean": jax.tree.map(lambda total, new: total + _weighed(weight, new), changes["mean"], moved),
                 "control": jax.tree.map(
@@ -182,6 +202,10 @@ class Federated:
         }
         (changes, sums), kept = jax.lax.scan(group, (nothing, zero), grouped)
         changes, sums = total((changes, sums), self.devices)
+        if self.private == "server":
+            size = state.world["privacy"]["noise"] * state.world["privacy"]["clip"] / self.expected
+            params, model_state = changes["mean"]
+            changes["mean"] = noisy(params, jax.random.fold_in(state.key, state.step), size), model_state
         # (groups, together, …) to (clients of this device, …), then those of all devices
         kept = jax.tree.map(lambda a: self._of_all(a.reshape(-1, *a.shape[2:]), first), kept)
         world = dict(state.world)
@@ -207,6 +231,14 @@ class Federated:
         ended = dataclasses.replace(state, step=state.step + 1, params=params, model_state=model_state, world=world)
         return ended.averaged(), sums
 
+    def _hidden(self, state: TrainState, moved: Any, keys: jax.Array) -> Any:
+        """The clients' changes bounded, and where they do not trust the server each with noise of its own; the state is not sent."""
+        bound = state.world["privacy"]
+        params = clipped(moved[0], bound["clip"])
+        if self.private == "client":
+            params = jax.vmap(noisy, in_axes=(0, 0, None))(params, keys, bound["noise"] * bound["clip"])
+        return params, jax.tree.map(jnp.zeros_like, moved[1])
+
     def _group(self, state: TrainState, chunk: Any, rows: jax.Array, number: jax.Array) -> dict[str, Any]:
         """What the clients of a group have learnt; of one alone without ``vmap``, so that it is the program of a plain training."""
         kept = jax.tree.map(lambda a: a[number], state.world["clients"])
@@ -220,6 +252,10 @@ class Federated:
         """A client's steps of a round."""
         params, model_state = self._with((state.params, state.model_state), kept.get("own", []))
         shift = jax.tree.map(jnp.subtract, state.world["control"], kept["control"]) if self.scaffold else None
+        gradient = self.program.gradient
+        carried = gradient.carried(jax.random.fold_in(kept["key"], kept["step"]))
+        if isinstance(gradient, Drift):
+            carried = gradient.with_start(carried, params, shift)
         begun = dataclasses.replace(
             state,
             step=kept["step"],
@@ -227,7 +263,7 @@ class Federated:
             params=params,
             model_state=model_state,
             opt_state=kept.get("optimizer", state.opt_state),
-            world=Drift.given(self.program.gradient, params, shift),
+            world=carried,
             average=None,
         )
         batches: Any = self.batches

@@ -12,6 +12,7 @@ from danlu.engine.arrays import as_arrays, rows_of, shapes_of
 from danlu.engine.order import check_order, num_batches, pad_rows, rng_for
 from danlu.engine.sources import Check, Piece
 from danlu.errors import ConfigError, DataError
+from danlu.federated.private import room_for
 
 __all__ = ["RoundSource", "drawn"]
 
@@ -35,6 +36,7 @@ class RoundSource:
         equal: whether all clients count alike in the mean, and not by their rows.
         seed: decides who takes part, and the sequence of rows.
         multiple: a round is filled up with absent clients to a multiple of this.
+        poisson: whether each client takes part by a draw of its own, ``per_round`` of them in the mean.
         names: of the clients, for messages.
 
     Attributes:
@@ -58,6 +60,7 @@ class RoundSource:
         equal: bool = False,
         seed: int = 0,
         multiple: int = 1,
+        poisson: bool = False,
         names: Sequence[str] | None = None,
     ) -> None:
         chunk = data if isinstance(data, dict) and set(data) == {"x", "y", "weight"} else as_arrays(data)
@@ -70,11 +73,13 @@ class RoundSource:
         self.per_round = count if per_round is None else per_round
         if not 1 <= self.per_round <= count:
             raise ConfigError(f"clients_per_round is {self.per_round}; expected 1 to {count}, the number of clients")
-        self.width = -(-self.per_round // multiple) * multiple
+        self.poisson = poisson and self.per_round < count
+        room = room_for(count, self.per_round) if self.poisson else self.per_round
+        self.width = -(-room // multiple) * multiple
         sizes = np.array([rows.size for rows in self.clients])
         self.shares = np.full(count, 1 / count) if equal else sizes / sizes.sum()
         each = [self.batches_of(size) for size in sizes.tolist()]
-        self.batches, self.even = max(each), len(set(each)) == 1
+        self.batches, self.even = max(each), len(set(each)) == 1 and not self.poisson
         self.rows_per_round = max(1, round(self.per_round * sum(each) * batch_size / count))
         number = np.zeros(self.rows, np.int32)
         for client, rows in enumerate(self.clients):
@@ -96,7 +101,7 @@ class RoundSource:
 
     def drawn(self, number: int) -> np.ndarray:
         """The clients of a round, in rising order."""
-        return drawn(self.seed, number, len(self.clients), self.per_round)
+        return drawn(self.seed, number, len(self.clients), self.per_round, poisson=self.poisson)
 
     def order(self, number: int, client: int) -> np.ndarray:
         """The rows that a client visits in a round, with those of weight 0 that fill batches up."""
@@ -122,11 +127,19 @@ class RoundSource:
         yield Piece(self.chunk, jax.device_put(order), 1, self.batch_size)
 
 
-def drawn(seed: int, number: int, count: int, per_round: int) -> np.ndarray:
-    """Which of ``count`` clients take part in a round, in rising order."""
+def drawn(seed: int, number: int, count: int, per_round: int, *, poisson: bool = False) -> np.ndarray:
+    """Which of ``count`` clients take part in a round, in rising order.
+
+    Args:
+        poisson: whether each does by a draw of its own, ``per_round`` of them in the mean, as far as there is room.
+    """
     if per_round == count:
         return np.arange(count)
-    return np.sort(rng_for(seed, number, _DRAW).choice(count, per_round, replace=False))
+    rng = rng_for(seed, number, _DRAW)
+    if poisson:
+        taken = np.flatnonzero(rng.random(count) < per_round / count)
+        return np.sort(rng.permutation(taken)[: room_for(count, per_round)])
+    return np.sort(rng.choice(count, per_round, replace=False))
 
 
 def _checked(clients: Sequence[np.ndarray], rows: int, names: Sequence[str] | None) -> list[np.ndarray]:
