@@ -52,6 +52,7 @@ _MODULES = (
     "doctor",
     "averages",
     "objectives",
+    "federated",
     "forecast",
     "explain",
     "transfer",
