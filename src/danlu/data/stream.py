@@ -20,11 +20,14 @@ from danlu.data.share import Chunked, Portion, whole
 from danlu.data.survey import count_parts, draw_sample, keep_twins, rows_of_part, survey_target
 from danlu.data.target import TargetEncoder
 from danlu.data.task import InferredTask, drop_missing_target
+from danlu.data.threads import ordered
 from danlu.errors import ConfigError, DataError, unknown_name
 
 __all__ = ["EncodedStream", "TableStream", "open_stream", "sample_size"]
 
-_MIX = 4  # blocks that a chunk of an unsplit table takes its rows from
+_MIX = 4  # runs of neighbours that are read together
+_LANES = 12  # that 2, 3, 4, 6 or 12 processes divide without a rest
+_READ_BYTES = 64 * 2**20
 _CHUNK_BYTES, _CHUNK_ROWS = 32 * 2**20, (1024, 65_536)
 _SAMPLE_BYTES, _SAMPLE_ROWS = 64 * 2**20, (10_000, 200_000)
 
@@ -33,10 +36,11 @@ _SAMPLE_BYTES, _SAMPLE_ROWS = 64 * 2**20, (10_000, 200_000)
 class TableStream:
     """A table in Parquet files, of which a few chunks are in memory at a time; :func:`open_stream` makes one.
 
-    The table is cut into *blocks* of neighbouring rows. An epoch reads the blocks in random order and leaves out the rows
-    of other parts; a chunk is made of several blocks, so it holds rows from several places of a table that is sorted.
-    (Shuffling the rows within a chunk is the trainer's.) The order is a function of ``(seed, epoch)``, so a run that was
-    stopped goes on from any chunk. Every chunk of an epoch has ``chunk_rows`` rows, except the last.
+    An epoch reads runs of neighbouring rows in random order, leaves out those of other parts, and holds as many at a time as several chunks
+    need. These are cut into twelve lanes; each is shuffled, and each chunk takes as many rows of one as of another. So a chunk has rows
+    from several places of a table that is sorted, and who needs a part of every chunk reads only some of the lanes. (Shuffling the rows
+    within a chunk is the trainer's.) The order is a function of ``(seed, epoch)``, so a run that was stopped goes on from any chunk. Every
+    chunk of an epoch has ``chunk_rows`` rows, except the last.
 
     Attributes:
         source: the files.
@@ -46,9 +50,10 @@ class TableStream:
         schema: the columns, as inferred from the sample.
         sample: training rows, for fitting an encoder.
         chunk_rows: rows of a chunk.
-        block_rows: rows of a block.
+        block_rows: rows of a block, of which the table is counted and sampled.
+        batch_chunks: chunks whose rows are read and shuffled together.
         counts: ``(blocks, 3)`` int64, rows of each part in each block.
-        seed: with the epoch, decides the order of the blocks.
+        seed: with the epoch, decides the order of the rows.
         notices: what the user should know.
     """
 
@@ -60,6 +65,7 @@ class TableStream:
     sample: pl.DataFrame
     chunk_rows: int
     block_rows: int
+    batch_chunks: int
     counts: np.ndarray
     seed: int
     notices: tuple[str, ...]
@@ -93,46 +99,76 @@ class TableStream:
     def portions(
         self, part: str, epoch: int, start: int, portion: Portion, *, shuffle: bool = False
     ) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Of each chunk of one part, how many rows it has, and those that ``portion`` names; blocks without any of them are not read.
+        """Of each chunk of one part, how many rows it has, and those that ``portion`` names; lanes without any of them are not read.
 
         Args:
             part: ``"train"``, ``"validation"`` or ``"test"``.
-            epoch: decides the order of the blocks.
+            epoch: decides the order of the rows.
             start: the first chunk.
             portion: see :data:`~danlu.data.share.Portion`.
-            shuffle: whether blocks come in random order; otherwise rows come in the order of the files.
+            shuffle: whether rows come in random order; otherwise rows come in the order of the files.
         """
         if part not in PARTS:
             raise unknown_name("part", part, PARTS)
         code = PARTS.index(part)
-        order = self._order(epoch, shuffle)
-        ends = np.cumsum(self.counts[order, code])  # of the blocks, in the sequence of the epoch's rows
-        last: tuple[int, pl.DataFrame] | None = None  # a block is read once, though two chunks have rows of it
-        for first in range(start * self.chunk_rows, int(ends[-1]), self.chunk_rows):
-            rows = min(self.chunk_rows, int(ends[-1]) - first)
-            wanted = portion(rows)
-            low, high = first + wanted.start, first + wanted.stop
-            begun, ended = np.searchsorted(ends, [low, high - 1], side="right").tolist()
-            pieces = []
-            for place in range(begun, ended + 1):
-                if not self.counts[order[place], code]:
-                    continue
-                if last is None or last[0] != place:
-                    last = place, self._rows_of(int(order[place]), code)
-                begin = int(ends[place]) - last[1].height
-                pieces.append(last[1].slice(max(low - begin, 0), high - max(low, begin)))
-            yield rows, pl.concat(pieces)
+        blocks = self._order(epoch) if shuffle else np.arange(len(self.counts))
+        ends = np.cumsum(self.counts[blocks, code])  # in the sequence of the epoch's rows
+        size = self.batch_chunks * self.chunk_rows
+        loads = range(start // self.batch_chunks * size, int(ends[-1]), size)
+        lanes = _LANES if shuffle else 1
 
-    def _order(self, epoch: int, shuffle: bool) -> np.ndarray:
-        blocks = len(self.counts)
-        if not shuffle:
-            return np.arange(blocks)
-        words = [self.seed & 0xFFFFFFFF, epoch & 0xFFFFFFFF]
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(words))).permutation(blocks)
+        def load(first: int) -> tuple[np.ndarray, int, pl.DataFrame]:
+            """Of the chunks that begin with row ``first``: how many rows of each lane each has, the first lane wanted, the lanes' rows."""
+            sizes = [
+                min(self.chunk_rows, int(ends[-1]) - low)
+                for low in range(first, min(first + size, int(ends[-1])), self.chunk_rows)
+            ]
+            shares = np.array([np.diff(np.arange(lanes + 1) * rows // lanes) for rows in sizes])  # (chunks, lanes)
+            wanted = [_overlapping(each, portion(int(each.sum()))) for each in shares]
+            low, high = min(span[0] for span in wanted), max(span[1] for span in wanted)
+            begin = first + np.concatenate([[0], np.cumsum(shares.sum(axis=0))])
+            frame = self._between(blocks, ends, code, int(begin[low]), int(begin[high]))
+            if shuffle:
+                places = [
+                    begin[lane]
+                    - begin[low]
+                    + _random(self.seed, epoch, first, lane).permutation(begin[lane + 1] - begin[lane])
+                    for lane in range(low, high)
+                ]
+                frame = frame[np.concatenate(places)]
+            return shares, low, frame
 
-    def _rows_of(self, block: int, code: int) -> pl.DataFrame:
+        for first, (shares, low, frame) in zip(loads, ordered(load, loads, workers=1, ahead=1), strict=True):
+            begin = np.cumsum(shares.sum(axis=0)) - shares.sum(axis=0)  # of the lanes in the frame and before it
+            taken = np.cumsum(shares, axis=0) - shares  # rows of each lane that earlier chunks have
+            for chunk in range(max(start - first // self.chunk_rows, 0), len(shares)):
+                wanted, place, pieces = portion(int(shares[chunk].sum())), 0, []
+                for lane, count in enumerate(shares[chunk].tolist()):
+                    own = range(max(wanted.start, place), min(wanted.stop, place + count))
+                    if len(own):
+                        at = begin[lane] - begin[low] + taken[chunk, lane] + own.start - place
+                        pieces.append(frame.slice(int(at), len(own)))
+                    place += count
+                yield place, pl.concat(pieces)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """All blocks: runs of neighbours in random order, as many as give a load rows of several places."""
+        length = max(self.batch_chunks * self.chunk_rows // _MIX // self.block_rows, 1)
+        runs = _random(self.seed, epoch).permutation(-(-len(self.counts) // length))
+        blocks = (runs[:, None] * length + np.arange(length)).ravel()  # (runs, length) in a line
+        return blocks[blocks < len(self.counts)]
+
+    def _between(self, blocks: np.ndarray, ends: np.ndarray, code: int, begin: int, stop: int) -> pl.DataFrame:
+        """Rows ``begin`` to ``stop`` of a part, as the blocks come; neighbouring blocks are read at once."""
         names = [*(column.name for column in self.schema.features), self.target.name]
-        return rows_of_part(self.source, self.partition, block * self.block_rows, self.block_rows, code, names)
+        first, last = np.searchsorted(ends, [begin, stop - 1], side="right").tolist()
+        own = blocks[first : last + 1]
+        runs = np.split(own, np.flatnonzero(np.diff(own) != 1) + 1)
+        rows = self.block_rows
+        read = [
+            rows_of_part(self.source, self.partition, int(run[0]) * rows, len(run) * rows, code, names) for run in runs
+        ]
+        return pl.concat(read).slice(begin - int(ends[first] - self.counts[own[0], code]), stop - begin)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{count:,} {part}" for part, count in self.rows.items())
@@ -201,6 +237,17 @@ class EncodedStream(Chunked):
         y = np.zeros(len(known), np.float32 if self.target.task == "regression" else np.int32)
         y[known] = self.target.transform(values.drop_nulls())
         return {"x": self.encoder.transform(frame), "y": y, "weight": known.astype(np.float32)}
+
+
+def _overlapping(sizes: np.ndarray, wanted: slice) -> tuple[int, int]:
+    """Which of neighbouring lots of some sizes have rows among those wanted: the first, and the one after the last."""
+    ends = np.cumsum(sizes)
+    low, last = np.searchsorted(ends, [wanted.start, wanted.stop - 1], side="right").tolist()
+    return low, last + 1
+
+
+def _random(*words: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([word & 0xFFFFFFFF for word in words])))
 
 
 def sample_size(width: float) -> int:
@@ -297,5 +344,16 @@ def open_stream(
             f"the schema and the encoder were fitted to a sample of {drawn:,} of the {total:,} training rows"
         )
     return TableStream(
-        rows, partition, encoder, inferred, schema, sample, chunk_rows, block_rows, counts, seed, tuple(notices)
+        rows,
+        partition,
+        encoder,
+        inferred,
+        schema,
+        sample,
+        chunk_rows,
+        block_rows,
+        max(int(_READ_BYTES / width) // chunk_rows, 1),
+        counts,
+        seed,
+        tuple(notices),
     )

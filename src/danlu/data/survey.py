@@ -165,7 +165,7 @@ def draw_sample(
     blocks = np.flatnonzero(counts[:, 0]).tolist()
     total = int(counts[:, 0].sum())
     if total <= wanted:
-        return pl.concat([rows_of_part(rows, partition, b * block_rows, block_rows, 0, names) for b in blocks])
+        return pl.concat([rows_of_part(rows, partition, *piece, 0, names) for piece in _pieces(rows, _WHOLE_TARGET)])
     rng = np.random.default_rng(seed)
     parts = np.array_split(np.asarray(blocks), min(len(blocks), max(_SAMPLE_BLOCKS, -(-wanted // block_rows) * 2)))
     chosen = np.array([part[rng.integers(len(part))] for part in parts])
