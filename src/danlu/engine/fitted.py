@@ -52,7 +52,8 @@ def evaluation_pieces(data: Any, program: Program, check: Check | None = None) -
         if check is not None:
             check(chunk)
         rows = rows_of(chunk["x"], "x")
-        on_device = jax.device_put(place(pad_rows(chunk, rows), program.devices))
+        full = pad_rows(chunk, rows)
+        on_device = jax.device_put(full) if program.devices == 1 else place(full, program.devices)
         if program.of_batch:
             return [
                 Piece(on_device, order, order.size // size, size)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu import processes
 from danlu.engine.arrays import as_arrays
 from danlu.engine.build import build_program, optimizer_of
 from danlu.engine.callback import Callback
@@ -153,7 +154,15 @@ def fit_members(
     seeds = _checked_seeds(seeds)
     count = len(seeds)
     made = _checked_optimizers(optimizers, rate, count)
-    shared = together and count % options.devices > 0  # then the devices share the rows of each batch instead
+    several = processes.count() > 1  # whose devices hold the same
+    shared = together and (
+        several or count % options.devices > 0
+    )  # then the devices share the rows of each batch instead
+    if several and not together and options.devices > 1:
+        raise ConfigError(
+            f"the {count} members would be divided among {processes.count()} processes; expected one process, whose devices can share them",
+            hint="start it without danlu launch",
+        )
     check_shares(f"{count} members", count, 1 if shared else options.devices)
     need_devices(options.devices)
     if train_rows is not None and samplers is not None:

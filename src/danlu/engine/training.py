@@ -242,7 +242,9 @@ class Training:
         self.done = done = self._start
         last_shown = last_saved = time.monotonic()
         for piece in map(self._placed, self.source.pieces(self.epoch, self._piece)):
-            if len(self.history) == self._known:  # the first epoch of this process
+            if (
+                len(self.history) == self._known and processes.count() == 1
+            ):  # the first epoch of this process, which has all rows
                 self.sample.add(piece)
             while self._start < piece.steps:
                 stop = min(self._start + self._portion, piece.steps, self._shown(piece))

@@ -194,7 +194,8 @@ class _Crew:
                 passed = True
                 self._children[0].ask(asked.number or signal.SIGINT)  # the first tells the others when to stop
             if any(child.status is not None for child in self._children):
-                return self._ended(passed)
+                found = self._ended(passed)
+                return 128 + (asked.number or signal.SIGINT) if passed else found
             failed = self._stuck(now)
             if failed:
                 return failed

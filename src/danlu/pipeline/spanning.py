@@ -13,7 +13,7 @@ from danlu.pipeline.domain import Domain
 from danlu.pipeline.used import uses
 from danlu.trained import Say
 
-__all__ = ["check_spanned", "quiet", "spanning"]
+__all__ = ["check_spanned", "quiet", "spanning", "with_batches"]
 
 _ALONE = {
     "evaluate.folds": "the folds are trainings of their own: start each in a process of its own with evaluate.fold=1, 2, …",
@@ -73,6 +73,14 @@ def spanning(config: TrainConfig, say: Say, *, resumed: bool = False) -> TrainCo
     }  # which each machine may have in another folder
     processes.same("the setting", settings)
     return config
+
+
+def with_batches(config: TrainConfig, plan: Any) -> TrainConfig:
+    """The config with the rows of a batch that its recipe chose for so many devices: the run keeps them when it goes on with others."""
+    size = getattr(plan, "batch_size", None)
+    if not processes.is_joined() or size is None or config.trainer.batch_size is not None:
+        return config
+    return config.with_setting("trainer.batch_size", size)
 
 
 def check_spanned(domain: Domain, source: Any) -> None:

@@ -24,7 +24,7 @@ from danlu.pipeline.names import answer
 from danlu.pipeline.once import TrainResult, baseline_seconds, begin, is_searching, prepare, train_once
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
-from danlu.pipeline.spanning import quiet, spanning
+from danlu.pipeline.spanning import quiet, spanning, with_batches
 from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import modules_in
 from danlu.stages import display_kind, showing, stage
@@ -98,6 +98,8 @@ def train_from(
                 check_unchanged(resume, config, source, domain_of)
         heard = (lambda line: None) if known else say
         domain, prepared, plan = prepare(first_fold(config), source, say=heard, begun=resume is not None)
+        if resume is None:
+            config = with_batches(config, plan)
         run = resume or begin(config, source, domain, root, name, piped)
         processes.tell("run", str(run.path))
         if resume is None:

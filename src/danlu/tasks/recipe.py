@@ -111,7 +111,8 @@ class Recipe(Blueprint):
 
     @classmethod
     def changed(cls, maker: str, fields: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
-        """The recipe of a maker's default ``fields`` with the user's ``changes``.
+        """The recipe of a maker's default ``fields`` with the user's ``changes``; a default batch is rounded up so that its devices can
+        share it.
 
         Raises:
             ConfigError: a change of no field, or a value out of range.
@@ -120,7 +121,11 @@ class Recipe(Blueprint):
         if unknown:
             names = ", ".join(cls.__dataclass_fields__)
             raise ConfigError(f"{maker}() received the settings {unknown}; expected fields of a Recipe: {names}")
-        return cls(**{**fields, **changes})
+        settled = {**fields, **changes}
+        devices = settled.get("devices", 1)
+        if "batch_size" in fields and "batch_size" not in changes and isinstance(devices, int) and devices > 1:
+            settled["batch_size"] = -(-fields["batch_size"] // devices) * devices
+        return cls(**settled)
 
     def in_cycles(self, count: int, *, epochs: int | None = None) -> Recipe:
         """The same in ``count`` cycles, at whose ends the network is kept.
