@@ -18,6 +18,7 @@ from pathlib import Path
 
 from danlu.errors import ConfigError, TrainingError
 from danlu.interrupt import Asked, graceful
+from danlu.language import current
 from danlu.launch.child import Child
 from danlu.launch.place import Place
 from danlu.launch.variables import COORDINATOR, COUNT, LAUNCHED, RANK, TIMEOUT
@@ -166,6 +167,7 @@ class _Crew:
                     RANK: str(rank),
                     TIMEOUT: str(max(1, round(min(job.timeout, 300)))),
                     LAUNCHED: "1",
+                    "DANLU_LANGUAGE": current(),
                     **({} if each is None else _devices(each, rank - job.ranks.start)),
                 }
                 self._children.append(Child(rank, command, variables, cores=_cores(job, rank - job.ranks.start)))
