@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 import danlu
 from danlu.cli.app import app
-from danlu.data import read_table
+from danlu.data import TableEncoder, TargetEncoder, infer_schema, read_table
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.evaluate.clients import client_lines, client_scores
+from danlu.pipeline.agreed import agreed_encoders
 from danlu.pipeline.config import config_from
 from danlu.pipeline.domains import DOMAINS
 from danlu.pipeline.owners import Federation, Owners, files_of_clients, joined_files
@@ -163,3 +164,21 @@ def test_a_run_that_is_killed_goes_on(run) -> None:
     result = CliRunner().invoke(app, ["federate", "--resume", str(folder), "--display", "none"])
     assert result.exit_code == 0, result.output
     assert (folder / "artifact" / "weights.safetensors").read_bytes() == before
+
+
+def test_what_clients_say_gives_the_encoder_of_all_rows() -> None:
+    """Means and scales are those of all rows, though nobody saw them together; levels of fewer than three rows are not named."""
+    frame = FRAME.with_columns(pl.Series("ward", [*(["a", "b", "c"] * 80)[:239], "rare"]))
+    owners = Owners.of(config(by="hospital"), 240, frame["y"], frame["hospital"])
+    owners = owners.parted(np.arange(240), np.arange(0), np.arange(0))
+    schema = infer_schema(frame, target="y", drop=("hospital",))
+    target = TargetEncoder.fit(frame["y"], task="binary")
+    found, same, owners, said = agreed_encoders(frame, schema, target, owners)
+    whole = TableEncoder.fit(frame, schema)
+    assert same is target
+    np.testing.assert_allclose(found.transform(frame)["numeric"], whole.transform(frame)["numeric"], atol=1e-4)
+    assert "rare" not in found.schema["ward"].categories
+    assert "what leaves a client" in said[-1]
+    spread = np.quantile(owners.sample["numeric"], [0.1, 0.5, 0.9], axis=0)
+    real = np.quantile(whole.transform(frame)["numeric"], [0.1, 0.5, 0.9], axis=0)
+    np.testing.assert_allclose(spread, real, atol=0.1)

@@ -142,6 +142,7 @@ class Owners:
         codes: the client of each row, ``(rows,)``; −1 of a row of a client that was not learnt from.
         said: how they were found.
         train, validation, test: the codes of the rows of each part.
+        sample: encoded rows that are distributed as the clients', for what is set by quantiles; None takes the training rows.
     """
 
     names: tuple[str, ...]
@@ -150,6 +151,7 @@ class Owners:
     train: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     validation: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     test: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+    sample: Any = None
 
     @classmethod
     def of(

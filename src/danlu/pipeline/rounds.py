@@ -50,6 +50,10 @@ class Rounds:
             raise AttributeError(name)
         return getattr(self.recipe, name)
 
+    def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
+        """As of the recipe, but what is set by quantiles goes by the clients' histograms."""
+        return self.recipe.initial(key, inputs if self.owners.sample is None else self.owners.sample)
+
     @property
     def epochs(self) -> int:
         """The rounds."""
@@ -200,7 +204,7 @@ def alone(config: TrainConfig, prepared: Any, plan: Rounds, trained: Trained) ->
     taken = asked.rounds * (asked.per_round or len(own.names)) / len(own.names)
     epochs = max(1, round(taken * asked.local_epochs))
     key = jax.random.key(config.trainer.seed)
-    initial = plan.recipe.initial(key, prepared.train[0])
+    initial = plan.initial(key, prepared.train[0])
     return _answers(prepared, trained, plan.apart(config, prepared, epochs=epochs, initial=initial), own)
 
 

@@ -35,6 +35,7 @@ from danlu.errors import ConfigError, DataError, SchemaError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.evaluate.intervals import figure
 from danlu.explained import Asked, Explained, explain_table
+from danlu.pipeline.agreed import agreed_encoders
 from danlu.pipeline.background import drawn
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.converted import as_parquet, is_plain_text, is_streamed
@@ -297,7 +298,11 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         notices += [*more, *copies_of(train.select([*seen, name]), test.select([*seen, name]), "test")]
     found = quick_audit(sheet_of(table, schema, frame, target, numbers)) if data.audit else None
     notices += [str(each) for each in found.alarms] if found is not None else []
-    encoder = TableEncoder.fit(train, schema)
+    if owners is None:
+        encoder = TableEncoder.fit(train, schema)
+    else:
+        encoder, target, owners, agreed = agreed_encoders(train, schema, target, owners)
+        notices += agreed
     if count > 1:
         own = None if together is None else equal_rows(together[split.train].tolist())
         codes = target.transform(train[name])
