@@ -59,6 +59,7 @@ def _results(results: dict[str, Any], counted: str) -> list[str]:
     from danlu.evaluate.slice_lines import slice_lines
     from danlu.evaluate.slices import Slices
     from danlu.pipeline.health import lines as health_lines
+    from danlu.privacy import privacy_lines
     from danlu.prose import wrapped
 
     rows = ", ".join(f"{count:,} {part}" for part, count in (results.get("rows") or {}).items() if count)
@@ -67,6 +68,7 @@ def _results(results: dict[str, Any], counted: str) -> list[str]:
     lines += [wrapped(f"{name}: {text}", indent="  ") for name, text in (results.get("answers") or {}).items()]
     lines += [wrapped(note) for note in results.get("model") or []]
     lines += [wrapped(each, indent="  ") for each in health_lines(results.get("health") or {}, most=20)]
+    lines += [wrapped(f"privacy: {each}", indent="  ") for each in privacy_lines(results.get("privacy") or {})]
     scores, ends = results.get("test") or {}, results.get("intervals") or {}
     if scores:
         whys = results.get("no_interval") or {}

@@ -47,6 +47,12 @@ def train(
         int | None,
         typer.Option(help="Train so many networks from different seeds; their disagreement comes with each answer."),
     ] = None,
+    private: Annotated[
+        str | None,
+        typer.Option(
+            help="Train with differential privacy: epsilon=3,delta=1e-5; also noise=1.1 instead of epsilon, clip=, sampling=."
+        ),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
@@ -79,7 +85,7 @@ def train(
         result: TrainResult | CrossValidation
         given: tuple[object, ...]
         if begin_with is not None and resume is None:
-            given = (target, test, folds, repeats, ensemble, config, dry_run, allow, context.meta.get(OWN))
+            given = (target, test, folds, repeats, ensemble, private, config, dry_run, allow, context.meta.get(OWN))
             if source is None or any(given):
                 raise ConfigError(
                     "--from goes on from a run with its own columns, network and settings; expected new rows, "
@@ -107,6 +113,7 @@ def train(
                 folds,
                 repeats,
                 ensemble,
+                private,
                 config,
                 name,
                 dry_run,
@@ -119,7 +126,8 @@ def train(
             if source is not None and "=" in source and not Path(source).exists():
                 settings, source = [source, *(settings or [])], None
             allow = [*(allow or ()), *modules_in(source)]  # who writes a module's name means it
-            values = pipeline.override(pipeline.load_config(config) if config else {}, settings or [])
+            own = [] if private is None else pipeline.private_from(private)
+            values = pipeline.override(pipeline.load_config(config) if config else {}, [*own, *(settings or [])])
             if source is None and not values.get("data", {}).get("source"):
                 source, target = pipeline.example_table(), "diagnosis"
                 print("no file was given: training on the breast-cancer table that comes with scikit-learn\n")

@@ -98,7 +98,7 @@ def fit(
     if isinstance(validation, numbers.Real):
         data, validation = _hold_out(data, validation)
     secret = None
-    if gradient is not None and gradient.private:
+    if isinstance(gradient, Gradient) and gradient.private:
         folder = None if checkpoint is None else Path(checkpoint)
         secret, data = Secret.at(folder), _in_memory(data)
         sampler, room = drawn(gradient, sampler, options, secret, rows_of(data["x"], "x"))

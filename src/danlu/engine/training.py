@@ -515,8 +515,15 @@ class Training:
             "finished": self.best is not None and not np.any(self.best.active),
             "callbacks": [callback.state() for callback in self._kept],
             "branch": branch,
+            **self._spent(),
         }
         save_checkpoint(path, self._tree(), note)
+
+    def _spent(self) -> dict[str, Any]:
+        """The ledger of a private training so far."""
+        own = getattr(self.program, "gradient", None)
+        spent = getattr(own, "spent", None) if getattr(own, "private", False) else None
+        return {} if spent is None else {"privacy": spent(int(np.max(np.asarray(self.state.step)))).record()}
 
     def resume(self) -> bool:
         """Restore the last checkpoint, if there is one, and return whether there was."""

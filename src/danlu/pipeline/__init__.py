@@ -14,6 +14,7 @@ from danlu.pipeline.mlflow import log_to_mlflow
 from danlu.pipeline.plain import load_config
 from danlu.pipeline.rehearsal import Rehearsal, rehearse
 from danlu.pipeline.train import TrainResult, cross_validate, resume, train, train_from
+from danlu.tasks.private import private_from
 
 __all__ = [
     "CrossValidation",
@@ -33,6 +34,7 @@ __all__ = [
     "load_model",
     "log_to_mlflow",
     "override",
+    "private_from",
     "rehearse",
     "resume",
     "train",

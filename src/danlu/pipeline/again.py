@@ -21,6 +21,7 @@ from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.once import is_searching, prepare
 from danlu.pipeline.piped import with_kept
+from danlu.pipeline.private import kept_looks
 from danlu.rl.allow import allow as allow_modules
 from danlu.trained import Learned, Say
 
@@ -84,7 +85,8 @@ class Again:
             say("note: of the folds, the first training is done again")
         config = first_fold(config)
         config = config.replace(model=config.model.replace(kind="network"))
-        domain, prepared, plan = prepare(config, given, say=lambda line: None, begun=True)
+        with kept_looks(directory.path):
+            domain, prepared, plan = prepare(config, given, say=lambda line: None, begun=True)
         return cls(directory, config, domain, prepared, plan)
 
     def learn(self, callbacks: Sequence[Callback], *, display: str = "none") -> Learned:
@@ -92,6 +94,11 @@ class Again:
 
         The updates are the same, on the same machine and versions.
         """
+        if self.config.private.on:
+            raise ConfigError(
+                f"the run {self.run.path} was trained in private: its noise is erased, and another training would spend its budget again",
+                hint="its report and danlu show have what may be told of it",
+            )
         with tempfile.TemporaryDirectory(prefix="danlu-again-") as folder:
             from_start = not is_branch(self.run)
             return self.domain.learn(

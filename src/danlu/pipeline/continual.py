@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import html
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.labelled import PreparedRows
 from danlu.pipeline.once import TrainResult, begin, train_once
+from danlu.pipeline.private import guarded, spent_by
 from danlu.stages import showing, stage
 from danlu.tasks import Recipe
 from danlu.trained import Say, Trained
@@ -92,13 +94,14 @@ def train_on(
     directory = RunDirectory.open(run)
     with showing(display), contextlib.ExitStack() as held:
         old = load_model(directory.path)
-        config = _changed(settings_of(directory), source, settings or {})
+        config = guarded(_changed(settings_of(directory), source, settings or {}))
         _check(directory, config, old)
         need_devices(config.trainer.devices)
         before = _learnt(directory) if replay else None
         domain: Any = domain_of(settings_of(directory), settings_of(directory).data.source)
         with stage("reading and encoding"):
             prepared, counts = _prepared(config, old, before, source, replay, say)
+            prepared = dataclasses.replace(prepared, spent=spent_by(old))
         plan = _plan(domain.plan(config, prepared), old, config)
         made = begin(config, source, domain, root, name, (), more={CONTINUED: {"run": str(directory.path), **counts}})
         held.enter_context(made.locked())
@@ -116,7 +119,7 @@ _WITHOUT = "--replay 0 goes on without its rows"
 
 
 def _changed(config: TrainConfig, source: Any, settings: Mapping[str, Any]) -> TrainConfig:
-    fixed = [name for name in settings if name not in ("trainer", "evaluate", "track", "split")]
+    fixed = [name for name in settings if name not in ("trainer", "evaluate", "track", "split", "private")]
     if fixed:
         raise ConfigError(
             f"{fixed[0]}.{next(iter(settings[fixed[0]]), '')} cannot change where a model goes on: its network, its columns and "

@@ -25,7 +25,7 @@ from danlu.pipeline.listed import audit_images
 from danlu.pipeline.pictures import HELD, encoded_parts, keys, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
 from danlu.pipeline.used import COMMON, LABELLED, PICTURES, RECIPE, STREAMED
-from danlu.tasks import Recipe, image_recipe
+from danlu.tasks import Recipe, image_recipe, private_image_recipe
 from danlu.trained import Read, Say, Trained
 
 __all__ = ["Images", "gallery"]
@@ -50,6 +50,7 @@ class Images(LabelledItems):
         *PICTURES,
         STREAMED,
         "augment.*",
+        "private.*",
         "data.image_column|target|task",
         "trainer.adversarial",
         *LABELLED,
@@ -104,6 +105,15 @@ class Images(LabelledItems):
         return audit_images(self, config, source, against=against, at=at, label_errors=label_errors)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        if config.private.on:
+            return private_image_recipe(
+                prepared.target.task,
+                prepared.rows["train"],
+                prepared.encoder.in_shape,
+                classes=prepared.target.units,
+                augment=None if config.augment == type(config.augment)() else config.augment,
+                **config.decided("width"),
+            )
         return image_recipe(
             prepared.target.task,
             prepared.rows["train"],

@@ -25,10 +25,12 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
 from danlu.pipeline.owners import ROUNDS, Federation
+from danlu.pipeline.private import private_recipe
 from danlu.pipeline.rounds import alone, in_one_place, personal, rounds_of
 from danlu.pipeline.sensitive import Sensitive
 from danlu.pipeline.space import Choice, Place, Span
 from danlu.pipeline.used import uses
+from danlu.privacy import NOTHING, Ledger
 from danlu.prose import percent
 from danlu.stages import stage
 from danlu.tasks import Recipe, learn
@@ -63,6 +65,8 @@ class PreparedRows(PreparedParts):
         parts: what is no table, as it was read.
         background: some training rows of a table, which the run keeps.
         sensitive: the groups of the rows, where a table's columns name some.
+        spent: what the statistics of private rows spent.
+        public: encoded rows that are not private, to which the bins of a network are set; None where the training rows serve.
     """
 
     inferred: InferredTask
@@ -73,6 +77,8 @@ class PreparedRows(PreparedParts):
     parts: Any = None
     background: pl.DataFrame | None = None
     sensitive: Sensitive | None = None
+    spent: Ledger = NOTHING
+    public: Any = None
 
     def lines(self) -> Iterable[str]:
         return [str(each) for each in (self.schema, self.inferred) if each is not None]
@@ -138,6 +144,8 @@ class Labelled(Domain):
             plan = plan.in_cycles(config.trainer.snapshots, epochs=config.trainer.epochs)
         if plan.loss in ("mse", "mae", "huber") and task != "regression":
             raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
+        if config.private.on:
+            return private_recipe(config, plan, prepared)
         return rounds_of(config, plan, prepared.owners)
 
     def space(self, config: TrainConfig, plan: Recipe) -> Mapping[str, Place]:
@@ -168,10 +176,10 @@ class Labelled(Domain):
             validation=fair.pop("validation", prepared.validation),
             folds=prepared.folds,
             rows=prepared.rows["train"],
-            sample=None if isinstance(prepared.train, tuple) else sample[0],
+            sample=sample[0] if prepared.public is None else prepared.public,
             imbalance=config.imbalance,
             answers=config.answers,
-            kind=config.model.kind if prepared.owners is None else "network",
+            kind=config.model.kind if prepared.owners is None and not config.private.on else "network",
             budget=_budget(config.trainer.minutes, config.trainer.seed, prepared, how.get("checkpoint")),
             adversarial=config.trainer.adversarial,
             seed=config.trainer.seed,
@@ -180,6 +188,8 @@ class Labelled(Domain):
         )
         if prepared.sensitive is not None:
             learned = prepared.sensitive.decided(config.fairness, learned)
+        if config.private.on:  # which rows there were is not kept
+            return learned
         held = [part for part in (sample, prepared.validation) if part is not None]
         seen = known_rows(np.concatenate([row_hashes(*part) for part in held]))
         return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
@@ -281,6 +291,7 @@ class Labelled(Domain):
                 part: np.bincount(rows_of[1], minlength=target.units).tolist()
                 for part, rows_of in labels.items()
                 if isinstance(rows_of, tuple)  # a stream is not counted
+                and not (part == "train" and trained.provenance.get("privacy"))
             }
         if prepared.schema is not None:
             from danlu.report import describe_columns

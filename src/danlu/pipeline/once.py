@@ -29,12 +29,14 @@ from danlu.pipeline.health import as_record, lines
 from danlu.pipeline.judge import judge
 from danlu.pipeline.owners import keep_clients
 from danlu.pipeline.piped import kept_names
+from danlu.pipeline.private import facts_of_privacy, privacy_section
 from danlu.pipeline.record import write_record
 from danlu.pipeline.sensitive import remembered
 from danlu.pipeline.spanning import check_spanned
 from danlu.pipeline.tested import keep_test
 from danlu.pipeline.used import check_used
 from danlu.pipeline.watched import profiled
+from danlu.privacy import privacy_lines
 from danlu.prose import wrapped
 from danlu.report import TensorBoardLogger, log_test
 from danlu.report.events import log_plots
@@ -272,6 +274,14 @@ def record(
     if config.model.ensemble is not None:
         own["ensemble"] = config.model.ensemble
     own |= remembered(prepared)
+    if private := facts_of_privacy(config, prepared, learned.fitted):
+        own = {
+            **{name: value for name, value in own.items() if name != "data"},
+            **private,
+        }  # a digest would tell of each row
+        for line in privacy_lines(private["privacy"]):
+            say(f"privacy: {line}")
+        sections = [*privacy_section(private["privacy"]), *sections]
     before = {name: value for name, value in learned.model.provenance.items() if name != "tested"}  # of another model
     provenance = {**before, **own}
     model = dataclasses.replace(learned.model, reader=domain, provenance=provenance)
@@ -296,6 +306,7 @@ def record(
     model.save(run.artifact_path)
     seconds = begun.seconds
     added, more = ([], {}) if beside is None else beside(model)
+    more = {**more, **private}
     with stage("writing the report"), drawn("images" in config.track.tensorboard) as plots:
         write_record(
             run, config, domain, prepared, model, learned, judgement, begun, sections=[*added, *sections], more=more

@@ -19,6 +19,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.crossed import crosses, first_fold
 from danlu.pipeline.once import baseline_seconds, prepare
 from danlu.pipeline.piped import taken_in
+from danlu.pipeline.private import guarded
 from danlu.rl.allow import allow as allow_modules
 from danlu.stages import display_kind, duration, showing, stage
 from danlu.trained import Say
@@ -134,7 +135,7 @@ def rehearse(
     clock = _Clock()
     trainings = config.evaluate.trainings if crosses(config) else 1
     with showing(display), taken_in(config) as (config, _):
-        config = first_fold(config)
+        config = guarded(first_fold(config))
         domain, prepared, plan = prepare(config, config.data.source if source is None else source, say=say)
         with stage("trying a few steps"):
             trained: Any = domain.learn(

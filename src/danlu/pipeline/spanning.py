@@ -46,6 +46,11 @@ def spanning(config: TrainConfig, say: Say, *, resumed: bool = False) -> TrainCo
             f"note: the run was trained on {given} devices, and goes on on {total}: its results are the same up to rounding"
         )
     if number > 1:
+        if config.private.on:
+            raise ConfigError(
+                f"the training is private, and this is one of {number} processes, which would each draw rows and noise of their own",
+                hint="train it without danlu launch; trainer.devices=2 shares the rows of a batch within one process",
+            )
         for name, instead in _ALONE.items():
             if config.setting(name) is not None:
                 raise ConfigError(

@@ -35,6 +35,7 @@ from danlu.errors import ConfigError, DataError, SchemaError, unknown_name
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.evaluate.intervals import figure
 from danlu.explained import Asked, Explained, explain_table
+from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.pipeline.agreed import agreed_encoders
 from danlu.pipeline.background import drawn
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
@@ -43,9 +44,11 @@ from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.domain import Beside, Option
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
 from danlu.pipeline.owners import FILE, Owners, column_of, files_of_clients, joined_files
+from danlu.pipeline.private import Looks
 from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
 from danlu.pipeline.sheets import audit_source, quick_audit, quick_audit_of_sample, sheet_of
 from danlu.pipeline.used import COMMON, CROSSED, RECIPE, WRITTEN, check_columns, with_notices
+from danlu.privacy import Ledger
 from danlu.tasks import Fair, Recipe, fold_numbers, folds_for, plan_for
 from danlu.trained import Read, Say, Trained
 from danlu.trained.sensitive import column_of as sensitive_column
@@ -54,6 +57,9 @@ from danlu.trained.sensitive import sliced_columns
 __all__ = ["Tables"]
 
 _MISTAKES = 8
+_FEW_NUMBERS = NumericEmbedding(
+    2, bins=8, frequencies=0, gain=1.0
+)  # of private tables: bends at few places, and no waves
 _COLUMNS = 8
 _RELATED_ROWS = 5000  # from which it is seen what columns tell much the same
 
@@ -76,6 +82,7 @@ class Tables(Labelled):
         "federated.*",
         "imbalance.*",
         "model.*",
+        "private.*",
         "split.*",
         "trainer.adversarial|loss|minutes|snapshots",
     )
@@ -146,6 +153,8 @@ class Tables(Labelled):
         chosen = config.decided("members", "width", "depth", "dropout", "loss")
         if prepared.folds is not None:
             chosen["folds"] = int(prepared.folds.max()) + 1
+        if config.private.on:  # each parameter gets as much noise, so there are few
+            chosen = {"members": 1, "width": 32, "depth": 1, "dropout": 0.0, "numeric": _FEW_NUMBERS, **chosen}
         return plan_for(prepared.encoder, prepared.target, prepared.rows["train"], **chosen)
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:
@@ -280,16 +289,22 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         )
     if together is None and not said:
         notices += leakage(frame.select([*seen, name]), split)
-    count = 1 if owners is not None else _folds(config, len(split.train) + len(split.validation))
+    count = 1 if owners is not None or config.private.on else _folds(config, len(split.train) + len(split.validation))
     folds, refold, description = None, None, split.description
     if count > 1:
         split = dataclasses.replace(split, train=np.union1d(split.train, split.validation), validation=split.train[:0])
         description += f"; {count} networks, each validated on a part of the training rows that it did not see"
     train, validation, test = (frame[rows] for rows in (split.train, split.validation, split.test))
-    fitted_on = train if inferred.task == "regression" else frame
+    fitted_on, looks = (train if inferred.task == "regression" else frame), None
+    if config.private.on:
+        classes = () if inferred.task == "regression" else TargetEncoder.fit(frame[name], task=inferred.task).classes
+        looks = Looks.at(train, schema, name, classes, config.private)
+        schema = looks.schema(schema, name)
+        notices.append(looks.said)
+        fitted_on = looks.frame if inferred.task == "regression" else frame
     target = TargetEncoder.fit(fitted_on[name], task=inferred.task)
     if inferred.task == "regression":
-        notices += _far(train[name])
+        notices += _far(fitted_on[name])
     if sensitive is not None:
         sensitive = sensitive.divided(frame, split)
     if data.test is not None:
@@ -299,7 +314,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     found = quick_audit(sheet_of(table, schema, frame, target, numbers)) if data.audit else None
     notices += [str(each) for each in found.alarms] if found is not None else []
     if owners is None:
-        encoder = TableEncoder.fit(train, schema)
+        encoder = TableEncoder.fit(train if looks is None else looks.frame, schema)
     else:
         encoder, target, owners, agreed = agreed_encoders(train, schema, target, owners)
         notices += agreed
@@ -323,7 +338,9 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         refold=refold,
         test=encoded(test) if test.height else None,
         shown=test,
-        background=drawn(train.select([*seen, name]), config.trainer.seed),
+        background=drawn((train if looks is None else looks.frame).select([*seen, name]), config.trainer.seed),
+        spent=Ledger() if looks is None else looks.ledger,
+        public=None if looks is None else encoder.transform(looks.frame),
         places=numbers[split.test] if data.test is None else None,
         learnt=numbers[split.train],
         rows={"train": train.height, "validation": validation.height, "test": test.height},

@@ -25,7 +25,7 @@ from danlu.pipeline.labelled import COST, PreparedRows, row_in_words
 from danlu.pipeline.listed import audit_texts
 from danlu.pipeline.used import COMMON, LABELLED, RECIPE
 from danlu.tasks import Recipe
-from danlu.tasks.text import text_recipe
+from danlu.tasks.text import private_text_recipe, text_recipe
 from danlu.trained import Read, Say, Trained
 
 __all__ = ["Texts"]
@@ -47,6 +47,7 @@ class Texts(LabelledItems):
         "data.delimiter|spellings|target|task|text",
         *LABELLED,
         "model.dropout|width",
+        "private.*",
         "split.equal_rows|method",
         "trainer.loss",
     )
@@ -68,13 +69,23 @@ class Texts(LabelledItems):
 
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         learnt = parts.found.rows(parts.places["train"]).texts
-        encoder = TextEncoder.fit(learnt, column=config.data.text or "text")
+        column = config.data.text or "text"
+        # Of private texts nothing is counted: their words are hashed, and how many are kept is fixed.
+        encoder = TextEncoder.of_any(column=column) if config.private.on else TextEncoder.fit(learnt, column=column)
         return parts.encoded(encoder, lambda part: part.texts, lambda part: target.transform(part.labels))
 
     def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
         return audit_texts(self, config, source, against=against, at=at, label_errors=label_errors)
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
+        if config.private.on:
+            return private_text_recipe(
+                prepared.target.task,
+                prepared.rows["train"],
+                prepared.encoder,
+                classes=prepared.target.units,
+                **config.decided("width", "loss"),
+            )
         return text_recipe(
             prepared.target.task,
             prepared.rows["train"],

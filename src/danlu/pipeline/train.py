@@ -24,6 +24,7 @@ from danlu.pipeline.names import answer
 from danlu.pipeline.once import TrainResult, baseline_seconds, begin, is_searching, prepare, train_once
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
+from danlu.pipeline.private import guarded, kept_looks
 from danlu.pipeline.spanning import quiet, spanning, with_batches
 from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import modules_in
@@ -92,6 +93,8 @@ def train_from(
         if in_file and resume is None:
             config, piped = held.enter_context(taken_in(config, root))
         source = config.data.source if source is None else source
+        config = guarded(config)
+        keep_looks = held.enter_context(kept_looks(None if resume is None else resume.path))
         if resume is not None:
             held.enter_context(resume.locked())
             with stage("comparing the data"):
@@ -105,6 +108,7 @@ def train_from(
         if resume is None:
             held.enter_context(run.locked())
             config = with_kept(kept_names(config, piped)[0], run.path) if piped else config
+        keep_looks(run.path)
         for file in piped:
             say(
                 f"note: the data from the pipe is saved in the run ({in_words(file.stat().st_size)}), so the run can be resumed"

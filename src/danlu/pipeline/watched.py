@@ -24,6 +24,8 @@ def profiled(prepared: Prepared, model: Trained) -> Trained:
     and translations have none."""
     if isinstance(prepared, PreparedParts):
         rows = getattr(prepared, "background", None)
+        if rows is None and model.provenance.get("privacy"):
+            return model  # what was usual would be told of private rows
         inputs = prepared.sample(_ROWS)[0] if rows is None else None
         judged, shown = _judged(prepared)
         if judged is not None and model.head.needs and shown is None:

@@ -10,6 +10,7 @@
 """
 
 from danlu.privacy.budget import Budget, default_delta
-from danlu.privacy.ledger import ACCOUNTANTS, Ledger, Mechanism, together
+from danlu.privacy.ledger import ACCOUNTANTS, NOTHING, Ledger, Mechanism, together
+from danlu.privacy.told import privacy_lines
 
-__all__ = ["ACCOUNTANTS", "Budget", "Ledger", "Mechanism", "default_delta", "together"]
+__all__ = ["ACCOUNTANTS", "NOTHING", "Budget", "Ledger", "Mechanism", "default_delta", "privacy_lines", "together"]

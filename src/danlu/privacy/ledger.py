@@ -27,7 +27,7 @@ from typing import Any
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ArtifactError, ConfigError, DanluError, MissingExtraError, shorten, unknown_name
 
-__all__ = ["ACCOUNTANTS", "Ledger", "Mechanism", "accounting", "together"]
+__all__ = ["ACCOUNTANTS", "NOTHING", "Ledger", "Mechanism", "accounting", "together"]
 
 ACCOUNTANTS = ("pld", "rdp")
 """How ε is counted: by privacy loss distributions, or by Rényi divergences."""
@@ -208,6 +208,10 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+NOTHING = Ledger()
+"""The ledger of what was not looked at."""
 
 
 def _check_delta(delta: float) -> None:

@@ -5,10 +5,11 @@ from danlu.tasks.detection import Boxes, Detection, detection_recipe
 from danlu.tasks.fair import Fair
 from danlu.tasks.folds import fold_numbers, folds_for
 from danlu.tasks.forecast import Forecast, forecast_recipe, learn_forecast
-from danlu.tasks.image import Augment, image_recipe
+from danlu.tasks.image import Augment, image_recipe, private_image_recipe
 from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
 from danlu.tasks.learn import KINDS, Imbalance, learn, plan_for
 from danlu.tasks.multilabel import Tags
+from danlu.tasks.private import Private
 from danlu.tasks.quantiles import Quantiles
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.segmentation import Masks, Segmentation, segmentation_recipe
@@ -29,6 +30,7 @@ __all__ = [
     "Language",
     "Masks",
     "NextToken",
+    "Private",
     "Quantiles",
     "Recipe",
     "Segmentation",
@@ -45,6 +47,7 @@ __all__ = [
     "learn_language",
     "learn_translation",
     "plan_for",
+    "private_image_recipe",
     "recipe",
     "segmentation_recipe",
     "sequence_recipe",

@@ -94,7 +94,7 @@ def plan_for(encoder: TableEncoder, target: TargetEncoder, rows: int, **changes:
     """
     shapes = encoder.in_shape
     network: dict[str, Any] = {
-        name: changes.pop(name) for name in ("members", "width", "depth", "dropout") if name in changes
+        name: changes.pop(name) for name in ("members", "width", "depth", "dropout", "numeric") if name in changes
     }
     return recipe(
         target.task,
@@ -314,7 +314,7 @@ def lesson_of(
     draws: dict[str, Any] = {}
     if isinstance(data, tuple):
         inputs, labels, weight = (*data, None)[:3]
-        rows, sample = len(labels), inputs
+        rows, sample = len(labels), inputs if sample is None else sample
         if folds is not None:
             validation = data
         data, validation = _weighed(imbalance, target, inputs, labels, weight, validation)

@@ -22,6 +22,7 @@ from danlu.engine.initial import initial_weights
 from danlu.engine.members import fit_members
 from danlu.engine.mesh import check_shares
 from danlu.engine.options import FitOptions
+from danlu.engine.per_example import PerExample
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
 from danlu.nn.layer import Layer
@@ -65,6 +66,7 @@ class Recipe(Blueprint):
         folds: how many networks are trained side by side, each without a part of the rows; 1 when there is one that learns from all.
         average, average_decay, average_start: which weights are judged and kept; see :class:`~danlu.engine.FitOptions`. With ``"swa"`` the
             rate does not end at 0: by the epoch ``average_start`` it has fallen to a quarter of its peak, where it stays.
+        private: the gradient of a private training, or None.
         snapshots: how many cycles there are, at whose ends the network is kept; each has the whole course of the rate.
         copies: how many networks there are of each fold (or in all), which differ by their seeds: an ensemble.
     """
@@ -101,6 +103,7 @@ class Recipe(Blueprint):
     average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
     average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
     snapshots: int = setting(default=1, minimum=1, integer=True)
+    private: PerExample | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -306,6 +309,7 @@ class Recipe(Blueprint):
             "average_decay": self.decay(rows),
             "average_start": self.average_start,
             "snapshots": self.snapshots,
+            **({} if self.private is None else {"gradient": self.private}),
         }
 
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
@@ -360,8 +364,8 @@ def recipe(
     # tell any two values apart: the network then learns some thousand rows by heart (docs/design/tables.md).
     dim = min(12, max(2, 1200 // max(numeric, 1)))
     embedding = NumericEmbedding(dim, bins=min(48, max(4, rows // 16)), frequencies=16 if rows >= _MANY else 0)
-    settings = {"width": 128 if few else 192, **(network or {})}
-    one = TabularNet(units, vocabularies=tuple(int(count) for count in vocabularies), numeric=embedding, **settings)
+    settings = {"width": 128 if few else 192, "numeric": embedding, **(network or {})}
+    one = TabularNet(units, vocabularies=tuple(int(count) for count in vocabularies), **settings)
     model = one.replace(members=max(1, one.members // folds))
     seen = rows if folds == 1 else rows - rows // folds  # by one network
     # Batches of equal size: a last one of a few rows would move the weights as far as a full one, by chance.

@@ -19,7 +19,7 @@ from danlu.nn import (
 )
 from danlu.tasks.recipe import Recipe, epochs_of, units_of
 
-__all__ = ["text_network", "text_recipe"]
+__all__ = ["private_text_recipe", "text_network", "text_recipe"]
 
 _STEPS = 270  # the updates that are aimed at
 _EPOCHS = (4, 30)
@@ -59,6 +59,21 @@ def text_network(
     words = (PerToken(Embedding(vocabulary, width)), PerToken(Dropout(dropout)), ZeroPadding())
     convolved = (*words, Parallel(tuple(branches)), Dropout(dropout), Dense(units))
     return Parallel((Sequential(bag), Sequential(convolved)), merge="stack", inputs=("grams", "words"))
+
+
+def private_text_recipe(
+    task: str, rows: int, encoder: TextEncoder, *, classes: int = 2, width: int = _DIM, **changes: Any
+) -> Recipe:
+    """The recipe of a network of texts that learns with noise: the mean of its n-grams' vectors, and a linear output.
+
+    Args:
+        task, rows, encoder, classes, **changes: see :func:`text_recipe`.
+        width: of an n-gram's vector.
+    """
+    units = units_of("private_text_recipe", task, rows, classes)
+    bag = (PerToken(Embedding(encoder.buckets, width)), Pool("mean"), Dense(units))
+    model = Parallel((Sequential(bag),), merge="stack", inputs=("grams",))
+    return text_recipe(task, rows, encoder, classes=classes, **{"model": model, **changes})
 
 
 def text_recipe(

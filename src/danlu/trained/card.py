@@ -25,6 +25,7 @@ from danlu.evaluate.usual import DIRECTIONLESS
 from danlu.files import write_atomic
 from danlu.language import said
 from danlu.nn.counted import numbers
+from danlu.privacy import privacy_lines
 from danlu.trained.card_front import front_of, is_finite, known_scores
 from danlu.trained.markdown import Block, code, front_matter, heading, items, paragraph, table
 
@@ -150,6 +151,7 @@ def card(
             intended_use
             or "Who trained it has not said what it is for. It answers what is described under Data, and nothing else."
         ),
+        *_privacy(trained),
         heading(2, "Limits"),
         items(_limits(trained)),
         heading(2, "Provenance"),
@@ -237,6 +239,12 @@ def _groups(trained: Trained) -> list[Block]:
     if tested.get("slices"):
         found += [paragraph("Where it is worst:"), code("\n".join(tested["slices"]))]
     return found
+
+
+def _privacy(trained: Trained) -> list[Block]:
+    """What is promised of the rows that it learnt from; nothing of a model that was not trained in private."""
+    known = trained.provenance.get("privacy")
+    return [heading(2, "Privacy"), items(privacy_lines(known))] if known else []
 
 
 def _limits(trained: Trained) -> list[str]:

@@ -212,6 +212,11 @@ def tune_from(
             hint=f"leave it out, and cross-validate what was found: danlu train … --folds {config.evaluate.folds}. To search anew "
             "without each fold, add evaluate.fold=1, then 2, …",
         )
+    if config.private.on:
+        raise ConfigError(
+            "the training is private, and each trial of a search would spend the budget again",
+            hint="search on public rows of the same kind, without --private, and train in private with what was found",
+        )
     for setting in ("average", "snapshots"):
         value = getattr(config.trainer, setting)
         if value in ("none", "ema", None):

@@ -69,6 +69,16 @@ class TextEncoder:
         grams = np.quantile([len(row) for row in some._hashed(sample)], 0.98)
         return cls(tokenizer, _rounded(words, 8, _MOST_WORDS), _rounded(grams, 32, _MOST_GRAMS), column=column)
 
+    @classmethod
+    def of_any(cls, *, column: str = "text", buckets: int = 2**12, grams: int = 256) -> TextEncoder:
+        """An encoder that is not fitted to any texts: no word has a number of its own, n-grams alone are told apart.
+
+        Args:
+            column: see :class:`TextEncoder`.
+            buckets, grams: numbers of n-grams, and how many of a text are kept.
+        """
+        return cls(Tokenizer.fit(["-"], kind="word", lowercase=True), 8, grams, buckets, column)
+
     @property
     def in_shape(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """What a network's ``init`` takes."""

@@ -1,0 +1,321 @@
+"""Private training of data of any kind: what is refused, what is turned off, what is paid for, and what is told of it."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import html
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+
+from danlu.data import Schema, infer_schema
+from danlu.engine import Fitted
+from danlu.engine.poisson import Secret
+from danlu.errors import ArtifactError, ConfigError
+from danlu.files import write_atomic
+from danlu.pipeline.config import TrainConfig
+from danlu.privacy import NOTHING, Ledger, privacy_lines
+from danlu.privacy.statistics import NUMERIC_LOOKS, drawn_names, drawn_numbers
+from danlu.tasks import Private, Recipe
+from danlu.trained import Trained
+
+__all__ = [
+    "REFUSED",
+    "Looks",
+    "facts_of_privacy",
+    "guarded",
+    "kept_looks",
+    "privacy_section",
+    "private_recipe",
+    "spent_by",
+]
+
+_ROWS = 1024  # that are made up from the statistics
+_TIMES = 8  # of which ε is told
+_LOOKS = "looks.parquet"
+
+REFUSED: tuple[tuple[str, Any, str, str], ...] = (
+    ("imbalance.class_weight", "none", "class weights go by the exact counts of the classes", "imbalance.focal_gamma"),
+    (
+        "imbalance.resample",
+        "none",
+        "a row that is drawn again and again would count for more than one",
+        "imbalance.focal_gamma",
+    ),
+    ("model.ensemble", None, "each network of an ensemble would spend the budget again", "one network"),
+    ("evaluate.folds", None, "each fold's training would spend the budget again", "a test part: split.test"),
+    (
+        "augment.mixup",
+        0.0,
+        "it mixes rows, so a row would be in the gradient of others",
+        "augment.translate or rotation",
+    ),
+    (
+        "augment.cutmix",
+        0.0,
+        "it mixes rows, so a row would be in the gradient of others",
+        "augment.translate or rotation",
+    ),
+    ("trainer.minutes", None, "further networks and trees would each spend the budget again", "trainer.epochs"),
+    ("track.tensorboard", (), "gradients and pictures of training rows are not private", "leave it out"),
+)
+"""Settings that private rows do not allow: the name, its default, why, and what there is instead."""
+
+_IF_GIVEN = (
+    ("model.kind", "network", "trees and linear models beside the network would learn from the rows without noise"),
+    ("data.stream", False, "each row is drawn by itself, for which the rows must be in memory"),
+    ("split.folds", 1, "networks on folds of the rows would each spend the budget"),
+)
+"""Settings of which one value alone is right for private rows."""
+
+
+def guarded(config: TrainConfig) -> TrainConfig:
+    """The settings of a private training, with what looks at the training rows without noise turned off; others as they are.
+
+    Raises:
+        ConfigError: a setting that private rows do not allow.
+    """
+    if not config.private.on:
+        return config
+    usual = TrainConfig()
+    for name, default, why, instead in REFUSED:
+        value = config.setting(name)
+        default = usual.setting(name) if default is None else default
+        if value not in (default, "none", None, ()):
+            raise ConfigError(f"{name} is {value!r}, and the training is private: {why}", hint=f"instead: {instead}")
+    if "federated" in config.own:
+        raise ConfigError(
+            "the training is private and of clients, who are protected as wholes and not row by row; expected one of them",
+            hint="danlu federate … federated.noise=1 protects clients",
+        )
+    if config.fairness.mitigate in ("reweigh", "penalty"):
+        raise ConfigError(
+            f"fairness.mitigate is {config.fairness.mitigate!r}, and the training is private: it goes by exact counts of groups of rows",
+            hint="fairness.mitigate=thresholds is fitted to the validation rows",
+        )
+    for name, right, why in _IF_GIVEN:
+        if config.setting(name) not in (usual.setting(name), right):
+            raise ConfigError(
+                f"{name} is {config.setting(name)!r}, and the training is private: {why}", hint=f"{name}={right}"
+            )
+    return config.with_setting("data.audit", False).with_setting("evaluate.baselines", False)
+
+
+def private_recipe(config: TrainConfig, plan: Recipe, prepared: Any) -> Recipe:
+    """The recipe with noise that keeps to the budget."""
+    shapes = jax.eval_shape(lambda key: plan.model.init(key, prepared.encoder.in_shape)[0], jax.random.key(0))
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    return config.private.recipe(
+        plan, prepared.rows["train"], prepared.spent, parameters=count, asked=config.trainer.chosen()
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Looks:
+    """What was seen of the columns of private training rows.
+
+    Attributes:
+        frame: rows that are made up from noisy counts.
+        ledger: what the counts spent.
+        said: for the user.
+    """
+
+    frame: pl.DataFrame
+    ledger: Ledger
+    said: str
+
+    @classmethod
+    def at(cls, frame: pl.DataFrame, schema: Schema, target: str, classes: tuple[str, ...], private: Private) -> Looks:
+        """Look at the columns of training rows; a run that is resumed has done it already.
+
+        Args:
+            frame: the training rows.
+            classes: of the target, which are public; empty for a quantity, which is looked at as a column is.
+        """
+        known = _KEPT.get()
+        if known is not None and known.found is not None:
+            return known.found
+        public = _public(private, [*(column.name for column in schema.features), target])
+        kinds = {column.name: column.kind for column in schema.features}
+        if texts := [name for name, kind in kinds.items() if kind == "text"]:
+            raise ConfigError(
+                f"column {texts[0]!r} is text, whose words are not looked at in private; expected numbers, categories, dates",
+                hint=f"leave it out: data.drop={texts[0]}; texts alone can be learnt from: --text COLUMN",
+            )
+        kinds |= {} if classes else {target: "numeric"}
+        numeric = [name for name, kind in kinds.items() if kind in ("numeric", "datetime")]
+        named = [name for name, kind in kinds.items() if kind == "categorical" and name not in public]
+        looks = sum(1 if name in public else NUMERIC_LOOKS for name in numeric) + len(named)
+        delta = private.budget(frame.height).delta
+        failure = delta / 10 if named else 0.0
+        noise = private.for_statistics(frame.height, looks, failure) if looks else 0.0
+        rng = Secret.new().rng(0)
+        made = {}
+        for name in frame.columns:
+            if name not in kinds:
+                continue
+            values, kind = frame[name], kinds[name]
+            if kind in ("numeric", "datetime"):
+                made[name] = _numbers(values, noise, rng, public.get(name))
+            elif kind == "boolean":
+                made[name] = pl.Series(name, _booleans(values))
+            elif name in public:
+                made[name] = pl.Series(name, np.resize(np.asarray(public[name], object), _ROWS).tolist())
+            else:
+                told = drawn_names(
+                    values.cast(pl.String).to_list(), _ROWS, noise=noise, failure=failure / len(named), rng=rng
+                )
+                made[name] = pl.Series(name, told, dtype=pl.String)
+        if classes:
+            made[target] = pl.Series(target, np.resize(np.asarray(classes, object), _ROWS).tolist())
+        ledger = Ledger()
+        if looks:
+            ledger = ledger.with_steps(
+                "counts of the columns' values", noise=noise, steps=looks, failure=failure / looks
+            )
+        free = f", {len(public)} of them public" if public else ""
+        said = f"the statistics of {len(kinds)} columns{free} come from counts with noise of {noise:.3g} rows"
+        if noise > frame.height / 40:
+            said += f", much for {frame.height:,} rows: private.public gives ranges and categories without any"
+        found = cls(pl.DataFrame(made), ledger, said)
+        if known is not None:
+            known.found = found
+        return found
+
+    def schema(self, of: Schema, target: str) -> Schema:
+        """The schema as the rows that are made up show it, with the kinds of the columns as they were found."""
+        kinds = {column.name: column.kind for column in of.features}
+        return infer_schema(self.frame, target=target, kinds=kinds)
+
+
+def _numbers(values: pl.Series, noise: float, rng: np.random.Generator, ends: Any) -> pl.Series:
+    """A column of numbers or dates, made up."""
+    dates = values.dtype.is_temporal()
+    plain = values.cast(pl.Datetime("us")).dt.epoch("s") if dates else values
+    numbers = plain.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    found = drawn_numbers(
+        numbers, _ROWS, noise=noise, rng=rng, ends=None if ends is None else (float(ends[0]), float(ends[-1]))
+    )
+    made = pl.Series(values.name, found).fill_nan(None)
+    return pl.from_epoch(made.cast(pl.Int64), time_unit="s").alias(values.name) if dates else made
+
+
+def _booleans(values: pl.Series) -> list[Any]:
+    return (
+        [place % 2 == 0 for place in range(_ROWS)] if values.dtype == pl.Boolean else ["true", "false"] * (_ROWS // 2)
+    )
+
+
+def _public(private: Private, columns: list[str]) -> dict[str, list[Any]]:
+    """What is known of the columns without the rows, from the user's file."""
+    if private.public is None:
+        return {}
+    path = Path(private.public)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".toml":
+            import tomllib
+
+            found = tomllib.loads(text)
+        else:
+            found = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"private.public is {private.public!r}, which cannot be read: {error}") from error
+    form = 'expected {"age": [0, 120], "city": ["Bern", "Oslo"]}'
+    if not isinstance(found, Mapping) or not all(isinstance(each, list) and each for each in found.values()):
+        raise ConfigError(f"{path} holds no columns with their ranges or categories; {form}")
+    if unknown := [name for name in found if name not in columns]:
+        raise ConfigError(f"{path} names the column {unknown[0]!r}; the columns are: {', '.join(columns[:30])}")
+    return dict(found)
+
+
+@dataclasses.dataclass
+class _Kept:
+    """What a run has seen of the columns already."""
+
+    found: Looks | None = None
+
+
+_KEPT: contextvars.ContextVar[_Kept | None] = contextvars.ContextVar("looks", default=None)
+
+
+@contextlib.contextmanager
+def kept_looks(run: Path | None) -> Iterator[Any]:
+    """Within it, columns are looked at once: a run that is resumed has done so. Gives a function that keeps what was seen in a run."""
+    kept = _Kept(None if run is None else _read(run / _LOOKS))
+
+    def keep(folder: Path) -> None:
+        if kept.found is not None:
+            buffer = io.BytesIO()
+            record = json.dumps({"ledger": kept.found.ledger.record(), "said": kept.found.said})
+            kept.found.frame.write_parquet(buffer, metadata={"looks": record})
+            write_atomic(folder / _LOOKS, buffer.getvalue())
+
+    token = _KEPT.set(kept)
+    try:
+        yield keep
+    finally:
+        _KEPT.reset(token)
+
+
+def _read(path: Path) -> Looks | None:
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(pl.read_parquet_metadata(path)["looks"])
+        return Looks(pl.read_parquet(path), Ledger.read(record["ledger"]), record["said"])
+    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(f"the statistics in {path} are damaged: {str(error)[:120]}") from error
+
+
+def spent_by(old: Trained) -> Ledger:
+    """What the training of a model spent that is gone on from: a row of both trainings is looked at by both."""
+    known = old.provenance.get("privacy")
+    return Ledger.read(known["ledger"]) if known else NOTHING
+
+
+def facts_of_privacy(config: TrainConfig, prepared: Any, fitted: Fitted) -> dict[str, Any]:
+    """What a model's provenance, report, card and record say of its privacy; empty of one that is not private."""
+    gradient = getattr(fitted.program, "gradient", None)
+    if not config.private.on or gradient is None or fitted.train_state is None:
+        return {}
+    rows, steps = prepared.rows["train"], int(np.asarray(fitted.train_state.step))
+    budget, before = config.private.budget(rows), prepared.spent
+    ledger = before + gradient.spent(steps)
+    each = max(1, round(1 / gradient.sampling))
+    epochs = sorted({round(place) for place in np.linspace(0, steps / each, _TIMES + 1)[1:]} - {0}) or [1]
+    course = [[epoch, budget.spent(before + gradient.spent(epoch * each))] for epoch in epochs if epoch * each < steps]
+    spent = budget.spent(ledger)
+    return {
+        "privacy": {
+            "epsilon": spent,
+            "delta": budget.delta,
+            "accountant": budget.by,
+            "rows": rows,
+            "ledger": ledger.record(),
+            "course": [*course, [round(steps / each, 2), spent]],
+            "statistics": budget.spent(before) if before.mechanisms else 0.0,
+            "clip": gradient.clip,
+            "noise": gradient.noise,
+            "unfinished": fitted.stopped_by is not None,
+        }
+    }
+
+
+def privacy_section(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The part of a report about privacy: a title and HTML; none of a model that is not private."""
+    if not facts:
+        return []
+    rows = "".join(f"<tr><td>{epoch:g}</td><td>{epsilon:.3f}</td></tr>" for epoch, epsilon in facts["course"])
+    said = "".join(f"<li>{html.escape(line)}</li>" for line in privacy_lines(facts))
+    table = f"<table><thead><tr><th>epochs</th><th>epsilon spent</th></tr></thead><tbody>{rows}</tbody></table>"
+    return [("Privacy", f"<ul>{said}</ul>{table}")]

@@ -1,0 +1,29 @@
+"""What a private model says of its privacy, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from danlu.privacy.ledger import Ledger
+
+__all__ = ["privacy_lines"]
+
+
+def privacy_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What was spent, what it covers and what it does not, in sentences."""
+    if not facts:
+        return []
+    ledger = Ledger.read(facts["ledger"])
+    lines = [
+        f"epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} was spent, counted by {facts['accountant'].upper()}: "
+        f"whether any one of the {facts['rows']:,} training rows was there can hardly be told from the model",
+        *ledger.lines(),
+        "it covers the training rows alone; validation and test rows chose the epoch, fitted the head and were tested on without noise",
+        "not covered: names and kinds of the columns, names of the classes, how many rows there are, and how long the training took",
+    ]
+    if facts.get("unfinished"):
+        lines.append(
+            "the training can be resumed, and its folder of checkpoints holds the secret of the noise: keep it to yourself, or delete it"
+        )
+    return lines
