@@ -1,4 +1,4 @@
-"""Private training from a file to a model: what is refused, what is told, and that nothing of a single row is in what is given away."""
+"""PrivateTraining training from a file to a model: what is refused, what is told, and that nothing of a single row is in what is given away."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from danlu.pipeline.once import prepare
 from danlu.pipeline.private import REFUSED, Looks, guarded, kept_looks, privacy_section
 from danlu.privacy import Ledger, privacy_lines
 from danlu.privacy.statistics import drawn_names, drawn_numbers
-from danlu.tasks import Private
+from danlu.tasks import PrivateTraining
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train-in-private.md"
 RNG = np.random.default_rng(0)
@@ -81,7 +81,7 @@ def test_slips_in_the_settings() -> None:
         with pytest.raises(ConfigError, match=said):
             config_from({"private": given})
     with pytest.raises(ConfigError, match="expected less than 1/600"):
-        Private(epsilon=1.0, delta=0.1).budget(600)
+        PrivateTraining(epsilon=1.0, delta=0.1).budget(600)
 
 
 def test_a_name_that_one_row_alone_has_is_not_told() -> None:
@@ -134,7 +134,7 @@ def test_a_plan_has_the_noise_and_nothing_of_a_single_row() -> None:
     assert prepared.audit is None
     given_away = json.dumps([prepared.encoder.state()[0], prepared.background.to_dicts()], default=str)
     assert "Ada" not in given_away
-    small, looks = Private(epsilon=0.01, accountant="rdp"), Ledger().with_steps("counts", noise=1.0)
+    small, looks = PrivateTraining(epsilon=0.01, accountant="rdp"), Ledger().with_steps("counts", noise=1.0)
     with pytest.raises(ConfigError, match="whatever the noise"):
         small.recipe(plan, 500, looks, parameters=10, asked={})
 

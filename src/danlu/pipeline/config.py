@@ -17,7 +17,7 @@ from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
 from danlu.report.events import DRAWN
-from danlu.tasks import KINDS, Answers, Augment, Imbalance, Private
+from danlu.tasks import KINDS, Answers, Augment, Imbalance, PrivateTraining
 from danlu.typed import field_types
 
 __all__ = [
@@ -293,7 +293,7 @@ class TrainConfig(Blueprint):
     imbalance: Imbalance = Imbalance()
     answers: Answers = Answers()
     augment: Augment = Augment()
-    private: Private = Private()
+    private: PrivateTraining = PrivateTraining()
     evaluate: EvaluateConfig = EvaluateConfig()
     track: TrackConfig = TrackConfig()
     own: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)

@@ -1,4 +1,4 @@
-"""Private training of data of any kind: what is refused, what is turned off, what is paid for, and what is told of it."""
+"""PrivateTraining training of data of any kind: what is refused, what is turned off, what is paid for, and what is told of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from danlu.files import write_atomic
 from danlu.pipeline.config import TrainConfig
 from danlu.privacy import NOTHING, Ledger, privacy_lines
 from danlu.privacy.statistics import NUMERIC_LOOKS, drawn_names, drawn_numbers
-from danlu.tasks import Private, Recipe
+from danlu.tasks import PrivateTraining, Recipe
 from danlu.trained import Trained
 
 __all__ = [
@@ -134,7 +134,9 @@ class Looks:
     said: str
 
     @classmethod
-    def at(cls, frame: pl.DataFrame, schema: Schema, target: str, classes: tuple[str, ...], private: Private) -> Looks:
+    def at(
+        cls, frame: pl.DataFrame, schema: Schema, target: str, classes: tuple[str, ...], private: PrivateTraining
+    ) -> Looks:
         """Look at the columns of training rows; a run that is resumed has done it already.
 
         Args:
@@ -215,7 +217,7 @@ def _booleans(values: pl.Series) -> list[Any]:
     )
 
 
-def _public(private: Private, columns: list[str]) -> dict[str, list[Any]]:
+def _public(private: PrivateTraining, columns: list[str]) -> dict[str, list[Any]]:
     """What is known of the columns without the rows, from the user's file."""
     if private.public is None:
         return {}

@@ -9,7 +9,7 @@ from danlu.tasks.image import Augment, image_recipe, private_image_recipe
 from danlu.tasks.language import Language, NextToken, language_recipe, learn_language
 from danlu.tasks.learn import KINDS, Imbalance, learn, plan_for
 from danlu.tasks.multilabel import Tags
-from danlu.tasks.private import Private
+from danlu.tasks.private import PrivateTraining
 from danlu.tasks.quantiles import Quantiles
 from danlu.tasks.recipe import Recipe, recipe
 from danlu.tasks.segmentation import Masks, Segmentation, segmentation_recipe
@@ -30,7 +30,7 @@ __all__ = [
     "Language",
     "Masks",
     "NextToken",
-    "Private",
+    "PrivateTraining",
     "Quantiles",
     "Recipe",
     "Segmentation",

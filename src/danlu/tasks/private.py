@@ -19,7 +19,7 @@ from danlu.errors import ConfigError
 from danlu.privacy import ACCOUNTANTS, Budget, Ledger, default_delta
 from danlu.tasks.recipe import Recipe
 
-__all__ = ["STATISTICS", "Private", "private_from"]
+__all__ = ["STATISTICS", "PrivateTraining", "private_from"]
 
 STATISTICS = 0.3
 """The ε that statistics may spend where noise is given instead of a budget."""
@@ -27,7 +27,7 @@ _TOLD = 8.0  # the noise on the losses that are told, as a multiple of what a ro
 _MEMORY = 2**24  # numbers that the gradients of the rows that are taken at once may have
 
 
-class Private(Blueprint):
+class PrivateTraining(Blueprint):
     """Training with differential privacy: what is published of the training tells next to nothing of any one training row.
 
     Args:
