@@ -1,4 +1,4 @@
-"""PrivateTraining training from a file to a model: what is refused, what is told, and that nothing of a single row is in what is given away."""
+"""Private training from a file to a model: what is refused, what is told, and that nothing of a single row is in what is given away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PrivateTraining training of data of any kind: what is refused, what is turned off, what is paid for, and what is told of it."""
+"""Private training of data of any kind: what is refused, what is turned off, what is paid for, and what is told of it."""
 
 from __future__ import annotations
 
