@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.layout import Layout
 from danlu.engine.loop import Steps
-from danlu.engine.mesh import WHOLE
 from danlu.engine.objective import Sums
 from danlu.engine.state import TrainState
 from danlu.errors import ConfigError, unknown_name
@@ -90,10 +90,9 @@ class Alternate:
         """Always 1."""
         return 1
 
-    @property
-    def layout(self) -> Any:
+    def layout(self, params: Any) -> Layout:
         """The state is on the single device."""
-        return WHOLE
+        return Layout()
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """A step of the first program, then one of the second."""

@@ -12,7 +12,9 @@ import jax
 from danlu.engine.contract import check_hashable, check_same, check_weighed, said_by
 from danlu.engine.foreign import check_optimizer
 from danlu.engine.gradient import Accumulated, Gradient, Whole
+from danlu.engine.layout import LEAST
 from danlu.engine.measures import Measure, Part, TakesWeights, measure_of, name_of, value_of
+from danlu.engine.mesh import DATA, TENSOR
 from danlu.engine.objective import InPrecision, Objective, Supervised
 from danlu.engine.options import FitOptions
 from danlu.engine.sources import ArraySource, Source
@@ -253,9 +255,31 @@ def _checked(program: Program, source: Source, optimizer: Any, params: Any, mode
     if not set(of_batch).isdisjoint(said.terms):
         program = _for_batch_loss(program, source, said)
     source.check_with(TargetCheck(program, outputs=said.outputs))
-    if program.devices == 1:
-        check_optimizer(program, optimizer, params, model_state, batch)
+    check_optimizer(dataclasses.replace(program, devices=1), optimizer, params, model_state, batch)
     return program
+
+
+def _check_divides(program: Program, params: Any) -> None:
+    """Refuse a sharding that leaves every array of the network whole.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if program.sharding == "replicated" or program.devices == 1:
+        return
+    axes = {axis for _, _, spec in program.layout(params).known for axis in spec if axis}
+    if program.tensor > 1 and TENSOR not in axes:
+        raise ConfigError(
+            f"no layer of {type(program.model).__name__} can be divided among {program.tensor} devices; expected attention, feed-forward, "
+            f"dense or embedding layers whose heads or units are a multiple of {program.tensor}",
+            hint="sharding='fsdp' divides networks of any kind",
+        )
+    if program.sharding == "fsdp" and DATA not in axes:
+        raise ConfigError(
+            f"no array of {type(program.model).__name__} can be divided among {program.shares} devices; expected one of at least {LEAST} "
+            f"numbers with an axis that is a multiple of {program.shares}",
+            hint="leave sharding out: so small a network lies on each device",
+        )
 
 
 def _for_batch_loss(program: Program, source: Source, said: _Said) -> Program:
@@ -264,7 +288,7 @@ def _for_batch_loss(program: Program, source: Source, said: _Said) -> Program:
     Raises:
         ConfigError: the batch is to be taken apart.
     """
-    if not program.gradient.whole or program.devices > 1:
+    if not program.gradient.whole or program.shares > 1:
         cut = f"accumulate={program.gradient.cuts}" if program.gradient.cuts > 1 else type(program.gradient).__name__
         parts = cut if not program.gradient.whole else f"devices={program.devices}"
         raise ConfigError(
@@ -323,16 +347,19 @@ def build_program(
         batch_size=getattr(source, "batch_size", options.batch_size),
         augment=augment,
         devices=options.devices,
+        sharding=options.sharding,
+        tensor=options.together,
     )
-    share = program.gradient.cuts * program.devices
+    share = program.gradient.cuts * program.shares
     if program.batch_size % share:
         cuts = program.gradient.cuts
-        parts = [f"{cuts} micro-batches"] * (cuts > 1) + [f"{program.devices} devices"]
+        parts = [f"{cuts} micro-batches"] * (cuts > 1) + [f"{program.shares} devices"]
         raise ConfigError(
             f"a batch of {program.batch_size} rows cannot be divided among {' on '.join(parts)}",
             hint=f"take a batch size that is a multiple of {share}",
         )
     params, state = jax.eval_shape(lambda key: program.model.init(key, source.in_shape)[:2], jax.random.key(0))
+    _check_divides(program, params)
     return _checked(program, source, optimizer, params, state)
 
 

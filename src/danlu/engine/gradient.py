@@ -46,6 +46,7 @@ class Gradient(Blueprint, abc.ABC):
         cuts: into how many parts a batch is cut; its size must be a multiple.
         whole: whether the objective sees a batch as one; else what it says must be one value a row.
         private: whether what it gives may be told though the rows may not.
+        plain: whether it is the sum of the rows' gradients and nothing else, so that devices may add them up on the way.
     """
 
     @property
@@ -58,6 +59,10 @@ class Gradient(Blueprint, abc.ABC):
 
     @property
     def private(self) -> bool:
+        return False
+
+    @property
+    def plain(self) -> bool:
         return False
 
     @abc.abstractmethod
@@ -104,6 +109,10 @@ class Whole(Gradient):
         [[10.0]]
     """
 
+    @property
+    def plain(self) -> bool:
+        return True
+
     def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Found:
         def total(params: Any) -> tuple[jax.Array, tuple[Any, Sums]]:
             after, sums = measured(objective, params, state.model_state, batch, key, state.weights, train=True)
@@ -137,6 +146,10 @@ class Accumulated(Gradient):
     @property
     def private(self) -> bool:
         return self.inner.private
+
+    @property
+    def plain(self) -> bool:
+        return self.inner.plain
 
     def carried(self, key: jax.Array) -> Any:
         return self.inner.carried(key)
@@ -198,6 +211,10 @@ class Probed(Gradient):
     @property
     def private(self) -> bool:
         return self.inner.private
+
+    @property
+    def plain(self) -> bool:
+        return self.inner.plain
 
     def carried(self, key: jax.Array) -> Any:
         return self.inner.carried(key)

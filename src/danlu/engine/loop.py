@@ -2,19 +2,20 @@
 
 ``run_steps`` is an epoch, or a part of one: the step in a loop over batches that lie on the device, with no Python in
 between. Its bounds are arguments, so one compiled program serves an epoch of any length, its ragged last batch, and an
-epoch taken in parts. A population is the same step under ``vmap`` (:class:`~danlu.engine.population.Population`); several devices are
-the same loop under :func:`~danlu.engine.mesh.spread`.
+epoch taken in parts. A population is the same step under ``vmap`` (:class:`~danlu.engine.population.Population`); on several devices each
+takes its share of a step (:mod:`danlu.engine.mesh`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 import jax
 
-from danlu.engine.mesh import DIVIDED, WHOLE, spread
+from danlu.engine.layout import Layout
 from danlu.engine.objective import Sums
 from danlu.engine.state import Best, TrainState, track_best
 from danlu.engine.step import add_sums, step
@@ -47,9 +48,8 @@ class Steps(Protocol):
     @property
     def devices(self) -> int: ...
 
-    @property
-    def layout(self) -> Any:
-        """Where the arrays of the state are: on every device, or for a population divided among the devices by member."""
+    def layout(self, params: Any) -> Layout:
+        """Where the arrays of the state, whose parameters these are, lie on the devices."""
         ...
 
     @property
@@ -121,10 +121,9 @@ def run_steps(
 
     Of a population ``state``, ``sums`` and ``order`` have a leading member axis; the chunk is shared.
     """
-    own, rows = program.layout, DIVIDED if divided else WHOLE
-    loop = spread(functools.partial(loop_steps, program), program.devices, (own, own, rows, own, WHOLE, WHOLE), own)
-    after: tuple[TrainState, Sums] = loop(state, sums, chunk, order, start, stop)
-    return after
+    if divided:
+        program = dataclasses.replace(program, divided=True)  # type: ignore[type-var]
+    return loop_steps(program, state, sums, chunk, order, start, stop)
 
 
 def unrolled(program: Any, state: TrainState, batches: dict[str, Any]) -> tuple[TrainState, Sums]:
@@ -158,10 +157,7 @@ def evaluate_steps(
     size: int,
 ) -> Sums:
     """The sums of the loss and the measures over ``order``, in batches of ``size``, without training."""
-    own = program.layout
-    given = (own, own, own, WHOLE, own, WHOLE)
-    judge = spread(functools.partial(program.judge, size=size), program.devices, given, own)
-    sums: Sums = judge(params, model_state, weights, chunk, order, stop)
+    sums: Sums = program.judge(params, model_state, weights, chunk, order, stop, size)
     return sums
 
 

@@ -163,6 +163,11 @@ def fit_members(
             f"the {count} members would be divided among {processes.count()} processes; expected one process, whose devices can share them",
             hint="start it without danlu launch",
         )
+    if options.sharding != "replicated":
+        raise ConfigError(
+            f"sharding is {options.sharding!r}, and the devices have {count} members to divide among them; expected 'replicated'",
+            hint="leave sharding out; it is for one network that is too large for a device",
+        )
     check_shares(f"{count} members", count, 1 if shared else options.devices)
     need_devices(options.devices)
     if train_rows is not None and samplers is not None:

@@ -1,9 +1,10 @@
-"""Several devices: the same compiled function on each; only the device's number differs.
+"""Several devices: one training, of whose rows, members and parameters each device has its share.
 
-A device is a GPU, or a part of the CPU that XLA treats as a device of its own. Under :func:`spread` every device runs the whole
-function. What it works on is its own share, chosen by its :func:`position`: of a batch, some of the rows (*data parallelism*); of a
-population, some of the members. Where devices must agree, :func:`total` and :func:`mean` are one collective each. Weights, optimizer
-state and data lie on every device.
+A device is a GPU, or a part of the CPU that XLA treats as a device of its own. The devices are a mesh with two axes, ``data`` and
+``tensor``; ``data`` is those that share the rows. What a program says of arrays holds for whole arrays (where they lie is said by their
+:class:`~danlu.engine.layout.Layout`), and XLA adds what must be exchanged. Where that is not left to XLA, :func:`spread` runs a function on
+each device of ``data`` with its own share: of a batch, some of the rows (*data parallelism*); of a population, some of the members. A share
+is chosen by the device's :func:`position`, and where devices must agree, :func:`total` and :func:`mean` are one collective each.
 
 With the rows of a batch divided into shares B₁ … Bₙ, the gradient of the objective is
 
@@ -41,12 +42,15 @@ from danlu.errors import ConfigError
 from danlu.paths import is_key
 
 __all__ = [
+    "DATA",
     "DIVIDED",
+    "TENSOR",
     "WHOLE",
     "check_shares",
     "gathered",
     "joined",
     "mean",
+    "mesh_of",
     "need_devices",
     "on_host",
     "own_parts",
@@ -56,8 +60,10 @@ __all__ = [
     "total",
 ]
 
-_AXIS = "devices"
-WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(_AXIS)
+DATA, TENSOR = "data", "tensor"
+"""The axes of the mesh: devices along the first share rows, those along the second each layer's arrays."""
+
+WHOLE, DIVIDED = PartitionSpec(), PartitionSpec(DATA)
 """An array that lies on every device, and one whose leading axis is divided among them."""
 
 
@@ -104,58 +110,67 @@ def check_shares(what: str, count: int, devices: int, *, hint: str | None = None
 
 
 @functools.cache
-def _mesh(devices: int) -> Mesh:
-    """The first devices, of each process as many."""
+def mesh_of(devices: int, tensor: int = 1) -> Mesh:
+    """The first devices, of each process as many; ``tensor`` of them next to each other share each layer's arrays."""
     each = devices // jax.process_count()
     found = jax.devices()
     own = [[device for device in found if device.process_index == number] for number in range(jax.process_count())]
-    return Mesh(np.array([device for those in own for device in those[:each]]), (_AXIS,))
+    chosen = np.array([device for those in own for device in those[:each]])
+    return Mesh(chosen.reshape(-1, tensor), (DATA, TENSOR))  # (data, tensor)
 
 
 def spread(
-    function: Callable[..., Any], devices: int, arguments: Any = WHOLE, results: Any = WHOLE
+    function: Callable[..., Any], devices: int, arguments: Any = WHOLE, results: Any = WHOLE, *, tensor: int = 1
 ) -> Callable[..., Any]:
-    """``function`` on each of ``devices`` devices; on one it is ``function``.
+    """``function`` on each of the ``devices/tensor`` devices that share rows; on one it is ``function``.
 
     Args:
         arguments, results: which are ``WHOLE`` and which ``DIVIDED``: one for all, or a tuple.
+        tensor: how many devices do each share together; how is left to XLA.
     """
-    if devices == 1:
+    if devices == tensor:
         return function
-    mesh = _mesh(devices)
-    return jax.shard_map(function, mesh=mesh, in_specs=arguments, out_specs=results, check_vma=False)
+    mesh = mesh_of(devices, tensor)
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=arguments, out_specs=results, check_vma=False, axis_names=frozenset({DATA})
+    )
 
 
 def position(devices: int) -> Any:
     """Within :func:`spread`: this device's number, from 0."""
-    return 0 if devices == 1 else jax.lax.axis_index(_AXIS)
+    return 0 if devices == 1 else jax.lax.axis_index(DATA)
 
 
 def total(tree: Any, devices: int) -> Any:
     """Within :func:`spread`: the sum over devices of every array of ``tree``."""
-    return tree if devices == 1 else jax.lax.psum(tree, _AXIS)
+    return tree if devices == 1 else jax.lax.psum(tree, DATA)
 
 
 def mean(tree: Any, devices: int) -> Any:
     """Within :func:`spread`: the mean over devices of every array of real numbers in ``tree``; others are equal on all, and stay."""
     if devices == 1:
         return tree
-    return jax.tree.map(lambda a: jax.lax.pmean(a, _AXIS) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
+    return jax.tree.map(lambda a: jax.lax.pmean(a, DATA) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
-def place(tree: Tree, devices: int, layout: PartitionSpec = WHOLE) -> Tree:
+def place(tree: Tree, devices: int, layout: Any = WHOLE, *, tensor: int = 1) -> Tree:
     """``tree`` laid out on ``devices`` devices; arrays that already lie so are not copied.
 
     Of several processes each passes the same values, whole, or arrays that are on all of the devices already.
+
+    Args:
+        layout: for all arrays, or a tree of one for each.
     """
     if devices == 1:
         return tree
-    sharding = NamedSharding(_mesh(devices), layout)
+    mesh = mesh_of(devices, tensor)
+    own = jax.tree.map(lambda _: layout, tree) if isinstance(layout, PartitionSpec) else layout
+    shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), own)
     placed: Tree
-    if sharding.is_fully_addressable:
-        placed = jax.device_put(tree, sharding)
+    if jax.process_count() == 1:
+        placed = jax.device_put(tree, shardings)
     else:
-        placed = jax.tree.map(lambda leaf: _placed(leaf, sharding), tree)
+        placed = jax.tree.map(_placed, tree, shardings)
     return placed
 
 
@@ -163,7 +178,8 @@ def _placed(leaf: Any, sharding: NamedSharding) -> jax.Array:
     """An array or a key on the devices of several processes."""
     if is_key(leaf):
         data = _placed(jax.random.key_data(leaf), sharding)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        key: jax.Array = jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return key
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         return leaf if leaf.sharding.is_equivalent_to(sharding, leaf.ndim) else _moved(leaf, sharding)
     host = np.asarray(leaf)
@@ -183,7 +199,7 @@ def joined(tree: Any, devices: int) -> Any:
     """
     if jax.process_count() == 1:
         return place(tree, devices, DIVIDED)
-    sharding = NamedSharding(_mesh(devices), DIVIDED)
+    sharding = NamedSharding(mesh_of(devices), DIVIDED)
     return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
 
 
@@ -198,7 +214,7 @@ def own_parts(devices: int) -> range:
     """The numbers of those devices, of ``devices`` in all, that are this process's; a process has neighbours."""
     if devices == 1:
         return range(1)
-    own = [i for i, each in enumerate(_mesh(devices).devices.flat) if each.process_index == jax.process_index()]
+    own = [i for i, each in enumerate(mesh_of(devices).devices.flat) if each.process_index == jax.process_index()]
     return range(own[0], own[-1] + 1)
 
 

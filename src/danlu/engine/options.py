@@ -4,10 +4,41 @@ from __future__ import annotations
 
 from danlu.blueprint import Blueprint, setting
 from danlu.engine.average import AVERAGES
+from danlu.engine.layout import SHARDINGS
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
 
 __all__ = ["FitOptions"]
+
+
+def check_sharding(devices: int, sharding: str, tensor: int | None, *, prefix: str = "") -> None:
+    """Refuse a way to divide parameters that these devices have no use for.
+
+    Args:
+        prefix: what the names of the settings begin with.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if sharding == "replicated":
+        if tensor is not None:
+            raise ConfigError(
+                f"{prefix}tensor is {tensor}, and {prefix}sharding is 'replicated', where every device has whole layers",
+                hint=f"{prefix}sharding=tensor divides layers, {prefix}sharding=fsdp also everything else",
+            )
+    elif devices == 1:
+        raise ConfigError(
+            f"{prefix}sharding is {sharding!r}, and {prefix}devices is 1; expected 2 or more devices to divide the parameters among",
+            hint=f"{prefix}devices=2",
+        )
+    else:
+        useless = {"tensor": 1, "fsdp": devices}[sharding]  # so many divide nothing, or leave none to share rows
+        fitting = [n for n in range(1, devices + 1) if devices % n == 0 and n != useless]
+        if tensor is not None and tensor not in fitting:
+            raise ConfigError(
+                f"{prefix}tensor is {tensor}, with {prefix}sharding={sharding} on {devices} devices; expected one of: "
+                f"{', '.join(map(str, fitting))}"
+            )
 
 
 class FitOptions(Blueprint):
@@ -36,6 +67,9 @@ class FitOptions(Blueprint):
             traffic, and several times the speed where there are units for it; see :mod:`danlu.engine.precision`.
         devices: how many devices share the rows of each batch (``batch_size`` must be a multiple); see :mod:`danlu.engine.mesh`. On a CPU
             it pays where a step keeps only one core busy: recurrent networks, whose many small products come one after the other.
+        sharding: where the parameters lie on several devices: ``"replicated"``, whole on each; ``"fsdp"``, divided among those that share
+            rows; ``"tensor"``, each layer divided; see :mod:`danlu.engine.layout`.
+        tensor: how many devices share each layer, and the same rows; None is all of them with ``"tensor"``, none with ``"fsdp"``.
         seed: decides the initial weights, the sequence of rows and every random draw.
         checkpoint_every: seconds between checkpoints, when a folder for them is given.
         display: ``"auto"``, ``"live"``, ``"plain"`` or ``"none"``.
@@ -57,6 +91,8 @@ class FitOptions(Blueprint):
     l2: float = setting(default=0.0, minimum=0)
     precision: str = setting(default="float32", choices=tuple(PRECISIONS))
     devices: int = setting(default=1, minimum=1, integer=True)
+    sharding: str = setting(default="replicated", choices=SHARDINGS)
+    tensor: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     seed: int = setting(default=0, minimum=0, maximum=2**32 - 1, integer=True)
     checkpoint_every: float = setting(default=10.0, minimum=0)
     display: str = setting(default="auto", choices=("auto", "live", "plain", "none"))
@@ -70,6 +106,12 @@ class FitOptions(Blueprint):
             )
         self._check_average()
         self._check_snapshots()
+        check_sharding(self.devices, self.sharding, self.tensor)
+
+    @property
+    def together(self) -> int:
+        """How many devices share each layer."""
+        return self.tensor or (self.devices if self.sharding == "tensor" else 1)
 
     @property
     def first_averaged(self) -> int:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.fitted import EVALUATION_BATCH
+from danlu.engine.layout import Layout
 from danlu.engine.loop import evaluate_steps
 from danlu.engine.mesh import DIVIDED, WHOLE, place, spread
 from danlu.engine.objective import Sums
@@ -72,9 +73,20 @@ class Population:
         return dataclasses.replace(self, program=self.program.with_model(model))
 
     @property
-    def layout(self) -> Any:
+    def _divided(self) -> bool:
+        """Whether each device has some of the members; else the devices share the rows of every one."""
+        return self.devices > 1 and self.program.devices == 1
+
+    def layout(self, params: Any) -> Layout:
         """The members' arrays are divided among the devices, unless these share the rows of every member."""
-        return DIVIDED if self.program.devices == 1 else WHOLE
+        if self._divided:
+            return Layout(self.devices, rest=DIVIDED)
+        layout: Layout = self.program.layout(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), params))
+        return layout
+
+    def _spread(self, function: Callable[..., Any], arguments: Any, results: Any = DIVIDED) -> Callable[..., Any]:
+        """``function`` on each device that has some of the members."""
+        return spread(function, self.devices, arguments, results) if self._divided else function
 
     @property
     def model(self) -> Layer:
@@ -94,8 +106,9 @@ class Population:
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """The step of every member."""
-        at: Callable[..., tuple[TrainState, Sums]] = jax.vmap(self.program.at, in_axes=(0, None, 0, None))
-        return at(state, chunk, order, index)
+        at = jax.vmap(self.program.at, in_axes=(0, None, 0, None))
+        after: tuple[TrainState, Sums] = self._spread(at, (DIVIDED, WHOLE, DIVIDED, WHOLE))(state, chunk, order, index)
+        return after
 
     def zero_sums(self) -> Sums:
         """The sums of the program, for every member."""
@@ -142,15 +155,17 @@ class Population:
     def each(self, function: Callable[..., Any], *shared: Any) -> Callable[..., Any]:
         """``function(params, model_state, *shared)`` of every member, on the members' devices; to be compiled as part of something."""
         members = jax.vmap(lambda *own: function(*own, *shared))
-        return spread(members, self.devices, self.layout, self.layout)
+        return self._spread(members, DIVIDED)
 
     def judge(
         self, params: Any, model_state: Any, weights: Any, chunk: Any, order: jax.Array, stop: Any, size: int
     ) -> Sums:
         """Each member's sums over its order."""
         one = functools.partial(self.program.judge, size=size)
-        each: Callable[..., Sums] = jax.vmap(one, in_axes=(0, 0, 0, None, 0, None))
-        return each(params, model_state, weights, chunk, order, stop)
+        each = jax.vmap(one, in_axes=(0, 0, 0, None, 0, None))
+        given = (DIVIDED, DIVIDED, DIVIDED, WHOLE, DIVIDED, WHOLE)
+        sums: Sums = self._spread(each, given)(params, model_state, weights, chunk, order, stop)
+        return sums
 
 
 def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> Callable[[TrainState], dict[str, Any]]:
@@ -162,10 +177,8 @@ def judge_of(population: Population, chunk: Any, rows: Sequence[np.ndarray]) -> 
         size = min(EVALUATION_BATCH, capacity(longest))
         parts = [(size, np.stack([pad_order(r, size, length=longest) for r in rows]), num_batches(longest, size))]
     chunk = place(chunk, population.devices)
-    placed = [
-        (size, place(jax.device_put(orders), population.devices, population.layout), steps)
-        for size, orders, steps in parts
-    ]
+    rest = population.layout({}).rest
+    placed = [(size, place(jax.device_put(orders), population.devices, rest), steps) for size, orders, steps in parts]
 
     def measure(state: TrainState) -> dict[str, Any]:
         total: dict[str, np.ndarray] = {}

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.loop import Steps
-from danlu.engine.mesh import WHOLE, spread
 from danlu.engine.state import TrainState
 
 __all__ = ["LEAST_STEPS", "measured_statistics", "moves"]
@@ -39,13 +38,6 @@ def measured_statistics(
     It is the program's own step, of which only the model's state is kept; the gradient and the optimizer are then no part of what
     is compiled.
     """
-    own = program.layout
-    loop = spread(functools.partial(_loop, program), program.devices, (own, WHOLE, own, WHOLE, WHOLE), own)
-    after = loop(state, chunk, order, steps, number)
-    return after
-
-
-def _loop(program: Steps, state: TrainState, chunk: Any, order: jax.Array, steps: Any, number: Any) -> Any:
     average: Any = state.average
     fixed = dataclasses.replace(state, params=average.params, average=None)
 

@@ -17,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.gradient import Finished, Gradient, Whole
+from danlu.engine.layout import Layout, scatter, through
+from danlu.engine.layout import gather as whole_of
 from danlu.engine.measures import Measure
-from danlu.engine.mesh import WHOLE, mean, position, total
+from danlu.engine.mesh import DATA, DIVIDED, WHOLE, mean, position, spread, total
 from danlu.engine.objective import Objective, Sums, Supervised, measured, weight_of
 from danlu.engine.order import gather
 from danlu.engine.state import TrainState
@@ -49,7 +51,9 @@ class Program:
             orders differ in length need it; it costs a selection a step).
         augment: ``augment(key, batch) -> batch``, applied to each training batch before the step, or None; see
             :mod:`danlu.nn.augment.mix`.
-        devices: how many devices share the rows of a batch; see :mod:`danlu.engine.mesh`.
+        devices: how many devices there are for it; see :mod:`danlu.engine.mesh`.
+        sharding, tensor: where on them the parameters lie, and how many devices share each layer; see :mod:`danlu.engine.layout`.
+        divided: whether the rows of the data lie divided among the devices; see :class:`~danlu.engine.sources.Piece`.
         of_batch: which of ``"loss"`` and the measures are one number of a batch; with any, batches are not filled up to be judged.
         terms: which measures are terms that the loss is made of, each with a weight in the state.
         observed: the names of what the gradient lets be seen of a step.
@@ -64,6 +68,9 @@ class Program:
     skip_empty: bool = False
     augment: Callable[[jax.Array, dict[str, Any]], dict[str, Any]] | None = None
     devices: int = 1
+    sharding: str = "replicated"
+    tensor: int = 1
+    divided: bool = False
     of_batch: tuple[str, ...] = ()
     terms: tuple[str, ...] = ()
     observed: tuple[str, ...] = ()
@@ -106,14 +113,30 @@ class Program:
         """A program is one training; a :class:`~danlu.engine.population.Population` of it is several."""
 
     @property
-    def layout(self) -> Any:
-        """The state is on every device."""
-        return WHOLE
+    def shares(self) -> int:
+        """Into how many shares the rows of a batch are divided among the devices."""
+        return max(1, self.devices // self.tensor)
+
+    def layout(self, params: Any) -> Layout:
+        """Where a training's arrays lie on the devices."""
+        if self.devices == 1:
+            return Layout()
+        return Layout.of(params, devices=self.devices, sharding=self.sharding, tensor=self.tensor, network=self.model)
+
+    def spread(self, function: Callable[..., Any], arguments: Any, results: Any) -> Callable[..., Any]:
+        """``function`` on each device that has a share of the rows; see :func:`danlu.engine.mesh.spread`."""
+        tensor = self.tensor if self.devices > 1 else 1
+        return spread(function, self.devices, arguments, results, tensor=tensor)
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
-        """:func:`step` on batch ``index`` of ``order``, or on this device's share of it."""
-        share = index * self.devices + position(self.devices)
-        return step(self, state, batch_at(chunk, order, share, self.batch_size // self.devices))
+        """:func:`step` on batch ``index`` of ``order``, of which each device takes its share."""
+
+        def share(chunk: Any, order: jax.Array, index: Any) -> Any:
+            place = index * self.shares + position(self.shares)
+            return batch_at(chunk, order, place, self.batch_size // self.shares)
+
+        lies = DIVIDED if self.divided else WHOLE
+        return step(self, state, self.spread(share, (lies, WHOLE, WHOLE), DIVIDED)(chunk, order, index))
 
     def zero_sums(self) -> Sums:
         """See :func:`zero_sums`."""
@@ -156,18 +179,29 @@ class Program:
         self, params: Any, model_state: Any, weights: Any, chunk: Any, order: jax.Array, stop: Any, size: int
     ) -> Sums:
         """The sums over ``order`` in batches of ``size``; several devices take batches in turn."""
-        first = position(self.devices)
+        layout = self.layout(params)
+        specs, objective = layout.rows(params), through(self.objective, layout(params))
 
-        def body(turn: jax.Array, sums: Any) -> Any:
-            place = turn * self.devices + first
-            batch = batch_at(chunk, order, place, size)
-            key = jax.random.fold_in(jax.random.key(0), place)
-            found = measured(self.objective, params, model_state, batch, key, weights, train=False)[1]
-            return add_sums(sums, found)
+        def share(params: Any, model_state: Any, weights: Any, chunk: Any, order: jax.Array, stop: Any) -> Sums:
+            first = position(self.shares)
 
-        sums = {name: zero for name, zero in zero_sums(self).items() if name not in ("bad_step", *self.observed)}
-        turns = (stop - first + self.devices - 1) // self.devices
-        judged: Sums = total(jax.lax.fori_loop(0, turns, body, sums), self.devices)
+            def body(turn: jax.Array, sums: Any) -> Any:
+                place = turn * self.shares + first
+                batch = batch_at(chunk, order, place, size)
+                batch["weight"] *= place < stop
+                key = jax.random.fold_in(jax.random.key(0), place)
+                found = measured(objective, params, model_state, batch, key, weights, train=False)[1]
+                return add_sums(sums, found)
+
+            sums = {name: zero for name, zero in zero_sums(self).items() if name not in ("bad_step", *self.observed)}
+            turns = (
+                stop + self.shares - 1
+            ) // self.shares  # as many for all: they gather together; a last one may be of weight 0
+            judged: Sums = total(jax.lax.fori_loop(0, turns, body, sums), self.shares)
+            return judged
+
+        given = (params, model_state, weights, chunk, order, stop)
+        judged: Sums = self.spread(share, (specs, *[WHOLE] * 5), WHOLE)(*given)
         return judged
 
 
@@ -200,21 +234,63 @@ def gradient(program: Program, state: TrainState, batch: dict[str, Any], key: ja
     Returns:
         ``(gradients, model_state, sums)``.
     """
-    found, model_state = _finished(program, state, batch, key, key)
+    found, model_state = _finished(program, state, batch, key)
     return found.grads, model_state, found.sums
 
 
-def _finished(
-    program: Program, state: TrainState, batch: dict[str, Any], key: jax.Array, shared: jax.Array
-) -> tuple[Finished, Any]:
-    """The gradient with its sums, and the network's state; ``shared`` is the key that all devices have."""
-    grads, model_state, sums = program.gradient(program.objective, state, batch, key)
-    grads, sums = total((grads, sums), program.devices)
-    found = program.gradient.finish(state, grads, sums, shared)
+def _finished(program: Program, state: TrainState, batch: dict[str, Any], key: jax.Array) -> tuple[Finished, Any]:
+    """The gradient with its sums, and the network's state."""
+    layout = program.layout(state.params)
+    specs, parts = layout.rows(state.params), layout(state.params)
+    plain = program.gradient.plain
+
+    def share(state: TrainState, batch: Any, key: jax.Array) -> tuple[Any, Any, Sums]:
+        key = _own(program, key)
+        if program.shares == 1:
+            return program.gradient(program.objective, state, batch, key)
+        if plain:  # parameters are gathered where they are used, and their gradients scattered
+            grads, model_state, sums = program.gradient(through(program.objective, parts), state, batch, key)
+            added = jax.tree.map(lambda g, spec: g if DATA in spec else scatter(g, spec), grads, parts)
+        else:
+            whole = dataclasses.replace(state, params=jax.tree.map(whole_of, state.params, parts))
+            grads, model_state, sums = program.gradient(program.objective, whole, batch, key)
+            added = total(grads, program.shares)
+        return added, mean(model_state, program.shares), total(sums, program.shares)
+
+    rest, lies = _seen(state, specs)
+    results = (specs if plain else WHOLE, WHOLE, WHOLE)
+    grads, model_state, sums = program.spread(share, (lies, DIVIDED, WHOLE), results)(rest, batch, key)
+    found = program.gradient.finish(state, grads, sums, key)
     if not state.weights.keys().isdisjoint(_PENALTIES):
         penalties = jax.grad(lambda p: _penalty(state, p))(state.params)
         found = found._replace(grads=jax.tree.map(jnp.add, found.grads, penalties))
-    return found, mean(model_state, program.devices)
+    return found, model_state
+
+
+def _seen(state: TrainState, specs: Any) -> tuple[TrainState, Any]:
+    """What of the state an objective and its gradient see, and how it is divided among the devices that share rows."""
+    seen = dataclasses.replace(state, opt_state=None, average=None)
+    return seen, dataclasses.replace(jax.tree.map(lambda _: WHOLE, seen), params=specs)
+
+
+def _own(program: Program, key: jax.Array) -> jax.Array:
+    """The key of a step as the device that asks draws from it."""
+    return key if program.shares == 1 else jax.random.fold_in(key, position(program.shares))
+
+
+def _values(program: Program, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
+    """The sums of a batch without a gradient."""
+    layout = program.layout(state.params)
+    objective = through(program.objective, layout(state.params))
+
+    def share(state: TrainState, batch: Any, key: jax.Array) -> Sums:
+        own: Sums = program.gradient.values(objective, state, batch, _own(program, key))
+        summed: Sums = total(own, program.shares)
+        return summed
+
+    seen, lies = _seen(state, layout.rows(state.params))
+    sums: Sums = program.spread(share, (lies, DIVIDED, WHOLE), WHOLE)(seen, batch, key)
+    return sums
 
 
 def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, Sums]:
@@ -223,21 +299,18 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     Args:
         program: the static part.
         state: the state before the step.
-        batch: ``{"x": inputs, "y": targets, "weight": (batch,)}``; a row of weight 0 does not count.
+        batch: ``{"x": inputs, "y": targets, "weight": (batch,)}``; a row of weight 0 does not count. Of several devices each has a share.
 
     Returns:
         The state after the step, and the batch's sums (see :func:`zero_sums`).
     """
-    key = shared = jax.random.fold_in(state.key, state.step)
-    if program.devices > 1:
-        key = jax.random.fold_in(key, position(program.devices))
+    key = jax.random.fold_in(state.key, state.step)
     batch = mixed(program, batch, key)
-    (grads, sums, carried), model_state = _finished(program, state, batch, key, shared)
+    (grads, sums, carried), model_state = _finished(program, state, batch, key)
 
     def value_at(params: Any) -> jax.Array:
         """The same value at other parameters, for a line search."""
-        there = program.gradient.values(program.objective, dataclasses.replace(state, params=params), batch, key)
-        there = total(there, program.devices)
+        there = _values(program, dataclasses.replace(state, params=params), batch, key)
         value: jax.Array = there["loss"] * _per_weight(there) + _penalty(state, params)
         return value
 
@@ -248,7 +321,8 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
     params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)
     after = dataclasses.replace(
         state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, world=carried
-    ).averaged()
+    )
+    after = program.layout(state.params).held(after.averaged())
     if program.skip_empty:
         after = jax.tree.map(lambda new, old: jnp.where(sums["weight"] > 0, new, old), after, state)
     seen = {name: number * sums["weight"] for name, number in program.gradient.observe(grads, updates).items()}
@@ -256,8 +330,16 @@ def step(program: Program, state: TrainState, batch: dict[str, Any]) -> tuple[Tr
 
 
 def mixed(program: Program, batch: dict[str, Any], key: jax.Array) -> dict[str, Any]:
-    """The batch as the program changes it before a step whose key this is."""
-    return batch if program.augment is None else program.augment(jax.random.fold_in(key, _AUGMENT), batch)
+    """The batch as the program changes it before a step whose key this is; each device changes its share."""
+    augment = program.augment
+    if augment is None:
+        return batch
+
+    def share(batch: dict[str, Any], key: jax.Array) -> dict[str, Any]:
+        return augment(jax.random.fold_in(_own(program, key), _AUGMENT), batch)
+
+    changed: dict[str, Any] = program.spread(share, (DIVIDED, WHOLE), DIVIDED)(batch, key)
+    return changed
 
 
 def batch_at(chunk: dict[str, Any], order: jax.Array, index: Any, batch_size: int) -> dict[str, Any]:

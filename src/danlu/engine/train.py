@@ -22,6 +22,7 @@ from danlu.engine.settled import settled
 from danlu.engine.snapshots import with_snapshots
 from danlu.engine.sources import ArraySource, BatchSource, ChunkSource, Source, as_source
 from danlu.engine.state import TrainState
+from danlu.engine.step import Program
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, TrainingError
 from danlu.memory import is_shortage
@@ -35,6 +36,8 @@ _OF_PROGRAM = {
     "accumulate": "Program(…, gradient=Accumulated(4))",
     "precision": "Program(…, objective=InPrecision(objective))",
     "devices": "Program(…, devices=2)",
+    "sharding": "Program(…, devices=2, sharding='fsdp')",
+    "tensor": "Program(…, devices=2, sharding='tensor', tensor=2)",
     **dict.fromkeys(
         ("average", "average_decay", "average_start"), "TrainState.start(…, average=Average.of('ema', params, state))"
     ),
@@ -95,8 +98,8 @@ def train(
         seeds = options.seed if members is None else [options.seed + number for number in range(members)]
         source = as_source(source, batch_size=program.batch_size, seed=seeds)
     _check_members(members, source, state)
-    if members is None and program.devices > 1 and isinstance(source, ChunkSource):
-        source = source.divided(program.devices)
+    if isinstance(program, Program) and 1 < program.devices == program.shares and isinstance(source, ChunkSource):
+        source = source.divided(program.shares)
     if members is not None and options.patience is not None:
         program = program.resting()
     if options.snapshots > 1:

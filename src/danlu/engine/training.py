@@ -67,6 +67,7 @@ class Training:
         history: the rows of the epochs so far.
         epoch: the epoch under way (from 0).
         options: the :class:`FitOptions`.
+        layout: where the arrays of the state lie on the program's devices.
         stopped_because: why training stopped before its last epoch, or None.
         stopped_by: the number of the signal that stopped it, or None.
         taken: the batch of the last update; None before the first.
@@ -87,6 +88,7 @@ class Training:
     ) -> None:
         note_program((program, repr(source.in_shape)))
         self.program, self.source, self.options = program, source, options
+        self.layout = program.layout(state.params)
         self.state = self._place(state)
         self.measure, self.checkpoint = measure, None if checkpoint is None else Path(checkpoint)
         self.history: list[dict[str, Any]] = []
@@ -249,7 +251,8 @@ class Training:
             while self._start < piece.steps:
                 stop = min(self._start + self._portion, piece.steps, self._shown(piece))
                 tick = time.monotonic()
-                self._anchor.keep(self.state, (self.epoch, self._piece, self._start))
+                if self.program.devices == 1:  # else no step is taken again
+                    self._anchor.keep(self.state, (self.epoch, self._piece, self._start))
                 self._advance(piece, stop)
                 self.taken = Batch(piece.chunk, piece.order, stop - 1)
                 self._start, done = stop, done + stop - self._start
@@ -334,7 +337,7 @@ class Training:
 
     def _place(self, tree: Any) -> Any:
         """What belongs to the state, where the program's devices expect it."""
-        return place(tree, self.program.devices, self.program.layout)
+        return self.layout.place(tree)
 
     def _place_best(self, best: Best | None) -> Best | None:
         """The best so far, where the program's devices expect it: what is one for all members lies on every device."""

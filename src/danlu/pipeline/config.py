@@ -13,6 +13,8 @@ from danlu.blueprint import Blueprint, checked, setting
 from danlu.data import Fold, Split, split_rows
 from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.engine.average import AVERAGES
+from danlu.engine.layout import SHARDINGS
+from danlu.engine.options import check_sharding
 from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
@@ -180,6 +182,9 @@ class TrainerConfig(Blueprint):
         precision: what the network computes in while it is trained: ``"float32"`` or ``"bfloat16"``, for accelerators.
         devices: how many devices share the rows of each batch (of agents: the seeds), on a CPU how many cores; it pays for recurrent
             networks on a CPU, and where there are several GPUs.
+        sharding: where the weights of a network lie on several devices: ``"replicated"``, whole on each; ``"fsdp"``, divided among them, so
+            that a network can be larger than a device; ``"tensor"``, each layer divided.
+        tensor: how many devices share each layer; the others share the rows. None: all with ``"tensor"``, none with ``"fsdp"``.
         loss: ``"auto"``, or for a quantity ``"mse"``, ``"mae"`` or ``"huber"``.
         seed: decides the split, the initial weights and every random draw.
         average: the weights that are judged and kept: ``"none"``, those after the last step; ``"ema"``, a moving average over the steps;
@@ -203,6 +208,8 @@ class TrainerConfig(Blueprint):
     beta2: float | None = setting(default=None, minimum=0, below=1, optional=True)
     precision: str = setting(default="float32", choices=("float32", "bfloat16"))
     devices: int = setting(default=1, minimum=1, integer=True)
+    sharding: str = setting(default="replicated", choices=SHARDINGS)
+    tensor: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     loss: str = setting(default="auto", choices=("auto", "mse", "mae", "huber"))
     seed: int = setting(default=0, minimum=0, maximum=2**31 - 1, integer=True)
     adversarial: float | None = setting(default=None, above=0, optional=True)
@@ -211,6 +218,10 @@ class TrainerConfig(Blueprint):
     average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
     average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
     snapshots: int | None = setting(default=None, minimum=2, integer=True, optional=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sharding(self.devices, self.sharding, self.tensor, prefix="trainer.")
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left to the recipe and that every recipe takes."""

@@ -23,6 +23,8 @@ _ALSO: Mapping[str, str] = {
     "trainer.patience": "earlystopping earlystoppingrounds earlystoppingpatience niternochange",
     "trainer.seed": "randomstate randomseed rngseed",
     "trainer.devices": "gpus ngpus numdevices numgpus njobs nproc workers",
+    "trainer.sharding": "fsdp zero zerostage deepspeed fullyshardeddataparallel parameterserver shard",
+    "trainer.tensor": "tp tensorparallel tensorparallelsize modelparallel modelparallelsize tpsize",
     "trainer.average": "ema swa useema averageweights polyak modelema weightaveraging",
     "trainer.average_decay": "emadecay emamomentum modelemadecay",
     "trainer.average_start": "swastart swaepochstart swaepoch",

@@ -32,7 +32,7 @@ COMMON = ("data.source|test", "evaluate.baselines|report", "split.test|validatio
 """What every kind of data uses."""
 RECIPE = (
     "trainer.average|average_decay|average_start|batch_size|beta2|clip_norm|devices|epochs|learning_rate|patience|precision"
-    "|weight_decay"
+    "|sharding|tensor|weight_decay"
 )
 """What every recipe takes."""
 PICTURES = ("data.image_size", "model.width", "split.equal_rows|method")

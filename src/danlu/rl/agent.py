@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.blueprint import Blueprint, from_json, setting
-from danlu.engine.mesh import WHOLE
+from danlu.engine.layout import Layout
 from danlu.engine.state import TrainState
 from danlu.engine.step import Program
 from danlu.errors import ConfigError, unknown_name
@@ -229,10 +229,9 @@ class AgentProgram:
         """Always 1."""
         return 1
 
-    @property
-    def layout(self) -> Any:
+    def layout(self, params: Any) -> Layout:
         """The state is on the single device."""
-        return WHOLE
+        return Layout()
 
     @property
     def model(self) -> Layer:

@@ -19,6 +19,7 @@ from danlu.engine import Fitted, enable_compilation_cache, fit
 from danlu.engine.arrays import shapes_of
 from danlu.engine.average import AVERAGES, decay_for
 from danlu.engine.initial import initial_weights
+from danlu.engine.layout import SHARDINGS
 from danlu.engine.members import fit_members
 from danlu.engine.mesh import check_shares
 from danlu.engine.options import FitOptions
@@ -62,6 +63,7 @@ class Recipe(Blueprint):
         validation: share of the training rows that is held out to choose the best epoch.
         precision: what the network computes in while it is trained; see :mod:`danlu.engine.precision`.
         devices: how many devices share the rows of each batch; see :mod:`danlu.engine.mesh`.
+        sharding, tensor: where on them the weights lie; see :mod:`danlu.engine.layout`.
         augment: a change of each training batch (such as :class:`~danlu.nn.MixUp`), or None.
         folds: how many networks are trained side by side, each without a part of the rows; 1 when there is one that learns from all.
         average, average_decay, average_start: which weights are judged and kept; see :class:`~danlu.engine.FitOptions`. With ``"swa"`` the
@@ -96,6 +98,8 @@ class Recipe(Blueprint):
     validation: float = setting(0.15, above=0, below=1)
     precision: str = setting("float32", choices=tuple(PRECISIONS))
     devices: int = setting(1, minimum=1, integer=True)
+    sharding: str = setting("replicated", choices=SHARDINGS)
+    tensor: int | None = setting(default=None, minimum=1, integer=True, optional=True)
     augment: Blueprint | None = None
     folds: int = setting(default=1, minimum=1, integer=True)
     copies: int = setting(default=1, minimum=1, integer=True)
@@ -107,10 +111,10 @@ class Recipe(Blueprint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fitting = -(-self.batch_size // self.devices) * self.devices
+        shares = self.devices // self._options().together  # the options say what does not go together
+        fitting = -(-self.batch_size // shares) * shares
         rows = f"a batch of {self.batch_size} rows"
-        check_shares(rows, self.batch_size, self.devices, hint=f"trainer.batch_size={fitting} can")
-        self._options()  # says what does not go together
+        check_shares(rows, self.batch_size, shares, hint=f"trainer.batch_size={fitting} can")
 
     @classmethod
     def changed(cls, maker: str, fields: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
@@ -149,6 +153,8 @@ class Recipe(Blueprint):
             "batch_size",
             "precision",
             "devices",
+            "sharding",
+            "tensor",
             "average",
             "average_decay",
             "average_start",
@@ -305,6 +311,8 @@ class Recipe(Blueprint):
             "batch_size": self.batch_size,
             "precision": self.precision,
             "devices": self.devices,
+            "sharding": self.sharding,
+            "tensor": self.tensor,
             "average": self.average,
             "average_decay": self.decay(rows),
             "average_start": self.average_start,

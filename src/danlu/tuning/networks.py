@@ -132,6 +132,8 @@ class NetworkContest(Contest):
             "batch_size": plan.batch_size,
             "precision": plan.precision,
             "devices": plan.devices,
+            "sharding": plan.sharding,
+            "tensor": plan.tensor,
             "average": plan.average,
             "average_decay": plan.decay(lesson["rows"]),
             "patience": plan.patience if alone else None,

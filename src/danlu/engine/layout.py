@@ -1,0 +1,232 @@
+"""Where the arrays of a training lie: whole on every device, or divided among them.
+
+``sharding`` says it of the parameters, and of all that has their shapes: gradients, the optimizer's state, averages, the best weights.
+
+- ``"replicated"``: whole on every device.
+- ``"fsdp"`` (fully sharded data parallel): each array of at least :data:`LEAST` numbers is divided, along its longest axis that divides
+  evenly, among the devices that share the rows. In the forward pass a device gathers the whole of an array just before it is used and lets
+  go of it after; in the backward pass it gathers it again. The gradient of a gathering is the sum over devices of which each keeps its
+  part (``psum_scatter``), so gradients come divided, and the optimizer changes parts only. With n devices the memory of each falls as 1/n.
+- ``"tensor"``: within a layer, the columns of the first product and the rows of the second (Megatron): heads of attention, hidden
+  units of a feed-forward layer, words of an embedding. What is left of a sum after the second product is added over devices. The
+  devices of one group work on the same rows. XLA finds what to exchange from where the parameters lie.
+
+With ``"fsdp"`` and ``tensor=2`` both hold, along the two axes of the mesh. The optimizer's update is written of whole arrays, so that one
+that looks across them (a global norm, LAMB, Muon) gives what it does on one device: XLA adds up over devices what it must.
+
+Reference: Rajbhandari et al. (2020), ZeRO, arXiv:1910.02054, stage 3; Zhao et al. (2023), PyTorch FSDP, arXiv:2304.11277; Shoeybi et al.
+(2019), Megatron-LM, arXiv:1909.08053, section 3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from danlu.engine.mesh import DATA, TENSOR, WHOLE, mesh_of, place
+from danlu.engine.precision import cast_in
+from danlu.engine.state import Tree
+from danlu.nn.attention.attention import MultiHeadAttention
+from danlu.nn.dense import Dense
+from danlu.nn.embedding import Embedding
+from danlu.nn.layer import Layer
+from danlu.nn.swiglu import SwiGLU
+from danlu.nn.transformer.feed_forward import FeedForward
+from danlu.paths import named_leaves
+
+__all__ = ["LEAST", "SHARDINGS", "Layout", "through"]
+
+SHARDINGS = ("replicated", "fsdp", "tensor")
+LEAST = 1024
+"""An array of fewer numbers stays whole."""
+
+_COLUMNS = {"query": 1, "key": 1, "value": 1, "query_bias": 0, "key_bias": 0, "value_bias": 0}
+_CUTS: Mapping[type[Layer], Mapping[str, int]] = MappingProxyType(
+    {
+        MultiHeadAttention: {**_COLUMNS, "output": 0},
+        FeedForward: {"up": 1, "up_bias": 0, "down": 0},
+        SwiGLU: {"gate": 1, "up": 1, "down": 0},
+        Embedding: {"table": 0},
+        Dense: {"kernel": 1, "bias": 0},
+    }
+)  # the axis along which each array of a layer is cut; others stay whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the arrays of one training lie.
+
+    Attributes:
+        devices, tensor: how many there are, and how many of them share each layer.
+        known: the parameters by path: shape, and along which axis of the mesh each of its axes is divided.
+        rest: where all other arrays lie.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> layout = Layout.of({"kernel": jnp.zeros((8, 256)), "bias": jnp.zeros(8)}, devices=2, sharding="fsdp")
+        >>> state = {"momentum": {"kernel": jnp.zeros((8, 256)), "bias": jnp.zeros(8)}, "step": jnp.zeros(())}
+        >>> layout(state)["momentum"]["kernel"], layout(state)["step"]
+        (PartitionSpec(None, 'data'), PartitionSpec())
+    """
+
+    devices: int = 1
+    tensor: int = 1
+    known: tuple[tuple[str, tuple[int, ...], PartitionSpec], ...] = ()
+    rest: PartitionSpec = WHOLE
+
+    @classmethod
+    def of(
+        cls, params: Any, *, devices: int, sharding: str = "replicated", tensor: int = 1, network: Layer | None = None
+    ) -> Layout:
+        """The layout of these parameters (arrays or their shapes) and of what has their shapes.
+
+        Args:
+            network: whose parameters they are; needed for ``tensor > 1``.
+        """
+        cuts = dict(_cuts(network, params, tensor)) if network is not None and tensor > 1 else {}
+        parts = devices // tensor if sharding == "fsdp" else 1
+        known = []
+        for path, leaf in named_leaves(params):
+            axes: list[str | None] = [None] * len(leaf.shape)
+            if path in cuts:
+                axes[cuts[path]] = TENSOR
+            free = [axis for axis, size in enumerate(leaf.shape) if axes[axis] is None and size % parts == 0 and size]
+            if parts > 1 and free and leaf.size >= LEAST:
+                axes[max(free, key=lambda axis: leaf.shape[axis])] = DATA
+            if any(axes):
+                known.append((path, tuple(leaf.shape), PartitionSpec(*axes)))
+        return cls(devices, tensor, tuple(known))
+
+    def __call__(self, tree: Any) -> Any:
+        """Where each array of ``tree`` lies; those with the path (or the end of it) and the shape of a parameter lie as it does."""
+        if not self.known:
+            return jax.tree.map(lambda _: self.rest, tree)
+        found = [self._one(path, leaf) for path, leaf in named_leaves(tree)]
+        return jax.tree.unflatten(jax.tree.structure(tree), found)
+
+    def _one(self, path: str, leaf: Any) -> PartitionSpec:
+        shape = tuple(getattr(leaf, "shape", ()))
+        for own, form, spec in self.known:
+            more = len(shape) - len(form)  # snapshots and members are on axes before the parameter's own
+            if more >= 0 and shape[more:] == form and (path == own or not own or path.endswith(f"/{own}")):
+                return PartitionSpec(*[None] * more, *spec)
+        return self.rest
+
+    def place(self, tree: Tree) -> Tree:
+        """``tree`` laid out so."""
+        return place(tree, self.devices, self(tree), tensor=self.tensor) if self.devices > 1 else tree
+
+    def held(self, tree: Tree) -> Tree:
+        """In a compiled program: ``tree``, which is to lie so."""
+        if not self.known:
+            return tree
+        mesh = mesh_of(self.devices, self.tensor)
+        shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), self(tree))
+        held: Tree = jax.lax.with_sharding_constraint(tree, shardings)
+        return held
+
+    def rows(self, tree: Any) -> Any:
+        """What :func:`~danlu.engine.mesh.spread` is told of ``tree``: how it is divided among the devices that share rows."""
+        return jax.tree.map(lambda spec: PartitionSpec(*(DATA if axis == DATA else None for axis in spec)), self(tree))
+
+
+def _cuts(layer: Layer, params: Any, parts: int, path: str = "") -> Any:
+    """The path of each array that is cut in ``parts``, and its axis."""
+    form = layer.expanded
+    start = f"{path}/" if path else ""
+    for name, axis in _CUTS.get(type(form), {}).items():
+        heads = (form.num_heads, form.kv_heads) if isinstance(form, MultiHeadAttention) else ()
+        if name in params and params[name].shape[axis] % parts == 0 and not any(count % parts for count in heads):
+            yield f"{start}{name}", axis
+    for index, (_, child) in enumerate(form.children()):
+        yield from _cuts(child, params[index], parts, f"{start}{index}")
+
+
+_FORMS = frozenset({"broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "transpose"})
+
+
+def _kept(primitive: Any, *_: Any, **given: Any) -> bool:
+    """What of the forward pass is kept for the backward: not a gathered parameter, nor what is only another form of one."""
+    body = given.get("call_jaxpr")
+    return primitive.name not in _FORMS and (body is None or body.jaxpr.debug_info.func_name != "gathered_part")
+
+
+def through(objective: Any, specs: Any) -> Any:
+    """An objective of whole parameters as one of each device's parts of them; its gradient is of the parts.
+
+    Args:
+        objective: the objective.
+        specs: where each parameter lies.
+    """
+    return _Through(objective, specs) if any(DATA in spec for spec in jax.tree.leaves(specs)) else objective
+
+
+class _Through:
+    """See :func:`through`."""
+
+    def __init__(self, objective: Any, specs: Any) -> None:
+        self.objective, self.specs = objective, specs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.objective, name)
+
+    def __call__(self, params: Any, state: Any, batch: Any, key: Any, *, train: bool) -> Any:
+        def whole(params: Any, state: Any, batch: Any, key: Any) -> Any:
+            precision = getattr(self.objective, "precision", "float32")
+            small = jax.eval_shape(lambda p: cast_in(precision, p, train=train), params)
+            full = jax.tree.map(lambda leaf, spec, to: gather(leaf, spec, to.dtype), params, self.specs, small)
+            return self.objective(full, state, batch, key, train=train)
+
+        if not train:
+            return whole(params, state, batch, key)
+        remade: Callable[..., Any] = jax.checkpoint(whole, policy=_kept)
+        return remade(params, state, batch, key)
+
+
+def axis_of(spec: PartitionSpec) -> int | None:
+    """The axis that is divided among the devices that share rows."""
+    return spec.index(DATA) if DATA in spec else None
+
+
+def gather(shard: jax.Array, spec: PartitionSpec, dtype: Any = None) -> jax.Array:
+    """Within ``spread``: the whole array of which each device has a part, in ``dtype``; its gradient is added up in the part's own."""
+    axis, to = axis_of(spec), dtype or shard.dtype
+    if axis is None:
+        return shard
+
+    @jax.custom_vjp
+    def gathered_part(shard: jax.Array) -> jax.Array:
+        return _among(lambda a: jax.lax.all_gather(a, DATA, axis=axis, tiled=True), spec)(shard.astype(to))
+
+    def forward(shard: jax.Array) -> tuple[jax.Array, None]:
+        return gathered_part(shard), None
+
+    def backward(_: None, error: jax.Array) -> tuple[jax.Array]:
+        return (scatter(error.astype(shard.dtype), spec),)
+
+    gathered_part.defvjp(forward, backward)
+    whole: jax.Array = gathered_part(shard)
+    return whole
+
+
+def _among(exchange: Callable[[jax.Array], jax.Array], spec: PartitionSpec) -> Callable[[jax.Array], jax.Array]:
+    """An exchange among the devices that share rows, each with its own cut of a layer; left to XLA, it would join the cuts first."""
+    if TENSOR not in spec:
+        return exchange
+    own = PartitionSpec(*(axis if axis == TENSOR else None for axis in spec))
+    return jax.shard_map(exchange, in_specs=own, out_specs=own, axis_names=frozenset({TENSOR}), check_vma=False)
+
+
+def scatter(whole: jax.Array, spec: PartitionSpec) -> jax.Array:
+    """Within ``spread``: of the sum over devices the part that each keeps; of an array that is not divided, all of it."""
+    axis = axis_of(spec)
+    if axis is None:
+        whole = jax.lax.psum(whole, DATA)
+        return whole
+    part: jax.Array = _among(lambda a: jax.lax.psum_scatter(a, DATA, scatter_dimension=axis, tiled=True), spec)(whole)
+    return part
