@@ -11,11 +11,8 @@ from danlu.errors import ConfigError
 __all__ = ["FitOptions"]
 
 
-def check_sharding(devices: int, sharding: str, tensor: int | None, *, prefix: str = "") -> None:
+def _check_sharding(devices: int, sharding: str, tensor: int | None) -> None:
     """Refuse a way to divide parameters that these devices have no use for.
-
-    Args:
-        prefix: what the names of the settings begin with.
 
     Raises:
         ConfigError: see above.
@@ -23,20 +20,20 @@ def check_sharding(devices: int, sharding: str, tensor: int | None, *, prefix: s
     if sharding == "replicated":
         if tensor is not None:
             raise ConfigError(
-                f"{prefix}tensor is {tensor}, and {prefix}sharding is 'replicated', where every device has whole layers",
-                hint=f"{prefix}sharding=tensor divides layers, {prefix}sharding=fsdp also everything else",
+                f"tensor is {tensor}, and sharding is 'replicated', where every device has whole layers",
+                hint="sharding=tensor divides layers, sharding=fsdp also everything else",
             )
     elif devices == 1:
         raise ConfigError(
-            f"{prefix}sharding is {sharding!r}, and {prefix}devices is 1; expected 2 or more devices to divide the parameters among",
-            hint=f"{prefix}devices=2",
+            f"sharding is {sharding!r}, and devices is 1; expected 2 or more devices to divide the parameters among",
+            hint="devices=2",
         )
     else:
         useless = {"tensor": 1, "fsdp": devices}[sharding]  # so many divide nothing, or leave none to share rows
         fitting = [n for n in range(1, devices + 1) if devices % n == 0 and n != useless]
         if tensor is not None and tensor not in fitting:
             raise ConfigError(
-                f"{prefix}tensor is {tensor}, with {prefix}sharding={sharding} on {devices} devices; expected one of: "
+                f"tensor is {tensor}, with sharding={sharding} on {devices} devices; expected one of: "
                 f"{', '.join(map(str, fitting))}"
             )
 
@@ -106,7 +103,7 @@ class FitOptions(Blueprint):
             )
         self._check_average()
         self._check_snapshots()
-        check_sharding(self.devices, self.sharding, self.tensor)
+        _check_sharding(self.devices, self.sharding, self.tensor)
 
     @property
     def together(self) -> int:

@@ -14,7 +14,6 @@ from danlu.data import Fold, Split, split_rows
 from danlu.data.missing import DEFAULT_MISSING, Marks
 from danlu.engine.average import AVERAGES
 from danlu.engine.layout import SHARDINGS
-from danlu.engine.options import check_sharding
 from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.pipeline.names import NAMES, answer, unknown_setting
 from danlu.pipeline.plain import filled, meant, plain, written
@@ -218,10 +217,6 @@ class TrainerConfig(Blueprint):
     average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
     average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
     snapshots: int | None = setting(default=None, minimum=2, integer=True, optional=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sharding(self.devices, self.sharding, self.tensor, prefix="trainer.")
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are not left to the recipe and that every recipe takes."""

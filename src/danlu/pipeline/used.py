@@ -73,6 +73,16 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         lambda config: config.evaluate.folds is None,
         "with evaluate.folds each fold is the test part in turn",
     ),
+    (
+        "trainer.sharding",
+        lambda config: config.trainer.devices > 1,
+        "add trainer.devices, among which to divide the weights",
+    ),
+    (
+        "trainer.tensor",
+        lambda config: config.trainer.sharding != "replicated",
+        "every device has whole layers; add trainer.sharding=tensor or fsdp",
+    ),
     ("evaluate.folds", lambda config: config.data.test is None, "the test rows come from a separate file"),
     ("evaluate.repeats", lambda config: config.evaluate.folds is not None, "add evaluate.folds (--folds)"),
     (

@@ -98,8 +98,8 @@ MUTATIONS = [
         ),
         (
             "devices-not-summed",
-            "grads, sums = total((grads, sums), program.devices)",
-            "sums = total(sums, program.devices)",
+            "added = jax.tree.map(lambda g, spec: g if DATA in spec else scatter(g, spec), grads, parts)",
+            "added = grads",
             "engine.devices",
         ),
         (

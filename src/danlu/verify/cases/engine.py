@@ -160,6 +160,31 @@ def devices(check: Check) -> None:
     check(line(fitted.params), descend(weights=WEIGHTS)[-1], floor=0.1)
 
 
+def _whole_and_divided(check: Check, **how: Any) -> None:
+    """A network's losses and parameters after some steps of clipped momentum, with its arrays whole on a device and divided among two."""
+    found: list[Any] = []
+    for devices in (1, min(2, jax.device_count())):
+        optimizer = optim.chain(optim.clip_by_global_norm(0.1), optim.momentum(0.1))
+        settings: Any = {"optimizer": optimizer, "loss": "mse", "epochs": 2, "batch_size": 4, "display": "none"}
+        fitted = engine.fit(
+            nn.MLP((64, 16), 1), (X[:8], Y[:8]), **settings, **({} if devices == 1 else {"devices": devices, **how})
+        )
+        found.append((fitted.params, [row["loss"] for row in fitted.history]))
+    check(*(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(each)]) for each in reversed(found)), floor=0.1)
+
+
+@case("engine.fsdp")
+def fsdp(check: Check) -> None:
+    """Parameters divided among two devices (where there are two), and gathered where they are used, learn what whole ones do."""
+    _whole_and_divided(check, sharding="fsdp")
+
+
+@case("engine.tensor")
+def tensor(check: Check) -> None:
+    """Layers divided among two devices (where there are two) learn what whole ones do."""
+    _whole_and_divided(check, sharding="tensor")
+
+
 @case("engine.penalties")
 def penalties(check: Check) -> None:
     """``c₁·‖θ‖₁ + c₂·‖θ‖²`` over the weights; the bias goes free."""
