@@ -68,7 +68,6 @@ def test_the_page_names_settings_that_there_are() -> None:
 def test_what_looks_at_the_rows_without_noise_is_turned_off() -> None:
     found = guarded(settings())
     assert not found.evaluate.baselines
-    assert not found.data.audit
     assert guarded(config_from({})) == config_from({})
 
 

@@ -21,7 +21,7 @@ from danlu.data import Schema, infer_schema
 from danlu.engine import Fitted
 from danlu.engine.poisson import Secret
 from danlu.errors import ArtifactError, ConfigError
-from danlu.files import write_atomic
+from danlu.files import check_there, write_atomic
 from danlu.pipeline.config import TrainConfig
 from danlu.privacy import NOTHING, Ledger, privacy_lines
 from danlu.privacy.statistics import NUMERIC_LOOKS, drawn_names, drawn_numbers
@@ -107,7 +107,7 @@ def guarded(config: TrainConfig) -> TrainConfig:
             raise ConfigError(
                 f"{name} is {config.setting(name)!r}, and the training is private: {why}", hint=f"{name}={right}"
             )
-    return config.with_setting("data.audit", False).with_setting("evaluate.baselines", False)
+    return config.with_setting("evaluate.baselines", False)
 
 
 def private_recipe(config: TrainConfig, plan: Recipe, prepared: Any) -> Recipe:
@@ -222,6 +222,7 @@ def _public(private: PrivateTraining, columns: list[str]) -> dict[str, list[Any]
     if private.public is None:
         return {}
     path = Path(private.public)
+    check_there(private.public)
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":

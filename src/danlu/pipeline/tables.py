@@ -311,7 +311,9 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         test, more = _separate(data, frame.columns, schema, target, sensitive)
         owners = _tested_owners(owners, frame[name][split.train], test, name, config, classes is not None)
         notices += [*more, *copies_of(train.select([*seen, name]), test.select([*seen, name]), "test")]
-    found = quick_audit(sheet_of(table, schema, frame, target, numbers)) if data.audit else None
+    found = (
+        quick_audit(sheet_of(table, schema, frame, target, numbers)) if data.audit and not config.private.on else None
+    )
     notices += [str(each) for each in found.alarms] if found is not None else []
     if owners is None:
         encoder = TableEncoder.fit(train if looks is None else looks.frame, schema)
@@ -452,7 +454,7 @@ def _streamed(config: TrainConfig, source: Any) -> PreparedRows:
     for part in ("validation", "test"):
         if rows[part] > HELD and (part == "validation" or data.test is None):
             notices.append(f"{HELD:,} of the {rows[part]:,} {part} rows are used")
-    found = quick_audit_of_sample(config, source) if data.audit else None
+    found = quick_audit_of_sample(config, source) if data.audit and not config.private.on else None
     if found is not None:
         notices += [str(each) if found.sample is None else f"in a sample: {each}" for each in found.alarms]
     return PreparedRows(

@@ -23,7 +23,8 @@ __all__ = ["STATISTICS", "PrivateTraining", "private_from"]
 
 STATISTICS = 0.3
 """The ε that statistics may spend where noise is given instead of a budget."""
-_TOLD = 8.0  # the noise on the losses that are told, as a multiple of what a row may add to them
+_TOLD = 8.0  # times the noise multiplier of the gradients: that of the losses that are told
+_MANY = 2**20  # parameters from which norms are found without the gradients of single rows
 _MEMORY = 2**24  # numbers that the gradients of the rows that are taken at once may have
 
 
@@ -130,18 +131,19 @@ class PrivateTraining(Blueprint):
             noise=self.noise or 1.0,
             clipping=self.clipping,
             at_once=at_once,
-            told=_TOLD,
+            passes=2 if parameters > _MANY and self.clipping != "layers" else 1,
+            told=_TOLD * (self.noise or 1.0),
         )
         if self.epsilon is not None:
             budget = self.budget(rows)
             try:
-                noise = budget.noise(lambda noise: before + own.replace(noise=noise).spent(steps))
+                noise = budget.noise(lambda noise: before + own.replace(noise=noise, told=_TOLD * noise).spent(steps))
             except ConfigError as error:
                 raise ConfigError(
                     error.message,
                     hint=f"a larger epsilon, fewer epochs than {plan.epochs}, a smaller private.statistics or a private.public file",
                 ) from error
-            own = own.replace(noise=noise)
+            own = own.replace(noise=noise, told=_TOLD * noise)
         return plan.replace(private=own)
 
 
