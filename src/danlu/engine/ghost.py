@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ import jax.numpy as jnp
 
 from danlu.engine.objective import Sums
 
-__all__ = ["squared_norms"]
+__all__ = ["LookedUp", "Product", "added", "along", "row_gradients", "squared_norms", "squares"]
 
 Value = Callable[[Any, Any, jax.Array], tuple[jax.Array, Sums]]
 """``value(params, row, number) -> (value, sums)`` of one row."""
@@ -40,17 +40,18 @@ _CALLS = ("jit", "pjit", "closed_call", "core_call")  # operations that only cal
 
 def squared_norms(value: Value, params: Any, batch: Any, numbers: jax.Array) -> tuple[Any, Sums]:
     """Of each parameter, ``‖∂value/∂parameter‖²`` of each row ``(rows,)``; and the sums of each row."""
-    row = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (batch, numbers))
-    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)
-    closed, shapes = jax.make_jaxpr(value, return_shape=True)(like, *row)
-    flat = _Flat.of(closed)
-    leaves, form = jax.tree.flatten(params)
+    flat, shapes, leaves, form = _traced(value, params, batch, numbers)
     ghosts = flat.ghosts(len(leaves))
     plain = [place for place in range(len(leaves)) if place not in ghosts]
 
     def told(taps: Any, own: Any, row: Any, number: jax.Array) -> tuple[jax.Array, Sums]:
         given = [own.get(place, leaf) for place, leaf in enumerate(leaves)]
-        made = flat.run([*given, *jax.tree.leaves((row, number))], {ghosts[place]: tap for place, tap in taps.items()})
+
+        def operate(tap: jax.Array, operation: _Bound, first: Any, second: Any) -> Any:
+            return _tapped(operation, first, second, tap)
+
+        by = {ghosts[place]: functools.partial(operate, tap) for place, tap in taps.items()}
+        made = flat.run([*given, *jax.tree.leaves((row, number))], by)
         out: tuple[jax.Array, Sums] = jax.tree.unflatten(jax.tree.structure(shapes), made)
         return out
 
@@ -62,6 +63,143 @@ def squared_norms(value: Value, params: Any, batch: Any, numbers: jax.Array) -> 
 
     squares, sums = jax.vmap(one)(batch, numbers)
     return jax.tree.unflatten(form, squares), sums
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """Each row's gradient of ``W`` in ``y = x·W``, as its factors: ``g_i = x_iᵀ·e_i``.
+
+    Attributes:
+        x: inputs, ``(rows, positions, inputs)``.
+        errors: ``∂l/∂y``, ``(rows, positions, units)``.
+    """
+
+    x: jax.Array
+    errors: jax.Array
+
+    def squares(self) -> jax.Array:
+        """``‖g_i‖²``, ``(rows,)``."""
+        alike = jnp.einsum("rsi,rti->rst", self.x, self.x)  # (rows, positions, positions)
+        of_errors = jnp.einsum("rsu,rtu->rst", self.errors, self.errors)  # (rows, positions, positions)
+        return jnp.sum(alike * of_errors, axis=(1, 2))
+
+    def added(self, scale: jax.Array) -> jax.Array:
+        """``Σ_i scale_i·g_i``: one matrix product over all rows and positions."""
+        errors = _sound(self.errors, scale) * along(scale, self.errors)
+        return jnp.einsum("rsi,rsu->iu", _sound(self.x, scale), errors)  # (inputs, units)
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("places", "errors"), meta_fields=("entries",))
+@dataclasses.dataclass(frozen=True)
+class LookedUp:
+    """Each row's gradient of a table of which entries are looked up.
+
+    Attributes:
+        places: of the entries, ``(rows, positions)``.
+        errors: ``∂l/∂entry``, ``(rows, positions, units)``.
+        entries: how many the table has.
+    """
+
+    places: jax.Array
+    errors: jax.Array
+    entries: int
+
+    def squares(self) -> jax.Array:
+        """``‖g_i‖²``, ``(rows,)``."""
+        alike = self.places[:, :, None] == self.places[:, None]  # (rows, positions, positions)
+        of_errors = jnp.einsum("rsu,rtu->rst", self.errors, self.errors)  # (rows, positions, positions)
+        return jnp.sum(alike * of_errors, axis=(1, 2))
+
+    def added(self, scale: jax.Array) -> jax.Array:
+        """``Σ_i scale_i·g_i``."""
+        errors = _sound(self.errors, scale) * along(scale, self.errors)
+        table = jnp.zeros((self.entries, errors.shape[-1]), errors.dtype)
+        return table.at[self.places].add(errors)
+
+
+def squares(grads: Any) -> Any:
+    """Of each parameter, the squared norm of each row's gradient, ``(rows,)``."""
+
+    def one(leaf: Any) -> jax.Array:
+        return leaf.squares() if _is_factors(leaf) else jnp.sum(jnp.square(leaf), axis=tuple(range(1, leaf.ndim)))
+
+    return jax.tree.map(one, grads, is_leaf=_is_factors)
+
+
+def added(grads: Any, scales: Any) -> Any:
+    """Of each parameter ``Σ_i scale_i·g_i``; a row of scale 0 counts for nothing, whatever it is."""
+
+    def one(leaf: Any, scale: jax.Array) -> jax.Array:
+        if _is_factors(leaf):
+            total: jax.Array = leaf.added(scale.astype(leaf.errors.dtype))
+            return total
+        return jnp.tensordot(scale.astype(leaf.dtype), _sound(leaf, scale), axes=1)
+
+    return jax.tree.map(one, grads, scales, is_leaf=_is_factors)
+
+
+def _is_factors(leaf: Any) -> bool:
+    return isinstance(leaf, Product | LookedUp)
+
+
+def along(rows: jax.Array, array: jax.Array) -> jax.Array:
+    """``rows`` with as many axes as ``array``: ``(rows, 1, …)``."""
+    return rows.reshape(-1, *[1] * (array.ndim - 1))  # (rows, 1, …)
+
+
+def _sound(array: jax.Array, scale: jax.Array) -> jax.Array:
+    return jnp.where(along(scale > 0, array), array, jnp.zeros_like(array))
+
+
+def row_gradients(value: Value, params: Any, batch: Any, numbers: jax.Array) -> tuple[Any, Sums]:
+    """Each row's gradient, as an array ``(rows, …)`` or as factors where these are smaller; and the sums of each row.
+
+    One backward pass: a tap of zeros is added to the result of each product, and the gradient of the tap is that result's error.
+    """
+    flat, shapes, leaves, form = _traced(value, params, batch, numbers)
+    ghosts = flat.ghosts(len(leaves))
+    made = {place: flat.operations[number].eqn.outvars[0].aval for place, number in ghosts.items()}
+
+    def told(taps: Any, own: Any, row: Any, number: jax.Array) -> tuple[jax.Array, tuple[Sums, Any]]:
+        given = [own.get(place, leaf) for place, leaf in enumerate(leaves)]
+        seen: dict[int, Any] = {}
+
+        def operate(place: int, operation: _Bound, first: Any, second: Any) -> Any:
+            seen[place] = second if operation.eqn.primitive.name == "gather" else first
+            return operation(first, second) + taps[place]
+
+        by = {number: functools.partial(operate, place) for place, number in ghosts.items()}
+        out = flat.run([*given, *jax.tree.leaves((row, number))], by)
+        total, sums = jax.tree.unflatten(jax.tree.structure(shapes), out)
+        return total, (sums, seen)
+
+    def one(row: Any, number: jax.Array) -> tuple[Any, Any, Any, Sums]:
+        taps = {place: jnp.zeros(like.shape, like.dtype) for place, like in made.items()}
+        own = {place: leaf for place, leaf in enumerate(leaves) if place not in ghosts}
+        (errors, grads), (sums, seen) = jax.grad(told, argnums=(0, 1), has_aux=True)(taps, own, row, number)
+        return errors, grads, seen, sums
+
+    errors, grads, seen, sums = jax.vmap(one)(batch, numbers)
+    found = dict(grads)
+    for place, number in ghosts.items():
+        of = errors[place].reshape(errors[place].shape[0], -1, errors[place].shape[-1])  # (rows, positions, units)
+        if flat.operations[number].eqn.primitive.name == "gather":
+            entries = leaves[place].shape[0]
+            where = jnp.clip(seen[place].reshape(of.shape[:2]), 0, entries - 1)  # (rows, positions)
+            found[place] = LookedUp(where, of, entries)
+        else:
+            found[place] = Product(seen[place].reshape(*of.shape[:2], -1), of)  # (rows, positions, inputs)
+    return jax.tree.unflatten(form, [found[place] for place in range(len(leaves))]), sums
+
+
+def _traced(value: Value, params: Any, batch: Any, numbers: jax.Array) -> tuple[_Flat, Any, list[Any], Any]:
+    """The function of one row as operations, the form of its results, and the parameters."""
+    row = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (batch, numbers))
+    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)
+    closed, shapes = jax.make_jaxpr(value, return_shape=True)(like, *row)
+    leaves, form = jax.tree.flatten(params)
+    return _Flat.of(closed), shapes, leaves, form
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +247,8 @@ class _Flat:
             return _is(operation.given[1], number)
         return _is_look_up(operation.eqn) and _is(operation.given[0], number)
 
-    def run(self, values: Sequence[Any], taps: dict[int, jax.Array]) -> list[Any]:
-        """The function's results, with a tap on each of these operations."""
+    def run(self, values: Sequence[Any], by: Mapping[int, Callable[..., Any]]) -> list[Any]:
+        """The function's results, where some operations are carried out by a function of the operation and of what it is given."""
         known = dict(zip(self.given, values, strict=True))
 
         def value(each: Any) -> Any:
@@ -118,8 +256,8 @@ class _Flat:
 
         for place, operation in enumerate(self.operations):
             given, eqn = [value(each) for each in operation.given], operation.eqn
-            if place in taps:
-                made = [_tapped(_Bound(eqn), *given, taps[place])]
+            if place in by:
+                made = [by[place](_Bound(eqn), *given)]
             else:
                 made = _Bound(eqn)(*given)
             known.update(zip(operation.made, made if isinstance(made, list) else [made], strict=True))

@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 
 from danlu.blueprint import setting
-from danlu.engine.ghost import squared_norms
+from danlu.engine.ghost import added, along, row_gradients, squared_norms
+from danlu.engine.ghost import squares as squares_of
 from danlu.engine.gradient import Finished, Found, Gradient
 from danlu.engine.objective import Objective, Sums, measured
 from danlu.engine.state import TrainState
@@ -224,15 +225,14 @@ class PerExample(Gradient):
             return sums["loss"], sums
 
         if self.passes == 1:
-            grads, sums = jax.vmap(jax.grad(value, has_aux=True), in_axes=(None, 0, 0))(state.params, batch, numbers)
-            squares = jax.tree.map(lambda a: jnp.sum(jnp.square(a), axis=tuple(range(1, a.ndim))), grads)
-            scales, norms = self._scales(squares, clip)
-            grads = jax.tree.map(_added, grads, scales)
+            grads, sums = row_gradients(value, state.params, batch, numbers)
+            scales, norms = self._scales(squares_of(grads), clip)
+            grads = added(grads, scales)
         else:
             squares, sums = squared_norms(value, state.params, batch, numbers)
             scales, norms = self._scales(squares, clip)
             scale = jax.tree.leaves(scales)[0]
-            sound = lambda a: jnp.where(_along(jnp.isfinite(norms), a), a, jnp.zeros_like(a))  # noqa: E731
+            sound = lambda a: jnp.where(along(jnp.isfinite(norms), a), a, jnp.zeros_like(a))  # noqa: E731
             rows = jax.tree.map(sound, batch)
 
             def weighed(params: Any) -> jax.Array:
@@ -271,17 +271,6 @@ class PerExample(Gradient):
 def _bounded(values: jax.Array) -> jax.Array:
     """Values of rows, none of which counts for more than :data:`LARGEST`."""
     return jnp.where(jnp.isnan(values), LARGEST, jnp.clip(values, -LARGEST, LARGEST))
-
-
-def _along(rows: jax.Array, array: jax.Array) -> jax.Array:
-    """``rows`` with as many axes as ``array``: ``(rows, 1, …)``."""
-    return rows.reshape(-1, *[1] * (array.ndim - 1))  # (rows, 1, …)
-
-
-def _added(grads: jax.Array, scale: jax.Array) -> jax.Array:
-    """``Σ_i scale_i·g_i``; a row of scale 0 counts for nothing, whatever it is."""
-    sound = jnp.where(_along(scale > 0, grads), grads, jnp.zeros_like(grads))
-    return jnp.tensordot(scale.astype(grads.dtype), sound, axes=1)
 
 
 def _refuse_moving_state(objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> None:
