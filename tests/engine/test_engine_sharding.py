@@ -8,7 +8,7 @@ import pytest
 from danlu import nn, optim
 from danlu.engine import FitOptions, LambdaCallback, fit, fit_population
 from danlu.engine.layout import Layout
-from danlu.errors import ConfigError
+from danlu.errors import CheckpointError, ConfigError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(32, 3)).astype(np.float32)
@@ -99,3 +99,30 @@ def test_where_arrays_lie():
 def test_what_divides_nothing_is_refused(call, said):
     with pytest.raises(ConfigError, match=said):
         call()
+
+
+def stopped(epoch):
+    """A callback that stops a training after an epoch."""
+    halt = LambdaCallback()
+    halt.on_epoch_end = lambda number, logs: halt.training.stop() if number == epoch else None
+    return halt
+
+
+def test_a_checkpoint_in_parts_goes_on_with_any_layout(tmp_path, alone):
+    settings = {**COMMON, "validation": (X, Y), "average": "ema", "optimizer": clipped(), "checkpoint": tmp_path}
+    fit(MODEL, (X, Y), devices=2, sharding="fsdp", callbacks=[stopped(0)], **settings)
+    parts = sorted(tmp_path.glob("last.*.part-*"))
+    assert [part.name.split("part-")[1] for part in parts] == ["00000.safetensors", "00001.safetensors"]
+    parts[1].rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"part-00001\.safetensors is missing"):
+        fit(MODEL, (X, Y), callbacks=[LambdaCallback()], resume=True, **settings)
+    damaged = bytearray((tmp_path / "elsewhere").read_bytes())
+    damaged[-5] ^= 1
+    parts[1].write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=r"part-00001\.safetensors is damaged"):
+        fit(MODEL, (X, Y), callbacks=[LambdaCallback()], resume=True, **settings)
+    (tmp_path / "elsewhere").rename(parts[1])
+    rest = fit(MODEL, (X, Y), callbacks=[LambdaCallback()], resume=True, **settings)
+    close(rest.params, alone[0].params)
+    assert [row["epoch"] for row in rest.history] == [0, 1]
+    assert not list(tmp_path.glob("last.*.part-*"))  # it is in one file again
