@@ -18,7 +18,7 @@ from danlu.engine.objective import measured
 from danlu.engine.per_example import Carried
 from danlu.engine.poisson import Poisson, Secret, room_for
 from danlu.engine.step import gradient
-from danlu.errors import ConfigError, TrainingError
+from danlu.errors import CheckpointError, ConfigError, TrainingError
 from danlu.nn.losses import MSE, get_loss
 from danlu.privacy import together
 
@@ -229,6 +229,10 @@ def test_a_private_training_resumes_to_the_bit_and_forgets_its_secret(tmp_path: 
     halting = LambdaCallback(on_epoch_end=stop)
     run(tmp_path / "b", 6, callbacks=[halting])
     assert (tmp_path / "b" / "secret").exists(), "one that was broken off goes on"
+    shutil.copytree(tmp_path / "b", tmp_path / "c")
+    (tmp_path / "c" / "secret").unlink()
+    with pytest.raises(CheckpointError, match="secret of its noise is gone"):
+        run(tmp_path / "c", 6, resume=True, callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: None)])
     again = run(tmp_path / "b", 6, resume=True, callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: None)])
     for ours, theirs in zip(jax.tree.leaves(again.params), jax.tree.leaves(whole.params), strict=True):
         np.testing.assert_array_equal(ours, theirs)

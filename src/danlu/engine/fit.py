@@ -18,7 +18,7 @@ from danlu.engine.initial import initial_state
 from danlu.engine.mesh import need_devices
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler
-from danlu.engine.poisson import Forgetting, Secret, drawn
+from danlu.engine.poisson import SECRET, Forgetting, Secret, drawn
 from danlu.engine.settled import settled
 from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
@@ -100,9 +100,10 @@ def fit(
     secret = None
     if isinstance(gradient, Gradient) and gradient.private:
         folder = None if checkpoint is None else Path(checkpoint)
+        known = folder is not None and (folder / SECRET).is_file()
         secret, data = Secret.at(folder), _in_memory(data)
         sampler, room = drawn(gradient, sampler, options, secret, rows_of(data["x"], "x"))
-        options, callbacks = options.replace(batch_size=room), [Forgetting(folder), *callbacks]
+        options, callbacks = options.replace(batch_size=room), [Forgetting(folder, known=known), *callbacks]
     source = as_source(data, batch_size=options.batch_size, seed=options.seed, sampler=sampler)
     program = build_program(
         model,

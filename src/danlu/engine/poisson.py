@@ -32,7 +32,7 @@ from danlu.engine.per_example import Carried
 from danlu.errors import CheckpointError, ConfigError, TrainingError
 from danlu.files import write_atomic
 
-__all__ = ["Forgetting", "Poisson", "Secret", "drawn", "room_for"]
+__all__ = ["SECRET", "Forgetting", "Poisson", "Secret", "drawn", "room_for"]
 
 SECRET = "secret"
 """The file, beside the checkpoints, that holds the secret of a private training that has not ended."""
@@ -147,10 +147,24 @@ class Forgetting(Callback):
 
     Args:
         folder: of the checkpoints, or None.
+        known: whether its secret was there when the training began.
+
+    Raises:
+        CheckpointError: a training that goes on without the secret that it began with.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, *, known: bool = False) -> None:
+        self.folder, self.known = folder, known
+
+    def on_train_begin(self) -> None:
+        training: Any = self.training
+        if self.known or not int(training.state.step) or training.epoch >= training.options.epochs or training._stop:
+            return
+        raise CheckpointError(
+            f"the training in {self.folder} has not ended, and the file {SECRET!r} with the secret of its noise is gone; it cannot go on "
+            "as it began",
+            hint="put the file back, or start a new training, which spends a budget of its own",
+        )
 
     def on_train_end(self, logs: Any) -> None:
         training: Any = self.training

@@ -365,7 +365,8 @@ class Training:
 
     def _means(self, begun: float, steps: int) -> dict[str, Any]:
         sums = {name: np.asarray(value, np.float64) for name, value in (self._sums or {}).items() if name != "bad_step"}
-        rate = steps * self.program.batch_size * (self.program.members or 1) / max(time.perf_counter() - begun, 1e-9)
+        rows = getattr(getattr(self.program, "gradient", None), "expected", None) or self.program.batch_size
+        rate = steps * rows * (self.program.members or 1) / max(time.perf_counter() - begun, 1e-9)
         return {**(self.program.means(sums) if sums else {}), "rows_per_second": rate}
 
     def _check_finite(self) -> None:

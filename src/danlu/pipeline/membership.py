@@ -145,7 +145,8 @@ class _Target:
     @property
     def stated(self) -> Stated | None:
         """What the run says of its privacy."""
-        return None
+        known = self.model.provenance.get("privacy")
+        return Stated(known["epsilon"], known["delta"]) if known else None
 
     @property
     def delta(self) -> float:

@@ -1,12 +1,15 @@
-"""ε as other libraries count it, and the ε that attacks prove, against closed forms."""
+"""ε as other libraries count it, the gradients that it is counted of, and the ε that attacks prove."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import jax
 import numpy as np
 
+from danlu import engine, nn
+from danlu.engine.ghost import squared_norms
 from danlu.evaluate.lira import Moments, epsilon_of_guesses, epsilon_of_rates
 from danlu.privacy import Ledger, together
 from danlu.verify.case import Check, case
@@ -48,6 +51,50 @@ def epsilon(check: Check) -> None:
                 -apart / 2 - tight / apart
             )
             check(math.log(left), math.log(delta), oracle="closed form")
+
+
+@case("privacy.ghost_norms")
+def ghost_norms(check: Check) -> None:
+    """The norm of each row's gradient, found without the gradient, against finite sums of it taken row by row."""
+    model = nn.Sequential((nn.Embedding(30, 3), nn.Dense(4, "tanh"), nn.Flatten(), nn.Dense(2)))
+    params, state, _ = model.init(jax.random.key(0), (5,))
+    words = np.random.default_rng(0).integers(0, 30, (4, 5)).astype(np.int32)
+    batch = {"x": words, "y": np.array([0, 1, 1, 0]), "weight": np.ones(4, np.float32)}
+
+    def value(params: Any, row: Any, number: Any) -> Any:
+        logits, _ = model.apply(params, state, row["x"][None], train=True)
+        loss = -jax.nn.log_softmax(logits)[0, row["y"]] * row["weight"]
+        return loss, {"loss": loss}
+
+    found, _ = squared_norms(value, params, batch, np.arange(4))
+    for row in range(4):
+        one = {name: each[row] for name, each in batch.items()}
+        own, _ = jax.grad(value, has_aux=True)(params, one, row)
+        for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(own), strict=True):
+            check(ours[row], np.square(np.asarray(theirs)).sum(), oracle="jax.grad of the row", floor=1e-2)
+
+
+@case("privacy.noisy_step", tolerance=0.05, reason="the deviation of 8,000 random numbers is known to a hundredth")
+def noisy_step(check: Check) -> None:
+    """A private step: rows clipped and added up, divided by the expected rows, and noise of the size that is counted."""
+    x = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
+    model, weight = nn.Dense(2000), np.float32([1, 1, 1, 1, 1, 1, 0, 0])
+    params, state, _ = model.init(jax.random.key(1), (3,))
+    objective = engine.Supervised(model, nn.get_loss("mse"))
+    batch = {"x": np.resize(x, (8, 3)), "y": np.zeros((8, 2000), np.float32), "weight": weight}
+
+    def mean(noise: float) -> np.ndarray:
+        own = engine.PerExample(clip=0.01, noise=noise, expected=4.0, at_once=4)
+        begun = engine.TrainState.start(params, (), state, world=own.carried(jax.random.key(5)))
+        grads, _, sums = own(objective, begun, batch, jax.random.key(2))
+        found = own.finish(begun, grads, sums, jax.random.key(3)).grads
+        return np.concatenate([np.ravel(found["bias"]), np.ravel(found["kernel"])])
+
+    errors = 2 * (x @ np.asarray(params["kernel"]) + np.asarray(params["bias"])) / 2000  # of the mean of squares
+    each = [np.concatenate([error, np.outer(row, error).ravel()]) for row, error in zip(x, errors, strict=True)]
+    plain = mean(0.0)
+    check(plain, sum(g * min(1.0, 0.01 / np.linalg.norm(g)) for g in each) / 4.0, oracle="loop in NumPy", floor=1e-3)
+    check((mean(2.0) - plain).std(), 2.0 * 0.01 / 4.0, oracle="z·C/m")
 
 
 @case("privacy.attack")
