@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import zlib
@@ -202,7 +203,9 @@ def _stored(path: Path) -> tuple[dict[str, _Stored], dict[str, Any]]:
         raise CheckpointError(f"{path} is not a whole danlu checkpoint: {error}") from error
     if said.get("format") not in (FORMAT, IN_PARTS):
         raise CheckpointError(f"{path} has the format {said.get('format')!r}; expected {FORMAT!r} or {IN_PARTS!r}")
-    found = {name: _Stored(array.shape, array.dtype, lambda array=array: array) for name, array in whole.items()}
+    found = {
+        name: _Stored(array.shape, array.dtype, functools.partial(np.asarray, array)) for name, array in whole.items()
+    }
     if divided:
         found |= _joined(path, int(said["number"]), divided)
     return found, note
@@ -246,9 +249,7 @@ def _joined(path: Path, number: int, divided: Mapping[str, Any]) -> dict[str, _S
     found = {}
     for name, said in divided.items():
         dtype = np.dtype(said["dtype"])
-        found[name] = _Stored(
-            tuple(said["shape"]), dtype, lambda name=name, said=said, dtype=dtype: read(name, said, dtype)
-        )
+        found[name] = _Stored(tuple(said["shape"]), dtype, functools.partial(read, name, said, dtype))
     return found
 
 

@@ -21,15 +21,16 @@ Reference: Rajbhandari et al. (2020), ZeRO, arXiv:1910.02054, stage 3; Zhao et a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from danlu.engine.gathering import gathering
 from danlu.engine.mesh import DATA, TENSOR, WHOLE, mesh_of, place
-from danlu.engine.precision import cast_in
 from danlu.engine.state import Tree
 from danlu.nn.attention.attention import MultiHeadAttention
 from danlu.nn.dense import Dense
@@ -147,15 +148,6 @@ def _cuts(layer: Layer, params: Any, parts: int, path: str = "") -> Any:
         yield from _cuts(child, params[index], parts, f"{start}{index}")
 
 
-_FORMS = frozenset({"broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "transpose"})
-
-
-def _kept(primitive: Any, *_: Any, **given: Any) -> bool:
-    """What of the forward pass is kept for the backward: not a gathered parameter, nor what is only another form of one."""
-    body = given.get("call_jaxpr")
-    return primitive.name not in _FORMS and (body is None or body.jaxpr.debug_info.func_name != "gathered_part")
-
-
 def through(objective: Any, specs: Any) -> Any:
     """An objective of whole parameters as one of each device's parts of them; its gradient is of the parts.
 
@@ -176,57 +168,5 @@ class _Through:
         return getattr(self.objective, name)
 
     def __call__(self, params: Any, state: Any, batch: Any, key: Any, *, train: bool) -> Any:
-        def whole(params: Any, state: Any, batch: Any, key: Any) -> Any:
-            precision = getattr(self.objective, "precision", "float32")
-            small = jax.eval_shape(lambda p: cast_in(precision, p, train=train), params)
-            full = jax.tree.map(lambda leaf, spec, to: gather(leaf, spec, to.dtype), params, self.specs, small)
-            return self.objective(full, state, batch, key, train=train)
-
-        if not train:
-            return whole(params, state, batch, key)
-        remade: Callable[..., Any] = jax.checkpoint(whole, policy=_kept)
-        return remade(params, state, batch, key)
-
-
-def axis_of(spec: PartitionSpec) -> int | None:
-    """The axis that is divided among the devices that share rows."""
-    return spec.index(DATA) if DATA in spec else None
-
-
-def gather(shard: jax.Array, spec: PartitionSpec, dtype: Any = None) -> jax.Array:
-    """Within ``spread``: the whole array of which each device has a part, in ``dtype``; its gradient is added up in the part's own."""
-    axis, to = axis_of(spec), dtype or shard.dtype
-    if axis is None:
-        return shard
-
-    @jax.custom_vjp
-    def gathered_part(shard: jax.Array) -> jax.Array:
-        return _among(lambda a: jax.lax.all_gather(a, DATA, axis=axis, tiled=True), spec)(shard.astype(to))
-
-    def forward(shard: jax.Array) -> tuple[jax.Array, None]:
-        return gathered_part(shard), None
-
-    def backward(_: None, error: jax.Array) -> tuple[jax.Array]:
-        return (scatter(error.astype(shard.dtype), spec),)
-
-    gathered_part.defvjp(forward, backward)
-    whole: jax.Array = gathered_part(shard)
-    return whole
-
-
-def _among(exchange: Callable[[jax.Array], jax.Array], spec: PartitionSpec) -> Callable[[jax.Array], jax.Array]:
-    """An exchange among the devices that share rows, each with its own cut of a layer; left to XLA, it would join the cuts first."""
-    if TENSOR not in spec:
-        return exchange
-    own = PartitionSpec(*(axis if axis == TENSOR else None for axis in spec))
-    return jax.shard_map(exchange, in_specs=own, out_specs=own, axis_names=frozenset({TENSOR}), check_vma=False)
-
-
-def scatter(whole: jax.Array, spec: PartitionSpec) -> jax.Array:
-    """Within ``spread``: of the sum over devices the part that each keeps; of an array that is not divided, all of it."""
-    axis = axis_of(spec)
-    if axis is None:
-        whole = jax.lax.psum(whole, DATA)
-        return whole
-    part: jax.Array = _among(lambda a: jax.lax.psum_scatter(a, DATA, scatter_dimension=axis, tiled=True), spec)(whole)
-    return part
+        whole = functools.partial(self.objective, train=train)
+        return gathering(whole, params, self.specs, state, batch, key)

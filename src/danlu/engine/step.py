@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from danlu.engine.gathering import gather as whole_of
+from danlu.engine.gathering import scatter
 from danlu.engine.gradient import Finished, Gradient, Whole
-from danlu.engine.layout import Layout, scatter, through
-from danlu.engine.layout import gather as whole_of
+from danlu.engine.layout import Layout, through
 from danlu.engine.measures import Measure
 from danlu.engine.mesh import DATA, DIVIDED, WHOLE, mean, position, spread, total
 from danlu.engine.objective import Objective, Sums, Supervised, measured, weight_of
