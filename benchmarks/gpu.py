@@ -1,7 +1,9 @@
-"""Training steps on one GPU in bfloat16, danlu and PyTorch's ``torch.compile`` in turn: ``python benchmarks/gpu.py``.
+"""Training steps on GPUs in bfloat16, danlu and PyTorch's ``torch.compile`` in turn: ``python benchmarks/gpu.py``.
 
-GPT-2 of 124 million parameters (nanoGPT's: 12 layers, 12 heads, 768 features, 1024 tokens, vocabulary padded to 50,304) and
-ResNet-18 on 32×32 images (PyTorch's in ``channels_last``). Without a GPU it stops, but ``TINY=1`` tries it on a CPU with small sizes.
+On one GPU both libraries, and attention by itself, written out and as cuDNN's flash attention; on all GPUs of the machine danlu with GPT-2
+whole on each and fully sharded (FSDP), with the most memory that a GPU held. GPT-2 of 124 million parameters (nanoGPT's: 12 layers, 12 heads, 768 features, 1024 tokens, vocabulary padded to 50,304) and
+ResNet-18 on 32×32 images (PyTorch's in ``channels_last``). Without a GPU it stops, but ``TINY=1`` tries it on a CPU with small sizes, where
+two parts of the CPU stand for two GPUs and XLA's attention for cuDNN's.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gpt  # the files beside this one
@@ -17,6 +20,7 @@ import step
 from harness import Figures, Recipe
 
 TINY = os.environ.get("TINY") == "1"
+WHOLE, SHARDED = "danlu, all GPUs", "danlu, FSDP"
 GPT2 = gpt.Sizes(2, 2, 32, 16, 96) if TINY else gpt.Sizes(layers=12, heads=12, dim=768, context=1024, vocabulary=50304)
 WIDTH, SIDE, CLASSES = (4, 8, 10) if TINY else (64, 32, 10)
 # Tensor cores with bfloat16 and 32-bit sums, without sparsity, in TFLOP/s: NVIDIA's data sheets.
@@ -83,7 +87,7 @@ def _torch_resnet(x: Any) -> tuple[Any, Any]:
 
 def tasks(epochs: int) -> dict[str, Task]:
     """The two tasks; an epoch is 20 steps."""
-    batch, images = (2, 4) if TINY else (16, 512)
+    batch, images = (4, 4) if TINY else (16, 512)
     return {
         "GPT-2 124M": Task(
             Recipe(epochs, batch, 6e-4, 0.1, mixed=True),
@@ -109,15 +113,21 @@ def contest(options: argparse.Namespace) -> Figures:
     library, name = options.contestant.split(": ")
     task = tasks(options.epochs)[name]
     data, recipe = task.data(), task.recipe
-    if library == "danlu":
+    peak, attention = 0, {}
+    if library != "PyTorch":
         import jax
 
         if not TINY and jax.default_backend() != "gpu":
             raise SystemExit(
                 "JAX has no GPU here (pip install 'danlu[cuda]' brings its code); TINY=1 tries this on a CPU"
             )
-        ends, loss = harness.fit_danlu(task.danlu(), data, recipe)
-        device = jax.devices()[0].device_kind
+        several = {} if library == "danlu" else {"devices": gpus()}
+        if library == SHARDED:
+            several["sharding"] = "fsdp"
+        ends, loss = harness.fit_danlu(task.danlu(), data, recipe, **several)
+        device, peak = jax.devices()[0].device_kind, (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+        if not several and name == "GPT-2 124M":
+            attention = _attention(recipe.batch)
     else:
         import torch
 
@@ -125,13 +135,42 @@ def contest(options: argparse.Namespace) -> Figures:
         ends, loss = harness.fit_torch(task.torch, data, recipe, options.threads)
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     times = harness.laps(ends, len(data[0]) // recipe.batch)
-    return {**times, "loss": loss, "device": device, "product_tflops": _product(library)}
+    found = {**times, "loss": loss, "device": device, "peak_bytes": peak, "attention": attention}
+    return {**found, "product_tflops": _product(library)}
+
+
+def gpus() -> int:
+    """How many GPUs this machine has, found without taking hold of them; small sizes: two parts of the CPU."""
+    return 2 if TINY else len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _attention(batch: int) -> dict[str, float]:
+    """Milliseconds of causal attention and its gradient in GPT-2's shape: written out, and as one kernel."""
+    import jax
+    import jax.numpy as jnp
+
+    from danlu.nn.attention.dot_product import attend, attend_fused
+
+    time, size = GPT2.context, GPT2.dim // GPT2.heads
+    given = [jax.random.normal(jax.random.key(i), (batch, GPT2.heads, time, size), jnp.bfloat16) for i in range(3)]
+    given[0] = given[0][:, :, None]  # queries are in groups, here of one
+    past = jnp.tril(jnp.ones((time, time), jnp.bool_))[None, None, None]
+    kernel = "xla" if jax.default_backend() == "cpu" else "cudnn"
+    ways = {
+        "written out": lambda *qkv: attend(*qkv, past, None),
+        f"{kernel}, one kernel": lambda *qkv: attend_fused(*qkv, past, implementation=kernel),
+    }
+    found = {}
+    for name, way in ways.items():
+        slope = jax.jit(jax.grad(lambda *qkv, way=way: jnp.sum(way(*qkv).astype(jnp.float32)), argnums=(0, 1, 2)))
+        found[name] = step.timed(lambda slope=slope: jax.block_until_ready(slope(*given)))["wall_ms"]
+    return found
 
 
 def _product(library: str) -> float:
     """TFLOP/s of a large product in bfloat16: what can be reached, beside what the data sheet says."""
     size = 256 if TINY else 8192
-    if library == "danlu":
+    if library != "PyTorch":
         import jax
         import jax.numpy as jnp
 
@@ -161,7 +200,10 @@ def measure(options: argparse.Namespace) -> Figures:
     for name, task in tasks(options.epochs).items():
         net, data = task.danlu(), task.data()
         flops = 3 * int(net.flops(data[0].shape[1:])) * task.recipe.batch
-        contestants = [(f"{library}: {name}", max(harness.THREADS)) for library in ("danlu", "PyTorch")]
+        libraries = ["danlu", "PyTorch"]
+        if gpus() > 1 and name == "GPT-2 124M" and task.recipe.batch % gpus() == 0:
+            libraries += [WHOLE, SHARDED]
+        contestants = [(f"{library}: {name}", max(harness.THREADS)) for library in libraries]
         rows = harness.in_turn(contestants, options.rounds, lambda contestant: harness.spawn(options, contestant))
         for row in rows:
             row["per_second"] = 1e3 * task.recipe.batch * task.units / row["median_ms"]
@@ -190,6 +232,7 @@ def page(report: Figures) -> list[str]:
             "of the chip's peak",
             "of a product's",
             "final loss",
+            "most memory, GB",
         ]
         rows = [heads]
         for row in task["rows"]:
@@ -205,10 +248,15 @@ def page(report: Figures) -> list[str]:
                     share,
                     f"{row['tflops'] / product:.0%}",
                     f"{row['loss']:.3f}",
+                    f"{most / 1e9:.1f}" if (most := max(run["peak_bytes"] for run in row["runs"])) else "–",
                 ]
             )
         lines += harness.table(*rows)
-        ours, theirs = (row["median_ms"] for row in task["rows"])
+        attention = task["rows"][0]["runs"][0]["attention"]
+        if attention:
+            told = "; ".join(f"{name} {ms:.2f} ms" for name, ms in attention.items())
+            lines += ["", f"Causal attention of one block by itself, forward and backward: {told}."]
+        ours, theirs = (row["median_ms"] for row in task["rows"][:2])
         lines += ["", f"PyTorch's time over danlu's, medians: {theirs / ours:.2f}x."]
     return lines
 

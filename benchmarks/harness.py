@@ -58,7 +58,7 @@ def laps(ends: Sequence[Clock], steps: int = 1) -> dict[str, list[float]]:
     return {"wall_ms": wall, "cpu_ms": cpu}
 
 
-def fit_danlu(net: Any, data: Any, recipe: Recipe, devices: int = 1) -> Training:
+def fit_danlu(net: Any, data: Any, recipe: Recipe, devices: int = 1, sharding: str = "replicated") -> Training:
     """``danlu.fit``, with a callback for the clock."""
     import danlu
     from danlu import optim
@@ -76,6 +76,7 @@ def fit_danlu(net: Any, data: Any, recipe: Recipe, devices: int = 1) -> Training
         batch_size=recipe.batch,
         precision="bfloat16" if recipe.mixed else "float32",
         devices=devices,
+        sharding=sharding,
         display="none",
     )
     return ends, float(fitted.history[-1]["loss"])

@@ -1,12 +1,15 @@
 """Parameters that are divided among devices learn what they do on one, and each device holds its part only."""
 
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import optax
 import pytest
 
 from danlu import nn, optim
-from danlu.engine import FitOptions, LambdaCallback, fit, fit_population
+from danlu.engine import FitOptions, LambdaCallback, PerExample, fit, fit_population
 from danlu.engine.layout import Layout
 from danlu.errors import CheckpointError, ConfigError
 
@@ -126,3 +129,84 @@ def test_a_checkpoint_in_parts_goes_on_with_any_layout(tmp_path, alone):
     close(rest.params, alone[0].params)
     assert [row["epoch"] for row in rest.history] == [0, 1]
     assert not list(tmp_path.glob("last.*.part-*"))  # it is in one file again
+
+
+KINDS = {
+    "cnn": (
+        nn.Sequential((nn.Conv(32, 3), nn.Conv(32, 3), nn.Flatten(), nn.Dense(1))),
+        (RNG.normal(size=(16, 6, 6, 2)).astype(np.float32), Y[:16]),
+        {},
+    ),
+    "lstm": (
+        nn.Sequential((nn.LSTM(32, return_sequences=False), nn.Dense(1))),
+        (RNG.normal(size=(16, 5, 4)).astype(np.float32), Y[:16]),
+        {},
+    ),
+    "gpt": (GPT, (TOKENS, np.roll(TOKENS, -1, 1)), {"loss": "cross_entropy"}),
+    "llama": (
+        nn.GPT(
+            32, 8, dim=32, num_layers=1, num_heads=4, positions="rotary", norm="rms", feed_forward="swiglu", tied=False
+        ),
+        (TOKENS, np.roll(TOKENS, -1, 1)),
+        {"loss": "cross_entropy"},
+    ),
+    "remat": (nn.Sequential((nn.Remat(nn.MLP((64,), 64)), nn.Dense(1))), (X[:16], Y[:16]), {}),
+    "accumulated": (MODEL, (X, Y), {"accumulate": 2}),
+    "row by row": (MODEL, (X, Y), {"gradient": PerExample(clip=0.1)}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_network_learns_divided_what_it_does_whole(kind):
+    model, data, changes = KINDS[kind]
+    changes = {"optimizer": optim.chain(optim.clip_by_global_norm(0.5), optim.momentum(0.1)), **changes}
+    one, _ = taught(model, data, **changes)
+    two, _ = taught(model, data, devices=2, sharding="fsdp", **changes)
+    close(one.params, two.params)
+    for ours, theirs in zip(one.history, two.history, strict=True):
+        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "optimizer", [optax.lamb(1e-2), optax.adafactor(1e-2), optax.lion(1e-3), optim.flatten(optim.adam(1e-2))]
+)
+def test_optimizers_that_look_across_arrays_see_all_of_them(optimizer):
+    one, two = (taught(optimizer=optimizer, **how)[0] for how in ({}, {"devices": 2, "sharding": "fsdp"}))
+    close(one.params, two.params, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_memory_falls_with_the_number_of_devices():
+    """Of 8 devices each holds an eighth, and takes a step with the whole of few layers at a time."""
+    code = """
+import jax, numpy as np
+from danlu import nn, optim
+from danlu.engine import FitOptions
+from danlu.engine.build import build_program
+from danlu.engine.initial import initial_state
+from danlu.engine.loop import run_steps
+from danlu.engine.mesh import place
+from danlu.engine.sources import as_source
+data, optimizer = (np.zeros((16, 256), "float32"), np.zeros(16, "float32")), optim.adamw(1e-3)
+for how in ({}, {"sharding": "fsdp"}):
+    options = FitOptions(devices=8, batch_size=16, **how)
+    source = as_source(data, batch_size=16, seed=0)
+    program = build_program(nn.MLP((256,) * 8, 1), source, loss="mse", optimizer=optimizer, metrics=(), options=options)
+    state = initial_state(program, source, optimizer, seed=0, options=options)
+    state, piece = program.layout(state.params).place(state), next(iter(source.pieces(0, 0)))
+    given = [place(tree, 8) for tree in (program.zero_sums(), piece.chunk, piece.order)]
+    found = run_steps.lower(program, state, *given, 0, 1).compile(nn.Remat.CPU_OPTIONS).memory_analysis()
+    print(found.argument_size_in_bytes, found.temp_size_in_bytes)
+"""
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": "8",
+        "PYTHONPATH": ":".join(sys.path),
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    (whole, step), (part, smaller) = (map(int, line.split()) for line in done.stdout.splitlines())
+    assert part < whole / 7.5
+    assert smaller < step / 4

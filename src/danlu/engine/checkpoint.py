@@ -103,13 +103,15 @@ def _write_parts(path: Path, number: int, divided: Mapping[str, jax.Array]) -> d
     Returns:
         For each array ``{"shape", "dtype", "pieces": [[device, [first row, first column, …]], …]}``, a piece for each different part.
     """
-    devices = sorted({device.id for leaf in divided.values() for device in leaf.sharding.device_set})
+    everywhere: list[Any] = [device for leaf in divided.values() for device in leaf.sharding.device_set]
+    devices = sorted({device.id for device in everywhere})
     rank = {device: place for place, device in enumerate(devices)}
     said: dict[str, Any] = {}
     own: dict[int, dict[str, np.ndarray]] = {}
     for name, leaf in divided.items():
         pieces: dict[tuple[int, ...], int] = {}
-        for device, part in leaf.sharding.devices_indices_map(leaf.shape).items():
+        where: dict[Any, Any] = dict(leaf.sharding.devices_indices_map(leaf.shape))
+        for device, part in where.items():
             start = tuple(axis.start or 0 for axis in part)
             pieces[start] = min(
                 pieces.get(start, rank[device.id]), rank[device.id]
