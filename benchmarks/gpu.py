@@ -1,7 +1,9 @@
 """Training steps on GPUs in bfloat16, danlu and PyTorch's ``torch.compile`` in turn: ``python benchmarks/gpu.py``.
 
 On one GPU both libraries, and attention by itself, written out and as cuDNN's flash attention; on all GPUs of the machine danlu with GPT-2
-whole on each and fully sharded (FSDP), with the most memory that a GPU held. GPT-2 of 124 million parameters (nanoGPT's: 12 layers, 12 heads, 768 features, 1024 tokens, vocabulary padded to 50,304) and
+whole on each and fully sharded (FSDP), with the most memory that a GPU held.
+
+GPT-2 of 124 million parameters (nanoGPT's: 12 layers, 12 heads, 768 features, 1024 tokens, vocabulary padded to 50,304) and
 ResNet-18 on 32×32 images (PyTorch's in ``channels_last``). Without a GPU it stops, but ``TINY=1`` tries it on a CPU with small sizes, where
 two parts of the CPU stand for two GPUs and XLA's attention for cuDNN's.
 """
