@@ -27,5 +27,6 @@ srun --kill-on-bad-exit=1 "${work[@]}"
 status=$?
 case $status in
     0 | 1) exit $status ;;                # done, or an error that would come again
-    *) [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ] && scontrol requeue "$SLURM_JOB_ID" ;; # killed, or stopped before the time was over
+    # 75: a process has lost another one; 137: it was killed; 143: stopped, two minutes before the time was over
+    *) [ "${SLURM_RESTART_COUNT:-0}" -lt 10 ] && scontrol requeue "$SLURM_JOB_ID" ;;
 esac

@@ -10,6 +10,8 @@ import sys
 
 __all__ = ["main"]
 
+_AGAIN = 75  # the exit status by which a scheduler knows that the same command, with --resume, can go on
+
 
 def main() -> None:
     """Run the command line.
@@ -79,7 +81,7 @@ def _run() -> int:
 
         if not processes.tell("lost", True):  # the launcher says it
             _say(f"danlu: {error}")
-        return 1
+        return _AGAIN
     except DanluError as error:
         from danlu import processes
 

@@ -26,8 +26,10 @@ def taking_part(display: str) -> Iterator[str]:
     display_kind(display)
     with contextlib.ExitStack() as held:
         if place.rank:
-            display = "none"
-            held.enter_context(contextlib.redirect_stdout(held.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+            display, nowhere = "none", os.open(os.devnull, os.O_WRONLY)
+            sys.stdout.flush()
+            os.dup2(nowhere, 1)  # what libraries in C print, too
+            os.close(nowhere)
         with showing(display):
             held.enter_context(joined())
         if place.found != "danlu launch" and place.count > 1:

@@ -185,8 +185,6 @@ class ModelCheckpoint(Callback):
         save_best_only: whether only an epoch that improves the monitored value is saved.
     """
 
-    writes = True
-
     def __init__(
         self,
         path: str | os.PathLike[str],
