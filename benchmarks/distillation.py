@@ -88,10 +88,16 @@ def page(report: dict[str, Any]) -> str:
             f"| {name} | {each['one']:.4f} | {each['ensemble']:.4f} | {each['student']:.4f} | {each['kept']:.0%} | {each['error']:.0%} |"
         )
     first = report["runs"][0]
-    lines += ["", f"{first['parameters'][0]:,} parameters become {first['parameters'][1]:,}. {first['test rows']:,} test rows a seed.", ""]
+    lines += [
+        "",
+        f"{first['parameters'][0]:,} parameters become {first['parameters'][1]:,}. {first['test rows']:,} test rows a seed.",
+        "",
+    ]
     about = report["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return "\n".join([*lines, f"{about['cpu']}, {about['cores']} cores; {versions}; {about['date']}, commit {about['commit']}.", ""])
+    return "\n".join(
+        [*lines, f"{about['cpu']}, {about['cores']} cores; {versions}; {about['date']}, commit {about['commit']}.", ""]
+    )
 
 
 def main() -> None:

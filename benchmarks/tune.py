@@ -107,7 +107,9 @@ def grid_torch(path: Path, hidden: int, batch: int, epochs: int) -> dict[str, An
     begun, cpu, scores = time.perf_counter(), cpu_seconds(), []
     for rate in RATES:
         for k in range(FOLDS):
-            scores.append(_torch_fit(inputs, labels, fold != k, fold == k, rate, 0.0, 0.0, hidden, 2, epochs, batch, k)[0])
+            scores.append(
+                _torch_fit(inputs, labels, fold != k, fold == k, rate, 0.0, 0.0, hidden, 2, epochs, batch, k)[0]
+            )
     best = min(np.reshape(scores, (len(RATES), FOLDS)).mean(axis=1))
     return {"seconds": time.perf_counter() - begun, "cpu": cpu_seconds() - cpu, "score": float(best)}
 
@@ -251,7 +253,9 @@ def search_torch(path: Path, seconds: float) -> dict[str, Any]:
         score = float(np.mean(scores))
         if score < best["score"]:
             with torch.no_grad():
-                probability = np.mean([torch.softmax(net(torch.from_numpy(test_x)), 1).numpy() for net in networks], axis=0)
+                probability = np.mean(
+                    [torch.softmax(net(torch.from_numpy(test_x)), 1).numpy() for net in networks], axis=0
+                )
             test = log_loss(np.log(np.clip(probability, 1e-12, None)), test_y)
             best.update(score=score, test=test, settings=trial.params)
             history.append((time.perf_counter() - begun, score, test))
@@ -283,7 +287,16 @@ def child(what: str, path: Path, given: argparse.Namespace) -> dict[str, Any]:
         if mine and what.startswith("grid"):
             environment["JAX_NUM_CPU_DEVICES"] = str(given.devices)
         command = [python, __file__, "--child", what, "--data", str(given.data)]
-        command += ["--hidden", str(given.hidden), "--batch", str(given.batch), "--epochs", str(given.epochs), "--minutes", str(given.minutes)]
+        command += [
+            "--hidden",
+            str(given.hidden),
+            "--batch",
+            str(given.batch),
+            "--epochs",
+            str(given.epochs),
+            "--minutes",
+            str(given.minutes),
+        ]
         command += ["--trials", str(given.trials), "--seconds", str(given.seconds)]
         load = os.getloadavg()[0]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True)
@@ -308,7 +321,11 @@ def main() -> None:
     given = parser.parse_args()
     path = given.data / "telco-churn" / "telco-churn.csv"
     if given.child:
-        how: dict[str, Any] = {"hidden": given.hidden, "batch": given.batch, "epochs": given.epochs} if given.child.startswith("grid") else {}
+        how: dict[str, Any] = (
+            {"hidden": given.hidden, "batch": given.batch, "epochs": given.epochs}
+            if given.child.startswith("grid")
+            else {}
+        )
         if given.child == "search_danlu":
             how = {"minutes": given.minutes, "trials": given.trials}
         if given.child == "search_torch":
@@ -317,7 +334,9 @@ def main() -> None:
         return
     for number in range(given.rounds):
         grid = ["grid_danlu", "grid_torch", "grid_sklearn"][:: 1 if number % 2 == 0 else -1]
-        contestants = [each for each in (*grid, "search_danlu", "search_torch") if given.only in (None, each.split("_")[0])]
+        contestants = [
+            each for each in (*grid, "search_danlu", "search_torch") if given.only in (None, each.split("_")[0])
+        ]
         for what in contestants:
             print(json.dumps(child(what, path, given)), flush=True)
 

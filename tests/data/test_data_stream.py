@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import polars as pl
 import pytest
 
+import danlu
 from danlu.data import TableEncoder, TargetEncoder, open_stream, read_table
 from danlu.data.parquet import ParquetRows
 from danlu.data.partition import Partition
+from danlu.engine import LambdaCallback
 from danlu.errors import ConfigError, DataError
+from danlu.nn import MLP, Parallel
 
 
 def table(rows: int = 1000, *, seed: int = 0) -> pl.DataFrame:
@@ -278,6 +283,45 @@ def test_a_file_cut_while_it_is_used_is_an_error(path: Path, tmp_path: Path) -> 
     table(500).write_parquet(copy)
     with pytest.raises(DataError, match="has changed since it was opened"):
         list(stream.frames("train"))
+
+
+def _spoilt(file: Path, group: int) -> None:
+    """Zeros in the middle of the pages of a row group; the end, which says what is where, stays."""
+    import pyarrow.parquet as pq
+
+    column = pq.ParquetFile(file).metadata.row_group(group).column(0)
+    data, begin = bytearray(file.read_bytes()), column.data_page_offset
+    data[begin : begin + column.total_compressed_size // 2] = bytes(column.total_compressed_size // 2)
+    file.write_bytes(data)
+
+
+def test_a_shard_that_goes_bad_is_named_and_what_was_learnt_is_kept(tmp_path: Path) -> None:
+    for number in range(2):
+        table(300, seed=number).write_parquet(tmp_path / f"part-{number}.parquet", row_group_size=100)
+    stream = dataclasses.replace(open_stream(tmp_path, target="y", chunk_rows=64), batch_chunks=1)
+    train = stream.train(TableEncoder.fit(stream.sample, stream.schema))
+    common = {"loss": "categorical_cross_entropy", "batch_size": 32, "epochs": 2, "display": "none"}
+    model = Parallel((MLP((4,), 2),), inputs=("numeric",))
+    whole = danlu.fit(model, train, **common)
+    bad, kept = tmp_path / "part-1.parquet", (tmp_path / "part-1.parquet").read_bytes()
+
+    def spoil(epoch: int) -> None:
+        if epoch == 1:
+            _spoilt(bad, 1)
+
+    with pytest.raises(DataError, match=r"rows [\d,]+ to [\d,]+ of .*part-1.parquet \(row group 1\)") as caught:
+        danlu.fit(model, train, checkpoint=tmp_path / "run", callbacks=[LambdaCallback(on_epoch_begin=spoil)], **common)
+    assert "--resume" in str(caught.value.hint)
+    bad.write_bytes(kept)
+    rest = danlu.fit(model, train, checkpoint=tmp_path / "run", callbacks=[LambdaCallback()], resume=True, **common)
+    for ours, theirs in zip(jax.tree.leaves(rest.params), jax.tree.leaves(whole.params), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    bad.unlink()
+    with pytest.raises(DataError, match=r"part-1\.parquet has gone"):
+        list(stream.frames("train"))
+    bad.write_bytes(kept[:-9])
+    with pytest.raises(DataError, match=r"part-1.parquet cannot be read as Parquet"):  # before training
+        open_stream(tmp_path, target="y")
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,8 @@ def canonical(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
     Raises:
         DataError: a column holds lists, structs, bytes or Python objects.
     """
+    # Float32 by its digits: its 0.1 is the 0.1 of a file of float64 or of texts. Columns side by side, as it takes long.
+    frame = frame.with_columns(pl.col(pl.Float32).cast(pl.String).cast(pl.Float64))
     columns = []
     for column in frame.get_columns():
         dtype = column.dtype
@@ -142,8 +144,6 @@ def canonical(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
         elif isinstance(dtype, pl.Categorical | pl.Enum) or dtype == pl.Null:
             column = column.cast(pl.String)
         elif dtype == pl.UInt64 or dtype.is_float() or dtype.is_decimal():
-            if dtype == pl.Float32:  # by its digits: its 0.1 is the 0.1 of a file of float64 or of texts
-                column = column.cast(pl.String)
             column = column.cast(pl.Float64).fill_nan(None)
         elif dtype.is_integer():
             column = column.cast(pl.Int64)

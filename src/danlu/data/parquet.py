@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import glob
+import itertools
 import json
 import os
 import re
@@ -27,6 +28,7 @@ __all__ = ["ParquetRows", "formats_in", "holds_parquet", "write_piece"]
 
 _KEY = "danlu.formats"
 _ENDINGS = (".parquet", ".pq")
+_RESTORE = "put a whole copy of the file there; a run goes on from its last checkpoint: danlu train --resume RUN"
 
 
 def write_piece(frame: pl.DataFrame, path: Path, formats: Mapping[str, Format]) -> None:
@@ -151,8 +153,11 @@ class ParquetRows:
             scan = pl.scan_parquet(path, glob=False, hive_partitioning=False).slice(offset, count)
             scan = scan.with_columns(pl.lit(value).alias(name) for name, value in self._hive[path].items())
             frame = scan.select(pl.col(self._own[path][name]).alias(name) for name in names).collect()
+        except FileNotFoundError as error:
+            raise DataError(f"{path} has gone since it was opened", hint=_RESTORE) from error
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise _damaged(path, error) from error
+            where = f"rows {offset + 1:,} to {offset + count:,} of {path}{_groups(path, offset, count)}"
+            raise DataError(f"{where} cannot be read: {first_line(error)}", hint=_RESTORE) from error
         if frame.height != count:
             raise DataError(f"{path} has changed since it was opened", hint="do not change a file in use")
         typed = canonical(frame, source=path).with_columns(pl.col(name).cast(self.types[name]) for name in names)
@@ -242,6 +247,24 @@ def _merge(types: dict[str, pl.DataType], found: dict[str, pl.DataType], path: s
             f"column {name!r} holds {dtype} in {path} and {known} in {first}",
             hint="write the files with one type for each column",
         )
+
+
+def _groups(path: str, offset: int, count: int) -> str:
+    """Which row groups of a damaged file hold some rows, in words; empty where that cannot be said."""
+    try:
+        import pyarrow.parquet as pq
+
+        about = pq.ParquetFile(path).metadata
+        ends = list(itertools.accumulate(about.row_group(number).num_rows for number in range(about.num_row_groups)))
+        bad = []
+        for number in range(bisect.bisect_right(ends, offset), bisect.bisect_left(ends, offset + count) + 1):
+            try:
+                pq.ParquetFile(path).read_row_group(number)
+            except Exception:  # whatever it says, it is this one
+                bad.append(str(number))
+        return f" (row group {', '.join(bad)})" if bad else ""
+    except Exception:  # no pyarrow, or the file's end is damaged too
+        return ""
 
 
 def _damaged(path: str, error: Exception) -> DataError:

@@ -90,7 +90,11 @@ def brought(source: Any) -> Any:
     """
     if not is_url(source):
         return source
-    url, root = str(source), _root()
+    url, root = str(source).replace("://***@", "://"), _root()
+    if "=***" in url:
+        raise DataError(
+            f"{url} was kept without its signature", hint="give it again: danlu.pipeline.resume(RUN, source=URL)"
+        )
     with _told(url):
         fs, path = _opened(url)
         local = _local(url, path, root)

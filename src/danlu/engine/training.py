@@ -36,7 +36,7 @@ from danlu.engine.state import Best, TrainState
 from danlu.engine.statistics import LEAST_STEPS, measured_statistics, moves
 from danlu.engine.step import NEVER
 from danlu.engine.watch import Watch
-from danlu.errors import CheckpointError, ConfigError, TrainingError, shorten, unknown_name
+from danlu.errors import CheckpointError, ConfigError, DataError, TrainingError, shorten, unknown_name
 from danlu.interrupt import Asked, graceful, why
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
@@ -227,6 +227,10 @@ class Training:
                         break
             if self.checkpoint is not None:
                 self._save()
+        except DataError:  # a file that went bad on the way: what was learnt up to it is kept
+            if jax.process_count() == 1:  # of several processes the others do not know, and their checkpoint stays
+                self._save()
+            raise
         finally:
             self._call("on_train_end", self.history[-1] if self.history else {})
 

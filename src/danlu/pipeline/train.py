@@ -9,6 +9,7 @@ from typing import Any
 
 from danlu import processes
 from danlu.artifact import RunDirectory
+from danlu.data.remote import brought
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, shorten
 from danlu.memory import in_words
@@ -92,7 +93,7 @@ def train_from(
         piped: tuple[Path, ...] = ()
         if in_file and resume is None:
             config, piped = held.enter_context(taken_in(config, root))
-        source = config.data.source if source is None else source
+        source = config.data.source if source is None else brought(source)
         config = guarded(config)
         keep_looks = held.enter_context(kept_looks(None if resume is None else resume.path))
         if resume is not None:
