@@ -95,6 +95,20 @@ class RunDirectory:
         raise ArtifactError(f"cannot find a free name for a run in {root}")
 
     @classmethod
+    def next_path(cls, root: str | os.PathLike[str], *, name: str | None = None, dataset: str | None = None) -> Path:
+        """The folder that :meth:`create` would make now, for those who are told of a run before it begins.
+
+        Raises:
+            ConfigError: a name that cannot be a folder's name, or a run of that name exists.
+        """
+        if name is not None:
+            check_name(name)
+        for candidate in _candidates(name, dataset):
+            if not os.path.lexists(path := Path(root) / candidate):
+                return path
+        raise ConfigError(f"the run {path} exists already", hint="choose another name, or resume that run")
+
+    @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
         """The run in an existing folder.
 

@@ -12,6 +12,7 @@ from danlu import processes
 from danlu.cli.names import OWN
 from danlu.cli.options import Allow, TestData, may_be_there
 from danlu.cli.part import check_by_itself, taking_part
+from danlu.cli.workers import Cpus, Gpus, On, WorkerCount, train_there, workers_of
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
 from danlu.prose import wrapped
@@ -71,6 +72,10 @@ def train(
         ),
     ] = None,
     allow: Allow = None,
+    on: On = None,
+    workers: WorkerCount = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, its time and its memory, without training.")
     ] = False,
@@ -82,6 +87,10 @@ def train(
             from danlu.rl.registry import modules_in
         if replay is not None and begin_with is None:
             raise ConfigError("--replay is for --from; expected a run to go on from with it")
+        crew = workers_of(on, workers, cpus, gpus)
+        if crew is not None and (begin_with is not None or dry_run):
+            option = "--dry-run" if dry_run else "--from"
+            raise ConfigError(f"{option} is done by one process; expected no --on or --workers with it")
         result: TrainResult | CrossValidation
         given: tuple[object, ...]
         if begin_with is not None and resume is None:
@@ -121,7 +130,9 @@ def train(
             )
             if any(given):
                 raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
-            result = pipeline.resume(resume, display=display, allow=allow or (), say=spoken)
+            if crew is not None and crew.on_ray and not pipeline.is_crossed(resume):
+                raise typer.Exit(train_there(crew, source=None, name=None, runs=runs, resume=resume))
+            result = pipeline.resume(resume, display=display, allow=allow or (), say=spoken, workers=crew)
         else:
             if source is not None and "=" in source and not Path(source).exists():
                 settings, source = [source, *(settings or [])], None
@@ -147,7 +158,11 @@ def train(
                 print()
                 spoken(str(rehearsed))
                 return
-            result = pipeline.train_from(settled, root=runs, name=name, display=display, allow=allow, say=spoken)
+            if crew is not None and crew.on_ray and not pipeline.crosses(settled):
+                raise typer.Exit(train_there(crew, source=settled.data.source, name=name, runs=runs, resume=None))
+            result = pipeline.train_from(
+                settled, root=runs, name=name, display=display, allow=allow, say=spoken, workers=crew
+            )
         first = processes.is_first()
     if first:
         finished(result)

@@ -10,6 +10,7 @@ import typer
 
 from danlu.cli.names import OWN
 from danlu.cli.options import Allow, TestData, may_be_there
+from danlu.cli.workers import Cpus, Gpus, On, WorkerCount, workers_of
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
 from danlu.prose import wrapped
@@ -53,6 +54,10 @@ def tune(
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Go on with this search, which was killed or stopped.")] = None,
     allow: Allow = None,
+    on: On = None,
+    workers: WorkerCount = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Only say at which learning rate the loss falls fastest.")
     ] = False,
@@ -69,6 +74,7 @@ def tune(
             from danlu.tuning.places import is_searchable
             from danlu.tuning.probe import probe
             from danlu.tuning.tune import BATCH, tune_from
+        crew = workers_of(on, workers, cpus, gpus)
         if resume is not None:
             given = (
                 source,
@@ -85,7 +91,7 @@ def tune(
             )
             if find_lr or find_batch_size or any(each is not None and each != {} for each in given):
                 raise ConfigError("--resume goes on with a search and its own settings; expected no others with it")
-            tuned = tuning.resume(resume, display=display, say=_say, allow=allow or ())
+            tuned = tuning.resume(resume, display=display, say=_say, allow=allow or (), workers=crew)
         else:
             if source is not None and "=" in source and not Path(source).exists():
                 settings, source = [source, *(settings or [])], None
@@ -98,8 +104,10 @@ def tune(
             values.setdefault("data", {}).update({name: value for name, value in data.items() if value is not None})
             settled = pipeline.config_from(pipeline.with_options(values, context.meta.get(OWN, {})))
             if find_lr or find_batch_size:
-                if any((asked, trials, minutes, metric, storage, name)):
-                    raise ConfigError("a probe searches nothing; leave the spans, --trials, --minutes and the like out")
+                if any((asked, trials, minutes, metric, storage, name, crew)):
+                    raise ConfigError(
+                        "a probe searches nothing; leave the spans, --trials, --minutes, --workers and the like out"
+                    )
                 probe(
                     settled,
                     settled.data.source,
@@ -123,6 +131,7 @@ def tune(
                 display=display,
                 say=_say,
                 allow=[*(allow or ()), *modules_in(source)],
+                workers=crew,
             )
     _finished(tuned)
 

@@ -3,5 +3,6 @@
 from danlu.launch.join import join, joined
 from danlu.launch.launcher import Job, launch
 from danlu.launch.place import Place, find
+from danlu.launch.workers import Workers
 
-__all__ = ["Job", "Place", "find", "join", "joined", "launch"]
+__all__ = ["Job", "Place", "Workers", "find", "join", "joined", "launch"]

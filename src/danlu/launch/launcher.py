@@ -23,7 +23,7 @@ from danlu.launch.child import Child
 from danlu.launch.place import Place
 from danlu.launch.variables import COORDINATOR, COUNT, LAUNCHED, RANK, TIMEOUT
 
-__all__ = ["Job", "launch"]
+__all__ = ["Job", "launch", "resumed"]
 
 _LOOK = 0.1  # seconds between two looks
 _PAUSED = 5.0  # seconds between two looks after which it was the launcher that stood still
@@ -157,7 +157,7 @@ class _Crew:
         self._job, self._say, self._run = job, say, run
         coordinator = job.coordinator or f"127.0.0.1:{_free_port()}"
         each = job.devices or (1 if job.rank is None and job.processes > 1 else None)
-        command = job.command if run is None else _resumed(job.command, run)
+        command = job.command if run is None else resumed(job.command, run)
         self._children: list[Child] = []
         try:
             for rank in job.ranks:
@@ -263,10 +263,10 @@ def _failed(child: Child, asked: bool) -> bool:
     return child.status not in (None, 0) and not asked and not {"refused", "lost"} & set(child.facts)
 
 
-def _resumed(command: Sequence[str], run: str) -> tuple[str, ...]:
+def resumed(command: Sequence[str], run: str) -> tuple[str, ...]:
     """The command that goes on with a run; what it may import and how it shows itself stay.
 
-    >>> _resumed(("train", "titanic.csv", "--target", "Survived", "--display", "plain"), "runs/titanic")
+    >>> resumed(("train", "titanic.csv", "--target", "Survived", "--display", "plain"), "runs/titanic")
     ('train', '--resume', 'runs/titanic', '--display', 'plain')
     """
     kept: list[str] = []

@@ -5,7 +5,7 @@ from danlu.pipeline.card import card
 from danlu.pipeline.compare import compare_runs
 from danlu.pipeline.config import TrainConfig, config_from, override
 from danlu.pipeline.continual import train_on
-from danlu.pipeline.crossed import CrossValidation
+from danlu.pipeline.crossed import CrossValidation, crosses, is_crossed
 from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
 from danlu.pipeline.explain import explain
@@ -26,9 +26,11 @@ __all__ = [
     "compare_runs",
     "config_from",
     "cross_validate",
+    "crosses",
     "diagnose",
     "example_table",
     "explain",
+    "is_crossed",
     "load",
     "load_config",
     "load_model",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from danlu.evaluate.intervals import Interval, figure
 from danlu.evaluate.judgement import Judgement, Simple, fold_lines
 from danlu.evaluate.usual import usual
 from danlu.files import write_atomic
-from danlu.pipeline.config import TrainConfig
+from danlu.launch.workers import Workers
+from danlu.pipeline.config import TrainConfig, saved_config
 from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import load_model
 from danlu.pipeline.effort import Effort
@@ -44,7 +45,7 @@ from danlu.trained.answers import as_csv
 from danlu.trained.card import facts_of
 from danlu.trained.together import together
 
-__all__ = ["FOLDS", "CrossValidation", "FoldResult", "cross_train", "crosses", "first_fold"]
+__all__ = ["FOLDS", "CrossValidation", "FoldResult", "cross_train", "crosses", "first_fold", "is_crossed"]
 
 FOLDS = "folds"
 """The folder of a run that holds the runs of its folds."""
@@ -199,6 +200,15 @@ def crosses(config: TrainConfig) -> bool:
     return config.evaluate.folds is not None and config.evaluate.fold is None
 
 
+def is_crossed(run: str | Path) -> bool:
+    """Whether a run is a whole cross-validation.
+
+    Raises:
+        ArtifactError: there is no such run.
+    """
+    return crosses(saved_config(RunDirectory.open(run).read_json("config.json"))[0])
+
+
 def of_fold(config: TrainConfig, number: int) -> TrainConfig:
     """The config of one training of a cross-validation; what is for reading alone is left to the whole."""
     return config.replace(evaluate=config.evaluate.replace(fold=number, importance=False, report=False))
@@ -214,12 +224,14 @@ def cross_train(
     display: str,
     say: Say,
     begun: Effort,
+    workers: Workers | None = None,
 ) -> CrossValidation:
     """Train and test all folds that are not finished yet, and put them together.
 
     Args:
         first: what was prepared and planned for the first fold.
         begun: the clock that started with it.
+        workers: who trains the folds, instead of this process one after the other.
 
     Raises:
         TrainingError: a fold was stopped by a signal.
@@ -233,24 +245,18 @@ def cross_train(
 
     with stage("hashing the data"):
         data = data_of(config, source, domain)
+    prepared, unit, split = first[0], first[0].unit, first[0].split
+    said.update(f"note: {notice}" for notice in prepared.notices)
     done: list[FoldResult] = []
-    seen = None
-    for number in range(1, config.evaluate.trainings + 1):
-        own = of_fold(config, number)
-        prepared, plan = first if number == 1 else prepare(own, source, say=_quiet, begun=True)[1:]
-        if number == 1:
-            said.update(f"note: {notice}" for notice in prepared.notices)
-            unit, split = prepared.unit, prepared.split
-        else:
-            for notice in prepared.notices:
-                new(f"note: {notice}")
-        result = _fold(run, own, domain, prepared, plan, data, display=display, number=number)
+    for result, notices in _trained(run, config, source, domain, first, data, display=display, workers=workers):
+        for notice in notices:
+            new(f"note: {notice}")
         done.append(result)
         primary = result.judgement.evidence.primary if result.judgement.evidence is not None else ""
         score = f": {MEASURES[primary].label} {figure(result.scores[primary])}" if primary in result.scores else ""
-        say(f"fold {number} of {config.evaluate.trainings}{score}")
-        if number == 1:
-            seen = _seen(prepared, result.model)
+        say(f"fold {result.number} of {config.evaluate.trainings}{score}")
+    done.sort(key=lambda each: each.number)
+    seen = _seen(prepared, done[0].model)
     judgement, predictions = pooled(done, seed=config.trainer.seed)
     judgement = by_columns_of([each.judgement for each in done], judgement, seed=config.trainer.seed)
     last = config.split.method == "time" or domain.by_time
@@ -282,6 +288,47 @@ def cross_train(
     with stage("writing the report"):
         write_crossed(run, config, domain, first[0], found, begun)
     return found
+
+
+def _trained(
+    run: RunDirectory,
+    config: TrainConfig,
+    source: Any,
+    domain: Domain,
+    first: tuple[Any, Any],
+    data: dict[str, Any],
+    *,
+    display: str,
+    workers: Workers | None,
+) -> Iterator[tuple[FoldResult, Sequence[str]]]:
+    """The folds as they end, each with what was noticed in its data."""
+    numbers = range(1, config.evaluate.trainings + 1)
+    if workers is None:
+        for number in numbers:
+            own = of_fold(config, number)
+            prepared, plan = first if number == 1 else prepare(own, source, say=_quiet, begun=True)[1:]
+            yield _fold(run, own, domain, prepared, plan, data, display=display, number=number), prepared.notices
+        return
+    given = str(Path(source).resolve()) if isinstance(source, str | Path) and Path(source).exists() else source
+    jobs = [(str(run.path.resolve()), config, given, data, number) for number in numbers]
+    try:
+        with stage("folds", total=len(jobs), unit="folds") as step:
+            for number, (result, notices) in workers.each(_fold_of, jobs):
+                step.advance()
+                yield dataclasses.replace(result, run=RunDirectory(run.path / FOLDS / str(number + 1))), notices
+    except TrainingError as error:
+        if error.stopped_by is not None:
+            error.hint = f"go on: danlu train --resume {run.path}"
+        raise
+
+
+def _fold_of(job: tuple[str, TrainConfig, Any, dict[str, Any], int]) -> tuple[FoldResult, Sequence[str]]:
+    """A fold, trained by a worker."""
+    folder, config, source, data, number = job
+    own = of_fold(config, number)
+    domain, prepared, plan = prepare(own, source, say=_quiet, begun=True)
+    result = _fold(RunDirectory(folder), own, domain, prepared, plan, data, display="none", number=number)
+    return result, prepared.notices
 
 
 def _quiet(line: str) -> None:

@@ -12,6 +12,7 @@ from danlu.artifact import RunDirectory
 from danlu.data.remote import brought
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, shorten
+from danlu.launch.workers import Workers, as_workers
 from danlu.memory import in_words
 from danlu.pipeline.branched import check_fresh
 from danlu.pipeline.compressed import check_trained_there
@@ -56,6 +57,7 @@ def train_from(
     allow: Sequence[str] = (),
     sections: Sequence[tuple[str, str]] = (),
     known: bool = False,
+    workers: Workers | None = None,
 ) -> TrainResult | CrossValidation:
     """Train a model on the data in ``source`` and save it, with its record, in a new run directory.
 
@@ -73,6 +75,7 @@ def train_from(
         allow: modules that an environment of the config's may import.
         sections: further parts of the report: each a title and its HTML.
         known: whether what is found in the data need not be said.
+        workers: who trains the folds of ``evaluate.folds``; None is this process, one after the other.
 
     Returns:
         A :class:`TrainResult`; with ``evaluate.folds`` a :class:`CrossValidation`.
@@ -88,6 +91,11 @@ def train_from(
     need_devices(config.trainer.devices)
     check_mlflow(config.track)
     allow_modules(allow)
+    if workers is not None and not crosses(config):
+        raise ConfigError(
+            "workers share out the folds of a cross-validation, and there are none here; expected --folds 5 with it",
+            hint="for one training by several processes: danlu launch --processes 2 -- train …",
+        )
     in_file = source is None
     with showing(display), contextlib.ExitStack() as held:
         piped: tuple[Path, ...] = ()
@@ -123,7 +131,9 @@ def train_from(
         say(f"run: {run.path} (to continue after a stop: {again})")
         callbacks = held.enter_context(tracked(run, config.track, say))
         if crosses(config):
-            return cross_train(run, config, source, domain, (prepared, plan), display=display, say=say, begun=begun)
+            return cross_train(
+                run, config, source, domain, (prepared, plan), display=display, say=say, begun=begun, workers=workers
+            )
         return train_once(
             run,
             config,
@@ -198,6 +208,7 @@ def cross_validate(
     runs: str | Path = "runs",
     display: str = "auto",
     say: Say = print,
+    workers: int | Workers | None = None,
     **settings: Mapping[str, Any],
 ) -> CrossValidation:
     """Train a model for each fold of the rows, without it, and test it there: every row is tested once.
@@ -209,6 +220,8 @@ def cross_validate(
     Args:
         folds: how many, at least 2.
         repeats: how often the rows are divided into folds anew, which takes chance out of the division.
+        workers: who trains the folds: so many processes of this machine, or ``danlu.launch.Workers(4, on="ray")``; None is this process,
+            one after the other. The result is the same.
         source, target, name, runs, display, say, **settings: as of :func:`danlu.train`.
 
     Returns:
@@ -237,7 +250,7 @@ def cross_validate(
         raise ConfigError(f"evaluate is {shorten(given)}; expected a table of settings")
     settings["evaluate"] = {**given, "folds": folds, "repeats": repeats}
     config = config_of("cross_validate", source, {"target": target}, settings)
-    found: Any = _trained(config, source, root=runs, name=name, display=display, say=say)
+    found: Any = _trained(config, source, root=runs, name=name, display=display, say=say, workers=as_workers(workers))
     return found
 
 
@@ -276,7 +289,13 @@ def config_of(function: str, source: Any, named: Mapping[str, Any], settings: Ma
 
 
 def resume(
-    run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print, allow: Sequence[str] = ()
+    run: str | Path,
+    *,
+    source: Any = None,
+    display: str = "auto",
+    say: Say = print,
+    allow: Sequence[str] = (),
+    workers: Workers | None = None,
 ) -> TrainResult | CrossValidation:
     """Resume a run that was killed or stopped; the weights will equal those of an uninterrupted run.
 
@@ -284,6 +303,7 @@ def resume(
         run: the run's folder.
         source: the frame or arrays it was started with, when it was not a file.
         allow: modules that its environment may import, such as ``("my_package",)`` for ``"my_package:Walk-v0"``.
+        workers: who trains the folds that are not finished, where it has folds.
 
     Raises:
         UntrustedError: its environment needs a module that is not allowed.
@@ -303,4 +323,4 @@ def resume(
     for name in lost:
         say(f"note: the run was started with the setting {name}, which this version does not know")
     config = with_kept(saved, directory.path)
-    return train_from(config, source, display=display, say=say, resume=directory, allow=allow)
+    return train_from(config, source, display=display, say=say, resume=directory, allow=allow, workers=workers)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import html
+import math
 import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from danlu.evaluate import MEASURES
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.metrics import metrics_of
 from danlu.files import write_atomic
+from danlu.launch.workers import Workers, as_workers
 from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig, saved_config
 from danlu.pipeline.crossed import crosses
@@ -56,6 +58,7 @@ BATCH = 9
 """Trials of a batch, of which three go on after the first rung and one to the end."""
 TRIED = "trials"
 """The folder of a run that holds the checkpoints of the trials under way."""
+_LOOK = 2.0  # seconds between two looks at what workers have done
 _METRICS = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
 
 
@@ -120,6 +123,7 @@ def tune(
     runs: str | Path = "runs",
     display: str = "auto",
     say: Say = print,
+    workers: int | Workers | None = None,
     **settings: Mapping[str, Any],
 ) -> Tuned:
     """Search for better settings, then train with the best that were found.
@@ -137,6 +141,7 @@ def tune(
             of whatever has not one label a row (``loss``; of boxes, masks and several labels also what they are compared by).
         storage: a file or the URL of a data base for the study, by which several processes share it; None keeps it in the run.
         batch: trials of a batch.
+        workers: who does the trials: so many processes of this machine, or ``danlu.launch.Workers(4, on="ray")``; None is this process.
         **settings: sections of the config, as of :func:`danlu.train`; what is set there is not searched.
 
     Returns:
@@ -175,6 +180,7 @@ def tune(
         name=name,
         display=display,
         say=say,
+        workers=as_workers(workers),
     )
 
 
@@ -194,12 +200,14 @@ def tune_from(
     say: Say = print,
     allow: Sequence[str] = (),
     begun: RunDirectory | None = None,
+    workers: Workers | None = None,
 ) -> Tuned:
     """:func:`tune` for a config; arguments as of it and of ``train_from``.
 
     Args:
         asked: what is searched beside what the kind of data proposes.
         begun: the run to go on with; the rest are what it was begun with.
+        workers: who does the trials; None is this process.
     """
     for named, count in (("trials", trials), ("batch", batch)):
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
@@ -259,8 +267,10 @@ def tune_from(
             held.enter_context(run.locked())
             config = with_kept(kept_names(config, piped)[0], run.path) if piped else config
             given = config.data.source if in_file else source
-        study = Study(
-            storage or run.path / "study.log",
+        part = _Part(
+            config=config,
+            source=given if in_file is False else _whole(given),
+            storage=_whole(str(storage or run.path / "study.log")),
             facts={"data": _identity(run) or config.data.source, "metric": metric, "fixed": _fixed(config)},
             space=space,
             structure=[
@@ -268,13 +278,17 @@ def tune_from(
             ],
             first={name: current(config, plan, name) for name in space},
             higher=higher,
-            seed=config.trainer.seed,
             size=batch,
+            metric=metric,
+            limits=limits,
+            folder=str((run.path / TRIED).resolve()),
+            allow=allow,
         )
+        study = part.study()
         say(f"run: {run.path} (to continue after a stop: danlu tune --resume {run.path})")
         say(f"searching {', '.join(f'{name} in {place}' for name, place in space.items())}")
         over = begun is not None and not is_searching(begun)  # what is left is the training with what was found
-        stopped = None if over else _search(study, config, domain, prepared, limits, run, metric, say)
+        stopped = None if over else _search(study, part, (domain, prepared), workers, run, say)
     trials_told, best = study.told(), study.best()
     found = {} if best is None else dict(best.values)
     seconds = time.perf_counter() - started
@@ -317,30 +331,78 @@ def tune_from(
     return dataclasses.replace(tuned, result=result)
 
 
+def _whole(source: str) -> str:
+    """The name of a file or a folder that another process finds too."""
+    return source if "://" in source or not Path(source).absolute().parent.exists() else str(Path(source).absolute())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """What one of those who search has to know: plain data that can be sent; names as of :class:`Study` and :func:`tune_from`."""
+
+    config: TrainConfig
+    source: Any
+    storage: str
+    facts: Mapping[str, Any]
+    space: Mapping[str, Place]
+    structure: Sequence[str]
+    first: Mapping[str, Any]
+    higher: bool
+    size: int
+    metric: str
+    limits: Limits
+    folder: str  # of the checkpoints of its own trials
+    allow: Sequence[str]
+
+    def study(self) -> Study:
+        """The study, which all share."""
+        names = ("facts", "space", "structure", "first", "higher", "size")
+        return Study(self.storage, seed=self.config.trainer.seed, **{name: getattr(self, name) for name in names})
+
+    def search(self, study: Study, domain: Domain, prepared: Prepared, after_batch: Callable[[], None]) -> None:
+        """Run trials until the limits of all are reached."""
+
+        def contest_of(configs: Sequence[TrainConfig]) -> Contest:
+            if isinstance(domain, Agents):
+                return AgentContest(configs, domain, prepared)  # type: ignore[arg-type]
+            if isinstance(domain, Labelled) and isinstance(prepared.train, tuple):  # type: ignore[attr-defined]
+                return NetworkContest(configs, domain, prepared, metric=self.metric, factor=FACTOR)  # type: ignore[arg-type]
+            folder = Path(self.folder)
+            return TrainingContest(configs, domain, prepared, metric=self.metric, factor=FACTOR, folder=folder)
+
+        def done() -> None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            after_batch()
+
+        search(study, contest_of, lambda values: with_values(self.config, values), self.limits, done)
+
+
+def _search_part(part: _Part) -> None:
+    """A worker's part of a search."""
+    allow_modules(part.allow)
+    domain, prepared, _ = prepare(part.config, part.source, say=lambda line: None, begun=True)
+    try:
+        part.search(part.study(), domain, prepared, lambda: None)
+    except Stopped as stopped:
+        error = TrainingError("the search was stopped")
+        error.stopped_by = stopped.number
+        raise error from stopped
+
+
 def _search(
     study: Study,
-    config: TrainConfig,
-    domain: Domain,
-    prepared: Prepared,
-    limits: Limits,
+    part: _Part,
+    prepared: tuple[Domain, Prepared],
+    workers: Workers | None,
     run: RunDirectory,
-    metric: str,
     say: Say,
 ) -> int | None:
     """Run the trials; the number of the signal that ended it, or None."""
-
-    def contest_of(configs: Sequence[TrainConfig]) -> Contest:
-        if isinstance(domain, Agents):
-            return AgentContest(configs, domain, prepared)  # type: ignore[arg-type]
-        if isinstance(domain, Labelled) and isinstance(prepared.train, tuple):  # type: ignore[attr-defined]
-            return NetworkContest(configs, domain, prepared, metric=metric, factor=FACTOR)  # type: ignore[arg-type]
-        return TrainingContest(configs, domain, prepared, metric=metric, factor=FACTOR, folder=run.path / TRIED)
-
+    limits = part.limits
     with stage("search", total=limits.trials, unit="trials", limit=limits.seconds) as step:
         display = shown()
 
         def after_batch() -> None:
-            shutil.rmtree(run.path / TRIED, ignore_errors=True)
             told = study.told()
             step.done = sum(each.state != "running" for each in told)
             lines = [json_text(dataclasses.asdict(each), indent=None) for each in told]
@@ -349,15 +411,43 @@ def _search(
             if best is not None:
                 score = figure(best.score or 0.0)
                 say(
-                    f"{step.done:.0f} trials: best {metric} {score} by trial {best.number + 1}, {in_words(best.values)}"
+                    f"{step.done:.0f} trials: best {part.metric} {score} by trial {best.number + 1}, {in_words(best.values)}"
                 )
             if display is not None:
-                display.above = table_of(told, metric, higher=study.higher)
+                display.above = table_of(told, part.metric, higher=study.higher)
+
+        seen, next_look = step.done, 0.0
+
+        def look() -> None:
+            nonlocal seen, next_look
+            if time.monotonic() < next_look:
+                return
+            next_look = time.monotonic() + _LOOK
+            ended = sum(each.state != "running" for each in study.told())
+            if ended != seen:
+                seen = ended
+                after_batch()
 
         try:
-            search(study, contest_of, lambda values: with_values(config, values), limits, after_batch)
+            if workers is None:
+                part.search(study, *prepared, after_batch)
+            else:
+                most = math.ceil((limits.trials or TRIALS) / part.size)  # each takes whole batches
+                jobs = [
+                    dataclasses.replace(part, folder=f"{part.folder}/{number}")
+                    for number in range(workers.count or most)
+                ]
+                for _ in workers.each(_search_part, jobs, look=look):
+                    look()
+                next_look = 0.0
+                look()
+                shutil.rmtree(part.folder, ignore_errors=True)
         except Stopped as stopped:
             return stopped.number
+        except TrainingError as error:
+            if error.stopped_by is None:
+                raise
+            return error.stopped_by
         finally:
             if display is not None:
                 display.above = None
@@ -365,7 +455,13 @@ def _search(
 
 
 def resume(
-    run: str | Path, *, source: Any = None, display: str = "auto", say: Say = print, allow: Sequence[str] = ()
+    run: str | Path,
+    *,
+    source: Any = None,
+    display: str = "auto",
+    say: Say = print,
+    allow: Sequence[str] = (),
+    workers: Workers | None = None,
 ) -> Tuned:
     """Go on with a search that was killed or stopped; what it tries will be what it would have tried.
 
@@ -373,6 +469,7 @@ def resume(
         run: the run's folder.
         source: the frame or arrays it was started with, when it was not a file.
         allow: as of :func:`danlu.pipeline.resume`.
+        workers: who does the trials that are left; None is this process.
 
     Raises:
         ConfigError: the run is no search, or the data is not what it was started with.
@@ -398,6 +495,7 @@ def resume(
         say=say,
         allow=allow,
         begun=directory,
+        workers=workers,
     )
 
 
