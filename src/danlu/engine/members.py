@@ -24,6 +24,7 @@ from danlu.engine.monitor import stopped_early
 from danlu.engine.objective import Supervised
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler, check_order, num_batches, shuffled
+from danlu.engine.poisson import Forgetting, Secret, drawn_for_each
 from danlu.engine.population import Population, judge_of
 from danlu.engine.settled import settled
 from danlu.engine.sources import ArraySource, SharedSource, as_source
@@ -72,7 +73,8 @@ def fit_population(
         samplers: what draws them, for each member; see :mod:`danlu.engine.order`.
         validation: other data that all are judged on.
         validation_rows: the rows of ``validation``, or else of ``data``, that each member is judged on.
-        metrics, loss_weights, augment, gradient: as in :func:`danlu.fit`; each member's draws are its own.
+        metrics, loss_weights, augment, gradient: as in :func:`danlu.fit`; each member's draws are its own. A private gradient is for the
+            rows of one member, and what a member spends is spent of these; who publishes several of them adds that up.
         initial: each member's ``(params, state)`` to start from instead of fresh ones.
         options, callbacks, checkpoint, resume, **changes: as in :func:`danlu.fit`. Every member keeps its own best weights;
             training ends when all have stopped. The members are divided among ``devices``.
@@ -173,6 +175,19 @@ def fit_members(
     if train_rows is not None and samplers is not None:
         raise ConfigError("fit_population received both train_rows and samplers; expected one of them")
     varied = samplers is not None  # how many rows these draw may differ from epoch to epoch
+    secrets: list[Secret] | None = None
+    if isinstance(gradient, Gradient) and gradient.private:
+        if _is_stream(data) or checkpoint is not None:
+            raise ConfigError(
+                f"the gradient is private, and the population {'reads a stream' if checkpoint is None else 'writes checkpoints'}; expected "
+                "arrays, of which rows can be drawn one by one, and no checkpoint, which would hold each member's secret"
+            )
+        rows = as_arrays(data)["weight"].shape[0]
+        whole = [np.arange(rows)] * count if train_rows is None else train_rows
+        secrets = [Secret.new() for _ in seeds]
+        parts = _checked_rows("train_rows", whole, rows, count)
+        samplers, room = drawn_for_each(gradient, samplers, options, secrets, parts)
+        train_rows, options, callbacks = None, options.replace(batch_size=room), [Forgetting(None), *callbacks]
     source: ArraySource | SharedSource
     if _is_stream(data):
         if varied or train_rows is not None or (validation is None and validation_rows is not None):
@@ -218,11 +233,19 @@ def fit_members(
         raise ConfigError(f"initial has {len(initial)} pairs of variables for {count} seeds; expected one for each")
     if after is None:
         starts: Sequence[tuple[Any, Any] | None] = initial if initial is not None else (None,) * count
+        own_secrets: Sequence[Secret | None] = secrets or [None] * count
         begun = [
             initial_state(
-                program, source, optimizer, seed=seed, options=options, initial=start, loss_weights=loss_weights
+                program,
+                source,
+                optimizer,
+                seed=seed,
+                options=options,
+                initial=start,
+                loss_weights=loss_weights,
+                secret=None if secret is None else secret.key,
             )
-            for optimizer, seed, start in zip(made, seeds, starts, strict=True)
+            for optimizer, seed, start, secret in zip(made, seeds, starts, own_secrets, strict=True)
         ]
         state = owned(jax.tree.map(_stacked, *begun))
     else:

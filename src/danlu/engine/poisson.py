@@ -20,6 +20,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from danlu.engine.per_example import Carried
 from danlu.errors import CheckpointError, ConfigError, TrainingError
 from danlu.files import write_atomic
 
-__all__ = ["SECRET", "Forgetting", "Poisson", "Secret", "drawn", "room_for"]
+__all__ = ["SECRET", "Forgetting", "Poisson", "Secret", "drawn", "drawn_for_each", "room_for"]
 
 SECRET = "secret"
 """The file, beside the checkpoints, that holds the secret of a private training that has not ended."""
@@ -200,3 +201,28 @@ def drawn(gradient: Any, sampler: Any, options: Any, secret: Secret, rows: int) 
         )
     room = room_for(rows, gradient.sampling, gradient.cuts * options.accumulate * options.devices)
     return Poisson(rows, gradient.sampling, room, secret), room
+
+
+def drawn_for_each(
+    gradient: Any, samplers: Any, options: Any, secrets: Sequence[Secret], parts: Sequence[np.ndarray]
+) -> tuple[list[Callable[[int, Any], np.ndarray]], int]:
+    """The samplers of several trainings with one private gradient, each of its own part of the rows, and the room of their batches.
+
+    Raises:
+        ConfigError: other samplers, or parts of which the gradient does not expect so many rows.
+    """
+    made = [drawn(gradient, samplers, options, secret, part.size) for secret, part in zip(secrets, parts, strict=True)]
+    room = max(own for _, own in made)
+    return [
+        _within(dataclasses.replace(own, room=room), part) for (own, _), part in zip(made, parts, strict=True)
+    ], room
+
+
+def _within(sampler: Poisson, rows: np.ndarray) -> Callable[[int, Any], np.ndarray]:
+    """A sampler of the places in ``rows`` as one of the rows; places that fill a batch up stay as they are."""
+
+    def of_rows(epoch: int, rng: Any) -> np.ndarray:
+        order = sampler(epoch, rng)
+        return np.where(order >= 0, rows[order], -1).astype(np.int32)
+
+    return of_rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -266,7 +266,7 @@ def _brief(found: Interval | None, rate: float) -> str:
     return found.brief if found is not None else f"– ({round(1 / rate):,} others or more would tell)"
 
 
-def _columns(cells: list[tuple[str, ...]]) -> list[str]:
+def _columns(cells: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(map(wide, column)) for column in zip(*cells, strict=True)]
     return [
         "  " + "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells

@@ -157,6 +157,10 @@ class _Target:
     def notes(self) -> tuple[str, ...]:
         """What limits the attack on this run."""
         found = ["rows of one training are counted as independent of each other"]
+        if self.stated is not None:
+            found.append(
+                "which rows show most is not told of a private run; these figures are for its owner, and are not private"
+            )
         if self.model.mixture:
             found.append(
                 f"the run is a blend ({self.model.mixture}) and the shadows are networks, which makes the attack weaker"
@@ -190,12 +194,18 @@ class _Target:
         display: str,
     ) -> np.ndarray:
         """How sure networks of the recipe are of the rows ``judged`` that learnt from these parts of the rows, ``(networks, rows)``."""
+        rows, private = min(map(len, parts)), self.plan.private
         plan = self.plan.replace(copies=len(parts))
-        rows = min(map(len, parts))
+        if private is not None:  # the same noise, and the same chance of each row
+            plan = plan.replace(private=private.replace(expected=private.sampling * rows))
         weighed, sample, lesson = lesson_of(
             data, target=self.model.head.target, plan=plan.replace(copies=1), imbalance=self.again.config.imbalance
         )
-        starts = [plan.initial(key, sample) for key in jax.random.split(jax.random.key(seed), len(parts))]
+        public = self.again.prepared.public
+        starts = [
+            plan.initial(key, sample if public is None else public)
+            for key in jax.random.split(jax.random.key(seed), len(parts))
+        ]
         fitted = plan.cross_fit(
             weighed,
             None,
@@ -242,7 +252,7 @@ def _with_shadows(target: _Target, shadows: int, mode: str, *, seed: int, displa
         stated=target.stated,
         mode=mode,
         shadows=shadows,
-        exposed=_exposed(target, own, moments),
+        exposed=_exposed(target, own, moments) if target.stated is None else (),
         notes=target.notes,
     )
 
