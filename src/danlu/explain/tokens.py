@@ -182,7 +182,8 @@ def word_attribution(
 
     found = token_attribution(network, params, state, encoder.transform(texts), score)
     added = []
-    for text, words, grams in zip(texts, found.values["words"], found.values["grams"], strict=True):
+    in_order = found.values.get("words", np.zeros((len(texts), 0)))  # a private network sees no words in order
+    for text, words, grams in zip(texts, in_order, found.values["grams"], strict=True):
         count = len(encoder.tokenizer.cut(text))
         own = split_to_words(grams, list(encoder.places(text).values()), count)
         own[: len(words)] += words[:count]
