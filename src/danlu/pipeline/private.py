@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from danlu.data import Schema, infer_schema
+from danlu.data.text import TextEncoder
 from danlu.engine import Fitted
 from danlu.engine.poisson import Secret
 from danlu.errors import ArtifactError, ConfigError
@@ -115,7 +116,12 @@ def private_recipe(config: TrainConfig, plan: Recipe, prepared: Any) -> Recipe:
     shapes = jax.eval_shape(lambda key: plan.model.init(key, prepared.encoder.in_shape)[0], jax.random.key(0))
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     return config.private.recipe(
-        plan, prepared.rows["train"], prepared.spent, parameters=count, asked=config.trainer.chosen()
+        plan,
+        prepared.rows["train"],
+        prepared.spent,
+        parameters=count,
+        asked=config.trainer.chosen(),
+        texts=isinstance(prepared.encoder, TextEncoder),
     )
 
 

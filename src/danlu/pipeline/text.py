@@ -13,7 +13,7 @@ from danlu.auditing import Audit
 from danlu.data import TargetEncoder
 from danlu.data.spelling import merge_spellings
 from danlu.data.text import TextEncoder, TextSet, is_text_source, read_texts
-from danlu.errors import SchemaError
+from danlu.errors import ConfigError, SchemaError
 from danlu.evaluate import Rows, baselines
 from danlu.evaluate.tfidf import tfidf
 from danlu.explained import Asked, Explained, explain_texts
@@ -79,12 +79,17 @@ class Texts(LabelledItems):
 
     def recipe(self, config: TrainConfig, prepared: PreparedRows) -> Recipe:
         if config.private.on:
+            for name in config.decided("width", "dropout").keys() & {"width", "dropout"}:
+                raise ConfigError(
+                    f"model.{name} is {config.setting(f'model.{name}')}, and the private network of texts is linear and has none",
+                    hint="leave it out",
+                )
             return private_text_recipe(
                 prepared.target.task,
                 prepared.rows["train"],
                 prepared.encoder,
                 classes=prepared.target.units,
-                **config.decided("width", "loss"),
+                **config.decided("loss"),
             )
         return text_recipe(
             prepared.target.task,

@@ -35,7 +35,7 @@ class PrivateTraining(Blueprint):
         epsilon: the largest ε that all of it may spend; None, and no ``noise``, trains without privacy.
         delta: its δ; None is ``rows^−1.1``.
         noise: the noise multiplier, instead of ``epsilon``; what it spends is then said.
-        clip: the largest norm of a row's gradient.
+        clip: the largest norm of a row's gradient; None is 1, of texts 0.1.
         clipping: ``"flat"``, ``"layers"`` or ``"adaptive"``; see :class:`~danlu.engine.PerExample`.
         sampling: the probability of a row to be in a batch; None is about ``4/√rows``. ``trainer.batch_size`` says the same in rows.
         accountant: how ε is counted, ``"pld"`` or ``"rdp"``.
@@ -46,7 +46,7 @@ class PrivateTraining(Blueprint):
     epsilon: float | None = setting(default=None, above=0, maximum=100, optional=True)
     delta: float | None = setting(default=None, above=0, below=1, optional=True)
     noise: float | None = setting(default=None, above=0, optional=True)
-    clip: float = setting(default=1.0, above=0)
+    clip: float | None = setting(default=None, above=0, optional=True)
     clipping: str = setting(default="flat", choices=CLIPPINGS)
     sampling: float | None = setting(default=None, above=0, maximum=1, optional=True)
     accountant: str = setting(default="pld", choices=ACCOUNTANTS)
@@ -97,7 +97,9 @@ class PrivateTraining(Blueprint):
             return self.sampling * rows
         return float(min(rows, asked or max(16, round(4 * math.sqrt(rows)))))
 
-    def recipe(self, plan: Recipe, rows: int, before: Ledger, *, parameters: int, asked: Mapping[str, Any]) -> Recipe:
+    def recipe(
+        self, plan: Recipe, rows: int, before: Ledger, *, parameters: int, asked: Mapping[str, Any], texts: bool = False
+    ) -> Recipe:
         """A recipe for ``rows`` private rows, with the noise that keeps to the budget.
 
         Args:
@@ -105,6 +107,7 @@ class PrivateTraining(Blueprint):
             before: what was spent already.
             parameters: of the network.
             asked: the user's own choices for the training.
+            texts: whether it is of texts, whose linear network has small gradients.
 
         Raises:
             ConfigError: a budget that no noise keeps to.
@@ -113,7 +116,7 @@ class PrivateTraining(Blueprint):
         usual = {
             "epochs": 20,
             "patience": 10**9,
-            "learning_rate": 8e-3,
+            "learning_rate": 0.1 if texts else 8e-3,
             "weight_decay": 0.0,
             "clip_norm": 1e9,
             "flat": 0.0,
@@ -127,7 +130,7 @@ class PrivateTraining(Blueprint):
         own = PerExample.drawn(
             rows=rows,
             batch=batch,
-            clip=self.clip,
+            clip=self.clip or (0.1 if texts else 1.0),
             noise=self.noise or 1.0,
             clipping=self.clipping,
             at_once=at_once,

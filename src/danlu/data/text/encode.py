@@ -70,12 +70,12 @@ class TextEncoder:
         return cls(tokenizer, _rounded(words, 8, _MOST_WORDS), _rounded(grams, 32, _MOST_GRAMS), column=column)
 
     @classmethod
-    def of_any(cls, *, column: str = "text", buckets: int = 2**12, grams: int = 256) -> TextEncoder:
+    def of_any(cls, *, column: str = "text", buckets: int = 2**13, grams: int = 40) -> TextEncoder:
         """An encoder that is not fitted to any texts: no word has a number of its own, n-grams alone are told apart.
 
         Args:
             column: see :class:`TextEncoder`.
-            buckets, grams: numbers of n-grams, and how many of a text are kept.
+            buckets, grams: numbers of n-grams, and how many of a text are kept: words first.
         """
         return cls(Tokenizer.fit(["-"], kind="word", lowercase=True), 8, grams, buckets, column)
 
