@@ -1,6 +1,6 @@
 """Simulated clients: the time of a round beside Flower's simulation, and FedAvg's accuracy on MNIST.
 
-``python benchmarks/federated.py speed --data mnist.npz --flower PYTHON`` trains the same MLP on 100 clients a round, an epoch each, in danlu
+``python benchmarks/federated.py speed --data mnist.npz --flower PYTHON`` trains an MLP on 100 clients a round, an epoch each, by danlu
 and in Flower's simulation, in turns. PYTHON is of an environment with ``flwr[simulation]`` and torch, and runs ``federated_peers.py``.
 ``python benchmarks/federated.py accuracy --data mnist.npz`` trains 50 rounds of 10 of 100 clients.
 """
@@ -75,7 +75,9 @@ def flower_rounds(python: str, data: str, rounds: int, cores: int) -> dict[str, 
         "CORES": cores,
     }
     environment = {**os.environ, **{f"BENCH_{name}": str(value) for name, value in given.items()}}
-    done = subprocess.run([python, str(PEERS)], env=environment, capture_output=True, text=True, timeout=3600)
+    environment["PYTHONPATH"] = str(PEERS.parent)
+    program = f"import {PEERS.stem}; {PEERS.stem}.main()"
+    done = subprocess.run([python, "-c", program], env=environment, capture_output=True, text=True, timeout=3600)
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise SystemExit(f"Flower's simulation failed:\n{done.stderr[-3000:]}")

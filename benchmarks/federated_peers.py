@@ -23,10 +23,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
-CLIENTS, ROUNDS, BATCH, RATE, WIDTH = (
-    int(os.environ[f"BENCH_{name}"]) for name in ("CLIENTS", "ROUNDS", "BATCH", "RATE", "WIDTH")
-)
-RATE = RATE / 1000
+CLIENTS, ROUNDS, BATCH, WIDTH = (int(os.environ[f"BENCH_{name}"]) for name in ("CLIENTS", "ROUNDS", "BATCH", "WIDTH"))
+RATE = float(os.environ["BENCH_RATE"])
 DATA, CORES = os.environ["BENCH_DATA"], int(os.environ["BENCH_CORES"])
 client_app, server_app = ClientApp(), ServerApp()
 ENDS: list[float] = []
@@ -94,6 +92,7 @@ def serve(grid: Grid, context: Context) -> None:
     print("RESULT " + json.dumps({"seconds": seconds, "accuracy": float(right)}))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The simulation. Ray's actors import this module by its name, so that it must not be the one that is run."""
     backend = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": {"num_cpus": CORES}}
     run_simulation(server_app=server_app, client_app=client_app, num_supernodes=CLIENTS, backend_config=backend)
