@@ -94,5 +94,8 @@ def serve(grid: Grid, context: Context) -> None:
 
 def main() -> None:
     """The simulation. Ray's actors import this module by its name, so that it must not be the one that is run."""
-    backend = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": {"address": "local", "num_cpus": CORES, "include_dashboard": False}}
+    backend = {
+        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+        "init_args": {"address": "local", "num_cpus": CORES, "include_dashboard": False},
+    }
     run_simulation(server_app=server_app, client_app=client_app, num_supernodes=CLIENTS, backend_config=backend)
