@@ -218,7 +218,8 @@ class Training:
         """Train to the end, to a stop, or to a failure; what was learned stays in ``state`` and ``best``."""
         try:
             self._call("on_train_begin")
-            self._before = samples(self.state.params, self.program.members)
+            if processes.count() == 1:  # else no process has all that a doctor looks at
+                self._before = samples(self.state.params, self.program.members)
             self._watch.begin()
             self._known = len(self.history)
             with graceful() as asked:

@@ -97,6 +97,8 @@ class TensorBoardLogger(Callback):
         for name, array in named_leaves(tree):
             if is_key(array) or not jnp.issubdtype(array.dtype, jnp.floating):
                 continue
+            if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+                array = array.addressable_shards[0].data  # of one that is divided among processes, what lies here
             values = np.asarray(array, np.float32).ravel()
             values = values[:: -(-len(values) // _MOST) or 1]
             values = values[np.isfinite(values)]
