@@ -289,3 +289,11 @@ def test_each_client_of_a_private_round_is_drawn_by_itself() -> None:
 def test_what_would_send_more_than_a_bounded_change_is_refused(network, how, said) -> None:
     with pytest.raises(ConfigError, match=said):
         fit_clients(network, (X, Y), CLIENTS, private=Private(noise=1.0), **private(**how))
+
+
+@pytest.mark.slow
+def test_devices_share_the_clients_of_a_round(three) -> None:
+    for how in ({"devices": 2}, {"devices": 2, "together": 2}):
+        found = fit_clients(LINE, (X, Y), CLIENTS, rounds=4, local_epochs=2, **how, **COMMON)
+        close(found.params, three.params)
+        assert found.history[-1]["clients"] == 3

@@ -152,13 +152,13 @@ def client_lines(found: ClientScores) -> list[str]:
     width = max(12, min(_WIDEST, max(wide(each.name) for each in shown)))
     own = [padded("own version", 14, right=True)] if shown[0].own is not None else []
     lines = [
-        padded(f"{label} at", width) + padded("rows", 8, right=True) + padded("score", 10, right=True) + "".join(own)
+        padded("client", width) + padded("rows", 8, right=True) + padded(label, 12, right=True) + "".join(own)
     ]
     for each in shown:
         told = "" if each.own is None else padded(figure(each.own.value), 14, right=True)
         value = figure(each.score.value) if each.known else "–"
         line = padded(short(each.name, _WIDEST), width) + padded(f"{each.rows:,}", 8, right=True)
-        lines.append(line + padded(value, 10, right=True) + told)
+        lines.append(line + padded(value, 12, right=True) + told)
     if len(found.clients) > _TOLD:
         lines.append(f"  … and {len(found.clients) - _TOLD} more clients, for whom it is better")
     if found.values.size > 1:

@@ -277,6 +277,8 @@ class Labelled(Domain):
         facts = {"threshold": f"{threshold:.3g}"} if target.task == "binary" and threshold != 0.5 else {}
         if trained.mixture:
             facts["blend"] = trained.mixture
+        if prepared.owners is not None:
+            facts["clients"] = str(prepared.owners)
         fields: dict[str, Any] = {
             "target": target.name,
             "task": target.task,
