@@ -49,6 +49,10 @@ def federate(
     personal_epochs: Annotated[
         int | None, typer.Option(help="Epochs for which each client trains the shared model further for itself.")
     ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Hide each client, with all its rows: noise in so many times the largest change."),
+    ] = None,
     test: TestData = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
@@ -90,6 +94,7 @@ def federate(
         "proximal": mu,
         "server_rate": server_rate,
         "personal_epochs": personal_epochs,
+        "noise": noise,
     }
     chosen = {key: value for key, value in named.items() if value is not None}
     if source is not None and "=" in source and not Path(source).exists():

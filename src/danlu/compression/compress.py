@@ -28,6 +28,7 @@ from danlu.pipeline.compressed import COMPRESSION
 from danlu.pipeline.crossed import FOLDS, crosses
 from danlu.pipeline.effort import Effort
 from danlu.pipeline.once import TrainResult, begin, record
+from danlu.pipeline.owners import check_in_one_place
 from danlu.stages import showing, stage
 from danlu.tasks.recipe import Recipe
 from danlu.trained import Learned, Say, Trained
@@ -129,6 +130,7 @@ def compress_run(
             _check_one_model(RunDirectory.open(run))
             again = Again.of(run, source=source, say=say, allow=allow, how="danlu compress RUN --data FILE")
             before = load_model(run, allow=allow)
+        check_in_one_place(again.config, "danlu compress")
         again = alone(again) if steps[0].whole else again
         steps = tuple(each.settled(again, before) for each in steps)
         folder = _folder(again.run, name, runs)

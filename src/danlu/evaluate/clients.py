@@ -151,9 +151,7 @@ def client_lines(found: ClientScores) -> list[str]:
     label = MEASURES[found.metric].label
     width = max(12, min(_WIDEST, max(wide(each.name) for each in shown)))
     own = [padded("own version", 14, right=True)] if shown[0].own is not None else []
-    lines = [
-        padded("client", width) + padded("rows", 8, right=True) + padded(label, 12, right=True) + "".join(own)
-    ]
+    lines = [padded("client", width) + padded("rows", 8, right=True) + padded(label, 12, right=True) + "".join(own)]
     for each in shown:
         told = "" if each.own is None else padded(figure(each.own.value), 14, right=True)
         value = figure(each.score.value) if each.known else "–"

@@ -30,6 +30,7 @@ from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.labelled import PreparedRows
 from danlu.pipeline.once import TrainResult, begin, train_once
+from danlu.pipeline.owners import check_in_one_place
 from danlu.pipeline.private import guarded, spent_by
 from danlu.stages import showing, stage
 from danlu.tasks import Recipe
@@ -135,6 +136,7 @@ def _changed(config: TrainConfig, source: Any, settings: Mapping[str, Any]) -> T
 
 def _check(run: RunDirectory, config: TrainConfig, old: Trained) -> None:
     what = ""
+    check_in_one_place(config, "danlu train --from")
     if old.kind not in _KINDS:
         what = f"a model for {old.purpose}"
     elif crosses(config) or old.provenance.get("folds"):

@@ -168,12 +168,13 @@ class Labelled(Domain):
     def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
         sample = prepared.sample()
         fair = {} if prepared.sensitive is None else prepared.sensitive.lesson(config.fairness, prepared)
+        hidden = config.federated.noise is not None  # of clients that hide, no rows choose anything
         learned = learn(
             fair.pop("data", prepared.train),
             encoder=prepared.encoder,
             target=prepared.target,
             plan=plan,
-            validation=fair.pop("validation", prepared.validation),
+            validation=None if hidden else fair.pop("validation", prepared.validation),
             folds=prepared.folds,
             rows=prepared.rows["train"],
             sample=sample[0] if prepared.public is None else prepared.public,
@@ -188,6 +189,9 @@ class Labelled(Domain):
         )
         if prepared.sensitive is not None:
             learned = prepared.sensitive.decided(config.fairness, learned)
+        if hidden:
+            said: Any = plan
+            return dataclasses.replace(learned, notes=(*learned.notes, said.spent(len(learned.fitted.history))))
         if config.private.on:  # which rows there were is not kept
             return learned
         held = [part for part in (sample, prepared.validation) if part is not None]
@@ -243,6 +247,8 @@ class Labelled(Domain):
 
     def simple(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, ours: Any) -> Iterable[Simple]:
         yield from self.beside_clients(config, prepared, trained, ours)
+        if config.federated.noise is not None:  # a run keeps its simple models, which would know the rows without noise
+            return
         target, (inputs, labels) = trained.head.target, prepared.known()
         found = baselines(
             target.task,

@@ -18,6 +18,7 @@ from danlu.evaluate.membership import Canaries, Exposed, Membership, Stated, by_
 from danlu.pipeline.again import Again
 from danlu.pipeline.domains import load_model
 from danlu.pipeline.labelled import PreparedRows
+from danlu.pipeline.owners import check_in_one_place
 from danlu.privacy import default_delta
 from danlu.stages import stage
 from danlu.tasks import Recipe
@@ -109,6 +110,7 @@ class _Target:
     @classmethod
     def of(cls, again: Again, model: Trained) -> _Target:
         prepared, plan = again.prepared, again.plan
+        check_in_one_place(again.config, "danlu attack")
         single = isinstance(prepared, PreparedRows) and isinstance(model.head, Labels) and isinstance(plan, Recipe)
         if not single:
             raise ConfigError(

@@ -18,12 +18,23 @@ from danlu.data.folders import files_in
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate.clients import ClientScores
 from danlu.federated.method import METHODS, Method
+from danlu.federated.private import Private
 from danlu.federated.split import SPLITS, Clients, by_classes, by_dirichlet, by_quantity, by_value, evenly
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside
 from danlu.trained import Trained
 
-__all__ = ["FILE", "ROUNDS", "Federation", "Owners", "column_of", "files_of_clients", "joined_files", "keep_clients"]
+__all__ = [
+    "FILE",
+    "ROUNDS",
+    "Federation",
+    "Owners",
+    "check_in_one_place",
+    "column_of",
+    "files_of_clients",
+    "joined_files",
+    "keep_clients",
+]
 
 FILE = "file"
 """``federated.by`` of a folder with a file of each client; the column that the file's name goes to."""
@@ -54,6 +65,10 @@ class Federation(Blueprint):
         schedule: of the clients' rate over the rounds: ``"cosine"`` takes it down to 0, ``"constant"`` leaves it.
         together: how many clients are trained at once.
         personal_epochs: for how many epochs each client trains the shared model further on its own rows afterwards; 0 is none.
+        noise: hides whole clients: the noise multiplier (see :mod:`danlu.federated.private`); the last round is then kept, and no
+            probabilities are calibrated, since validation rows are clients' too.
+        clip: with noise: the largest norm of a client's change.
+        local_noise: whether each client adds the noise itself, so that the server need not be trusted.
         compare: whether the model is compared with one that is trained on all rows in one place, and with each client alone.
     """
 
@@ -76,6 +91,9 @@ class Federation(Blueprint):
     together: int = setting(default=1, minimum=1, integer=True)
     personal_epochs: int = setting(default=0, minimum=0, integer=True)
     compare: bool = True
+    noise: float | None = setting(default=None, above=0, optional=True)
+    clip: float = setting(default=1.0, above=0)
+    local_noise: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,6 +105,12 @@ class Federation(Blueprint):
         if self.local_steps is not None and self.local_epochs != 1:
             raise ConfigError(
                 f"federated.local_epochs is {self.local_epochs} and federated.local_steps is {self.local_steps}; expected one of them"
+            )
+        if self.method == "scaffold" and self.noise is not None:
+            raise ConfigError(
+                "federated.method is 'scaffold', which sends a control variate of each client, and federated.noise hides none; expected "
+                "another method",
+                hint="federated.method=fedprox holds clients together too",
             )
         if self.method == "scaffold" and self.optimizer == "adamw":
             raise ConfigError(
@@ -100,6 +124,11 @@ class Federation(Blueprint):
         return self.by is not None or self.clients is not None
 
     @property
+    def private(self) -> Private | None:
+        """What hides whole clients."""
+        return None if self.noise is None else Private(noise=self.noise, clip=self.clip, local=self.local_noise)
+
+    @property
     def chosen(self) -> Method:
         """The method with its settings."""
         return Method(self.method, proximal=self.proximal, server_rate=self.server_rate, equal=self.equal, tau=self.tau)
@@ -111,7 +140,7 @@ def _beside() -> tuple[Beside, ...]:
         "it is not said whose rows are whose: --by COLUMN names the column that says it, --clients 10 simulates clients"
     )
     adaptive = ("fedadam", "fedyogi", "fedadagrad")
-    where = {
+    where: dict[str, tuple[Callable[[Federation], bool], str]] = {
         "split": (lambda asked: asked.clients is not None, "rows are divided among simulated clients: --clients 10"),
         "alpha": (
             lambda asked: asked.split in ("dirichlet", "quantity"),
@@ -119,14 +148,34 @@ def _beside() -> tuple[Beside, ...]:
         ),
         "classes": (lambda asked: asked.split == "classes", "it is of federated.split=classes"),
         "proximal": (lambda asked: asked.method == "fedprox", "it is of federated.method=fedprox"),
+        **dict.fromkeys(
+            ("clip", "local_noise"), (lambda asked: asked.noise is not None, "add federated.noise (--noise 1)")
+        ),
         "tau": (lambda asked: asked.method in adaptive, f"it is of federated.method={', '.join(adaptive)}"),
     }
     others = [each.name for each in dataclasses.fields(Federation) if each.name not in ("by", "clients", *where)]
     rules = {**where, **dict.fromkeys(others, (lambda asked: asked.active, whose))}
-    return tuple(
-        Beside(f"federated.{name}", lambda config, counts=counts: counts(config.federated), why)
-        for name, (counts, why) in rules.items()
-    )
+    return tuple(Beside(f"federated.{name}", _of_federation(counts), why) for name, (counts, why) in rules.items())
+
+
+def _of_federation(counts: Callable[[Federation], bool]) -> Callable[[TrainConfig], bool]:
+    return lambda config: counts(config.federated)
+
+
+def check_in_one_place(config: TrainConfig, what: str) -> None:
+    """Refuse what trains on rows in one place, where a run's rows are of clients.
+
+    Args:
+        what: a command.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if config.federated.active:
+        raise ConfigError(
+            f"{what} trains on all rows in one place, and these rows are of clients, each with its own",
+            hint="danlu federate trains again by rounds, with other settings",
+        )
 
 
 ROUNDS = _beside()

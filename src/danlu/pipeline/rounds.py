@@ -12,11 +12,12 @@ import numpy as np
 
 from danlu.engine import Callback, Fitted, LearningRateScheduler
 from danlu.engine.arrays import as_arrays
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, MissingExtraError
 from danlu.federated import Method, fit_clients
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm, sgd
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.owners import Federation, Owners
+from danlu.privacy import default_delta
 from danlu.tasks import Recipe, learn
 from danlu.tasks.learn import lesson_of
 from danlu.trained import Trained
@@ -93,12 +94,26 @@ class Rounds:
             "local_epochs": asked.local_epochs,
             "local_steps": asked.local_steps,
             "method": asked.chosen,
+            "private": asked.private,
             "patience": None if how.get("validation") is None else self.patience,
             "average": self.recipe.average,
             "average_decay": self.recipe.average_decay,
             "average_start": self.recipe.average_start,
         }
         return self._fit(data, seed=seed, callbacks=[*callbacks, *self.callbacks(asked.rounds)], **{**settings, **how})
+
+    def spent(self, rounds: int) -> str:
+        """What so many rounds tell of a client, in a sentence; empty where nothing hides clients."""
+        private, clients = self.asked.private, len(self.owners.names)
+        if private is None:
+            return ""
+        ledger = private.ledger(rounds, clients=clients, per_round=self.asked.per_round or clients)
+        delta = default_delta(clients)
+        try:
+            told = f"epsilon {ledger.epsilon(delta):.3g} at delta {delta:.2g}"
+        except MissingExtraError as error:
+            told = f"epsilon is not known: {error.message}"
+        return f"privacy of each client in {rounds} rounds: {told}; statistics of columns before them are not counted"
 
     def _fit(self, data: Any, **how: Any) -> Fitted:
         plan = self.recipe

@@ -30,6 +30,7 @@ from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged, located
 from danlu.pipeline.labelled import Labelled
 from danlu.pipeline.once import SEARCH, TrainResult, begin, is_searching, prepare
+from danlu.pipeline.owners import check_in_one_place
 from danlu.pipeline.past import changed_settings
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
 from danlu.pipeline.plain import plain
@@ -220,6 +221,7 @@ def tune_from(
             hint=f"leave it out, and cross-validate what was found: danlu train … --folds {config.evaluate.folds}. To search anew "
             "without each fold, add evaluate.fold=1, then 2, …",
         )
+    check_in_one_place(config, "a search for settings")
     if config.private.on:
         raise ConfigError(
             "the training is private, and each trial of a search would spend the budget again",
