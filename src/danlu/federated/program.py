@@ -26,8 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine import Program
+from danlu.engine.layout import Layout
 from danlu.engine.loop import loop_steps
-from danlu.engine.mesh import WHOLE, position, total
+from danlu.engine.mesh import position, spread, total
 from danlu.engine.objective import Sums
 from danlu.engine.state import TrainState
 from danlu.engine.step import NEVER
@@ -114,10 +115,9 @@ class Federated:
     def members(self) -> None:
         """One training."""
 
-    @property
-    def layout(self) -> Any:
+    def layout(self, params: Any) -> Layout:
         """The state is on every device."""
-        return WHOLE
+        return Layout(self.devices)
 
     def begin(
         self, state: TrainState, server: Any = None, private: Private | None = None, *, seed: int = 0
@@ -151,6 +151,11 @@ class Federated:
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
         """Round ``index`` of an order of several: its part ``(clients, batches·batch_size)`` names each client's rows."""
+        round_on_each: Callable[..., tuple[TrainState, Sums]] = spread(self._round, self.devices)
+        return round_on_each(state, chunk, order, index)
+
+    def _round(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
+        """The round on a device, with its share of the clients."""
         length = self.batches * self.program.batch_size
         rows = jax.lax.dynamic_slice_in_dim(order, index * length, length, axis=1)
         whose = {name: chunk["client"][name][_row(rows[:, 0])] for name in ("number", "share")}
