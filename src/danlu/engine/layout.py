@@ -66,6 +66,7 @@ class Layout:
         devices, tensor: how many there are, and how many of them share each layer.
         known: the parameters by path: shape, and along which axis of the mesh each of its axes is divided.
         rest: where all other arrays lie.
+        worlds: how many environments an agent has, if the devices share them: the arrays of ``TrainState.world`` with an axis of so many.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,6 +80,7 @@ class Layout:
     tensor: int = 1
     known: tuple[tuple[str, tuple[int, ...], PartitionSpec], ...] = ()
     rest: PartitionSpec = WHOLE
+    worlds: int = 0
 
     @classmethod
     def of(
@@ -105,7 +107,7 @@ class Layout:
 
     def __call__(self, tree: Any) -> Any:
         """Where each array of ``tree`` lies; those with the path (or the end of it) and the shape of a parameter lie as it does."""
-        if not self.known:
+        if not self.known and not self.worlds:
             return jax.tree.map(lambda _: self.rest, tree)
         found = [self._one(path, leaf) for path, leaf in named_leaves(tree)]
         return jax.tree.unflatten(jax.tree.structure(tree), found)
@@ -116,6 +118,8 @@ class Layout:
             more = len(shape) - len(form)  # snapshots and members are on axes before the parameter's own
             if more >= 0 and shape[more:] == form and (path == own or not own or path.endswith(f"/{own}")):
                 return PartitionSpec(*[None] * more, *spec)
+        if self.worlds in shape[:2] and path.startswith("world/"):
+            return PartitionSpec(*[None] * shape.index(self.worlds), DATA)
         return self.rest
 
     def place(self, tree: Tree) -> Tree:
@@ -124,12 +128,18 @@ class Layout:
 
     def held(self, tree: Tree) -> Tree:
         """In a compiled program: ``tree``, which is to lie so."""
-        if not self.known:
+        if not self.known and not self.worlds:
             return tree
         mesh = mesh_of(self.devices, self.tensor)
         shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), self(tree))
         held: Tree = jax.lax.with_sharding_constraint(tree, shardings)
         return held
+
+    def whole(self, tree: Tree) -> Tree:
+        """In a compiled program: ``tree``, whole on every device."""
+        sharding = NamedSharding(mesh_of(self.devices, self.tensor), WHOLE)
+        whole: Tree = jax.lax.with_sharding_constraint(tree, jax.tree.map(lambda _: sharding, tree))
+        return whole
 
     def rows(self, tree: Any) -> Any:
         """What :func:`~danlu.engine.mesh.spread` is told of ``tree``: how it is divided among the devices that share rows."""

@@ -91,6 +91,9 @@ def loop_steps(
 ) -> tuple[TrainState, Sums]:
     """The function that :func:`run_steps` compiles, for use in a larger program: an agent learns with it from its rollout."""
 
+    if program.devices > 1 and not getattr(program, "divided", False):
+        chunk = Layout(program.devices).whole(chunk)  # rows that an agent collected on several devices
+
     def body(index: jax.Array, carry: Any) -> Any:
         state, sums = carry
         state, part = program.at(state, chunk, order, index)

@@ -136,6 +136,12 @@ class Population:
         most = {name: value.max() for name, value in found.items()}
         return most if self.together else most | {f"{name}_each": value for name, value in found.items()}
 
+    def alone(self) -> Self:
+        """The same on one device."""
+        return dataclasses.replace(
+            self, devices=1, program=self.program.alone() if self.program.devices > 1 else self.program
+        )
+
     def resting(self) -> Self:
         """Of the program resting."""
         return dataclasses.replace(self, program=self.program.resting())

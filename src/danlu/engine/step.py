@@ -154,6 +154,10 @@ class Program:
         """The number of updates."""
         return {"step": np.asarray(state.step)}
 
+    def alone(self) -> Self:
+        """The same on one device."""
+        return dataclasses.replace(self, devices=1, sharding="replicated", tensor=1)
+
     def resting(self) -> Self:
         """The program with ``skip_empty``."""
         return dataclasses.replace(self, skip_empty=True)

@@ -182,7 +182,7 @@ def _finish(training: Training) -> Fitted:
     devices = program.devices
     params, model_state, state = gathered((params, model_state, state), devices)
     return Fitted(
-        program=dataclasses.replace(program, devices=1) if devices > 1 else program,
+        program=program.alone() if devices > 1 else program,
         params=params,
         state=model_state,
         history=training.history,

@@ -179,8 +179,8 @@ class TrainerConfig(Blueprint):
             large number, such as 1e9, never scales it down.
         beta2: AdamW's β₂, the share of the mean square of the gradients that a step keeps.
         precision: what the network computes in while it is trained: ``"float32"`` or ``"bfloat16"``, for accelerators.
-        devices: how many devices share the rows of each batch (of agents: the seeds), on a CPU how many cores; it pays for recurrent
-            networks on a CPU, and where there are several GPUs.
+        devices: how many devices share the rows of each batch (of agents: the seeds, or of one its environments), on a CPU how many
+            cores; it pays for recurrent networks on a CPU, and where there are several GPUs.
         sharding: where the weights of a network lie on several devices: ``"replicated"``, whole on each; ``"fsdp"``, divided among them, so
             that a network can be larger than a device; ``"tensor"``, each layer divided.
         tensor: how many devices share each layer; the others share the rows. None: all with ``"tensor"``, none with ``"fsdp"``.

@@ -125,6 +125,11 @@ class Agent(Blueprint, abc.ABC):
     def batch_size(self) -> int:
         """Rows of one step of the optimizer."""
 
+    @property
+    def worlds(self) -> int:
+        """In how many environments it acts side by side; 1 of one that learns from a recording."""
+        return int(getattr(self, "environments", 1))
+
     def within(self, env: Environment) -> Environment:
         """The environment as this agent acts in it; a recurrent agent keeps its memory in it."""
         return env
@@ -226,12 +231,16 @@ class AgentProgram:
 
     @property
     def devices(self) -> int:
-        """Always 1."""
-        return 1
+        """How many devices share the environments, and the rows of each update."""
+        return self.learner.devices
 
     def layout(self, params: Any) -> Layout:
-        """The state is on the single device."""
-        return Layout()
+        """The network is on every device; the environments, and what was seen in them, are divided."""
+        return Layout(self.devices, worlds=self.agent.worlds) if self.devices > 1 else Layout()
+
+    def alone(self) -> AgentProgram:
+        """The same on one device."""
+        return dataclasses.replace(self, learner=self.learner.alone())
 
     @property
     def model(self) -> Layer:
@@ -250,7 +259,8 @@ class AgentProgram:
 
     def at(self, state: TrainState, chunk: Any, order: Any, index: Any) -> tuple[TrainState, Sums]:
         """One iteration; the data is what the agent collects, so ``chunk`` is empty."""
-        return self.agent.iterate(self, state)
+        after, sums = self.agent.iterate(self, state)
+        return self.layout(state.params).held(after), sums
 
     def zero_sums(self) -> Sums:
         """The learner's sums, and those of the episodes that ended: their number, returns and lengths."""

@@ -220,7 +220,19 @@ def check_run(agent: Agent, env: Environment, data: OfflineDataset | None, seeds
             f"{seeds} seeds cannot be trained side by side in {env.id}, which is not a compiled environment",
             hint="train them one after the other",
         )
-    check_shares(f"{seeds} seed{'s' * (seeds > 1)}", seeds, devices, hint="a single agent trains on one device")
+    if seeds > 1:
+        check_shares(f"{seeds} seeds", seeds, devices)
+    elif devices > 1:
+        if not env.pure or data is not None:
+            why = (
+                f"acts in {env.id}, which is not a compiled environment" if data is None else "learns from a recording"
+            )
+            raise ConfigError(
+                f"devices is {devices}, and the agent {why}; expected 1",
+                hint="several devices share the compiled environments of an agent, or its seeds",
+            )
+        check_shares(f"{agent.worlds} environments", agent.worlds, devices, hint="agent.environments is their number")
+        check_shares(f"an update of {agent.batch_size} rows", agent.batch_size, devices)
     if data is None:
         if agent.offline:
             raise ConfigError(
@@ -271,7 +283,7 @@ def fit(
         data: recorded experience to learn from instead of acting, or its file (see :func:`danlu.rl.load_buffer`); then ``steps`` counts
             updates, and the agent acts in evaluations alone.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
-        **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds are divided among
+        **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds, or of one the environments, are divided among
             them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
 
     Returns:
@@ -318,7 +330,10 @@ def fit(
         raise ConfigError(
             f"rl.fit received steps={steps:,}, with {updates:,} updates; expected at most {_MOST:,} of either, which are counted in 32 bits"
         )
-    program = AgentProgram(agent, env, learner_of(agent, env, updates), acting)
+    learner = learner_of(agent, env, updates)
+    if members is None:
+        learner = dataclasses.replace(learner, devices=devices)
+    program = AgentProgram(agent, env, learner, acting)
     population = None if members is None else Population(program, members, devices)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
     one = functools.partial(_initial, program, updates, recorded=recorded)
