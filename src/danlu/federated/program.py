@@ -119,6 +119,10 @@ class Federated:
         """The state is on every device."""
         return Layout(self.devices)
 
+    def alone(self) -> Self:
+        """The same on one device."""
+        return dataclasses.replace(self, devices=1)
+
     def begin(
         self, state: TrainState, server: Any = None, private: Private | None = None, *, seed: int = 0
     ) -> TrainState:

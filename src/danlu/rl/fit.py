@@ -283,8 +283,8 @@ def fit(
         data: recorded experience to learn from instead of acting, or its file (see :func:`danlu.rl.load_buffer`); then ``steps`` counts
             updates, and the agent acts in evaluations alone.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
-        **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds, or of one the environments, are divided among
-            them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
+        **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds, or of one
+            the environments, are divided among them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
 
     Returns:
         The :class:`LearnedAgent`; its ``model`` is the :class:`~danlu.trained.Trained` that acts.
