@@ -20,7 +20,9 @@ from danlu.cli.app import app
 from danlu.data import open_stream, read_table, remote
 from danlu.data.parquet import ParquetRows
 from danlu.data.remote import brought, identity_of, masked, url_of
+from danlu.data.text import read_corpus
 from danlu.errors import ConfigError, DataError, MissingExtraError
+from danlu.pipeline.fingerprint import fingerprint
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -155,6 +157,21 @@ def test_hive_columns_are_those_below_the_folder_that_was_named(tmp_path) -> Non
     assert found.read(0, 9)["site"].to_list() == [None] * 4 + ["a"] * 2
     assert ParquetRows(str(tmp_path / "run=*" / "**" / "*.parquet")).types["run"] == pl.Int64()
     assert list(ParquetRows(tmp_path / "run=7" / "site=a" / "x.parquet").types) == ["x", "y"]
+
+
+def test_a_pattern_is_read_and_hashed_as_its_files_together(tmp_path) -> None:
+    for number in range(3):
+        (tmp_path / f"part-{number}.txt").write_text(
+            f"to be or not to be, that is question number {number}" + "\n" * (number == 1)
+        )
+        table(4, number).write_parquet(tmp_path / f"part-{number}.parquet")
+    corpus = read_corpus(str(tmp_path / "part-*.txt"), lines=False)
+    assert [line[-1] for line in corpus.texts[0].split("\n")] == ["0", "1", "2"]
+    pattern = str(tmp_path / "part-*.parquet")
+    before = fingerprint(pattern)
+    assert before is not None
+    table(6).write_parquet(tmp_path / "part-2.parquet")
+    assert fingerprint(pattern) != before
 
 
 @pytest.mark.slow

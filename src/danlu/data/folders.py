@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["files_in", "folders_in", "is_hidden"]
+__all__ = ["files_in", "files_like", "folders_in", "is_hidden", "is_pattern"]
 
 _SYSTEM = frozenset(
     (
@@ -23,6 +24,20 @@ def is_hidden(name: str) -> bool:
     [True, True, True, True, False, True]
     """
     return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def is_pattern(path: str | Path) -> bool:
+    """Whether a path is a pattern of names and not the name of a file or folder.
+
+    >>> is_pattern("part-*.parquet"), is_pattern("part-1.parquet")
+    (True, False)
+    """
+    return any(mark in str(path) for mark in "*?[") and not os.path.lexists(path)
+
+
+def files_like(pattern: str | Path) -> list[Path]:
+    """The files of a pattern, sorted; ``**`` is any folders."""
+    return sorted(Path(file) for file in glob.glob(str(pattern), recursive=True) if os.path.isfile(file))
 
 
 def folders_in(folder: str | Path) -> list[Path]:

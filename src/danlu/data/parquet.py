@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import glob
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from danlu.data.folders import files_in
+from danlu.data.folders import files_in, files_like, is_pattern
 from danlu.data.format import Format
 from danlu.data.infer import canonical, typed_format
 from danlu.data.missing import Marks, marks_beside_usual
@@ -188,7 +186,7 @@ def holds_parquet(source: str | Path) -> bool:
     path = Path(source)
     if path.is_dir():
         return any(file.suffix in _ENDINGS for file in files_in(path))
-    return path.suffix in _ENDINGS and any(mark in str(path) for mark in "*?[") and not path.is_file()
+    return path.suffix in _ENDINGS and is_pattern(path)
 
 
 def _files(source: str | Path | Sequence[str | Path]) -> tuple[tuple[str, Path], ...]:
@@ -201,10 +199,9 @@ def _files(source: str | Path | Sequence[str | Path]) -> tuple[tuple[str, Path],
             files += [(file, path) for file in sorted(str(file) for file in inside if not file.name.startswith("_"))]
         elif path.is_file():
             files.append((str(path), path.parent))
-        elif any(mark in str(path) for mark in "*?["):
+        elif is_pattern(path):
             root = next(above for above in path.parents if not any(mark in str(above) for mark in "*?["))
-            found = sorted(file for file in glob.glob(str(path), recursive=True) if os.path.isfile(file))
-            files += [(file, root) for file in found]
+            files += [(str(file), root) for file in files_like(path)]
         else:
             raise DataError(f"there is no file {path}", hint=near_file(path))
     if not files:

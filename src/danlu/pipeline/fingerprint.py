@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from danlu.artifact import RunDirectory
-from danlu.data.folders import files_in
+from danlu.data.folders import files_in, files_like, is_pattern
 from danlu.data.remote import identity_of, url_of
 from danlu.data.threads import ordered
 from danlu.errors import ConfigError, DanluError, DataError
@@ -56,6 +56,8 @@ def _files_of(path: Path) -> list[Path]:
         return list(files_in(path))
     if path.is_file():
         return [path]
+    if is_pattern(path):
+        return files_like(path)
     if path.exists() or not path.parent.is_dir():  # a pipe can be read once
         return []
     return sorted(file for file in path.parent.iterdir() if file.stem == path.name and file.is_file())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.data.folders import files_like, is_pattern
 from danlu.data.share import Chunked, Portion
 from danlu.data.sniff import decode
 from danlu.data.text.tokenizer import Tokenizer
@@ -52,25 +53,28 @@ class Corpus:
 
 
 def read_corpus(source: str | Path, *, lines: bool | None = None) -> Corpus:
-    """Read a text file.
+    """Read a text file, or the files of a pattern such as ``"part-*.txt"``, one after the other.
 
     Args:
-        source: the file.
+        source: the file, or the pattern.
         lines: whether each line is a text of its own (names, words) or the file is one stream. None looks: lines if
             none is longer than 40 characters, none between the first and the last is empty, and there are at least 10.
 
     Raises:
         DataError: a file that cannot be read, is not text, or holds none.
     """
-    try:
-        data = Path(source).read_bytes()
-    except OSError as error:
-        raise DataError(f"the text {source} cannot be read: {error.strerror or error}") from error
-    encoded, notice = decode(data, source=str(source))
-    text = encoded.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    texts, notices = list[str](), tuple[str, ...]()
+    for file in files_like(source) if is_pattern(source) else [Path(source)]:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise DataError(f"the text {file} cannot be read: {error.strerror or error}") from error
+        encoded, notice = decode(data, source=str(file))
+        notices += (notice,) if notice else ()
+        texts.append(encoded.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n"))
+    text = "".join(part if part.endswith("\n") else f"{part}\n" for part in texts[:-1]) + "".join(texts[-1:])
     if not text.strip():
         raise DataError(f"{source} holds no text")
-    notices = (notice,) if notice else ()
     cut = text.strip("\n").split("\n")
     if lines is None:
         lines = len(cut) >= 10 and all(line.strip() and len(line) <= _SHORT for line in cut)
