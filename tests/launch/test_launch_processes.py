@@ -287,7 +287,7 @@ def test_each_kind_of_data_is_trained_by_two_processes(kind: str, table: Path, t
         words = ["data"]
     elif kind == "language":
         (tmp_path / "data.txt").write_text("the cat sat on the mat and the dog ran. " * 100)
-        words = ["data.txt", "language.length=32"]
+        words = ["data.txt", "model.width=16", "model.depth=1"]
     elif kind == "series":
         days = np.arange("2020-01-01", "2020-10-01", dtype="datetime64[D]")
         values = np.sin(np.arange(len(days)) / 7)
