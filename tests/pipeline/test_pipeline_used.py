@@ -166,6 +166,7 @@ def test_what_is_declared_is_what_is_read(kind: str, tmp_path: Path, reads: set[
     domain.plan(config, prepared)
     declared = {name for name in setting_names() if uses(domain, name)}
     to_refuse = {"split.method", "split.column", "augment.random", "augment.mixup", "augment.cutmix"}
+    to_refuse |= {"private.epsilon", "private.noise"}  # what makes a training private
     if not uses(domain, "evaluate.folds"):  # what divides all kinds of data looks at them
         to_refuse |= {"evaluate.folds", "evaluate.fold"}
     if kind == "sound":  # an Augment of its own, in which these are at rest
@@ -181,7 +182,7 @@ def test_what_is_declared_is_what_is_read(kind: str, tmp_path: Path, reads: set[
     unread = {
         name
         for name in declared - reads - {"data.source", "evaluate.report", "evaluate.repeats"}
-        if not name.startswith("track.")  # of the run itself
+        if not name.startswith(("track.", "private."))  # of the run itself; of a training that is private
         and not re.search(
             rf"config\.{name.split('.')[0]}\b(\.{name.split('.')[1]}\b|(?!\.))|evaluate\.{name.split('.')[1]}", later
         )

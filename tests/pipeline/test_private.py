@@ -74,7 +74,6 @@ def test_what_looks_at_the_rows_without_noise_is_turned_off() -> None:
 def test_slips_in_the_settings() -> None:
     for given, said in (
         ({"epsilon": 3, "noise": 1.0}, "each follows from the other"),
-        ({"clip": 2.0}, "neither epsilon nor noise is given"),
         ({"epsilon": 1000}, "private.epsilon"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -109,6 +109,14 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         "with trainer.snapshots the training goes through all cycles",
     ),
     ("evaluate.baseline_seconds", lambda config: config.evaluate.baselines, "there are none: evaluate.baselines=false"),
+    *(
+        (
+            f"private.{name}",
+            lambda config: config.private.on,
+            "the training is private with an epsilon or a noise: --private epsilon=3",
+        )
+        for name in ("delta", "clip", "clipping", "sampling", "accountant", "statistics", "public")
+    ),
     ("track.experiment", lambda config: config.track.mlflow is not None, "add track.mlflow"),
     (
         "data.memory",

@@ -65,12 +65,6 @@ class PrivateTraining(Blueprint):
                 f"private.epsilon is {self.epsilon:g} and private.noise is {self.noise:g}, and each follows from the other; expected one",
                 hint="--private epsilon=3, or --private noise=1.1",
             )
-        changed = [name for name, own in type(self).__dataclass_fields__.items() if getattr(self, name) != own.default]
-        if changed and not self.on:
-            raise ConfigError(
-                f"private.{changed[0]} is {getattr(self, changed[0])}, and neither epsilon nor noise is given; expected one of them",
-                hint=f"--private epsilon=3,{changed[0]}={getattr(self, changed[0])}",
-            )
 
     def budget(self, rows: int) -> Budget:
         """The budget for ``rows`` training rows; where noise is given, what is left open is infinite in effect.

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from danlu import engine, nn
@@ -66,7 +67,7 @@ def ghost_norms(check: Check) -> None:
         loss = -jax.nn.log_softmax(logits)[0, row["y"]] * row["weight"]
         return loss, {"loss": loss}
 
-    found, _ = squared_norms(value, params, batch, np.arange(4))
+    found, _ = squared_norms(value, params, batch, jnp.arange(4))
     for row in range(4):
         one = {name: each[row] for name, each in batch.items()}
         own, _ = jax.grad(value, has_aux=True)(params, one, row)
@@ -78,7 +79,7 @@ def ghost_norms(check: Check) -> None:
 def noisy_step(check: Check) -> None:
     """A private step: rows clipped and added up, divided by the expected rows, and noise of the size that is counted."""
     x = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
-    model, weight = nn.Dense(2000), np.float32([1, 1, 1, 1, 1, 1, 0, 0])
+    model, weight = nn.Dense(2000), np.asarray([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     params, state, _ = model.init(jax.random.key(1), (3,))
     objective = engine.Supervised(model, nn.get_loss("mse"))
     batch = {"x": np.resize(x, (8, 3)), "y": np.zeros((8, 2000), np.float32), "weight": weight}
