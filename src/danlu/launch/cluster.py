@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "not_installed", "ray_library"]
 
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anybody
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # signals are danlu's
+    "RAY_worker_niceness": "0",  # of a cluster that is started here: 15, Ray's own, starves on a machine that does anything else
 }
 
 
@@ -37,7 +38,7 @@ def ray_library() -> ModuleType:
     Raises:
         MissingExtraError: it is not installed.
     """
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         return importlib.import_module("ray")
