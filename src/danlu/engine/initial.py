@@ -98,6 +98,8 @@ def initial_state(
     """
     key = jax.random.key(seed)
     params, model_state = initial or initial_weights(program.model, source.in_shape, _fold(key, 0))
+    if program.sharding != "replicated":  # what the optimizer has of each is then made where it is to lie
+        params = program.layout(params).place(params)
     zero: Any = np.int32(0)
     given = _weights(program, loss_weights or {})
     given |= {name: value for name, value in (("l1", options.l1), ("l2", options.l2)) if value}

@@ -16,7 +16,7 @@ from danlu.engine.cache import enable_compilation_cache
 from danlu.engine.callback import Callback
 from danlu.engine.fitted import Fitted
 from danlu.engine.loop import Steps
-from danlu.engine.mesh import gathered
+from danlu.engine.mesh import gathered, on_host
 from danlu.engine.options import FitOptions
 from danlu.engine.settled import settled
 from danlu.engine.snapshots import with_snapshots
@@ -26,6 +26,7 @@ from danlu.engine.step import Program
 from danlu.engine.training import Training
 from danlu.errors import ConfigError, TrainingError
 from danlu.memory import is_shortage
+from danlu.paths import is_key
 from danlu.prose import wrapped
 from danlu.stages import display_kind, showing, shown
 
@@ -180,7 +181,13 @@ def _finish(training: Training) -> Fitted:
             choose = lambda a, b: jnp.where(seen.reshape(-1, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
             params, model_state = jax.tree.map(choose, kept, (params, model_state))
     devices = program.devices
-    params, model_state, state = gathered((params, model_state, state), devices)
+    large = {"opt_state": state.opt_state, "average": state.average}
+    params, model_state, state = gathered(
+        (params, model_state, dataclasses.replace(state, opt_state=None, average=None)), devices
+    )
+    if training.layout.known:  # what is larger than a device is not brought together on one, but on the host
+        large = jax.tree.map(lambda leaf: leaf if is_key(leaf) else on_host(leaf), large)
+    state = dataclasses.replace(state, **(large if training.layout.known else gathered(large, devices)))
     return Fitted(
         program=program.alone() if devices > 1 else program,
         params=params,
