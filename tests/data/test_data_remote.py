@@ -78,6 +78,9 @@ def test_what_did_not_change_is_not_copied_again(store, monkeypatch) -> None:
     assert copied[3:] == ["/bucket/d/year=2024/part-0.parquet"]
     assert identity_of(first) != before
     assert url_of(first) == "memory://bucket/d"
+    brought("memory://bucket/t.csv")
+    store.pipe("/bucket/t.csv", b"x,y\n1,a\n3,b\n")  # of the same size
+    assert read_table("memory://bucket/t.csv").frame.rows() == [(1, "a"), (3, "b")]
     Path(first, "year=2024", "part-0.parquet").write_bytes(b"cut")  # a copy that is not what was copied
     assert read_table("memory://bucket/d").rows == 22
 
