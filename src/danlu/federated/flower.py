@@ -142,8 +142,8 @@ def serving(
     host, _, port = address_of(address).rpartition(":")
     _check_free(host.strip("[]"), int(port), address)
     manager = SimpleClientManager()
+    read = None if certificates is None else tuple(_pem(each) for each in certificates)
     try:
-        read = None if certificates is None else tuple(_pem(each) for each in certificates)
         server = start_grpc_server(client_manager=manager, server_address=address, certificates=read)
     except (SystemExit, RuntimeError, ValueError) as error:
         raise ConfigError(
