@@ -37,7 +37,7 @@ def read(path: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np
         )
 
 
-def danlu_rounds(data: str, rounds: int, together: int, cores: int) -> dict[str, Any]:
+def danlu_rounds(data: str, rounds: int, together: int, devices: int) -> dict[str, Any]:
     """The seconds of each round, the first with compiling, and the accuracy after the last."""
     from danlu import nn
     from danlu.engine import LambdaCallback
@@ -56,6 +56,7 @@ def danlu_rounds(data: str, rounds: int, together: int, cores: int) -> dict[str,
         learning_rate=RATE,
         batch_size=BATCH,
         together=together,
+        devices=devices,
         callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))],
         display="none",
     )
@@ -91,18 +92,10 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     first: dict[str, float] = {}
     accuracy: dict[str, float] = {}
     for _ in range(options.turns):
-        own = [
-            sys.executable,
-            __file__,
-            "one",
-            "--data",
-            options.data,
-            "--rounds",
-            str(options.rounds),
-            "--together",
-            str(options.together),
-        ]
-        done = subprocess.run(own, capture_output=True, text=True, timeout=3600, check=False)
+        own = [sys.executable, __file__, "one", "--data", options.data, "--rounds", str(options.rounds)]
+        own += ["--together", str(options.together), "--devices", str(options.devices)]
+        environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(options.devices)}
+        done = subprocess.run(own, env=environment, capture_output=True, text=True, timeout=3600, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
         results = {"danlu": json.loads(done.stdout.splitlines()[-1])}
@@ -184,6 +177,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--together", type=int, default=10)
+    parser.add_argument("--devices", type=int, default=1, help="of danlu: a round's clients are divided among so many")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--local-epochs", type=int, default=5)
     parser.add_argument("--rate", type=float, default=0.1)
@@ -193,7 +187,7 @@ def main() -> None:
     options = parser.parse_args()
     options.data = str(Path(options.data).resolve())
     if options.what == "one":
-        print(json.dumps(danlu_rounds(options.data, options.rounds, options.together, options.cores)))
+        print(json.dumps(danlu_rounds(options.data, options.rounds, options.together, options.devices)))
         return
     figures = speed(options) if options.what == "speed" else accuracy(options)
     if options.write:
