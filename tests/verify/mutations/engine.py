@@ -85,12 +85,6 @@ MUTATIONS = [
             "engine.randomness",
         ),
         (
-            "mean-by-rows",
-            "scale = _per_weight(sums)",
-            "scale = jnp.float32(1.0 / program.batch_size)",
-            "engine.sample_weights",
-        ),
-        (
             "padding-row-counts",
             '"weight": batch["weight"] * mask}',
             '"weight": batch["weight"]}',
@@ -112,10 +106,10 @@ MUTATIONS = [
     *of(
         "engine/gradient.py",
         (
-            "rows-not-clipped",
-            "scale = jnp.minimum(1.0, self.clip",
-            "scale = jnp.maximum(1.0, 0 * self.clip",
-            "engine.row_gradients",
+            "mean-by-rows",
+            'scale = 1.0 / jnp.maximum(sums["weight"], jnp.finfo(jnp.float32).tiny)',
+            "scale = jnp.float32(1.0 / 16)",
+            "engine.sample_weights",
         ),
         (
             "micro-batches-share-a-key",
@@ -196,6 +190,24 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "engine/per_example.py",
+        (
+            "rows-not-clipped",
+            "jnp.minimum(1.0, bound / jnp.sqrt(jnp.maximum(s, tiny)))",
+            "jnp.maximum(1.0, 0 * bound / jnp.sqrt(jnp.maximum(s, tiny)))",
+            "engine.row_gradients",
+        ),
+    ),
+    *of(
+        "engine/gathering.py",
+        (
+            "gradients-of-one-part",
+            "jax.lax.psum_scatter(a, DATA, scatter_dimension=axis, tiled=True), spec)(whole)",
+            "jax.lax.psum_scatter(a, DATA, scatter_dimension=axis, tiled=True) / 2, spec)(whole)",
+            "engine.fsdp",
+        ),
+    ),
+    *of(
         "engine/population.py",
         (
             "one-model-judged-by-its-first-member",
@@ -205,8 +217,8 @@ MUTATIONS = [
         ),
         (
             "members-swap-orders",
-            "return at(state, chunk, order, index)",
-            "return at(state, chunk, order[::-1], index)",
+            "(DIVIDED, WHOLE, DIVIDED, WHOLE))(state, chunk, order, index)",
+            "(DIVIDED, WHOLE, DIVIDED, WHOLE))(state, chunk, order[::-1], index)",
             "engine.population_orders",
         ),
     ),
