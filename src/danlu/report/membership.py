@@ -23,7 +23,7 @@ def membership_section(found: Membership | Canaries) -> tuple[str, str]:
         )
         return _TITLE, f"{said}{verdict}{notes}"
     said = (
-        f"<p>An attacker with {found.shadows} shadow models tried to tell {found.inside:,} rows that the model learnt from from "
+        f"<p>An attacker with {found.shadows} shadow models tried to tell apart {found.inside:,} rows that the model learnt from and "
         f"{found.out:,} others.</p>"
     )
     rows = [("ROC-AUC (0.5: nothing shows)", found.auc.brief)]
@@ -65,6 +65,10 @@ def _picture(found: Membership) -> str:
         axes.set_yscale("log")
         axes.set_xlim(floor, 1)
         axes.set_ylim(floor, 1)
+        shares = [share for share in (1e-4, 1e-3, 1e-2, 1e-1, 1.0) if share >= floor]
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks(shares, [f"{100 * share:g} %" for share in shares])
+            axis.set_ticks([], minor=True)
         axes.set_xlabel("share of others wrongly taken for such")
         axes.set_ylabel("share found")
     return panel.svg
