@@ -21,6 +21,7 @@ from danlu.pipeline.private import REFUSED, Looks, guarded, kept_looks, privacy_
 from danlu.privacy import Ledger, privacy_lines
 from danlu.privacy.statistics import drawn_names, drawn_numbers
 from danlu.tasks import PrivateTraining
+from danlu.trained.card import card
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train-in-private.md"
 RNG = np.random.default_rng(0)
@@ -176,7 +177,7 @@ def test_a_table_from_the_file_to_what_is_given_away(tmp_path: Path) -> None:
     assert "data" not in result.model.provenance, "a digest of the rows tells of each"
     assert not (result.run.path / "checkpoints" / "secret").exists()
     assert "epsilon spent" in result.run.report_path.read_text()
-    assert "## Privacy" in str(result.model.card())
+    assert "## Privacy" in str(card(result.model))
     assert json.loads(result.run.results_path.read_text())["privacy"] == known
     again = danlu.pipeline.resume(result.run.path, source=TABLE, display="none", say=lambda line: None)
     assert again.model.provenance["privacy"]["ledger"] == known["ledger"], "a run that has ended spends nothing more"
