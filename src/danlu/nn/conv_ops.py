@@ -187,8 +187,8 @@ def _input_gradient_on_cpu(dy: jax.Array, kernel: jax.Array, shape: tuple[int, .
     if by_blocks(kernel.shape, how):
         x = jax.ShapeDtypeStruct(shape, dy.dtype)
         blocks = jax.eval_shape(lambda x: in_blocks(x, kernel.shape[:-2], how), x).shape
-        inner = _input_gradient_on_cpu(dy, kernel_in_blocks(kernel, how), blocks, Window.dense(dy.ndim - 2))
-        return jnp.asarray(jax.linear_transpose(lambda x: in_blocks(x, kernel.shape[:-2], how), x)(inner)[0])
+        of_blocks = _input_gradient_on_cpu(dy, kernel_in_blocks(kernel, how), blocks, Window.dense(dy.ndim - 2))
+        return jnp.asarray(jax.linear_transpose(lambda x: in_blocks(x, kernel.shape[:-2], how), x)(of_blocks)[0])
     around = []
     axes = zip(shape[1:-1], dy.shape[1:-1], kernel.shape[:-2], how.stride, how.pads, how.dilation, strict=True)
     for n, m, k, s, (before, _), d in axes:
@@ -253,8 +253,8 @@ def _kernel_gradient_of_each(x: jax.Array, dy: jax.Array, shape: tuple[int, ...]
     """The weight gradient of each image alone, ``(images, *shape)``: a matrix product an image."""
     if by_blocks(shape, how):
         blocks, back = _to_and_from_blocks(shape, how, x.dtype)
-        own = _kernel_gradient_of_each(in_blocks(x, shape[:-2], how), dy, blocks, Window.dense(x.ndim - 2))
-        return jnp.asarray(jax.vmap(back)(own))
+        of_blocks = _kernel_gradient_of_each(in_blocks(x, shape[:-2], how), dy, blocks, Window.dense(x.ndim - 2))
+        return jnp.asarray(jax.vmap(back)(of_blocks))
     taps = math.prod(shape[:-1])
 
     def some(part: tuple[jax.Array, ...]) -> jax.Array:
@@ -264,7 +264,7 @@ def _kernel_gradient_of_each(x: jax.Array, dy: jax.Array, shape: tuple[int, ...]
         of_outputs = part[1].reshape(part[1].shape[0], -1, shape[-1])  # (images, positions, outputs)
         return jnp.einsum("npk,npo->nko", seen, of_outputs)
 
-    own = lax.map(some, _a_few(x, dy, taps))  # (parts, images, taps·channels, outputs)
+    own: jax.Array = lax.map(some, _a_few(x, dy, taps))  # (parts, images, taps·channels, outputs)
     return own.reshape(-1, *shape)
 
 

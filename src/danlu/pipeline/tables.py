@@ -297,8 +297,8 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     train, validation, test = (frame[rows] for rows in (split.train, split.validation, split.test))
     fitted_on, looks = (train if inferred.task == "regression" else frame), None
     if config.private.on:
-        classes = () if inferred.task == "regression" else TargetEncoder.fit(frame[name], task=inferred.task).classes
-        looks = Looks.at(train, schema, name, classes, config.private)
+        named = () if inferred.task == "regression" else TargetEncoder.fit(frame[name], task=inferred.task).classes
+        looks = Looks.at(train, schema, name, named, config.private)
         schema = looks.schema(schema, name)
         notices.append(looks.said)
         fitted_on = looks.frame if inferred.task == "regression" else frame

@@ -37,7 +37,8 @@ def line(params: Any) -> np.ndarray:
 def by_hand(server: Any = None, *, mu: float = 0.0, scaffold: bool = False, epochs: int = 1) -> np.ndarray:
     """Three rounds in float64; ``server(d, memory)`` is what is added for a mean change ``d``."""
     source = RoundSource((X, Y), CLIENTS, batch_size=SIZE, local_epochs=epochs)
-    design, theta, memory = np.column_stack([X, np.ones(len(X))]), np.zeros(3), {}
+    design, theta = np.column_stack([X, np.ones(len(X))]), np.zeros(3)
+    memory: dict[str, Any] = {}
     share = np.array([rows.size for rows in CLIENTS]) / len(X)
     own, whole = np.zeros((3, 3)), np.zeros(3)
     for number in range(3):
@@ -99,7 +100,7 @@ def scaffold(check: Check) -> None:
     found = fit_clients(
         nn.Dense(1, use_bias=False, initializer="zeros"),
         (np.float32(apart.pop("x")), np.float32(apart.pop("y"))),
-        [[0], [1]],
+        [np.array([0]), np.array([1])],
         loss="half_mse",
         method="scaffold",
         display="none",
@@ -130,7 +131,7 @@ def private(check: Check) -> None:
     found = rounds(private=Private(noise=0.0, clip=0.02), rounds=1, batch_size=20)
     design = np.column_stack([X, np.ones(len(X))])
     changes = [RATE * design[rows].T @ Y[rows] / rows.size for rows in CLIENTS]
-    check(line(found.params), sum(change * min(1, 0.02 / np.linalg.norm(change)) for change in changes) / 3, floor=0.1)
+    check(line(found.params), sum(change * min(1.0, 0.02 / float(np.linalg.norm(change))) for change in changes) / 3, floor=0.1)
     check(max(np.linalg.norm(change) for change in changes) > 0.02, True, oracle="closed form")
     wide = nn.Dense(3000, use_bias=False, initializer="zeros")
     far = lambda outputs, targets: 0 * jnp.mean(outputs, axis=-1)  # noqa: E731
