@@ -131,7 +131,11 @@ def private(check: Check) -> None:
     found = rounds(private=Private(noise=0.0, clip=0.02), rounds=1, batch_size=20)
     design = np.column_stack([X, np.ones(len(X))])
     changes = [RATE * design[rows].T @ Y[rows] / rows.size for rows in CLIENTS]
-    check(line(found.params), sum(change * min(1.0, 0.02 / float(np.linalg.norm(change))) for change in changes) / 3, floor=0.1)
+    check(
+        line(found.params),
+        sum(change * min(1.0, 0.02 / float(np.linalg.norm(change))) for change in changes) / 3,
+        floor=0.1,
+    )
     check(max(np.linalg.norm(change) for change in changes) > 0.02, True, oracle="closed form")
     wide = nn.Dense(3000, use_bias=False, initializer="zeros")
     far = lambda outputs, targets: 0 * jnp.mean(outputs, axis=-1)  # noqa: E731
