@@ -57,7 +57,7 @@ class Owner:
         self._member: Member | None = None
 
     def answer(self, data: bytes) -> bytes:
-        """The answer to a message; what goes wrong is an answer too, and :attr:`error` keeps it."""
+        """The answer to a message; what goes wrong is an answer too, and ``error`` keeps it."""
         try:
             fields, arrays = unpack(data)
             asked = getattr(self, f"_on_{fields.get('ask')}", None)

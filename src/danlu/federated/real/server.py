@@ -143,7 +143,12 @@ class Server:
         return self.names
 
     def agree(self, target: str, *, validation: float = 0.15, test: float = 0.15, **how: Any) -> Agreed:
-        """Ask all owners for their columns, and tell them what is common; arguments as of :class:`TableRows`.
+        """Ask all owners for their columns, and tell them what is common.
+
+        Args:
+            target: the column to predict.
+            validation, test: the shares of each owner's rows.
+            **how: what each owner's table is read with: ``drop``, columns that are not used, and ``kinds``, the kinds of columns.
 
         Raises:
             SchemaError: names an owner and a column that do not fit.
