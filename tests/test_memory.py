@@ -53,7 +53,7 @@ def test_a_network_that_does_not_fit_is_refused_before_it_is_made() -> None:
 
 
 def test_a_shortage_in_training_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def short(*args: object) -> None:
+    def short(*args: object, **how: object) -> None:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
 
     monkeypatch.setattr("danlu.engine.training.run_steps", short)

@@ -33,9 +33,9 @@ def sizes(monkeypatch):
     """How many members each call of the compiled program had."""
     found, run = [], training.run_steps
 
-    def spy(program, *args):
+    def spy(program, *args, **how):
         found.append(program.members)
-        return run(program, *args)
+        return run(program, *args, **how)
 
     monkeypatch.setattr(training, "run_steps", spy)
     monkeypatch.setattr(training, "_COMPILING", 0)

@@ -29,6 +29,7 @@ KINDS = (
     "engine",
     "environment",
     "explain",
+    "federated",
     "forecast",
     "initializer",
     "layer",
@@ -39,9 +40,11 @@ KINDS = (
     "optimizer",
     "option",
     "penalty",
+    "privacy",
     "rl",
     "sampling",
     "schedule",
+    "secure",
     "start",
 )
 

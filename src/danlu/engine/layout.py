@@ -72,8 +72,8 @@ class Layout:
         >>> import jax.numpy as jnp
         >>> layout = Layout.of({"kernel": jnp.zeros((8, 256)), "bias": jnp.zeros(8)}, devices=2, sharding="fsdp")
         >>> state = {"momentum": {"kernel": jnp.zeros((8, 256)), "bias": jnp.zeros(8)}, "step": jnp.zeros(())}
-        >>> layout(state)["momentum"]["kernel"], layout(state)["step"]
-        (PartitionSpec(None, 'data'), PartitionSpec())
+        >>> tuple(layout(state)["momentum"]["kernel"]), tuple(layout(state)["step"])
+        ((None, 'data'), ())
     """
 
     devices: int = 1

@@ -16,6 +16,7 @@ Reference: Abadi et al. (2016), section 2.2; Chua et al., "How private are DP-SG
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import os
@@ -37,6 +38,8 @@ __all__ = ["SECRET", "Forgetting", "Poisson", "Secret", "drawn", "drawn_for_each
 
 SECRET = "secret"
 """The file, beside the checkpoints, that holds the secret of a private training that has not ended."""
+
+_OVERFLOW = 1e-30  # the probability that more rows are drawn than a batch has room for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +96,13 @@ class Secret:
 def room_for(rows: int, rate: float, multiple: int = 1) -> int:
     """Rows that a batch has room for: more are drawn with a probability below 1e-30; a multiple of ``multiple``.
 
-    >>> room_for(60_000, 256 / 60_000), room_for(100, 1.0)
-    (493, 100)
+    >>> room_for(60_000, 256 / 60_000), room_for(100, 1.0), room_for(3, 0.5)
+    (459, 100, 3)
     """
     from scipy.stats import binom
 
-    most = rows if rate >= 1 else min(rows, int(binom.isf(1e-30, rows, rate)) + 1)
+    # By halves: the library's own inverse gives up so far out, and says that there are rows.
+    most = bisect.bisect_left(range(rows), True, key=lambda room: bool(binom.sf(room, rows, rate) < _OVERFLOW))
     return -(-most // multiple) * multiple
 
 

@@ -14,7 +14,7 @@ Block = Callable[[Callable[[str], str]], str]
 
 _SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 _WORD = re.compile(r"[a-z_-]+")
-_OTHER = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}  # words that YAML reads as something else
+_OTHER = {"null", "true", "false", "yes", "no", "on", "off"}  # words that YAML reads as something else
 _START = re.compile(r"^(?:[-+=]|\d+(?=[.)](?:\s|$)))")
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
