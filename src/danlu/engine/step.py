@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.gathering import gather as whole_of
-from danlu.engine.gathering import scatter
 from danlu.engine.gradient import Finished, Gradient, Whole
 from danlu.engine.layout import Layout, through
 from danlu.engine.measures import Measure
@@ -255,12 +254,14 @@ def _finished(program: Program, state: TrainState, batch: dict[str, Any], key: j
             return program.gradient(program.objective, state, batch, key)
         if plain:  # parameters are gathered where they are used, and their gradients scattered
             grads, model_state, sums = program.gradient(through(program.objective, parts), state, batch, key)
-            added = jax.tree.map(lambda g, spec: g if DATA in spec else scatter(g, spec), grads, parts)
+            own = jax.tree.map(lambda g, spec: None if DATA in spec else g, grads, parts)
         else:
             whole = dataclasses.replace(state, params=jax.tree.map(whole_of, state.params, parts))
             grads, model_state, sums = program.gradient(program.objective, whole, batch, key)
-            added = total(grads, program.shares)
-        return added, mean(model_state, program.shares), total(sums, program.shares)
+            own = grads
+        added, sums = total((own, sums), program.shares, tensor=program.tensor)
+        grads = jax.tree.map(lambda g, a: g if a is None else a, grads, added)
+        return grads, mean(model_state, program.shares), sums
 
     rest, lies = _seen(state, specs)
     results = (specs if plain else WHOLE, WHOLE, WHOLE)
