@@ -180,14 +180,26 @@ def cache_folder() -> Path | None:
 def alone(lock: Path) -> Iterator[None]:
     """Waits until no other process is in a block of the same lock; the system frees that of a process that was killed."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as handle:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                lock.unlink()
+    while True:
+        with open(lock, "w") as handle:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if not _is_at(lock, handle.fileno()):  # who had it has removed it: another one may have made it anew
+                    continue
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    lock.unlink()
+            return
+
+
+def _is_at(path: Path, number: int) -> bool:
+    """Whether an open file is still that of this name."""
+    try:
+        return os.path.samestat(os.fstat(number), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def is_url(source: object) -> bool:

@@ -212,3 +212,20 @@ def test_a_pipe_is_written_to_and_not_replaced() -> None:
     os.close(writer)
     assert os.read(reader, 9) == b"rows"
     os.close(reader)
+
+
+def test_a_lock_that_another_one_removed_while_it_was_waited_for_is_made_anew(tmp_path: Path, monkeypatch: Any) -> None:
+    """Who leaves removes the lock; the one that waited then holds a file without a name, which keeps nobody out."""
+    pytest.importorskip("fcntl")
+    lock, real, waits = tmp_path / "lock", danlu.files.fcntl.flock, []
+
+    def flock(handle: Any, how: int) -> None:
+        waits.append(how)
+        if len(waits) == 1:
+            lock.unlink()
+        real(handle, how)
+
+    monkeypatch.setattr(danlu.files.fcntl, "flock", flock)
+    with danlu.files.alone(lock), open(lock) as other, pytest.raises(BlockingIOError):
+        real(other, danlu.files.fcntl.LOCK_EX | danlu.files.fcntl.LOCK_NB)
+    assert not lock.exists()

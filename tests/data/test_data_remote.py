@@ -109,10 +109,20 @@ def test_what_is_not_to_be_had_is_said_without_keys(store, url, kind, said) -> N
     assert "secret" not in str(caught.value)
 
 
+def because(cause: Exception) -> FileNotFoundError:
+    """What a store raises of an https address, whatever went wrong."""
+    error = FileNotFoundError("https://h/x")
+    error.__cause__ = cause
+    return error
+
+
 def test_refusals_shortages_and_missing_packages_say_what_to_do(store, monkeypatch) -> None:
     for error, said, hint in (
         (PermissionError("Forbidden"), "was refused", "who you are"),
         (RuntimeError("An error occurred (403) when calling"), "was refused", "who you are"),
+        (because(RuntimeError("403, message='Forbidden'")), "was refused", "who you are"),
+        (because(ConnectionError("no route")), "cannot be read: no route", "network"),
+        (because(type("Response", (Exception,), {"status": 404})()), "there is nothing at", "names"),
         (ConnectionError("no route to me:secret@host://me:secret@host"), "cannot be read", "network"),
     ):
         with monkeypatch.context() as patch:
@@ -139,6 +149,8 @@ def test_refusals_shortages_and_missing_packages_say_what_to_do(store, monkeypat
 def test_masking_leaves_the_rest_of_a_text() -> None:
     text = "read s3://k:s@b/x and https://h/a?sig=1&t=2, or C:/x?y"
     assert masked(text) == "read s3://***@b/x and https://h/a?sig=***&t=***, or C:/x?y"
+    assert masked("https://me:p@ss@h/a@b and me@h") == "https://***@h/a@b and me@h"  # a password with marks of its own
+    assert masked("https://me:p/s@h/a and https://h:80/a@b") == "https://***@h/a and https://h:80/a@b"
 
 
 def test_commands_read_urls(store, tmp_path) -> None:

@@ -276,6 +276,22 @@ def test_a_file_damaged_in_the_middle_is_an_error_and_not_other_rows(path: Path,
             pass
 
 
+def test_damage_at_which_the_reader_panics_is_an_error_of_the_file(tmp_path, monkeypatch) -> None:
+    """A panic of polars is no Exception, so that whoever does not name it lets it pass."""
+
+    def panic(*given: object, **named: object) -> None:
+        raise pl.exceptions.PanicException("assertion failed: range.end as u64 <= self.size")
+
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"x": [1.0, 2.0]}).write_parquet(path)
+    rows = ParquetRows(path)
+    for broken in ((pl.LazyFrame, "collect"), (pl, "read_parquet")):
+        monkeypatch.setattr(*broken, panic)
+    for read in (lambda: rows.read(0, 2), lambda: ParquetRows(path), lambda: read_table(path)):
+        with pytest.raises(DataError, match=r"t\.parquet.* cannot be read.*: assertion failed"):
+            read()
+
+
 def test_a_file_cut_while_it_is_used_is_an_error(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "t.parquet"
     copy.write_bytes(path.read_bytes())

@@ -1,5 +1,7 @@
 """Parameters that are divided among devices learn what they do on one, and each device holds its part only."""
 
+import contextlib
+import itertools
 import subprocess
 import sys
 
@@ -7,9 +9,11 @@ import jax
 import numpy as np
 import optax
 import pytest
+from crash import Killed, killed_at
 
 from danlu import nn, optim
 from danlu.engine import FitOptions, LambdaCallback, PerExample, fit, fit_population
+from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.layout import Layout
 from danlu.errors import CheckpointError, ConfigError
 
@@ -129,6 +133,32 @@ def test_a_checkpoint_in_parts_goes_on_with_any_layout(tmp_path, alone):
     close(rest.params, alone[0].params)
     assert [row["epoch"] for row in rest.history] == [0, 1]
     assert not list(tmp_path.glob("last.*.part-*"))  # it is in one file again
+
+
+def arrays(value, devices):
+    """Two arrays of this value, one of which is divided among so many devices."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("data",))
+    lies = jax.NamedSharding(mesh, jax.P("data") if devices > 1 else jax.P())
+    return {"divided": jax.device_put(np.full(8, value, np.float32), lies), "whole": np.full(3, value, np.float32)}
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 2), (2, 1), (1, 2)])
+def test_killed_while_it_saves_in_parts_the_last_checkpoint_or_the_new_one_is_whole(tmp_path, before, after):
+    for point in itertools.count():
+        path = tmp_path / str(point) / "last.safetensors"
+        for value in (0, 1):
+            save_checkpoint(path, arrays(value, before), {"value": value})
+        with contextlib.suppress(Killed), killed_at(point, path.parent) as calls:
+            save_checkpoint(path, arrays(2, after), {"value": 2})
+        found, note = load_checkpoint(path, arrays(0, before))
+        assert note["value"] in ((1, 2) if len(calls) > point else (2,)), calls
+        close(found, arrays(note["value"], 1))
+        save_checkpoint(path, arrays(3, after), {"value": 3})  # what the killed one left is in nobody's way, and goes
+        close(load_checkpoint(path, arrays(0, after))[0], arrays(3, 1))
+        assert len(list(path.parent.glob("last*"))) == (1 if after == 1 else 1 + after)
+        if len(calls) <= point:
+            break
+    assert point > 5
 
 
 KINDS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import shlex
 import signal
@@ -275,6 +276,7 @@ def test_a_signal_goes_to_process_0_and_is_the_status(fates: Any, monkeypatch: p
         ({"processes": 0}, "--processes is 0; expected a whole number >= 1"),
         ({"restarts": -1}, "--restarts is -1"),
         ({"timeout": 0.0}, "--timeout is 0; expected seconds > 0"),
+        ({"timeout": math.nan}, "--timeout is nan; expected seconds > 0"),
         ({"rank": 1}, "expected --coordinator host:port with it"),
         ({"rank": 2, "coordinator": "a:1"}, "this is process 2 of 2 (--rank); expected a number from 0 to 1"),
         ({"coordinator": "node-1"}, "the coordinator is 'node-1'; expected host:port"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def test_a_mistake_and_a_signal_end_all(tmp_path: Path, monkeypatch: pytest.Monk
         ((None, 2, 1.0, None), "--cpus is 1, but processes of one machine share"),
         ((None, None, None, 1.0), "--gpus is of workers, and there are none"),
         (("ray", None, None, -1.0), "--gpus is -1; expected a number >= 0"),
+        (("ray", None, None, math.inf), "--gpus is inf; expected a number >= 0"),
+        (("ray", None, math.nan, None), "--cpus is nan; expected a number >= 0.1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: Any, message: str) -> None:

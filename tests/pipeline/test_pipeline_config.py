@@ -271,6 +271,18 @@ def test_options_that_do_not_exist_are_answered_with_what_to_type(arguments: lis
     [
         (["train", "x.csv", "--horizon", "3.5"], "--horizon is '3.5'; expected a whole number", "danlu train --help"),
         (["generate", "r", "--temperature=hot"], "--temperature is 'hot'; expected a number", "danlu generate --help"),
+        (
+            ["launch", "-n", "two", "--", "train"],
+            "--processes is 'two'; expected a whole number",
+            "danlu launch --help",
+        ),
+        (
+            ["launch", "train", "x.csv", "--target", "y"],
+            "there is no option --target",
+            "what is launched comes after --",
+        ),
+        (["launch", "--timeout", "nan", "--", "train"], "--timeout is nan; expected a number", ""),
+        (["tune", "x.csv", "--minutes", "nan"], "--minutes is nan; expected a number", ""),
         (["predict", "r", "x.csv", "--oputput", "y"], "there is no option --oputput", "did you mean --output?"),
         (["predict", "r", "x.csv", "--out", "y"], "there is no option --out", "did you mean --output?"),
         (["verify", "--epochs", "3"], "there is no option --epochs", "danlu verify --help"),

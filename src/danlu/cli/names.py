@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,7 +63,12 @@ class Answering(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments that are left; unknown ones raise a ConfigError."""
         with _one_message(self, ctx, list(args)):  # which parsing empties
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
+        for each in self.params:
+            value = ctx.params.get(each.name)
+            if isinstance(value, float) and math.isnan(value):  # no bound would hold it back
+                raise ConfigError(f"--{each.name.replace('_', '-')} is nan; expected a number")
+        return rest
 
 
 OWN = "danlu.own"
@@ -170,6 +176,8 @@ def _no_option(command: Any, ctx: Any, option: str, args: list[str]) -> ConfigEr
     close, hint = longer[0] if len(longer) == 1 else nearest(option, own, cutoff=0.8), None
     if close:
         hint = f"did you mean {close}?"
+    elif command.name == "launch" and "--" not in args:
+        hint = "what is launched comes after --: danlu launch --processes 2 -- train data.csv --target y"
     elif isinstance(command, AnsweringTrain):
         hint = command.setting_for(option, _value(option, args))
     return ConfigError(f"there is no option {option}", hint=hint or f"{ctx.command_path} --help shows what there is")
@@ -181,7 +189,8 @@ def _said(error: Any, command: Any, ctx: Any, args: list[str]) -> str:
     expected = next((words for type_, words in _EXPECTED.items() if type_ in said), None)
     if kind == "BadParameter" and expected and parameter is not None:
         name = next((name for name in parameter.opts if name.startswith("--")), parameter.name)
-        return f"{name} is {_value(name, args)!r}; expected {expected}"
+        given = (_value(each, args) for each in (name, *parameter.opts))
+        return f"{name} is {next((value for value in given if value is not None), None)!r}; expected {expected}"
     if kind == "MissingParameter":
         needed = [each.name.upper() for each in command.params if each.required]
         return f"{ctx.command_path} needs {' and '.join(needed)}"

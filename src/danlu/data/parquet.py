@@ -26,6 +26,7 @@ __all__ = ["ParquetRows", "formats_in", "holds_parquet", "write_piece"]
 
 _KEY = "danlu.formats"
 _ENDINGS = (".parquet", ".pq")
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)  # of some damage its reader panics
 _RESTORE = "put a whole copy of the file there; a run goes on from its last checkpoint: danlu train --resume RUN"
 
 
@@ -153,7 +154,7 @@ class ParquetRows:
             frame = scan.select(pl.col(self._own[path][name]).alias(name) for name in names).collect()
         except FileNotFoundError as error:
             raise DataError(f"{path} has gone since it was opened", hint=_RESTORE) from error
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except _UNREADABLE as error:
             where = f"rows {offset + 1:,} to {offset + count:,} of {path}{_groups(path, offset, count)}"
             raise DataError(f"{where} cannot be read: {first_line(error)}", hint=_RESTORE) from error
         if frame.height != count:
@@ -216,7 +217,7 @@ def _length_and_types(path: str) -> tuple[int, dict[str, pl.DataType]]:
     try:
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         schema, length = scan.collect_schema(), int(scan.select(pl.len()).collect().item())
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except _UNREADABLE as error:
         raise _damaged(path, error) from error
     # An empty frame of a Null column tells that nothing is known of its type.
     empty = canonical(pl.DataFrame(schema=schema), source=path)
@@ -264,7 +265,7 @@ def _groups(path: str, offset: int, count: int) -> str:
         return ""
 
 
-def _damaged(path: str, error: Exception) -> DataError:
+def _damaged(path: str, error: BaseException) -> DataError:
     return DataError(
         f"{path} cannot be read as Parquet: {first_line(error)}",
         hint="the file is damaged, or of another format; write delimited text to Parquet first with "

@@ -189,7 +189,10 @@ def _read_typed(path: Path, kind: str) -> pl.DataFrame:
             frame = pl.read_json(path, infer_schema_length=None)
     except DanluError:
         raise
-    except Exception as error:  # the readers raise a dozen kinds: every one means that the file cannot be read
+    except (
+        Exception,
+        pl.exceptions.PanicException,
+    ) as error:  # the readers raise a dozen kinds: every one means that the file cannot be read
         first_line = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise DataError(f"{path} cannot be read as {kind}: {first_line}", hint="the file is damaged?") from error
     return canonical(frame, source=str(path))

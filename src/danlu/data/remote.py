@@ -39,7 +39,7 @@ __all__ = ["brought", "identity_of", "masked", "url_of"]
 _KEPT = 7 * 24 * 3600.0  # seconds that a copy is kept after its last use
 _WORKERS = 8
 _TAGS = ("ETag", "etag", "md5Hash", "blob_id", "sha", "generation", "LastModified", "last_modified", "mtime", "created")
-_SECRET = re.compile(r"(?<=://)[^/\s@]+@|(?<=[?&])([^=&\s]+)=[^&\s'\",)]+")
+_SECRET = re.compile(r"(?<=://)(?:[^/\s]+|[^/\s:]+:(?!\d+/)[^\s@]*)@|(?<=[?&])([^=&\s]+)=[^&\s'\",)]+")
 _LOGIN = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; of a public bucket FSSPEC_S3_ANON=true",
     "gs": "log in (gcloud auth application-default login), or set GOOGLE_APPLICATION_CREDENTIALS",
@@ -181,7 +181,7 @@ def _local(url: str, path: str, root: Path) -> Path:
         if parts.query:
             inside = PurePosixPath(path)
             path = str(inside.with_name(f"{_digest(parts.query, 8)}-{inside.name}"))
-    path = re.sub(r"^[^/@]+@", "", path)  # keys
+    path = re.sub(r"^[^/]+@", "", path)  # keys
     names = [name for name in PurePosixPath(path).parts if name not in ("/", "..", ".")]
     return root.joinpath(kind, *names)
 
@@ -295,11 +295,16 @@ def _told(url: str, file: str | None = None) -> Iterator[None]:
         yield
     except DanluError:
         raise
-    except FileNotFoundError as error:
-        raise DataError(
-            f"there is nothing at {shown}", hint="look at the names: the bucket, the folder, the file"
-        ) from error
     except Exception as error:  # each store has errors of its own; every one means that the data is not to be had
+        if isinstance(error, FileNotFoundError):
+            because = (
+                error.__cause__
+            )  # of https, whatever went wrong: no connection, a signature that is no longer valid
+            if not isinstance(because, Exception) or getattr(because, "status", None) in (404, 410):
+                raise DataError(
+                    f"there is nothing at {shown}", hint="look at the names: the bucket, the folder, the file"
+                ) from error
+            error = because
         said, name = masked(first_line(error)), type(error).__name__
         refused = isinstance(error, PermissionError) or re.search(
             r"credential|forbidden|denied|\b40[13]\b", f"{name} {said}", re.I

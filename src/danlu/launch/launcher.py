@@ -66,7 +66,7 @@ class Job:
         for name, (value, least) in whole.items():
             if value is not None and value < least:
                 raise ConfigError(f"--{name} is {value}; expected a whole number >= {least}")
-        if self.timeout <= 0:
+        if not self.timeout > 0:  # nor of nan
             raise ConfigError(f"--timeout is {self.timeout:g}; expected seconds > 0")
         if self.rank is not None and self.coordinator is None:
             raise ConfigError(

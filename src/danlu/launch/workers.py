@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import multiprocessing.connection
 import os
 import signal
@@ -69,7 +70,7 @@ class Workers:
                     f"--{name} is {value:g}, but processes of one machine share what it has",
                     hint=f"leave --{name} out, or add --on ray",
                 )
-            if value < least:
+            if not least <= value < math.inf:
                 raise ConfigError(f"--{name} is {value:g}; expected a number >= {least}")
 
     @property
