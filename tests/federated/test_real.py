@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -13,7 +14,9 @@ import pytest
 from danlu import nn
 from danlu.errors import ConfigError, DataError, SchemaError, TrainingError
 from danlu.federated import Method, fit_clients
-from danlu.federated.real import Lesson, Owner, Server
+from danlu.federated.flower import _quiet
+from danlu.federated.real import Lesson, Local, Owner, Server
+from danlu.federated.real.local import flat
 from danlu.federated.real.messages import pack, unpack
 from danlu.federated.real.server import Model
 from danlu.federated.real.tables import TableRows
@@ -256,3 +259,80 @@ def test_nothing_of_a_row_is_in_what_owners_answer() -> None:
         assert not any(note.encode() in sent for note in each["note"])
     assert b"secret" not in sent
     assert b"green" in sent  # the names of frequent levels do leave
+
+
+SECRET = "ZZSECRET-4711.25"
+
+
+def test_what_is_wrong_with_a_table_is_told_to_its_owner_alone() -> None:
+    rows = FRAMES["a"].with_columns(colour=pl.lit(SECRET))
+    owner = Owner("a", lambda asked: TableRows(rows, "y", kinds={"colour": "numeric"}), say=lambda line: None)
+    answer = owner.answer(pack({"ask": "describe"}))
+    assert "it cannot answer 'describe' with its table" in unpack(answer)[0]["error"]
+    assert b"ZZSECRET" not in answer
+    assert b"ZZSECRET" not in owner.answer(pack({"ask": "refused", "why": "the owner a says: it cannot"}))
+    assert owner.error is not None
+    assert "ZZSECRET" in owner.error.message
+
+
+def test_a_value_that_fewer_than_three_rows_have_is_in_no_mean_and_no_class() -> None:
+    rare = pl.Series([4711.25, 815.5, *[None] * 38], dtype=pl.Float64)
+    room = Room({name: each.with_columns(rare=rare) for name, each in FRAMES.items()})
+    server = Server(room, 3, say=lambda line: None)
+    server.gather()
+    agreed = server.agree("y", validation=0, test=0)
+    means = server.mean("means", server.names)
+    present, mean = np.split(means.value, 2)
+    assert (present[0] > 0.5, present[1], mean[1]) == (True, 0, 0)
+    encoder, _, _ = server.encoder(agreed)
+    assert encoder.numeric_names[:2] == ("x", "rare")
+    one = TableRows(FRAMES["a"].with_columns(y=pl.lit(4711.25)).with_row_index(), "y").describe()["target"]
+    assert one == {"task": "", "classes": ["4711.25"], "kind": "float"}  # all rows have it
+    values = [4711.25, 815.5, *[815.5] * 38]
+    assert TableRows(FRAMES["a"].with_columns(y=pl.Series(values)), "y").describe()["target"]["classes"] == ["815.5"]
+
+
+def test_an_owner_of_few_rows_does_not_take_part() -> None:
+    server = Server(Room({**FRAMES, "b": FRAMES["b"].head(3)}), 3, say=lambda line: None)
+    server.gather()
+    with pytest.raises(DataError, match="the owner b has 3 rows and would learn from 1; expected at least 3"):
+        server.agree("y", validation=0.3, test=0.3)
+
+
+def test_answers_of_other_lengths_are_said() -> None:
+    class Short(Room):
+        def ask(self, messages: dict[str, bytes]) -> dict[str, bytes]:
+            answers = super().ask(messages)
+            fields, arrays = unpack(answers["b"])
+            if "vector" in arrays:
+                answers["b"] = pack(fields, {"vector": arrays["vector"][:-1]})
+            return answers
+
+    server = Server(Short(FRAMES), 3, say=lambda line: None)
+    server.gather()
+    with pytest.raises(DataError, match="the answers of the owners do not go together"):
+        server.encoder(server.agree("y"))
+
+
+@pytest.mark.slow
+def test_a_round_that_is_asked_again_counts_once() -> None:
+    room = Room({"a": FRAMES["a"]})
+    _, begun, _ = served(room, "scaffold")
+    local = Local(begun.lesson, room.owners["a"]._data["train"], 0)
+    weights = flat((begun.params, begun.state))
+    given = np.concatenate([weights, np.full_like(weights, 0.01)])
+    first, again = local.learn(given, 0, 0)[0], local.learn(given, 0, 0)[0]
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(local.learn(given, 1, 1)[0], first)
+
+
+def test_only_the_fault_of_grpcs_own_thread_is_left_out() -> None:
+    heard: list[Any] = []
+    hook = _quiet(heard.append)
+    for kind, text in (
+        (ValueError, "Cannot monitor channel state: Channel closed!"),
+        (ValueError, "x"),
+        (OSError, "y"),
+    ):
+        hook(SimpleNamespace(exc_type=kind, exc_value=kind(text)))
+    assert [str(failed.exc_value) for failed in heard] == ["x", "y"]

@@ -181,6 +181,19 @@ def test_any_parts_give_the_secret_back_and_fewer_do_not(secret: bytes, holders:
         shamir.combine({holder: parts[holder] for holder in chosen[1:]}, threshold)
 
 
+def test_keys_of_others_than_were_agreed_on_are_refused() -> None:
+    """Shared among more than the terms name, a threshold of two would open both secrets of a client; and a client knows its own key."""
+    keys = {number: Member(number, Terms(3)).advertise() for number in range(4)}
+    member = Member(0, Terms(3))
+    own = member.advertise()
+    with pytest.raises(TrainingError, match="the keys of 4 clients; expected at most 3"):
+        member.share({**keys, 0: own})
+    member = Member(0, Terms(3))
+    member.advertise()
+    with pytest.raises(TrainingError, match="not its own"):
+        member.share({number: keys[number] for number in range(3)})
+
+
 def test_fewer_parts_than_the_threshold_tell_nothing() -> None:
     """Two parts of three: for every other secret there is a polynomial through both, so the same parts belong to it too."""
     parts = shamir.split(bytes(32), [0, 1, 2], 3)

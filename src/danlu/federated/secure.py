@@ -17,7 +17,7 @@ Vectors are of whole numbers modulo ``2^bits`` (:mod:`~danlu.federated.fixed`). 
 **What it protects.** A server that keeps to the protocol but is curious, also together with fewer than ``threshold`` clients, learns the
 sum (with :class:`FixedPoint`: the weighted mean and the sum of weights) of those whose vectors arrived, who they were, and nothing else.
 The sum itself may tell much when few are in it, or from round to round; differential privacy is against that. It does not protect
-against a server that lies about who answered (that needs signed keys), nor against a client that sends a false vector.
+against a server that lies about who answered or makes up clients (that needs signed keys), nor against a client that sends a false vector.
 
 Flower has helpers of its own for the same (``flwr.common.secure_aggregation``). In flwr 1.42 they draw masks by NumPy's ``RandomState``
 from a seed folded to 32 bits, which a laptop can try out, and never draw the largest number; so they are not used here.
@@ -121,9 +121,15 @@ class Member:
         """
         self._next("shares")
         self.terms.enough(publics, "their keys")
-        if len(set(publics.values())) < len(publics) or self.number not in publics:
+        mine = publics.get(self.number, b"")[:_KEY] == _public(self._mask_key)
+        if len(set(publics.values())) < len(publics) or not mine:
             raise TrainingError(
                 f"client {self.number} was sent keys that are not its own or stand twice; expected one of each client"
+            )
+        if len(publics) > self.terms.members:
+            raise TrainingError(
+                f"client {self.number} was sent the keys of {len(publics)} clients; expected at most {self.terms.members}, as agreed: "
+                "of more, the threshold may not be more than half"
             )
         self._publics = dict(publics)
         own, key = (

@@ -64,6 +64,9 @@ class Local:
 
     def __init__(self, lesson: Lesson, train: tuple[Any, Any], number: int) -> None:
         self.rows = len(train[1])
+        self._before: tuple[int, TrainState] | None = (
+            None  # rounds taken part in, and the state, before the last answer
+        )
         self.lesson, seed = lesson, lesson.seed + number
         self.source = RoundSource(
             as_arrays(train),
@@ -97,6 +100,9 @@ class Local:
         Returns:
             the change of the network, and with SCAFFOLD of the owner's control variate, as :func:`flat` has them.
         """
+        if self._before is not None and self._before[0] == taken:  # the last answer is in no mean: it is asked again
+            self.state = self._before[1]
+        self._before = taken, self.state
         params, model_state, control = self._of(given)
         clients = dict(self.state.world["clients"])
         clients["step"] = jnp.full(1, taken * self.source.batches, jnp.int32)

@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from danlu.errors import DataError
+from danlu.errors import DataError, TrainingError
 
-__all__ = ["PROTOCOL", "Message", "pack", "unpack"]
+__all__ = ["PROTOCOL", "Message", "ToldError", "pack", "unpack"]
 
 PROTOCOL = 1
 """Counts up with each change of what is asked or answered."""
 
 Message = tuple[dict[str, Any], dict[str, np.ndarray]]
 """Fields, which are plain JSON data, and arrays by their names."""
+
+
+class ToldError(TrainingError):
+    """What is wrong with an owner, in words that hold nothing of a row: the server is told it as it is."""
 
 
 def pack(fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:

@@ -2,7 +2,8 @@
 
 What it says, in full: its name and version; the names, kinds, formats and frequent levels of its columns and a power of two above their
 largest values (:meth:`TableRows.describe`); how many rows it has; means over its rows; the change of the network that its rows made, and
-its loss and measures. With secure sums the last three are masked (:mod:`danlu.federated.secure`).
+its loss and measures. With secure sums the last three are masked (:mod:`danlu.federated.secure`). What is wrong with its table may name a
+value, so only the owner itself reads it; the server is told that something is.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from danlu.errors import DanluError, TrainingError, first_line
 from danlu.federated.fixed import FixedPoint
 from danlu.federated.real.lesson import Lesson
 from danlu.federated.real.local import Local
-from danlu.federated.real.messages import PROTOCOL, pack, unpack
-from danlu.federated.real.tables import Agreed, TableRows
+from danlu.federated.real.messages import PROTOCOL, ToldError, pack, unpack
+from danlu.federated.real.tables import LEAST, Agreed, TableRows
 from danlu.federated.secure import Member, Terms
 
 __all__ = ["Owner"]
 
 _DIVIDE = 2**31 + 1  # beside seed, for which rows are held out
+_OF_ROWS = ("describe", "agreed", "begin", "means", "squares", "shares", "train", "judge")  # what it reads rows for
 Vector = tuple[np.ndarray, int, dict[str, Any]]
 
 
@@ -58,21 +60,27 @@ class Owner:
 
     def answer(self, data: bytes) -> bytes:
         """The answer to a message; what goes wrong is an answer too, and ``error`` keeps it."""
+        fields: Mapping[str, Any] = {}
         try:
             fields, arrays = unpack(data)
             asked = getattr(self, f"_on_{fields.get('ask')}", None)
             if asked is None:
-                raise TrainingError(
+                raise ToldError(
                     f"the server asks for {fields.get('ask')!r}, which this version of danlu does not know",
                     hint="use the same version on both sides",
                 )
             return bytes(asked(fields, arrays))
         except DanluError as error:
             self.error = error
-            return pack({"error": error.message, "hint": error.hint})
         except Exception as error:
             self.error = TrainingError(f"the owner cannot answer: {type(error).__name__}: {first_line(error)}")
-            return pack({"error": self.error.message, "hint": None})
+        told: DanluError = self.error
+        if fields.get("ask") in _OF_ROWS and not isinstance(told, ToldError):
+            told = ToldError(
+                f"it cannot answer {fields['ask']!r} with its table",
+                hint="what is wrong may name a value of a row, so it is said where that owner runs and nowhere else",
+            )
+        return pack({"error": told.message, "hint": told.hint})
 
     # Who is there.
 
@@ -81,7 +89,9 @@ class Owner:
 
     def _on_refused(self, fields: Mapping[str, Any], arrays: Any) -> bytes:
         self.refused = True
-        raise TrainingError(str(fields["why"]), hint=fields.get("hint"))
+        if self.error is None:  # else its own words say more
+            self.error = TrainingError(str(fields["why"]), hint=fields.get("hint"))
+        return pack({})
 
     def _on_finish(self, fields: Mapping[str, Any], arrays: Any) -> bytes:
         self.finished = str(fields["said"])
@@ -105,9 +115,11 @@ class Owner:
             "test": order[held : held + tested],
             "train": np.sort(order[held + tested :]),
         }
-        if not len(self._parts["train"]):
-            raise TrainingError(
-                f"the owner {self.name} has {count} rows and would learn from none", hint="give it more rows"
+        if len(self._parts["train"]) < LEAST:
+            raise ToldError(
+                f"the owner {self.name} has {count} rows and would learn from {len(self._parts['train'])}; "
+                f"expected at least {LEAST}, since means over fewer tell the rows",
+                hint="give it more rows",
             )
         return pack({name: len(part) for name, part in self._parts.items()})
 
@@ -157,12 +169,12 @@ class Owner:
         """The vector and its weight; for a secure sum both in one masked vector."""
         vector, weight, more = found
         if not np.isfinite(vector).all():
-            raise TrainingError(
+            raise ToldError(
                 f"the training of the owner {self.name} gave NaN or infinite values", hint="lower learning_rate"
             )
         if "secure" not in fields:
             if self.secure:
-                raise TrainingError(
+                raise ToldError(
                     f"the server asks the owner {self.name} for an open vector, and it gives only masked ones",
                     hint="--secure at the server too, or leave it out here",
                 )
@@ -191,19 +203,19 @@ class Owner:
     @property
     def _there(self) -> TableRows:
         if self._rows is None:
-            raise TrainingError(f"the owner {self.name} was asked for its rows before it opened them")
+            raise ToldError(f"the owner {self.name} was asked for its rows before it opened them")
         return self._rows
 
     @property
     def _ready(self) -> Local:
         if self._local is None:
-            raise TrainingError(f"the owner {self.name} was asked to learn before it was told what")
+            raise ToldError(f"the owner {self.name} was asked to learn before it was told what")
         return self._local
 
     @property
     def _of_sum(self) -> Member:
         if self._member is None:
-            raise TrainingError(f"the owner {self.name} was asked for a part of a secure sum that it is not in")
+            raise ToldError(f"the owner {self.name} was asked for a part of a secure sum that it is not in")
         return self._member
 
 

@@ -6,10 +6,11 @@ An owner that does not answer is lost: a round goes on without it as long as eno
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -17,7 +18,7 @@ import numpy as np
 
 from danlu.blueprint import to_json
 from danlu.data import TableEncoder, TargetEncoder
-from danlu.errors import DanluError, DataError, TrainingError
+from danlu.errors import DanluError, DataError, TrainingError, first_line
 from danlu.federated.fixed import FixedPoint
 from danlu.federated.real.lesson import Lesson
 from danlu.federated.real.local import flat, unflat
@@ -293,14 +294,17 @@ class Server:
         questions = {name: ({"ask": ask, **each[name]}, dict(arrays or {})) for name in each}
         least = self.least_of(len(owners))
         if self.secure:
-            return self._secure_mean(ask, questions, Terms(len(owners), least, label=f"{self.seed}-{self._sums}"))
+            with _fitting():
+                return self._secure_mean(ask, questions, Terms(len(owners), least, label=f"{self.seed}-{self._sums}"))
         found = self._some(questions, least)
-        weights = {name: int(fields["weight"]) for name, (fields, _) in found.items()}
-        total = sum(weights.values())
-        vectors = [
-            arrays["vector"].astype(np.float64) * (weights[name] / max(total, 1)) for name, (_, arrays) in found.items()
-        ]
-        return Mean(np.sum(vectors, axis=0), total, tuple(found), _names(found))
+        with _fitting():
+            weights = {name: int(fields["weight"]) for name, (fields, _) in found.items()}
+            total = sum(weights.values())
+            vectors = [
+                arrays["vector"].astype(np.float64) * (weights[name] / max(total, 1))
+                for name, (_, arrays) in found.items()
+            ]
+            return Mean(np.sum(vectors, axis=0), total, tuple(found), _names(found))
 
     def _secure_mean(self, ask: str, questions: Mapping[str, Message], terms: Terms) -> Mean:
         """The same of masked vectors, by the four stages of a secure sum."""
@@ -423,6 +427,20 @@ class _Shared:
         """As owners are sent it."""
         whole = (self.params, self.state)
         return {"given": flat(whole if self.control is None else (whole, self.control))}
+
+
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    """Say in one message that answers lack what was asked for, or are of different lengths."""
+    try:
+        yield
+    except DanluError:
+        raise
+    except (KeyError, ValueError, IndexError) as error:
+        raise DataError(
+            f"the answers of the owners do not go together: {type(error).__name__}: {first_line(error)}",
+            hint="has each owner the server's version of danlu?",
+        ) from error
 
 
 class _TooFewError(TrainingError):

@@ -30,6 +30,7 @@ from danlu.data.levels import LevelCoder
 from danlu.data.scaling import NumericScaler
 from danlu.data.schema import Column
 from danlu.errors import DataError, SchemaError, unknown_name
+from danlu.federated.real.messages import ToldError
 
 __all__ = ["LEAST", "Agreed", "TableRows", "agree", "encoder_of"]
 
@@ -98,7 +99,7 @@ class TableRows:
     ) -> None:
         table = read_table(source, kinds=dict(kinds or {}))
         if target not in table.names:
-            raise unknown_name("target column", target, table.names)
+            raise unknown_name("target column", target, table.names, error=ToldError)  # the names are told anyway
         self.frame, _ = drop_missing_target(table.frame, target, table.met.get(target, ()))
         if not self.frame.height:
             raise DataError(
@@ -142,8 +143,11 @@ class TableRows:
 
     def _described(self) -> dict[str, Any]:
         labels = self.frame[self.target]
-        if labels.n_unique() == 1:  # the others have the rest
-            return {"task": "", "classes": as_text(labels).unique().to_list(), "kind": _kind(labels)}
+        counts = labels.value_counts(name="rows")
+        if labels.dtype.is_float() and counts.height < 3:  # two classes, or a quantity, whose values are not told
+            counts = counts.filter(pl.col("rows") >= LEAST)
+        if counts.height < 2:  # the others have the rest
+            return {"task": "", "classes": as_text(counts[self.target]).to_list(), "kind": _kind(labels)}
         found = infer_task(labels)
         return {"task": found.task, "classes": list(found.classes), "kind": _kind(labels)}
 
@@ -160,19 +164,25 @@ class TableRows:
             return found
         return np.column_stack([found, self.frame[self.target].cast(pl.Float64).to_numpy()])
 
+    def _told(self, agreed: Agreed, rows: np.ndarray) -> np.ndarray:
+        """The numbers that means are taken of: a column with fewer than ``LEAST`` values has none, since its mean would tell them."""
+        found = self.numbers(agreed)[rows]
+        found[:, np.isfinite(found).sum(axis=0) < LEAST] = np.nan
+        return found
+
     def means(self, agreed: Agreed, rows: np.ndarray) -> np.ndarray:
         """For each column the share of rows with a value, and the mean of ``value/2^exponent``, 0 in gaps."""
-        values = self.numbers(agreed)[rows] / 2.0 ** np.asarray(agreed.exponents)
+        values = self._told(agreed, rows) / 2.0 ** np.asarray(agreed.exponents)
         return np.concatenate([np.isfinite(values).mean(axis=0), np.nan_to_num(values).mean(axis=0)])
 
     def squares(self, agreed: Agreed, rows: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """For each column the mean of ``((value − centre)/2^exponent)²``, 0 in gaps."""
-        values = (self.numbers(agreed)[rows] - centre) / 2.0 ** np.asarray(agreed.exponents)
+        values = (self._told(agreed, rows) - centre) / 2.0 ** np.asarray(agreed.exponents)
         return np.nan_to_num(values**2).mean(axis=0)
 
     def shares(self, agreed: Agreed, rows: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """For each column the share of rows in each bin of ``(value − centre)·scale``, one column after the other."""
-        scaled = (self.numbers(agreed)[rows] - centre) * scale
+        scaled = (self._told(agreed, rows) - centre) * scale
         counts = [np.histogram(column[np.isfinite(column)], _EDGES)[0] for column in scaled.T]
         return np.concatenate([*counts, []]) / max(len(rows), 1)
 
