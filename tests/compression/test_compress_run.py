@@ -90,6 +90,13 @@ def test_mistakes_are_said(tmp_path, options, message):
     assert message in str(text)
 
 
+def test_a_private_run_is_refused(tmp_path):
+    settings = pipeline.config_from({"private": {"noise": 1.0}}).as_dict()
+    run = RunDirectory.create(tmp_path, name="a", dataset="t", config=settings, files={}, data={})
+    with pytest.raises(ConfigError, match="was trained in private, and compressing looks at its training rows again"):
+        danlu.compress(run.path, Magnitude(0.9, epochs=0), **QUIET)
+
+
 def test_a_cross_validation_is_refused(tmp_path):
     """Its model is the mean of those of all folds; a network that learns on would be that of one."""
     RunDirectory.create(tmp_path, name="cv", config={"data": {"source": "gone.csv"}, "evaluate": {"folds": 3}})

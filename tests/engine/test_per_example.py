@@ -14,6 +14,7 @@ import pytest
 from danlu import nn, optim
 from danlu.engine import Accumulated, LambdaCallback, PerExample, Program, Supervised, TrainState, Whole, fit, step
 from danlu.engine.ghost import squared_norms
+from danlu.engine.gradient import Probed
 from danlu.engine.objective import measured
 from danlu.engine.per_example import Carried
 from danlu.engine.poisson import Poisson, Secret, room_for
@@ -208,6 +209,12 @@ def test_batches_are_drawn_row_by_row_from_a_secret() -> None:
         Poisson(300, 0.05, 4, secret)(0, None)
 
 
+def test_a_private_gradient_in_another_is_refused() -> None:
+    own = PerExample.drawn(rows=ROWS, batch=6, clip=1.0, noise=1.0)
+    with pytest.raises(ConfigError, match="a Probed around a private one"):
+        fit(nn.Dense(1), X, Y, loss="mse", gradient=Probed(inner=own), epochs=1, display="none")
+
+
 def test_a_private_training_resumes_to_the_bit_and_forgets_its_secret(tmp_path: Any) -> None:
     own = PerExample.drawn(rows=ROWS, batch=6, clip=1.0, noise=1.0, told=8.0)
 
@@ -233,6 +240,15 @@ def test_a_private_training_resumes_to_the_bit_and_forgets_its_secret(tmp_path: 
     (tmp_path / "c" / "secret").unlink()
     with pytest.raises(CheckpointError, match="secret of its noise is gone"):
         run(tmp_path / "c", 6, resume=True, callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: None)])
+    shutil.copytree(tmp_path / "b", tmp_path / "d")
+    quiet = own
+    own = own.replace(noise=50.0)
+    with pytest.raises(CheckpointError, match=r"noise 0\.9923 times.*noise 7\.9 times"):
+        run(tmp_path / "d", 6, resume=True, callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: None)])
+    before = (tmp_path / "d" / "secret").read_text()
+    run(tmp_path / "d", 3, callbacks=[halting])
+    assert (tmp_path / "d" / "secret").read_text() != before, "another training has noise of its own"
+    own = quiet
     again = run(tmp_path / "b", 6, resume=True, callbacks=[LambdaCallback(on_epoch_end=lambda epoch, logs: None)])
     for ours, theirs in zip(jax.tree.leaves(again.params), jax.tree.leaves(whole.params), strict=True):
         np.testing.assert_array_equal(ours, theirs)

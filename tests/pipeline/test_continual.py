@@ -76,6 +76,10 @@ def test_what_cannot_change_is_refused(old: Any, new: Any, tmp_path: Path) -> No
         train_on(old.run.path, source, root=tmp_path, **QUIET, settings={"model": {"width": 3}})
     with pytest.raises(ConfigError, match="replay is 2"):
         train_on(old.run.path, source, root=tmp_path, **QUIET, replay=2)
+    private = {"private": {"noise": 1.0}, "split": {"folds": 1}}
+    with pytest.raises(ConfigError, match=r"is private, and replay is 0\.3: .* without privacy") as caught:
+        train_on(old.run.path, source, root=tmp_path, **QUIET, settings=private, replay=0.3)
+    assert "--replay 0" in str(caught.value.hint)
     with pytest.raises(ConfigError, match=r"goes on from .*old, and cannot be resumed by itself"):
         danlu.pipeline.resume(new.run.path, **QUIET)
     assert not list(tmp_path.iterdir())

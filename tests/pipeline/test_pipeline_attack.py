@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from danlu.cli.app import app
 from danlu.errors import ConfigError
-from danlu.evaluate.membership import Canaries, Membership
+from danlu.evaluate.membership import Canaries, Membership, by_canaries, by_shadows
 from danlu.pipeline import membership, train
 from danlu.pipeline.membership import attack
 from danlu.pipeline.parts import keep_part
+from danlu.report import ReportData, write_report
 from danlu.report.membership import membership_section
+from danlu.report.parts import PLACES
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,26 @@ from danlu.report.membership import membership_section
 def test_what_cannot_be_is_said_before_the_run_is_read(tmp_path, how, message):
     with pytest.raises(ConfigError, match=message):
         attack(tmp_path / "none", **how)
+
+
+def test_canaries_and_shadows_have_each_a_place_in_the_report(tmp_path, monkeypatch):
+    write_report(tmp_path / "report.html", ReportData("first", "y", "binary", places=PLACES))
+    for name in ("config.json", "results.json"):
+        (tmp_path / name).write_text("{}")
+    rng = np.random.default_rng(0)
+    values, member = rng.normal(size=200), np.arange(200) < 100
+    shadows = by_shadows(values, member, (values[:100], values[100:]), delta=1e-5, stated=None, shadows=8)
+    canaries = by_canaries(values, member, delta=1e-5)
+    monkeypatch.setattr(
+        membership, "attack", lambda *of, canaries=None, by=(shadows, canaries), **how: by[canaries is not None]
+    )
+    for options in ([], ["--canaries", "200"], []):
+        assert CliRunner().invoke(app, ["attack", str(tmp_path), *options]).exit_code == 0
+    kept, page = json.loads((tmp_path / "results.json").read_text()), (tmp_path / "report.html").read_text()
+    assert kept["attack"] == shadows.as_dict()
+    assert kept["canaries"] == canaries.as_dict()
+    assert page.count("Who was in the training: by canaries</h2>") == 1
+    assert page.count("Who was in the training</h2>") == 1
 
 
 def rows(path: Path, count: int = 1000) -> Path:

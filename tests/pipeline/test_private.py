@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from danlu.pipeline import config_from
 from danlu.pipeline.config import setting_names
 from danlu.pipeline.once import prepare
 from danlu.pipeline.private import REFUSED, Looks, guarded, kept_looks, privacy_section
+from danlu.pipeline.tables import Tables
 from danlu.privacy import Ledger, privacy_lines
 from danlu.privacy.statistics import drawn_names, drawn_numbers
 from danlu.tasks import PrivateTraining
@@ -136,6 +138,46 @@ def test_a_plan_has_the_noise_and_nothing_of_a_single_row() -> None:
     small, looks = PrivateTraining(epsilon=0.01, accountant="rdp"), Ledger().with_steps("counts", noise=1.0)
     with pytest.raises(ConfigError, match="whatever the noise"):
         small.recipe(plan, 500, looks, parameters=10, asked={})
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_quantity_of_texts_is_looked_at_with_noise(tmp_path: Path, public: bool) -> None:
+    stars = RNG.normal(3, 1, ROWS)
+    texts = pl.DataFrame({"said": [f"a text {place} of these" for place in range(ROWS)], "stars": stars})
+    texts.write_csv(tmp_path / "t.csv")
+    (tmp_path / "known.json").write_text('{"stars": [0, 5]}')
+    known = {"public": str(tmp_path / "known.json")} if public else {}
+    data = {"source": str(tmp_path / "t.csv"), "text": "said", "target": "stars"}
+    config = guarded(config_from({"data": data, "private": {**PRIVATE, **known}}))
+    _, prepared, _ = prepare(config, data["source"], say=lambda line: None)
+    assert [each.steps for each in prepared.spent.mechanisms] == [1 if public else 3]
+    exact = stars[prepared.learnt]
+    assert 1e-5 < abs(prepared.target.mean - exact.mean()) < 1.5
+    assert 1e-5 < abs(prepared.target.std - exact.std()) < 1.5
+
+
+def test_how_well_columns_tell_the_group_is_not_told_of_private_rows() -> None:
+    told: list[bool] = []
+
+    class Judged:
+        def judge(self, *of: Any, **how: Any) -> Any:
+            return self
+
+        def judged(self, own: Any, *of: Any, proxies: bool) -> Any:
+            told.append(proxies)
+            return own
+
+    prepared: Any = SimpleNamespace(test=((), ()), shown=None, owners=None, sensitive=Judged())
+    quiet = {"evaluate": {"slices": False, "importance": False}}
+    for private in ({}, PRIVATE):
+        Tables().test(config_from({**quiet, "private": private}), prepared, Judged())  # type: ignore[arg-type]
+    assert told == [True, False]
+
+
+def test_a_batch_is_said_once() -> None:
+    config = settings(sampling=0.1).with_setting("trainer.batch_size", 32)
+    with pytest.raises(ConfigError, match=r"private\.sampling says how many rows"):
+        prepare(config, TABLE, say=lambda line: None)
 
 
 FACTS = {

@@ -45,7 +45,9 @@ def attack(
         from danlu.report.membership import membership_section
 
         found = attack_on(run, source=source, shadows=shadows, canaries=canaries, mode=mode, seed=seed, display=display)
-        kept = keep_part(run, "attack", [membership_section(found)], found.as_dict())
+        kept = keep_part(
+            run, "attack" if canaries is None else "canaries", [membership_section(found)], found.as_dict()
+        )
         if output is not None:
             write_atomic(output, json.dumps(found.as_dict(), indent=1))
     print(found)

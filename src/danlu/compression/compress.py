@@ -128,6 +128,7 @@ def compress_run(
     with showing(display):
         with stage("reading and encoding"):
             _check_one_model(RunDirectory.open(run))
+            _check_not_private(RunDirectory.open(run))
             again = Again.of(run, source=source, say=say, allow=allow, how="danlu compress RUN --data FILE")
             before = load_model(run, allow=allow)
         check_in_one_place(again.config, "danlu compress")
@@ -187,6 +188,19 @@ def _check_one_model(run: RunDirectory) -> None:
         raise ConfigError(
             f"the run {run.path} is a cross-validation, which is several models; expected one training",
             hint=f"compress the model of one fold: danlu compress {run.path / FOLDS}/1; or train one model, without evaluate.folds",
+        )
+
+
+def _check_not_private(run: RunDirectory) -> None:
+    """Refuse a private run: its rows would be learnt from once more, and what it says of its privacy would no longer hold.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if settings_of(run).private.on or load_model(run.path).provenance.get("privacy"):
+        raise ConfigError(
+            f"the run {run.path} was trained in private, and compressing looks at its training rows again, without noise",
+            hint="train a smaller network in private, such as model.width=16",
         )
 
 

@@ -24,6 +24,7 @@ from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
 from danlu.engine.targets import TargetCheck
 from danlu.engine.train import train
+from danlu.engine.training import CHECKPOINT
 from danlu.errors import ConfigError, DataError
 
 __all__ = ["fit", "with_targets"]
@@ -100,6 +101,8 @@ def fit(
     secret = None
     if isinstance(gradient, Gradient) and gradient.private:
         folder = None if checkpoint is None else Path(checkpoint)
+        if folder is not None and not resume and (folder / CHECKPOINT).is_file():
+            (folder / SECRET).unlink(missing_ok=True)  # of another training, whose noise must not come again
         known = folder is not None and (folder / SECRET).is_file()
         secret, data = Secret.at(folder), _in_memory(data)
         sampler, room = drawn(gradient, sampler, options, secret, rows_of(data["x"], "x"))

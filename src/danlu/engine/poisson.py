@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from danlu.engine.callback import Callback
-from danlu.engine.per_example import Carried
+from danlu.engine.per_example import Carried, PerExample
 from danlu.errors import CheckpointError, ConfigError, TrainingError
 from danlu.files import write_atomic
 
@@ -193,6 +193,11 @@ def drawn(gradient: Any, sampler: Any, options: Any, secret: Secret, rows: int) 
     Raises:
         ConfigError: another sampler, or a rate that the rows do not fit.
     """
+    if not isinstance(gradient, PerExample):
+        raise ConfigError(
+            f"the gradient is a {type(gradient).__name__} around a private one; expected the private one itself",
+            hint="gradient=PerExample.drawn(…)",
+        )
     if sampler is not None:
         raise ConfigError(
             "a sampler was given beside a private gradient, which draws rows by itself; expected none",

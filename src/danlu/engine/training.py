@@ -40,6 +40,7 @@ from danlu.errors import CheckpointError, ConfigError, DataError, TrainingError,
 from danlu.interrupt import Asked, graceful, why
 from danlu.optim import hyperparameter, observe, set_hyperparameter
 from danlu.optim.schedules import ReduceOnPlateau, Schedule
+from danlu.privacy import Ledger
 from danlu.stages import stage
 
 if TYPE_CHECKING:
@@ -531,6 +532,7 @@ class Training:
     def _spent(self) -> dict[str, Any]:
         """The ledger of a private training so far."""
         own = getattr(self.program, "gradient", None)
+        own = getattr(own, "inner", own)  # of micro-batches
         spent = getattr(own, "spent", None) if getattr(own, "private", False) else None
         return {} if spent is None else {"privacy": spent(int(np.max(np.asarray(self.state.step)))).record()}
 
@@ -544,6 +546,12 @@ class Training:
         branch = note.get("branch", False)
         state = tree["state"].with_settings(self.state) if branch else tree["state"]
         self.state, self.best = self._place(state), self._place_best(tree["best"])
+        if (before := note.get("privacy")) != (now := self._spent().get("privacy")):
+            raise CheckpointError(
+                f"the training in {self.checkpoint} looked at its rows so: {_looked(before)}; "
+                f"the one that is to go on counts: {_looked(now)}",
+                hint="resume with the same gradient (noise, sampling, told, clipping), or start a new training",
+            )
         self.snapshots = self._place(tree["snapshots"])
         self._sums = self._place(tree["sums"]) if note["mid_epoch"] else None
         self.epoch, self._piece, self._start = note["epoch"], note["piece"], note["start"]
@@ -562,6 +570,11 @@ class Training:
             if state is not None:
                 callback.restore(state)
         return True
+
+
+def _looked(ledger: Any) -> str:
+    """What a training's ledger says, in words."""
+    return "without privacy" if ledger is None else "; ".join(Ledger.read(ledger).lines())
 
 
 def _as_weight(name: str, given: Any, old: jax.Array) -> jax.Array:

@@ -97,6 +97,12 @@ def train_on(
         old = load_model(directory.path)
         config = guarded(_changed(settings_of(directory), source, settings or {}))
         _check(directory, config, old)
+        if config.private.on and replay and not old.provenance.get("privacy"):
+            raise ConfigError(
+                f"the training is private, and replay is {replay:g}: {directory.path} has learnt from the rows that it would learn along "
+                "without privacy",
+                hint=_WITHOUT,
+            )
         need_devices(config.trainer.devices)
         before = _learnt(directory) if replay else None
         domain: Any = domain_of(settings_of(directory), settings_of(directory).data.source)

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from danlu.data import InferredTask, TargetEncoder, infer_task
-from danlu.errors import DataError, SchemaError
+from danlu.data import InferredTask, Schema, TargetEncoder, infer_task
+from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
 from danlu.pipeline.labelled import Labelled, PreparedRows
+from danlu.pipeline.private import Looks
+from danlu.privacy import NOTHING
 from danlu.trained import Say
 
 __all__ = ["LabelledItems", "left_out", "newly_read"]
@@ -73,6 +75,10 @@ class LabelledItems(Labelled):
         )
         regression = inferred.task == "regression"
         fitted_on = found.labels.gather(parts.places["train"]) if regression else found.labels
+        looks = self._looked(config, fitted_on, regression) if config.private.on else None
+        if looks is not None:
+            fitted_on = looks.frame[labels.name].drop_nulls()
+            parts.notices.append(looks.said)
         target = TargetEncoder.fit(fitted_on, task=inferred.task)
         if config.data.test is not None:
             truth, respelt = target.normalise(parts.tested.labels)
@@ -80,7 +86,20 @@ class LabelledItems(Labelled):
             parts = dataclasses.replace(parts, tested=dataclasses.replace(parts.tested, labels=truth))
         encoded = self.encoded(config, parts, target)
         notices = (*parts.notices, *inferred.notices)
-        return PreparedRows(inferred=inferred, target=target, parts=parts, notices=notices, **encoded)
+        spent = NOTHING if looks is None else looks.ledger
+        return PreparedRows(inferred=inferred, target=target, parts=parts, notices=notices, spent=spent, **encoded)
+
+    def _looked(self, config: TrainConfig, labels: pl.Series, regression: bool) -> Looks | None:
+        """What is seen of the labels of private rows, if they are a quantity; the names of classes are public."""
+        if regression:
+            frame = pl.DataFrame([labels.cast(pl.Float64)])
+            return Looks.at(frame, Schema((), labels.name, frame.height), labels.name, (), config.private)
+        if config.private.public is not None:
+            raise ConfigError(
+                f"private.public is {config.private.public!r}, and no statistics are taken of {self.items} with classes; expected none",
+                hint="leave private.public out",
+            )
+        return None
 
     def _labelled(self, config: TrainConfig, source: Any, before: Any = None) -> Any:
         data, found = config.data, self.find(config, source, before)

@@ -206,8 +206,9 @@ class Labelled(Domain):
         if prepared.owners is not None:
             own = self.by_clients(config, prepared, trained, own, config.federated)
         if prepared.sensitive is not None:
-            first = config.evaluate.fold in (None, 1)  # what folds have in common is said once
-            own = prepared.sensitive.judged(own, config.fairness, prepared, trained, proxies=first)
+            # What folds have in common is said once; of private rows it would be told without noise.
+            told = config.evaluate.fold in (None, 1) and not config.private.on
+            own = prepared.sensitive.judged(own, config.fairness, prepared, trained, proxies=told)
         if config.evaluate.slices and (frame := self.sliced(prepared)) is not None:
             alone = config.evaluate.fold is None  # the slices of all folds together are looked for afterwards
             own = own.sliced(frame, seed=config.trainer.seed) if alone else dataclasses.replace(own, shown=frame)

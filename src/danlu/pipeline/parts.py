@@ -70,5 +70,6 @@ def places_for(trained: Trained) -> dict[str, tuple[str, str]]:
         "explained": trained.kind == "table",
         "stress": labelled and trained.kind in ("table", "image"),
         "attack": labelled,
+        "canaries": labelled,
     }
     return {name: told for name, told in PLACES.items() if there[name]}

@@ -117,6 +117,11 @@ _BESIDE: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         )
         for name in ("delta", "clip", "clipping", "sampling", "accountant", "statistics", "public")
     ),
+    (
+        "trainer.batch_size",
+        lambda config: not config.private.on or config.private.sampling is None,
+        "private.sampling says how many rows a batch has on average; expected one of them",
+    ),
     ("track.experiment", lambda config: config.track.mlflow is not None, "add track.mlflow"),
     (
         "data.memory",

@@ -10,6 +10,7 @@ from danlu.report.svg import BLUE, GREY, Panel
 __all__ = ["membership_section"]
 
 _TITLE = "Who was in the training"
+_BY_CANARIES = "Who was in the training: by canaries"
 
 
 def membership_section(found: Membership | Canaries) -> tuple[str, str]:
@@ -21,7 +22,7 @@ def membership_section(found: Membership | Canaries) -> tuple[str, str]:
             f"<p>{found.rows:,} rows with wrong answers were added to the training rows of one more training, each or not by a coin. About "
             f"{found.guesses:,} of them it was guessed whether they took part; {found.correct:,} guesses were right.</p>"
         )
-        return _TITLE, f"{said}{verdict}{notes}"
+        return _BY_CANARIES, f"{said}{verdict}{notes}"
     said = (
         f"<p>An attacker with {found.shadows} shadow models tried to tell apart {found.inside:,} rows that the model learnt from and "
         f"{found.out:,} others.</p>"

@@ -20,6 +20,10 @@ PLACES: Mapping[str, tuple[str, str]] = {
     ),
     "stress": ("how much worse it gets with noise, missing values and shifts", "danlu stress RUN FILE"),
     "attack": ("which rows of the training its answers give away", "danlu attack RUN"),
+    "canaries": (
+        "which rows with wrong answers a training like its own gives away",
+        "danlu attack RUN --canaries 500",
+    ),
 }
 """The parts, in their order: what each shows, and the command that adds it."""
 
