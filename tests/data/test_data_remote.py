@@ -160,6 +160,11 @@ def test_commands_read_urls(store, tmp_path) -> None:
     assert "memory://bucket/many.csv" in run.output
     run = CliRunner().invoke(app, ["predict", str(GOLDEN / "table" / "model"), "memory://bucket/none.csv"])
     assert "there is nothing at memory://bucket/none.csv" in str(run.exception) + run.output
+    for command in ("train", "tune"):  # a signature has an equals sign, as a setting has
+        run = CliRunner().invoke(app, [command, "memory://bucket/none.csv?sig=secret", "--target", "y"])
+        told = str(run.exception) + run.output
+        assert "memory://bucket/none.csv?sig=***" in told
+        assert "secret" not in told
 
 
 def test_hive_columns_are_those_below_the_folder_that_was_named(tmp_path) -> None:

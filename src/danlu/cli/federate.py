@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from danlu.cli.options import TestData, may_be_there
+from danlu.cli.options import TestData, is_setting, may_be_there
 from danlu.cli.owners import Elsewhere
 from danlu.cli.train import finished, spoken
 from danlu.errors import ConfigError
@@ -97,7 +97,7 @@ def federate(
         "noise": noise,
     }
     chosen = {key: value for key, value in named.items() if value is not None}
-    if source is not None and "=" in source and not Path(source).exists():
+    if source is not None and is_setting(source):
         settings, source = [source, *(settings or [])], None
     elsewhere = Elsewhere(server, client, owners, secure, threshold, wait, tls_cert, tls_key, tls_ca)
     if server is None:

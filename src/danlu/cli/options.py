@@ -7,9 +7,29 @@ from typing import Annotated
 
 import typer
 
-from danlu.files import check_there
+from danlu.files import check_there, is_url
 
-__all__ = ["Allow", "Lenient", "NewData", "OwnRun", "Run", "TestData", "Truth", "is_there", "may_be_there"]
+__all__ = [
+    "Allow",
+    "Lenient",
+    "NewData",
+    "OwnRun",
+    "Run",
+    "TestData",
+    "Truth",
+    "is_setting",
+    "is_there",
+    "may_be_there",
+]
+
+
+def is_setting(word: str) -> bool:
+    """Whether the first word is a setting, and no data: a URL's signature has equals signs too.
+
+    >>> is_setting("trainer.epochs=2"), is_setting("https://host/t.csv?sig=1")
+    (True, False)
+    """
+    return "=" in word and not is_url(word) and not Path(word).exists()
 
 
 def is_there(source: str | None) -> str | None:

@@ -10,7 +10,7 @@ import typer
 
 from danlu import processes
 from danlu.cli.names import OWN
-from danlu.cli.options import Allow, TestData, may_be_there
+from danlu.cli.options import Allow, TestData, is_setting, may_be_there
 from danlu.cli.part import check_by_itself, taking_part
 from danlu.cli.workers import Cpus, Gpus, On, WorkerCount, train_there, workers_of
 from danlu.errors import ConfigError
@@ -134,7 +134,7 @@ def train(
                 raise typer.Exit(train_there(crew, source=None, name=None, runs=runs, resume=resume))
             result = pipeline.resume(resume, display=display, allow=allow or (), say=spoken, workers=crew)
         else:
-            if source is not None and "=" in source and not Path(source).exists():
+            if source is not None and is_setting(source):
                 settings, source = [source, *(settings or [])], None
             allow = [*(allow or ()), *modules_in(source)]  # who writes a module's name means it
             own = [] if private is None else pipeline.private_from(private)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from danlu.cli.names import OWN
-from danlu.cli.options import Allow, TestData, may_be_there
+from danlu.cli.options import Allow, TestData, is_setting, may_be_there
 from danlu.cli.workers import Cpus, Gpus, On, WorkerCount, workers_of
 from danlu.errors import ConfigError
 from danlu.interrupt import exit_status
@@ -93,7 +93,7 @@ def tune(
                 raise ConfigError("--resume goes on with a search and its own settings; expected no others with it")
             tuned = tuning.resume(resume, display=display, say=_say, allow=allow or (), workers=crew)
         else:
-            if source is not None and "=" in source and not Path(source).exists():
+            if source is not None and is_setting(source):
                 settings, source = [source, *(settings or [])], None
             values = pipeline.load_config(config) if config else {}
             if source is None and not values.get("data", {}).get("source"):
