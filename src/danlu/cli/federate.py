@@ -53,6 +53,9 @@ def federate(
         float | None,
         typer.Option(help="Hide each client, with all its rows: noise in so many times the largest change."),
     ] = None,
+    lost: Annotated[
+        float | None, typer.Option(help="The share of a round's clients that fall silent before their change arrives.")
+    ] = None,
     test: TestData = None,
     config: Annotated[Path | None, typer.Option(help="A config file (TOML or JSON).")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name.")] = None,
@@ -69,7 +72,7 @@ def federate(
     ] = None,
     owners: Annotated[int | None, typer.Option(help="How many owners the server waits for.")] = None,
     secure: Annotated[
-        bool, typer.Option("--secure", help="The server sees sums of what owners send, and of no owner what it sent.")
+        bool, typer.Option("--secure", help="The server sees sums of what clients send, and of no client what it sent.")
     ] = False,
     threshold: Annotated[int | None, typer.Option(help="How many owners must answer in a round.")] = None,
     wait: Annotated[float | None, typer.Option(help="Seconds to wait for owners, or for the server.")] = None,
@@ -95,6 +98,8 @@ def federate(
         "server_rate": server_rate,
         "personal_epochs": personal_epochs,
         "noise": noise,
+        "lost": lost,
+        "secure": (secure and server is None) or None,
     }
     chosen = {key: value for key, value in named.items() if value is not None}
     if source is not None and is_setting(source):

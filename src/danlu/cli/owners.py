@@ -39,10 +39,11 @@ class Elsewhere:
         return ["--" + name.replace("_", "-") for name, value in fields if value not in (None, False)]
 
     def check_simulated(self) -> None:
-        """Refuse them where clients are simulated."""
-        if self.given:
+        """Refuse them where clients are simulated, whose sums may be secure as well."""
+        given = [option for option in self.given if option != "--secure"]
+        if given:
             raise ConfigError(
-                f"{self.given[0]} is for owners in processes of their own, and there is no --server",
+                f"{given[0]} is for owners in processes of their own, and there is no --server",
                 hint="danlu federate --server 0.0.0.0:8080 --target y --owners 3",
             )
 

@@ -115,8 +115,11 @@ class Judgement:
         """The same test with what it tells of each client; arguments as of :func:`~danlu.evaluate.clients.client_scores`."""
         if self.evidence is None:
             return self
-        found = client_scores(self.evidence, names, codes, learnt, theirs=theirs, models=models)
-        return dataclasses.replace(self, clients=found)
+        found, rows = client_scores(self.evidence, names, codes, learnt, theirs=theirs, models=models), self.predictions
+        if rows is not None and rows.height == codes.size and "client" not in rows.columns:
+            whose = [names[code] if code >= 0 else None for code in codes.tolist()]
+            rows = rows.with_columns(pl.Series("client", whose, pl.String))
+        return dataclasses.replace(self, clients=found, predictions=rows)
 
     def sliced(self, frame: pl.DataFrame, *, seed: int = 0) -> Judgement:
         """The same test with the worst slices of its rows; see :func:`~danlu.evaluate.worst_slices`.

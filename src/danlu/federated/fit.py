@@ -22,6 +22,7 @@ from danlu.engine.state import owned
 from danlu.engine.targets import TargetCheck
 from danlu.errors import ConfigError
 from danlu.federated.drift import PROXIMAL, Drift
+from danlu.federated.masked import check_lost
 from danlu.federated.method import Method
 from danlu.federated.private import Private
 from danlu.federated.program import Federated
@@ -45,6 +46,8 @@ def program_of(
     together: int = 1,
     private: Private | None = None,
     server: Optimizer | None = None,
+    secure: bool = False,
+    lost: float = 0.0,
     loss_weights: Mapping[str, float] | None = None,
     initial: tuple[Any, Any] | None = None,
     **how: Any,
@@ -68,6 +71,7 @@ def program_of(
         )
     if private is not None:
         _check_private(method, state)
+    check_lost(lost, source.per_round, secure=secure)
     check_patterns("Method.own", method.own, [*leaf_paths(state.params), *leaf_paths(state.model_state)])
     federated = Federated(
         program,
@@ -83,6 +87,8 @@ def program_of(
         remember=method.remember,
         private="" if private is None else "client" if private.local else "server",
         expected=float(source.per_round),
+        secure=secure,
+        lost=lost,
         rows=source.rows_per_round,
     )
     begun: TrainState = owned(federated.begin(state, server, private, seed=options.seed))
@@ -106,6 +112,8 @@ def fit_clients(
     validation: Any = None,
     together: int = 1,
     private: Private | None = None,
+    secure: bool = False,
+    lost: float = 0.0,
     augment: Any = None,
     loss_weights: Mapping[str, float] | None = None,
     initial: tuple[Any, Any] | None = None,
@@ -134,6 +142,8 @@ def fit_clients(
         together: how many clients are trained at once; the others wait, so that memory is bounded.
         private: hides each client, with all its rows (see :mod:`danlu.federated.private`); ``private.ledger`` says what it spends. No
             rows of clients may then choose the best round: ``validation`` is of public rows.
+        secure: whether means are taken of masked vectors, as a server would that sees no client's (see :mod:`danlu.federated.secure`).
+        lost: the share of a round's clients that fall silent before what they learnt arrives, drawn anew in each round.
         augment, loss_weights, initial: as of :func:`danlu.fit`.
         callbacks, options, checkpoint, resume, **changes: as of :func:`danlu.fit`; ``devices`` divides the clients of a round.
         names: of the clients, for messages.
@@ -182,6 +192,8 @@ def fit_clients(
         options=options,
         together=together,
         private=private,
+        secure=secure,
+        lost=lost,
         augment=augment,
         loss_weights=loss_weights,
         initial=initial,

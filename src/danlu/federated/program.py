@@ -34,6 +34,7 @@ from danlu.engine.state import TrainState
 from danlu.engine.step import NEVER
 from danlu.errors import ConfigError
 from danlu.federated.drift import Drift
+from danlu.federated.masked import silent, summed
 from danlu.federated.private import Private, clipped, noisy
 from danlu.nn.layer import Layer
 from danlu.optim import hyperparameter
@@ -67,6 +68,9 @@ class Federated:
         private: whose noise hides a client: the ``"server"``'s or each ``"client"``'s own; empty is none (see
             :mod:`danlu.federated.private`).
         expected: how many clients take part in a private round in the mean.
+        secure: whether the mean is taken of masked vectors (see :mod:`danlu.federated.secure`), so that a server would see no client's.
+        lost: the share of a round's clients, rounded down, that fall silent before what they learnt arrives; for the round they are
+            as if they had not been there.
         rows: of a round, for the display of rows a second.
     """
 
@@ -83,6 +87,8 @@ class Federated:
     remember: bool = False
     private: str = ""
     expected: float = 1.0
+    secure: bool = False
+    lost: float = 0.0
     rows: int = 1
 
     def __post_init__(self) -> None:
@@ -90,6 +96,10 @@ class Federated:
             raise ConfigError(
                 f"a round of {self.clients} clients cannot be divided into groups of {self.together} on {self.devices} devices",
                 hint="the source of a round fills it up: RoundSource(…, multiple=together * devices)",
+            )
+        if self.secure and self.devices > 1:
+            raise ConfigError(
+                f"secure sums are simulated on one device; expected devices=1 with them, not {self.devices}"
             )
         if self.program.devices > 1:
             raise ConfigError(
@@ -162,13 +172,15 @@ class Federated:
         """The round on a device, with its share of the clients."""
         length = self.batches * self.program.batch_size
         rows = jax.lax.dynamic_slice_in_dim(order, index * length, length, axis=1)
-        whose = {name: chunk["client"][name][_row(rows[:, 0])] for name in ("number", "share")}
-        share = jnp.where(rows[:, 0] >= 0, whose["share"], 0)
+        whose = {name: chunk["client"][name][_row(rows[:, 0])] for name in ("number", "share", "count")}
+        asked = rows[:, 0] >= 0
+        here = asked & ~silent(self.lost, state.key, state.step, asked) if self.lost else asked
+        share = jnp.where(here, whose["share"], 0)
         # A client that is absent fills the round up: its number is that of none, where nothing is written.
-        number = jnp.where(rows[:, 0] >= 0, whose["number"], self.population)
+        number = jnp.where(here, whose["number"], self.population)
         weight = share / jnp.maximum(share.sum(), jnp.finfo(share.dtype).tiny)
         if self.private:  # all count alike, by a number that no draw decides
-            weight = (rows[:, 0] >= 0).astype(share.dtype) / self.expected
+            weight = here.astype(share.dtype) / self.expected
         mine = self.clients // self.devices
         first = position(self.devices) * mine
         take = lambda a: jax.lax.dynamic_slice_in_dim(a, first, mine)  # noqa: E731
@@ -198,10 +210,11 @@ class Federated:
                     lambda total, new: total + _weighed(share, new), changes["control"], found["control"]
                 ),
             }
+            sent = (moved, found["control"]) if self.secure else None
             norms = jax.vmap(lambda new: _norm(jax.tree.map(jnp.subtract, new, state.params)))(found["learnt"][0])
             told = {name: jnp.sum(jnp.where(share > 0, value, 0)) for name, value in found["sums"].items()}
             told["client_change"] = jnp.sum(weight * norms)
-            return (changes, jax.tree.map(jnp.add, sums, told)), found["kept"]
+            return (changes, jax.tree.map(jnp.add, sums, told)), (found["kept"], sent)
 
         zero = {name: jnp.zeros((), jnp.result_type(float)) for name in self._told if name not in _OWN}
         zero |= {"bad": jnp.zeros((), jnp.int32), "client_change": jnp.zeros(())}
@@ -209,7 +222,14 @@ class Federated:
             "mean": jax.tree.map(jnp.zeros_like, base),
             "control": jax.tree.map(jnp.zeros_like, state.params) if self.scaffold else None,
         }
-        (changes, sums), kept = jax.lax.scan(group, (nothing, zero), grouped)
+        (changes, sums), (kept, sent) = jax.lax.scan(group, (nothing, zero), grouped)
+        if self.secure:
+            # (groups, together, …) to (clients, …)
+            sent = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), sent)
+            counts = jnp.ones_like(whose["count"]) if self.private else whose["count"]
+            mean, control = summed(sent, counts, asked, here)
+            changes["mean"] = jax.tree.map(lambda a: a * weight.sum(), mean)
+            changes["control"] = jax.tree.map(lambda a: a * share.sum(), control)
         changes, sums = total((changes, sums), self.devices)
         if self.private == "server":
             size = state.world["privacy"]["noise"] * state.world["privacy"]["clip"] / self.expected
@@ -231,6 +251,8 @@ class Federated:
             params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), state.params, updates)
         params, model_state = self._with((params, model_state), self._mine((state.params, state.model_state)))
         bad = sums.pop("bad") > 0
+        if self.secure:  # what does not fit into whole numbers comes as NaN
+            bad |= ~jnp.isfinite(_norm(changes["mean"]))
         sums |= {
             "bad_step": jnp.where(bad, state.step, NEVER),
             "change": _norm(jax.tree.map(jnp.subtract, params, state.params)),

@@ -84,7 +84,8 @@ class RoundSource:
         number = np.zeros(self.rows, np.int32)
         for client, rows in enumerate(self.clients):
             number[rows] = client
-        own = {"number": number, "share": np.asarray(self.shares, np.float32)[number]}
+        count_of = np.ones(count, np.int32) if equal else sizes.astype(np.int32)
+        own = {"number": number, "share": np.asarray(self.shares, np.float32)[number], "count": count_of[number]}
         self.chunk = jax.device_put(pad_rows({**chunk, "client": own}, self.rows))
         shapes = jax.eval_shape(lambda x: x, chunk["x"])
         self._labels = {"x": shapes, "y": chunk["y"], "weight": chunk["weight"]}

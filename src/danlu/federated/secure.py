@@ -41,7 +41,7 @@ from danlu.errors import ConfigError, MissingExtraError, TrainingError
 from danlu.federated import shamir
 from danlu.federated.fixed import FixedPoint
 
-__all__ = ["STAGES", "Member", "Terms", "secure_mean", "secure_sum", "unmask"]
+__all__ = ["STAGES", "Member", "Terms", "need_package", "secure_mean", "secure_sum", "unmask"]
 
 STAGES = ("keys", "shares", "vectors", "reveal")
 """The four stages in order, by what a client sends."""
@@ -343,12 +343,19 @@ def _agree(private: bytes, public: bytes, use: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=_KEY, salt=None, info=b"danlu " + use).derive(shared)
 
 
-def _public(private: bytes) -> bytes:
+def need_package() -> None:
+    """Raise MissingExtraError where the package for keys is not installed."""
     try:
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+        import cryptography  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             "secure aggregation needs the package cryptography, which is not installed",
             hint='pip install "danlu[secure]"',
         ) from error
+
+
+def _public(private: bytes) -> bytes:
+    need_package()
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
     return cast("bytes", X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())

@@ -91,6 +91,9 @@ class Images(LabelledItems):
     def names(self, labels: pl.Series) -> pl.Series:
         return labels.cast(pl.String)  # numbers are names here
 
+    def leaves(self, config: TrainConfig) -> str:
+        return "the classes, the sizes of the images, and whether they have colours"
+
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         codes = target.transform(parts.found.labels)
         return encoded_parts(

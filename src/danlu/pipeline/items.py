@@ -50,6 +50,10 @@ class LabelledItems(Labelled):
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         """What :meth:`~danlu.pipeline.divided.Divided.encoded` gives, for an encoder fitted to the training rows."""
 
+    def leaves(self, config: TrainConfig) -> str:
+        """What :meth:`encoded` takes from all training rows at once, which clients would have to send."""
+        return "the classes"
+
     def names(self, labels: pl.Series) -> pl.Series:
         """The labels as they are divided by."""
         return labels
@@ -85,6 +89,13 @@ class LabelledItems(Labelled):
             parts.notices.extend(f"test: {notice}" for notice in respelt)
             parts = dataclasses.replace(parts, tested=dataclasses.replace(parts.tested, labels=truth))
         encoded = self.encoded(config, parts, target)
+        if parts.owners is not None:
+            told = self.leaves(config)
+            parts.notices.append(
+                f"what leaves a client before the rounds: {told}"
+                if config.federated.noise is None
+                else f"what leaves a client before the rounds, and the noise does not hide: {told}"
+            )
         notices = (*parts.notices, *inferred.notices)
         spent = NOTHING if looks is None else looks.ledger
         return PreparedRows(inferred=inferred, target=target, parts=parts, notices=notices, spent=spent, **encoded)

@@ -17,6 +17,7 @@ from danlu.data import Split, Table
 from danlu.data.folders import files_in
 from danlu.errors import ConfigError, DataError, unknown_name
 from danlu.evaluate.clients import ClientScores
+from danlu.federated.masked import check_lost, fallen
 from danlu.federated.method import METHODS, Method
 from danlu.federated.private import Private
 from danlu.federated.split import SPLITS, Clients, by_classes, by_dirichlet, by_quantity, by_value, evenly
@@ -69,6 +70,9 @@ class Federation(Blueprint):
             probabilities are calibrated, since validation rows are clients' too.
         clip: with noise: the largest norm of a client's change.
         local_noise: whether each client adds the noise itself, so that the server need not be trusted.
+        secure: whether means are taken of masked vectors, so that a server would see of no client what it sent (see
+            :mod:`danlu.federated.secure`).
+        lost: the share of a round's clients that fall silent before what they learnt arrives, drawn anew in each round.
         compare: whether the model is compared with one that is trained on all rows in one place, and with each client alone.
     """
 
@@ -94,6 +98,8 @@ class Federation(Blueprint):
     noise: float | None = setting(default=None, above=0, optional=True)
     clip: float = setting(default=1.0, above=0)
     local_noise: bool = False
+    secure: bool = False
+    lost: float = setting(default=0.0, minimum=0, maximum=0.9)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -192,6 +198,8 @@ class Owners:
         said: how they were found.
         train, validation, test: the codes of the rows of each part.
         sample: encoded rows that are distributed as the clients', for what is set by quantiles; None takes the training rows.
+        hidden: whether noise hides the clients, so that a run keeps nothing of their rows.
+        sums: what a server sees of a round, and who is lost in it, in words; empty where all send their changes as they are.
     """
 
     names: tuple[str, ...]
@@ -201,6 +209,8 @@ class Owners:
     validation: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     test: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     sample: Any = None
+    sums: str = ""
+    hidden: bool = False
 
     @classmethod
     def of(
@@ -220,6 +230,12 @@ class Owners:
         asked = config.federated
         if not asked.active:
             return None
+        found = cls._of(config, rows, labels, column)
+        return dataclasses.replace(found, sums=_sums(asked, len(found.names)), hidden=asked.noise is not None)
+
+    @classmethod
+    def _of(cls, config: TrainConfig, rows: int, labels: pl.Series | None, column: pl.Series | None) -> Owners:
+        asked = config.federated
         if column is not None:
             empty = column.null_count() + int((column.cast(pl.String).str.strip_chars() == "").sum())
             if empty:
@@ -343,7 +359,19 @@ class Owners:
     def __str__(self) -> str:
         sizes = self.sizes if self.train.size else np.bincount(self.codes, minlength=len(self.names))
         between = f"{sizes.min():,} to {sizes.max():,}" if sizes.min() < sizes.max() else f"{sizes.min():,}"
-        return f"{len(self.names):,} client{'s' * (len(self.names) > 1)} of {between} training rows ({self.said})"
+        return f"{len(self.names):,} client{'s' * (len(self.names) > 1)} of {between} training rows ({self.said})" + (
+            f"; {self.sums}" if self.sums else ""
+        )
+
+
+def _sums(asked: Federation, clients: int) -> str:
+    """What a server sees of a round, and who is lost in it."""
+    each = asked.per_round or clients
+    check_lost(asked.lost, each, secure=asked.secure)
+    said = ["secure sums: a server would see the mean of a round and of no client what it sent"] * asked.secure
+    if asked.lost:
+        said.append(f"{fallen(asked.lost, each)} of {each} clients are lost in each round")
+    return "; ".join(said)
 
 
 def files_of_clients(source: Any) -> list[Path]:

@@ -95,6 +95,8 @@ class Rounds:
             "local_steps": asked.local_steps,
             "method": asked.chosen,
             "private": asked.private,
+            "secure": asked.secure,
+            "lost": asked.lost,
             "patience": None if how.get("validation") is None else self.patience,
             "average": self.recipe.average,
             "average_decay": self.recipe.average_decay,

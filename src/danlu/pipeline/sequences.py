@@ -87,6 +87,9 @@ class Sequences(LabelledItems):
     def keys(self, found: SequenceSet, rows: np.ndarray) -> Iterable[bytes]:
         return (found.values[row].tobytes() for row in rows)
 
+    def leaves(self, config: TrainConfig) -> str:
+        return "the classes, each column's mean and variance, and the number of steps of the longest sequence"
+
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         data, found = config.data, parts.found
         encoder = SequenceEncoder.fit(

@@ -71,6 +71,9 @@ class Sounds(LabelledItems):
     def infer(self, config: TrainConfig, labels: pl.Series) -> InferredTask:
         return infer_task(labels)
 
+    def leaves(self, config: TrainConfig) -> str:
+        return "the classes, how long recordings are, at what rate, and how loud"
+
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         found, settings = parts.found, config.sound
         train = found.rows(parts.places["train"])

@@ -340,7 +340,9 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         refold=refold,
         test=encoded(test) if test.height else None,
         shown=test,
-        background=drawn((train if looks is None else looks.frame).select([*seen, name]), config.trainer.seed),
+        background=None
+        if owners is not None and owners.hidden
+        else drawn((train if looks is None else looks.frame).select([*seen, name]), config.trainer.seed),
         spent=Ledger() if looks is None else looks.ledger,
         public=None if looks is None else encoder.transform(looks.frame),
         places=numbers[split.test] if data.test is None else None,

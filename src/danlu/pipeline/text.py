@@ -67,11 +67,17 @@ class Texts(LabelledItems):
     def keys(self, found: TextSet, rows: np.ndarray) -> Iterable[str]:
         return (" ".join(str(found.texts[row]).split()).casefold() for row in rows)
 
+    def leaves(self, config: TrainConfig) -> str:
+        if config.federated.noise is not None:
+            return "the classes"
+        return "the classes, the words that come twice or more, and how long texts are"
+
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         learnt = parts.found.rows(parts.places["train"]).texts
         column = config.data.text or "text"
         # Of private texts nothing is counted: their words are hashed, and how many are kept is fixed.
-        encoder = TextEncoder.of_any(column=column) if config.private.on else TextEncoder.fit(learnt, column=column)
+        hidden = config.private.on or config.federated.noise is not None
+        encoder = TextEncoder.of_any(column=column) if hidden else TextEncoder.fit(learnt, column=column)
         return parts.encoded(encoder, lambda part: part.texts, lambda part: target.transform(part.labels))
 
     def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:

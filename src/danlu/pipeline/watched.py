@@ -24,7 +24,8 @@ def profiled(prepared: Prepared, model: Trained) -> Trained:
     and translations have none."""
     if isinstance(prepared, PreparedParts):
         rows = getattr(prepared, "background", None)
-        if rows is None and model.provenance.get("privacy"):
+        hidden = prepared.owners is not None and prepared.owners.hidden
+        if hidden or (rows is None and model.provenance.get("privacy")):
             return model  # what was usual would be told of private rows
         inputs = prepared.sample(_ROWS)[0] if rows is None else None
         judged, shown = _judged(prepared)
