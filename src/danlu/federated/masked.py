@@ -30,11 +30,16 @@ def fallen(lost: float, clients: int) -> int:
     return int(lost * clients + _NEARLY)
 
 
-def silent(lost: float, key: jax.Array, step: Any, asked: jax.Array) -> jax.Array:
-    """Which of a round's clients fall silent: :func:`fallen` of those that were asked, drawn by the training's key and the round."""
+def silent(lost: float, key: jax.Array, step: Any, asked: jax.Array, *, secure: bool = False) -> jax.Array:
+    """Which of a round's clients fall silent: :func:`fallen` of those that were asked, drawn by the training's key and the round.
+
+    Args:
+        secure: whether no more may than a secure sum does without, where draws of their own decide how many were asked.
+    """
     own = jax.random.fold_in(jax.random.fold_in(key, _SILENT), step)
     drawn = jnp.where(asked, jax.random.uniform(own, asked.shape), jnp.inf)
-    return jnp.argsort(jnp.argsort(drawn)) < jnp.floor(lost * asked.sum() + _NEARLY)
+    count = jnp.floor(lost * asked.sum() + _NEARLY)
+    return jnp.argsort(jnp.argsort(drawn)) < (jnp.minimum(count, asked.sum() // 3) if secure else count)
 
 
 def summed(sent: Any, counts: jax.Array, asked: jax.Array, here: jax.Array) -> Any:

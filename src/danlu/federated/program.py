@@ -174,7 +174,7 @@ class Federated:
         rows = jax.lax.dynamic_slice_in_dim(order, index * length, length, axis=1)
         whose = {name: chunk["client"][name][_row(rows[:, 0])] for name in ("number", "share", "count")}
         asked = rows[:, 0] >= 0
-        here = asked & ~silent(self.lost, state.key, state.step, asked) if self.lost else asked
+        here = asked & ~silent(self.lost, state.key, state.step, asked, secure=self.secure) if self.lost else asked
         share = jnp.where(here, whose["share"], 0)
         # A client that is absent fills the round up: its number is that of none, where nothing is written.
         number = jnp.where(here, whose["number"], self.population)
