@@ -203,9 +203,9 @@ def drawn(gradient: Any, sampler: Any, options: Any, secret: Secret, rows: int) 
             "a sampler was given beside a private gradient, which draws rows by itself; expected none",
             hint="the ledger counts Poisson sampling alone",
         )
-    if abs(gradient.expected - gradient.sampling * rows) > 0.5:
+    if gradient.expected is None or abs(gradient.expected - gradient.sampling * rows) > 0.5:
         raise ConfigError(
-            f"the gradient expects {gradient.expected:g} rows a batch, drawn with probability {gradient.sampling:.4g}; there are {rows:,}",
+            f"the gradient expects {gradient.expected or 0:g} rows a batch, drawn with probability {gradient.sampling:.4g}; there are {rows:,}",
             hint=f"PerExample.drawn(rows={rows}, batch={round(gradient.sampling * rows)}, …)",
         )
     room = room_for(rows, gradient.sampling, gradient.cuts * options.accumulate * options.devices)
