@@ -92,8 +92,8 @@ MUTATIONS = [
         ),
         (
             "devices-not-summed",
-            "added = jax.tree.map(lambda g, spec: g if DATA in spec else scatter(g, spec), grads, parts)",
-            "added = grads",
+            "added, sums = total((own, sums), program.shares, tensor=program.tensor)",
+            "added, sums = own, total(sums, program.shares)",
             "engine.devices",
         ),
         (
