@@ -205,7 +205,8 @@ def drawn(gradient: Any, sampler: Any, options: Any, secret: Secret, rows: int) 
         )
     if gradient.expected is None or abs(gradient.expected - gradient.sampling * rows) > 0.5:
         raise ConfigError(
-            f"the gradient expects {gradient.expected or 0:g} rows a batch, drawn with probability {gradient.sampling:.4g}; there are {rows:,}",
+            f"the gradient expects {gradient.expected or 0:g} rows a batch, "
+            f"drawn with probability {gradient.sampling:.4g}; there are {rows:,}",
             hint=f"PerExample.drawn(rows={rows}, batch={round(gradient.sampling * rows)}, …)",
         )
     room = room_for(rows, gradient.sampling, gradient.cuts * options.accumulate * options.devices)
