@@ -1,37 +1,53 @@
 """Privacy: MNIST and adult at stated ε, and the time of a step beside Opacus.
 
-    python benchmarks/private.py mnist --data ../shared/data                     # appends a line a run to benchmarks/results/private.jsonl
-    python benchmarks/private.py mnist --kind wavelets --set at_once=512
+    python benchmarks/private.py choose                      # settings for MNIST, by 10,000 of its training rows; prints them
+    python benchmarks/private.py mnist --kind wavelets       # appends a line a run to benchmarks/results/private.jsonl
+    python benchmarks/private.py adult                       # the same
+    python benchmarks/private.py step --opacus PYTHON        # two minutes on a quiet machine; the same
 
 MNIST is learnt by Opacus's own network with its published settings (``cnn``), and by a linear layer on fixed wavelet features
-(``wavelets``), which look at no row: the first order of a scattering transform (Tramèr & Boneh 2021, "Differentially private learning
-needs better features"). Batches are drawn by Poisson sampling, ε is counted by privacy loss distributions.
+(``wavelets``, see ``private_mnist.py``), which look at no row. Batches are drawn by Poisson sampling, ε is counted by privacy loss
+distributions. adult is learnt by ``danlu.train`` with its defaults, with and without privacy, on the official two files. A step is of
+Opacus's network, with the draws of the rows; rounds of danlu and of Opacus take turns in processes of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import statistics
+import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import private_mnist
 
 RESULTS = Path(__file__).parent / "results" / "private.jsonl"
 DELTA = 1e-5
 ROWS = 60_000
+HELD = 10_000  # training rows by which settings are chosen
 # Opacus's examples/mnist_README: noise, clip, learning rate, epochs, batch; the accuracy that it states; the bar.
 OPACUS = {
     "5.43": {"noise": 0.7, "clip": 1.5, "rate": 0.25, "epochs": 45, "batch": 240, "stated": 97.09, "bar": 97.0},
     "2.30": {"noise": 1.1, "clip": 1.0, "rate": 0.15, "epochs": 60, "batch": 240, "stated": 96.78, "bar": 96.7},
     "0.83": {"noise": 1.3, "clip": 1.5, "rate": 0.25, "epochs": 15, "batch": 240, "stated": 94.63, "bar": 94.6},
 }
+# By ``choose``: the best on the training rows held out.
 WAVELETS = {
-    "5.43": {"epochs": 15, "batch": 3000, "clip": 0.3, "rate": 40.0, "bar": 97.0},
-    "2.30": {"epochs": 15, "batch": 3000, "clip": 0.3, "rate": 40.0, "bar": 96.7},
-    "0.83": {"epochs": 15, "batch": 3000, "clip": 0.3, "rate": 25.0, "bar": 94.6},
+    "5.43": {"epochs": 40, "batch": 1500, "clip": 0.1, "rate": 240.0, "bar": 97.0},
+    "2.30": {"epochs": 40, "batch": 1500, "clip": 0.1, "rate": 60.0, "bar": 96.7},
+    "0.83": {"epochs": 40, "batch": 1500, "clip": 0.1, "rate": 30.0, "bar": 94.6},
 }
+ADULT = (
+    "age workclass fnlwgt education education_num marital_status occupation relationship race sex capital_gain capital_loss hours "
+    "country income"
+)
+ROUND = {240: 20, 1024: 8}  # steps of a round, by the batch
 
 
 def cnn():
@@ -51,72 +67,6 @@ def cnn():
     )
 
 
-def mnist(data: Path):
-    """Pictures of 0 to 1 and labels, of the training and of the test."""
-    found = np.load(data / "mnist" / "mnist.npz")
-    return [
-        (found[f"x_{part}"].astype(np.float32)[..., None] / 255, found[f"y_{part}"].astype(np.int32))
-        for part in ("train", "test")
-    ]
-
-
-def _periodic(size: int, spread: float, angle: float, middle: tuple[float, float], slant: float) -> np.ndarray:
-    """A Gaussian bump of frequencies around ``middle``, on the ``size``×``size`` frequencies of a picture."""
-    steps = np.fft.fftfreq(size) * 2 * np.pi
-    across, down = np.meshgrid(steps, steps, indexing="ij")
-    total = np.zeros((size, size))
-    for a in (-1, 0, 1):
-        for b in (-1, 0, 1):
-            x, y = across + 2 * np.pi * a - middle[0], down + 2 * np.pi * b - middle[1]
-            u, v = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
-            total += np.exp(-0.5 * spread**2 * (u**2 + (v / slant) ** 2))
-    return total
-
-
-def wavelets(pictures: np.ndarray, scales: int = 2, angles: int = 8) -> np.ndarray:
-    """The local means of a picture and of how strongly it moves along each of 8 directions at 2 scales, ``(rows, 1088)``.
-
-    ``|x ⋆ ψ| ⋆ φ`` with Morlet wavelets ψ and a Gaussian φ, every fourth place. The 17 numbers of a place are then scaled to mean 0 and
-    (nearly) variance 1, and the row to length 1.
-    """
-    import jax
-    import jax.numpy as jnp
-
-    size, filters = 32, []
-    for scale in range(scales):
-        for number in range(angles):
-            angle, around = np.pi * number / angles, 0.75 * np.pi / 2**scale
-            bump = _periodic(size, 0.8 * 2**scale, angle, (around * np.cos(angle), around * np.sin(angle)), 0.5)
-            low = _periodic(size, 0.8 * 2**scale, angle, (0.0, 0.0), 0.5)
-            filters.append(bump - bump[0, 0] / low[0, 0] * low)  # no mean
-    psi, phi = np.stack(filters), _periodic(size, 0.8 * 2**scales, 0.0, (0.0, 0.0), 1.0)
-
-    @jax.jit
-    def of(x):
-        seen = jnp.fft.fft2(jnp.pad(x[..., 0], ((0, 0), (2, 2), (2, 2)), mode="reflect"))
-        strong = jnp.abs(jnp.fft.ifft2(seen[:, None] * psi))
-        both = jnp.concatenate([seen[:, None], jnp.fft.fft2(strong)], 1)  # (rows, 17, 32, 32)
-        local = jnp.real(jnp.fft.ifft2(both * phi))[..., 2::4, 2::4].reshape(len(x), 17, -1)  # (rows, 17, 64)
-        local = (local - local.mean((1, 2), keepdims=True)) / (local.std((1, 2), keepdims=True) + 1e-6)
-        return of_places(local)
-
-    def of_places(local):
-        local = local - local.mean(1, keepdims=True)
-        local = (local / (local.std(1, keepdims=True) + 0.3)).reshape(len(local), -1)  # (rows, 1088)
-        return local / jnp.linalg.norm(local, axis=1, keepdims=True)
-
-    return np.concatenate([np.asarray(of(jnp.asarray(pictures[i : i + 500]))) for i in range(0, len(pictures), 500)])
-
-
-def kept(data: Path, cache: Path):
-    """The wavelet features of MNIST, computed once."""
-    if not cache.is_file():
-        (x, y), (test, truth) = mnist(data)
-        np.savez(cache, x=wavelets(x).astype(np.float16), y=y, test=wavelets(test).astype(np.float16), truth=truth)
-    found = np.load(cache)
-    return (found["x"].astype(np.float32), found["y"]), (found["test"].astype(np.float32), found["truth"])
-
-
 def noise_for(epsilon: float, batch: int, epochs: int) -> float:
     """The noise multiplier that spends ``epsilon``."""
     from danlu.privacy import Budget, Ledger
@@ -129,7 +79,31 @@ def noise_for(epsilon: float, batch: int, epochs: int) -> float:
     return Budget(epsilon=epsilon, delta=DELTA).noise(plan)
 
 
-def run(kind: str, name: str, seed: int, parts, **changes):
+def choose(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """For each ε the settings of the linear layer that are best on rows held out: a line for each number of epochs and batch."""
+    (x, y), _ = private_mnist.kept(given.data)
+    tries = [(clip, pace / clip) for clip in private_mnist.CLIPS for pace in private_mnist.PACES]
+    for name in given.epsilon:
+        for epochs, batch in [(epochs, batch) for epochs in private_mnist.EPOCHS for batch in private_mnist.BATCHES]:
+            noise, steps = noise_for(float(name), batch, epochs), epochs * round(ROWS / batch)
+            found = private_mnist.judged(x, y, HELD, tries, noise=noise, sampling=batch / ROWS, steps=steps)
+            best = sorted(zip(found, tries, strict=True), reverse=True)[:3]
+            settings = [
+                {"held out": round(float(share), 2), "clip": clip, "rate": rate} for share, (clip, rate) in best
+            ]
+            yield {"what": "choose", "at": name, "epochs": epochs, "batch": batch, "noise": noise, "best": settings}
+
+
+def mnist(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A line for each seed and ε."""
+    parts = private_mnist.pictures(given.data) if given.kind == "cnn" else private_mnist.kept(given.data)
+    changes = {name: json.loads(value) for name, value in (each.split("=") for each in given.set)}
+    for seed in given.seeds:
+        for name in given.epsilon:
+            yield run(given.kind, name, seed, parts, **changes)
+
+
+def run(kind: str, name: str, seed: int, parts: Any, **changes: Any) -> dict[str, Any]:
     """One training; a line of results."""
     from danlu import fit, nn, optim
     from danlu.engine import PerExample
@@ -158,42 +132,130 @@ def run(kind: str, name: str, seed: int, parts, **changes):
     )
     seconds = time.perf_counter() - started
     answers = np.asarray(fitted.predict(test)).argmax(1)
-    line = {
+    return {
         "what": f"mnist {kind}", "at": name, "seed": seed, "accuracy": 100 * float((answers == truth).mean()),
         "epsilon": gradient.spent(steps).epsilon(DELTA), "noise": noise, "seconds": round(seconds, 1), **settings,
     }  # fmt: skip
-    print(json.dumps(line), flush=True)
-    return line
 
 
-def add(line: dict) -> None:
-    """A further line of the results."""
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+def adult(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A line for each seed and ε, and for a training without privacy."""
+    import polars as pl
+
+    import danlu
+
+    with tempfile.TemporaryDirectory() as place:
+        for part in ("train", "test"):
+            frame = pl.read_csv(given.data / "adult" / f"{part}.csv", has_header=False, infer_schema=False)
+            frame.columns = ADULT.split()
+            frame = frame.with_columns(pl.all().str.strip_chars(" .")).filter(pl.col("income").is_not_null())
+            frame.write_csv(Path(place) / f"{part}.csv")
+        for seed in given.seeds:
+            for epsilon in (None, 1.0, 3.0, 8.0):
+                done = danlu.train(
+                    str(Path(place) / "train.csv"),
+                    target="income",
+                    test=str(Path(place) / "test.csv"),
+                    runs=place,
+                    display="none",
+                    say=lambda line: None,
+                    trainer={"seed": seed},
+                    evaluate={"report": False, "baselines": False, "importance": False},
+                    **({} if epsilon is None else {"private": {"epsilon": epsilon, "delta": DELTA}}),
+                )
+                scores = {name: done.judgement.scores[name] for name in ("accuracy", "roc_auc")}
+                spent = done.run.read_json("results.json").get("privacy", {}).get("epsilon")
+                yield {
+                    "what": "adult", "at": epsilon, "seed": seed, "epsilon": spent, "rows": done.rows, "seconds": round(done.seconds, 1),
+                    **{name: [each.value, each.low, each.high] for name, each in scores.items()},
+                }  # fmt: skip
+
+
+def step(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A line for each batch and contestant: milliseconds of a step in each round, two threads each."""
+    from danlu import fit, optim
+    from danlu.engine import PerExample
+
+    (x, y), _ = private_mnist.pictures(given.data)
+    for batch, steps in ROUND.items():
+        peers = {f"Opacus, {mode}": _peer(given, mode, batch, steps) for mode in ("hooks", "ghost")}
+        times: dict[str, list[list[float]]] = {name: [] for name in ("danlu", *peers)}
+        before, rows = os.getloadavg()[0], batch * steps
+        fit(
+            cnn(),
+            (x[:rows], y[:rows]),
+            loss="categorical_cross_entropy",
+            optimizer=optim.sgd(0.25),
+            gradient=PerExample.drawn(rows=rows, batch=batch, clip=1.5, noise=0.7, **given.gradient),
+            epochs=given.rounds + 1,
+            callbacks=[_turns(times, peers, steps)],
+            display="none",
+        )
+        for peer in peers.values():
+            peer.communicate()
+        for name, rounds in times.items():
+            wall, cpu = np.array(rounds[1:]).T.tolist()
+            yield {
+                "what": "step", "at": batch, "contestant": name, "least_ms": min(wall), "median_ms": statistics.median(wall),
+                "cpu_ms": min(cpu), "first_round_s": rounds[0][0] * steps / 1e3, "rounds": len(wall), "steps": steps,
+                "load": [before, os.getloadavg()[0]], **given.gradient,
+            }  # fmt: skip
+
+
+def _turns(times: dict[str, list[list[float]]], peers: dict[str, Any], steps: int) -> Any:
+    """The clock of danlu's epochs, each of which is a round, the first with all that comes before it; after each, the peers' round."""
+    from danlu.engine import Callback
+
+    class Turns(Callback):
+        def __init__(self) -> None:
+            self.began = time.perf_counter(), time.process_time()
+
+        def on_epoch_begin(self, epoch: int) -> None:
+            if epoch:
+                self.began = time.perf_counter(), time.process_time()
+
+        def on_epoch_end(self, epoch: int, logs: Any) -> None:
+            taken = time.perf_counter() - self.began[0], time.process_time() - self.began[1]
+            times["danlu"].append([1e3 * each / steps for each in taken])
+            for name, peer in peers.items():
+                peer.stdin.write("a round\n")
+                peer.stdin.flush()
+                times[name].append(json.loads(peer.stdout.readline()))
+                time.sleep(0.3)  # until its idle threads sleep
+
+    return Turns()
+
+
+def _peer(given: argparse.Namespace, mode: str, batch: int, steps: int) -> Any:
+    """Opacus, in a process that waits for its turns."""
+    script, file = Path(__file__).with_name("private_peers.py"), given.data / "mnist" / "mnist.npz"
+    command = [given.opacus, "-W", "ignore", script, mode, file, batch, steps, 2]
+    return subprocess.Popen([str(each) for each in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def main() -> None:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("mnist",))
+    parser.add_argument("what", choices=("choose", "mnist", "adult", "step"))
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--kind", choices=("cnn", "wavelets"), default="cnn")
-    parser.add_argument("--epsilon", choices=tuple(OPACUS), nargs="*", default=["0.83", "2.30", "5.43"])
+    parser.add_argument("--epsilon", choices=tuple(OPACUS), nargs="*", default=["2.30", "5.43", "0.83"])
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(5)))
-    parser.add_argument("--set", nargs="*", default=[])
+    parser.add_argument("--set", nargs="*", default=[], help="settings of MNIST, such as at_once=512")
+    parser.add_argument("--opacus", help="a Python that has Opacus")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--gradient", type=json.loads, default={}, help='further fields of danlu\'s gradient: {"at_once": 64}'
+    )
     parser.add_argument("--try", dest="dry", action="store_true", help="print the lines only")
     given = parser.parse_args()
-    parts = (
-        mnist(given.data)
-        if given.kind == "cnn"
-        else kept(given.data, Path(tempfile.gettempdir()) / "danlu-wavelets.npz")
-    )
-    changes = {name: json.loads(value) for name, value in (each.split("=") for each in given.set)}
-    for seed in given.seeds:
-        for name in given.epsilon:
-            line = run(given.kind, name, seed, parts, **changes)
-            if not given.dry:
-                add(line)
+    if given.what == "step" and not given.opacus:
+        parser.error("step needs --opacus, a Python that has Opacus")
+    for line in {"choose": choose, "mnist": mnist, "adult": adult, "step": step}[given.what](given):
+        print(json.dumps(line), flush=True)
+        if not given.dry and given.what != "choose":
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,9 @@ __all__ = ["CLIPPINGS", "Carried", "PerExample"]
 CLIPPINGS = ("flat", "layers", "adaptive")
 """How rows' gradients are clipped: as one vector, each layer's by itself, or by a bound that follows a quantile of the norms."""
 
+AT_ONCE = 32
+"""Rows that are taken at a time where nothing else is said: few enough for their gradients to stay in the caches."""
+
 LARGEST = 5.0
 """Values (losses, measures) of a row that count for more are told as if they were this large, where they are told with noise."""
 
@@ -113,7 +116,7 @@ class PerExample(Gradient):
 
     @classmethod
     def drawn(cls, *, rows: int, batch: float, **fields: Any) -> PerExample:
-        """The gradient of batches with ``batch`` of ``rows`` rows on average.
+        """The gradient of batches with ``batch`` of ``rows`` rows on average, of which :data:`AT_ONCE` are taken at a time.
 
         >>> own = PerExample.drawn(rows=60_000, batch=256, clip=1.0, noise=1.1)
         >>> own.spent(steps=3516).mechanisms[0].steps, own.private
@@ -123,7 +126,8 @@ class PerExample(Gradient):
             raise ConfigError(
                 f"a batch of {batch:g} of {rows:,} rows was asked for; expected more than 0 and at most {rows:,}"
             )
-        return cls(**{"expected": float(batch), "sampling": batch / rows, **fields})
+        few = min(AT_ONCE, math.ceil(batch))  # a loop over them ends with the last row that was drawn
+        return cls(**{"expected": float(batch), "sampling": batch / rows, "at_once": few, **fields})
 
     def spent(self, steps: int, what: str = "training") -> Ledger:
         """The ledger of so many steps."""

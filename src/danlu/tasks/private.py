@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from danlu.blueprint import Blueprint, setting
-from danlu.engine.per_example import CLIPPINGS, PerExample
+from danlu.engine.per_example import AT_ONCE, CLIPPINGS, PerExample
 from danlu.errors import ConfigError
 from danlu.privacy import ACCOUNTANTS, Budget, Ledger, default_delta
 from danlu.tasks.recipe import Recipe
@@ -120,7 +120,7 @@ class PrivateTraining(Blueprint):
             batch_size=max(1, round(batch / plan.devices)) * plan.devices,
         )
         steps = max(1, round(rows / batch)) * plan.epochs
-        at_once = max(1, min(64, _MEMORY // max(parameters, 1), round(batch)))
+        at_once = max(1, min(AT_ONCE, _MEMORY // max(parameters, 1), round(batch)))
         own = PerExample.drawn(
             rows=rows,
             batch=batch,
