@@ -116,7 +116,7 @@ class PerExample(Gradient):
 
     @classmethod
     def drawn(cls, *, rows: int, batch: float, **fields: Any) -> PerExample:
-        """The gradient of batches with ``batch`` of ``rows`` rows on average, of which :data:`AT_ONCE` are taken at a time.
+        """The gradient of batches with ``batch`` of ``rows`` rows on average, of which ``AT_ONCE`` are taken at a time.
 
         >>> own = PerExample.drawn(rows=60_000, batch=256, clip=1.0, noise=1.1)
         >>> own.spent(steps=3516).mechanisms[0].steps, own.private
