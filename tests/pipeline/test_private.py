@@ -15,7 +15,7 @@ import pytest
 import danlu
 from danlu.data import infer_schema
 from danlu.errors import ConfigError
-from danlu.pipeline import config_from
+from danlu.pipeline import config_from, private_from
 from danlu.pipeline.config import setting_names
 from danlu.pipeline.once import prepare
 from danlu.pipeline.private import REFUSED, Looks, guarded, kept_looks, privacy_section
@@ -83,6 +83,8 @@ def test_slips_in_the_settings() -> None:
             config_from({"private": given})
     with pytest.raises(ConfigError, match="expected less than 1/600"):
         PrivateTraining(epsilon=1.0, delta=0.1).budget(600)
+    with pytest.raises(ConfigError, match="gives epsilon twice"):
+        private_from("epsilon=3,epsilon=4")
 
 
 def test_a_name_that_one_row_alone_has_is_not_told() -> None:

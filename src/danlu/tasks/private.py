@@ -150,7 +150,7 @@ def private_from(text: str) -> list[str]:
     >>> private_from("epsilon=3,delta=1e-5")
     ['private.epsilon=3', 'private.delta=1e-5']
     """
-    found = []
+    found: list[str] = []
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if not equals or not name.strip() or not value.strip():
@@ -158,5 +158,7 @@ def private_from(text: str) -> list[str]:
                 f"--private is {text!r}; expected names with values, such as epsilon=3,delta=1e-5",
                 hint=f"--private epsilon={text.strip()}" if text.strip().replace(".", "", 1).isdigit() else None,
             )
+        if any(other.startswith(f"private.{name.strip()}=") for other in found):
+            raise ConfigError(f"--private is {text!r}, which gives {name.strip()} twice; expected each name once")
         found.append(f"private.{name.strip()}={value.strip()}")
     return found
