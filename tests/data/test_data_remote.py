@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from danlu.cli.app import app
 from danlu.data import open_stream, read_table, remote
 from danlu.data.parquet import ParquetRows
-from danlu.data.remote import brought, identity_of, masked, url_of
+from danlu.data.remote import brought, by_url, identity_of, masked, url_of
 from danlu.data.text import read_corpus
 from danlu.errors import ConfigError, DataError, MissingExtraError
 from danlu.pipeline.fingerprint import fingerprint
@@ -257,3 +257,28 @@ def test_a_run_learns_from_a_bucket_and_is_resumed(tmp_path) -> None:
         assert "the data s3://bucket/rows is not what the run" in other.stdout + other.stderr
     finally:
         server.stop()
+
+
+def test_codes_of_folders_keep_their_zeros_and_unsigned_numbers_are_whole(tmp_path) -> None:
+    for code, numbers in (("007", pl.Series([1, 2], dtype=pl.UInt64)), ("012", pl.Series([3, 4]))):
+        (tmp_path / f"k={code}").mkdir()
+        pl.DataFrame({"x": numbers}).write_parquet(tmp_path / f"k={code}" / "part.parquet")
+    frame = read_table(tmp_path).frame
+    assert frame["k"].to_list() == ["007", "007", "012", "012"]
+    assert (frame["x"].dtype, frame["x"].to_list()) == (pl.Int64, [1, 2, 3, 4])
+    large = pl.DataFrame({"x": pl.Series([1, 2**63], dtype=pl.UInt64)})
+    large.write_parquet(tmp_path / "large.parquet")
+    assert read_table(tmp_path / "large.parquet").frame["x"].dtype == pl.Float64
+
+
+def test_a_url_that_was_kept_without_its_signature_is_read_from_its_copy(store, monkeypatch) -> None:
+    copy = Path(brought("memory://bucket/t.csv"))
+    note = remote._note(copy, remote._root())
+    about = json.loads(note.read_text())
+    kept = "https://host/t.csv?X-Amz-Signature=***"
+    note.write_text(json.dumps({**about, "url": kept}))
+    assert brought(kept) == str(copy)
+    assert by_url(f"{copy} cannot be read") == f"{kept} cannot be read", "as its user knows it"
+    copy.write_bytes(b"cut")
+    with pytest.raises(DataError, match="without its signature, and no copy of it is on this machine"):
+        brought(kept)

@@ -247,7 +247,7 @@ def test_files_that_cannot_be_one_table(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.parquet does not have the columns .* lacks 'y' and also has 'z'"):
         ParquetRows(tmp_path)
     pl.DataFrame({"x": ["one"], "y": [0]}).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"column 'x' holds String in .*b\.parquet and Int64 in .*a\.parquet"):
+    with pytest.raises(DataError, match=r"column 'x' holds texts in .*b\.parquet and whole numbers in .*a\.parquet"):
         ParquetRows(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from danlu import nn
 from danlu.errors import ConfigError, DataError, SchemaError, TrainingError
 from danlu.federated import Method, fit_clients
-from danlu.federated.flower import _quiet
+from danlu.federated.flower import Connections, _quiet
 from danlu.federated.real import Lesson, Local, Owner, Server
 from danlu.federated.real.local import flat
 from danlu.federated.real.messages import pack, unpack
@@ -336,3 +337,82 @@ def test_only_the_fault_of_grpcs_own_thread_is_left_out() -> None:
     ):
         hook(SimpleNamespace(exc_type=kind, exc_value=kind(text)))
     assert [str(failed.exc_value) for failed in heard] == ["x", "y"]
+
+
+class Wire:
+    """Flower's manager and one of its proxies in one: connections of owners, each of which answers or is silent."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Owner | None] = {}
+
+    def all(self) -> dict[str, Any]:
+        return {key: (key, owner) for key, owner in self.there.items()}
+
+    def ask(self, proxy: Any, message: bytes, seconds: float) -> bytes | None:
+        key, owner = proxy
+        if owner is None:  # Flower closes what does not answer in time
+            self.there.pop(key, None)
+            time.sleep(seconds)
+            return None
+        return owner.answer(message)
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    found = Wire()
+    monkeypatch.setattr("danlu.federated.flower._ask", found.ask)
+    monkeypatch.setattr("danlu.federated.flower._HELLO", 0.01)
+    return found
+
+
+def test_an_owner_takes_its_place_again_from_a_connection_that_only_looks_alive(wire: Wire) -> None:
+    said: list[str] = []
+    link, open_rows = Connections(wire, said.append, 600.0), lambda asked: TableRows(FRAMES["a"], "y")
+    first, second = (Owner("a", open_rows, say=lambda line: None) for _ in range(2))
+    wire.there["1"] = first
+    assert list(link.present()) == ["a"]
+    wire.there["2"] = second
+    assert list(link.present()) == ["a"], "two that answer: the second is sent away"
+    assert second.refused
+    wire.there = {"1": None, "3": Owner("a", open_rows, say=lambda line: None)}
+    assert list(link.present()) == [], "missing once, so that it is told all anew"
+    assert list(link.present()) == ["a"]
+    assert list(link.ask({"a": pack({"ask": "hello"})})) == ["a"]
+    assert any("came anew" in line for line in said)
+
+
+def test_a_connection_that_says_nothing_is_closed_and_said(wire: Wire) -> None:
+    said: list[str] = []
+    link = Connections(wire, said.append, 600.0)
+    wire.there["1"] = None
+    begun = time.monotonic()
+    assert list(link.present()) == []
+    assert time.monotonic() - begun < 1
+    assert "nobody said in 0.01 s who it is" in said[0]
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_scaffold_goes_on_with_an_owner_that_remembers_and_without_one_that_does_not(anew: bool) -> None:
+    def lost(name: str, fields: dict) -> bool:
+        return name == "b" and fields["ask"] == "train" and fields["round"] == 1
+
+    said: list[str] = []
+    room = Room(FRAMES, lost)
+    known = room.owners["b"]
+
+    class Returning(Server):
+        def _here(self) -> list[str]:
+            here = super()._here()
+            if "b" in self._lost - self._left and "b" not in room.owners:
+                room.owners["b"] = room.opened("b") if anew else known
+            return here
+
+    server = Returning(room, 3, wait=5, say=said.append)
+    server.gather()
+    encoder, target, sample = server.encoder(server.agree("y"))
+    lesson = LESSON.replace(method=Method("scaffold"), rounds=4)
+    ended = server.train(Model.begun(lesson, encoder, target, sample))
+    told = " ".join(said)
+    assert ("has lost its control variate" in told, "the owner b is back" in told) == (anew, not anew)
+    assert [row["clients"] for row in ended.history] == ([3, 2, 2, 2] if anew else [3, 2, 3, 3])
+    assert room.owners["b"].refused == anew

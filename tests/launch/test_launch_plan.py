@@ -316,3 +316,13 @@ def test_the_manifests_are_whole_and_their_options_exist() -> None:
     assert len(found) == 4
     for words in found:
         assert {word for word in words if word.startswith("--")} <= known, words
+
+
+def test_elastic_has_a_lower_bound(fates: Any) -> None:
+    fates.update({(attempt, 0): (1, {}) for attempt in range(3)})
+    status, said = run(processes=3, elastic=True, least=2)
+    assert status == 0
+    assert ["with 2 processes" in line for line in said] == [True] * 3
+    for how, message in (({"least": 2}, "without --elastic"), ({"least": 4, "elastic": True}, "4 of 2 processes")):
+        with pytest.raises(ConfigError, match=message):
+            run(**how)

@@ -14,7 +14,7 @@ import pytest
 
 import danlu
 from danlu.data import infer_schema
-from danlu.errors import ConfigError
+from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline import config_from, private_from
 from danlu.pipeline.config import setting_names
 from danlu.pipeline.once import prepare
@@ -118,6 +118,12 @@ def test_columns_are_looked_at_once_and_paid_for(tmp_path: Path) -> None:
         again = Looks.at(TABLE, schema, "y", ("no", "yes"), config.private)
     assert again.frame.equals(first.frame)
     assert again.ledger == first.ledger
+    (tmp_path / "looks.parquet").unlink()
+    with kept_looks(tmp_path):  # the run was killed before it learnt anything
+        Looks.at(TABLE, schema, "y", ("no", "yes"), config.private)
+    (tmp_path / "metrics.jsonl").write_text("{}")
+    with kept_looks(tmp_path), pytest.raises(ArtifactError, match=r"looks\.parquet is not there"):
+        Looks.at(TABLE, schema, "y", ("no", "yes"), config.private)
     file = tmp_path / "known.json"
     file.write_text(json.dumps({"age": [0, 120], "job": ["clerk", "smith"]}))
     public = Looks.at(TABLE, schema, "y", ("no", "yes"), settings(public=str(file)).private)

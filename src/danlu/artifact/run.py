@@ -151,6 +151,13 @@ class RunDirectory:
         return self._path.resolve().name
 
     @property
+    def again(self) -> str:
+        """The command that goes on with it."""
+        asked = self.read_json("config.json").get("federated") if self.config_path.is_file() else None
+        clients = isinstance(asked, dict) and (asked.get("by") or asked.get("clients"))
+        return f"danlu {'federate' if clients else 'train'} --resume {self._path}"
+
+    @property
     def config_path(self) -> Path:
         """The resolved configuration, ``config.json``."""
         return self._path / "config.json"

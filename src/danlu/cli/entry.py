@@ -86,6 +86,10 @@ def _run() -> int:
         from danlu import processes
 
         told = f"danlu: {error}"
+        if "remote" in told:  # the copy of a URL, whose path nobody has given
+            from danlu.data.remote import by_url
+
+            told = by_url(told)
         if processes.tell("refused", told):  # the launcher says what the others have to say
             if os.environ.get("DANLU_RANK") == "0":
                 _say(told)

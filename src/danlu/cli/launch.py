@@ -44,12 +44,13 @@ def launch(
     elastic: Annotated[
         bool, typer.Option("--elastic", help="Start again with one process fewer, where one has failed.")
     ] = False,
+    least: Annotated[int, typer.Option(help="With --elastic: how many processes there are at least.")] = 1,
 ) -> None:
     """Train one model with several processes, here or on several machines: danlu launch --processes 2 -- train data.csv."""
     from danlu.launch import Job
     from danlu.launch import launch as start
 
-    job = Job(tuple(command), processes, devices, coordinator, rank, restarts, timeout, elastic=elastic)
+    job = Job(tuple(command), processes, devices, coordinator, rank, restarts, timeout, elastic=elastic, least=least)
     raise typer.Exit(start(job, say=_say))
 
 

@@ -47,7 +47,7 @@ def show(
         name = path.name if path.is_file() else f"{path.name}/ ({counted(len(held), 'files')})"
         print(f"  {padded(name, 40)} {sum(each.stat().st_size for each in held):>12,} bytes")
     if model is None:
-        print(f"\nit has no model yet; continue it: danlu train --resume {run}")
+        print(f"\nit has no model yet; continue it: {directory.again}")
 
 
 def _results(results: dict[str, Any], counted: str) -> list[str]:

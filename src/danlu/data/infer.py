@@ -17,7 +17,7 @@ from danlu.data.numbers import NumberStyle
 from danlu.data.table import Table
 from danlu.errors import DataError, unknown_name
 
-__all__ = ["canonical", "infer_types", "typed_format", "watched"]
+__all__ = ["canonical", "infer_types", "typed_format", "watched", "words_of"]
 
 _MOST_STRAYS = 100
 
@@ -128,6 +128,16 @@ def _read(
     return (as_kind(texts, "boolean") if kind == "boolean" else found.read(texts)), found
 
 
+def words_of(dtype: pl.DataType) -> str:
+    """What a column of :func:`canonical` holds.
+
+    >>> words_of(pl.Int64()), words_of(pl.Datetime("us"))
+    ('whole numbers', 'dates')
+    """
+    words = {pl.Int64: "whole numbers", pl.Float64: "numbers", pl.Boolean: "true and false", pl.Datetime: "dates"}
+    return words.get(dtype.base_type(), "texts")
+
+
 def canonical(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
     """``frame`` with each column in one of danlu's five types (see :class:`danlu.data.Table`).
 
@@ -143,7 +153,7 @@ def canonical(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
             pass
         elif isinstance(dtype, pl.Categorical | pl.Enum) or dtype == pl.Null:
             column = column.cast(pl.String)
-        elif dtype == pl.UInt64 or dtype.is_float() or dtype.is_decimal():
+        elif dtype.is_float() or dtype.is_decimal() or (dtype == pl.UInt64 and (column.max() or 0) >= 2**63):
             column = column.cast(pl.Float64).fill_nan(None)
         elif dtype.is_integer():
             column = column.cast(pl.Int64)

@@ -15,7 +15,7 @@ import polars as pl
 
 from danlu.data.folders import files_in, files_like, is_pattern
 from danlu.data.format import Format
-from danlu.data.infer import canonical, typed_format
+from danlu.data.infer import canonical, typed_format, words_of
 from danlu.data.missing import Marks, marks_beside_usual
 from danlu.data.remote import brought
 from danlu.data.spelling import clean_names
@@ -179,7 +179,8 @@ def _numbers(hives: Iterable[Mapping[str, str | None]]) -> dict[str, pl.DataType
     for hive in hives:
         for name, value in hive.items():
             values.setdefault(name, []).extend([] if value is None else [value])
-    return {name: pl.Int64() for name, each in values.items() if all(re.fullmatch("-?[0-9]{1,18}", v) for v in each)}
+    number = re.compile("0|-?[1-9][0-9]{0,17}")  # 007 is a code, which a number would lose the zeros of
+    return {name: pl.Int64() for name, each in values.items() if all(number.fullmatch(value) for value in each)}
 
 
 def holds_parquet(source: str | Path) -> bool:
@@ -221,7 +222,15 @@ def _length_and_types(path: str) -> tuple[int, dict[str, pl.DataType]]:
         raise _damaged(path, error) from error
     # An empty frame of a Null column tells that nothing is known of its type.
     empty = canonical(pl.DataFrame(schema=schema), source=path)
-    return length, {name: pl.Null() if schema[name] == pl.Null else dtype for name, dtype in empty.schema.items()}
+    types = {name: pl.Null() if schema[name] == pl.Null else dtype for name, dtype in empty.schema.items()}
+    unsigned = [name for name, dtype in schema.items() if dtype == pl.UInt64]
+    if unsigned:
+        try:
+            largest = scan.select(pl.col(unsigned).max()).collect()
+        except _UNREADABLE as error:
+            raise _damaged(path, error) from error
+        types |= dict(canonical(largest, source=path).schema.items())
+    return length, types
 
 
 def _merge(types: dict[str, pl.DataType], found: dict[str, pl.DataType], path: str, first: str) -> None:
@@ -232,7 +241,7 @@ def _merge(types: dict[str, pl.DataType], found: dict[str, pl.DataType], path: s
         what += [f"also has {', '.join(map(repr, extra[:5]))}"] if extra else []
         raise DataError(
             f"{path} does not have the columns of {first}: it {' and '.join(what)}",
-            hint="stream files of one table only, or name the columns that all have with columns=[...]",
+            hint="give files of one table only (in Python, columns=[...] takes those that all have)",
         )
     for name, dtype in found.items():
         known = types[name]
@@ -242,7 +251,7 @@ def _merge(types: dict[str, pl.DataType], found: dict[str, pl.DataType], path: s
             types[name] = dtype if known == pl.Null else pl.Float64()
             continue
         raise DataError(
-            f"column {name!r} holds {dtype} in {path} and {known} in {first}",
+            f"column {name!r} holds {words_of(dtype)} in {path} and {words_of(known)} in {first}",
             hint="write the files with one type for each column",
         )
 

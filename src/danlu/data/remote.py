@@ -34,7 +34,7 @@ from danlu.files import alone, cache_folder, is_url, temporary_for, write_atomic
 from danlu.memory import in_words
 from danlu.stages import stage, track
 
-__all__ = ["brought", "identity_of", "masked", "url_of"]
+__all__ = ["brought", "by_url", "identity_of", "masked", "url_of"]
 
 _KEPT = 7 * 24 * 3600.0  # seconds that a copy is kept after its last use
 _WORKERS = 8
@@ -92,9 +92,7 @@ def brought(source: Any) -> Any:
         return source
     url, root = str(source).replace("://***@", "://"), _root()
     if "=***" in url:
-        raise DataError(
-            f"{url} was kept without its signature", hint="give it again: danlu.pipeline.resume(RUN, source=URL)"
-        )
+        return _copy_of(url, root)
     with _told(url):
         fs, path = _opened(url)
         local = _local(url, path, root)
@@ -103,10 +101,55 @@ def brought(source: Any) -> Any:
         with alone(root / f".{_digest(masked(url))}.lock"):
             _fetch(fs, copies, url, root)
             _drop_others(local, {copy.here for copy in copies})
-            note = {"url": masked(url), "files": [[str(c.here.relative_to(root)), c.size, c.tag] for c in copies]}
+            note = {
+                "url": masked(url),
+                "at": str(local.relative_to(root)),
+                "files": [[str(c.here.relative_to(root)), c.size, c.tag] for c in copies],
+            }
             write_atomic(_note(local, root), json.dumps(note), error=DataError)
         _forget(root)
     return str(local)
+
+
+def _copy_of(url: str, root: Path) -> str:
+    """The copy of a URL that was kept without its signature, such as that of a run that goes on.
+
+    Raises:
+        DataError: there is none, or not all of it.
+    """
+    for note, about in _notes(root).items():
+        if about["url"] == url and "at" in about:
+            files = [(root / name, size) for name, size, _ in about["files"]]
+            if all(file.is_file() and size in (None, file.stat().st_size) for file, size in files):
+                os.utime(note)
+                return str(root / about["at"])
+    raise DataError(
+        f"{url} was kept without its signature, and no copy of it is on this machine",
+        hint="give it again: danlu.pipeline.resume(RUN, source=URL)",
+    )
+
+
+def _notes(root: Path) -> dict[Path, Any]:
+    """What is known of each copy, that of the last use first."""
+    return {
+        note: json.loads(note.read_text())
+        for note in sorted(root.glob(".*.json"), key=lambda note: -note.stat().st_mtime)
+    }
+
+
+def by_url(text: str) -> str:
+    """The text with the paths of copies as the URLs, without keys, that they were copied from.
+
+    >>> by_url("table.csv has no rows")
+    'table.csv has no rows'
+    """
+    root = _root()
+    if str(root) not in text:
+        return text
+    named = {str(root / about["at"]): str(about["url"]) for about in _notes(root).values() if "at" in about}
+    for local in sorted(named, key=len, reverse=True):
+        text = text.replace(local, named[local])
+    return text
 
 
 def url_of(path: Any) -> str | None:
@@ -273,7 +316,7 @@ def _drop_others(local: Path, kept: set[Path]) -> None:
 
 def _forget(root: Path) -> None:
     """Remove the copies that were not used for a week, but for those files that another one needs."""
-    notes = {note: json.loads(note.read_text()) for note in root.glob(".*.json")}
+    notes = _notes(root)
     old = [note for note in notes if time.time() - note.stat().st_mtime > _KEPT]
     used = {name for note, about in notes.items() if note not in old for name, *_ in about["files"]}
     for note in old:

@@ -33,6 +33,7 @@ __all__ = ["Certificates", "Connections", "address_of", "serving", "take_part"]
 Certificates = tuple[Path, Path, Path]
 """Of a server: the certificate of the authority, its own, and its private key, as PEM files."""
 _FORM = "danlu"
+_HELLO = 15.0  # seconds in which an owner says who it is; it does so before it reads anything
 
 
 def _flwr() -> None:
@@ -69,7 +70,9 @@ def address_of(address: str) -> str:
 class Connections:
     """Owners that are connected: a :class:`~danlu.federated.real.server.Link`.
 
-    An owner is known by the name that it says when it comes. One of another version, or of a name that is there, is sent away and told why.
+    An owner is known by the name that it says when it comes. One of another version is sent away and told why. So is one of a name that is
+    there, unless that one no longer answers: a machine that was cut off leaves a connection that looks alive for minutes, and its owner
+    takes its own place again.
 
     Args:
         manager: Flower's, which knows the connections.
@@ -78,18 +81,19 @@ class Connections:
 
     def __init__(self, manager: Any, say: Callable[[str], None], seconds: float) -> None:
         self._manager, self._say, self._seconds = manager, say, seconds
-        self._names: dict[str, str] = {}
+        self._names: dict[str, str] = {}  # of each connection; empty of those that were sent away
+        self._hello = min(seconds, _HELLO)
         self._lock = threading.Lock()
 
     def present(self) -> Sequence[str]:
-        """The names of the owners that are there."""
+        """The names of the owners that are there; one that came anew since the last look is missing once, so that it is told all anew."""
         with self._lock:
-            there = dict(self._manager.all())
+            there, before = dict(self._manager.all()), {name: key for key, name in self._names.items() if name}
             self._names = {key: name for key, name in self._names.items() if key in there}
             for key, proxy in there.items():
-                if key not in self._names and (name := self._named(proxy)) is not None:
+                if key not in self._names and (name := self._named(proxy, there)) is not None:
                     self._names[key] = name
-            return [name for name in self._names.values() if name]
+            return [name for key, name in self._names.items() if name and before.get(name, key) == key]
 
     def ask(self, messages: Mapping[str, bytes]) -> dict[str, bytes]:
         """The answers to messages, by owner; those that are lost on the way have none."""
@@ -101,10 +105,13 @@ class Connections:
             answers = {name: pool.submit(_ask, proxy, messages[name], self._seconds) for name, proxy in asked.items()}
         return {name: found for name, answer in answers.items() if (found := answer.result()) is not None}
 
-    def _named(self, proxy: Any) -> str | None:
+    def _named(self, proxy: Any, there: Mapping[str, Any]) -> str | None:
         """The name that an owner says; an empty one where it is sent away, None where it is gone again."""
-        answer = _ask(proxy, pack({"ask": "hello"}), self._seconds)
+        begun = time.monotonic()
+        answer = _ask(proxy, pack({"ask": "hello"}), self._hello)
         if answer is None:
+            if time.monotonic() - begun >= self._hello:
+                self._say(f"note: a connection was closed, over which nobody said in {self._hello:g} s who it is")
             return None
         try:
             fields, _ = unpack(answer)
@@ -114,13 +121,22 @@ class Connections:
         if fields.get("protocol") != PROTOCOL:
             theirs, ours = f"danlu {fields.get('version', 'unknown')}", f"danlu {__version__}"
             why = f"this owner has {theirs} and the server {ours}, which do not understand each other; expected the same version"
-        elif name in self._names.values():
+        elif name in self._names.values() and not self._given_up(name, there):
             why = f"an owner of the name {name!r} is there already; expected a name for each: --name"
         if why is None:
             return name
         self._say(f"note: an owner was sent away: {why}")
         _ask(proxy, pack({"ask": "refused", "why": why}), self._seconds)
         return ""
+
+    def _given_up(self, name: str, there: Mapping[str, Any]) -> bool:
+        """Whether the owner of a name no longer answers over the connection that it had, which is then forgotten."""
+        key = next(key for key, known in self._names.items() if known == name)
+        if key in there and _ask(there[key], pack({"ask": "hello"}), self._hello) is not None:
+            return False
+        del self._names[key]
+        self._say(f"note: the owner {name} came anew, and its old connection no longer answers")
+        return True
 
 
 @contextlib.contextmanager

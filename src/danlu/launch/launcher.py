@@ -45,6 +45,7 @@ class Job:
         timeout: seconds without progress in any process, after which they are ended.
         silence: seconds without a word from a process, after which it is ended.
         elastic: whether a new start has one process fewer.
+        least: how many processes an elastic job has at least; with as many it starts again with the same number.
     """
 
     command: tuple[str, ...]
@@ -56,12 +57,14 @@ class Job:
     timeout: float = 600.0
     silence: float = 20.0
     elastic: bool = False
+    least: int = 1
 
     def __post_init__(self) -> None:
         whole = {
             "processes": (self.processes, 1),
             "devices-per-process": (self.devices, 1),
             "restarts": (self.restarts, 0),
+            "least": (self.least, 1),
         }
         for name, (value, least) in whole.items():
             if value is not None and value < least:
@@ -78,6 +81,12 @@ class Job:
         if self.elastic and self.rank is not None:
             raise ConfigError("--elastic goes on with one process fewer, which the launchers of several machines cannot agree on",
                               hint="leave --elastic or --rank out")  # fmt: skip
+        if self.least > 1 and not self.elastic:
+            raise ConfigError(
+                f"--least is {self.least}, and without --elastic no start has fewer processes; expected both or none"
+            )
+        if self.least > self.processes:
+            raise ConfigError(f"--least is {self.least} of {self.processes} processes; expected no more than there are")
         _check(self.command)
 
     @property
@@ -132,8 +141,8 @@ def launch(job: Job, *, say: Callable[[str], None]) -> int:
             left = job.restarts - attempt
             if left == 0:
                 break
-            if job.elastic and job.processes > 1:
-                job = dataclasses.replace(job, processes=job.processes - 1)
+            if job.elastic:
+                job = dataclasses.replace(job, processes=max(job.least, job.processes - 1))
             start = "from the last checkpoint" if run and _has_checkpoint(run) else "from the beginning"
             with_fewer = f" with {job.processes} process{'es' * (job.processes > 1)}" if job.elastic else ""
             say(

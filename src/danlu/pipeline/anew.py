@@ -33,7 +33,7 @@ def write_anew(run: RunDirectory, *, source: Any = None, say: Say = print, allow
         ConfigError: data that is not what the run was trained on, or a cross-validation.
     """
     if not run.results_path.is_file() or not run.artifact_path.is_dir():
-        raise ArtifactError(f"the run {run.path} is not finished", hint=f"continue it: danlu train --resume {run.path}")
+        raise ArtifactError(f"the run {run.path} is not finished", hint=f"continue it: {run.again}")
     config = settings_of(run)
     if crosses(config):
         raise ConfigError(

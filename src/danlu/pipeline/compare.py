@@ -114,9 +114,7 @@ def _described(run: RunDirectory, document: Mapping[str, Any], side: Side) -> Co
         "rows": parts or "–",
     }
     if not document and not results:
-        raise ArtifactError(
-            f"the run {run.path} has no model yet", hint=f"continue it: danlu train --resume {run.path}"
-        )
+        raise ArtifactError(f"the run {run.path} has no model yet", hint=f"continue it: {run.again}")
     return ComparedRun(
         side.name,
         str(run.path),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from danlu.artifact import Artifact, load_artifact
+from danlu.artifact import Artifact, RunDirectory, load_artifact
 from danlu.artifact.artifact import is_saved
 from danlu.artifact.run import no_run
 from danlu.artifact.signing import TRUSTED
@@ -104,7 +104,7 @@ def saved_in(path: str | Path) -> Path:
     if not folder.exists() and not is_saved(folder):
         raise no_run(folder)
     if (folder / "config.json").is_file() and not is_saved(kept):
-        raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: danlu train --resume {folder}")
+        raise ArtifactError(f"the run {folder} has no model yet", hint=f"finish it: {RunDirectory(folder).again}")
     return kept if is_saved(kept) else folder
 
 

@@ -370,7 +370,9 @@ def _sums(asked: Federation, clients: int) -> str:
     check_lost(asked.lost, each, secure=asked.secure)
     said = ["secure sums: a server would see the mean of a round and of no client what it sent"] * asked.secure
     if asked.lost:
-        said.append(f"{fallen(asked.lost, each)} of {each} clients are lost in each round")
+        gone = fallen(asked.lost, each)
+        one, several = f"1 of {each} clients is lost in each round", f"{gone} of {each} clients are lost in each round"
+        said.append(one if gone == 1 else several)
     return "; ".join(said)
 
 

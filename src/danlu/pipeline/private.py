@@ -152,6 +152,12 @@ class Looks:
         known = _KEPT.get()
         if known is not None and known.found is not None:
             return known.found
+        if known is not None and known.lost is not None:
+            raise ArtifactError(
+                f"{known.lost} is not there, which has what was seen of the columns of private rows; to look again would spend more than "
+                "this run says",
+                hint="put the file back; a new training is allowed, but what both spend on the same rows adds up",
+            )
         public = _public(private, [*(column.name for column in schema.features), target])
         kinds = {column.name: column.kind for column in schema.features}
         if texts := [name for name, kind in kinds.items() if kind == "text"]:
@@ -252,6 +258,7 @@ class _Kept:
     """What a run has seen of the columns already."""
 
     found: Looks | None = None
+    lost: Path | None = None
 
 
 _KEPT: contextvars.ContextVar[_Kept | None] = contextvars.ContextVar("looks", default=None)
@@ -260,7 +267,7 @@ _KEPT: contextvars.ContextVar[_Kept | None] = contextvars.ContextVar("looks", de
 @contextlib.contextmanager
 def kept_looks(run: Path | None) -> Iterator[Any]:
     """Within it, columns are looked at once: a run that is resumed has done so. Gives a function that keeps what was seen in a run."""
-    kept = _Kept(None if run is None else _read(run / _LOOKS))
+    kept = _Kept() if run is None else _Kept(_read(run / _LOOKS), run / _LOOKS if _has_learnt(run) else None)
 
     def keep(folder: Path) -> None:
         if kept.found is not None:
@@ -274,6 +281,12 @@ def kept_looks(run: Path | None) -> Iterator[Any]:
         yield keep
     finally:
         _KEPT.reset(token)
+
+
+def _has_learnt(run: Path) -> bool:
+    """Whether a training of the run has begun, which looked at the columns before."""
+    checkpoints = run / "checkpoints"
+    return (run / "metrics.jsonl").is_file() or (checkpoints.is_dir() and any(checkpoints.iterdir()))
 
 
 def _read(path: Path) -> Looks | None:

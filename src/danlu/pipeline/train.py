@@ -123,11 +123,7 @@ def train_from(
                 f"note: the data from the pipe is saved in the run ({in_words(file.stat().st_size)}), so the run can be resumed"
             )
         allowed = "".join(f" --allow {module}" for module in modules_in(source))
-        again = (
-            f"danlu train --resume {run.path}{allowed}"
-            if in_file
-            else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
-        )
+        again = f"{run.again}{allowed}" if in_file else f"danlu.pipeline.resume({str(run.path)!r}, source=…)"
         say(f"run: {run.path} (to continue after a stop: {again})")
         callbacks = held.enter_context(tracked(run, config.track, say))
         if crosses(config):

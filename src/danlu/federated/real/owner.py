@@ -56,6 +56,7 @@ class Owner:
         self.refused = False
         self._rows: TableRows | None = None
         self._local: Local | None = None
+        self._begun: Mapping[str, Any] | None = None  # what the training of ``_local`` began with
         self._member: Member | None = None
 
     def answer(self, data: bytes) -> bytes:
@@ -134,8 +135,10 @@ class Owner:
         lesson = from_json(fields["lesson"])
         if not isinstance(lesson, Lesson):
             raise TrainingError("the server sent no lesson", hint="use the same version of danlu on both sides")
-        self._local = Local(lesson, self._data["train"], int(fields["number"]))
-        return pack({"rows": self._local.rows})
+        again = self._begun == fields  # the connection was lost, and not what the training remembers
+        if self._local is None or not again:
+            self._local, self._begun = Local(lesson, self._data["train"], int(fields["number"])), fields
+        return pack({"rows": self._local.rows, "remembers": again})
 
     # Means over its rows: each a vector and the number of rows that it is of.
 

@@ -123,6 +123,8 @@ class Server:
         self.parts: dict[str, dict[str, int]] = {}
         self._sums = 0
         self._lost: set[str] = set()
+        self._left: set[str] = set()  # that cannot come back
+        self._taken: dict[str, int] = {}  # rounds that each took part in
 
     def least_of(self, asked: int) -> int:
         """How many of so many owners must answer."""
@@ -205,6 +207,7 @@ class Server:
             model.params, model.state, jax.tree.map(np.zeros_like, model.params) if lesson.method.scaffold else None
         )
         size, taken = flat((shared.params, shared.state)).size, dict.fromkeys(self.names, 0)
+        self._taken = taken if lesson.method.scaffold else {}
         history: list[dict[str, Any]] = []
         for number in range(lesson.rounds):
             begun = time.monotonic()
@@ -350,20 +353,32 @@ class Server:
 
     def _here(self) -> list[str]:
         """The owners that are there and have been told what is trained; one that is back is told anew."""
-        present = [name for name in self.link.present() if name in self.names]
+        present = [name for name in self.link.present() if name in self.names and name not in self._left]
         for name in set(self.names) - set(present) - self._lost:
             self._lost.add(name)
             self.say(f"note: the owner {name} is lost; its rows are not learnt from until it is back")
         for name in [name for name in present if name in self._lost]:
             try:
                 for question in (self._describing, self._agreeing, self._beginning):
-                    self._some({name: question(name)}, 1)
+                    answer = self._some({name: question(name)}, 1)[name][0]
             except _TooFewError:
+                present.remove(name)
+                continue
+            if self._taken.get(name) and not answer.get("remembers"):
+                self._part_with(name)
                 present.remove(name)
                 continue
             self._lost.discard(name)
             self.say(f"note: the owner {name} is back")
         return present
+
+    def _part_with(self, name: str) -> None:
+        """Send away an owner that was started anew: of what it corrects its steps by (SCAFFOLD's control variate) nobody has a copy."""
+        why = f"the owner {name} was started anew and has lost its control variate, which SCAFFOLD goes by"
+        hint = "the others go on without it; --method fedprox needs no memory of an owner"
+        self._left.add(name)
+        self.say(f"note: {why}; it takes no further part")
+        self.link.ask({name: pack({"ask": "refused", "why": why, "hint": hint})})
 
     def _describing(self, name: str) -> Message:
         return {"ask": "describe", **self._how}, {}
