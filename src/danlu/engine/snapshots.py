@@ -12,10 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from danlu.engine.loop import Steps
+from danlu.engine.options import FitOptions
+from danlu.engine.state import TrainState
 from danlu.errors import ConfigError
 from danlu.nn.ensemble import Ensemble
 
-__all__ = ["first_snapshots", "no_snapshots", "with_snapshot", "with_snapshots"]
+__all__ = ["Cycles", "first_snapshots", "no_snapshots", "with_snapshot", "with_snapshots"]
 
 
 @functools.partial(jax.jit, static_argnames=("count", "axis"))
@@ -50,3 +53,32 @@ def with_snapshots(program: Any, count: int, in_shape: Any) -> Any:
     several = Ensemble(one, count)
     several.out_shape(in_shape)
     return program.with_model(several)
+
+
+class Cycles:
+    """The networks at the ends of the cycles of a training, as it goes on.
+
+    Attributes:
+        kept: room for those of all cycles, filled so far.
+    """
+
+    def __init__(self, program: Steps, state: TrainState, options: FitOptions) -> None:
+        self._options, self._axis = (
+            options,
+            0 if program.members is None else 1,
+        )  # of a population: after that of the members
+        one = no_snapshots(state.learnt, options.snapshots, axis=self._axis)
+        self.kept: Any = program.layout(state.params).place(one)
+
+    def keep(self, state: TrainState, epoch: int) -> None:
+        """Keep the network, if a cycle ends with this epoch."""
+        cycle = self._options.epochs // self._options.snapshots
+        if (epoch + 1) % cycle == 0:
+            self.kept = with_snapshot(self.kept, state.learnt, jnp.int32(epoch // cycle), axis=self._axis)
+
+    def networks(self, state: TrainState, epoch: int) -> tuple[Any, int]:
+        """Those kept before ``epoch`` and how many; before the first cycle has ended, the one that there is."""
+        done, kept = epoch * self._options.snapshots // max(self._options.epochs, 1), self.kept
+        if done == 0:
+            kept, done = with_snapshot(kept, state.learnt, jnp.int32(0), axis=self._axis), 1
+        return first_snapshots(kept, done, axis=self._axis), done

@@ -168,8 +168,8 @@ def _finish(training: Training) -> Fitted:
     began = state.average is None or state.average.begun
     params, model_state = state.learnt if began else (state.params, state.model_state)
     program: Any = training.program
-    if training.snapshots is not None:
-        (params, model_state), count = training.kept_snapshots()
+    if training.cycles is not None:
+        (params, model_state), count = training.cycles.networks(state, training.epoch)
         program = with_snapshots(program, count, training.source.in_shape)
     if best is not None and training.options.restore_best:
         seen = np.asarray(best.epoch) >= 0  # a member that was never better than nothing keeps its last weights
@@ -198,7 +198,7 @@ def _finish(training: Training) -> Fitted:
         stopped_because=training.stopped_because,
         stopped_by=training.stopped_by,
         in_shape=training.source.in_shape,
-        monitor=training.monitor,
+        monitor=training.judge.monitor,
         best=None if best is None else dataclasses.replace(best, params=None, model_state=None),
         clues=training.clues,
     )

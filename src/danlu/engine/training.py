@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +16,22 @@ import numpy as np
 from danlu import processes
 from danlu.engine.anchor import Anchor
 from danlu.engine.average import taken_in
+from danlu.engine.broken import not_finite
 from danlu.engine.cache import note_program
 from danlu.engine.callback import Batch, Callback
 from danlu.engine.case import Clues, samples
 from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.crew import crew_of, put_back, taken
-from danlu.engine.doctor import clues_of, failures
+from danlu.engine.doctor import clues_of
 from danlu.engine.health import Finding
-from danlu.engine.loop import Steps, end_epoch, run_steps
+from danlu.engine.judge import Judge
+from danlu.engine.looks import refuse_other_looks, spent
+from danlu.engine.loop import Steps, run_steps
 from danlu.engine.mesh import place
-from danlu.engine.monitor import sign_of, stopped_early
 from danlu.engine.options import FitOptions
 from danlu.engine.progress import make_progress
 from danlu.engine.sample import Sample
-from danlu.engine.snapshots import first_snapshots, no_snapshots, with_snapshot
+from danlu.engine.snapshots import Cycles
 from danlu.engine.sources import Piece, Source
 from danlu.engine.state import Best, TrainState
 from danlu.engine.statistics import LEAST_STEPS, measured_statistics, moves
@@ -38,9 +39,7 @@ from danlu.engine.step import NEVER
 from danlu.engine.watch import Watch
 from danlu.errors import CheckpointError, ConfigError, DataError, TrainingError, shorten, unknown_name
 from danlu.interrupt import Asked, graceful, why
-from danlu.optim import hyperparameter, observe, set_hyperparameter
-from danlu.optim.schedules import ReduceOnPlateau, Schedule
-from danlu.privacy import Ledger
+from danlu.optim import hyperparameter, set_hyperparameter
 from danlu.stages import stage
 
 if TYPE_CHECKING:
@@ -107,30 +106,8 @@ class Training:
         self._watch = Watch()
         self._failures: tuple[Finding, ...] = ()
         self._before: dict[str, np.ndarray] = {}
-        self.monitor = options.monitor or ("val_loss" if measure is not None else None)
-        self.sign = sign_of(options.mode, self.monitor, program) if self.monitor else 1.0
-        if measure is None and self.monitor and self.monitor.startswith("val_"):
-            raise ConfigError(
-                f"monitor is {self.monitor!r}, and there is no validation data",
-                hint=f"pass validation data, or monitor={self.monitor.removeprefix('val_')!r}",
-            )
-        if options.patience is not None and self.monitor is None:
-            raise ConfigError(
-                f"patience is {options.patience}, but there is no validation data to monitor",
-                hint="validation=0.2 holds some rows out (of engine.train: measure=…); monitor='loss' uses the training loss",
-            )
-        self._apart = program.members is not None and not getattr(
-            program, "together", False
-        )  # members with a best epoch each
-        self._observes = _observes(self.state.opt_state, self.monitor, self.sign)
-        self.best = (
-            Best.start(self.state, program.members if self._apart else None)
-            if self.monitor and options.snapshots == 1
-            else None
-        )
-        self.snapshots = None
-        if options.snapshots > 1:
-            self.snapshots = self._place(no_snapshots(self.state.learnt, options.snapshots, axis=self._snapshot_axis))
+        self.judge = Judge(program, self.state, options, measured=measure is not None)
+        self.cycles = Cycles(program, self.state, options) if options.snapshots > 1 else None
         progress = make_progress(options.display) if processes.is_first() else None
         self._kept = list(callbacks)  # what a checkpoint is about; how progress is shown may change on resuming
         heard = [each for each in callbacks if processes.is_first() or not each.writes]
@@ -138,6 +115,11 @@ class Training:
         self._watched = {step for callback in self.callbacks for step in callback.steps}
         for callback in (*self._kept, *self.callbacks):
             callback.training = self
+
+    @property
+    def best(self) -> Best | None:
+        """The best state so far; None where nothing is monitored."""
+        return self.judge.best
 
     @property
     def params(self) -> Any:
@@ -148,14 +130,6 @@ class Training:
     def model_state(self) -> Any:
         """The current model state."""
         return self.state.model_state
-
-    def kept_snapshots(self) -> tuple[Any, int]:
-        """The networks kept so far and how many; before the first cycle has ended, the one that there is."""
-        done = self.epoch * self.options.snapshots // max(self.options.epochs, 1)
-        kept = self.snapshots
-        if done == 0:
-            kept, done = with_snapshot(kept, self.state.learnt, jnp.int32(0), axis=self._snapshot_axis), 1
-        return first_snapshots(kept, done, axis=self._snapshot_axis), done
 
     @property
     def sums(self) -> Mapping[str, Any]:
@@ -207,7 +181,7 @@ class Training:
         """Start where another training of the same program ended: with its state and its best so far, at the epoch after its last."""
         self.state = self._place(after.train_state)
         if after.best is not None:
-            self.best = self._place_best(dataclasses.replace(after.best, params=after.params, model_state=after.state))
+            self.judge.take(dataclasses.replace(after.best, params=after.params, model_state=after.state), self.layout)
         self.epoch = after.history[-1]["epoch"] + 1 if after.history else 0
 
     def stop(self, because: str = "stopped by a callback") -> None:
@@ -328,7 +302,7 @@ class Training:
     def _crew(self, order: Any) -> np.ndarray | None:
         """The members that a step is taken with, where some have stopped; None is all."""
         program: Any = self.program
-        if self.best is None or not self._apart or np.ndim(order) != 2 or program.devices > 1:
+        if self.best is None or not self.judge.apart or np.ndim(order) != 2 or program.devices > 1:
             return None
         crew = crew_of(self.best.active, getattr(program, "group", 1))
         if crew is None:
@@ -345,19 +319,9 @@ class Training:
         """What belongs to the state, where the program's devices expect it."""
         return self.layout.place(tree)
 
-    def _place_best(self, best: Best | None) -> Best | None:
-        """The best so far, where the program's devices expect it: what is one for all members lies on every device."""
-        if best is None or self._apart:
-            placed: Best | None = self._place(best)
-            return placed
-        weights = {name: self._place(getattr(best, name)) for name in ("params", "model_state")}
-        return dataclasses.replace(
-            place(dataclasses.replace(best, params=None, model_state=None), self.program.devices), **weights
-        )
-
     def _placed(self, piece: Piece) -> Piece:
         """``piece`` for the members that go on, on the program's devices; a chunk that comes again, as arrays do, is copied once."""
-        if self.best is not None and np.ndim(piece.order) == 2 and not np.all(self.best.active):
+        if self.best is not None and np.ndim(piece.order) == 2 and not self.judge.all_go_on:
             # Members that have stopped are given rows of weight zero, and with them stay as they are.
             resting = ~np.asarray(self.best.active)[:, None] & (np.asarray(piece.order) >= 0)
             piece = piece._replace(order=np.where(resting, ~np.asarray(piece.order), piece.order))
@@ -381,25 +345,8 @@ class Training:
         if over.all() or (
             over.any() and getattr(self.program, "together", False)
         ):  # else members go on without those that diverged
-            first = int(bad.min())
-            told = self._examined(first, bad, over)
-            raise TrainingError(*_diagnose(self, first, told))
-
-    def _examined(self, first: int, bad: np.ndarray, over: np.ndarray) -> str | None:
-        """What made the loss of step ``first`` not finite, in a sentence; None where it cannot be said."""
-        together = getattr(self.program, "together", False)
-        member = None if self.program.members is None else int(np.argmin(bad))
-        whose = () if member is None or together else tuple(np.flatnonzero(over).tolist())
-        one = self.program if member is None else getattr(self.program, "program", None)
-        own = {path: each[[member or 0]] for path, each in self._before.items()}
-        rate = float(np.max(self.learning_rate))
-        try:
-            taken = self._anchor.cause(self, first, member)
-            self._failures = failures(one, first, rate, taken, own, whose)
-        except Exception as error:  # that the loss is not finite must be said in any case
-            warnings.warn(f"the step could not be taken again: {type(error).__name__}: {error}", stacklevel=2)
-            self._failures, taken = failures(one, first, rate, None, own, whose), None
-        return None if taken is None else self._failures[0].evidence
+            self._failures, told = not_finite(self, self._anchor, bad, self._before)
+            raise TrainingError(told)
 
     def _end_epoch(self, begun: float, steps: int) -> None:
         means = self._means(begun, steps)
@@ -414,18 +361,14 @@ class Training:
         row.update({f"val_{name}": np.asarray(value, np.float64).tolist() for name, value in measured.items()})
         rate = self.learning_rate
         row["learning_rate"] = float(np.mean(rate))
-        if self._apart and np.ndim(rate):
+        if self.judge.apart and np.ndim(rate):
             row["learning_rate_each"] = rate.tolist()
         row = processes.agree(row)
-        if self.monitor is not None:
-            if self.monitor not in row:
-                raise unknown_name(
-                    "column to monitor", self.monitor, [name for name in row if not name.endswith("_each")]
-                )
-            value = self.program.best_by(row, self.monitor)
-            self._track(row, value)
-            self._observe(value)
-        self._keep_snapshot()
+        self.state, ended = self.judge.epoch(row, self.state, self.epoch)
+        if ended:
+            self.stop(ended)
+        if self.cycles is not None:
+            self.cycles.keep(self.state, self.epoch)
         row["seconds"] = round(time.perf_counter() - begun, 4)
         row["rows_per_second"] = round(means["rows_per_second"], 1)
         self.history.append(row)
@@ -434,53 +377,6 @@ class Training:
         due = self._settled(Asked(), time.monotonic() - self._saved_at > self.options.checkpoint_every)
         if due or self._stop or self.epoch == self.options.epochs:
             self._save()
-
-    def _track(self, row: dict[str, Any], value: Any) -> None:
-        """Compare the epoch with the best one so far; those before the mean of ``"swa"`` begins are not compared."""
-        average = self.state.average
-        if self.best is None:
-            return
-        patience = self.options.patience or np.iinfo(np.int32).max
-        if average is None or average.counts(self.epoch):
-            self.best = end_epoch(
-                self.best,
-                self.state,
-                jnp.asarray(self.sign * np.asarray(value), float),
-                jnp.int32(self.epoch),
-                jnp.int32(patience),
-                jnp.asarray(self.options.min_delta, float),
-                population=self._apart,
-            )
-        improved = np.asarray(self.best.epoch) == self.epoch
-        row["best"] = bool(np.any(improved))
-        if self._apart:
-            row["best_each"] = improved.tolist()
-        if not np.any(self.best.active):
-            self.stop(stopped_early(str(self.monitor), patience, int(np.max(self.best.epoch))))
-
-    def _observe(self, value: Any) -> None:
-        """Tell the schedules that go by the monitored value."""
-        if not self._observes:
-            return
-        members = self.program.members
-        told = jnp.asarray(value, float)
-        if members is not None:
-            told = jnp.broadcast_to(told, members)
-        opt_state = (observe if members is None else jax.vmap(observe))(self.state.opt_state, told)
-        self.state = dataclasses.replace(self.state, opt_state=opt_state)
-
-    def _keep_snapshot(self) -> None:
-        """Keep the network at the end of a cycle."""
-        if self.snapshots is not None:
-            cycle = self.options.epochs // self.options.snapshots
-            if (self.epoch + 1) % cycle == 0:
-                number = jnp.int32(self.epoch // cycle)
-                self.snapshots = with_snapshot(self.snapshots, self.state.learnt, number, axis=self._snapshot_axis)
-
-    @property
-    def _snapshot_axis(self) -> int:
-        """Of a population it comes after that of the members."""
-        return 0 if self.program.members is None else 1
 
     def _average_epoch(self) -> None:
         """Take the weights into an average that goes by epochs, and measure what belongs to its mean."""
@@ -500,7 +396,8 @@ class Training:
 
     def _tree(self) -> dict[str, Any]:
         sums = self._sums or self.program.zero_sums()
-        return {"state": self.state, "best": self.best, "sums": sums, "snapshots": self.snapshots}
+        kept = None if self.cycles is None else self.cycles.kept
+        return {"state": self.state, "best": self.best, "sums": sums, "snapshots": kept}
 
     def _save(self) -> None:
         if self.checkpoint is None:
@@ -522,19 +419,12 @@ class Training:
             "mid_epoch": self._sums is not None,
             "history": self.history,
             "stopped_because": self.stopped_because,
-            "finished": self.best is not None and not np.any(self.best.active),
+            "finished": self.judge.none_goes_on,
             "callbacks": [callback.state() for callback in self._kept],
             "branch": branch,
-            **self._spent(),
+            **spent(self),
         }
         save_checkpoint(path, self._tree(), note)
-
-    def _spent(self) -> dict[str, Any]:
-        """The ledger of a private training so far."""
-        own = getattr(self.program, "gradient", None)
-        own = getattr(own, "inner", own)  # of micro-batches
-        spent = getattr(own, "spent", None) if getattr(own, "private", False) else None
-        return {} if spent is None else {"privacy": spent(int(np.max(np.asarray(self.state.step)))).record()}
 
     def resume(self) -> bool:
         """Restore the last checkpoint, if there is one, and return whether there was."""
@@ -545,14 +435,11 @@ class Training:
         tree, note = load_checkpoint(self.checkpoint / CHECKPOINT, own, to_branch=to_branch)
         branch = note.get("branch", False)
         state = tree["state"].with_settings(self.state) if branch else tree["state"]
-        self.state, self.best = self._place(state), self._place_best(tree["best"])
-        if (before := note.get("privacy")) != (now := self._spent().get("privacy")):
-            raise CheckpointError(
-                f"the training in {self.checkpoint} looked at its rows so: {_looked(before)}; "
-                f"the one that is to go on counts: {_looked(now)}",
-                hint="resume with the same gradient (noise, sampling, told, clipping), or start a new training",
-            )
-        self.snapshots = self._place(tree["snapshots"])
+        self.state = self._place(state)
+        self.judge.take(tree["best"], self.layout)
+        refuse_other_looks(self, note)
+        if self.cycles is not None:
+            self.cycles.kept = self._place(tree["snapshots"])
         self._sums = self._place(tree["sums"]) if note["mid_epoch"] else None
         self.epoch, self._piece, self._start = note["epoch"], note["piece"], note["start"]
         self.history = note["history"]
@@ -572,11 +459,6 @@ class Training:
         return True
 
 
-def _looked(ledger: Any) -> str:
-    """What a training's ledger says, in words."""
-    return "without privacy" if ledger is None else "; ".join(Ledger.read(ledger).lines())
-
-
 def _as_weight(name: str, given: Any, old: jax.Array) -> jax.Array:
     """A weight as an array like the old one.
 
@@ -591,53 +473,3 @@ def _as_weight(name: str, given: Any, old: jax.Array) -> jax.Array:
         each = f", or {old.shape[0]} of them, one for each member" if old.ndim else ""
         raise ConfigError(f"weights[{name!r}] is {shorten(given)}; expected a number{each}")
     return jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
-
-
-def _observes(opt_state: Any, monitor: str | None, sign: float) -> bool:
-    """Whether a schedule in ``opt_state`` goes by the monitored value.
-
-    Raises:
-        ConfigError: it does, and nothing is monitored, or it takes the other direction for the better one.
-    """
-    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Schedule))
-    found = [inner for node in nodes for inner in _within(node) if isinstance(inner, ReduceOnPlateau)]
-    if found and monitor is None:
-        raise ConfigError(
-            "the learning rate depends on a validation value (ReduceOnPlateau), but there is no validation data",
-            hint="pass validation data, or monitor='loss'",
-        )
-    right = "max" if sign < 0 else "min"
-    if any(schedule.mode != right for schedule in found):
-        raise ConfigError(
-            f"ReduceOnPlateau has mode={found[0].mode!r}, and of the monitored {monitor!r} "
-            f"{'larger' if sign < 0 else 'smaller'} values are better",
-            hint=f"ReduceOnPlateau(…, mode={right!r})",
-        )
-    return bool(found)
-
-
-def _within(node: Any) -> Iterator[Any]:
-    """A schedule and those that it holds."""
-    while node is not None:
-        yield node
-        node = getattr(node, "schedule", None)
-
-
-def _diagnose(training: Training, bad: int, told: str | None) -> tuple[str]:
-    """What to say about a loss that is not finite, with the likeliest cause that the run's own record supports.
-
-    Args:
-        told: the first bad operation, in a sentence, where the step could be taken again.
-    """
-    losses = [row["loss"] for row in training.history if "loss" in row]
-    rate = float(np.max(training.learning_rate))
-    where = f"the loss is not finite at step {bad} (epoch {training.epoch + 1})"
-    if bad == 0:
-        cause = "it was not finite before the first update either: the inputs or targets are extreme, or the loss does not fit the outputs"
-    else:
-        cause = f"the likely cause is a learning rate that is too high ({rate:.3g})"
-    if len(losses) > 1 and losses[-1] > losses[0]:
-        cause += f"; the loss had been rising, from {losses[0]:.4g} to {losses[-1]:.4g}"
-    if told:
-        cause += f". Taken again step by step, {told}"
-    return (f"{where}; {cause}.\nHint: lower the learning rate, add clip_by_global_norm(1.0), or scale the inputs",)
