@@ -10,19 +10,24 @@ import pytest
 
 import danlu
 from danlu import nn, optim
+from danlu.blueprint import from_json, to_json
 from danlu.engine import (
     Accumulated,
+    Around,
+    Gradient,
     LambdaCallback,
     Objective,
     PerExample,
     Probed,
     TrainState,
+    Whole,
     fit,
     fit_population,
     run_steps,
 )
 from danlu.engine.measures import Part, TakesWeights
 from danlu.errors import ConfigError, DataError
+from danlu.federated import Drift
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 3)).astype(np.float32)
@@ -201,3 +206,27 @@ def test_a_probe_shows_each_layers_norms_and_changes_nothing() -> None:
     assert not any(name.startswith("val_") and "norm" in name for name in row)
     for a, b in zip(leaves(plain.params), leaves(probed.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+class Marked(Whole):
+    """A gradient each of whose traits is another than that of :class:`Gradient`."""
+
+    cuts, whole, private = 3, False, True
+
+    def carried(self, key: Any) -> Any:
+        return "carried"
+
+    def observe(self, grads: Any, updates: Any) -> Any:
+        return {"seen": 1.0}
+
+
+def test_a_gradient_around_another_has_what_it_does_not_change() -> None:
+    told = {name for name in vars(Gradient) if not name.startswith("_") or name == "__call__"}
+    assert told <= vars(Around).keys(), "a new member is passed on too"
+    assert {"cuts", "whole", "private", "plain", "finish", "carried", "values", "observe", "__call__"} <= told
+    for around in (Accumulated(1, Marked()), Probed(Marked()), Drift(Marked(), True)):
+        assert (around.cuts, around.whole, around.private, around.plain) == (3, False, True, True)
+        assert around.observe({}, {}) == {"seen": 1.0}
+    assert Probed(Accumulated(2, Marked())).cuts == 6
+    assert Accumulated(2, Marked()).carried(None) == "carried"
+    assert from_json(to_json(Accumulated(2, Probed()))) == Accumulated(2, Probed())

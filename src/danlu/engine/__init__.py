@@ -18,7 +18,7 @@ from danlu.engine.checkpoint import load_checkpoint, save_checkpoint
 from danlu.engine.doctor import diagnose
 from danlu.engine.fit import fit
 from danlu.engine.fitted import Fitted, predict_outputs
-from danlu.engine.gradient import Accumulated, Gradient, Probed, Whole
+from danlu.engine.gradient import Accumulated, Around, Gradient, Probed, Whole
 from danlu.engine.health import Finding, Health
 from danlu.engine.loop import run_steps, unrolled
 from danlu.engine.members import fit_folds, fit_population
@@ -35,6 +35,7 @@ from danlu.engine.training import Training
 __all__ = [
     "Accumulated",
     "Alternate",
+    "Around",
     "ArraySource",
     "Average",
     "BatchSource",

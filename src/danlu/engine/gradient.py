@@ -20,7 +20,7 @@ from danlu.engine.objective import Objective, Sums, measured
 from danlu.engine.state import TrainState
 from danlu.paths import named_leaves
 
-__all__ = ["Accumulated", "Finished", "Gradient", "Probed", "Whole"]
+__all__ = ["Accumulated", "Around", "Finished", "Gradient", "Probed", "Whole"]
 
 Found = tuple[Any, Any, Sums]
 
@@ -122,83 +122,14 @@ class Whole(Gradient):
         return grads, model_state, sums
 
 
-class Accumulated(Gradient):
-    """The gradients of micro-batches, added up: the whole batch's exactly (up to rounding), whatever the weights, in less memory.
+class _Inner:
+    """Has another gradient; no dataclass, so that where it stands among the fields is a subclass's to say."""
 
-    A layer that looks across rows (batch norm) sees one micro-batch at a time.
-
-    Args:
-        parts: micro-batches of a batch.
-        inner: how the gradient of each is taken.
-    """
-
-    parts: int = setting(minimum=1, integer=True)
-    inner: Gradient = Whole()
-
-    @property
-    def cuts(self) -> int:
-        return self.parts * self.inner.cuts
-
-    @property
-    def whole(self) -> bool:
-        return self.parts == 1 and self.inner.whole
-
-    @property
-    def private(self) -> bool:
-        return self.inner.private
-
-    @property
-    def plain(self) -> bool:
-        return self.inner.plain
-
-    def carried(self, key: jax.Array) -> Any:
-        return self.inner.carried(key)
-
-    def finish(self, state: TrainState, grads: Any, sums: Sums, key: jax.Array) -> Finished:
-        return self.inner.finish(state, grads, sums, key)
-
-    def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Found:
-        part = jax.tree.map(lambda a: a[: a.shape[0] // self.parts], batch)
-        like = jax.eval_shape(lambda *given: self.inner(objective, *given)[0], state, part, key)
-        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
-        return self._added(lambda *part: self.inner(objective, *part), zeros, state, batch, key)
-
-    def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
-        def one(state: TrainState, part: Any, key: jax.Array) -> Found:
-            after, sums = measured(objective, state.params, state.model_state, part, key, state.weights, train=True)
-            return (), after, sums
-
-        return self._added(one, (), state, batch, key)[2]
-
-    def observe(self, grads: Any, updates: Any) -> Sums:
-        return self.inner.observe(grads, updates)
-
-    def _added(self, one: Callable[..., Found], zeros: Any, state: TrainState, batch: Any, key: jax.Array) -> Found:
-        """``one(state, part, key)`` over the micro-batches; what it gives first is added up."""
-        if self.parts == 1:
-            return one(state, batch, key)
-        micro = jax.tree.map(lambda a: a.reshape(self.parts, -1, *a.shape[1:]), batch)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(self.parts))
-
-        def add(carry: Any, xs: Any) -> tuple[Any, Sums]:
-            added, model_state = carry
-            part, model_state, sums = one(dataclasses.replace(state, model_state=model_state), *xs)
-            return (jax.tree.map(jnp.add, added, part), model_state), sums
-
-        (added, model_state), parts = jax.lax.scan(add, (zeros, state.model_state), (micro, keys))
-        return added, model_state, jax.tree.map(lambda a: a.sum(0), parts)
+    inner: Gradient
 
 
-class Probed(Gradient):
-    """Another gradient, with the norms of each layer's gradients and updates in the history.
-
-    The columns are ``gradient_norm/LAYER`` and ``update_norm/LAYER``: means over the epoch's steps.
-
-    Args:
-        inner: how the gradient is taken.
-    """
-
-    inner: Gradient = Whole()
+class Around(_Inner, Gradient):
+    """A gradient around another one: what it does not change is as of ``inner``, a field of each subclass."""
 
     @property
     def cuts(self) -> int:
@@ -227,6 +158,71 @@ class Probed(Gradient):
 
     def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
         return self.inner.values(objective, state, batch, key)
+
+    def observe(self, grads: Any, updates: Any) -> Sums:
+        return self.inner.observe(grads, updates)
+
+
+class Accumulated(Around):
+    """The gradients of micro-batches, added up: the whole batch's exactly (up to rounding), whatever the weights, in less memory.
+
+    A layer that looks across rows (batch norm) sees one micro-batch at a time.
+
+    Args:
+        parts: micro-batches of a batch.
+        inner: how the gradient of each is taken.
+    """
+
+    parts: int = setting(minimum=1, integer=True)
+    inner: Gradient = Whole()
+
+    @property
+    def cuts(self) -> int:
+        return self.parts * self.inner.cuts
+
+    @property
+    def whole(self) -> bool:
+        return self.parts == 1 and self.inner.whole
+
+    def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Found:
+        part = jax.tree.map(lambda a: a[: a.shape[0] // self.parts], batch)
+        like = jax.eval_shape(lambda *given: self.inner(objective, *given)[0], state, part, key)
+        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
+        return self._added(lambda *part: self.inner(objective, *part), zeros, state, batch, key)
+
+    def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
+        def one(state: TrainState, part: Any, key: jax.Array) -> Found:
+            after, sums = measured(objective, state.params, state.model_state, part, key, state.weights, train=True)
+            return (), after, sums
+
+        return self._added(one, (), state, batch, key)[2]
+
+    def _added(self, one: Callable[..., Found], zeros: Any, state: TrainState, batch: Any, key: jax.Array) -> Found:
+        """``one(state, part, key)`` over the micro-batches; what it gives first is added up."""
+        if self.parts == 1:
+            return one(state, batch, key)
+        micro = jax.tree.map(lambda a: a.reshape(self.parts, -1, *a.shape[1:]), batch)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(self.parts))
+
+        def add(carry: Any, xs: Any) -> tuple[Any, Sums]:
+            added, model_state = carry
+            part, model_state, sums = one(dataclasses.replace(state, model_state=model_state), *xs)
+            return (jax.tree.map(jnp.add, added, part), model_state), sums
+
+        (added, model_state), parts = jax.lax.scan(add, (zeros, state.model_state), (micro, keys))
+        return added, model_state, jax.tree.map(lambda a: a.sum(0), parts)
+
+
+class Probed(Around):
+    """Another gradient, with the norms of each layer's gradients and updates in the history.
+
+    The columns are ``gradient_norm/LAYER`` and ``update_norm/LAYER``: means over the epoch's steps.
+
+    Args:
+        inner: how the gradient is taken.
+    """
+
+    inner: Gradient = Whole()
 
     def observe(self, grads: Any, updates: Any) -> Sums:
         named = {"gradient_norm": grads, "update_norm": updates}

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from danlu.engine.gradient import Finished, Gradient
+from danlu.engine.gradient import Around, Finished, Gradient
 from danlu.engine.objective import Objective, Sums
 from danlu.engine.state import TrainState
 
@@ -17,7 +17,7 @@ PROXIMAL = "proximal"
 """The name of μ among the state's weights."""
 
 
-class Drift(Gradient):
+class Drift(Around):
     """The gradient of a client, with what keeps it near the others.
 
     To the gradient of the mean are added the pull of FedProx and the correction of SCAFFOLD, where they are:
@@ -41,18 +41,6 @@ class Drift(Gradient):
     proximal: bool = False
     scaffold: bool = False
 
-    @property
-    def cuts(self) -> int:
-        return self.inner.cuts
-
-    @property
-    def whole(self) -> bool:
-        return self.inner.whole
-
-    @property
-    def private(self) -> bool:
-        return self.inner.private
-
     def __call__(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Any:
         return self.inner(objective, self._within(state), batch, key)
 
@@ -75,9 +63,6 @@ class Drift(Gradient):
 
     def values(self, objective: Objective, state: TrainState, batch: dict[str, Any], key: jax.Array) -> Sums:
         return self.inner.values(objective, self._within(state), batch, key)
-
-    def observe(self, grads: Any, updates: Any) -> Sums:
-        return self.inner.observe(grads, updates)
 
     @staticmethod
     def _within(state: TrainState) -> TrainState:
