@@ -10,9 +10,13 @@ import jax
 import jax.numpy as jnp
 
 import danlu
+import danlu.export.control
 import danlu.export.convolutions
+import danlu.export.elementwise
 import danlu.export.pictures
-import danlu.export.places  # these register how what they are named for is written
+import danlu.export.places
+import danlu.export.products
+import danlu.export.shapes  # these register how what they are named for is written
 from danlu.errors import ConfigError, first_line
 from danlu.export.forest import walked
 from danlu.export.graph import Graph
