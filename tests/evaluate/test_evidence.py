@@ -28,6 +28,7 @@ from danlu.evaluate import (
     difference,
     intervals,
 )
+from danlu.evaluate.generated import RowScores
 from danlu.evaluate.stored import restored, stored
 
 ROWS = 24
@@ -83,6 +84,7 @@ KINDS: dict[str, Draw] = {
     "forecasts without quantiles": lambda rng: forecasts(rng, quantiles=False),
     "quantiles": lambda rng: Quantiles(rng.normal(size=ROWS), np.sort(rng.normal(size=(ROWS, 3))), (0.1, 0.5, 0.9)),
     "returns": lambda rng: Sample(rng.normal(size=ROWS), "return"),
+    "scores of rows": lambda rng: RowScores(rng.random((ROWS, 2)), ("elbo", "importance_weighted"), rng.random(ROWS)),
     "seeds": lambda rng: Sample(rng.normal(size=ROWS), "iqm_return"),
 }
 LINES = np.array([*[2, 5, 4] * 8, 2])[:ROWS]

@@ -191,6 +191,8 @@ KINDS = {
     "table-blend": Kind(lambda folder: _table(folder, classes=True), "asked.csv", "price",
                         {"model": {"kind": "blend", "members": 2, "width": 8, "depth": 1}, "trainer": _TRAINER}),
     "image": Kind(_images, "asked.npy", "", _PICTURES),
+    "painting": Kind(_images, "asked.npy", "", {"trainer": _TRAINER, "model": {"width": 8},
+                                                "generate": {"model": "vae", "codes": 2, "likelihood": "bernoulli"}}),
     "sound": Kind(_sounds, "asked.wav", "", {"trainer": _TRAINER, "model": {"width": 4}, "sound": {"n_mels": 16}}),
     "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
     "segmentation": Kind(_masks, "asked.npy", "", {**_PICTURES, "model": {"width": 4, "depth": 2}}),

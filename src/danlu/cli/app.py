@@ -25,6 +25,7 @@ from danlu.cli.predict import predict
 from danlu.cli.replay import replay
 from danlu.cli.report import report
 from danlu.cli.runs import runs
+from danlu.cli.sample import sample
 from danlu.cli.serve import serve
 from danlu.cli.show import show
 from danlu.cli.sign import sign
@@ -112,6 +113,7 @@ for command in (
     report,
     serve,
     generate,
+    sample,
     play,
     launch,
     monitor,

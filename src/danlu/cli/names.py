@@ -85,9 +85,16 @@ class AnsweringTrain(Answering):
         itself = {name for each in self.params for name in each.opts}
         return {name: each[0][1].help for name, each in options().items() if name not in itself}
 
+    def flags(self) -> set[str]:
+        """Those of them that are given without a value."""
+        from danlu.pipeline.domains import options
+
+        return {name for name, each in options().items() if any(option.flag for _, option in each)}
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments that are left, without the options of kinds of data, which are kept in the context."""
         known, rest, found = self.own(), [], {}
+        flags = self.flags()
         words = iter(args)
         for word in words:
             name, equals, value = word.partition("=")
@@ -96,7 +103,7 @@ class AnsweringTrain(Answering):
             elif name not in known:
                 rest.append(word)
             else:
-                given = value if equals else next(words, None)
+                given = value if equals or name in flags else next(words, None)
                 if given is None or (not equals and given.startswith("--")):
                     raise ConfigError(f"{name} needs a value: {known[name]}")
                 found[name] = given

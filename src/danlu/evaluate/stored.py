@@ -13,6 +13,7 @@ from danlu.evaluate.bleu import TranslationCounts
 from danlu.evaluate.detection import DetectionCounts, OfClass
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.forecast import Forecasts
+from danlu.evaluate.generated import RowScores
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.quantiles import Quantiles
 from danlu.evaluate.rows import Rows
@@ -26,7 +27,7 @@ _KINDS = {
     each.__name__: each
     for each in (
         *(DetectionCounts, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
-        *(TokenLosses, TranslationCounts),
+        *(RowScores, TokenLosses, TranslationCounts),
     )
 }
 

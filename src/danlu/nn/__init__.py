@@ -51,6 +51,7 @@ from danlu.nn.recurrent import (
     stream,
 )
 from danlu.nn.remat import Remat
+from danlu.nn.reshape import Reshape
 from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.summary import Summary, summary
@@ -148,6 +149,7 @@ __all__ = [
     "Remat",
     "ResNet",
     "Rescale",
+    "Reshape",
     "Residual",
     "Segments",
     "Sequential",

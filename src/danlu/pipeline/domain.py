@@ -63,6 +63,7 @@ class Option:
         help: a line.
         type: of its value: ``str``, ``int`` or ``float``.
         settings: the settings for a value, by their dotted names.
+        flag: whether it is given without a value, which is then empty; ``--NAME=VALUE`` still gives one.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Option:
     help: str
     type: type = str
     settings: Callable[[Any], Mapping[str, Any]] | None = None
+    flag: bool = False
 
     def meaning(self, text: str) -> Mapping[str, Any]:
         """The settings that the option's value sets.

@@ -110,6 +110,10 @@ class Head(abc.ABC):
         """How many lines of the :meth:`frame` each answer has; None where it is one."""
         return None
 
+    def labels_of(self, count: int, label: Any = None) -> list[str] | None:
+        """Of a head that draws (its verb ``sample``): the label of each of so many things; None where they have none."""
+        return None
+
     def replies(self, answers: Any, rows: Any = None) -> list[dict[str, Any]]:
         """The answers as plain data, one for each row."""
         return self.frame(answers, rows).to_dicts()

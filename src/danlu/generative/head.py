@@ -1,0 +1,117 @@
+"""The head of a model that draws pictures."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+
+from danlu.errors import ArtifactError, ConfigError, shorten, unknown_name
+from danlu.evaluate.generated import RowScores
+from danlu.generative.network import Generative
+from danlu.trained import Head
+
+if TYPE_CHECKING:
+    from danlu.trained import Trained
+
+__all__ = ["Painting"]
+
+_TOGETHER = 64  # pictures that are drawn at a time
+_MOST = 1_000_000
+
+
+class Painting(Head):
+    """Draws pictures (:meth:`sample`), and says of a picture how well the model knows it.
+
+    The answers are the values of each picture, a dict by name; see :class:`~danlu.generative.Generative`.
+
+    Attributes:
+        classes: the names of the labels, or None without labels.
+    """
+
+    kind, task = "painting", "generate"
+    batch = 128
+    verbs = ("sample",)
+
+    classes: tuple[str, ...] | None = None
+
+    def __call__(self, outputs: Any) -> Any:
+        return outputs
+
+    def frame(self, answers: Any, rows: Any = None) -> pl.DataFrame:
+        return pl.DataFrame({name: np.asarray(values, np.float64) for name, values in answers.items()})
+
+    def evidence(self, answers: Any, truth: Any) -> RowScores:
+        return RowScores(np.stack(list(answers.values()), axis=1), tuple(answers), np.asarray(truth))
+
+    def sample(
+        self, trained: Trained, count: int, *, seed: int = 0, label: str | Sequence[str] | None = None, **how: Any
+    ) -> np.ndarray:
+        """New pictures, uint8 ``(count, height, width, channels)``.
+
+        Args:
+            count: how many.
+            seed: the same seed draws the same pictures; the first of many are those of fewer.
+            label: what they are to show, one for all or one for each; None shows each label in turn, where the model knows labels.
+            **how: settings of the network's ``draw``, such as ``temperature=0.8`` or ``steps=50``.
+
+        Raises:
+            ConfigError: a count, a label or a setting that cannot be.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST:
+            raise ConfigError(f"count is {shorten(count)}; expected a whole number from 1 to {_MOST:,}")
+        how = trained.network.checked_how(how)
+        labels, shape = self._codes(count, label), tuple(trained.in_shape)
+        found, size = [], min(_TOGETHER, count)
+        variables = jax.device_put((trained.params, trained.state))
+        for low in range(0, count, size):
+            own = np.resize(np.arange(low, min(low + size, count)), size)  # of one size: one compilation
+            drawn = _drawn(trained.network, *variables, seed, own, labels[own], shape, tuple(sorted(how.items())))
+            found.append(np.asarray(drawn)[: min(size, count - low)])
+        return np.concatenate(found)
+
+    def labels_of(self, count: int, label: str | Sequence[str] | None = None) -> list[str] | None:
+        """The label of each of so many pictures, as :meth:`sample` draws them; None of a model without labels."""
+        return None if self.classes is None else [self.classes[code] for code in self._codes(count, label)]
+
+    def _codes(self, count: int, label: Any) -> np.ndarray:
+        if self.classes is None:
+            if label is not None:
+                raise ConfigError(
+                    f"label is {shorten(label)}, and the model was trained on pictures without labels; expected none",
+                    hint="folders, one for each label, make a model that draws what it is told",
+                )
+            return np.zeros(count, np.int32)
+        if label is None:
+            return np.arange(count, dtype=np.int32) % len(self.classes)
+        wanted = [label] * count if isinstance(label, str | int) else list(label)
+        if len(wanted) != count:
+            raise ConfigError(f"there are {len(wanted)} labels for {count} pictures; expected one, or one for each")
+        for each in wanted:
+            if str(each) not in self.classes:
+                raise unknown_name("label", str(each), self.classes)
+        return np.array([self.classes.index(str(each)) for each in wanted], np.int32)
+
+    def tested(self, evidence: Any) -> str:
+        return f"{len(evidence):,} test images"
+
+    def check(self, network: Any, encoder: Any) -> None:
+        if not isinstance(network, Generative) or network.classes != len(self.classes or ()):
+            raise ArtifactError(
+                f"the saved network is a {type(network).__name__}; expected one that draws {len(self.classes or ())} labels"
+            )
+
+
+@functools.partial(jax.jit, static_argnames=("network", "shape", "how"))
+def _drawn(
+    network: Generative, params: Any, state: Any, seed: Any, rows: Any, labels: Any, shape: Any, how: Any
+) -> jax.Array:
+    """Pictures of these numbers, uint8 ``(rows, *shape)``: each is drawn by a key of its own."""
+    keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(seed), row))(rows)
+    pixels = network.draw(params, state, keys, labels, shape, **dict(how))
+    return jnp.round(255 * jnp.clip(pixels, 0, 1)).astype(jnp.uint8)

@@ -1,0 +1,148 @@
+"""The default recipes of models that draw pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from danlu.blueprint import setting
+from danlu.engine import Fitted
+from danlu.errors import ConfigError
+from danlu.generative.network import Generating
+from danlu.generative.settings import Generate
+from danlu.generative.vae import VAE
+from danlu.nn import MLP, Conv, ConvTranspose, Dense, Flatten, Reshape, Sequential
+from danlu.tasks import Recipe
+from danlu.tasks.recipe import affordable
+
+__all__ = ["PaintingRecipe", "grain_of", "likelihood_of", "painting_recipe"]
+
+_BUDGET = 2.0e13  # floating-point operations of a training, backward passes included: minutes on two cores
+_EPOCHS = (10, 100)
+_STEPS = 2000  # updates that a small set of pictures gets at least
+_MOST_EPOCHS = 500
+_PLAIN = 1024  # numbers of a picture up to which a VAE has dense layers alone
+
+
+class PaintingRecipe(Recipe):
+    """How a network that draws is trained.
+
+    Attributes:
+        unlabelled: the share of the rows whose label is not told.
+        beta: the weight of the term ``"kl"``, where there is one.
+    """
+
+    loss: str = setting(default="generating", choices=("generating",))
+    unlabelled: float = setting(default=0.1, minimum=0, below=1)
+    beta: float = setting(default=1.0, minimum=0)
+
+    def fit(self, data: Any, *, rows: int, seed: int = 0, **how: Any) -> Fitted:
+        """See :meth:`Recipe.fit`."""
+        network: Any = self.model
+        weights = {"kl": self.beta} if isinstance(network, VAE) else None
+        own = {"loss": Generating(network, self.unlabelled), "loss_weights": weights}
+        return super().fit(data, rows=rows, seed=seed, **{**own, **how})
+
+
+def painting_recipe(
+    kind: str,
+    images: int,
+    in_shape: tuple[int, int, int],
+    *,
+    classes: int = 0,
+    settings: Generate | None = None,
+    likelihood: str = "bernoulli",
+    width: int | None = None,
+    **changes: Any,
+) -> PaintingRecipe:
+    """The default recipe for pictures of one shape, trained within a compute budget.
+
+    Args:
+        kind: ``"vae"``; ``"auto"`` is that.
+        images: how many are learnt from.
+        in_shape: ``(height, width, channels)``, of pixels 0 … 255.
+        classes: how many labels; 0 without.
+        settings: the user's.
+        likelihood: of a VAE.
+        width: of a VAE with dense layers: units of the hidden layers (500); with convolutions: features of the first (32).
+        **changes: fields of the :class:`PaintingRecipe` to set instead of the defaults.
+
+    Raises:
+        ConfigError: an unknown kind or field, or a value out of range.
+
+    Reference: the dense VAE is that of Flax's example (hidden 500, 20 codes).
+
+    Example:
+        >>> plan = painting_recipe("vae", 60_000, (28, 28, 1))
+        >>> plan.model.codes, plan.batch_size
+        (20, 128)
+    """
+    settings = settings or Generate()
+    if kind not in ("auto", "vae"):
+        raise ConfigError(f"painting_recipe() was given {kind!r}; expected auto or vae")
+    model = _vae(in_shape, settings, classes, likelihood, width)
+    batch_size = changes.get("batch_size", min(128, max(16, images // 20)))
+    enough = min(-(-_STEPS * batch_size // images), _MOST_EPOCHS)
+    fields: dict[str, Any] = {
+        "model": model,
+        "batch_size": batch_size,
+        "epochs": max(min(affordable(_BUDGET, model, in_shape, images), max(_EPOCHS[1], enough)), _EPOCHS[0]),
+        "learning_rate": 2e-3,
+        "weight_decay": 0.0,
+        "clip_norm": 100.0,
+        "beta2": 0.999,
+        "unlabelled": settings.unlabelled,
+        "beta": settings.beta,
+    }
+    found: Any = PaintingRecipe.changed("painting_recipe", fields, changes)
+    return found
+
+
+def _vae(in_shape: tuple[int, int, int], settings: Generate, classes: int, likelihood: str, width: int | None) -> VAE:
+    """Dense layers for small grey pictures, convolutions for others."""
+    codes, numbers = settings.codes or (20 if math.prod(in_shape) <= _PLAIN else 64), math.prod(in_shape)
+    how: dict[str, Any] = {"codes": codes, "likelihood": likelihood, "classes": classes}
+    if numbers <= _PLAIN:
+        hidden = width or 500
+        encoder = Sequential((Flatten(), *MLP((hidden,), 2 * codes).build().layers))
+        return VAE(encoder, MLP((hidden,), numbers), **how)
+    w, (height, across, channels) = width or 32, in_shape
+    small = (height // 4, across // 4, 2 * w)
+    encoder = Sequential(
+        (
+            Conv(w, 4, 2, 1, activation="relu"),
+            Conv(2 * w, 4, 2, 1, activation="relu"),
+            Flatten(),
+            Dense(256, "relu"),
+            Dense(2 * codes),
+        )
+    )
+    decoder = Sequential(
+        (
+            Dense(256, "relu"),
+            Dense(math.prod(small), "relu"),
+            Reshape(small),
+            ConvTranspose(w, 4, 2, 1, activation="relu"),
+            ConvTranspose(channels, 4, 2, 1),
+        )
+    )
+    return VAE(encoder, decoder, **how)
+
+
+def grain_of(kind: str, height: int, width: int) -> int:
+    """What the sides of pictures must be multiples of."""
+    return 4
+
+
+def likelihood_of(asked: str, pixels: np.ndarray) -> str:
+    """What the pixels uint8 ``(…)`` of a VAE are: ``"bernoulli"`` where nearly all are black or white, ``"gaussian"`` else.
+
+    >>> likelihood_of("auto", np.array([0, 255, 0, 250], np.uint8)), likelihood_of("auto", np.array([80, 130], np.uint8))
+    ('bernoulli', 'gaussian')
+    """
+    if asked != "auto":
+        return asked
+    ends = (pixels < 26) | (pixels > 229)  # a tenth of the range at either end
+    return "bernoulli" if ends.mean() > 0.8 else "gaussian"

@@ -1,0 +1,30 @@
+"""The settings of models that draw."""
+
+from __future__ import annotations
+
+from danlu.blueprint import Blueprint, setting
+
+__all__ = ["KINDS", "Generate"]
+
+KINDS = ("auto", "vae")
+
+
+class Generate(Blueprint):
+    """How new pictures are learnt to be drawn.
+
+    Args:
+        model: ``"vae"``, a variational autoencoder; ``"auto"`` is the choice of :func:`~danlu.generative.painting_recipe`; None draws
+            nothing.
+        labels: whether it learns to draw what it is told, where the pictures have labels.
+        unlabelled: the share of the rows whose label is not told in training, so that pictures can also be drawn and judged without one.
+        codes: of a VAE: how many numbers stand for a picture.
+        beta: of a VAE: the weight of what the codes may tell (β): above 1 plainer codes, below 1 sharper pictures.
+        likelihood: of a VAE: ``"bernoulli"`` (pixels that are on or off), ``"gaussian"``; ``"auto"`` looks at the pixels.
+    """
+
+    model: str | None = setting(default=None, choices=KINDS, optional=True)
+    labels: bool = True
+    unlabelled: float = setting(default=0.1, minimum=0, below=1)
+    codes: int | None = setting(default=None, minimum=1, maximum=4096, integer=True, optional=True)
+    beta: float = setting(default=1.0, minimum=0)
+    likelihood: str = setting(default="auto", choices=("auto", "bernoulli", "gaussian"))

@@ -1,0 +1,90 @@
+"""New rows as files: pictures as one sheet, as single files or as arrays; tables in the format of the file's ending."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from danlu.errors import ConfigError
+from danlu.files import replacing
+from danlu.trained.answers import write_frame
+
+__all__ = ["grid", "write_samples"]
+
+_SINGLE = (".png", ".npz")
+
+
+def write_samples(found: np.ndarray | pl.DataFrame, output: str | Path, labels: Sequence[str] | None = None) -> str:
+    """Write what was drawn, and return that in words.
+
+    Args:
+        found: pictures ``uint8 (count, height, width, channels)``, or a table.
+        output: of pictures ``.png`` (all on one sheet), ``.npz`` (``images``, ``labels``) or a folder (a file each, in a folder of
+            each label, as ``danlu train`` reads them); of a table a file (csv, parquet, …).
+        labels: of the pictures.
+
+    Raises:
+        ConfigError: another ending, or a place that cannot be written.
+    """
+    path = Path(output)
+    if isinstance(found, pl.DataFrame):
+        write_frame(found, path)
+        return f"{found.height:,} rows written to {path}"
+    ending = path.suffix.lower()
+    if ending and ending not in _SINGLE and not path.is_dir():
+        raise ConfigError(
+            f"pictures are not written as {ending}; expected a folder, .png (all on one sheet) or .npz",
+            hint=f"such as {path.with_suffix('.png').name}",
+        )
+    if ending == ".png":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save(grid(found), path)
+    elif ending == ".npz":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, error=ConfigError) as new:
+            named = {} if labels is None else {"labels": np.asarray(labels)}
+            with new.open("wb") as file:
+                np.savez_compressed(file, images=found, **named)
+    else:
+        try:
+            for number, picture in enumerate(found):
+                folder = path if labels is None else path / _folder(labels[number])
+                folder.mkdir(parents=True, exist_ok=True)
+                _save(picture, folder / f"{number:06d}.png")
+        except OSError as error:
+            raise ConfigError(f"the pictures cannot be written to {path}: {error.strerror or error}") from error
+    return f"{len(found):,} pictures written to {path}"
+
+
+def _folder(label: str) -> str:
+    """The name of a label's folder."""
+    return "".join(letter if letter not in '/\\:*?"<>|' and letter.isprintable() else "_" for letter in label) or "_"
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    with replacing(path, error=ConfigError) as new:
+        Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(new, "PNG")
+
+
+def grid(pictures: np.ndarray, across: int | None = None) -> np.ndarray:
+    """Pictures ``uint8 (count, height, width, channels)`` on one sheet, with a white line between them.
+
+    Args:
+        across: how many are side by side; None makes it about square.
+
+    >>> grid(np.zeros((3, 2, 2, 1), np.uint8))[..., 0].tolist()
+    [[0, 0, 255, 0, 0], [0, 0, 255, 0, 0], [255, 255, 255, 255, 255], [0, 0, 255, 255, 255], [0, 0, 255, 255, 255]]
+    """
+    count, height, width, channels = pictures.shape
+    across = across or int(np.ceil(np.sqrt(count)))
+    down = -(-count // across)
+    page = np.full((down * (height + 1) - 1, across * (width + 1) - 1, channels), 255, np.uint8)
+    for number, each in enumerate(pictures):
+        top, left = number // across * (height + 1), number % across * (width + 1)
+        page[top : top + height, left : left + width] = each
+    return page
