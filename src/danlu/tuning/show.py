@@ -12,7 +12,7 @@ from danlu.pipeline.space import written
 from danlu.tuning.study import Told
 
 if TYPE_CHECKING:
-    from danlu.tuning.tune import Tuned
+    from danlu.tuning.tuned import Tuned
 
 __all__ = ["best_first", "sections_of", "table_of"]
 

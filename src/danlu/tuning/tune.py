@@ -4,109 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import html
-import math
-import shlex
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
-from danlu.artifact.files import json_text
 from danlu.engine.mesh import need_devices
 from danlu.errors import ConfigError, TrainingError, shorten, unknown_name
 from danlu.evaluate import MEASURES
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.metrics import metrics_of
-from danlu.files import write_atomic
 from danlu.launch.workers import Workers, as_workers
 from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig, saved_config
 from danlu.pipeline.crossed import crosses
-from danlu.pipeline.domain import Domain, Prepared
+from danlu.pipeline.domain import Domain
 from danlu.pipeline.domains import domain_of
 from danlu.pipeline.fingerprint import check_unchanged, located
 from danlu.pipeline.labelled import Labelled
-from danlu.pipeline.once import SEARCH, TrainResult, begin, is_searching, prepare
+from danlu.pipeline.once import SEARCH, begin, is_searching, prepare
 from danlu.pipeline.owners import check_in_one_place
-from danlu.pipeline.past import changed_settings
 from danlu.pipeline.piped import kept_names, taken_in, with_kept
-from danlu.pipeline.plain import plain
-from danlu.pipeline.space import Place, as_place, in_words, written
+from danlu.pipeline.space import Place, as_place, in_words
 from danlu.pipeline.train import config_of, train_from
 from danlu.rl.allow import allow as allow_modules
 from danlu.rl.registry import modules_in
-from danlu.stages import display_kind, showing, shown, stage
+from danlu.stages import display_kind, showing, stage
 from danlu.trained import Say
 from danlu.tuning.agents import CONTINUOUS as OF_AGENTS
-from danlu.tuning.agents import AgentContest
-from danlu.tuning.contest import Contest, Stopped
 from danlu.tuning.networks import CONTINUOUS as OF_NETWORKS
-from danlu.tuning.networks import NetworkContest
+from danlu.tuning.part import TRIALS, Part, run_trials
 from danlu.tuning.places import current, places, with_values
 from danlu.tuning.sampler import optuna
-from danlu.tuning.search import FACTOR, Limits, search
-from danlu.tuning.show import sections_of, table_of
-from danlu.tuning.study import Study, Told
-from danlu.tuning.trainings import LOSS, TrainingContest
+from danlu.tuning.search import Limits
+from danlu.tuning.show import sections_of
+from danlu.tuning.trainings import LOSS
+from danlu.tuning.tuned import Tuned, command_of, fixed_settings
 
 __all__ = ["BATCH", "TRIALS", "Tuned", "resume", "tune", "tune_from"]
 
-TRIALS = 50
 BATCH = 9
 """Trials of a batch, of which three go on after the first rung and one to the end."""
 TRIED = "trials"
 """The folder of a run that holds the checkpoints of the trials under way."""
-_LOOK = 2.0  # seconds between two looks at what workers have done
 _METRICS = {"regression": "rmse", "binary": "log_loss", "multiclass": "log_loss"}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Tuned:
-    """The result of a search.
-
-    Attributes:
-        run: where it is; the model, the report and the rest are as of any run.
-        settings: the best settings found, by their dotted names.
-        score: their score, for rows that were not learnt from; ``metric`` is its name.
-        trials: all that were tried.
-        importances: the share of the score's variance that each setting accounts for; empty after few trials.
-        command: what trains with these settings.
-        result: of the training with these settings; None when a signal ended the search.
-        seconds: that the search took, without that training.
-        stopped_by: the number of the signal that ended it, or None.
-    """
-
-    run: RunDirectory
-    settings: Mapping[str, Any]
-    score: float | None
-    metric: str
-    trials: Sequence[Told]
-    importances: Mapping[str, float]
-    command: str
-    result: TrainResult | None
-    seconds: float
-    stopped_by: int | None = None
-
-    @property
-    def model(self) -> Any:
-        """The model trained with the best settings."""
-        return None if self.result is None else self.result.model
-
-    @property
-    def judgement(self) -> Any:
-        """Its test."""
-        return None if self.result is None else self.result.judgement
-
-    def __repr__(self) -> str:
-        score = "" if self.score is None else f", {self.metric}={figure(self.score)}"
-        return f"Tuned({str(self.run.path)!r}, {len(self.trials)} trials{score}, {in_words(self.settings)})"
-
-    def _repr_html_(self) -> str:
-        tested = "" if self.judgement is None else self.judgement._repr_html_()
-        return f"<p><b>{html.escape(self.command)}</b></p>{tested}"
 
 
 def tune(
@@ -269,11 +211,11 @@ def tune_from(
             held.enter_context(run.locked())
             config = with_kept(kept_names(config, piped)[0], run.path) if piped else config
             given = config.data.source if in_file else source
-        part = _Part(
+        part = Part(
             config=config,
             source=given if in_file is False else _whole(given),
             storage=_whole(str(storage or run.path / "study.log")),
-            facts={"data": _identity(run) or config.data.source, "metric": metric, "fixed": _fixed(config)},
+            facts={"data": _identity(run) or config.data.source, "metric": metric, "fixed": fixed_settings(config)},
             space=space,
             structure=[
                 name for name in space if name not in (OF_AGENTS if isinstance(domain, Agents) else OF_NETWORKS)
@@ -290,11 +232,11 @@ def tune_from(
         say(f"run: {run.path} (to continue after a stop: danlu tune --resume {run.path})")
         say(f"searching {', '.join(f'{name} in {place}' for name, place in space.items())}")
         over = begun is not None and not is_searching(begun)  # what is left is the training with what was found
-        stopped = None if over else _search(study, part, (domain, prepared), workers, run, say)
+        stopped = None if over else run_trials(study, part, (domain, prepared), workers, run, say)
     trials_told, best = study.told(), study.best()
     found = {} if best is None else dict(best.values)
     seconds = time.perf_counter() - started
-    command = _command(config, found)
+    command = command_of(config, found)
     tuned = Tuned(
         run=run,
         settings=found,
@@ -336,124 +278,6 @@ def tune_from(
 def _whole(source: str) -> str:
     """The name of a file or a folder that another process finds too."""
     return source if "://" in source or not Path(source).absolute().parent.exists() else str(Path(source).absolute())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """What one of those who search has to know: plain data that can be sent; names as of :class:`Study` and :func:`tune_from`."""
-
-    config: TrainConfig
-    source: Any
-    storage: str
-    facts: Mapping[str, Any]
-    space: Mapping[str, Place]
-    structure: Sequence[str]
-    first: Mapping[str, Any]
-    higher: bool
-    size: int
-    metric: str
-    limits: Limits
-    folder: str  # of the checkpoints of its own trials
-    allow: Sequence[str]
-
-    def study(self) -> Study:
-        """The study, which all share."""
-        names = ("facts", "space", "structure", "first", "higher", "size")
-        return Study(self.storage, seed=self.config.trainer.seed, **{name: getattr(self, name) for name in names})
-
-    def search(self, study: Study, domain: Domain, prepared: Prepared, after_batch: Callable[[], None]) -> None:
-        """Run trials until the limits of all are reached."""
-
-        def contest_of(configs: Sequence[TrainConfig]) -> Contest:
-            if isinstance(domain, Agents):
-                return AgentContest(configs, domain, prepared)  # type: ignore[arg-type]
-            if isinstance(domain, Labelled) and isinstance(prepared.train, tuple):  # type: ignore[attr-defined]
-                return NetworkContest(configs, domain, prepared, metric=self.metric, factor=FACTOR)  # type: ignore[arg-type]
-            folder = Path(self.folder)
-            return TrainingContest(configs, domain, prepared, metric=self.metric, factor=FACTOR, folder=folder)
-
-        def done() -> None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            after_batch()
-
-        search(study, contest_of, lambda values: with_values(self.config, values), self.limits, done)
-
-
-def _search_part(part: _Part) -> None:
-    """A worker's part of a search."""
-    allow_modules(part.allow)
-    domain, prepared, _ = prepare(part.config, part.source, say=lambda line: None, begun=True)
-    try:
-        part.search(part.study(), domain, prepared, lambda: None)
-    except Stopped as stopped:
-        error = TrainingError("the search was stopped")
-        error.stopped_by = stopped.number
-        raise error from stopped
-
-
-def _search(
-    study: Study,
-    part: _Part,
-    prepared: tuple[Domain, Prepared],
-    workers: Workers | None,
-    run: RunDirectory,
-    say: Say,
-) -> int | None:
-    """Run the trials; the number of the signal that ended it, or None."""
-    limits = part.limits
-    with stage("search", total=limits.trials, unit="trials", limit=limits.seconds) as step:
-        display = shown()
-
-        def after_batch() -> None:
-            told = study.told()
-            step.done = sum(each.state != "running" for each in told)
-            lines = [json_text(dataclasses.asdict(each), indent=None) for each in told]
-            write_atomic(run.path / "trials.jsonl", "\n".join(lines) + "\n")
-            best = study.best()
-            if best is not None:
-                score = figure(best.score or 0.0)
-                say(
-                    f"{step.done:.0f} trials: best {part.metric} {score} by trial {best.number + 1}, {in_words(best.values)}"
-                )
-            if display is not None:
-                display.above = table_of(told, part.metric, higher=study.higher)
-
-        seen, next_look = step.done, 0.0
-
-        def look() -> None:
-            nonlocal seen, next_look
-            if time.monotonic() < next_look:
-                return
-            next_look = time.monotonic() + _LOOK
-            ended = sum(each.state != "running" for each in study.told())
-            if ended != seen:
-                seen = ended
-                after_batch()
-
-        try:
-            if workers is None:
-                part.search(study, *prepared, after_batch)
-            else:
-                most = math.ceil((limits.trials or TRIALS) / part.size)  # each takes whole batches
-                jobs = [
-                    dataclasses.replace(part, folder=f"{part.folder}/{number}")
-                    for number in range(workers.count or most)
-                ]
-                for _ in workers.each(_search_part, jobs, look=look):
-                    look()
-                next_look = 0.0
-                look()
-                shutil.rmtree(part.folder, ignore_errors=True)
-        except Stopped as stopped:
-            return stopped.number
-        except TrainingError as error:
-            if error.stopped_by is None:
-                raise
-            return error.stopped_by
-        finally:
-            if display is not None:
-                display.above = None
-    return None
 
 
 def resume(
@@ -544,27 +368,3 @@ def _identity(run: RunDirectory) -> Any:
     """What the data of a run is, wherever it lies."""
     pieces = run.read_json("source.json").get("data", {})
     return {name: each.get("sha256") or each.get("path") for name, each in pieces.items() if isinstance(each, Mapping)}
-
-
-def _fixed(config: TrainConfig) -> str:
-    """The settings that are not searched, in words."""
-    changed = changed_settings(plain(config.as_dict()))
-    return in_words({name: value for name, value in changed.items() if name not in ("data.source", "data.test")})
-
-
-def _command(config: TrainConfig, found: Mapping[str, Any]) -> str:
-    """The command that trains with the found settings."""
-    changed = {name: value for name, value in changed_settings(plain(config.as_dict())).items() if name not in found}
-    for name in [each for each in changed if isinstance(changed[each], dict)]:  # the agent's own, one by one
-        own = {**changed.pop(name)}
-        changed |= {f"{name}.{each}": value for each, value in own.items()}
-    words = ["danlu", "train", str(changed.pop("data.source", config.data.source))]
-    for option in ("target", "test"):
-        if f"data.{option}" in changed:
-            words += [f"--{option}", str(changed.pop(f"data.{option}"))]
-    words += [f"{name}={_as_typed(value)}" for name, value in {**changed, **found}.items()]
-    return shlex.join(words)
-
-
-def _as_typed(value: Any) -> str:
-    return written(list(value) if isinstance(value, tuple) else value)
