@@ -8,15 +8,18 @@ import pytest
 from typer.testing import CliRunner
 
 import danlu
+from danlu.artifact import RunDirectory
 from danlu.cli.app import app
 from danlu.data import TableEncoder, TargetEncoder, infer_schema, read_table
 from danlu.errors import ConfigError, DataError
 from danlu.evaluate import Rows
 from danlu.evaluate.clients import client_lines, client_scores
 from danlu.pipeline.agreed import agreed_encoders
+from danlu.pipeline.anew import write_anew
+from danlu.pipeline.client_files import files_of_clients, joined_files
 from danlu.pipeline.config import config_from
 from danlu.pipeline.domains import DOMAINS
-from danlu.pipeline.owners import Federation, Owners, files_of_clients, joined_files
+from danlu.pipeline.owners import Federation, Owners
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.used import check_used
 
@@ -182,3 +185,40 @@ def test_what_clients_say_gives_the_encoder_of_all_rows() -> None:
     spread = np.quantile(owners.sample["numeric"], [0.1, 0.5, 0.9], axis=0)
     real = np.quantile(whole.transform(frame)["numeric"], [0.1, 0.5, 0.9], axis=0)
     np.testing.assert_allclose(spread, real, atol=0.1)
+
+
+@pytest.mark.slow
+def test_parts_that_stay_with_clients_give_each_a_version_of_its_own(tmp_path) -> None:
+    FRAME.write_csv(tmp_path / "hospitals.csv")
+    asked = ["federate", str(tmp_path / "hospitals.csv"), "--target", "y", "--by", "hospital", "--rounds", "2"]
+    asked += ["--method", "fedrep", "--own", "head", "--local-epochs", "2", "federated.compare=false"]
+    asked += ["model.width=8", "model.members=1", "--name", "one", "--runs", str(tmp_path), "--display", "none"]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "one" / "results.json").read_text())["clients"]
+    shared, *own = (
+        danlu.load(tmp_path / "one" / each) for each in ("artifact", *(f"clients/{name}" for name in SHIFT))
+    )
+    heads = np.stack([each.params["head"] for each in own])
+    rows = np.array([each["learnt"] for name in SHIFT for each in told["clients"] if each["client"] == name])
+    np.testing.assert_allclose(shared.params["head"], np.tensordot(rows / rows.sum(), heads, 1), rtol=1e-5, atol=1e-6)
+    assert np.array_equal(shared.params["kernel_0"], own[0].params["kernel_0"])
+    assert not np.array_equal(heads[0], heads[1])
+    (tmp_path / "one" / "report.html").unlink()
+    write_anew(RunDirectory.open(tmp_path / "one"), say=lambda line: None)
+    assert "own version" in (tmp_path / "one" / "report.html").read_text()
+
+
+def test_two_ways_to_a_version_of_ones_own_are_refused() -> None:
+    with pytest.raises(ConfigError, match="either gives each client a version of its own"):
+        config(by="hospital", own=["head"], personal_epochs=2)
+    with pytest.raises(ConfigError, match="local_epochs is 1, and fedrep"):
+        config(by="hospital", own=["head"], method="fedrep")
+
+
+def test_what_goes_on_with_a_run_and_who_is_lost_are_said_as_they_are(tmp_path) -> None:
+    for name, asked, verb in (("one", {"by": "hospital"}, "federate"), ("two", {"by": None}, "train")):
+        run = RunDirectory.create(tmp_path, name=name, config={"federated": asked})
+        assert run.again == f"danlu {verb} --resume {run.path}"
+    said = [Owners.of(config(clients=4, lost=lost), 40, FRAME["y"].head(40)).sums for lost in (0.25, 0.5)]
+    assert said == ["1 of 4 clients is lost in each round", "2 of 4 clients are lost in each round"]

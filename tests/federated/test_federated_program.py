@@ -9,6 +9,7 @@ import danlu
 from danlu import nn, optim
 from danlu.errors import ConfigError, DataError
 from danlu.federated import Method, Private, RoundSource, fit_clients
+from danlu.federated.own import chosen, patterns_of, replaced
 from danlu.federated.split import by_classes, by_dirichlet, by_quantity, by_value, evenly
 
 RNG = np.random.default_rng(0)
@@ -297,3 +298,27 @@ def test_devices_share_the_clients_of_a_round(three) -> None:
         found = fit_clients(LINE, (X, Y), CLIENTS, rounds=4, local_epochs=2, **how, **COMMON)
         close(found.params, three.params)
         assert found.history[-1]["clients"] == 3
+
+
+def test_what_fedrep_trains_in_turn_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="own names nothing"):
+        Method("fedrep")
+    how = {**COMMON, "rounds": 1, "method": Method("fedrep", own=("bias",))}
+    for given, said in (({}, "local_epochs is 1, and fedrep"), ({"local_steps": 4}, "local_steps is 4, and fedrep")):
+        with pytest.raises(ConfigError, match=said):
+            fit_clients(LINE, (X, Y), CLIENTS, **how, **given)
+
+
+def test_words_name_the_head_and_the_norms_of_any_network() -> None:
+    zero = np.zeros(2)
+    params = ({"bias": zero, "kernel": zero}, {"offset": zero, "scale": zero}, {"bias": zero, "kernel": zero})
+    state = ({}, {"mean": zero, "variance": zero}, {})
+    assert patterns_of(("head", "norms"), params, state) == ("2", "1")
+    assert patterns_of(("head",), {"head": 0, "head_bias": 0, "kernel_0": 0}, {}) == ("head", "head_bias")
+    tree = (params, state)
+    mine = [leaf for leaf, own in zip(jax.tree.leaves(tree), chosen(tree, ("1",)), strict=True) if own]
+    assert len(mine) == 4, "scale, offset, mean and variance"
+    assert equal(replaced(tree, ("1",), [leaf + 1 for leaf in mine])[0][0], params[0])
+    for word, said in (("head", "no layers one after the other"), ("norms", "no batch norm")):
+        with pytest.raises(ConfigError, match=said):
+            patterns_of((word,), {"kernel": 0}, {})

@@ -42,10 +42,16 @@ def federate(
     ] = None,
     local_steps: Annotated[int | None, typer.Option(help="How many steps a client takes in a round instead.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="fedavg, fedprox, fedadam, fedyogi, fedadagrad or scaffold.")
+        str | None, typer.Option(help="fedavg, fedprox, fedadam, fedyogi, fedadagrad, scaffold or fedrep.")
     ] = None,
     mu: Annotated[float | None, typer.Option(help="Of fedprox: how strongly clients are pulled back.")] = None,
     server_rate: Annotated[float | None, typer.Option(help="The learning rate of the server.")] = None,
+    own: Annotated[
+        str | None,
+        typer.Option(
+            help="What stays with each client: head (the last layer), norms (batch norms), or paths with commas."
+        ),
+    ] = None,
     personal_epochs: Annotated[
         int | None, typer.Option(help="Epochs for which each client trains the shared model further for itself.")
     ] = None,
@@ -96,6 +102,7 @@ def federate(
         "method": method,
         "proximal": mu,
         "server_rate": server_rate,
+        "own": None if own is None else [each.strip() for each in own.split(",") if each.strip()],
         "personal_epochs": personal_epochs,
         "noise": noise,
         "lost": lost,
@@ -113,7 +120,8 @@ def federate(
     with showing(display):
         with stage("starting"):
             from danlu import pipeline
-            from danlu.pipeline.owners import FILE, files_of_clients
+            from danlu.pipeline.client_files import files_of_clients
+            from danlu.pipeline.owners import FILE
         if resume is not None:
             if any((source, settings, target, test, config, name, chosen)):
                 raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")

@@ -24,12 +24,13 @@ from danlu.errors import ConfigError
 from danlu.federated.drift import PROXIMAL, Drift
 from danlu.federated.masked import check_lost
 from danlu.federated.method import Method
+from danlu.federated.own import patterns_of
 from danlu.federated.private import Private
 from danlu.federated.program import Federated
 from danlu.federated.rounds import RoundSource
-from danlu.optim import Optimizer
+from danlu.optim import Optimizer, by_part
 from danlu.optim.sgd import SGDState
-from danlu.paths import check_patterns, leaf_paths
+from danlu.paths import leaf_paths
 
 __all__ = ["fit_clients", "program_of"]
 
@@ -55,6 +56,9 @@ def program_of(
     """The program of rounds and the server's state before the first; arguments as of :func:`fit_clients`."""
     one = options.replace(devices=1)
     plain: Any = source
+    method.check_epochs(source.local_epochs, source.local_steps)
+    if method.name == "fedrep":
+        optimizer = by_part(optimizer, {"*": 1.0})
     program = build_program(model, plain, loss=loss, optimizer=optimizer, metrics=metrics, options=one, **how)
     if method.mu or method.scaffold:
         drift = Drift(program.gradient, proximal=method.mu > 0, scaffold=method.scaffold)
@@ -72,7 +76,6 @@ def program_of(
     if private is not None:
         _check_private(method, state)
     check_lost(lost, source.per_round, secure=secure)
-    check_patterns("Method.own", method.own, [*leaf_paths(state.params), *leaf_paths(state.model_state)])
     federated = Federated(
         program,
         clients=source.width,
@@ -83,7 +86,8 @@ def program_of(
         devices=options.devices,
         server=None if server is None else server.update,
         scaffold=method.scaffold,
-        own=method.own,
+        own=patterns_of(method.own, state.params, state.model_state),
+        turns=source.local_epochs if method.name == "fedrep" else 1,
         remember=method.remember,
         private="" if private is None else "client" if private.local else "server",
         expected=float(source.per_round),

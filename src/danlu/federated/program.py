@@ -35,10 +35,10 @@ from danlu.engine.step import NEVER
 from danlu.errors import ConfigError
 from danlu.federated.drift import Drift
 from danlu.federated.masked import silent, summed
+from danlu.federated.own import chosen, replaced
 from danlu.federated.private import Private, clipped, noisy
 from danlu.nn.layer import Layer
 from danlu.optim import hyperparameter
-from danlu.paths import leaf_paths, matches
 
 __all__ = ["Federated"]
 
@@ -64,6 +64,8 @@ class Federated:
         server: the ``update`` of the server's optimizer; None adds the mean change as it is.
         scaffold: whether clients correct their gradients by control variates (see :class:`~danlu.federated.drift.Drift`).
         own: patterns of the paths of parameters and state that stay with each client: neither sent nor averaged.
+        turns: of so many epochs of a client the last trains what all share and the others what stays with it; 1 trains both in all. The
+            optimizer is then one ``by_part``.
         remember: whether a client's optimizer goes on in its next round where it was; else each round begins it anew.
         private: whose noise hides a client: the ``"server"``'s or each ``"client"``'s own; empty is none (see
             :mod:`danlu.federated.private`).
@@ -84,6 +86,7 @@ class Federated:
     server: Callable[..., Any] | None = None
     scaffold: bool = False
     own: tuple[str, ...] = ()
+    turns: int = 1
     remember: bool = False
     private: str = ""
     expected: float = 1.0
@@ -301,7 +304,12 @@ class Federated:
         if not self.even:
             # (batches·batch_size,) to (batches, batch_size)
             batches = jnp.any(rows.reshape(self.batches, -1) >= 0, axis=1).sum()
-        after, sums = loop_steps(self.program, begun, self.program.zero_sums(), chunk, rows, 0, batches)
+        turn = batches * (self.turns - 1) // self.turns
+        after, sums = begun, self.program.zero_sums()
+        if self.turns > 1:
+            after, sums = loop_steps(self.program, self._turned(after, mine=True), sums, chunk, rows, 0, turn)
+            after = self._turned(after, mine=False)
+        after, sums = loop_steps(self.program, after, sums, chunk, rows, turn, batches)
         bad = sums.pop("bad_step") != NEVER
         told = {**sums, "bad": bad.astype(jnp.int32)}
         left: dict[str, Any] = {"step": after.step}
@@ -320,22 +328,19 @@ class Federated:
             left["control"] = new
         return {"learnt": learnt, "sums": told, "kept": left, "control": control}
 
+    def _turned(self, state: TrainState, *, mine: bool) -> TrainState:
+        """The state in which a step changes what stays with a client, or what all share."""
+        each = [jnp.asarray(float(is_own == mine)) for is_own in chosen((state.params,), self.own)]
+        multiplier = jax.tree.unflatten(jax.tree.structure(state.params), each)
+        return dataclasses.replace(state, opt_state=state.opt_state._replace(multiplier=multiplier))
+
     def _mine(self, tree: Any) -> list[jax.Array]:
         """The leaves that stay with a client."""
-        return [leaf for leaf, mine in zip(jax.tree.leaves(tree), self._flags(tree), strict=True) if mine]
+        return [leaf for leaf, mine in zip(jax.tree.leaves(tree), chosen(tree, self.own), strict=True) if mine]
 
     def _with(self, tree: Any, mine: list[jax.Array]) -> Any:
         """``tree`` with other leaves where they stay with a client."""
-        if not self.own:
-            return tree
-        leaves, form = jax.tree.flatten(tree)
-        given = iter(mine)
-        chosen = [next(given) if flag else leaf for leaf, flag in zip(leaves, self._flags(tree), strict=True)]
-        return jax.tree.unflatten(form, chosen)
-
-    def _flags(self, tree: Any) -> list[bool]:
-        paths = [path.split("/", 1)[1] for path in leaf_paths(tree)]  # of (params, state), without which it is
-        return [any(matches(path, pattern) for pattern in self.own) for path in paths]
+        return replaced(tree, self.own, mine) if self.own else tree
 
     def _of_all(self, mine: jax.Array, first: Any) -> jax.Array:
         """This device's clients' values among those of all devices."""

@@ -8,6 +8,7 @@ from typing import Any
 from danlu.artifact import RunDirectory
 from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline.again import settings_of
+from danlu.pipeline.client_files import kept_clients
 from danlu.pipeline.crossed import crosses
 from danlu.pipeline.domains import domain_of, load_model
 from danlu.pipeline.fingerprint import check_unchanged
@@ -47,6 +48,9 @@ def write_anew(run: RunDirectory, *, source: Any = None, say: Say = print, allow
     check_unchanged(run, config, given, domain_of)
     domain, prepared, _ = prepare(config, given, say=lambda line: None, begun=True)
     model, record = load_model(run.path, allow=allow), run.read_json("results.json")
+    if config.federated.own:
+        of_clients: Any = prepared
+        of_clients.owners.versions[:] = kept_clients(run, of_clients.owners)
     limit = config.evaluate.replace(baseline_seconds=baseline_seconds(config, record.get("seconds") or 0.0))
     judgement = judged(config.replace(evaluate=limit), domain, prepared, model)
     with stage("writing the report"):

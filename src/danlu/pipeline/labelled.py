@@ -26,7 +26,7 @@ from danlu.pipeline.divided import PreparedParts
 from danlu.pipeline.domain import Domain, Option, Simple
 from danlu.pipeline.owners import ROUNDS, Federation
 from danlu.pipeline.private import private_recipe
-from danlu.pipeline.rounds import alone, in_one_place, personal, rounds_of
+from danlu.pipeline.rounds import alone, answers_of, in_one_place, personal, rounds_of
 from danlu.pipeline.sensitive import Sensitive
 from danlu.pipeline.space import Choice, Place, Span
 from danlu.pipeline.used import uses
@@ -169,12 +169,13 @@ class Labelled(Domain):
         sample = prepared.sample()
         fair = {} if prepared.sensitive is None else prepared.sensitive.lesson(config.fairness, prepared)
         hidden = config.federated.noise is not None  # of clients that hide, no rows choose anything
+        apart = bool(config.federated.own)  # nor where each has a network of its own
         learned = learn(
             fair.pop("data", prepared.train),
             encoder=prepared.encoder,
             target=prepared.target,
             plan=plan,
-            validation=None if hidden else fair.pop("validation", prepared.validation),
+            validation=None if hidden or apart else fair.pop("validation", prepared.validation),
             folds=prepared.folds,
             rows=prepared.rows["train"],
             sample=sample[0] if prepared.public is None else prepared.public,
@@ -189,9 +190,15 @@ class Labelled(Domain):
         )
         if prepared.sensitive is not None:
             learned = prepared.sensitive.decided(config.fairness, learned)
+        if apart:
+            said = (
+                f"{', '.join(config.federated.own)} of the network stays with each client; a new client has the mean of all, and "
+                "the last round is kept"
+            )
+            learned = dataclasses.replace(learned, notes=(*learned.notes, said))
         if hidden:
-            said: Any = plan
-            return dataclasses.replace(learned, notes=(*learned.notes, said.spent(len(learned.fitted.history))))
+            rounds: Any = plan
+            return dataclasses.replace(learned, notes=(*learned.notes, rounds.spent(len(learned.fitted.history))))
         if config.private.on:  # which rows there were is not kept
             return learned
         held = [part for part in (sample, prepared.validation) if part is not None]
@@ -222,10 +229,14 @@ class Labelled(Domain):
     ) -> Judgement:
         """A test with what it tells of each client, and of its own version of the model where it has one."""
         owners: Any = prepared.owners
-        if not asked.personal_epochs:
+        if not asked.personal_epochs and not owners.versions:
             return own.by_clients(owners.names, owners.test, owners.sizes)
-        with stage("training each client's own version"):
-            answers, variables = personal(config, prepared, self.plan(config, prepared), trained)
+        if owners.versions:
+            variables = owners.versions
+            answers = answers_of(prepared, trained, variables, owners)
+        else:
+            with stage("training each client's own version"):
+                answers, variables = personal(config, prepared, self.plan(config, prepared), trained)
         theirs = _answered(own.evidence, prepared.target, answers)
         models = dict(zip(owners.names, variables, strict=True))
         return own.by_clients(owners.names, owners.test, owners.sizes, theirs=theirs, models=models)

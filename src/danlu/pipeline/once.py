@@ -20,6 +20,7 @@ from danlu.files import write_atomic
 from danlu.interrupt import told
 from danlu.pipeline.background import keep_background
 from danlu.pipeline.branched import with_start
+from danlu.pipeline.client_files import keep_clients
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Prepared
 from danlu.pipeline.domains import DOMAINS, domain_of
@@ -27,7 +28,6 @@ from danlu.pipeline.effort import Effort
 from danlu.pipeline.fingerprint import data_of, digests_of, located
 from danlu.pipeline.health import as_record, lines
 from danlu.pipeline.judge import judge
-from danlu.pipeline.owners import keep_clients
 from danlu.pipeline.piped import kept_names
 from danlu.pipeline.private import facts_of_privacy, privacy_section
 from danlu.pipeline.record import write_record

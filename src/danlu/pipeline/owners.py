@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from danlu.artifact import RunDirectory
 from danlu.blueprint import Blueprint, setting
-from danlu.data import Split, Table
-from danlu.data.folders import files_in
+from danlu.data import Split
 from danlu.errors import ConfigError, DataError, unknown_name
-from danlu.evaluate.clients import ClientScores
 from danlu.federated.masked import check_lost, fallen
 from danlu.federated.method import METHODS, Method
 from danlu.federated.private import Private
 from danlu.federated.split import SPLITS, Clients, by_classes, by_dirichlet, by_quantity, by_value, evenly
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside
-from danlu.trained import Trained
 
 __all__ = [
     "FILE",
@@ -32,9 +26,6 @@ __all__ = [
     "Owners",
     "check_in_one_place",
     "column_of",
-    "files_of_clients",
-    "joined_files",
-    "keep_clients",
 ]
 
 FILE = "file"
@@ -57,7 +48,7 @@ class Federation(Blueprint):
         per_round: how many clients take part in each, drawn anew; None is all.
         local_epochs: how often a client goes through its rows in a round.
         local_steps: how many steps it takes instead.
-        method: ``"fedavg"``, ``"fedprox"``, ``"fedadam"``, ``"fedyogi"``, ``"fedadagrad"`` or ``"scaffold"``.
+        method: ``"fedavg"``, ``"fedprox"``, ``"fedadam"``, ``"fedyogi"``, ``"fedadagrad"``, ``"scaffold"`` or ``"fedrep"``.
         proximal: μ of ``"fedprox"``.
         server_rate: the learning rate of the server.
         tau: ε of an adaptive server.
@@ -65,6 +56,8 @@ class Federation(Blueprint):
         optimizer: of the clients: ``"adamw"`` or ``"sgd"``; None is ``"sgd"`` with ``"scaffold"``, else ``"adamw"``.
         schedule: of the clients' rate over the rounds: ``"cosine"`` takes it down to 0, ``"constant"`` leaves it.
         together: how many clients are trained at once.
+        own: parts of the network that stay with each client: ``"head"``, ``"norms"``, or patterns of paths (see
+            :mod:`danlu.federated.own`). The last round is then kept, and no probabilities are calibrated.
         personal_epochs: for how many epochs each client trains the shared model further on its own rows afterwards; 0 is none.
         noise: hides whole clients: the noise multiplier (see :mod:`danlu.federated.private`); the last round is then kept, and no
             probabilities are calibrated, since validation rows are clients' too.
@@ -95,6 +88,7 @@ class Federation(Blueprint):
     together: int = setting(default=1, minimum=1, integer=True)
     personal_epochs: int = setting(default=0, minimum=0, integer=True)
     compare: bool = True
+    own: tuple[str, ...] = ()
     noise: float | None = setting(default=None, above=0, optional=True)
     clip: float = setting(default=1.0, above=0)
     local_noise: bool = False
@@ -111,6 +105,12 @@ class Federation(Blueprint):
         if self.local_steps is not None and self.local_epochs != 1:
             raise ConfigError(
                 f"federated.local_epochs is {self.local_epochs} and federated.local_steps is {self.local_steps}; expected one of them"
+            )
+        self.chosen.check_epochs(self.local_epochs, self.local_steps)
+        if self.own and self.personal_epochs:
+            raise ConfigError(
+                f"federated.personal_epochs is {self.personal_epochs} and federated.own is {list(self.own)}; either gives each client a "
+                "version of its own, so expected one of them"
             )
         if self.method == "scaffold" and self.noise is not None:
             raise ConfigError(
@@ -137,7 +137,14 @@ class Federation(Blueprint):
     @property
     def chosen(self) -> Method:
         """The method with its settings."""
-        return Method(self.method, proximal=self.proximal, server_rate=self.server_rate, equal=self.equal, tau=self.tau)
+        return Method(
+            self.method,
+            proximal=self.proximal,
+            server_rate=self.server_rate,
+            equal=self.equal,
+            own=self.own,
+            tau=self.tau,
+        )
 
 
 def _beside() -> tuple[Beside, ...]:
@@ -199,6 +206,7 @@ class Owners:
         train, validation, test: the codes of the rows of each part.
         sample: encoded rows that are distributed as the clients', for what is set by quantiles; None takes the training rows.
         hidden: whether noise hides the clients, so that a run keeps nothing of their rows.
+        versions: the variables of each client's own version, filled in where parts of the network stay with clients.
         sums: what a server sees of a round, and who is lost in it, in words; empty where all send their changes as they are.
     """
 
@@ -211,6 +219,7 @@ class Owners:
     sample: Any = None
     sums: str = ""
     hidden: bool = False
+    versions: list[Any] = dataclasses.field(default_factory=list)
 
     @classmethod
     def of(
@@ -376,62 +385,6 @@ def _sums(asked: Federation, clients: int) -> str:
     return "; ".join(said)
 
 
-def files_of_clients(source: Any) -> list[Path]:
-    """The tables in a folder, one of each client; empty where it is no folder of tables."""
-    if not isinstance(source, str | Path) or not Path(source).is_dir():
-        return []
-    return [file for file in sorted(files_in(Path(source))) if file.suffix.lower() in _TABLES]
-
-
-_TABLES = (".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".jsonl", ".ndjson", ".xlsx", ".txt")
-
-
-def joined_files(files: list[Path], read: Callable[[Path], Table]) -> Table:
-    """The clients' files as one table, with a column of the file's name.
-
-    Args:
-        files: of each client.
-        read: reads one.
-
-    Raises:
-        DataError: a file that has other columns than the first, or another kind of values in one; the message names both.
-    """
-    tables = [read(file) for file in files]
-    first, name = tables[0], files[0].stem
-    for file, table in zip(files, tables, strict=True):
-        lacking = [column for column in first.names if column not in table.names]
-        extra = [column for column in table.names if column not in first.names]
-        if lacking or extra:
-            what = f"lacks the column {lacking[0]!r}" if lacking else f"has a column {extra[0]!r}"
-            there = f"client {name} has" if lacking else f"client {name} has not"
-            raise DataError(
-                f"client {file.stem} {what}, which {there}; expected the same columns in all {len(files)} files",
-                hint="rename it, or leave it out of all: data.drop=COLUMN",
-            )
-        for column in first.names:
-            one, other = first.frame[column].dtype, table.frame[column].dtype
-            if one.is_numeric() != other.is_numeric() and pl.Null not in (one, other):
-                kinds = ["numbers" if dtype.is_numeric() else "texts" for dtype in (other, one)]
-                raise DataError(
-                    f"column {column!r} holds {kinds[0]} at client {file.stem} and {kinds[1]} at client {name}; expected the same kind "
-                    "at all",
-                    hint="correct the file, or say which texts mean a missing value: data.missing=…",
-                )
-    if FILE in first.names:
-        raise DataError(
-            f"the files have a column {FILE!r}, and the name of the file goes to a column of this name",
-            hint=f"rename it, or --by {FILE} of one table",
-        )
-    frames = [
-        table.frame.select(first.names).with_columns(pl.lit(file.stem).alias(FILE))
-        for file, table in zip(files, tables, strict=True)
-    ]
-    notices = dict.fromkeys(notice for table in tables for notice in table.notices)
-    return dataclasses.replace(
-        first, frame=pl.concat(frames, how="vertical_relaxed"), notices=tuple(notices), source=str(files[0].parent)
-    )
-
-
 def column_of(frame: pl.DataFrame, asked: Federation, target: str) -> pl.Series | None:
     """The column that says whose a row is; None where clients are simulated.
 
@@ -445,14 +398,3 @@ def column_of(frame: pl.DataFrame, asked: Federation, target: str) -> pl.Series 
     if asked.by == target:
         raise ConfigError(f"federated.by names {target!r}, which is the target; expected another column")
     return frame[asked.by]
-
-
-def keep_clients(run: RunDirectory, model: Trained, found: ClientScores) -> None:
-    """Save each client's own version of the model, where it has one, in ``clients/NAME`` of the run."""
-    taken: set[str] = set()
-    for name, (params, state) in found.models.items():
-        folder = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "client"
-        while folder in taken:
-            folder += "-"
-        taken.add(folder)
-        dataclasses.replace(model, params=params, state=state).save(run.path / "clients" / folder)

@@ -192,6 +192,7 @@ def _check(config: TrainConfig, owners: int) -> None:
         )
     for wrong, said in {
         "federated.personal_epochs": config.federated.personal_epochs,
+        "federated.own": config.federated.own,
         "federated.lost": config.federated.lost,
         "federated.secure": config.federated.secure,
         "data.test": config.data.test,

@@ -14,6 +14,7 @@ from danlu.engine import Callback, Fitted, LearningRateScheduler
 from danlu.engine.arrays import as_arrays
 from danlu.errors import ConfigError, MissingExtraError
 from danlu.federated import Method, fit_clients
+from danlu.federated.own import patterns_of, replaced
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm, sgd
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.owners import Federation, Owners
@@ -22,7 +23,7 @@ from danlu.tasks import Recipe, learn
 from danlu.tasks.learn import lesson_of
 from danlu.trained import Trained
 
-__all__ = ["Rounds", "alone", "check_fits", "in_one_place", "personal", "recipe_of_clients", "rounds_of"]
+__all__ = ["Rounds", "alone", "answers_of", "check_fits", "in_one_place", "personal", "recipe_of_clients", "rounds_of"]
 
 _BATCH = 32  # rows of a client's step, where nothing else is said and the recipe's are more
 _RATE = 0.05  # of plain gradient descent
@@ -102,7 +103,23 @@ class Rounds:
             "average_decay": self.recipe.average_decay,
             "average_start": self.recipe.average_start,
         }
-        return self._fit(data, seed=seed, callbacks=[*callbacks, *self.callbacks(asked.rounds)], **{**settings, **how})
+        found = self._fit(data, seed=seed, callbacks=[*callbacks, *self.callbacks(asked.rounds)], **{**settings, **how})
+        return self._with_versions(found) if asked.own else found
+
+    def _with_versions(self, fitted: Fitted) -> Fitted:
+        """The network with the mean of what stays with clients, for one that is new; and each client's own, in ``owners``."""
+        shared = fitted.params, fitted.state
+        own = patterns_of(self.asked.own, *shared)
+        state: Any = fitted.train_state
+        leaves = [np.asarray(leaf) for leaf in state.world["clients"]["own"]]
+        versions = [
+            replaced(shared, own, [leaf[number] for leaf in leaves]) for number in range(len(self.owners.names))
+        ]
+        self.owners.versions[:] = versions
+        shares = self.owners.sizes / self.owners.sizes.sum()
+        means = [np.tensordot(shares, leaf, 1).astype(leaf.dtype) for leaf in leaves]
+        params, model_state = replaced(shared, own, means)
+        return dataclasses.replace(fitted, params=params, state=model_state)
 
     def spent(self, rounds: int) -> str:
         """What so many rounds tell of a client, in a sentence; empty where nothing hides clients."""
@@ -222,17 +239,17 @@ def alone(config: TrainConfig, prepared: Any, plan: Rounds, trained: Trained) ->
     epochs = max(1, round(taken * asked.local_epochs))
     key = jax.random.key(config.trainer.seed)
     initial = plan.initial(key, prepared.train[0])
-    return _answers(prepared, trained, plan.apart(config, prepared, epochs=epochs, initial=initial), own)
+    return answers_of(prepared, trained, plan.apart(config, prepared, epochs=epochs, initial=initial), own)
 
 
 def personal(config: TrainConfig, prepared: Any, plan: Rounds, trained: Trained) -> tuple[Any, list[tuple[Any, Any]]]:
     """The answers for the test rows by the shared model that the client of each trained further, and each client's variables."""
     begun = (trained.params, trained.state)
     found = list(plan.apart(config, prepared, epochs=plan.asked.personal_epochs, initial=begun))
-    return _answers(prepared, trained, found, plan.owners), found
+    return answers_of(prepared, trained, found, plan.owners), found
 
 
-def _answers(prepared: Any, trained: Trained, models: Any, owners: Owners) -> np.ndarray:
+def answers_of(prepared: Any, trained: Trained, models: Any, owners: Owners) -> np.ndarray:
     """The answers for the test rows, each by its client's variables; a row of no client that learnt has the shared model's."""
     inputs = prepared.test[0]
     answers = np.array(trained.answer(inputs))

@@ -14,6 +14,7 @@ MUTATIONS = [
             "jax.tree.map(jnp.positive, changes",
             "federated.server",
         ),
+        ("shared-first", "self._turned(after, mine=True)", "self._turned(after, mine=False)", "federated.fedrep"),
         ("control-per-step", "(x - y) / (steps * rate) - s", "(x - y) / rate - s", "federated.scaffold"),
         (
             "private-by-who-came",

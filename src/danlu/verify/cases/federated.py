@@ -146,3 +146,29 @@ def private(check: Check) -> None:
         )  # fmt: skip
         spread = float(np.std(jax.device_get(noisy.params["kernel"]))) / size
         check(round(spread, 1), 1.0, oracle="closed form")
+
+
+@case("federated.fedrep")
+def fedrep(check: Check) -> None:
+    """Each client's bias stays with it and is trained in the first of two epochs; the kernel is of all, and trained in the second."""
+    method, epochs = Method("fedrep", own=("bias",)), 2
+    found = rounds(local_epochs=epochs, method=method)
+    source = RoundSource((X, Y), CLIENTS, batch_size=SIZE, local_epochs=epochs)
+    share = np.array([rows.size for rows in CLIENTS]) / len(X)
+    kernel, bias = np.zeros(2), np.zeros(3)
+    for number in range(3):
+        learnt = []
+        for client in range(3):
+            steps, at = source.batches_of(CLIENTS[client].size), kernel
+            for place, batch in enumerate(np.split(source.order(number, client), steps)):
+                rows = batch[batch >= 0]
+                error = X[rows] @ at + bias[client] - Y[rows]
+                if place < steps // epochs:
+                    bias[client] -= RATE * error.mean()
+                else:
+                    at = at - RATE * X[rows].T @ error / rows.size
+            learnt.append(at)
+        kernel = share @ np.array(learnt)
+    check(np.ravel(found.params["kernel"]), kernel, floor=0.1)
+    (kept,) = found.train_state.world["clients"]["own"]
+    check(np.ravel(kept), bias, floor=0.1)
