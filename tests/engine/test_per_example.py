@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from danlu.engine.ghost import squared_norms
 from danlu.engine.gradient import Probed
 from danlu.engine.objective import measured
 from danlu.engine.per_example import Carried
-from danlu.engine.poisson import Poisson, Secret, room_for
+from danlu.engine.poisson import Forgetting, Poisson, Secret, room_for
 from danlu.engine.step import gradient
 from danlu.errors import CheckpointError, ConfigError, TrainingError
 from danlu.nn.losses import MSE, get_loss
@@ -213,6 +214,19 @@ def test_a_private_gradient_in_another_is_refused() -> None:
     own = PerExample.drawn(rows=ROWS, batch=6, clip=1.0, noise=1.0)
     with pytest.raises(ConfigError, match="a Probed around a private one"):
         fit(nn.Dense(1), X, Y, loss="mse", gradient=Probed(inner=own), epochs=1, display="none")
+
+
+def test_a_population_of_private_trainings_has_no_secret_to_miss() -> None:
+    """As the shadow models of an attack: each member counts its own steps, and none goes on from a folder."""
+    members: Any = SimpleNamespace(
+        state=SimpleNamespace(step=np.zeros(8, int)), epoch=0, options=SimpleNamespace(epochs=5), _stop=False
+    )
+    callback = Forgetting(None)
+    callback.training = members
+    callback.on_train_begin()
+    members.state.step = np.full(8, 3)
+    with pytest.raises(CheckpointError, match="secret of its noise is gone"):
+        callback.on_train_begin()
 
 
 def test_a_private_training_resumes_to_the_bit_and_forgets_its_secret(tmp_path: Any) -> None:

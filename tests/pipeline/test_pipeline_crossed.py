@@ -16,7 +16,7 @@ from danlu.artifact import RunDirectory
 from danlu.cli.app import app
 from danlu.engine import JSONLogger
 from danlu.errors import ConfigError, DataError, TrainingError
-from danlu.pipeline import CrossValidation, config_from, rehearse, resume
+from danlu.pipeline import CrossValidation, config_from, rehearsal, rehearse, resume
 from danlu.pipeline.once import prepare
 from danlu.trained.together import members_of
 
@@ -182,7 +182,7 @@ def test_folds_by_time_end_in_the_last_model(frame, tmp_path):
     assert found.rows == {"tested": 80}
 
 
-def test_the_command_and_its_plan(frame, crossed, tmp_path):
+def test_the_command_and_its_plan(frame, crossed, tmp_path, monkeypatch):
     path = tmp_path / "t.csv"
     frame.write_csv(path)
     settings = [f"{section}.{name}={value}" for section, part in SMALL.items() for name, value in part.items()]
@@ -195,7 +195,10 @@ def test_the_command_and_its_plan(frame, crossed, tmp_path):
     assert pl.read_csv(tmp_path / "r" / "predictions.csv").equals(crossed.predictions)
     values = {**SMALL, "data": {"source": str(path), "target": "label"}, "evaluate": {"folds": 2, "repeats": 3}}
     values["trainer"] = {**SMALL["trainer"], "minutes": 10}
+    asked: list[int] = []
+    monkeypatch.setattr(rehearsal, "need_devices", asked.append)
     plan = rehearse(config_from(values), display="none", say=quiet)
+    assert asked == [1], "devices are made before anything is computed"
     assert plan.trainings == 6
     assert "for 6 folds" in str(plan)
     assert plan.training >= 6 * 600  # each goes on for the minutes that were asked for

@@ -139,6 +139,9 @@ def test_a_plan_has_the_noise_and_nothing_of_a_single_row() -> None:
     steps = round(prepared.rows["train"] / plan.private.expected) * plan.epochs
     spent = prepared.spent + plan.private.spent(steps)
     assert 3.9 < spent.epsilon(config.private.budget(prepared.rows["train"]).delta, by="rdp") <= 4.0
+    assert plan.average == "ema", "the mean of many noisy steps"
+    _, _, plain = prepare(config.with_setting("trainer.average", "none"), TABLE, say=lambda line: None)
+    assert plain.average == "none"
     assert prepared.folds is None
     assert prepared.audit is None
     given_away = json.dumps([prepared.encoder.state()[0], prepared.background.to_dicts()], default=str)
@@ -198,7 +201,7 @@ def test_what_was_spent_is_said() -> None:
     said = " ".join(privacy_lines(FACTS))
     for part in (
         "epsilon 2.5",
-        "500 training rows",
+        "at most about 12.2 times as likely with any one of the 500 training rows as without it",
         "20 times",
         "training rows alone",
         "not covered",

@@ -163,7 +163,8 @@ class Forgetting(Callback):
 
     def on_train_begin(self) -> None:
         training: Any = self.training
-        if self.known or not int(training.state.step) or training.epoch >= training.options.epochs or training._stop:
+        begun = np.any(np.asarray(training.state.step))  # of a population, one number for each member
+        if self.known or not begun or training.epoch >= training.options.epochs or training._stop:
             return
         raise CheckpointError(
             f"the training in {self.folder} has not ended, and the file {SECRET!r} with the secret of its noise is gone; it cannot go on "

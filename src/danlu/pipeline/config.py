@@ -187,7 +187,8 @@ class TrainerConfig(Blueprint):
         loss: ``"auto"``, or for a quantity ``"mse"``, ``"mae"`` or ``"huber"``.
         seed: decides the split, the initial weights and every random draw.
         average: the weights that are judged and kept: ``"none"``, those after the last step; ``"ema"``, a moving average over the steps;
-            ``"swa"``, the mean of those at the ends of the last epochs, with the rate held at a quarter of its peak.
+            ``"swa"``, the mean of those at the ends of the last epochs, with the rate held at a quarter of its peak. ``"auto"`` is
+            ``"ema"`` of a table that is learnt in private, else ``"none"``.
         average_decay: of ``"ema"``: the share of the average that a step keeps; None: it is of about the latest 3 % of all steps.
         average_start: of ``"swa"``: the epochs before the mean begins; None: three quarters of them.
         snapshots: of data with one label a row: in how many cycles the rate falls and begins anew; the networks at their ends are the
@@ -213,7 +214,7 @@ class TrainerConfig(Blueprint):
     seed: int = setting(default=0, minimum=0, maximum=2**31 - 1, integer=True)
     adversarial: float | None = setting(default=None, above=0, optional=True)
     minutes: float | None = setting(default=None, above=0, optional=True)
-    average: str = setting(default="none", choices=("none", *AVERAGES))
+    average: str = setting(default="auto", choices=("auto", "none", *AVERAGES))
     average_decay: float | None = setting(default=None, minimum=0, below=1, optional=True)
     average_start: int | None = setting(default=None, minimum=0, integer=True, optional=True)
     snapshots: int | None = setting(default=None, minimum=2, integer=True, optional=True)
@@ -222,7 +223,7 @@ class TrainerConfig(Blueprint):
         """The settings that are not left to the recipe and that every recipe takes."""
         found = dataclasses.asdict(self)
         own = ("adversarial", "loss", "seed", "minutes", "snapshots")
-        return {name: value for name, value in found.items() if value is not None and name not in own}
+        return {name: value for name, value in found.items() if value not in (None, "auto") and name not in own}
 
 
 class EvaluateConfig(Blueprint):

@@ -14,6 +14,7 @@ import jax
 from danlu.blueprint import Blueprint
 from danlu.engine import Callback
 from danlu.engine.callback import Logs
+from danlu.engine.mesh import need_devices
 from danlu.nn import summary
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.crossed import crosses, first_fold
@@ -131,6 +132,7 @@ def rehearse(
         DanluError: input that cannot be used; one clear message.
     """
     display_kind(display)
+    need_devices(config.trainer.devices)
     allow_modules(allow)
     clock = _Clock()
     trainings = config.evaluate.trainings if crosses(config) else 1

@@ -154,8 +154,11 @@ class Tables(Labelled):
         chosen = config.decided("members", "width", "depth", "dropout", "loss")
         if prepared.folds is not None:
             chosen["folds"] = int(prepared.folds.max()) + 1
-        if config.private.on:  # each parameter gets as much noise, so there are few
-            chosen = {"members": 1, "width": 32, "depth": 1, "dropout": 0.0, "numeric": _FEW_NUMBERS, **chosen}
+        if (
+            config.private.on
+        ):  # each parameter gets as much noise, so there are few, and the mean of many steps has less of it
+            few = {"members": 1, "width": 32, "depth": 1, "dropout": 0.0, "numeric": _FEW_NUMBERS}
+            chosen = {**few, "average": "ema", **chosen}
         return plan_for(prepared.encoder, prepared.target, prepared.rows["train"], **chosen)
 
     def rows(self, trained: Trained, source: Any, *, lenient: bool, say: Say) -> Read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ def privacy_lines(facts: Mapping[str, Any]) -> list[str]:
     ledger = Ledger.read(facts["ledger"])
     lines = [
         f"epsilon {facts['epsilon']:.3g} at delta {facts['delta']:.2g} was spent, counted by {facts['accountant'].upper()}: "
-        f"whether any one of the {facts['rows']:,} training rows was there can hardly be told from the model",
+        f"whatever is seen of the model is at most about {math.exp(facts['epsilon']):,.3g} times as likely with any one of the "
+        f"{facts['rows']:,} training rows as without it",
         *ledger.lines(),
         "it covers the training rows alone; validation and test rows chose the epoch, fitted the head and were tested on without noise",
         "not covered: names and kinds of the columns, names of the classes, how many rows there are, and how long the training took",
