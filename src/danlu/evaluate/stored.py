@@ -11,6 +11,7 @@ import numpy as np
 from danlu.errors import DataError
 from danlu.evaluate.bleu import TranslationCounts
 from danlu.evaluate.detection import DetectionCounts, OfClass
+from danlu.evaluate.drawn import DrawnRows
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.forecast import Forecasts
 from danlu.evaluate.generated import RowScores
@@ -27,7 +28,7 @@ _KINDS = {
     each.__name__: each
     for each in (
         *(DetectionCounts, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
-        *(RowScores, TokenLosses, TranslationCounts),
+        *(DrawnRows, RowScores, TokenLosses, TranslationCounts),
     )
 }
 
