@@ -50,14 +50,18 @@ class DrawnRows(Evidence):
     The measures are those of the answers for the target, and:
 
     - ``detectability``: the chance that the detector takes a test row for more real than a made-up one: ½ where it cannot tell.
-    - ``marginals``: ``½·Σ_k |p_k − q_k|`` of the shares of a column's cells, the mean over columns; chance alone makes it more than 0, as the
+    - ``marginals``: ``½·Σ_k |p_k − q_k|`` of the shares of a column's cells, the mean over columns; chance alone makes it more than 0, as
+    the
       same of real rows shows.
     - ``associations``: the mean over pairs of columns of ``|V − V'|``, Cramér's V of both kinds of rows.
-    - ``closeness``: the chance that a made-up row is nearer to a training row than a test row is: ½ where they are like new rows, 1 for copies.
-    - ``membership``: the chance that a training row is nearer to a made-up row than a test row is: ½ where nobody can tell who was learnt from.
+    - ``closeness``: the chance that a made-up row is nearer to a training row than a test row is: ½ where they are like new rows, 1 for
+    copies.
+    - ``membership``: the chance that a training row is nearer to a made-up row than a test row is: ½ where nobody can tell who was learnt
+    from.
 
-    Reference: Lopez-Paz & Oquab, "Revisiting classifier two-sample tests" (2017); Esteban et al., "Real-valued medical time series generation"
-    (2017), section 4.2, "train on synthetic, test on real"; Cramér (1946), 21.9; Chen et al., "GAN-Leaks" (2020), eq. 3, for the attack.
+    Reference: Lopez-Paz & Oquab, "Revisiting classifier two-sample tests" (2017); Esteban et al., "Real-valued medical time series
+    generation" (2017), section 4.2, "train on synthetic, test on real"; Cramér (1946), 21.9; Chen et al., "GAN-Leaks" (2020), eq. 3, for
+    the attack.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -81,11 +85,15 @@ class DrawnRows(Evidence):
     nats: np.ndarray
 
     noun: ClassVar[str] = "test rows"
-    unlike: ClassVar[str] = "the two kinds of made-up rows were tested on different rows; expected the same rows in the same order"
+    unlike: ClassVar[str] = (
+        "the two kinds of made-up rows were tested on different rows; expected the same rows in the same order"
+    )
 
     def __post_init__(self) -> None:
         if not len(self.cells) or self.drawn.shape != self.cells.shape or self.detected.shape != self.undetected.shape:
-            raise DataError(f"{len(self.drawn)} made-up rows for {len(self.cells)} test rows; expected as many, and some")
+            raise DataError(
+                f"{len(self.drawn)} made-up rows for {len(self.cells)} test rows; expected as many, and some"
+            )
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -114,7 +122,7 @@ class DrawnRows(Evidence):
         elif self.task:
             for name, answers in (("learnt_accuracy", self.boosting), ("learnt_linear_accuracy", self.linear)):
                 if wanted(name):
-                    found[name] = dot(by, (answers == self.truth).astype(np.float64)) / by.sum()
+                    found[name] = dot(by, (answers == self.truth).astype(np.float64)) / float(by.sum())
             if wanted("learnt_f1"):
                 found["learnt_f1"] = _macro_f1(self.truth, self.boosting, by)
         both = np.concatenate([by, by])
@@ -127,18 +135,23 @@ class DrawnRows(Evidence):
                 is_first = np.repeat([True, False], len(self))
                 found[name] = Ranking(is_first, np.concatenate([positive, negative])).roc_auc(both)
         if wanted("marginals"):
-            found["marginals"] = float(np.mean([_variation(*pair, by) for pair in zip(self.cells.T, self.drawn.T, strict=True)]))
+            found["marginals"] = float(
+                np.mean([_variation(*pair, by) for pair in zip(self.cells.T, self.drawn.T, strict=True)])
+            )
         if wanted("associations") and self.cells.shape[1] > 1:
             found["associations"] = self._associations(by)
         if wanted("log_likelihood") and len(self.nats):
-            found["log_likelihood"] = dot(by, self.nats) / by.sum()
+            found["log_likelihood"] = dot(by, self.nats) / float(by.sum())
         return found
 
     def _associations(self, by: np.ndarray) -> float:
         columns = self.cells.shape[1]
         pairs = [(one, other) for one in range(columns) for other in range(one)]
         gaps = [
-            abs(_cramer(self.cells[:, one], self.cells[:, other], by) - _cramer(self.drawn[:, one], self.drawn[:, other], by))
+            abs(
+                _cramer(self.cells[:, one], self.cells[:, other], by)
+                - _cramer(self.drawn[:, one], self.drawn[:, other], by)
+            )
             for one, other in pairs
         ]
         return float(np.mean(gaps))
@@ -158,11 +171,15 @@ class DrawnRows(Evidence):
         return dataclasses.replace(self, **found)
 
     def _same(self, other: Self) -> bool:
-        return self.task == other.task and np.array_equal(self.cells, other.cells) and np.array_equal(self.truth, other.truth)
+        return (
+            self.task == other.task
+            and np.array_equal(self.cells, other.cells)
+            and np.array_equal(self.truth, other.truth)
+        )
 
 
 def _fit(truth: np.ndarray, answers: np.ndarray, by: np.ndarray) -> float:
-    mean = dot(by, truth) / by.sum()
+    mean = dot(by, truth) / float(by.sum())
     spread = dot(by, np.square(truth - mean))
     return float("nan") if spread <= 0 else 1 - dot(by, np.square(truth - answers)) / spread
 

@@ -26,6 +26,7 @@ from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
 from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.sounds import Sounds
+from danlu.pipeline.synthesize import MadeRows
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.text import Texts
 from danlu.pipeline.translation import Translations
@@ -40,6 +41,7 @@ DOMAINS: tuple[Domain, ...] = (
     Agents(),
     Translations(),
     Paintings(),
+    MadeRows(),
     SeriesForecasts(),
     Sequences(),
     Detections(),

@@ -147,6 +147,7 @@ class Looks:
 
         Args:
             frame: the training rows.
+            target: its column; empty where there is none.
             classes: of the target, which are public; empty for a quantity, which is looked at as a column is.
         """
         known = _KEPT.get()
@@ -158,14 +159,14 @@ class Looks:
                 "this run says",
                 hint="put the file back; a new training is allowed, but what both spend on the same rows adds up",
             )
-        public = _public(private, [*(column.name for column in schema.features), target])
+        public = _public(private, [*(column.name for column in schema.features), *([target] if target else [])])
         kinds = {column.name: column.kind for column in schema.features}
         if texts := [name for name, kind in kinds.items() if kind == "text"]:
             raise ConfigError(
                 f"column {texts[0]!r} is text, whose words are not looked at in private; expected numbers, categories, dates",
                 hint=f"leave it out: data.drop={texts[0]}; texts alone can be learnt from: --text COLUMN",
             )
-        kinds |= {} if classes else {target: "numeric"}
+        kinds |= {target: "numeric"} if target and not classes else {}
         numeric = [name for name, kind in kinds.items() if kind in ("numeric", "datetime")]
         named = [name for name, kind in kinds.items() if kind == "categorical" and name not in public]
         looks = sum(1 if name in public else NUMERIC_LOOKS for name in numeric) + len(named)

@@ -5,8 +5,8 @@ by itself, such as the 0 of a gain that most people do not have, is a cell alone
 form serves every column: numbers with peaks and gaps, whole numbers, dates, categories, and a value is never lost in a mean.
 
 With the cells ``[l_k, h_k)`` and the place ``t`` in [0, 1) a number is ``x = l_k + t·(h_k − l_k)``. The first and the last cell of numbers
-that are measured (not counted) have no end: ``x = h_0 + s·log(1 − t)`` on the left, where ``s`` is the mean distance from ``h_0`` of the rows
-there, and likewise on the right: exponential tails. So any row has a likelihood, and ``log |dx/dt|`` is exact.
+that are measured (not counted) have no end: ``x = h_0 + s·log(1 − t)`` on the left, where ``s`` is the mean distance from ``h_0`` of the
+rows there, and likewise on the right: exponential tails. So any row has a likelihood, and ``log |dx/dt|`` is exact.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Cells:
             step, width = self.grid[1], np.maximum(self.high - self.low, 1e-300)
             found[int(self.missing) :] = np.minimum(step / width, 1.0)
             first = int(self.missing)
-            found[[first, -1]] = [0.0 if tail else each for tail, each in zip(self.tails, found[[first, -1]], strict=True)]
+            found[[first, -1]] = [
+                0.0 if tail else each for tail, each in zip(self.tails, found[[first, -1]], strict=True)
+            ]
         return found
 
     def encode(self, values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,7 +115,7 @@ class Cells:
         return code.astype(np.int32), place.astype(np.float32), slope.astype(np.float32)
 
     def decode(self, code: np.ndarray, place: np.ndarray) -> Any:
-        """The inverse of :meth:`encode`: numbers on the grid and in the range of training, NaN where missing; or texts, None where missing."""
+        """The inverse of :meth:`encode`: texts, or numbers on the grid and in the range of training; None or NaN where missing."""
         first = int(self.missing)
         if not self.is_number:
             named = np.array([*([None] if first else []), *self.levels], object)
@@ -220,7 +222,10 @@ def number_cells(values: np.ndarray, *, most: int = MOST, least: int = _ROWS) ->
         low, high = low - 1e-9 * (1 + np.abs(low)), high + 1e-9 * (1 + np.abs(high))
     else:
         tight = high <= low
-        low, high = np.where(tight, low - 1e-9 * (1 + np.abs(low)), low), np.where(tight, high + 1e-9 * (1 + np.abs(high)), high)
+        low, high = (
+            np.where(tight, low - 1e-9 * (1 + np.abs(low)), low),
+            np.where(tight, high + 1e-9 * (1 + np.abs(high)), high),
+        )
     share = _shares(np.concatenate([[gone], mass] if gone else [mass]))
     return Cells(gone > 0, share, (), low, high, ends, grid, (float(unique[0]), float(unique[-1])))
 

@@ -11,7 +11,6 @@ import polars as pl
 
 from danlu.data.check import check_frame
 from danlu.data.fields import Field
-from danlu.data.format import Format
 from danlu.data.rows.cells import MOST, Cells, category_cells, number_cells
 from danlu.data.rows.fresh import Fresh
 from danlu.data.rows.written import Written
@@ -56,7 +55,7 @@ class RowEncoder:
         *,
         raw: Table | None = None,
         most: int = MOST,
-        names: pl.DataFrame | None = None,
+        seen: pl.DataFrame | None = None,
     ) -> RowEncoder:
         """Fit to training rows.
 
@@ -65,21 +64,28 @@ class RowEncoder:
             schema: of the columns; what it does not use are names of rows and constants.
             raw: the whole table as it is in the file, for how its values are written; None writes them as they are typed.
             most: cells of a column of numbers, at most.
-            names: the rows whose names are looked at, for columns that name rows; None is ``frame``.
+            seen: what is looked at in the place of private training rows: rows that are made up from noisy counts.
 
         Raises:
             DataError: a column of free texts.
         """
         written, fresh, fixed = {}, {}, {}
         for column in schema.columns:
-            values = (frame if names is None else names)[column.name]
+            values = frame[column.name]
             own = values if raw is None else raw.frame[column.name]
-            of_all = own if raw is None else column.format.read(own, "text" if own.dtype == pl.String and column.format.written == "text" else None)
+            of_all = (
+                own
+                if raw is None
+                else column.format.read(
+                    own, "text" if own.dtype == pl.String and column.format.written == "text" else None
+                )
+            )
             written[column.name] = Written.of(own, of_all, column.format)
             if column.used:
                 continue
             if column.kind == "identifier":
-                fresh[column.name] = Fresh.of([str(each) for each in values.drop_nulls().to_list()])
+                names = [str(each) for each in values.drop_nulls().to_list()]
+                fresh[column.name] = Fresh.of(names) if seen is None else Fresh(last=0)
             else:
                 known = values.drop_nulls()
                 fixed[column.name] = None if not len(known) else _plain(known.head(1))[0]
@@ -90,11 +96,19 @@ class RowEncoder:
                     f"column {column.name!r} is free text, of which no table model makes rows; expected numbers, categories, dates",
                     hint=f"leave it out: 'data.drop={column.name}'; or as categories: 'data.kinds={{\"{column.name}\": \"categorical\"}}'",
                 )
-            values = _plain(frame[column.name])
+            values = _plain((frame if seen is None else seen)[column.name])
             if column.kind in ("numeric", "datetime"):
+                digits = written[column.name].decimals
+                if seen is not None:  # numbers that were made up have the digits of the column
+                    values = np.round(values, 0 if column.whole else digits if digits >= 0 else 15)
                 cells.append(number_cells(values, most=most))
                 continue
             found = category_cells(values)
+            if seen is not None:
+                own = written[column.name].spelt
+                written[column.name] = dataclasses.replace(
+                    written[column.name], spelt={level: text for level, text in own.items() if level in found.levels}
+                )
             if len(found.levels) > _LEVELS:
                 kept, rarer = found.levels[:_LEVELS], found.levels[_LEVELS:]
                 shares = found.share[-len(rarer) :]
@@ -147,7 +161,10 @@ class RowEncoder:
 
     def transform(self, rows: pl.DataFrame) -> dict[str, np.ndarray]:
         """``{"cell": int32, "place": float32, "slope": float32}``, each ``(rows, features)``: the slope is ``log |dx/dt|`` of a number."""
-        found = [self._encoded(column, cells, rows[column.name]) for column, cells in zip(self.schema.features, self.cells, strict=True)]
+        found = [
+            self._encoded(column, cells, rows[column.name])
+            for column, cells in zip(self.schema.features, self.cells, strict=True)
+        ]
         cell, place, slope = (np.stack([each[part] for each in found], axis=1) for part in range(3))
         return {"cell": cell, "place": place, "slope": slope}
 
@@ -181,7 +198,9 @@ class RowEncoder:
                 made: Any = self.fresh[name].names(len(cell), rng)
                 values = pl.Series(made, dtype=pl.String)
                 if written.dtype != "String":
-                    values = values.cast(pl.Int64 if written.dtype.startswith(("Int", "UInt")) else pl.String, strict=False)
+                    values = values.cast(
+                        pl.Int64 if written.dtype.startswith(("Int", "UInt")) else pl.String, strict=False
+                    )
             elif name in self.fixed:
                 one = self.fixed[name]
                 number = isinstance(one, float)
@@ -222,24 +241,32 @@ class RowEncoder:
         try:
             schema = Schema.from_json(data["schema"])
             cells = tuple(
-                Cells.from_state(told, {name: np.asarray(arrays[f"{number}.{name}"]) for name in ("share", "low", "high")})
+                Cells.from_state(
+                    told, {name: np.asarray(arrays[f"{number}.{name}"]) for name in ("share", "low", "high")}
+                )
                 for number, told in enumerate(data["cells"])
             )
-            rest = {name: (tuple(rarer), np.asarray(arrays[f"rest.{n}"])) for n, (name, rarer) in enumerate(data["rest"])}
+            rest = {
+                name: (tuple(rarer), np.asarray(arrays[f"rest.{n}"])) for n, (name, rarer) in enumerate(data["rest"])
+            }
             written = {name: Written(**told) for name, told in data["written"].items()}
             fresh = {name: Fresh.from_state(told) for name, told in data["fresh"].items()}
             found = cls(schema, cells, rest, written, fresh, dict(data["fixed"]), bool(data["header"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"the saved encoder of rows is damaged: {str(error)[:200]}") from error
         if len(cells) != len(schema.features) or set(written) != set(schema.names):
-            raise ArtifactError(f"the saved encoder of rows has {len(cells)} columns of cells for {len(schema.features)} columns")
+            raise ArtifactError(
+                f"the saved encoder of rows has {len(cells)} columns of cells for {len(schema.features)} columns"
+            )
         return found
 
 
 def _plain(values: pl.Series) -> Any:
     """Numbers and dates (in seconds since 1970) as float64 with NaN where missing; others as texts with None."""
     if values.dtype.is_temporal():
-        return values.cast(pl.Datetime("us")).dt.timestamp("us").cast(pl.Float64).fill_null(float("nan")).to_numpy() / 1e6
+        return (
+            values.cast(pl.Datetime("us")).dt.timestamp("us").cast(pl.Float64).fill_null(float("nan")).to_numpy() / 1e6
+        )
     if values.dtype.is_numeric():
         return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     return values.cast(pl.String).to_list()

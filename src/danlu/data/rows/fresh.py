@@ -24,7 +24,8 @@ class Fresh:
         before, after: what stands around a running number.
         last: the largest number in training; −1 where the names are no running numbers.
         width: digits of a number that is filled up with zeros; 0 where it is not.
-        shape: of other names, what may stand at each place: a character, or ``"0"``, ``"a"``, ``"A"`` after a backslash for a digit, a small or
+        shape: of other names, what may stand at each place: a character, or ``"0"``, ``"a"``, ``"A"`` after a backslash for a digit, a
+            small or
             a capital letter.
     """
 
@@ -44,7 +45,11 @@ class Fresh:
         parts = [match.groups() for match in map(_RUNNING.match, names) if match]
         if len(parts) == len(names) and len({(before, after) for before, _, after in parts}) == 1:
             numbers = [number for _, number, _ in parts]
-            width = len(numbers[0]) if len({len(number) for number in numbers}) == 1 and any(n[0] == "0" for n in numbers) else 0
+            width = (
+                len(numbers[0])
+                if len({len(number) for number in numbers}) == 1 and any(n[0] == "0" for n in numbers)
+                else 0
+            )
             return cls(parts[0][0], parts[0][2], max(map(int, numbers)), width)
         length = max(map(len, names)) if names else 8
         places = []
@@ -62,7 +67,9 @@ class Fresh:
         if self.last >= 0:
             numbers = (str(self.last + 1 + each).zfill(self.width) for each in range(count))
             return [f"{self.before}{number}{self.after}" for number in numbers]
-        alphabets = ["".join(kind for kind in _KINDS if kind[0] in each[1:]) if each[:1] == "\\" else each for each in self.shape]
+        alphabets = [
+            "".join(kind for kind in _KINDS if kind[0] in each[1:]) if each[:1] == "\\" else each for each in self.shape
+        ]
         drawn = [np.array(list(alphabet))[rng.integers(0, len(alphabet), count)] for alphabet in alphabets]
         return ["".join(row) for row in zip(*drawn, strict=True)] if drawn else [""] * count
 

@@ -146,8 +146,13 @@ def _shown(moments: pl.Series, pattern: str) -> pl.Series:
         return moments.dt.strftime(pattern)
     quarter = ((moments.dt.month() - 1) // 3 + 1).cast(pl.String)
     before, _, after = pattern.partition("%q")
-    sides: list[Callable[[], pl.Series]] = [lambda: moments.dt.strftime(before or "%%"), lambda: moments.dt.strftime(after or "%%")]
-    left, right = (side() if each else pl.Series([""] * len(moments)) for side, each in zip(sides, (before, after), strict=True))
+    sides: list[Callable[[], pl.Series]] = [
+        lambda: moments.dt.strftime(before or "%%"),
+        lambda: moments.dt.strftime(after or "%%"),
+    ]
+    left, right = (
+        side() if each else pl.Series([""] * len(moments)) for side, each in zip(sides, (before, after), strict=True)
+    )
     return left + quarter + right
 
 

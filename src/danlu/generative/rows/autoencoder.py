@@ -19,7 +19,8 @@ _DRAWS = 16  # codes of a row by which it is judged
 
 
 class RowVAE(RowModel):
-    """``log p(x) ≥ E_q[log p(x | c)] − KL(q(c | x) ‖ N(0, 1))``: numbers are normal with a spread of their own, cells of categories are drawn.
+    """``log p(x) ≥ E_q[log p(x | c)] − KL(q(c | x) ‖ N(0, 1))``: numbers are normal with a spread of their own, cells of categories are
+    drawn.
 
     The encoder sees numbers as normal numbers z (:meth:`RowModel.normal`) and categories as ones among zeros. A row is judged by the
     importance-weighted bound of 16 codes, ``log mean_k p(x | c_k)·p(c_k)/q(c_k | x)``.
@@ -70,7 +71,10 @@ class RowVAE(RowModel):
             mean, log_spread, misfit = self._bound(params, state, x, jax.random.uniform(places, x["cell"].shape), noise)
             kl = jnp.sum(0.5 * (jnp.square(mean) + jnp.exp(2 * log_spread) - 1) - log_spread, axis=-1)
             return -misfit - kl
-        places, codes = jnp.asarray(column_noise(_DRAWS, columns)), jax.random.normal(jax.random.key(0), (_DRAWS, self.codes))
+        places, codes = (
+            jnp.asarray(column_noise(_DRAWS, columns)),
+            jax.random.normal(jax.random.key(0), (_DRAWS, self.codes)),
+        )
 
         def weighed(both: tuple[jax.Array, jax.Array]) -> jax.Array:
             mean, log_spread, misfit = self._bound(params, state, x, both[0], both[1][None])
@@ -104,8 +108,10 @@ class RowVAE(RowModel):
         codes = jax.vmap(lambda key: jax.random.normal(key, (self.codes,)))(keys[:, 0])
         guess, logs = self._guess(params, state, self._apply(self._networks()[1], params["decoder"], codes))
         noise = jax.vmap(lambda key: jax.random.normal(key, (sum(self.numbers),)))(keys[:, 1])
-        z = jnp.zeros((len(codes), len(self.sizes))).at[:, np.flatnonzero(self.numbers)].set(
-            guess + jnp.exp(params["log_spread"]) * noise
+        z = (
+            jnp.zeros((len(codes), len(self.sizes)))
+            .at[:, np.flatnonzero(self.numbers)]
+            .set(guess + jnp.exp(params["log_spread"]) * noise)
         )
         cell, place = self.cells_of(state, z)
         return self.with_categories(cell, logs, keys[:, 2]), place

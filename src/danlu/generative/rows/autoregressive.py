@@ -28,15 +28,16 @@ class RowMADE(RowModel):
         width, depth: of the hidden layers; from the second on each adds to the one before.
         dropout: share of hidden units that a training step leaves out.
 
-    Reference: Germain et al., "MADE: masked autoencoder for distribution estimation" (2015), eq. 8 to 13. The columns are in the order of the
-    table, one order for all; the logits have the logarithms of the columns' shares as an offset, so that training begins with independent
-    columns.
+    Reference: Germain et al., "MADE: masked autoencoder for distribution estimation" (2015), eq. 8 to 13. The columns are in the order of
+    the table, one order for all; the logits have the logarithms of the columns' shares as an offset, so that training begins with
+    independent columns.
 
     Example:
         >>> network = RowMADE((2, 3), (False, False), width=8)
         >>> params, state, _ = network.init(jax.random.key(0), {"cell": (2,), "place": (2,), "slope": (2,)})
-        >>> rows = [{"cell": jnp.array([[a, b]]), "place": jnp.zeros((1, 2)), "slope": jnp.zeros((1, 2))} for a in (0, 1) for b in (0, 1, 2)]
-        >>> round(float(sum(jnp.exp(network.apply(params, state, row)[0])[0] for row in rows)), 5)
+        >>> cells = jnp.array([[a, b] for a in (0, 1) for b in (0, 1, 2)])
+        >>> rows = {"cell": cells, "place": jnp.zeros((6, 2)), "slope": jnp.zeros((6, 2))}
+        >>> round(float(jnp.exp(network.apply(params, state, rows)[0]).sum()), 5)
         1.0
     """
 

@@ -85,7 +85,7 @@ class Bench:
                 truth, boosting, linear = self._learnt(drawn)
             nearest = attacked = np.zeros((0, n))
             if self._known is not None:
-                real, made, known = self._space(self._asked), self._space(own), self._space(self._known)
+                real, made, known = self.space(self._asked), self.space(own), self.space(self._known)
                 nearest = np.stack([_closest(made, known), _closest(real, known)])
                 attacked = np.stack([_closest(known[:n], made), _closest(real, made)])
         return DrawnRows(
@@ -105,7 +105,9 @@ class Bench:
     def _features(self, rows: Encoded, *, target: bool = True) -> np.ndarray:
         """Numbers as they are in the table, categories by their cells: ``(rows, columns)`` float64."""
         columns = [
-            cells.decode(rows["cell"][:, j], rows["place"][:, j]) if cells.is_number else rows["cell"][:, j].astype(np.float64)
+            cells.decode(rows["cell"][:, j], rows["place"][:, j])
+            if cells.is_number
+            else rows["cell"][:, j].astype(np.float64)
             for j, cells in enumerate(self.encoder.cells)
             if target or j != self.target
         ]
@@ -136,7 +138,9 @@ class Bench:
     def _target(self, rows: Encoded) -> np.ndarray:
         cells = self.encoder.cells[self.target]
         cell = rows["cell"][:, self.target]
-        return cells.decode(cell, rows["place"][:, self.target]) if self.task == "regression" else cell.astype(np.float64)
+        return (
+            cells.decode(cell, rows["place"][:, self.target]) if self.task == "regression" else cell.astype(np.float64)
+        )
 
     def _learnt(self, drawn: Encoded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The target of the test rows, and what boosting and a linear model that learnt from made-up rows answer."""
@@ -162,7 +166,7 @@ class Bench:
         answers = []
         for model, learn, ask in (
             (boosting, x, asked),
-            (linear, self._space(known, target=False), self._space(self._asked, target=False)),
+            (linear, self.space(known, target=False), self.space(self._asked, target=False)),
         ):
             try:
                 model.fit(learn[kept], y[kept])
@@ -171,7 +175,7 @@ class Bench:
             answers.append(np.asarray(model.predict(ask), np.float64))
         return truth, answers[0], answers[1]
 
-    def _space(self, rows: Encoded, *, target: bool = True) -> np.ndarray:
+    def space(self, rows: Encoded, *, target: bool = True) -> np.ndarray:
         """Rows as points: numbers as normal numbers, categories as ones among zeros (two of them are one apart)."""
         from scipy.special import ndtri
 

@@ -24,8 +24,8 @@ class RowCopula(RowModel):
 
     Params: ``{"root": (columns, columns)}``, lower triangular, with ``R = root·rootᵀ``; :meth:`fitted` finds it from rows, in closed form.
 
-    Reference: Sklar (1959); Patki, Wedge & Veeramachaneni, "The synthetic data vault" (2016), section III. A category is a place drawn in its
-    cell, as there.
+    Reference: Sklar (1959); Patki, Wedge & Veeramachaneni, "The synthetic data vault" (2016), section III. A category is a place drawn in
+    its cell, as there.
     """
 
     sizes: tuple[int, ...]

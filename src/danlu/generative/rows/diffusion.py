@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -92,7 +93,7 @@ class RowDiffusion(RowModel):
     def log_likelihood(
         self, params: Params, state: State, x: dict[str, jax.Array], key: jax.Array | None, *, train: bool
     ) -> jax.Array:
-        rows, columns = x["cell"].shape
+        rows = len(x["cell"])
         if key is not None:
             keys = jax.random.split(key, 4)
             time = jax.random.randint(keys[0], (rows,), 1, self.steps + 1)
@@ -116,14 +117,18 @@ class RowDiffusion(RowModel):
         guess, logs = self._guess(params, mixed_z, noisy, time)
         true = self._before(noisy, clean, now / before, before)
         told = self._before(noisy, jnp.exp(logs), now / before, before)
-        return jnp.square(noise - guess), jnp.sum(jnp.exp(true) * (true - told), axis=-1), jnp.sum(slope[:, of], axis=-1)
+        return (
+            jnp.square(noise - guess),
+            jnp.sum(jnp.exp(true) * (true - told), axis=-1),
+            jnp.sum(slope[:, of], axis=-1),
+        )
 
     def _drawn(self, scores: jax.Array) -> jax.Array:
         """The largest of each column's scores as ones among zeros, ``(batch, cells of categories)``."""
         starts = np.concatenate([[0], np.cumsum(self._named)]).astype(int)
         parts = [
             jax.nn.one_hot(jnp.argmax(scores[:, low:high], axis=-1), high - low)
-            for low, high in zip(starts, starts[1:], strict=False)
+            for low, high in itertools.pairwise(starts)
         ]
         return jnp.concatenate(parts, axis=-1) if parts else scores
 
@@ -148,12 +153,19 @@ class RowDiffusion(RowModel):
             return weight * jnp.sum(wrong, axis=-1) + kl, slope
 
         places = column_noise(len(times), len(self.sizes))
-        found, slopes = jax.lax.map(one, tuple(map(jnp.asarray, (times, weight.astype(np.float32), noise, pick, places))))
+        found, slopes = jax.lax.map(
+            one, tuple(map(jnp.asarray, (times, weight.astype(np.float32), noise, pick, places)))
+        )
         last = course[-1]
         z, _ = self.normal(state, x, jnp.asarray(places[0]))
         prior = 0.5 * (last * jnp.square(z[:, np.flatnonzero(self.numbers)]) - last - math.log(1 - last))
         spread = 0.5 * math.log(2 * math.pi * math.e * max(1e-4, 1 - course[1]))  # of the numbers given those of t = 1
-        return jnp.mean(slopes, axis=0) - share * jnp.sum(found, axis=0) - jnp.sum(prior, axis=-1) - sum(self.numbers) * spread
+        return (
+            jnp.mean(slopes, axis=0)
+            - share * jnp.sum(found, axis=0)
+            - jnp.sum(prior, axis=-1)
+            - sum(self.numbers) * spread
+        )
 
     def draw(self, params: Params, state: State, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
         course, numbers, cells = jnp.asarray(self._schedule()), sum(self.numbers), len(self._cells())
@@ -182,7 +194,7 @@ class RowDiffusion(RowModel):
         z, named = jax.lax.fori_loop(0, self.steps, back, (first, self._drawn(pick)))
         all_z = jnp.zeros((len(keys), len(self.sizes))).at[:, np.flatnonzero(self.numbers)].set(z)
         cell, place = self.cells_of(state, all_z)
-        column, local = _places(self.sizes)
+        column, _ = _places(self.sizes)
         for number in np.flatnonzero(~np.asarray(self.numbers)):
             own = np.flatnonzero(column[self._cells()] == number)
             cell = cell.at[:, number].set(jnp.argmax(named[:, own], axis=-1))

@@ -34,8 +34,8 @@ class RowFlow(RowModel):
         bins: pieces of a spline.
 
     Reference: Durkan et al., "Neural spline flows" (2019), eq. 4 to 7 and section 3.1 (RQ-NSF with coupling layers); Dinh et al., "Density
-    estimation using Real NVP" (2017), for couplings. A category is a place drawn in its cell ("dequantised"), so that the value of a row with
-    categories is a bound, of 8 such places (Ho et al. 2019, "Flow++", eq. 6).
+    estimation using Real NVP" (2017), for couplings. A category is a place drawn in its cell ("dequantised"), so that the value of a row
+    with categories is a bound, of 8 such places (Ho et al. 2019, "Flow++", eq. 6).
     """
 
     sizes: tuple[int, ...]
@@ -61,7 +61,10 @@ class RowFlow(RowModel):
             keys = jax.random.split(jax.random.fold_in(key, layer))
             pairs = zip(keys, (max(len(kept), 1), self.width), strict=True)
             hidden = [
-                {"kernel": (2 / rows) ** 0.5 * jax.random.normal(each, (rows, self.width)), "bias": jnp.zeros(self.width)}
+                {
+                    "kernel": (2 / rows) ** 0.5 * jax.random.normal(each, (rows, self.width)),
+                    "bias": jnp.zeros(self.width),
+                }
                 for each, rows in pairs
             ]
             out = len(bent) * (3 * self.bins - 1)
@@ -126,7 +129,8 @@ def spline(x: jax.Array, pieces: jax.Array, *, inverse: bool = False) -> tuple[j
 
     Args:
         x: ``(…)``.
-        pieces: ``(…, 3·bins − 1)``: what becomes, by softmax, widths and heights, and by softplus the slopes between; all 0 is the identity.
+        pieces: ``(…, 3·bins − 1)``: what becomes, by softmax, widths and heights, and by softplus the slopes between; all 0 is the
+            identity.
         inverse: whether the inverse is wanted, whose ``log |dx/dy|`` is then given.
 
     Reference: Durkan et al. (2019), eq. 4 to 8; Gregory & Delbourgo (1982).
@@ -136,7 +140,10 @@ def spline(x: jax.Array, pieces: jax.Array, *, inverse: bool = False) -> tuple[j
 
     def knots(each: jax.Array) -> jax.Array:
         share = _LEAST + (1 - _LEAST * bins) * jax.nn.softmax(each, axis=-1)
-        return jnp.concatenate([jnp.zeros((*share.shape[:-1], 1)), jnp.cumsum(share, axis=-1)], axis=-1) * 2 * _BOUND - _BOUND
+        return (
+            jnp.concatenate([jnp.zeros((*share.shape[:-1], 1)), jnp.cumsum(share, axis=-1)], axis=-1) * 2 * _BOUND
+            - _BOUND
+        )
 
     xs, ys = knots(wide), knots(high)
     inner = _LEAST + jax.nn.softplus(slope + math.log(math.expm1(1 - _LEAST)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,9 @@ class RowModel(Layer, abc.ABC):
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         if not isinstance(in_shape, dict) or in_shape.get("cell") != (len(self.sizes),):
-            raise ConfigError(f"{type(self).__name__} has {len(self.sizes)} columns; the rows have the shape {in_shape}")
+            raise ConfigError(
+                f"{type(self).__name__} has {len(self.sizes)} columns; the rows have the shape {in_shape}"
+            )
         even = np.concatenate([np.full(size, 1 / size, np.float32) for size in self.sizes])
         before = np.concatenate([np.arange(size, dtype=np.float32) / size for size in self.sizes])
         cells = {"share": jnp.asarray(even), "before": jnp.asarray(before), "jitter": jnp.ones(self.total)}
@@ -128,7 +131,7 @@ class Likelihood(Objective):
 def log_shares(logits: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
     """The logarithm of each cell's probability among those of its column: ``(…, cells of all columns)``, as the logits are."""
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    parts = [jax.nn.log_softmax(logits[..., low:high], axis=-1) for low, high in zip(starts, starts[1:], strict=False)]
+    parts = [jax.nn.log_softmax(logits[..., low:high], axis=-1) for low, high in itertools.pairwise(starts)]
     return jnp.concatenate(parts, axis=-1) if parts else logits
 
 

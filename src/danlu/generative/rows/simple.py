@@ -25,8 +25,8 @@ def neighbours_mixed(train: Encoded, points: np.ndarray, numbers: np.ndarray, co
         numbers: which columns are numbers.
         count: how many rows.
 
-    Reference: Chawla et al., "SMOTE" (2002), section 4.2. Here every row is a start, not those of the rare class alone, as Kotelnikov et al.
-    (2023) use it. In between is meant of the shares below a value, so that the cells of both rows are seen.
+    Reference: Chawla et al., "SMOTE" (2002), section 4.2. Here every row is a start, not those of the rare class alone, as Kotelnikov et
+    al. (2023) use it. In between is meant of the shares below a value, so that the cells of both rows are seen.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -88,4 +88,6 @@ def normal_rows(
 
 
 def _values(encoder: RowEncoder, rows: Encoded) -> np.ndarray:
-    return np.stack([cells.decode(rows["cell"][:, j], rows["place"][:, j]) for j, cells in enumerate(encoder.cells)], axis=1)
+    return np.stack(
+        [cells.decode(rows["cell"][:, j], rows["place"][:, j]) for j, cells in enumerate(encoder.cells)], axis=1
+    )
