@@ -28,6 +28,13 @@ SMALL = {"dim": 4, "num_layers": 2, "num_heads": 2}
 
 EMBEDDED = nn.Parallel((nn.Sequential((nn.CategoricalEmbedding((4, 30)), nn.Dense(2))),), inputs=("categorical",))
 
+TOWERS = (
+    ("photo", "note"),
+    (nn.Sequential((nn.Flatten(), nn.Dense(4))), nn.Dense(4)),
+    nn.TabularNet(3, (4,), members=2, width=5),
+)
+ROW = {"table": {"numeric": (3,), "categorical": (1,)}, "parts": {"photo": (4, 4, 1), "note": (6,)}, "present": (3,)}
+
 # A network and the shape of one input. Numbers under "x", "source", "target" and "categorical", and those of tokens, are whole.
 NETS: dict[str, tuple[Layer, Any]] = {
     "bert": (nn.BERT(9, 6, **SMALL, hidden=8, outputs=3, head="class", segments=2, dropout=0.1), MASKED),
@@ -41,6 +48,9 @@ NETS: dict[str, tuple[Layer, Any]] = {
     "detector": (nn.Detector(3, width=4), (32, 16, 3)),
     "ensemble": (nn.Ensemble(nn.LeNet(3), 2), (12, 12, 1)),
     "forecaster": (nn.Forecaster(3, 2, observed=1, known=1, hidden=5), {"past": (8, 3), "known": (11, 1)}),
+    "fusion": (nn.Fusion(*TOWERS, 4), ROW),
+    "fusion by attention": (nn.Fusion(*TOWERS, 4, kind="mid"), ROW),
+    "fusion of heads": (nn.Fusion(*TOWERS, 4, kind="blend"), ROW),
     "gpt": (nn.GPT(9, 6, **SMALL, dropout=0.1), MASKED),
     "gpt rotary": (nn.GPT(9, 6, **SMALL, positions="rotary", bias="none"), TOKENS),
     "image": (nn.Sequential((nn.Rescale(), nn.RandomFlip(), nn.RandomErase(0.3), nn.RandomColor(), nn.RandomAffine(9.0))), (8, 8, 3)),
@@ -63,8 +73,8 @@ NETS: dict[str, tuple[Layer, Any]] = {
     "categorical embedding": (EMBEDDED, {"categorical": (2,)}),
 }  # fmt: skip
 WHOLE = {"bert", "bert of tokens", "bilstm", "char rnn", "gpt", "gpt rotary", "lora", "text cnn", "transformer"}
-BY_VJP = {"Blend", "Ensemble", "Forecaster", "LoRA", "TabularNet", "NumericEmbedding", "CategoricalEmbedding", "RandomFlip", "RandomErase",
-          "RandomColor", "RandomAffine", "RandomChoice", "Rescale", "Remat"}  # fmt: skip
+BY_VJP = {"Blend", "Ensemble", "Forecaster", "Fusion", "LoRA", "TabularNet", "NumericEmbedding", "CategoricalEmbedding", "RandomFlip",
+          "RandomErase", "RandomColor", "RandomAffine", "RandomChoice", "Rescale", "Remat"}  # fmt: skip
 
 
 def _input(name: str, rows: int = 2) -> Any:

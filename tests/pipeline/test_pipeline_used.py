@@ -85,6 +85,15 @@ def translation(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "pairs.csv")}, "translation": {"source": "en", "target": "de"}}
 
 
+def mixed(folder: Path) -> dict[str, Any]:
+    rows = [
+        (picture(folder / f"{i}.png", i), " ".join(np.random.default_rng(i).choice(WORDS, 6)), i % 7, "ab"[i % 2])
+        for i in range(40)
+    ]
+    pl.DataFrame(rows, schema=["photo", "about", "n", "y"], orient="row").write_csv(folder / "cards.csv")
+    return {"data": {"source": str(folder / "cards.csv"), "target": "y"}}
+
+
 def sequences(folder: Path) -> dict[str, Any]:
     rows = [(f"s{i}", t, float(np.sin(t + i)), ("up", "down")[i % 2]) for i in range(24) for t in range(8)]
     pl.DataFrame(rows, schema=["who", "t", "v", "y"], orient="row").write_csv(folder / "walks.csv")
@@ -123,6 +132,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "translation": translation,
     "sequence": sequences,
     "sound": sounds,
+    "mixed": mixed,
     "series": series,
     "agent": agents,
 }

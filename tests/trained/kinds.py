@@ -82,6 +82,25 @@ def _tags(folder: Path) -> Path:
     return folder / "list.csv"
 
 
+def _mixed(folder: Path) -> Path:
+    from PIL import Image
+
+    rng, words, lines = np.random.default_rng(0), {True: "tall", False: "wide"}, []
+    for row in range(80):
+        standing, agrees = rng.integers(0, 2, 2).astype(bool)
+        Image.fromarray(_bars(rng, standing)).save(folder / f"{row}.png")
+        note = f"it is a {words[bool(standing == agrees)]} one of {row} here"
+        lines.append((f"{row}.png", note, round(float(rng.normal(5, 2)), 2), "right" if agrees else "wrong"))
+    frame = pl.DataFrame(lines, schema=["photo", "note", "size", "verdict"], orient="row")
+    frame.write_csv(folder / "cards.csv")
+    held = ["data:image/png;base64," + base64.b64encode((folder / f"{i}.png").read_bytes()).decode() for i in range(3)]
+    some = frame.head(4).with_columns(
+        photo=pl.Series([*held, None]), note=pl.Series([*frame["note"][:2], None, "a tall one"])
+    )
+    some.write_csv(folder / "asked.csv")
+    return folder / "cards.csv"
+
+
 def _masks(folder: Path) -> Path:
     from danlu.data.images import MaskSet, write_masks
 
@@ -194,6 +213,9 @@ KINDS = {
     "painting": Kind(_images, "asked.npy", "", {"trainer": _TRAINER, "model": {"width": 8},
                                                 "generate": {"model": "vae", "codes": 2, "likelihood": "bernoulli"}}),
     "sound": Kind(_sounds, "asked.wav", "", {"trainer": _TRAINER, "model": {"width": 4}, "sound": {"n_mels": 16}}),
+    "mixed": Kind(_mixed, "asked.csv", "verdict", {
+        "trainer": _TRAINER, "model": {"members": 2, "width": 8, "depth": 1}, "fusion": {"features": 4, "compare": False},
+        "augment": {"rotation": 0.0, "scale": 0.0}}),
     "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
     "segmentation": Kind(_masks, "asked.npy", "", {**_PICTURES, "model": {"width": 4, "depth": 2}}),
     "detection": Kind(_boxes, "asked.npy", "", {"trainer": {**_TRAINER, "epochs": 20}, "model": {"width": 4},

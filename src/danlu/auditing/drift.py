@@ -14,7 +14,7 @@ from danlu.auditing.labels import out_of_fold
 from danlu.auditing.leaks import left_out
 from danlu.auditing.sheet import Sheet
 from danlu.data import TableEncoder
-from danlu.data.kinds import as_text
+from danlu.data.kinds import FREE, as_text
 from danlu.evaluate import Rows, intervals
 from danlu.evaluate.baselines import boosting_model
 from danlu.evaluate.histograms import holm
@@ -63,7 +63,7 @@ def drifted(sheet: Sheet, other: pl.DataFrame) -> Iterator[Finding]:
     sum of the differences of the shares of categories. It is compared with that of rows dealt to the files by chance. A column is named
     only where the distance is at least 0.1 more than chance gives: of many rows every difference is certain, and most do no harm.
     """
-    names = [c.name for c in sheet.schema.columns if c.kind not in ("text", "identifier") and c.name in other.columns]
+    names = [c.name for c in sheet.schema.columns if c.kind not in FREE and c.name in other.columns]
     for name in names:
         one, two = sheet.frame[name], other[name]
         gap = float(two.is_null().mean() or 0) - float(one.is_null().mean() or 0)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from danlu.data.format import Format
+from danlu.data.kinds import FREE
 from danlu.data.missing import is_missing_word
 from danlu.data.moments import COMPACT, DOTTED_MONTHS, ORDERS, DateEvidence, order_of, patterns_of, read_moments
 from danlu.data.numbers import NumberEvidence, NumberStyle, read_numbers
@@ -63,7 +64,7 @@ class ColumnEvidence:
     def see(self, values: pl.Series) -> None:
         """Add more texts of the column to the evidence; a text that means a missing value is null."""
         present = values.drop_nulls().rename("text")
-        if not len(present) or self.kind in ("categorical", "text", "identifier"):
+        if not len(present) or self.kind in ("categorical", *FREE):
             return
         counts = present.to_frame().group_by("text", maintain_order=True).len("rows")
         self.rows += len(present)
@@ -156,7 +157,7 @@ def _own_order(each: ColumnEvidence) -> str | None:
 
 
 def _one(each: ColumnEvidence, blank: Format, shared: str, prior: str, order: str | None) -> tuple[Format, list[str]]:
-    if not each.rows or each.kind in ("categorical", "text", "identifier", "boolean"):
+    if not each.rows or each.kind in ("categorical", *FREE, "boolean"):
         return blank if each.truths < max(each.rows, 1) else dataclasses.replace(blank, written="truth"), []
     if each.truths == each.rows:
         return dataclasses.replace(blank, written="truth"), []

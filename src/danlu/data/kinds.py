@@ -7,9 +7,13 @@ import polars as pl
 from danlu.data.format import Format
 from danlu.errors import ConfigError
 
-__all__ = ["KINDS", "as_kind", "as_levels", "as_text"]
+__all__ = ["FREE", "KINDS", "MEDIA", "as_kind", "as_levels", "as_text"]
 
-KINDS = ("numeric", "categorical", "boolean", "datetime", "text", "identifier")
+KINDS = ("numeric", "categorical", "boolean", "datetime", "text", "image", "sound", "identifier")
+MEDIA = ("image", "sound")
+"""The kinds whose cells name files."""
+FREE = ("text", *MEDIA, "identifier")
+"""The kinds whose values are texts of any form, so that no two need be alike."""
 _YES_NO = {"true": True, "false": False, "yes": True, "no": False, "y": True, "n": False, "t": True, "f": False}
 _YES_NO |= {"1": True, "0": False, "1.0": True, "0.0": False}
 

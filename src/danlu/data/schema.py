@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from danlu.data.format import Format
-from danlu.data.kinds import KINDS, as_kind, as_levels
+from danlu.data.kinds import FREE, KINDS, as_kind, as_levels
 from danlu.errors import ArtifactError, DataError, unknown_name
 from danlu.language import keep
 from danlu.prose import padded, percent, short, wide
@@ -67,7 +67,7 @@ class Column:
         Texts are read as those of the training data were; nothing is guessed again, so that what a value means does not depend
         on the values beside it. Known categories are texts: "1.10" is not 1.1, and False is the level "False".
         """
-        if self.kind in ("categorical", "text", "identifier"):
+        if self.kind in ("categorical", *FREE):
             values = self.format.read(values, "text")
             return values if values.dtype == pl.String else as_levels(values, self.categories)
         usual = {"numeric": "number", "datetime": "date", "boolean": "text"}[self.kind]

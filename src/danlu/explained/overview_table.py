@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from danlu.data.kinds import FREE
 from danlu.errors import DataError
 from danlu.evaluate import Importance, Rows, permutation_importance, related_columns
 from danlu.explain import accumulated_effects, interactions, partial_dependence, surrogate_tree
@@ -71,7 +72,7 @@ def overview_of_table(
             if len(curves) == _CURVES and not columns:
                 break
             column = trained.encoder.schema[name]
-            if column.kind in ("text", "identifier") or column.is_open:
+            if column.kind in FREE or column.is_open:
                 texts.append(name)
                 continue
             try:

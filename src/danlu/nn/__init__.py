@@ -26,6 +26,7 @@ from danlu.nn.embedding import Embedding
 from danlu.nn.ensemble import Ensemble
 from danlu.nn.forecast import Forecaster
 from danlu.nn.forest import Forest
+from danlu.nn.fusion import Fusion
 from danlu.nn.group_norm import GroupNorm
 from danlu.nn.initializers import INITIALIZERS, Initializer, get_initializer, initializer_for
 from danlu.nn.layer import Layer
@@ -113,6 +114,7 @@ __all__ = [
     "Flatten",
     "Forecaster",
     "Forest",
+    "Fusion",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "GroupNorm",

@@ -21,6 +21,7 @@ from danlu.pipeline.domain import Domain, Option
 from danlu.pipeline.generate import Paintings
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
+from danlu.pipeline.mixed import Mixed
 from danlu.pipeline.multilabel import LabelledImages
 from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
@@ -51,6 +52,7 @@ DOMAINS: tuple[Domain, ...] = (
     Sounds(),
     LanguageTexts(),
     Texts(),
+    Mixed(),
     Tables(),
 )
 """The first one that claims a source has it; tables, which claim all, come last."""

@@ -55,7 +55,7 @@ from danlu.trained import Read, Say, Trained
 from danlu.trained.sensitive import column_of as sensitive_column
 from danlu.trained.sensitive import sliced_columns
 
-__all__ = ["Tables"]
+__all__ = ["Tables", "worst_rows"]
 
 _MISTAKES = 8
 _FEW_NUMBERS = NumericEmbedding(
@@ -205,15 +205,20 @@ class Tables(Labelled):
         return found if found.width else None  # of texts alone there are no slices
 
     def mistakes(self, prepared: PreparedRows, trained: Trained, rows: Rows) -> dict[str, Any]:
-        """The test rows predicted worst, with their first columns."""
-        if prepared.shown is None or prepared.schema is None:
+        if prepared.shown is None:
             return {"mistakes": []}
-        first = prepared.shown.select(column.name for column in prepared.schema.features[:_COLUMNS])
-        worst = [
-            (row_in_words(rows, row, prepared.target), first.row(row, named=True))
-            for row in rows.worst(_MISTAKES).tolist()
-        ]
-        return {"mistakes": [told | {name: _cell(value) for name, value in shown.items()} for told, shown in worst]}
+        return worst_rows(prepared.shown, prepared, rows)
+
+
+def worst_rows(frame: pl.DataFrame, prepared: PreparedRows, rows: Rows) -> dict[str, Any]:
+    """The field of the report with the test rows predicted worst, and their first columns in ``frame``."""
+    if prepared.schema is None:
+        return {"mistakes": []}
+    first = frame.select(column.name for column in prepared.schema.features[:_COLUMNS])
+    worst = [
+        (row_in_words(rows, row, prepared.target), first.row(row, named=True)) for row in rows.worst(_MISTAKES).tolist()
+    ]
+    return {"mistakes": [told | {name: _cell(value) for name, value in shown.items()} for told, shown in worst]}
 
 
 def _read(source: Any, data: DataConfig, *, typed: bool = True) -> Table:

@@ -31,7 +31,7 @@ from danlu.nn import (
 from danlu.nn.augment import Mix
 from danlu.tasks.recipe import Recipe, affordable
 
-__all__ = ["Augment", "image_network", "image_recipe", "picture_recipe", "private_image_recipe"]
+__all__ = ["Augment", "image_network", "image_recipe", "image_tower", "picture_recipe", "private_image_recipe"]
 
 _BUDGET = 2.0e13  # floating-point operations of a training, backward passes included: minutes on two cores
 _EPOCHS = (6, 60)
@@ -88,10 +88,28 @@ class Augment(Blueprint):
         return OneOf(tuple(found)) if len(found) > 1 else found[0] if found else None
 
 
+def image_tower(
+    in_shape: tuple[int, int, int], *, width: int = 16, augment: Augment | None = None, fill: float = -1.0
+) -> tuple[Layer, ...]:
+    """The layers from pixels to features: stages of two 3×3 convolutions, each half the size and twice as wide, then the mean.
+
+    Args:
+        in_shape, width, augment, fill: see :func:`image_network`.
+    """
+    stages = max(1, min(4, round(math.log2(max(min(in_shape[:2]), 8) / 4))))
+    layers: list[Layer] = [Rescale(), *(augment.layers(fill) if augment else ())]
+    for stage in range(stages):
+        layers += [MaxPool(2)] if stage else []
+        channels = width * 2**stage
+        for _ in range(1 if stage == 0 else 2):
+            layers += [Conv(channels, 3, use_bias=False, initializer="he_normal"), BatchNorm(), Activation("relu")]
+    return (*layers, GlobalAveragePool())
+
+
 def image_network(
     in_shape: tuple[int, int, int], units: int, *, width: int = 16, augment: Augment | None = None, fill: float = -1.0
 ) -> Sequential:
-    """A convolutional network: stages of two 3×3 convolutions, each half the size and twice as wide, then the mean.
+    """A convolutional network: :func:`image_tower`, dropout and a linear output.
 
     Args:
         in_shape: ``(height, width, channels)`` of pixels 0 … 255.
@@ -104,14 +122,8 @@ def image_network(
         >>> image_network((28, 28, 1), 10).out_shape((28, 28, 1))
         (10,)
     """
-    stages = max(1, min(4, round(math.log2(max(min(in_shape[:2]), 8) / 4))))
-    layers: list[Layer] = [Rescale(), *(augment.layers(fill) if augment else ())]
-    for stage in range(stages):
-        layers += [MaxPool(2)] if stage else []
-        channels = width * 2**stage
-        for _ in range(1 if stage == 0 else 2):
-            layers += [Conv(channels, 3, use_bias=False, initializer="he_normal"), BatchNorm(), Activation("relu")]
-    return Sequential((*layers, GlobalAveragePool(), Dropout(0.2), Dense(units)))
+    tower = image_tower(in_shape, width=width, augment=augment, fill=fill)
+    return Sequential((*tower, Dropout(0.2), Dense(units)))
 
 
 def image_recipe(

@@ -26,6 +26,7 @@ from danlu.engine.options import FitOptions
 from danlu.engine.per_example import PerExample
 from danlu.engine.precision import PRECISIONS
 from danlu.errors import ConfigError
+from danlu.nn.fusion import Fusion
 from danlu.nn.layer import Layer
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.nn.tabular import TabularNet
@@ -323,8 +324,8 @@ class Recipe(Blueprint):
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
         """``(params, state)`` of a network for encoded training rows ``inputs``; a table's numeric bins are set from them."""
         params, state = initial_weights(self.model, shapes_of(inputs), key)
-        if isinstance(self.model, TabularNet):
-            state = self.model.with_bins(state, inputs.get("numeric"))
+        if isinstance(self.model, TabularNet | Fusion):
+            state = self.model.with_bins(state, inputs.get("table", inputs).get("numeric"))
         return params, state
 
 

@@ -10,6 +10,7 @@ from danlu.nn import (
     Dense,
     Dropout,
     Embedding,
+    Layer,
     MaxOverTime,
     Parallel,
     PerToken,
@@ -19,7 +20,7 @@ from danlu.nn import (
 )
 from danlu.tasks.recipe import Recipe, epochs_of, units_of
 
-__all__ = ["private_text_recipe", "text_network", "text_recipe"]
+__all__ = ["private_text_recipe", "text_network", "text_recipe", "text_towers"]
 
 _STEPS = 270  # the updates that are aimed at
 _EPOCHS = (4, 30)
@@ -54,11 +55,20 @@ def text_network(
         >>> text_network(1000, 5000, 2).out_shape(shape)
         (2, 2)
     """
-    bag = (PerToken(Embedding(buckets, _DIM, initializer="zeros")), Pool("mean"), Dense(units))
+    bag, convolved = text_towers(vocabulary, buckets, width=width, dropout=dropout, widths=widths)
+    convolved = (*convolved, Dropout(dropout), Dense(units))
+    members = Sequential((*bag, Dense(units))), Sequential(convolved)
+    return Parallel(members, merge="stack", inputs=("grams", "words"))
+
+
+def text_towers(
+    vocabulary: int, buckets: int, *, width: int = 48, dropout: float = 0.5, widths: tuple[int, ...] = (1, 2, 3)
+) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """The layers of each of the two from a text to its features; see :func:`text_network`."""
+    bag = (PerToken(Embedding(buckets, _DIM, initializer="zeros")), Pool("mean"))
     branches = [Sequential((PerToken(Conv(width, size, activation="relu")), MaxOverTime())) for size in widths]
     words = (PerToken(Embedding(vocabulary, width)), PerToken(Dropout(dropout)), ZeroPadding())
-    convolved = (*words, Parallel(tuple(branches)), Dropout(dropout), Dense(units))
-    return Parallel((Sequential(bag), Sequential(convolved)), merge="stack", inputs=("grams", "words"))
+    return bag, (*words, Parallel(tuple(branches)))
 
 
 def private_text_recipe(task: str, rows: int, encoder: TextEncoder, *, classes: int = 2, **changes: Any) -> Recipe:

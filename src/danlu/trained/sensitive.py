@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from danlu.data.kinds import FREE
 from danlu.errors import ConfigError, unknown_name
 from danlu.evaluate.groups import Groups
 
@@ -62,7 +63,7 @@ def sliced_columns(frame: pl.DataFrame, schema: Any, target: str, more: Sequence
     if schema is None:
         names = [name for name in frame.columns if name != target]
     else:
-        own = [column.name for column in schema.features if column.kind not in ("text", "identifier")]
+        own = [column.name for column in schema.features if column.kind not in FREE]
         names = [name for name in dict.fromkeys([*own, *more]) if name in frame.columns and name != target]
     return pl.DataFrame([column_of(frame, name, schema).alias(name) for name in names])
 
