@@ -50,8 +50,8 @@ def test_columns_of_files_are_found_with_evidence_and_what_is_missing_is_named(t
     assert found.schema["photo"].reason == "29 of 30 values name a picture that is there"
     assert found.schema["photo"].examples[0] == "in/0.png"
     told = "\n".join(found.notices)
-    assert "column photo is taken as a picture in each row (29 of 30 values name a picture that is there)" in told
-    assert "column about is taken as a text in each row (6 words in a value, few values repeated)" in told
+    assert "column photo holds a picture in each row (29 of 30 values name a picture that is there)" in told
+    assert "column about holds a text in each row (6 words in a value, few values repeated)" in told
     assert (
         "2 of 30 files cannot be read: in/3.png (not an image), in/4.png (not there); 2 rows are taken as without"
         in told

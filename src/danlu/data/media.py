@@ -25,7 +25,6 @@ _ENDINGS = {"image": SUFFIXES, "sound": (".wav",)}
 _MIME = {"image": "image", "sound": "audio"}
 INSIDE = "data:"
 """Begins a cell that holds a file itself."""
-_WORDS = {"image": "picture", "sound": "recording"}
 _SAMPLE = 500  # cells that are looked at
 _HEAD = 1 << 16  # bytes of a text file
 _NAMED = 5
@@ -84,7 +83,10 @@ def found_media(frame: pl.DataFrame, folder: Path) -> dict[str, tuple[str, str]]
             there = sum(_is_there(each if each.startswith(INSIDE) else str(folder / each.strip())) for each in sample)
             if there >= 0.5 * len(sample):
                 some = f" of the first {len(sample):,}" if len(present) > len(sample) else f" of {len(sample):,}"
-                found[values.name] = kind, f"{there:,}{some} values name a {_WORDS[kind]} that is there"
+                found[values.name] = (
+                    kind,
+                    f"{there:,}{some} values name a {'picture' if kind == 'image' else 'recording'} that is there",
+                )
     return found
 
 
@@ -124,7 +126,7 @@ def located(
             rows = int(values.is_in(list(broken)).sum())
             notices.append(
                 f"{what}column {name}: {len(broken):,} of {len(paths):,} files cannot be read: {shown}{more}; {rows:,} "
-                f"{'row is' if rows == 1 else 'rows are'} taken as without a {_WORDS[kind]}"
+                f"{'row is' if rows == 1 else 'rows are'} taken as without a {'picture' if kind == 'image' else 'recording'}"
             )
         whole = {each: path for each, path in paths.items() if each not in broken}
         columns.append(values.replace_strict(list(whole), list(whole.values()), default=None, return_dtype=pl.String))

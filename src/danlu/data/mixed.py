@@ -20,8 +20,6 @@ from danlu.errors import DataError, unknown_name
 
 __all__ = ["MixedSet", "read_mixed"]
 
-_WORDS = {"image": "a picture", "sound": "a recording", "text": "a text"}
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MixedSet:
@@ -104,9 +102,10 @@ def read_mixed(
     )
     found = dataclasses.replace(found, columns=columns)
     told = [
-        f"column {column.name} is taken as {_WORDS[column.kind]} in each row ({column.reason or 'its words'})"
+        f"column {column.name} holds {'a picture' if column.kind == 'image' else 'a recording' if column.kind == 'sound' else 'a text'} "
+        f"in each row ({column.reason})"
         for column in found.features
-        if column.kind in _WORDS
+        if column.kind in ("text", *MEDIA)
     ]
     frame, lost = located(table.frame, {column.name: column.kind for column in found.features}, folder)
     return MixedSet(frame, found, frame[target], (*table.notices, *told, *told_of(frame, found), *lost))
