@@ -1,6 +1,7 @@
 """``danlu federate``: whose rows are whose, parts within each client, what is refused, and a whole run."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,9 +17,9 @@ from danlu.evaluate import Rows
 from danlu.evaluate.clients import client_lines, client_scores
 from danlu.pipeline.agreed import agreed_encoders
 from danlu.pipeline.anew import write_anew
-from danlu.pipeline.client_files import files_of_clients, joined_files
 from danlu.pipeline.config import config_from
 from danlu.pipeline.domains import DOMAINS
+from danlu.pipeline.joined import files_of_clients, joined_files
 from danlu.pipeline.owners import Federation, Owners
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.used import check_used
@@ -120,6 +121,55 @@ def test_files_of_clients_that_differ_are_named(tmp_path, change, said) -> None:
         rows.write_csv(tmp_path / f"{name}.csv")
     with pytest.raises(DataError, match=said):
         joined_files(files_of_clients(tmp_path), read_table)
+
+
+def written(folder: Path, **files: str) -> list[Path]:
+    for name, values in files.items():
+        file = folder / f"{name.replace('__', '/')}.csv"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("c,y\n" + "".join(f"{value},{number}\n" for number, value in enumerate(values.split())))
+    return files_of_clients(folder)
+
+
+def test_files_of_one_name_are_two_clients(tmp_path) -> None:
+    """A folder of each client with a file of the same name in it."""
+    files = written(tmp_path, Bern__data="1 2", Rom__data="3 4")
+    assert joined_files(files, read_table).frame["file"].to_list() == ["Bern/data"] * 2 + ["Rom/data"] * 2
+    (tmp_path / "Rom" / "data.txt").write_text("c,y\n5,1\n")
+    names = joined_files(files_of_clients(tmp_path), read_table).frame["file"].unique().to_list()
+    assert set(names) == {"Bern/data.csv", "Rom/data.csv", "Rom/data.txt"}
+
+
+@pytest.mark.parametrize("values", ["1.5 2.5", "true false", "2024-01-02 2024-02-03", "red blue"])
+def test_a_column_without_a_value_at_one_client_is_one_of_gaps(tmp_path, values) -> None:
+    files = written(tmp_path, Bern='"" ""', Rom=values)
+    alone = read_table(tmp_path / "Rom.csv")
+    table = joined_files(files, read_table)
+    assert table.frame["c"].to_list() == [None, None, *alone.frame["c"]]
+    assert table.formats["c"] == alone.formats["c"]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("a b", "holds texts at client Rom and dates at client Bern"),
+        ("true false", "holds true and false at client Rom and dates at client Bern"),
+        ("12/25/2024 01/31/2024", "holds dates as %m/%d/%Y at client Rom and as %d/%m/%Y at client Bern"),
+    ],
+)
+def test_columns_that_nobody_could_read_later_are_refused(tmp_path, other, said) -> None:
+    files = written(tmp_path, Bern="25/12/2024 31/01/2024", Rom=other)
+    with pytest.raises(DataError, match=said):
+        joined_files(files, read_table)
+
+
+def test_later_rows_are_read_as_with_any_client(tmp_path) -> None:
+    files = written(tmp_path, Bern="1 2", Oslo="1.5 -99", Rom='"2,5" "3,5"')
+    found = joined_files(files, read_table).formats["c"].read(pl.Series(["1.5", "2,5"]))
+    assert found.to_list() == [1.5, 2.5]
+    files = written(tmp_path, Bern="2024-01-02 2024-02-03", Oslo="25/12/2024 31/01/2024", Rom="2024-01-02 2024-02-03")
+    found = joined_files(files, read_table).formats["c"].read(pl.Series(["2024-01-02", "03/02/2024"]))
+    assert [str(each.date()) for each in found] == ["2024-01-02", "2024-02-03"]
 
 
 def test_clients_are_told_with_the_worst_first() -> None:

@@ -99,10 +99,15 @@ class Recorder:
         while True:
             try:
                 inward, _ = self._socket.accept()
-                outward = socket.create_connection(("127.0.0.1", self.to))
             except OSError:
                 return
-            self._open += [inward, outward]
+            self._open.append(inward)
+            try:
+                outward = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:  # no server is there yet: the client tries again
+                inward.close()
+                continue
+            self._open.append(outward)
             threading.Thread(target=self._pass, args=(inward, outward, True), daemon=True).start()
             threading.Thread(target=self._pass, args=(outward, inward, False), daemon=True).start()
 

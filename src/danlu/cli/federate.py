@@ -120,8 +120,7 @@ def federate(
     with showing(display):
         with stage("starting"):
             from danlu import pipeline
-            from danlu.pipeline.client_files import files_of_clients
-            from danlu.pipeline.owners import FILE
+            from danlu.pipeline.joined import FILE, files_of_clients
         if resume is not None:
             if any((source, settings, target, test, config, name, chosen)):
                 raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")

@@ -20,16 +20,12 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside
 
 __all__ = [
-    "FILE",
     "ROUNDS",
     "Federation",
     "Owners",
     "check_in_one_place",
     "column_of",
 ]
-
-FILE = "file"
-"""``federated.by`` of a folder with a file of each client; the column that the file's name goes to."""
 
 _FEWEST = 5  # rows of a client that are divided; of fewer all are learnt from
 _TOLD = 4

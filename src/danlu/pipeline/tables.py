@@ -38,13 +38,13 @@ from danlu.explained import Asked, Explained, explain_table
 from danlu.nn.table_embeddings import NumericEmbedding
 from danlu.pipeline.agreed import agreed_encoders
 from danlu.pipeline.background import drawn
-from danlu.pipeline.client_files import files_of_clients, joined_files
 from danlu.pipeline.config import DataConfig, SplitConfig, TrainConfig
 from danlu.pipeline.converted import as_parquet, is_plain_text, is_streamed
 from danlu.pipeline.divided import HELD, together_of
 from danlu.pipeline.domain import Beside, Option
+from danlu.pipeline.joined import FILE, files_of_clients, joined_files
 from danlu.pipeline.labelled import Encoded, Labelled, PreparedRows, row_in_words
-from danlu.pipeline.owners import FILE, Owners, column_of
+from danlu.pipeline.owners import Owners, column_of
 from danlu.pipeline.private import Looks
 from danlu.pipeline.sensitive import GROUPED, SENSITIVE, Sensitive
 from danlu.pipeline.sheets import audit_source, quick_audit, quick_audit_of_sample, sheet_of
