@@ -183,6 +183,9 @@ def test_clients_are_told_with_the_worst_first() -> None:
     assert found.mean == pytest.approx(1.0)
     assert found.as_dict()["clients"][0]["rows"] == 9
     assert any("over 3 clients: mean 1" in line for line in client_lines(found))
+    codes[30:39] = 0
+    lines = client_lines(client_scores(rows, ("a", "b", "c"), codes, np.array([5, 6, 7]), theirs=rows))
+    assert lines[3].split() == ["c", "0", "–", "–"]  # without test rows
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import pytest
 
 from danlu.errors import ConfigError, MissingExtraError
 from danlu.federated import flower
+from danlu.federated.certificates import authority_of, read_certificates, why_not_trusted
 
 pytestmark = pytest.mark.slow
 ROUNDS = 4
@@ -231,7 +232,7 @@ def test_encrypted_and_masked_it_is_the_same_model(folder: Path, started: list[P
     )
 
 
-def _certificate(folder: Path) -> tuple[object, ...]:
+def _certificate(folder: Path) -> tuple[str, Path, str, Path]:
     """A certificate of localhost that signs itself."""
     import datetime
 
@@ -285,6 +286,30 @@ def test_no_server_and_too_few_owners_are_said(folder: Path, started: list[Proce
     assert waiting.ended() == 1
     assert "0 of 2 owners came within 1 s" in waiting.text
     assert "Traceback" not in lonely.text + waiting.text
+
+
+def test_certificates_that_do_not_do_are_said(folder: Path) -> None:
+    """Before anything is opened with them: gRPC's words name none."""
+    _, cert, _, key = _certificate(folder)
+    read_certificates((cert, cert, key))
+    cert.rename(folder / "before.pem")
+    _, cert, _, key = _certificate(folder)
+    with pytest.raises(ConfigError, match=r"the private key .*key.pem is not of the certificate .*before.pem"):
+        read_certificates((folder / "before.pem", folder / "before.pem", key))
+    with pytest.raises(ConfigError, match="cannot read the certificate or key none: No such file"):
+        read_certificates((cert, cert, Path("none")))
+    with pytest.raises(ConfigError, match=r"cert.pem and .*north.csv are no certificate and private key"):
+        read_certificates((cert, cert, folder / "north.csv"))
+    with pytest.raises(ConfigError, match=r"north.csv holds no certificate"):
+        authority_of(folder / "north.csv")
+    handshake = (
+        "Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:"
+    )
+    assert "is not signed by the one of --tls-ca, or out of date: self signed certificate" in why_not_trusted(
+        f"{handshake}CERTIFICATE_VERIFY_FAILED: self signed certificate: OK"
+    )
+    assert "another name" in why_not_trusted("UNAUTHENTICATED: Hostname Verification Check failed.")
+    assert why_not_trusted("Connection refused") == ""
 
 
 def test_mistakes_that_need_no_flower(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,13 @@ def test_a_long_head_keeps_the_numbers_below_their_names():
     assert lines[2].split()[1:] == ["−0.5", "no", "interval"]
 
 
+def test_why_there_are_no_intervals_is_said_once():
+    why = "each owner measures it on its own rows"
+    lines = score_lines("test", {name: Interval(0.5, math.nan, math.nan, why=why) for name in ("accuracy", "log_loss")})
+    assert [line.split() for line in lines[:3]] == [["test", "value"], ["accuracy", "0.5"], ["log", "loss", "0.5"]]
+    assert lines[3:] == [f"no interval: {why}"]
+
+
 def test_the_judgement_fits_into_80_columns():
     said = str(Judgement({"rmse": Interval(1.0, math.nan, math.nan)}, notes=("many words " * 20,)))
     assert max(map(len, said.split("\n"))) <= 80

@@ -153,8 +153,10 @@ def client_lines(found: ClientScores) -> list[str]:
     own = [padded("own version", 14, right=True)] if shown[0].own is not None else []
     lines = [padded("client", width) + padded("rows", 8, right=True) + padded(label, 12, right=True) + "".join(own)]
     for each in shown:
-        told = "" if each.own is None else padded(figure(each.own.value), 14, right=True)
-        value = figure(each.score.value) if each.known else "–"
+        value, theirs = (
+            figure(score.value) if each.known and score is not None else "–" for score in (each.score, each.own)
+        )
+        told = "" if each.own is None else padded(theirs, 14, right=True)
         line = padded(short(each.name, _WIDEST), width) + padded(f"{each.rows:,}", 8, right=True)
         lines.append(line + padded(value, 12, right=True) + told)
     if len(found.clients) > _TOLD:

@@ -32,6 +32,7 @@ from danlu.prose import padded, short, wide, wrapped
 __all__ = ["Judgement", "Simple", "fold_lines", "relied_on", "score_lines"]
 
 _OF_A_CLASS = ("precision", "recall", "f1", "average_precision")
+_LONGEST = 44  # columns that an interval takes beside its measure
 _WIDEST = 58  # columns that a name takes beside its figures
 
 
@@ -261,6 +262,10 @@ def score_lines(tested: str, scores: Mapping[str, Interval], counted: str = "") 
     """
     rows = [(tested, "value", "95 % interval")]
     rows += [(_label(name, counted), figure(score.value), score.between) for name, score in scores.items()]
+    if rows[1:] and max(wide(between) for _, _, between in rows) > _LONGEST and len({row[2] for row in rows[1:]}) == 1:
+        why = rows[1][2]  # the same long words of all: said once below
+        short_rows = [(label, value, "") for label, value, _ in rows]
+        return [*(line.rstrip() for line in _in_columns(short_rows)), wrapped(why)]
     return _in_columns(rows)
 
 

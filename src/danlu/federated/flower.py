@@ -25,13 +25,12 @@ from typing import Any
 
 from danlu import __version__
 from danlu.errors import ConfigError, DanluError, MissingExtraError, TrainingError, first_line
+from danlu.federated.certificates import Certificates, authority_of, read_certificates, why_not_trusted
 from danlu.federated.real.messages import PROTOCOL, pack, unpack
 from danlu.federated.real.owner import Owner
 
-__all__ = ["Certificates", "Connections", "address_of", "serving", "take_part"]
+__all__ = ["Connections", "address_of", "serving", "take_part"]
 
-Certificates = tuple[Path, Path, Path]
-"""Of a server: the certificate of the authority, its own, and its private key, as PEM files."""
 _FORM = "danlu"
 _HELLO = 15.0  # seconds in which an owner says who it is; it does so before it reads anything
 
@@ -158,12 +157,12 @@ def serving(
     host, _, port = address_of(address).rpartition(":")
     _check_free(host.strip("[]"), int(port), address)
     manager = SimpleClientManager()
-    read = None if certificates is None else tuple(_pem(each) for each in certificates)
+    read = None if certificates is None else read_certificates(certificates)
     try:
         server = start_grpc_server(client_manager=manager, server_address=address, certificates=read)
     except (SystemExit, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"cannot listen at {address}: {first_line(error)}", hint="another port, or other certificates"
+            f"cannot listen at {address}: {first_line(error)}", hint="another port, or an address of this machine"
         ) from None
     try:
         yield Connections(manager, say, seconds)
@@ -187,7 +186,7 @@ def take_part(owner: Owner, address: str, *, wait: float = 600.0, authority: Pat
     from flwr.compat.client.app import start_client_internal
 
     threading.excepthook = _quiet(threading.excepthook)
-    root = None if authority is None else _pem(authority)
+    root = None if authority is None else authority_of(authority)
     address_of(address)
     deadline, tried = time.monotonic() + wait, False
     while True:
@@ -262,13 +261,6 @@ def _check_free(host: str, port: int, address: str) -> None:
         ) from None
 
 
-def _pem(path: Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read the certificate {path}: {error.strerror or error}") from None
-
-
 def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A hook of threads without gRPC's own, one of which fails where Flower closes the channel that it watches."""
 
@@ -283,4 +275,5 @@ def _reason(error: BaseException) -> str:
     details = getattr(error, "details", None)
     said = details() if callable(details) else None
     told = (str(said).splitlines() or [""])[0] if said else first_line(error, 300)
-    return told.rpartition(": ")[2][:120] or told[:120]  # what stands before it is gRPC's way to the fault
+    trusted = why_not_trusted(told)
+    return trusted or told.rpartition(": ")[2][:120] or told[:120]  # what stands before it is gRPC's way to the fault

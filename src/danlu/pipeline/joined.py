@@ -145,10 +145,13 @@ def _format(column: str, filled: Mapping[str, Table]) -> Format:
     chosen = next((each for each in found.values() if not each.number.whole), next(iter(found.values())))
     marks = {each.number.decimal for each in found.values() if not each.number.whole}
     number = chosen.number if len(marks) < 2 else dataclasses.replace(chosen.number, decimal="")
-    joined = {
-        name: _joined(getattr(each, name) for each in found.values()) for name in ("patterns", "missing", "codes")
-    }
-    return dataclasses.replace(chosen, number=number, **joined)
+    return dataclasses.replace(
+        chosen,
+        number=number,
+        patterns=_joined(each.patterns for each in found.values()),
+        missing=_joined(each.missing for each in found.values()),
+        codes=_joined(each.codes for each in found.values()),
+    )
 
 
 def _joined(lists: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:

@@ -12,7 +12,8 @@ from danlu.data import InferredTask
 from danlu.errors import ConfigError, DanluError
 from danlu.evaluate import Interval
 from danlu.evaluate.judgement import Judgement, score_lines
-from danlu.federated.flower import Certificates, serving, take_part
+from danlu.federated.certificates import Certificates
+from danlu.federated.flower import serving, take_part
 from danlu.federated.real import Lesson, Owner, Server
 from danlu.federated.real.server import Link, Model
 from danlu.federated.real.tables import Agreed, TableRows
@@ -56,7 +57,7 @@ class Served:
 
     def said(self) -> list[str]:
         """What the test says, line by line."""
-        return score_lines("test", _scores(self.test), "rows")
+        return score_lines("test", _scores(self.test))
 
 
 def serve_rounds(
