@@ -191,6 +191,7 @@ PRIMARIES = {
     "forecasts without quantiles": "mse",
     "quantiles": "crps",
     "returns": "return",
+    "scores of rows": "elbo",
     "seeds": "iqm_return",
 }
 

@@ -45,6 +45,10 @@ def images(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "photos")}}
 
 
+def paintings(folder: Path) -> dict[str, Any]:
+    return {**images(folder), "generate": {"model": "auto"}}
+
+
 def tagged(folder: Path) -> dict[str, Any]:
     rows = [(picture(folder / f"{i}.png", i), ("a", "a|b", "b")[i % 3]) for i in range(24)]
     pl.DataFrame(rows, schema=["file", "tags"], orient="row").write_csv(folder / "tags.csv")
@@ -124,6 +128,7 @@ def agents(folder: Path) -> dict[str, Any]:
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "table": table,
     "image": images,
+    "painting": paintings,
     "multilabel": tagged,
     "segmentation": masks,
     "detection": boxes,

@@ -1,19 +1,25 @@
 """Models that draw: what new pictures (and rows) look like, learnt from old ones."""
 
+from danlu.generative.diffusion import Diffusion
+from danlu.generative.flow import RectifiedFlow
 from danlu.generative.head import Painting
 from danlu.generative.network import Generating, Generative
 from danlu.generative.recipe import PaintingRecipe, painting_recipe
 from danlu.generative.settings import Generate
+from danlu.generative.unet import TimedUNet
 from danlu.generative.vae import VAE
 from danlu.generative.written import grid, write_samples
 
 __all__ = [
     "VAE",
+    "Diffusion",
     "Generate",
     "Generating",
     "Generative",
     "Painting",
     "PaintingRecipe",
+    "RectifiedFlow",
+    "TimedUNet",
     "grid",
     "painting_recipe",
     "write_samples",

@@ -10,8 +10,11 @@ import numpy as np
 from danlu.blueprint import setting
 from danlu.engine import Fitted
 from danlu.errors import ConfigError
+from danlu.generative.diffusion import Diffusion
+from danlu.generative.flow import RectifiedFlow
 from danlu.generative.network import Generating
-from danlu.generative.settings import Generate
+from danlu.generative.settings import KINDS, Generate
+from danlu.generative.unet import TimedUNet
 from danlu.generative.vae import VAE
 from danlu.nn import MLP, Conv, ConvTranspose, Dense, Flatten, Reshape, Sequential
 from danlu.tasks import Recipe
@@ -20,9 +23,10 @@ from danlu.tasks.recipe import affordable
 __all__ = ["PaintingRecipe", "grain_of", "likelihood_of", "painting_recipe"]
 
 _BUDGET = 2.0e13  # floating-point operations of a training, backward passes included: minutes on two cores
-_EPOCHS = (10, 100)
+_EPOCHS = 100
 _STEPS = 2000  # updates that a small set of pictures gets at least
 _MOST_EPOCHS = 500
+_FINE = 16  # pixels a side from which a U-Net sees 2×2 of them at one place
 _PLAIN = 1024  # numbers of a picture up to which a VAE has dense layers alone
 
 
@@ -60,13 +64,14 @@ def painting_recipe(
     """The default recipe for pictures of one shape, trained within a compute budget.
 
     Args:
-        kind: ``"vae"``; ``"auto"`` is that.
+        kind: ``"vae"``, ``"diffusion"`` or ``"flow-matching"``; ``"auto"`` is a VAE.
         images: how many are learnt from.
         in_shape: ``(height, width, channels)``, of pixels 0 … 255.
         classes: how many labels; 0 without.
         settings: the user's.
         likelihood: of a VAE.
-        width: of a VAE with dense layers: units of the hidden layers (500); with convolutions: features of the first (32).
+        width: of a VAE with dense layers: units of the hidden layers (500); with convolutions, and of a
+            U-Net: features of the first (32).
         **changes: fields of the :class:`PaintingRecipe` to set instead of the defaults.
 
     Raises:
@@ -80,18 +85,24 @@ def painting_recipe(
         (20, 128)
     """
     settings = settings or Generate()
-    if kind not in ("auto", "vae"):
-        raise ConfigError(f"painting_recipe() was given {kind!r}; expected auto or vae")
-    model = _vae(in_shape, settings, classes, likelihood, width)
+    if kind not in KINDS:
+        raise ConfigError(f"painting_recipe() was given {kind!r}; expected one of: {', '.join(KINDS)}")
+    own: dict[str, Any] = {"learning_rate": 2e-3, "clip_norm": 100.0}
+    model: Any
+    if kind in ("auto", "vae"):
+        model = _vae(in_shape, settings, classes, likelihood, width)
+    else:
+        unet = _unet(in_shape, classes, width)
+        model = Diffusion(unet, classes=classes) if kind == "diffusion" else RectifiedFlow(unet, classes)
+        own = {"learning_rate": 1e-3, "clip_norm": 1.0, "average": "ema"}
     batch_size = changes.get("batch_size", min(128, max(16, images // 20)))
     enough = min(-(-_STEPS * batch_size // images), _MOST_EPOCHS)
     fields: dict[str, Any] = {
         "model": model,
         "batch_size": batch_size,
-        "epochs": max(min(affordable(_BUDGET, model, in_shape, images), max(_EPOCHS[1], enough)), _EPOCHS[0]),
-        "learning_rate": 2e-3,
+        "epochs": max(min(affordable(_BUDGET, model, in_shape, images), max(_EPOCHS, enough)), 1),
         "weight_decay": 0.0,
-        "clip_norm": 100.0,
+        **own,
         "beta2": 0.999,
         "unlabelled": settings.unlabelled,
         "beta": settings.beta,
@@ -131,9 +142,15 @@ def _vae(in_shape: tuple[int, int, int], settings: Generate, classes: int, likel
     return VAE(encoder, decoder, **how)
 
 
+def _unet(in_shape: tuple[int, int, int], classes: int, width: int | None) -> TimedUNet:
+    """A small U-Net; of pictures of 16 pixels a side or more four pixels are one place."""
+    width, side = width or 32, min(in_shape[:2])
+    return TimedUNet((width, 2 * width), classes, 2 if side >= _FINE else 1)
+
+
 def grain_of(kind: str, height: int, width: int) -> int:
     """What the sides of pictures must be multiples of."""
-    return 4
+    return 4 if min(height, width) >= _FINE else 2
 
 
 def likelihood_of(asked: str, pixels: np.ndarray) -> str:

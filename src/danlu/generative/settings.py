@@ -6,15 +6,16 @@ from danlu.blueprint import Blueprint, setting
 
 __all__ = ["KINDS", "Generate"]
 
-KINDS = ("auto", "vae")
+KINDS = ("auto", "vae", "diffusion", "flow-matching")
 
 
 class Generate(Blueprint):
     """How new pictures are learnt to be drawn.
 
     Args:
-        model: ``"vae"``, a variational autoencoder; ``"auto"`` is the choice of :func:`~danlu.generative.painting_recipe`; None draws
-            nothing.
+        model: ``"vae"``, a variational autoencoder, which learns in minutes and blurs; ``"diffusion"`` (DDPM) and ``"flow-matching"``
+            (rectified flow), which take noise out of pictures and are sharper; ``"auto"`` is the choice of
+            :func:`~danlu.generative.painting_recipe`; None draws nothing.
         labels: whether it learns to draw what it is told, where the pictures have labels.
         unlabelled: the share of the rows whose label is not told in training, so that pictures can also be drawn and judged without one.
         codes: of a VAE: how many numbers stand for a picture.

@@ -50,14 +50,14 @@ class Paintings(Pictures):
     """Pictures from which a model learns to draw new ones."""
 
     kind = "painting"
-    noun = "pictures to be drawn (--generate)"
+    noun = "pictures to be drawn"
     head = Painting
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"generate": Generate}
     options = (
         Option(
             "--generate",
             "",
-            "Learn to draw new pictures such as those of the source; also --generate=vae.",
+            "Learn to draw new pictures such as those of the source; also --generate=diffusion.",
             flag=True,
             settings=lambda kind: {"generate.model": kind or "auto"},
         ),

@@ -1,0 +1,107 @@
+"""The variational autoencoder against probabilistic PCA, whose likelihood is known, and its bounds against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from danlu import nn
+from danlu.errors import ConfigError
+from danlu.generative import VAE
+from danlu.generative.simple import PlainGaussian, PlainPixels
+
+CODES = 2
+
+
+@pytest.fixture(scope="module")
+def linear() -> Any:
+    """A linear VAE with the weights of the closed form, the rows, and their exact ``−log p``."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 5)) + rng.normal(size=5)
+    known = PlainGaussian.of(x, CODES)
+    loads = known.axes * np.sqrt(known.variances - known.rest)  # W
+    spread = known.rest / known.variances  # of the codes given a row: σ²·(WᵀW + σ²I)⁻¹
+    back = loads / known.variances  # W·(WᵀW + σ²I)⁻¹
+    params = (
+        {"kernel": np.hstack([back, np.zeros_like(back)]),
+         "bias": np.concatenate([-known.mean @ back, 0.5 * np.log(spread)])},
+        {"kernel": loads.T, "bias": known.mean},
+        {"log_spread": np.asarray(0.5 * np.log(known.rest))},
+    )  # fmt: skip
+    network = VAE(nn.Dense(2 * CODES), nn.Dense(5), CODES, "gaussian")
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
+    return network, params, ({}, {}), jnp.asarray(x, jnp.float32), known.nats_of(x)
+
+
+def test_a_linear_vae_is_probabilistic_pca(linear: Any) -> None:
+    """With the exact posterior both bounds are the likelihood itself, whatever codes are drawn."""
+    network, params, state, x, exact = linear
+    found = network.said(params, state, x)
+    np.testing.assert_allclose(found["importance_weighted"], exact, rtol=1e-4)
+    assert float(jnp.mean(found["elbo"])) == pytest.approx(exact.mean(), rel=0.02)
+
+
+def test_probabilistic_pca_is_where_its_loss_is_flat(linear: Any) -> None:
+    network, params, state, x, _ = linear
+
+    @jax.jit
+    def slope(params: Any) -> Any:
+        def loss(params: Any) -> jax.Array:
+            labels = jnp.zeros(len(x), jnp.int32)
+            each = [network.terms(params, state, x, labels, jax.random.key(n), train=True)[0] for n in range(8)]
+            return jnp.mean(jnp.stack([jnp.mean(one["redrawn"] + one["kl"]) for one in each]))
+
+        return jax.grad(loss)(params)
+
+    worse = jax.tree.map(lambda leaf: 1.5 * leaf, params)
+    there, elsewhere = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(slope(p))]) for p in (params, worse))
+    assert np.abs(there).max() < 0.1 * np.abs(elsewhere).max()
+
+
+def test_more_codes_bound_no_worse() -> None:
+    network = VAE(nn.MLP((8,), 4), nn.MLP((8,), 6), 2)
+    params, state, _ = network.init(jax.random.key(0), (6,))
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 256, (40, 6)), jnp.uint8)
+    found = network.said(params, state, x)
+    assert float(jnp.mean(found["importance_weighted"])) <= float(jnp.mean(found["elbo"])) + 1e-3
+    alone = network.said(params, state, x[:1])
+    np.testing.assert_allclose(alone["elbo"][0], found["elbo"][0], rtol=1e-5)
+
+
+def test_labels_reach_the_decoder() -> None:
+    network = VAE(nn.MLP((8,), 4), nn.MLP((8,), 6), 2, classes=3)
+    params, state, _ = network.init(jax.random.key(0), (6,))
+    keys = jax.random.split(jax.random.key(1), 1)
+    one, other = (network.draw(params, state, keys, jnp.array([label]), (6,)) for label in (0, 2))
+    assert np.abs(np.asarray(one - other)).max() > 1e-3
+    cold = network.draw(params, state, keys, jnp.array([3]), (6,), temperature=0.0)
+    middle = network.expected(params, state, jnp.zeros((1, 2)), jnp.array([3]), (6,))
+    np.testing.assert_allclose(cold, middle, rtol=1e-5)
+
+
+def test_parts_of_other_sizes_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"the encoder of the VAE gives rows of shape \(3,\); expected 4 numbers"):
+        VAE(nn.Dense(3), nn.Dense(6), 2).init(jax.random.key(0), (6,))
+
+
+def test_settings_of_draw_are_looked_at() -> None:
+    network = VAE(nn.Dense(4), nn.Dense(6), 2)
+    assert network.checked_how({"temperature": 2}) == {"temperature": 2.0}
+    for wrong, said in (
+        ({"steps": 3}, "unknown setting of sample 'steps'"),
+        ({"temperature": "hot"}, "expected a number"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            network.checked_how(wrong)
+
+
+def test_plain_pixels_are_products_of_their_shares() -> None:
+    pixels = np.array([[0, 255], [255, 255], [0, 255]], np.uint8).reshape(3, 2, 1, 1)
+    plain = PlainPixels.fit(pixels)
+    np.testing.assert_allclose(plain.chance, [1.5 / 4, 3.5 / 4])
+    np.testing.assert_allclose(plain.nats(pixels[:1]), -np.log((1 - 1.5 / 4) * 3.5 / 4))
+    assert plain.draw(4, np.random.default_rng(0)).shape == (4, 2, 1, 1)
