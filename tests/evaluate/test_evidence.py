@@ -28,7 +28,7 @@ from danlu.evaluate import (
     difference,
     intervals,
 )
-from danlu.evaluate.generated import RowScores
+from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.stored import restored, stored
 
 ROWS = 24
@@ -85,6 +85,13 @@ KINDS: dict[str, Draw] = {
     "quantiles": lambda rng: Quantiles(rng.normal(size=ROWS), np.sort(rng.normal(size=(ROWS, 3))), (0.1, 0.5, 0.9)),
     "returns": lambda rng: Sample(rng.normal(size=ROWS), "return"),
     "scores of rows": lambda rng: RowScores(rng.random((ROWS, 2)), ("elbo", "importance_weighted"), rng.random(ROWS)),
+    "drawings": lambda rng: Drawings(
+        *rng.normal(size=(2, ROWS, 3)),
+        rng.random((ROWS, 2)),
+        rng.integers(0, 2, ROWS),
+        rng.random((ROWS, 1)),
+        ("elbo",),
+    ),
     "seeds": lambda rng: Sample(rng.normal(size=ROWS), "iqm_return"),
 }
 LINES = np.array([*[2, 5, 4] * 8, 2])[:ROWS]
@@ -192,6 +199,7 @@ PRIMARIES = {
     "quantiles": "crps",
     "returns": "return",
     "scores of rows": "elbo",
+    "drawings": "frechet",
     "seeds": "iqm_return",
 }
 

@@ -14,7 +14,7 @@ from danlu.evaluate.detection import DetectionCounts, OfClass
 from danlu.evaluate.drawn import DrawnRows
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.forecast import Forecasts
-from danlu.evaluate.generated import RowScores
+from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.quantiles import Quantiles
 from danlu.evaluate.rows import Rows
@@ -28,7 +28,7 @@ _KINDS = {
     each.__name__: each
     for each in (
         *(DetectionCounts, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
-        *(DrawnRows, RowScores, TokenLosses, TranslationCounts),
+        *(Drawings, DrawnRows, RowScores, TokenLosses, TranslationCounts),
     )
 }
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
-from danlu.generative.network import Generative, as_labels, as_values, noise_like
+from danlu.generative.network import Generative, as_labels, as_values
 from danlu.generative.noise import kept, lattice, noised, taken_out, times_of
 from danlu.nn.layer import Layer, Params, Shape, State
 
-__all__ = ["Diffusion", "AskedInTime"]
+__all__ = ["AskedInTime", "Diffusion"]
 
 _TIMES = 16  # times at which a row is judged
 
@@ -118,10 +118,11 @@ class Diffusion(AskedInTime):
 
         return {"denoising_loss": jnp.mean(jax.lax.map(at, (jnp.asarray(times), keys)), axis=0)}
 
-    def draw(
+    def made(
         self,
         params: Params,
         state: State,
+        noise: jax.Array,
         keys: jax.Array,
         labels: jax.Array,
         shape: tuple[int, ...],
@@ -133,7 +134,7 @@ class Diffusion(AskedInTime):
         """New rows, in 0 … 1.
 
         Args:
-            params, state, keys, labels, shape: see :class:`~danlu.generative.Generative`.
+            params, state, noise, keys, labels, shape: see :class:`~danlu.generative.Generative`.
             steps: in how many steps the noise is taken out.
             sampler: ``"ddim"`` draws nothing on the way; ``"ddpm"`` draws at each step, and wants more of them.
             guidance: above 1 rows show their label more clearly, and are more alike.
@@ -146,7 +147,7 @@ class Diffusion(AskedInTime):
 
         found = taken_out(
             predict,
-            noise_like(keys, shape),
+            noise,
             jax.vmap(functools.partial(jax.random.fold_in, data=1))(keys),
             kept(self.steps, self.schedule),
             times_of(self.steps, steps),

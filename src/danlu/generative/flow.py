@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.blueprint import setting
 from danlu.generative.diffusion import AskedInTime, check_sampler
-from danlu.generative.network import as_labels, as_values, noise_like
+from danlu.generative.network import as_labels, as_values
 from danlu.generative.noise import lattice
 from danlu.nn.layer import Layer, Params, State
 
@@ -73,10 +73,11 @@ class RectifiedFlow(AskedInTime):
         times = jnp.asarray((np.arange(_TIMES) + 0.5) / _TIMES, jnp.float32)
         return {"velocity_loss": jnp.mean(jax.lax.map(at, (times, keys)), axis=0)}
 
-    def draw(
+    def made(
         self,
         params: Params,
         state: State,
+        noise: jax.Array,
         keys: jax.Array,
         labels: jax.Array,
         shape: tuple[int, ...],
@@ -88,7 +89,7 @@ class RectifiedFlow(AskedInTime):
         """New rows, in 0 … 1.
 
         Args:
-            params, state, keys, labels, shape: see :class:`~danlu.generative.Generative`.
+            params, state, noise, keys, labels, shape: see :class:`~danlu.generative.Generative`.
             steps: how many from noise to rows.
             sampler: ``"euler"``, or ``"heun"``, which asks the network twice a step and is more exact.
             guidance: above 1 rows show their label more clearly, and are more alike.
@@ -99,7 +100,7 @@ class RectifiedFlow(AskedInTime):
         def velocity(x: jax.Array, time: jax.Array) -> jax.Array:
             return self.said_at(params, state, x, jnp.full(len(x), time), labels, guidance)
 
-        return (carried(velocity, noise_like(keys, shape), steps, sampler) + 1) / 2
+        return (carried(velocity, noise, steps, sampler) + 1) / 2
 
 
 def carried(

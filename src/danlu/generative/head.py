@@ -13,7 +13,7 @@ import polars as pl
 
 from danlu.errors import ArtifactError, ConfigError, shorten, unknown_name
 from danlu.evaluate.generated import RowScores
-from danlu.generative.network import Generative
+from danlu.generative.network import Generative, noise_like
 from danlu.trained import Head
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Painting(Head):
 
     kind, task = "painting", "generate"
     batch = 128
-    verbs = ("sample",)
+    verbs = ("sample", "between")
 
     classes: tuple[str, ...] | None = None
 
@@ -74,6 +74,26 @@ class Painting(Head):
             drawn = _drawn(trained.network, *variables, seed, own, labels[own], shape, tuple(sorted(how.items())))
             found.append(np.asarray(drawn)[: min(size, count - low)])
         return np.concatenate(found)
+
+    def between(
+        self, trained: Trained, pairs: int, steps: int = 8, *, seed: int = 0, label: Any = None, **how: Any
+    ) -> np.ndarray:
+        """Pictures on the way from one drawn picture to another, uint8 ``(pairs, steps, height, width, channels)``.
+
+        The noise goes from that of one to that of the other along the sphere on which noise lies.
+
+        Args:
+            pairs: how many.
+            steps: pictures of each, the two included.
+            seed, label, **how: see :meth:`sample`; the label of a pair is that of its first picture.
+
+        Reference: White, "Sampling generative networks" (2016), section 2.1.
+        """
+        how, shape = trained.network.checked_how(how), tuple(trained.in_shape)
+        labels = np.repeat(self._codes(pairs, label), steps)
+        variables = jax.device_put((trained.params, trained.state))
+        found = _between(trained.network, *variables, seed, pairs, steps, labels, shape, tuple(sorted(how.items())))
+        return np.asarray(found).reshape(pairs, steps, *shape)  # (pairs, steps, height, width, channels)
 
     def labels_of(self, count: int, label: str | Sequence[str] | None = None) -> list[str] | None:
         """The label of each of so many pictures, as :meth:`sample` draws them; None of a model without labels."""
@@ -114,4 +134,25 @@ def _drawn(
     """Pictures of these numbers, uint8 ``(rows, *shape)``: each is drawn by a key of its own."""
     keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.key(seed), row))(rows)
     pixels = network.draw(params, state, keys, labels, shape, **dict(how))
+    return jnp.round(255 * jnp.clip(pixels, 0, 1)).astype(jnp.uint8)
+
+
+@functools.partial(jax.jit, static_argnames=("network", "pairs", "steps", "shape", "how"))
+def _between(
+    network: Generative,
+    params: Any,
+    state: Any,
+    seed: Any,
+    pairs: int,
+    steps: int,
+    labels: Any,
+    shape: Any,
+    how: Any,
+) -> jax.Array:
+    keys = jax.random.split(jax.random.key(seed), 2 * pairs)
+    first, second = (noise_like(part, network.noise_shape(shape)) for part in (keys[:pairs], keys[pairs:]))
+    angle = jnp.linspace(0, jnp.pi / 2, steps)
+    noise = jnp.tensordot(first, jnp.cos(angle), 0) + jnp.tensordot(second, jnp.sin(angle), 0)  # (pairs, *shape, steps)
+    noise = jnp.moveaxis(noise, -1, 1).reshape(pairs * steps, *first.shape[1:])  # (pairs·steps, *noise shape)
+    pixels = network.made(params, state, noise, jnp.repeat(keys[:pairs], steps), labels, shape, **dict(how))
     return jnp.round(255 * jnp.clip(pixels, 0, 1)).astype(jnp.uint8)

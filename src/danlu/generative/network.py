@@ -42,18 +42,36 @@ class Generative(Layer, abc.ABC):
     ) -> tuple[dict[str, jax.Array], State]:
         """What training makes small: a value of each term for each row ``(batch,)``, and the state after."""
 
+    def noise_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the normal noise that a row of ``shape`` is made of."""
+        return shape
+
     @abc.abstractmethod
-    def draw(
-        self, params: Params, state: State, keys: jax.Array, labels: jax.Array, shape: tuple[int, ...], **how: Any
+    def made(
+        self,
+        params: Params,
+        state: State,
+        noise: jax.Array,
+        keys: jax.Array,
+        labels: jax.Array,
+        shape: tuple[int, ...],
+        **how: Any,
     ) -> jax.Array:
-        """New rows ``(count, *shape)``, pixels in 0 … 1.
+        """The rows ``(count, *shape)``, pixels in 0 … 1, that noise becomes.
 
         Args:
-            keys: one for each row ``(count,)``: a row depends on its own key alone.
+            noise: standard normal, ``(count, *noise_shape)``.
+            keys: one for each row ``(count,)``, for what is drawn on the way: a row depends on its own noise and key alone.
             labels: of each ``(count,)``.
             shape: of a row.
             **how: see the network.
         """
+
+    def draw(
+        self, params: Params, state: State, keys: jax.Array, labels: jax.Array, shape: tuple[int, ...], **how: Any
+    ) -> jax.Array:
+        """New rows ``(count, *shape)``, pixels in 0 … 1: each by its own key; see :meth:`made`."""
+        return self.made(params, state, noise_like(keys, self.noise_shape(shape)), keys, labels, shape, **how)
 
     @abc.abstractmethod
     def said(self, params: Params, state: State, x: jax.Array) -> dict[str, jax.Array]:
@@ -65,12 +83,12 @@ class Generative(Layer, abc.ABC):
         return self.said(params, state, x), state
 
     def checked_how(self, how: dict[str, Any]) -> dict[str, Any]:
-        """The settings of :meth:`draw` that are its own, which are numbers, texts or true and false.
+        """The settings of :meth:`made` that are its own, which are numbers, texts or true and false.
 
         Raises:
             ConfigError: there is no such setting, or a value of another type.
         """
-        known = [each for each in inspect.signature(self.draw).parameters.values() if each.kind == each.KEYWORD_ONLY]
+        known = [each for each in inspect.signature(self.made).parameters.values() if each.kind == each.KEYWORD_ONLY]
         usual = {each.name: each.default for each in known}
         found = {}
         for name, value in how.items():

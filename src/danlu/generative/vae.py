@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
-from danlu.generative.network import Generative, as_labels, as_values, noise_like, one_hot
+from danlu.generative.network import Generative, as_labels, as_values, one_hot
 from danlu.nn._shapes import array_shape, size
 from danlu.nn.layer import Layer, Params, Shape, State
 
@@ -141,24 +141,27 @@ class VAE(Generative):
         )  # log p(z) − log q(z | x), the constants cancel
         return misfit, jnp.sum(ratio, axis=-1) - misfit
 
-    def draw(
+    def noise_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (self.codes,)
+
+    def made(
         self,
         params: Params,
         state: State,
+        noise: jax.Array,
         keys: jax.Array,
         labels: jax.Array,
         shape: tuple[int, ...],
         *,
         temperature: float = 1.0,
     ) -> jax.Array:
-        """New rows: what the decoder expects for codes that are drawn.
+        """What the decoder expects for codes that are noise.
 
         Args:
-            params, state, keys, labels, shape: see :class:`~danlu.generative.Generative`.
+            params, state, noise, keys, labels, shape: see :class:`~danlu.generative.Generative`.
             temperature: the spread of the codes: below 1 likelier and more alike.
         """
-        codes = temperature * noise_like(keys, (self.codes,))
-        return self.expected(params, state, codes, labels, shape)
+        return self.expected(params, state, temperature * noise, labels, shape)
 
     def expected(
         self, params: Params, state: State, codes: jax.Array, labels: jax.Array, shape: tuple[int, ...]

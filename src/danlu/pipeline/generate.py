@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -11,30 +12,75 @@ import polars as pl
 
 from danlu.blueprint import Blueprint
 from danlu.data.images import ImageSet, is_image_source, read_images
-from danlu.evaluate.generated import RowScores
+from danlu.evaluate.generated import Drawings
 from danlu.evaluate.judgement import Judgement
 from danlu.generative import Generate, Painting, PaintingRecipe, painting_recipe
+from danlu.generative.features import Features, nearest
 from danlu.generative.recipe import grain_of, likelihood_of
 from danlu.generative.simple import PlainGaussian, PlainPixels
-from danlu.generative.written import grid
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside, Option, Simple
 from danlu.pipeline.pictures import Pictures, PreparedPictures, divided, encoded_parts
 from danlu.pipeline.pixels import memory_of
 from danlu.pipeline.used import COMMON, PICTURES, RECIPE, STREAMED
-from danlu.report.picture import png_uri
+from danlu.prose import percent
+from danlu.report.drawings import drawn_sheet, near_sheet, way_sheet
 from danlu.trained import Read, Say, Trained
 
 __all__ = ["Paintings"]
 
 _LARGEST = 32  # the longest side that pictures keep by themselves
 _MANY = 100  # labels of which each is learnt
-_KNOWN = 10_000  # training pictures that simple models learn from
+_KNOWN = 10_000  # training pictures that simple models learn from, and among which the nearest is looked for
+_TESTED = 1000  # test pictures, beside which as many are drawn
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PreparedPaintings(PreparedPictures):
     """Encoded pictures with the codes of their labels, 0 where they have none."""
+
+    @functools.cached_property
+    def known(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training pictures and their labels, 10,000 at most."""
+        return self.sample(_KNOWN)
+
+    @functools.cached_property
+    def features(self) -> Features:
+        """What drawn pictures are compared with real ones in."""
+        return Features.fit(*self.known, len(self.head.classes or ()))
+
+    @functools.cached_property
+    def real(self) -> tuple[np.ndarray, np.ndarray]:
+        """The features of the test pictures, and how far each is from the nearest training picture."""
+        pixels = self.test[0]
+        return self.features.of(pixels)[0], nearest(pixels, self.known[0])[1]
+
+    def beside(self, drawn: np.ndarray, labels: np.ndarray, values: Mapping[str, np.ndarray]) -> Drawings:
+        """The test pictures beside as many drawn ones, which were to show ``labels``.
+
+        Args:
+            values: what is said of the test pictures, by the measures' names.
+        """
+        (real, far), (seen, shown) = self.real, self.features.of(drawn)
+        hits = (shown == labels).astype(np.float64) if self.head.classes is not None else np.zeros(0)
+        columns = np.stack([*values.values()], axis=1) if values else np.zeros((len(real), 0))
+        near = np.stack([far, nearest(drawn, self.known[0])[1]], axis=1)
+        return Drawings(real, seen, near, hits, columns, tuple(values))
+
+    def places_of(self, codes: np.ndarray) -> dict[int, np.ndarray]:
+        """The places among :attr:`known` of the pictures of each label of ``codes``; empty where one has fewer than two there."""
+        found = {int(code): np.flatnonzero(self.known[1] == code) for code in np.unique(codes)}
+        return found if all(len(place) > 1 for place in found.values()) else {}
+
+    def floor(self, codes: np.ndarray, seed: int) -> str:
+        """What training pictures that are taken for drawn ones bring, in a sentence: real against real."""
+        rng, places = np.random.default_rng(seed), self.places_of(codes)
+        every = np.arange(len(self.known[0]))
+        picked = [rng.choice(places.get(int(code), every)) for code in codes]
+        scores = self.beside(self.known[0][picked], codes, {}).scores(seed=seed)
+        shown = scores.get("label_shown")
+        seen = "" if shown is None else f"; {percent(shown.value)} of them show their label"
+        return f"real against real: training pictures have a Fréchet distance of {scores['frechet']} from the test pictures{seen}"
 
     def lines(self) -> Iterable[str]:
         classes = self.head.classes
@@ -105,7 +151,20 @@ class Paintings(Pictures):
             multiple=lambda height, width: grain_of(str(config.generate.model), height, width),
             one=lambda row, encoder: codes[row],
         )
-        return PreparedPaintings(**self.fields(parts, head, **encoded))
+        found = PreparedPaintings(**self.fields(parts, head, **encoded))
+        count = found.rows["test"]
+        if count <= _TESTED:
+            return found
+        told = f"of the {count:,} test images the first {_TESTED:,} are used, beside which as many are drawn"
+        some: Any = found.test
+        return dataclasses.replace(
+            found,
+            test=(some[0][:_TESTED], some[1][:_TESTED]),
+            rows={**found.rows, "test": _TESTED},
+            names=None if found.names is None else found.names[:_TESTED],
+            places=None if found.places is None else found.places[:_TESTED],
+            notices=(*found.notices, told),
+        )
 
     def truth(self, found: Any, encoder: Any, head: Painting) -> np.ndarray:
         """The code of each picture's label; of one that is not known ``len(classes)``, of pictures without labels 0."""
@@ -129,13 +188,43 @@ class Paintings(Pictures):
     def measures(self, config: TrainConfig, plan: Any) -> dict[str, Any]:
         return {"held": None}
 
+    def test(self, config: TrainConfig, prepared: PreparedPaintings, trained: Trained) -> Judgement | None:
+        """As many pictures as the test has are drawn, of the same labels, and compared with the test's."""
+        if prepared.test is None:
+            return None
+        pixels, codes = prepared.test
+        said, classes = trained.answer(pixels), trained.head.classes
+        told = None if classes is None else [classes[code % len(classes)] for code in codes]
+        drawn = trained.sample(len(pixels), seed=config.trainer.seed, label=told)
+        evidence = prepared.beside(drawn, codes, said)
+        return Judgement(
+            evidence.scores(seed=config.trainer.seed),
+            evidence=evidence,
+            tested=f"{len(pixels):,} test images",
+            name=self.model_name,
+            rows_are="test images",
+            predictions=trained.head.frame(said).insert_column(0, _names(prepared)),
+            notes=(
+                prepared.floor(codes, config.trainer.seed),
+                f"the Fréchet distance is in {prepared.features.said}: compare it on the same data only",
+            ),
+        )
+
     def simple(self, config: TrainConfig, prepared: PreparedPaintings, trained: Trained, ours: Any) -> Iterable[Simple]:
-        if prepared.test is None or ours.primary != "elbo":
-            return
-        known, test = prepared.sample(_KNOWN)[0], prepared.test[0]
-        bernoulli = trained.network.likelihood == "bernoulli"
-        plain = PlainPixels.fit(known) if bernoulli else PlainGaussian.fit(known)
-        yield Simple(plain.label, RowScores(plain.nats(test)[:, None], ("elbo",), prepared.test[1]))
+        """A model in closed form, for each label where there are labels."""
+        known, (pixels, codes) = prepared.known[0], prepared.test
+        rng = np.random.default_rng(config.trainer.seed)
+        places = prepared.places_of(codes)
+        usable = len(places) > 1 and trained.head.classes is not None
+        plain = PlainPixels if getattr(trained.network, "likelihood", "") == "bernoulli" else PlainGaussian
+        name = f"{plain.label} of each label" if usable else plain.label
+        drawn, nats = np.empty_like(pixels), np.empty(len(pixels))
+        for code, place in places.items() if usable else [(None, np.arange(len(known)))]:
+            rows = np.arange(len(pixels)) if code is None else np.flatnonzero(codes == code)
+            one = plain.fit(known[place])
+            drawn[rows], nats[rows] = one.draw(len(rows), rng), one.nats(pixels[rows])
+        values = {"elbo": nats} if "elbo" in ours.names else {}
+        yield Simple(name, prepared.beside(drawn, codes, values))
 
     def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
         found = self.taken(trained, source, None, say, truth=False, numbered=True)
@@ -151,18 +240,13 @@ class Paintings(Pictures):
 
     def report(self, prepared: PreparedPaintings, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
         classes = trained.head.classes
-        count = 64 if classes is None else 8 * min(len(classes), 12)
-        across = 8 if classes is None else min(len(classes), 12)
-        labels = trained.head.labels_of(count) if classes is None or len(classes) <= 12 else None
-        drawn = trained.sample(count, label=labels)
-        said = "Drawn with the seeds 0 …" if classes is None else f"A column for each label: {', '.join(classes[:12])}"
-        sheet = f"<img class='pixels' style='width: min(100%, {across * 48}px)' src='{png_uri(grid(drawn, across))}' alt=''>"
-        return {
-            "target": "new pictures",
-            "task": self.kind,
-            "facts": {} if classes is None else {"labels": f"{len(classes)}"},
-            "sections": [("What it draws", f"{sheet}<p class='note'>{said}</p>")],
-        }
+        sections = [
+            ("What it draws", drawn_sheet(trained)),
+            ("Beside the nearest training pictures", near_sheet(trained, prepared.known[0])),
+            ("On the way from one to another", way_sheet(trained)),
+        ]
+        facts = {} if classes is None else {"labels": f"{len(classes)}"}
+        return {"target": "new pictures", "task": self.kind, "facts": facts, "sections": sections}
 
 
 def _labels(config: TrainConfig, labels: pl.Series | None) -> tuple[str, ...] | None:
@@ -174,3 +258,10 @@ def _labels(config: TrainConfig, labels: pl.Series | None) -> tuple[str, ...] | 
         return None
     by_number = all(name.lstrip("-").isdigit() for name in names)
     return tuple(sorted(names, key=int if by_number else None))
+
+
+def _names(prepared: PreparedPaintings) -> pl.Series:
+    """The file of each test picture, or its number."""
+    if prepared.names is not None:
+        return prepared.names
+    return pl.Series("file", [f"image {row}" for row in range(len(prepared.test[0]))], pl.String)
