@@ -13,9 +13,10 @@ import polars as pl
 import pytest
 
 import danlu
+from danlu.artifact import RunDirectory
 from danlu.data import infer_schema
 from danlu.errors import ArtifactError, ConfigError
-from danlu.pipeline import config_from, private_from
+from danlu.pipeline import anew, config_from, private_from
 from danlu.pipeline.config import setting_names
 from danlu.pipeline.once import prepare
 from danlu.pipeline.private import REFUSED, Looks, guarded, kept_looks, privacy_section
@@ -212,6 +213,30 @@ def test_what_was_spent_is_said() -> None:
     assert title == "Privacy"
     assert "<td>2</td><td>2.500</td>" in page
     assert privacy_section({}) == [] == privacy_lines({})
+
+
+def test_a_report_that_is_written_anew_looks_no_more_and_tells_of_privacy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "results.json").write_text(json.dumps({"privacy": FACTS}))
+    config, schema, told = settings(), infer_schema(TABLE, target="y"), []
+    with kept_looks(None) as keep:
+        first = Looks.at(TABLE, schema, "y", ("no", "yes"), config.private)
+        keep(tmp_path)
+
+    def prepared(*of: Any, **how: Any) -> Any:
+        assert Looks.at(TABLE, schema, "y", ("no", "yes"), config.private).frame.equals(first.frame)
+        return None, None, None
+
+    for name, value in {
+        "settings_of": lambda run: config, "check_unchanged": lambda *of: None, "prepare": prepared,
+        "load_model": lambda *of, **how: None, "judged": lambda *of: None,
+        "report_of": lambda *of, sections=(): told.extend(sections),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(anew, name, value)
+    anew.write_anew(RunDirectory(tmp_path), source=TABLE)
+    assert [title for title, _ in told] == ["Privacy"]
 
 
 @pytest.mark.slow

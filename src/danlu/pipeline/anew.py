@@ -13,6 +13,7 @@ from danlu.pipeline.crossed import crosses
 from danlu.pipeline.domains import domain_of, load_model
 from danlu.pipeline.fingerprint import check_unchanged
 from danlu.pipeline.once import SEARCH, baseline_seconds, judged, prepare
+from danlu.pipeline.private import kept_looks, privacy_section
 from danlu.pipeline.record import report_of
 from danlu.rl.allow import allow as allow_modules
 from danlu.stages import stage
@@ -46,7 +47,8 @@ def write_anew(run: RunDirectory, *, source: Any = None, say: Say = print, allow
     allow_modules(allow)
     given = config.data.source if source is None else source
     check_unchanged(run, config, given, domain_of)
-    domain, prepared, _ = prepare(config, given, say=lambda line: None, begun=True)
+    with kept_looks(run.path):  # of private rows: another look would spend more, and show other columns than the model knows
+        domain, prepared, _ = prepare(config, given, say=lambda line: None, begun=True)
     model, record = load_model(run.path, allow=allow), run.read_json("results.json")
     if config.federated.own:
         of_clients: Any = prepared
@@ -54,4 +56,5 @@ def write_anew(run: RunDirectory, *, source: Any = None, say: Say = print, allow
     limit = config.evaluate.replace(baseline_seconds=baseline_seconds(config, record.get("seconds") or 0.0))
     judgement = judged(config.replace(evaluate=limit), domain, prepared, model)
     with stage("writing the report"):
-        report_of(run, config, domain, prepared, model, judgement, record, run.read_metrics())
+        sections = privacy_section(record.get("privacy") or {})
+        report_of(run, config, domain, prepared, model, judgement, record, run.read_metrics(), sections=sections)
