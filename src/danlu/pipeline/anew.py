@@ -47,7 +47,7 @@ def write_anew(run: RunDirectory, *, source: Any = None, say: Say = print, allow
     allow_modules(allow)
     given = config.data.source if source is None else source
     check_unchanged(run, config, given, domain_of)
-    with kept_looks(run.path):  # of private rows: another look would spend more, and show other columns than the model knows
+    with kept_looks(run.path):  # another look at private rows would spend more, and not be what the model knows
         domain, prepared, _ = prepare(config, given, say=lambda line: None, begun=True)
     model, record = load_model(run.path, allow=allow), run.read_json("results.json")
     if config.federated.own:
