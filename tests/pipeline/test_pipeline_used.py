@@ -121,6 +121,12 @@ def sounds(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder)}}
 
 
+def pairs(folder: Path) -> dict[str, Any]:
+    rows = [(u, i, 1 + (u * i) % 5, u + i) for u in range(12) for i in range(9)]
+    pl.DataFrame(rows, schema=["who", "what", "stars", "when"], orient="row").write_csv(folder / "stars.csv")
+    return {"data": {"source": str(folder / "stars.csv")}, "recommend": {"columns": "who:what:stars:when"}}
+
+
 def agents(folder: Path) -> dict[str, Any]:
     return {"data": {"source": "CartPole-v1"}}
 
@@ -139,6 +145,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "sound": sounds,
     "mixed": mixed,
     "series": series,
+    "recommend": pairs,
     "agent": agents,
 }
 KINDS = {domain.kind: domain for domain in DOMAINS}

@@ -182,6 +182,23 @@ def _pairs(folder: Path) -> Path:
     return folder / "pairs"
 
 
+def _ratings(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    taste, kind = rng.normal(size=(30, 2)), rng.normal(size=(20, 2))
+    rows = [
+        {
+            "reader": f"{user:03}",
+            "book": f"b{item}",
+            "stars": int(np.clip(np.round(3 + taste[user] @ kind[item]), 1, 5)),
+        }
+        for user in range(30)
+        for item in rng.choice(20, 8, replace=False)
+    ]
+    pl.DataFrame(rows).write_csv(folder / "ratings.csv")
+    pl.DataFrame({"reader": ["001", "002", "new"], "book": ["b3", "b19", "b0"]}).write_csv(folder / "asked.csv")
+    return folder / "ratings.csv"
+
+
 def _series(folder: Path) -> Path:
     rng, t = np.random.default_rng(0), np.arange(200)
     warm = (rng.random(200) < 0.3).astype(float)
@@ -231,6 +248,8 @@ KINDS = {
     "series": Kind(_series, "asked.csv", "", {
         "forecast": {"columns": ["load"], "horizon": 4, "context": 24, "known": ["warm"]},
         "trainer": {"epochs": 2, "batch_size": 32}}),
+    "recommend": Kind(_ratings, "asked.csv", "", {
+        "recommend": {"columns": "reader:book:stars", "dim": 4}, "trainer": {"epochs": 2, "batch_size": 32}}),
     "agent": Kind(_cart, "asked.csv", "", {"agent": {
         "steps": 512, "evaluations": 1, "episodes": 2,
         "settings": {"environments": 4, "n_steps": 64, "hidden": [8]}}}),
@@ -277,6 +296,8 @@ def records(kind: str, folder: Path) -> list[dict[str, Any]]:
         return [{"text": line} for line in Path(found).read_text().splitlines()]
     if kind == "translation":
         return [{"source": line} for line in Path(found).read_text().splitlines()]
+    if kind == "recommend":
+        return pl.read_csv(found, infer_schema=False).to_dicts()
     frame = pl.read_csv(found)
     if kind == "agent":
         return [{"observation": list(row)} for row in frame.iter_rows()]

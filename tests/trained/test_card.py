@@ -28,6 +28,7 @@ TAGS = {
     "image": "image-classification",
     "language": "text-generation",
     "multilabel": "image-classification",
+    "recommend": None,
     "segmentation": "image-segmentation",
     "sequence": None,
     "series": "time-series-forecasting",

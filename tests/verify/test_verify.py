@@ -41,6 +41,7 @@ KINDS = (
     "option",
     "penalty",
     "privacy",
+    "recommend",
     "rl",
     "sampling",
     "schedule",

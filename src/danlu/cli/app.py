@@ -22,6 +22,7 @@ from danlu.cli.names import Answering, AnsweringGroup, AnsweringTrain
 from danlu.cli.package import package
 from danlu.cli.play import play
 from danlu.cli.predict import predict
+from danlu.cli.recommend import recommend
 from danlu.cli.replay import replay
 from danlu.cli.report import report
 from danlu.cli.runs import runs
@@ -114,6 +115,7 @@ for command in (
     serve,
     generate,
     sample,
+    recommend,
     play,
     launch,
     monitor,

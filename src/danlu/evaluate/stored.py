@@ -17,6 +17,7 @@ from danlu.evaluate.forecast import Forecasts
 from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.quantiles import Quantiles
+from danlu.evaluate.recommendation import Rankings
 from danlu.evaluate.rows import Rows
 from danlu.evaluate.sample import Sample
 from danlu.evaluate.segmentation import MaskCounts
@@ -29,6 +30,7 @@ _KINDS = {
     for each in (
         *(DetectionCounts, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
         *(Drawings, DrawnRows, RowScores, TokenLosses, TranslationCounts),
+        Rankings,
     )
 }
 

@@ -17,6 +17,7 @@ USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bleu": ("bleu", "chrf"),
         "map": ("map", "map50", "box_f1"),
         "mean_iou": ("mean_iou", "mean_dice", "pixel_accuracy"),
+        "ndcg": ("ndcg", "hit_rate", "reciprocal_rank", "catalogue_coverage"),
         "label_precision": ("label_precision", "macro_f1", "micro_f1", "exact_match"),
     }
 )

@@ -23,6 +23,7 @@ from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.mixed import Mixed
 from danlu.pipeline.multilabel import LabelledImages
+from danlu.pipeline.recommend import Recommendations
 from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
 from danlu.pipeline.series import SeriesForecasts
@@ -44,6 +45,7 @@ DOMAINS: tuple[Domain, ...] = (
     Paintings(),
     MadeRows(),
     SeriesForecasts(),
+    Recommendations(),
     Sequences(),
     Detections(),
     Segmentations(),

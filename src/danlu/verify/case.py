@@ -61,6 +61,7 @@ _MODULES = (
     "intervals",
     "judging",
     "groups",
+    "recommending",
     "attacks",
     "translation",
     "detection",

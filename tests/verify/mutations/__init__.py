@@ -5,14 +5,40 @@ Add one with each new rule, option or measure.
 
 from __future__ import annotations
 
-from mutations import agents, auditing, data, engine, federated, layers, losses, measures, optimizers, secure, starts
+from mutations import (
+    agents,
+    auditing,
+    data,
+    engine,
+    federated,
+    layers,
+    losses,
+    measures,
+    optimizers,
+    recommending,
+    secure,
+    starts,
+)
 from mutations.mutation import Mutation
 
 __all__ = ["MUTATIONS", "Mutation"]
 
 MUTATIONS: tuple[Mutation, ...] = tuple(
     mutation
-    for room in (starts, layers, losses, optimizers, engine, measures, data, auditing, agents, secure, federated)
+    for room in (
+        starts,
+        layers,
+        losses,
+        optimizers,
+        engine,
+        measures,
+        data,
+        auditing,
+        agents,
+        secure,
+        federated,
+        recommending,
+    )
     for mutation in room.MUTATIONS
 )
 """All of them."""
