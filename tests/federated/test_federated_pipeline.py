@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -21,8 +22,11 @@ from danlu.pipeline.config import config_from
 from danlu.pipeline.domains import DOMAINS
 from danlu.pipeline.joined import files_of_clients, joined_files
 from danlu.pipeline.owners import Federation, Owners
+from danlu.pipeline.private import facts_of_privacy, guarded, privacy_section, private_recipe
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.used import check_used
+from danlu.privacy import Ledger, privacy_lines
+from danlu.tasks import recipe
 
 RNG = np.random.default_rng(0)
 SHIFT = {"Bern": 0.0, "Oslo": 0.5, "Rom": -1.0}
@@ -275,3 +279,28 @@ def test_what_goes_on_with_a_run_and_who_is_lost_are_said_as_they_are(tmp_path) 
         assert run.again == f"danlu {verb} --resume {run.path}"
     said = [Owners.of(config(clients=4, lost=lost), 40, FRAME["y"].head(40)).sums for lost in (0.25, 0.5)]
     assert said == ["1 of 4 clients is lost in each round", "2 of 4 clients are lost in each round"]
+
+
+@pytest.mark.slow
+def test_the_ledger_of_each_client_is_said_and_the_smallest_keeps_to_the_budget() -> None:
+    pytest.importorskip("dp_accounting")
+    asked = config_from({"data": {"target": "y"}, "federated": {"by": "hospital", "rounds": 4, "local_epochs": 2},
+                         "private": {"epsilon": 3.0, "accountant": "rdp"}})  # fmt: skip
+    for name, value in (("noise", 1.0), ("personal_epochs", 2)):
+        with pytest.raises(ConfigError, match=f"federated.{name} is {value}"):
+            guarded(asked.with_setting(f"federated.{name}", value))
+    sizes = {"a": 100, "b": 200}
+    owners = SimpleNamespace(names=tuple(sizes), sizes=np.array(list(sizes.values())))
+    encoder = SimpleNamespace(in_shape={"numeric": (3,)})
+    prepared = SimpleNamespace(owners=owners, encoder=encoder, spent=Ledger(), rows={"train": 300})
+    plan = private_recipe(guarded(asked), recipe("binary", 300, numeric=3), prepared)
+    steps = {name: 8 * round(rows / plan.private.expected) for name, rows in sizes.items()}
+    world = {"clients": {"step": np.array(list(steps.values()))}}
+    fitted = SimpleNamespace(
+        program=SimpleNamespace(gradient=plan.private), train_state=SimpleNamespace(world=world), stopped_by=None
+    )
+    facts = facts_of_privacy(asked, prepared, fitted)["privacy"]
+    assert 2.9 < facts["clients"]["a"] <= 3.0, "the budget is the smallest client's"
+    assert facts["clients"]["b"] < facts["clients"]["a"] == facts["epsilon"]
+    assert any("epsilon from" in line and "(b) to 3 (a)" in line for line in privacy_lines(facts))
+    assert "<th>client</th>" in privacy_section(facts)[0][1]

@@ -1,5 +1,7 @@
 """A round of clients does what its formula says: beside plain training, NumPy, and answers known beforehand."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,12 +9,29 @@ import pytest
 
 import danlu
 from danlu import nn, optim
+from danlu.engine import Callback, PerExample
+from danlu.engine.poisson import Secret
 from danlu.errors import ConfigError, DataError
 from danlu.federated import Method, Private, RoundSource, fit_clients
 from danlu.federated.own import chosen, patterns_of, replaced
+from danlu.federated.rows import room_of_rows
 from danlu.federated.split import by_classes, by_dirichlet, by_quantity, by_value, evenly
 
 RNG = np.random.default_rng(0)
+
+
+class Stop(Callback):
+    """As a signal after a round."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def on_epoch_end(self, epoch, logs):
+        if epoch == self.after:
+            self.training.stopped_by = 15
+            self.training.stop("stopped by a signal")
+
+
 X = RNG.normal(size=(37, 3)).astype(np.float32)
 Y = (X @ np.float32([1, -2, 0.5]) + 0.3).astype(np.float32)
 CLIENTS = [np.arange(0, 4), np.arange(4, 20), np.arange(20, 37)]
@@ -322,3 +341,53 @@ def test_words_name_the_head_and_the_norms_of_any_network() -> None:
     for word, said in (("head", "no layers one after the other"), ("norms", "no batch norm")):
         with pytest.raises(ConfigError, match=said):
             patterns_of((word,), {"kernel": 0}, {})
+
+
+ROWS = PerExample(clip=1.0, noise=1.0, expected=4.0)
+
+
+def test_private_rows_are_drawn_one_by_one_by_a_secret_of_each_client() -> None:
+    secret, room = Secret(tuple(range(8))), room_of_rows(ROWS, [4, 16, 17])
+    source = RoundSource((X, Y), CLIENTS, batch_size=room, local_epochs=2, expected=4.0, secret=secret)
+    assert [source.batches_of(rows.size) for rows in CLIENTS] == [2, 8, 8]
+    for number in range(3):
+        order = np.asarray(next(source.pieces(number, 0)).order)
+        for place, own in enumerate(CLIENTS):
+            visited = order[place][: source.batches_of(own.size) * room]
+            assert set(np.where(visited >= 0, visited, ~visited).tolist()) <= set(own.tolist()), (
+                "fillers are its own too"
+            )
+            assert (visited != -1).all(), "-1 says that a client is absent"
+    counts = [int((source.order(number, 1) >= 0).sum()) for number in range(60)]
+    assert np.mean(counts) == pytest.approx(8 * 4, rel=0.1)
+    assert np.std(counts) > 2, "how many are drawn is left to chance"
+    assert secret.part(0) != secret.part(1)
+    assert not np.array_equal(source.order(0, 1), source.order(1, 1))
+
+
+def test_what_private_rows_do_not_allow_is_said() -> None:
+    how = {**COMMON, "rounds": 1}
+    with pytest.raises(DataError, match="client 0 has 4 rows to learn from, and a private batch has 8"):
+        fit_clients(LINE, (X, Y), CLIENTS, gradient=ROWS.replace(expected=8.0), **how)
+    with pytest.raises(ConfigError, match="has no noise, or does not know"):
+        fit_clients(LINE, (X, Y), CLIENTS, gradient=PerExample(clip=1.0), **how)
+    with pytest.raises(ConfigError, match="whole clients and the rows of each"):
+        fit_clients(LINE, (X, Y), CLIENTS, gradient=ROWS, private=Private(noise=1.0), **how)
+
+
+@pytest.mark.slow
+def test_private_rows_go_on_to_the_same_bits_and_leave_no_secret(tmp_path) -> None:
+    how = {**COMMON, "gradient": ROWS, "local_epochs": 1}
+    fit_clients(LINE, (X, Y), CLIENTS, rounds=4, checkpoint=tmp_path / "one", callbacks=[Stop(1)], **how)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    one, two = (
+        fit_clients(
+            LINE, (X, Y), CLIENTS, rounds=4, checkpoint=tmp_path / name, resume=True, callbacks=[Stop(9)], **how
+        )
+        for name in ("one", "two")
+    )
+    assert equal(one.params, two.params)
+    assert len(one.history) == 4
+    assert not (tmp_path / "one" / "secret").exists()
+    assert not jax.random.key_data(one.train_state.world["clients"]["noise"]).any()
+    assert one.train_state.world["clients"]["step"].tolist() == [4, 16, 16]

@@ -55,6 +55,12 @@ def federate(
     personal_epochs: Annotated[
         int | None, typer.Option(help="Epochs for which each client trains the shared model further for itself.")
     ] = None,
+    private: Annotated[
+        str | None,
+        typer.Option(
+            help="Hide each row within its client: each adds noise and keeps a ledger; epsilon=3, or with commas delta=1e-5."
+        ),
+    ] = None,
     noise: Annotated[
         float | None,
         typer.Option(help="Hide each client, with all its rows: noise in so many times the largest change."),
@@ -115,17 +121,20 @@ def federate(
     if server is None:
         elsewhere.check_simulated()
     elif client is not None:
-        elsewhere.join(name, others=any((source, settings, target, test, config, resume, chosen)))
+        elsewhere.join(name, others=any((source, settings, target, test, config, resume, chosen, private)))
         return
     with showing(display):
         with stage("starting"):
             from danlu import pipeline
             from danlu.pipeline.joined import FILE, files_of_clients
         if resume is not None:
-            if any((source, settings, target, test, config, name, chosen)):
+            if any((source, settings, target, test, config, name, chosen, private)):
                 raise ConfigError("--resume continues a run with its own settings; expected no other settings with it")
             _ended(pipeline.resume(resume, display=display, say=spoken))
-        values: dict[str, Any] = pipeline.override(pipeline.load_config(config) if config else {}, settings or [])
+        hidden = [] if private is None else pipeline.private_from(private)
+        values: dict[str, Any] = pipeline.override(
+            pipeline.load_config(config) if config else {}, [*(settings or []), *hidden]
+        )
         data, own = values.setdefault("data", {}), values.setdefault("federated", {})
         data.update({key: each for key, each in (("source", source), ("target", target), ("test", test)) if each})
         own.update(chosen)

@@ -85,6 +85,10 @@ class Secret:
         """The generator of an epoch's draws."""
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([*self.words, 1, epoch])))
 
+    def part(self, number: int) -> Secret:
+        """The secret of one of several that draw by themselves, from 0."""
+        return Secret(tuple(np.random.SeedSequence([*self.words, 3, number]).generate_state(8).tolist()))
+
     @property
     def key(self) -> jax.Array:
         """The key of the noise."""
@@ -177,15 +181,22 @@ class Forgetting(Callback):
         ended = training.stopped_by is None and (
             training.stopped_because is not None or training.epoch >= training.options.epochs
         )
-        if not ended or not isinstance(training.state.world, Carried):
+        if not ended or (world := _forgotten(training.state.world)) is None:
             return
-        nothing = jax.random.wrap_key_data(jnp.zeros_like(jax.random.key_data(training.state.world.key)))
-        world = dataclasses.replace(training.state.world, key=nothing)
         training.state = dataclasses.replace(training.state, world=training._place(world))
         if self.folder is not None:
             training._save()
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self.folder / SECRET)
+
+
+def _forgotten(world: Any) -> Any:
+    """What a training carries, without the keys of its noise; None where it has none."""
+    nothing: Callable[[Any], Any] = lambda key: jax.random.wrap_key_data(jnp.zeros_like(jax.random.key_data(key)))  # noqa: E731
+    if isinstance(world, Carried):
+        return dataclasses.replace(world, key=nothing(world.key))
+    clients = world.get("clients", {}) if isinstance(world, dict) else {}
+    return {**world, "clients": {**clients, "noise": nothing(clients["noise"])}} if "noise" in clients else None
 
 
 def drawn(gradient: Any, sampler: Any, options: Any, secret: Secret, rows: int) -> tuple[Poisson, int]:

@@ -17,6 +17,8 @@ from danlu.engine.callback import Callback
 from danlu.engine.fitted import evaluate_source, evaluation_pieces
 from danlu.engine.initial import initial_state
 from danlu.engine.mesh import need_devices
+from danlu.engine.per_example import PerExample
+from danlu.engine.poisson import Secret
 from danlu.engine.settled import settled
 from danlu.engine.state import owned
 from danlu.engine.targets import TargetCheck
@@ -28,6 +30,7 @@ from danlu.federated.own import patterns_of
 from danlu.federated.private import Private
 from danlu.federated.program import Federated
 from danlu.federated.rounds import RoundSource
+from danlu.federated.rows import room_of_rows, secret_of
 from danlu.optim import Optimizer, by_part
 from danlu.optim.sgd import SGDState
 from danlu.paths import leaf_paths
@@ -51,6 +54,7 @@ def program_of(
     lost: float = 0.0,
     loss_weights: Mapping[str, float] | None = None,
     initial: tuple[Any, Any] | None = None,
+    secret: Secret | None = None,
     **how: Any,
 ) -> tuple[Federated, TrainState]:
     """The program of rounds and the server's state before the first; arguments as of :func:`fit_clients`."""
@@ -95,7 +99,7 @@ def program_of(
         lost=lost,
         rows=source.rows_per_round,
     )
-    begun: TrainState = owned(federated.begin(state, server, private, seed=options.seed))
+    begun: TrainState = owned(federated.begin(state, server, private, seed=options.seed, secret=secret))
     return federated, begun
 
 
@@ -118,6 +122,7 @@ def fit_clients(
     private: Private | None = None,
     secure: bool = False,
     lost: float = 0.0,
+    gradient: PerExample | None = None,
     augment: Any = None,
     loss_weights: Mapping[str, float] | None = None,
     initial: tuple[Any, Any] | None = None,
@@ -148,6 +153,7 @@ def fit_clients(
             rows of clients may then choose the best round: ``validation`` is of public rows.
         secure: whether means are taken of masked vectors, as a server would that sees no client's (see :mod:`danlu.federated.secure`).
         lost: the share of a round's clients that fall silent before what they learnt arrives, drawn anew in each round.
+        gradient: hides each row within its client (see :mod:`danlu.federated.rows`); ``batch_size`` is then its own.
         augment, loss_weights, initial: as of :func:`danlu.fit`.
         callbacks, options, checkpoint, resume, **changes: as of :func:`danlu.fit`; ``devices`` divides the clients of a round.
         names: of the clients, for messages.
@@ -171,7 +177,16 @@ def fit_clients(
     rate = changes.pop("learning_rate", None)
     options, callbacks = settled("fit_clients", options, callbacks, {**changes, "epochs": rounds})
     need_devices(options.devices)
-    chosen = Method.of(method)
+    chosen, secret = Method.of(method), None
+    if gradient is not None:
+        if private is not None:
+            raise ConfigError(
+                "fit_clients received private and gradient, which hide whole clients and the rows of each; expected one of them"
+            )
+        folder = None if checkpoint is None else Path(checkpoint)
+        secret, forgetting = secret_of(folder, resume=resume)
+        room = room_of_rows(gradient, [len(rows) for rows in clients], names)
+        options, callbacks = options.replace(batch_size=room), [forgetting, *callbacks]
     source = RoundSource(
         data if isinstance(data, dict) else as_arrays(data),
         clients,
@@ -184,6 +199,8 @@ def fit_clients(
         multiple=together * options.devices,
         poisson=private is not None and not private.local,
         names=names,
+        expected=None if gradient is None else gradient.expected,
+        secret=secret,
     )
     program, state = program_of(
         model,
@@ -198,6 +215,8 @@ def fit_clients(
         private=private,
         secure=secure,
         lost=lost,
+        secret=secret,
+        gradient=gradient,
         augment=augment,
         loss_weights=loss_weights,
         initial=initial,

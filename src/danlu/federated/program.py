@@ -30,6 +30,7 @@ from danlu.engine.layout import Layout
 from danlu.engine.loop import loop_steps
 from danlu.engine.mesh import position, spread, total
 from danlu.engine.objective import Sums
+from danlu.engine.poisson import Secret
 from danlu.engine.state import TrainState
 from danlu.engine.step import NEVER
 from danlu.errors import ConfigError
@@ -137,7 +138,13 @@ class Federated:
         return dataclasses.replace(self, devices=1)
 
     def begin(
-        self, state: TrainState, server: Any = None, private: Private | None = None, *, seed: int = 0
+        self,
+        state: TrainState,
+        server: Any = None,
+        private: Private | None = None,
+        *,
+        seed: int = 0,
+        secret: Secret | None = None,
     ) -> TrainState:
         """The state of the server before the first round.
 
@@ -146,12 +153,15 @@ class Federated:
             server: the server's optimizer, where there is one.
             private: the bound and the noise of private rounds.
             seed: client i draws as a training of the seed ``seed + i`` does.
+            secret: what each client's noise comes from, where rows are private.
         """
         many = lambda tree: jax.tree.map(lambda a: jnp.repeat(a[None], self.population, axis=0), tree)  # noqa: E731
         keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(seed + number), 1))(
             np.arange(self.population, dtype=np.uint32)
         )
         kept: dict[str, Any] = {"key": keys, "step": jnp.zeros(self.population, jnp.int32)}
+        if secret is not None:
+            kept["noise"] = jnp.stack([secret.part(number).key for number in range(self.population)])
         if self.own:
             kept["own"] = many(self._mine((state.params, state.model_state)))
         if self.remember:
@@ -176,7 +186,7 @@ class Federated:
         length = self.batches * self.program.batch_size
         rows = jax.lax.dynamic_slice_in_dim(order, index * length, length, axis=1)
         whose = {name: chunk["client"][name][_row(rows[:, 0])] for name in ("number", "share", "count")}
-        asked = rows[:, 0] >= 0
+        asked = rows[:, 0] != -1
         here = asked & ~silent(self.lost, state.key, state.step, asked, secure=self.secure) if self.lost else asked
         share = jnp.where(here, whose["share"], 0)
         # A client that is absent fills the round up: its number is that of none, where nothing is written.
@@ -287,7 +297,7 @@ class Federated:
         params, model_state = self._with((state.params, state.model_state), kept.get("own", []))
         shift = jax.tree.map(jnp.subtract, state.world["control"], kept["control"]) if self.scaffold else None
         gradient = self.program.gradient
-        carried = gradient.carried(jax.random.fold_in(kept["key"], kept["step"]))
+        carried = gradient.carried(kept.get("noise", jax.random.fold_in(kept["key"], kept["step"])))
         if isinstance(gradient, Drift):
             carried = gradient.with_start(carried, params, shift)
         begun = dataclasses.replace(
@@ -303,7 +313,7 @@ class Federated:
         batches: Any = self.batches
         if not self.even:
             # (batches·batch_size,) to (batches, batch_size)
-            batches = jnp.any(rows.reshape(self.batches, -1) >= 0, axis=1).sum()
+            batches = jnp.any(rows.reshape(self.batches, -1) != -1, axis=1).sum()
         turn = batches * (self.turns - 1) // self.turns
         after, sums = begun, self.program.zero_sums()
         if self.turns > 1:

@@ -10,6 +10,7 @@ import numpy as np
 
 from danlu.engine.arrays import as_arrays, rows_of, shapes_of
 from danlu.engine.order import check_order, num_batches, pad_rows, rng_for
+from danlu.engine.poisson import Poisson, Secret
 from danlu.engine.sources import Check, Piece
 from danlu.errors import ConfigError, DataError
 from danlu.federated.private import room_for
@@ -38,6 +39,8 @@ class RoundSource:
         multiple: a round is filled up with absent clients to a multiple of this.
         poisson: whether each client takes part by a draw of its own, ``per_round`` of them in the mean.
         names: of the clients, for messages.
+        expected: of private rows (see :mod:`danlu.federated.rows`): how many a batch has on average; ``batch_size`` is then its room.
+        secret: what private rows are drawn by.
 
     Attributes:
         shares: pᵢ, what each client counts for in the mean of all; their sum is 1.
@@ -62,6 +65,8 @@ class RoundSource:
         multiple: int = 1,
         poisson: bool = False,
         names: Sequence[str] | None = None,
+        expected: float | None = None,
+        secret: Secret | None = None,
     ) -> None:
         chunk = data if isinstance(data, dict) and set(data) == {"x", "y", "weight"} else as_arrays(data)
         self.rows = rows_of(chunk["x"], "x")
@@ -77,6 +82,13 @@ class RoundSource:
         room = room_for(count, self.per_round) if self.poisson else self.per_round
         self.width = -(-room // multiple) * multiple
         sizes = np.array([rows.size for rows in self.clients])
+        self.samplers: list[Poisson] | None = None
+        if expected is not None and secret is not None:
+            self.samplers = [
+                Poisson(size, expected / size, batch_size, secret.part(number))
+                for number, size in enumerate(sizes.tolist())
+            ]
+        self._expected = expected
         self.shares = np.full(count, 1 / count) if equal else sizes / sizes.sum()
         each = [self.batches_of(size) for size in sizes.tolist()]
         self.batches, self.even = max(each), len(set(each)) == 1 and not self.poisson
@@ -93,7 +105,10 @@ class RoundSource:
 
     def batches_of(self, size: int) -> int:
         """The batches that a client of so many rows takes in a round."""
-        return self.local_steps or self.local_epochs * num_batches(size, self.batch_size)
+        return self.local_steps or self.local_epochs * self._of_epoch(size)
+
+    def _of_epoch(self, size: int) -> int:
+        return num_batches(size, self.batch_size) if self._expected is None else max(1, round(size / self._expected))
 
     def check_with(self, check: Check) -> None:
         """Run ``check`` on the targets, the weights and the inputs' shapes."""
@@ -108,10 +123,15 @@ class RoundSource:
         """The rows that a client visits in a round, with those of weight 0 that fill batches up."""
         rows, size = self.clients[client], self.batch_size
         steps = self.batches_of(rows.size)
-        each = num_batches(rows.size, size)
+        each = self._of_epoch(rows.size)
         epochs = -(-steps // each)
         found = []
         for epoch in range(number * epochs, (number + 1) * epochs):
+            if self.samplers is not None:
+                places = self.samplers[client](epoch, None)
+                # What fills a batch up is a row of the client's own; not row 0, whose ~0 is the entry of a client that is absent.
+                found.append(np.where(places >= 0, rows[places], ~rows.max()))
+                continue
             order = rng_for(self.seed + client, epoch).permutation(rows)
             filler = np.resize(order, each * size - order.size)
             found.append(np.concatenate([order, ~filler]))

@@ -145,7 +145,7 @@ class Labelled(Domain):
         if plan.loss in ("mse", "mae", "huber") and task != "regression":
             raise ConfigError(f"trainer.loss={plan.loss} is for a quantity; this target is of classes")
         if config.private.on:
-            return private_recipe(config, plan, prepared)
+            plan = private_recipe(config, plan, prepared)
         return rounds_of(config, plan, prepared.owners)
 
     def space(self, config: TrainConfig, plan: Recipe) -> Mapping[str, Place]:

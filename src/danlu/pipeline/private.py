@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import html
 import io
 import json
@@ -22,6 +23,8 @@ from danlu.data.text import TextEncoder
 from danlu.engine import Fitted
 from danlu.engine.poisson import Secret
 from danlu.errors import ArtifactError, ConfigError
+from danlu.federated.rounds import drawn
+from danlu.federated.rows import ledger_of_rows
 from danlu.files import check_there, write_atomic
 from danlu.pipeline.config import TrainConfig
 from danlu.privacy import NOTHING, Ledger, privacy_lines
@@ -93,11 +96,16 @@ def guarded(config: TrainConfig) -> TrainConfig:
         default = usual.setting(name) if default is None else default
         if value not in (default, "none", None, ()):
             raise ConfigError(f"{name} is {value!r}, and the training is private: {why}", hint=f"instead: {instead}")
-    if "federated" in config.own:
-        raise ConfigError(
-            "the training is private and of clients, who are protected as wholes and not row by row; expected one of them",
-            hint="danlu federate … federated.noise=1 protects clients",
-        )
+    for name, given in (("noise", config.federated.noise), ("personal_epochs", config.federated.personal_epochs)):
+        if given:
+            why = (
+                "hides whole clients, and private the rows of each"
+                if name == "noise"
+                else "would spend the budget of each client again"
+            )
+            raise ConfigError(
+                f"federated.{name} is {given}, which {why}; expected one of them", hint="leave one of them out"
+            )
     if config.fairness.mitigate in ("reweigh", "penalty"):
         raise ConfigError(
             f"fairness.mitigate is {config.fairness.mitigate!r}, and the training is private: it goes by exact counts of groups of rows",
@@ -115,14 +123,35 @@ def private_recipe(config: TrainConfig, plan: Recipe, prepared: Any) -> Recipe:
     """The recipe with noise that keeps to the budget."""
     shapes = jax.eval_shape(lambda key: plan.model.init(key, prepared.encoder.in_shape)[0], jax.random.key(0))
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-    return config.private.recipe(
+    private, rows, steps = config.private, prepared.rows["train"], None
+    if prepared.owners is not None:  # the smallest draws each row most often; one budget that it keeps to holds for all
+        rows, most, each = _of_clients(config, prepared)
+        private = private.replace(delta=private.budget(most).delta)
+        steps = functools.partial(_steps, config, rows, each)
+    return private.recipe(
         plan,
-        prepared.rows["train"],
+        rows,
         prepared.spent,
         parameters=count,
         asked=config.trainer.chosen(),
         texts=isinstance(prepared.encoder, TextEncoder),
+        steps=steps,
     )
+
+
+def _of_clients(config: TrainConfig, prepared: Any) -> tuple[int, int, int]:
+    """The fewest and the most rows of a client, and the rounds of the one that takes part most often."""
+    sizes, asked = prepared.owners.sizes, config.federated
+    taken = np.zeros(sizes.size, int)
+    for number in range(asked.rounds):
+        taken[drawn(config.trainer.seed, number, sizes.size, asked.per_round or sizes.size)] += 1
+    return int(sizes.min()), int(sizes.max()), int(taken.max())
+
+
+def _steps(config: TrainConfig, rows: int, rounds: int, batch: float) -> int:
+    """The steps of a client in all its rounds."""
+    asked = config.federated
+    return rounds * (asked.local_steps or asked.local_epochs * max(1, round(rows / batch)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -311,6 +340,8 @@ def facts_of_privacy(config: TrainConfig, prepared: Any, fitted: Fitted) -> dict
     gradient = getattr(fitted.program, "gradient", None)
     if not config.private.on or gradient is None or fitted.train_state is None:
         return {}
+    if prepared.owners is not None:
+        return {"privacy": _facts_of_clients(config, prepared, fitted, gradient)}
     rows, steps = prepared.rows["train"], int(np.asarray(fitted.train_state.step))
     budget, before = config.private.budget(rows), prepared.spent
     ledger = before + gradient.spent(steps)
@@ -334,11 +365,43 @@ def facts_of_privacy(config: TrainConfig, prepared: Any, fitted: Fitted) -> dict
     }
 
 
+def _facts_of_clients(config: TrainConfig, prepared: Any, fitted: Fitted, gradient: Any) -> dict[str, Any]:
+    """The ledger of each client: what it spent by its own steps on its own rows; the largest stands for all."""
+    owners, before, state = prepared.owners, prepared.spent, fitted.train_state
+    taken = np.asarray(state.world["clients"]["step"]).tolist() if state is not None else []
+    budget = config.private.budget(int(owners.sizes.max()))
+    ledgers = [
+        before + ledger_of_rows(gradient, rows, steps) for rows, steps in zip(owners.sizes.tolist(), taken, strict=True)
+    ]
+    each = {name: budget.spent(ledger) for name, ledger in zip(owners.names, ledgers, strict=True)}
+    worst = max(each, key=lambda name: each[name])
+    return {
+        "epsilon": each[worst],
+        "delta": budget.delta,
+        "accountant": budget.by,
+        "rows": int(owners.sizes.sum()),
+        "ledger": ledgers[owners.names.index(worst)].record(),
+        "clients": each,
+        "course": [],
+        "statistics": budget.spent(before) if before.mechanisms else 0.0,
+        "clip": gradient.clip,
+        "noise": gradient.noise,
+        "unfinished": fitted.stopped_by is not None,
+    }
+
+
 def privacy_section(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The part of a report about privacy: a title and HTML; none of a model that is not private."""
     if not facts:
         return []
     rows = "".join(f"<tr><td>{epoch:g}</td><td>{epsilon:.3f}</td></tr>" for epoch, epsilon in facts["course"])
+    head = "epochs"
+    if clients := facts.get("clients"):
+        rows = "".join(
+            f"<tr><td translate='no'>{html.escape(name)}</td><td>{epsilon:.3f}</td></tr>"
+            for name, epsilon in sorted(clients.items(), key=lambda each: -each[1])[:_TIMES]
+        )
+        head = "client"
     said = "".join(f"<li>{html.escape(line)}</li>" for line in privacy_lines(facts))
-    table = f"<table><thead><tr><th>epochs</th><th>epsilon spent</th></tr></thead><tbody>{rows}</tbody></table>"
+    table = f"<table><thead><tr><th>{head}</th><th>epsilon spent</th></tr></thead><tbody>{rows}</tbody></table>"
     return [("Privacy", f"<ul>{said}</ul>{table}")]

@@ -202,6 +202,11 @@ def _check(config: TrainConfig, owners: int) -> None:
             raise ConfigError(
                 f"{wrong} is {said}, which is for simulations; owners hold their own rows out", hint="leave it out"
             )
+    if config.private.on:
+        raise ConfigError(
+            "private rows are for simulations; between processes nothing hides single rows yet",
+            hint="leave private out",
+        )
     check_fits(config)
 
 

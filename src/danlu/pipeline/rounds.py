@@ -139,6 +139,7 @@ class Rounds:
         settings = {
             "loss": plan.loss,
             "optimizer": self.optimizer,
+            "gradient": plan.private,
             "augment": plan.augment,
             "batch_size": plan.batch_size,
             "precision": plan.precision,

@@ -324,7 +324,9 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
         quick_audit(sheet_of(table, schema, frame, target, numbers)) if data.audit and not config.private.on else None
     )
     notices += [str(each) for each in found.alarms] if found is not None else []
-    if owners is None:
+    if (
+        owners is None or looks is not None
+    ):  # noisy counts of all clients' rows, each of which counts them in its ledger
         encoder = TableEncoder.fit(train if looks is None else looks.frame, schema)
     else:
         encoder, target, owners, agreed = agreed_encoders(train, schema, target, owners)

@@ -10,7 +10,7 @@ Reference: Ponomareva et al., "How to DP-fy ML" (2023), section 5.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from danlu.blueprint import Blueprint, setting
@@ -92,7 +92,15 @@ class PrivateTraining(Blueprint):
         return float(min(rows, asked or max(16, round(4 * math.sqrt(rows)))))
 
     def recipe(
-        self, plan: Recipe, rows: int, before: Ledger, *, parameters: int, asked: Mapping[str, Any], texts: bool = False
+        self,
+        plan: Recipe,
+        rows: int,
+        before: Ledger,
+        *,
+        parameters: int,
+        asked: Mapping[str, Any],
+        texts: bool = False,
+        steps: Callable[[float], int] | None = None,
     ) -> Recipe:
         """A recipe for ``rows`` private rows, with the noise that keeps to the budget.
 
@@ -102,6 +110,7 @@ class PrivateTraining(Blueprint):
             parameters: of the network.
             asked: the user's own choices for the training.
             texts: whether it is of texts, whose linear network has small gradients.
+            steps: how many there are with batches of so many rows; None goes through the rows once an epoch.
 
         Raises:
             ConfigError: a budget that no noise keeps to.
@@ -119,7 +128,7 @@ class PrivateTraining(Blueprint):
             **{name: value for name, value in usual.items() if name not in asked},
             batch_size=max(1, round(batch / plan.devices)) * plan.devices,
         )
-        steps = max(1, round(rows / batch)) * plan.epochs
+        count = max(1, round(rows / batch)) * plan.epochs if steps is None else steps(batch)
         at_once = max(1, min(AT_ONCE, _MEMORY // max(parameters, 1), round(batch)))
         own = PerExample.drawn(
             rows=rows,
@@ -134,7 +143,7 @@ class PrivateTraining(Blueprint):
         if self.epsilon is not None:
             budget = self.budget(rows)
             try:
-                noise = budget.noise(lambda noise: before + own.replace(noise=noise, told=_TOLD * noise).spent(steps))
+                noise = budget.noise(lambda noise: before + own.replace(noise=noise, told=_TOLD * noise).spent(count))
             except ConfigError as error:
                 raise ConfigError(
                     error.message,

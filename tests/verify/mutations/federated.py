@@ -24,6 +24,10 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "federated/rounds.py",
+        ("first-row-of-all", "rows[places], ~rows.max()", "rows[0], ~rows.max()", "federated.rows"),
+    ),
+    *of(
         "federated/drift.py",
         ("pushed-away", "(mu * (p - s))", "(mu * (s - p))", "federated.fedprox"),
         (

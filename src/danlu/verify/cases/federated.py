@@ -172,3 +172,23 @@ def fedrep(check: Check) -> None:
     check(np.ravel(found.params["kernel"]), kernel, floor=0.1)
     (kept,) = found.train_state.world["clients"]["own"]
     check(np.ravel(kept), bias, floor=0.1)
+
+
+@case("federated.rows")
+def rows_of_clients(check: Check) -> None:
+    """Each client's own private gradient: hardly any noise and all rows of each step is gradient descent; and noise as large as it says."""
+    even = [np.arange(5), np.arange(5, 10), np.arange(10, 15), np.arange(15, 20)]
+    quiet = engine.PerExample(clip=1e3, noise=1e-9, expected=5.0)
+    design, theta = np.column_stack([X, np.ones(len(X))]), np.zeros(3)
+    for _ in range(3):
+        theta = theta - RATE * design.T @ (design @ theta - Y) / len(X)
+    check(line(rounds(even, gradient=quiet).params), theta, floor=0.1)
+    wide, data = nn.Dense(3000, use_bias=False, initializer="zeros"), (np.float32(X), np.zeros((20, 3000), np.float32))
+    far = lambda outputs, targets: 0 * jnp.mean(outputs, axis=-1)  # noqa: E731
+    loud = fit_clients(
+        wide, data, even, loss=far, learning_rate=RATE, rounds=1, gradient=quiet.replace(clip=0.5, noise=2.0, expected=2.5),
+        display="none",
+    )  # fmt: skip
+    # Two steps of each of four clients, whose mean is taken.
+    spread = float(np.std(jax.device_get(loud.params["kernel"]))) / (RATE * 0.5 * 2.0 / 2.5 * np.sqrt(2 / 4))
+    check(round(spread, 1), 1.0, oracle="closed form")
