@@ -92,6 +92,7 @@ def test_settings_that_do_not_go_together_are_refused(settings, said) -> None:
         ({"split": "dirichlet"}, "simulated clients: --clients 10"),
         ({"clients": 3, "alpha": 0.1}, "it is of federated.split=dirichlet and quantity"),
         ({"clients": 3, "proximal": 0.1}, "it is of federated.method=fedprox"),
+        ({"clients": 3, "tau": 0.1}, "it is of federated.method=fedadam, fedyogi, fedadagrad"),
         ({"clients": 3, "split": "quantity", "classes": 3}, "it is of federated.split=classes"),
     ],
     ids=str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import polars as pl
 import pytest
 
 from danlu import nn
-from danlu.errors import ConfigError, DataError, SchemaError, TrainingError
+from danlu.errors import ArtifactError, ConfigError, DataError, SchemaError, TrainingError
 from danlu.federated import Method, fit_clients
 from danlu.federated.flower import Connections, _quiet
 from danlu.federated.real import Lesson, Local, Owner, Server
@@ -21,6 +22,8 @@ from danlu.federated.real.local import flat
 from danlu.federated.real.messages import pack, unpack
 from danlu.federated.real.server import Model
 from danlu.federated.real.tables import TableRows
+from danlu.pipeline.config import config_from
+from danlu.pipeline.remote import serve_rounds
 from danlu.tasks import Recipe
 
 ROUNDS = 3
@@ -416,3 +419,14 @@ def test_scaffold_goes_on_with_an_owner_that_remembers_and_without_one_that_does
     assert ("has lost its control variate" in told, "the owner b is back" in told) == (anew, not anew)
     assert [row["clients"] for row in ended.history] == ([3, 2, 2, 2] if anew else [3, 2, 3, 3])
     assert room.owners["b"].refused == anew
+
+
+def test_a_run_that_cannot_be_made_is_said_before_owners_come(tmp_path: Path) -> None:
+    """Nobody waits for owners, or asks them for means, whose run has no place."""
+    config = config_from({"data": {"target": "y"}})
+    (tmp_path / "runs" / "kept").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"the run .*kept exists already"):
+        serve_rounds(config, "127.0.0.1:1", owners=2, root=tmp_path / "runs", name="kept")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match=r"cannot make runs in .*: .*file is not a folder"):
+        serve_rounds(config, "127.0.0.1:1", owners=2, root=tmp_path / "file" / "runs")

@@ -44,7 +44,9 @@ class Elsewhere:
         if given:
             raise ConfigError(
                 f"{given[0]} is for owners in processes of their own, and there is no --server",
-                hint="danlu federate --server 0.0.0.0:8080 --target y --owners 3",
+                hint="danlu federate --client DATA --server HOST:PORT"
+                if given[0] in ("--client", "--tls-ca")
+                else "danlu federate --server 0.0.0.0:8080 --target y --owners 3",
             )
 
     def join(self, name: str | None, others: bool) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "column_of",
 ]
 
+_ADAPTIVE = ("fedadam", "fedyogi", "fedadagrad")  # servers that take the mean change for a gradient
 _FEWEST = 5  # rows of a client that are divided; of fewer all are learnt from
 _TOLD = 4
 
@@ -132,14 +133,14 @@ class Federation(Blueprint):
 
     @property
     def chosen(self) -> Method:
-        """The method with its settings."""
+        """The method with its settings; of what is another method's :data:`ROUNDS` tells the user."""
         return Method(
             self.method,
-            proximal=self.proximal,
+            proximal=self.proximal if self.method == "fedprox" else None,
             server_rate=self.server_rate,
             equal=self.equal,
             own=self.own,
-            tau=self.tau,
+            tau=self.tau if self.method in _ADAPTIVE else Method.tau,
         )
 
 
@@ -148,7 +149,6 @@ def _beside() -> tuple[Beside, ...]:
     whose = (
         "it is not said whose rows are whose: --by COLUMN names the column that says it, --clients 10 simulates clients"
     )
-    adaptive = ("fedadam", "fedyogi", "fedadagrad")
     where: dict[str, tuple[Callable[[Federation], bool], str]] = {
         "split": (lambda asked: asked.clients is not None, "rows are divided among simulated clients: --clients 10"),
         "alpha": (
@@ -160,7 +160,7 @@ def _beside() -> tuple[Beside, ...]:
         **dict.fromkeys(
             ("clip", "local_noise"), (lambda asked: asked.noise is not None, "add federated.noise (--noise 1)")
         ),
-        "tau": (lambda asked: asked.method in adaptive, f"it is of federated.method={', '.join(adaptive)}"),
+        "tau": (lambda asked: asked.method in _ADAPTIVE, f"it is of federated.method={', '.join(_ADAPTIVE)}"),
     }
     others = [each.name for each in dataclasses.fields(Federation) if each.name not in ("by", "clients", *where)]
     rules = {**where, **dict.fromkeys(others, (lambda asked: asked.active, whose))}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu.artifact import RunDirectory
 from danlu.data import InferredTask
-from danlu.errors import ConfigError, DanluError
+from danlu.errors import ArtifactError, ConfigError, DanluError
 from danlu.evaluate import Interval
 from danlu.evaluate.judgement import Judgement, score_lines
 from danlu.federated.certificates import Certificates
@@ -92,6 +93,7 @@ def serve_rounds(
         DanluError: what does not go together; one clear message.
     """
     _check(config, owners)
+    _check_place(Path(root), name)
     with serving(address, say, seconds=seconds, certificates=certificates) as link:
         kind = "encrypted" if certificates else "not encrypted (--tls-cert encrypts)"
         say(
@@ -208,6 +210,20 @@ def _check(config: TrainConfig, owners: int) -> None:
             hint="leave private out",
         )
     check_fits(config)
+
+
+def _check_place(root: Path, name: str | None) -> None:
+    """Refuse a folder that the run cannot be made in, before owners come.
+
+    Raises:
+        ConfigError: a run of the name is there.
+        ArtifactError: the folder cannot be written to.
+    """
+    RunDirectory.next_path(root, name=name)
+    there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "it cannot be written to" if there.is_dir() else f"{there} is not a folder"
+        raise ArtifactError(f"cannot make runs in {root}: {what}", hint="name another folder: --runs")
 
 
 def _lesson(config: TrainConfig, plan: Recipe, task: str) -> Lesson:
