@@ -21,7 +21,7 @@ from danlu.federated.real import Lesson, Local, Owner, Server
 from danlu.federated.real.local import flat
 from danlu.federated.real.messages import pack, unpack
 from danlu.federated.real.server import Model
-from danlu.federated.real.tables import TableRows
+from danlu.federated.real.tables import TableRows, agree
 from danlu.pipeline.config import config_from
 from danlu.pipeline.remote import serve_rounds
 from danlu.tasks import Recipe
@@ -430,3 +430,11 @@ def test_a_run_that_cannot_be_made_is_said_before_owners_come(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match=r"cannot make runs in .*: .*file is not a folder"):
         serve_rounds(config, "127.0.0.1:1", owners=2, root=tmp_path / "file" / "runs")
+
+
+def test_texts_alone_are_no_columns_of_owners() -> None:
+    texts = {"name": "note", "kind": "text", "used": True, "reason": ""}
+    said = {name: {"rows": 9, "columns": [texts], "target": {}, "exponents": {}} for name in ("north", "south")}
+    with pytest.raises(SchemaError, match="no column is left") as caught:
+        agree(said, "y")
+    assert caught.value.hint == "columns of texts are left out, since their words would leave the owners"

@@ -263,7 +263,8 @@ def agree(said: Mapping[str, Mapping[str, Any]], target: str) -> tuple[Agreed, l
         )
     if not columns:
         raise SchemaError(
-            "no column is left that all owners have and a model can use; expected at least one beside the target"
+            "no column is left that all owners have and a model can use; expected at least one beside the target",
+            hint="columns of texts are left out, since their words would leave the owners" if notes else None,
         )
     task, classes, kind = _task({owner: each["target"] for owner, each in said.items()}, target)
     rows = sum(each["rows"] for each in said.values())
