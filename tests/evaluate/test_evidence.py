@@ -14,6 +14,7 @@ from danlu.errors import DataError
 from danlu.evaluate import (
     MEASURES,
     DetectionCounts,
+    Episodes,
     Evidence,
     Forecasts,
     Found,
@@ -69,6 +70,16 @@ def forecasts(rng: np.random.Generator, quantiles: bool = True) -> Forecasts:
     return Forecasts(truth, prediction, 1 + naive, naive, np.arange(ROWS), **known)
 
 
+def shots(rng: np.random.Generator) -> Episodes:
+    """Episodes of 4 of 24 classes, and pairs whose distances are often tied."""
+    drawn = np.stack([rng.permutation(ROWS)[:4] for _ in range(40)])
+    p = rng.random((40, 4, 2, 4)) + 2 * np.eye(4)[:, None]
+    first, second = rng.integers(ROWS, size=(2, 300))
+    first[:150] = second[:150]
+    far = (rng.random(300).round(1) + (first != second)).round(1)
+    return Episodes(drawn, p / p.sum(-1, keepdims=True), first, second, far, 0.8)
+
+
 KINDS: dict[str, Draw] = {
     "quantities": lambda rng: Rows("regression", (x := 9 + rng.normal(size=ROWS)), x + rng.normal(size=ROWS)),
     "two classes": lambda rng: classes(rng, "binary", 2),
@@ -93,6 +104,7 @@ KINDS: dict[str, Draw] = {
         ("elbo",),
     ),
     "seeds": lambda rng: Sample(rng.normal(size=ROWS), "iqm_return"),
+    "episodes": shots,
 }
 LINES = np.array([*[2, 5, 4] * 8, 2])[:ROWS]
 LINES[-1] += 90 - LINES.sum()
@@ -201,6 +213,7 @@ PRIMARIES = {
     "scores of rows": "elbo",
     "drawings": "frechet",
     "seeds": "iqm_return",
+    "episodes": "episode_accuracy",
 }
 
 
@@ -225,6 +238,7 @@ ONE = {
     "blocks of text": "block of text",
     "windows": "window",
     "test episodes": "test episode",
+    "test classes": "test class",
 }
 
 

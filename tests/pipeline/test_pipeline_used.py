@@ -72,6 +72,12 @@ def boxes(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "boxes.csv")}}
 
 
+def fewshot(folder: Path) -> dict[str, Any]:
+    for i in range(36):
+        picture(folder / "signs" / f"sign{i % 12}" / f"{i}.png", i)
+    return {"data": {"source": str(folder / "signs")}, "shots": {"k": 1}}
+
+
 def texts(folder: Path) -> dict[str, Any]:
     rows = [(" ".join(np.random.default_rng(i).choice(WORDS, 6)), ("good", "bad")[i % 2]) for i in range(40)]
     pl.DataFrame(rows, schema=["review", "y"], orient="row").write_csv(folder / "texts.csv")
@@ -147,6 +153,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "series": series,
     "recommend": pairs,
     "agent": agents,
+    "fewshot": fewshot,
 }
 KINDS = {domain.kind: domain for domain in DOMAINS}
 

@@ -66,6 +66,24 @@ def _images(folder: Path) -> Path:
     return folder / "photos"
 
 
+def _alphabets(folder: Path) -> Path:
+    """Classes of bars of one width and one place, in groups by which way they stand."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        place = folder / "alphabets" / f"group{number % 3}" / f"sign{number // 3}"
+        place.mkdir(parents=True)
+        for drawer in range(5):
+            image = rng.integers(0, 40, (12, 12))
+            across, along = (number % 3) * 4, (number // 3) * 3
+            image[across : across + 3] = 220
+            image[:, along : along + 2] = 250
+            Image.fromarray(image.astype(np.uint8)).save(place / f"{drawer}.png")
+    np.save(folder / "asked.npy", np.stack([_bars(rng, True), _bars(rng, False)])[..., None])
+    return folder / "alphabets"
+
+
 def _tags(folder: Path) -> Path:
     from PIL import Image
 
@@ -233,6 +251,8 @@ KINDS = {
     "mixed": Kind(_mixed, "asked.csv", "verdict", {
         "trainer": _TRAINER, "model": {"members": 2, "width": 8, "depth": 1}, "fusion": {"features": 4, "compare": False},
         "augment": {"rotation": 0.0, "scale": 0.0}}),
+    "fewshot": Kind(_alphabets, "asked.npy", "", {
+        "shots": {"k": 1, "ways": 3, "queries": 2}, "trainer": {"epochs": 2, "learning_rate": 0.02}, "model": {"width": 4}}),
     "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
     "segmentation": Kind(_masks, "asked.npy", "", {**_PICTURES, "model": {"width": 4, "depth": 2}}),
     "detection": Kind(_boxes, "asked.npy", "", {"trainer": {**_TRAINER, "epochs": 20}, "model": {"width": 4},

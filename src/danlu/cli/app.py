@@ -30,6 +30,7 @@ from danlu.cli.sample import sample
 from danlu.cli.serve import serve
 from danlu.cli.show import show
 from danlu.cli.sign import sign
+from danlu.cli.similar import similar
 from danlu.cli.slices import slices
 from danlu.cli.stress import stress
 from danlu.cli.train import train
@@ -106,6 +107,7 @@ for command in (
     sign,
     compare,
     explain,
+    similar,
     slices,
     stress,
     attack,

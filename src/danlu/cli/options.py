@@ -15,6 +15,7 @@ __all__ = [
     "NewData",
     "OwnRun",
     "Run",
+    "Support",
     "TestData",
     "Truth",
     "is_setting",
@@ -67,6 +68,13 @@ NewData = Annotated[
     str,
     typer.Argument(
         help="New data, such as the model was trained on: a file, a folder, or - for standard input.", callback=is_there
+    ),
+]
+Support = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a model trained with --shots: a folder with a folder of a few examples for each new class, which it is to tell apart.",
+        callback=is_there,
     ),
 ]
 Truth = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Allow, Lenient, NewData, Run, is_there
+from danlu.cli.options import Allow, Lenient, NewData, Run, Support, is_there
 from danlu.cli.terminal import print_data
 from danlu.errors import ConfigError
 from danlu.stages import showing, stage
@@ -32,6 +32,7 @@ def predict(
         str,
         typer.Option(help="Columns of the input to write next to the answers: identifiers, all, none, or ID,NAME."),
     ] = "identifiers",
+    support: Support = None,
     using: Annotated[
         str | None,
         typer.Option(
@@ -68,10 +69,12 @@ def predict(
     """Predict with a trained run."""
     with showing("auto"), stage("predicting"):
         from danlu.data.intake import spool
-        from danlu.pipeline import load_model
+        from danlu.pipeline import load_model, with_support
         from danlu.trained.answers import as_csv
 
         model = load_model(run, allow=allow or ())
+        if support is not None:
+            model = with_support(model, support)
         if using is not None:
             model = model.using(using)
         if scores is not None:

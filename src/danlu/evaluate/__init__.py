@@ -5,6 +5,7 @@ from danlu.evaluate.bleu import TranslationCounts, bleu, chrf
 from danlu.evaluate.compare import Comparison, compare, conclusion
 from danlu.evaluate.decomposition import Decomposition, decomposition
 from danlu.evaluate.detection import DetectionCounts, Found
+from danlu.evaluate.episodes import Episodes
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.fairness import CRITERIA, Criterion, Fairness, Gap, Group, fairness
 from danlu.evaluate.folds import fold_interval
@@ -47,6 +48,7 @@ __all__ = [
     "Criterion",
     "Decomposition",
     "DetectionCounts",
+    "Episodes",
     "Evidence",
     "Fairness",
     "Forecasts",

@@ -122,10 +122,10 @@ def told(
 def counted(count: int, things: str) -> str:
     """So many things.
 
-    >>> counted(1, "test rows"), counted(2000, "test rows"), counted(1, "blocks of text")
-    ('1 test row', '2,000 test rows', '1 block of text')
+    >>> counted(1, "test rows"), counted(2000, "test rows"), counted(1, "blocks of text"), counted(1, "test classes")
+    ('1 test row', '2,000 test rows', '1 block of text', '1 test class')
     """
-    return "1 " + re.sub(r"s\b", "", things, count=1) if count == 1 else f"{count:,} {things}"
+    return "1 " + re.sub(r"(?<=ss)es\b|s\b", "", things, count=1) if count == 1 else f"{count:,} {things}"
 
 
 def _too_few(count: int, noun: str) -> str:

@@ -35,6 +35,9 @@ class Evidence(abc.ABC):
     """Whether rows of the same number in two comparable pieces of evidence are the same row; False where they are independent."""
     unlike: ClassVar[str] = "the two predictions are for different rows; expected the same rows in the same order"
     """What :meth:`check_same` says of other rows."""
+    eased: ClassVar[bool] = False
+    """Whether a test without some of its rows is easier, such as that of episodes with fewer classes. Intervals then go by how
+    differently the parts count, and not by how much easier it is without any of them."""
     shared: float = 0.0
     """Of rows that were answered by the models of folds: the rows that a model was tested on, over those that it learnt from; else 0.
 

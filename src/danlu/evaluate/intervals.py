@@ -119,6 +119,9 @@ def leave_out(evidence: Evidence, part: np.ndarray, names: Sequence[str], count:
     for number in range(found.shape[1]):
         values = evidence.measures((part != number).astype(np.float64), names)
         found[:, number] = [values[name] for name in names]
+    if evidence.eased:
+        whole = evidence.measures(None, names)
+        found += np.array([[whole[name]] for name in names]) - found.mean(axis=1, keepdims=True)
     return found
 
 

@@ -12,6 +12,7 @@ from danlu.errors import DataError
 from danlu.evaluate.bleu import TranslationCounts
 from danlu.evaluate.detection import DetectionCounts, OfClass
 from danlu.evaluate.drawn import DrawnRows
+from danlu.evaluate.episodes import Episodes
 from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.forecast import Forecasts
 from danlu.evaluate.generated import Drawings, RowScores
@@ -28,7 +29,7 @@ __all__ = ["restored", "stored"]
 _KINDS = {
     each.__name__: each
     for each in (
-        *(DetectionCounts, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
+        *(DetectionCounts, Episodes, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
         *(Drawings, DrawnRows, RowScores, TokenLosses, TranslationCounts),
         Rankings,
     )

@@ -54,6 +54,7 @@ from danlu.nn.recurrent import (
 from danlu.nn.remat import Remat
 from danlu.nn.reshape import Reshape
 from danlu.nn.rms_norm import RMSNorm
+from danlu.nn.similarity import SumOfParts, UnitLength
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.summary import Summary, summary
 from danlu.nn.swiglu import SwiGLU
@@ -159,6 +160,7 @@ __all__ = [
     "SinusoidalPositions",
     "SqueezeExcite",
     "Sublayer",
+    "SumOfParts",
     "Summary",
     "SwiGLU",
     "TableLinear",
@@ -168,6 +170,7 @@ __all__ = [
     "Transformer",
     "TransformerBlock",
     "UNet",
+    "UnitLength",
     "ViT",
     "ZeroPadding",
     "cached_step",

@@ -9,6 +9,7 @@ from danlu.pipeline.crossed import CrossValidation, crosses, is_crossed
 from danlu.pipeline.domains import load, load_model, with_options
 from danlu.pipeline.example import example_table
 from danlu.pipeline.explain import explain
+from danlu.pipeline.fewshot import similar, with_support
 from danlu.pipeline.health import diagnose
 from danlu.pipeline.mlflow import log_to_mlflow
 from danlu.pipeline.plain import load_config
@@ -39,8 +40,10 @@ __all__ = [
     "private_from",
     "rehearse",
     "resume",
+    "similar",
     "train",
     "train_from",
     "train_on",
     "with_options",
+    "with_support",
 ]

@@ -18,6 +18,7 @@ from danlu.pipeline.agents import Agents
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain, Option
+from danlu.pipeline.fewshot import FewShotPictures
 from danlu.pipeline.generate import Paintings
 from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
@@ -41,6 +42,7 @@ __all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "saved_in", 
 
 DOMAINS: tuple[Domain, ...] = (
     Agents(),
+    FewShotPictures(),
     Translations(),
     Paintings(),
     MadeRows(),

@@ -98,6 +98,10 @@ class Head(abc.ABC):
         """The answers for rows as they were read; a head whose answers are in a row's own units converts them here."""
         return self.answer(trained, trained.encoder.transform(rows))
 
+    def examined(self, trained: Trained, inputs: Any, truth: Any) -> Any:
+        """The answers of a test on encoded rows with the truth; a head that learns from some of the test's rows does it here."""
+        return self.answer(trained, inputs)
+
     @abc.abstractmethod
     def frame(self, answers: Any, rows: Any = None) -> pl.DataFrame:
         """The answers in the user's words.

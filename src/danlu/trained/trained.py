@@ -347,7 +347,7 @@ class Trained:
             groups: a number for each row, the same for rows that are not independent of each other.
             seed: deals many rows out to parts, for the intervals.
         """
-        answers = self.answer(inputs)
+        answers = self.head.examined(self, inputs, truth)
         evidence: Any = self.head.decided(self.head.evidence(answers, truth), rows)
         if groups is not None:
             evidence = dataclasses.replace(evidence, groups=groups)

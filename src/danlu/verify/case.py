@@ -53,6 +53,7 @@ _MODULES = (
     "averages",
     "objectives",
     "federated",
+    "fewshot",
     "forecast",
     "explain",
     "transfer",

@@ -1,6 +1,7 @@
 """Images: reading them from folders, lists, npz and idx files, with labels, boxes or masks, and making them one size."""
 
 from danlu.data.images.boxes import BoxSet, is_box_source, read_boxes
+from danlu.data.images.classes import read_classes
 from danlu.data.images.encode import ImageEncoder
 from danlu.data.images.files import ImageFiles
 from danlu.data.images.labels import LabelSets, is_label_source, read_labels
@@ -26,6 +27,7 @@ __all__ = [
     "make_masks",
     "make_scenes",
     "read_boxes",
+    "read_classes",
     "read_images",
     "read_labels",
     "read_masks",

@@ -14,7 +14,7 @@ import numpy as np
 from danlu.data.images.encode import check_pixels
 from danlu.data.images.files import npz_shapes, some_of
 from danlu.data.images.pixels import SUFFIXES
-from danlu.data.images.read import _PARTS, read_images
+from danlu.data.images.read import PARTS, read_images
 from danlu.data.intake import read_npz
 from danlu.errors import DataError, SchemaError
 
@@ -198,7 +198,7 @@ def _read_npz(path: Path, known: Sequence[str] | None) -> LabelSets:
     images, marks, parts = [], [], []
     for name, array in arrays.items():
         before, _, part = name.partition("_")
-        if before not in ("x", "images") or (part and part not in _PARTS):
+        if before not in ("x", "images") or (part and part not in PARTS):
             continue
         tail = f"_{part}" if part else ""
         own = next((arrays[key] for key in (f"y{tail}", f"labels{tail}") if key in arrays), None)
@@ -212,7 +212,7 @@ def _read_npz(path: Path, known: Sequence[str] | None) -> LabelSets:
             )
         images.append(pixels)
         marks.append(own.astype(np.uint8))
-        parts += [_PARTS.get(part, "")] * len(pixels)
+        parts += [PARTS.get(part, "")] * len(pixels)
     if not images:
         raise DataError(f"{path} has the arrays {', '.join(sorted(arrays)[:10]) or '(none)'}; expected x and y")
     if len({each.shape[1:] for each in (*images,)}) > 1 or len({each.shape[1] for each in marks}) > 1:

@@ -24,8 +24,8 @@ from danlu.errors import DataError
 
 __all__ = ["ImageSet", "is_image_source", "listed_files", "read_images"]
 
-_PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
-_PARTS |= {"test": "test", "testing": "test", "t10k": "test"}
+PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"}
+PARTS |= {"test": "test", "testing": "test", "t10k": "test"}
 _IDX = re.compile(r"^(?P<part>[a-z0-9]+)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?$")
 _NAMED = 10  # broken files that are named in a notice
 
@@ -144,7 +144,7 @@ def _read_folder(root: Path, memory: int | None, whole: bool) -> ImageSet:
             )
         for child, classes in divided.items():
             rows += [
-                (_PARTS[child.name.lower()], group.name, file) for group, files in classes.items() for file in files
+                (PARTS[child.name.lower()], group.name, file) for group, files in classes.items() for file in files
             ]
         if not rows:
             raise DataError(
@@ -170,11 +170,11 @@ def _parts_in(holding: Mapping[Path, Sequence[Path]]) -> list[Path]:
 
     ``train`` beside ``car`` and ``plane`` is a class of its own.
     """
-    named = [child for child in holding if child.name.lower() in _PARTS]
+    named = [child for child in holding if child.name.lower() in PARTS]
     if len(named) == len(holding):
         return named
     parts = [child for child in named if all(file.parent != child for file in holding[child])]
-    return parts if len({_PARTS[child.name.lower()] for child in parts}) > 1 else []
+    return parts if len({PARTS[child.name.lower()] for child in parts}) > 1 else []
 
 
 def _strange_classes(rows: Sequence[tuple[str, str, Path]]) -> list[str]:
@@ -286,7 +286,7 @@ def _pairs(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.n
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         words = re.split(r"[_\-.]", name.lower())
-        part = next((_PARTS[word] for word in words if word in _PARTS), "")
+        part = next((PARTS[word] for word in words if word in PARTS), "")
         kind = {
             "x": "images",
             "y": "labels",
@@ -312,7 +312,7 @@ def _read_idx(root: Path, files: Mapping[Any, Path]) -> ImageSet:
     for part in {part for part, _ in files}:
         if (part, "images") not in files or (part, "labels") not in files:
             raise DataError(f"{root} has one of the images and labels of {part!r} but not the other")
-        pairs[_PARTS.get(part, "")] = (_idx(files[part, "images"]), _idx(files[part, "labels"]))
+        pairs[PARTS.get(part, "")] = (_idx(files[part, "images"]), _idx(files[part, "labels"]))
     return _joined(root, pairs)
 
 
