@@ -6,6 +6,10 @@ from mutations.mutation import of
 
 MUTATIONS = [
     *of(
+        "engine/sources.py",
+        ("part-of-another", "stop - 1) - first + part * room", "stop - 1) - first", "engine.shares"),
+    ),
+    *of(
         "engine/average.py",
         (
             "average-trails-from-zero",

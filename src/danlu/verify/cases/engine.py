@@ -430,3 +430,28 @@ def orders(check: Check) -> None:
     batch, mask = gather({"x": jnp.arange(10) * 2}, jnp.asarray([4, ~3, 0, ~9]), 1, 2)
     check(batch["x"], [0, 18], oracle="closed form")
     check(mask, [1, 0], oracle="closed form")
+
+
+@case("engine.shares")
+def shares(check: Check) -> None:
+    """What 2, 4 and 8 processes read of a stream, each its own part, are together the batches of one process, row for row."""
+    rows, size = 61, 8
+
+    class Numbered:
+        def chunks(self, epoch: int, start: int) -> Any:
+            numbers = np.arange(float(rows))
+            yield {"x": numbers[:, None], "y": numbers, "weight": np.ones(rows)}
+
+    source = engine.ChunkSource(Numbered(), batch_size=size, seed=3)
+
+    def batches(parts: int) -> np.ndarray:
+        read = [next(source.divided(parts, range(own, own + 1)).lots(2, 0)) for own in range(parts)]
+        held = np.concatenate([lots[0]["y"] for lots, _, _ in read])
+        order, steps = read[0][1], read[0][2]
+        entries = order[: steps * size].reshape(steps, size)
+        return np.where(entries >= 0, held[np.where(entries >= 0, entries, ~entries)], -1.0)
+
+    whole = batches(1)
+    check(np.sort(whole[whole >= 0]), np.arange(float(rows)), oracle="each row once")
+    for parts in (2, 4, 8):
+        check(batches(parts), whole, oracle="one process")
