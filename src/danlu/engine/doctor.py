@@ -46,6 +46,8 @@ def diagnose(fitted: Any, *, full: bool = True) -> Health:
         return Health(clues.failures)
     if clues is None or not fitted.history:
         return Health()
+    if hasattr(clues.program, "diagnose"):  # one of several networks, which knows what may go wrong between them
+        return Health(clues.program.diagnose(fitted.history))
     members = clues.program.members
     cases = [case_of(fitted.history, clues, member) for member in ([None] if members is None else range(members))]
     steps = min(case.steps for case in cases)

@@ -27,6 +27,8 @@ KINDS = (
     "class_collapse",
     "no_reward",
     "policy_collapse",
+    "won_game",
+    "mode_collapse",
     "stuck",
     "shuffled_labels",
     "leakage",

@@ -2,17 +2,21 @@
 
 from danlu.generative.diffusion import Diffusion
 from danlu.generative.flow import RectifiedFlow
+from danlu.generative.gan import GAN, GanGame, Turns
 from danlu.generative.head import Painting
 from danlu.generative.network import Generating, Generative
-from danlu.generative.recipe import PaintingRecipe, painting_recipe
+from danlu.generative.recipe import GameRecipe, PaintingRecipe, painting_recipe
 from danlu.generative.settings import Generate
 from danlu.generative.unet import TimedUNet
 from danlu.generative.vae import VAE
 from danlu.generative.written import grid, write_samples
 
 __all__ = [
+    "GAN",
     "VAE",
     "Diffusion",
+    "GameRecipe",
+    "GanGame",
     "Generate",
     "Generating",
     "Generative",
@@ -20,6 +24,7 @@ __all__ = [
     "PaintingRecipe",
     "RectifiedFlow",
     "TimedUNet",
+    "Turns",
     "grid",
     "painting_recipe",
     "write_samples",

@@ -55,6 +55,7 @@ from danlu.nn.remat import Remat
 from danlu.nn.reshape import Reshape
 from danlu.nn.rms_norm import RMSNorm
 from danlu.nn.similarity import SumOfParts, UnitLength
+from danlu.nn.spectral_norm import SpectralNorm
 from danlu.nn.squeeze_excite import SqueezeExcite
 from danlu.nn.summary import Summary, summary
 from danlu.nn.swiglu import SwiGLU
@@ -158,6 +159,7 @@ __all__ = [
     "Sequential",
     "SimpleRNN",
     "SinusoidalPositions",
+    "SpectralNorm",
     "SqueezeExcite",
     "Sublayer",
     "SumOfParts",

@@ -116,7 +116,16 @@ class Paintings(Pictures):
                 lambda config: config.generate.model in ("auto", "vae"),
                 "it is for generate.model=vae",
             )
-            for name in ("codes", "beta", "likelihood")
+            for name in ("beta", "likelihood")
+        ),
+        *(
+            Beside(f"generate.{name}", lambda config: config.generate.model == "gan", "it is for generate.model=gan")
+            for name in ("loss", "penalty", "weight", "spectral")
+        ),
+        Beside(
+            "generate.codes",
+            lambda config: config.generate.model in ("auto", "vae", "gan"),
+            "it is for generate.model=vae and gan",
         ),
         Beside(
             "generate.unlabelled", lambda config: config.generate.labels, "no labels are learnt: generate.labels=false"
