@@ -38,15 +38,11 @@ def elbo(args: argparse.Namespace) -> None:
 
     data = load(args.data)
     x, y = data["x_train"], np.zeros(len(data["x_train"]), np.int32)
-    cut = len(x) - 5000
-    plan = painting_recipe("vae", cut, x.shape[1:], epochs=args.epochs)
+    plan = painting_recipe("vae", len(x), x.shape[1:], epochs=args.epochs)
     for seed in range(args.seeds):
-        params, state = jax.jit(lambda key: plan.model.init(key, (28, 28, 1))[:2])(jax.random.key(seed))
+        initial = jax.jit(lambda key: plan.model.init(key, (28, 28, 1))[:2])(jax.random.key(seed))
         begun = time.perf_counter()
-        held = (x[cut:], y[cut:])
-        fitted = plan.fit(
-            (x[:cut], y[:cut]), rows=cut, seed=seed, validation=held, initial=(params, state), display="plain"
-        )
+        fitted = plan.fit((x, y), rows=len(x), seed=seed, initial=initial, display="plain")
         took = time.perf_counter() - begun
         pixels = data["x_test"]
         found = {"grey": pixels, "on and off": 255 * (pixels > 127).astype(np.uint8)}

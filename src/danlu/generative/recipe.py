@@ -154,7 +154,7 @@ def painting_recipe(
     Example:
         >>> plan = painting_recipe("vae", 60_000, (28, 28, 1))
         >>> plan.model.codes, plan.batch_size
-        (20, 128)
+        (20, 64)
     """
     settings = settings or Generate()
     if kind not in KINDS:
@@ -181,7 +181,7 @@ def painting_recipe(
         unet = _unet(in_shape, classes, width)
         model = Diffusion(unet, classes=classes) if kind == "diffusion" else RectifiedFlow(unet, classes)
         own = {"learning_rate": 1e-3, "clip_norm": 1.0, "average": "ema"}
-    batch_size = changes.get("batch_size", min(128, max(16, images // 20)))
+    batch_size = changes.get("batch_size", min(64 if isinstance(model, VAE) else 128, max(16, images // 20)))
     enough = min(-(-_STEPS * batch_size // images), _MOST_EPOCHS)
     fields: dict[str, Any] = {
         "model": model,
