@@ -101,7 +101,7 @@ def test_records_hold_files_in_base64_or_lack_them_and_never_name_them(found: Mi
     x, true = encoder.transform(encoder.rows(records, said.append)), encoder.transform(found.frame[5:6])
     jax.tree.map(lambda some, all_: np.testing.assert_array_equal(some[:1], all_), x, true)
     assert x["present"].tolist() == [[1, 1, 1], [0, 0, 0]]
-    assert said[0].startswith("1 of 2 rows has no photo (row 2): answered from the rest of the row")
+    assert said[0].startswith("1 of 2 rows has no photo (row 2): answered without it")
     with pytest.raises(SchemaError, match="'photo' of record 1 is"):
         encoder.rows([{"n": 1.0, "photo": str(file), "about": "x"}], said.append)
     with pytest.raises(SchemaError, match="'about' is '3'; expected a text"):

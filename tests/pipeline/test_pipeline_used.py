@@ -104,6 +104,11 @@ def mixed(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "cards.csv"), "target": "y"}}
 
 
+def pairs(folder: Path) -> dict[str, Any]:
+    given = mixed(folder)
+    return {"data": {"source": given["data"]["source"]}, "pair": {"columns": "photo:about"}}
+
+
 def sequences(folder: Path) -> dict[str, Any]:
     rows = [(f"s{i}", t, float(np.sin(t + i)), ("up", "down")[i % 2]) for i in range(24) for t in range(8)]
     pl.DataFrame(rows, schema=["who", "t", "v", "y"], orient="row").write_csv(folder / "walks.csv")
@@ -150,6 +155,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "sequence": sequences,
     "sound": sounds,
     "mixed": mixed,
+    "pairs": pairs,
     "series": series,
     "recommend": pairs,
     "agent": agents,

@@ -119,6 +119,21 @@ def _mixed(folder: Path) -> Path:
     return folder / "cards.csv"
 
 
+def _captions(folder: Path) -> Path:
+    from PIL import Image
+
+    rng, lines = np.random.default_rng(0), []
+    for row in range(64):
+        standing = bool(rng.integers(0, 2))
+        Image.fromarray(_bars(rng, standing)).save(folder / f"{row}.png")
+        lines.append((f"{row}.png", f"a {'standing' if standing else 'lying'} bar of number {row}"))
+    frame = pl.DataFrame(lines, schema=["picture", "caption"], orient="row")
+    frame.write_csv(folder / "captions.csv")
+    held = ["data:image/png;base64," + base64.b64encode((folder / f"{i}.png").read_bytes()).decode() for i in range(3)]
+    frame.head(3).with_columns(picture=pl.Series(held)).write_csv(folder / "asked.csv")
+    return folder / "captions.csv"
+
+
 def _masks(folder: Path) -> Path:
     from danlu.data.images import MaskSet, write_masks
 
@@ -253,6 +268,8 @@ KINDS = {
         "augment": {"rotation": 0.0, "scale": 0.0}}),
     "fewshot": Kind(_alphabets, "asked.npy", "", {
         "shots": {"k": 1, "ways": 3, "queries": 2}, "trainer": {"epochs": 2, "learning_rate": 0.02}, "model": {"width": 4}}),
+    "pairs": Kind(_captions, "asked.csv", "", {
+        "pair": {"columns": "picture:caption", "features": 6}, "trainer": _TRAINER, "augment": {"rotation": 0.0, "scale": 0.0}}),
     "multilabel": Kind(_tags, "asked.npy", "tags", _PICTURES),
     "segmentation": Kind(_masks, "asked.npy", "", {**_PICTURES, "model": {"width": 4, "depth": 2}}),
     "detection": Kind(_boxes, "asked.npy", "", {"trainer": {**_TRAINER, "epochs": 20}, "model": {"width": 4},

@@ -151,6 +151,11 @@ class Composite:
         Raises:
             SchemaError: a value that does not fit.
         """
+        for number, record in enumerate(records, 1) if self.table is None else ():
+            if all(record.get(name) is None for name, _ in self.parts):
+                raise SchemaError(
+                    f"record {number} has none of {', '.join(repr(name) for name, _ in self.parts)}; expected one or more of them"
+                )
         columns = [] if self.table is None else self.table.rows(records, say).get_columns()
         for name, part in self.parts:
             there = [row for row, record in enumerate(records) if record.get(name) is not None]
@@ -185,8 +190,7 @@ class Composite:
             if count:
                 rows = ", ".join(str(row + 1) for row in absent.arg_true().head(5)) + (", …" if count > 5 else "")
                 found.append(
-                    f"{count:,} of {frame.height:,} rows {'has' if count == 1 else 'have'} no {name} (row {rows}): answered from the "
-                    f"rest of the row, with what was learnt for an absent {name}"
+                    f"{count:,} of {frame.height:,} rows {'has' if count == 1 else 'have'} no {name} (row {rows}): answered without it"
                 )
         return tuple(found)
 

@@ -6,7 +6,7 @@ import base64
 import functools
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from danlu.data.sounds.read import Sound, decoded
 from danlu.data.threads import ordered
 from danlu.errors import DataError
 
-__all__ = ["INSIDE", "found_media", "located", "names_media", "opened", "without_folders"]
+__all__ = ["INSIDE", "files_named", "found_media", "located", "names_media", "opened", "without_folders"]
 
 _ENDINGS = {"image": SUFFIXES, "sound": (".wav",)}
 _MIME = {"image": "image", "sound": "audio"}
@@ -131,6 +131,25 @@ def located(
         whole = {each: path for each, path in paths.items() if each not in broken}
         columns.append(values.replace_strict(list(whole), list(whole.values()), default=None, return_dtype=pl.String))
     return frame.with_columns(columns), tuple(notices)
+
+
+def files_named(source: str | Path, names: Sequence[str] | None, kinds: Mapping[str, str]) -> list[Path]:
+    """The files that a table's cells name and that are there; none of them is opened.
+
+    Args:
+        source: a file.
+        names: of the columns that count; None takes all.
+        kinds: of single columns, as the user says.
+    """
+    from danlu.data.read import read_table
+
+    frame, folder = read_table(source, typed=False).frame, Path(source).parent
+    media = {name: kind for name, (kind, _) in found_media(frame, folder).items()} | dict(kinds)
+    chosen = [name for name in frame.columns if media.get(name) in MEDIA and (names is None or name in names)]
+    cells = [
+        cell.strip() for name in chosen for cell in frame[name].cast(pl.String).drop_nulls().unique(maintain_order=True)
+    ]
+    return [folder / cell for cell in cells if not cell.startswith(INSIDE) and (folder / cell).is_file()]
 
 
 def _is_there(cell: str) -> bool:

@@ -19,6 +19,7 @@ from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.labels import LabelRows
 from danlu.evaluate.quantiles import Quantiles
 from danlu.evaluate.recommendation import Rankings
+from danlu.evaluate.retrieval import Retrieved
 from danlu.evaluate.rows import Rows
 from danlu.evaluate.sample import Sample
 from danlu.evaluate.segmentation import MaskCounts
@@ -31,7 +32,7 @@ _KINDS = {
     for each in (
         *(DetectionCounts, Episodes, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
         *(Drawings, DrawnRows, RowScores, TokenLosses, TranslationCounts),
-        Rankings,
+        *(Rankings, Retrieved),
     )
 }
 

@@ -18,6 +18,14 @@ USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "map": ("map", "map50", "box_f1"),
         "mean_iou": ("mean_iou", "mean_dice", "pixel_accuracy"),
         "ndcg": ("ndcg", "hit_rate", "reciprocal_rank", "catalogue_coverage"),
+        "pair_recall": (
+            "pair_recall",
+            "forth_recall_1",
+            "back_recall_1",
+            "forth_recall_10",
+            "back_recall_10",
+            "forth_median_rank",
+        ),
         "label_precision": ("label_precision", "macro_f1", "micro_f1", "exact_match"),
     }
 )

@@ -81,6 +81,7 @@ from danlu.nn.transformer import (
     generate,
     init_cache,
 )
+from danlu.nn.two_towers import TwoTowers
 from danlu.nn.vision import ConvNeXt, Detector, LayerScale, LeNet, ResNet, UNet
 
 __all__ = [
@@ -171,6 +172,7 @@ __all__ = [
     "Tied",
     "Transformer",
     "TransformerBlock",
+    "TwoTowers",
     "UNet",
     "UnitLength",
     "ViT",

@@ -24,6 +24,7 @@ from danlu.pipeline.images import Images
 from danlu.pipeline.language import LanguageTexts
 from danlu.pipeline.mixed import Mixed
 from danlu.pipeline.multilabel import LabelledImages
+from danlu.pipeline.pairs import PairedRows
 from danlu.pipeline.recommend import Recommendations
 from danlu.pipeline.segmentation import Segmentations
 from danlu.pipeline.sequences import Sequences
@@ -43,6 +44,7 @@ __all__ = ["DOMAINS", "domain_of", "load", "load_model", "options", "saved_in", 
 DOMAINS: tuple[Domain, ...] = (
     Agents(),
     FewShotPictures(),
+    PairedRows(),
     Translations(),
     Paintings(),
     MadeRows(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,10 +13,10 @@ import polars as pl
 from danlu.blueprint import Blueprint
 from danlu.data import TargetEncoder, check_frame, read_table
 from danlu.data.composite import Composite
+from danlu.data.images import ImageEncoder
 from danlu.data.kinds import MEDIA
-from danlu.data.media import located, names_media, without_folders
+from danlu.data.media import files_named, located, names_media, without_folders
 from danlu.data.mixed import MixedSet, read_mixed
-from danlu.data.sounds import SoundEncoder
 from danlu.data.spelling import merge_spellings
 from danlu.errors import ConfigError
 from danlu.evaluate import Importance, Rows
@@ -36,7 +36,7 @@ from danlu.tasks import Recipe
 from danlu.tasks.fusion import Fusing, fusion_recipe
 from danlu.trained import Read, Say, Trained
 
-__all__ = ["Mixed"]
+__all__ = ["Mixed", "for_simple_models", "image_encoder"]
 
 _LARGEST = 64  # the longest side that pictures keep by themselves
 _CELLS = 6  # a side, to which pictures are averaged for the baselines
@@ -77,9 +77,7 @@ class Mixed(LabelledItems):
         return bool(data.target) and names_media(source)
 
     def files(self, config: TrainConfig, source: str | Path) -> Iterable[Path]:
-        found = self.find(config, source)
-        names = [column.name for column in found.schema.features if column.kind in MEDIA]
-        return [Path(each) for name in names for each in found.frame[name].drop_nulls().unique(maintain_order=True)]
+        return files_named(source, None, config.data.kinds)
 
     def find(self, config: TrainConfig, source: Any, before: MixedSet | None = None) -> MixedSet:
         data = config.data
@@ -110,15 +108,7 @@ class Mixed(LabelledItems):
 
     def encoded(self, config: TrainConfig, parts: Divided, target: TargetEncoder) -> dict[str, Any]:
         found, told = parts.found, set[str]()
-
-        def image(pictures: Any) -> Any:
-            encoder, said = encoder_for(pictures, config.data.image_size, largest=_LARGEST)
-            told.update([said] if said else [])
-            return encoder
-
-        encoder = Composite.fit(
-            found.frame[parts.places["train"]], found.schema, image=image, sound=lambda each: SoundEncoder.fit(each)
-        )
+        encoder = Composite.fit(found.frame[parts.places["train"]], found.schema, image=image_encoder(config, told))
         parts.notices.extend(sorted(told))
         prepared = parts.encoded(encoder, lambda part: part.frame, lambda part: target.transform(part.labels))
         shown = None if not len(parts.tested) else parts.tested.frame
@@ -149,12 +139,7 @@ class Mixed(LabelledItems):
         """The table's columns, means over cells of pictures and recordings, and whether a text has each of the commonest words."""
         found = dict(inputs.get("table", {}))
         numbers = [found.pop("text", None), found.pop("numeric", None)]
-        for part in inputs["parts"].values():
-            if isinstance(part, Mapping):
-                words = part["words"]["x"]
-                numbers.append((words[:, :, None] == np.arange(4, 4 + _WORDS)).any(axis=1).astype(np.float32))
-            else:
-                numbers.append(cells(part, _CELLS))
+        numbers += [for_simple_models(part) for part in inputs["parts"].values()]
         found["numeric"] = np.concatenate([inputs["present"], *(each for each in numbers if each is not None)], axis=1)
         return found
 
@@ -214,3 +199,22 @@ class Mixed(LabelledItems):
             return {"mistakes": []}
         media = [column.name for column in prepared.schema.features if column.kind in MEDIA]
         return worst_rows(without_folders(prepared.shown, media), prepared, rows)
+
+
+def image_encoder(config: TrainConfig, told: set[str]) -> Callable[[Any], ImageEncoder]:
+    """How the encoder of a column of pictures is fitted; what is to be said of it is added to ``told``."""
+
+    def fitted(pictures: Any) -> ImageEncoder:
+        encoder, said = encoder_for(pictures, config.data.image_size, largest=_LARGEST)
+        told.update([said] if said else [])
+        return encoder
+
+    return fitted
+
+
+def for_simple_models(part: Any) -> np.ndarray:
+    """An encoded picture or recording as the means of its cells, a text as which of the commonest words it has, ``(rows, numbers)``."""
+    if not isinstance(part, Mapping):
+        return cells(part, _CELLS)
+    words = part["words"]["x"]
+    return (words[:, :, None] == np.arange(4, 4 + _WORDS)).any(axis=1).astype(np.float32)

@@ -6,14 +6,19 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from danlu.evaluate import MEASURES
 from danlu.evaluate.intervals import figure
 from danlu.evaluate.modalities import Contribution
+from danlu.report.picture import png_uri
 
-__all__ = ["contributions_section"]
+__all__ = ["contributions_section", "retrieval_section"]
 
 _KINDS = {"table": "numbers and categories", "text": "a text", "image": "a picture", "sound": "a recording"}
 _WIDTH, _HEIGHT = 160, 14
+_SHOWN = 12
 
 
 def contributions_section(found: Sequence[Contribution], encoder: Any) -> tuple[str, str]:
@@ -44,6 +49,34 @@ def contributions_section(found: Sequence[Contribution], encoder: Any) -> tuple[
     return title, (
         f'<div class="scroll long"><table>{head}{lines}</table></div><p>{html.escape(said)}</p><p class="note">{html.escape(note)}</p>'
     )
+
+
+def retrieval_section(trained: Any, inputs: Any, truth: np.ndarray, frame: pl.DataFrame) -> tuple[str, str]:
+    """The title and the HTML of some test pairs with what is found for them."""
+    first, second = trained.head.names
+    kinds = dict(zip(trained.encoder.modalities, trained.encoder.kinds, strict=True))
+    answers = trained.answer(inputs)
+    picked = np.linspace(0, len(truth) - 1, min(_SHOWN, len(truth))).astype(int)
+    unique = np.unique(truth[:, 1], return_index=True)[1]
+    order = np.argsort(-(answers["first"][picked] @ answers["second"][unique].T), axis=1)[:, :3]  # (shown, 3)
+    lines = "".join(
+        f"<tr><td>{_thing(inputs, frame, first, kinds[first], row)}</td><td>{_thing(inputs, frame, second, kinds[second], row)}</td>"
+        + "".join(f"<td>{_thing(inputs, frame, second, kinds[second], int(unique[place]))}</td>" for place in places)
+        + "</tr>"
+        for row, places in zip(picked.tolist(), order, strict=True)
+    )
+    head = (
+        f"<tr><th translate=no>{html.escape(first)}</th><th translate=no>{html.escape(second)}</th><th>nearest</th><th>second</th>"
+        "<th>third</th></tr>"
+    )
+    note = "Some test pairs, and what the model finds for the first among all test rows."
+    return "What it finds", f'<div class="scroll long"><table>{head}{lines}</table></div><p class="note">{note}</p>'
+
+
+def _thing(inputs: Any, frame: pl.DataFrame, name: str, kind: str, row: int) -> str:
+    if kind == "text":
+        return f"<span translate=no>{html.escape(str(frame[name][row])[:120])}</span>"
+    return f"<img src='{png_uri(inputs['parts'][name][row])}' alt='' width='64'>"
 
 
 def _bar(share: float) -> str:

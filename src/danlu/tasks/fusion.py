@@ -42,18 +42,20 @@ class Fusing(Blueprint):
     compare: bool = True
 
 
-def tower_of(encoder: Any, features: int, *, augment: Augment | None = None, fill: float = -1.0) -> Layer:
+def tower_of(
+    encoder: Any, features: int, *, augment: Augment | None = None, fill: float = -1.0, last: str = "relu"
+) -> Layer:
     """The layers from what an encoder gives to ``features`` numbers: convolutions of pictures and of recordings' log-mel pictures,
-    n-grams beside convolutions of texts."""
+    n-grams beside convolutions of texts; ``last`` is the activation of these numbers."""
     if isinstance(encoder, TextEncoder):
         bag, words = text_towers(encoder.tokenizer.size, encoder.buckets, dropout=0.3)
         both = Parallel((Sequential(bag), Sequential(words)), inputs=("grams", "words"))
-        return Sequential((both, Dense(features, "relu")))
+        return Sequential((both, Dense(features, last)))
     own = augment
     if augment is not None and not isinstance(encoder, ImageEncoder):  # time and pitch are neither turned nor mirrored
         own = Augment(False, 0.0, 0.0, 0.0, augment.translate, augment.erase)
     layers = image_tower(encoder.in_shape, augment=own, fill=fill)
-    return Sequential((*layers, Dense(features, "relu")))
+    return Sequential((*layers, Dense(features, last)))
 
 
 def fusion_recipe(

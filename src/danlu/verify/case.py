@@ -64,6 +64,7 @@ _MODULES = (
     "groups",
     "recommending",
     "attacks",
+    "modalities",
     "translation",
     "detection",
     "segmentation",

@@ -14,6 +14,7 @@ from mutations import (
     layers,
     losses,
     measures,
+    modalities,
     optimizers,
     recommending,
     secure,
@@ -38,6 +39,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         secure,
         federated,
         recommending,
+        modalities,
     )
     for mutation in room.MUTATIONS
 )
