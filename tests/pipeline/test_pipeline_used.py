@@ -104,7 +104,7 @@ def mixed(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "cards.csv"), "target": "y"}}
 
 
-def pairs(folder: Path) -> dict[str, Any]:
+def captions(folder: Path) -> dict[str, Any]:
     given = mixed(folder)
     return {"data": {"source": given["data"]["source"]}, "pair": {"columns": "photo:about"}}
 
@@ -155,7 +155,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "sequence": sequences,
     "sound": sounds,
     "mixed": mixed,
-    "pairs": pairs,
+    "pairs": captions,
     "series": series,
     "recommend": pairs,
     "agent": agents,

@@ -21,7 +21,8 @@ def similar(
     among: Annotated[
         str,
         typer.Option(
-            help="The pictures to look through: a folder, or a single picture to compare with.", callback=is_there
+            help="What to look through: a folder of pictures, one picture, a .txt file of sentences, or a table.",
+            callback=is_there,
         ),
     ],
     most: Annotated[int, typer.Option(help="How many of the nearest are told.", min=1)] = 5,
@@ -29,7 +30,7 @@ def similar(
         Path | None, typer.Option("--output", "-o", help="The file to write (csv, parquet, json); - prints.")
     ] = None,
 ) -> None:
-    """Find the pictures that are most like others, and say whether two are of one class (of a model trained with --shots)."""
+    """Find what is most like other things: pictures by pictures (--shots), pictures by sentences and back (--pair)."""
     with showing("auto"), stage("comparing"):
         from danlu.pipeline import load_model
         from danlu.pipeline import similar as nearest

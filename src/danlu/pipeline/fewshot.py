@@ -414,15 +414,16 @@ def with_support(model: Trained, source: str | Path, *, say: Say = warn) -> Trai
 
 
 def similar(model: Trained, source: Any, among: Any, *, most: int = 5, say: Say = warn) -> pl.DataFrame:
-    """The pictures of ``among`` that are nearest to each picture of ``source``; see :meth:`Shots.similar <danlu.fewshot.Shots.similar>`.
+    """The nearest of ``among`` to each of ``source``: pictures by pictures (see :meth:`Shots.similar <danlu.fewshot.Shots.similar>`), or by
+    their captions and the other way (:meth:`Pairs.similar <danlu.tasks.pairs.Pairs.similar>`).
 
     Raises:
         ConfigError: a model of another kind.
     """
-    if not isinstance(model.head, Shots):
+    if "similar" not in model.head.verbs:
         raise ConfigError(
-            f"likeness is of models that were trained to tell new classes; this is a model for {model.purpose}",
-            hint="danlu train FOLDER --shots 5 trains one",
+            f"likeness is of models that were trained to compare; this is a model for {model.purpose}",
+            hint="danlu train FOLDER --shots 5 trains one, or danlu train captions.csv --pair picture:caption",
         )
     found: pl.DataFrame = model.similar(source, among, most=most, say=say)
     return found

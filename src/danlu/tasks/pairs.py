@@ -171,28 +171,29 @@ class Pairs(Head, eq=False):
                     reply[f"vector {name}"] = vector.tolist()
         return said
 
-    def similar(self, trained: Trained, source: Any, among: Any, *, most: int = 5) -> pl.DataFrame:
+    def similar(self, trained: Trained, source: Any, among: Any, *, most: int = 5, **how: Any) -> pl.DataFrame:
         """The nearest of ``among`` to each of ``source``, with the cosine and the probability among all of them.
 
         Args:
             source, among: what :meth:`sided` takes. Pictures among sentences are classified by these; sentences among pictures find them.
-            most: how many are told of each.
+            most: how many of each.
         """
-        (one, asked, asked_names), (other, known, known_names) = (
-            self.sided(trained, source, 0),
-            self.sided(trained, among, 1),
-        )
+        one, asked, names = self.sided(trained, source, 0)
+        _, known, known_names = self.sided(trained, among, 1)
         logits = asked @ known.T  # (asked, known)
-        scale = np.sqrt((asked[:1] ** 2).sum() * (known[:1] ** 2).sum())
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        chances = shifted / shifted.sum(axis=1, keepdims=True)
-        order = np.argsort(-logits, axis=1, kind="stable")[:, :most]
-        lines = [
-            {one: asked_names[row], f"nearest {other}": known_names[place], "similarity": float(logits[row, place] / scale),
-             "probability": float(chances[row, place])}
-            for row in range(len(asked)) for place in order[row].tolist()
-        ]  # fmt: skip
-        return pl.DataFrame(lines)
+        lengths = np.sqrt((asked**2).sum(axis=1)[:, None] * (known**2).sum(axis=1)[None])
+        chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+        chances /= chances.sum(axis=1, keepdims=True)
+        near = np.argsort(-logits, axis=1, kind="stable")[:, :most]
+        return pl.DataFrame(
+            {
+                one: np.repeat(names, near.shape[1]).tolist(),
+                "place": np.tile(np.arange(1, near.shape[1] + 1), len(asked)),
+                "similar": np.asarray(known_names, object)[near.ravel()].tolist(),
+                "similarity": np.take_along_axis(logits / lengths, near, axis=1).ravel().round(4),
+                "probability": np.take_along_axis(chances, near, axis=1).ravel().round(4),
+            }
+        )
 
     def sided(self, trained: Trained, source: Any, side: int) -> tuple[str, np.ndarray, Sequence[str]]:
         """The column that things are of, their vectors, and what they are called.
