@@ -39,6 +39,10 @@ def table(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "t.csv"), "target": "y"}}
 
 
+def made(folder: Path) -> dict[str, Any]:
+    return {**table(folder), "synthesize": {"model": "autoregressive"}}
+
+
 def images(folder: Path) -> dict[str, Any]:
     for i in range(24):
         picture(folder / "photos" / ("cat", "dog")[i % 2] / f"{i}.png", i)
@@ -144,6 +148,7 @@ def agents(folder: Path) -> dict[str, Any]:
 
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "table": table,
+    "rows": made,
     "image": images,
     "painting": paintings,
     "multilabel": tagged,

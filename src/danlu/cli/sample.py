@@ -22,6 +22,9 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option(help="How many.")] = 64,
     label: Annotated[str | None, typer.Option(help="What they are to show, of a model that learnt labels.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Of a table: what the rows are to be, such as income=>50K or age=30..40.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="The same seed draws the same.")] = 0,
     output: Annotated[
         Path | None,
@@ -33,7 +36,7 @@ def sample(
         ),
     ] = None,
 ) -> None:
-    """Draw new pictures or rows with a model that learnt to (danlu train photos/ --generate)."""
+    """Draw new pictures or rows with a model that learnt to (danlu train photos/ --generate, danlu train people.csv --synthesize)."""
     with showing("auto"):
         with stage("starting"):
             from danlu import pipeline
@@ -42,19 +45,22 @@ def sample(
         if not hasattr(model, "sample"):
             raise ConfigError(
                 f"{run} is a model for {model.purpose}, which draws nothing new",
-                hint="danlu train photos/ --generate makes one that does",
+                hint="danlu train photos/ --generate, or danlu train people.csv --synthesize, makes one that does",
             )
         pictures = "image" in {field.kind for field in model.fields}
         printed = output is None or str(output) == "-"
         if printed and pictures:
             raise ConfigError("pictures are not printed; expected a place for them", hint="-o samples.png, or a folder")
         how = _plain(settings or [])
+        if where is not None:
+            how["where"] = where
         with stage("drawing"):
             found = model.sample(count, seed=seed, label=label, **how)
+    header = getattr(model.encoder, "header", True)
     if printed:
-        print_data(found.write_csv())
+        print_data(found.write_csv(include_header=header))
     else:
-        print(write_samples(found, str(output), model.head.labels_of(count, label)))
+        print(write_samples(found, str(output), model.head.labels_of(count, label), header=header))
 
 
 def _plain(settings: list[str]) -> dict[str, Any]:

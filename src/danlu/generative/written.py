@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from danlu.errors import ConfigError
-from danlu.files import replacing
+from danlu.files import replacing, write_atomic
 from danlu.trained.answers import write_frame
 
 __all__ = ["grid", "write_samples"]
@@ -17,7 +17,9 @@ __all__ = ["grid", "write_samples"]
 _SINGLE = (".png", ".npz")
 
 
-def write_samples(found: np.ndarray | pl.DataFrame, output: str | Path, labels: Sequence[str] | None = None) -> str:
+def write_samples(
+    found: np.ndarray | pl.DataFrame, output: str | Path, labels: Sequence[str] | None = None, *, header: bool = True
+) -> str:
     """Write what was drawn, and return that in words.
 
     Args:
@@ -25,13 +27,17 @@ def write_samples(found: np.ndarray | pl.DataFrame, output: str | Path, labels: 
         output: of pictures ``.png`` (all on one sheet), ``.npz`` (``images``, ``labels``) or a folder (a file each, in a folder of
             each label, as ``danlu train`` reads them); of a table a file (csv, parquet, …).
         labels: of the pictures.
+        header: whether a table that is written as CSV begins with the names of its columns.
 
     Raises:
         ConfigError: another ending, or a place that cannot be written.
     """
     path = Path(output)
     if isinstance(found, pl.DataFrame):
-        write_frame(found, path)
+        if header or path.suffix.lower() != ".csv":
+            write_frame(found, path)
+        else:
+            write_atomic(path, found.write_csv(include_header=False), error=ConfigError)
         return f"{found.height:,} rows written to {path}"
     ending = path.suffix.lower()
     if ending and ending not in _SINGLE and not path.is_dir():

@@ -95,13 +95,17 @@ class RowVAE(RowModel):
         found = self._apply(decoder, params["decoder"], mean + jnp.exp(log_spread) * noise)
         guess, logs = self._guess(params, state, found)
         spread = params["log_spread"]
-        wide = 0.5 * jnp.square((z[:, of_numbers] - guess) * jnp.exp(-spread)) + spread + 0.5 * math.log(2 * math.pi)
-        named = jnp.where(np.asarray(self.numbers)[_places(self.sizes)[0]], 0.0, cells * logs)
+        wide = (
+            0.5 * jnp.square((z[:, of_numbers] - guess) * jnp.exp(-spread)[None])
+            + spread[None]
+            + 0.5 * math.log(2 * math.pi)
+        )
+        named = jnp.where(np.asarray(self.numbers)[_places(self.sizes)[0]][None], 0.0, cells * logs)
         return mean, log_spread, jnp.sum(wide - slope[:, of_numbers], axis=-1) - jnp.sum(named, axis=-1)
 
     def _guess(self, params: Params, state: State, found: jax.Array) -> tuple[jax.Array, jax.Array]:
         numbers = sum(self.numbers)
-        return found[:, :numbers], log_shares(found[:, numbers:] + jnp.log(state["share"]), self.sizes)
+        return found[:, :numbers], log_shares(found[:, numbers:] + jnp.log(state["share"])[None], self.sizes)
 
     def draw(self, params: Params, state: State, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
         keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
@@ -111,7 +115,7 @@ class RowVAE(RowModel):
         z = (
             jnp.zeros((len(codes), len(self.sizes)))
             .at[:, np.flatnonzero(self.numbers)]
-            .set(guess + jnp.exp(params["log_spread"]) * noise)
+            .set(guess + jnp.exp(params["log_spread"])[None] * noise)
         )
         cell, place = self.cells_of(state, z)
         return self.with_categories(cell, logs, keys[:, 2]), place

@@ -73,11 +73,11 @@ class RowMADE(RowModel):
     def logits(self, params: Params, state: State, cell: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Of each cell given the columns before its own, ``(batch, cells of all columns)``."""
         into, within, out = self.masks()
-        h = jax.nn.relu(self.one_hot(cell) @ (params["in"]["kernel"] * into) + params["in"]["bias"])
+        h = jax.nn.relu(self.one_hot(cell) @ (params["in"]["kernel"] * into) + params["in"]["bias"][None])
         for number, own in enumerate(params["hidden"]):
-            h = h + jax.nn.relu(self._dropped(h, key, number) @ (own["kernel"] * within) + own["bias"])
+            h = h + jax.nn.relu(self._dropped(h, key, number) @ (own["kernel"] * within) + own["bias"][None])
         h = self._dropped(h, key, self.depth)
-        return h @ (params["out"]["kernel"] * out) + params["out"]["bias"] + jnp.log(state["share"])
+        return h @ (params["out"]["kernel"] * out) + (params["out"]["bias"] + jnp.log(state["share"]))[None]
 
     def _dropped(self, h: jax.Array, key: jax.Array | None, number: int) -> jax.Array:
         if key is None or not self.dropout:

@@ -73,7 +73,7 @@ class RowDiffusion(RowModel):
     def _guess(self, params: Params, z: jax.Array, one_hot: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The noise of the numbers, and the log-probabilities of the categories, of noisy rows at times ``(batch,)``."""
         network, _ = self._network()
-        waves = time[:, None] * jnp.exp(-math.log(1000.0) * jnp.arange(_WAVES) / _WAVES)
+        waves = time[:, None] * jnp.exp(-math.log(1000.0) * jnp.arange(_WAVES) / _WAVES)[None]
         seen = jnp.concatenate([z, one_hot, jnp.sin(waves), jnp.cos(waves)], axis=-1)
         form = jax.eval_shape(lambda: network.init(jax.random.key(0), seen.shape[1:])[1])
         state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), form)
@@ -83,7 +83,7 @@ class RowDiffusion(RowModel):
     def _mixed(self, kept: jax.Array, shares: jax.Array) -> jax.Array:
         """``kept·shares + (1 − kept)/K`` of each category, ``(batch, cells of categories)``."""
         even = np.concatenate([np.full(size, 1 / size) for size in self._named] or [np.zeros(0)]).astype(np.float32)
-        return kept[:, None] * shares + (1 - kept[:, None]) * even
+        return kept[:, None] * shares + (1 - kept[:, None]) * even[None]
 
     def _before(self, noisy: jax.Array, shares: jax.Array, step: jax.Array, before: jax.Array) -> jax.Array:
         """``log q(c_{t−1} | c_t, c_0)`` with ``c_0`` by its probabilities: ``∝ (α_t·c_t + (1−α_t)/K)·(ᾱ_{t−1}·c_0 + (1−ᾱ_{t−1})/K)``."""
@@ -148,7 +148,11 @@ class RowDiffusion(RowModel):
 
         def one(each: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
             time, weight, own, drawn, places = each
-            parts = jnp.broadcast_to(own, (rows, own.size)), jnp.broadcast_to(drawn, (rows, drawn.size)), places
+            parts = (
+                jnp.broadcast_to(own[None], (rows, own.size)),
+                jnp.broadcast_to(drawn[None], (rows, drawn.size)),
+                places,
+            )
             wrong, kl, slope = self._at(params, state, x, jnp.full(rows, time), *parts)
             return weight * jnp.sum(wrong, axis=-1) + kl, slope
 

@@ -76,8 +76,8 @@ class RowFlow(RowModel):
         h = z[:, kept] if len(kept) else jnp.zeros((len(z), 1))
         *hidden, out = params[layer]
         for each in hidden:
-            h = jax.nn.relu(h @ each["kernel"] + each["bias"])
-        found = h @ out["kernel"] + out["bias"]
+            h = jax.nn.relu(h @ each["kernel"] + each["bias"][None])
+        found = h @ out["kernel"] + out["bias"][None]
         return found.reshape(len(z), len(bent), 3 * self.bins - 1)  # (batch, bent columns, numbers of a spline)
 
     def forward(self, params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:

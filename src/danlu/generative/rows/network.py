@@ -92,8 +92,9 @@ class RowModel(Layer, abc.ABC):
         F is the share of the training rows below; of a cell that one value fills, a category too, ``noise`` (in [0, 1), of a shape that
         broadcasts to ``(batch, columns)``) says where in it the value is put.
         """
-        own = x["cell"] + self.starts
+        own = x["cell"] + self.starts[None]
         share, jitter = state["share"][own], state["jitter"][own]
+        noise = jnp.broadcast_to(noise if noise.ndim == 2 else noise[None], share.shape)
         place = jnp.clip(x["place"] + (noise - 0.5) * jitter, 0.0, 1.0)
         u = jnp.clip(state["before"][own] + share * place, _EDGE, 1 - _EDGE)
         z = jax.scipy.special.ndtri(u)
@@ -105,7 +106,7 @@ class RowModel(Layer, abc.ABC):
         edges = jnp.where(there, state["before"][table], 2.0)
         u = jax.scipy.special.ndtr(z)
         cell = jnp.maximum(jnp.sum(u[..., None] >= edges[None], axis=-1) - 1, 0)  # (batch, columns, cells)
-        own = cell + self.starts
+        own = cell + self.starts[None]
         return cell, jnp.clip((u - state["before"][own]) / state["share"][own], 0.0, 1 - 1e-6)
 
     # Columns as cells.

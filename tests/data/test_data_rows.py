@@ -1,0 +1,137 @@
+"""A table in cells and back: every kind of column comes back as it is in the file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from danlu.data import check_frame, infer_schema, read_table
+from danlu.data.rows import Cells, Fresh, RowEncoder, category_cells, number_cells
+from danlu.errors import ArtifactError, DataError
+
+ROWS = 200
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    rng = np.random.default_rng(0)
+    pay = rng.normal(5000, 900, ROWS)
+    born = [datetime.date(1960, 1, 1) + datetime.timedelta(days=int(each)) for each in rng.integers(0, 9000, ROWS)]
+    seen = [
+        datetime.datetime(2024, 1, 1) + datetime.timedelta(minutes=int(each)) for each in rng.integers(0, 90000, ROWS)
+    ]
+    frame = pl.DataFrame(
+        {
+            "id": [f"p{number:04d}" for number in range(ROWS)],
+            "age": rng.integers(18, 80, ROWS),
+            "pay": [f"${each:,.2f}" if row % 9 else "?" for row, each in enumerate(pay)],
+            "gain": np.where(rng.random(ROWS) < 0.8, 0, rng.integers(100, 9000, ROWS)),
+            "half": rng.integers(0, 9, ROWS) / 2,
+            "city": rng.choice(["Bern", "Oslo", ""], ROWS),
+            "born": [each.strftime("%d.%m.%Y") for each in born],
+            "seen": [each.strftime("%Y-%m-%d %H:%M") for each in seen],
+            "member": rng.choice(["true", "false"], ROWS),
+            "land": ["CH"] * ROWS,
+        }
+    )
+    path = tmp_path_factory.mktemp("rows") / "people.csv"
+    frame.write_csv(path)
+    table, raw = read_table(path), read_table(path, typed=False)
+    schema = infer_schema(table.frame, formats=table.formats)
+    checked = pl.DataFrame([c.read(table.frame[c.name]) if c.used else table.frame[c.name] for c in schema.columns])
+    return raw.frame, checked, RowEncoder.fit(checked, schema, raw=raw)
+
+
+def test_rows_come_back_as_they_are_in_the_file(people: Any) -> None:
+    raw, checked, encoder = people
+    rows = encoder.transform(checked)
+    back = encoder.decode(rows["cell"], rows["place"])
+    assert back.columns == raw.columns
+    for name in raw.columns:
+        if name != "id":
+            assert back[name].fill_null("").to_list() == raw[name].fill_null("").to_list(), name
+    assert back["id"].to_list() == [f"p{number:04d}" for number in range(ROWS, 2 * ROWS)]
+
+
+def test_what_is_made_is_read_as_the_original(people: Any, tmp_path: Any) -> None:
+    _, checked, encoder = people
+    rng = np.random.default_rng(1)
+    cell = np.stack([rng.integers(0, size, 300) for size in encoder.sizes], axis=1)
+    made = encoder.decode(cell, rng.random(cell.shape))
+    made.write_csv(tmp_path / "made.csv")
+    again = read_table(tmp_path / "made.csv").frame
+    known = {column.name: column for column in encoder.schema.columns}
+    assert [str(each) for each in again.dtypes] == [str(each) for each in checked.dtypes]
+    read, _ = check_frame(made, encoder.schema)
+    assert again.columns == list(known)
+    for column in encoder.schema.features:
+        if column.kind == "numeric":
+            assert read[column.name].min() >= column.minimum
+            assert read[column.name].max() <= column.maximum
+    assert set(read["half"].unique()) <= set(np.arange(9) / 2)
+
+
+def test_an_encoder_is_saved_and_found_again(people: Any) -> None:
+    _, checked, encoder = people
+    told, arrays = encoder.state()
+    again = RowEncoder.from_state(json.loads(json.dumps(told)), arrays)
+    for one, other in zip(encoder.transform(checked).values(), again.transform(checked).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ArtifactError, match="damaged"):
+        RowEncoder.from_state({**told, "cells": told["cells"][:1]}, {})
+
+
+def test_a_peak_is_a_cell_alone_and_numbers_are_measured_in_their_tails() -> None:
+    gain = np.where(np.arange(1000) % 10, 0.0, np.random.default_rng(0).integers(1, 5000, 1000))
+    cells = number_cells(gain)
+    code, _, _ = cells.encode(np.array([0.0]))
+    assert cells.share[code[0]] > 0.8
+    far = number_cells(np.random.default_rng(0).normal(size=2000))
+    _, _, slope = far.encode(np.array([0.0, 9.0]))
+    assert slope[1] > slope[0] + 5, "a number far outside is unlikely, and not impossible"
+
+
+def test_missing_values_have_a_cell() -> None:
+    cells = number_cells(np.array([1.0, np.nan, 2.0, 3.0]), least=1)
+    code, place, _ = cells.encode(np.array([np.nan, 2.0]))
+    assert code[0] == 0
+    assert np.isnan(cells.decode(code, place)[0])
+    assert cells.decode(code, place)[1] == 2
+    assert category_cells(["a", None]).missing
+
+
+def test_rare_categories_are_drawn_by_their_shares() -> None:
+    names = [f"n{number // 2}" if number < 600 else "often" for number in range(900)]
+    frame = pl.DataFrame({"name": names, "x": range(900)})
+    schema = infer_schema(frame, kinds={"name": "categorical", "x": "numeric"})
+    encoder = RowEncoder.fit(frame, schema)
+    rows = encoder.transform(frame)
+    back = encoder.decode(rows["cell"], rows["place"])["name"]
+    assert abs(back.n_unique() - 301) < 60
+    assert (back == "often").sum() == 300
+    assert set(back) <= set(names)
+
+
+def test_free_texts_are_refused() -> None:
+    frame = pl.DataFrame({"said": [f"word {n} and some more of it {n * 7}" for n in range(50)], "x": range(50)})
+    with pytest.raises(DataError, match="free text"):
+        RowEncoder.fit(frame, infer_schema(frame, kinds={"x": "numeric"}))
+
+
+def test_names_of_rows_are_new() -> None:
+    rng = np.random.default_rng(0)
+    assert Fresh.of(["7", "9"]).names(2, rng) == ["10", "11"]
+    old = ["ab-12-x", "cd-99-y", "ee-01-z"]
+    new = Fresh.of(old).names(50, rng)
+    assert all(len(each) == 7 and each[2] == "-" and each[3:5].isdigit() for each in new)
+
+
+def test_damaged_cells_are_refused() -> None:
+    told, arrays = number_cells(np.arange(50.0)).state()
+    with pytest.raises(ArtifactError, match="damaged"):
+        Cells.from_state(told, {**arrays, "share": arrays["share"][:1]})
