@@ -46,6 +46,7 @@ _MODULES = (
     "backprop",
     "optimizers",
     "hyperparameters",
+    "rows",
     "schedules",
     "clipping",
     "engine",
