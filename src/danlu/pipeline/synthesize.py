@@ -177,6 +177,7 @@ class MadeRows(Domain):
         if config.private.on:
             looks = Looks.at(train.select(features), schema, "", (), config.private)
             notices.append(looks.said)
+            schema = _public(schema, looks.frame)
             notices.append(
                 "taken as public: the names and kinds of the columns, how values are written, and columns that never change"
             )
@@ -314,6 +315,20 @@ class MadeRows(Domain):
             made_sections(rows, encoder, found) if isinstance(found, DrawnRows) else made_sections(rows, encoder, None)
         )
         return {"target": "new rows", "task": "synthesize", "facts": facts, "sections": sections}
+
+
+def _public(schema: Schema, seen: pl.DataFrame) -> Schema:
+    """The schema with what is known of the columns from noisy counts alone; of those not used nothing."""
+    kinds = {column.name: column.kind for column in schema.features}
+    known = {column.name: column for column in infer_schema(seen, kinds=kinds).columns}
+    nothing: dict[str, Any] = {"missing": 0, "distinct": 0, "minimum": None, "maximum": None, "mean": None}
+    columns = [
+        dataclasses.replace(known[column.name], format=column.format, whole=column.whole)
+        if column.used
+        else dataclasses.replace(column, **nothing, categories=(), examples=())
+        for column in schema.columns
+    ]
+    return dataclasses.replace(schema, columns=tuple(columns))
 
 
 def _typed(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
