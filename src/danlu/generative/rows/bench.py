@@ -34,6 +34,7 @@ class Bench:
         target: the number of the target's column; −1 without one.
         task: of the target: ``"classes"`` or ``"regression"``, or empty.
         seed: draws which rows are looked at.
+        most: test rows, and as many made-up ones, that are looked at.
     """
 
     encoder: RowEncoder
@@ -42,12 +43,13 @@ class Bench:
     target: int = -1
     task: str = ""
     seed: int = 0
+    most: int = _MOST
 
     @functools.cached_property
     def rows(self) -> int:
         """How many rows of each kind are looked at."""
         few = len(self.test["cell"]) if self.train is None else min(len(self.test["cell"]), len(self.train["cell"]))
-        return min(few, _MOST)
+        return min(few, self.most)
 
     @property
     def wanted(self) -> int:
