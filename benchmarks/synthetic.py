@@ -24,23 +24,11 @@ import numpy as np
 import polars as pl
 
 RESULTS = Path(__file__).parent / "results" / "synthetic.jsonl"
-COLUMNS = [
-    "age",
-    "workclass",
-    "fnlwgt",
-    "education",
-    "education_num",
-    "marital_status",
-    "occupation",
-    "relationship",
-    "race",
-    "sex",
-    "capital_gain",
-    "capital_loss",
-    "hours",
-    "country",
-    "income",
-]
+NAMES = (
+    "age workclass fnlwgt education education_num marital_status occupation relationship race sex capital_gain capital_loss hours "
+    "country income"
+)
+COLUMNS = NAMES.split()
 TARGET = "income"
 CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("autoregressive", {}),
