@@ -117,24 +117,24 @@ def test_the_doctor_tells_a_won_game_and_a_collapse_from_a_healthy_game() -> Non
 def ring(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Points of eight Gaussians on a ring, in 0 … 1, and their middles."""
     turn = np.arange(8) * np.pi / 4
-    middles = 0.5 + 0.3 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    return (middles[rng.integers(0, 8, count)] + 0.015 * rng.normal(size=(count, 2))).astype(np.float32), middles
+    middles = 0.5 + 0.4 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    return (middles[rng.integers(0, 8, count)] + 0.02 * rng.normal(size=(count, 2))).astype(np.float32), middles
 
 
 @pytest.mark.slow
 def test_a_ring_of_eight_gaussians_is_drawn_whole() -> None:
+    """All modes, and at least 95 % of the points within three deviations of one; of a perfect ring it is 98.9 %."""
     x, middles = ring(5120, np.random.default_rng(0))
-    network = GAN(nn.MLP((64, 64), 2), nn.MLP((64, 64), 1), 4)
+    network = GAN(nn.MLP((128, 128), 2), nn.MLP((128, 128), 1), 4)
     plan = GameRecipe(
-        network, batch_size=256, epochs=150, learning_rate=1e-3, beta1=0.0, beta2=0.9, weight=0.1, average="ema"
+        network, batch_size=256, epochs=600, learning_rate=1e-3, beta1=0.0, beta2=0.9, weight=0.01, average="ema"
     )
     initial = network.init(jax.random.key(0), (2,))[:2]
     fitted = plan.fit((x, np.zeros(len(x), np.int32)), rows=len(x), initial=initial, display="none")
     assert not fitted.health.findings
-    points = np.asarray(
-        network.draw(fitted.params, fitted.state, jax.random.split(jax.random.key(9), 2000), jnp.zeros(2000), (2,))
-    )
+    keys = jax.random.split(jax.random.key(9), 4000)
+    points = np.asarray(network.draw(fitted.params, fitted.state, keys, jnp.zeros(4000), (2,)))
     distance = np.linalg.norm(points[:, None] - middles, axis=-1)
-    near = distance.min(axis=1) < 0.045
+    near = distance.min(axis=1) < 0.06
     assert near.mean() >= 0.95
-    assert (np.bincount(distance.argmin(axis=1)[near], minlength=8) > 50).all()
+    assert (np.bincount(distance.argmin(axis=1)[near], minlength=8) > 100).all()

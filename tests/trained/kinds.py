@@ -270,6 +270,10 @@ KINDS = {
         "synthesize": {"model": "autoregressive"}, "trainer": _TRAINER, "model": {"width": 8, "depth": 1}}),
     "painting": Kind(_images, "asked.npy", "", {"trainer": _TRAINER, "model": {"width": 8},
                                                 "generate": {"model": "vae", "codes": 2, "likelihood": "bernoulli"}}),
+    "painting-flow": Kind(_images, "asked.npy", "", {"trainer": _TRAINER, "model": {"width": 4},
+                                                     "generate": {"model": "flow-matching", "labels": False}}),
+    "painting-gan": Kind(_images, "asked.npy", "", {"trainer": _TRAINER, "model": {"width": 4},
+                                                    "generate": {"model": "gan", "codes": 4, "spectral": True}}),
     "sound": Kind(_sounds, "asked.wav", "", {"trainer": _TRAINER, "model": {"width": 4}, "sound": {"n_mels": 16}}),
     "mixed": Kind(_mixed, "asked.csv", "verdict", {
         "trainer": _TRAINER, "model": {"members": 2, "width": 8, "depth": 1}, "fusion": {"features": 4, "compare": False},

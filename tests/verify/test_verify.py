@@ -31,6 +31,7 @@ KINDS = (
     "explain",
     "federated",
     "forecast",
+    "generative",
     "initializer",
     "layer",
     "loss",

@@ -56,6 +56,7 @@ _MODULES = (
     "federated",
     "fewshot",
     "forecast",
+    "generative",
     "explain",
     "transfer",
     "training",

@@ -11,6 +11,7 @@ from mutations import (
     data,
     engine,
     federated,
+    generative,
     layers,
     losses,
     measures,
@@ -38,6 +39,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         agents,
         secure,
         federated,
+        generative,
         recommending,
         modalities,
     )
