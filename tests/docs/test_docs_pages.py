@@ -52,6 +52,7 @@ IN_TURNS = (  # each takes seconds; two of them in a run, by the commit
     "probabilities.md",
     "replay.md",
     "segment-images.md",
+    "several-modalities.md",
     "train-an-agent.md",
     "tune.md",
     "watch.md",

@@ -45,6 +45,7 @@ from danlu.pipeline.pixels import border, encoder_for
 from danlu.pipeline.used import COMMON, RECIPE
 from danlu.stages import stage
 from danlu.tasks import Recipe
+from danlu.tasks.pairs import Pairs
 from danlu.trained import HeldOut, Learned, Read, Say, Trained, warn
 
 __all__ = ["FewShotPictures", "PreparedClasses", "similar", "with_support"]
@@ -420,7 +421,7 @@ def similar(model: Trained, source: Any, among: Any, *, most: int = 5, say: Say 
     Raises:
         ConfigError: a model of another kind.
     """
-    if "similar" not in model.head.verbs:
+    if not isinstance(model.head, Shots | Pairs):
         raise ConfigError(
             f"likeness is of models that were trained to compare; this is a model for {model.purpose}",
             hint="danlu train FOLDER --shots 5 trains one, or danlu train captions.csv --pair picture:caption",

@@ -116,8 +116,8 @@ def relied_on(
     encoder = trained.encoder
     own = [] if encoder.table is None else [column.name for column in encoder.table.schema.features]
     parts = [name for name, _ in encoder.parts]
-    places = {name: pl.Series(name, np.arange(frame.height)) for name in parts}
-    stand_in = frame.select(own).with_columns(**{**places, _PLACE: np.arange(frame.height)})
+    places = {name: np.arange(frame.height) for name in (*parts, _PLACE)}
+    stand_in = pl.DataFrame({**{name: frame[name] for name in own}, **places})
     table = (TABLE in encoder.modalities) * 1
 
     def answer(some: pl.DataFrame) -> np.ndarray:
