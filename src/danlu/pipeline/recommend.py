@@ -31,8 +31,8 @@ from danlu.trained import Learned, Read, Say, Trained
 
 __all__ = ["PreparedPairs", "Recommendations"]
 
-_STRENGTHS = (50.0, 100.0, 200.0, 400.0, 800.0)  # of EASE, of which the validation pairs choose
-_NEIGHBOURS = (20, 50, 100, 200)  # of item-kNN
+_STRENGTHS = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0)  # of EASE, of which the validation pairs choose
+_NEIGHBOURS = (10, 20, 50, 100, 200)  # of item-kNN
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -359,7 +359,11 @@ def _with_features(
             features.clear().vstack(pl.DataFrame({n: [None] for n in features.columns}, schema=features.schema))
         )
         values = np.concatenate([blank, made.transform(features)])
-        found = dataclasses.replace(found, **{f"of_{whose}s": made, f"{whose}_features": values})
+        found = (
+            dataclasses.replace(found, of_users=made, user_features=values)
+            if whose == "user"
+            else dataclasses.replace(found, of_items=made, item_features=values)
+        )
     return found, notices
 
 
@@ -447,4 +451,4 @@ def _ranked(
         best, _ = baselines.chosen(options, lambda option, make=make: make(before, option), judge)  # type: ignore[misc]
         what = f"{best:g} neighbours" if label == "item-kNN" else f"a strength of {best:g}"
         note = f"with {what}, chosen on the validation pairs"
-        yield Simple(label, judged(on(after, make(after, best))), constant=False, notes=(note,))  # type: ignore[operator]
+        yield Simple(label, judged(on(after, make(after, best))), constant=False, notes=(note,))

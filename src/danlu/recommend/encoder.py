@@ -173,9 +173,9 @@ class RecommendEncoder:
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
         try:
-            features = [
+            of_users, of_items = (
                 None if data[name] is None else Features.from_state(data[name]) for name in ("of_users", "of_items")
-            ]
+            )
             found = cls(
                 Named(**data["columns"]),
                 tuple(map(str, data["users"])),
@@ -184,7 +184,8 @@ class RecommendEncoder:
                 np.asarray(arrays["had"]),
                 arrays.get("ratings"),
                 int(data["length"]),
-                *features,
+                of_users,
+                of_items,
                 arrays.get("user_features"),
                 arrays.get("item_features"),
             )

@@ -104,8 +104,8 @@ class Ranked(Objective):
         penalty: of the squared size of the vectors that a row uses.
 
     A row is a user and an item, or of a sequence a user's items in order, of which each is to be foretold from those before it.
-    To judge, all items are ranked: ``ndcg`` is the mean of ``1/log₂(r + 1)`` of the ranks up to 10, among the items that are not in the
-    row's ``"history"``.
+    ``ndcg`` is the mean of ``1/log₂(r + 1)`` of the ranks up to 10: in training among the items that are compared, to judge among all
+    that are not in the row's ``"history"``.
     """
 
     model: Matcher
@@ -131,22 +131,30 @@ class Ranked(Objective):
         if self.model.reads_history:
             vectors = self.model.along(params, state, x["history"], train=True, key=keys[0])
             rows, length = wanted.shape
-            flat = self._loss(params, state, vectors.reshape(rows * length, -1), wanted.ravel(), keys)  # (rows·length,)
-            each, there = flat.reshape(rows, length), wanted > 0  # (rows, length)
-            values = jnp.where(there, each, 0).sum(1) / length
+            found = self._loss(
+                params, state, vectors.reshape(rows * length, -1), wanted.ravel(), keys
+            )  # (rows·length,)
+            loss, gain = (jnp.where(wanted > 0, each.reshape(rows, length), 0) for each in found)  # (rows, length)
+            values, gains = loss.sum(1) / length, gain.sum(1) / jnp.maximum((wanted > 0).sum(1), 1)
         else:
             users = self.model.users(params, state, x, train=True, key=keys[0])
-            values = self._loss(params, state, users, wanted, keys)
-        return values, state, {"ndcg": jnp.zeros(len(values))}
+            values, gains = self._loss(params, state, users, wanted, keys)
+        return values, state, {"ndcg": gains}
 
-    def _loss(self, params: Any, state: Any, users: jax.Array, wanted: jax.Array, keys: jax.Array) -> jax.Array:
-        """Of each user's vector ``(rows, dim + 1)`` and the item that it is to find ``(rows,)``."""
+    def _loss(
+        self, params: Any, state: Any, users: jax.Array, wanted: jax.Array, keys: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The loss and the gain, both ``(rows,)``, of each user's vector ``(rows, dim + 1)`` and the item that it is to find ``(rows,)``.
+
+        The gain is of the rank among the items that it is compared with.
+        """
         model, number = self.model, self.items
         if self.loss == "softmax" and not self.drawn:
             items = model.items(params, state, {"item": jnp.arange(1, number)}, train=True, key=keys[1])
             scores = model.all_items(params, state, users, items)
             values = jax.nn.logsumexp(scores, axis=1) - jnp.take_along_axis(scores, wanted[:, None] - 1, 1)[:, 0]
             own = items[jnp.maximum(wanted - 1, 0)]
+            rank = (scores >= jnp.take_along_axis(scores, wanted[:, None] - 1, 1)).sum(1)
         else:
             own = model.items(params, state, {"item": wanted}, train=True, key=keys[1])
             found = model.match(params, state, users, own)
@@ -164,8 +172,9 @@ class Ranked(Objective):
                 vectors = model.items(params, state, {"item": others}, train=True, key=keys[1])
                 said = model.all_items(params, state, users, vectors)
                 values = corrected_softmax(found, said, log_q[others], others[None] == wanted[:, None])
+            rank = 1 + (said >= found[:, None]).sum(1)
         weigh = jnp.square(own[:, :-1]).sum(1) + jnp.square(users[:, :-1]).sum(1)
-        return values + self.penalty * weigh
+        return values + self.penalty * weigh, _gain(rank)
 
     def _judged(self, params: Any, state: Any, x: Any, wanted: jax.Array) -> tuple[Any, Any, dict[str, jax.Array]]:
         model = self.model
@@ -179,4 +188,9 @@ class Ranked(Objective):
         if "history" in x:
             scores = scores.at[rows, x["history"]].set(-jnp.inf).at[rows, wanted[:, None]].set(own)
         rank = (scores >= own).sum(1)
-        return values, state, {"ndcg": jnp.where(rank <= 10, 1 / jnp.log2(rank + 1.0), 0)}
+        return values, state, {"ndcg": _gain(rank)}
+
+
+def _gain(rank: jax.Array) -> jax.Array:
+    """``1/log₂(r + 1)`` of a rank up to 10, else 0."""
+    return jnp.where(rank <= 10, 1 / jnp.log2(rank + 1.0), 0.0)

@@ -37,10 +37,10 @@ class Recommend(Blueprint):
             for ratings, else last.
         users, items: files of what is known about users and items, a row each, with the user's or the item's column.
         user_features, item_features: further columns of the data that say something about the user or the item.
-        dim: size of a vector; None is 32 for ratings, 64 for rankings.
+        dim: size of a vector; None is 64.
         history: how many of a user's last items a sequence reads.
         layers: of a sequence.
-        penalty: of the vectors' squares; None is 0.1 for ratings, 0 for rankings.
+        penalty: of the vectors' squares; None is 0.13 for ratings, 0 for rankings.
         negatives: items that are drawn to compare with: of ``"bpr"`` for each pair (None: 4), of ``"softmax"`` for a batch (None: all items
             where there are up to 20,000, else 1,024).
         refit: whether, once the validation part has chosen the epoch, training is done again with it.
@@ -132,14 +132,14 @@ class Recommend(Blueprint):
         return self.replace(
             model=model,
             loss=loss,
-            dim=self.dim or (32 if loss == "squared" else 64),
-            penalty=self.penalty if self.penalty is not None else (0.1 if loss == "squared" else 0.0),
+            dim=self.dim or 64,
+            penalty=self.penalty if self.penalty is not None else (0.13 if loss == "squared" else 0.0),
         )
 
 
 def network_of(settings: Recommend, encoder: RecommendEncoder, pairs: int) -> Matcher:
     """The network of settled settings, for an encoder whose users had so many pairs."""
-    users, items, dim = len(encoder.users) + 1, len(encoder.items) + 1, settings.dim or 32
+    users, items, dim = len(encoder.users) + 1, len(encoder.items) + 1, settings.dim or 64
     user: Layer = CodeTower(users, dim)
     item: Layer = CodeTower(items, dim)
     if settings.model == "svd++":
@@ -176,7 +176,7 @@ def recommend_recipe(settings: Recommend, encoder: RecommendEncoder, rows: int, 
     if rated:
         batch, epochs, rate = max(32, math.ceil(rows / _BATCHES)), 20, 0.01
     elif settings.model == "sequence":
-        batch, epochs, rate = 64, 60, 2e-3
+        batch, epochs, rate = 64, 25, 2e-3
     else:
         batch, epochs, rate = 512, 30, 5e-3
     batch = max(1, min(batch, rows, _SCORES // max(len(encoder.items), 1) if not rated else 2**20))
