@@ -58,11 +58,11 @@ class PreparedPairs(Prepared):
 
     def lines(self) -> Iterable[str]:
         settings, encoder = self.settings, self.encoder
-        pairs = len(self.train) + len(self.validation) + (0 if self.test is None else len(self.test))
+        pairs = len(self.train) + len(self.validation)
         users, items = len(encoder.users), len(encoder.items)
         goal = f"{self.head.rating!r} of pairs" if self.head.rating else "items are ranked for each user"
         return [
-            f"recommend: {goal}; {users:,} users, {items:,} items, {pairs:,} pairs ({pairs / (users * items):.2%} of all)",
+            f"recommend: {goal}; learnt from {pairs:,} pairs of {users:,} users and {items:,} items ({pairs / (users * items):.2%} of all)",
             f"model: {settings.model}, by {settings.loss}",
         ]
 

@@ -100,7 +100,7 @@ def interactions_of(frame: pl.DataFrame, named: Named) -> tuple[pl.DataFrame, li
             raise DataError(f"there is no column {name!r}; the columns are: {', '.join(frame.columns[:30])}")
     found = frame.select(pl.col(name).alias(part) for part, name in wanted.items()).with_row_index("row")
     if named.rating:
-        if not found["rating"].dtype.is_numeric():
+        if not found["rating"].dtype.is_numeric() and found["rating"].dtype != pl.Boolean:
             raise DataError(
                 f"the ratings in {named.rating!r} are no numbers, such as {found['rating'].drop_nulls()[:1].to_list()}"
             )
