@@ -3,7 +3,7 @@
 ``python benchmarks/fewshot.py omniglot --data FOLDER`` needs ``images_background_small1.zip`` and ``one-shot-all_runs.zip`` of
 https://github.com/brendenlake/omniglot in the folder. It trains on the small background set: on 4 of its 5 alphabets, while the fifth and
 smallest chooses the best epoch (and chose the settings; the runs chose nothing). Then it answers the 20 runs: 20 new characters of one
-alphabet, one drawing of each by one person to be told by, and one by another to be told.
+alphabet, one drawing of each by one person to be told by, and one by another to be told. ``--run RUN`` answers them with a run of before.
 
 ``python benchmarks/fewshot.py sine`` trains MAML on sine waves and gives the squared error after steps on 10 points.
 
@@ -71,11 +71,10 @@ def hausdorff(shown: list[np.ndarray], asked: list[np.ndarray], right: np.ndarra
     return int((distance.argmin(axis=1) != right).sum())
 
 
-def omniglot(data: Path, keep: str | None, **changes: dict[str, Any]) -> dict[str, Any]:
-    """Train on the small background set, and answer the runs."""
+def trained(data: Path, keep: Path) -> Path:
+    """Train on the small background set, in a run in the folder ``keep``."""
     import danlu
 
-    settings = {name: {**SETTINGS.get(name, {}), **changes.get(name, {})} for name in {*SETTINGS, *changes}}
     with tempfile.TemporaryDirectory() as place:
         with zipfile.ZipFile(data / "images_background_small1.zip") as archive:
             archive.extractall(place)
@@ -85,20 +84,26 @@ def omniglot(data: Path, keep: str | None, **changes: dict[str, Any]) -> dict[st
             (Path(place) / "divided" / part).mkdir(parents=True)
             for name in own:
                 (folder / name).rename(Path(place) / "divided" / part / name)
-        folder = Path(place) / "divided"
-        begun = time.perf_counter()
         result = danlu.train(
-            str(folder), runs=keep or Path(place, "runs"), display="plain", evaluate={"report": False}, **settings
+            str(Path(place) / "divided"), runs=keep, display="plain", evaluate={"report": False}, **SETTINGS
         )
-        found: dict[str, Any] = {"seconds": round(time.perf_counter() - begun), "settings": settings}
-    history = [float(row["val_accuracy"]) for row in result.history]
-    found["validation_error"] = 1 - max(history)
-    each, lake = zip(*((wrong(result.model, *run), hausdorff(*run)) for run in runs(data)), strict=True)
+    return Path(result.run.path)
+
+
+def omniglot(data: Path, run: Path) -> dict[str, Any]:
+    """Answer the runs with the model of a training by :func:`trained`."""
+    import danlu
+
+    model = danlu.load(run)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    best = min((row for row in rows if "val_loss" in row), key=lambda row: row["val_loss"])
+    each, lake = zip(*((wrong(model, *one), hausdorff(*one)) for one in runs(data)), strict=True)
     error, spread = float(np.mean(each)) / 20, float(np.std(each, ddof=1)) / 20 / np.sqrt(20)
     return {
-        **found,
-        "error": error,
-        "interval_by_run": [error - 2.093 * spread, error + 2.093 * spread],
+        "settings": SETTINGS,
+        "validation_error": round(1 - best["val_accuracy"], 4),
+        "error": round(error, 4),
+        "interval_by_run": [round(error - 2.093 * spread, 4), round(error + 2.093 * spread, 4)],
         "wrong_of_20": list(each),
         "hausdorff_error": float(np.mean(lake)) / 20,
         "bar": BAR,
@@ -162,10 +167,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("which", choices=("omniglot", "sine"))
     parser.add_argument("--data", type=Path, default=Path("omniglot"))
-    parser.add_argument("--keep", help="the folder where the run is kept")
+    parser.add_argument("--keep", type=Path, default=Path("runs"), help="the folder of the run")
+    parser.add_argument("--run", type=Path, help="a run that was trained by this before")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    found = omniglot(given.data, given.keep) if given.which == "omniglot" else sine()
+    if given.which == "sine":
+        found = sine()
+    else:
+        found = omniglot(given.data, given.run or trained(given.data, given.keep))
     print(json.dumps(found, indent=1))
     if given.output is not None:
         given.output.write_text(json.dumps(found, indent=1) + "\n")

@@ -48,6 +48,7 @@ IN_TURNS = (  # each takes seconds; two of them in a run, by the commit
     "compare-runs.md",
     "cross-validate.md",
     "explain-a-model.md",
+    "few-examples.md",
     "forecast.md",
     "probabilities.md",
     "replay.md",

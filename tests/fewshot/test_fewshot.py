@@ -189,7 +189,13 @@ def test_a_batch_is_whole_episodes() -> None:
 # What a model answers.
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=[] if method in ("prototypes", "matching", "supcon", "probe") else pytest.mark.slow)
+        for method in METHODS
+    ],
+)
 def test_a_support_makes_a_classifier_that_says_what_the_episodes_do(model: Any, method: str) -> None:
     """The layer that follows from a support gives each query the probabilities that the learner gives it in an episode."""
     rng = np.random.default_rng(1)

@@ -13,7 +13,7 @@ from danlu.engine.order import rng_for
 from danlu.errors import DataError
 from danlu.evaluate import Episodes
 from danlu.evaluate.calibrate import scaled
-from danlu.fewshot.episodes import Episode, episodes
+from danlu.fewshot.episodes import Episode, episodes, fitting_ways
 from danlu.fewshot.learners import Learner
 from danlu.fewshot.objective import Episodic
 from danlu.nn.layer import Layer
@@ -68,12 +68,10 @@ class Drawn:
                 "from and one to answer"
             )
         of = groups if within and groups is not None else np.zeros(len(known), int)
-        most = np.bincount(of[enough]).max()
-        if most < 2:
-            of, most = np.zeros(len(known), int), int(enough.sum())
-        form = episode.replace(
-            ways=int(min(episode.ways, most)), queries=int(min(episode.queries, counts[enough].min() - episode.shots))
-        )
+        ways = fitting_ways(np.bincount(of[enough]), episode.ways)
+        if ways < 2:
+            of, ways = np.zeros(len(known), int), int(min(episode.ways, enough.sum()))
+        form = episode.replace(ways=ways, queries=int(min(episode.queries, counts[enough].min() - episode.shots)))
         rows = np.flatnonzero(enough[codes])
         draw = episodes(codes, form, count, groups=of, rows=rows)
         order = form.divided(draw(0, rng_for(seed, _TEST)))  # (episodes, ways, shots + queries)

@@ -20,7 +20,7 @@ from danlu.engine.order import Sampler
 from danlu.errors import DataError
 from danlu.nn.layer import Layer
 
-__all__ = ["Changed", "Episode", "episodes"]
+__all__ = ["Changed", "Episode", "episodes", "fitting_ways"]
 
 
 class Episode(Blueprint):
@@ -52,13 +52,14 @@ class Episode(Blueprint):
         return self.ways * self.each
 
     def divided(self, rows: Any) -> Any:
-        """A batch's rows ``(episodes·size, …)`` as ``(episodes, ways, shots + queries, …)``."""
-        return rows.reshape(-1, self.ways, self.each, *rows.shape[1:])  # (episodes, ways, shots + queries, ...)
+        """A batch's rows ``(episodes·size, …)`` as ``(episodes, ways, shots + queries, …)``, without rows that fill no episode."""
+        whole = rows[: len(rows) // self.size * self.size]
+        return whole.reshape(-1, self.ways, self.each, *rows.shape[1:])  # (episodes, ways, shots + queries, ...)
 
-    def of_rows(self, values: jax.Array) -> jax.Array:
-        """One value a row ``(episodes·size,)`` of values of queries ``(episodes, ways, queries)``, whose mean over the rows is theirs."""
-        own = values * (self.each / self.queries)
-        return jnp.pad(own, ((0, 0), (0, 0), (self.shots, 0))).reshape(-1)  # (episodes * size,)
+    def of_rows(self, values: jax.Array, rows: int) -> jax.Array:
+        """One value a row ``(rows,)`` of values of queries ``(episodes, ways, queries)``, whose mean over episodes is theirs."""
+        own = jnp.pad(values * (self.each / self.queries), ((0, 0), (0, 0), (self.shots, 0)))
+        return jnp.pad(own.reshape(-1), (0, rows - own.size))  # (episodes * size,) to (rows,)
 
 
 def episodes(
@@ -112,6 +113,21 @@ def episodes(
         return order
 
     return sample
+
+
+def fitting_ways(sizes: np.ndarray, most: int) -> int:
+    """The most ways, up to ``most``, for which at least half of all classes are in groups with so many.
+
+    Args:
+        sizes: how many classes each group has.
+
+    >>> fitting_ways(np.array([40, 24, 22, 22]), 20), fitting_ways(np.array([9, 6, 6, 5, 1]), 20)
+    (20, 6)
+    """
+    sizes = np.asarray(sizes)
+    half = sizes.sum() / 2
+    found = max((size for size in sizes if sizes[sizes >= size].sum() >= half), default=0)
+    return int(min(found, most))
 
 
 def _rank(place: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ class Shots(Head, fitted=("temperature", "start"), eq=False):
     """Vectors of length 1 (of prototypes: of any length), and what is made of them: classes by examples, likeness, same or different.
 
     Attributes:
-        method: one of :data:`METHODS`.
+        method: one of ``METHODS``.
         ways, shots, queries: the form of the episodes that it is tested by.
         within: whether the classes of an episode are of one group.
         scale: of the comparison.

@@ -53,17 +53,18 @@ class Episodic(Objective):
             vectors, after = self.network.apply(params[0], state[0], x, train=train, key=key)
             state, x = (after, state[1]), vectors
         logits = self.logits(params, state, x, key)
-        right = jnp.arange(self.episode.ways)[:, None]
-        hits = self.episode.of_rows((logits.argmax(-1) == right).astype(jnp.float32))
+        right = jnp.arange(self.episode.ways)[None, :, None]
+        count = len(batch["x"])
+        hits = self.episode.of_rows((logits.argmax(-1) == right).astype(jnp.float32), count)
         if train and self.loss is not None:
             classes = params[1]["kernel"] if self.loss.of_classes else None
             return self.loss(vectors, batch["y"], classes), state, {"accuracy": hits}
-        return self.cross_entropy(logits), state, {"accuracy": hits}
+        return self.cross_entropy(logits, count), state, {"accuracy": hits}
 
-    def cross_entropy(self, logits: Any) -> Any:
+    def cross_entropy(self, logits: Any, rows: int) -> Any:
         """One value a row, of ``(episodes, ways, queries, ways)``."""
         own = jnp.einsum("eiqi->eiq", logits)  # (episodes, ways, queries), of the true class
-        return self.episode.of_rows(jax.nn.logsumexp(logits, axis=-1) - own)
+        return self.episode.of_rows(jax.nn.logsumexp(logits, axis=-1) - own, rows)
 
     def logits(self, params: Any, state: Any, x: Any, key: jax.Array) -> Any:
         """``(episodes, ways, queries, ways)`` of a batch of pictures, or of their vectors where the learner compares."""

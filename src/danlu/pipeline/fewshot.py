@@ -36,6 +36,7 @@ from danlu.fewshot import (
 )
 from danlu.fewshot.answers import groups_of
 from danlu.fewshot.baselines import euclidean
+from danlu.fewshot.episodes import fitting_ways
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Domain, Option, Prepared, Simple
 from danlu.pipeline.images import Images
@@ -228,28 +229,29 @@ class FewShotPictures(Domain):
             )
         within = grouped if settings.within is None else settings.within
         pools = {
-            name: int(np.bincount(of).max()) if within and (of := groups[name]) is not None else len(known[name][0])
+            name: np.bincount(of) if within and (of := groups[name]) is not None else np.array([len(known[name][0])])
             for name in known
         }
-        for name, most in pools.items():
-            if most < 2:
+        for name, sizes in pools.items():
+            if (most := int(sizes.max())) < 2:
                 raise DataError(
                     f"the {name} part has {most} class{' in a group' if within else ''}; expected 2 or more, to be told from each other",
                     hint="shots.within=false takes classes of several groups together" if within else None,
                 )
-        if settings.ways is not None and settings.ways > pools["train"]:
+        largest = int(pools["train"].max())
+        if settings.ways is not None and settings.ways > largest:
             where = " in its largest group" if within else ""
             raise ConfigError(
-                f"shots.ways is {settings.ways}, and the training part has {pools['train']} classes{where}; expected at most as many"
+                f"shots.ways is {settings.ways}, and the training part has {largest} classes{where}; expected at most as many"
             )
         fewest = {name: int(counts.min()) - k for name, (_, counts) in known.items()}
         if settings.queries is not None and settings.queries > fewest["train"]:
             raise ConfigError(
                 f"shots.queries is {settings.queries}, and a class has {fewest['train']} beside its shots; expected at most as many"
             )
-        ways = settings.ways or min(_WAYS, pools["train"])
+        ways = settings.ways or max(2, fitting_ways(pools["train"], _WAYS))
         own = Episode(ways, k, settings.queries or min(_QUERIES, fewest["train"]))
-        judged = Episode(min(ways, pools["validation"]), k, min(own.queries, fewest["validation"]))
+        judged = Episode(max(2, fitting_ways(pools["validation"], ways)), k, min(own.queries, fewest["validation"]))
         return own, judged, within
 
     def plan(self, config: TrainConfig, prepared: PreparedClasses) -> Recipe:
@@ -299,7 +301,7 @@ class FewShotPictures(Domain):
         if prepared.test is None:
             return None
         own = trained.judge(*prepared.test, seed=config.trainer.seed)
-        return dataclasses.replace(own, rows_are="test classes", notes=(*own.notes, *_notes(own.evidence)))
+        return dataclasses.replace(own, rows_are="test images", notes=(*own.notes, *_notes(own.evidence)))
 
     def simple(self, config: TrainConfig, prepared: PreparedClasses, trained: Trained, ours: Any) -> Iterable[Simple]:
         if prepared.test is None:

@@ -11,6 +11,7 @@ from mutations import (
     data,
     engine,
     federated,
+    fewshot,
     generative,
     layers,
     losses,
@@ -40,6 +41,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         secure,
         federated,
         generative,
+        fewshot,
         recommending,
         modalities,
     )
