@@ -28,7 +28,7 @@ __all__ = ["TABLE", "Composite"]
 TABLE = "columns"
 """What the modality of a table's numbers, categories and dates is called."""
 
-_KINDS = {"text": TextEncoder, "image": ImageEncoder, "sound": SoundEncoder}
+_KINDS: Mapping[str, Any] = {"text": TextEncoder, "image": ImageEncoder, "sound": SoundEncoder}
 _GREY = 127  # of a picture that is not there, before it is replaced by what was learnt
 _INSIDE = f"{INSIDE};base64,"
 _FEWEST = 1

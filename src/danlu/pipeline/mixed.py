@@ -120,7 +120,9 @@ class Mixed(LabelledItems):
     def alone(self, config: TrainConfig, prepared: PreparedRows, encoder: Composite) -> Recipe:
         """The recipe of some of the modalities, those of ``encoder``."""
         chosen = config.decided("members", "width", "depth", "dropout", "loss")
-        network = {name: chosen.pop(name) for name in ("members", "width", "depth", "dropout") if name in chosen}
+        network: dict[str, Any] = {
+            name: chosen.pop(name) for name in ("members", "width", "depth", "dropout") if name in chosen
+        }
         pictures = prepared.sample()[0]["parts"]
         kinds = dict(zip(encoder.modalities, encoder.kinds, strict=True))
         return fusion_recipe(

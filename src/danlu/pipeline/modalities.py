@@ -47,7 +47,7 @@ def singles(
         with stage(f"training {name} alone, to compare"):
             learned = learn(
                 (inputs(prepared.train[0]), prepared.train[1]),
-                encoder=part,  # type: ignore[arg-type]
+                encoder=part,
                 target=target,
                 plan=plan,
                 validation=None

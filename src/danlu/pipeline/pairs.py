@@ -185,7 +185,7 @@ class PairedRows(Domain):
             return fields
         from danlu.report.modalities import retrieval_section
 
-        return fields | {"sections": [retrieval_section(trained, *prepared.test, prepared.shown)]}
+        return fields | {"sections": [retrieval_section(trained, prepared.test[0], prepared.test[1], prepared.shown)]}
 
     # The trained model.
 
@@ -251,10 +251,10 @@ class PairedRows(Domain):
                 raise SchemaError(f"{path} has no line with a text")
             return chosen("text"), lines, lines
         found = read_table(path, typed=False).frame
-        there = [name for name in names if name in found.columns]
-        if not there:
+        given = [name for name in names if name in found.columns]
+        if not given:
             raise SchemaError(f"{path} has neither a column {names[0]!r} nor {names[1]!r}")
-        name = there[min(side, len(there) - 1)]
+        name = given[min(side, len(given) - 1)]
         frame, _ = located(found.select(pl.col(name).cast(pl.String)), kinds, path.parent)
         kept = frame[name].is_not_null()
         return name, frame[name].filter(kept).to_list(), found[name].cast(pl.String).filter(kept).to_list()
