@@ -301,6 +301,40 @@ def test_each_client_of_a_private_round_is_drawn_by_itself() -> None:
     assert source.width % 4 == 0
 
 
+def test_who_is_drawn_for_a_private_round_is_a_secret() -> None:
+    """The ledger counts on it: whoever knew who takes part, by the published seed, would see more."""
+    rows = [np.array([row]) for row in range(37)]
+    one, same, other, open_ = (
+        RoundSource((X, Y), rows, batch_size=8, per_round=6, poisson=True, secret=secret)
+        for secret in (*(Secret(tuple(range(first, first + 8))) for first in (0, 0, 1)), None)
+    )
+    who = [[source.drawn(number).tolist() for number in range(5)] for source in (one, same, other, open_)]
+    assert who[0] == who[1]
+    assert who[0] != who[2]
+    assert who[3] not in who[:3]
+
+
+@pytest.mark.parametrize("local", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_nobody_who_knows_the_seed_can_draw_the_noise_of_clients_again(local, tmp_path) -> None:
+    """Two trainings of one seed have noise of their own; one that goes on has its own again, and leaves no secret."""
+    how = {**COMMON, "rounds": 2, "private": Private(noise=1.0, local=local)}
+    other = fit_clients(LINE, (X, Y), CLIENTS, **how)
+    fit_clients(LINE, (X, Y), CLIENTS, checkpoint=tmp_path / "one", callbacks=[Stop(0)], **how)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    one, two = (
+        fit_clients(LINE, (X, Y), CLIENTS, checkpoint=tmp_path / name, resume=True, callbacks=[Stop(9)], **how)
+        for name in ("one", "two")
+    )
+    assert equal(one.params, two.params)
+    assert not equal(one.params, other.params)
+    assert len(one.history) == 2
+    for name in ("one", "two"):
+        assert not (tmp_path / name / "secret").exists()
+    world = one.train_state.world
+    for kept in (world["clients"], world["privacy"]):
+        assert not jax.random.key_data(kept["secret"]).any()
+
+
 @pytest.mark.parametrize(
     ("network", "how", "said"),
     [(LINE, {"method": "scaffold"}, "control variate"), (nn.Sequential((LINE, nn.BatchNorm())), {}, "batch norm")],
@@ -389,5 +423,5 @@ def test_private_rows_go_on_to_the_same_bits_and_leave_no_secret(tmp_path) -> No
     assert equal(one.params, two.params)
     assert len(one.history) == 4
     assert not (tmp_path / "one" / "secret").exists()
-    assert not jax.random.key_data(one.train_state.world["clients"]["noise"]).any()
+    assert not jax.random.key_data(one.train_state.world["clients"]["secret"]).any()
     assert one.train_state.world["clients"]["step"].tolist() == [4, 16, 16]

@@ -18,13 +18,12 @@ from danlu.engine.initial import initial_state
 from danlu.engine.mesh import need_devices
 from danlu.engine.options import FitOptions
 from danlu.engine.order import Sampler
-from danlu.engine.poisson import SECRET, Forgetting, Secret, drawn
+from danlu.engine.poisson import drawn, secret_beside
 from danlu.engine.settled import settled
 from danlu.engine.sources import as_source
 from danlu.engine.state import TrainState
 from danlu.engine.targets import TargetCheck
 from danlu.engine.train import train
-from danlu.engine.training import CHECKPOINT
 from danlu.errors import ConfigError, DataError
 
 __all__ = ["fit", "with_targets"]
@@ -100,13 +99,10 @@ def fit(
         data, validation = _hold_out(data, validation)
     secret = None
     if isinstance(gradient, Gradient) and gradient.private:
-        folder = None if checkpoint is None else Path(checkpoint)
-        if folder is not None and not resume and (folder / CHECKPOINT).is_file():
-            (folder / SECRET).unlink(missing_ok=True)  # of another training, whose noise must not come again
-        known = folder is not None and (folder / SECRET).is_file()
-        secret, data = Secret.at(folder), _in_memory(data)
+        secret, forgetting = secret_beside(None if checkpoint is None else Path(checkpoint), resume=resume)
+        data = _in_memory(data)
         sampler, room = drawn(gradient, sampler, options, secret, rows_of(data["x"], "x"))
-        options, callbacks = options.replace(batch_size=room), [Forgetting(folder, known=known), *callbacks]
+        options, callbacks = options.replace(batch_size=room), [forgetting, *callbacks]
     source = as_source(data, batch_size=options.batch_size, seed=options.seed, sampler=sampler)
     program = build_program(
         model,

@@ -31,10 +31,11 @@ import numpy as np
 
 from danlu.engine.callback import Callback
 from danlu.engine.per_example import Carried, PerExample
+from danlu.engine.training import CHECKPOINT
 from danlu.errors import CheckpointError, ConfigError, TrainingError
 from danlu.files import write_atomic
 
-__all__ = ["SECRET", "Forgetting", "Poisson", "Secret", "drawn", "drawn_for_each", "room_for"]
+__all__ = ["SECRET", "Forgetting", "Poisson", "Secret", "drawn", "drawn_for_each", "room_for", "secret_beside"]
 
 SECRET = "secret"
 """The file, beside the checkpoints, that holds the secret of a private training that has not ended."""
@@ -195,8 +196,25 @@ def _forgotten(world: Any) -> Any:
     nothing: Callable[[Any], Any] = lambda key: jax.random.wrap_key_data(jnp.zeros_like(jax.random.key_data(key)))  # noqa: E731
     if isinstance(world, Carried):
         return dataclasses.replace(world, key=nothing(world.key))
-    clients = world.get("clients", {}) if isinstance(world, dict) else {}
-    return {**world, "clients": {**clients, "noise": nothing(clients["noise"])}} if "noise" in clients else None
+    if not isinstance(world, dict):
+        return None
+    found = {name: world[name] for name in ("clients", "privacy") if "secret" in world.get(name, {})}
+    return (
+        {**world, **{name: {**own, "secret": nothing(own["secret"])} for name, own in found.items()}} if found else None
+    )
+
+
+def secret_beside(folder: Path | None, *, resume: bool) -> tuple[Secret, Forgetting]:
+    """The secret of a training, kept beside its checkpoints, and what erases it at the end.
+
+    Args:
+        folder: of the checkpoints, or None.
+        resume: whether the training goes on; else the secret of an earlier one in the folder is of no use, and must not come again.
+    """
+    if folder is not None and not resume and (folder / CHECKPOINT).is_file():
+        (folder / SECRET).unlink(missing_ok=True)
+    known = folder is not None and (folder / SECRET).is_file()
+    return Secret.at(folder), Forgetting(folder, known=known)
 
 
 def drawn(gradient: Any, sampler: Any, options: Any, secret: Secret, rows: int) -> tuple[Poisson, int]:

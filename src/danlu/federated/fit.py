@@ -18,7 +18,7 @@ from danlu.engine.fitted import evaluate_source, evaluation_pieces
 from danlu.engine.initial import initial_state
 from danlu.engine.mesh import need_devices
 from danlu.engine.per_example import PerExample
-from danlu.engine.poisson import Secret
+from danlu.engine.poisson import Secret, secret_beside
 from danlu.engine.settled import settled
 from danlu.engine.state import owned
 from danlu.engine.targets import TargetCheck
@@ -30,7 +30,7 @@ from danlu.federated.own import patterns_of
 from danlu.federated.private import Private
 from danlu.federated.program import Federated
 from danlu.federated.rounds import RoundSource
-from danlu.federated.rows import room_of_rows, secret_of
+from danlu.federated.rows import room_of_rows
 from danlu.optim import Optimizer, by_part
 from danlu.optim.sgd import SGDState
 from danlu.paths import leaf_paths
@@ -183,10 +183,10 @@ def fit_clients(
             raise ConfigError(
                 "fit_clients received private and gradient, which hide whole clients and the rows of each; expected one of them"
             )
-        folder = None if checkpoint is None else Path(checkpoint)
-        secret, forgetting = secret_of(folder, resume=resume)
-        room = room_of_rows(gradient, [len(rows) for rows in clients], names)
-        options, callbacks = options.replace(batch_size=room), [forgetting, *callbacks]
+        options = options.replace(batch_size=room_of_rows(gradient, [len(rows) for rows in clients], names))
+    if gradient is not None or (private is not None and private.noise):
+        secret, forgetting = secret_beside(None if checkpoint is None else Path(checkpoint), resume=resume)
+        callbacks = [forgetting, *callbacks]
     source = RoundSource(
         data if isinstance(data, dict) else as_arrays(data),
         clients,

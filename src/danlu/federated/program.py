@@ -153,7 +153,7 @@ class Federated:
             server: the server's optimizer, where there is one.
             private: the bound and the noise of private rounds.
             seed: client i draws as a training of the seed ``seed + i`` does.
-            secret: what each client's noise comes from, where rows are private.
+            secret: what noise comes from, each client's and the server's; without one, which is not private, from ``seed``.
         """
         many = lambda tree: jax.tree.map(lambda a: jnp.repeat(a[None], self.population, axis=0), tree)  # noqa: E731
         keys = jax.vmap(lambda number: jax.random.fold_in(jax.random.key(seed + number), 1))(
@@ -161,7 +161,7 @@ class Federated:
         )
         kept: dict[str, Any] = {"key": keys, "step": jnp.zeros(self.population, jnp.int32)}
         if secret is not None:
-            kept["noise"] = jnp.stack([secret.part(number).key for number in range(self.population)])
+            kept["secret"] = jnp.stack([secret.part(number).key for number in range(self.population)])
         if self.own:
             kept["own"] = many(self._mine((state.params, state.model_state)))
         if self.remember:
@@ -173,7 +173,11 @@ class Federated:
         if server is not None:
             world["server"] = server.init(state.params)
         if private is not None:
-            world["privacy"] = {"clip": jnp.asarray(private.clip, float), "noise": jnp.asarray(private.noise, float)}
+            world["privacy"] = {
+                "clip": jnp.asarray(private.clip, float),
+                "noise": jnp.asarray(private.noise, float),
+                "secret": state.key if secret is None else secret.key,
+            }
         return dataclasses.replace(state, world={**world, "clients": kept})
 
     def at(self, state: TrainState, chunk: Any, order: jax.Array, index: Any) -> tuple[TrainState, Sums]:
@@ -213,9 +217,8 @@ class Federated:
             found = self._group(state, own, rows, number)
             moved = jax.tree.map(lambda new, old: new - old[None], found["learnt"], base)
             if self.private:
-                keys = jax.vmap(jax.random.fold_in)(
-                    state.world["clients"]["key"][number], state.world["clients"]["step"][number]
-                )
+                own_keys = state.world["clients"].get("secret", state.world["clients"]["key"])
+                keys = jax.vmap(jax.random.fold_in)(own_keys[number], state.world["clients"]["step"][number])
                 moved = self._hidden(state, moved, keys)
             changes = {
                 "mean": jax.tree.map(lambda total, new: total + _weighed(weight, new), changes["mean"], moved),
@@ -247,7 +250,10 @@ class Federated:
         if self.private == "server":
             size = state.world["privacy"]["noise"] * state.world["privacy"]["clip"] / self.expected
             params, model_state = changes["mean"]
-            changes["mean"] = noisy(params, jax.random.fold_in(state.key, state.step), size), model_state
+            changes["mean"] = (
+                noisy(params, jax.random.fold_in(state.world["privacy"]["secret"], state.step), size),
+                model_state,
+            )
         # (groups, together, …) to (clients of this device, …), then those of all devices
         kept = jax.tree.map(lambda a: self._of_all(a.reshape(-1, *a.shape[2:]), first), kept)
         world = dict(state.world)
@@ -297,7 +303,7 @@ class Federated:
         params, model_state = self._with((state.params, state.model_state), kept.get("own", []))
         shift = jax.tree.map(jnp.subtract, state.world["control"], kept["control"]) if self.scaffold else None
         gradient = self.program.gradient
-        carried = gradient.carried(kept.get("noise", jax.random.fold_in(kept["key"], kept["step"])))
+        carried = gradient.carried(kept.get("secret", jax.random.fold_in(kept["key"], kept["step"])))
         if isinstance(gradient, Drift):
             carried = gradient.with_start(carried, params, shift)
         begun = dataclasses.replace(

@@ -40,7 +40,7 @@ class RoundSource:
         poisson: whether each client takes part by a draw of its own, ``per_round`` of them in the mean.
         names: of the clients, for messages.
         expected: of private rows (see :mod:`danlu.federated.rows`): how many a batch has on average; ``batch_size`` is then its room.
-        secret: what private rows are drawn by.
+        secret: what private rows, and with ``poisson`` clients, are drawn by, instead of by ``seed``.
 
     Attributes:
         shares: pᵢ, what each client counts for in the mean of all; their sum is 1.
@@ -88,7 +88,7 @@ class RoundSource:
                 Poisson(size, expected / size, batch_size, secret.part(number))
                 for number, size in enumerate(sizes.tolist())
             ]
-        self._expected = expected
+        self._expected, self._secret = expected, secret
         self.shares = np.full(count, 1 / count) if equal else sizes / sizes.sum()
         each = [self.batches_of(size) for size in sizes.tolist()]
         self.batches, self.even = max(each), len(set(each)) == 1 and not self.poisson
@@ -117,7 +117,8 @@ class RoundSource:
 
     def drawn(self, number: int) -> np.ndarray:
         """The clients of a round, in rising order."""
-        return drawn(self.seed, number, len(self.clients), self.per_round, poisson=self.poisson)
+        rng = self._secret.rng(number) if self.poisson and self._secret is not None else None
+        return drawn(self.seed, number, len(self.clients), self.per_round, poisson=self.poisson, rng=rng)
 
     def order(self, number: int, client: int) -> np.ndarray:
         """The rows that a client visits in a round, with those of weight 0 that fill batches up."""
@@ -148,15 +149,24 @@ class RoundSource:
         yield Piece(self.chunk, jax.device_put(order), 1, self.batch_size)
 
 
-def drawn(seed: int, number: int, count: int, per_round: int, *, poisson: bool = False) -> np.ndarray:
+def drawn(
+    seed: int,
+    number: int,
+    count: int,
+    per_round: int,
+    *,
+    poisson: bool = False,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
     """Which of ``count`` clients take part in a round, in rising order.
 
     Args:
         poisson: whether each does by a draw of its own, ``per_round`` of them in the mean, as far as there is room.
+        rng: what they are drawn by; None is by ``seed`` and ``number``, which are published.
     """
     if per_round == count:
         return np.arange(count)
-    rng = rng_for(seed, number, _DRAW)
+    rng = rng_for(seed, number, _DRAW) if rng is None else rng
     if poisson:
         taken = np.flatnonzero(rng.random(count) < per_round / count)
         return np.sort(rng.permutation(taken)[: room_for(count, per_round)])

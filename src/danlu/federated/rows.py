@@ -13,15 +13,13 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from danlu.engine.callback import Callback
 from danlu.engine.per_example import PerExample
-from danlu.engine.poisson import SECRET, Forgetting, Secret, room_for
+from danlu.engine.poisson import room_for
 from danlu.errors import ConfigError, DataError
 from danlu.privacy import Ledger
 
-__all__ = ["ledger_of_rows", "room_of_rows", "secret_of"]
+__all__ = ["ledger_of_rows", "room_of_rows"]
 
 
 def room_of_rows(gradient: PerExample, sizes: Sequence[int], names: Sequence[str] | None = None) -> int:
@@ -61,11 +59,3 @@ def ledger_of_rows(gradient: PerExample, rows: int, steps: int) -> Ledger:
         True
     """
     return gradient.replace(sampling=min(1.0, (gradient.expected or rows) / rows)).spent(steps, "training of a client")
-
-
-def secret_of(folder: Path | None, *, resume: bool) -> tuple[Secret, Callback]:
-    """The secret of the clients' draws and noise, kept beside the checkpoints, and what erases it at the end."""
-    if folder is not None and not resume:
-        (folder / SECRET).unlink(missing_ok=True)  # of another training, whose noise must not come again
-    known = folder is not None and (folder / SECRET).is_file()
-    return Secret.at(folder), Forgetting(folder, known=known)

@@ -198,7 +198,8 @@ class Labelled(Domain):
             learned = dataclasses.replace(learned, notes=(*learned.notes, said))
         if hidden:
             rounds: Any = plan
-            return dataclasses.replace(learned, notes=(*learned.notes, rounds.spent(len(learned.fitted.history))))
+            said = rounds.spent(len(learned.fitted.history), ended=learned.fitted.stopped_by is None)
+            return dataclasses.replace(learned, notes=(*learned.notes, said))
         if config.private.on:  # which rows there were is not kept
             return learned
         held = [part for part in (sample, prepared.validation) if part is not None]

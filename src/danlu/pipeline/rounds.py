@@ -121,8 +121,12 @@ class Rounds:
         params, model_state = replaced(shared, own, means)
         return dataclasses.replace(fitted, params=params, state=model_state)
 
-    def spent(self, rounds: int) -> str:
-        """What so many rounds tell of a client, in a sentence; empty where nothing hides clients."""
+    def spent(self, rounds: int, *, ended: bool = True) -> str:
+        """What so many rounds tell of a client, in a sentence; empty where nothing hides clients.
+
+        Args:
+            ended: whether the training has; else its checkpoints hold the secret of the noise.
+        """
         private, clients = self.asked.private, len(self.owners.names)
         if private is None:
             return ""
@@ -132,7 +136,10 @@ class Rounds:
             told = f"epsilon {ledger.epsilon(delta):.3g} at delta {delta:.2g}"
         except MissingExtraError as error:
             told = f"epsilon is not known: {error.message}"
-        return f"privacy of each client in {rounds} rounds: {told}; statistics of columns before them are not counted"
+        said = f"privacy of each client in {rounds} rounds: {told}; statistics of columns before them are not counted"
+        return (
+            said if ended else f"{said}; the folder of checkpoints holds the secret of the noise: keep it to yourself"
+        )
 
     def _fit(self, data: Any, **how: Any) -> Fitted:
         plan = self.recipe
