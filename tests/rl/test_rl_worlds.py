@@ -26,6 +26,7 @@ ALL: list[Environment] = [
     worlds.Bandit(),
     worlds.Catch(),
     worlds.Breakout(),
+    worlds.Driving(),
 ]
 
 

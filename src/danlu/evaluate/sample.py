@@ -20,6 +20,7 @@ __all__ = ["Sample"]
 register(
     Measure("return", "mean return", True, MEAN),
     Measure("sampled_return", "mean return, actions drawn", True, MEAN),
+    Measure("episode_cost", "mean cost of an episode", False, LOSS),
     Measure("iqm_return", "IQM of the seeds' returns", True, MEAN),
     Measure("share_of_rows", "share of the rows", True, SHARE),
     Measure("mean_of_rows", "mean over the rows", True, MEAN),

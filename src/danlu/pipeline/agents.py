@@ -21,10 +21,11 @@ from danlu.pipeline.domain import Domain, Prepared, Simple
 from danlu.pipeline.space import Choice, Place, Span, rounded
 from danlu.rl.acting import Acting, Beginnings, parts_of
 from danlu.rl.agent import Agent
+from danlu.rl.constraint import Constraint
 from danlu.rl.dataset import OfflineDataset, load_buffer
 from danlu.rl.environment import Environment
-from danlu.rl.evaluation import play_at_random
-from danlu.rl.fit import LearnedAgent, check_run, fit
+from danlu.rl.evaluation import Episodes, has_expert, play_at_random, play_expert
+from danlu.rl.fit import LearnedAgent, check_limits, check_run, fit
 from danlu.rl.observations import KIND, Observations
 from danlu.rl.recipes import AgentSettings, agent_recipe
 from danlu.rl.registry import is_environment, make, make_allowed, modules_in
@@ -42,11 +43,13 @@ class PreparedEnvironment(Prepared):
 
     Attributes:
         learned: what training left, once it has: of several seeds, the test is of each.
+        played: of an environment with costs, the episodes of the test, the agent's and those of whom it is compared with, by name.
     """
 
     env: Environment
     recorded: OfflineDataset | None = None
     learned: list[LearnedAgent] = dataclasses.field(default_factory=list)
+    played: dict[str, Episodes] = dataclasses.field(default_factory=dict)
     unit: str = "steps"
 
     def lines(self) -> Iterable[str]:
@@ -114,6 +117,7 @@ class Agents(Domain):
         recorded = None if config.agent.data is None else load_buffer(config.agent.data)
         plan = self.plan_for(config, env)
         check_run(plan.agent, env, recorded, len(plan.seeds), config.trainer.devices)
+        check_limits(Constraint.of(config.agent.cost_limit), env, recorded)
         steps = plan.steps
         split = f"the test is {config.agent.episodes} new episodes"
         unit = "steps" if recorded is None else "updates"
@@ -151,6 +155,7 @@ class Agents(Domain):
             seed=plan.seeds if len(plan.seeds) > 1 else plan.seeds[0],
             evaluations=config.agent.evaluations,
             data=prepared.recorded,
+            cost_limit=config.agent.cost_limit,
             devices=config.trainer.devices,
             **how,
         )
@@ -163,6 +168,9 @@ class Agents(Domain):
         own = trained.judge(begun, None, seed=seed)
         drawn = trained.answer(dataclasses.replace(begun, greedy=False)).returns
         more = [Sample(drawn, "sampled_return")]
+        if prepared.env.costs:
+            prepared.played[self.model_name] = played = trained.answer(begun)
+            more.append(Sample(sum(played.costs.values()), "episode_cost"))
         (learned,) = prepared.learned
         if len(learned.seeds) > 1:
             each = (learned.member(number).answer(begun).returns for number in range(len(learned.seeds)))
@@ -173,8 +181,14 @@ class Agents(Domain):
     def simple(
         self, config: TrainConfig, prepared: PreparedEnvironment, trained: Trained, ours: Any
     ) -> Iterable[Simple]:
-        drawn = play_at_random(prepared.env, episodes=config.agent.episodes, seed=config.trainer.seed + TEST)
-        yield Simple("acting at random", Sample(drawn.returns, "return"))
+        how = {"episodes": config.agent.episodes, "seed": config.trainer.seed + TEST}
+        players = {
+            "acting at random": play_at_random,
+            **({"the expert": play_expert} if has_expert(prepared.env) else {}),
+        }
+        for name, play in players.items():
+            prepared.played[name] = play(prepared.env, **how)
+            yield Simple(name, Sample(prepared.played[name].returns, "return"))
         if prepared.recorded is not None and len(prepared.recorded.returns) > 1:
             yield Simple("the recording", Sample(prepared.recorded.returns, "return"))
 
@@ -239,7 +253,7 @@ class Agents(Domain):
             "target": f"what to do in {learned.env.id}",
             "task": self.kind,
             "facts": facts,
-            "sections": agent_sections(trained, learned.fitted.history, played),
+            "sections": agent_sections(trained, learned.fitted.history, played, prepared.played),
         }
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from danlu.evaluate.reliability import learning_curve
+from danlu.evaluate.sample import Sample
 from danlu.prose import percent
 from danlu.report.svg import BLUE, GREEN, GREY, ORANGE, Panel
 from danlu.rl.environment import Environment
+from danlu.rl.evaluation import Episodes
 from danlu.rl.recording import RecordedEpisode
 
 __all__ = ["agent_sections", "film_html"]
@@ -23,13 +26,16 @@ _SHOWN = 100  # steps of what it leaned to, which may change at each
 _PICTURES = 150  # of a film at most
 
 
-def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: Any) -> list[tuple[str, str]]:
+def agent_sections(
+    trained: Any, history: Sequence[Mapping[str, Any]], played: Any, others: Mapping[str, Episodes] | None = None
+) -> list[tuple[str, str]]:
     """The sections of a report: titles and HTML.
 
     Args:
         trained: the model.
         history: a row an evaluation.
         played: the test's episodes, a frame with the columns ``return``, ``length`` and ``terminated``; or None.
+        others: of an environment with costs, the episodes of the test by who played them, the agent's first.
     """
     recording, env = trained.record(seed=_FILMED, pictures=_PICTURES), trained.head.env
     found = [("One episode", film_html(recording) + _figures(_output_plots(recording)))]
@@ -37,6 +43,8 @@ def agent_sections(trained: Any, history: Sequence[Mapping[str, Any]], played: A
         found.append(("How it learnt", _figures(_curves(history, env.solved))))
     if played is not None:
         found.append(("Where it fails", _failures(env, played)))
+        if env.costs and others:
+            found.append(("Failures by kind", _by_kind(env, others)))
     return found
 
 
@@ -153,6 +161,49 @@ def _failures(env: Environment, played: Any) -> str:
         said = f"<p>{percent(share)} of the episodes reach {solved:g}, from which {html.escape(str(env.id))} counts as solved.</p>"
     table = f"<h3>The worst</h3><div class='scroll'><table>{head}{rows}</table></div>"
     return f"{said}<div class='sides'><div>{panel.svg}</div><div>{table}</div></div>"
+
+
+def _by_kind(env: Environment, played: Mapping[str, Episodes]) -> str:
+    """For each kind of cost: in what share of the episodes it was met, and what it cost an episode, of the agent and of the others;
+    and a picture."""
+
+    def cell(cost: np.ndarray) -> str:
+        share = Sample(cost > 0, "share_of_rows").interval()
+        mean = Sample(cost, "episode_cost").interval()
+        low, high = (f"{100 * end:.0f}" for end in (share.low, share.high))
+        return f"<td class='n'>{percent(share.value)} ({low} to {high})</td><td class='n'>{mean}</td>"
+
+    heads = "".join(f"<th class='n' colspan='2'>{html.escape(name)}</th>" for name in played)
+    under = "<th class='n'>episodes with it</th><th class='n'>cost an episode</th>" * len(played)
+    rows = "".join(
+        f"<tr><td>{html.escape(kind.replace('_', ' '))}</td>{''.join(cell(each.costs[kind]) for each in played.values())}</tr>"
+        for kind in env.costs
+    )
+    table = f"<div class='scroll'><table><tr><th></th>{heads}</tr><tr><th>kind</th>{under}</tr>{rows}</table></div>"
+    own = next(iter(played.values()))
+    pictures = "".join(
+        _picture(picture, kind.replace("_", " "))
+        for kind, state in own.moments.items()
+        if (picture := env.frame(state)) is not None
+    )
+    said = (
+        "<p class='note'>Of the test's episodes, with intervals of 95 %. A picture shows the moment before the agent's first "
+        "failure of its kind.</p>"
+    )
+    return f"{table}{said}<div class='figures'>{pictures}</div>"
+
+
+def _picture(picture: np.ndarray, name: str) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    data = base64.b64encode(file.getvalue()).decode()
+    wide = min(420, 2 * picture.shape[1])
+    return (
+        f"<div><h3>{html.escape(name)}</h3><img src='data:image/png;base64,{data}' alt='{html.escape(name)}' style='width: {wide}px; "
+        "max-width: 100%; border-radius: 8px; border: 1px solid #0002; image-rendering: pixelated'></div>"
+    )
 
 
 def _figures(figures: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ _TILES = {
     "detection": ("map", "map50", "box_f1"),
     "segmentation": ("mean_iou", "mean_dice", "pixel_accuracy"),
     "multilabel": ("label_precision", "macro_f1", "exact_match"),
-    "agent": ("return", "sampled_return", "iqm_return"),
+    "agent": ("return", "episode_cost", "sampled_return", "iqm_return"),
 }
 
 

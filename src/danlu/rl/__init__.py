@@ -2,12 +2,14 @@
 
 from danlu.rl.agent import Agent, AgentProgram, World
 from danlu.rl.check_env import check_env
+from danlu.rl.constraint import Constraint
 from danlu.rl.continuous import DDPG, SAC, TD3
+from danlu.rl.dagger import DAgger
 from danlu.rl.dataset import load_buffer, save_buffer
 from danlu.rl.discrete_sac import DiscreteSAC
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment, Envs, Outcome, Transition
-from danlu.rl.evaluation import Episodes, play_at_random, play_episodes
+from danlu.rl.evaluation import Episodes, play_at_random, play_episodes, play_expert
 from danlu.rl.external import External, raise_if_broken
 from danlu.rl.fit import LearnedAgent, fit
 from danlu.rl.offline import CQL, BehaviourCloning, ContinuousCQL
@@ -33,7 +35,9 @@ __all__ = [
     "AgentProgram",
     "AgentSettings",
     "BehaviourCloning",
+    "Constraint",
     "ContinuousCQL",
+    "DAgger",
     "DiscreteSAC",
     "Environment",
     "Envs",
@@ -54,6 +58,7 @@ __all__ = [
     "make",
     "play_at_random",
     "play_episodes",
+    "play_expert",
     "raise_if_broken",
     "record_episode",
     "registered",

@@ -147,7 +147,11 @@ class Acting(Head):
         ]
         more = [f"  … and {episodes - 20:,} more"] if episodes > 20 else []
         mean = f"mean return {found.returns.mean():.4g} of {episodes:,} episodes in {self.env.id}"
-        return "\n".join([mean, *shown, *more])
+        costs = [
+            f"  {kind.replace('_', ' ')}: {float((cost > 0).mean()):.1%} of the episodes, {cost.mean():.4g} an episode"
+            for kind, cost in found.costs.items()
+        ]
+        return "\n".join([mean, *costs, *shown, *more])
 
     def record(self, trained: Trained, *, seed: int = 0, greedy: bool = True, pictures: int = 400) -> RecordedEpisode:
         """One episode with its pictures, see :func:`~danlu.rl.recording.record_episode`."""

@@ -30,6 +30,7 @@ from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.nn.losses import Loss
 from danlu.optim import Optimizer
+from danlu.rl.constraint import Constraint, costs_of
 from danlu.rl.environment import Environment, Envs, Transition
 
 __all__ = ["Agent", "AgentProgram", "World", "learner_of", "no_outcomes", "outcomes"]
@@ -49,12 +50,14 @@ class World:
         frames: steps taken in all environments together, int32.
         iterations: how often the agent has collected and learnt, int32.
         memory: what else this kind of agent keeps.
+        multipliers: what a unit of each limited cost counts, ``(limits,)``; None without limits.
     """
 
     envs: Envs
     frames: jax.Array
     iterations: jax.Array
     memory: Any = None
+    multipliers: Any = None
 
 
 class Agent(Blueprint, abc.ABC):
@@ -218,12 +221,14 @@ class AgentProgram:
         agent, env: who learns, and where.
         learner: the program of one update.
         acting: whether it acts; else it learns from a recording.
+        constraint: limits of the costs, or None.
     """
 
     agent: Agent
     env: Environment
     learner: Program
     acting: bool = True
+    constraint: Constraint | None = None
 
     @property
     def members(self) -> None:
@@ -260,19 +265,38 @@ class AgentProgram:
     def at(self, state: TrainState, chunk: Any, order: Any, index: Any) -> tuple[TrainState, Sums]:
         """One iteration; the data is what the agent collects, so ``chunk`` is empty."""
         after, sums = self.agent.iterate(self, state)
+        if self.constraint is not None:
+            now = self.constraint.ascended(state.world.multipliers, sums, self.env.costs)
+            after = dataclasses.replace(after, world=dataclasses.replace(after.world, multipliers=now))
+            counted = zip(self._multipliers, now * sums["episodes"], strict=True)
+            sums = {**sums, **dict(counted)}
         return self.layout(state.params).held(after), sums
 
+    def priced(self, world: World, reward: jax.Array, cost: Any) -> jax.Array:
+        """Rewards as the agent is to see them: less what they cost, where costs have limits."""
+        if self.constraint is None:
+            return reward
+        return self.constraint.priced(world.multipliers, reward, cost, self.env.costs)
+
+    @property
+    def _multipliers(self) -> tuple[str, ...]:
+        return () if self.constraint is None else tuple(f"multiplier_{name}" for name in self.constraint.names)
+
+    @property
+    def _per_episode(self) -> tuple[str, ...]:
+        return (*self.agent.tallies, *costs_of(self.env), *self._multipliers)
+
     def zero_sums(self) -> Sums:
-        """The learner's sums, and those of the episodes that ended: their number, returns and lengths."""
-        tallies = {name: jnp.zeros(()) for name in self.agent.tallies}
-        return {**self.learner.zero_sums(), **no_outcomes(), **tallies}
+        """The learner's sums, and those of the episodes that ended: their number, returns, lengths and costs."""
+        tallies = {name: jnp.zeros(()) for name in self._per_episode}
+        return {**self.learner.zero_sums(), **no_outcomes(self.env), **tallies}
 
     def means(self, sums: Mapping[str, Any]) -> dict[str, float]:
         """The mean return and length of the episodes that ended (NaN when none did), and the learner's means."""
         totals = {name: float(value) for name, value in sums.items()}
         episodes = totals.pop("episodes") or math.nan
         found = {"return": totals.pop("score") / episodes, "length": totals.pop("length") / episodes}
-        found |= {name: totals.pop(name) / episodes for name in self.agent.tallies}
+        found |= {name: totals.pop(name) / episodes for name in self._per_episode}
         return {**(found if self.acting else {}), **self.learner.means(totals)}
 
     def counters(self, state: TrainState) -> dict[str, np.ndarray]:
@@ -290,7 +314,7 @@ class AgentProgram:
 
     def direction(self, column: str) -> str | None:
         """A larger return is better; for other columns the learner decides."""
-        own = {"return": "max", "length": None, **dict.fromkeys(self.agent.tallies)}
+        own = {"return": "max", "length": None, "constrained": "max", **dict.fromkeys(self._per_episode)}
         name = column.removeprefix("val_")
         return own[name] if name in own else self.learner.direction(column)
 
@@ -305,12 +329,14 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def no_outcomes() -> Sums:
+def no_outcomes(env: Environment) -> Sums:
     """The sums of zero episodes."""
-    return {name: jnp.zeros(()) for name in ("episodes", "score", "length")}
+    return {name: jnp.zeros(()) for name in ("episodes", "score", "length", *costs_of(env))}
 
 
-def outcomes(rollout: Transition, weight: Any = 1.0) -> Sums:
+def outcomes(env: Environment, rollout: Transition, weight: Any = 1.0) -> Sums:
     """The sums of the episodes that ended in a rollout."""
     ended = rollout.ended.astype(jnp.float32) * weight
-    return {"episodes": ended.sum(), "score": (ended * rollout.score).sum(), "length": (ended * rollout.steps).sum()}
+    costs = {name: (ended * rollout.spent[..., kind]).sum() for kind, name in enumerate(costs_of(env))}
+    found = {"episodes": ended.sum(), "score": (ended * rollout.score).sum(), "length": (ended * rollout.steps).sum()}
+    return {**found, **costs}

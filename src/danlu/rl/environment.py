@@ -34,11 +34,13 @@ class Outcome:
         observation: what is seen in the state after it.
         reward: float32.
         terminated: whether the world ended with it.
+        cost: what it cost of each kind of :attr:`Environment.costs`, float32; None in a world without costs.
     """
 
     observation: Any
     reward: jax.Array
     terminated: jax.Array
+    cost: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -51,12 +53,14 @@ class Envs:
         observation: what is seen in them.
         steps: steps of the running episodes so far, int32.
         score: sum of their rewards so far, float32.
+        spent: sum of their costs so far, float32 ``(environments, kinds)``; None in a world without costs.
     """
 
     state: Any
     observation: Any
     steps: jax.Array
     score: jax.Array
+    spent: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -73,6 +77,8 @@ class Transition:
         truncated: whether the episode was cut because time was up; never both.
         steps, score: length and sum of rewards of the episode so far, this step included: of an ended episode its result.
         extra: what else the agent noted (such as the logits it drew from).
+        cost: what it cost, ``(environments, kinds)``; None in a world without costs.
+        spent: the sum of the episode's costs so far, this step included.
     """
 
     observation: Any
@@ -84,6 +90,8 @@ class Transition:
     steps: jax.Array
     score: jax.Array
     extra: Any = None
+    cost: Any = None
+    spent: Any = None
 
     @property
     def ended(self) -> jax.Array:
@@ -104,11 +112,14 @@ class Environment(Blueprint, abc.ABC):
         id: its name, such as ``"CartPole-v1"``; None of an environment that has no entry in the registry.
         solved: the mean return from which it counts as solved, or None.
         pure: whether it is made of pure functions, so that everything about it compiles and its state can be saved.
+        costs: the kinds of what should not happen, such as ``("collision", "speeding")``; kept apart from the reward, see
+            :mod:`danlu.rl.constraint`.
     """
 
     id: ClassVar[str | None] = None
     solved: ClassVar[float | None] = None
     pure: ClassVar[bool] = True
+    costs: ClassVar[tuple[str, ...]] = ()
 
     max_steps: int = setting(default=1000, minimum=1, integer=True)
 
@@ -134,6 +145,15 @@ class Environment(Blueprint, abc.ABC):
         """A picture of a state (on the host), ``(height, width, 3)`` uint8; None for an environment without pictures."""
         return None
 
+    def expert(self, state: Any) -> Any | None:
+        """What one who knows the whole state does in it, as :meth:`step` takes it: whom :class:`~danlu.rl.DAgger` imitates; None where
+        nobody knows."""
+        return None
+
+    def truth(self, state: Any) -> jax.Array | None:
+        """What a detector should see in a state, float32 ``(numbers,)``; None where the world does not say."""
+        return None
+
     def draw(self, envs: Envs, key: jax.Array) -> Any:
         """An action in each environment, drawn uniformly from the legal ones: the baseline for an agent."""
         return jax.vmap(self.action_space.sample)(jax.random.split(key, envs.steps.shape[0]))
@@ -141,7 +161,8 @@ class Environment(Blueprint, abc.ABC):
     def begin(self, key: jax.Array, count: int) -> Envs:
         """``count`` environments at the start of an episode each."""
         state, observation = jax.vmap(self.reset)(jax.random.split(key, count))
-        return Envs(state, observation, jnp.zeros(count, jnp.int32), jnp.zeros(count, jnp.float32))
+        spent = jnp.zeros((count, len(self.costs))) if self.costs else None
+        return Envs(state, observation, jnp.zeros(count, jnp.int32), jnp.zeros(count, jnp.float32), spent)
 
     def advance(self, envs: Envs, action: Any, key: jax.Array) -> tuple[Envs, Transition]:
         """One step in each environment; those whose episode ended begin a new one.
@@ -158,6 +179,7 @@ class Environment(Blueprint, abc.ABC):
         step_key, reset_key = jax.random.split(key)
         state, outcome = jax.vmap(self.step)(envs.state, action, jax.random.split(step_key, count))
         steps, score = envs.steps + 1, envs.score + outcome.reward
+        spent = envs.spent + outcome.cost if self.costs else None
         truncated = (steps >= self.max_steps) & ~outcome.terminated
         transition = Transition(
             observation=envs.observation,
@@ -168,6 +190,8 @@ class Environment(Blueprint, abc.ABC):
             truncated=truncated,
             steps=steps,
             score=score,
+            cost=outcome.cost,
+            spent=spent,
         )
         ended = transition.ended
 
@@ -175,7 +199,7 @@ class Environment(Blueprint, abc.ABC):
             fresh = self.begin(reset_key, count)
             return jax.tree.map(lambda new, old: jnp.where(_along(ended, old), new, old), fresh, running)
 
-        running = Envs(state, outcome.observation, steps, score)
+        running = Envs(state, outcome.observation, steps, score, spent)
         return jax.lax.cond(ended.any(), renew, lambda running: running, running), transition
 
 

@@ -23,6 +23,7 @@ from danlu.errors import ConfigError, unknown_name
 from danlu.nn.layer import Layer
 from danlu.rl.acting import trained_agent
 from danlu.rl.agent import Agent, AgentProgram, learner_of
+from danlu.rl.constraint import Constraint, costs_of
 from danlu.rl.dataset import OfflineDataset, load_buffer, save_buffer
 from danlu.rl.environment import Environment
 from danlu.rl.evaluation import Episodes, play_episodes, run_episodes
@@ -179,6 +180,8 @@ def _initial(program: AgentProgram, updates: int, key: jax.Array, recorded: Any 
     own = jax.random.fold_in(key, 1)
     if recorded is None:
         model_state, world = agent.begin(program, params, model_state, jax.random.fold_in(key, 2))
+        if program.constraint is not None:
+            world = dataclasses.replace(world, multipliers=program.constraint.begin())
     else:
         offline: Any = agent
         model_state, world = offline.begin_offline(program, params, model_state, recorded)
@@ -253,6 +256,19 @@ def check_run(agent: Agent, env: Environment, data: OfflineDataset | None, seeds
             raise ConfigError(f"the recording's {what} is {there}; that of {env.id} is {here}")
 
 
+def check_limits(constraint: Constraint | None, env: Environment, data: OfflineDataset | None) -> None:
+    """Refuse limits of costs that the environment does not have, or for a recording, which holds none.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if constraint is None:
+        return
+    constraint.check(env)
+    if data is not None:
+        raise ConfigError("a cost limit was given, and a recording holds no costs", hint="leave cost_limit out")
+
+
 def fit(
     agent: Agent,
     env: Environment | str,
@@ -263,6 +279,7 @@ def fit(
     evaluations: int = 20,
     episodes: int | None = None,
     data: OfflineDataset | str | Path | None = None,
+    cost_limit: float | Mapping[str, float] | Constraint | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -282,6 +299,8 @@ def fit(
         episodes: of an evaluation; None is 100 in a compiled environment, where they cost little, and 10 on the host.
         data: recorded experience to learn from instead of acting, or its file (see :func:`danlu.rl.load_buffer`); then ``steps`` counts
             updates, and the agent acts in evaluations alone.
+        cost_limit: the most that an episode may cost in the mean: of all kinds together, or by their names; or a
+            :class:`~danlu.rl.constraint.Constraint`. For environments with costs. Of the evaluations that keep it the best is kept.
         callbacks, checkpoint, resume: as of :func:`danlu.fit`. A checkpoint holds the environments and the agent's memory too.
         **options: further fields of :class:`~danlu.engine.FitOptions`: ``checkpoint_every``, ``devices`` (the seeds, or of one
             the environments, are divided among them), ``display``, ``min_delta``, ``mode``, ``monitor``, ``patience`` and ``restore_best``.
@@ -321,6 +340,8 @@ def fit(
     agent.check(env)
     members = None if len(seeds) == 1 else len(seeds)
     check_run(agent, env, data, len(seeds), devices)
+    constraint = Constraint.of(cost_limit)
+    check_limits(constraint, env, data)
     acting = data is None
     iterations = max(math.ceil((steps - agent.prelude) / agent.frames if acting else steps / agent.updates), 1)
     each = math.ceil(iterations / evaluations)
@@ -333,7 +354,7 @@ def fit(
     learner = learner_of(agent, env, updates)
     if members is None:
         learner = dataclasses.replace(learner, devices=devices)
-    program = AgentProgram(agent, env, learner, acting)
+    program = AgentProgram(agent, env, learner, acting, constraint)
     population = None if members is None else Population(program, members, devices)
     recorded = None if data is None else jax.tree.map(jnp.asarray, data.transitions)
     one = functools.partial(_initial, program, updates, recorded=recorded)
@@ -351,10 +372,17 @@ def fit(
         found = judged(state.params, state.model_state, places, episodes=episodes)
         raise_if_broken(env)
         means = {name: np.asarray(found[f"{name}s"]).mean(axis=-1) for name in ("return", "length")}
+        spent = np.asarray(found["spent"]).mean(axis=-2) if env.costs else np.zeros((*means["return"].shape, 0))
+        means |= {name: spent[..., kind] for kind, name in enumerate(costs_of(env))}
+        if constraint is not None:
+            means["constrained"] = np.vectorize(constraint.told, signature="(),(k)->()", excluded={2})(
+                means["return"], spent, env.costs
+            )
         return means if population is None else population.told(means)
 
     # Of evaluations that are equal (a return of 500 is the most there is) the last is kept: it has learnt more.
-    usual = FitOptions(monitor="val_return", min_delta=-1e-3, restore_best=not agent.keeps_last)
+    monitor = "val_return" if constraint is None else "val_constrained"
+    usual = FitOptions(monitor=monitor, min_delta=-1e-3, restore_best=not agent.keeps_last)
     fitted = train_program(
         population or program,
         Iterations(each, iterations, agent.frames, agent.in_shape(env), members),

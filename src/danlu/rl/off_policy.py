@@ -116,6 +116,14 @@ class OffPolicy(Agent):
         """
         return self.act(env, state.params, state.model_state, envs.observation, key), wandering
 
+    def first_actions(self, env: Environment, envs: Envs, key: jax.Array) -> Any:
+        """The actions before anything is learnt; here random ones."""
+        return jax.vmap(env.action_space.sample)(jax.random.split(key, self.environments))
+
+    def noted(self, env: Environment, envs: Envs, transition: Transition) -> Transition:
+        """The transition out of ``envs``, with what else is to be remembered of it."""
+        return transition
+
     def stored_action(self, env: Environment, action: Any) -> Any:
         """An action in the form that the network takes."""
         return action
@@ -141,7 +149,8 @@ class OffPolicy(Agent):
         """The size of the TD error of each row, ``(rows,)``: prioritised replay draws in proportion to it."""
 
     def begin(self, program: AgentProgram, params: Any, model_state: Any, key: jax.Array) -> tuple[Any, World]:
-        """Random actions fill the memory with ``learning_starts`` transitions; they count as steps.
+        """The first actions (random ones, where an agent does not say otherwise) fill the memory with ``learning_starts`` transitions;
+        they count as steps.
 
         If the network standardises observations, it uses their statistics from then on.
         """
@@ -151,9 +160,8 @@ class OffPolicy(Agent):
 
         def wander(envs: Envs, key: jax.Array) -> tuple[Envs, dict[str, Any]]:
             act_key, env_key = jax.random.split(key)
-            action = jax.vmap(env.action_space.sample)(jax.random.split(act_key, self.environments))
-            envs, transition = env.advance(envs, action, env_key)
-            return envs, self.kept(env, transition)
+            after, transition = env.advance(envs, self.first_actions(env, envs, act_key), env_key)
+            return after, self.kept(env, self.noted(env, envs, transition))
 
         moves = self.prelude // self.environments
         example = jax.eval_shape(wander, envs, example_key)[1]
@@ -193,7 +201,9 @@ class OffPolicy(Agent):
 
     def kept(self, env: Environment, transition: Transition) -> dict[str, Any]:
         """The stored transition of a step."""
+        cost = {} if transition.cost is None else {"cost": transition.cost}
         return {
+            **cost,
             "observation": transition.observation,
             "action": self.stored_action(env, transition.action),
             "reward": transition.reward,
@@ -216,7 +226,7 @@ class OffPolicy(Agent):
 
         begun = (dataclasses.replace(state, world=world), program.learner.zero_sums())
         state, sums = jax.lax.fori_loop(0, self.gradient_steps, learn, begun)
-        return state, {**sums, **(ended or no_outcomes())}
+        return state, {**sums, **(ended or no_outcomes(program.env))}
 
     def collect(self, program: AgentProgram, state: TrainState, key: jax.Array) -> tuple[TrainState, Sums]:
         """Act for ``train_freq`` steps and remember them; the sums are of the episodes that ended."""
@@ -226,9 +236,9 @@ class OffPolicy(Agent):
             envs, replay, frames, wandering = carry
             explore_key, env_key = jax.random.split(key)
             action, wandering = self.explore(env, state, envs, frames, wandering, explore_key)
-            envs, transition = env.advance(envs, action, env_key)
-            carry = (envs, replay.add(self.kept(env, transition)), frames + self.environments, wandering)
-            return carry, outcomes(transition)
+            after, transition = env.advance(envs, action, env_key)
+            rows = self.kept(env, self.noted(env, envs, transition))
+            return (after, replay.add(rows), frames + self.environments, wandering), outcomes(env, transition)
 
         carry = (world.envs, world.memory["replay"], world.frames, world.memory["wandering"])
         (envs, replay, frames, wandering), sums = jax.lax.scan(move, carry, jax.random.split(key, self.train_freq))
@@ -248,6 +258,8 @@ class OffPolicy(Agent):
             windows = replay.windows(draw_key, self.batch_size, self.n_step)
         if isinstance(replay, Prioritised) and self.n_step == 1:
             windows = jax.tree.map(lambda leaf: leaf[:, None], windows)
+        if program.constraint is not None:
+            windows = {**windows, "reward": program.priced(world, windows["reward"], windows["cost"])}
         x, y = self.targets(program.env, state, memory["target"], self.summed(windows), target_key)
         y = jax.lax.stop_gradient(y)
         if isinstance(replay, Prioritised):

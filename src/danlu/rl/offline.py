@@ -207,17 +207,21 @@ class BehaviourCloning(OffPolicy):
         return jnp.ones(outputs.shape[0])
 
     def act(self, env: Environment, params: Any, state: Any, observation: Any, key: jax.Array | None) -> Any:
-        distribution, numbers = self.distribution(env), self.network(env).apply(params, state, observation)[0]
+        distribution, numbers = self.distribution(env), self.numbers(env, params, state, observation)
         return (
             self.greedy_action(env, numbers) if key is None else distribution.to_env(distribution.sample(numbers, key))
         )
+
+    def numbers(self, env: Environment, params: Any, state: Any, observation: Any) -> Any:
+        """The numbers of the policy's distribution for a batch of observations, ``(batch, numbers)``."""
+        return self.network(env).apply(params, state, observation)[0]
 
     def greedy_action(self, env: Environment, outputs: Any) -> Any:
         distribution = self.distribution(env)
         return distribution.to_env(distribution.mode(outputs))
 
     def describe(self, env: Environment, params: Any, state: Any, observation: Any) -> dict[str, jax.Array]:
-        numbers, distribution = self.network(env).apply(params, state, observation)[0], self.distribution(env)
+        numbers, distribution = self.numbers(env, params, state, observation), self.distribution(env)
         if isinstance(env.action_space, Box):
             return {"entropy": distribution.entropy(numbers)}
         return {"entropy": distribution.entropy(numbers), "probabilities": jax.nn.softmax(numbers)}

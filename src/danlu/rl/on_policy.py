@@ -152,7 +152,8 @@ class OnPolicy(Agent):
         collect_key, order_key, begin_key = jax.random.split(program.key(state), 3)
         envs = env.begin(begin_key, self.environments) if self._full_episodes else world.envs
         envs, rollout = self.collect(env, state, envs, collect_key)
-        memory, reward = self.scaled(world.memory, rollout)
+        worth = dataclasses.replace(rollout, reward=program.priced(world, rollout.reward, rollout.cost))
+        memory, reward = self.scaled(world.memory, worth)
         weight = self.weights(rollout)
         targets = self.targets(env, state, dataclasses.replace(rollout, reward=reward), weight)
         chunk = self.rows(rollout, targets, weight)
@@ -162,7 +163,10 @@ class OnPolicy(Agent):
         after, sums = loop_steps(learner, state, learner.zero_sums(), chunk, order, 0, self.updates)
         world = World(envs, world.frames + self.frames, world.iterations + 1, memory)
         model_state = learn_statistics(learner.model, after.model_state, chunk["x"])
-        return dataclasses.replace(after, model_state=model_state, world=world), {**sums, **outcomes(rollout, weight)}
+        return dataclasses.replace(after, model_state=model_state, world=world), {
+            **sums,
+            **outcomes(env, rollout, weight),
+        }
 
     def collect(self, env: Environment, state: TrainState, envs: Envs, key: jax.Array) -> tuple[Envs, Transition]:
         """Act by the policy: a rollout ``(steps, environments, …)`` with its actions and the distributions they were drawn from."""

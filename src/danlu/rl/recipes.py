@@ -10,6 +10,7 @@ from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.rl.agent import Agent
 from danlu.rl.continuous import DDPG, SAC, TD3
+from danlu.rl.dagger import DAgger
 from danlu.rl.discrete_sac import DiscreteSAC
 from danlu.rl.dqn import DQN
 from danlu.rl.environment import Environment
@@ -29,6 +30,7 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
     "alphazero": AlphaZero,
     "bc": BehaviourCloning,
     "cql": CQL,  # of continuous actions ContinuousCQL
+    "dagger": DAgger,
     "ddpg": DDPG,
     "dqn": DQN,
     "ppo": PPO,
@@ -42,7 +44,10 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
 _OF_ACTIONS: Mapping[tuple[str, type], type[Agent]] = {("sac", Discrete): DiscreteSAC, ("cql", Box): ContinuousCQL}
 _RENAMED = {old: new for agent in (*ALGORITHMS.values(), *_OF_ACTIONS.values()) for old, new in agent._renamed.items()}
 _STEPS = 200_000
-_FIRST = {"MountainCarContinuous-v0": "td3"}  # its only reward is at the far end of long exploration
+_FIRST = {
+    "MountainCarContinuous-v0": "td3",
+    "danlu/Driving-v0": "ppo",
+}  # the former's only reward is at the far end of long exploration
 
 # What does well where, found by trying: steps, and what differs from the agent's own defaults.
 _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
@@ -104,6 +109,11 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
         80_000,
         {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "n_step": 8, "entropy": 0.3, "tau": 0.02},
     ),
+    ("danlu/Driving-v0", "ppo"): (
+        400_000,
+        {"environments": 32, "n_steps": 128, "minibatches": 8, "scale_rewards": True, "learning_rate": 1e-3},
+    ),
+    ("danlu/Driving-v0", "dagger"): (20_000, {"gradient_steps": 64}),
     ("Pendulum-v1", "sac"): (20_000, {}),
     ("Pendulum-v1", "td3"): (20_000, {}),
     ("Pendulum-v1", "ddpg"): (20_000, {}),
@@ -117,6 +127,9 @@ class AgentSettings(Blueprint):
         algorithm: ``"auto"`` is PPO for a choice of actions, mostly SAC for continuous ones, and AlphaZero for board games; or one of
             :data:`ALGORITHMS`.
         steps: of the environment, for each seed; None leaves it to the recipe. With ``data`` it counts updates.
+        cost_limit: in an environment with costs (driving), the most that an episode may cost in the mean: all kinds together, or each
+        by its name
+            (``agent.cost_limit.collision=0.02``); see :mod:`danlu.rl.constraint`.
         seeds: as many agents are trained side by side, from seeds of their own; how far they lie apart tells what luck there is in one.
         evaluations: how often in training the agent is judged; the best of them is kept.
         episodes: that the trained agent plays in the test.
@@ -127,6 +140,7 @@ class AgentSettings(Blueprint):
 
     algorithm: str = setting(default="auto", choices=("auto", *sorted(ALGORITHMS)))
     steps: int | None = setting(default=None, minimum=1, integer=True, optional=True)
+    cost_limit: float | Mapping[str, float] | None = dataclasses.field(default=None, hash=False)
     seeds: int = setting(default=1, minimum=1, maximum=10_000, integer=True)
     evaluations: int = setting(default=20, minimum=1, integer=True)
     episodes: int = setting(default=100, minimum=1, maximum=10**6, integer=True)

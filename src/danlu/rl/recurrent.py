@@ -72,10 +72,10 @@ class WithMemory(Wrapper):  # type: ignore[misc]
         inner = self.env.begin(key, count)
         memory = jnp.zeros((count, self.units))
         seen = {"memory": memory, "observation": inner.observation}
-        return Envs(WithMemoryState(inner.state, memory), seen, inner.steps, inner.score)
+        return dataclasses.replace(inner, state=WithMemoryState(inner.state, memory), observation=seen)
 
     def advance(self, envs: Envs, action: Any, key: jax.Array) -> tuple[Envs, Transition]:
-        before = Envs(envs.state.inner, envs.observation["observation"], envs.steps, envs.score)
+        before = dataclasses.replace(envs, state=envs.state.inner, observation=envs.observation["observation"])
         inner, transition = self.env.advance(before, action["action"], key)
         kept = jnp.where(transition.ended[:, None], 0.0, action["memory"])
         transition = dataclasses.replace(
@@ -85,7 +85,7 @@ class WithMemory(Wrapper):  # type: ignore[misc]
             next_observation={"memory": action["memory"], "observation": transition.next_observation},
         )
         seen = {"memory": kept, "observation": inner.observation}
-        return Envs(WithMemoryState(inner.state, kept), seen, inner.steps, inner.score), transition
+        return dataclasses.replace(inner, state=WithMemoryState(inner.state, kept), observation=seen), transition
 
     def frame(self, state: Any) -> np.ndarray | None:
         return self.env.frame(state.inner)

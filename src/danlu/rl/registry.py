@@ -24,6 +24,7 @@ _COMPILED: dict[str, type[Environment]] = {
     for cls in vars(environments).values()
     if isinstance(cls, type) and issubclass(cls, Environment) and cls.id is not None
 }
+_SHORT = {"driving": "danlu/Driving-v0"}
 _NAME = re.compile(r"([A-Za-z_][\w.]*:)?([\w-]+/)?[A-Za-z_][\w.-]*-v\d+")
 _CAPITAL = re.compile(r"([\w.]+:)?([\w-]+/)?[A-Z][\w.-]*-v\d+")
 
@@ -42,7 +43,8 @@ def make(id: str, **parameters: Any) -> Environment:
     """The environment of a name.
 
     Args:
-        id: one of :func:`registered`; a board game (``"connect-four"``), which is played against an opponent; or a name that Gymnasium
+        id: one of :func:`registered` (``"driving"`` is short for ``"danlu/Driving-v0"``); a board game (``"connect-four"``), which is
+        played against an opponent; or a name that Gymnasium
             knows (``"LunarLander-v3"``), which then runs on the host as :class:`~danlu.rl.external.External`. As in Gymnasium,
             ``"module:Name-v0"`` imports the module that registers it first, and so ``"gymnasium:CartPole-v1"`` is Gymnasium's own CartPole.
         **parameters: of the environment, by name.
@@ -74,7 +76,7 @@ def _made(id: str, on_the_host: Callable[..., Environment], parameters: dict[str
         from danlu.rl.games.match import make_match
 
         return make_match(id, **_known_parameters(id, make_match, parameters))
-    cls = _COMPILED.get(id)
+    cls = _COMPILED.get(_SHORT.get(id, id))
     if cls is not None:
         return cls(**_known_parameters(id, cls, parameters))
     if not _NAME.fullmatch(id):
@@ -104,7 +106,7 @@ def is_environment(name: Any) -> bool:
         return False
     if name in _COMPILED:
         return True
-    if is_game(name):
+    if is_game(name) or name in _SHORT:
         return not os.path.exists(name)
     if not _NAME.fullmatch(name) or os.path.exists(name):
         return False
@@ -131,7 +133,7 @@ def meant_by(name: str) -> str | None:
     >>> meant_by("conect-four"), meant_by("data.csv")
     ('connect-four', None)
     """
-    close = difflib.get_close_matches(name, [*registered(), *GAMES], n=1, cutoff=0.8)
+    close = difflib.get_close_matches(name, [*registered(), *_SHORT, *GAMES], n=1, cutoff=0.8)
     return close[0] if close else None
 
 

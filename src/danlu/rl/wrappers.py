@@ -43,6 +43,11 @@ class Wrapper(Environment, abc.ABC):
         """The same as that of the inner environment."""
         return self.env.pure
 
+    @property
+    def costs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The same as those of the inner environment."""
+        return self.env.costs
+
     @property  # type: ignore[no-redef]
     def max_steps(self) -> int:
         """The same as that of the inner environment."""
@@ -143,11 +148,13 @@ class FrameStack(Wrapper):  # type: ignore[misc]
     def begin(self, key: jax.Array, count: int) -> Envs:
         inner = self.env.begin(key, count)
         frames = jnp.stack([inner.observation] * self.frames, axis=1)
-        return Envs(FrameStackState(inner.state, frames), jax.vmap(self._joined)(frames), inner.steps, inner.score)
+        state = FrameStackState(inner.state, frames)
+        return dataclasses.replace(inner, state=state, observation=jax.vmap(self._joined)(frames))
 
     def advance(self, envs: Envs, action: Any, key: jax.Array) -> tuple[Envs, Transition]:
         frames = envs.state.frames
-        inner, transition = self.env.advance(Envs(envs.state.inner, frames[:, -1], envs.steps, envs.score), action, key)
+        before = dataclasses.replace(envs, state=envs.state.inner, observation=frames[:, -1])
+        inner, transition = self.env.advance(before, action, key)
         after = jnp.concatenate([frames[:, 1:], transition.next_observation[:, None]], axis=1)
         fresh = jnp.stack([inner.observation] * self.frames, axis=1)
         # (environments, 1, …), as many axes as after
@@ -155,7 +162,7 @@ class FrameStack(Wrapper):  # type: ignore[misc]
         now = jnp.where(ended, fresh, after)
         join = jax.vmap(self._joined)
         transition = dataclasses.replace(transition, observation=envs.observation, next_observation=join(after))
-        return Envs(FrameStackState(inner.state, now), join(now), inner.steps, inner.score), transition
+        return dataclasses.replace(inner, state=FrameStackState(inner.state, now), observation=join(now)), transition
 
     def frame(self, state: FrameStackState) -> np.ndarray | None:
         return self.env.frame(state.inner)

@@ -6,6 +6,7 @@ from danlu.rl.environments.breakout import Breakout, BreakoutState
 from danlu.rl.environments.cart_pole import CartPole, CartPoleState
 from danlu.rl.environments.catch import Catch, CatchState
 from danlu.rl.environments.drawing import Canvas
+from danlu.rl.environments.driving import Driving, DrivingState
 from danlu.rl.environments.grid_world import GridWorld, GridWorldState
 from danlu.rl.environments.mountain_car import MountainCar, MountainCarState
 from danlu.rl.environments.mountain_car_continuous import MountainCarContinuous
@@ -23,6 +24,8 @@ __all__ = [
     "CartPoleState",
     "Catch",
     "CatchState",
+    "Driving",
+    "DrivingState",
     "GridWorld",
     "GridWorldState",
     "MountainCar",
