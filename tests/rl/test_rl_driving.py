@@ -162,8 +162,8 @@ class Risky(rl.Environment):
 
 
 def test_multipliers_find_the_optimum() -> None:
-    """Exact gradients of a coin that pays 1 and costs 1 with probability p ≤ 0.3, with a tenth of its entropy H beside: p → 0.3, and λ where
-    the slope ``(1 − λ)/(1 + λ) + H'(p)/10`` is 0, which is (1 + u)/(1 − u) with u = log(0.7/0.3)/10."""
+    """Exact gradients of a coin that pays 1 and costs 1 with probability p ≤ 0.3, with a tenth of its entropy H beside: p → 0.3, and λ
+    where the slope ``(1 − λ)/(1 + λ) + H'(p)/10`` is 0, which is (1 + u)/(1 − u) with u = log(0.7/0.3)/10."""
     limited = Constraint((("harm", 0.3),), rate=0.02)
     kinds = ("harm", "fuel")
     costs = jnp.array([[1.0, 9.0], [0.0, 9.0]])
