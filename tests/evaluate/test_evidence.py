@@ -30,6 +30,7 @@ from danlu.evaluate import (
     intervals,
 )
 from danlu.evaluate.generated import Drawings, RowScores
+from danlu.evaluate.logged import Logged
 from danlu.evaluate.stored import restored, stored
 
 ROWS = 24
@@ -80,6 +81,13 @@ def shots(rng: np.random.Generator) -> Episodes:
     return Episodes(drawn, p / p.sum(-1, keepdims=True), first, second, far, 0.8)
 
 
+def logs(rng: np.random.Generator) -> Logged:
+    policy = rng.dirichlet(np.ones(3), ROWS)
+    return Logged(
+        rng.integers(3, size=ROWS), rng.random(ROWS), rng.uniform(0.2, 0.6, ROWS), rng.random((ROWS, 3)), policy
+    )
+
+
 KINDS: dict[str, Draw] = {
     "quantities": lambda rng: Rows("regression", (x := 9 + rng.normal(size=ROWS)), x + rng.normal(size=ROWS)),
     "two classes": lambda rng: classes(rng, "binary", 2),
@@ -105,6 +113,7 @@ KINDS: dict[str, Draw] = {
     ),
     "seeds": lambda rng: Sample(rng.normal(size=ROWS), "iqm_return"),
     "episodes": shots,
+    "logs": logs,
 }
 LINES = np.array([*[2, 5, 4] * 8, 2])[:ROWS]
 LINES[-1] += 90 - LINES.sum()
@@ -213,6 +222,7 @@ PRIMARIES = {
     "scores of rows": "elbo",
     "drawings": "frechet",
     "seeds": "iqm_return",
+    "logs": "dr_value",
     "episodes": "episode_accuracy",
 }
 
@@ -239,6 +249,7 @@ ONE = {
     "windows": "window",
     "test episodes": "test episode",
     "test classes": "test class",
+    "rows of the log": "row of the log",
 }
 
 

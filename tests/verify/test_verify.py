@@ -43,6 +43,7 @@ KINDS = (
     "penalty",
     "privacy",
     "recommend",
+    "bandits",
     "rl",
     "sampling",
     "schedule",

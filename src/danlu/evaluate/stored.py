@@ -17,6 +17,7 @@ from danlu.evaluate.evidence import Evidence
 from danlu.evaluate.forecast import Forecasts
 from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.labels import LabelRows
+from danlu.evaluate.logged import Logged
 from danlu.evaluate.quantiles import Quantiles
 from danlu.evaluate.recommendation import Rankings
 from danlu.evaluate.retrieval import Retrieved
@@ -32,7 +33,7 @@ _KINDS = {
     for each in (
         *(DetectionCounts, Episodes, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
         *(Drawings, DrawnRows, RowScores, TokenLosses, TranslationCounts),
-        *(Rankings, Retrieved),
+        *(Logged, Rankings, Retrieved),
     )
 }
 

@@ -17,6 +17,7 @@ USUAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bleu": ("bleu", "chrf"),
         "map": ("map", "map50", "box_f1"),
         "mean_iou": ("mean_iou", "mean_dice", "pixel_accuracy"),
+        "dr_value": ("dr_value", "snips_value", "ips_value", "dm_value"),
         "ndcg": ("ndcg", "hit_rate", "reciprocal_rank", "catalogue_coverage"),
         "pair_recall": (
             "pair_recall",

@@ -15,6 +15,7 @@ from danlu.engine import Fitted, enable_compilation_cache
 from danlu.engine.saved import KIND as FITTED
 from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline.agents import Agents
+from danlu.pipeline.bandits import Logs
 from danlu.pipeline.config import TrainConfig, config_from
 from danlu.pipeline.detection import Detections
 from danlu.pipeline.domain import Domain, Option
@@ -50,6 +51,7 @@ DOMAINS: tuple[Domain, ...] = (
     MadeRows(),
     SeriesForecasts(),
     Recommendations(),
+    Logs(),
     Sequences(),
     Detections(),
     Segmentations(),

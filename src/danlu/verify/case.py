@@ -65,6 +65,7 @@ _MODULES = (
     "judging",
     "groups",
     "recommending",
+    "bandits",
     "attacks",
     "modalities",
     "translation",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from mutations import (
     agents,
     auditing,
+    bandits,
     data,
     engine,
     federated,
@@ -44,6 +45,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         fewshot,
         recommending,
         modalities,
+        bandits,
     )
     for mutation in room.MUTATIONS
 )

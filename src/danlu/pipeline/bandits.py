@@ -1,0 +1,263 @@
+"""Logs of what was done in which context and what it brought, from which it is learnt what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from danlu.bandits import Choosing, Log, LoggedBandit, NamedLog, bandit_recipe, learn_bandit, logged_rows
+from danlu.blueprint import Blueprint
+from danlu.data import TableEncoder, check_frame, infer_schema, read_table
+from danlu.errors import ConfigError, DataError, SchemaError
+from danlu.evaluate.judgement import Judgement
+from danlu.pipeline.config import TrainConfig
+from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
+from danlu.pipeline.used import RECIPE, WRITTEN, check_columns
+from danlu.tasks import Recipe, fold_numbers
+from danlu.trained import Learned, Read, Say, Trained
+
+__all__ = ["Logs", "PreparedLog"]
+
+_FEWEST = 50  # training rows
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedLog(Prepared):
+    """A log, encoded.
+
+    Attributes:
+        encoder: of the contexts, fitted to the training rows.
+        head: of the answers.
+        train, test: encoded contexts with what was done in them and what it brought; ``test`` is None without any.
+        shown: the test rows as they were read.
+        places: their numbers in the source, where they are of it.
+        folds: the fold of each training row.
+        shares: how often each action was done in the training rows.
+    """
+
+    encoder: TableEncoder
+    head: Choosing
+    train: tuple[Any, dict[str, np.ndarray]]
+    test: tuple[Any, dict[str, np.ndarray]] | None
+    shown: pl.DataFrame | None
+    places: np.ndarray | None
+    folds: np.ndarray
+    shares: np.ndarray
+
+    def lines(self) -> Iterable[str]:
+        head, reward = self.head, self.train[1]["reward"]
+        order = np.argsort(-self.shares, kind="stable")[:6]
+        some = ", ".join(f"{head.actions[each]} {self.shares[each]:.1%}" for each in order)
+        yield f"actions: {len(head.actions)} in {head.action!r}: {some}{', …' if len(head.actions) > len(order) else ''}"
+        known = f"propensities in {head.propensity!r}" if head.propensity else "propensities are estimated"
+        yield f"reward: {head.reward!r}, {reward.mean():.4g} a row as it was logged; {known}"
+
+
+class Logs(Domain):
+    """Logs of actions, rewards and propensities."""
+
+    kind = "bandit"
+    noun = "logs of what was done (--bandit)"
+    encoder = TableEncoder
+    head = Choosing
+    model_name = "the learnt policy"
+    instead_of_why = "danlu predict RUN FILE shows what each action is expected to bring"
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"bandit": LoggedBandit}
+    options = (
+        Option(
+            "--bandit",
+            "bandit.columns",
+            "Learn from a log what to do: ACTION:REWARD[:PROPENSITY], columns; all others are the context.",
+        ),
+    )
+    uses = (
+        RECIPE,
+        WRITTEN,
+        "bandit.*",
+        "data.source|test",
+        "evaluate.baselines|report",
+        "model.width|depth|dropout|members",
+        "split.column|method|test",
+        "track.*",
+        "trainer.seed",
+    )
+    beside = (
+        Beside(
+            "split.column",
+            lambda config: config.split.method in ("time", "group", "column"),
+            "rows are drawn at random; add split.method=time, group or column",
+        ),
+    )
+    instead: ClassVar[Mapping[str, str]] = {
+        "data.target": "--bandit ACTION:REWARD names what is learnt; leave --target out",
+        "split.validation": "bandit.folds: every training row is used for validation in turn",
+        "trainer.loss": "bandit.learn=robust, ips or direct",
+    }
+
+    def claims(self, config: TrainConfig, source: Any) -> bool:
+        return bool(config.bandit.columns)
+
+    # Learning.
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedLog:
+        data, settings = config.data, config.bandit
+        named = NamedLog.of(settings.columns)
+        table = _read(config, source, named)
+        check_columns(data, table.names)
+        lost = [name for name in named.columns if name in data.drop]
+        if lost:
+            raise ConfigError(f"data.drop leaves out {lost[0]!r}, which --bandit names; expected other columns")
+        log, said = logged_rows(table.frame, named)
+        notices = [*table.notices, *said]
+        frame = table.frame[log.rows.tolist()]
+        drop = [*data.drop, *named.columns]
+        column = config.split.column
+        if config.split.method in ("time", "group", "column") and column in frame.columns and column not in drop:
+            drop.append(str(column))
+            notices.append(f"column {column!r} defines the split and is not part of the context")
+        contexts = frame.drop(name for name in drop if name in frame.columns)
+        if not contexts.width:
+            raise DataError(
+                f"beside {', '.join(named.columns)} the log has no columns: there is no context to decide by",
+                hint="without one the best action is that with the highest mean reward",
+            )
+        kinds = {name: kind for name, kind in data.kinds.items() if name in contexts.columns}
+        schema = infer_schema(contexts, kinds=kinds, formats=table.formats)
+        method = "random" if config.split.method == "stratified" else config.split.method
+        split = config.divide(frame, method=method, column=column, validation=0.0, test=config.tested_share)
+        if len(split.train) < _FEWEST:
+            raise DataError(
+                f"the split left {len(split.train)} training rows of {len(log):,}; expected {_FEWEST} or more",
+                hint="give more rows",
+            )
+        train, test = _taken(log, split.train), _taken(log, split.test)
+        actions = train.actions
+        if len(actions) < 2:
+            raise DataError(f"the training rows have only one action, {actions[0]!r}; expected two or more")
+        shown = contexts[split.test]
+        if data.test is not None:
+            other = _read(config, data.test, named)
+            test, said = logged_rows(other.frame, named, learning=False)
+            shown, more = check_frame(other.frame[test.rows.tolist()], schema)
+            notices += [f"test: {notice}" for notice in (*other.notices, *said, *more)]
+        encoder = TableEncoder.fit(contexts[split.train], schema)
+        reward = log.reward
+        low, high = settings.ends(float(reward.min()), float(reward.max()))
+        share = set(np.unique(reward).tolist()) == {0.0, 1.0}
+        head = Choosing(
+            actions,
+            named.action,
+            named.reward,
+            named.propensity,
+            share=share,
+            mean=0.0 if share else float(train.reward.mean()),
+            std=1.0 if share else float(train.reward.std()) or 1.0,
+            low=low,
+            high=high,
+            estimated=not named.propensity,
+        )
+        truth = train.truth(actions)
+        strange = int((test.truth(actions)["action"] < 0).sum()) if len(test) else 0
+        if strange:
+            notices.append(
+                f"test: {strange:,} rows are of actions that were not in training; the policy takes none of them"
+            )
+        return PreparedLog(
+            rows={"train": len(train), "test": len(test)},
+            split=split.description if data.test is None else f"{split.description}; the test rows come from a file",
+            notices=tuple(notices),
+            encoder=encoder,
+            head=head,
+            train=(encoder.transform(contexts[split.train]), truth),
+            test=(encoder.transform(shown), test.truth(actions)) if len(test) else None,
+            shown=shown if len(test) else None,
+            places=test.rows if len(test) and data.test is None else None,
+            folds=fold_numbers(truth["action"], "multiclass", settings.folds, seed=config.trainer.seed),
+            shares=np.bincount(truth["action"], minlength=len(actions)) / len(train),
+        )
+
+    def plan(self, config: TrainConfig, prepared: PreparedLog) -> Recipe:
+        head = prepared.head
+        return bandit_recipe(
+            prepared.encoder,
+            prepared.rows["train"],
+            len(head.actions) * (2 if head.estimated else 1),
+            folds=config.bandit.folds,
+            **config.decided("members", "width", "depth", "dropout"),
+        )
+
+    def learn(self, config: TrainConfig, prepared: PreparedLog, plan: Recipe, **how: Any) -> Learned:
+        return learn_bandit(
+            *prepared.train,
+            prepared.folds,
+            encoder=prepared.encoder,
+            head=prepared.head,
+            plan=plan,
+            learn=config.bandit.learn,
+            seed=config.trainer.seed,
+            **how,
+        )
+
+    # The test.
+
+    def test(self, config: TrainConfig, prepared: PreparedLog, trained: Trained) -> Judgement | None:
+        if prepared.test is None:
+            return None
+        found = trained.judge(*prepared.test, rows=prepared.shown, seed=config.trainer.seed)
+        return dataclasses.replace(found, name=self.model_name, rows_are="rows of the log")
+
+    def simple(self, config: TrainConfig, prepared: PreparedLog, trained: Trained, ours: Any) -> Iterable[Simple]:
+        return trained.head.simple(None, ours)
+
+    def report(self, prepared: PreparedLog, trained: Trained, judgement: Judgement | None) -> dict[str, Any]:
+        head = prepared.head
+        facts = {
+            "actions": f"{len(head.actions):,}",
+            "propensities": "estimated" if head.estimated else f"in {head.propensity!r}",
+            "rewards": f"{head.low:g} to {head.high:g}",
+        }
+        return {"target": f"{head.action}, for {head.reward}", "task": head.task, "facts": facts}
+
+    # The trained model.
+
+    def read(self, trained: Trained, source: Any, *, lenient: bool, say: Say, truth: bool = False) -> Read:
+        head = trained.head
+        named = NamedLog(head.action, head.reward, head.propensity)
+        raw = read_table(source, typed=False)
+        known = [name for name in named.columns if name in raw.names]
+        rows, notices = check_frame(raw.frame.drop(known), trained.encoder.schema, lenient=lenient)
+        if not truth:
+            for notice in (*raw.notices, *notices):
+                say(notice)
+            return Read(rows, given=raw.frame)
+        table = read_table(source, kinds={head.action: "categorical"} if head.action in raw.names else {})
+        lost = [name for name in named.columns if name not in table.names]
+        if lost:
+            raise SchemaError(
+                f"the data lacks the columns {', '.join(map(repr, lost))}, by which a policy is evaluated",
+                hint="danlu predict needs only the context",
+            )
+        log, said = logged_rows(table.frame, named, learning=False)
+        for notice in (*table.notices, *notices, *said):
+            say(notice)
+        return Read(rows[log.rows.tolist()], log.truth(head.actions), given=raw.frame[log.rows.tolist()])
+
+    def purpose(self, trained: Trained) -> str:
+        return f"which {trained.head.action} to choose for the highest {trained.head.reward}"
+
+
+def _read(config: TrainConfig, source: Any, named: NamedLog) -> Any:
+    data = config.data
+    kinds = {named.action: "categorical", **data.kinds}
+    return read_table(source, **data.form(), missing=data.marks(), kinds=kinds, dates=data.dates)
+
+
+def _taken(log: Log, rows: np.ndarray) -> Log:
+    """Some rows of a log."""
+    return Log(
+        log.rows[rows], log.action[rows], log.reward[rows], None if log.propensity is None else log.propensity[rows]
+    )

@@ -1,0 +1,95 @@
+"""Logs of bandits: estimators by all logs that there can be, scores of actions, what a model of rewards is taught."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from danlu.bandits.losses import LoggedReward, PolicyValue, robust_scores
+from danlu.evaluate.logged import Logged
+from danlu.verify.case import Check, case
+from danlu.verify.oracles import draw
+
+__all__: list[str] = []
+
+CONTEXTS = np.array([0.3, 0.7])  # their probabilities
+LOGGING = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+POLICY = np.array([[0.7, 0.1, 0.2], [0.0, 0.5, 0.5]])
+MEANS = np.array([[0.9, 0.2, 0.4], [0.3, 0.8, 0.5]])  # of rewards of 0 and 1
+MODEL = np.array([[0.5, 0.5, 0.1], [0.2, 0.9, 0.4]])
+VALUE = float((CONTEXTS[:, None] * POLICY * MEANS).sum())
+
+
+def log_of(rows: list[tuple[int, int, int]]) -> Logged:
+    """Rows of context, action and reward under the policy."""
+    context, action, reward = (np.array(part) for part in zip(*rows, strict=True))
+    return Logged(action, reward.astype(float), LOGGING[context, action], MODEL[context], POLICY[context])
+
+
+@case("bandits.unbiased")
+def every_log(check: Check) -> None:
+    """The mean of IPS and of the doubly robust estimate over every log of two rows, each as likely as it is."""
+    rows = list(itertools.product(range(2), range(3), range(2)))
+    chance = {(x, a, r): CONTEXTS[x] * LOGGING[x, a] * (MEANS[x, a] if r else 1 - MEANS[x, a]) for x, a, r in rows}
+    found = {"ips_value": 0.0, "dr_value": 0.0}
+    for pair in itertools.product(rows, rows):
+        for name, value in log_of(list(pair)).measures(None, tuple(found)).items():
+            found[name] += chance[pair[0]] * chance[pair[1]] * value
+    check(found["ips_value"], VALUE, oracle="by hand")
+    check(found["dr_value"], VALUE, oracle="by hand")
+
+
+@case("bandits.estimators")
+def by_hand(check: Check) -> None:
+    """Each formula as a sum over rows; without residuals the doubly robust estimate is the model's own."""
+    rows = [(0, 0, 1), (1, 2, 0), (1, 1, 1), (0, 2, 1), (1, 0, 0)]
+    log = log_of(rows)
+    weights = [POLICY[x, a] / LOGGING[x, a] for x, a, _ in rows]
+    ips = [w * r for w, (_, _, r) in zip(weights, rows, strict=True)]
+    direct = [sum(POLICY[x] * MODEL[x]) for x, _, _ in rows]
+    residual = [w * (r - MODEL[x, a]) for w, (x, a, r) in zip(weights, rows, strict=True)]
+    found = log.measures()
+    check(found["ips_value"], sum(ips) / 5, oracle="by hand")
+    check(found["snips_value"], sum(ips) / sum(weights), oracle="by hand")
+    check(found["dm_value"], sum(direct) / 5, oracle="by hand")
+    check(found["dr_value"], (sum(direct) + sum(residual)) / 5, oracle="by hand")
+    exact = Logged(log.action, log.values[np.arange(5), log.action], log.propensity, log.values, log.policy)
+    check(exact.measures()["dr_value"], sum(direct) / 5, oracle="by hand")
+    moved = Logged(log.action, log.reward + 7, log.propensity, log.values, log.policy)
+    check(moved.measures()["snips_value"], 7 + sum(ips) / sum(weights), oracle="by hand")
+    check(log.effective_rows, sum(weights) ** 2 / sum(w * w for w in weights), oracle="by hand")
+
+
+@case("bandits.policy_value")
+def scores(check: Check) -> None:
+    """A policy's loss is minus its doubly robust value; with members it is the mean of theirs."""
+    rows = [(0, 0, 1), (1, 2, 0), (1, 1, 1), (0, 2, 1), (1, 0, 0)]
+    log = log_of(rows)
+    given = robust_scores(log.action, log.reward, log.propensity, log.values)
+    logits = draw(5, 2, 3)
+    each = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    values = [log.following(each[:, member]).measures()["dr_value"] for member in range(2)]
+    found = PolicyValue()(jnp.asarray(logits), jnp.asarray(given)).mean()
+    check(found, -np.mean(values), oracle="by hand")
+    bounded = robust_scores(log.action, log.reward, log.propensity, log.values, most=2.0)[0]
+    check(bounded, [0.5 + 2 * (1 - 0.5), 0.5, 0.1], oracle="by hand")
+
+
+@case("bandits.logged_reward")
+def rewards(check: Check) -> None:
+    """Only what was done is learnt from: the loss of the entry, by hand."""
+    outputs, action, reward = draw(4, 2, 6), np.array([2, 0, 1, 1]), np.array([1.0, 0.0, 0.0, 1.0])
+    targets: Any = {"action": jnp.asarray(action), "reward": jnp.asarray(reward)}
+    z = outputs[np.arange(4), :, action]  # (rows, members)
+    p = 1 / (1 + np.exp(-z))
+    entropy = -(reward[:, None] * np.log(p) + (1 - reward[:, None]) * np.log(1 - p)).mean(1)
+    logged = np.exp(outputs[..., 3:])[np.arange(4), :, action] / np.exp(outputs[..., 3:]).sum(-1)
+    values = jnp.asarray(outputs)
+    check(LoggedReward(3, share=True)(values[..., :3], targets), entropy, oracle="by hand")
+    squared = np.square(z - reward[:, None]).mean(1)
+    check(LoggedReward(3)(values[..., :3], targets), squared, oracle="by hand")
+    both = entropy - np.log(logged).mean(1)
+    check(LoggedReward(3, share=True, logging=True)(values, targets), both, oracle="by hand")
