@@ -168,7 +168,9 @@ def shot_recipe(
     if augment is not None and (augment.mixup or augment.cutmix):
         name = "mixup" if augment.mixup else "cutmix"
         raise ConfigError(f"augment.{name} mixes classes, and an episode tells its classes apart; leave it out")
-    loss, together = loss_of(settings), max(1, round(_ROWS / episode.size))
+    loss, devices = loss_of(settings), changes.get("devices", 1)
+    fewest = episode.size * devices  # each device has whole episodes
+    together = devices * max(1, round(_ROWS / fewest))
     units = (
         1 if settings.adapts else classes * (4 if settings.turns else 1) if loss is not None and loss.of_classes else 0
     )
@@ -186,9 +188,10 @@ def shot_recipe(
         "warm_up": 0.1,
         "augment": Changed(episode, layers, settings.turns, classes) if layers or settings.turns else None,
     }
-    if "batch_size" in changes and changes["batch_size"] % episode.size:
+    if "batch_size" in changes and changes["batch_size"] % fewest:
+        each = "" if devices == 1 else " on each device"
         raise ConfigError(
-            f"trainer.batch_size is {changes['batch_size']}; expected a multiple of {episode.size}, the pictures of an episode",
-            hint=f"trainer.batch_size={episode.size * max(1, round(changes['batch_size'] / episode.size))}",
+            f"trainer.batch_size is {changes['batch_size']}; expected a multiple of {fewest}, the pictures of an episode{each}",
+            hint=f"trainer.batch_size={fewest * max(1, round(changes['batch_size'] / fewest))}",
         )
     return Recipe.changed("shot_recipe", fields, changes)
