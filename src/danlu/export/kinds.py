@@ -24,7 +24,9 @@ from danlu.errors import ConfigError
 from danlu.export.columns import Columns, reads_as_text
 from danlu.export.graph import Graph
 from danlu.export.primitives import BATCH, Input, written
+from danlu.export.recommended import about_pairs, encode_pairs, feed_pairs, made_pairs
 from danlu.export.sounds import about_sound, encode_sound, feed_sound, made_sound
+from danlu.recommend.encoder import RecommendEncoder
 from danlu.trained.together import Encoders
 
 __all__ = ["Kind", "kind_of"]
@@ -66,7 +68,7 @@ def kind_of(encoder: Any) -> Kind:
             return kind
     raise ConfigError(
         f"a model of {first.state()[0]['kind']} data cannot be written as ONNX yet; "
-        "those of tables, images, recordings, sequences, texts and series can",
+        "those of tables, images, recordings, sequences, texts, series and pairs of users and items can",
         hint="danlu export RUN --format safetensors writes its weights",
     )
 
@@ -358,6 +360,7 @@ _KINDS: Mapping[type, Kind] = {
     TableEncoder: Kind(_encode_table, _feed_table, _made_table, _about_table),
     ImageEncoder: Kind(_encode_image, _feed_image, _made_image, _about_image),
     SequenceEncoder: Kind(_encode_sequence, _feed_sequence, _made_sequence, _about_sequence),
+    RecommendEncoder: Kind(encode_pairs, feed_pairs, made_pairs, about_pairs),
     SeriesEncoder: Kind(_encode_series, _feed_series, _made_series, _about_series),
     SoundEncoder: Kind(encode_sound, feed_sound, made_sound, about_sound),
     TextEncoder: Kind(_encode_text, _feed_text, _made_text, _about_text, "tokenizer"),

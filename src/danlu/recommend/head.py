@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -39,6 +39,7 @@ class RecommendHead(Head):
     kind = "recommend"
     verbs = ("recommend", "similar")
     instead = "danlu evaluate says how far it is off"
+    labels: ClassVar[tuple[str, ...]] = ()  # it has no classes
 
     user: str
     item: str
