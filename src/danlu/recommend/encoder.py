@@ -88,6 +88,7 @@ class RecommendEncoder:
         return np.array([self._places[1].get(name, 0) for name in names], np.int32)
 
     def rows(self, records: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> pl.DataFrame:
+        """Records as a frame of names and features; see :class:`~danlu.trained.encoder.Encoder`."""
         columns: dict[str, list[Any]] = {
             field.name: [each.get(field.name) for each in records] for field in self.fields
         }
@@ -120,6 +121,7 @@ class RecommendEncoder:
     # To arrays.
 
     def transform(self, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+        """Rows of names as numbers, with what a network reads of each."""
         user = self.user_numbers(rows[self.named.user].to_list())
         item = self.item_numbers(rows[self.named.item].to_list())
         return {**self.of_user_numbers(user, rows), **self.of_item_numbers(item, rows)}
@@ -158,6 +160,7 @@ class RecommendEncoder:
     # To plain data and back.
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """As plain data and arrays."""
         told: dict[str, Any] = {
             "kind": self.KIND,
             "columns": dataclasses.asdict(self.named),
@@ -172,6 +175,11 @@ class RecommendEncoder:
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse of :meth:`state`.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
         try:
             of_users, of_items = (
                 None if data[name] is None else Features.from_state(data[name]) for name in ("of_users", "of_items")
