@@ -29,6 +29,7 @@ from danlu.evaluate import (
     difference,
     intervals,
 )
+from danlu.evaluate.drawn import DrawnRows
 from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.logged import Logged
 from danlu.evaluate.stored import restored, stored
@@ -41,6 +42,16 @@ def classes(rng: np.random.Generator, task: str, count: int, groups: Any = None)
     truth = np.arange(ROWS) % count
     p = rng.dirichlet(np.ones(count), ROWS).round(1) + 0.4 * np.eye(count)[truth]
     return Rows(task, truth, p / p.sum(1, keepdims=True), 0.6, groups)
+
+
+def made(rng: np.random.Generator, task: str) -> DrawnRows:
+    cells = np.random.default_rng(5).integers(0, 3, (ROWS, 3))
+    truth = cells[:, 0].astype(float)
+    answers = rng.normal(size=(2, ROWS)) if task == "regression" else rng.integers(0, 3, (2, ROWS)).astype(float)
+    sides = rng.random((2, 2, ROWS))
+    return DrawnRows(
+        cells, rng.integers(0, 3, (ROWS, 3)), *rng.random((2, ROWS)), task, truth, *answers, *sides, rng.random(ROWS)
+    )
 
 
 def detections(rng: np.random.Generator) -> DetectionCounts:
@@ -111,6 +122,8 @@ KINDS: dict[str, Draw] = {
         rng.random((ROWS, 1)),
         ("elbo",),
     ),
+    "made-up rows": lambda rng: made(rng, "classes"),
+    "made-up quantities": lambda rng: made(rng, "regression"),
     "seeds": lambda rng: Sample(rng.normal(size=ROWS), "iqm_return"),
     "episodes": shots,
     "logs": logs,
@@ -205,6 +218,8 @@ def test_rows_that_do_not_exist_are_refused(evidence: Evidence, rows: Any) -> No
 
 
 PRIMARIES = {
+    "made-up rows": "learnt_accuracy",
+    "made-up quantities": "learnt_r2",
     "quantities": "rmse",
     "two classes": "roc_auc",
     "several classes": "accuracy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import jax
@@ -182,3 +183,50 @@ def test_a_gradient_of_single_rows_is_that_of_the_batch(table: Any) -> None:
     single = jax.vmap(lambda row: jax.grad(value)(made.params, jax.tree.map(lambda a: a[None], row)))(rows)
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(single), strict=True):
         np.testing.assert_allclose(one, other.sum(axis=0), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_points_on_a_ring_are_found_all() -> None:
+    """8 Gaussians on a ring: all of them, at least 95 % of the points within 4 standard deviations, nearly the likelihood of the truth."""
+    import danlu
+
+    rng = np.random.default_rng(0)
+    angles = np.arange(8) * np.pi / 4
+    middles = 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    points = middles[rng.integers(0, 8, 4000)] + rng.normal(0, 0.05, (4000, 2))
+    quiet: dict[str, Any] = {
+        "display": "none",
+        "say": lambda line: None,
+        "evaluate": {"baselines": False, "report": False},
+    }
+    with tempfile.TemporaryDirectory() as place:
+        result = danlu.train(
+            dict(zip("xy", points.T, strict=True)), synthesize={"model": "autoregressive"}, runs=place, **quiet
+        )
+        drawn = result.model.sample(4000).to_numpy()
+    apart = np.linalg.norm(drawn[:, None] - middles[None], axis=2)
+    good = apart.min(axis=1) < 0.2
+    assert good.mean() > 0.95
+    assert np.bincount(apart.argmin(axis=1)[good], minlength=8).min() > 300
+    truth = np.log(8) + np.log(2 * np.pi * 0.05**2) + 1
+    assert result.scores["log_likelihood"] < truth + 0.5
+
+
+@pytest.mark.slow
+def test_private_rows_are_made_from_noisy_counts(tmp_path: Any) -> None:
+    import danlu
+
+    known = frame(500).with_columns(age=pl.Series([*range(18, 80)] * 8 + [4] * 4))
+    result = danlu.train(
+        known, target="rich", synthesize={"model": "autoregressive"}, private={"epsilon": 3.0}, runs=tmp_path, display="none",
+        say=lambda line: None, trainer={"epochs": 1}, model={"width": 8}, evaluate={"report": False},
+    )  # fmt: skip
+    assert result.model.provenance["privacy"]["epsilon"] <= 3
+    assert "closeness" not in result.scores
+    assert "membership" not in result.scores
+    age = next(column for column in result.model.encoder.schema.columns if column.name == "age")
+    assert (age.minimum, age.mean) != (4.0, known["age"].mean()), "the saved schema knows no exact statistic"
+    with pytest.raises(ConfigError, match="without noise"):
+        danlu.train(
+            known, synthesize={"model": "copula"}, private={"epsilon": 3.0}, runs=tmp_path, display="none", say=print
+        )

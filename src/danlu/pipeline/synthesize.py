@@ -54,6 +54,7 @@ class PreparedTable(Prepared):
         task: ``"classes"`` or ``"regression"``, or empty.
         spent: what the statistics of private rows spent.
         private: whether the training rows are.
+        owners: None: the rows are all in one place.
     """
 
     encoder: RowEncoder
@@ -64,6 +65,7 @@ class PreparedTable(Prepared):
     task: str = ""
     spent: Ledger = dataclasses.field(default_factory=Ledger)
     private: bool = False
+    owners: None = None
 
     def lines(self) -> Iterable[str]:
         encoder = self.encoder
@@ -91,7 +93,7 @@ class MadeRows(Domain):
     """Tables from which a model learns to make new rows."""
 
     kind = "rows"
-    noun = "tables to be made (--synthesize)"
+    noun = "synthetic tables"
     encoder = RowEncoder
     head = RowDraws
     sections: ClassVar[Mapping[str, type[Blueprint]]] = {"synthesize": Synthesize}

@@ -28,6 +28,7 @@ __all__ = ["RowRecipe", "learn_rows", "row_recipe"]
 _STEPS = {"autoregressive": 3000, "diffusion": 8000, "vae": 6000, "flow": 3000, "copula": 1}
 """Updates of a training, about."""
 _EPOCHS = (10, 400)
+_FEW = 4000  # rows below which cells of numbers share more of what they know
 
 
 class RowRecipe(Recipe):
@@ -64,10 +65,11 @@ def row_recipe(
     """
     settings = settings or Synthesize()
     kind = "autoregressive" if settings.model in (None, "auto") else str(settings.model)
+    few = rows < _FEW
     makers: dict[str, Any] = {
         "autoregressive": (
             RowMADE,
-            {"width": 256 if rows >= 4000 else 128, "depth": 2, "dropout": 0.1 if rows >= 4000 else 0.3},
+            {"width": 128 if few else 256, "depth": 2, "dropout": 0.2 if few else 0.1, "own": 0.1 if few else 1.0},
         ),
         "diffusion": (RowDiffusion, {"width": 256, "depth": 2, "steps": settings.steps}),
         "vae": (RowVAE, {"width": 128}),
@@ -81,7 +83,9 @@ def row_recipe(
     if strange := sorted(set(asked) - set(own)):
         raise ConfigError(
             f"model.{strange[0]} is {asked[strange[0]]}, which a model of rows by synthesize.model={kind} does not have",
-            hint=f"it has: {', '.join(f'model.{name}' for name in own if name != 'steps')}" if own else "leave it out",
+            hint=f"it has: {', '.join(f'model.{name}' for name in own if name not in ('steps', 'own'))}"
+            if own
+            else "leave it out",
         )
     model = maker(encoder.sizes, tuple(cells.is_number for cells in encoder.cells), **{**own, **asked})
     batch_size = int(changes.get("batch_size", 256 if rows >= 4000 else max(16, min(64, rows // 8))))
@@ -91,7 +95,7 @@ def row_recipe(
         "model": model,
         "batch_size": batch_size,
         "epochs": epochs,
-        "patience": max(10, epochs // 4),
+        "patience": max(15, epochs // 4),
         "learning_rate": 2e-3 if kind != "flow" else 1e-3,
         "weight_decay": 0.01,
         "clip_norm": 10.0,
