@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from danlu import nn
+from danlu import fit, nn
 from danlu.errors import ConfigError
-from danlu.generative import VAE
+from danlu.generative import VAE, Generating
 from danlu.generative.simple import PlainGaussian, PlainPixels
 
 CODES = 2
@@ -73,7 +73,8 @@ def test_more_codes_bound_no_worse() -> None:
 
 
 def test_labels_reach_the_decoder() -> None:
-    network = VAE(nn.MLP((8,), 4), nn.MLP((8,), 6), 2, classes=3)
+    encoder = nn.Sequential((nn.Parallel((nn.Dense(8), nn.Sequential()), inputs=("x", "label")), nn.Dense(4)))
+    network = VAE(encoder, nn.MLP((8,), 6), 2, classes=3)
     params, state, _ = network.init(jax.random.key(0), (6,))
     keys = jax.random.split(jax.random.key(1), 1)
     one, other = (network.draw(params, state, keys, jnp.array([label]), (6,)) for label in (0, 2))
@@ -81,6 +82,20 @@ def test_labels_reach_the_decoder() -> None:
     cold = network.draw(params, state, keys, jnp.array([3]), (6,), temperature=0.0)
     middle = network.expected(params, state, jnp.zeros((1, 2)), jnp.array([3]), (6,))
     np.testing.assert_allclose(cold, middle, rtol=1e-5)
+
+
+def test_codes_need_not_tell_what_the_label_tells() -> None:
+    """Rows that are one of three, with labels: what is drawn shows the label that it was told."""
+    rows = np.kron(np.eye(3), np.ones((1, 4))).astype(np.float32)
+    labels = np.arange(300) % 3
+    encoder = nn.Sequential((nn.Parallel((nn.Dense(16, "relu"), nn.Sequential()), inputs=("x", "label")), nn.Dense(4)))
+    network = VAE(encoder, nn.MLP((16,), 12), 2, classes=3)
+    fitted = fit(
+        network, (rows[labels], labels), loss=Generating(network, 0.1), epochs=60, learning_rate=0.01, display="none"
+    )
+    keys, told = jax.random.split(jax.random.key(1), 60), np.arange(60) % 3
+    drawn = np.asarray(network.draw(fitted.params, fitted.state, keys, told, (12,)))
+    assert (drawn.reshape(60, 3, 4).mean(axis=2).argmax(axis=1) == told).mean() > 0.9  # (rows, labels, numbers)
 
 
 def test_parts_of_other_sizes_are_refused() -> None:

@@ -65,13 +65,14 @@ class Painting(Head):
         """
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST:
             raise ConfigError(f"count is {shorten(count)}; expected a whole number from 1 to {_MOST:,}")
-        how = trained.network.checked_how(how)
+        network: Any = trained.network
+        how = network.checked_how(how)
         labels, shape = self._codes(count, label), tuple(trained.in_shape)
         found, size = [], min(_TOGETHER, count)
         variables = jax.device_put((trained.params, trained.state))
         for low in range(0, count, size):
             own = np.resize(np.arange(low, min(low + size, count)), size)  # of one size: one compilation
-            drawn = _drawn(trained.network, *variables, seed, own, labels[own], shape, tuple(sorted(how.items())))
+            drawn = _drawn(network, *variables, seed, own, labels[own], shape, tuple(sorted(how.items())))
             found.append(np.asarray(drawn)[: min(size, count - low)])
         return np.concatenate(found)
 
@@ -89,10 +90,11 @@ class Painting(Head):
 
         Reference: White, "Sampling generative networks" (2016), section 2.1.
         """
-        how, shape = trained.network.checked_how(how), tuple(trained.in_shape)
+        network: Any = trained.network
+        how, shape = network.checked_how(how), tuple(trained.in_shape)
         labels = np.repeat(self._codes(pairs, label), steps)
         variables = jax.device_put((trained.params, trained.state))
-        found = _between(trained.network, *variables, seed, pairs, steps, labels, shape, tuple(sorted(how.items())))
+        found = _between(network, *variables, seed, pairs, steps, labels, shape, tuple(sorted(how.items())))
         return np.asarray(found).reshape(pairs, steps, *shape)  # (pairs, steps, height, width, channels)
 
     def labels_of(self, count: int, label: str | Sequence[str] | None = None) -> list[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,10 @@ class Generative(Layer, abc.ABC):
         scores: the names of the values that it says of rows, as :mod:`danlu.evaluate.generated` measures them.
     """
 
-    if TYPE_CHECKING:
-        classes: int
+    @property
+    @abc.abstractmethod
+    def classes(self) -> int:
+        """See the class."""
 
     @property
     @abc.abstractmethod
@@ -47,19 +49,10 @@ class Generative(Layer, abc.ABC):
         return shape
 
     @abc.abstractmethod
-    def made(
-        self,
-        params: Params,
-        state: State,
-        noise: jax.Array,
-        keys: jax.Array,
-        labels: jax.Array,
-        shape: tuple[int, ...],
-        **how: Any,
-    ) -> jax.Array:
+    def made(self, *args: Any, **how: Any) -> jax.Array:
         """The rows ``(count, *shape)``, pixels in 0 … 1, that noise becomes.
 
-        Args:
+        Args (params, state, noise, keys, labels, shape, then its own by name):
             noise: standard normal, ``(count, *noise_shape)``.
             keys: one for each row ``(count,)``, for what is drawn on the way: a row depends on its own noise and key alone.
             labels: of each ``(count,)``.

@@ -28,6 +28,7 @@ from danlu.nn import (
     Dense,
     Flatten,
     Layer,
+    Parallel,
     Reshape,
     Sequential,
     SpectralNorm,
@@ -54,7 +55,7 @@ class PaintingRecipe(Recipe):
         beta: the weight of the term ``"kl"``, where there is one.
     """
 
-    loss: str = setting(default="generating", choices=("generating",))
+    loss: str = setting("generating", choices=("generating",))
     unlabelled: float = setting(default=0.1, minimum=0, below=1)
     beta: float = setting(default=1.0, minimum=0)
 
@@ -205,19 +206,12 @@ def _vae(in_shape: tuple[int, int, int], settings: Generate, classes: int, likel
     how: dict[str, Any] = {"codes": codes, "likelihood": likelihood, "classes": classes}
     if numbers <= _PLAIN:
         hidden = width or 500
-        encoder = Sequential((Flatten(), *MLP((hidden,), 2 * codes).build().layers))
-        return VAE(encoder, MLP((hidden,), numbers), **how)
+        body: tuple[Layer, ...] = (Flatten(), Dense(hidden, "relu"))
+        return VAE(_told(body, hidden, codes, classes), MLP((hidden,), numbers), **how)
     w, (height, across, channels) = width or 32, in_shape
     small = (height // 4, across // 4, 2 * w)
-    encoder = Sequential(
-        (
-            Conv(w, 4, 2, 1, activation="relu"),
-            Conv(2 * w, 4, 2, 1, activation="relu"),
-            Flatten(),
-            Dense(256, "relu"),
-            Dense(2 * codes),
-        )
-    )
+    body = (Conv(w, 4, 2, 1, activation="relu"), Conv(2 * w, 4, 2, 1, activation="relu"), Flatten(), Dense(256, "relu"))
+    encoder = _told(body, 256, codes, classes)
     decoder = Sequential(
         (
             Dense(256, "relu"),
@@ -228,6 +222,14 @@ def _vae(in_shape: tuple[int, int, int], settings: Generate, classes: int, likel
         )
     )
     return VAE(encoder, decoder, **how)
+
+
+def _told(body: tuple[Layer, ...], hidden: int, codes: int, classes: int) -> Layer:
+    """An encoder: what is seen of a picture, beside its label where there are labels, to the mean and log spread of the codes."""
+    if not classes:
+        return Sequential((*body, Dense(2 * codes)))
+    both = Parallel((Sequential(body), Sequential()), inputs=("x", "label"))
+    return Sequential((both, Dense(hidden, "relu"), Dense(2 * codes)))
 
 
 def _gan(in_shape: tuple[int, int, int], settings: Generate, classes: int, width: int | None) -> GAN:

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from danlu.blueprint import setting
 from danlu.errors import ConfigError
 from danlu.nn import Conv, ConvTranspose, Dense, Embedding, GroupNorm
-from danlu.nn.combine import child_key
 from danlu.nn.initializers import Constant
 from danlu.nn.layer import Layer, Params, Shape, State
 
@@ -50,7 +49,7 @@ class TimedBlock(Layer):
         return parts + ([("skip", Conv(self.features, 1), in_shape["x"])] if channels != self.features else [])
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
-        drawn = [layer.init(child_key(key, n), of) for n, (_, layer, of) in enumerate(self._parts(in_shape))]
+        drawn = [layer.init(jax.random.fold_in(key, n), of) for n, (_, layer, of) in enumerate(self._parts(in_shape))]
         return tuple(each[0] for each in drawn), tuple(each[1] for each in drawn), drawn[4][2]
 
     def apply(
@@ -137,7 +136,7 @@ class TimedUNet(Layer):
         factor = self.patch * 2 ** (len(self.widths) - 1)
         if any(side % factor for side in shape["x"][:2]):
             raise ConfigError(f"TimedUNet received pictures of {shape['x'][:2]}; expected multiples of {factor}")
-        drawn = [layer.init(child_key(key, n), of) for n, (_, layer, of) in enumerate(self._parts(shape))]
+        drawn = [layer.init(jax.random.fold_in(key, n), of) for n, (_, layer, of) in enumerate(self._parts(shape))]
         return tuple(each[0] for each in drawn), tuple(each[1] for each in drawn), tuple(shape["x"])
 
     def apply(

@@ -31,7 +31,8 @@ class VAE(Generative):
     codes, which is never worse (``"importance_weighted"``): ``−log (1/32)·Σ_k p(x | z_k)·p(z_k)/q(z_k | x)``.
 
     Args:
-        encoder: from a row to ``2·codes`` numbers. It does not see the label, which a row shows by itself.
+        encoder: from a row to ``2·codes`` numbers; with classes from ``{"x": row, "label": (classes,)}``, so that codes need not tell what
+            the label tells.
         decoder: from the codes, beside the label as one of ``classes``, to as many numbers as a row has.
         codes: how many.
         likelihood: what the decoder's numbers mean: ``"bernoulli"``: logits of pixels that are on or off (a grey pixel counts as on with
@@ -66,7 +67,8 @@ class VAE(Generative):
         return ("encoder", self.encoder), ("decoder", self.decoder)
 
     def child_shapes(self, in_shape: Shape) -> tuple[Shape, ...]:
-        return in_shape, (self.codes + self.classes,)
+        seen = {"x": in_shape, "label": (self.classes,)} if self.classes else in_shape
+        return seen, (self.codes + self.classes,)
 
     def init(self, key: jax.Array, in_shape: Shape) -> tuple[Params, State, Shape]:
         shape = array_shape("VAE", in_shape)
@@ -87,10 +89,20 @@ class VAE(Generative):
         return None if None in own else sum(each or 0 for each in own)
 
     def posterior(
-        self, params: Params, state: State, x: jax.Array, *, train: bool = False, key: jax.Array | None = None
+        self,
+        params: Params,
+        state: State,
+        x: jax.Array,
+        labels: jax.Array,
+        *,
+        train: bool = False,
+        key: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array, State]:
         """The mean and the log spread of the codes ``(batch, codes)`` of rows, and the encoder's state after."""
-        y, after = self.encoder.apply(params[0], state[0], as_values(x), train=train, key=key)
+        seen: Any = as_values(x)
+        if self.classes:
+            seen = {"x": seen, "label": one_hot(labels, self.classes)}
+        y, after = self.encoder.apply(params[0], state[0], seen, train=train, key=key)
         return *jnp.split(y, 2, axis=-1), after
 
     def decoded(
@@ -114,14 +126,14 @@ class VAE(Generative):
         self, params: Params, state: State, x: jax.Array, labels: jax.Array, key: jax.Array, *, train: bool
     ) -> tuple[dict[str, jax.Array], State]:
         keys = jax.random.split(key, 3)
-        mean, log_spread, first = self.posterior(params, state, x, train=train, key=keys[1] if train else None)
+        mean, log_spread, first = self.posterior(params, state, x, labels, train=train, key=keys[1] if train else None)
         codes = mean + jnp.exp(log_spread) * jax.random.normal(keys[0], mean.shape)
         decoded, second = self.decoded(params, state, codes, labels, train=train, key=keys[2] if train else None)
         return {"redrawn": self.misfit(params, x, decoded), "kl": divergence(mean, log_spread)}, (first, second)
 
     def said(self, params: Params, state: State, x: jax.Array) -> dict[str, jax.Array]:
         noise = jax.random.normal(jax.random.key(0), (_DRAWS, self.codes))
-        mean, log_spread, _ = self.posterior(params, state, x)
+        mean, log_spread, _ = self.posterior(params, state, x, jnp.full(len(x), self.classes))
         misfits, logs = jax.lax.map(lambda e: self.weighed(params, state, x, mean, log_spread, e), noise)
         elbo = jnp.mean(misfits, axis=0) + divergence(mean, log_spread)
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,7 +52,7 @@ def write_samples(
     elif ending == ".npz":
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, error=ConfigError) as new:
-            named = {} if labels is None else {"labels": np.asarray(labels)}
+            named: dict[str, Any] = {} if labels is None else {"labels": np.asarray(labels)}
             with new.open("wb") as file:
                 np.savez_compressed(file, images=found, **named)
     else:

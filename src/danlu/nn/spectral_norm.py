@@ -60,7 +60,8 @@ class SpectralNorm(Layer):
         """The largest singular value, as far as u is known; its gradient is that of ``vᵀ·W·u`` with v and u fixed."""
         kernel, u = _matrix(params), state[1]["u"]
         v = jax.lax.stop_gradient(_unit(kernel @ u))
-        return v @ kernel @ u
+        found: jax.Array = v @ kernel @ u
+        return found
 
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
@@ -81,7 +82,7 @@ class SpectralNorm(Layer):
 
 def _matrix(params: Params) -> jax.Array:
     """The kernel as a matrix ``(everything that goes in, features)``."""
-    kernel = params[0]["kernel"]
+    kernel: jax.Array = params[0]["kernel"]
     return kernel.reshape(-1, kernel.shape[-1])  # (inputs, features)
 
 

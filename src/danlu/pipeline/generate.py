@@ -68,7 +68,7 @@ class PreparedPaintings(PreparedPictures):
         return Drawings(real, seen, near, hits, columns, tuple(values))
 
     def places_of(self, codes: np.ndarray) -> dict[int, np.ndarray]:
-        """The places among :attr:`known` of the pictures of each label of ``codes``; empty where one has fewer than two there."""
+        """The places among the known training pictures of those of each label of ``codes``; empty where one has fewer than two there."""
         found = {int(code): np.flatnonzero(self.known[1] == code) for code in np.unique(codes)}
         return found if all(len(place) > 1 for place in found.values()) else {}
 

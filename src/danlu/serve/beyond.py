@@ -29,6 +29,12 @@ _GENERATE = {
     "top_p": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1},
     "seed": _NUMBER,
 }
+_SAMPLE = {
+    "count": {"type": "integer", "minimum": 1, "maximum": 256},
+    "seed": {**_NUMBER, "maximum": 2**31 - 1},
+    "label": {"type": ["string", "null"]},
+    "settings": {"type": "object"},
+}
 _PLAY = {"moves": {"type": "array", "items": _NUMBER}, "agent_begins": {"type": "boolean"}}
 
 
@@ -85,6 +91,8 @@ def beyond(name: str, served: Served, operation: Callable[..., dict[str, Any]]) 
         )
     if hasattr(trained, "generate"):
         add("generate", f"A text that {name} continues", _GENERATE, example={"prompt": "", "length": 100})
+    if hasattr(trained, "sample"):
+        add("sample", f"What {name} draws anew", _SAMPLE, example={"count": 1, "seed": 0})
     if isinstance(getattr(trained.head, "env", None), Match):
         add("play", f"A board game against {name}: the moves so far, and its reply", _PLAY, example={"moves": []})
     if hasattr(trained, "record"):

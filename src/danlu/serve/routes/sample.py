@@ -1,0 +1,95 @@
+"""``/sample`` and ``/models/NAME/sample``: a model that draws makes new pictures or rows."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from danlu.artifact.files import json_text
+from danlu.errors import SchemaError
+from danlu.serve.bodies import parse_json
+from danlu.serve.service import Service
+from danlu.trained.answers import plain_times
+from danlu.typed import of_type
+
+__all__ = ["routes"]
+
+_OPTIONS: Mapping[str, Any] = {"count": int, "seed": int, "label": str | None, "settings": dict[str, Any]}
+_MOST = {"count": 256, "seed": 2**31 - 1}
+
+
+def routes(service: Service) -> APIRouter:
+    """The routes of what is drawn."""
+    router = APIRouter()
+
+    async def sample(request: Request, name: str | None = None) -> Response:
+        body = parse_json(await request.body())
+        served = service.model(name)
+        version = service.choose(served, request.state.asked)
+        if not hasattr(version.trained, "sample"):
+            raise SchemaError(
+                f"a model for {version.trained.purpose} draws nothing new; expected one that does (danlu train photos/ --generate)"
+            )
+        samples = await asyncio.to_thread(_drawn, version.trained, _asked_for(body))
+        told = {"model": served.name, "version": version.name, "samples": samples}
+        return Response(json_text(told, indent=None), media_type="application/json")
+
+    @router.post("/sample")
+    async def sample_only(request: Request) -> Response:
+        return await sample(request)
+
+    @router.post("/models/{name}/sample")
+    async def sample_named(request: Request, name: str) -> Response:
+        return await sample(request, name)
+
+    return router
+
+
+def _asked_for(body: Any) -> dict[str, Any]:
+    """The options of a request.
+
+    Raises:
+        HTTPException: 400, another form.
+        SchemaError: an option that is none, of another type, or too large.
+    """
+    if not isinstance(body, dict):
+        raise HTTPException(400, f"the body is a {type(body).__name__}; expected an object")
+    found: dict[str, Any] = {"count": 1, "seed": 0, "label": None, "settings": {}}
+    for name, value in body.items():
+        if name not in _OPTIONS:
+            raise SchemaError(f"the option {name!r} is unknown; expected {', '.join(_OPTIONS)}")
+        try:
+            found[name] = of_type(value, _OPTIONS[name])
+        except (TypeError, ValueError):
+            raise SchemaError(f"the option {name!r} is {str(value)[:60]!r}, which is of another type") from None
+        if name in _MOST and not 0 <= found[name] <= _MOST[name]:
+            raise SchemaError(f"the option {name!r} is {found[name]:,}; expected at most {_MOST[name]:,}")
+    return found
+
+
+def _drawn(trained: Any, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows as records; pictures as PNG files in base64, with their labels."""
+    count, label = asked["count"], asked["label"]
+    found = trained.sample(count, seed=asked["seed"], label=label, **asked["settings"])
+    if isinstance(found, pl.DataFrame):
+        return plain_times(found).to_dicts()
+    labels = trained.head.labels_of(count, label)
+    pictures = [{"image": _png(picture)} for picture in found]
+    if labels is None:
+        return pictures
+    return [{"label": name, **picture} for name, picture in zip(labels, pictures, strict=True)]
+
+
+def _png(picture: np.ndarray) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
