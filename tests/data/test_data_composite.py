@@ -16,6 +16,7 @@ from danlu.data.composite import Composite
 from danlu.data.media import names_media
 from danlu.data.mixed import MixedSet, read_mixed
 from danlu.errors import ArtifactError, DataError, SchemaError
+from danlu.serve.openapi import field_schema
 
 WORDS = "the cat saw a dog and then bird sang in tree near an old house".split()  # noqa: SIM905
 
@@ -101,6 +102,8 @@ def test_records_hold_files_in_base64_or_lack_them_and_never_name_them(found: Mi
     x, true = encoder.transform(encoder.rows(records, said.append)), encoder.transform(found.frame[5:6])
     jax.tree.map(lambda some, all_: np.testing.assert_array_equal(some[:1], all_), x, true)
     assert x["present"].tolist() == [[1, 1, 1], [0, 0, 0]]
+    for field in encoder.fields[:2]:  # a service says so too
+        assert field_schema(field, table=False)["anyOf"][-1] == {"type": "null"}
     assert said[0].startswith("1 of 2 rows has no photo (row 2): answered without it")
     with pytest.raises(SchemaError, match="'photo' of record 1 is"):
         encoder.rows([{"n": 1.0, "photo": str(file), "about": "x"}], said.append)

@@ -47,6 +47,8 @@ def field_schema(field: Field, *, table: bool = True) -> dict[str, Any]:
     'a number in years, 17 … 90 in training; null where it is missing'
     """
     words, schema = _of(field) if table or field.kind != "text" else ("a text", {"type": "string", "pattern": r"\S"})
+    if not field.needed and field.kind in ("text", "image", "sound") and "missing" not in words:
+        words, schema = f"{words}; null where it is missing", {"anyOf": [schema, _NULL]}
     return {**schema, "description": words, "examples": [example_of(field)]}
 
 
