@@ -6,10 +6,13 @@ choose. IN and OUT are npz files.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
 import numpy as np
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit asks for it
 
 
 def ratings(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

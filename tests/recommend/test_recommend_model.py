@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import danlu
+from danlu.engine import Callback
 from danlu.errors import ConfigError, SchemaError
 from danlu.pipeline.config import config_from
 from danlu.pipeline.recommend import Recommendations
@@ -137,3 +138,40 @@ def test_what_is_drawn_follows_from_the_key(loss: str) -> None:
         train=False,
     )
     assert judged[2]["ndcg"].shape == (3,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", ["u:i:r", "u:i::t"])
+def test_a_killed_training_goes_on_to_the_same_bits(columns: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"{u}", f"{i}", float(rng.integers(1, 6)), t)
+        for u in range(20)
+        for t, i in enumerate(rng.choice(15, 6, replace=False))
+    ]
+    frame = pl.DataFrame(rows, schema=["u", "i", "r", "t"], orient="row")
+    config = config_from(
+        {
+            "data": {"source": "table"},
+            "recommend": {"columns": columns, "dim": 4},
+            "trainer": {"epochs": 4, "batch_size": 16},
+        }
+    )
+    domain = Recommendations()
+    prepared = domain.prepare(config, frame)
+    plan = domain.plan(config, prepared)
+
+    class Killed(Callback):
+        def on_epoch_end(self, epoch: int, logs: object) -> None:
+            if epoch == 1:
+                raise RuntimeError("killed")
+
+    whole = domain.learn(config, prepared, plan, checkpoint=tmp_path / "a", display="none")
+    with pytest.raises(RuntimeError, match="killed"):
+        domain.learn(config, prepared, plan, checkpoint=tmp_path / "b", callbacks=[Killed()], display="none")
+    again = domain.learn(
+        config, prepared, plan, checkpoint=tmp_path / "b", resume=True, callbacks=[Callback()], display="none"
+    )
+    assert len(again.fitted.history) == len(whole.fitted.history)
+    for one, other in zip(jax.tree.leaves(whole.model.params), jax.tree.leaves(again.model.params), strict=True):
+        assert (np.asarray(one) == np.asarray(other)).all()
