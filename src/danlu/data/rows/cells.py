@@ -26,6 +26,7 @@ MOST = 128
 _ROWS = 20  # of a cell of numbers, at least
 _DIGITS = 12
 _LAST = 1 - 1e-6
+_GAP = 0.02  # of the range, from which a place without any value may be a cell
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -195,11 +196,14 @@ def number_cells(values: np.ndarray, *, most: int = MOST, least: int = _ROWS) ->
     grid = grid_of(unique)
     step = grid[1]
     full = max(len(known) / max(min(most, len(known) / least), 2), 1)
+    gaps = np.diff(unique, prepend=unique[:1])
+    extent = float(unique[-1] - unique[0])
+    wide = gaps > max(_GAP * extent, 16 * extent / len(unique))  # nothing is there, so that no cell reaches across
     runs: list[list[int]] = []  # of the places of values that share a cell
     held = np.inf
     for place, count in enumerate(counts.tolist()):
         alone = count >= full
-        if alone or held >= full:
+        if alone or held >= full or (held >= full / 2 and wide[place]):
             runs.append([])
             held = 0
         runs[-1].append(place)
@@ -209,6 +213,7 @@ def number_cells(values: np.ndarray, *, most: int = MOST, least: int = _ROWS) ->
     between = (last[:-1] + first[1:]) / 2
     low, high = np.concatenate([[first[0] - step / 2], between]), np.concatenate([between, [last[-1] + step / 2]])
     fine = step > 0
+    apart = wide[[run[0] for run in runs]][1:] & ~single[:-1] & ~single[1:]
     if fine:  # one value is as wide as the grid's step; runs of values go up to the next cell
         low, high = np.where(single, first - step / 2, low), np.where(single, last + step / 2, high)
     mass = np.array([counts[run].sum() for run in runs], np.float64)
@@ -226,6 +231,13 @@ def number_cells(values: np.ndarray, *, most: int = MOST, least: int = _ROWS) ->
             np.where(tight, low - 1e-9 * (1 + np.abs(low)), low),
             np.where(tight, high + 1e-9 * (1 + np.abs(high)), high),
         )
+    if apart.any():  # a cell without a row between two that it keeps apart
+        places = np.flatnonzero(apart)
+        pad = (first[places + 1] - last[places]) / 16
+        high[places], low[places + 1] = last[places] + pad, first[places + 1] - pad
+        low = np.insert(low, places + 1, high[places])
+        high = np.insert(high, places + 1, low[places + 1 + np.arange(len(places)) + 1])
+        mass = np.insert(mass, places + 1, 0.0)
     share = _shares(np.concatenate([[gone], mass] if gone else [mass]))
     return Cells(gone > 0, share, (), low, high, ends, grid, (float(unique[0]), float(unique[-1])))
 
