@@ -256,7 +256,7 @@ def test_probabilities_and_threshold_are_fitted_to_classes_that_were_held_out() 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_learns_and_goes_on_where_it_stopped(method: str, alphabets: Path, tmp_path: Path) -> None:
+def test_every_method_is_trained_tested_and_loaded(method: str, alphabets: Path, tmp_path: Path) -> None:
     how: Any = {
         "runs": tmp_path,
         "display": "none",
