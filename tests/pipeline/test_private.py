@@ -19,7 +19,7 @@ from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline import anew, config_from, private_from
 from danlu.pipeline.config import setting_names
 from danlu.pipeline.once import prepare
-from danlu.pipeline.private import REFUSED, Looks, guarded, kept_looks, privacy_section
+from danlu.pipeline.private import REFUSED, Looks, guarded, kept_looks, privacy_section, unseen
 from danlu.pipeline.tables import Tables
 from danlu.privacy import Ledger, privacy_lines
 from danlu.privacy.statistics import drawn_names, drawn_numbers
@@ -132,6 +132,22 @@ def test_columns_are_looked_at_once_and_paid_for(tmp_path: Path) -> None:
     file.write_text('{"agee": [0, 120]}')
     with pytest.raises(ConfigError, match="names the column 'agee'"):
         Looks.at(TABLE, schema, "y", ("no", "yes"), settings(public=str(file)).private)
+
+
+def test_a_rehearsal_looks_at_no_private_row() -> None:
+    """Else the mean of many dry runs would be the statistics without noise, and nobody would have counted them."""
+    config, spread = settings(), []
+    for age in (TABLE["age"], TABLE["age"] + 1e6):
+        table = TABLE.with_columns(age, pl.Series("job", ["baker"] * ROWS))
+        schema = infer_schema(TABLE, target="y")
+        with unseen():
+            looks = Looks.at(table, schema, "y", ("no", "yes"), config.private)
+        assert "looks at no private row" in looks.said
+        assert set(looks.frame["job"].unique()) <= {"a", "b", None}
+        spread.append(looks.frame["age"].max())
+    assert max(spread) < 1e5
+    first = Looks.at(TABLE, infer_schema(TABLE, target="y"), "y", ("no", "yes"), config.private)
+    assert first.ledger == looks.ledger, "the plan counts what the training would spend"
 
 
 def test_a_plan_has_the_noise_and_nothing_of_a_single_row() -> None:

@@ -41,6 +41,7 @@ __all__ = [
     "privacy_section",
     "private_recipe",
     "spent_by",
+    "unseen",
 ]
 
 _ROWS = 1024  # that are made up from the statistics
@@ -203,11 +204,12 @@ class Looks:
         failure = delta / 10 if named else 0.0
         noise = private.for_statistics(frame.height, looks, failure) if looks else 0.0
         rng = Secret.new().rng(0)
-        made = {}
+        made, blind = {}, known is not None and known.blind
         for name in frame.columns:
             if name not in kinds:
                 continue
-            values, kind = frame[name], kinds[name]
+            kind = kinds[name]
+            values = _nobodys(frame[name], kind) if blind else frame[name]
             if kind in ("numeric", "datetime"):
                 made[name] = _numbers(values, noise, rng, public.get(name))
             elif kind == "boolean":
@@ -228,7 +230,12 @@ class Looks:
             )
         free = f", {len(public)} of them public" if public else ""
         said = f"the statistics of {len(kinds)} columns{free} come from counts with noise of {noise:.3g} rows"
-        if noise > frame.height / 40:
+        if blind:
+            said = (
+                "a dry run looks at no private row: ranges and categories that are not public are made up. The training will look at "
+                f"{len(kinds)} columns{free} by {looks} counts with noise of {noise:.3g} rows"
+            )
+        elif noise > frame.height / 40:
             said += f", much for {frame.height:,} rows: private.public gives ranges and categories without any"
         found = cls(pl.DataFrame(made), ledger, said)
         if known is not None:
@@ -251,6 +258,17 @@ def _numbers(values: pl.Series, noise: float, rng: np.random.Generator, ends: An
     )
     made = pl.Series(values.name, found).fill_nan(None)
     return pl.from_epoch(made.cast(pl.Int64), time_unit="s").alias(values.name) if dates else made
+
+
+def _nobodys(values: pl.Series, kind: str) -> pl.Series:
+    """As many values of a column's kind that are of no row."""
+    count = len(values)
+    if kind == "categorical":
+        return pl.Series(values.name, np.resize(np.array(["a", "b"], object), count).tolist(), dtype=pl.String)
+    if kind in ("numeric", "datetime"):
+        numbers = pl.Series(values.name, np.linspace(0, 1, count))
+        return pl.from_epoch((numbers * 1e9).cast(pl.Int64), time_unit="s") if kind == "datetime" else numbers
+    return values  # of true and false nothing is looked at
 
 
 def _booleans(values: pl.Series) -> list[Any]:
@@ -285,10 +303,11 @@ def _public(private: PrivateTraining, columns: list[str]) -> dict[str, list[Any]
 
 @dataclasses.dataclass
 class _Kept:
-    """What a run has seen of the columns already."""
+    """What a run has seen of the columns already; ``blind``, it sees nothing of them."""
 
     found: Looks | None = None
     lost: Path | None = None
+    blind: bool = False
 
 
 _KEPT: contextvars.ContextVar[_Kept | None] = contextvars.ContextVar("looks", default=None)
@@ -309,6 +328,16 @@ def kept_looks(run: Path | None) -> Iterator[Any]:
     token = _KEPT.set(kept)
     try:
         yield keep
+    finally:
+        _KEPT.reset(token)
+
+
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """Within it no private column is looked at: many looks that nobody counts would take the noise away."""
+    token = _KEPT.set(_Kept(blind=True))
+    try:
+        yield
     finally:
         _KEPT.reset(token)
 

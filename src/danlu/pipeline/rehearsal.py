@@ -20,7 +20,7 @@ from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.crossed import crosses, first_fold
 from danlu.pipeline.once import baseline_seconds, prepare
 from danlu.pipeline.piped import taken_in
-from danlu.pipeline.private import guarded
+from danlu.pipeline.private import guarded, unseen
 from danlu.rl.allow import allow as allow_modules
 from danlu.stages import display_kind, duration, showing, stage
 from danlu.trained import Say
@@ -128,6 +128,8 @@ def rehearse(
 ) -> Rehearsal:
     """Read and split the data and take a few steps, whose weights are thrown away; arguments as of ``train_from``.
 
+    Of private rows nothing is shown but how many there are, and their columns' names and kinds.
+
     Raises:
         DanluError: input that cannot be used; one clear message.
     """
@@ -136,7 +138,7 @@ def rehearse(
     allow_modules(allow)
     clock = _Clock()
     trainings = config.evaluate.trainings if crosses(config) else 1
-    with showing(display), taken_in(config) as (config, _):
+    with showing(display), unseen(), taken_in(config) as (config, _):
         config = guarded(first_fold(config))
         domain, prepared, plan = prepare(config, config.data.source if source is None else source, say=say)
         with stage("trying a few steps"):
