@@ -21,6 +21,7 @@ from danlu.trained import Trained
 __all__ = ["contributions", "relied_on", "singles", "told_of"]
 
 _RELATED_ROWS = 5000
+_MACHINE = ("precision", "devices", "sharding", "tensor")
 _PLACE = "·place"  # of a row, in the place of its text, picture or recording
 
 
@@ -68,7 +69,8 @@ def _of_its_kind(
 ) -> tuple[Recipe | None, Callable[[Mapping[str, Any]], Any]]:
     """The recipe for one modality (None where its kind has none for this task), and what it takes of encoded rows."""
     target, rows = prepared.target, prepared.rows["train"]
-    changes = config.trainer.chosen()
+    # Each learns as long and as fast as its own recipe says: what suits all together may hold one back.
+    changes = {name: value for name, value in config.trainer.chosen().items() if name in _MACHINE}
     if name == TABLE and part.table is not None:
         return plan_for(part.table, target, rows, **changes), lambda inputs: inputs["table"]
     [(_, encoder)] = part.parts
