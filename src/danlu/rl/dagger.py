@@ -14,6 +14,7 @@ from danlu.errors import ConfigError
 from danlu.nn import Sequential
 from danlu.nn.layer import Layer, Params, Shape, State
 from danlu.nn.losses import Loss
+from danlu.rl.agent import AgentProgram, World
 from danlu.rl.distributions import Distribution, distribution_for
 from danlu.rl.environment import Environment, Envs, Transition
 from danlu.rl.evaluation import has_expert
@@ -128,6 +129,14 @@ class DAgger(BehaviourCloning):
 
     def first_actions(self, env: Environment, envs: Envs, key: jax.Array) -> Any:
         return jax.vmap(env.expert)(envs.state)
+
+    def begin_offline(
+        self, program: AgentProgram, params: Any, model_state: Any, recorded: Transition
+    ) -> tuple[Any, World]:
+        raise ConfigError(
+            "DAgger asks an expert where it goes itself, and does not learn from a recording",
+            hint="agent.algorithm=bc imitates a recording",
+        )
 
     def explore(
         self, env: Environment, state: TrainState, envs: Envs, frames: jax.Array, wandering: Any, key: jax.Array

@@ -51,6 +51,7 @@ _MODULES = (
     "clipping",
     "engine",
     "doctor",
+    "driving",
     "averages",
     "objectives",
     "federated",

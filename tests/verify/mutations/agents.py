@@ -134,6 +134,21 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "rl/environments/driving.py",
+        ("chord-along-the-end", "middle = heading + turned / 2", "middle = heading + turned", "rl.bicycle"),
+        (
+            "half-of-the-lane",
+            "outside = jnp.abs(offset) > self.lane_width / 2",
+            "outside = jnp.abs(offset) > self.lane_width",
+            "environment.Driving",
+        ),
+    ),
+    *of(
+        "rl/constraint.py",
+        ("multiplier-turned", "self.rate * (mean - most)", "self.rate * (most - mean)", "rl.constraint"),
+        ("price-not-divided", ") / (1 + multipliers.sum())", ")", "rl.constraint"),
+    ),
+    *of(
         "rl/environments/cart_pole.py",
         ("pole-of-another-mass", "(4 / 3 - self.pole_mass", "(1 - self.pole_mass", "environment.CartPole"),
     ),

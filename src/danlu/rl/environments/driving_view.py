@@ -118,6 +118,9 @@ def _paint(colour: Any) -> jax.Array:
     return jnp.array(colour, jnp.float32)[None, None]
 
 
+_camera = jax.jit(camera, static_argnums=1)
+
+
 def drawn(state: Any, lane_width: float) -> np.ndarray:
     """A frame of the film, ``(160, 280, 3)``: from above, the car's way upwards; beside it what its camera sees, its speed and the
     limit."""
@@ -163,6 +166,6 @@ def drawn(state: Any, lane_width: float) -> np.ndarray:
     beyond = abs(float(state.offset)) > lane_width / 2
     canvas.text((15, -4.2), "out of its lane" if beyond else "in its lane", RED if beyond else GREEN, size=11)
     picture = canvas.pixels().copy()
-    small = np.asarray(jax.jit(camera, static_argnums=1)(jax.tree.map(jnp.asarray, state), lane_width))[:VIEW]
+    small = np.asarray(_camera(jax.tree.map(jnp.asarray, state), lane_width))[:VIEW]
     picture[8:98, 122:274] = np.asarray(Image.fromarray(small).resize((152, 90), Image.Resampling.NEAREST))
     return picture
