@@ -23,10 +23,13 @@ from danlu.pipeline.domains import DOMAINS
 from danlu.pipeline.joined import files_of_clients, joined_files
 from danlu.pipeline.owners import Federation, Owners
 from danlu.pipeline.private import facts_of_privacy, guarded, privacy_section, private_recipe
+from danlu.pipeline.rounds import Rounds
 from danlu.pipeline.tables import Tables
 from danlu.pipeline.used import check_used
 from danlu.privacy import Ledger, privacy_lines
 from danlu.tasks import recipe
+from danlu.trained import HeldOut, Labels
+from danlu.trained.scores import Asked
 
 RNG = np.random.default_rng(0)
 SHIFT = {"Bern": 0.0, "Oslo": 0.5, "Rom": -1.0}
@@ -191,6 +194,45 @@ def test_clients_are_told_with_the_worst_first() -> None:
     codes[30:39] = 0
     lines = client_lines(client_scores(rows, ("a", "b", "c"), codes, np.array([5, 6, 7]), theirs=rows))
     assert lines[3].split() == ["c", "0", "–", "–"]  # without test rows
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_head_fitted_to_sums_of_counts_is_that_of_the_rows_together(task, secure) -> None:
+    if secure:
+        pytest.importorskip("cryptography")
+    draw, codes = np.random.default_rng(5), np.repeat([0, 1, 2], [500, 300, 100])
+    logits = draw.normal(size=900) * 3
+    target, threshold = TargetEncoder("y", task, ("ill", "well")), "f1"
+    answers, truth = (
+        np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], 1),
+        draw.normal(size=900) < logits / 3,
+    )
+    if task == "regression":
+        target, threshold = TargetEncoder("y", task, (), "float", 10.0, 4.0), "none"
+        answers, truth = 10 + 2 * logits, logits / 2 + draw.normal(size=900)
+    rounds = Rounds(
+        recipe(task, 900, numeric=2),
+        Federation(clients=3, secure=secure),
+        Owners(("a", "b", "c"), codes, "", validation=codes),
+    )
+    held = HeldOut(answers, truth)
+    told = rounds.told(held, target)
+    assert len(told) == 900
+    pooled, summed = (Labels(target).fitted(each, threshold=threshold, calibrate="auto") for each in (held, told))
+    for level in (0.5, 0.9):
+        for_pooled, for_summed = (
+            head.scores.reach(Asked(level), np.full(1, 10.0), None)
+            if task == "regression"
+            else head.scores.limits(Asked(level), 2)
+            for head in (pooled, summed)
+        )
+        np.testing.assert_allclose(for_summed, for_pooled, rtol=0.012 if task == "regression" else 0, atol=0.0026)
+    if task == "binary":
+        assert pooled.temperature is not None
+        assert summed.temperature == pytest.approx(pooled.temperature, rel=0.01)
+        assert abs(summed.threshold - pooled.threshold) < 0.05
+    assert rounds.told(held, target.__class__("y", "multiclass", ("a", "b", "c"))) is held
 
 
 @pytest.fixture(scope="module")

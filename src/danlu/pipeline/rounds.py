@@ -13,7 +13,8 @@ import numpy as np
 from danlu.engine import Callback, Fitted, LearningRateScheduler
 from danlu.engine.arrays import as_arrays
 from danlu.errors import ConfigError, MissingExtraError
-from danlu.federated import Method, fit_clients
+from danlu.federated import Method, fit_clients, secure_sum
+from danlu.federated.cells import cells_of, rows_of_cells
 from danlu.federated.own import patterns_of, replaced
 from danlu.optim import Optimizer, adamw, chain, clip_by_global_norm, sgd
 from danlu.pipeline.config import TrainConfig
@@ -21,7 +22,7 @@ from danlu.pipeline.owners import Federation, Owners
 from danlu.privacy import default_delta
 from danlu.tasks import Recipe, learn
 from danlu.tasks.learn import lesson_of
-from danlu.trained import Trained
+from danlu.trained import HeldOut, Trained
 
 __all__ = ["Rounds", "alone", "answers_of", "check_fits", "in_one_place", "personal", "recipe_of_clients", "rounds_of"]
 
@@ -55,6 +56,31 @@ class Rounds:
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
         """As of the recipe, but what is set by quantiles goes by the clients' histograms."""
         return self.recipe.initial(key, inputs if self.owners.sample is None else self.owners.sample)
+
+    def told(self, held: HeldOut | None, target: Any) -> HeldOut | None:
+        """What a head is fitted to: the sum of the clients' counts in cells; of several classes the answers as they are."""
+        own = self.owners.rows("validation")
+        if held is None or target.task == "multiclass" or sum(rows.size for rows in own) != len(held):
+            return held
+        answers, truth = np.asarray(held.answers), np.asarray(held.truth)
+        if target.task == "regression":
+            answers = (answers - target.mean) / target.std
+        counts = {
+            number: cells_of(target.task, answers[rows], truth[rows]) for number, rows in enumerate(own) if rows.size
+        }
+        if self.asked.secure and len(counts) < 2:  # a sum of one is its counts
+            return None
+        if self.asked.secure:
+            total = secure_sum({number: each.astype(np.uint64) for number, each in counts.items()})[0].astype(np.int64)
+        else:
+            total = np.sum(list(counts.values()), axis=0)
+        weight, (found, true) = None, rows_of_cells(target.task, total)
+        if target.task == "regression":
+            found = found * target.std + target.mean
+        elif held.weight is not None:  # of classes: one for each, and means over the clients' rows
+            each = [held.weight[truth == code].mean() if (truth == code).any() else 0.0 for code in (0, 1)]
+            weight = np.asarray(each)[true]
+        return HeldOut(found, true, None, weight)
 
     @property
     def epochs(self) -> int:

@@ -222,7 +222,7 @@ def learn(
                 seed=seed,
                 how=how,
             )
-    head = answers.fitted(model.head, learned.held_out, imbalance)
+    head = answers.fitted(model.head, plan.told(learned.held_out, target), imbalance)
     return dataclasses.replace(learned, model=dataclasses.replace(learned.model, head=head))
 
 

@@ -321,6 +321,10 @@ class Recipe(Blueprint):
             **({} if self.private is None else {"gradient": self.private}),
         }
 
+    def told(self, held: HeldOut | None, target: Any) -> HeldOut | None:
+        """What a head is fitted to: the answers for rows that were held out, as they are."""
+        return held
+
     def initial(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
         """``(params, state)`` of a network for encoded training rows ``inputs``; a table's numeric bins are set from them."""
         params, state = initial_weights(self.model, shapes_of(inputs), key)
