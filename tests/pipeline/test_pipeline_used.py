@@ -142,6 +142,12 @@ def pairs(folder: Path) -> dict[str, Any]:
     return {"data": {"source": str(folder / "stars.csv")}, "recommend": {"columns": "who:what:stars:when"}}
 
 
+def log(folder: Path) -> dict[str, Any]:
+    rows = [(i % 7, ("a", "b")[i % 2], (i * 3) % 5, 0.5) for i in range(90)]
+    pl.DataFrame(rows, schema=["x", "shown", "paid", "chance"], orient="row").write_csv(folder / "log.csv")
+    return {"data": {"source": str(folder / "log.csv")}, "bandit": {"columns": "shown:paid:chance"}}
+
+
 def agents(folder: Path) -> dict[str, Any]:
     return {"data": {"source": "CartPole-v1"}}
 
@@ -163,6 +169,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "pairs": captions,
     "series": series,
     "recommend": pairs,
+    "bandit": log,
     "agent": agents,
     "fewshot": fewshot,
 }

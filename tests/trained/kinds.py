@@ -250,6 +250,19 @@ def _series(folder: Path) -> Path:
     return folder / "load.csv"
 
 
+def _log(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    age, city = rng.uniform(18, 80, 120).round(1), rng.choice(["Bern", "Oslo"], 120)
+    chance = np.where(age < 40, 0.7, 0.3)
+    red = rng.random(120) < chance
+    clicked = rng.random(120) < np.where(red == (city == "Oslo"), 0.7, 0.2)
+    frame = pl.DataFrame({"age": age, "city": city, "banner": np.where(red, "red", "blue"), "clicked": clicked * 1})
+    frame = frame.with_columns(chance=pl.Series(np.where(red, chance, 1 - chance)))
+    frame.write_csv(folder / "log.csv")
+    frame.select("age", "city").head(5).write_csv(folder / "asked.csv")
+    return folder / "log.csv"
+
+
 def _cart(folder: Path) -> str:
     rows = np.random.default_rng(0).normal(0, 0.05, (3, 4)).round(4)
     pl.DataFrame(rows, schema=["position", "velocity", "angle", "turn"]).write_csv(folder / "asked.csv")
@@ -299,6 +312,9 @@ KINDS = {
         "trainer": {"epochs": 2, "batch_size": 32}}),
     "recommend": Kind(_ratings, "asked.csv", "", {
         "recommend": {"columns": "reader:book:stars", "dim": 4}, "trainer": {"epochs": 2, "batch_size": 32}}),
+    "bandit": Kind(_log, "asked.csv", "", {
+        "bandit": {"columns": "banner:clicked:chance", "folds": 2}, "model": {"width": 8, "members": 2},
+        "trainer": {"epochs": 2}}),
     "agent": Kind(_cart, "asked.csv", "", {"agent": {
         "steps": 512, "evaluations": 1, "episodes": 2,
         "settings": {"environments": 4, "n_steps": 64, "hidden": [8]}}}),

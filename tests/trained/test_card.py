@@ -29,6 +29,7 @@ TAGS = {
     "language": "text-generation",
     "multilabel": "image-classification",
     "recommend": None,
+    "bandit": None,
     "segmentation": "image-segmentation",
     "sequence": None,
     "series": "time-series-forecasting",

@@ -78,7 +78,7 @@ class Choosing(Head):
         raw = values[..., :count]
         worth = (0.5 * (1 + xp.tanh(raw / 2)) if self.share else raw * self.std + self.mean).mean(axis=1)
         preferred = softmax(outputs["policy"]) if "policy" in outputs else worth
-        found = {"value": worth, "policy": (preferred.argmax(axis=-1)[:, None] == xp.arange(count)) * 1.0}
+        found = {"value": worth, "policy": (preferred.argmax(axis=-1)[:, None] == xp.arange(count)[None]) * 1.0}
         if self.estimated:
             found["logging"] = softmax(values[..., count:])
         return found

@@ -26,6 +26,7 @@ from danlu.trained import Learned, Trained
 
 __all__ = ["learn_bandit"]
 
+_ENTROPY = 0.3  # in standard deviations of the scores; without any, a policy was no better than the best single action
 _OTHER = 7919  # added to the seed of the policy's networks
 
 
@@ -88,7 +89,7 @@ def learn_bandit(
     chosen = fit(
         plan.replace(model=own.replace(units=len(head.actions))),
         scores.astype(np.float32),
-        PolicyValue(),
+        PolicyValue(_ENTROPY),
         seed + _OTHER,
         checkpoint=None if checkpoint is None else Path(checkpoint) / "policy",
         **how,

@@ -101,8 +101,8 @@ def logged_rows(frame: pl.DataFrame, named: NamedLog, *, learning: bool = True) 
         if name not in frame.columns:
             raise unknown_name("column", name, frame.columns, error=DataError)
     notices: list[str] = []
-    whole = frame.with_row_index("row number of the log").select(
-        pl.col("row number of the log").alias("row"),
+    whole = frame.select(
+        pl.int_range(pl.len()).alias("row"),
         pl.col(named.action).cast(pl.String).str.strip_chars().replace("", None).alias("action"),
         _numbers(frame[named.reward], named.reward, "rewards", "1 where it was what is wanted and 0 where not").alias(
             "reward"

@@ -52,9 +52,14 @@ class LoggedReward(Loss):
 
 
 class PolicyValue(Loss):
-    """``−Σ_a π(a | x)·s_a`` with ``π = softmax(outputs)`` and a score ``s`` of each action: minus the policy's value.
+    """``−Σ_a π(a | x)·(s_a − τ·log π(a | x))`` with ``π = softmax(outputs)`` and a score ``s`` of each action: minus the policy's value.
 
-    With the scores of :func:`robust_scores` its mean over the rows is the doubly robust estimate of ``−V(π)``; with ``q = 0`` that of IPS.
+    With the scores of :func:`robust_scores` its mean over the rows is, for ``τ = 0``, the doubly robust estimate of ``−V(π)``; with
+    ``q = 0`` that of IPS. It is linear in π: a network that can tell the rows apart soon learns the noise of single scores by heart. The
+    entropy keeps it from that: the best π is then ``softmax(E[s | x]/τ)``, whose likeliest action is the same.
+
+    Args:
+        entropy: τ.
 
     Targets are the scores, ``(batch, actions)``; outputs ``(batch, members…, actions)``.
 
@@ -65,9 +70,11 @@ class PolicyValue(Loss):
     [-2.0]
     """
 
+    entropy: float = setting(default=0.0, minimum=0)
+
     def __call__(self, outputs: Any, targets: Any) -> jax.Array:
         scores = jnp.asarray(targets, outputs.dtype)[(slice(None), *(None,) * (outputs.ndim - 2))]
-        return per_example(-(softmax(outputs) * scores).sum(-1))
+        return per_example(-(softmax(outputs) * (scores - self.entropy * log_softmax(outputs))).sum(-1))
 
 
 def robust_scores(

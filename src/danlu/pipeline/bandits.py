@@ -11,7 +11,7 @@ import polars as pl
 
 from danlu.bandits import Choosing, Log, LoggedBandit, NamedLog, bandit_recipe, learn_bandit, logged_rows
 from danlu.blueprint import Blueprint
-from danlu.data import TableEncoder, check_frame, infer_schema, read_table
+from danlu.data import TableEncoder, check_frame, infer_schema, read_table, split_rows
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.judgement import Judgement
 from danlu.pipeline.config import TrainConfig
@@ -61,7 +61,7 @@ class Logs(Domain):
     """Logs of actions, rewards and propensities."""
 
     kind = "bandit"
-    noun = "logs of what was done (--bandit)"
+    noun = "logs of actions and rewards"
     encoder = TableEncoder
     head = Choosing
     model_name = "the learnt policy"
@@ -128,7 +128,8 @@ class Logs(Domain):
         kinds = {name: kind for name, kind in data.kinds.items() if name in contexts.columns}
         schema = infer_schema(contexts, kinds=kinds, formats=table.formats)
         method = "random" if config.split.method == "stratified" else config.split.method
-        split = config.divide(frame, method=method, column=column, validation=0.0, test=config.tested_share)
+        share = 0.0 if data.test is not None else config.split.test
+        split = split_rows(frame, method=method, column=column, validation=0.0, test=share, seed=config.trainer.seed)
         if len(split.train) < _FEWEST:
             raise DataError(
                 f"the split left {len(split.train)} training rows of {len(log):,}; expected {_FEWEST} or more",

@@ -22,7 +22,7 @@ from danlu.paths import escape, named_leaves
 from danlu.rl.environment import Transition
 from danlu.rl.prioritised import Prioritised
 from danlu.rl.replay import Replay
-from danlu.rl.spaces import DictSpace, Discrete, MultiDiscrete, Space
+from danlu.rl.spaces import DictSpace, Discrete, MultiDiscrete, Slate, Space
 
 __all__ = ["OfflineDataset", "load_buffer", "save_buffer"]
 
@@ -188,6 +188,8 @@ def _choices(name: str, space: Space | None) -> dict[str, np.ndarray]:
         return {key: value for part in parts for key, value in part.items()}
     if isinstance(space, Discrete):
         return {name: np.array(space.n)}
+    if isinstance(space, Slate):
+        return {name: np.full(space.k, space.n)}
     return {name: np.array(space.sizes)} if isinstance(space, MultiDiscrete) else {}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError, shorten, unknown_name
 from danlu.rl.agent import Agent
+from danlu.rl.bandits import LinearGreedy, LinearThompson, LinUCB, NeuralLinear
 from danlu.rl.continuous import DDPG, SAC, TD3
 from danlu.rl.dagger import DAgger
 from danlu.rl.discrete_sac import DiscreteSAC
@@ -33,6 +34,10 @@ ALGORITHMS: Mapping[str, type[Agent]] = {
     "dagger": DAgger,
     "ddpg": DDPG,
     "dqn": DQN,
+    "linear_greedy": LinearGreedy,
+    "linear_thompson": LinearThompson,
+    "linucb": LinUCB,
+    "neural_linear": NeuralLinear,
     "ppo": PPO,
     "recurrent_ppo": RecurrentPPO,
     "reinforce": REINFORCE,
@@ -109,6 +114,13 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
         80_000,
         {"environments": 4, "gradient_steps": 2, "hidden": (64, 64), "n_step": 8, "entropy": 0.3, "tau": 0.02},
     ),
+    **{
+        ("danlu/Shop-v0", name): (20_000, {})
+        for name in ("linucb", "linear_thompson", "linear_greedy", "neural_linear")
+    },
+    ("danlu/Shop-v0", "ppo"): (200_000, {"discount": 0.0, "gae_lambda": 0.0, "minibatches": 4, "learning_rate": 1e-3}),
+    ("danlu/Shop-v0", "reinforce"): (200_000, {"discount": 0.0, "learning_rate": 1e-3}),
+    ("danlu/Shop-v0", "dqn"): (60_000, {"discount": 0.0}),
     ("danlu/Driving-v0", "ppo"): (
         400_000,
         {"environments": 32, "n_steps": 128, "minibatches": 8, "scale_rewards": True, "learning_rate": 1e-3},

@@ -15,7 +15,7 @@ import numpy as np
 from danlu.blueprint import Blueprint, setting
 from danlu.errors import ConfigError
 
-__all__ = ["Box", "DictSpace", "Discrete", "MultiDiscrete", "Space"]
+__all__ = ["Box", "DictSpace", "Discrete", "MultiDiscrete", "Slate", "Space"]
 
 
 class Space(Blueprint):
@@ -94,6 +94,41 @@ class MultiDiscrete(Space):
         array = np.asarray(value)
         right = array.shape == self.shape and array.dtype.kind in "iu"
         return right and bool(((array >= 0) & (array < np.array(self.sizes))).all())
+
+
+class Slate(Space):
+    """``k`` different ones of ``n`` things, in an order: what stands first, second, ….
+
+    Example:
+        >>> Slate(5, 3).contains(np.array([4, 0, 2])), Slate(5, 3).contains(np.array([4, 4, 2]))
+        (True, False)
+    """
+
+    n: int = setting(minimum=1, integer=True)
+    k: int = setting(minimum=1, integer=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.k > self.n:
+            raise ConfigError(f"Slate has {self.k} places for {self.n} things; expected as many things or more")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(k,)``."""
+        return (self.k,)
+
+    @property
+    def dtype(self) -> Any:
+        """int32."""
+        return np.int32
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.permutation(key, self.n)[: self.k].astype(jnp.int32)
+
+    def contains(self, value: Any) -> bool:
+        array = np.asarray(value)
+        right = array.shape == self.shape and array.dtype.kind in "iu" and len(np.unique(array)) == self.k
+        return right and bool(((array >= 0) & (array < self.n)).all())
 
 
 class Box(Space):

@@ -10,7 +10,7 @@ import numpy as np
 from danlu.errors import ConfigError
 from danlu.rl.environment import Environment
 from danlu.rl.gym_make import gymnasium_for
-from danlu.rl.spaces import Box, DictSpace, Discrete, MultiDiscrete, Space
+from danlu.rl.spaces import Box, DictSpace, Discrete, MultiDiscrete, Slate, Space
 
 __all__ = ["to_gymnasium"]
 
@@ -98,6 +98,8 @@ def _theirs(space: Space) -> Any:
         return spaces.Discrete(space.n, dtype=np.int32)
     if isinstance(space, MultiDiscrete):
         return spaces.MultiDiscrete(np.array(space.sizes), dtype=np.int32)
+    if isinstance(space, Slate):  # Gymnasium has none of different ones
+        return spaces.MultiDiscrete(np.full(space.k, space.n), dtype=np.int32)
     if isinstance(space, DictSpace):
         return spaces.Dict({name: _theirs(inner) for name, inner in space.entries})
     if isinstance(space, Box):

@@ -24,7 +24,13 @@ MUTATIONS = [
     ),
     *of(
         "bandits/losses.py",
-        ("value-turned-round", "-(softmax(outputs) * scores)", "(softmax(outputs) * scores)", "bandits.policy_value"),
+        (
+            "value-turned-round",
+            "-(softmax(outputs) * (scores -",
+            "(softmax(outputs) * (scores -",
+            "bandits.policy_value",
+        ),
+        ("entropy-turned-round", "scores - self.entropy", "scores + self.entropy", "bandits.policy_value"),
         ("weights-without-limit", "np.minimum(1 / propensity, most)", "(1 / propensity)", "bandits.policy_value"),
         ("every-action-learnt", "* done[between]).sum(-1)  #", ").sum(-1)  #", "bandits.logged_reward"),
         (
@@ -33,5 +39,20 @@ MUTATIONS = [
             "values = values - 0 * (log_softmax(",
             "bandits.logged_reward",
         ),
+    ),
+    *of(
+        "rl/arms.py",
+        (
+            "all-arms-learn",
+            "pulled = jax.nn.one_hot(arm, self.arms, dtype=phi.dtype) *",
+            "pulled = jnp.ones((len(arm), self.arms)) *",
+            "bandits.linucb",
+        ),
+        ("width-without-root", "return jnp.sqrt(jnp.maximum(", "return (jnp.maximum(", "bandits.linucb"),
+        ("factor-not-turned", "lower=True, trans=1)", "lower=True, trans=0)", "bandits.thompson"),
+    ),
+    *of(
+        "rl/distributions.py",
+        ("items-shown-twice", "left = left - 1e9 * there", "left = left - 0 * there", "bandits.slates"),
     ),
 ]

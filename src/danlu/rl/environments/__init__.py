@@ -11,6 +11,7 @@ from danlu.rl.environments.grid_world import GridWorld, GridWorldState
 from danlu.rl.environments.mountain_car import MountainCar, MountainCarState
 from danlu.rl.environments.mountain_car_continuous import MountainCarContinuous
 from danlu.rl.environments.pendulum import Pendulum, PendulumState
+from danlu.rl.environments.shop import Shop, ShopState
 
 __all__ = [
     "Acrobot",
@@ -33,4 +34,6 @@ __all__ = [
     "MountainCarState",
     "Pendulum",
     "PendulumState",
+    "Shop",
+    "ShopState",
 ]

@@ -1,15 +1,19 @@
-"""Logs of bandits: estimators by all logs that there can be, scores of actions, what a model of rewards is taught."""
+"""Logs of bandits: estimators by all logs that there can be, scores of actions, what a model of rewards is taught; and what bandits
+that act know of their arms, and slates."""
 
 from __future__ import annotations
 
 import itertools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from danlu.bandits.losses import LoggedReward, PolicyValue, robust_scores
 from danlu.evaluate.logged import Logged
+from danlu.rl.arms import RidgeArms
+from danlu.rl.distributions import PlackettLuce
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw
 
@@ -17,7 +21,7 @@ __all__: list[str] = []
 
 CONTEXTS = np.array([0.3, 0.7])  # their probabilities
 LOGGING = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
-POLICY = np.array([[0.7, 0.1, 0.2], [0.0, 0.5, 0.5]])
+POLICY = np.array([[0.7, 0.1, 0.2], [0.1, 0.4, 0.5]])
 MEANS = np.array([[0.9, 0.2, 0.4], [0.3, 0.8, 0.5]])  # of rewards of 0 and 1
 MODEL = np.array([[0.5, 0.5, 0.1], [0.2, 0.9, 0.4]])
 VALUE = float((CONTEXTS[:, None] * POLICY * MEANS).sum())
@@ -74,6 +78,8 @@ def scores(check: Check) -> None:
     values = [log.following(each[:, member]).measures()["dr_value"] for member in range(2)]
     found = PolicyValue()(jnp.asarray(logits), jnp.asarray(given)).mean()
     check(found, -np.mean(values), oracle="by hand")
+    soft = PolicyValue(entropy=0.5)(jnp.asarray(logits), jnp.asarray(given)).mean()
+    check(soft, found + 0.5 * (each * np.log(each)).sum(-1).mean(), oracle="by hand")
     bounded = robust_scores(log.action, log.reward, log.propensity, log.values, most=2.0)[0]
     check(bounded, [0.5 + 2 * (1 - 0.5), 0.5, 0.1], oracle="by hand")
 
@@ -93,3 +99,68 @@ def rewards(check: Check) -> None:
     check(LoggedReward(3)(values[..., :3], targets), squared, oracle="by hand")
     both = entropy - np.log(logged).mean(1)
     check(LoggedReward(3, share=True, logging=True)(values, targets), both, oracle="by hand")
+
+
+def pulled() -> tuple[RidgeArms, Any, np.ndarray]:
+    """A regression of two arms that learnt in two parts, and features of new contexts with a 1 behind them."""
+    arms = RidgeArms(2, penalty=0.7)
+    x, arm, reward = draw(9, 3), np.array([0, 1, 0, 0, 1, 1, 0, 1, 0]), draw(9, seed=1)
+    state = arms.init(jax.random.key(0), (3,))[1]
+    for part in (slice(0, 4), slice(4, 9)):
+        state = arms.learn(state, jnp.asarray(x[part]), jnp.asarray(arm[part]), jnp.asarray(reward[part]))
+    return arms, state, np.concatenate([draw(4, 3, seed=2), np.ones((4, 1))], axis=1)
+
+
+def closed_form(arm: int) -> tuple[np.ndarray, np.ndarray]:
+    """``θ`` and ``A⁻¹`` of an arm by least squares on its rows and as many rows of the penalty."""
+    x, which, reward = draw(9, 3), np.array([0, 1, 0, 0, 1, 1, 0, 1, 0]), draw(9, seed=1)
+    own = np.concatenate([x[which == arm], np.ones(((which == arm).sum(), 1))], axis=1)
+    rows = np.concatenate([own, np.sqrt(0.7) * np.eye(4)])
+    inverse = np.linalg.pinv(rows)
+    return inverse @ np.concatenate([reward[which == arm], np.zeros(4)]), inverse @ inverse.T
+
+
+@case("bandits.linucb")
+def ridge(check: Check) -> None:
+    """What LinUCB goes by, learnt row by row, is ridge regression of all rows at once, and its standard error."""
+    arms, state, phi = pulled()
+    x = jnp.asarray(phi[:, :3])
+    both = [closed_form(arm) for arm in range(2)]
+    means = np.stack([phi @ theta for theta, _ in both], axis=1)
+    widths = np.stack(
+        [np.sqrt(np.einsum("ri,ij,rj->r", phi, inverse, phi)) for _, inverse in both], axis=1
+    )  # (rows, arms)
+    check(arms.apply({}, state, x)[0], means, oracle="least squares")
+    check(arms.width(state, x), widths, oracle="least squares")
+
+
+@case("bandits.thompson")
+def posterior(check: Check) -> None:
+    """A draw is the posterior's mean, moved by noise through a root of its covariance: by another factorisation."""
+    arms, state, phi = pulled()
+    x = jnp.asarray(phi[:, :3])
+    scale, key = 0.4, jax.random.key(3)
+    factors = [np.linalg.cholesky(np.linalg.inv(inverse)) for _, inverse in map(closed_form, range(2))]
+    noise = np.asarray(jax.random.normal(key, (4, 2, 4)))
+    expected = np.stack(
+        [
+            [
+                phi[row] @ (closed_form(arm)[0] + scale * np.linalg.solve(factors[arm].T, noise[row, arm]))
+                for arm in range(2)
+            ]
+            for row in range(4)
+        ]
+    )
+    check(arms.draw(state, x, key, scale), expected, oracle="closed form")
+
+
+@case("bandits.slates")
+def plackett_luce(check: Check) -> None:
+    """Every slate by hand: the chances add up to 1, and each is that of its choices one after the other."""
+    z = draw(5)
+    p, slates = np.exp(z) / np.exp(z).sum(), list(itertools.permutations(range(5), 3))
+    expected = [p[a] * p[b] / (1 - p[a]) * p[c] / (1 - p[a] - p[b]) for a, b, c in slates]
+    found = jnp.exp(PlackettLuce(5, 3).log_prob(jnp.tile(jnp.asarray(z), (len(slates), 1)), jnp.asarray(slates)))
+    check(found, expected, oracle="by hand")
+    check(found.sum(), 1.0, oracle="by hand")
+    check(PlackettLuce(5, 1).entropy(jnp.asarray(z)), -(p * np.log(p)).sum(), oracle="by hand")
