@@ -16,6 +16,7 @@ from danlu.engine import predict_outputs
 from danlu.errors import ArtifactError, DanluError, UntrustedError, first_line
 from danlu.evaluate import Sample
 from danlu.nn.layer import Layer
+from danlu.prose import percent
 from danlu.rl.agent import Agent
 from danlu.rl.dataset import save_buffer
 from danlu.rl.environment import Environment
@@ -148,7 +149,7 @@ class Acting(Head):
         more = [f"  … and {episodes - 20:,} more"] if episodes > 20 else []
         mean = f"mean return {found.returns.mean():.4g} of {episodes:,} episodes in {self.env.id}"
         costs = [
-            f"  {kind.replace('_', ' ')}: {float((cost > 0).mean()):.1%} of the episodes, {cost.mean():.4g} an episode"
+            f"  {kind.replace('_', ' ')}: {percent(float((cost > 0).mean()))} of the episodes, {cost.mean():.4g} an episode"
             for kind, cost in found.costs.items()
         ]
         return "\n".join([mean, *costs, *shown, *more])

@@ -1,15 +1,14 @@
 """Learning under a limit on costs: multipliers that rise while a limit is exceeded, and fall while it is kept.
 
 A world may say what each step costs beside what it brings (:attr:`Environment.costs <danlu.rl.Environment>`). To make the return as
-large as can be
-with an episode's expected cost J_k at most d_k is ``max_π min_{λ ≥ 0} J(π) − Σ_k λ_k (J_k(π) − d_k)``. The agent learns from the reward
+large as can be with an episode's expected cost J_k at most d_k is ``max_π min_{λ ≥ 0} J(π) − Σ_k λ_k (J_k(π) − d_k)``. The agent
+learns from the reward
 ``(r − Σ_k λ_k c_k) / (1 + Σ_k λ_k)``, and after each of its iterations λ takes a step up the other way::
 
     λ_k ← max(0, λ_k + η·(J_k − d_k))
 
-J_k is the mean cost of the episodes that ended in the iteration. Agents know nothing of it: what they see as the reward is changed, in
-one place, and an
-agent with a replay memory sees remembered steps at the prices of today.
+J_k is the mean cost of the episodes that ended in the iteration. Agents know nothing of it: what they see as the reward is changed,
+in one place, and an agent with a replay memory sees remembered steps at the prices of today.
 """
 
 from __future__ import annotations
@@ -38,10 +37,8 @@ class Constraint(Blueprint):
         rate: η, how fast a multiplier follows.
 
     Reference: Ray, Achiam & Amodei, "Benchmarking safe exploration in deep reinforcement learning" (2019), section 5, whose
-    PPO-Lagrangian divides by 1 +
-        λ too; one value function of the priced reward stands for its two, as Tessler, Mankowitz & Mannor, "Reward constrained policy
-        optimization" (2019),
-        arXiv:1805.11074: advantages are linear in the reward.
+        PPO-Lagrangian divides by 1 + λ too; one value function of the priced reward stands for its two, as in Tessler, Mankowitz &
+        Mannor, "Reward constrained policy optimization" (2019), arXiv:1805.11074: advantages are linear in the reward.
 
     Example:
         >>> limited = Constraint((("collision", 0.1),), rate=0.5)

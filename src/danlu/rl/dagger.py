@@ -72,11 +72,9 @@ class DetectingLoss(Loss):
 class DAgger(BehaviourCloning):
     """Act by yourself, ask the expert what it would have done there, and learn that: cloning with dataset aggregation.
 
-    The first round is the expert's own driving (``learning_starts`` steps). From then on the pupil acts, but for a share ``beta`` of
-    the steps, in which the
-    expert does; every state is stored with the expert's action, and the pupil learns from all that was stored so far. Cloning alone
-    never sees the states
-    that its own mistakes lead to. With ``beta=1`` it is cloning: the expert always acts.
+    The first round is the expert's own driving (``learning_starts`` steps). From then on the pupil acts, but for a share ``beta`` of the
+    steps, in which the expert does; every state is stored with the expert's action, and the pupil learns from all that was stored so far.
+    Cloning alone never sees the states that its own mistakes lead to. With ``beta=1`` it is cloning: the expert always acts.
 
     Args:
         beta: β_i of all rounds after the first, the share of the steps in which the expert acts.

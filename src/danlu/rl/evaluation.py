@@ -89,8 +89,7 @@ def _first_episodes(
 
 def _met(env: Environment, before: Envs, transition: Transition, found: dict[str, Any]) -> dict[str, Any]:
     """Of a world with costs: what the first episodes have cost, ``"spent"`` ``(episodes, kinds)``; which kinds were met, ``"met"``
-    ``(kinds,)``; and for
-    each the state before it was met for the first time, ``"moments"``, a tree of arrays ``(kinds, …)``."""
+    ``(kinds,)``; and for each the state before it was met for the first time, ``"moments"``, a tree of arrays ``(kinds, …)``."""
     if not env.costs:
         return {}
     going = ~found["ended"]
@@ -128,16 +127,17 @@ def _run_expert(env: Environment, key: jax.Array, *, episodes: int) -> dict[str,
 
 
 def _episodes(env: Environment, found: dict[str, Any]) -> Episodes:
-    usual = [np.asarray(found[name]) for name in ("returns", "lengths", "terminated")]
+    returns, lengths, terminated = (np.asarray(found[name]) for name in ("returns", "lengths", "terminated"))
     if not env.costs:
-        return Episodes(*usual)
+        return Episodes(returns, lengths, terminated)
     spent, met = np.asarray(found["spent"]), np.asarray(found["met"])
     moments = {
         kind: jax.tree.map(lambda leaf: np.asarray(leaf)[number], found["moments"])  # noqa: B023
         for number, kind in enumerate(env.costs)
         if met[number]
     }
-    return Episodes(*usual, {kind: spent[:, number] for number, kind in enumerate(env.costs)}, moments)
+    costs = {kind: spent[:, number] for number, kind in enumerate(env.costs)}
+    return Episodes(returns, lengths, terminated, costs, moments)
 
 
 def has_expert(env: Environment) -> bool:

@@ -139,9 +139,8 @@ class AgentSettings(Blueprint):
         algorithm: ``"auto"`` is PPO for a choice of actions, mostly SAC for continuous ones, and AlphaZero for board games; or one of
             :data:`ALGORITHMS`.
         steps: of the environment, for each seed; None leaves it to the recipe. With ``data`` it counts updates.
-        cost_limit: in an environment with costs (driving), the most that an episode may cost in the mean: all kinds together, or each
-        by its name
-            (``agent.cost_limit.collision=0.02``); see :mod:`danlu.rl.constraint`.
+        cost_limit: in an environment with costs (driving), the most that an episode may cost in the mean: all kinds together, or each by
+            its name (``agent.cost_limit.collision=0.02``); see :mod:`danlu.rl.constraint`.
         seeds: as many agents are trained side by side, from seeds of their own; how far they lie apart tells what luck there is in one.
         evaluations: how often in training the agent is judged; the best of them is kept.
         episodes: that the trained agent plays in the test.

@@ -44,9 +44,9 @@ def make(id: str, **parameters: Any) -> Environment:
 
     Args:
         id: one of :func:`registered` (``"driving"`` is short for ``"danlu/Driving-v0"``); a board game (``"connect-four"``), which is
-        played against an opponent; or a name that Gymnasium
-            knows (``"LunarLander-v3"``), which then runs on the host as :class:`~danlu.rl.external.External`. As in Gymnasium,
-            ``"module:Name-v0"`` imports the module that registers it first, and so ``"gymnasium:CartPole-v1"`` is Gymnasium's own CartPole.
+            played against an opponent; or a name that Gymnasium knows (``"LunarLander-v3"``), which then runs on the host as
+            :class:`~danlu.rl.external.External`. As in Gymnasium, ``"module:Name-v0"`` imports the module that registers it first, and so
+            ``"gymnasium:CartPole-v1"`` is Gymnasium's own CartPole.
         **parameters: of the environment, by name.
 
     Raises:

@@ -75,7 +75,8 @@ def to_gymnasium(environment: Environment, *, render_mode: str | None = "rgb_arr
             self.state, outcome = step(self.state, np.asarray(action), key)
             terminated = bool(outcome.terminated)
             truncated = self.steps >= max_steps and not terminated
-            return jax.tree.map(_seen, outcome.observation), float(outcome.reward), terminated, truncated, {}
+            info = {} if outcome.cost is None else _costs(environment, outcome.cost)
+            return jax.tree.map(_seen, outcome.observation), float(outcome.reward), terminated, truncated, info
 
         def render(self) -> np.ndarray | None:
             if self.render_mode is None or self.state is None:
@@ -83,6 +84,12 @@ def to_gymnasium(environment: Environment, *, render_mode: str | None = "rgb_arr
             return environment.frame(self.state)
 
     return Compiled()
+
+
+def _costs(environment: Environment, cost: Any) -> dict[str, float]:
+    """``"cost"``, as libraries of constrained learning read it, and each kind's own."""
+    each = {f"cost_{kind}": float(value) for kind, value in zip(environment.costs, cost, strict=True)}
+    return {"cost": sum(each.values()), **each}
 
 
 def _seen(value: Any) -> Any:

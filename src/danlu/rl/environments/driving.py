@@ -13,7 +13,7 @@ import numpy as np
 from danlu.blueprint import setting
 from danlu.rl.environment import Environment, Outcome
 from danlu.rl.environments import driving_view as view
-from danlu.rl.environments.road import SIGN_EVERY, Road, ahead, local, nearest, random_road
+from danlu.rl.environments.road import DRAWN, SIGN_EVERY, Road, ahead, local, nearest, random_road
 from danlu.rl.spaces import Box
 
 __all__ = ["Driving", "DrivingState", "bicycle"]
@@ -84,12 +84,11 @@ class Driving(Environment):
 
     The car is a kinematic bicycle (:func:`bicycle`). Its action is ``(steering, pedal)``, each within ±1: the wheels turn to
     ``0.5·steering`` rad at once (left is positive), the pedal pushes with 3 m/s² or brakes with 6. Each episode has a road of its own,
-    signs every 60 m with
-    a limit of 8, 11 or 14 m/s (29, 40 or 50 km/h), and eight people beside the road, of whom some walk across as the car comes near.
+    signs every 60 m with a limit of 8, 11 or 14 m/s (29, 40 or 50 km/h), and eight people beside the road, of whom some walk across as
+    the car comes near.
 
-    The reward of a step is the progress along the road, in tens of metres. What should not happen is no part of it, but a *cost* of
-    one of three
-    kinds:
+    The reward of a step is the progress along the road, in tens of metres. What should not happen is no part of it, but a *cost* of one
+    of three kinds:
 
     - ``collision``: 1 for hitting somebody, which terminates the episode;
     - ``off_lane``: 1 for each step with the middle of the car out of its lane; 3 m beyond the lane's edge the episode terminates;
@@ -97,19 +96,17 @@ class Driving(Environment):
 
     Args:
         max_steps: the steps after which an episode is truncated.
-        observation: ``"state"`` is a vector of the true state; ``"camera"`` is a picture from the car with two instruments below it:
-        bars for
-            its speed, and for the limit in force in the colour of its sign.
+        observation: ``"state"`` is a vector of the true state; ``"camera"`` is a picture from the car with two instruments below it: bars
+            for its speed, and for the limit in force in the colour of its sign.
         lane_width: of the lane, metres.
         curves: how sharp the sharpest curves are, as the inverse of their radius.
         crossing: the share of the people who will cross.
         dt: seconds of a step.
 
-    Observation: of the state ``(22,)`` float32 within ±1: speed, offset, heading against the road; the middle of the lane to the left
-    of the car
-        4, 8, 14, 22 and 32 m ahead; the limit in force, the next one and how far it is; and of the three nearest people ahead (or
-        beside the car)
-        how far ahead, how far to the left of the middle of the lane, their speed across, and 1. Of the camera ``(40, 64, 3)`` uint8.
+    Observation: of the state ``(23,)`` float32 within ±1: speed, offset, heading against the road; the middle of the lane to the left of
+        the car 4, 8, 14, 22 and 32 m ahead; the limit in force, the next one and how far it is; and of the three nearest people ahead (or
+        beside the car) how far ahead, how far to the left of the middle of the lane, their speed across, and 1. Of the camera ``(40, 64,
+        3)`` uint8.
 
     Example:
         >>> state, seen = jax.jit(Driving().reset)(jax.random.key(0))
@@ -140,12 +137,11 @@ class Driving(Environment):
         return Box(-1.0, 1.0, (2,))
 
     def reset(self, key: jax.Array) -> tuple[DrivingState, jax.Array]:
-        road_key, place_key, side_key, pace_key, cross_key, near_key, car_key = jax.random.split(key, 7)
-        road = random_road(road_key, self.curves)
-        side = jnp.where(jax.random.bernoulli(side_key, shape=(WALKERS,)), 1.0, -1.0)
-        pace = jax.random.uniform(pace_key, (WALKERS,), minval=1.0, maxval=1.8)
-        crosses = jax.random.bernoulli(cross_key, self.crossing, (WALKERS,))
-        slip, turned, speed = jax.random.uniform(car_key, (3,), minval=-1.0)
+        drawn = jax.random.uniform(key, (DRAWN + 3 + 5 * WALKERS,))
+        road = random_road(drawn[:DRAWN], self.curves)
+        slip, turned, speed = 2 * drawn[DRAWN : DRAWN + 3] - 1
+        sides, paces, crosses, near, places = drawn[DRAWN + 3 :].reshape(5, WALKERS)
+        side = jnp.where(sides < 0.5, 1.0, -1.0)
         offset = 0.5 * slip
         start = jnp.float32(10.0)
         heading = ahead(road.heading, start)
@@ -158,10 +154,10 @@ class Driving(Environment):
             along=start,
             offset=offset,
             road=road,
-            walker_along=50.0 + stretch * (jnp.arange(WALKERS) + jax.random.uniform(place_key, (WALKERS,), maxval=0.8)),
+            walker_along=50.0 + stretch * (jnp.arange(WALKERS) + 0.8 * places),
             walker_offset=side * (self.lane_width / 2 + 1.5),
-            walker_speed=jnp.where(crosses, -side * pace, 0.0),
-            walker_trigger=jax.random.uniform(near_key, (WALKERS,), minval=16.0, maxval=40.0),
+            walker_speed=jnp.where(crosses < self.crossing, -side * (1.0 + 0.8 * paces), 0.0),
+            walker_trigger=16.0 + 24.0 * near,
             walking=jnp.zeros(WALKERS, bool),
         )
         return state, self.seen(state)
@@ -227,10 +223,9 @@ class Driving(Environment):
         """A careful driver who knows the whole state.
 
         Steers by pure pursuit: for a point at the distance d on the road whose direction is α to the left, ``tan δ = 2 L sin α / d``.
-        Goes as
-        fast as allows: the limit, the sideways acceleration in the curve (2.5 m/s²), a lower limit ahead (braking with 3 m/s²), and
-        people who are, or soon
-        will be, in the lane, before whom it would stop 6 m away.
+        Goes as fast as allows: the limit, the sideways acceleration in the curve (2.5 m/s²), a lower limit ahead (braking with 3 m/s²),
+        and people who are, or soon will be, in the lane, before whom it would stop 6 m away; past people who stand beside the lane it
+        goes at 6 m/s, since nobody can see who will cross.
 
         Reference: Coulter, "Implementation of the pure pursuit path tracking algorithm" (1992), CMU-RI-TR-92-01.
         """
@@ -256,7 +251,7 @@ class Driving(Environment):
         )
         leaves = (jnp.abs(state.walker_offset) > 1.6) & (pace * state.walker_offset > 0)
         danger = (gap > -1) & (gap < view.FAR) & between & ~leaves & (state.walking)
-        waits = (gap > 0) & (gap < 22) & ~state.walking & (state.walker_speed != 0) & (jnp.abs(state.walker_offset) > 1)
+        waits = (gap > 0) & (gap < 22) & ~state.walking & (jnp.abs(state.walker_offset) > 1)
         stop = jnp.sqrt(2 * 3.5 * jnp.maximum(gap - 6.0, 0.0))
         stop = jnp.where(danger, stop, jnp.inf).min()
         wary = jnp.where(waits, 6.0, jnp.inf).min()

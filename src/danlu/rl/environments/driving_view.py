@@ -33,8 +33,7 @@ def things(state: Any, lane_width: float) -> dict[str, jax.Array]:
 
     Returns:
         ``"box"`` ``(things, 4)``: left, top, right and bottom in pixels; ``"ahead"``: metres; ``"shown"``: whether it is in sight;
-        ``"label"``: 0 a
-        person, 1 + k a sign of the k-th limit.
+        ``"label"``: 0 a person, 1 + k a sign of the k-th limit.
     """
     road = state.road
     first = road.sign_at(state.along) + 1
@@ -104,8 +103,8 @@ def camera(state: Any, lane_width: float) -> jax.Array:
     depth = jnp.where(body | pole, near, jnp.inf)  # (rows, columns, things)
     front = jnp.argmin(depth, axis=-1)
     is_pole = jnp.take_along_axis(pole, front[..., None], axis=-1)
-    colour = jnp.where(is_pole, _paint(POLE), jnp.array((PERSON, *COLOURS), jnp.float32)[seen["label"]][front])
-    picture = jnp.where(jnp.isfinite(depth.min(axis=-1))[..., None], colour, picture)
+    shade = jnp.where(is_pole, _paint(POLE), jnp.array((PERSON, *COLOURS), jnp.float32)[seen["label"]][front])
+    picture = jnp.where(jnp.isfinite(depth.min(axis=-1))[..., None], shade, picture)
 
     limit = road.limits[road.sign_at(state.along)]
     lengths = jnp.stack([state.speed, jnp.array(LIMITS)[limit]]) / FASTEST * WIDTH

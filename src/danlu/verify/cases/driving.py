@@ -10,7 +10,7 @@ import numpy as np
 
 from danlu.rl.constraint import Constraint
 from danlu.rl.environments.driving import Driving, DrivingState, bicycle
-from danlu.rl.environments.road import Road, random_road
+from danlu.rl.environments.road import DRAWN, Road, random_road
 from danlu.verify.case import Check, case
 from danlu.verify.oracles import draw
 
@@ -35,7 +35,7 @@ def driving(check: Check) -> None:
     tangent; the costs."""
     rng = np.random.default_rng(0)
     world = Driving()
-    road: Road = jax.jit(random_road, static_argnums=1)(jax.random.key(0), 0.03)
+    road: Road = jax.jit(random_road, static_argnums=1)(jax.random.uniform(jax.random.key(0), (DRAWN,)), 0.03)
     points = np.stack([np.asarray(road.x), np.asarray(road.y)], axis=1).astype(np.float64)
     which = rng.integers(20, 380, MANY)
     offset, bend, speed = rng.uniform(-4, 4, MANY), rng.uniform(-0.2, 0.2, MANY), rng.uniform(1, 18, MANY)
@@ -78,12 +78,14 @@ def circle(check: Check) -> None:
     """Constant steering drives a circle of radius L / tan δ: after a time t the angle is v·t·tan δ / L, whatever the step."""
     for steering in (0.4, -0.15):
         radius = 2.6 / np.tan(steering)
-        pose: Any = (0.0, 0.0, 0.0)
+        x: Any = 0.0
+        y: Any = 0.0
+        heading: Any = 0.0
         for step in range(1, 13):
-            pose = bicycle(*pose, 9.0, steering, wheelbase=2.6, dt=0.25)
+            x, y, heading = bicycle(x, y, heading, 9.0, steering, wheelbase=2.6, dt=0.25)
             angle = 9.0 * 0.25 * step / radius
             exact = (radius * np.sin(angle), radius * (1 - np.cos(angle)), angle)
-            check(jnp.stack(pose), np.array(exact), oracle="closed form", floor=1)
+            check(jnp.stack([x, y, heading]), np.array(exact), oracle="closed form", floor=1)
 
 
 @case("rl.constraint")
@@ -93,7 +95,11 @@ def constraint(check: Check) -> None:
     reward, cost, prices = draw(6), np.abs(draw(6, 3, seed=1)), np.array([0.75, 2.0])
     kinds = ("a", "b", "c")
     single = [jnp.asarray(each, jnp.float32) for each in (prices, reward, cost)]
-    check(limited.priced(*single, kinds), (reward - 0.75 * cost[:, 1] - 2.0 * cost.sum(axis=1)) / 3.75, floor=0.1)
+    check(
+        limited.priced(single[0], single[1], single[2], kinds),
+        (reward - 0.75 * cost[:, 1] - 2.0 * cost.sum(axis=1)) / 3.75,
+        floor=0.1,
+    )
     sums = {"episodes": 4.0, "cost_a": 1.0, "cost_b": 0.4, "cost_c": 9.0}
     check(limited.ascended(single[0], sums, kinds), [0.75 + 0.1 * (0.1 - 0.5), 2.0 + 0.1 * (2.6 - 2.0)])
     check(limited.ascended(jnp.array([0.01, 2.0]), sums, kinds)[0], 0.0, floor=1)
