@@ -14,6 +14,7 @@ from danlu.blueprint import Blueprint
 from danlu.data import TableEncoder, check_frame, infer_schema, read_table, split_rows
 from danlu.errors import ConfigError, DataError, SchemaError
 from danlu.evaluate.judgement import Judgement
+from danlu.evaluate.logged import Logged
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.domain import Beside, Domain, Option, Prepared, Simple
 from danlu.pipeline.used import RECIPE, WRITTEN, check_columns
@@ -221,7 +222,12 @@ class Logs(Domain):
             "propensities": "estimated" if head.estimated else f"in {head.propensity!r}",
             "rewards": f"{head.low:g} to {head.high:g}",
         }
-        return {"target": f"{head.action}, for {head.reward}", "task": head.task, "facts": facts}
+        fields = {"target": f"{head.action}, for {head.reward}", "task": head.task, "facts": facts}
+        if judgement is None or not isinstance(judgement.evidence, Logged):
+            return fields
+        from danlu.report.policies import policy_section
+
+        return {**fields, "sections": [policy_section(judgement.evidence, head.actions, head.reward)]}
 
     # The trained model.
 
