@@ -222,7 +222,7 @@ class Logs(Domain):
             "propensities": "estimated" if head.estimated else f"in {head.propensity!r}",
             "rewards": f"{head.low:g} to {head.high:g}",
         }
-        fields = {"target": f"{head.action}, for {head.reward}", "task": head.task, "facts": facts}
+        fields = {"target": f"which {head.action} brings the most {head.reward}", "task": head.task, "facts": facts}
         if judgement is None or not isinstance(judgement.evidence, Logged):
             return fields
         from danlu.report.policies import policy_section

@@ -118,8 +118,11 @@ _TUNED: Mapping[tuple[str, str], tuple[int, dict[str, Any]]] = {
         ("danlu/Shop-v0", name): (20_000, {})
         for name in ("linucb", "linear_thompson", "linear_greedy", "neural_linear")
     },
-    ("danlu/Shop-v0", "ppo"): (200_000, {"discount": 0.0, "gae_lambda": 0.0, "minibatches": 4, "learning_rate": 1e-3}),
-    ("danlu/Shop-v0", "reinforce"): (200_000, {"discount": 0.0, "learning_rate": 1e-3}),
+    ("danlu/Shop-v0", "ppo"): (100_000, {"discount": 0.0, "gae_lambda": 0.0, "minibatches": 4, "learning_rate": 1e-3}),
+    ("danlu/Shop-v0", "reinforce"): (
+        100_000,
+        {"discount": 0.0, "learning_rate": 1e-2, "environments": 32, "n_steps": 32},
+    ),
     ("danlu/Shop-v0", "dqn"): (60_000, {"discount": 0.0}),
     ("danlu/Driving-v0", "ppo"): (
         400_000,
