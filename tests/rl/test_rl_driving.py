@@ -14,6 +14,7 @@ import pytest
 from danlu import rl
 from danlu.blueprint import from_json, setting, to_json
 from danlu.errors import ConfigError
+from danlu.report.agents import _by_kind
 from danlu.rl.agent import AgentProgram, learner_of
 from danlu.rl.constraint import Constraint
 from danlu.rl.dagger import DetectingLoss
@@ -302,3 +303,18 @@ def test_short_name() -> None:
     assert rl.make("driving", observation="camera").observation_space.shape == (40, 64, 3)
     with pytest.raises(ConfigError, match="wheels"):
         rl.make("driving", wheels=3)
+
+
+def test_failures_are_told_by_kind() -> None:
+    costs = {
+        "collision": np.array([1.0, 0.0, 0.0, 0.0]),
+        "off_lane": np.zeros(4),
+        "speeding": np.array([2.0, 4.0, 0.0, 6.0]),
+    }
+    own = rl.Episodes(np.ones(4), np.ones(4, int), np.ones(4, bool), costs)
+    assert own.frame()["speeding"].to_list() == [2, 4, 0, 6]
+    told = _by_kind(Driving(), {"the agent": own, "the <expert>": own})
+    assert told.count("<td>off lane</td>") == 2
+    assert "the &lt;expert&gt;" in told
+    assert "25 % (" in told  # of four episodes one had a collision
+    assert "<td class='n'>3 (" in told  # the mean cost of speeding

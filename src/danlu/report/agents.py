@@ -167,19 +167,19 @@ def _by_kind(env: Environment, played: Mapping[str, Episodes]) -> str:
     """For each kind of cost: in what share of the episodes it was met, and what it cost an episode, of the agent and of the others;
     and a picture."""
 
-    def cell(cost: np.ndarray) -> str:
+    def row(kind: str, name: str, cost: np.ndarray) -> str:
         share = Sample(cost > 0, "share_of_rows").interval()
         mean = Sample(cost, "episode_cost").interval()
         low, high = (f"{100 * end:.0f}" for end in (share.low, share.high))
-        return f"<td class='n'>{percent(share.value)} ({low} to {high})</td><td class='n'>{mean}</td>"
+        between = f" ({mean.low:.4g} to {mean.high:.4g})" if mean.known else ""
+        return (
+            f"<tr><td>{html.escape(kind.replace('_', ' '))}</td><td>{html.escape(name)}</td>"
+            f"<td class='n'>{percent(share.value)} ({low} to {high})</td><td class='n'>{mean.value:.4g}{between}</td></tr>"
+        )
 
-    heads = "".join(f"<th class='n' colspan='2'>{html.escape(name)}</th>" for name in played)
-    under = "<th class='n'>episodes with it</th><th class='n'>cost an episode</th>" * len(played)
-    rows = "".join(
-        f"<tr><td>{html.escape(kind.replace('_', ' '))}</td>{''.join(cell(each.costs[kind]) for each in played.values())}</tr>"
-        for kind in env.costs
-    )
-    table = f"<div class='scroll'><table><tr><th></th>{heads}</tr><tr><th>kind</th>{under}</tr>{rows}</table></div>"
+    rows = "".join(row(kind, name, each.costs[kind]) for kind in env.costs for name, each in played.items())
+    head = "<tr><th>kind</th><th>who</th><th class='n'>episodes with it</th><th class='n'>cost an episode</th></tr>"
+    table = f"<div class='scroll'><table>{head}{rows}</table></div>"
     own = next(iter(played.values()))
     pictures = "".join(
         _picture(picture, kind.replace("_", " "))
