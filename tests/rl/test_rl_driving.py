@@ -317,4 +317,4 @@ def test_failures_are_told_by_kind() -> None:
     assert told.count("<td>off lane</td>") == 2
     assert "the &lt;expert&gt;" in told
     assert "25 % (" in told  # of four episodes one had a collision
-    assert "<td class='n'>3 (" in told  # the mean cost of speeding
+    assert "<td class='n'>3<" in told  # the mean cost of speeding
