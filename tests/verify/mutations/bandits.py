@@ -8,7 +8,7 @@ MUTATIONS = [
     *of(
         "evaluate/logged.py",
         (
-            "weights-upside-down",
+            "propensity-upside-down",
             "self._of_action(self.policy) / self.propensity",
             "self.propensity / np.maximum(self._of_action(self.policy), 1e-9)",
             "bandits.unbiased",
