@@ -153,7 +153,7 @@ def canonical(frame: pl.DataFrame, *, source: str) -> pl.DataFrame:
             pass
         elif isinstance(dtype, pl.Categorical | pl.Enum) or dtype == pl.Null:
             column = column.cast(pl.String)
-        elif dtype.is_float() or dtype.is_decimal() or (dtype == pl.UInt64 and (column.max() or 0) >= 2**63):
+        elif dtype.is_float() or dtype.is_decimal() or (dtype == pl.UInt64 and bool((column >= 2**63).any())):
             column = column.cast(pl.Float64).fill_nan(None)
         elif dtype.is_integer():
             column = column.cast(pl.Int64)

@@ -50,14 +50,13 @@ class DrawnRows(Evidence):
     The measures are those of the answers for the target, and:
 
     - ``detectability``: the chance that the detector takes a test row for more real than a made-up one: ½ where it cannot tell.
-    - ``marginals``: ``½·Σ_k |p_k − q_k|`` of the shares of a column's cells, the mean over columns; chance alone makes it more than 0, as
-    the
-      same of real rows shows.
+    - ``marginals``: ``½·Σ_k |p_k − q_k|`` of the shares of a column's cells, the mean over columns; chance alone
+      makes it more than 0, as the same of real rows shows.
     - ``associations``: the mean over pairs of columns of ``|V − V'|``, Cramér's V of both kinds of rows.
-    - ``closeness``: the chance that a made-up row is nearer to a training row than a test row is: ½ where they are like new rows, 1 for
-    copies.
-    - ``membership``: the chance that a training row is nearer to a made-up row than a test row is: ½ where nobody can tell who was learnt
-    from.
+    - ``closeness``: the chance that a made-up row is nearer to a training row than a test row is: ½ where they are like new rows,
+      1 for copies.
+    - ``membership``: the chance that a training row is nearer to a made-up row than a test row is: ½ where nobody can tell who
+      was learnt from.
 
     Reference: Lopez-Paz & Oquab, "Revisiting classifier two-sample tests" (2017); Esteban et al., "Real-valued medical time series
     generation" (2017), section 4.2, "train on synthetic, test on real"; Cramér (1946), 21.9; Chen et al., "GAN-Leaks" (2020), eq. 3, for

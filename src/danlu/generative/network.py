@@ -57,7 +57,7 @@ class Generative(Layer, abc.ABC):
             keys: one for each row ``(count,)``, for what is drawn on the way: a row depends on its own noise and key alone.
             labels: of each ``(count,)``.
             shape: of a row.
-            **how: see the network.
+            how: see the network.
         """
 
     def draw(

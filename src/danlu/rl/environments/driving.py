@@ -103,10 +103,10 @@ class Driving(Environment):
         crossing: the share of the people who will cross.
         dt: seconds of a step.
 
-    Observation: of the state ``(23,)`` float32 within ±1: speed, offset, heading against the road; the middle of the lane to the left of
-        the car 4, 8, 14, 22 and 32 m ahead; the limit in force, the next one and how far it is; and of the three nearest people ahead (or
-        beside the car) how far ahead, how far to the left of the middle of the lane, their speed across, and 1. Of the camera ``(40, 64,
-        3)`` uint8.
+    The observation of the state is ``(23,)`` float32 within ±1: speed, offset, heading against the road; the middle of the lane to the left
+    of the car 4, 8, 14, 22 and 32 m ahead; the limit in force, the next one and how far it is; and of the three nearest people ahead (or
+    beside the car) how far ahead, how far to the left of the middle of the lane, their speed across, and 1. Of the camera ``(40, 64,
+    3)`` uint8.
 
     Example:
         >>> state, seen = jax.jit(Driving().reset)(jax.random.key(0))
