@@ -43,7 +43,7 @@ _LOOK = 2.0  # seconds between two looks at what workers have done
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one of those who search has to know: plain data that can be sent; names as of :class:`Study` and :func:`~danlu.tuning.tune.tune_from`."""
+    """What one of those who search has to know: plain data that can be sent; names as of :class:`Study` and ``tune_from``."""
 
     config: TrainConfig
     source: Any
