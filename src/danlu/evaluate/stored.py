@@ -10,6 +10,7 @@ import numpy as np
 
 from danlu.errors import DataError
 from danlu.evaluate.bleu import TranslationCounts
+from danlu.evaluate.clustered import Clustered
 from danlu.evaluate.detection import DetectionCounts, OfClass
 from danlu.evaluate.drawn import DrawnRows
 from danlu.evaluate.episodes import Episodes
@@ -33,7 +34,7 @@ _KINDS = {
     for each in (
         *(DetectionCounts, Episodes, Forecasts, LabelRows, MaskCounts, OfClass, Quantiles, Rows, Sample),
         *(Drawings, DrawnRows, RowScores, TokenLosses, TranslationCounts),
-        *(Logged, Rankings, Retrieved),
+        *(Clustered, Logged, Rankings, Retrieved),
     )
 }
 

@@ -28,6 +28,7 @@ from danlu.pipeline.multilabel import LabelledImages
 from danlu.pipeline.pairs import PairedRows
 from danlu.pipeline.recommend import Recommendations
 from danlu.pipeline.segmentation import Segmentations
+from danlu.pipeline.segments import Segmented
 from danlu.pipeline.sequences import Sequences
 from danlu.pipeline.series import SeriesForecasts
 from danlu.pipeline.sounds import Sounds
@@ -52,6 +53,7 @@ DOMAINS: tuple[Domain, ...] = (
     SeriesForecasts(),
     Recommendations(),
     Logs(),
+    Segmented(),
     Sequences(),
     Detections(),
     Segmentations(),
