@@ -73,6 +73,8 @@ class Callback:
     training: Running
     writes: bool = False
     """Whether it only writes or shows what it sees: of several processes that train together, the first alone calls it."""
+    everywhere: bool = False
+    """Whether it also watches the trainings that prepare the one that it was given to, such as a pretraining."""
     steps: Collection[int] = ()
     """The updates (from 0) before which :meth:`on_step` is called; few, since the program stops at each."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
 from danlu.auditing import Audit
+from danlu.blueprint import Blueprint
 from danlu.data import TargetEncoder
 from danlu.data.images import ImageEncoder, ImageSet, is_image_source, read_images
 from danlu.data.images.read import listed_files
@@ -19,14 +20,18 @@ from danlu.evaluate import Rows
 from danlu.explained import Asked, Explained, explain_pictures
 from danlu.pipeline.config import TrainConfig
 from danlu.pipeline.divided import Divided
+from danlu.pipeline.domain import Simple
 from danlu.pipeline.items import LabelledItems
-from danlu.pipeline.labelled import PreparedRows, caption_of
+from danlu.pipeline.labelled import Labelled, PreparedRows, caption_of
 from danlu.pipeline.listed import audit_images
 from danlu.pipeline.pictures import HELD, encoded_parts, keys, names_of, new_pictures
 from danlu.pipeline.pixels import border, cells, memory_of
+from danlu.pipeline.pretrain import BESIDE, PRETRAIN, begun, probed, read_unlabelled, said_of
 from danlu.pipeline.used import COMMON, LABELLED, PICTURES, RECIPE, STREAMED
+from danlu.stages import stage
 from danlu.tasks import Recipe, image_recipe, private_image_recipe
-from danlu.trained import Read, Say, Trained
+from danlu.tasks.pretrain import Pretraining
+from danlu.trained import Learned, Read, Say, Trained
 
 __all__ = ["Images", "gallery"]
 
@@ -44,12 +49,17 @@ class Images(LabelledItems):
     encoder = ImageEncoder
     takes = (str, Path, np.ndarray)
     simple_names = ("commonest", "linear")
+    sections: ClassVar[Mapping[str, type[Blueprint]]] = {"pretrain": Pretraining}
+    options = (*Labelled.options, PRETRAIN)
+    beside = (*Labelled.beside, *BESIDE)
+    sources = ("pretrain.source",)
     uses = (
         *COMMON,
         RECIPE,
         *PICTURES,
         STREAMED,
         "augment.*",
+        "pretrain.*",
         "private.*",
         "data.image_column|target|task",
         "trainer.adversarial",
@@ -103,6 +113,35 @@ class Images(LabelledItems):
             largest=_LARGEST,
             one=lambda row, _: codes[row],
         )
+
+    def prepare(self, config: TrainConfig, source: Any) -> PreparedRows:
+        prepared = super().prepare(config, source)
+        if config.pretrain.source is None:
+            return prepared
+        test = None if prepared.test is None else prepared.test[0]
+        unlabelled, said = read_unlabelled(config, prepared.encoder, test)
+        return dataclasses.replace(prepared, unlabelled=unlabelled, notices=(*prepared.notices, *said))
+
+    def learn(self, config: TrainConfig, prepared: PreparedRows, plan: Recipe, **how: Any) -> Learned:
+        if prepared.unlabelled is None or "initial" in how:
+            return super().learn(config, prepared, plan, **how)
+        initial, record = begun(config, prepared.unlabelled, plan, prepared.sample()[0], **how)
+        learned = super().learn(config, prepared, plan, initial=initial, **how)
+        model = dataclasses.replace(learned.model, provenance={**learned.model.provenance, "pretraining": record})
+        return dataclasses.replace(learned, model=model, notes=(*learned.notes, said_of(record)))
+
+    def simple(self, config: TrainConfig, prepared: PreparedRows, trained: Trained, ours: Any) -> Iterable[Simple]:
+        if prepared.unlabelled is not None and config.pretrain.compare:
+            with stage("training from scratch, to compare"):
+                plan = self.plan(config, prepared)
+                scratch = super().learn(config, prepared, plan, display="none").model
+            yield Simple("the same network from scratch", ours.with_prediction(scratch.answer(prepared.test[0])))
+            yield from probed(config, prepared.unlabelled, prepared, ours)
+        yield from super().simple(config, prepared, trained, ours)
+
+    def report(self, prepared: PreparedRows, trained: Trained, judgement: Any) -> dict[str, Any]:
+        fields, record = super().report(prepared, trained, judgement), trained.provenance.get("pretraining")
+        return fields if record is None else {**fields, "facts": {**fields["facts"], "pretraining": said_of(record)}}
 
     def audit(self, config: TrainConfig, source: Any, *, against: Any, at: str | None, label_errors: bool) -> Audit:
         return audit_images(self, config, source, against=against, at=at, label_errors=label_errors)

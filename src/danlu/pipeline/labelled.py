@@ -66,6 +66,7 @@ class PreparedRows(PreparedParts):
         background: some training rows of a table, which the run keeps.
         sensitive: the groups of the rows, where a table's columns name some.
         spent: what the statistics of private rows spent.
+        unlabelled: pictures without labels, from which the network learns first.
         public: encoded rows that are not private, to which the bins of a network are set; None where the training rows serve.
     """
 
@@ -79,6 +80,7 @@ class PreparedRows(PreparedParts):
     sensitive: Sensitive | None = None
     spent: Ledger = NOTHING
     public: Any = None
+    unlabelled: Any = None
 
     def lines(self) -> Iterable[str]:
         return [str(each) for each in (self.schema, self.inferred) if each is not None]

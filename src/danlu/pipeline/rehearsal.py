@@ -31,7 +31,12 @@ _ENOUGH = 2.0  # seconds of steps, compilation apart, that tell the time of all
 
 
 class _Clock(Callback):
-    """Takes the time of the first steps, and stops the training."""
+    """Takes the time of the first steps, and stops the training; of one that another prepares, the times of both."""
+
+    everywhere = True
+
+    def __init__(self) -> None:
+        self.each: list[tuple[float, float]] = []  # of each training: seconds of compiling, and in all
 
     def on_train_begin(self) -> None:
         self.begun = time.monotonic()
@@ -55,8 +60,15 @@ class _Clock(Callback):
             self.first = None
         self._seen(epoch + 1.0)
 
-    def times(self, epochs: int) -> tuple[float, float]:
-        """Seconds until the first steps were done, and about those of all ``epochs``."""
+    def on_train_end(self, logs: Logs) -> None:
+        self.each.append(self._times(self.training.options.epochs))
+
+    def times(self) -> tuple[float, float]:
+        """Seconds until the first steps were done, and about those of all epochs."""
+        compiled, whole = zip(*self.each, strict=True)
+        return sum(compiled), sum(whole)
+
+    def _times(self, epochs: int) -> tuple[float, float]:
         if self.first is None or self.last is None:
             return 0.0, math.nan
         compiled = self.first[0] - self.begun
@@ -152,7 +164,7 @@ def rehearse(
                 display="none",
             ).model
     layers = summary(trained.network, trained.in_shape)
-    compiling, training = clock.times(clock.training.options.epochs)
+    compiling, training = clock.times()
     judging, asked = 0.0, config.trainer.minutes
     if config.evaluate.baselines and prepared.rows.get("test"):
         judging = baseline_seconds(config, training)

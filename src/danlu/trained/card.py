@@ -170,6 +170,10 @@ def _data(trained: Trained) -> list[Block]:
         shown = ", ".join(f"{count:,} {part}" for part, count in rows.items() if count)
         source = f" from {known['source']}" if known.get("source") else ""
         blocks.append(paragraph(f"It was trained and tested on data{source}: {shown}."))
+    if first := known.get("pretraining"):
+        blocks.append(
+            paragraph(f"Before that it learnt from {first['pictures']:,} pictures of {first['source']} without labels.")
+        )
     if known.get("split"):
         blocks.append(paragraph(f"How the data was divided: {known['split']}."))
     classes = getattr(getattr(getattr(trained.head, "lead", trained.head), "target", None), "classes", ())

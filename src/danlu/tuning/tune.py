@@ -164,6 +164,11 @@ def tune_from(
             "without each fold, add evaluate.fold=1, then 2, …",
         )
     check_in_one_place(config, "a search for settings")
+    if config.pretrain.source is not None:
+        raise ConfigError(
+            "the network would be pretrained (--pretrain) again in each trial of a search",
+            hint="search without --pretrain, and train with it and with what was found",
+        )
     if config.private.on:
         raise ConfigError(
             "the training is private, and each trial of a search would spend the budget again",

@@ -69,6 +69,7 @@ _MODULES = (
     "bandits",
     "attacks",
     "modalities",
+    "pretraining",
     "translation",
     "detection",
     "segmentation",

@@ -19,6 +19,7 @@ from mutations import (
     measures,
     modalities,
     optimizers,
+    pretraining,
     recommending,
     secure,
     starts,
@@ -45,6 +46,7 @@ MUTATIONS: tuple[Mutation, ...] = tuple(
         fewshot,
         recommending,
         modalities,
+        pretraining,
         bandits,
     )
     for mutation in room.MUTATIONS

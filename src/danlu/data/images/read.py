@@ -95,7 +95,7 @@ def read_images(
             - a folder with a folder for each class (or with folders ``train``, ``val`` and ``test`` of such folders),
             - a folder of images without labels, or one image file,
             - a table (CSV, …) whose column ``path_column`` holds paths, relative to the table, and ``target`` the labels,
-            - an ``.npz`` file with arrays such as ``x_train, y_train, x_test, y_test`` or ``images, labels``,
+            - an ``.npz`` file with arrays such as ``x_train, y_train, x_test, y_test`` or ``images, labels``, or ``images`` alone,
             - a folder with the idx files of MNIST, as they are or gzipped.
         path_column: of a table; None takes the first column whose values are names of image files.
         target: of a table; an empty cell is the label ``""``.
@@ -281,8 +281,9 @@ def _read_npz(path: Path) -> ImageSet:
     return _joined(path, _pairs(path, arrays))
 
 
-def _pairs(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """``(images, labels)`` by part, from names such as ``x_train`` and ``y_train``, or ``train_images``."""
+def _pairs(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """``(images, labels)`` by part, from names such as ``x_train`` and ``y_train``, or ``train_images``; labels are None where no part
+    has any."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         words = re.split(r"[_\-.]", name.lower())
@@ -298,7 +299,9 @@ def _pairs(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.n
         what = next((kind[word] for word in words if word in kind), "")
         if what:
             found.setdefault(part, {})[what] = array
-    whole = {part: (pair["images"], pair["labels"]) for part, pair in found.items() if len(pair) == 2}
+    pictures = {part: pair for part, pair in found.items() if "images" in pair}
+    labelled = {part: pair for part, pair in pictures.items() if "labels" in pair}
+    whole = {part: (pair["images"], pair.get("labels")) for part, pair in (labelled or pictures).items()}
     if not whole:
         raise DataError(
             f"{path} has the arrays {', '.join(sorted(arrays)[:10]) or '(none)'}; expected images and labels, such as "
@@ -329,20 +332,21 @@ def _idx(file: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def _joined(path: Path, pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> ImageSet:
+def _joined(path: Path, pairs: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> ImageSet:
     images, labels, parts = [], [], []
     for part in sorted(pairs, key=["train", "validation", "test", ""].index):
         own = f"the {part} images of {path.name}" if part else f"the images of {path.name}"
-        pixels = check_pixels(pairs[part][0], own)
-        names = pairs[part][1].reshape(len(pairs[part][1]), -1)
-        if names.shape[1] != 1 or len(names) != len(pixels):
-            raise DataError(f"{own}: {len(pixels)}, with labels of the shape {pairs[part][1].shape}; expected one each")
+        pixels, given = check_pixels(pairs[part][0], own), pairs[part][1]
         images.append(pixels)
-        labels.append(names[:, 0])
+        if given is not None:
+            names = given.reshape(len(given), -1)
+            if names.shape[1] != 1 or len(names) != len(pixels):
+                raise DataError(f"{own}: {len(pixels)}, with labels of the shape {given.shape}; expected one each")
+            labels.append(names[:, 0])
         parts += [part] * len(pixels)
     if len({each.shape[1:] for each in images}) > 1:
         raise DataError(
             f"the images of {path} differ in shape from part to part: {[each.shape[1:] for each in images]}"
         )
-    values = pl.Series("label", np.concatenate(labels))
+    values = pl.Series("label", np.concatenate(labels)) if labels else None
     return ImageSet(np.concatenate(images), values, None if set(parts) == {""} else np.asarray(parts))
