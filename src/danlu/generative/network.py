@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+import math
 from typing import Any
 
 import jax
@@ -138,8 +139,12 @@ def as_labels(y: Any, classes: int) -> jax.Array:
 
 
 def one_hot(labels: jax.Array, classes: int) -> jax.Array:
-    """``(batch, classes)``; of no label all 0."""
-    return jax.nn.one_hot(labels, classes)
+    """``(batch, classes)``, √classes at the label's place, so that the mean square is that of normal noise beside it; of no label all 0.
+
+    >>> one_hot(jnp.array([1, 4]), 4).tolist()
+    [[0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+    return math.sqrt(classes) * jax.nn.one_hot(labels, classes)
 
 
 def noise_like(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:

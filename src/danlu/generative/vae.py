@@ -25,9 +25,11 @@ class VAE(Generative):
     The encoder says the mean m and the log spread of the codes z of a row x; the decoder says what the row looks like given z (and its
     label y). Made small is −ELBO, in nats a row::
 
-        E_z[−log p(x | z, y)] + β·KL(N(m, s²) ‖ N(0, 1)),    z = m + s·ε,  ε ~ N(0, 1)
+        E_z[−log p(x | z, y)] + β·KL(N(m, s²) ‖ N(m_y, s_y²)),    z = m + s·ε,  ε ~ N(0, 1)
 
-    with β the weight of the term ``"kl"``. A row is judged by −ELBO with β = 1 (``"elbo"``), and by the importance-weighted bound of 32
+    with β the weight of the term ``"kl"``. Codes of a label y have a mean m_y and a spread s_y of their own, which are learnt; without a
+    label they are 0 and 1. So what is drawn for a label begins where its codes are. A row is judged without its label: by −ELBO with
+    β = 1 (``"elbo"``), and by the importance-weighted bound of 32
     codes, which is never worse (``"importance_weighted"``): ``−log (1/32)·Σ_k p(x | z_k)·p(z_k)/q(z_k | x)``.
 
     Args:
@@ -40,7 +42,8 @@ class VAE(Generative):
             spread for all that is learnt.
         classes: how many labels.
 
-    Params: ``(encoder's, decoder's)``, and ``{"log_spread": ()}`` of a Gaussian. Output: see :class:`~danlu.generative.Generative`.
+    Params: ``(encoder's, decoder's)``, and a dict: ``"log_spread": ()`` of a Gaussian,
+    ``"middles"`` and ``"log_spreads"`` ``(classes, codes)`` of labels. Output: see :class:`~danlu.generative.Generative`.
 
     Reference: Kingma & Welling, "Auto-encoding variational Bayes" (2014), eq. 10 and appendix B; Higgins et al., "β-VAE" (2017), eq. 4;
     Burda, Grosse & Salakhutdinov, "Importance weighted autoencoders" (2016), eq. 8; Sohn, Lee & Yan (2015) for labels.
@@ -79,10 +82,10 @@ class VAE(Generative):
         for (name, _), (_, _, out), wanted in zip(self.children(), drawn, (2 * self.codes, size(shape)), strict=True):
             if size(array_shape("VAE", out)) != wanted:
                 raise ConfigError(f"the {name} of the VAE gives rows of shape {out}; expected {wanted} numbers")
-        params: tuple[Any, ...] = tuple(each[0] for each in drawn)
-        if self.likelihood == "gaussian":
-            params = (*params, {"log_spread": jnp.zeros(())})
-        return params, tuple(each[1] for each in drawn), self.scored
+        own = {"log_spread": jnp.zeros(())} if self.likelihood == "gaussian" else {}
+        if self.classes:
+            own |= {name: jnp.zeros((self.classes, self.codes)) for name in ("middles", "log_spreads")}
+        return (*(each[0] for each in drawn), own), tuple(each[1] for each in drawn), self.scored
 
     def flops(self, in_shape: Shape) -> int | None:
         own = [layer.flops(of) for (_, layer), of in zip(self.children(), self.child_shapes(in_shape), strict=True)]
@@ -129,7 +132,16 @@ class VAE(Generative):
         mean, log_spread, first = self.posterior(params, state, x, labels, train=train, key=keys[1] if train else None)
         codes = mean + jnp.exp(log_spread) * jax.random.normal(keys[0], mean.shape)
         decoded, second = self.decoded(params, state, codes, labels, train=train, key=keys[2] if train else None)
-        return {"redrawn": self.misfit(params, x, decoded), "kl": divergence(mean, log_spread)}, (first, second)
+        middle, wide = self.prior(params, labels)
+        kl = divergence((mean - middle) * jnp.exp(-wide), log_spread - wide)
+        return {"redrawn": self.misfit(params, x, decoded), "kl": kl}, (first, second)
+
+    def prior(self, params: Params, labels: jax.Array) -> tuple[jax.Array | float, jax.Array | float]:
+        """The mean and the log spread of the codes ``(batch, codes)`` of rows of these labels; of no label both 0."""
+        if not self.classes:
+            return 0.0, 0.0
+        told = one_hot(labels, self.classes)
+        return told @ params[2]["middles"], told @ params[2]["log_spreads"]
 
     def said(self, params: Params, state: State, x: jax.Array) -> dict[str, jax.Array]:
         noise = jax.random.normal(jax.random.key(0), (_DRAWS, self.codes))
@@ -173,7 +185,8 @@ class VAE(Generative):
             params, state, noise, keys, labels, shape: see :class:`~danlu.generative.Generative`.
             temperature: the spread of the codes: below 1 likelier and more alike.
         """
-        return self.expected(params, state, temperature * noise, labels, shape)
+        middle, log_spread = self.prior(params, as_labels(labels, self.classes))
+        return self.expected(params, state, middle + temperature * jnp.exp(log_spread) * noise, labels, shape)
 
     def expected(
         self, params: Params, state: State, codes: jax.Array, labels: jax.Array, shape: tuple[int, ...]
