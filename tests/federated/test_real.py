@@ -394,8 +394,9 @@ def test_a_connection_that_says_nothing_is_closed_and_said(wire: Wire) -> None:
     assert "nobody said in 0.01 s who it is" in said[0]
 
 
-@pytest.mark.parametrize("anew", [True, False])
-def test_scaffold_goes_on_with_an_owner_that_remembers_and_without_one_that_does_not(anew: bool) -> None:
+def returning(anew: bool, **how: Any) -> tuple[Room, list[str], Callable[[], Model]]:
+    """Four rounds of SCAFFOLD in whose second one the owner b is lost, and is back, started anew or not."""
+
     def lost(name: str, fields: dict) -> bool:
         return name == "b" and fields["ask"] == "train" and fields["round"] == 1
 
@@ -410,11 +411,25 @@ def test_scaffold_goes_on_with_an_owner_that_remembers_and_without_one_that_does
                 room.owners["b"] = room.opened("b") if anew else known
             return here
 
-    server = Returning(room, 3, wait=5, say=said.append)
+    server = Returning(room, 3, say=said.append, **how)
     server.gather()
     encoder, target, sample = server.encoder(server.agree("y"))
     lesson = LESSON.replace(method=Method("scaffold"), rounds=4)
-    ended = server.train(Model.begun(lesson, encoder, target, sample))
+    return room, said, lambda: server.train(Model.begun(lesson, encoder, target, sample))
+
+
+def test_owners_that_cannot_come_back_are_not_waited_for() -> None:
+    _, _, train = returning(True, wait=60, threshold=3)
+    begun = time.monotonic()
+    with pytest.raises(TrainingError, match="expected at least 3, and b cannot come back"):
+        train()
+    assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_scaffold_goes_on_with_an_owner_that_remembers_and_without_one_that_does_not(anew: bool) -> None:
+    room, said, train = returning(anew, wait=5)
+    ended = train()
     told = " ".join(said)
     assert ("has lost its control variate" in told, "the owner b is back" in told) == (anew, not anew)
     assert [row["clients"] for row in ended.history] == ([3, 2, 2, 2] if anew else [3, 2, 3, 3])

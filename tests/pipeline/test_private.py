@@ -14,7 +14,7 @@ import pytest
 
 import danlu
 from danlu.artifact import RunDirectory
-from danlu.data import infer_schema
+from danlu.data import Schema, check_frame, doubts, infer_schema
 from danlu.errors import ArtifactError, ConfigError
 from danlu.pipeline import anew, config_from, private_from
 from danlu.pipeline.config import setting_names
@@ -132,6 +132,24 @@ def test_columns_are_looked_at_once_and_paid_for(tmp_path: Path) -> None:
     file.write_text('{"agee": [0, 120]}')
     with pytest.raises(ConfigError, match="names the column 'agee'"):
         Looks.at(TABLE, schema, "y", ("no", "yes"), settings(public=str(file)).private)
+
+
+def test_a_rough_range_is_no_reason_to_doubt_a_row(tmp_path: Path) -> None:
+    """Of few rows the noise decides the range, and every new row would be one not to trust."""
+    schema, known = infer_schema(TABLE, target="y"), tmp_path / "known.json"
+    known.write_text('{"age": [0, 120]}')
+    strange, said = TABLE.head(3).with_columns(pl.lit(1e9).alias("age")), {}
+    for public in (None, str(known)):
+        private = settings(public=public).private
+        looks = Looks.at(TABLE, schema, "y", ("no", "yes"), private)
+        found = looks.schema(schema, "y", private)
+        _, notices = check_frame(strange, Schema.from_json(found.to_json()), lenient=True)
+        told = [notice for notice in notices if "'age'" in notice]
+        said[public is None] = (told[0], [each for one in doubts(strange, found) for each in one if "age" in each])
+    assert "no reason to doubt those rows" in said[True][0]
+    assert not said[True][1]
+    assert "do not trust those rows" in said[False][0]
+    assert len(said[False][1]) == 3
 
 
 def test_a_rehearsal_looks_at_no_private_row() -> None:

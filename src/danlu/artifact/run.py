@@ -91,7 +91,10 @@ class RunDirectory:
                     hint="check the permissions and the free space, or name another folder for runs",
                 ) from error
             if name is not None:
-                raise ConfigError(f"the run {path} exists already", hint="choose another name, or resume that run")
+                raise ConfigError(
+                    f"the run {path} exists already",
+                    hint=f"choose another name; danlu show {path} says what it is, and whether it can go on",
+                )
         raise ArtifactError(f"cannot find a free name for a run in {root}")
 
     @classmethod
@@ -106,7 +109,10 @@ class RunDirectory:
         for candidate in _candidates(name, dataset):
             if not os.path.lexists(path := Path(root) / candidate):
                 return path
-        raise ConfigError(f"the run {path} exists already", hint="choose another name, or resume that run")
+        raise ConfigError(
+            f"the run {path} exists already",
+            hint=f"choose another name; danlu show {path} says what it is, and whether it can go on",
+        )
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunDirectory:

@@ -74,6 +74,9 @@ def federate(
     runs: Annotated[Path, typer.Option(help="The folder for runs.")] = Path("runs"),
     display: Annotated[str, typer.Option(help="auto, live, plain or none.")] = "auto",
     resume: Annotated[Path | None, typer.Option(help="Continue this run, which was killed or stopped.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, its time and its memory, without training.")
+    ] = False,
     server: Annotated[
         str | None,
         typer.Option(help="No simulation: wait at this HOST:PORT for owners of data; with --client, go to it."),
@@ -118,6 +121,11 @@ def federate(
     if source is not None and is_setting(source):
         settings, source = [source, *(settings or [])], None
     elsewhere = Elsewhere(server, client, owners, secure, threshold, wait, tls_cert, tls_key, tls_ca)
+    if dry_run and (server is not None or resume is not None):
+        raise ConfigError(
+            f"--dry-run shows the plan of a simulation, and {'--server' if server is not None else '--resume'} was given; "
+            "expected one of them"
+        )
     if server is None:
         elsewhere.check_simulated()
     elif client is not None:
@@ -151,6 +159,9 @@ def federate(
                 )
             own["by"] = FILE
         settled = pipeline.config_from(values)
+        if dry_run:
+            spoken(f"\n{pipeline.rehearse(settled, display=display, say=spoken)}")
+            return
         _ended(pipeline.train_from(settled, root=runs, name=name, display=display, say=spoken))
 
 

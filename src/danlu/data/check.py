@@ -155,9 +155,12 @@ def _check_numbers(values: pl.Series, column: Column, problems: list[str], notic
             values = values.set(infinite, None)
     far = _far(values, column)
     if far is not None and far.any():
+        count, shown = _values(int(far.sum())), _rows(far, values)
         notices.append(
-            f"column {column.name!r}: {_values(int(far.sum()))} far outside the training range "
-            f"{column.extent}: {_rows(far, values)}; do not trust those rows"
+            f"column {column.name!r}: {count} far outside {column.extent}, a rough range that noisy counts of private rows gave: {shown}; "
+            "this alone is no reason to doubt those rows"
+            if column.rough
+            else f"column {column.name!r}: {count} far outside the training range {column.extent}: {shown}; do not trust those rows"
         )
     return values
 
@@ -192,7 +195,7 @@ def doubts(frame: pl.DataFrame, schema: Schema) -> list[tuple[str, ...]]:
         if column.name not in frame.columns:
             continue
         values = frame[column.name]
-        far = _far(values, column)
+        far = None if column.rough else _far(values, column)
         for row in [] if far is None else far.arg_true():
             shown = values[row].isoformat(" ") if column.kind == "datetime" else f"{values[row]:g}"
             found[row].append(

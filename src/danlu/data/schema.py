@@ -41,6 +41,7 @@ class Column:
         reason: why it has that kind, or why it is not used.
         merged: whether other spellings of a category (case, white space) are read as it; see :mod:`danlu.data.spelling`.
         format: how its texts are written.
+        rough: whether the range was found by noisy counts of private rows, and says little of values beyond it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Column:
     reason: str = ""
     merged: bool = False
     format: Format = dataclasses.field(default_factory=Format)
+    rough: bool = False
 
     def __post_init__(self) -> None:
         keep((self.name, *self.categories))
@@ -132,6 +134,8 @@ class Schema:
         for column in self.columns:
             body = {**dataclasses.asdict(column), "format": column.format.to_json()}
             body["categories"], body["examples"] = list(column.categories), list(column.examples)
+            if not column.rough:
+                del body["rough"]
             columns.append(body)
         return {"target": self.target, "rows": self.rows, "columns": columns}
 

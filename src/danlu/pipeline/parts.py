@@ -62,14 +62,18 @@ def kept_parts(run: RunDirectory) -> dict[str, list[tuple[str, str]]]:
     return {name: [(title, content) for title, content in each] for name, each in run.read_json(_PARTS).items()}
 
 
-def places_for(trained: Trained) -> dict[str, tuple[str, str]]:
-    """The parts that can be added to the report of such a model: what each shows, and its command."""
+def places_for(trained: Trained, *, apart: bool = False) -> dict[str, tuple[str, str]]:
+    """The parts that can be added to the report of such a model: what each shows, and its command.
+
+    Args:
+        apart: whether its rows are of clients; what trains on all in one place is then no part.
+    """
     labelled = isinstance(trained.head, Labels)
     there = {
         "receipts": "compression" in trained.provenance,
         "explained": trained.kind == "table",
         "stress": labelled and trained.kind in ("table", "image"),
-        "attack": labelled,
-        "canaries": labelled,
+        "attack": labelled and not apart,
+        "canaries": labelled and not apart,
     }
     return {name: told for name, told in PLACES.items() if there[name]}

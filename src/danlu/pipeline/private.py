@@ -242,10 +242,15 @@ class Looks:
             known.found = found
         return found
 
-    def schema(self, of: Schema, target: str) -> Schema:
+    def schema(self, of: Schema, target: str, private: PrivateTraining) -> Schema:
         """The schema as the rows that are made up show it, with the kinds of the columns as they were found."""
         kinds = {column.name: column.kind for column in of.features}
-        return infer_schema(self.frame, target=target, kinds=kinds)
+        found, public = infer_schema(self.frame, target=target, kinds=kinds), _public(private, [*kinds, target])
+        rough = [each.kind in ("numeric", "datetime") and each.name not in public for each in found.columns]
+        columns = tuple(
+            dataclasses.replace(each, rough=is_rough) for each, is_rough in zip(found.columns, rough, strict=True)
+        )
+        return dataclasses.replace(found, columns=columns)
 
 
 def _numbers(values: pl.Series, noise: float, rng: np.random.Generator, ends: Any) -> pl.Series:

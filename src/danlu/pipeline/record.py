@@ -124,7 +124,7 @@ def report_of(
         remarks=judgement.said,
         health_html=health_html(record["health"]) if record.get("health") else "",
         audit_html=_audited(prepared),
-        places=places_for(trained),
+        places=places_for(trained, apart=config.federated.active or getattr(prepared, "train", ()) is None),
         parts_added=kept_parts(run),
         **own,
     )

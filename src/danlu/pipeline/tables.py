@@ -308,7 +308,7 @@ def _in_memory(config: TrainConfig, source: Any) -> PreparedRows:
     if config.private.on:
         named = () if inferred.task == "regression" else TargetEncoder.fit(frame[name], task=inferred.task).classes
         looks = Looks.at(train, schema, name, named, config.private)
-        schema = looks.schema(schema, name)
+        schema = looks.schema(schema, name, config.private)
         notices.append(looks.said)
         fitted_on = looks.frame if inferred.task == "regression" else frame
     target = TargetEncoder.fit(fitted_on[name], task=inferred.task)

@@ -261,6 +261,12 @@ class Server:
             try:
                 return self.mean("train", chosen, told, given, here=here)
             except _TooFewError as error:
+                gone = sorted(self._left.intersection(chosen))
+                if len(chosen) - len(gone) < self.least_of(len(chosen)):
+                    raise TrainingError(
+                        f"round {number + 1}: {error.message}, and {', '.join(gone)} cannot come back",
+                        hint="--method fedprox needs no memory of an owner, and a lower --threshold goes on without some of them",
+                    ) from None
                 if time.monotonic() > deadline:
                     raise TrainingError(
                         f"round {number + 1}: {error.message}",
