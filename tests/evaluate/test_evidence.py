@@ -32,6 +32,8 @@ from danlu.evaluate import (
 from danlu.evaluate.drawn import DrawnRows
 from danlu.evaluate.generated import Drawings, RowScores
 from danlu.evaluate.logged import Logged
+from danlu.evaluate.recommendation import Rankings
+from danlu.evaluate.retrieval import Retrieved
 from danlu.evaluate.stored import restored, stored
 
 ROWS = 24
@@ -92,6 +94,19 @@ def shots(rng: np.random.Generator) -> Episodes:
     return Episodes(drawn, p / p.sum(-1, keepdims=True), first, second, far, 0.8)
 
 
+def rankings(rng: np.random.Generator) -> Rankings:
+    """Of 24 users with one to three true items of 30, one of them never found."""
+    owner = np.repeat(np.arange(ROWS), 1 + np.arange(ROWS) % 3)
+    ranks = rng.integers(1, 20, len(owner)).astype(float)
+    ranks[7] = np.inf
+    top = np.stack([rng.permutation(30)[:10] for _ in range(ROWS)])
+    return Rankings(ranks, owner, top, rng.random(30))
+
+
+def retrieved(rng: np.random.Generator, groups: Any = None) -> Retrieved:
+    return Retrieved(*rng.integers(1, 14, (2, ROWS)), (ROWS, ROWS), groups)
+
+
 def logs(rng: np.random.Generator) -> Logged:
     policy = rng.dirichlet(np.ones(3), ROWS)
     return Logged(
@@ -127,6 +142,9 @@ KINDS: dict[str, Draw] = {
     "seeds": lambda rng: Sample(rng.normal(size=ROWS), "iqm_return"),
     "episodes": shots,
     "logs": logs,
+    "rankings": rankings,
+    "pairs": retrieved,
+    "pairs that share a part": lambda rng: retrieved(rng, np.arange(ROWS) // 2),
 }
 LINES = np.array([*[2, 5, 4] * 8, 2])[:ROWS]
 LINES[-1] += 90 - LINES.sum()
@@ -220,6 +238,9 @@ def test_rows_that_do_not_exist_are_refused(evidence: Evidence, rows: Any) -> No
 PRIMARIES = {
     "made-up rows": "learnt_accuracy",
     "made-up quantities": "learnt_r2",
+    "rankings": "ndcg",
+    "pairs": "pair_recall",
+    "pairs that share a part": "pair_recall",
     "quantities": "rmse",
     "two classes": "roc_auc",
     "several classes": "accuracy",
@@ -265,6 +286,8 @@ ONE = {
     "test episodes": "test episode",
     "test classes": "test class",
     "rows of the log": "row of the log",
+    "test users": "test user",
+    "test pairs": "test pair",
 }
 
 
@@ -290,7 +313,7 @@ def test_other_rows_are_refused(kind: str) -> None:
         others.append(Sample(np.ones(ROWS), "sampled_return"))
     if isinstance(evidence, TranslationCounts):
         others.append(dataclasses.replace(evidence, tokenization="char"))
-    if evidence.paired and kind != "one class":
+    if evidence.paired and kind not in ("one class", "pairs"):  # nothing tells their rows apart
         others.append(evidence.take([0] * ROWS))
     for other in others:
         with pytest.raises(DataError, match="expected"):

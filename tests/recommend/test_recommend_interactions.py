@@ -32,14 +32,17 @@ def test_a_pair_counts_once_and_ids_stay_texts() -> None:
     )
     once, said = interactions_of(frame, Named("u", "i", "r", "t"))
     assert once.select("user", "item", "rating").rows() == [("007", "a", 1.0), ("7", "a", 3.0), ("007", "b", 4.0)]
-    assert said[0].startswith("2 rows lack")
+    assert said[0] == "2 rows lack 'u' or 'i' and are left out"
+    nan = interactions_of(frame.with_columns(r=pl.Series([float("nan"), *frame["r"][1:]])), Named("u", "i", "r"))
+    assert nan[1][0] == "3 rows lack 'u' or 'i' or 'r' and are left out"
     assert "1 pairs" in said[1]
     assert said[1].endswith("of 1 with different ratings the last")
     mean, said = interactions_of(frame.drop("t"), Named("u", "i", "r"))
     assert mean["rating"][0] == 3.0
     assert said[1].endswith("the mean")
-    with pytest.raises(DataError, match="are no numbers"):
-        interactions_of(frame.with_columns(r=pl.lit("good")), Named("u", "i", "r"))
+    words = frame.with_columns(r=pl.Series(["1.0", "2.0", "good", "1.0", "1.0", "1.0"]))
+    with pytest.raises(DataError, match=r"are no numbers, such as \['good'\]"):
+        interactions_of(words, Named("u", "i", "r"))
     with pytest.raises(DataError, match="neither numbers nor dates"):
         interactions_of(frame.with_columns(t=pl.lit("soon")), Named("u", "i", "r", "t"))
     dates = pl.DataFrame({"u": ["1"], "i": ["2"], "t": ["2024-01-02"]}).with_columns(pl.col("t").str.to_datetime())

@@ -66,9 +66,27 @@ def test_ratings_are_measured_by_user(model, tmp_path: Path) -> None:
     )
     with pytest.raises(SchemaError, match="no column 'stars'"):
         model.evaluate(frame.drop("stars"), say=lambda line: None)
-    found = model.evaluate(frame.with_columns(stars=pl.int_range(24) % 5 + 1), say=lambda line: None)
+    told: list[str] = []
+    rated = frame.with_columns(stars=pl.int_range(24) % 5 + 1, note=pl.int_range(24))
+    found = model.evaluate(rated, say=told.append)
     assert len(np.unique(found.evidence.together)) == 2
-    assert found.tested == "16 ratings of 2 users"
+    assert found.tested == "10 ratings of 2 users"
+    assert "6 pairs are of items that the user had in training, and are left out" in told
+    rows = model.reader.read(model, rated, lenient=False, say=told.append, truth=True)
+    assert rows.given["note"].to_list() == [
+        k for k in range(24) if k % 3 != 1 and f"b{k // 3}" not in known(model, "002" if k % 3 else "001")
+    ]
+    assert rows.given["reader"].dtype == pl.String
+    had = rated.filter((pl.col("reader") == "001") & pl.col("book").is_in(known(model, "001")))
+    model.evaluate(had, say=told.append)
+    assert told[-1].startswith(f"all {had['book'].n_unique()} pairs were in the training data")
+
+
+def known(model, user: str) -> list[str]:
+    """The items that a user had in training."""
+    encoder = model.encoder
+    number = int(encoder.user_numbers([user])[0])
+    return [encoder.items[item - 1] for item in encoder.had[encoder.starts[number] : encoder.starts[number + 1]]]
 
 
 def test_settings_that_do_not_go_together_are_refused() -> None:

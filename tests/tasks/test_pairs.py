@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
 
+import danlu
 from danlu.errors import ConfigError
 from danlu.evaluate.retrieval import Retrieved
 from danlu.nn import Dense, TwoTowers
 from danlu.pipeline.config import config_from
 from danlu.pipeline.pairs import PairedRows
 from danlu.tasks.pairs import Contrast, Pairs
+from danlu.trained import Learned
+
+GOLDEN = Path(__file__).parents[1] / "trained" / "golden" / "version-3" / "pairs"
 
 
 def test_rows_of_weight_0_and_pairs_that_share_a_part_are_no_others() -> None:
@@ -65,3 +73,21 @@ def test_two_columns_are_asked_for(columns: str) -> None:
     config = config_from({"data": {"source": "x.csv"}, "pair": {"columns": columns}})
     with pytest.raises(ConfigError, match="expected two columns, such as picture:caption"):
         PairedRows().prepare(config, {"a": ["x"], "b": ["y"]})
+
+
+def test_pairs_that_were_learnt_from_are_left_out_wherever_they_stand() -> None:
+    model, frame, told = danlu.load(GOLDEN / "model"), pl.read_csv(GOLDEN / "asked.csv").drop_nulls(), list[str]()
+    part = model.encoder.transform(frame[:2]), np.array([[0, 0], [1, 1]], np.int32)
+    prepared: Any = SimpleNamespace(train=part, validation=part, encoder=model.encoder, rows={"train": 2})
+    plan: Any = SimpleNamespace(
+        batch_size=2,
+        model=model.network,
+        learn=lambda *rows, **how: Learned(model, None),  # type: ignore[arg-type]
+    )
+    learnt = PairedRows().learn(config_from({"data": {"source": "x.csv"}}), prepared, plan).model
+    others = frame[2:]
+    found = learnt.evaluate(pl.concat([others, frame[:2]]), say=told.append)
+    assert len(found.evidence) == len(others)
+    assert told[-1].startswith(f"2 of {len(frame)} rows were in the training data")
+    learnt.evaluate(frame[:2], say=told.append)
+    assert told[-1].startswith("all 2 rows were in the training data")

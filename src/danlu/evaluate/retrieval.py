@@ -108,7 +108,8 @@ class Retrieved(Evidence):
         return dataclasses.replace(self, forth=self.forth[rows], back=self.back[rows], groups=groups)
 
     def _same(self, other: Self) -> bool:
-        return len(other) == len(self) and other.candidates == self.candidates
+        same = (self.groups is None and other.groups is None) or np.array_equal(self.groups, other.groups)  # type: ignore[arg-type]
+        return len(other) == len(self) and other.candidates == self.candidates and same
 
     def shares(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         side, _, rest = name.partition("_recall_")

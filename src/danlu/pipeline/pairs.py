@@ -19,6 +19,7 @@ from danlu.data.images.pixels import is_picture
 from danlu.data.kinds import MEDIA
 from danlu.data.media import files_named, found_media, located
 from danlu.data.mixed import MixedSet
+from danlu.data.seen import known_rows, row_hashes
 from danlu.engine.sources import ArraySource
 from danlu.errors import ConfigError, DataError, SchemaError, unknown_name
 from danlu.evaluate.judgement import Judgement
@@ -142,16 +143,20 @@ class PairedRows(Domain):
         )
 
     def learn(self, config: TrainConfig, prepared: PreparedPairs, plan: Recipe, **how: Any) -> Learned:
-        return plan.learn(
+        head = Pairs(prepared.encoder.modalities)
+        learned = plan.learn(
             prepared.train,
             encoder=prepared.encoder,
-            head=Pairs(prepared.encoder.modalities),
+            head=head,
             rows=prepared.rows["train"],
             validation=ArraySource(prepared.validation, batch_size=plan.batch_size),
             seed=config.trainer.seed,
             loss=Contrast(plan.model),
             **how,
         )
+        held = [part for part in (prepared.train, prepared.validation) if part is not None]
+        seen = known_rows(np.concatenate([row_hashes(inputs, head.marks(truth)) for inputs, truth in held]))
+        return dataclasses.replace(learned, model=dataclasses.replace(learned.model, seen=seen))
 
     def test(self, config: TrainConfig, prepared: PreparedPairs, trained: Trained) -> Judgement | None:
         if prepared.test is None:

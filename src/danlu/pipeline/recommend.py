@@ -257,15 +257,19 @@ class Recommendations(Domain):
         for notice in said:
             say(notice)
         pairs = _numbered(encoder, once)
-        if not head.rating:
-            fresh = _fresh(encoder, pairs)
-            if not fresh.any():
-                raise SchemaError("the users had all of these items in training, so there is nothing to find")
-            if not fresh.all():
-                say(f"{(~fresh).sum():,} pairs are of items that the user had in training, and are left out")
+        fresh = _fresh(encoder, pairs)
+        if not fresh.any() and not head.rating:
+            raise SchemaError("the users had all of these items in training, so there is nothing to find")
+        if not fresh.any():
+            say(
+                f"all {len(fresh):,} pairs were in the training data: the scores show how well they were learnt, not how well new pairs "
+                "are predicted"
+            )
+        elif not fresh.all():
+            say(f"{(~fresh).sum():,} pairs are of items that the user had in training, and are left out")
             once, pairs = once.filter(pl.Series(fresh)), pairs.take(fresh)
         rows, found, noun = _tested(trained, once, pairs)
-        return Read(rows, found, noun=noun)
+        return Read(rows, found, noun=noun, given=whole[once["row"].to_list()] if head.rating else None)
 
     def purpose(self, trained: Trained) -> str:
         head = trained.head

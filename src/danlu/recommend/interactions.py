@@ -101,22 +101,24 @@ def interactions_of(frame: pl.DataFrame, named: Named) -> tuple[pl.DataFrame, li
     found = frame.select(pl.col(name).alias(part) for part, name in wanted.items()).with_row_index("row")
     if named.rating:
         if not found["rating"].dtype.is_numeric() and found["rating"].dtype != pl.Boolean:
-            raise DataError(
-                f"the ratings in {named.rating!r} are no numbers, such as {found['rating'].drop_nulls()[:1].to_list()}"
+            given = found["rating"].drop_nulls()
+            strange = (
+                given.filter(given.cast(pl.Float64, strict=False).is_null()) if given.dtype == pl.String else given
             )
+            raise DataError(f"the ratings in {named.rating!r} are no numbers, such as {strange[:1].to_list()}")
         found = found.with_columns(pl.col("rating").cast(pl.Float64))
     if named.time:
         found = found.with_columns(time=_moments(found["time"], named.time))
     found = found.with_columns(pl.col("user", "item").cast(pl.String).str.strip_chars())
-    whole = found.drop_nulls().filter(pl.all_horizontal(pl.col("user", "item").str.len_chars() > 0))
-    if named.rating:
-        whole = whole.filter(pl.col("rating").is_finite())
+    there = pl.DataFrame([_there(found[part]) for part in wanted])
+    whole = found.filter(there.select(pl.all_horizontal(pl.all())).to_series())
     notices: list[str] = []
     lost = found.height - whole.height
     if not whole.height:
         raise DataError(f"no row has {', '.join(map(repr, wanted.values()))}; expected a value in each of them")
     if lost:
-        notices.append(f"{lost:,} rows lack {' or '.join(map(repr, wanted.values()))} and are left out")
+        absent = [name for part, name in wanted.items() if not there[part].all()]
+        notices.append(f"{lost:,} rows lack {' or '.join(map(repr, absent))} and are left out")
     order = ["time", "row"] if named.time else ["row"]
     pair = whole.sort(order).group_by("user", "item", maintain_order=True)
     how: list[Any] = [pl.col("row").first(), pl.len().alias("times")]
@@ -133,6 +135,14 @@ def interactions_of(frame: pl.DataFrame, named: Named) -> tuple[pl.DataFrame, li
         )
         notices.append(f"{repeated:,} pairs of a user and an item are there more than once and are taken once{taken}")
     return once.select("row", *wanted), notices
+
+
+def _there(column: pl.Series) -> pl.Series:
+    """Which values are there: no nulls, empty names, or numbers that are none."""
+    there = column.is_not_null()
+    if column.dtype == pl.String:
+        return there & (column.str.len_chars() > 0).fill_null(value=False)
+    return there & column.is_finite().fill_null(value=False) if column.dtype.is_float() else there
 
 
 def _moments(column: pl.Series, name: str) -> pl.Series:

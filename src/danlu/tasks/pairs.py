@@ -151,6 +151,10 @@ class Pairs(Head, eq=False):
         back = ranks_of(answers["second"], answers["first"], second, first)
         return Retrieved(forth, back, counts, None if min(counts) == len(truth) else first)
 
+    def marks(self, truth: np.ndarray) -> np.ndarray:
+        """Nothing: the numbers of the parts are of one source, and would be others in another."""
+        return np.zeros(len(truth), np.int32)
+
     def frame(self, answers: Mapping[str, np.ndarray], rows: Any = None) -> pl.DataFrame:
         """The cosine of each pair; null where a part is absent."""
         first, second = answers["first"], answers["second"]

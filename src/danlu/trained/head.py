@@ -187,6 +187,10 @@ class Head(abc.ABC):
         """Encoded rows by which rows are known again; of several models, those of the first one."""
         return inputs
 
+    def marks(self, truth: Any) -> Any:
+        """What of the truth rows are known again by, beside their encoding: all of it."""
+        return truth
+
     def tested(self, evidence: Evidence) -> str:
         """How much was tested, where that is not the number of rows of the evidence."""
         return ""

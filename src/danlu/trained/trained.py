@@ -470,7 +470,7 @@ class Trained:
         """The numbers of the rows that it has not learnt from (None: all), and what they are called."""
         if self.seen is None:
             return None, ""
-        fresh = ~np.isin(row_hashes(self.head.first(inputs), truth), self.seen)
+        fresh = ~np.isin(row_hashes(self.head.first(inputs), self.head.marks(truth)), self.seen)
         count, known = len(fresh), int((~fresh).sum())
         if not known:
             return None, ""
