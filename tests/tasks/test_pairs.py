@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import danlu
-from danlu.errors import ConfigError
+from danlu.errors import ConfigError, DataError
 from danlu.evaluate.retrieval import Retrieved
 from danlu.nn import Dense, TwoTowers
 from danlu.pipeline.config import config_from
@@ -91,3 +91,10 @@ def test_pairs_that_were_learnt_from_are_left_out_wherever_they_stand() -> None:
     assert told[-1].startswith(f"2 of {len(frame)} rows were in the training data")
     learnt.evaluate(frame[:2], say=told.append)
     assert told[-1].startswith("all 2 rows were in the training data")
+
+
+def test_one_caption_of_all_pictures_tells_nothing() -> None:
+    source = {"a": [f"word {n}" for n in range(20)], "b": ["the same"] * 20}
+    config = config_from({"data": {"source": "x.csv"}, "pair": {"columns": "a:b"}})
+    with pytest.raises(DataError, match="all 20 rows have the same 'b', so there is nothing to tell apart"):
+        PairedRows().prepare(config, source)

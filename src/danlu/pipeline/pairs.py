@@ -108,6 +108,12 @@ class PairedRows(Domain):
             )
         if not len(there):
             raise DataError(f"no row has both {names[0]!r} and {names[1]!r}")
+        same = [name for name in names if frame[name][there].n_unique() == 1]
+        if same and before is None and len(there) > 1:
+            raise DataError(
+                f"all {len(there):,} rows have the same {same[0]!r}, so there is nothing to tell apart",
+                hint="expected different values in both columns of a pair",
+            )
         return MixedSet(frame[there], schema, None, tuple(told), there)
 
     def prepare(self, config: TrainConfig, source: Any) -> PreparedPairs:
