@@ -46,7 +46,7 @@ def test_null_is_proposed_only_where_it_is_taken(kind: str) -> None:
     model = model_of(kind)
     with pytest.raises(SchemaError) as caught:
         model.respond([{}])
-    assert ("null" in str(caught.value.hint)) == (kind in ("table", "quantity", "table-blend", "bandit"))
+    assert ("null" in str(caught.value.hint)) == (kind in ("table", "quantity", "table-blend", "bandit", "rows"))
 
 
 def _file(pixels: np.ndarray, **options: Any) -> str:

@@ -12,7 +12,7 @@ from danlu.data.schema import Column, Schema
 from danlu.data.spelling import match_names, plain, told
 from danlu.errors import SchemaError, nearest
 
-__all__ = ["check_frame", "doubts"]
+__all__ = ["check_frame", "check_given", "doubts"]
 
 _FAR = 3.0
 _YEAR = 365.25 * 86_400.0  # seconds
@@ -100,6 +100,18 @@ def check_frame(frame: pl.DataFrame, schema: Schema, *, lenient: bool = False) -
     if schema.target is not None and schema.target in frame.columns:
         checked = checked.with_columns(_truth(frame[schema.target], schema[schema.target]))
     return checked, tuple(notices)
+
+
+def check_given(frame: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Records as a frame, checked as :func:`check_frame` checks a file's rows; the hint is for who sends records.
+
+    Raises:
+        SchemaError: a value that does not fit its column.
+    """
+    try:
+        return check_frame(frame, schema)
+    except SchemaError as error:
+        raise SchemaError(error.message, hint="correct the value, or give null for an unknown one") from error
 
 
 def _truth(values: pl.Series, column: Column) -> pl.Series:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from danlu.data.check import check_frame
+from danlu.data.check import check_given
 from danlu.data.dates import DATE_PARTS, date_parts, useful_parts
 from danlu.data.fields import Field
 from danlu.data.infer import canonical
@@ -265,10 +265,7 @@ class TableEncoder:
                     f"the records hold the number {frame[column.name].drop_nulls()[0]} as {column.name!r}; expected a date as a text",
                     hint=f"such as {column.examples[0]!r}" if column.examples else None,
                 )
-        try:
-            checked, notices = check_frame(frame, dataclasses.replace(self.schema, columns=columns))
-        except SchemaError as error:
-            raise SchemaError(error.message, hint="correct the value, or give null for an unknown one") from error
+        checked, notices = check_given(frame, dataclasses.replace(self.schema, columns=columns))
         for notice in notices:
             say(notice)
         if not notices:

@@ -26,6 +26,7 @@ MOST = 128
 _ROWS = 20  # of a cell of numbers, at least
 _DIGITS = 12
 _LAST = 1 - 1e-6
+_FAR = 1e6  # scales of a tail
 _GAP = 0.02  # of the range, from which a place without any value may be a cell
 
 
@@ -95,12 +96,13 @@ class Cells:
             return code, np.full(len(code), 0.5, np.float32), np.zeros(len(code), np.float32)
         values = np.asarray(values, np.float64)
         gone = ~np.isfinite(values)
-        x = np.where(gone, self.low[0], values)
+        left, right = self.tails
+        ends = self.low[0] - _FAR * left, self.high[-1] + _FAR * right  # beyond, a density is none in any case
+        x = np.clip(np.where(gone, self.low[0], values), *ends)
         inner = (self.high[:-1] + self.low[1:]) / 2
         k = np.searchsorted(inner, x, side="right")
         width = np.maximum(self.high[k] - self.low[k], 1e-300)
         place, slope = np.clip((x - self.low[k]) / width, 0, _LAST), np.log(width)
-        left, right = self.tails
         if left:
             own = k == 0
             gap = np.maximum(self.high[0] - x[own], 0) / left

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from danlu.data.check import check_frame
+from danlu.data.check import check_given
 from danlu.data.fields import Field
 from danlu.data.rows.cells import MOST, Cells, category_cells, number_cells
 from danlu.data.rows.fresh import Fresh
@@ -154,7 +154,7 @@ class RowEncoder:
         """
         given = {column.name: [record[column.name] for record in records] for column in self.schema.features}
         frame = pl.DataFrame({name: pl.Series(name, values, strict=False) for name, values in given.items()})
-        checked, notices = check_frame(frame, self.schema)
+        checked, notices = check_given(frame, self.schema)
         for notice in notices:
             say(notice)
         return checked
