@@ -118,7 +118,7 @@ def test_a_stop_in_either_stage_changes_nothing(
     def stopping(self: Any, epoch: int, logs: Any) -> None:
         end(self, epoch, logs)
         if epoch == 0 and ("accuracy" in logs) == (stage == "training"):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patched:
         patched.setattr(JSONLogger, "on_epoch_end", stopping)
@@ -126,7 +126,7 @@ def test_a_stop_in_either_stage_changes_nothing(
             with pytest.raises(TrainingError, match="while it was pretrained"):
                 learnt(files, tmp_path / "stopped")
         else:
-            assert learnt(files, tmp_path / "stopped").stopped_by == signal.SIGTERM
+            assert learnt(files, tmp_path / "stopped").stopped_by == signal.SIGINT
     again = resume(tmp_path / "stopped" / "one", display="none", say=lambda line: None)
     for a, b in zip(jax.tree.leaves(whole.model.params), jax.tree.leaves(again.model.params), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -145,6 +145,7 @@ def test_it_is_compared_and_said_everywhere(files: Path, tmp_path: Path, objecti
     )
     record = danlu.load(result.run.path).provenance["pretraining"]
     assert (record["pictures"], record["tested"], record["objective"]) == (100, 10, objective)
-    assert said_of(record) in result.run.report_path.read_text(encoding="utf-8")
+    assert "first trained on 100 pictures of many.npz" in said_of(record)
+    assert "the network was first trained on" in result.run.report_path.read_text(encoding="utf-8")
     assert "100 pictures of many.npz without labels" in (result.run.artifact_path / "README.md").read_text()
     assert (result.run.path / "pretraining.jsonl").is_file()

@@ -184,7 +184,7 @@ def said_of(record: dict[str, Any]) -> str:
     first, last = record["loss"] or (float("nan"),) * 2
     return (
         f"the network was first trained on {record['pictures']:,} pictures of {record['source']} without labels "
-        f"({what[record['objective']]}; {record['epochs']} epochs, loss {first:.3g} to {last:.3g}{left})"
+        f"({what[record['objective']]}; epochs: {record['epochs']}, loss {first:.3g} to {last:.3g}{left})"
     )
 
 
