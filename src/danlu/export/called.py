@@ -1,4 +1,4 @@
-"""Models that write or act: their function as the bytes of a file that has been tried."""
+"""Models that write, act or draw: their function as the bytes of a file that has been tried."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from collections.abc import Callable, Sequence
 
 from danlu.errors import ConfigError
 from danlu.evaluate.intervals import figure
+from danlu.export.drawings import drawing
 from danlu.export.functions import Function, in_jax, in_onnxruntime, onnx_of, stablehlo_of
 from danlu.export.generators import generator
 from danlu.export.policies import policy
 from danlu.export.runtime import tolerance_of
 from danlu.export.translators import translator
 from danlu.export.written import Checked
+from danlu.generative import Painting
 from danlu.rl.acting import Acting
 from danlu.tasks import BeamSearch, NextToken
 from danlu.trained import Trained
 
 __all__ = ["function_of", "tried"]
 
-_FUNCTIONS: dict[type, Callable[[Trained], Function]] = {Acting: policy, BeamSearch: translator, NextToken: generator}
+_FUNCTIONS: dict[type, Callable[[Trained], Function]] = {
+    Acting: policy,
+    BeamSearch: translator,
+    NextToken: generator,
+    Painting: drawing,
+}
 
 
 def function_of(trained: Trained) -> Function | None:
-    """What a model that writes or acts computes; None of others, which answer rows."""
+    """What a model that writes, acts or draws computes; None of others, which answer rows."""
     return next((made(trained) for head, made in _FUNCTIONS.items() if isinstance(trained.head, head)), None)
 
 

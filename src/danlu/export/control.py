@@ -51,10 +51,13 @@ def _scan(writer: Writer, equation: Any, *inputs: str) -> list[str]:
             raise ConfigError("the network repeats a step from the end, which cannot be written as ONNX yet")
         count = graph.constant(np.int64(params["length"]))
         return graph.ops("Loop", count, "", *begun, outputs=len(found), body=body.body("step"))
+    directions: dict[str, Any] = {"scan_input_directions": [back] * len(along)}
+    directions |= (
+        {"scan_output_directions": [back] * results} if results else {}
+    )  # an attribute of no numbers has no type
     return graph.ops(
-        "Scan", *begun, *along, outputs=len(found), body=body.body("step"), num_scan_inputs=len(along),
-        scan_input_directions=[back] * len(along), scan_output_directions=[back] * results,
-    )  # fmt: skip
+        "Scan", *begun, *along, outputs=len(found), body=body.body("step"), num_scan_inputs=len(along), **directions
+    )
 
 
 @fragment("while")

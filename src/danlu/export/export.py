@@ -128,7 +128,7 @@ def export(
 
 
 def _called(trained: Trained, run: Path | None, target: Path, license: str, format: str) -> Exported | None:
-    """The file of a model that writes or acts; None of others, which answer rows."""
+    """The file of a model that writes, acts or draws; None of others, which answer rows."""
     function = function_of(trained)
     if function is None:
         return None

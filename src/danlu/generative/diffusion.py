@@ -141,6 +141,8 @@ class Diffusion(AskedInTime):
         """
         check_sampler(steps, sampler, ("ddim", "ddpm"))
         labels = as_labels(labels, self.classes)
+        if sampler == "ddpm":
+            keys = jax.vmap(functools.partial(jax.random.fold_in, data=1))(keys)
 
         def predict(x: jax.Array, time: jax.Array) -> jax.Array:
             return self.said_at(params, state, x, time / self.steps, labels, guidance)
@@ -148,7 +150,7 @@ class Diffusion(AskedInTime):
         found = taken_out(
             predict,
             noise,
-            jax.vmap(functools.partial(jax.random.fold_in, data=1))(keys),
+            keys,
             kept(self.steps, self.schedule),
             times_of(self.steps, steps),
             eta=float(sampler == "ddpm"),

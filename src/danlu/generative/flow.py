@@ -98,7 +98,7 @@ class RectifiedFlow(AskedInTime):
         labels = as_labels(labels, self.classes)
 
         def velocity(x: jax.Array, time: jax.Array) -> jax.Array:
-            return self.said_at(params, state, x, jnp.full(len(x), time), labels, guidance)
+            return self.said_at(params, state, x, jnp.full(x.shape[0], time), labels, guidance)
 
         return (carried(velocity, noise, steps, sampler) + 1) / 2
 

@@ -105,7 +105,7 @@ def taken_out(
 
     def step(x: jax.Array, pair: jax.Array) -> tuple[jax.Array, None]:
         now, after = level[pair[0]], level[pair[1]]
-        noise = predict(x, jnp.full(len(x), pair[0]))
+        noise = predict(x, jnp.full(x.shape[0], pair[0]))
         clean = (x - jnp.sqrt(1 - now) * noise) / jnp.sqrt(now)
         if limit is not None:
             clean = jnp.clip(clean, -limit, limit)

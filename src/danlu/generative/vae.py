@@ -193,7 +193,7 @@ class VAE(Generative):
     ) -> jax.Array:
         """What the decoder expects for codes ``(count, codes)``: ``(count, *shape)``."""
         decoded, _ = self.decoded(params, state, codes, as_labels(labels, self.classes))
-        decoded = decoded.reshape(len(codes), *shape)  # (count, *shape)
+        decoded = decoded.reshape(codes.shape[0], *shape)  # (count, *shape)
         return jax.nn.sigmoid(decoded) if self.likelihood == "bernoulli" else decoded
 
 

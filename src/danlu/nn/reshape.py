@@ -39,4 +39,4 @@ class Reshape(Layer):
     def apply(
         self, params: Params, state: State, x: Any, *, train: bool = False, key: jax.Array | None = None
     ) -> tuple[jax.Array, State]:
-        return x.reshape(len(x), *self.shape), state  # (batch, *shape)
+        return x.reshape(x.shape[0], *self.shape), state  # (batch, *shape)

@@ -111,6 +111,7 @@ class Tables(Labelled):
         "data.time": "to test on the latest rows: split.method=time split.column=COLUMN; to forecast: --forecast COLUMN",
         "data.series": "to keep rows of one person together: split.method=group split.column=COLUMN",
         "forecast.horizon": "add --forecast COLUMN to forecast it",
+        "generate.model": "--synthesize draws new rows of a table",
     }
 
     def claims(self, config: TrainConfig, source: Any) -> bool:
